@@ -416,6 +416,27 @@ class Rule(NamedTuple):
 
 
 # === Judgement ==============================================================================================
+# Whether a value that is given to a name is a secret. What a line says becomes features that have names; their
+# weights add up to a probability, and the confidences are thresholds on it. No file is ever read here.
+
+
+class Judged(NamedTuple):
+    """A value that looks like a secret: where it stands in the window, and how sure that is."""
+
+    start: int
+    end: int
+    rule: str  # "password", "secret", "token", "key", "credential" or "uuid"
+    confidence: str  # "high", "medium" or "low"
+
+
+def judge(window: bytes, language: str) -> Iterator[Judged]:
+    """Give every value in `window` that looks like a secret, in order; `language` is what `language_of` says."""
+    yield from ()
+
+
+def language_of(path: str) -> str:
+    """Say which kind of file this is, by its name: "source", "config", "json", "docs", "markup" or "shell"."""
+    return "source"
 
 
 # === Scan ===================================================================================================
