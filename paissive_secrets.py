@@ -416,7 +416,7 @@ class Rule(NamedTuple):
 
 
 # === Judgement ==============================================================================================
-# Whether a value that is given to a name is a secret. What a line says becomes features that have names; their
+# Whether a value that is given to a name is a secret. What a line says becomes features with names; their
 # weights add up to a probability, and the confidences are thresholds on it. No file is ever read here.
 
 
@@ -430,12 +430,12 @@ class Judged(NamedTuple):
 
 
 def judge(window: bytes, language: str) -> Iterator[Judged]:
-    """Give every value in `window` that looks like a secret, in order; `language` is what `language_of` says."""
+    """Give every value in `window` that looks like a secret, in order of place."""
     yield from ()
 
 
 def language_of(path: str) -> str:
-    """Say which kind of file this is, by its name: "source", "config", "json", "docs", "markup" or "shell"."""
+    """Say which kind of file this is by its name: source, config, json, docs, markup or shell."""
     return "source"
 
 
