@@ -35,6 +35,7 @@ Contents, bottom-up; each room uses only the rooms above it:
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 from collections.abc import Iterator
@@ -313,7 +314,7 @@ class EnvironmentStore:
 # fall-back to another store.
 
 
-class SecretsBackend:
+class SecretsBackend(str, enum.Enum):
     """Where secrets are kept: one of ENV, FILE, MEMORY, VAULT."""
 
     ENV = "env"

@@ -76,6 +76,7 @@ def _own_environment(monkeypatch, tmp_path_factory):
 # === Structure ==============================================================================================
 
 SOURCE = MODULE.read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
 BANNER = re.compile(r"^# === (.+?) =+$", re.M)
 
@@ -140,6 +141,15 @@ def test_structure_importing_loads_nothing_heavy():
     code = f"import sys, paissive_secrets; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, cwd=ROOT, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_structure_readme_installs_what_the_test_file_names():
+    def packages(text):
+        return sorted(re.findall(r"[a-z][a-z-]{3,}(?=[\" ;>])", text))
+
+    header = re.search(r"dependencies = \[\n(.+?)# \]", Path(__file__).read_text(encoding="utf-8"), re.S)[1]
+    command = re.search(r"^python3 -m venv .+?pip install -q (.+?) && ", README, re.M)[1]
+    assert packages(command + " ") == packages(header)
 
 
 def test_structure_everything_public_is_there():
