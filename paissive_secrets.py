@@ -27,8 +27,9 @@ Contents, bottom-up; each room uses only the rooms above it:
     Rules                   what secrets look like
     Judgement               whether an assigned value is a secret
     Scan                    matches in a stream of bytes
-    Audit                   findings in files
-    Git                     findings in the index and in history
+    Git                     what a repository lists, stages and remembers
+    Files                   which files of a tree are read
+    Audit                   findings, baselines, silence
     Reports                 text, JSON, SARIF
     Commands                the command line
 """
@@ -441,8 +442,8 @@ def language_of(path: str) -> str:
 
 
 # === Scan ===================================================================================================
-# A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed here,
-# so that no record above this room ever holds a value.
+# A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed
+# here, so that no record outside of this room ever holds a value.
 
 
 class Match(NamedTuple):
@@ -459,14 +460,17 @@ class Match(NamedTuple):
 
 
 def scan(read: Callable[[int], bytes], path: str, key: bytes = b"") -> Iterator[Match]:
-    """Give the secrets in what `read(size)` returns until b"", in order of place; `key` is for the digests."""
+    """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests."""
     yield from ()
 
 
-# === Audit ==================================================================================================
-
-
 # === Git ====================================================================================================
+
+
+# === Files ==================================================================================================
+
+
+# === Audit ==================================================================================================
 
 
 # === Reports ================================================================================================
