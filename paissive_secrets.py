@@ -186,7 +186,9 @@ def variable_name(name: str) -> str:
 # the old file or the new one.
 
 
-def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
+def write_atomically(
+    path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None
+) -> None:
     """Replace the file at `path` by `data`, durably; after an OSError the old one is as it was."""
     import secrets
 
@@ -194,6 +196,8 @@ def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         with open(fd, "wb") as file:
+            if hasattr(os, "fchown") and owner not in (None, (os.geteuid(), os.getegid())):
+                os.fchown(fd, *owner)
             if hasattr(os, "fchmod"):
                 os.fchmod(fd, mode)
             file.write(data)
@@ -204,6 +208,57 @@ def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
         _remove_quietly(temporary)
         raise
     sync_folder(os.path.dirname(path))
+
+
+def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write atomically where `path` leads, through symlinks; mode and owner stay, a new file gets `mode`."""
+    target = os.path.realpath(path)
+    try:
+        before = os.stat(target)
+    except FileNotFoundError:
+        return write_atomically(target, data, mode)
+    write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid))
+
+
+class exclusive:
+    """`with exclusive(path):` lets one holder in at a time, over threads and processes (not on Windows).
+
+    `path` is a folder, or a lock file that is made and removed. Without `wait` a second holder gets Conflict.
+    """
+
+    def __init__(self, path: str, *, wait: bool = True) -> None:
+        self._path = path
+        self._wait = wait
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        while os.name != "nt" and not self._taken():
+            pass
+
+    def _taken(self) -> bool:
+        """Take the lock; false if the holder before us removed the very file that we waited for."""
+        import fcntl
+
+        self._folder = os.path.isdir(self._path)
+        flags = os.O_RDONLY if self._folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._fd = os.open(self._path, flags | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+            if self._folder or os.path.samestat(os.stat(self._path), os.fstat(self._fd)):
+                return True
+        except BlockingIOError:
+            os.close(self._fd)
+            raise Conflict("another process holds the lock", hint="try again when it is done") from None
+        except FileNotFoundError:
+            pass
+        os.close(self._fd)
+        return False
+
+    def __exit__(self, *error: object) -> None:
+        if self._fd >= 0:
+            if not self._folder:
+                _remove_quietly(self._path)
+            os.close(self._fd)
 
 
 def _remove_quietly(path: str) -> None:

@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,48 @@ def test_structure_everything_public_is_there():
 # === Names ==================================================================================================
 
 # === Durable files ==========================================================================================
+
+
+def test_rewriting_keeps_mode_and_symlink(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    ps.rewrite(str(link), b"new")
+    assert (link.is_symlink(), target.read_bytes(), target.stat().st_mode & 0o777) == (True, b"new", 0o640)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_rewriting_keeps_the_owner(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    os.chown(tmp_path / "file", 1234, 1234)
+    ps.rewrite(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "file").stat().st_uid == 1234
+
+
+@pytest.mark.parametrize("name", ["", "some.lock"])
+def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
+    path, counts = str(tmp_path / name), []
+
+    def work():
+        for _ in range(50):
+            with ps.exclusive(path):
+                counts.append(1)
+                assert sum(counts) == 1
+                counts.append(-1)
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work) for _ in range(8)]:
+            done.result()
+    assert (len(counts), list(tmp_path.iterdir())) == (800, [])
+
+
+def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
+    with ps.exclusive(str(tmp_path)), pytest.raises(ps.Conflict, match="another process holds the lock"):
+        with ps.exclusive(str(tmp_path), wait=False):
+            pass
+
+
 
 # === Generators =============================================================================================
 
