@@ -51,6 +51,7 @@ __all__ = [
     "Denied",
     "MemoryStore",
     "NotFound",
+    "SecretConfig",
     "SecretsBackend",
     "SecretsError",
     "SecretsManager",
@@ -58,6 +59,7 @@ __all__ = [
     "delete_secret",
     "get_secret",
     "list_secrets",
+    "resolve_text",
     "set_secret",
 ]
 __version__ = "1.0.0"
@@ -186,9 +188,7 @@ def variable_name(name: str) -> str:
 # the old file or the new one.
 
 
-def write_atomically(
-    path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None
-) -> None:
+def write_atomically(path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Replace the file at `path` by `data`, durably; after an OSError the old one is as it was."""
     import secrets
 
@@ -439,6 +439,414 @@ list_secrets = _manager.list_secrets
 
 
 # === References and config ==================================================================================
+# `secret:NAME` stands for a secret of the store at hand, `secret://BACKEND/NAME` for one of another, and
+# `${secret:NAME}` for one inside a longer text; `$${secret:` is a plain `${secret:`. A value may refer on,
+# but only into its own store: who can write one store must not read another through us. Only config files
+# and the environment, which are the user's own, point anywhere.
+
+_REFERENCE = "secret:"
+_INSIDE = r"\$?\$\{secret:([^{}]*)\}"
+_DEEPEST = 20  # steps from reference to reference; more is a mistake
+_MOST = 1000  # references that one text may lead to, or a few values could ask for endless work
+
+
+class Reference(NamedTuple):
+    """Where a reference points: `backend` is empty for the store at hand."""
+
+    backend: str
+    name: str
+
+    def __str__(self) -> str:
+        return _REFERENCE + (f"//{self.backend}/" if self.backend else "") + self.name
+
+
+def parse_reference(text: str) -> Reference | None:
+    """What `text` refers to, if it is one reference from end to end; BadName where no name is in it."""
+    return _pointed(text[len(_REFERENCE) :]) if text.startswith(_REFERENCE) else None
+
+
+def references_in(text: str) -> list[Reference]:
+    """All that `text` refers to, as a whole or inside."""
+    import re
+
+    whole = parse_reference(text)
+    inside = (m for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$"))
+    return [whole] if whole else [_pointed(m[1]) for m in inside]
+
+
+def resolve_text(text: str, store: Store, where: str = "the text") -> str:
+    """`text` with values in place of its references; `where` it stands goes into the errors, values never."""
+    return _Resolver().text(text, store, ((0, where),))
+
+
+def _pointed(target: str) -> Reference:
+    if not target.startswith("//"):
+        return Reference("", check_name(target))
+    backend, _, name = target[2:].partition("/")
+    return Reference(backend, check_name(name))
+
+
+_Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so far
+
+
+class _Resolver:
+    """Follows references; a step that is on the trail already is a circle."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def text(self, text: str, store: Store, trail: _Trail) -> str:
+        whole = parse_reference(text)
+        if whole:
+            return self._value(whole, store, trail)
+        return self._inside(text, store, trail) if "${secret:" in text else text
+
+    def _inside(self, text: str, store: Store, trail: _Trail) -> str:
+        import re
+
+        def value(match: re.Match[str]) -> str:
+            escaped = match[0].startswith("$$")
+            return match[0][1:] if escaped else self._value(_pointed(match[1]), store, trail)
+
+        return re.sub(_INSIDE, value, text)
+
+    def _value(self, reference: Reference, store: Store, trail: _Trail) -> str:
+        target = self._target(reference, store, trail)
+        step = (id(target), reference.name)
+        self._left -= 1
+        if step in trail or len(trail) > _DEEPEST or self._left < 0:
+            way = " -> ".join(name for _, name in (*trail, step))
+            what = "go in a circle" if step in trail else "lead to too many others"
+            raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
+        return self.text(_referred(reference, target, trail[-1][1]), target, (*trail, step))
+
+    def _target(self, reference: Reference, store: Store, trail: _Trail) -> Store:
+        target = _manager.store(reference.backend) if reference.backend else store
+        if target is not store and len(trail) > 1 and not isinstance(store, EnvironmentStore):
+            problem = f"the value of {_show(trail[-1][1])} refers to another store"
+            raise Denied(problem, hint=f"let the config or the environment refer to {reference} itself")
+        return target
+
+
+def _referred(reference: Reference, store: Store, where: str) -> str:
+    try:
+        return store.get(reference.name)
+    except NotFound:
+        problem = f"no secret named {_show(reference.name)}, which {where} refers to"
+        raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
+
+
+class SecretConfig:
+    """Settings under dotted keys, from the environment first, then from a JSON or TOML file.
+
+    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; where there is none, it counts as
+    empty. The store is opened when a reference is followed, not before.
+    """
+
+    def __init__(self, config_file: str | os.PathLike[str] | None = None, backend: Backend = None) -> None:
+        self.path = os.fspath(config_file or os.environ.get("PAISSIVE_CONFIG_FILE") or "config.json")
+        self._backend = backend
+
+    def __repr__(self) -> str:
+        return f"<SecretConfig {self.path}>"
+
+    def get(self, key: str, default: Any = None, *, use_secret: bool = False) -> Any:
+        """The setting, or `default`; a reference comes back as text unless `use_secret` is true.
+
+        `database.host` is looked for as variable DATABASE_HOST, then in the file and, with `use_secret`, as
+        the secret `database.host`. What a variable holds is always text.
+        """
+        path = _key_path(key)
+        found = os.environ.get(_variable(path), _ABSENT)
+        if found is _ABSENT:
+            found = _dig(self._tree(), path, self.path)
+        if found is not _ABSENT:
+            return self._rendered(found, path, use_secret)
+        return self._secret(key, default) if use_secret else default
+
+    def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
+        """Write one setting; with `use_secret` the value goes to the store and a reference to the file."""
+        path = _key_path(key)
+
+        def edit(text: str) -> str:
+            edited = _replaced(text, path, _REFERENCE + key if use_secret else value, self.path)
+            if use_secret:
+                self._store().set(key, value)
+            return edited
+
+        self._edit(edit)
+
+    def delete(self, key: str) -> bool:
+        """Remove one setting from the file; whether it was there. A secret that it refers to stays."""
+        path = _key_path(key)
+
+        def edit(text: str) -> str:
+            found = _dig(_parsed_json(text, self.path), path, self.path)
+            return text if found is _ABSENT else _removed(text, path, self.path)
+
+        return self._edit(edit)
+
+    def resolve(self) -> dict[str, Any]:
+        """The whole file as a dict, with variables and secrets in their places."""
+        tree: dict[str, Any] = self._rendered(self._tree(), (), True)
+        return tree
+
+    def explain(self, key: str) -> str:
+        """Where the setting comes from, never what it is."""
+        path = _key_path(key)
+        variable = os.environ.get(_variable(path))
+        if variable is not None:
+            return f"environment variable {_variable(path)}" + self._onward(variable, key)
+        found = _dig(self._tree(), path, self.path)
+        if found is not _ABSENT:
+            return self.path + self._onward(found, key)
+        return f"nowhere: no variable {_variable(path)}, not in {self.path}" + self._or_secret(key)
+
+    def _onward(self, value: Any, key: str) -> str:
+        """What a value refers to, and what is wrong with that."""
+        if not isinstance(value, str) or not references_in(value):
+            return ""
+        names = ", ".join(map(str, references_in(value)))
+        try:
+            resolve_text(value, self._store(), key)
+        except SecretsError as error:
+            return f", which refers to {names}, and that fails: {error.message}"
+        return f", which refers to {names}"
+
+    def _or_secret(self, key: str) -> str:
+        try:
+            self._store().get(key)
+        except SecretsError as error:
+            return f": {error.message}"
+        return f", but there is a secret {_show(key)} (for use_secret)"
+
+    def _store(self) -> Store:
+        return _manager.store(self._backend)
+
+    def _secret(self, key: str, default: Any) -> Any:
+        try:
+            value = self._store().get(key)
+        except NotFound:
+            return default
+        return resolve_text(value, self._store(), key)
+
+    def _rendered(self, tree: Any, path: tuple[str, ...], use_secret: bool) -> Any:
+        """`tree`, which stands at `path`, with variables for leaves and, if asked, values for references."""
+        if isinstance(tree, dict):
+            return {key: self._rendered(value, (*path, key), use_secret) for key, value in tree.items()}
+        if isinstance(tree, list):
+            return [self._rendered(value, (*path, str(n)), use_secret) for n, value in enumerate(tree)]
+        leaf = os.environ.get(_variable(path), tree)
+        if not use_secret or not isinstance(leaf, str):
+            return leaf
+        return resolve_text(leaf, self._store(), ".".join(path))
+
+    def _tree(self) -> dict[str, Any]:
+        if not self.path.endswith(".toml"):
+            return _parsed_json(self._json(), self.path)
+        if sys.version_info < (3, 11):
+            raise BadValue(f"{self.path}: Python reads TOML from 3.11 on", hint="use JSON, or a newer Python")
+        import tomllib
+
+        try:
+            return tomllib.loads((self._text() or "").lstrip("\ufeff"))
+        except tomllib.TOMLDecodeError as error:
+            raise BadValue(f"{self.path} is not TOML: {error}", hint="mend it by hand") from None
+
+    def _json(self) -> str:
+        """The text of the file, which is one JSON object for sure; or of an empty one."""
+        if self.path.endswith(".toml"):
+            raise BadValue(f"{self.path}: TOML is only read here", hint="edit it by hand, or use JSON")
+        text = self._text()
+        if text is None:
+            return "{}\n"
+        _parsed_json(text, self.path)
+        return text
+
+    def _text(self) -> str | None:
+        try:
+            with open(self.path, encoding="utf-8", newline="") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            raise BadValue(f"{self.path} is not UTF-8", hint="convert it by hand") from None
+        except OSError as error:
+            raise Unavailable(f"{self.path}: {error.strerror}", hint="see its permissions") from None
+
+    def _edit(self, edit: Callable[[str], str]) -> bool:
+        """Change the file's text while no other writer does; whether there was anything to write."""
+        try:
+            with exclusive(os.path.dirname(os.path.realpath(self.path))):
+                before = self._json()
+                after = edit(before)
+                if after != before:
+                    rewrite(self.path, after.encode())
+                return after != before
+        except SecretsError:
+            raise
+        except OSError as error:
+            raise Unavailable(f"{self.path}: {error.strerror}", hint="it is as it was") from None
+
+
+_ABSENT: Any = object()
+
+
+def _key_path(key: str) -> tuple[str, ...]:
+    """`database.host` as its parts."""
+    path = tuple(check_name(key).split("."))
+    if "" in path:
+        raise BadName(f"bad key {_show(key)}: an empty part", hint="write keys as database.host")
+    return path
+
+
+def _variable(path: tuple[str, ...]) -> str:
+    return variable_name("_".join(path)).upper()
+
+
+def _dig(tree: Any, path: tuple[str, ...], where: str) -> Any:
+    """What stands at `path`, or _ABSENT; BadValue where the path runs through something that has no parts."""
+    for depth, part in enumerate(path):
+        if isinstance(tree, list) and part.isdigit():
+            tree = dict(enumerate(tree)).get(int(part), _ABSENT)
+        elif isinstance(tree, dict):
+            tree = tree.get(part, _ABSENT)
+        else:
+            raise _no_parts(path, depth, where)
+        if tree is _ABSENT:
+            break
+    return tree
+
+
+def _no_parts(path: tuple[str, ...], depth: int, where: str) -> BadValue:
+    inner, outer = ".".join(path), ".".join(path[:depth])
+    hint = "choose another key, or delete that one first"
+    return BadValue(
+        f"{where}: {_show(outer)} is not an object, so there is no {_show(inner)} in it", hint=hint
+    )
+
+
+def _parsed_json(text: str, where: str) -> dict[str, Any]:
+    import json
+
+    try:
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=_distinct)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}: {error.msg}"
+        raise BadValue(f"{where} is not JSON: {place}", hint="mend it by hand") from None
+    except RecursionError:
+        raise BadValue(f"{where} is nested too deeply", hint="mend it by hand") from None
+    except BadValue as error:
+        raise BadValue(f"{where}: {error.message}", hint="mend it by hand") from None
+    if not isinstance(tree, dict):
+        raise BadValue(f"{where} is not a JSON object", hint='it has to look like {"key": "value"}')
+    return tree
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object without the trap of two members by one name, of which parsers disagree which counts."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise BadValue(f"the key {_show(max(names, key=names.count))} is there twice")
+    return dict(pairs)
+
+
+class _Member(NamedTuple):
+    """Where one member of an object stands in the text of a JSON file."""
+
+    key: str
+    start: int
+    value: int
+    end: int
+
+
+def _members(text: str, at: int) -> list[_Member]:
+    """The members of the object that opens at `at`; the text is known to be good JSON."""
+    import json
+
+    decode = json.JSONDecoder().raw_decode
+    found, at = [], _skip(text, at + 1)
+    while text[at] != "}":
+        key, end = decode(text, at)
+        value = _skip(text, _skip(text, end) + 1)
+        _, end = decode(text, value)
+        found.append(_Member(key, at, value, end))
+        at = _skip(text, end)
+        at = _skip(text, at + 1) if text[at] == "," else at
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at] in " \t\r\n\ufeff":
+        at += 1
+    return at
+
+
+def _replaced(text: str, path: tuple[str, ...], new: Any, where: str) -> str:
+    """`text` with `new` at `path` and every other byte as it was."""
+    at = _skip(text, 0)
+    for depth, key in enumerate(path):
+        if text[at] != "{":
+            raise _no_parts(path, depth, where)
+        members = _members(text, at)
+        member = next((m for m in members if m.key == key), None)
+        if not member:
+            return _inserted(text, at, members, path[depth:], new, depth + 1)
+        at = member.value
+    return text[:at] + _dumped(new, text, len(path)) + text[member.end :] if member else text
+
+
+def _inserted(text: str, at: int, members: list[_Member], path: tuple[str, ...], new: Any, depth: int) -> str:
+    """`text` with a member more in the object that opens at `at`, laid out like its neighbours."""
+    for key in reversed(path[1:]):
+        new = {key: new}
+    item = f"{_dumped(path[0], text, 0)}: {_dumped(new, text, depth)}"
+    if members:
+        gap = text[at + 1 : members[0].start]
+        return f"{text[: members[-1].end]},{gap or ' '}{item}{text[members[-1].end :]}"
+    inner, outer = (_line(text, depth), _line(text, depth - 1)) if "\n" in text else ("", "")
+    return text[: at + 1] + inner + item + outer + text[_skip(text, at + 1) :]
+
+
+def _removed(text: str, path: tuple[str, ...], where: str) -> str:
+    """`text` without the member at `path`, which is there."""
+    at = _skip(text, 0)
+    for depth, key in enumerate(path):
+        if text[at] != "{":
+            raise _no_parts(path, depth, where)
+        members = _members(text, at)
+        n = next(n for n, member in enumerate(members) if member.key == key)
+        outer, at = at, members[n].value
+    if n:
+        return text[: members[n - 1].end] + text[members[n].end :]
+    end = members[1].start if len(members) > 1 else _skip(text, members[n].end)
+    return text[: members[n].start if len(members) > 1 else outer + 1] + text[end:]
+
+
+def _dumped(value: Any, text: str, depth: int) -> str:
+    """`value` as JSON, indented as `text` is."""
+    import json
+
+    indent = _indent(text) if "\n" in text else None
+    try:
+        dumped = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+        dumped.encode()
+    except (TypeError, ValueError):
+        problem = f"JSON can't hold this {type(value).__name__}"
+        raise BadValue(problem, hint="use text, numbers, true, false, null, lists and objects") from None
+    return dumped.replace("\n", _line(text, depth))
+
+
+def _line(text: str, depth: int) -> str:
+    """The start of a new line at `depth`."""
+    return ("\r\n" if "\r\n" in text else "\n") + _indent(text) * depth
+
+
+def _indent(text: str) -> str:
+    import re
+
+    found = re.search(r"\{\r?\n([ \t]+)\"", text)
+    return found[1] if found else "  "
 
 
 # === Rotation ===============================================================================================
@@ -602,13 +1010,91 @@ def cmd_list(args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_config_get(args: argparse.Namespace) -> int:
+    """Print a setting; with --secret, what its references stand for."""
+    value = _config(args).get(args.key, _ABSENT, use_secret=args.secret)
+    if value is _ABSENT:
+        raise NotFound(f"no setting {_show(args.key)}", hint=f"see: config explain {args.key}")
+    text = value if isinstance(value, str) else _dumped(value, "\n", 0)
+    sys.stdout.write(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
+    return 0
+
+
+def cmd_config_set(args: argparse.Namespace) -> int:
+    """Write a setting; with --secret, its value to the store and a reference to the file."""
+    import json
+
+    if args.secret and args.value is not None:
+        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out: it is asked for")
+    value = _read_value(args.key) if args.value is None else args.value
+    try:
+        value = json.loads(value) if args.json else value
+    except ValueError:
+        raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
+    _config(args).set(args.key, value, use_secret=args.secret)
+    if _variable(_key_path(args.key)) in os.environ:
+        _warn(f"note: variable {_variable(_key_path(args.key))} comes before the file")
+    return 0
+
+
+def cmd_config_delete(args: argparse.Namespace) -> int:
+    """Remove a setting from the file; a secret that it refers to stays."""
+    config = _config(args)
+    if not config.delete(args.key):
+        raise NotFound(f"no setting {_show(args.key)} in {config.path}")
+    return 0
+
+
+def cmd_config_explain(args: argparse.Namespace) -> int:
+    """Say where a setting comes from, never what it is."""
+    print(_config(args).explain(args.key))
+    return 0
+
+
+def _config(args: argparse.Namespace) -> SecretConfig:
+    return SecretConfig(args.file, args.backend)
+
+
+def _read_value(what: str) -> str:
+    """A value asked for twice without echo or, from a pipe, all of stdin but one newline at its end."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        text = sys.stdin.read()
+        return text[:-1] if text.endswith("\n") else text
+    value = getpass.getpass(f"Value of {what}: ")
+    if getpass.getpass("Again: ") != value:
+        raise BadValue("the two values differ", hint="try again")
+    return value
+
+
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
+_KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
+_CONFIG_FILE = _arg(
+    "--file", metavar="F", help="the config file; else PAISSIVE_CONFIG_FILE, else config.json"
+)
 
 # A row a command; "config get" is an action of the group "config".
 _COMMANDS: dict[str, _Command] = {
     "get": (cmd_get, (_NAME,)),
     "list": (cmd_list, ()),
+    "config get": (
+        cmd_config_get,
+        (_KEY, _CONFIG_FILE, _arg("--secret", action="store_true", help="follow references to their values")),
+    ),
+    "config set": (
+        cmd_config_set,
+        (
+            _KEY,
+            _arg("value", metavar="VALUE", nargs="?", help="else it is asked for, or read from stdin"),
+            _CONFIG_FILE,
+            _arg("--json", action="store_true", help="VALUE is JSON: a number, true, a list"),
+            _arg("--secret", action="store_true", help="keep it in the store, and a reference in the file"),
+        ),
+    ),
+    "config delete": (cmd_config_delete, (_KEY, _CONFIG_FILE)),
+    "config explain": (cmd_config_explain, (_KEY, _CONFIG_FILE)),
 }
 
 if __name__ == "__main__":

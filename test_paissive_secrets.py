@@ -15,6 +15,7 @@ PAISSIVE_TEST_ALL is set.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import paissive_secrets as ps
 
@@ -205,7 +208,6 @@ def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
             pass
 
 
-
 # === Generators =============================================================================================
 
 # === Stores =================================================================================================
@@ -272,6 +274,311 @@ def test_store_never_shows_a_value(store):
 # === Manager ================================================================================================
 
 # === References and config ==================================================================================
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A config file in an empty folder, over a memory store with one secret."""
+    monkeypatch.chdir(tmp_path)
+    memory = ps.MemoryStore()
+    memory.set("DB_PASSWORD", CANARY)
+    (tmp_path / "config.json").write_bytes(CONFIG)
+    return ps.SecretConfig(backend=memory)
+
+
+CANARY = "canary" + "-in-the-store"
+CONFIG = b"""{
+    "name": "shop",
+    "port":  8e3,
+    "database": {"host": "db", "password": "secret:DB_PASSWORD"},
+    "url": "postgres://app:${secret:DB_PASSWORD}@db/app",
+    "tags": [ "a",
+              "secret:DB_PASSWORD" ],
+    "caf\\u00e9": true
+}
+"""
+
+
+@pytest.mark.parametrize("key", ["name", "database.host", "tags.0", "café", "port"])
+def test_config_finds_dotted_keys(config, key):
+    wanted = {"name": "shop", "database.host": "db", "tags.0": "a", "café": True, "port": 8000}
+    assert config.get(key) == wanted[key]
+
+
+def test_config_looks_into_the_environment_first(config, monkeypatch):
+    monkeypatch.setenv("DATABASE_HOST", "elsewhere")
+    assert (config.get("database.host"), config.get("database")["host"]) == ("elsewhere", "elsewhere")
+
+
+def test_config_gives_references_as_text_unless_asked(config):
+    assert config.get("database.password") == "secret:DB_PASSWORD"
+    assert config.get("database.password", use_secret=True) == CANARY
+
+
+def test_config_resolves_references_inside_texts_lists_and_variables(config, monkeypatch):
+    monkeypatch.setenv("EXTRA_URL", "x://${secret:DB_PASSWORD}$${secret:DB_PASSWORD}")
+    assert config.get("url", use_secret=True) == f"postgres://app:{CANARY}@db/app"
+    assert config.get("tags", use_secret=True) == ["a", CANARY]
+    assert config.get("extra.url", use_secret=True) == "x://" + CANARY + "${secret:DB_PASSWORD}"
+
+
+def test_config_looks_for_a_key_that_is_not_in_the_file_in_the_store(config):
+    assert config.get("DB_PASSWORD", "none") == "none"
+    assert config.get("DB_PASSWORD", use_secret=True) == CANARY
+    assert config.get("OTHER", "none", use_secret=True) == "none"
+
+
+def test_config_refers_to_other_stores(config, monkeypatch):
+    monkeypatch.setenv("ELSEWHERE_TOKEN", "from the environment")
+    config.set("token", "secret://env/ELSEWHERE_TOKEN")
+    assert config.get("token", use_secret=True) == "from the environment"
+
+
+def test_config_resolves_everything_at_once(config, monkeypatch):
+    monkeypatch.setenv("DATABASE_HOST", "elsewhere")
+    assert config.resolve() == {
+        "name": "shop",
+        "port": 8000,
+        "database": {"host": "elsewhere", "password": CANARY},
+        "url": f"postgres://app:{CANARY}@db/app",
+        "tags": ["a", CANARY],
+        "café": True,
+    }
+
+
+def test_config_does_not_open_the_store_without_a_reference(config):
+    assert ps.SecretConfig(backend="no such backend").get("database.password") == "secret:DB_PASSWORD"
+
+
+def test_config_without_a_file_is_empty(tmp_path):
+    assert ps.SecretConfig(tmp_path / "absent.json").get("a.b", 7) == 7
+
+
+@pytest.mark.parametrize(
+    "key, value, before, after",
+    [
+        ("name", "bar", b'"shop"', b'"bar"'),
+        ("port", 1, b"8e3", b"1"),
+        ("database.host", None, b'"db", "pass', b'null, "pass'),
+        ("database.port", 5432, b'DB_PASSWORD"}', b'DB_PASSWORD", "port": 5432}'),
+        ("tags", [], b'[ "a",\n              "secret:DB_PASSWORD" ]', b"[]"),
+        ("café", "naïve", b"true", '"naïve"'.encode()),
+        ("log.level", "info", b"true\n", b'true,\n    "log": {\n        "level": "info"\n    }\n'),
+    ],
+)
+def test_config_changes_only_what_was_set(config, key, value, before, after):
+    config.set(key, value)
+    assert config.get(key) == value
+    assert Path("config.json").read_bytes() == CONFIG.replace(before, after)
+
+
+@pytest.mark.parametrize(
+    "key, gone",
+    [
+        ("name", b'    "name": "shop",\n'),
+        ("database.host", b'"host": "db", '),
+        ("database.password", b', "password": "secret:DB_PASSWORD"'),
+        ("café", b',\n    "caf\\u00e9": true'),
+    ],
+)
+def test_config_removes_only_what_was_deleted(config, key, gone):
+    assert (config.delete(key), config.delete(key)) == (True, False)
+    assert Path("config.json").read_bytes() == CONFIG.replace(gone, b"")
+
+
+def test_config_keeps_crlf_bom_mode_and_symlink(config):
+    file = Path("elsewhere.json")
+    file.write_bytes(b'\xef\xbb\xbf{\r\n\t"a": {}\r\n}')
+    file.chmod(0o640)
+    Path("link.json").symlink_to(file)
+    linked = ps.SecretConfig("link.json")
+    linked.set("a.b", 1)
+    assert file.read_bytes() == b'\xef\xbb\xbf{\r\n\t"a": {\r\n\t\t"b": 1\r\n\t}\r\n}'
+    assert (linked.get("a.b"), file.stat().st_mode & 0o777, Path("link.json").is_symlink()) == (
+        1,
+        0o640,
+        True,
+    )
+
+
+def test_config_starts_a_file_that_only_its_owner_reads(config):
+    fresh = ps.SecretConfig("fresh.json")
+    fresh.set("a.b", "c")
+    assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": "c"\n  }\n}\n'
+    assert Path("fresh.json").stat().st_mode & 0o777 == 0o600
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcé"), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcé"), trees, max_size=4),
+    st.lists(st.sampled_from("abcé"), min_size=1, max_size=3),
+    trees,
+    st.sampled_from([None, 0, 2, "\t"]),
+)
+def test_config_edits_text_as_it_would_edit_a_dict(tree, path, value, indent):
+    text = json.dumps(tree, indent=indent)
+    parent = tree
+    for part in path[:-1]:
+        parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent
+    if not isinstance(parent, dict):
+        with pytest.raises(ps.BadValue, match="is not an object"):
+            ps._replaced(text, tuple(path), value, "F")
+        return
+    parent[path[-1]] = value
+    edited = ps._replaced(text, tuple(path), value, "F")
+    assert json.loads(edited) == tree
+    del parent[path[-1]]
+    assert json.loads(ps._removed(edited, tuple(path), "F")) == tree
+
+
+def test_config_keeps_secrets_in_the_store(config):
+    config.set("database.password", "new-" + CANARY, use_secret=True)
+    assert config.get("database.password") == "secret:database.password"
+    assert config.get("database.password", use_secret=True) == "new-" + CANARY
+    assert CANARY not in Path("config.json").read_text()
+
+
+def test_config_writers_lose_nothing_to_each_other(config):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: config.set(f"key{n}", n), range(40)))
+    assert [config.get(f"key{n}") for n in range(40)] == list(range(40))
+
+
+BROKEN = [
+    (b"{", "name", "config.json is not JSON: line 1 column 2: Expecting property name"),
+    (b"[1]", "name", "config.json is not a JSON object"),
+    (b"\xff{}", "name", "config.json is not UTF-8"),
+    (b'{"a": 1, "a": 2}', "name", "config.json: the key 'a' is there twice"),
+    (b'{"a":' * 100_000, "name", "config.json is (nested too deeply|not JSON)"),
+    (b'{"a": "text"}', "a.b.c", "config.json: 'a' is not an object, so there is no 'a.b.c' in it"),
+    (b'{"a": {"b": 1}}', "a.b.c", "config.json: 'a.b' is not an object, so there is no 'a.b.c' in it"),
+    (b'{"a": [{}]}', "a.x", "config.json: 'a' is not an object, so there is no 'a.x' in it"),
+    (b"{}", "a..b", "bad key 'a..b': an empty part"),
+    (b"{}", "", "bad name '': it is empty"),
+]
+
+
+@pytest.mark.parametrize("content, key, problem", BROKEN)
+def test_config_says_what_is_wrong_and_leaves_the_file(config, content, key, problem):
+    Path("config.json").write_bytes(content)
+    changes = [lambda: config.set(key, 1), lambda: config.set(key, "v", use_secret=True)]
+    for act in [lambda: config.get(key), lambda: config.delete(key), lambda: config.explain(key), *changes]:
+        with pytest.raises(ps.SecretsError, match=problem):
+            act()
+    assert (Path("config.json").read_bytes(), list(config._store().names())) == (content, ["DB_PASSWORD"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"x", {1, 2}, "\ud800", object()])
+def test_config_refuses_what_json_cannot_hold(config, value):
+    with pytest.raises(ps.BadValue, match="JSON can't hold this"):
+        config.set("name", value)
+    assert Path("config.json").read_bytes() == CONFIG
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="nothing is unwritable to root")
+def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ps.Unavailable, match="Permission denied; it is as it was"):
+        config.set("name", "x")
+
+
+def test_config_in_no_folder_says_so(config):
+    with pytest.raises(ps.Unavailable, match="No such file or directory"):
+        ps.SecretConfig("no/such/folder.json").set("a", 1)
+
+
+def test_a_reference_to_nothing_says_who_refers(config):
+    config.set("a.b", "secret:ABSENT")
+    with pytest.raises(ps.NotFound, match="no secret named 'ABSENT', which a.b refers to"):
+        config.get("a.b", use_secret=True)
+
+
+def test_references_in_a_circle_are_named(config):
+    for name, value in [("A", "secret:B"), ("B", "x${secret:C}"), ("C", "secret:A")]:
+        config._store().set(name, value)
+    config.set("start", "secret:A")
+    with pytest.raises(ps.BadValue, match="references go in a circle: start -> A -> B -> C -> A"):
+        config.get("start", use_secret=True)
+
+
+def test_references_may_not_ask_for_endless_work(config):
+    for n in range(19):
+        config._store().set(f"L{n}", f"${{secret:L{n + 1}}}" * 10)
+    config._store().set("L19", "ha")
+    with pytest.raises(ps.BadValue, match="references lead to too many others"):
+        ps.resolve_text("secret:L0", config._store())
+
+
+def test_a_value_in_one_store_can_not_read_another(config, monkeypatch):
+    monkeypatch.setenv("OTHER_TOKEN", "x")
+    config._store().set("SLY", "secret://env/OTHER_TOKEN")
+    with pytest.raises(ps.Denied, match="the value of 'SLY' refers to another store"):
+        ps.resolve_text("secret:SLY", config._store())
+
+
+@pytest.mark.parametrize(
+    "text", ["secret:", "secret://file", "secret://nowhere/A", "${secret:}", "secret: a"]
+)
+def test_a_reference_that_names_nothing_is_an_error(config, text):
+    with pytest.raises((ps.BadName, ps.BadValue)):
+        ps.resolve_text(text, config._store())
+
+
+def test_config_explains_where_a_value_comes_from(config, monkeypatch):
+    monkeypatch.setenv("CACHE_URL", "x://${secret:DB_PASSWORD}")
+    config.set("lost", "secret:ABSENT")
+    assert [
+        config.explain(k) for k in ["name", "database.password", "cache.url", "lost", "DB_PASSWORD", "no"]
+    ] == [
+        "config.json",
+        "config.json, which refers to secret:DB_PASSWORD",
+        "environment variable CACHE_URL, which refers to secret:DB_PASSWORD",
+        "config.json, which refers to secret:ABSENT, and that fails: "
+        "no secret named 'ABSENT', which lost refers to",
+        "nowhere: no variable DB_PASSWORD, not in config.json, "
+        "but there is a secret 'DB_PASSWORD' (for use_secret)",
+        "nowhere: no variable NO, not in config.json: no secret named 'no'",
+    ]
+
+
+def test_config_reads_toml_and_leaves_writing_it_to_people(config):
+    Path("app.toml").write_text('[database]\npassword = "secret:DB_PASSWORD"\n')
+    toml = ps.SecretConfig("app.toml", config._store())
+    if sys.version_info < (3, 11):
+        with pytest.raises(ps.BadValue, match="Python reads TOML from 3.11 on"):
+            toml.get("database.password")
+        return
+    assert toml.get("database.password", use_secret=True) == CANARY
+    with pytest.raises(ps.BadValue, match="TOML is only read here"):
+        toml.set("a", 1)
+    Path("app.toml").write_text("= 1")
+    with pytest.raises(ps.BadValue, match="app.toml is not TOML"):
+        toml.get("a")
+
+
+def test_config_commands(tmp_path):
+    def config(*argv, stdin=b"", **env):
+        done = cli("config", *argv, cwd=tmp_path, stdin=stdin, env={"DB_PASSWORD": CANARY, **env})
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    assert config("set", "database.port", "5432", "--json") == (0, "")
+    assert config("set", "url", "x://${secret:DB_PASSWORD}/") == (0, "")
+    assert config("get", "database") == (0, '{\n  "port": 5432\n}\n')
+    assert config("get", "url") == (0, "x://${secret:DB_PASSWORD}/")
+    assert config("get", "url", "--secret") == (0, f"x://{CANARY}/")
+    assert config("explain", "url") == (0, "config.json, which refers to secret:DB_PASSWORD\n")
+    assert config("delete", "url") == (0, "")
+    assert config("delete", "url") == (1, "paissive_secrets: no setting 'url' in config.json\n")
+    assert config("get", "url") == (1, "paissive_secrets: no setting 'url'; see: config explain url\n")
+    assert config("set", "a.b", CANARY, "--secret")[0] == 2
+    assert CANARY not in config("set", "a.b", CANARY, "--secret")[1]
+
 
 # === Rotation ===============================================================================================
 
