@@ -45,12 +45,18 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union
 if TYPE_CHECKING:
     import argparse
 
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
 __all__ = [
     "BadName",
     "BadValue",
     "Denied",
+    "Identity",
     "MemoryStore",
     "NotFound",
+    "Passphrase",
+    "Recipient",
     "SecretConfig",
     "SecretsBackend",
     "SecretsError",
@@ -60,7 +66,9 @@ __all__ = [
     "get_secret",
     "list_secrets",
     "resolve_text",
+    "seal",
     "set_secret",
+    "unseal",
 ]
 __version__ = "1.0.0"
 
@@ -357,6 +365,357 @@ class EnvironmentStore:
 
 
 # === Age format =============================================================================================
+# The age v1 format (C2SP age.md), bytes in and bytes out: X25519 and scrypt recipients, STREAM payload, no
+# armor. One spelling of everything is accepted, the one that `seal` writes, so that nothing can be changed
+# unnoticed. "None of the keys opens this" (WrongKey) and "these bytes are bad" (Tampered) are two things.
+
+_AGE_VERSION = b"age-encryption.org/v1\n"
+_IDENTITY, _RECIPIENT = "AGE-SECRET-KEY-", "age"  # what the two kinds of key begin with
+_CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
+_NONCE = 16  # bytes before the first chunk
+_TAG = 16  # bytes that ChaCha20-Poly1305 adds
+_LOG_N_MOST = 20  # 1 GiB and some seconds: the most work a stranger's file may ask of us
+_STANZAS_MOST = 1000  # about 0.1 s of key exchange: likewise
+
+
+def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
+    """Return an age v1 file of `plaintext` that each recipient's key opens; a Passphrase stands alone."""
+    import secrets
+
+    if not recipients:
+        raise BadValue("sealing needs a recipient")
+    if len(recipients) > 1 and any(isinstance(r, Passphrase) for r in recipients):
+        raise BadValue("a passphrase can't be combined with other recipients")
+    file_key = secrets.token_bytes(16)
+    stanzas = b"".join(_write_stanza(recipient.wrap(file_key)) for recipient in recipients)
+    header = _AGE_VERSION + stanzas + b"---"
+    mac = _hmac(_hkdf(file_key, b"", b"header"), header)
+    return header + b" " + _base64(mac) + b"\n" + _seal_payload(file_key, plaintext)
+
+
+def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
+    """Return what was sealed; WrongKey where no identity opens it, Tampered where it isn't as written."""
+    import hmac
+
+    stanzas, signed, mac, pos = _read_header(sealed)
+    if len(stanzas) > 1 and any(stanza.kind == b"scrypt" for stanza in stanzas):
+        raise _tampered("a passphrase stands alone in the header")
+    if len(sealed) < pos + _NONCE:
+        raise _tampered("it is cut off after the header")
+    file_key = _unwrap(stanzas, identities)
+    if not hmac.compare_digest(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
+        raise _tampered("the header's code does not match")
+    return _open_payload(file_key, sealed[pos:])
+
+
+class Recipient:
+    """A public key to seal to, "age1…"."""
+
+    def __init__(self, text: str) -> None:
+        self._point = _bech32_decode(_RECIPIENT, text)
+
+    def __str__(self) -> str:
+        return _bech32(_RECIPIENT, self._point)
+
+    def __repr__(self) -> str:
+        return f"Recipient({str(self)!r})"
+
+    def wrap(self, file_key: bytes) -> _Stanza:
+        """The header's stanza from which only this recipient's identity gets the file key back."""
+        ephemeral = _x25519().X25519PrivateKey.generate()
+        share = ephemeral.public_key().public_bytes_raw()
+        shared = _agree(ephemeral, self._point)
+        if shared is None:
+            raise BadValue("the recipient is not a usable public key")
+        key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
+        return _Stanza(b"X25519", [_base64(share)], _seal_box(key, file_key))
+
+
+class Identity:
+    """A private key that opens what was sealed to its recipient, "AGE-SECRET-KEY-1…"; `reveal` shows it."""
+
+    def __init__(self, text: str) -> None:
+        self._scalar = _bech32_decode(_IDENTITY, text)
+        self._key = _x25519().X25519PrivateKey.from_private_bytes(self._scalar)
+        self._point = self._key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> Identity:
+        """A new one."""
+        import secrets
+
+        return cls(_bech32(_IDENTITY, secrets.token_bytes(32)))
+
+    def recipient(self) -> Recipient:
+        """The public half."""
+        return Recipient(_bech32(_RECIPIENT, self._point))
+
+    def reveal(self) -> str:
+        """The private key as text."""
+        return _bech32(_IDENTITY, self._scalar)
+
+    def unwrap(self, stanza: _Stanza) -> bytes | None:
+        """The file key, or None where the stanza is for somebody else."""
+        if stanza.kind != b"X25519":
+            return None
+        share = _unbase64(stanza.args[0]) if len(stanza.args) == 1 else b""
+        if len(share) != 32:
+            raise _tampered("an X25519 stanza has one share of 32 bytes")
+        shared = _agree(self._key, share)
+        if shared is None:
+            raise _tampered("the shared secret is all zero")
+        key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
+        return _open_box(key, stanza.body)
+
+
+class Passphrase:
+    """A passphrase, to seal and to open with; each use takes 2**log_n KiB of memory and time to match."""
+
+    def __init__(self, text: str, log_n: int = 17) -> None:
+        if not 1 <= log_n <= _LOG_N_MOST:
+            raise BadValue(f"scrypt's log N is 1 to {_LOG_N_MOST}, not {log_n}")
+        if not text:
+            raise BadValue("the passphrase is empty")
+        self._text = text.encode("utf-8", "surrogateescape")  # the very bytes of an environment variable
+        self._log_n = log_n
+
+    def wrap(self, file_key: bytes) -> _Stanza:
+        """The header's stanza from which only this passphrase gets the file key back."""
+        import secrets
+
+        salt = secrets.token_bytes(16)
+        body = _seal_box(self._scrypt(salt, self._log_n), file_key)
+        return _Stanza(b"scrypt", [_base64(salt), str(self._log_n).encode()], body)
+
+    def unwrap(self, stanza: _Stanza) -> bytes | None:
+        """The file key, or None where another passphrase is needed."""
+        if stanza.kind != b"scrypt":
+            return None
+        if len(stanza.args) != 2 or len(_unbase64(stanza.args[0])) != 16:
+            raise _tampered("a scrypt stanza has a salt of 16 bytes and a work factor")
+        log_n = _read_log_n(stanza.args[1])
+        return _open_box(self._scrypt(_unbase64(stanza.args[0]), log_n), stanza.body)
+
+    def _scrypt(self, salt: bytes, log_n: int) -> bytes:
+        _x25519()  # says what is missing
+        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+        salt = b"age-encryption.org/v1/scrypt" + salt
+        return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(self._text)
+
+
+def _read_log_n(text: bytes) -> int:
+    if not (text.isdigit() and len(text) <= 2 and text[:1] != b"0"):
+        raise _tampered("the work factor is not a plain number of at most two digits")
+    if int(text) > _LOG_N_MOST:
+        raise BadValue(f"the file asks for 2**{int(text)} units of scrypt, more than 2**{_LOG_N_MOST}")
+    return int(text)
+
+
+def _unwrap(stanzas: list[_Stanza], identities: tuple[Identity | Passphrase, ...]) -> bytes:
+    for identity in identities:
+        for stanza in stanzas:
+            file_key = identity.unwrap(stanza)
+            if file_key is not None:
+                return file_key
+    raise WrongKey("none of the keys opens this")
+
+
+class _Stanza(NamedTuple):
+    """One recipient's part of the header: the file key, wrapped."""
+
+    kind: bytes
+    args: list[bytes]
+    body: bytes
+
+
+def _write_stanza(stanza: _Stanza) -> bytes:
+    # Every body ends with a short line, so one of 48 bytes, a full line, is followed by an empty one.
+    body = _base64(stanza.body)
+    lines = [body[i : i + 64] for i in range(0, len(body) + 1, 64)]
+    return b"-> " + b" ".join([stanza.kind, *stanza.args]) + b"\n" + b"\n".join(lines) + b"\n"
+
+
+def _read_header(sealed: bytes) -> tuple[list[_Stanza], bytes, bytes, int]:
+    """The stanzas, the part under the header's code, that code, and where the payload begins."""
+    if not sealed.startswith(_AGE_VERSION):
+        raise _tampered("it does not begin like an age v1 file")
+    pos, stanzas = len(_AGE_VERSION), []
+    while sealed.startswith(b"-> ", pos):
+        stanza, pos = _read_stanza(sealed, pos)
+        stanzas.append(stanza)
+        if len(stanzas) > _STANZAS_MOST:
+            raise BadValue(f"the file has more than {_STANZAS_MOST} recipients")
+    signed = sealed[: pos + 3]
+    line, pos = _read_line(sealed, pos)
+    mac = _unbase64(line[4:])
+    if not stanzas or line[:4] != b"--- " or len(mac) != 32:
+        raise _tampered("the header does not end as it should")
+    return stanzas, signed, mac, pos
+
+
+def _read_stanza(sealed: bytes, pos: int) -> tuple[_Stanza, int]:
+    line, pos = _read_line(sealed, pos)
+    words = line[3:].split(b" ")
+    if not all(word and all(33 <= byte <= 126 for byte in word) for word in words):
+        raise _tampered("a stanza has arguments of printable ASCII between single spaces")
+    lines = [b"." * 64]
+    while len(lines[-1]) == 64:
+        line, pos = _read_line(sealed, pos)
+        lines.append(line)
+    text = b"".join(lines[1:])
+    body = _unbase64(text)
+    if len(lines[-1]) > 64 or (text and not body):
+        raise _tampered("a stanza's body is not canonical base64 in lines of 64")
+    return _Stanza(words[0], words[1:], body), pos
+
+
+def _read_line(sealed: bytes, pos: int) -> tuple[bytes, int]:
+    end = sealed.find(b"\n", pos)
+    if end < 0:
+        raise _tampered("the header is cut off")
+    return sealed[pos:end], end + 1
+
+
+def _seal_payload(file_key: bytes, plaintext: bytes) -> bytes:
+    import secrets
+
+    nonce = secrets.token_bytes(_NONCE)
+    aead = _chacha(_hkdf(file_key, nonce, b"payload"))
+    last = max(len(plaintext) - 1, 0) // _CHUNK  # an empty plaintext is one empty chunk, else none is empty
+    return nonce + b"".join(
+        aead.encrypt(_counter(i, last), plaintext[i * _CHUNK : (i + 1) * _CHUNK], None)
+        for i in range(last + 1)
+    )
+
+
+def _open_payload(file_key: bytes, payload: bytes) -> bytes:
+    from cryptography.exceptions import InvalidTag
+
+    aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
+    chunks = payload[_NONCE:]
+    size = _CHUNK + _TAG
+    last = max(len(chunks) - 1, 0) // size
+    try:
+        opened = [
+            aead.decrypt(_counter(i, last), chunks[i * size : (i + 1) * size], None) for i in range(last + 1)
+        ]
+    except InvalidTag:
+        raise _tampered("the payload was changed or cut off") from None
+    if last and not opened[-1]:
+        raise _tampered("the last chunk is empty")
+    return b"".join(opened)
+
+
+def _counter(index: int, last: int) -> bytes:
+    """The nonce of a chunk; its last byte says whether it is the last, so that cutting off shows."""
+    return index.to_bytes(11, "big") + bytes([index == last])
+
+
+def _seal_box(key: bytes, file_key: bytes) -> bytes:
+    return _chacha(key).encrypt(bytes(12), file_key, None)  # a zero nonce is safe: each key is used once
+
+
+def _open_box(key: bytes, box: bytes) -> bytes | None:
+    from cryptography.exceptions import InvalidTag
+
+    if len(box) != 16 + _TAG:  # before opening: with a longer one, two keys could open one box
+        raise _tampered("a wrapped key has 32 bytes")
+    try:
+        return _chacha(key).decrypt(bytes(12), box, None)
+    except InvalidTag:
+        return None
+
+
+def _agree(key: X25519PrivateKey, point: bytes) -> bytes | None:
+    """The shared secret, or None for a point of low order, with which it would be all zero."""
+    public = _x25519().X25519PublicKey.from_public_bytes(point)
+    try:
+        return key.exchange(public)
+    except ValueError:
+        return None
+
+
+def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """32 bytes of HKDF-SHA256 (RFC 5869): one block."""
+    return _hmac(_hmac(salt, secret), info + b"\x01")
+
+
+def _hmac(key: bytes, message: bytes) -> bytes:
+    import hmac
+
+    return hmac.digest(key, message, "sha256")
+
+
+def _chacha(key: bytes) -> ChaCha20Poly1305:
+    _x25519()  # says what is missing
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+    return ChaCha20Poly1305(key)
+
+
+def _x25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import x25519
+    except ImportError:
+        hint = f"install it: {sys.executable} -m pip install cryptography"
+        raise Unavailable("sealed files need the package cryptography", hint=hint) from None
+    return x25519
+
+
+def _base64(data: bytes) -> bytes:
+    from binascii import b2a_base64
+
+    return b2a_base64(data, newline=False).rstrip(b"=")
+
+
+def _unbase64(text: bytes) -> bytes:
+    """The bytes, or b"" unless `text` is exactly how `_base64` spells them."""
+    from binascii import Error, a2b_base64
+
+    try:
+        data = a2b_base64(text + b"=" * (-len(text) % 4))
+    except Error:
+        return b""
+    return data if _base64(data) == text else b""
+
+
+_BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 5 bits each
+
+
+def _bech32(prefix: str, data: bytes) -> str:
+    """32 bytes in Bech32, in the case of `prefix`."""
+    number = int.from_bytes(data, "big") << 4  # 256 bits and 4 of padding are 52 digits
+    digits = [number >> shift & 31 for shift in range(255, -1, -5)]
+    digits += _bech32_check([ord(char) for char in prefix.lower()], digits)
+    text = "1" + "".join(_BECH32[digit] for digit in digits)
+    return prefix + (text.upper() if prefix.isupper() else text)
+
+
+def _bech32_check(prefix: list[int], digits: list[int]) -> list[int]:
+    state = 1
+    for digit in [*(c >> 5 for c in prefix), 0, *(c & 31 for c in prefix), *digits, *[0] * 6]:
+        top, state = state >> 25, (state & 0x1FFFFFF) << 5 ^ digit
+        for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            state ^= generator if top >> bit & 1 else 0
+    return [(state ^ 1) >> shift & 31 for shift in range(25, -1, -5)]
+
+
+def _bech32_decode(prefix: str, text: str) -> bytes:
+    """The 32 bytes of which `text` is the one spelling: that settles case, padding, length and checksum."""
+    import hmac
+
+    number = 0
+    for char in text[len(prefix) + 1 :][:52]:
+        number = number << 5 | max(_BECH32.find(char.lower()), 0)
+    data = (number >> 4).to_bytes(32, "big")
+    if not hmac.compare_digest(_bech32(prefix, data).encode(), text.encode("utf-8", "replace")):
+        raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
+    return data
+
+
+def _tampered(what: str) -> Tampered:
+    return Tampered(f"not what was sealed: {what}", hint="restore it from a copy")
 
 
 # === Sealed files ===========================================================================================

@@ -15,17 +15,21 @@ PAISSIVE_TEST_ALL is set.
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paissive_secrets as ps
@@ -266,6 +270,206 @@ def test_store_never_shows_a_value(store):
 # === Environment ============================================================================================
 
 # === Age format =============================================================================================
+
+FAST = 10  # log N of scrypt where strength is not the point
+
+
+@pytest.fixture(scope="session")
+def identity():
+    needs("cryptography", importlib.util.find_spec("cryptography"))
+    return ps.Identity.generate()
+
+
+def vectors():
+    """(name, what its header says, file) of every vector that is neither armored nor hybrid."""
+    source = (npm("cctv-age") / "index.js").read_text(encoding="utf-8")
+    for name, encoded in re.findall(r'// \.\./testdata/(\S+)\n.*?__toBinary\("([^"]*)"\)', source):
+        head, _, body = base64.b64decode(encoded).partition(b"\n\n")
+        says = dict(line.split(": ", 1) for line in head.decode().split("\n"))
+        if "armored" not in says and "-PQ-" not in says.get("identity", "") and "hybrid" not in name:
+            yield name, says, zlib.decompress(body) if "compressed" in says else body
+
+
+def outcome(says, sealed):
+    """What our reader makes of a vector, in the words of the vectors."""
+    phrase = [ps.Passphrase(says["passphrase"])] if "passphrase" in says else []
+    keys = phrase + [ps.Identity(says["identity"])] if "identity" in says else phrase
+    try:
+        return hashlib.sha256(ps.unseal(sealed, *keys)).hexdigest()
+    except ps.WrongKey:
+        return "no match"
+    except (ps.Tampered, ps.BadValue) as error:
+        failures = {
+            "payload": "payload failure",
+            "last chunk": "payload failure",
+            "code does": "HMAC failure",
+        }
+        return next((kind for words, kind in failures.items() if words in str(error)), "header failure")
+
+
+def test_age_agrees_with_every_vector_of_the_specification():
+    found = list(vectors())
+    expected = {n: says["payload"] if says["expect"] == "success" else says["expect"] for n, says, _ in found}
+    assert {name: outcome(says, sealed) for name, says, sealed in found} == expected
+    assert len(found) == 92
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=100), st.sampled_from([0, 65436, 65536, 131072]))
+def test_age_returns_what_was_sealed(identity, data, size):
+    plaintext = bytes(size) + data
+    sealed = ps.seal(plaintext, ps.Identity.generate().recipient(), identity.recipient())
+    assert ps.unseal(sealed, ps.Identity.generate(), identity) == plaintext
+
+
+@settings(deadline=None, max_examples=2000)
+@given(
+    st.binary(max_size=300), st.sampled_from([b"", b"age-encryption.org/v1\n", b"age-encryption.org/v1\n-> "])
+)
+def test_age_refuses_any_bytes_with_an_error_of_its_own(identity, data, start):
+    with pytest.raises(ps.SecretsError):
+        ps.unseal(start + data, identity, ps.Passphrase("x"))
+
+
+def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(identity):
+    sealed = ps.seal(b"v", identity.recipient())
+    changed = [sealed[:i] + bytes([sealed[i] ^ 1 << i % 8]) + sealed[i + 1 :] for i in range(len(sealed))]
+    for bad in [sealed[:size] for size in range(len(sealed))] + changed + [sealed + b"\n", sealed * 2]:
+        with pytest.raises((ps.Tampered, ps.WrongKey)):
+            ps.unseal(bad, identity)
+
+
+def test_age_refuses_a_chunk_moved_cut_or_repeated(identity):
+    sealed = ps.seal(bytes(200_000), identity.recipient())
+    start, size = len(sealed) - 200_000 - 4 * 16, 65536 + 16
+    chunks = [sealed[i : i + size] for i in range(start, len(sealed), size)]
+    for order in ([1, 0, 2, 3], [0, 1, 2], [0, 1, 1, 3], [0, 1, 2, 3, 3]):
+        with pytest.raises(ps.Tampered, match="payload"):
+            ps.unseal(sealed[:start] + b"".join(chunks[i] for i in order), identity)
+
+
+def test_age_refuses_a_work_factor_over_20_before_any_work(monkeypatch):
+    sealed = ps.seal(b"v", ps.Passphrase("correct", FAST)).replace(b" 10\n", b" 21\n", 1)
+    monkeypatch.setattr(ps.Passphrase, "_scrypt", lambda *_: pytest.fail("worked"))
+    with pytest.raises(ps.BadValue, match=r"asks for 2\*\*21"):
+        ps.unseal(sealed, ps.Passphrase("correct"))
+
+
+def test_age_refuses_more_recipients_than_are_worth_trying(identity):
+    stanzas = b"-> X25519 AAAA\nAAAA\n" * 1001
+    with pytest.raises(ps.BadValue, match="more than 1000 recipients"):
+        ps.unseal(b"age-encryption.org/v1\n" + stanzas, identity)
+
+
+def test_age_refuses_a_recipient_of_low_order():
+    with pytest.raises(ps.BadValue, match="not a usable public key"):
+        ps.seal(b"v", ps.Recipient(ps._bech32("age", bytes(32))))
+
+
+def test_age_lets_a_passphrase_stand_alone_only(identity):
+    for recipients in ([], [ps.Passphrase("x"), identity.recipient()]):
+        with pytest.raises(ps.BadValue):
+            ps.seal(b"v", *recipients)
+
+
+@pytest.mark.parametrize("log_n", [0, 21, -1])
+def test_age_refuses_a_work_factor_out_of_range(log_n):
+    with pytest.raises(ps.BadValue, match="log N is 1 to 20"):
+        ps.Passphrase("x", log_n)
+
+
+def test_age_keys_have_one_spelling(identity):
+    text = identity.reveal()
+    wrong = [text.lower(), text.capitalize(), text + "\n", " " + text, text[:-1], text + "Q", text[:20], ""]
+    wrong += [text[:-1] + ("Q" if text[-1] != "Q" else "P"), text.replace("K", "\u212a"), "age1" + text[16:]]
+    wrong += [text[:i] + text[i + 1 :] for i in range(len(text))] + [text[:-6] + "Q" + text[-6:], "AGE-" * 40]
+    for spelling in wrong:
+        with pytest.raises(ps.BadValue, match="not an age key"):
+            ps.Identity(spelling)
+    assert ps.Identity(text).reveal() == text
+    assert str(ps.Recipient(str(identity.recipient()))) == str(identity.recipient())
+
+
+def test_age_errors_and_reprs_show_no_key(identity):
+    text = identity.reveal()
+    with pytest.raises(ps.BadValue) as caught:
+        ps.Identity(text[:-1])
+    shown = str(caught.value) + repr(identity) + repr(ps.Passphrase(text))
+    assert text[20:40] not in shown
+
+
+def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
+    pyrage = pytest.importorskip("pyrage")
+    theirs = pyrage.x25519.Identity.from_str(identity.reveal())
+    assert str(theirs.to_public()) == str(identity.recipient())
+    for plaintext in (b"", b"v" * 65536, b"v" * 65537):
+        assert pyrage.decrypt(ps.seal(plaintext, identity.recipient()), [theirs]) == plaintext
+        assert ps.unseal(pyrage.encrypt(plaintext, [theirs.to_public()]), identity) == plaintext
+
+
+@pytest.mark.slow
+def test_age_opens_what_pyrage_seals_with_a_passphrase_and_the_other_way_round():
+    pyrage = pytest.importorskip("pyrage")
+    assert pyrage.passphrase.decrypt(ps.seal(b"v", ps.Passphrase("pass ü", FAST)), "pass ü") == b"v"
+    assert ps.unseal(pyrage.passphrase.encrypt(b"v", "pass ü"), ps.Passphrase("pass ü")) == b"v"
+
+
+def on_a_terminal(*argv, answers=(), cwd=None, env=None):
+    """Run a command on a terminal of its own and answer its questions; returns (status, what it wrote)."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd or ".")
+        os.execve(argv[0], argv, {**os.environ, **(env or {})})
+    written, answers = b"", list(answers)
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # how Linux says that the other end was closed
+            piece = b""
+        if not piece:
+            break
+        written += piece
+        if answers and written.rstrip().endswith(b":"):
+            os.write(terminal, answers.pop(0) + b"\n")
+            written += b"\n"
+    os.close(terminal)
+    return os.waitpid(pid, 0)[1], written
+
+
+def test_age_opens_what_the_age_tool_seals_and_the_other_way_round(identity, tmp_path):
+    age, sealed, key = tool("age"), tmp_path / "sealed.age", tmp_path / "key.txt"
+    key.write_text(f"# a comment\n\n{identity.reveal()}\n")
+    done = subprocess.run(
+        [age, "-r", str(identity.recipient())], input=b"theirs", capture_output=True, check=True
+    )
+    assert ps.unseal(done.stdout, identity) == b"theirs"
+    sealed.write_bytes(ps.seal(b"ours" * 20_000, identity.recipient()))
+    done = subprocess.run([age, "-d", "-i", str(key), str(sealed)], capture_output=True, check=True)
+    assert done.stdout == b"ours" * 20_000
+
+
+def test_age_opens_what_the_age_tool_seals_with_a_passphrase_and_the_other_way_round(tmp_path):
+    age, plain, sealed = tool("age"), tmp_path / "plain", tmp_path / "sealed.age"
+    plain.write_bytes(b"theirs")
+    status, _ = on_a_terminal(
+        age, "-p", "-o", str(sealed), str(plain), answers=[b"four words", b"four words"]
+    )
+    assert status == 0 and ps.unseal(sealed.read_bytes(), ps.Passphrase("four words")) == b"theirs"
+    sealed.write_bytes(ps.seal(b"ours", ps.Passphrase("four words", FAST)))
+    opened = tmp_path / "opened"
+    assert on_a_terminal(age, "-d", "-o", str(opened), str(sealed), answers=[b"four words"])[0] == 0
+    assert opened.read_bytes() == b"ours"
+
+
+def test_age_says_what_to_install_where_cryptography_is_missing():
+    code = (
+        "import sys; sys.modules['cryptography'] = None; import paissive_secrets as p; p.Identity.generate()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
+    assert b"sealed files need the package cryptography; install it: " in done.stderr.splitlines()[-1]
+
 
 # === Sealed files ===========================================================================================
 
