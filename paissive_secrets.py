@@ -726,7 +726,8 @@ def _tampered(what: str) -> Tampered:
 
 # === Manager ================================================================================================
 # A backend is named by the enum or its string, or is a store; anything else is an error, never a silent
-# fall-back to another store.
+# fall-back to another store. The stages of a rotation are secrets beside the one they belong to: read with
+# `stage=`, deleted along with it, listed nowhere.
 
 
 class SecretsBackend(str, enum.Enum):
@@ -739,6 +740,31 @@ class SecretsBackend(str, enum.Enum):
 
 
 Backend = Union[str, Store, None]
+
+
+_STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}
+
+
+def stage_name(store: Store, name: str, stage: str) -> str:
+    """What a stage of a secret is called in the store."""
+    if stage not in _STAGES:
+        raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(_STAGES)}")
+    return name + _STAGES[stage]
+
+
+def secret_names(store: Store) -> list[str]:
+    """The names of the secrets in the store, sorted, without the stages of rotations."""
+    stages = tuple(suffix for suffix in _STAGES.values() if suffix)
+    return sorted(name for name in store.names() if not name.endswith(stages))
+
+
+def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
+    """Whether there was one to remove."""
+    try:
+        store.delete(stage_name(store, name, stage))
+    except NotFound:
+        return False
+    return True
 
 
 class SecretsManager:
@@ -757,10 +783,16 @@ class SecretsManager:
             self._stores[chosen] = _open_store(chosen)
         return self._stores[chosen]
 
-    def get_secret(self, name: str, default: str | None = None, *, backend: Backend = None) -> str | None:
-        """The value, or `default` where there is none; a locked, denied or unreachable store raises."""
+    def get_secret(
+        self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
+    ) -> str | None:
+        """The value, or `default` where there is none; a locked, denied or unreachable store raises.
+
+        While a secret is rotated, and after, `stage` may be "pending" or "previous".
+        """
+        store = self.store(backend)
         try:
-            return self.store(backend).get(name)
+            return store.get(stage_name(store, name, stage))
         except NotFound:
             return default
 
@@ -770,15 +802,15 @@ class SecretsManager:
 
     def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
         """Whether there was one to delete."""
-        try:
-            self.store(backend).delete(name)
-        except NotFound:
-            return False
-        return True
+        store = self.store(backend)
+        for stage in ("pending", "previous"):
+            if len(check_name(name).encode()) <= _NAME_MAX - len(_STAGES[stage]):
+                remove_secret(store, name, stage)
+        return remove_secret(store, name)
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Names, sorted; never values."""
-        return sorted(self.store(backend).names())
+        return secret_names(self.store(backend))
 
 
 _STORES: dict[str, Callable[[], Store]] = {"env": EnvironmentStore, "memory": MemoryStore}
@@ -1357,7 +1389,8 @@ def _warn(message: str) -> None:
 
 def cmd_get(args: argparse.Namespace) -> int:
     """Print the value of a secret."""
-    value = _manager.store(args.backend).get(args.name)
+    store = _manager.store(args.backend)
+    value = store.get(stage_name(store, args.name, args.stage))
     sys.stdout.write(value + "\n" if sys.stdout.isatty() else value)
     return 0
 
@@ -1429,6 +1462,7 @@ def _read_value(what: str) -> str:
 
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
+_STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="see: rotate")
 _KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
 _CONFIG_FILE = _arg(
     "--file", metavar="F", help="the config file; else PAISSIVE_CONFIG_FILE, else config.json"
@@ -1436,7 +1470,7 @@ _CONFIG_FILE = _arg(
 
 # A row a command; "config get" is an action of the group "config".
 _COMMANDS: dict[str, _Command] = {
-    "get": (cmd_get, (_NAME,)),
+    "get": (cmd_get, (_NAME, _STAGE)),
     "list": (cmd_list, ()),
     "config get": (
         cmd_config_get,

@@ -477,6 +477,27 @@ def test_age_says_what_to_install_where_cryptography_is_missing():
 
 # === Manager ================================================================================================
 
+
+def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
+    manager = ps.SecretsManager("memory")
+    manager.set_secret("A_TOKEN", "now")
+    manager.set_secret("A_TOKEN__PREVIOUS", "before")
+    assert manager.list_secrets() == ["A_TOKEN"]
+    assert manager.get_secret("A_TOKEN", stage="previous") == "before"
+    assert manager.get_secret("A_TOKEN", "none", stage="pending") == "none"
+    with pytest.raises(ps.BadValue, match="no stage called 'next'; use one of current, pending, previous"):
+        manager.get_secret("A_TOKEN", stage="next")
+
+
+@pytest.mark.parametrize("name", ["A_TOKEN", "x" * 255])
+def test_deleting_a_secret_leaves_no_stage_behind(name):
+    manager = ps.SecretsManager("memory")
+    for stored in [name, "A_TOKEN__PREVIOUS", "A_TOKEN__PENDING"]:
+        manager.set_secret(stored, "value")
+    assert (manager.delete_secret(name), manager.delete_secret(name)) == (True, False)
+    assert name != "A_TOKEN" or list(manager.store().names()) == []
+
+
 # === References and config ==================================================================================
 
 
