@@ -39,11 +39,12 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Literal
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -1247,6 +1248,200 @@ def _indent(text: str) -> str:
 
 
 # === Masking ================================================================================================
+# Every byte that belongs to a value, in any of its spellings, becomes part of a `***`, wherever a write ends.
+# Spellings are found by the machine words at aligned places, so that a thousand values cost no more than one:
+# any fifteen bytes hold an aligned word of eight, so a spelling is known by the first eight words in it.
+
+_MASK = b"***"
+_MASKABLE = 8  # characters; shorter values would blacken ordinary words
+_SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompts and typed characters
+_WORDS: tuple[tuple[int, Literal["Q", "I"]], ...] = ((8, "Q"), (4, "I"))  # bytes, and memoryview's format
+_URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
+
+
+class Spellings:
+    """The values to be masked, in every spelling; values under 8 characters are left out."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._words: list[dict[int, set[tuple[int, bytes]]]] = [{} for _ in _WORDS]
+        self._beginnings: set[bytes] = set()
+        for value in values:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        """Mask this value too."""
+        for spelling in _spellings(value) if maskable(value) else ():
+            self._learn(spelling)
+
+    def _learn(self, spelling: bytes) -> None:
+        table, (size, _) = next(
+            (table, word) for table, word in zip(self._words, _WORDS) if len(spelling) >= 2 * word[0] - 1
+        )
+        for offset in range(size):
+            word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
+            table.setdefault(word, set()).add((offset, spelling))
+        self._beginnings.update(spelling[:length] for length in range(1, min(len(spelling), 15)))
+
+    def find(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
+        """Where spellings are (start, end), overlaps joined, and where one begins that `data` cuts off."""
+        found = []
+        cut = len(data)
+        for start, spelling in self._candidates(data):
+            if data.startswith(spelling, start):
+                found.append((start, start + len(spelling)))
+            elif start + len(spelling) > len(data) and spelling.startswith(data[start:]):
+                cut = min(cut, start)
+        short = (at for at in range(max(len(data) - 14, 0), len(data)) if data[at:] in self._beginnings)
+        return _joined(found), min(cut, next(short, cut))
+
+    def _candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        for table, (size, code) in zip(self._words, _WORDS):
+            words = memoryview(data)[: len(data) // size * size].cast(code)
+            if table.keys().isdisjoint(words):  # the whole cost of output without values
+                continue
+            for place, word in [(place, word) for place, word in enumerate(words) if word in table]:
+                for offset, spelling in table[word]:
+                    if place * size >= offset:
+                        yield place * size - offset, spelling
+
+    def mask(self, text: str) -> str:
+        """The text with every value in it masked; the very same object where there is none."""
+        data = text.encode("utf-8", "surrogatepass")
+        if not self.find(data)[0]:
+            return text
+        masker = Masker(self)
+        return (masker.feed(data) + masker.close()).decode("utf-8", "surrogatepass")
+
+
+def maskable(value: str) -> bool:
+    """Whether a value is long enough to be masked."""
+    return len(value.strip()) >= _MASKABLE
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+class Masker:
+    """One stream, masked piece by piece; holds back only what could still become a value."""
+
+    def __init__(self, spellings: Spellings) -> None:
+        self._spellings = spellings
+        self._tail = b""  # from where a value may have begun
+        self._done = 0  # leading bytes of the tail that were written already, masked or shown
+        self._masked = False  # whether those end in a mask
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be written of the stream so far."""
+        data = self._tail + data
+        return self._write(data, *self._spellings.find(data))
+
+    def pause(self) -> bytes:
+        """What may be shown when the stream has paused: a few characters, likely no value's beginning."""
+        return self._write(self._tail, [], len(self._tail), 0) if len(self._tail) <= _SHOWN else b""
+
+    def close(self) -> bytes:
+        """The rest of the stream."""
+        return self._write(self._tail, self._spellings.find(self._tail)[0], len(self._tail))
+
+    def _write(self, data: bytes, spans: list[tuple[int, int]], end: int, keep: int | None = None) -> bytes:
+        """Data up to `end`, masked; what comes from `keep` on stays to be looked at again."""
+        written = []
+        for start, stop in (span for span in spans if span[0] < end):
+            if start >= self._done or not self._masked:
+                written += [data[self._done : start], _MASK]
+            self._done, self._masked = max(self._done, stop), True
+        if self._done < end:
+            written.append(data[self._done : end])
+            self._done, self._masked = end, False
+        keep = end if keep is None else keep
+        self._tail, self._done = data[keep:], self._done - keep
+        return b"".join(written)
+
+
+def _spellings(value: str) -> set[bytes]:
+    """Every way in which a value is looked for: itself, its lines, base64, hex, URL, JSON and repr."""
+    spelled = {piece for whole in {value, value.strip()} for piece in _encoded(whole)}
+    return {spelling for spelling in spelled if len(spelling) >= _MASKABLE}
+
+
+def _encoded(value: str) -> Iterator[bytes]:
+    raw = value.encode("utf-8", "surrogatepass")
+    yield from _lines(value)
+    yield from _base64(raw)
+    yield from _hex(raw)
+    for text in {*_urls(value), *_literals(value)}:
+        yield text.encode("utf-8", "surrogatepass")
+
+
+def _lines(value: str) -> Iterator[bytes]:
+    """The value, as terminals show it (CRLF), and line by line, since logs put something before each line."""
+    lines = value.encode("utf-8", "surrogatepass").splitlines()
+    yield from (b"\n".join(lines), b"\r\n".join(lines), value.encode("utf-8", "surrogatepass"))
+    for line in lines:
+        line = line.strip()
+        if len(line) >= _MASKABLE and not line.startswith(b"-----"):  # the armour of a key is no secret
+            yield line
+
+
+def _base64(raw: bytes) -> Iterator[bytes]:
+    """What of the value's base64 is the same beside any neighbours, at each alignment; and it alone."""
+    import base64
+
+    def both(encoded: bytes) -> Iterator[bytes]:
+        yield from (encoded, encoded.translate(bytes.maketrans(b"+/", b"-_")))
+
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
+        last = (shift + len(raw)) * 8 // 6
+        yield from both(base64.b64encode(b"\0" * shift + raw)[first:last])
+    for alone in (raw, raw + b"\n"):
+        encoded = base64.b64encode(alone)
+        for spelling in (encoded, *_wrapped(encoded, 64), *_wrapped(encoded, 76)):
+            yield from both(spelling)
+
+
+def _hex(raw: bytes) -> Iterator[bytes]:
+    for pairs in (raw.hex(), raw.hex().upper()):
+        spaced = [pairs[at : at + 2] for at in range(0, len(pairs), 2)]
+        for between in ("", " ", ":", "%", "\\x"):
+            yield between.join(spaced).encode()
+        yield from _wrapped(pairs.encode(), 60)  # xxd -p
+
+
+def _wrapped(encoded: bytes, width: int) -> list[bytes]:
+    """An encoding that is broken at a width, whole and line by line."""
+    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+    return [b"\n".join(lines), b"\r\n".join(lines), *lines] if len(lines) > 1 else []
+
+
+def _urls(value: str) -> Iterator[str]:
+    import re
+    from urllib.parse import quote
+
+    for safe in _URL_SAFE:
+        quoted = quote(value, safe, errors="surrogatepass")
+        for text in (quoted, re.sub("%..", lambda match: match[0].lower(), quoted)):
+            yield from (text, text.replace("%20", "+"))
+
+
+def _literals(value: str) -> Iterator[str]:
+    """The value between the quotes of JSON, of JSON in JSON, and of Python."""
+    import json
+    import re
+
+    for ascii_only in (True, False):
+        plain = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        html = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", plain)  # as Go writes it
+        for text in (plain, html, plain.replace("/", "\\/"), html.replace("/", "\\/")):
+            yield from (text, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), text))
+            yield json.dumps(text)[1:-1]
+    yield from (repr(value)[1:-1], ascii(value)[1:-1], repr(value.encode("utf-8", "surrogatepass"))[2:-1])
 
 
 # === Processes ==============================================================================================

@@ -24,6 +24,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.parse
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -810,6 +811,128 @@ def test_config_commands(tmp_path):
 # === Import and export ======================================================================================
 
 # === Masking ================================================================================================
+
+VALUE = "p/ss+w\"rd\\ ~ü <&> 'x"  # something for every encoding to do
+
+
+def masked(chunks, *values):
+    masker = ps.Masker(ps.Spellings(values))
+    return b"".join([*map(masker.feed, chunks), masker.close()])
+
+
+def plainly_masked(data, spellings):
+    """What masking means, without a thought for speed or pieces: the joined places of all spellings."""
+    spans, out, at = [], b"", 0
+    for spelling in spellings:
+        spans += [(i, i + len(spelling)) for i in range(len(data)) if data.startswith(spelling, i)]
+    for start, end in ps._joined(spans):
+        out, at = out + data[at:start] + b"***", end
+    return out + data[at:]
+
+
+def spelled(value):
+    """[(encoding, bytes)]: a value as other programs write it."""
+    raw = value.encode()
+    yield from [("as it is", raw), ("hex", raw.hex().encode()), ("HEX", raw.hex().upper().encode())]
+    for shift in range(3):
+        encoded = base64.b64encode(b"#" * shift + raw)
+        yield from [(f"base64 {shift}", encoded), (f"base64url {shift}", encoded.translate(URL_ALPHABET))]
+    for safe in ("", "/"):
+        quoted = urllib.parse.quote(value, safe)
+        yield from [("URL", quoted.encode()), ("form", quoted.replace("%20", "+").encode())]
+        yield "url", re.sub("%..", lambda m: m[0].lower(), quoted).encode()
+    yield from [("JSON", json.dumps(value)[1:-1].encode())]
+    yield "JSON with its letters", json.dumps(value, ensure_ascii=False)[1:-1].encode()
+    yield "JSON in JSON", json.dumps(json.dumps(value))[3:-3].encode()
+
+
+URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
+
+
+@pytest.mark.parametrize("value", [VALUE, "correct-horse", "8letters", "ÿ?>ÿ?>ÿ?>", "ab\ncdefgh", "k" * 99])
+def test_mask_every_encoding_at_every_split_point(value):
+    spellings = ps.Spellings([value])
+    for encoding, text in spelled(value):
+        whole = b"[" + text + b"]"
+        expected = masked([whole], value)
+        assert re.fullmatch(rb"\[.{0,3}\*\*\*[^*]{0,4}\]", expected), encoding
+        for split in range(len(whole) + 1):
+            masker = ps.Masker(spellings)
+            pieces = masker.feed(whole[:split]) + masker.feed(whole[split:]) + masker.close()
+            assert pieces == expected, (encoding, split)
+
+
+def test_mask_byte_by_byte():
+    for encoding, text in spelled(VALUE):
+        assert masked([bytes([b]) for b in text], VALUE) == masked([text], VALUE), encoding
+
+
+PART = st.one_of(st.integers(0, 2), st.binary(max_size=9), st.text("ab/", max_size=20).map(str.encode))
+
+
+@given(
+    st.lists(st.text("ab/\n", min_size=8, max_size=20), min_size=1, max_size=3),
+    st.lists(PART, max_size=9),
+    st.lists(st.integers(0, 200), max_size=20),
+)
+def test_mask_agrees_with_its_plain_meaning_wherever_writes_end(values, parts, places):
+    data = b"".join(values[p % len(values)].encode() if isinstance(p, int) else p for p in parts)
+    places = sorted([0, *places, len(data)])
+    chunks = [data[start:end] for start, end in zip(places, places[1:])]
+    spellings = set().union(*(ps._spellings(value) for value in values if ps.maskable(value)))
+    assert masked(chunks, *values) == plainly_masked(data, spellings)
+
+
+def test_mask_overlapping_values_as_one():
+    assert masked([b"<first-and-second>"], "first-and", "and-second") == b"<***>"
+
+
+def test_mask_shows_at_once_what_can_be_no_value():
+    masker = ps.Masker(ps.Spellings(["Tr0ub4dor&3"]))
+    assert masker.feed(b"Password: ") == b"Password: "
+    assert masker.feed(b"T") == b""  # could be one
+    assert masker.pause() == b"T"  # a typed character
+    assert masker.feed(b"ell me") == b"ell me"
+
+
+def test_mask_shows_no_more_than_three_bytes_of_a_value_that_is_written_slowly():
+    masker = ps.Masker(ps.Spellings(["Tr0ub4dor&3"]))
+    slowly = b"".join(masker.feed(bytes([b])) + masker.pause() for b in b"Tr0ub4dor&3 and out")
+    assert slowly == b"Tr0*** and out"
+
+
+def test_mask_lines_of_a_key_with_something_before_each():
+    key = "-----BEGIN KEY-----\n" + "abcdefghij\nklmnopqrst\n" + "-----END KEY-----\n"
+    assert masked([b"1: abcdefghij\r\n2: klmnopqrst\r\n"], key) == b"1: ***\r\n2: ***\r\n"
+    assert masked([key.replace("\n", "\r\n").encode()], key) == b"***\r\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["base64", "base64 -w0", "base64 -w64", "basenc --base16 -w60", "od -An -tx1 -w300"]
+)
+def test_mask_what_real_tools_make_of_a_long_value(command):
+    value = "".join(f"{n}-long-value-" for n in range(9))
+    tool(command.split()[0])
+    encoded = subprocess.check_output(command, shell=True, input=value.encode())
+    assert re.fullmatch(rb"( ?\*\*\*\n?)+", masked([encoded], value))
+
+
+def test_mask_leaves_short_values():
+    assert masked([b"yes, 1234567"], "yes", "1234567", "        ") == b"yes, 1234567"
+
+
+def test_mask_costs_the_same_with_many_values():
+    """No clock: the words looked up are those of the output, whatever the number of values."""
+    many = ps.Spellings(f"value-number-{n}-{n * n}" for n in range(300))
+    text = b"nothing to see here, just a log line\n" * 10
+    assert list(many._candidates(text)) == []
+    assert many.find(text + b"value-number-299-89401") == ([(370, 392)], 392)
+
+
+def test_mask_shows_no_value_in_a_repr():
+    spellings = ps.Spellings(["correct-horse"])
+    assert "correct" not in repr(spellings) + repr(ps.Masker(spellings))
+
 
 # === Processes ==============================================================================================
 
