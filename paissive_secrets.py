@@ -1367,20 +1367,20 @@ class Masker:
 
 def _spellings(value: str) -> set[bytes]:
     """Every way in which a value is looked for: itself, its lines, base64, hex, URL, JSON and repr."""
-    spelled = {piece for whole in {value, value.strip()} for piece in _encoded(whole)}
+    spelled = {piece for whole in {value, value.strip()} for piece in _in_all(whole)}
     return {spelling for spelling in spelled if len(spelling) >= _MASKABLE}
 
 
-def _encoded(value: str) -> Iterator[bytes]:
+def _in_all(value: str) -> Iterator[bytes]:
     raw = value.encode("utf-8", "surrogatepass")
-    yield from _lines(value)
-    yield from _base64(raw)
-    yield from _hex(raw)
-    for text in {*_urls(value), *_literals(value)}:
+    yield from _in_lines(value)
+    yield from _in_base64(raw)
+    yield from _in_hex(raw)
+    for text in {*_in_urls(value), *_in_literals(value)}:
         yield text.encode("utf-8", "surrogatepass")
 
 
-def _lines(value: str) -> Iterator[bytes]:
+def _in_lines(value: str) -> Iterator[bytes]:
     """The value, as terminals show it (CRLF), and line by line, since logs put something before each line."""
     lines = value.encode("utf-8", "surrogatepass").splitlines()
     yield from (b"\n".join(lines), b"\r\n".join(lines), value.encode("utf-8", "surrogatepass"))
@@ -1390,7 +1390,7 @@ def _lines(value: str) -> Iterator[bytes]:
             yield line
 
 
-def _base64(raw: bytes) -> Iterator[bytes]:
+def _in_base64(raw: bytes) -> Iterator[bytes]:
     """What of the value's base64 is the same beside any neighbours, at each alignment; and it alone."""
     import base64
 
@@ -1406,7 +1406,7 @@ def _base64(raw: bytes) -> Iterator[bytes]:
             yield from both(spelling)
 
 
-def _hex(raw: bytes) -> Iterator[bytes]:
+def _in_hex(raw: bytes) -> Iterator[bytes]:
     for pairs in (raw.hex(), raw.hex().upper()):
         spaced = [pairs[at : at + 2] for at in range(0, len(pairs), 2)]
         for between in ("", " ", ":", "%", "\\x"):
@@ -1420,7 +1420,7 @@ def _wrapped(encoded: bytes, width: int) -> list[bytes]:
     return [b"\n".join(lines), b"\r\n".join(lines), *lines] if len(lines) > 1 else []
 
 
-def _urls(value: str) -> Iterator[str]:
+def _in_urls(value: str) -> Iterator[str]:
     import re
     from urllib.parse import quote
 
@@ -1430,7 +1430,7 @@ def _urls(value: str) -> Iterator[str]:
             yield from (text, text.replace("%20", "+"))
 
 
-def _literals(value: str) -> Iterator[str]:
+def _in_literals(value: str) -> Iterator[str]:
     """The value between the quotes of JSON, of JSON in JSON, and of Python."""
     import json
     import re
