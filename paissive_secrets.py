@@ -1299,10 +1299,10 @@ class Spellings:
             words = memoryview(data)[: len(data) // size * size].cast(code)
             if table.keys().isdisjoint(words):  # the whole cost of output without values
                 continue
-            for place, word in [(place, word) for place, word in enumerate(words) if word in table]:
-                for offset, spelling in table[word]:
-                    if place * size >= offset:
-                        yield place * size - offset, spelling
+            for place, known in [
+                (place * size, table[word]) for place, word in enumerate(words) if word in table
+            ]:
+                yield from ((place - offset, spelling) for offset, spelling in known if place >= offset)
 
     def mask(self, text: str) -> str:
         """The text with every value in it masked; the very same object where there is none."""
