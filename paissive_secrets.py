@@ -36,15 +36,19 @@ Contents, bottom-up; each room uses only the rooms above it:
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import functools
+import itertools
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union, cast
 
 if TYPE_CHECKING:
     import argparse
-    from typing import Literal
+    from typing import IO, Literal, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -1466,6 +1470,9 @@ class Rule(NamedTuple):
     miss: str  # a near miss that must not
 
 
+RULES: tuple[Rule, ...] = ()
+
+
 # === Judgement ==============================================================================================
 # Whether a value that is given to a name is a secret. What a line says becomes features with names; their
 # weights add up to a probability, and the confidences are thresholds on it. No file is ever read here.
@@ -1514,15 +1521,1065 @@ def scan(read: Callable[[int], bytes], path: str, key: bytes = b"") -> Iterator[
 
 
 # === Git ====================================================================================================
+# git itself is asked what a repository lists, stages and remembers. The repository may be hostile: whatever
+# its configuration could run is switched off, and only plumbing is called, which heeds no pager or alias.
+
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_GIT_SETTINGS = {
+    "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C",
+}
+_GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # what git tells a hook
+_NOT_FILES = ("120000", "160000")  # the modes of symlinks and submodules
+_HEARD = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
+
+
+class Blob(NamedTuple):
+    """The content of a file in a repository, and what is known of where it stood."""
+
+    oid: str
+    path: str
+    commit: str = ""
+    date: str = ""  # the author's, ISO 8601
+
+
+class _Git:
+    """A running git with its output in `out`; leaving it raises Unavailable when git failed."""
+
+    def __init__(self, folder: str, *args: str, feed: IO[bytes] | None = None) -> None:
+        import subprocess
+        import tempfile
+
+        elsewhere = () if folder == "." else _GIT_PLACES
+        settings = {name: text for name, text in os.environ.items() if name not in elsewhere}
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                [*_GIT, *args],
+                cwd=folder,
+                env={**settings, **_GIT_SETTINGS},
+                stdin=feed or subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=1 << 18,
+            )
+        except OSError as error:
+            raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
+        self.out = cast("IO[bytes]", self._process.stdout)
+
+    def __enter__(self) -> _Git:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind:
+            self._process.kill()
+        self.out.close()
+        code = self._process.wait()
+        said = self.complaints() or [f"nothing, and ended with {code}"]
+        self._errors.close()
+        if not kind and code not in _HEARD:
+            raise Unavailable(f"git says: {printable(said[0])}")
+
+    def complaints(self) -> list[str]:
+        """Return what it wrote to stderr, line by line."""
+        self._errors.seek(0)
+        return self._errors.read(1 << 16).decode(errors="replace").splitlines()
+
+    def records(self, end: bytes = b"\0") -> Iterator[str]:
+        """Give what stands between one `end` and the next, in flat memory."""
+        rest = b""
+        for chunk in iter(lambda: self.out.read(1 << 16), b""):
+            *records, rest = (rest + chunk).split(end)
+            yield from map(os.fsdecode, records)
+        if rest:
+            yield os.fsdecode(rest)
+
+
+def printable(text: str) -> str:
+    """Return `text` as a terminal may show it: one line, in which no escape sequence acts."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _spool(lines: Iterable[str]) -> IO[bytes]:
+    """A file to feed git from: a pipe could fill up while git waits for us to read."""
+    import tempfile
+
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    file.writelines(line.encode() + b"\n" for line in lines)
+    file.seek(0)
+    return file
+
+
+def listed(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
+    """Give the files under `folder` that git tracks or does not ignore, and the repositories inside it."""
+    with _Git(folder, "ls-files", "-co", "--exclude-standard", "-z") as git:
+        last = ""
+        for name in git.records():
+            if name != last:  # a conflict lists its file three times
+                yield name
+            last = name
+        for line in git.complaints():
+            on_error(folder, line)
+
+
+def staged(folder: str) -> Iterator[Blob]:
+    """Give what the next commit would bring, as it stands in the index."""
+    args = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _head(folder))
+    with _Git(folder, "diff-index", *args) as git:
+        yield from _changes(git.records())
+
+
+def _head(folder: str) -> str:
+    """The tree of the last commit, or the empty one before the first."""
+    try:
+        return _answer(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
+    except Unavailable:
+        return _answer(folder, "hash-object", "-t", "tree", "--stdin")
+
+
+def _answer(folder: str, *args: str) -> str:
+    with _Git(folder, *args) as git:
+        return os.fsdecode(git.out.read().rstrip(b"\n"))
+
+
+def _changes(records: Iterator[str]) -> Iterator[Blob]:
+    """Read git's raw diffs: the id of a commit, or the modes and ids of a change and then its path."""
+    commit = ""
+    for record in records:
+        fields = record.lstrip(":").split()
+        sides = len(record) - len(record.lstrip(":"))  # one, or in a merge one for each parent
+        if not sides:
+            commit = record
+            continue
+        path, oid = next(records, ""), fields[2 * sides + 1]
+        if fields[sides] not in _NOT_FILES and oid.strip("0"):  # a removed file has no id
+            yield Blob(oid, path, commit)
+
+
+class _Part:
+    """The next `size` bytes of a stream, read like a file of their own."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self._stream, self._left = stream, size
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
+    """Open one blob after the other: (id, size, read), of which `read` is good until the next."""
+    with _Git(folder, "cat-file", "--batch", "--buffer", feed=_spool(oids)) as git:
+        for header in iter(git.out.readline, b""):
+            oid, kind, *size = header.decode().split()
+            if kind != "missing":  # from a shallow or partial clone
+                part = _Part(git.out, int(size[0]) + 1)  # a newline follows
+                content = _Part(cast("IO[bytes]", part), int(size[0]))
+                yield oid, int(size[0]), content.read
+                while part.read(1 << 18):
+                    pass
+
+
+def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
+    """Give the id of every blob in the repository, dangling ones too, or of those that revisions reach."""
+    check, feed = ["cat-file", "--buffer", "--batch-check=%(objecttype) %(objectname)"], None
+    if revisions:
+        reached = ("rev-list", "--objects", "--no-object-names", "--end-of-options", *revisions, "--")
+        with _Git(folder, *reached) as git:
+            feed = _spool(git.records(b"\n"))
+    else:
+        check += ["--batch-all-objects", "--unordered"]  # in the order of the pack: deltas resolve faster
+    with _Git(folder, *check, feed=feed) as git:
+        yield from (record[5:] for record in git.records(b"\n") if record.startswith("blob "))
+
+
+def introductions(folder: str, oids: Iterable[str], revisions: Sequence[str]) -> Iterator[Blob]:
+    """Give the commit, date and path that brought each blob, oldest first; a dangling one has none."""
+    missing = set(oids)
+    found: list[Blob] = []
+    for commits in (_reached(folder, revisions), _commits(folder)):
+        if missing:
+            for blob in _introduced(folder, commits, missing):
+                missing.remove(blob.oid)
+                found.append(blob)
+    dates = _dates(folder, {blob.commit for blob in found})
+    yield from (blob._replace(date=dates.get(blob.commit, "")) for blob in found)
+    yield from (Blob(oid, "") for oid in sorted(missing))
+
+
+def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
+    these = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
+    with _Git(folder, "rev-list", "--reverse", "--topo-order", *these, "--") as git:
+        yield from git.records(b"\n")
+
+
+def _commits(folder: str) -> Iterator[str]:
+    """Every commit there is, those that nothing refers to as well."""
+    check = "--batch-check=%(objecttype) %(objectname)"
+    with _Git(folder, "cat-file", "--buffer", check, "--batch-all-objects") as git:
+        yield from (record[7:] for record in git.records(b"\n") if record.startswith("commit "))
+
+
+def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
+    diff = ("diff-tree", "--stdin", "--root", "-r", "-c", "--raw", "-z", "--no-renames", "--no-abbrev")
+    with _Git(folder, *diff, feed=_spool(commits)) as git:
+        for blob in _changes(git.records()):
+            if blob.oid in oids:
+                yield blob
+            if not oids:
+                break
+
+
+def _dates(folder: str, commits: Iterable[str]) -> dict[str, str]:
+    show = ("rev-list", "--no-walk=unsorted", "--stdin", "--format=%H %aI")
+    with _Git(folder, *show, feed=_spool(commits)) as git:
+        lines = [line.split(" ") for line in git.records(b"\n")]
+    return {fields[0]: fields[1] for fields in lines if fields[0] != "commit"}
+
+
+_HOOK_MARK = "# written by: paissive_secrets.py hook install"
+_HOOK = """#!/bin/sh
+{mark}
+# SKIP=paissive-audit git commit … leaves it out once
+case ",$SKIP," in *,paissive-audit,*) exit 0 ;; esac
+{command} || exit 1
+"""
+
+
+def install_hook(folder: str = ".") -> str:
+    """Write a pre-commit hook that audits what is staged, and return its path; raise where one is there."""
+    import shlex
+
+    path = os.path.join(folder, _hooks(folder), "pre-commit")
+    command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
+    if os.path.lexists(path) and not _is_our_hook(path):
+        raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=f"add to it: {command}")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write_atomically(path, os.fsencode(_HOOK.format(mark=_HOOK_MARK, command=command)), 0o755)
+    return path
+
+
+def _hooks(folder: str) -> str:
+    """The folder of the hooks, which is the user's to choose: so here the configuration is heeded."""
+    import subprocess
+
+    asked = ["git", "rev-parse", "--git-path", "hooks"]
+    done = subprocess.run(asked, cwd=folder, capture_output=True, check=False)
+    if done.returncode:
+        raise Unavailable("this is no git repository", hint="go into one, or make one with: git init")
+    return os.fsdecode(done.stdout.rstrip(b"\n"))
+
+
+def _is_our_hook(path: str) -> bool:
+    if os.path.islink(path) or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return _HOOK_MARK.encode() in file.read(1 << 16)
 
 
 # === Files ==================================================================================================
+# Which files of a tree are read: what git lists where there is a repository, else what .gitignore leaves. No
+# symlink is followed, and only regular files are opened: pipes block, and opening a device can act on it.
+
+_NOT_OURS = {  # folders of what others wrote, or of what can be made again
+    *(
+        ".git",
+        ".hg",
+        ".svn",
+        ".jj",
+        ".bzr",
+        "node_modules",
+        "bower_components",
+        ".venv",
+        "venv",
+        ".tox",
+        ".nox",
+    ),
+    *("__pycache__", ".eggs", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".gradle", ".next"),
+}
+_IGNORE_MAX = 1 << 20  # bytes of a .gitignore that are read
+_FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
+_OPEN = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in _FLAGS)
+_PASSED_OVER = (
+    "ELOOP",
+    "EMLINK",
+    "ENXIO",
+    "ENODEV",
+    "ENOENT",
+    "ENOTDIR",
+)  # links, sockets, what has vanished
+
+_Glob = Callable[[str], object]
+
+
+class Pattern(NamedTuple):
+    """A line of a .gitignore, or of --exclude."""
+
+    negated: bool
+    folder: bool  # fits folders only
+    globs: tuple[_Glob | None, ...]  # one for each part of a path, None for any number of parts
+    anchored: bool  # fits a whole path, not the name alone
+
+
+class Choice(NamedTuple):
+    """Which files to leave out, and whom to tell."""
+
+    exclude: tuple[Pattern, ...]
+    gitignore: bool
+    on_error: Callable[[str, str], None]
+    on_exclude: Callable[[], None]
+
+
+def files(root: str, shown: str, choice: Choice, *, inside: bool = False) -> Iterator[tuple[str, str]]:
+    """Give (path to open, path to show) of each file below a folder, and of each repository `inside` it."""
+    has_git = os.path.lexists(os.path.join(root, ".git")) if inside else _in_repository(root)
+    if choice.gitignore and has_git:
+        names = _listed(root, shown, choice)
+        try:
+            first = next(names, None)
+        except Unavailable:  # git is missing, or refuses a repository that someone else owns
+            first = None
+        if first:
+            yield first
+            yield from names
+            return
+    for name in _walk(root, shown, choice):  # even what git ignores, once it was asked for by name
+        yield os.path.join(root, name), shown + name
+
+
+def _in_repository(folder: str) -> bool:
+    folder, below = os.path.realpath(folder), ""
+    while folder != below:
+        if os.path.lexists(os.path.join(folder, ".git")):
+            return True
+        folder, below = os.path.dirname(folder), folder
+    return False
+
+
+def _listed(root: str, shown: str, choice: Choice) -> Iterator[tuple[str, str]]:
+    top, folder, real = os.path.realpath(root), "", True
+    for name in listed(root, choice.on_error):
+        name = name.rstrip("/")
+        above = name.rpartition("/")[0]
+        if above != folder:  # git goes by its index even where a folder has become a symlink
+            folder, real = above, _is_real(top, above)
+        if not real or not _NOT_OURS.isdisjoint(above.split("/")):
+            continue
+        if excluded(choice.exclude, shown + name):
+            choice.on_exclude()
+        else:
+            yield os.path.join(root, name), shown + name
+
+
+def _is_real(top: str, folder: str) -> bool:
+    """Whether no part of `folder` under `top` is a symlink."""
+    path = os.path.join(top, *folder.split("/"))
+    return os.path.realpath(path) == path
+
+
+def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:
+    """Give the files below a folder, in order of names; what is ignored or excluded is not entered."""
+    pending: list[tuple[str, tuple[tuple[int, list[Pattern]], ...]]] = [("", ())]
+    while pending:
+        folder, levels = pending.pop()
+        names, folders = _entries(os.path.join(root, folder), choice)
+        if choice.gitignore and folder and ".git" in {*names, *folders}:
+            yield folder[:-1]  # a repository of its own, which git is asked about
+            continue
+        if choice.gitignore and ".gitignore" in names:
+            levels += ((folder.count("/"), _patterns_in(os.path.join(root, folder, ".gitignore"))),)
+        wanted = [path for path in (folder + name for name in names) if not _ignored(levels, path)]
+        yield from _chosen(wanted, shown, choice)
+        below = [f"{folder}{name}/" for name in folders if name not in _NOT_OURS]
+        below = [path for path in below if not _ignored(levels, path)]
+        pending += [(path, levels) for path in reversed(list(_chosen(below, shown, choice)))]
+
+
+def _chosen(paths: Iterable[str], shown: str, choice: Choice) -> Iterator[str]:
+    for path in paths:
+        if excluded(choice.exclude, shown + path):
+            choice.on_exclude()
+        else:
+            yield path
+
+
+def _entries(path: str, choice: Choice) -> tuple[list[str], list[str]]:
+    """The names of the files and of the folders in a folder, without links and whatever else there is."""
+    names, folders = [], []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif entry.is_file(follow_symlinks=False):
+                    names.append(entry.name)
+    except OSError as error:
+        choice.on_error(path, str(error.strerror))
+    return sorted(names), sorted(folders)
+
+
+def open_file(path: str) -> tuple[int, os.stat_result] | None:
+    """Open a regular file or a folder, and never wait; None for a link, a pipe, or what has vanished."""
+    import errno
+    import stat
+
+    try:
+        fd = os.open(path, _OPEN)
+    except OSError as error:
+        if errno.errorcode.get(error.errno or 0) in _PASSED_OVER:
+            return None
+        raise
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+        return fd, status
+    os.close(fd)
+    return None
+
+
+def _patterns_in(path: str) -> list[Pattern]:
+    try:
+        opened = open_file(path)
+    except OSError:
+        return []
+    if not opened:
+        return []
+    with open(opened[0], "rb") as file:
+        lines = os.fsdecode(file.read(_IGNORE_MAX)).splitlines()
+    return patterns(lines)
+
+
+def patterns(lines: Iterable[str]) -> list[Pattern]:
+    """Read lines as git does (gitignore(5)); comments and empty ones are none."""
+    return [found for found in map(_pattern, lines) if found]
+
+
+def _pattern(line: str) -> Pattern | None:
+    line = re.sub(r"(?<!\\) +$", "", line.rstrip("\r\n"))
+    negated, line = line.startswith("!"), line[line.startswith("!") :]
+    folder, line = line.endswith("/"), line.rstrip("/")
+    if not line or (line.startswith("#") and not negated):
+        return None
+    parts = line.lstrip("/").split("/")
+    if parts[-1] == "**":
+        parts.insert(-1, "*")  # what is inside, not the folder itself
+    globs = tuple(None if part == "**" else _glob(part) for part in parts)
+    return Pattern(negated, folder, globs, "/" in line)
+
+
+def _glob(part: str) -> _Glob:
+    import fnmatch
+
+    text = re.sub(r"\\(.)", lambda m: f"[{m[1]}]" if m[1] in "*?[" else m[1], part.replace("[^", "[!"))
+    return re.compile(fnmatch.translate(text)).match
+
+
+def _fits(globs: Sequence[_Glob | None], parts: Sequence[str]) -> bool:
+    """Whether the parts of a path fit; where they don't, the last None takes one more, so work is bounded."""
+    g = p = mark = 0
+    star = -1
+    while p < len(parts):
+        glob = globs[g] if g < len(globs) else _never
+        if glob is None:
+            star, mark, g = g, p, g + 1
+        elif glob(parts[p]):
+            g, p = g + 1, p + 1
+        elif star < 0:
+            return False
+        else:
+            mark += 1
+            g, p = star + 1, mark
+    return all(glob is None for glob in globs[g:])
+
+
+def _never(_: str) -> bool:
+    return False
+
+
+def excluded(known: Sequence[Pattern], path: str) -> bool:
+    """Whether `path`, or a folder that it is in, fits one of the patterns."""
+    parts = path.rstrip("/").split("/")
+    for n in range(1, len(parts) + 1) if known else ():
+        is_folder = n < len(parts) or path.endswith("/")
+        for pattern in known:
+            asked = parts[:n] if pattern.anchored else parts[n - 1 : n]
+            if pattern.folder <= is_folder and _fits(pattern.globs, asked):
+                return True
+    return False
+
+
+def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
+    """Whether the nearest .gitignore with a word on `path` ignores it; its last word counts."""
+    parts, is_folder = path.rstrip("/").split("/"), path.endswith("/")
+    for depth, known in reversed(levels):
+        for pattern in reversed(known):
+            asked = parts[depth:] if pattern.anchored else parts[-1:]
+            if pattern.folder <= is_folder and _fits(pattern.globs, asked):
+                return not pattern.negated
+    return False
 
 
 # === Audit ==================================================================================================
+# A finding says where a secret stands and what it is, never its value. What was accepted is kept in a
+# baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
+
+CONFIDENCES = ("low", "medium", "high")
+BASELINE = ".paissive-baseline"  # read where it is in the working directory and no other is named
+_MOST = 2000  # findings of one file: a hostile one must not fill the memory
+_BATCH = 64  # files that a process scans at a time
+_ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
+
+
+class Finding(NamedTuple):
+    """A secret that was left in a file: all about it but its value."""
+
+    path: str
+    line: int
+    end_line: int
+    column: int
+    rule: str
+    what: str
+    severity: str
+    confidence: str
+    sample: str
+    fingerprint: str
+    commit: str = ""  # of history: the commit that brought it
+    date: str = ""  # and when its author wrote it
+
+
+class Place(NamedTuple):
+    """Where a match was read."""
+
+    path: str
+    commit: str = ""
+    date: str = ""
+
+
+class Summary:
+    """What an audit has done; right once its last finding was given."""
+
+    def __init__(self) -> None:
+        self.files = self.bytes = self.findings = self.excluded = self.unreadable = self.baseline = 0
+        self.silenced: dict[str, int] = {}
+        self.stale: list[Entry] = []
+        self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
+
+
+def audit(paths: Iterable[str] = (".",), **options: Any) -> Iterator[Finding]:
+    """Give the secrets left in files and folders; `options` are those of Audit."""
+    return iter(Audit(paths, **options))
+
+
+class Audit:
+    """One audit: iterate over it for its findings, then look at its `summary`.
+
+    `exclude` are patterns as in .gitignore, `confidence` the least that is given, `baseline` what was
+    accepted. `staged` reads git's index instead of the working tree, `history` what these revisions reach, or
+    all there is for []. `on_error(path, why)` is called for what could not be read, `on_progress(summary)`
+    every now and then.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str] = (".",),
+        *,
+        exclude: Iterable[str] = (),
+        confidence: str = "medium",
+        baseline: Baseline | None = None,
+        staged: bool = False,
+        history: Sequence[str] | None = None,
+        gitignore: bool = True,
+        jobs: int = 1,
+        on_error: Callable[[str, str], None] | None = None,
+        on_progress: Callable[[Summary], None] | None = None,
+    ) -> None:
+        if confidence not in CONFIDENCES:
+            raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
+        self.paths, self.staged, self.history, self.jobs = list(paths), staged, history, jobs
+        self.baseline, self.summary = baseline, Summary()
+        self._least = CONFIDENCES.index(confidence)
+        self._key = baseline.salt if baseline else os.urandom(16)
+        self._on_error, self._on_progress = on_error, on_progress
+        self._choice = Choice(tuple(patterns(exclude)), gitignore, self._unreadable, self._excluded)
+        self._nth: dict[tuple[str, str], int] = {}
+
+    def __iter__(self) -> Iterator[Finding]:
+        for place, match in self._matches():
+            finding = self._finding(place, match)
+            accepted = self.baseline is not None and self.baseline.accepts(finding)
+            if CONFIDENCES.index(match.confidence) < self._least:
+                continue
+            if match.silenced:
+                self.summary.silenced[match.silenced] = self.summary.silenced.get(match.silenced, 0) + 1
+            elif accepted:
+                self.summary.baseline += 1
+            else:
+                self.summary.findings += 1
+                self.summary.by_confidence[match.confidence] += 1
+                yield finding
+        if self.baseline and not self.staged and self.history is None:
+            self.summary.stale = self.baseline.stale(self._covers)
+
+    def _finding(self, place: Place, match: Match) -> Finding:
+        rule, spot = match.rule, (place.path, match.rule.id)
+        self._nth[spot] = self._nth.get(spot, 0) + 1
+        fingerprint = _fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
+        lines = match.line, match.end_line, match.column
+        kind = rule.id, rule.what, rule.severity, match.confidence
+        return Finding(place.path, *lines, *kind, match.sample, fingerprint, place.commit, place.date)
+
+    def _unreadable(self, path: str, why: str) -> None:
+        self.summary.unreadable += 1
+        if self._on_error:
+            self._on_error(path, why)
+
+    def _excluded(self) -> None:
+        self.summary.excluded += 1
+
+    def _count(self, files: int, size: int) -> None:
+        self.summary.files += files
+        self.summary.bytes += size
+        if self._on_progress:
+            self._on_progress(self.summary)
+
+    def _matches(self) -> Iterator[tuple[Place, Match]]:
+        if self.history is not None:
+            return self._in_history(self.history)
+        return self._in_index() if self.staged else self._in_files()
+
+    def _in_files(self) -> Iterator[tuple[Place, Match]]:
+        files, folders = self._roots()
+        while files or folders:
+            below = (item for path, shown, inside in folders for item in self._below(path, shown, inside))
+            batches = _batches(itertools.chain(files, below))
+            files, folders = [], []
+            for scanned in _scan_all(batches, self._key, self.jobs):
+                folders += [(path, shown + "/", True) for path, shown in scanned.folders]
+                for path, why in scanned.errors:
+                    self._unreadable(path, why)
+                self._count(scanned.files, scanned.bytes)
+                yield from scanned.matches
+
+    def _below(self, path: str, shown: str, inside: bool) -> Iterator[tuple[str, str]]:
+        return files(path, shown, self._choice, inside=inside)
+
+    def _roots(self) -> tuple[list[tuple[str, str]], list[tuple[str, str, bool]]]:
+        """The files and the folders that were asked for by name."""
+        files, folders = [], []
+        for path in self.paths:
+            shown = shown_path(path)
+            if os.path.isdir(path):
+                folders.append((path, shown and shown + "/", False))
+            elif path == "-" or os.path.isfile(path):
+                files.append((path if path == "-" else os.path.realpath(path), shown))
+            elif os.path.lexists(path):
+                self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
+            else:
+                raise BadValue(f"no file or folder called {_show(path)}")
+        return files, folders
+
+    def _in_index(self) -> Iterator[tuple[Place, Match]]:
+        blobs = list(staged(self._repository()))
+        yield from self._in_blobs(blobs)
+
+    def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
+        """Read each blob once; only those with findings are looked up, and judged anew by their names."""
+        folder, suspects = self._repository(), []
+        for oid, size, read in contents(folder, blob_ids(folder, revisions)):
+            self._count(1, size)
+            if next(scan(read, ""), None):
+                suspects.append(oid)
+        seen: set[tuple[str, str, str]] = set()
+        for place, match in self._in_blobs(introductions(folder, suspects, revisions)):
+            spot = (place.path, match.rule.id, match.digest)
+            if spot not in seen:  # a secret is in every later version of its file as well
+                yield place, match
+            seen.add(spot)
+
+    def _in_blobs(self, blobs: Iterable[Blob]) -> Iterator[tuple[Place, Match]]:
+        wanted = list(self._choose(blobs))
+        opened = contents(self._repository(), (blob.oid for blob in wanted))
+        for blob, (oid, size, read) in zip(wanted, opened):
+            path = blob.path or f"blob {oid[:12]}"
+            if self.history is None:
+                self._count(1, size)
+            for match in itertools.islice(scan(read, blob.path, self._key), _MOST):
+                yield Place(path, blob.commit, blob.date), match
+
+    def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
+        for blob in blobs:
+            if excluded(self._choice.exclude, blob.path):
+                self._excluded()
+            elif _NOT_OURS.isdisjoint(blob.path.split("/")):
+                yield blob
+
+    def _repository(self) -> str:
+        path = self.paths[0] if self.paths else "."
+        return path if os.path.isdir(path) else os.path.dirname(path) or "."
+
+    def _covers(self, path: str) -> bool:
+        """Whether this audit has looked where `path` is or was."""
+        roots = (shown_path(root) for root in self.paths)
+        return any(root in ("", path) or path.startswith(root + "/") for root in roots)
+
+
+def shown_path(path: str) -> str:
+    """Return a path relative to the working directory, or where it is outside, to the folder given."""
+    inside = os.path.relpath(os.path.realpath(path)).replace(os.sep, "/")
+    if path == "-":
+        return path
+    if inside.split("/")[0] == "..":
+        return "" if os.path.isdir(path) else os.path.basename(path)
+    return "" if inside == "." else inside
+
+
+def _fingerprint(spot: tuple[str, str], value: str) -> str:
+    """Say which place and which value. Of the value 24 bits: enough to tell two apart in one place, too few
+    to confirm a guess. Without a baseline there is no salt, and it is the finding's number in its file."""
+    import hashlib
+
+    place = hashlib.sha256(os.fsencode("\0".join(spot)))
+    both = place.copy()
+    both.update(value.encode())
+    return place.hexdigest()[:10] + both.hexdigest()[:6]
+
+
+class _Scanned:
+    """What came of a batch of files."""
+
+    def __init__(self) -> None:
+        self.matches: list[tuple[Place, Match]] = []
+        self.folders: list[tuple[str, str]] = []  # repositories inside this one
+        self.errors: list[tuple[str, str]] = []
+        self.files = self.bytes = 0
+
+
+def _batches(items: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    return iter(lambda: list(itertools.islice(items, _BATCH)), [])
+
+
+def available_cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _scan_all(batches: Iterator[list[tuple[str, str]]], key: bytes, jobs: int) -> Iterator[_Scanned]:
+    """Scan here at first, and what then is left in `jobs` processes: a small tree never starts one."""
+    import time
+
+    start = time.monotonic()
+    for batch in batches:
+        yield _scan_batch(batch, key)
+        if jobs > 1 and time.monotonic() > start + _ALONE:
+            yield from _scan_in_processes(batches, key, jobs)
+
+
+def _scan_in_processes(batches: Iterator[list[tuple[str, str]]], key: bytes, jobs: int) -> Iterator[_Scanned]:
+    import multiprocessing
+    from collections import deque
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    running: deque[Future[_Scanned]] = deque()
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        try:
+            for batch in batches:
+                running.append(pool.submit(_scan_batch, batch, key))
+                if len(running) > 4 * jobs:  # so that neither paths nor results pile up
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        except BrokenProcessPool:
+            raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _scan_batch(batch: list[tuple[str, str]], key: bytes) -> _Scanned:
+    """Scan files, in this process or another."""
+    scanned = _Scanned()
+    for path, shown in batch:
+        try:
+            _scan_file(path, shown, key, scanned)
+        except OSError as error:
+            scanned.errors.append((shown, str(error.strerror)))
+    return scanned
+
+
+def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned) -> None:
+    import stat
+
+    opened = (0, os.fstat(0)) if path == "-" else open_file(path)
+    if not opened:
+        return
+    fd, status = opened
+    try:
+        if stat.S_ISDIR(status.st_mode):
+            scanned.folders.append((path, shown))
+            return
+        before = len(scanned.matches)
+        found = scan(functools.partial(os.read, fd), shown, key)
+        scanned.matches += [(Place(shown), match) for match in itertools.islice(found, _MOST)]
+    finally:
+        if fd:
+            os.close(fd)
+    if len(scanned.matches) - before == _MOST:
+        scanned.errors.append((shown, f"it has more than {_MOST} findings, of which the first are given"))
+    scanned.files += 1
+    scanned.bytes += status.st_size
+
+
+class Entry(NamedTuple):
+    """A line of a baseline."""
+
+    path: str
+    rule: str
+    fingerprint: str
+
+
+class Baseline:
+    """Findings that were accepted, in a file of one line each: no values, line numbers or dates."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.salt = path, os.urandom(16)
+        self.entries: set[Entry] = set()
+        self._seen: set[Entry] = set()
+        if os.path.lexists(path):
+            self._load()
+
+    def _load(self) -> None:
+        import json
+
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                first, *rows = map(json.loads, file)
+            self.salt = bytes.fromhex(first["salt"])
+            self.entries = {Entry(*(str(row[name]) for name in Entry._fields)) for row in rows}
+        except OSError as error:
+            raise Unavailable(f"the baseline can't be read: {error.strerror}") from None
+        except (ValueError, LookupError, TypeError):
+            hint = "resolve a merge that is open, or write it anew with --update-baseline"
+            raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
+
+    def accepts(self, finding: Finding) -> bool:
+        """Whether it was accepted before; it then is no stale one."""
+        entry = _entry(finding)
+        self._seen.add(entry)
+        return entry in self.entries
+
+    def stale(self, covers: Callable[[str], bool]) -> list[Entry]:
+        """Return what was accepted and is no longer there, where the audit has looked."""
+        return sorted(entry for entry in self.entries - self._seen if covers(entry.path))
+
+    def update(self, findings: Iterable[Finding], summary: Summary) -> None:
+        """Accept these findings too, drop what turned out to be stale, and write the file."""
+        import json
+
+        self.entries = self.entries.union(map(_entry, findings)).difference(summary.stale)
+        rows = [
+            {"version": 1, "salt": self.salt.hex()},
+            *(entry._asdict() for entry in sorted(self.entries)),
+        ]
+        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
+
+
+def _entry(finding: Finding) -> Entry:
+    return Entry(finding.path, finding.rule, finding.fingerprint)
 
 
 # === Reports ================================================================================================
+# One writer for each format, over findings as they come, so that a report takes no memory. What comes from a
+# file, a path above all, is escaped for where it goes.
+
+_COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
+_SARIF_MOST = 25_000  # results that GitHub takes
+_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}  # GitHub's security-severity
+_LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
+_NEXT = (
+    "next: withdraw each secret where it was issued, for it is known to whoever has the code; keep its\n"
+    "      successor in a store (set NAME) and take it from there. What is none: write `paissive: allow`\n"
+    "      in a comment on its line, or accept it with --update-baseline."
+)
+
+
+class Printer:
+    """Where a report goes: colour only on a terminal, and no character that the stream can't hold."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def line(self, text: str = "") -> None:
+        encoding = self._out.encoding or "utf-8"
+        self._out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colour else text
+
+
+def report_text(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
+    """For people: by file, then what was done and what to do next."""
+    last = None
+    for finding in findings:
+        if (finding.path, finding.commit) != last:
+            to.line(to.paint(printable(finding.path), "path") + _origin(finding))
+        last = (finding.path, finding.commit)
+        place = f"{finding.line}:{finding.column}"
+        level = to.paint(f"{finding.confidence:6}", finding.confidence)
+        to.line(f"  {place:>8}  {level}  {finding.what} [{finding.rule}] {printable(finding.sample)}")
+    if summary.findings:
+        to.line()
+    for entry in summary.stale:
+        to.line(f"stale: {printable(entry.path)} no longer has the accepted {entry.rule} {entry.fingerprint}")
+    if summary.stale:
+        to.line("       drop these from the baseline with --update-baseline")
+    to.line(_totals(summary, to))
+    if summary.findings:
+        to.line(_NEXT)
+
+
+def _origin(finding: Finding) -> str:
+    return f"  brought by {finding.commit[:12]} of {finding.date}" if finding.commit else ""
+
+
+def _totals(summary: Summary, to: Printer) -> str:
+    counts = [f"{count} {name}" for name, count in summary.by_confidence.items() if count]
+    found = f"{_many(summary.findings, 'finding')} ({', '.join(counts)})" if counts else "no findings"
+    left = [f"{count} by `{comment}`" for comment, count in sorted(summary.silenced.items())]
+    left += [f"{summary.baseline} in the baseline"] if summary.baseline else []
+    left += [f"{summary.excluded} excluded"] if summary.excluded else []
+    left += [f"{summary.unreadable} unreadable"] if summary.unreadable else []
+    done = f"{_many(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
+    return "; ".join([to.paint(found, "high" if counts else "good") + f" in {done}", *left])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
+    """For programs: version 1, `findings` and `summary`."""
+    import json
+
+    to.line('{"version": 1, "findings": [')
+    comma = ""
+    for finding in findings:
+        row = {name: clean(value) for name, value in finding._asdict().items() if value != ""}
+        to.line(comma + json.dumps(row))
+        comma = ","
+    counts = {**vars(summary), "stale": [entry._asdict() for entry in summary.stale]}
+    to.line(f'], "summary": {json.dumps(counts)}}}')
+
+
+def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
+    """For code scanning: SARIF 2.1.0 within the limits of GitHub."""
+    import json
+
+    rules: dict[str, dict[str, Any]] = {}
+    results: list[dict[str, Any]] = []
+    for finding in findings:
+        if len(results) < _SARIF_MOST:
+            rules.setdefault(finding.rule, _sarif_rule(finding))
+            results.append(_sarif_result(finding, list(rules).index(finding.rule)))
+    driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [{"executionSuccessful": True}],
+        "results": results,
+    }
+    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    to.line(json.dumps(log, indent=1))
+
+
+def _sarif_rule(finding: Finding) -> dict[str, Any]:
+    help_text = "Withdraw it where it was issued, keep its successor in a store, and take it from there."
+    return {
+        "id": finding.rule,
+        "shortDescription": {"text": finding.what},
+        "fullDescription": {"text": f"{finding.what} that was left in a file"},
+        "help": {"text": help_text},
+        "defaultConfiguration": {"level": _LEVELS[finding.severity]},
+        "properties": {
+            "security-severity": _SCORES[finding.severity],
+            "tags": ["security", "external/cwe/cwe-798"],
+        },
+    }
+
+
+def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
+    origin = {"commit": finding.commit, "date": finding.date} if finding.commit else {}
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": index,
+        "level": _LEVELS[finding.severity],
+        "message": {"text": f"{finding.what}: {clean(finding.sample)}"},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": quote(os.fsencode(finding.path)), "uriBaseId": "%SRCROOT%"},
+                    "region": region,
+                }
+            }
+        ],
+        "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
+        "properties": {"confidence": finding.confidence, **origin},
+    }
+
+
+def clean(value: Any) -> Any:
+    """A text as JSON may hold it: a name that is no UTF-8 has its bytes escaped."""
+    return os.fsencode(value).decode("utf-8", "backslashreplace") if isinstance(value, str) else value
+
+
+def report_rules(as_json: bool, to: Printer) -> None:
+    """List every rule there is."""
+    import json
+
+    rows = [{"id": r.id, "what": r.what, "severity": r.severity, "confidence": r.confidence} for r in RULES]
+    if as_json:
+        return to.line(json.dumps(rows, indent=1))
+    for row in rows:
+        to.line("{id:32} {confidence:6} {severity:8} {what}".format(**row))
+
+
+class Progress:
+    """A line on a terminal that says how far an audit is, once it has taken a second."""
+
+    def __init__(self, out: TextIO) -> None:
+        import time
+
+        self._out, self._clock = out, time.monotonic
+        self._next = self._clock() + 1 if out.isatty() else float("inf")
+        self._shown = False
+
+    def __call__(self, summary: Summary) -> None:
+        if self._clock() > self._next:
+            self._next = self._clock() + 0.1
+            self._shown = True
+            size = f"{summary.bytes / 1e6:,.0f} MB"
+            done = f"{_many(summary.files, 'file')}, {size}, {_many(summary.findings, 'finding')}"
+            self._out.write(f"\r\x1b[K{done}")
+            self._out.flush()
+
+    def clear(self) -> None:
+        if self._shown:
+            self._out.write("\r\x1b[K")
+            self._out.flush()
+        self._shown = False
+
+    def around(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """Give the findings, and keep the line out of the way of whoever prints them."""
+        for finding in findings:
+            self.clear()
+            yield finding
+        self.clear()
 
 
 # === Commands ===============================================================================================
@@ -1655,6 +2712,69 @@ def _read_value(what: str) -> str:
     return value
 
 
+def cmd_audit(args: argparse.Namespace) -> int:
+    """Find the secrets that were left in files, in git's index or in its history."""
+    with _report_stream(args.output) as out:
+        to, report = Printer(out), report_sarif if args.sarif else report_json if args.json else report_text
+        if args.list_rules:
+            report_rules(args.json, to)
+            return 0
+        progress = Progress(sys.stderr)
+        run = _audit_of(args, progress)
+        if args.update_baseline and run.baseline:
+            run.baseline.update(progress.around(run), run.summary)
+            _warn(f"{run.baseline.path} now accepts {_many(len(run.baseline.entries), 'finding')}")
+        else:
+            report(progress.around(run), run.summary, to)
+    nothing_read = run.summary.unreadable and not run.summary.files
+    return 0 if args.update_baseline else 1 if run.summary.findings else 2 if nothing_read else 0
+
+
+def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
+    named = args.baseline or (BASELINE if args.update_baseline or os.path.isfile(BASELINE) else None)
+
+    def on_error(path: str, why: str) -> None:
+        progress.clear()
+        _warn(f"can't read {printable(path)}: {printable(why)}")
+
+    folders = [
+        word for word in args.history or () if os.path.isdir(word)
+    ]  # --history FOLDER, as git reads it
+    return Audit(
+        [*args.paths, *folders] or ["."],
+        exclude=args.exclude,
+        confidence=args.confidence,
+        baseline=Baseline(named) if named else None,
+        staged=args.staged,
+        history=None if args.history is None else [word for word in args.history if word not in folders],
+        gitignore=not args.no_gitignore,
+        jobs=args.jobs or available_cores(),
+        on_error=on_error,
+        on_progress=progress,
+    )
+
+
+@contextlib.contextmanager
+def _report_stream(path: str | None) -> Iterator[TextIO]:
+    if not path:
+        yield sys.stdout
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise Unavailable(f"can't write {printable(path)}: {error.strerror}") from None
+
+
+def cmd_hook_install(args: argparse.Namespace) -> int:
+    """Have git audit what is staged before each commit."""
+    print(
+        f"installed {printable(install_hook())}; leave it out once with: SKIP=paissive-audit git commit",
+        file=sys.stderr,
+    )
+    return 0
+
+
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
 _STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="see: rotate")
@@ -1681,6 +2801,33 @@ _COMMANDS: dict[str, _Command] = {
             _arg("--secret", action="store_true", help="keep it in the store, and a reference in the file"),
         ),
     ),
+    "audit": (
+        cmd_audit,
+        (
+            _arg(
+                "paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"
+            ),
+            _arg(
+                "--exclude", metavar="D", action="append", default=[], help="a name or glob; may be repeated"
+            ),
+            _arg("--confidence", choices=CONFIDENCES, default="medium", help="report this and above"),
+            _arg("--json", action="store_true", help="report as JSON"),
+            _arg("--sarif", action="store_true", help="report as SARIF 2.1.0, for code scanning"),
+            _arg("--output", metavar="F", help="write the report to a file"),
+            _arg("--baseline", metavar="F", help=f"findings that are accepted; default: {BASELINE}"),
+            _arg(
+                "--update-baseline",
+                action="store_true",
+                help="accept what is found now, and drop stale entries",
+            ),
+            _arg("--staged", action="store_true", help="what git would commit, not the working tree"),
+            _arg("--history", metavar="REV", nargs="*", help="all that git remembers, or what REV reaches"),
+            _arg("--no-gitignore", action="store_true", help="read what .gitignore names as well"),
+            _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one a core"),
+            _arg("--list-rules", action="store_true", help="show what is looked for"),
+        ),
+    ),
+    "hook install": (cmd_hook_install, ()),
     "config delete": (cmd_config_delete, (_KEY, _CONFIG_FILE)),
     "config explain": (cmd_config_explain, (_KEY, _CONFIG_FILE)),
 }
