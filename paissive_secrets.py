@@ -2027,7 +2027,7 @@ def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
 
 CONFIDENCES = ("low", "medium", "high")
 BASELINE = ".paissive-baseline"  # read where it is in the working directory and no other is named
-_MOST = 2000  # findings of one file: a hostile one must not fill the memory
+_FINDINGS_MOST = 2000  # findings of one file: a hostile one must not fill the memory
 _BATCH = 64  # files that a process scans at a time
 _ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
 
@@ -2205,7 +2205,7 @@ class Audit:
             path = blob.path or f"blob {oid[:12]}"
             if self.history is None:
                 self._count(1, size)
-            for match in itertools.islice(scan(read, blob.path, self._key), _MOST):
+            for match in itertools.islice(scan(read, blob.path, self._key), _FINDINGS_MOST):
                 yield Place(path, blob.commit, blob.date), match
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
@@ -2322,12 +2322,14 @@ def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned) -> None:
             return
         before = len(scanned.matches)
         found = scan(functools.partial(os.read, fd), shown, key)
-        scanned.matches += [(Place(shown), match) for match in itertools.islice(found, _MOST)]
+        scanned.matches += [(Place(shown), match) for match in itertools.islice(found, _FINDINGS_MOST)]
     finally:
         if fd:
             os.close(fd)
-    if len(scanned.matches) - before == _MOST:
-        scanned.errors.append((shown, f"it has more than {_MOST} findings, of which the first are given"))
+    if len(scanned.matches) - before == _FINDINGS_MOST:
+        scanned.errors.append(
+            (shown, f"it has more than {_FINDINGS_MOST} findings, of which the first are given")
+        )
     scanned.files += 1
     scanned.bytes += status.st_size
 
