@@ -1669,6 +1669,10 @@ class _Part:
         self._left -= len(data)
         return data
 
+    def skip(self) -> None:
+        while self.read(1 << 18):
+            pass
+
 
 def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
     """Open one blob after the other: (id, size, read), of which `read` is good until the next."""
@@ -1676,11 +1680,10 @@ def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Calla
         for header in iter(git.out.readline, b""):
             oid, kind, *size = header.decode().split()
             if kind != "missing":  # from a shallow or partial clone
-                part = _Part(git.out, int(size[0]) + 1)  # a newline follows
-                content = _Part(cast("IO[bytes]", part), int(size[0]))
-                yield oid, int(size[0]), content.read
-                while part.read(1 << 18):
-                    pass
+                part = _Part(git.out, int(size[0]))
+                yield oid, int(size[0]), part.read
+                part.skip()
+                git.out.read(1)  # the newline that follows
 
 
 def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
@@ -1908,17 +1911,20 @@ def _chosen(paths: Iterable[str], shown: str, choice: Choice) -> Iterator[str]:
 
 def _entries(path: str, choice: Choice) -> tuple[list[str], list[str]]:
     """The names of the files and of the folders in a folder, without links and whatever else there is."""
-    names, folders = [], []
+    kinds: dict[str, list[str]] = {"file": [], "folder": [], "": []}
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
-                elif entry.is_file(follow_symlinks=False):
-                    names.append(entry.name)
+                kinds[_kind(entry)].append(entry.name)
     except OSError as error:
         choice.on_error(path, str(error.strerror))
-    return sorted(names), sorted(folders)
+    return sorted(kinds["file"]), sorted(kinds["folder"])
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.is_file(follow_symlinks=False):
+        return "file"
+    return "folder" if entry.is_dir(follow_symlinks=False) else ""
 
 
 def open_file(path: str) -> tuple[int, os.stat_result] | None:
@@ -2283,19 +2289,18 @@ def _scan_in_processes(batches: Iterator[list[tuple[str, str]]], key: bytes, job
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context)
     running: deque[Future[_Scanned]] = deque()
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        try:
-            for batch in batches:
-                running.append(pool.submit(_scan_batch, batch, key))
-                if len(running) > 4 * jobs:  # so that neither paths nor results pile up
-                    yield running.popleft().result()
-            while running:
+    try:
+        for batch in batches:
+            running.append(pool.submit(_scan_batch, batch, key))
+            if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
-        except BrokenProcessPool:
-            raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from (future.result() for future in running)
+    except BrokenProcessPool:
+        raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _scan_batch(batch: list[tuple[str, str]], key: bytes) -> _Scanned:
