@@ -1982,7 +1982,7 @@ def _glob(part: str) -> _Glob:
     return re.compile(fnmatch.translate(text)).match
 
 
-def _fits(globs: Sequence[_Glob | None], parts: Sequence[str]) -> bool:
+def _path_fits(globs: Sequence[_Glob | None], parts: Sequence[str]) -> bool:
     """Whether the parts of a path fit; where they don't, the last None takes one more, so work is bounded."""
     g = p = mark = 0
     star = -1
@@ -2011,7 +2011,7 @@ def excluded(known: Sequence[Pattern], path: str) -> bool:
         is_folder = n < len(parts) or path.endswith("/")
         for pattern in known:
             asked = parts[:n] if pattern.anchored else parts[n - 1 : n]
-            if pattern.folder <= is_folder and _fits(pattern.globs, asked):
+            if pattern.folder <= is_folder and _path_fits(pattern.globs, asked):
                 return True
     return False
 
@@ -2022,7 +2022,7 @@ def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
     for depth, known in reversed(levels):
         for pattern in reversed(known):
             asked = parts[depth:] if pattern.anchored else parts[-1:]
-            if pattern.folder <= is_folder and _fits(pattern.globs, asked):
+            if pattern.folder <= is_folder and _path_fits(pattern.globs, asked):
                 return not pattern.negated
     return False
 
