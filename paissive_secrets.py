@@ -1455,22 +1455,455 @@ def _in_literals(value: str) -> Iterator[str]:
 
 
 # === Rules ==================================================================================================
+# What secrets look like, as one table. A row: id, what it is, confidence and severity, literal prefix, shape
+# and, where the shape itself is no sample, an input that must hit and a near miss that must not. {A36} stands
+# for 36 characters of class A: an expression in a shape, letters put together at run time in a sample, so
+# that no row is itself a finding. A near miss that is not given is the hit without its last character.
 
 
 class Rule(NamedTuple):
-    """One kind of secret: a literal prefix to look for, the shape of the whole, and its own proofs."""
+    """One kind of secret: a literal prefix to look for, the shape of the rest, and its own proofs."""
 
     id: str
     what: str
-    prefix: str  # literal bytes, as text, that every match begins with
-    shape: str  # a regular expression over bytes, anchored at the prefix, linear in time
+    prefix: str  # literal text that every match begins with; a(b|c) stands for ab and ac
+    shape: str  # what follows, in the notation above, linear in time
     confidence: str  # "high", "medium" or "low"
     severity: str  # "critical", "high", "medium" or "low"
     hit: str  # an input that must match
     miss: str  # a near miss that must not
 
 
-RULES: tuple[Rule, ...] = ()
+_CLASSES = {
+    "A": "A-Za-z0-9",
+    "B": "A-Za-z0-9+/",  # base64
+    "C": "1-9A-HJ-NP-Za-km-z",  # base58
+    "H": "A-Fa-f0-9",
+    "K": "A-Z2-7",  # base32
+    "L": "A-Za-z",
+    "Q": "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",  # Bech32
+    "U": "A-Z0-9",
+    "W": "A-Za-z0-9_-",
+    "X": "A-Za-z0-9_=-",
+    "a": "a-z0-9",
+    "d": "0-9",
+    "h": "a-f0-9",
+}
+
+_PREFIXED = r"""
+github-token            GitHub token                        high critical    gh(p|o|u|s|r)_  {A36}
+github-app-jwt          GitHub app token                    high critical    ghs_
+        {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
+github-fine-grained     GitHub fine-grained token           high critical    github_pat_  {W82}
+gitlab-token            GitLab token                        high critical    gl(pat|dt|rt|ft|soat|ffct)-
+        {W20,300}(?:\.[0-9a-z.]{9,11})?
+gitlab-job-token        GitLab CI/CD job token              high high        glcbt-  {W20,99}
+gitlab-trigger-token    GitLab pipeline trigger token       high high        glptt-  {W40}
+gitlab-mail-token       GitLab incoming mail token          high medium      glimt-  {W25}
+gitlab-agent-token      GitLab agent token                  high high        glagent-  {W50,99}
+gitlab-oauth-secret     GitLab application secret           high critical    gloas-  {W64}
+gitlab-runner-token     GitLab runner registration token    high high        GR1348941  {W20,60}
+gitlab-session          GitLab session cookie               medium high      _gitlab_session=  {a32}
+npm-token               npm access token                    high critical    npm_  {A36}
+cloudflare-token        Cloudflare API token                high critical    cf(k|ut|at)_  {A40}{h8}
+cloudflare-origin-key   Cloudflare origin CA key            high critical    v1.0-  {h24}-{h146}
+atlassian-token         Atlassian API token                 high critical    AT(ATT|CTT|BBT)3
+        {W80,400}=?{H8}
+bitbucket-app-password  Bitbucket app password              high critical    ATBB  {A24}{H8}
+bitbucket-token         Bitbucket repository token          high critical    ATCTT3xFfGN0  {W50,400}
+grafana-service-token   Grafana service account token       high critical    glsa_  {A32}_{H8}
+grafana-cloud-token     Grafana Cloud token                 high critical    glc_  {B32,400}={0,2}
+grafana-api-key         Grafana API key                     high critical    eyJrIjoi  {B40,400}={0,2}
+aws-access-key          AWS access key id                   high critical    A(KIA|SIA|BIA|CCA)
+        {K16}  AKIA{K16}
+aws-bedrock-key         Amazon Bedrock key                  high critical    ABSK  {B100,269}={0,2}
+aws-bedrock-short       Amazon Bedrock short-term key       high high        bedrock-api-key-
+        YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
+aws-mws                 Amazon MWS token                    high critical    amzn.mws.  {u}
+aws-appsync             AWS AppSync key                     medium high      da2-  {a26}
+google-api-key          Google API key                      high high        AIza  {W35}
+google-oauth-secret     Google OAuth client secret          high critical    GOCSPX-  {W28}
+google-oauth-token      Google OAuth access token           high high        ya29.
+        {W30,400}(?:\.{W10,400})?
+google-refresh-token    Google OAuth refresh token          high critical    1//0  {W40,120}
+azure-client-secret     Azure client secret                 high critical    Q~
+        (?<=[\w.~-]{3}[0-9])[\w.~-]{31,34}  {A3}8Q~{W31}  {A3}8Q~{W30}
+azure-sas               Azure shared access signature       medium high      sig=
+        {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
+slack-token             Slack token                         high critical    xox(b|p|a|r|o|s|c|d)-
+        (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{W6,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
+slack-config-token      Slack configuration token           high critical    xoxe(-|.xoxp-|.xoxb-)
+        [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
+slack-app-token         Slack app token                     high critical    xapp-
+        [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U11}-{d13}-{h64}  xapp-1-{U11}-{d13}
+paystack-key            Paystack key                        high critical    sk_(live|test)_  {h40}
+workos-key              WorkOS key                          high critical    sk_(live|test)_
+        [Ya]{B60,200}={0,2}  sk_live_Y{B60}
+stripe-key              Stripe secret key                   high critical    (s|r)k_(live|prod)_  {A16,200}
+stripe-test-key         Stripe test key                     high medium      (s|r)k_test_  {A16,200}
+stripe-webhook          Stripe webhook secret               high high        whsec_  {B24,88}={0,2}
+openai-key              OpenAI key                          high critical    sk-
+        {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
+openai-project-key      OpenAI key                          high critical    sk-(proj|svcacct|admin|None)-
+        {W40,250}
+anthropic-key           Anthropic key                       high critical    sk-ant-
+        (?:api|admin|oat|ort|sid)[0-9]{2}-{W60,130}AA  sk-ant-api03-{W93}AA
+openrouter-key          OpenRouter key                      high critical    sk-or-v1-  {h64}
+deepseek-key            DeepSeek or Moonshot key            medium high      sk-  (?:{h32}|{A48})
+huggingface-token       Hugging Face token                  high critical    hf_  {L34}
+huggingface-org-token   Hugging Face organization token     high critical    api_org_  {L34}
+groq-key                Groq key                            high critical    gsk_  {A52}
+replicate-token         Replicate token                     high critical    r8_  {A37}
+perplexity-key          Perplexity key                      high critical    pplx-  {A40,60}
+xai-key                 xAI key                             high critical    xai-  {W70,90}
+nvidia-key              NVIDIA key                          high critical    nvapi-  {W60,70}
+pinecone-key            Pinecone key                        high critical    pcsk_  {W50,99}
+langsmith-key           LangSmith key                       high high        lsv2_(pt|sk)_  {h32}_{h10}
+langfuse-key            Langfuse secret key                 high high        sk-lf-  {u}
+together-key            Together key                        high critical    tgp_v1_  {W43}
+fireworks-key           Fireworks key                       high critical    fw_  {A22,40}
+cerebras-key            Cerebras key                        high critical    csk-  {a48}
+elevenlabs-key          ElevenLabs key                      high high        sk_  {h48}
+tavily-key              Tavily key                          high high        tvly-  (?:dev-|prod-)?{A20,40}
+firecrawl-key           Firecrawl key                       medium high      fc-  {h32}
+jina-key                Jina key                            high high        jina_  {h32}{W28,40}
+wandb-key               Weights & Biases key                high high        wandb_v1_  {W40,99}
+voyage-key              Voyage AI key                       medium high      pa-  {W43}
+llamacloud-key          LlamaCloud key                      high high        llx-  {A40,60}
+pypi-token              PyPI upload token                   high critical    pypi-AgE
+        (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
+rubygems-key            RubyGems key                        high critical    rubygems_  {h48}
+nuget-key               NuGet key                           high critical    oy2  {a43}
+crates-token            crates.io token                     high critical    cio  {A32}
+clojars-token           Clojars token                       high critical    CLOJARS_  {a60}
+docker-token            Docker access token                 high critical    dckr_pat_  {W24,27}
+docker-org-token        Docker organization token           high critical    dckr_oat_  {W32}
+docker-swarm-token      Docker Swarm token                  high critical    SWMTKN-1-  {a50}-{a25}
+docker-swarm-unlock     Docker Swarm unlock key             high critical    SWMKEY-1-  {B43}
+jfrog-token             JFrog API key                       high critical    AKCp  {A69}
+jfrog-reference-token   JFrog reference token               high critical    cmVmd  {A59}
+vault-token             Vault service token                 high critical    hvs.  {W90,300}
+vault-batch-token       Vault batch token                   high critical    hvb.  {W138,300}
+vault-recovery-token    Vault recovery token                high critical    hvr.  {W24,300}
+vault-legacy-token      Vault token                         medium critical  s.
+        (?<![\w.$])(?=[A-Z0-9]*[a-z])(?=[A-Za-z]*[0-9]){A24}
+terraform-token         Terraform Cloud token               high critical    .atlasv1.
+        (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
+digitalocean-token      DigitalOcean token                  high critical    do(p|o|r)_v1_  {h64}
+heroku-key              Heroku key                          high critical    HRKU-AA  {W58}
+heroku-key-uuid         Heroku key                          high critical    HRKU-  {u}
+fly-token               Fly.io token                        high critical    fo1_  {W43}
+fly-macaroon            Fly.io macaroon                     high critical    fm(1|1r|1a|2)_  {B80,900}={0,3}
+doppler-token           Doppler token                       high critical    dp.(pt|st|ct|sa|scim|audit).
+        (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A43}  dp.pt.{A39}
+pulumi-token            Pulumi token                        high critical    pul-  {h40}
+onepassword-token       1Password service account token     high critical    ops_eyJ  {B200,2000}={0,3}
+onepassword-key         1Password secret key                high critical    A3-
+        {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
+age-key                 age secret key                      high critical    AGE-SECRET-KEY-1
+        {Q58}  AGE-SECRET-KEY-1{Q58}
+age-key-pq              age secret key, post-quantum        high critical    AGE-SECRET-KEY-PQ-1
+        {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
+sendgrid-key            SendGrid key                        high critical    SG.
+        {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
+brevo-key               Brevo key                           high critical    x(key|smtp)sib-  {h64}-{A16}
+mailgun-key             Mailgun key                         high critical    key-  {h32}
+mailgun-public-key      Mailgun validation key              medium low       pubkey-  {h32}
+mailersend-token        MailerSend token                    high high        mlsn.  {h64}
+resend-key              Resend key                          high critical    re_  {A8}_{A24}
+klaviyo-key             Klaviyo private key                 high high        pk_
+        (?:{h34}|[A-Za-z0-9]{6}_{h34})
+twilio-key              Twilio API key                      high critical    SK  {h32}
+twilio-account          Twilio account id                   medium low       AC  {h32}
+shopify-token           Shopify token                       high critical    shp(at|ca|pa|ss|ua|tka)_  {H32}
+shopify-partner-token   Shopify partner token               high high        prtapi_|atkn_  {H32}
+square-token            Square token                        high critical    sq0(atp|csp)-  {W22,60}
+square-access-token     Square access token                 high critical    EAAA  [lE]{W59,60}  EAAAl{W59}
+shippo-token            Shippo token                        high high        shippo_(live|test)_  {h40}
+easypost-key            EasyPost key                        high high        EZAK|EZTK  {A54}
+duffel-token            Duffel token                        high high        duffel_(live|test)_  {X43}
+razorpay-key            Razorpay key                        high medium      rzp_live_|rzp_test_  {A14}
+flutterwave-key         Flutterwave key                     high critical    FLWSECK(_TEST|)-
+        (?:{h32}-X|{h12})
+flutterwave-public      Flutterwave public key              medium low       FLWPUBK(_TEST|)-  {h32}-X
+plaid-token             Plaid access token                  high critical    access-
+        (?:sandbox|development|production)-{u}
+gocardless-token        GoCardless token                    medium critical  live_|sandbox_  {X40}
+lob-key                 Lob key                             medium medium    live_|test_  {h35}
+lob-public-key          Lob publishable key                 low low          live_pub_|test_pub_  {h31}
+adyen-key               Adyen key                           high critical    AQE  {B90,400}
+databricks-token        Databricks token                    high critical    d(api|kea|ose)
+        {H32}(?:-[0-9])?
+planetscale-token       PlanetScale token                   high critical    pscale_(tkn|pw|oauth)_
+        [\w=.-]{32,64}  pscale_tkn_{W43}  pscale_tkn_{W31}
+supabase-token          Supabase token                      high critical    sbp_|sbp_oauth_  {h40}
+supabase-secret         Supabase secret key                 high critical    sb_secret_  {W31}
+neon-key                Neon key                            high critical    napi_  {A64}
+mongodb-atlas-key       MongoDB Atlas key                   high critical    mdb_sa_sk_  {W40}
+xata-key                Xata key                            high high        xau_  {A36,50}
+clickhouse-key          ClickHouse Cloud key                high critical    4b1d  {A38}
+confluent-key           Confluent Cloud secret              high critical    cflt  {B60}
+aiven-token             Aiven token                         high critical    AVNU_|AVNS_  {B40,900}={0,2}
+telegram-token          Telegram bot token                  high high        AA
+        (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
+discord-token           Discord bot token                   high high        (M|N)(T|D|j|z)|O(T|D)
+        {W22,26}\.{W6}\.{W27,38}
+linear-key              Linear key                          high high        lin_api_|lin_oauth_  {A40,64}
+notion-token            Notion token                        high high        ntn_  {d11}{A35}
+notion-secret           Notion integration secret           high high        secret_  {A43}
+figma-token             Figma token                         high high        fig(d|u|o)_  {W40,60}
+airtable-token          Airtable token                      high high        pat  {A14}\.{h64}
+postman-key             Postman key                         high high        PMAK-  {h24}-{h34}
+postman-collection      Postman collection key              high medium      PMAT-  {U26}
+typeform-token          Typeform token                      high high        tfp_
+        [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
+sentry-org-token        Sentry organization token           high high        sntrys_eyJ
+        {B60,500}={0,2}(?:_{B43})?
+sentry-user-token       Sentry user token                   high high        sntry(u|a|i)_  {h64}
+newrelic-key            New Relic user key                  high high        NRAK-  {A27}
+newrelic-ingest         New Relic ingest key                high medium      NR(II|IQ|RA)-  {W32,48}
+newrelic-browser        New Relic browser key               medium low       NRJS-  {h19}
+newrelic-license        New Relic licence key               high high        (eu|us|jp)01xx  {h30}NRAL
+dynatrace-token         Dynatrace token                     high critical    dt0(c01|s01|s02|s16).
+        {A24}\.{A64}
+posthog-key             PostHog key                         high high        phx_|phc_  {A40,50}
+honeycomb-key           Honeycomb key                       high high        hc(ai|bi|am)k_  {A58}
+datadog-app-key         Datadog key                         high high        ddapp_|ddpat_  {A34,60}
+axiom-token             Axiom token                         high high        xaat-|xapt-  {u}
+launchdarkly-key        LaunchDarkly key                    high high        sdk-|api-|mob-
+        {h8}-{h4}-4{h3}-{h4}-{h12}
+statsig-key             Statsig key                         medium high      secret-|console-  {A38,50}
+configcat-key           ConfigCat key                       high medium      configcat-sdk-1/  {W22}/{W22}
+vercel-token            Vercel token                        high critical    vc(p|i|a|r|k)_  {A24,60}
+vercel-blob             Vercel Blob token                   high high        vercel_blob_rw_  {A16}_{A30}
+netlify-token           Netlify token                       high critical    nf(p|c|o|u|b)_  {A36,40}
+circleci-token          CircleCI token                      high critical    CCIPAT_|CCIPRJ_  {A22}_{h40}
+buildkite-token         Buildkite token                     high high        bk(ua|aj|ar)_  {A36,40}
+tailscale-key           Tailscale key                       high critical    tskey-
+        {L3,12}-{A5,30}-{A20,50}
+sourcegraph-token       Sourcegraph token                   high critical    sg(p|d|s)_
+        (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
+openshift-token         OpenShift token                     high critical    sha256~  {W43}
+scalingo-token          Scalingo token                      high high        tk-us-  {W48}
+scaleway-key            Scaleway key                        medium high      SCW  {U17}  SCW{U17}
+render-key              Render key                          high critical    rnd_  {A28,40}
+prefect-key             Prefect key                         high high        pnu_|pnb_  {A36}
+dbt-token               dbt Cloud token                     high high        dbt(c|u|s)_  {W40,60}
+retool-token            Retool token                        high high        retool_  {A26,50}
+readme-key              ReadMe key                          high medium      rdme_  {a70}
+infracost-key           Infracost key                       high medium      ico-  {A32}
+sonar-token             SonarQube token                     high high        sq(u|p|a)_  {h40}
+codeclimate-token       Code Climate token                  high medium      qltcp_|qltcw_  {A40,60}
+contentful-token        Contentful token                    high high        CFPAT-  {W43}
+hubspot-token           HubSpot token                       high high        pat-(na1|na2|eu1|ap1)-  {G}
+intercom-token          Intercom token                      high high        dG9r  {B32,60}={0,2}
+frameio-token           Frame.io token                      high high        fio-u-  {X64}
+clickup-token           ClickUp token                       high high        pk_
+        [0-9]{5,9}_{U32}  pk_{d8}_{U32}
+dropbox-token           Dropbox access token                high critical    sl.|sl.u.  {W130,1400}
+zoho-token              Zoho token                          high high        1000.  {h32}\.{h32}
+facebook-token          Facebook access token               high critical    EAA
+        [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
+facebook-legacy         Facebook access token               high high        EAACEdEose0cBA  {A20,400}
+instagram-token         Instagram access token              high high        IGQV|IGAA  {A80,250}
+twitter-bearer          X bearer token                      high critical    AAAAAAAAAAAAAAAAAAAAA
+        [\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A80}  AAAAAAAAAAAAAAAAAAAAA{A30}
+mapbox-token            Mapbox secret token                 high high        sk.eyJ  {W60,200}\.{W20,30}
+mapbox-public-token     Mapbox public token                 medium low       pk.
+        (?:eyJ{W60,200}|{a60})\.{W20,30}
+radar-key               Apple or Radar secret               high high        prj_(live|test)_sk_  {h40}
+adafruit-key            Adafruit IO key                     high medium      aio_  {A28}
+defined-key             Defined Networking key              high high        dnkey-  {X26}-{X52}
+authress-key            Authress key                        high high        (sc|ext|scauth|authress)_
+        {a5,30}\.{a4,6}\.acc[_-]{a9,32}\.[\w+/=-]{9,120}
+        sc_{a9}.{a4}.acc_{a9}.{a30}  sc_{a9}.{a4}.acc_{a9}.{a5}
+stytch-secret           Clerk or Stytch secret              high critical    secret-(test|live)-  {W36}
+okta-token              Okta API token                      medium critical  00  {X40}
+beamer-key              Beamer key                          medium medium    b_  {X44}
+octopus-key             Octopus Deploy key                  high high        API-  {U26}
+harness-token           Harness token                       high high        pat.|sat.
+        {W22}\.{H24}\.{A20}  pat.{W22}.{h24}.{A20}
+yandex-key              Yandex Cloud key                    high high        AQVN  {W35,38}
+yandex-token            Yandex Cloud token                  high high        t1.
+        [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
+yandex-secret           Yandex Cloud secret                 high high        YC  {W38}
+yandex-oauth            Yandex OAuth token                  high high        y(0|1|2|3)_  {W50,60}
+alibaba-key             Alibaba access key id               high high        LTAI  {A16,20}
+tencent-key             Tencent Cloud secret id             high high        AKID  {A32}
+volcengine-key          Volcengine access key               medium high      AKLT  {A40,60}
+settlemint-token        SettleMint token                    high high        sm_(p|a|s)at_  {A16}
+intra42-secret          42 client secret                    high medium      s-s4t2ud-|s-s4t2af-  {h64}
+contentstack-token      Contentstack token                  high medium      cs  {h38}
+adobe-secret            Adobe client secret                 high high        p8e-  {h32}|[A-Za-z0-9_-]{32}
+salesforce-token        Salesforce session or token         high high        00D  {A12,15}!{W80,120}
+salesforce-refresh      Salesforce refresh token            high high        5Aep861  {W60,100}
+telnyx-key              Telnyx key                          high high        KEY0  {A28}_{A22}
+wakatime-key            WakaTime key                        high low         waka_  {u}
+apify-token             ScraperAPI or Apify token           high medium      apify_api_  {A36,40}
+bitcoin-wif             Bitcoin private key                 low medium       5(H|J|K)  {C49}  5J{C49}
+bip32-xprv              BIP-32 extended private key         high critical    xprv  {C107,108}  xprv{C107}
+nkey-seed               NATS NKEY seed                      high critical    S(A|C|N|O|P|U|X)
+        {K56}  SU{K56}
+boundary-token          Boundary token                      high high        at_|atr_  {A10}_{A40,300}
+infisical-token         Infisical token                     high critical    st.
+        {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
+bitwarden-token         Bitwarden access token              high critical    0.  {u}\.{A30}:{B22}={0,2}
+twitch-chat-token       Twitch chat token                   high medium      oauth:  {a30}
+"""
+
+# What has no prefix of its own: other parts of the scan find these, by what stands around them.
+_STRUCTURAL = """
+private-key             private key                         high critical
+encrypted-key           private key under a password        medium medium
+json-web-key            private JSON web key                high critical
+url-password            password in a URL                   medium high
+basic-auth              Basic credentials                   medium high
+bearer-token            Bearer token                        medium high
+kubernetes-secret       value in a Kubernetes Secret        medium high
+command-password        password on a command line          medium high
+netrc-password          password in a .netrc file           medium high
+registry-auth           registry credentials                medium high
+aws-secret-key          AWS secret access key               high critical
+password                password                            medium high
+secret                  secret                              medium high
+token                   token                               medium high
+key                     key                                 medium high
+credential              credential                          medium high
+uuid                    identifier used as a secret         low medium
+"""
+
+
+@functools.cache
+def prefixed_rules() -> tuple[Rule, ...]:
+    """Rules that a literal prefix gives away, in order of precedence."""
+    return tuple(_rule(*re.split(r"\s{2,}", row)) for row in re.split(r"\n(?! )", _PREFIXED.strip()))
+
+
+@functools.cache
+def structural_rules() -> dict[str, Rule]:
+    """Rules that need more than an expression, by id."""
+    rows = (re.split(r"\s{2,}| (?=\w+$)", row) for row in _STRUCTURAL.strip().splitlines())
+    return {name: Rule(name, what, "", "", sure, bad, "", "") for name, what, sure, bad in rows}
+
+
+def all_rules() -> list[Rule]:
+    """Every rule there is, those with a prefix first."""
+    return [*prefixed_rules(), *structural_rules().values()]
+
+
+def _rule(name: str, what: str, levels: str, prefix: str, shape: str, hit: str = "=", miss: str = "") -> Rule:
+    confidence, severity = levels.split()
+    hit = samples(_alternatives(prefix)[0] + _plain(shape) if hit == "=" else hit)
+    return Rule(name, what, prefix, shape, confidence, severity, hit, samples(miss) or hit[:-1])
+
+
+def _plain(shape: str) -> str:
+    """The shape as a sample: optional parts dropped, the first of each choice taken."""
+    shape = re.sub(
+        r"\(\?<?[=!][^()]*\)|\(\?:[^()]*\)\?|\(\?:[^()]*\)\{0,\d+\}|=\{0,\d\}|=\?|\[0-9\]\?", "", shape
+    )
+    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape.replace("[0-9]", "{d1}"))
+    return re.sub(r"(?<!\\)\|.*", "", shape).replace("\\", "")
+
+
+def samples(text: str) -> str:
+    """`text` with each {A36} replaced by 36 characters of class A, always the same ones."""
+
+    def sample(match: re.Match[str]) -> str:
+        letters = [chr(n) for n in range(33, 127) if re.match(f"[{_CLASSES[match[1]]}]", chr(n))]
+        step = next(n for n in (11, 7, 13, 17) if len(letters) % n)
+        return "".join(
+            letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(int(match[2]))
+        )
+
+    text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{G}", "{H8}-{H4}-{H4}-{H4}-{H12}")
+    return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", sample, text)
+
+
+def expression(shape: str) -> str:
+    """`shape` as a regular expression."""
+    shape = shape.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{G}", "{H8}-{H4}-{H4}-{H4}-{H12}")
+    return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
+
+
+def rule_prefixes(rule: Rule) -> list[str]:
+    """The literals that every match of `rule` begins with."""
+    return _alternatives(rule.prefix)
+
+
+def _alternatives(prefix: str) -> list[str]:
+    """Every literal that `prefix` stands for."""
+    found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix)
+    if found is None:
+        return prefix.split("|")
+    head, choices, tail = found.groups()
+    return [rest for choice in choices.split("|") for rest in _alternatives(head + choice + tail)]
+
+
+class Head(NamedTuple):
+    """What the first characters of a run of token characters, or the two before it, may begin."""
+
+    offset: int  # bytes between the beginning of the prefix and that of the run
+    any: re.Pattern[bytes]
+    each: list[tuple[Rule, int, re.Pattern[bytes]]]  # with the length of the prefix
+
+
+@functools.cache
+def rule_heads() -> dict[bytes, dict[int, list[tuple[Rule, str]]]]:
+    """{two bytes: {offset: [(rule, literal prefix)]}}: at the start of a run, or ending right before it."""
+    heads: dict[bytes, dict[int, list[tuple[Rule, str]]]] = {}
+    for rule in prefixed_rules():
+        for literal in _alternatives(rule.prefix):
+            offset = len(literal) - len(re.split(r"[^A-Za-z0-9_-]", literal)[-1])
+            at = max(offset - 2, 0)
+            heads.setdefault(literal[at : at + 2].encode(), {}).setdefault(offset, []).append((rule, literal))
+    return heads
+
+
+@functools.cache
+def heads_of(two: bytes) -> list[Head]:
+    """What may begin at a run with these two bytes: compiled when the first one is met."""
+    found = []
+    for offset, rules in rule_heads()[two].items():
+        each = [(rule, len(literal), _anchored(literal, rule.shape, bool(offset))) for rule, literal in rules]
+        whole = re.compile(b"|".join(pattern.pattern for _, _, pattern in each))
+        found.append(Head(offset, whole, each))
+    return found
+
+
+def _anchored(literal: str, shape: str, inside: bool) -> re.Pattern[bytes]:
+    behind, shape = re.fullmatch(r"((?:\(\?<[=!][^()]*\))?)(.*)", shape, re.S).groups()  # type: ignore[union-attr]
+    behind = behind or (r"(?<![A-Za-z0-9])" if inside else "")
+    return re.compile(f"{behind}{re.escape(literal)}(?:{expression(shape)})(?![A-Za-z0-9_-])".encode())
+
+
+# Checks that some formats carry. They raise confidence and never lower it: most samples in the wild fail.
+
+
+def checksum_holds(rule: Rule, value: bytes) -> bool:
+    """Whether the format has a checksum and `value` bears it."""
+    check = _CHECKSUMS.get(rule.id)
+    return check is not None and check(value)
+
+
+def _crc(data: bytes) -> int:
+    import zlib
+
+    return zlib.crc32(data)
+
+
+def _base62(number: int) -> bytes:
+    digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    return bytes(digits[number // 62**place % 62] for place in range(5, -1, -1))
+
+
+_CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
+    "github-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
+    "npm-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
+    "cloudflare-token": lambda v: v[-8:] == b"%08x" % _crc(v.split(b"_")[1][:-8]),
+    "atlassian-token": lambda v: v[-8:].lower() == b"%08x" % _crc(v[:-9]),
+    "grafana-service-token": lambda v: v[-8:].lower() == _crc(v[:37]).to_bytes(4, "little").hex().encode(),
+}
 
 
 # === Judgement ==============================================================================================
@@ -1499,7 +1932,15 @@ def language_of(path: str) -> str:
 
 # === Scan ===================================================================================================
 # A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed
-# here, so that no record outside of this room ever holds a value.
+# here, so that no record outside of this room ever holds a value. Speed comes from the C primitives of bytes:
+# each window is mapped to two classes, runs of 20 and more token characters are walked, and only a run that
+# begins like some prefix meets an expression, anchored there. No rule ever runs over a whole window.
+
+_READ_SIZE = 1 << 18  # bytes asked for in one read
+_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+_BEHIND = 1 << 12  # bytes before a match's start that are looked at
+_RUN = b"a" * 20  # the shortest token that a prefix rule finds
+_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 
 
 class Match(NamedTuple):
@@ -1515,9 +1956,313 @@ class Match(NamedTuple):
     silenced: str  # the comment on the line that allows it, or ""
 
 
+class _Span(NamedTuple):
+    start: int
+    end: int
+    rule: Rule
+    confidence: str
+
+
+class _Window(NamedTuple):
+    text: bytes
+    begin: int  # matches that start here or later, and
+    until: int  # before this, belong to this window
+    line: int  # number of its first line
+    column: int  # characters of that line that stand before it
+
+    def __repr__(self) -> str:
+        return f"<window of {len(self.text)} bytes>"
+
+
 def scan(read: Callable[[int], bytes], path: str, key: bytes = b"") -> Iterator[Match]:
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests."""
-    yield from ()
+    text = _text_reader(read)
+    if text is None:
+        return
+    language = language_of(path)
+    for window in _windows(text):
+        spans = [s for s in _spans(window.text, language) if window.begin <= s.start < window.until]
+        if spans:
+            yield from _matches(window, spans, key)
+
+
+def _text_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes] | None:
+    """`read`, decoded from UTF-16 where that is what it gives; None where it is binary."""
+    first = read(_READ_SIZE)
+    encoding = _utf16(first[:400])
+    if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
+        return None
+    pending = [first]
+
+    def from_start(size: int) -> bytes:
+        return pending.pop() if pending else read(size)
+
+    return from_start if encoding is None else _decoded(from_start, encoding)
+
+
+def _utf16(first: bytes) -> str | None:
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-32" if first[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16"
+    if b"\0" not in first or len(first) < 4:
+        return None
+    for name, ascii_bytes, zeros in (
+        ("utf-16-le", first[::2], first[1::2]),
+        ("utf-16-be", first[1::2], first[::2]),
+    ):
+        if b"\0" not in ascii_bytes and zeros.count(0) * 10 >= len(zeros) * 9:
+            return name
+    return None
+
+
+def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], bytes]:
+    import codecs
+
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+
+    def read_utf8(size: int) -> bytes:
+        text = ""
+        while not text:  # half a character is no end of file
+            data = read(size)
+            text = decoder.decode(data, final=not data)
+            if not data:
+                break
+        return text.encode("utf-8", "replace")
+
+    return read_utf8
+
+
+def _windows(read: Callable[[int], bytes]) -> Iterator[_Window]:
+    """Overlapping windows, cut at line ends where lines are short; flat in memory whatever is read."""
+    text, begin, line, column = read(_READ_SIZE), 0, 1, 0
+    text = text[3:] if text[:3] == b"\xef\xbb\xbf" else text
+    while True:
+        more = read(_READ_SIZE) if text else b""
+        if not more:
+            yield _Window(text, begin, len(text), line, column)
+            return
+        text += more
+        if len(text) < 4 * _AHEAD:
+            continue
+        until = _line_start(text, len(text) - _AHEAD)
+        yield _Window(text, begin, until, line, column)
+        keep = _line_start(text, until - _BEHIND)
+        line, column = _place(text, keep, line, column)
+        text, begin = text[keep:], until - keep
+
+
+def _line_start(text: bytes, near: int) -> int:
+    """Where the last line that begins at or before `near` begins; `near` itself where lines are long."""
+    return text.rfind(b"\n", near - _BEHIND, near) + 1 or near
+
+
+def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
+    """(line, characters before it on that line) of `at`, where `text` starts at `line` and `column`."""
+    last = text.rfind(b"\n", 0, at) + 1
+    width = len(text[last:at].decode("utf-8", "replace"))
+    return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
+
+
+def _matches(window: _Window, spans: list[_Span], key: bytes) -> Iterator[Match]:
+    text, at = window.text, 0
+    line, column = window.line, window.column
+    for start, end, rule, confidence in _apart(spans):
+        line, column = _place(text[at:start], start - at, line, column)
+        at = start
+        value = text[start:end]
+        end_line = line + value.count(b"\n")
+        yield Match(
+            rule,
+            confidence,
+            line,
+            column + 1,
+            end_line,
+            _mask(rule, value),
+            _digest(value, key),
+            _allowed(text, start, end),
+        )
+
+
+def _apart(spans: list[_Span]) -> list[_Span]:
+    """Without those that overlap an earlier one in the list, in order of place."""
+    kept: list[_Span] = []
+    for span in sorted(spans, key=lambda s: s.start):  # stable: of two at one place the first found wins
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
+
+
+def _mask(rule: Rule, value: bytes) -> str:
+    text = value.decode("utf-8", "replace")
+    public = next((p for p in rule_prefixes(rule) if p and text.startswith(p)), "")
+    shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
+    return "".join(c if c.isprintable() else "?" for c in shown) + "…"
+
+
+def _digest(value: bytes, key: bytes) -> str:
+    import hashlib
+
+    return hashlib.blake2b(value, key=key, digest_size=16).hexdigest()
+
+
+_ALLOW = re.compile(rb"(?i)pragma: *allowlist +secret|gitleaks: *allow|paissive: *allow")
+_ALLOW_NEXT = re.compile(rb"(?i)pragma: *allowlist +nextline +secret")
+
+
+def _allowed(text: bytes, start: int, end: int) -> str:
+    """The comment on the line of a match, or right above it, that silences it."""
+    above = max(text.rfind(b"\n", 0, start), 0)
+    before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
+    below = text.find(b"\n", end, end + _BEHIND)
+    here = _ALLOW.search(text, max(above, start - _BEHIND), below if below >= 0 else end + _BEHIND)
+    found = here or _ALLOW_NEXT.search(text, before, above)
+    return found[0].decode() if found else ""
+
+
+def _spans(text: bytes, language: str) -> Iterator[_Span]:
+    """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
+    yield from _tokens(text)
+    yield from _private_keys(text)
+    yield from _urls(text)
+    yield from _headers(text)
+    named = structural_rules()
+    for start, end, rule, confidence in judge(text, language):
+        yield _Span(start, end, named[rule], confidence)
+
+
+def _tokens(text: bytes) -> Iterator[_Span]:
+    """What a literal prefix gives away."""
+    find = text.replace(b"\\n", b"\n\n").translate(_TWO_CLASSES).find
+    heads = rule_heads()
+    start = find(_RUN)
+    while start >= 0:
+        if text[start : start + 2] in heads or text[start - 2 : start] in heads:
+            yield from _begun(text, start)
+        if text[start - 1 : start] in (b".", b"!"):
+            yield from _begun(text, _first_part(text, start))
+        start = find(_RUN, find(b" ", start + 20) % (len(text) + 1))
+
+
+def _first_part(text: bytes, start: int) -> int:
+    """Where the dotted token that goes on at `start` begins."""
+    parts = re.search(rb"(?:[\w-]{2,60}[.!]){1,3}\Z", text[max(0, start - 80) : start])
+    return start - len(parts[0]) if parts else start
+
+
+def _begun(text: bytes, start: int) -> Iterator[_Span]:
+    """The token whose prefix begins at `start`, or ends there."""
+    heads = rule_heads()
+    known = [two for two in (text[start : start + 2], text[start - 2 : start]) if two in heads]
+    for offset, whole, each in itertools.chain.from_iterable(map(heads_of, known)):
+        found = _first_rule(text, start - offset, each) if _begins(whole, text, start - offset) else None
+        if found:
+            yield found
+            return
+
+
+def _begins(pattern: re.Pattern[bytes], text: bytes, at: int) -> bool:
+    return at >= 0 and pattern.match(text, at) is not None
+
+
+def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> _Span | None:
+    for rule, public, pattern in each:
+        found = pattern.match(text, at)
+        if found and not _dull(found[0][public:]):
+            raised = checksum_holds(rule, found[0])
+            return _Span(*found.span(), rule, "high" if raised else rule.confidence)
+    return None
+
+
+def _dull(body: bytes) -> bool:
+    """Whether nobody would draw these characters at random: xxxx, EXAMPLE, words alone."""
+    lower = body.lower()
+    if len(set(body)) < min(6, len(body) // 3) or b"xxxx" in lower or b"example" in lower:
+        return True
+    return lower.isalpha() and (body == lower or body.isupper())
+
+
+_KEY_BEGIN = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = re.compile(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_NOISE = re.compile(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/]{16,}")
+
+
+def _private_keys(text: bytes) -> Iterator[_Span]:
+    """PEM and PGP private keys with a body, in files of their own, in JSON and in strings with escapes."""
+    at = text.find(b"PRIVATE KEY")
+    while at >= 0:
+        begin = text.rfind(b"-----BEGIN ", max(0, at - 50), at)
+        head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
+        if head:
+            yield from _key_body(text, head)
+        at = text.find(b"PRIVATE KEY", at + 40)
+
+
+def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[_Span]:
+    tail = _KEY_END.search(text, head.end(), head.end() + _AHEAD - 200)
+    start = text[head.end() : min(tail.start() if tail else len(text), head.end() + 600)]
+    body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
+    if len(body) >= 50 and len(set(body)) > 15:
+        hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
+        rule = structural_rules()["encrypted-key" if hidden else "private-key"]
+        yield _Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
+
+
+_USERINFO = re.compile(
+    rb"([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
+)
+
+
+def _urls(text: bytes) -> Iterator[_Span]:
+    """Passwords in URLs and connection strings: each step goes to where both `://` and `@` are near."""
+    rule = structural_rules()["url-password"]
+    scheme = text.find(b"://")
+    while scheme >= 0:
+        at = text.find(b"@", scheme)
+        if at < 0:
+            return
+        if at - scheme > 300:
+            scheme = text.rfind(b"://", at - 300, at)
+        if scheme >= 0:
+            found = _USERINFO.match(text, scheme + 3)
+            if found:
+                yield _Span(*found.span(2), rule, _url_confidence(*found.groups()))
+        scheme = text.find(b"://", max(scheme + 3, at if scheme < 0 else 0))
+
+
+def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
+    weak = password.lower() in _WEAK or password.lower() == user.lower() or b"example" in host
+    return "low" if weak or (_dull(password) and len(password) < 6) else "medium"
+
+
+_WEAK = frozenset(
+    b"pass password passwd pwd secret user username test xxx xxxx foo bar changeme token".split()
+)
+_BASIC = re.compile(rb"(?i:basic) +([A-Za-z0-9+/]{8,600}={0,2})")
+_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9_.~+/-]{20,1000}={0,2})")
+
+
+def _headers(text: bytes) -> Iterator[_Span]:
+    """Credentials after the words Basic and Bearer."""
+    for word, pattern, name in ((b"asic ", _BASIC, "basic-auth"), (b"earer ", _BEARER, "bearer-token")):
+        rule, at = structural_rules()[name], text.find(word)
+        while at >= 0:
+            found = pattern.match(text, at - 1) if at else None
+            if found and (_is_login(found[1]) if name == "basic-auth" else not _dull(found[1])):
+                yield _Span(*found.span(1), rule, rule.confidence)
+            at = text.find(word, at + 5)
+
+
+def _is_login(encoded: bytes) -> bool:
+    """Whether this is Base64 of printable text with a colon and something after it."""
+    import binascii
+
+    try:
+        user, colon, password = (
+            binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4)).decode().partition(":")
+        )
+    except ValueError:
+        return False
+    return bool(colon) and len(password) > 2 and (user + password).isprintable()
 
 
 # === Git ====================================================================================================
@@ -2549,7 +3294,9 @@ def report_rules(as_json: bool, to: Printer) -> None:
     """List every rule there is."""
     import json
 
-    rows = [{"id": r.id, "what": r.what, "severity": r.severity, "confidence": r.confidence} for r in RULES]
+    rows = [
+        {"id": r.id, "what": r.what, "severity": r.severity, "confidence": r.confidence} for r in all_rules()
+    ]
     if as_json:
         return to.line(json.dumps(rows, indent=1))
     for row in rows:

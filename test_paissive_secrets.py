@@ -18,6 +18,7 @@ import ast
 import base64
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -939,6 +940,23 @@ def test_mask_shows_no_value_in_a_repr():
 # === Log redaction ==========================================================================================
 
 # === Rules ==================================================================================================
+
+
+def found(text, path="notes.txt", **options):
+    """[rule id] of what a scan of `text` finds."""
+    data = text if isinstance(text, bytes) else text.encode()
+    return [match.rule.id for match in ps.scan(io.BytesIO(data).read, path, **options)]
+
+
+@pytest.mark.parametrize("rule", ps.prefixed_rules(), ids=lambda rule: rule.id)
+def test_each_rule_finds_its_own_and_leaves_the_near_miss(rule):
+    assert (found(f" {rule.hit} \n"), rule.id in found(f" {rule.miss} \n")) == ([rule.id], False)
+
+
+def test_there_are_at_least_150_rules_of_different_names():
+    names = [rule.id for rule in ps.prefixed_rules()] + list(ps.structural_rules())
+    assert len(set(names)) == len(names) >= 150
+
 
 # === Judgement ==============================================================================================
 
