@@ -42,7 +42,9 @@ import functools
 import itertools
 import os
 import re
+import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union, cast
 
@@ -62,6 +64,7 @@ __all__ = [
     "NotFound",
     "Passphrase",
     "Recipient",
+    "SealedStore",
     "SecretConfig",
     "SecretsBackend",
     "SecretsError",
@@ -201,12 +204,18 @@ def variable_name(name: str) -> str:
 # the old file or the new one.
 
 
-def write_atomically(path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
-    """Replace the file at `path` by `data`, durably; after an OSError the old one is as it was."""
+def write_atomically(
+    path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None, temporary: str = ""
+) -> None:
+    """Replace the file at `path` by `data`, durably; after an OSError the old one is as it was.
+
+    `temporary` is a path of the caller's choice, on the same file system, for what is not whole yet.
+    """
     import secrets
 
-    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    temporary = temporary or os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    fd = os.open(temporary, flags, 0o600)
     try:
         with open(fd, "wb") as file:
             if hasattr(os, "fchown") and owner not in (None, (os.geteuid(), os.getegid())):
@@ -479,9 +488,12 @@ class Passphrase:
     def __init__(self, text: str, log_n: int = 17) -> None:
         if not 1 <= log_n <= _LOG_N_MOST:
             raise BadValue(f"scrypt's log N is 1 to {_LOG_N_MOST}, not {log_n}")
-        if not text:
-            raise BadValue("the passphrase is empty")
-        self._text = text.encode("utf-8", "surrogateescape")  # the very bytes of an environment variable
+        try:
+            self._text = text.encode("utf-8", "surrogateescape")  # the very bytes of an environment variable
+        except UnicodeEncodeError:
+            self._text = b""
+        if not self._text:
+            raise BadValue("the passphrase is empty, or not valid Unicode")
         self._log_n = log_n
 
     def wrap(self, file_key: bytes) -> _Stanza:
@@ -724,6 +736,436 @@ def _tampered(what: str) -> Tampered:
 
 
 # === Sealed files ===========================================================================================
+# A folder: identity.age, an age identity sealed by the master password, and secrets/NAME.age, one file for
+# each secret, sealed to that identity; the recipient stands nowhere in clear, so only who can open the store
+# can add to it. While a rekey is under way, or was killed, identity.age holds the new identity and the old.
+
+_FILE_MOST = 16 * 1024 * 1024  # bytes of a sealed file: far over any secret, and safe to take into memory
+_SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
+_LOG_N_LEAST = 15  # less is guessed too fast
+_OPEN_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+class SealedStore:
+    """age files in a folder that only its owner can write, opened by a master password or an identity."""
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._configured = "" if folder else os.environ.get("PAISSIVE_SECRETS_DIR", "")
+        self.folder = os.path.abspath(folder or self._configured or _find_folder())
+        self._secrets = os.path.join(self.folder, "secrets")
+        self._identity_file = os.path.join(self.folder, "identity.age")
+        self._temporary = os.path.join(self.folder, ".writing")  # one name will do: writers take turns
+        self._typed = ""  # the master password, once somebody typed it
+        self._kept: dict[str, tuple[tuple[int, ...], str]] = {}  # values, and of which state of the file
+
+    def __repr__(self) -> str:
+        return f"<SealedStore {self.folder}>"
+
+    def get(self, name: str) -> str:
+        path = self._path(name)
+        try:
+            mark = _mark(path)
+            kept = self._kept.get(name)
+            if kept is not None and kept[0] == mark:
+                return kept[1]
+            value: str = self._read(name, path)["value"]
+        except OSError as error:
+            raise self._problem(name, error) from None
+        if time.time_ns() - max(mark[2:]) > _SETTLED:
+            self._kept[name] = (mark, value)
+        return value
+
+    def set(self, name: str, value: str) -> None:
+        path = self._path(name)
+        entry = _write_entry(name, check_value(value))
+        self._prepare()
+        with self._writing():
+            key = self._writing_key()
+            self._check_folders(name, make=True)
+            if os.path.lexists(path):
+                self._read(name, path)  # what can't be read, or holds another secret, is not overwritten
+            self._replace(path, seal(entry, key.recipient()))
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        try:
+            _mark(path)
+        except OSError as error:
+            raise self._problem(name, error) from None
+        with self._writing():
+            folder, file = os.path.split(path)
+            # Two names may differ by case alone where the file system sees no difference.
+            if not os.path.lexists(path) or file not in os.listdir(folder):
+                raise no_such(name)
+            os.unlink(path)
+            sync_folder(folder)
+            _remove_empty(self._folders(name)[2:])
+        self._kept.pop(name, None)
+
+    def names(self) -> Iterator[str]:
+        self._check_folders("")
+        if self._configured and not os.path.lexists(self.folder):
+            raise self._problem("", FileNotFoundError())
+        with _disk_errors(f"read {self._secrets}"):
+            yield from _names_under(self._secrets, "")
+
+    def reveal_identity(self) -> str:
+        """The private keys that open the store, one a line; several only after a rekey that was killed."""
+        return "\n".join(key.reveal() for key in self._keys())
+
+    def change_password(self, password: str) -> None:
+        """Seal the identity anew, under `password`: one file is rewritten."""
+        current = self._keys_by_password if self._has_password() else self._keys
+        current()  # asks before the lock is held: people are slow
+        with self._writing():
+            self._replace_identity(current(), password)
+            self._typed = password
+
+    def rekey(self) -> int:
+        """Seal every secret to a new identity, give how many; killed at any moment, the store still opens."""
+        self._keys_by_password()
+        with self._writing():
+            keys = (Identity.generate(), *self._keys_by_password())
+            self._replace_identity(keys, self._password())
+            names = list(self.names())
+            for name in names:
+                path = self._path(name)
+                plaintext = _unseal_file(path, keys)
+                _parse_entry(plaintext, name, path)
+                self._replace(path, seal(plaintext, keys[0].recipient()))
+            self._replace_identity(keys[:1], self._password())
+        return len(names)
+
+    def status(self) -> Iterator[tuple[str, str]]:
+        """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
+        yield "store", "sealed files"
+        yield "folder", self.folder
+        try:
+            yield "secrets", str(sum(1 for _ in self.names()))
+            if not os.path.lexists(self.folder):
+                yield "opens", "not there yet: the first set makes it"
+                return
+            keys = self._keys()
+            first = self._first()
+            if first is not None:
+                self._read(first, self._path(first))
+            yield "opens", "yes" if len(keys) == 1 else "yes, but a rekey was broken off: rekey again"
+        except SecretsError as error:
+            yield "opens", "no"
+            yield "problem", str(error)
+
+    def _path(self, name: str) -> str:
+        *folders, last = check_name(name).split("/")
+        if any(folder.lower().endswith(".age") for folder in folders):
+            raise BadName(f"bad name {_show(name)}: sealed files can't be in a folder called .age")
+        if len(last.encode()) > _NAME_MAX - len(".age"):
+            raise BadName(f"bad name {_show(name)}: with .age it is longer than {_NAME_MAX} bytes")
+        if os.name == "nt" and (set(name) & set('<>:"|?*') or any(f[-1:] in ". " for f in folders)):
+            raise BadName(f"bad name {_show(name)}: Windows can't have a file called that")
+        return os.path.join(self._secrets, name + ".age")
+
+    def _folders(self, name: str) -> list[str]:
+        """The folders down to the secret's file: the store's own, secrets, and those of the name."""
+        folders = [self.folder, self._secrets]
+        for part in name.split("/")[:-1]:
+            folders.append(os.path.join(folders[-1], part))
+        return folders
+
+    def _check_folders(self, name: str, *, make: bool = False) -> None:
+        for folder in self._folders(name):
+            if make and not os.path.lexists(folder):
+                _make_folder(folder)
+            _check_folder(folder)
+
+    def _problem(self, name: str, error: OSError) -> SecretsError:
+        """The error to raise for a secret whose file could not be read."""
+        if isinstance(error, SecretsError):
+            return error
+        self._check_folders(name)  # that others can write here is the better thing to say
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            return _disk_error(f"read {self._secrets}", error)
+        if os.path.lexists(self.folder):
+            return no_such(name)
+        if self._configured:
+            hint = "mount it, or let a first set make it"
+            return Unavailable(f"PAISSIVE_SECRETS_DIR is not there: {self.folder}", hint=hint)
+        return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
+
+    def _read(self, name: str, path: str) -> dict[str, Any]:
+        self._check_folders(name)
+        try:
+            plaintext = _unseal_file(path, self._keys())
+        except WrongKey:
+            plaintext = _unseal_file(path, self._keys())  # a rekey began between reading key and file
+        return _parse_entry(plaintext, name, path)
+
+    def _keys(self) -> tuple[Identity, ...]:
+        """The identities that open the store, the one to seal to first."""
+        given = _credential("PAISSIVE_IDENTITY")
+        return _parse_identities(given) if given else self._keys_by_password()
+
+    def _keys_by_password(self) -> tuple[Identity, ...]:
+        self._check_folders("")
+        if not self._has_password():
+            hint = "restore it from a copy, or set PAISSIVE_IDENTITY"
+            raise Locked(f"there is no {self._identity_file}", hint=hint)
+        with _disk_errors(f"read {self._identity_file}"):
+            sealed = _read_file(self._identity_file)
+        known = self._password()
+        password = known or _ask(f"Master password of {self.folder}: ")
+        try:
+            keys = _unseal_identities(sealed, password)
+        except WrongKey:
+            hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
+            raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
+        except (Tampered, BadValue) as error:
+            raise Tampered(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
+        self._typed = self._typed or ("" if known else password)
+        return keys
+
+    def _password(self) -> str:
+        return self._typed or _credential("PAISSIVE_MASTER_PASSWORD")
+
+    def _has_password(self) -> bool:
+        return os.path.lexists(self._identity_file)
+
+    def _prepare(self) -> None:
+        """Say what is wrong and ask for what is missing before the lock is held: people are slow."""
+        self._check_folders("")
+        if self._has_password() or _credential("PAISSIVE_IDENTITY") or self._first() is not None:
+            self._keys()
+        elif not self._password():
+            self._typed = _ask(f"New master password for {self.folder}: ", twice=True)
+
+    def _first(self) -> str | None:
+        """One of the names, if there is any."""
+        return next(_names_under(self._secrets, ""), None)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep other writers out; what a killed one left half written goes."""
+        with _disk_errors(f"write to {self.folder}"):
+            if not os.path.lexists(self.folder):
+                _make_folder(self.folder)
+            _check_folder(self.folder)
+            with exclusive(self.folder):
+                _remove_quietly(self._temporary)
+                yield
+
+    def _writing_key(self) -> Identity:
+        """The identity to seal to; a new store gets one. Called under the lock, where nobody changes it."""
+        given = _credential("PAISSIVE_IDENTITY")
+        if not given and not self._has_password():
+            self._replace_identity((Identity.generate(),), self._password())
+        keys = self._keys()
+        first = self._first() if given else None
+        if first is not None:  # nothing but a secret that it opens shows that an identity is this store's
+            _unseal_file(self._path(first), keys)
+        return keys[0]
+
+    def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
+        text = "".join(f"{key.reveal()}\n" for key in keys)
+        self._replace(self._identity_file, seal(text.encode(), Passphrase(password, _log_n())))
+
+    def _replace(self, path: str, sealed: bytes) -> None:
+        write_atomically(path, sealed, temporary=self._temporary)
+
+
+def _find_folder() -> str:
+    """The nearest `.paissive`, from the working directory up, or where one would be made."""
+    here = folder = os.getcwd()
+    while not os.path.lexists(os.path.join(folder, ".paissive")):
+        if folder == os.path.dirname(folder):
+            return os.path.join(here, ".paissive")
+        folder = os.path.dirname(folder)
+    return os.path.join(folder, ".paissive")
+
+
+def _check_folder(path: str) -> None:
+    """Raise Unsafe where somebody else could put files; what is absent is safe."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _disk_error(f"look at {path}", error) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise Unsafe(
+            f"{path} is not a folder", hint="a symlink is not followed: move it, or make a real folder"
+        )
+    if os.name == "nt":
+        return
+    if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
+        raise Unsafe(f"{path} belongs to another user", hint="work as that user, or choose another folder")
+    if status.st_mode & 0o022:
+        raise Unsafe(f"others can write to {path}", hint=f"chmod go-w {path}")
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    sync_folder(os.path.dirname(path))
+
+
+def _remove_empty(folders: list[str]) -> None:
+    for folder in reversed(folders):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+
+
+def _mark(path: str) -> tuple[int, ...]:
+    """What changes whenever the file is written: inode, size, two times in ns."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _read_file(path: str) -> bytes:
+    """All of a file: no symlink is followed, no fifo waited for, and no more read than a secret may have."""
+    _mark(path)
+    with open(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
+        data = file.read(_FILE_MOST + 1)
+    if len(data) > _FILE_MOST:
+        raise Tampered(f"{path} is larger than {_FILE_MOST} bytes", hint="restore it from a copy")
+    return data
+
+
+def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
+    try:
+        return unseal(_read_file(path), *keys)
+    except WrongKey:
+        hint = "it was written for another identity; is PAISSIVE_IDENTITY or identity.age an old one?"
+        raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
+    except (Tampered, BadValue) as error:
+        raise Tampered(f"{path}: {error.message}", hint="restore it from a copy") from None
+
+
+def _names_under(folder: str, prefix: str) -> Iterator[str]:
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            name, extension = os.path.splitext(prefix + entry.name)
+            if extension != ".age" and entry.is_dir(follow_symlinks=False):
+                yield from _names_under(entry.path, f"{prefix}{entry.name}/")
+            elif extension == ".age" and not _name_problem(name) and entry.is_file(follow_symlinks=False):
+                yield name
+
+
+def _write_entry(name: str, value: str) -> bytes:
+    """What is sealed: the name as well, so that no entry passes for another."""
+    import json
+
+    updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    entry = json.dumps({"name": name, "value": value, "updated": updated}).encode() + b"\n"
+    if len(entry) > _FILE_MOST - _CHUNK:
+        raise BadValue("the value is too long", hint="sealed files are for secrets of some MiB at most")
+    return entry
+
+
+def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, Any]:
+    """The entry, if it is one and `name`'s; no exception that holds the text outlives this."""
+    import json
+
+    try:
+        entry = json.loads(plaintext)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
+        raise Tampered(f"{path} opens, but holds no entry", hint="restore it from a copy")
+    if entry["name"] == name:
+        return entry
+    if _same_file(entry["name"], name):
+        raise NotFound(f"no secret named {_show(name)}", hint=f"there is {_show(entry['name'])}")
+    raise Tampered(f"{path} holds the secret {_show(entry['name'])}", hint="somebody moved it: move it back")
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether some file systems take two names for the same."""
+    from unicodedata import normalize
+
+    return normalize("NFC", one).casefold() == normalize("NFC", other).casefold()
+
+
+@functools.lru_cache(maxsize=4)
+def _unseal_identities(sealed: bytes, password: str) -> tuple[Identity, ...]:
+    """The identities in identity.age; kept, so that a password costs one scrypt a process."""
+    return _parse_identities(unseal(sealed, Passphrase(password)).decode("ascii", "replace"))
+
+
+@functools.lru_cache(maxsize=4)
+def _parse_identities(text: str) -> tuple[Identity, ...]:
+    """The identities of an age identity file: one a line, '#' before a comment."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
+    if not found:
+        raise BadValue("there is no age identity in PAISSIVE_IDENTITY")
+    return found
+
+
+def _credential(name: str) -> str:
+    """Text from the variable, from the file that NAME_FILE names, or from systemd's credentials; else ""."""
+    if os.environ.get(name):
+        return os.environ[name]
+    path = os.environ.get(f"{name}_FILE", "")
+    if not path and os.environ.get("CREDENTIALS_DIRECTORY"):
+        path = os.path.join(os.environ["CREDENTIALS_DIRECTORY"], name)
+        path = path if os.path.exists(path) else ""
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise Locked(f"can't read {name} from {path}: {error.strerror}") from None
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
+
+
+def _ask(prompt: str, *, twice: bool = False) -> str:
+    if sys.stdin is None or not sys.stdin.isatty():
+        hint = "set PAISSIVE_MASTER_PASSWORD or PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY"
+        raise Locked("the master password is needed", hint=hint)
+    import getpass
+
+    try:
+        password = getpass.getpass(prompt)
+        again = getpass.getpass("Again: ") if twice else password
+    except EOFError:
+        raise Locked("no master password was typed") from None
+    if not password or password != again:
+        raise BadValue("the two passwords differ" if password else "the master password is empty")
+    return password
+
+
+def _log_n() -> int:
+    """The work factor of the master password: 2**17 units are 128 MiB and about half a second."""
+    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
+    if not text.isdecimal() or not _LOG_N_LEAST <= int(text) <= _LOG_N_MOST:
+        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_LOG_N_LEAST} to {_LOG_N_MOST}")
+    return int(text)
+
+
+@contextlib.contextmanager
+def _disk_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except SecretsError:
+        raise
+    except OSError as error:
+        raise _disk_error(doing, error) from None
+
+
+def _disk_error(doing: str, error: OSError) -> SecretsError:
+    kind = Denied if isinstance(error, PermissionError) else Unavailable
+    hint = "what was there is as it was" if doing.startswith("write") else ""
+    return kind(f"can't {doing}: {error.strerror}", hint=hint)
 
 
 # === Vault ==================================================================================================
@@ -818,7 +1260,11 @@ class SecretsManager:
         return secret_names(self.store(backend))
 
 
-_STORES: dict[str, Callable[[], Store]] = {"env": EnvironmentStore, "memory": MemoryStore}
+_STORES: dict[str, Callable[[], Store]] = {
+    "env": EnvironmentStore,
+    "file": SealedStore,
+    "memory": MemoryStore,
+}
 
 
 def _open_store(backend: str) -> Store:
@@ -3529,6 +3975,47 @@ def cmd_hook_install(args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_password(args: argparse.Namespace) -> int:
+    """Change the master password of the sealed files: asked for twice, or read from a pipe."""
+    store = _sealed_store(args)
+    store.reveal_identity()  # asks for the old one first
+    new = _ask("New master password: ", twice=True) if sys.stdin.isatty() else _read_value("")
+    store.change_password(new)
+    _warn("the master password is changed; copies of the old identity.age still open with the old one")
+    return 0
+
+
+def cmd_rekey(args: argparse.Namespace) -> int:
+    """Seal all secrets to a new identity; after a leak of the old one, change the secrets as well."""
+    count = _sealed_store(args).rekey()
+    _warn(f"{count} secrets are sealed to a new identity; give it to all that use PAISSIVE_IDENTITY")
+    return 0
+
+
+def cmd_identity(args: argparse.Namespace) -> int:
+    """Print the identity, which opens the sealed files without a password: for CI and services."""
+    _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
+    print(_sealed_store(args).reveal_identity())
+    return 0
+
+
+def _sealed_store(args: argparse.Namespace) -> SealedStore:
+    store = _manager.store(args.backend or "file")
+    if not isinstance(store, SealedStore):
+        raise BadValue("only sealed files have a master password", hint="leave --backend out")
+    return store
+
+
+def cmd_status(args: argparse.Namespace) -> int:
+    """Say which store this is, where, whether it opens and what is wrong with it; no values."""
+    store = _manager.store(args.backend)
+    describe = getattr(store, "status", None)
+    rows = list(describe()) if describe else [("store", repr(store))]
+    for what, state in rows:
+        print(f"{what:<10} {state}")
+    return 2 if any(what == "problem" for what, _ in rows) else 0
+
+
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
 _STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="see: rotate")
@@ -3541,6 +4028,10 @@ _CONFIG_FILE = _arg(
 _COMMANDS: dict[str, _Command] = {
     "get": (cmd_get, (_NAME, _STAGE)),
     "list": (cmd_list, ()),
+    "password": (cmd_password, ()),
+    "rekey": (cmd_rekey, ()),
+    "identity": (cmd_identity, ()),
+    "status": (cmd_status, ()),
     "config get": (
         cmd_config_get,
         (_KEY, _CONFIG_FILE, _arg("--secret", action="store_true", help="follow references to their values")),

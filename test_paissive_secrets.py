@@ -219,7 +219,13 @@ def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
 # === Stores =================================================================================================
 # One specification runs over every store: add a row to run it over another.
 
-STORES = {"memory": lambda tmp_path, monkeypatch: ps.MemoryStore()}
+
+def sealed_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    return ps.SealedStore(tmp_path / ".paissive")
+
+
+STORES = {"file": sealed_store, "memory": lambda tmp_path, monkeypatch: ps.MemoryStore()}
 
 
 @pytest.fixture(params=STORES)
