@@ -1982,7 +1982,7 @@ def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[
     if settings.wrapped_secret_id:
         settings.secret_id = _unwrapped(settings.wrapped_secret_id, transport)
         settings.wrapped_secret_id = ""  # it opens once only
-    return "login", {"role_id": settings.role_id, "secret_id": _credential(settings, "secret_id")}
+    return "login", {"role_id": settings.role_id, "secret_id": _login_value(settings, "secret_id")}
 
 
 def _unwrapped(token: str, transport: _Transport) -> str:
@@ -2003,7 +2003,7 @@ def _kubernetes(settings: VaultSettings, _transport: _Transport) -> tuple[str, d
 def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
     asked = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
     given = settings.jwt or settings.jwt_file
-    jwt = _github_jwt(asked, settings) if asked and not given else _credential(settings, "jwt")
+    jwt = _github_jwt(asked, settings) if asked and not given else _login_value(settings, "jwt")
     return "login", {"role": settings.role, "jwt": jwt}
 
 
@@ -2028,7 +2028,7 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
 
 
 def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    return f"login/{_url_path(settings.username)}", {"password": _credential(settings, "password")}
+    return f"login/{_url_path(settings.username)}", {"password": _login_value(settings, "password")}
 
 
 _LOGINS: dict[str, tuple[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]]] = {
@@ -2040,7 +2040,7 @@ _LOGINS: dict[str, tuple[str, Callable[[VaultSettings, _Transport], tuple[str, d
 }
 
 
-def _credential(settings: VaultSettings, name: str) -> str:
+def _login_value(settings: VaultSettings, name: str) -> str:
     """A setting, or what the file holds that its _FILE twin names, read again for each login."""
     value, path = getattr(settings, name), getattr(settings, name + "_file")
     if not value and not path:
