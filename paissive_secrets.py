@@ -60,11 +60,14 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 __all__ = [
+    "Audit",
     "BadName",
     "BadValue",
+    "Baseline",
     "Conflict",
     "Deleted",
     "Denied",
+    "Finding",
     "Identity",
     "Locked",
     "MemoryStore",
@@ -80,6 +83,7 @@ __all__ = [
     "Store",
     "Unavailable",
     "VaultStore",
+    "audit",
     "delete_secret",
     "get_secret",
     "list_secrets",

@@ -7,8 +7,8 @@
 # ///
 """The specification of paissive_secrets, room by room, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's cctv-age and dotenv) are found on PATH and
-in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails where
+Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv, jest-sarif) are found on PATH
+and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails where
 PAISSIVE_TEST_ALL is set.
 """
 
@@ -17,17 +17,23 @@ from __future__ import annotations
 import ast
 import atexit
 import base64
+import contextlib
 import datetime
 import functools
+import gzip
 import hashlib
 import importlib.util
 import io
 import ipaddress
 import json
 import os
+import pty
+import random
 import re
 import shutil
 import socket
+import stat
+import string
 import subprocess
 import sys
 import tempfile
@@ -172,6 +178,19 @@ def test_structure_readme_installs_what_the_test_file_names():
     header = re.search(r"dependencies = \[\n(.+?)# \]", Path(__file__).read_text(encoding="utf-8"), re.S)[1]
     command = re.search(r"^python3 -m venv .+?pip install -q (.+?) && ", README, re.M)[1]
     assert packages(command + " ") == packages(header)
+
+
+def test_structure_no_name_is_given_twice():
+    names = [
+        name
+        for node in TREE.body
+        for name in (
+            getattr(t, "id", getattr(t, "name", None))
+            for t in getattr(node, "targets", [getattr(node, "target", node)])
+        )
+        if name
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
 def test_structure_everything_public_is_there():
@@ -1122,11 +1141,794 @@ def test_there_are_at_least_150_rules_of_different_names():
 
 # === Git ====================================================================================================
 
+# Tokens are put together, so that this file holds none.
+
+
+def token(n=0):
+    """A GitHub token as they are issued, checksum and all, and a different one for each `n`."""
+    alphabet = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    body = "".join(random.Random(n).choices(alphabet, k=30))
+    check, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        check, digit = divmod(check, 62)
+        digits = alphabet[digit] + digits
+    return "gh" + "p_" + body + digits
+
+
+def leak(path, n=0, comment=""):
+    """Leave a token in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"x = '{token(n)}'{comment}\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@b.example", "-c", "commit.gpgSign=false")
+
+
+def git(folder, *argv, **settings):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    env = {**clean, "GIT_CONFIG_GLOBAL": os.devnull, **settings}
+    done = subprocess.run(
+        [tool("git"), *IDENTITY, *argv], cwd=folder, env=env, capture_output=True, check=True
+    )
+    return done.stdout.decode().strip()
+
+
+def commit(folder, message="x"):
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q", "-b", "main")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def leaks(paths=(".",), **options):
+    """{(path, line)} of what an audit finds."""
+    return {(finding.path, finding.line) for finding in ps.audit(paths, **options)}
+
+
+def test_staged_reads_the_index_and_not_the_working_tree(repository):
+    leak(repository / "staged.py")
+    git(repository, "add", ".")
+    (repository / "staged.py").write_text("clean")
+    leak(repository / "edited.py")
+    assert leaks(staged=True) == {("staged.py", 1)}
+
+
+def test_staged_reads_what_the_next_commit_changes(repository):
+    leak(repository / "old.py")
+    leak(repository / "removed.py")
+    commit(repository)
+    (repository / "removed.py").unlink()
+    leak(repository / "ünd neu\n.py")
+    os.symlink("old.py", repository / "link")
+    git(repository, "add", "-A")
+    assert leaks(staged=True) == {("ünd neu\n.py", 1)}
+
+
+def test_history_names_the_commit_the_date_and_the_path_that_brought_it(repository):
+    leak(repository / "gone.py")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "x", "--date", "2024-02-29T12:00:00+01:00")
+    brought = git(repository, "rev-parse", "HEAD")
+    (repository / "gone.py").rename(repository / "moved.py")
+    commit(repository)
+    (repository / "moved.py").unlink()
+    commit(repository)
+    (finding,) = ps.audit(history=[])
+    assert (finding.path, finding.commit, finding.date) == ("gone.py", brought, "2024-02-29T12:00:00+01:00")
+    assert leaks() == set()
+
+
+def test_history_names_a_secret_once_though_it_is_in_every_later_version(repository):
+    leak(repository / "a.py")
+    first = commit(repository)
+    for n in range(3):
+        (repository / "a.py").write_text(f"# {n}\n" + (repository / "a.py").read_text())
+        commit(repository)
+    assert [(finding.commit, finding.line) for finding in ps.audit(history=[])] == [(first, 1)]
+
+
+def test_history_holds_what_no_commit_has(repository):
+    (repository / "a.py").write_text("clean")
+    commit(repository)
+    oid = git(repository, "hash-object", "-w", str(leak(repository / "dangling.py")))
+    assert [(f.path, f.commit) for f in ps.audit(history=[])] == [(f"blob {oid[:12]}", "")]
+
+
+def test_history_holds_amended_and_stashed_commits_and_merges_that_bring_something(repository):
+    (repository / "a.py").write_text("clean")
+    commit(repository)
+    leak(repository / "amended.py")
+    commit(repository)
+    git(repository, "rm", "-q", "amended.py")
+    git(repository, "commit", "-q", "--amend", "--allow-empty", "-m", "x")
+    git(repository, "reflog", "expire", "--expire=now", "--all")
+    git(repository, "checkout", "-qb", "side", "HEAD~1")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "y")
+    git(repository, "merge", "-q", "--no-commit", "--no-ff", "main")
+    leak(repository / "merged.py", 1)
+    merge = commit(repository)
+    leak(repository / "stashed.py", 2)
+    git(repository, "add", ".")
+    git(repository, "stash", "-q")
+    commits = {finding.path: finding.commit for finding in ps.audit(history=[])}
+    assert set(commits) == {"amended.py", "merged.py", "stashed.py"}
+    assert commits["merged.py"] == merge
+
+
+def test_history_of_revisions_holds_what_they_reach(repository):
+    leak(repository / "old.py")
+    commit(repository)
+    git(repository, "checkout", "-qb", "topic")
+    leak(repository / "new.py", 1)
+    commit(repository)
+    assert {path for path, _ in leaks(history=["main"])} == {"old.py"}
+    assert {path for path, _ in leaks(history=["main..topic"])} == {"new.py"}
+
+
+def test_history_outside_of_a_repository_is_trouble_in_one_line(tmp_path):
+    done = cli("audit", "--history", cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    assert done.returncode == 2
+    assert re.fullmatch(rb"paissive_secrets: git says: fatal: not a git repository.*\n", done.stderr)
+
+
+def test_a_revision_is_never_an_option(repository):
+    (repository / "a.py").write_text("clean")
+    commit(repository)
+    with pytest.raises(ps.Unavailable, match="bad revision"):
+        leaks(history=["--output=" + str(repository / "written")])
+    assert not (repository / "written").exists()
+
+
+def test_a_hostile_repository_runs_nothing(repository):
+    leak(repository / "a.py")
+    commit(repository)
+    (repository / "evil").write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
+    (repository / "evil").chmod(0o755)
+    evil = str(repository / "evil")
+    for key in "core.fsmonitor core.pager core.editor diff.external gpg.program core.sshCommand".split():
+        git(repository, "config", key, evil)
+    for key in "filter.x.clean filter.x.smudge filter.x.process diff.x.textconv diff.x.command".split():
+        git(repository, "config", key, evil)
+    git(repository, "config", "core.hooksPath", str(repository))
+    git(repository, "config", "log.showSignature", "true")
+    git(repository, "config", "alias.ls-files", "!" + evil)
+    (repository / ".gitattributes").write_text("* filter=x diff=x\n")
+    for name in ("post-index-change", "reference-transaction"):
+        shutil.copy(evil, repository / name)
+    (repository / "ran").unlink(missing_ok=True)
+    assert ("a.py", 1) in leaks() & leaks(history=[])
+    assert leaks(staged=True) == set()
+    assert not (repository / "ran").exists()
+
+
+def test_a_partial_clone_fetches_nothing(repository, tmp_path_factory):
+    leak(repository / "a.py")
+    commit(repository)
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path_factory.mktemp("clone")
+    source = f"file://{repository}"
+    git(clone, "clone", "-q", "--no-checkout", "--filter=blob:none", source, ".")
+    assert leaks([str(clone)], history=[]) == set()
+    assert leaks([str(clone)], history=["HEAD"]) == set()
+
+
+def test_what_git_tells_a_hook_does_not_lead_to_another_repository(repository, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init", "-q")
+    leak(other / "b.py")
+    commit(other)
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(repository / ".git" / "index"))
+    assert leaks([str(other)]) == leaks([str(other)], history=[]) == {("b.py", 1)}
+
+
+def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(repository):
+    assert cli("hook", "install").returncode == cli("hook", "install").returncode == 0
+    leak(repository / "a.py")
+    git(repository, "add", ".")
+    with pytest.raises(subprocess.CalledProcessError) as stopped:
+        git(repository, "commit", "-qm", "x")
+    assert b"1 finding" in stopped.value.stdout + stopped.value.stderr
+    git(repository, "commit", "-qm", "x", SKIP="other,paissive-audit")
+    (repository / "b.py").write_text("clean")
+    commit(repository)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_foreign_hook_is_never_overwritten(repository, link):
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.symlink_to("/nonexistent") if link else hook.write_text("#!/bin/sh\n")
+    done = cli("hook", "install")
+    assert (done.returncode, os.readlink(hook) if link else hook.read_text()) == (
+        2,
+        "/nonexistent" if link else "#!/bin/sh\n",
+    )
+    assert b"there is a pre-commit hook already" in done.stderr and b"audit --staged" in done.stderr
+
+
+def test_the_hook_goes_where_git_looks_for_it(repository):
+    git(repository, "config", "core.hooksPath", "my hooks")
+    (repository / "sub").mkdir()
+    assert cli("hook", "install", cwd=repository).returncode == 0
+    assert os.access(repository / "my hooks" / "pre-commit", os.X_OK)
+
+
+def test_pre_commit_can_run_this_repository():
+    text = (ROOT / ".pre-commit-hooks.yaml").read_text()
+    entry = re.search(r"^  entry: (.+)$", text, re.M)[1].split()
+    assert re.search(r"^- id: (.+)$", text, re.M)[1] == "paissive-audit"
+    assert (ROOT / entry[0]).samefile(MODULE) and os.access(MODULE, os.X_OK)
+    assert entry[1:] == ["audit", "--staged"]
+
+
 # === Files ==================================================================================================
+
+
+def listing(folder):
+    """The files that an audit reads below a folder."""
+    return sorted(shown for _, shown in ps.files(str(folder), "", choice()))
+
+
+def choice(exclude=(), gitignore=True):
+    return ps.Choice(ps.patterns(exclude), gitignore, lambda path, why: None, lambda: None)
+
+
+def plant(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("x")
+
+
+IGNORES = [
+    ["build", "!build/keep"],
+    ["build/", "*.log", "!keep.log"],
+    ["/top", "sub/inner", "a/**/z", "**/deep", "d/**"],
+    ["*", "!*/", "!*.py"],
+    ["foo/*", "!foo/keep"],
+    ["\\#hash", "\\!bang", "trail\\ ", "space   ", "# comment", "", "!"],
+    ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
+    ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
+]
+NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
+    sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
+    bx dx ay by az bz q qq q1 *star xstar a.c b.h a/b a/x/c a/b/c/d other/a/b/f""".split()
+
+
+@pytest.mark.parametrize("lines", IGNORES, ids=lambda lines: " ".join(lines))
+@pytest.mark.parametrize("nested", [[], ["!x.log", "top", "/inner"]], ids=["flat", "nested"])
+def test_own_matching_of_gitignore_is_that_of_git(tmp_path, lines, nested):
+    folders = {str(Path(name).parent) for name in NAMES}
+    plant(tmp_path, *(name for name in NAMES if not {name} & folders))
+    plant(tmp_path, "sub/.gitignore") if nested else None
+    (tmp_path / ".gitignore").write_text("\n".join(lines))
+    (tmp_path / "sub" / ".gitignore").write_text("\n".join(nested))
+    own = listing(tmp_path) or [""]
+    git(tmp_path, "init", "-q")
+    assert own == sorted(git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0"))
+
+
+def test_a_hostile_pattern_takes_no_time(tmp_path):
+    patterns = ps.patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
+    assert not ps.excluded(patterns, "a" * 255)
+    assert not ps.excluded(patterns, "a/" * 300 + "c")
+
+
+def test_what_git_ignores_is_read_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".gitignore").write_text("build/\n")
+    leak(tmp_path / "build" / "a.py")
+    git(tmp_path, "init", "-q")
+    assert leaks() == set()
+    assert leaks(gitignore=False) == leaks(["build"]) == leaks(["build/a.py"]) == {("build/a.py", 1)}
+
+
+def test_a_repository_inside_a_repository_has_its_own_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "inner"):
+        folder.mkdir(exist_ok=True)
+        git(folder, "init", "-q")
+    (tmp_path / "inner" / ".gitignore").write_text("b.py")
+    leak(tmp_path / "inner" / "a.py")
+    leak(tmp_path / "inner" / "b.py")
+    assert leaks() == {("inner/a.py", 1)}
+    commit(tmp_path / "inner")
+    git(tmp_path, "add", ".")  # as git does it: a link without a .gitmodules file
+    assert leaks() == {("inner/a.py", 1)}
+    shutil.rmtree(tmp_path / ".git")
+    assert leaks() == {("inner/a.py", 1)}
+
+
+def test_folders_of_others_are_left_out_until_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leak(tmp_path / "node_modules" / "x" / "a.py")
+    leak(tmp_path / "src" / ".venv" / "a.py")
+    assert leaks() == set()
+    assert leaks(["node_modules"]) == {("node_modules/x/a.py", 1)}
+
+
+@pytest.mark.parametrize("in_git", [False, True])
+def test_exclude_takes_names_globs_and_paths(tmp_path, monkeypatch, in_git):
+    monkeypatch.chdir(tmp_path)
+    for path in ("a.py", "b.min.js", "tests/data/c.py", "src/tests/d.py", "docs/e.md", "docs/f/g.md"):
+        leak(tmp_path / path)
+    if in_git:
+        git(tmp_path, "init", "-q")
+    run = ps.Audit(exclude=["*.min.js", "tests", "docs/*.md"])
+    assert {finding.path for finding in run} == {"a.py", "docs/f/g.md"}
+    assert run.summary.excluded >= 4
+
+
+def test_paths_are_relative_to_here_or_to_the_folder_given(tmp_path, monkeypatch):
+    leak(tmp_path / "there" / "sub" / "a.py")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert leaks([str(tmp_path / "there")]) == leaks(["../there/"]) == {("sub/a.py", 1)}
+    monkeypatch.chdir(tmp_path)
+    assert leaks(["there"]) == leaks([str(tmp_path / "there")]) == {("there/sub/a.py", 1)}
+
+
+def test_a_hostile_tree_is_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to(".")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+    with contextlib.suppress(PermissionError):
+        os.mknod(tmp_path / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, without an end
+    odd = os.fsdecode(b"caf\xe9\n\x1b[2J.py")
+    leak(tmp_path / odd)
+    run = ps.Audit(gitignore=False)
+    assert {finding.path for finding in run} == {odd}
+    assert (run.summary.files, run.summary.unreadable) == (1, 0)
+
+
+@pytest.mark.parametrize("path", ["pipe", "/dev/zero"])
+def test_what_is_no_file_is_said_to_be_none(tmp_path, path):
+    os.mkfifo(tmp_path / "pipe")
+    done = cli("audit", path, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"neither a file nor a folder")) == (2, 1)
+
+
+def test_a_file_that_vanishes_is_no_trouble(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leak(tmp_path / "a.py")
+    leak(tmp_path / "b.py")
+    run = ps.Audit(on_error=pytest.fail)
+    items = list(ps.files(".", "", run._choice))
+    (tmp_path / "a.py").unlink()
+    scanned = ps._scan_batch(items, b"key")
+    assert [place.path for place, _ in scanned.matches] == ["b.py"] and scanned.errors == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that opens and can't be read")
+def test_unreadable_files_are_named_and_counted(tmp_path):
+    (tmp_path / "a").write_text("clean")
+    done = cli("audit", "/proc/self/mem", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, b"paissive_secrets: can't read mem: Input/output error\n")
+    done = cli("audit", "--json", "/proc/self/mem", ".", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["summary"]["unreadable"]) == (0, 1)
+
+
+@pytest.mark.parametrize("in_git", [False, True])
+def test_unreadable_folders_are_named_and_counted(tmp_path, monkeypatch, in_git):
+    plant(tmp_path, "closed/a", "b")
+    if in_git:
+        git(tmp_path, "init", "-q")
+    (tmp_path / "closed").chmod(0)
+    if os.access(tmp_path / "closed", os.R_OK):
+        pytest.skip("root reads everything")
+    done = cli("audit", cwd=tmp_path)
+    (tmp_path / "closed").chmod(0o700)
+    assert done.returncode == 0 and b"closed" in done.stderr and b"1 unreadable" in done.stdout
+
+
+def test_git_does_not_lead_through_a_folder_that_became_a_link(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leak(tmp_path / "out" / "a.py")
+    leak(tmp_path / "tree" / "sub" / "a.py")
+    git(tmp_path / "tree", "init", "-q")
+    commit(tmp_path / "tree")
+    shutil.rmtree(tmp_path / "tree" / "sub")
+    (tmp_path / "tree" / "sub").symlink_to("../out")
+    assert leaks(["tree"]) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_git", [False, True])
+def test_a_folder_of_100_000_files_takes_little_memory(tmp_path, in_git):
+    if in_git:
+        git(tmp_path, "init", "-q")
+    for n in range(100_000):
+        os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
+    leak(tmp_path / "leak.py")
+    done, peak = measured("audit", "--json", cwd=tmp_path)
+    summary = json.loads(done)["summary"]
+    assert (summary["files"], summary["findings"], peak < 80e6) == (100_001, 1, True)
+
+
+def test_a_folder_deeper_than_a_path_may_be_is_said_to_be_unreadable(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(50):
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    os.chdir(tmp_path)
+    run = ps.Audit(gitignore=False)
+    assert list(run) == [] and run.summary.unreadable == 1
+    subprocess.run(["rm", "-rf", "d" * 200], cwd=tmp_path, check=True)
+
 
 # === Audit ==================================================================================================
 
+
+def measured(*argv, cwd):
+    """(stdout, peak memory in bytes) of the command line."""
+    code = f"import runpy, sys; sys.argv[1:] = {argv!r}\n"
+    code += f"try: runpy.run_path({str(MODULE)!r}, run_name='__main__')\n"
+    code += "finally: print(open('/proc/self/status').read(), file=sys.stderr)"
+    needs("/proc", os.path.exists("/proc/self/status"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, check=False)
+    return done.stdout, int(re.search(rb"VmHWM:\s*(\d+) kB", done.stderr)[1]) * 1024
+
+
+def test_a_finding_says_all_but_the_value(folder):
+    leak(folder / "src" / "a.py")
+    (finding,) = ps.audit(["src"])
+    assert finding[:8] == ("src/a.py", 1, 1, 6, finding.rule, finding.what, finding.severity, "high")
+    assert finding.rule.startswith("github") and finding.what and finding.severity in ("critical", "high")
+    assert finding.sample.startswith("gh" + "p_") and token()[6:12] not in repr(finding)
+
+
+@pytest.mark.parametrize("options", [{"confidence": "some"}, {"baseline_file": "x"}])
+def test_an_option_that_is_none_is_an_error(options):
+    with pytest.raises((ps.BadValue, TypeError)):
+        list(ps.audit(**options))
+
+
+def test_a_path_that_is_not_there_is_trouble(folder):
+    done = cli("audit", "absent\x1b[2J", cwd=folder)
+    expected = rb"paissive_secrets: no file or folder called 'absent\x1b[2J'" + b"\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
+def test_stdin_is_read_as_dash(folder):
+    done = cli("audit", "-", "--json", cwd=folder, stdin=b"\n x = '" + token().encode() + b"'")
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (done.returncode, finding["path"], finding["line"]) == (1, "-", 2)
+
+
+@pytest.mark.parametrize("setup, code", [("clean", 0), ("leak", 1)])
+def test_the_exit_code_says_whether_there_are_findings(folder, setup, code):
+    leak(folder / "a.py") if setup == "leak" else None
+    assert ps.main(["audit"]) == code
+
+
+def test_fingerprints_stay_when_lines_move(folder):
+    leak(folder / "a.py")
+    before = {finding.fingerprint for finding in ps.audit()}
+    (folder / "a.py").write_text("\n\n" + (folder / "a.py").read_text() + "\n")
+    assert {finding.fingerprint for finding in ps.audit()} == before
+
+
+def test_fingerprints_tell_nothing_of_the_value_without_a_baseline(folder):
+    leak(folder / "a.py", n=1)
+    before = {finding.fingerprint for finding in ps.audit()}
+    leak(folder / "a.py", n=2)
+    assert {finding.fingerprint for finding in ps.audit()} == before
+
+
+def test_fingerprints_are_keyed_by_the_salt_of_the_baseline(folder):
+    leak(folder / "a.py")
+    one, other = ps.Baseline("one"), ps.Baseline("other")
+    assert one.salt != other.salt and len(one.salt) == 16
+    (first,), (again,), (second,) = (list(ps.audit(baseline=baseline)) for baseline in (one, one, other))
+    assert first.fingerprint == again.fingerprint != second.fingerprint
+
+
+def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, capsys):
+    leak(folder / "a.py")
+    assert ps.main(["audit", "--update-baseline"]) == 0
+    assert ps.main(["audit"]) == 0
+    leak(folder / "b.py")  # the same value at another place
+    (folder / "a.py").write_text("\n" + (folder / "a.py").read_text() + f"y = '{token(2)}'\n")
+    assert ps.main(["audit", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out.partition("\n")[2])["findings"]
+    assert [(row["path"], row["line"]) for row in findings] == [("a.py", 3), ("b.py", 1)]
+
+
+def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folder):
+    for n, name in enumerate(("b.py", "a.py", "c/a.py")):
+        leak(folder / name, n)
+    ps.main(["audit", "--baseline", "accepted", "--update-baseline"])
+    first, *rows = map(json.loads, (folder / "accepted").read_text().splitlines())
+    assert first == {"version": 1, "salt": ps.Baseline("accepted").salt.hex()}
+    assert [row["path"] for row in rows] == ["a.py", "b.py", "c/a.py"]
+    assert {name for row in rows for name in row} == {"path", "rule", "fingerprint"}
+    before = (folder / "accepted").read_bytes()
+    ps.main(["audit", "--baseline", "accepted", "--update-baseline"])
+    assert (folder / "accepted").read_bytes() == before
+
+
+def test_a_baseline_merges_in_git(repository):
+    for n in range(0, 10, 2):
+        leak(repository / f"{n}.py", n)
+    ps.main(["audit", "--update-baseline"])
+    commit(repository)
+    for branch, n in (("one", 3), ("two", 7)):
+        git(repository, "checkout", "-qb", branch, "main")
+        leak(repository / f"{n}.py", n)
+        ps.main(["audit", "--update-baseline"])
+        commit(repository)
+    git(repository, "merge", "-q", "-m", "x", "one")
+    assert leaks(baseline=ps.Baseline(ps.BASELINE)) == set()
+
+
+def test_a_baseline_with_an_open_merge_is_an_error(folder):
+    (folder / ps.BASELINE).write_text('{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n')
+    with pytest.raises(ps.BadValue, match="is not a baseline; resolve"):
+        ps.Baseline(ps.BASELINE)
+
+
+def test_stale_entries_are_told_and_dropped(folder, capsys):
+    leak(folder / "a.py")
+    leak(folder / "src" / "b.py")
+    ps.main(["audit", "--update-baseline"])
+    (folder / "a.py").unlink()
+    assert ps.main(["audit"]) == 0
+    assert re.search(
+        r"stale: a.py no longer has the accepted github-\S+ [0-9a-f]{16}\n", capsys.readouterr().out
+    )
+    assert ps.main(["audit", "src"]) == 0  # which says nothing about a.py
+    assert "stale" not in capsys.readouterr().out
+    ps.main(["audit", "--update-baseline"])
+    assert [entry.path for entry in ps.Baseline(ps.BASELINE).entries] == ["src/b.py"]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow", "pragma: allowlist nextline secret"],
+)
+def test_a_comment_silences_a_finding_and_is_counted(folder, comment):
+    after = "" if "nextline" in comment else f"  # {comment}"
+    leak(folder / "a.py", comment=after)
+    if "nextline" in comment:
+        (folder / "a.py").write_text(f"# {comment}\n" + (folder / "a.py").read_text())
+    run = ps.Audit()
+    assert (list(run), sum(run.summary.silenced.values())) == ([], 1)
+
+
+def test_more_processes_find_the_same(folder, monkeypatch):
+    for n in range(300):
+        leak(folder / f"{n}.py", n)
+    alone = list(ps.audit())
+    monkeypatch.setattr(ps, "_ALONE", 0)
+    assert list(ps.audit(jobs=2)) == alone and len(alone) == 300
+
+
+def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
+    (folder / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(ps._FINDINGS_MOST + 100)))
+    told = []
+    assert len(list(ps.audit(on_error=lambda path, why: told.append((path, why))))) == ps._FINDINGS_MOST
+    assert told == [("a.py", "it has more than 2000 findings, of which the first are given")]
+
+
+def test_a_canary_appears_in_no_output(repository):
+    canaries = [token(n) for n in range(3)] + [
+        "".join(random.Random("canary").choices(string.ascii_letters, k=24))
+    ]
+    texts = [
+        f"x = '{canaries[0]}'",
+        f"url = 'https://user:{canaries[3]}@example.org'",
+        f"password = '{canaries[3]}'",
+    ]
+    for n, text in enumerate(texts):
+        (repository / f"{n}.py").write_text(text)
+    commit(repository)
+    (repository / "staged.py").write_text(f"x = '{canaries[1]}'")
+    git(repository, "add", ".")
+    (repository / f"{canaries[2][:3]}name.py").write_text(f"x = '{canaries[2]}'  # paissive: allow")
+    said = []
+    for args in (
+        [],
+        ["--json"],
+        ["--sarif"],
+        ["--staged"],
+        ["--history"],
+        ["--confidence", "low"],
+        ["absent"],
+    ):
+        said.append(cli("audit", *args, cwd=repository))
+    said.append(cli("audit", "--update-baseline", "--baseline", "accepted", cwd=repository))
+    (repository / "0.py").unlink()
+    said.append(cli("audit", "--baseline", "accepted", "--output", "report", cwd=repository))
+    written = [(repository / name).read_bytes() for name in ("accepted", "report")]
+    everything = b"".join([*(done.stdout + done.stderr for done in said), *written]).decode()
+    assert said[0].returncode == 1 and said[3].returncode == 1
+    pieces = {canary[at : at + 8] for canary in canaries for at in range(4, len(canary) - 7)}
+    assert {piece for piece in pieces if piece in everything} == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
+@pytest.mark.parametrize("args", [[], ["--history"], ["--confidence", "low"]], ids=str)
+def test_the_project_audits_itself_clean(args):
+    done = cli("audit", *args, cwd=ROOT)
+    assert (done.returncode, done.stdout.decode().partition(" in ")[0]) == (0, "no findings"), (
+        done.stdout.decode()
+    )
+
+
 # === Reports ================================================================================================
+
+
+def report(folder, *args):
+    done = cli("audit", *args, cwd=folder)
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+def test_text_is_grouped_by_file_and_ends_with_what_to_do(folder):
+    leak(folder / "a.py")
+    leak(folder / "b.py", comment="  # gitleaks:allow")
+    (finding,) = ps.audit()
+    first, second, empty, total, *rest = report(folder, "--exclude", "nothing").splitlines()
+    assert (first, empty) == ("a.py", "")
+    assert second == f"       1:6  high    {finding.what} [{finding.rule}] {finding.sample}"
+    assert total == "1 finding (1 high) in 2 files, 0.0 MB; 1 by `gitleaks:allow`"
+    assert rest[0].startswith("next: withdraw each secret")
+
+
+def test_text_says_that_nothing_was_leaks(folder):
+    assert report(folder) == "no findings in 0 files, 0.0 MB\n"
+
+
+def test_a_path_that_is_hostile_to_terminals_is_escaped(folder):
+    leak(folder / os.fsdecode(b"\x1b]0;owned\x07\n\xff\xe2\x80\xae.py"))
+    text = report(folder)
+    assert text.splitlines()[0] == r"\x1b]0;owned\x07\n\udcff\u202e.py"
+
+
+def test_output_that_is_no_utf8_gets_escapes(folder):
+    leak(folder / "ü.py")
+    done = cli("audit", cwd=folder, env={"PYTHONIOENCODING": "ascii"})
+    assert done.stdout.splitlines()[0] == rb"\xfc.py"
+
+
+def on_terminal(*argv, cwd, **env):
+    """What the command line writes when stdout and stderr are a terminal."""
+    main, side = pty.openpty()
+    clean = {name: text for name, text in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    argv = [sys.executable, str(MODULE), *argv]
+    process = subprocess.Popen(argv, cwd=cwd, env={**clean, "TERM": "xterm", **env}, stdout=side, stderr=side)
+    os.close(side)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: the other end was closed
+        while chunk := os.read(main, 65536):
+            said += chunk
+    os.close(main)
+    process.wait()
+    return said.decode()
+
+
+def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder):
+    leak(folder / "a.py")
+    assert "\x1b" not in report(folder)
+    assert "\x1b[1ma.py\x1b[0m" in on_terminal("audit", cwd=folder)
+    assert "\x1b" not in on_terminal("audit", cwd=folder, NO_COLOR="1")
+
+
+def test_progress_is_a_line_on_a_terminal_after_a_second():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    out = Terminal()
+    progress, summary = ps.Progress(out), ps.Summary()
+    summary.files, summary.bytes = 1234, 56_700_000
+    progress(summary)
+    assert out.getvalue() == ""
+    progress._next = 0
+    progress(summary)
+    assert out.getvalue() == "\r\x1b[K1,234 files, 57 MB, 0 findings"
+    assert list(progress.around(["finding"])) == ["finding"]
+    assert out.getvalue().endswith("findings\r\x1b[K")
+
+
+def test_json_has_a_version_and_these_fields(folder):
+    leak(folder / "a.py")
+    done = json.loads(report(folder, "--json"))
+    assert done["version"] == 1 and set(done) == {"version", "findings", "summary"}
+    fields = "path line end_line column rule what severity confidence sample fingerprint"
+    assert [" ".join(row) for row in done["findings"]] == [fields]
+    assert done["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
+
+
+def test_json_holds_a_name_that_is_no_utf8(folder):
+    leak(folder / os.fsdecode(b"\xff.py"))
+    assert json.loads(report(folder, "--json"))["findings"][0]["path"] == r"\xff.py"
+
+
+@pytest.mark.parametrize("args", [["--json"], ["--sarif"], []])
+def test_a_report_goes_to_a_file(folder, args):
+    leak(folder / "a.py")
+    (folder / "out").mkdir()
+    assert report(folder, *args, "--output", "out/report") == ""
+    assert "a.py" in (folder / "out" / "report").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_trouble(folder):
+    done = cli("audit", "--output", "absent/report", cwd=folder)
+    expected = b"paissive_secrets: can't write absent/report: No such file or directory\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
+@pytest.fixture(scope="session")
+def sarif_schema():
+    (path,) = (npm("@microsoft/jest-sarif") / "lib" / "schemas").glob("sarif-2.1.0*.json")
+    jsonschema = pytest.importorskip("jsonschema")
+    return jsonschema.Draft4Validator(json.loads(path.read_text()), format_checker=jsonschema.FormatChecker())
+
+
+def test_sarif_validates_against_the_published_schema(repository, sarif_schema):
+    leak(repository / "a b.py")
+    leak(repository / os.fsdecode(b"c:\xff#?.py"), 2)
+    commit(repository)
+    for args in (["--sarif"], ["--sarif", "--history"], ["--sarif", "absent-nothing-here"][:1]):
+        log = json.loads(report(repository, *args))
+        sarif_schema.validate(log)
+        assert {uri(result) for result in log["runs"][0]["results"]} == {"a%20b.py", "c%3A%FF%23%3F.py"}
+
+
+def uri(result):
+    return result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+
+
+def test_sarif_without_findings_validates_too(folder, sarif_schema):
+    log = json.loads(report(folder, "--sarif"))
+    sarif_schema.validate(log)
+    assert log["runs"][0]["results"] == []
+
+
+def test_sarif_has_what_code_scanning_reads(folder):
+    leak(folder / "a.py")
+    (run,) = json.loads(report(folder, "--sarif"))["runs"]
+    (result,), (rule,) = run["results"], run["tool"]["driver"]["rules"]
+    (finding,) = ps.audit()
+    assert result["partialFingerprints"] == {"primaryLocationLineHash": finding.fingerprint + ":1"}
+    assert (result["ruleId"], result["ruleIndex"], result["level"]) == (rule["id"], 0, "error")
+    assert float(rule["properties"]["security-severity"]) > 7
+    assert "security" in rule["properties"]["tags"]
+
+
+def test_sarif_stays_within_what_code_scanning_takes():
+    rule = ["rule", "a secret", "high", "high", "ab…"]
+    findings = [ps.Finding(f"{n}.py", 1, 1, 1, *rule, f"{n:016x}") for n in range(26_000)]
+    out = io.StringIO()
+    ps.report_sarif(findings, ps.Summary(), ps.Printer(out))
+    assert len(json.loads(out.getvalue())["runs"][0]["results"]) == 25_000
+    assert len(gzip.compress(out.getvalue().encode())) < 10e6
+
+
+def test_every_rule_is_listed(folder):
+    rows = json.loads(report(folder, "--list-rules", "--json"))
+    assert [row["id"] for row in rows] == [rule.id for rule in ps.all_rules()]
+    lines = report(folder, "--list-rules").splitlines()
+    assert [line.split()[0] for line in lines] == [row["id"] for row in rows]
+
 
 # === Commands ===============================================================================================
 
