@@ -7,9 +7,9 @@
 # ///
 """The specification of paissive_secrets, room by room, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv, jest-sarif) are found on PATH
-and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails where
-PAISSIVE_TEST_ALL is set.
+Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv and jest-sarif) are found on
+PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails
+where PAISSIVE_TEST_ALL is set.
 """
 
 from __future__ import annotations
