@@ -4428,6 +4428,9 @@ def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
 CONFIDENCES = ("low", "medium", "high")
 BASELINE = ".paissive-baseline"  # read where it is in the working directory and no other is named
 _FINDINGS_MOST = 2000  # findings of one file: a hostile one must not fill the memory
+_UNNAMED = ".env"  # what a blob is taken for until its name is known: where most is a secret
+_WHOLE = 1 << 20  # bytes of a blob that are taken at a time
+_KNOWN_MOST = 200_000  # paragraphs that are remembered, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
 _ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
 
@@ -4586,10 +4589,10 @@ class Audit:
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
         """Read each blob once; only those with findings are looked up, and judged anew by their names."""
-        folder, suspects = self._repository(), []
+        folder, suspects, known = self._repository(), [], _Known()
         for oid, size, read in contents(folder, blob_ids(folder, revisions)):
             self._count(1, size)
-            if next(scan(read, ""), None):
+            if known.suspects(read, size):
                 suspects.append(oid)
         seen: set[tuple[str, str, str]] = set()
         for place, match in self._in_blobs(introductions(folder, suspects, revisions)):
@@ -4644,6 +4647,29 @@ def _fingerprint(spot: tuple[str, str], value: str) -> str:
     both = place.copy()
     both.update(value.encode())
     return place.hexdigest()[:10] + both.hexdigest()[:6]
+
+
+class _Known:
+    """The paragraphs that were found clean: the versions of a file differ in few of theirs."""
+
+    def __init__(self) -> None:
+        self._clean: set[int] = set()
+
+    def suspects(self, read: Callable[[int], bytes], size: int) -> bool:
+        """Whether a blob may hold a secret, by what no clean blob before had; its name is not known yet."""
+        if size > _WHOLE:
+            return next(scan(read, _UNNAMED), None) is not None
+        text = read(size)
+        fresh = {hash(part): part for part in text.split(b"\n\n")}
+        if b"\0" not in text:  # else it is binary, or in an encoding without such paragraphs
+            fresh = {key: part for key, part in fresh.items() if key not in self._clean}
+            text = b"\n\n".join(fresh.values())
+        if next(scan(io.BytesIO(text).read, _UNNAMED), None):
+            return True
+        if len(self._clean) > _KNOWN_MOST:
+            self._clean.clear()
+        self._clean.update(fresh)
+        return False
 
 
 class _Scanned:

@@ -7,9 +7,9 @@
 # ///
 """The specification of paissive_secrets, room by room, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv and jest-sarif) are found on
-PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or fails
-where PAISSIVE_TEST_ALL is set.
+Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv, jest-sarif) are found
+on PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or
+fails where PAISSIVE_TEST_ALL is set.
 """
 
 from __future__ import annotations
@@ -1238,6 +1238,18 @@ def test_history_names_a_secret_once_though_it_is_in_every_later_version(reposit
         (repository / "a.py").write_text(f"# {n}\n" + (repository / "a.py").read_text())
         commit(repository)
     assert [(finding.commit, finding.line) for finding in ps.audit(history=[])] == [(first, 1)]
+
+
+def test_history_is_judged_by_what_no_clean_version_had(repository):
+    """A key changed under a header that stays, and a secret that the newest version still has."""
+    (repository / "a.py").write_text("x = 1\n\n\ny = 2\n")
+    commit(repository)
+    leak(repository / "a.py")
+    brought = commit(repository)
+    (repository / "a.py").write_text("x = 1\n\n" + (repository / "a.py").read_text() + "\n\nnew = 1\n")
+    commit(repository)
+    git(repository, "gc", "-q")
+    assert [finding.commit for finding in ps.audit(history=[])] == [brought]
 
 
 def test_history_holds_what_no_commit_has(repository):
