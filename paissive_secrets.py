@@ -3098,6 +3098,422 @@ def _in_literals(value: str) -> Iterator[str]:
 
 
 # === Processes ==============================================================================================
+# A command with secrets in its environment, its outputs masked on their way. What it reads and which signals
+# it gets stay as they would be without us. Where we are on a terminal, it gets one of its own behind ours.
+
+_OWN = ("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN")  # not for the command
+_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH", "SIGCHLD")
+_CHUNK = 1 << 16  # bytes, what a pipe holds
+_QUIET = 0.05  # seconds without output after which a prompt may be shown
+_GRACE = 0.5  # seconds without output that end a command that has ended, though a daemon of it holds on
+
+
+class NotRunnable(SecretsError, OSError):
+    """The command is there, but can't be executed."""
+
+    exit_code = 126
+
+
+class NoCommand(NotRunnable):
+    """There is no such command."""
+
+    exit_code = 127
+
+
+def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str, str], set[str]]:
+    """The environment of a command that gets these secrets (all, if none is named), and their values.
+
+    References in the environment that we have are resolved; our own password, identity and token are left out.
+    """
+    environment = {variable: text for variable, text in os.environ.items() if not variable.startswith(_OWN)}
+    environment.update(_named_variables(store, list(names)))
+    values: set[str] = set()
+    for variable, text in environment.items():
+        resolver = _Resolver()
+        environment[variable] = _passable(resolver.text(text, store, ((0, variable),)), variable)
+        values |= resolver.values
+    return environment, values
+
+
+def _named_variables(store: Store, names: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names or secret_names(store):
+        variable = variable_name(check_name(name))
+        if not names and variable.startswith(_OWN):
+            continue
+        if found.setdefault(variable, name) != name:
+            both = f"{_show(found[variable])} and {_show(name)}"
+            raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
+    return {variable: _REFERENCE + name for variable, name in found.items()}
+
+
+def _passable(text: str, variable: str) -> str:
+    try:
+        passable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        passable = False
+    if not passable:
+        raise BadValue(f"the value of {variable} can't stand in an environment", hint=_BINARY_HINT)
+    return text
+
+
+def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become the command, unmasked; raises only where there is nothing to become."""
+    import signal
+
+    for name in ("SIGPIPE", "SIGXFSZ"):  # which Python ignores, and the command would inherit that
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        raise _not_run(command[0], error) from None
+
+
+def _not_run(program: str, error: OSError) -> NotRunnable:
+    import errno
+
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NoCommand(f"no command {_show(program)}", hint="see that it, and what its first line names, is there")
+    if error.errno == errno.E2BIG:
+        return NotRunnable(f"can't run {_show(program)}: too much environment", hint="name the secrets it needs")
+    reason = (error.strerror or "it failed").lower()
+    return NotRunnable(f"can't run {_show(program)}: {reason}", hint="see that it is a program that you may execute")
+
+
+def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
+    """Run to the end, values masked in both outputs; the exit status as shells count: 128+N for signal N."""
+    for standard in (0, 1, 2):
+        _hold_open(standard)
+    spellings = Spellings(values)
+    code = (_run_threaded if os.name == "nt" else _run_relayed)(command, environment, spellings)
+    return code if code >= 0 else 128 - code
+
+
+def _hold_open(standard: int) -> None:
+    """A standard descriptor that is closed would be taken by the next file that is opened."""
+    try:
+        os.fstat(standard)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+
+
+def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
+    import contextlib
+
+    terminal = _Terminal() if _in_foreground(0) and os.isatty(1) else None
+    streams, ends = _streams(spellings, terminal is not None)
+    with contextlib.ExitStack() as stack:
+        for stream in streams:
+            stack.callback(stream.close)
+        signals = stack.enter_context(_Signals(streams, terminal))
+        if terminal:
+            stack.enter_context(terminal)
+        process = _start(command, environment, ends, terminal is not None)
+        signals.attend(process)
+        _Relay(process, streams, signals.woken, terminal is not None).run()
+        return process.wait()
+
+
+def _run_threaded(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
+    """For Windows, whose pipes can't be waited for together."""
+    import threading
+
+    pipes = {fd: os.pipe() for fd in (1, 2)}
+    process = _start(command, environment, {fd: end for fd, (_, end) in pipes.items()}, False)
+    streams = [_Stream(source, fd, Masker(spellings)) for fd, (source, _) in pipes.items()]
+    threads = [threading.Thread(target=stream.relay_all, daemon=True) for stream in streams]
+    for thread in threads:
+        thread.start()
+    code = process.wait()
+    for thread in threads:
+        thread.join()
+    return code
+
+
+def _start(
+    command: list[str], environment: dict[str, str], ends: dict[int, int], terminal: bool
+) -> subprocess.Popen[bytes]:
+    import subprocess
+
+    try:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=ends[1] if terminal else None,
+            stdout=ends[1],
+            stderr=ends[2],
+            close_fds=False,  # what we were given by number is the command's; ours close by themselves
+            start_new_session=terminal,
+            preexec_fn=_own_terminal if terminal else None,  # there are no threads here
+        )
+    except OSError as error:
+        raise _not_run(command[0], error) from None
+    finally:
+        for end in set(ends.values()):
+            os.close(end)
+
+
+def _own_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _streams(spellings: Spellings, terminal: bool) -> tuple[list[_Stream], dict[int, int]]:
+    """A stream for each place that our outputs go to, and the command's ends of them for 1 and 2.
+
+    Where both go to the same place they share a stream, which keeps their order.
+    """
+    ends: dict[int, int] = {}
+    shared: dict[tuple[int, int], int] = {}
+    streams = []
+    for fd in (1, 2):
+        status = os.fstat(fd)
+        place = (status.st_dev, status.st_ino)
+        if place not in shared:
+            source, shared[place] = _new_terminal(fd, terminal) if os.isatty(fd) else os.pipe()
+            streams.append(_Stream(source, fd, Masker(spellings)))
+        ends[fd] = shared[place]
+    return streams, ends
+
+
+class _Stream:
+    """An output of the command on its way to one of ours."""
+
+    def __init__(self, source: int, target: int, masker: Masker) -> None:
+        self.source = source
+        self.target = target
+        self.masker = masker
+
+    def relay(self) -> bool:
+        """Pass on what is there; False at the end of it, or where nobody reads it any more."""
+        try:
+            data = os.read(self.source, _CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:  # how a terminal says that its other side is gone
+            data = b""
+        return self.write(self.masker.feed(data) if data else self.masker.close()) and bool(data)
+
+    def resize(self) -> None:
+        if self.source >= 0 and os.isatty(self.target):
+            _resize(self.source, self.target)
+
+    def close(self) -> None:
+        """Whoever goes on writing learns that nobody reads."""
+        if self.source >= 0:
+            os.close(self.source)
+        self.source = -1
+
+    def relay_all(self) -> None:
+        while self.relay():
+            pass
+
+    def write(self, data: bytes) -> bool:
+        try:
+            _write_all(self.target, data)
+        except OSError:
+            return False
+        return True
+
+
+def _write_all(target: int, data: bytes) -> None:
+    import select
+
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(target, rest) :]
+        except BlockingIOError:
+            select.select([], [target], [])
+
+
+class _Relay:
+    """Waits for whatever comes next: output, keys, or the command's end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], streams: list[_Stream], woken: int, keys: bool) -> None:
+        import functools
+        import selectors
+
+        self._process = process
+        self._streams = list(streams)
+        self._selector = selectors.DefaultSelector()
+        self._typed = b""  # and not yet taken by the command
+        self._listen(woken, lambda: os.read(woken, _CHUNK))
+        for stream in streams:
+            self._listen(stream.source, functools.partial(self._relay, stream))
+        if keys:
+            self._master = os.dup(streams[0].source)  # so that it can be waited for on its own
+            os.set_blocking(self._master, False)
+            self._listen(0, self._read_keys)
+
+    def _listen(self, fd: int, act: Callable[[], object], event: int = 1) -> None:
+        self._selector.register(fd, event, act)
+
+    def run(self) -> None:
+        while self._streams or self._process.poll() is None:
+            ready = self._selector.select(self._patience())
+            for key, _ in ready:
+                key.data()
+            if not ready and self._process.returncode is not None:
+                break
+            for stream in self._streams if not ready else ():
+                stream.write(stream.masker.pause())
+        for stream in self._streams:
+            stream.write(stream.masker.close())
+        self._selector.close()
+
+    def _patience(self) -> float | None:
+        if self._process.poll() is not None:
+            return _GRACE
+        return _QUIET if any(stream.masker.waiting for stream in self._streams) else None
+
+    def _relay(self, stream: _Stream) -> None:
+        if not stream.relay():
+            self._selector.unregister(stream.source)
+            self._streams.remove(stream)
+            stream.close()
+
+    def _read_keys(self) -> None:
+        try:
+            self._typed = os.read(0, _CHUNK)
+        except OSError:
+            self._typed = b""
+        self._selector.unregister(0)
+        if self._typed:
+            self._listen(self._master, self._write_keys, 2)
+
+    def _write_keys(self) -> None:
+        try:
+            self._typed = self._typed[os.write(self._master, self._typed) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._typed = b""
+        if not self._typed:
+            self._selector.unregister(self._master)
+            self._listen(0, self._read_keys)
+
+
+class _Terminal:
+    """Our terminal, raw for a while, so that every key goes to the command's own."""
+
+    def __enter__(self) -> None:
+        import termios
+
+        self._modes = termios.tcgetattr(0)
+        self.raw()
+
+    def raw(self) -> None:
+        import termios
+        import tty
+
+        tty.setraw(0, termios.TCSADRAIN)
+
+    def __exit__(self, *_: object) -> None:
+        import termios
+
+        try:
+            termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
+        except termios.error:  # it was closed meanwhile
+            pass
+
+
+def _new_terminal(like: int, cooked: bool) -> tuple[int, int]:
+    """Both sides of a terminal with the modes and size of another; `cooked` if lines end as on that one."""
+    import termios
+
+    master, slave = os.openpty()
+    modes = termios.tcgetattr(like)
+    if not cooked:  # the other one still makes the line ends
+        modes[1] &= ~termios.OPOST
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    _resize(master, like)
+    return master, slave
+
+
+def _resize(terminal: int, like: int) -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, bytes(8)))
+
+
+def _in_foreground(terminal: int) -> bool:
+    """Whether this is a terminal, and its keys mean us."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+
+
+class _Signals:
+    """Signals to us, passed on to the command for a while; each also makes `woken` readable."""
+
+    def __init__(self, streams: list[_Stream], terminal: _Terminal | None) -> None:
+        self._streams = streams
+        self._terminal = terminal
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []  # came before there was a process
+
+    def __enter__(self) -> _Signals:
+        import signal
+
+        self.woken, self._wake = os.pipe()
+        for fd in (self.woken, self._wake):
+            os.set_blocking(fd, False)
+        self._before: dict[int, Any] = {}
+        for number in (getattr(signal, name) for name in _FORWARDED):
+            if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays
+                self._before[number] = signal.signal(number, self._caught)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self.woken)
+        os.close(self._wake)
+
+    def attend(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        for number in self._early:
+            process.send_signal(number)
+
+    def _caught(self, number: int, _frame: object) -> None:
+        import signal
+
+        if number == signal.SIGCHLD:
+            return
+        if number == signal.SIGCONT and self._terminal and _in_foreground(0):
+            self._terminal.raw()
+        if number in (signal.SIGWINCH, signal.SIGCONT):
+            for stream in self._streams:
+                stream.resize()
+        elif self._process is None:
+            self._early.append(number)
+        elif not (number in (signal.SIGINT, signal.SIGQUIT) and self._shared()):
+            self._process.send_signal(number)
+
+    def _shared(self) -> bool:
+        """Whether what the keyboard interrupts is the command as well, being in our process group."""
+        if self._terminal:
+            return False
+        try:
+            keyboard = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+        except OSError:
+            return False
+        try:
+            return _in_foreground(keyboard)
+        finally:
+            os.close(keyboard)
 
 
 # === Log redaction ==========================================================================================
