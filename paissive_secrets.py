@@ -54,7 +54,8 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union, ca
 
 if TYPE_CHECKING:
     import argparse
-    from typing import IO, Literal, TextIO
+    import subprocess
+    from typing import IO, Literal, NoReturn, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -2539,6 +2540,7 @@ class _Resolver:
 
     def __init__(self) -> None:
         self._left = _MOST
+        self.values: set[str] = set()  # all that was put in: what a command's output must not show
 
     def text(self, text: str, store: Store, trail: _Trail) -> str:
         whole = parse_reference(text)
@@ -2563,7 +2565,9 @@ class _Resolver:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "go in a circle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        return self.text(_referred(reference, target, trail[-1][1]), target, (*trail, step))
+        value = self.text(_referred(reference, target, trail[-1][1]), target, (*trail, step))
+        self.values.add(value)
+        return value
 
     def _target(self, reference: Reference, store: Store, trail: _Trail) -> Store:
         target = _manager.store(reference.backend) if reference.backend else store
@@ -2997,7 +3001,12 @@ class Masker:
 
     def pause(self) -> bytes:
         """What may be shown when the stream has paused: a few characters, likely no value's beginning."""
-        return self._write(self._tail, [], len(self._tail), 0) if len(self._tail) <= _SHOWN else b""
+        return self._write(self._tail, [], len(self._tail), 0) if self.waiting else b""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a pause would let something out."""
+        return self._done < len(self._tail) <= _SHOWN
 
     def close(self) -> bytes:
         """The rest of the stream."""
@@ -3074,7 +3083,6 @@ def _wrapped(encoded: bytes, width: int) -> list[bytes]:
 
 
 def _in_urls(value: str) -> Iterator[str]:
-    import re
     from urllib.parse import quote
 
     for safe in _URL_SAFE:
@@ -3086,7 +3094,6 @@ def _in_urls(value: str) -> Iterator[str]:
 def _in_literals(value: str) -> Iterator[str]:
     """The value between the quotes of JSON, of JSON in JSON, and of Python."""
     import json
-    import re
 
     for ascii_only in (True, False):
         plain = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
@@ -3102,7 +3109,8 @@ def _in_literals(value: str) -> Iterator[str]:
 # it gets stay as they would be without us. Where we are on a terminal, it gets one of its own behind ours.
 
 _OWN = ("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN")  # not for the command
-_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH", "SIGCHLD")
+_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_ATTENDED = ("SIGCONT", "SIGWINCH", "SIGCHLD")
 _CHUNK = 1 << 16  # bytes, what a pipe holds
 _QUIET = 0.05  # seconds without output after which a prompt may be shown
 _GRACE = 0.5  # seconds without output that end a command that has ended, though a daemon of it holds on
@@ -3123,7 +3131,7 @@ class NoCommand(NotRunnable):
 def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str, str], set[str]]:
     """The environment of a command that gets these secrets (all, if none is named), and their values.
 
-    References in the environment that we have are resolved; our own password, identity and token are left out.
+    References in our environment are resolved; our own password, identity and token are left out.
     """
     environment = {variable: text for variable, text in os.environ.items() if not variable.startswith(_OWN)}
     environment.update(_named_variables(store, list(names)))
@@ -3164,8 +3172,6 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
     for name in ("SIGPIPE", "SIGXFSZ"):  # which Python ignores, and the command would inherit that
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    sys.stdout.flush()
-    sys.stderr.flush()
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -3176,11 +3182,11 @@ def _not_run(program: str, error: OSError) -> NotRunnable:
     import errno
 
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NoCommand(f"no command {_show(program)}", hint="see that it, and what its first line names, is there")
-    if error.errno == errno.E2BIG:
-        return NotRunnable(f"can't run {_show(program)}: too much environment", hint="name the secrets it needs")
-    reason = (error.strerror or "it failed").lower()
-    return NotRunnable(f"can't run {_show(program)}: {reason}", hint="see that it is a program that you may execute")
+        hint = "see that it is there, and the interpreter that its first line names"
+        return NoCommand(f"no command {_show(program)}", hint=hint)
+    what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
+    big = error.errno == errno.E2BIG
+    return NotRunnable(what, hint="name only the secrets it needs" if big else "see that it is a program")
 
 
 def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
@@ -3201,7 +3207,6 @@ def _hold_open(standard: int) -> None:
 
 
 def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
-    import contextlib
 
     terminal = _Terminal() if _in_foreground(0) and os.isatty(1) else None
     streams, ends = _streams(spellings, terminal is not None)
@@ -3335,8 +3340,9 @@ def _write_all(target: int, data: bytes) -> None:
 class _Relay:
     """Waits for whatever comes next: output, keys, or the command's end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], streams: list[_Stream], woken: int, keys: bool) -> None:
-        import functools
+    def __init__(
+        self, process: subprocess.Popen[bytes], streams: list[_Stream], woken: int, keys: bool
+    ) -> None:
         import selectors
 
         self._process = process
@@ -3467,7 +3473,7 @@ class _Signals:
         for fd in (self.woken, self._wake):
             os.set_blocking(fd, False)
         self._before: dict[int, Any] = {}
-        for number in (getattr(signal, name) for name in _FORWARDED):
+        for number in (getattr(signal, name) for name in (*_FORWARDED, *_ATTENDED)):
             if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays
                 self._before[number] = signal.signal(number, self._caught)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -5435,9 +5441,11 @@ class Progress:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
     try:
-        args = _parser().parse_args(argv)
+        words, command = _without_command(sys.argv[1:] if argv is None else argv)
+        args = _parser().parse_args(words)
+        args.command_line = command
         code: int = args.run(args)
-        sys.stdout.flush()
+        print(end="", flush=True)  # where there is no stdout, nothing
         return code
     except SecretsError as error:
         _warn(str(error))
@@ -5447,6 +5455,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _without_command(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The words of `run [NAME …] -- CMD …` before and after the dashes, which argparse would mix."""
+    words = [w for before, w in zip(["", *argv], argv) if before != "--backend" and not w.startswith("-")]
+    cut = argv.index("--") if words[:1] == ["run"] and "--" in argv else len(argv)
+    return argv[:cut], argv[cut + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -5497,6 +5512,20 @@ def cmd_list(args: argparse.Namespace) -> int:
     for name in _manager.list_secrets(backend=args.backend):
         print(name)
     return 0
+
+
+def cmd_run(args: argparse.Namespace) -> int:
+    """Run a command with secrets (all, if none is named) in its environment, masked in its output."""
+    if not args.command_line:
+        raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
+    environment, values = child_environment(_manager.store(args.backend), args.names)
+    if args.no_mask:
+        run_in_place(args.command_line, environment)
+    given = ((variable, text) for variable, text in environment.items() if text in values)
+    short = sorted(variable for variable, text in given if not maskable(text))
+    if short:
+        _warn(f"not masked, being under {_MASKABLE} characters: {', '.join(short)}")
+    return run_masked(args.command_line, environment, values)
 
 
 def cmd_config_get(args: argparse.Namespace) -> int:
@@ -5677,6 +5706,13 @@ _COMMANDS: dict[str, _Command] = {
     "rekey": (cmd_rekey, ()),
     "identity": (cmd_identity, ()),
     "status": (cmd_status, ()),
+    "run": (
+        cmd_run,
+        (
+            _arg("--no-mask", action="store_true", help="become the command, its output as it is"),
+            _arg("names", metavar="NAME", nargs="*", help="then, after two dashes, the command: -- CMD …"),
+        ),
+    ),
     "config get": (
         cmd_config_get,
         (_KEY, _CONFIG_FILE, _arg("--secret", action="store_true", help="follow references to their values")),

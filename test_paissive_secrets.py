@@ -19,6 +19,7 @@ import atexit
 import base64
 import contextlib
 import datetime
+import fcntl
 import functools
 import gzip
 import hashlib
@@ -30,13 +31,17 @@ import os
 import pty
 import random
 import re
+import select
 import shutil
+import signal
 import socket
 import stat
 import string
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.parse
 import urllib.request
@@ -1113,6 +1118,342 @@ def test_mask_shows_no_value_in_a_repr():
 
 
 # === Processes ==============================================================================================
+
+SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
+GIVEN = {"APP_TOKEN": SAFE}
+
+
+def run(*argv, **settings):
+    return cli("run", *argv, env={**GIVEN, **settings.pop("env", {})}, **settings)
+
+
+def python(code):
+    return ["--", sys.executable, "-c", code]
+
+
+def test_run_gives_a_command_its_secrets_and_masks_both_outputs():
+    done = run("APP_TOKEN", "--", "sh", "-c", "echo out $APP_TOKEN; echo err $APP_TOKEN >&2; exit 7")
+    assert (done.stdout, done.stderr, done.returncode) == (b"out ***\n", b"err ***\n", 7)
+
+
+def test_run_maps_names_to_variables():
+    store = ps.MemoryStore()
+    store.set("db/password", SAFE)
+    store.set("db/password__PREVIOUS", "old")
+    environment, values = ps.child_environment(store)
+    assert (environment["DB_PASSWORD"], values) == (SAFE, {SAFE})
+    assert not any("PREVIOUS" in name for name in environment)
+
+
+def test_run_refuses_two_names_for_one_variable():
+    store = ps.MemoryStore()
+    store.set("db/password", SAFE)
+    store.set("DB_PASSWORD", SAFE)
+    with pytest.raises(ps.BadValue, match="'DB_PASSWORD' and 'db/password' would both be DB_PASSWORD"):
+        ps.child_environment(store)
+    assert ps.child_environment(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
+
+
+def test_run_resolves_references_in_the_environment():
+    url = "postgres://app:${secret:APP_TOKEN}@db/app"
+    done = run("APP_TOKEN", *python("import os; print(os.environ['URL'][::-1])"), env={"URL": url})
+    assert done.stdout.decode().strip()[::-1] == f"postgres://app:{SAFE}@db/app"
+    assert (
+        run("APP_TOKEN", "--", "sh", "-c", "echo $URL", env={"URL": url}).stdout
+        == b"postgres://app:***@db/app\n"
+    )
+
+
+def test_run_says_which_variable_refers_to_nothing():
+    done = run("APP_TOKEN", "--", "true", env={"URL": "secret:ABSENT"})
+    assert b"no secret named 'ABSENT', which URL refers to" in done.stderr
+    assert done.returncode == 1
+
+
+def test_run_keeps_what_opens_our_own_stores_to_itself():
+    own = {
+        "PAISSIVE_MASTER_PASSWORD": "x" * 9,
+        "PAISSIVE_MASTER_PASSWORD_FILE": "/x",
+        "PAISSIVE_IDENTITY": "i",
+    }
+    own.update({"PAISSIVE_IDENTITY_FILE": "/x", "VAULT_TOKEN": "t", "BAO_TOKEN": "t", "VAULT_ADDR": "a"})
+    for names in (["APP_TOKEN"], []):
+        seen = run(*names, "--", "env", env=own).stdout.decode()
+        assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR"]
+
+
+def test_run_names_short_values_once():
+    done = run(
+        "A_TOKEN", "B_TOKEN", "--", "sh", "-c", "echo $A_TOKEN", env={"A_TOKEN": "abc", "B_TOKEN": "de"}
+    )
+    assert done.stdout == b"abc\n"
+    assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: A_TOKEN, B_TOKEN\n"
+
+
+@pytest.mark.parametrize("number", ["TERM", "KILL", "INT"])
+def test_run_ends_as_a_shell_says_for_signals(number):
+    wanted = 128 + getattr(signal, "SIG" + number)
+    assert run("APP_TOKEN", "--", "sh", "-c", f"kill -{number} $$").returncode == wanted
+
+
+@pytest.mark.parametrize("mask", [[], ["--no-mask"]])
+def test_run_says_in_one_line_what_can_not_be_run(tmp_path, mask):
+    (tmp_path / "text").write_text("no program")
+    missing = run(*mask, "APP_TOKEN", "--", "no-such-command", SAFE)
+    assert missing.returncode == 127
+    assert missing.stderr.startswith(b"paissive_secrets: no command 'no-such-command'; ")
+    denied = run(*mask, "APP_TOKEN", "--", str(tmp_path / "text"))
+    assert (denied.returncode, denied.stderr.count(b"\n")) == (126, 1)
+    assert b"permission denied" in denied.stderr
+    (tmp_path / "text").chmod(0o700)
+    assert run(*mask, "APP_TOKEN", "--", str(tmp_path / "text")).returncode == 126
+
+
+def test_run_needs_two_dashes_before_the_command():
+    assert b"put it after two dashes" in run("APP_TOKEN", "env").stderr
+
+
+def test_run_leaves_the_command_its_own_dashes():
+    done = run("APP_TOKEN", "--", "printf", "%s.", "--", "--no-mask", "--")
+    assert done.stdout == b"--.--no-mask.--."
+
+
+def test_run_without_masking_becomes_the_command():
+    done = subprocess.Popen(
+        [
+            sys.executable,
+            str(MODULE),
+            "run",
+            "--no-mask",
+            "APP_TOKEN",
+            "--",
+            "sh",
+            "-c",
+            "echo $$ $APP_TOKEN",
+        ],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **GIVEN},
+    )
+    assert done.communicate()[0].decode() == f"{done.pid} {SAFE}\n"
+
+
+@pytest.mark.parametrize("mask", [[], ["--no-mask"]])
+def test_run_leaves_broken_pipes_to_end_the_command(mask):
+    words = [sys.executable, str(MODULE), "run", *mask, "APP_TOKEN", "--", "yes"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, **GIVEN}) as yes:
+        yes.stdout.readline()
+        yes.stdout.close()
+        assert yes.wait(20) in (141, -signal.SIGPIPE)
+
+
+def test_run_passes_stdin_and_keeps_the_order_of_outputs_that_share_a_place(tmp_path):
+    with open(tmp_path / "log", "wb") as log:
+        words = "i=0; while [ $i -lt 300 ]; do echo $i; echo $i >&2; i=$((i+1)); done; cat"
+        subprocess.run(
+            [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", "sh", "-c", words],
+            input=b"stdin",
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **GIVEN},
+        )
+    assert (tmp_path / "log").read_text() == "".join(f"{n}\n{n}\n" for n in range(300)) + "stdin"
+
+
+def started(*argv, **more):
+    return subprocess.Popen(
+        [sys.executable, str(MODULE), "run", "APP_TOKEN", *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **GIVEN},
+        bufsize=0,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("prompt", ["Password: ", "go on? c", "co", "> cor"])
+def test_run_shows_a_prompt_without_a_newline_at_once(prompt):
+    with started(*python(f"print({prompt!r}, end='', flush=True); print(input())")) as asking:
+        seen = b""
+        while len(seen) < len(prompt):
+            seen += asking.stdout.read(100)
+        asking.stdin.write(b"answer\n")
+        assert seen + asking.stdout.read() == prompt.encode() + b"answer\n"
+
+
+def test_run_masks_across_the_writes_of_a_command():
+    code = "import os\nfor c in os.environ['APP_TOKEN']: os.write(1, c.encode())"
+    assert run("APP_TOKEN", *python(code)).stdout == b"***"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_run_forwards_signals(number):
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(int(sys.argv[1]), lambda n, f: sys.exit(40))\n"
+        "print('ready', flush=True); time.sleep(20)"
+    )
+    with started(*python(code), str(int(number)), start_new_session=True) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.wait(10) == 40
+
+
+def test_run_does_not_wait_for_what_a_command_leaves_behind():
+    with started("--", "sh", "-c", "sleep 30 & echo $!; exit 3") as process:
+        left = int(process.stdout.readline())
+        assert process.wait(20) == 3
+        os.kill(left, signal.SIGKILL)
+
+
+def test_run_passes_on_more_than_pipes_hold():
+    done = run(
+        "APP_TOKEN", "--", "sh", "-c", "head -c 3000000 /dev/zero; echo $APP_TOKEN; head -c 99 /dev/zero"
+    )
+    assert done.stdout == bytes(3_000_000) + b"***\n" + bytes(99)
+
+
+def test_run_puts_no_value_into_an_argument_list():
+    code = (
+        "import glob, os\nfor path in glob.glob('/proc/[0-9]*/cmdline'):\n"
+        "    try: print(open(path).read())\n    except OSError: pass"
+    )
+    seen = run("APP_TOKEN", *python(code + "\nprint('fine')")).stdout
+    assert seen.endswith(b"fine\n")
+    assert b"***" not in seen
+
+
+class Terminal:
+    """A real terminal with our command line on it, as `expect` would drive it."""
+
+    def __init__(self, *argv, cwd=None):
+        self.master, self.slave = os.openpty()
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self.before = termios.tcgetattr(self.slave)
+        self.process = subprocess.Popen(
+            [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", *argv],
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            env={**os.environ, **GIVEN},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        self.seen = b""
+
+    def until(self, text):
+        while text not in self.seen:
+            assert select.select([self.master], [], [], 20)[0], self.seen
+            self.seen += os.read(self.master, 1000)
+        return self.seen
+
+    def type(self, keys):
+        os.write(self.master, keys)
+
+    def end(self):
+        """The exit status, once the terminal was left as it was found."""
+        status = self.process.wait(20)
+        assert termios.tcgetattr(self.slave) == self.before
+        os.close(self.master)
+        os.close(self.slave)
+        return status
+
+
+def test_run_on_a_terminal_gives_the_command_one_of_its_own():
+    terminal = Terminal(
+        "sh", "-c", "tty -s && test -t 1 && test -t 2 && stty size && echo $APP_TOKEN; read x; echo got $x"
+    )
+    assert b"40 100\r\n***\r\n" in terminal.until(b"***\r\n")
+    terminal.type(b"typed\r")
+    assert b"typed\r\ngot typed\r\n" in terminal.until(b"got typed\r\n")
+    assert terminal.end() == 0
+
+
+def test_run_on_a_terminal_forwards_its_size():
+    terminal = Terminal(
+        "sh", "-c", "trap 'stty size; exit 5' WINCH; echo ready; while :; do sleep 0.05; done"
+    )
+    terminal.until(b"ready")
+    fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    terminal.until(b"33 77")
+    assert terminal.end() == 5
+
+
+@pytest.mark.parametrize("key, status", [(b"\x03", 130), (b"\x1c", 131)])
+def test_run_on_a_terminal_passes_the_keys_that_interrupt(key, status):
+    terminal = Terminal("sh", "-c", "echo ready; sleep 20")
+    terminal.until(b"ready")
+    terminal.type(key)
+    assert terminal.end() == status
+
+
+def test_run_on_a_terminal_leaves_it_as_it_was_when_terminated():
+    terminal = Terminal("sh", "-c", "stty raw -echo; echo ready; exec sleep 20")
+    terminal.until(b"ready")
+    terminal.process.terminate()
+    assert terminal.end() == 143
+
+
+def test_run_on_a_terminal_shows_each_key_at_once():
+    terminal = Terminal(
+        sys.executable,
+        "-c",
+        "import tty, os; tty.setraw(0); os.write(1, b'ready')\nwhile True: os.write(1, b'<' + os.read(0, 1))",
+    )
+    terminal.until(b"ready")
+    for key in SAFE[:3].encode():
+        terminal.type(bytes([key]))
+        terminal.until(b"<" + bytes([key]))
+    terminal.process.terminate()
+    assert terminal.end() == 143
+
+
+def test_run_on_a_terminal_takes_a_long_paste():
+    paste = b"x" * 50_000
+    terminal = Terminal(
+        sys.executable,
+        "-c",
+        "import tty, os; tty.setraw(0); os.write(1, b'ready'); n = 0\n"
+        "while n < 50_000: n += len(os.read(0, 999))\nos.write(1, b'all')",
+    )
+    terminal.until(b"ready")
+    terminal.type(paste)
+    terminal.until(b"all")
+    assert terminal.end() == 0
+
+
+def test_run_on_a_terminal_with_stdin_from_elsewhere(tmp_path):
+    master, slave = os.openpty()
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(MODULE),
+            "run",
+            "APP_TOKEN",
+            "--",
+            "sh",
+            "-c",
+            "test -t 1 && cat && echo $APP_TOKEN",
+        ],
+        input=b"piped\n",
+        stdout=slave,
+        env={**os.environ, **GIVEN},
+    )
+    assert (os.read(master, 100), done.returncode) == (b"piped\r\n***\r\n", 0)
+    os.close(master)
+    os.close(slave)
+
+
+def test_run_with_closed_outputs():
+    words = f"{sys.executable} {MODULE} run APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
+    done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **GIVEN})
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"b\n", 0)
+
+
+def test_run_threaded_as_on_windows(capfd):
+    environment, values = {**os.environ, **GIVEN}, {SAFE}
+    code = ps._run_threaded(["sh", "-c", "echo $APP_TOKEN; exit 3"], environment, ps.Spellings(values))
+    assert (capfd.readouterr().out, code) == ("***\n", 3)
+
 
 # === Log redaction ==========================================================================================
 
