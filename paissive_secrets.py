@@ -3111,7 +3111,7 @@ def _in_literals(value: str) -> Iterator[str]:
 _OWN = ("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN")  # not for the command
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _ATTENDED = ("SIGCONT", "SIGWINCH", "SIGCHLD")
-_CHUNK = 1 << 16  # bytes, what a pipe holds
+_PIPEFUL = 1 << 16  # bytes, what a pipe holds
 _QUIET = 0.05  # seconds without output after which a prompt may be shown
 _GRACE = 0.5  # seconds without output that end a command that has ended, though a daemon of it holds on
 
@@ -3297,7 +3297,7 @@ class _Stream:
     def relay(self) -> bool:
         """Pass on what is there; False at the end of it, or where nobody reads it any more."""
         try:
-            data = os.read(self.source, _CHUNK)
+            data = os.read(self.source, _PIPEFUL)
         except BlockingIOError:
             return True
         except OSError:  # how a terminal says that its other side is gone
@@ -3349,7 +3349,7 @@ class _Relay:
         self._streams = list(streams)
         self._selector = selectors.DefaultSelector()
         self._typed = b""  # and not yet taken by the command
-        self._listen(woken, lambda: os.read(woken, _CHUNK))
+        self._listen(woken, lambda: os.read(woken, _PIPEFUL))
         for stream in streams:
             self._listen(stream.source, functools.partial(self._relay, stream))
         if keys:
@@ -3386,7 +3386,7 @@ class _Relay:
 
     def _read_keys(self) -> None:
         try:
-            self._typed = os.read(0, _CHUNK)
+            self._typed = os.read(0, _PIPEFUL)
         except OSError:
             self._typed = b""
         self._selector.unregister(0)
