@@ -1381,6 +1381,8 @@ _VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any
 # the server sent, since that may be a secret.
 
 _MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
+_MAX_LINE = 1 << 16  # bytes of a header
+_MAX_HEADERS = 100
 _FIRST_WAIT = 0.1  # seconds before the first repetition, doubled for each one after it
 _REPEATED = {0, 412, 429, 500, 502, 503, 504}
 _NOT_DONE = {412, 429}  # statuses which say that a write was not carried out
@@ -1547,7 +1549,7 @@ class _Connections:
 
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
-        self._idle: dict[tuple[str, ...], list[Any]] = {}
+        self._idle: dict[tuple[str, ...], list[_Wire]] = {}
         self._process = os.getpid()
         self._context: Any = None
 
@@ -1558,115 +1560,125 @@ class _Connections:
         """urllib's handlers are told of their opener; this one has no use for it."""
 
     def http_open(self, request: Any) -> _Answer:
-        import http.client
-
         deadline = time.monotonic() + request.timeout
         where = (request.type, request.host, request._tunnel_host or "")
-        connection = None
+        wire = None
         try:
-            connection = self._take(where) or self._dial(request)
-            response, raw = _exchange(connection, request, deadline)
-        except (OSError, http.client.HTTPException) as error:
-            if connection:
-                connection.close()
-            return _broken(error, sent=connection is not None)
-        self._give_back(where, connection, keep=raw is not None and not response.will_close)
-        return _read_answer(response, raw)
+            wire = self._take(where) or self._dial(request)
+            answer, raw = _exchange(wire, request, deadline)
+        except OSError as error:
+            if wire:
+                wire.close()
+            return _broken(error, sent=wire is not None)
+        if wire.kept and raw is not None:
+            self._idle[where].append(wire)
+        else:
+            wire.close()
+        return _read_answer(answer, raw)
 
     https_open = http_open
 
-    def _take(self, where: tuple[str, ...]) -> Any:
+    def _take(self, where: tuple[str, ...]) -> _Wire | None:
         if self._process != os.getpid():
             self._idle, self._process = {}, os.getpid()
         idle = self._idle.setdefault(where, [])
         while idle:
             try:
-                connection = idle.pop()
+                wire = idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if not _readable(connection.sock):
-                return connection
-            connection.close()  # the server has hung up, or talks out of turn
+            if not wire.has_news():
+                return wire
+            wire.close()  # the server has hung up, or talks out of turn
         return None
 
-    def _give_back(self, where: tuple[str, ...], connection: Any, keep: bool) -> None:
-        if keep:
-            self._idle[where].append(connection)
-        else:
-            connection.close()
-
-    def _dial(self, request: Any) -> Any:
-        from http.client import HTTPConnection
-
+    def _dial(self, request: Any) -> _Wire:
         tunnel = request._tunnel_host  # urllib's name for where a proxy is to connect us to
-        connection = HTTPConnection(request.host, timeout=request.timeout)
-        connection.default_port = _PORTS[request.type]
+        plain = self._connected("http" if tunnel else request.type, request.host, request.timeout)
         if tunnel:
-            passed = {k: v for k, v in request.headers.items() if k == "Proxy-authorization"}
-            connection.set_tunnel(tunnel, headers=passed)
-        elif ":" not in request.host.rpartition("]")[2]:
-            connection.port = connection.default_port
-        connection.sock = self._connected(connection)
+            _ask_proxy(plain, tunnel, request)
         if request.type == "https":
-            connection.sock = self._secured(connection.sock, tunnel or request.host)
-        connection.sock = _Wire(connection.sock)
-        return connection
+            name = self._settings.server_name or _host_and_port("https", tunnel or request.host)[0]
+            self._context = self._context or _tls_context(self._settings)
+            plain = self._context.wrap_socket(plain, server_hostname=name)
+        return _Wire(plain)
 
-    def _connected(self, connection: Any) -> Any:
+    def _connected(self, scheme: str, host: str, timeout: float) -> Any:
         import socket
 
         if not self._settings.address.startswith("unix://"):
-            connection.connect()
-            return connection.sock
+            plain = socket.create_connection(_host_and_port(scheme, host), timeout)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return plain
         plain = socket.socket(socket.AF_UNIX)
-        plain.settimeout(connection.timeout)
+        plain.settimeout(timeout)
         plain.connect(self._settings.address[len("unix://") :])
         return plain
 
-    def _secured(self, plain: Any, host: str) -> Any:
-        from urllib.parse import urlsplit
 
-        name = self._settings.server_name or urlsplit(f"//{host}").hostname
-        self._context = self._context or _tls_context(self._settings)
-        return self._context.wrap_socket(plain, server_hostname=name)
+def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
+    from urllib.parse import urlsplit
+
+    url = urlsplit(f"//{host}")
+    return url.hostname or "", url.port or _PORTS[scheme]
 
 
-class _Wire:
-    """A socket that is done by a deadline, however slowly the other side drips."""
+def _ask_proxy(plain: Any, tunnel: str, request: Any) -> None:
+    host, port = _host_and_port("https", tunnel)
+    login = request.headers.pop("Proxy-authorization", "")
+    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    lines += [f"Proxy-Authorization: {login}"] if login else []
+    wire = _Wire(plain)
+    wire.deadline = time.monotonic() + request.timeout
+    wire.send("\r\n".join([*lines, "\r\n"]).encode("ascii"))
+    status, _ = _http_head(wire)
+    wire.sock = None  # which lives on without it
+    if status != 200:
+        raise Unavailable("the proxy does not connect to Vault", hint="check VAULT_PROXY_ADDR")
+
+
+class _Wire(io.RawIOBase):
+    """A connection whose every exchange is done by a deadline, however slowly the other side drips."""
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.deadline = 0.0
+        self.kept = True  # whether there may be another exchange after this one
+        self.reader = io.BufferedReader(self)
 
-    def hurry(self) -> Any:
-
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+    def _hurry(self) -> Any:
+        left = self.deadline - time.monotonic() if self.deadline else 0.0
+        if left < 0:
             raise TimeoutError
         self.sock.settimeout(left)
         return self.sock
 
-    def sendall(self, data: bytes) -> None:
-        self.hurry().sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_WireReader(self))
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-class _WireReader(io.RawIOBase):
-    """What http.client reads an answer from; closing it leaves the connection open for the next one."""
-
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
+    def send(self, data: bytes) -> None:
+        self._hurry().sendall(data)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return int(self._wire.hurry().recv_into(buffer))
+        return int(self._hurry().recv_into(buffer))
+
+    def has_news(self) -> bool:
+        """Whether there is something to read while nothing was asked: the end, or what is not an answer."""
+        import ssl
+
+        self.deadline = 0.0  # no waiting
+        try:
+            self.reader.peek(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            pass
+        return True
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+        super().close()
 
 
 def _tls_context(settings: VaultSettings) -> Any:
@@ -1696,63 +1708,111 @@ def _authorities(settings: VaultSettings) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
 
 
-def _readable(sock: _Wire) -> bool:
-    """Whether an idle connection has something to read, which can only be its end."""
-    import select
-
-    if not hasattr(select, "poll"):
-        return bool(select.select([sock.sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(sock.sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _exchange(connection: Any, request: Any, deadline: float) -> tuple[Any, bytes | None]:
-    """Send the request; return the response with its body, or without one that is too large."""
-    connection.sock.deadline = deadline
-    headers = {**request.unredirected_hdrs, **request.headers}
-    connection.request(request.get_method(), request.selector, request.data, headers)
-    response = connection.getresponse()
-    return response, _read_body(response)
+def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, bytes | None]:
+    """Send a request, read the answer and its body, None if too large: RFC 9112, as Vault needs it."""
+    wire.deadline, data = deadline, request.data or b""
+    lines = [f"{request.get_method()} {request.selector} HTTP/1.1", f"Host: {request.host}"]
+    headers = {**request.headers, **request.unredirected_hdrs}
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    wire.send("\r\n".join([*lines, f"Content-Length: {len(data)}\r\n\r\n"]).encode("ascii") + data)
+    status, headers = _http_head(wire)
+    wire.kept = headers.get("connection", "").lower() != "close"
+    answer = _Answer(status)
+    answer.location, answer.retry_after = headers.get("location", ""), headers.get("retry-after", "")
+    return answer, b"" if status in (204, 304) else _http_body(wire, headers)
 
 
-def _read_body(response: Any) -> bytes | None:
-    if response.length is not None:
-        return bytes(response.read()) if response.length <= _MAX_ANSWER else None
-    parts: list[bytes] = []
+def _http_head(wire: _Wire) -> tuple[int, dict[str, str]]:
+    """Status and headers of an answer; ConnectionError for what is no HTTP/1.1."""
+    for _ in range(_MAX_HEADERS):
+        version, _, rest = _http_line(wire).partition(b" ")
+        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit():
+            raise ConnectionError
+        headers = _http_headers(wire)
+        if version == b"HTTP/1.0":
+            headers["connection"] = "close"
+        if not rest.startswith(b"1"):  # 100 and its like announce the answer
+            return int(rest[:3]), headers
+    raise ConnectionError
+
+
+def _http_headers(wire: _Wire) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for _ in range(_MAX_HEADERS):
+        line = _http_line(wire)
+        if not line:
+            return headers
+        name, _, value = line.partition(b":")
+        headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+    raise ConnectionError
+
+
+def _http_line(wire: _Wire) -> bytes:
+    line = wire.reader.readline(_MAX_LINE)
+    if not line.endswith(b"\n"):
+        raise ConnectionError
+    return line.rstrip(b"\r\n")
+
+
+def _http_body(wire: _Wire, headers: dict[str, str]) -> bytes | None:
+    length = headers.get("content-length")
+    if "transfer-encoding" in headers:
+        if length is not None or headers["transfer-encoding"].lower() != "chunked":
+            raise ConnectionError
+        return _http_chunks(wire)
+    if length is None:
+        wire.kept = False
+        raw = wire.reader.read(_MAX_ANSWER + 1)
+        return raw if len(raw) <= _MAX_ANSWER else None
+    size = _http_size(length, 10)
+    return _http_exactly(wire, size) if size <= _MAX_ANSWER else None
+
+
+def _http_chunks(wire: _Wire) -> bytes | None:
+    chunks: list[bytes] = []
     left = _MAX_ANSWER
     while left >= 0:
-        part = response.read(1 << 16)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        left -= len(part)
+        size = _http_size(_http_line(wire).partition(b";")[0].decode("latin-1").strip(), 16)
+        if not size:
+            _http_headers(wire)
+            return b"".join(chunks)
+        left -= size
+        if left >= 0:
+            chunks.append(_http_exactly(wire, size + 2)[:-2])
     return None
 
 
-def _read_answer(response: Any, raw: bytes | None) -> _Answer:
+def _http_size(text: str, base: int) -> int:
+    if not text or len(text) > 16 or text.strip("0123456789abcdefABCDEF"[: 10 if base == 10 else 22]):
+        raise ConnectionError
+    return int(text, base)
+
+
+def _http_exactly(wire: _Wire, size: int) -> bytes:
+    raw = wire.reader.read(size)
+    if len(raw) != size:
+        raise ConnectionError
+    return raw
+
+
+def _read_answer(answer: _Answer, raw: bytes | None) -> _Answer:
+    """The answer with its JSON object, read strictly; errors of proxies have none."""
     if raw is None:
         raise Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
-    answer = _Answer(response.status, _parse_answer(raw, response.status))
-    answer.location = response.getheader("Location") or ""
-    answer.retry_after = response.getheader("Retry-After") or ""
+    try:
+        answer.body = _read_object(raw)
+    except (ValueError, RecursionError):
+        if answer.status < 300 or answer.status in (400, 404, 405):
+            raise Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT) from None
     return answer
 
 
-def _parse_answer(raw: bytes, status: int) -> dict[str, Any]:
-    """The JSON object of an answer, strictly; proxies put anything into errors, so there none is needed."""
+def _read_object(raw: bytes) -> dict[str, Any]:
     import json
 
-    try:
-        found = (
-            json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant) if raw else {}
-        )
-        if not isinstance(found, dict):
-            raise ValueError
-    except (ValueError, RecursionError):
-        if status >= 300:
-            return {}
-        raise Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT) from None
+    found = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant) if raw else {}
+    if not isinstance(found, dict):
+        raise ValueError
     return found
 
 
@@ -1791,7 +1851,7 @@ def _broken(error: Exception, *, sent: bool) -> _Answer:
     late = isinstance(error, TimeoutError) or "timed out" in str(error)
     known = isinstance(number, int) and number > 0
     answer.broken = (
-        "it did not answer in time" if late else os.strerror(number or 0) if known else "it hung up"
+        "it did not answer in time" if late else os.strerror(number or 0) if known else "the connection broke"
     )
     return answer
 
