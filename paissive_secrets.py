@@ -1968,14 +1968,17 @@ class _Session:
             self._log_in(stale)
             return True
 
-    def status(self) -> list[tuple[str, str]]:
-        """How this is logged in, what the token may do and for how long; not the token."""
+    def status(self) -> Iterator[tuple[str, str]]:
+        """How this is logged in, with which policies and for how long; not the token."""
+        yield "login", self.settings.login
         token = self.call("GET", "auth/token/lookup-self").data
-        ttl = int(_json_number(token.get("ttl")))
         policies = [*(token.get("policies") or ()), *(token.get("identity_policies") or ())]
-        left = f"{ttl} seconds{', renewable' if token.get('renewable') else ''}" if ttl else "no end"
-        how = [("logged in by", self.settings.login), ("policies", ", ".join(map(str, policies)))]
-        return [*how, ("time left", left)]
+        yield "policies", ", ".join(map(str, policies)) or "unknown"
+        ttl = int(_json_number(token.get("ttl")))
+        yield (
+            "time left",
+            f"{ttl} seconds{', renewable' if token.get('renewable') else ''}" if ttl else "no end",
+        )
 
     def _log_in(self, stale: str = "") -> None:
 
@@ -2158,7 +2161,7 @@ class VaultStore:
         """The value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         try:
-            fields = self._read(path, version).fields or {}
+            fields = self._read(name, path, version).fields or {}
         except Deleted:
             raise
         except (NotFound, Denied) as error:
@@ -2171,7 +2174,7 @@ class VaultStore:
         """Set one field; the others stay as they are, also while others write them (KV 2)."""
         path, field = _path_and_field(name)
         check_value(value)
-        self._change(path, lambda fields: {**fields, field: value}, absent={})
+        self._change(name, path, lambda fields: {**fields, field: value}, absent={})
 
     def delete(self, name: str) -> None:
         """Remove one field; with the last one the secret goes, which KV 2 can undelete."""
@@ -2182,7 +2185,7 @@ class VaultStore:
                 raise no_such(name)
             return {key: value for key, value in fields.items() if key != field}
 
-        self._change(path, without)
+        self._change(name, path, without)
 
     def names(self) -> Iterator[str]:
         """Every field of every secret below the prefix that the token may list."""
@@ -2199,29 +2202,28 @@ class VaultStore:
         """Bring back a deleted version of the secret that `name` is in, the newest unless told otherwise."""
         self._on_version("undelete", name, version)
 
-    def destroy(self, name: str, version: int | None = None) -> None:
+    def destroy(self, name: str, version: int) -> None:
         """Remove a version of the secret that `name` is in for good, with all its fields."""
         self._on_version("destroy", name, version)
 
-    def status(self) -> list[tuple[str, str]]:
-        """What there is to say of the server, the login and what it may do: no token, no values."""
-        seal = _seal_status(self._session.transport)
-        lines = [("address", self.settings.address), ("server", seal)]
-        if seal != "unsealed":
-            return lines
-        kv = self._kv()
-        kinds = ("data", "metadata") if kv == 2 else ("",)
-        lines += [*self._session.status(), ("mount", f"{self.settings.mount}, KV version {kv}")]
-        return lines + [(f"may on {path}", does) for path, does in self._capabilities(kinds)]
+    def status(self) -> Iterator[tuple[str, str]]:
+        """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
+        yield "store", "vault"
+        yield "address", self.settings.address
+        try:
+            yield "server", _seal_status(self._session.transport)
+            yield from self._session.status()
+            yield "mount", f"{self.settings.mount}/, KV version {self._kv()}"
+            yield from self._capabilities()
+        except SecretsError as error:
+            yield "problem", str(error)
 
-    def _capabilities(self, kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        paths = [self._where(kind, "") for kind in kinds]
+    def _capabilities(self) -> Iterator[tuple[str, str]]:
+        paths = [self._where(kind, "") for kind in ("data", "metadata")][: self._kv()]
         found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
         for path in paths:
-            yield (
-                path,
-                ", ".join(word for word in _CAPABILITIES if word in (found.get(path) or ())) or "nothing",
-            )
+            allowed = [word for word in _CAPABILITIES if word in (found.get(path) or ())]
+            yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
 
     def _kv(self) -> int:
         """The KV version of the mount, asked for once."""
@@ -2249,17 +2251,16 @@ class VaultStore:
     def _failure(self, answer: _Answer, capability: str, path: str) -> SecretsError:
         return _failure(self._session.transport, answer, capability, path)
 
-    def _read(self, path: str, version: int | None = None) -> _Secret:
+    def _read(self, name: str, path: str, version: int | None = None) -> _Secret:
         """The secret, or NotFound; Deleted where it can be brought back."""
         secret = self._fetch(path, version)
         if secret.destroyed:
-            raise Deleted(f"{_show(path)} was destroyed", hint="older versions: get NAME --version N")
+            raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
-            raise Deleted(
-                f"{_show(path)} was deleted on {secret.deleted}", hint="bring it back with: undelete NAME"
-            )
+            hint = f"bring it back with: undelete {path}"
+            raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
         if not secret.version:
-            raise no_such(path)
+            raise no_such(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
         return secret
 
     def _fetch(self, path: str, version: int | None = None) -> _Secret:
@@ -2274,6 +2275,7 @@ class VaultStore:
 
     def _change(
         self,
+        name: str,
         path: str,
         edit: Callable[[dict[str, Any]], dict[str, Any]],
         absent: dict[str, Any] | None = None,
@@ -2282,12 +2284,12 @@ class VaultStore:
         import secrets
 
         for attempt in range(_CAS_TRIES):
-            secret = self._read(path) if absent is None else self._fetch(path)
+            secret = self._read(name, path) if absent is None else self._fetch(path)
             fields = edit(absent if secret.fields is None and absent is not None else secret.fields or {})
             if self._write(path, fields, secret.version) if fields else self._remove(path, secret.version):
                 return
             time.sleep(secrets.randbelow(1 + min(attempt, 20)) / 200)
-        raise Conflict(f"others keep writing {_show(path)}", hint="try again")
+        raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
     def _write(self, path: str, fields: dict[str, Any], version: int) -> bool:
         """Whether the fields were written; not if KV 2 has another version by now."""
@@ -2321,10 +2323,10 @@ class VaultStore:
         path, _ = _path_and_field(name)
         if self._kv() == 1:
             raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
-        found = self._fetch(path, version).version
-        if not found:
-            raise no_such(path)
-        answer = self._call("POST", kind, path, {"versions": [found]})
+        secret = self._fetch(path, version)
+        if not secret.version or secret.destroyed:
+            raise NotFound(f"no such version of {_show(name)}, or it is destroyed")
+        answer = self._call("POST", kind, path, {"versions": [secret.version]})
         if answer.status not in (200, 204):
             raise self._failure(answer, "update", self._where(kind, path))
 
@@ -5561,8 +5563,11 @@ def _warn(message: str) -> None:
 
 def cmd_get(args: argparse.Namespace) -> int:
     """Print the value of a secret."""
-    store = _manager.store(args.backend)
-    value = store.get(stage_name(store, args.name, args.stage))
+    if args.version:
+        value = _vault_store(args).get(args.name, args.version)
+    else:
+        store = _manager.store(args.backend)
+        value = store.get(stage_name(store, args.name, args.stage))
     sys.stdout.write(value + "\n" if sys.stdout.isatty() else value)
     return 0
 
@@ -5740,6 +5745,25 @@ def _sealed_store(args: argparse.Namespace) -> SealedStore:
     return store
 
 
+def cmd_undelete(args: argparse.Namespace) -> int:
+    """Bring back a deleted version of a Vault secret, with all its fields."""
+    _vault_store(args).undelete(args.name, args.version)
+    return 0
+
+
+def cmd_destroy(args: argparse.Namespace) -> int:
+    """Remove a version of a Vault secret for good, with all its fields."""
+    _vault_store(args).destroy(args.name, args.version)
+    return 0
+
+
+def _vault_store(args: argparse.Namespace) -> VaultStore:
+    store = _manager.store(args.backend)
+    if not isinstance(store, VaultStore):
+        raise BadValue("only Vault keeps versions", hint="add --backend vault")
+    return store
+
+
 def cmd_status(args: argparse.Namespace) -> int:
     """Say which store this is, where, whether it opens and what is wrong with it; no values."""
     store = _manager.store(args.backend)
@@ -5753,6 +5777,7 @@ def cmd_status(args: argparse.Namespace) -> int:
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
 _STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="see: rotate")
+_VERSION = _arg("--version", type=int, metavar="N", help="a version that Vault keeps; else the newest")
 _KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
 _CONFIG_FILE = _arg(
     "--file", metavar="F", help="the config file; else PAISSIVE_CONFIG_FILE, else config.json"
@@ -5760,7 +5785,12 @@ _CONFIG_FILE = _arg(
 
 # A row a command; "config get" is an action of the group "config".
 _COMMANDS: dict[str, _Command] = {
-    "get": (cmd_get, (_NAME, _STAGE)),
+    "get": (cmd_get, (_NAME, _STAGE, _VERSION)),
+    "undelete": (cmd_undelete, (_NAME, _VERSION)),
+    "destroy": (
+        cmd_destroy,
+        (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
+    ),
     "list": (cmd_list, ()),
     "password": (cmd_password, ()),
     "rekey": (cmd_rekey, ()),
