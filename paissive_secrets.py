@@ -3618,6 +3618,7 @@ _CLASSES = {
     "U": "A-Z0-9",
     "W": "A-Za-z0-9_-",
     "X": "A-Za-z0-9_=-",
+    "Y": "A-Za-z0-9+/=",
     "a": "a-z0-9",
     "d": "0-9",
     "h": "a-f0-9",
@@ -3718,8 +3719,6 @@ jfrog-reference-token   JFrog reference token               high critical    cmV
 vault-token             Vault service token                 high critical    hvs.  {W90,300}
 vault-batch-token       Vault batch token                   high critical    hvb.  {W138,300}
 vault-recovery-token    Vault recovery token                high critical    hvr.  {W24,300}
-vault-legacy-token      Vault token                         medium critical  s.
-        (?<![\w.$])(?=[A-Z0-9]*[a-z])(?=[A-Za-z]*[0-9]){A24}
 terraform-token         Terraform Cloud token               high critical    .atlasv1.
         (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
 digitalocean-token      DigitalOcean token                  high critical    do(p|o|r)_v1_  {h64}
@@ -3781,6 +3780,8 @@ telegram-token          Telegram bot token                  high high        AA
         (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
 discord-token           Discord bot token                   high high        (M|N)(T|D|j|z)|O(T|D)
         {W22,26}\.{W6}\.{W27,38}
+jwt                     JSON web token                      medium high      eyJ
+        {W17,2000}\.ey{W10,9000}\.{W10,2000}
 linear-key              Linear key                          high high        lin_api_|lin_oauth_  {A40,64}
 notion-token            Notion token                        high high        ntn_  {d11}{A35}
 notion-secret           Notion integration secret           high high        secret_  {A43}
@@ -3847,15 +3848,10 @@ mapbox-public-token     Mapbox public token                 medium low       pk.
 radar-key               Apple or Radar secret               high high        prj_(live|test)_sk_  {h40}
 adafruit-key            Adafruit IO key                     high medium      aio_  {A28}
 defined-key             Defined Networking key              high high        dnkey-  {X26}-{X52}
-authress-key            Authress key                        high high        (sc|ext|scauth|authress)_
-        {a5,30}\.{a4,6}\.acc[_-]{a9,32}\.[\w+/=-]{9,120}
-        sc_{a9}.{a4}.acc_{a9}.{a30}  sc_{a9}.{a4}.acc_{a9}.{a5}
 stytch-secret           Clerk or Stytch secret              high critical    secret-(test|live)-  {W36}
-okta-token              Okta API token                      medium critical  00  {X40}
 beamer-key              Beamer key                          medium medium    b_  {X44}
 octopus-key             Octopus Deploy key                  high high        API-  {U26}
-harness-token           Harness token                       high high        pat.|sat.
-        {W22}\.{H24}\.{A20}  pat.{W22}.{h24}.{A20}
+harness-token           Harness token                       high high        (p|s)at.  {W22}\.{A24}\.{A20}
 yandex-key              Yandex Cloud key                    high high        AQVN  {W35,38}
 yandex-token            Yandex Cloud token                  high high        t1.
         [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
@@ -3868,7 +3864,6 @@ settlemint-token        SettleMint token                    high high        sm_
 intra42-secret          42 client secret                    high medium      s-s4t2ud-|s-s4t2af-  {h64}
 contentstack-token      Contentstack token                  high medium      cs  {h38}
 adobe-secret            Adobe client secret                 high high        p8e-  {h32}|[A-Za-z0-9_-]{32}
-salesforce-token        Salesforce session or token         high high        00D  {A12,15}!{W80,120}
 salesforce-refresh      Salesforce refresh token            high high        5Aep861  {W60,100}
 telnyx-key              Telnyx key                          high high        KEY0  {A28}_{A22}
 wakatime-key            WakaTime key                        high low         waka_  {u}
@@ -3906,6 +3901,51 @@ uuid                    identifier used as a secret         low medium
 """
 
 
+# Formats that only the name of their provider, near the value, tells from other random letters.
+_NAMED = r"""
+adafruit {X32}; adobe {h32}; airtable {a17}; algolia {a32}; alibaba|aliyun {A30}; amplitude {h32};
+apify {A17}; apiflash {a32}; artifactory|jfrog {A64}|{A73}; asana {d16}|{a32}; assemblyai {h32};
+atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; avalara {A16}; aws {B40};
+azure {B43}=|{B86}==|{W40}|{h32}; bannerbear {A24}; bitbucket {a32}|{X64}; bitly {h40}; bittrex {a32};
+braintree {h32}; branchio {W32}; browserstack {A20}; bugsnag {h32}; buildkite {h40}; calendarific {h40};
+carto {h40}; circleci {h40}; clearbit sk_{h32}; clicksend {U8}-{U4}-{U4}-{U4}-{U12}; cloudant {a64}|{a24};
+cloudflare {h37}|{W40}; cloudinary {W27}; cloudmersive {u}; codacy {A20}; codeclimate {h64};
+codecov {a32}|{u}; cohere {A40}; coinbase {W64}|{A16}; coinapi {u}; confluent {a64}|{B64}|{a16};
+contentful {X43}; coveralls {A33}; currencylayer {h32}; customerio {h20}; datadog {a40}|{h32};
+deepgram {h40}; deepl {u}(?::fx)?; delighted {A32}; discord {h64}|{d18}|{X32}; dockerhub|docker {u};
+droneci {a32}; dropbox {a15}; dwolla {A50}; edamam {h32}; elasticemail {H96}; etherscan {U34}; etsy {a24};
+eventbrite {U20}; exchangerate {h24}|{h32}; facebook|fb {h32}|{d15,16}\|{X27,40}; fastly {X32};
+finicity {h32}|{a20}; finnhub {a20}; fixer {h32}; flickr {a32}|{h16}; foursquare {U48}; freshbooks {a64};
+freshdesk {A20}; fullcontact {A32}; geocodio {h39}; giphy {A32}; github {h40}; gitlab {W20}; gitter {W40};
+godaddy {A37}; graphhopper {u}; guardian {u}; gumroad {W43}; harvest {A97}; heroku {u};
+hotjar {A32}; hubspot {u}; hunter {h40}; ibm|iam {W44}; infura {h32}; instamojo {h32}; intercom {X60};
+ipdata {h56}; ipgeolocation {h32}; ipinfo {h14}; ipstack {h32}; iterable {h32}; jotform {h32};
+klaviyo {A34}; kraken {Y80,90}; kucoin {h24}|{u}; launchdarkly {X40}|{u};
+linear {h32}; linkedin {a14}|{a16}; linode {h64}; locationiq {h32}; looker {a20}|{a24}; mailboxlayer {h32};
+mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32};
+mandrill {W22}; mapquest {A32}; mattermost {a26}; maxmind {A16}; mediastack {h32}; meraki {h40};
+messagebird {A25}|{u}; mixpanel {h32}; moesif {W40}; nasa {A40}; netlify {X40,46}; newrelic {a64};
+newsapi {h32}; nexmo|vonage {A16}|{h8}; nightfall {A36}; npm {u}; nvd {u}; nylas {A30}; nytimes {X32};
+okta 00{X40}; omdb {h8}; onesignal {u}|{A48}; opencage {h32}; openweather|openweathermap|owm {h32};
+opsgenie {u}; pagerduty {W20}; paypal {W80}; paystack {h40}; pepipost {h32}; pexels {A56}; pingdom {W64};
+pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30}; positionstack {h32};
+postmark {u}; privateai {a32}; pubnub (?:s|p)ub-c-{u}; pushbullet o\.{A32}; pusher {h20}; pushover {a30};
+quandl {W20}; rapidapi {X50}; raygun {A22}; rollbar {h32}; saucelabs|sauce {u}; scaleway {u};
+scrapeops {u}; scraperapi {h32}; scrapingbee {U80}; screenshotapi {u}; segment {A32}; sendbird {h40}|{u};
+sendinblue {h64}; sentry {h64}|{h32}; serpapi {h64}; serpstack {h32}; shodan {A32}; shortcut {u};
+sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32}; snyk {u}; softlayer {a64};
+sonar|sonarqube {A40}; sparkpost {h40}; splunk {u}; spoonacular {h32}; spotify {h32}; squarespace {u};
+stackhawk {A20}; statuspage {u}; strava {h40}; stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32};
+telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32}; ticketmaster {A32}; timezonedb {U12};
+tmdb|themoviedb {h32}; todoist {h40}; toggl {h32}; tomtom {A32}; travis|travisci {A22}; trello {A32}|{h64};
+twilio {h32}; twitch {a30}; twitter {A25}|{A50}|{A45}|{d15,25}-{A20,40}; unify {A20}; unsplash {W43};
+uploadcare {h20}; uptimerobot u{d5,9}-{h24}; urlscan {u}; vault s\.{A24}; vercel|zeit {A24};
+virustotal {h64}; visualcrossing {U25}; vultr {U36}; wakatime {u}; weatherapi {h31}; weatherbit {h32};
+weatherstack {h32}; webflow {h64}; wechat|weixin {h32}; wistia {h64}; wrike ey{W60,900}; yelp {W128};
+youtube {W39}; zendesk {A40}; zenserp {u}; zerobounce {h32}; zipcode|zipcodeapi {A64}; zoominfo {u}
+"""
+
+
 @functools.cache
 def prefixed_rules() -> tuple[Rule, ...]:
     """Rules that a literal prefix gives away, in order of precedence."""
@@ -3919,9 +3959,40 @@ def structural_rules() -> dict[str, Rule]:
     return {name: Rule(name, what, "", "", sure, bad, "", "") for name, what, sure, bad in rows}
 
 
+@functools.cache
+def named_rules() -> dict[str, Rule]:
+    """{name of a provider: its rule, whose shape a whole value has to have}."""
+    rules: dict[str, Rule] = {}
+    for names, shape in (row.split(None, 1) for row in re.split(r";\s+", _NAMED.strip())):
+        rule = _named_rule(names.split("|")[0], shape)
+        rules.update(dict.fromkeys(names.split("|"), rule))
+    return rules
+
+
+def _named_rule(name: str, shape: str) -> Rule:
+    value = samples(_plain(shape))
+    hit, miss = (f'{name}_api_key = "{text}"' for text in (value, value[:-1]))
+    return Rule(f"{name}-credential", f"{name} credential", "", shape, "medium", "high", hit, miss)
+
+
+@functools.cache
+def _any_provider() -> re.Pattern[bytes]:
+    return re.compile("|".join(sorted(named_rules(), key=len, reverse=True)).encode())
+
+
+def named_rule(context: bytes, value: bytes) -> Rule | None:
+    """The rule of a provider that is named in `context`, if `value` has its shape."""
+    for name in _any_provider().findall(re.sub(rb"[\s_.-]+", b"", context.lower())):
+        rule = named_rules()[name.decode()]
+        if re.fullmatch(expression(rule.shape).encode(), value):
+            return rule
+    return None
+
+
 def all_rules() -> list[Rule]:
     """Every rule there is, those with a prefix first."""
-    return [*prefixed_rules(), *structural_rules().values()]
+    named = {rule.id: rule for rule in named_rules().values()}
+    return [*prefixed_rules(), *named.values(), *structural_rules().values()]
 
 
 def _rule(name: str, what: str, levels: str, prefix: str, shape: str, hit: str = "=", miss: str = "") -> Rule:
@@ -3941,16 +4012,15 @@ def _plain(shape: str) -> str:
 
 def samples(text: str) -> str:
     """`text` with each {A36} replaced by 36 characters of class A, always the same ones."""
-
-    def sample(match: re.Match[str]) -> str:
-        letters = [chr(n) for n in range(33, 127) if re.match(f"[{_CLASSES[match[1]]}]", chr(n))]
-        step = next(n for n in (11, 7, 13, 17) if len(letters) % n)
-        return "".join(
-            letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(int(match[2]))
-        )
-
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{G}", "{H8}-{H4}-{H4}-{H4}-{H12}")
-    return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", sample, text)
+    return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
+
+
+@functools.cache
+def _sample(letter: str) -> str:
+    letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
+    step = next(n for n in (11, 7, 13, 17) if len(letters) % n)
+    return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(300))
 
 
 def expression(shape: str) -> str:
@@ -3983,21 +4053,21 @@ class Head(NamedTuple):
 
 @functools.cache
 def rule_heads() -> dict[bytes, dict[int, list[tuple[Rule, str]]]]:
-    """{two bytes: {offset: [(rule, literal prefix)]}}: at the start of a run, or ending right before it."""
+    """{two or three bytes: {offset: [(rule, literal)]}}: they begin a run or stand before it."""
     heads: dict[bytes, dict[int, list[tuple[Rule, str]]]] = {}
     for rule in prefixed_rules():
-        for literal in _alternatives(rule.prefix):
+        for literal in rule_prefixes(rule):
             offset = len(literal) - len(re.split(r"[^A-Za-z0-9_-]", literal)[-1])
-            at = max(offset - 2, 0)
-            heads.setdefault(literal[at : at + 2].encode(), {}).setdefault(offset, []).append((rule, literal))
+            head = literal[max(offset - 3, 0) : offset] or literal[:3]
+            heads.setdefault(head.encode(), {}).setdefault(offset, []).append((rule, literal))
     return heads
 
 
 @functools.cache
-def heads_of(two: bytes) -> list[Head]:
-    """What may begin at a run with these two bytes: compiled when the first one is met."""
+def heads_of(bytes_: bytes) -> list[Head]:
+    """What may begin at a run with these bytes: compiled when the first one is met."""
     found = []
-    for offset, rules in rule_heads()[two].items():
+    for offset, rules in rule_heads()[bytes_].items():
         each = [(rule, len(literal), _anchored(literal, rule.shape, bool(offset))) for rule, literal in rules]
         whole = re.compile(b"|".join(pattern.pattern for _, _, pattern in each))
         found.append(Head(offset, whole, each))
@@ -4264,36 +4334,34 @@ def _spans(text: bytes, language: str) -> Iterator[_Span]:
 
 def _tokens(text: bytes) -> Iterator[_Span]:
     """What a literal prefix gives away."""
-    find = text.replace(b"\\n", b"\n\n").translate(_TWO_CLASSES).find
+    find = text.translate(_TWO_CLASSES).find
     heads = rule_heads()
     start = find(_RUN)
     while start >= 0:
-        if text[start : start + 2] in heads or text[start - 2 : start] in heads:
+        end = find(b" ", start + len(_RUN))
+        begins = text[start : start + 3] in heads or text[start : start + 2] in heads
+        if begins or text[start - 3 : start] in heads or text[start - 2 : start] in heads:
             yield from _begun(text, start)
-        if text[start - 1 : start] in (b".", b"!"):
-            yield from _begun(text, _first_part(text, start))
-        start = find(_RUN, find(b" ", start + 20) % (len(text) + 1))
-
-
-def _first_part(text: bytes, start: int) -> int:
-    """Where the dotted token that goes on at `start` begins."""
-    parts = re.search(rb"(?:[\w-]{2,60}[.!]){1,3}\Z", text[max(0, start - 80) : start])
-    return start - len(parts[0]) if parts else start
+        elif text[start - 1] == 92:  # a backslash: what looks like the first letter is an escape's
+            yield from _begun(text, start + 1)
+        elif end - start == 64:  # the rest of an Airtable token, whose first part is shorter than a run
+            yield from _begun(text, start - 18)
+        start = find(_RUN, end) if end >= 0 else -1
 
 
 def _begun(text: bytes, start: int) -> Iterator[_Span]:
     """The token whose prefix begins at `start`, or ends there."""
     heads = rule_heads()
-    known = [two for two in (text[start : start + 2], text[start - 2 : start]) if two in heads]
-    for offset, whole, each in itertools.chain.from_iterable(map(heads_of, known)):
-        found = _first_rule(text, start - offset, each) if _begins(whole, text, start - offset) else None
-        if found:
-            yield found
-            return
-
-
-def _begins(pattern: re.Pattern[bytes], text: bytes, at: int) -> bool:
-    return at >= 0 and pattern.match(text, at) is not None
+    start = max(start, 0)
+    for at, to in ((start, start + 3), (start, start + 2), (start - 3, start), (start - 2, start)):
+        head = text[at:to]
+        for offset, whole, each in heads_of(head) if head in heads else ():
+            found = (
+                _first_rule(text, start - offset, each) if whole.match(text, max(start - offset, 0)) else None
+            )
+            if found:
+                yield found
+                return
 
 
 def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> _Span | None:

@@ -1471,8 +1471,18 @@ def test_each_rule_finds_its_own_and_leaves_the_near_miss(rule):
     assert (found(f" {rule.hit} \n"), rule.id in found(f" {rule.miss} \n")) == ([rule.id], False)
 
 
+@pytest.mark.parametrize(
+    "rule", {rule.id: rule for rule in ps.named_rules().values()}.values(), ids=lambda r: r.id
+)
+def test_each_named_rule_knows_the_shape_of_its_provider(rule):
+    hit, miss = (
+        (name.encode(), value.encode()) for name, value, _ in (s.split('"') for s in (rule.hit, rule.miss))
+    )
+    assert (ps.named_rule(*hit), ps.named_rule(*miss)) == (rule, None)
+
+
 def test_there_are_at_least_150_rules_of_different_names():
-    names = [rule.id for rule in ps.prefixed_rules()] + list(ps.structural_rules())
+    names = [rule.id for rule in ps.all_rules()]
     assert len(set(names)) == len(names) >= 150
 
 
