@@ -4477,7 +4477,10 @@ _GIT_SETTINGS = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C",
 }
-_GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # what git tells a hook
+_GIT_PLACES = (  # what git tells a hook of the repository that it runs in
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+)
 _NOT_FILES = ("120000", "160000")  # the modes of symlinks and submodules
 _HEARD = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
 
@@ -5032,8 +5035,8 @@ class Audit:
 
     `exclude` are patterns as in .gitignore, `confidence` the least that is given, `baseline` what was
     accepted. `staged` reads git's index instead of the working tree, `history` what these revisions reach, or
-    all there is for []. `on_error(path, why)` is called for what could not be read, `on_progress(summary)`
-    every now and then.
+    all there is for []. `on_error(path, why)` is called for what could not be read, and
+    `on_progress(files, bytes)` every now and then.
     """
 
     def __init__(
@@ -5048,7 +5051,7 @@ class Audit:
         gitignore: bool = True,
         jobs: int = 1,
         on_error: Callable[[str, str], None] | None = None,
-        on_progress: Callable[[Summary], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
@@ -5096,8 +5099,11 @@ class Audit:
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
         self.summary.bytes += size
+        self._progress(0, 0)
+
+    def _progress(self, files: int, size: int) -> None:
         if self._on_progress:
-            self._on_progress(self.summary)
+            self._on_progress(self.summary.files + files, self.summary.bytes + size)
 
     def _matches(self) -> Iterator[tuple[Place, Match]]:
         if self.history is not None:
@@ -5110,7 +5116,7 @@ class Audit:
             below = (item for path, shown, inside in folders for item in self._below(path, shown, inside))
             batches = _batches(itertools.chain(files, below))
             files, folders = [], []
-            for scanned in _scan_all(batches, self._key, self.jobs):
+            for scanned in _scan_all(batches, self._key, self.jobs, self._progress):
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
                 for path, why in scanned.errors:
                     self._unreadable(path, why)
@@ -5182,12 +5188,12 @@ class Audit:
 
 def shown_path(path: str) -> str:
     """Return a path relative to the working directory, or where it is outside, to the folder given."""
-    inside = os.path.relpath(os.path.realpath(path)).replace(os.sep, "/")
-    if path == "-":
-        return path
-    if inside.split("/")[0] == "..":
-        return "" if os.path.isdir(path) else os.path.basename(path)
-    return "" if inside == "." else inside
+    here, real = os.path.realpath(os.curdir), os.path.realpath(path)
+    if path == "-" or real == here:
+        return path if path == "-" else ""
+    if real.startswith(os.path.join(here, "")):
+        return os.path.relpath(real, here).replace(os.sep, "/")
+    return "" if os.path.isdir(path) else os.path.basename(path)
 
 
 def _fingerprint(spot: tuple[str, str], value: str) -> str:
@@ -5224,6 +5230,10 @@ class _Known:
         return False
 
 
+_Batch = list[tuple[str, str]]  # paths to open and to show
+_Progress = Callable[[int, int], None]  # takes numbers of files and bytes
+
+
 class _Scanned:
     """What came of a batch of files."""
 
@@ -5234,7 +5244,7 @@ class _Scanned:
         self.files = self.bytes = 0
 
 
-def _batches(items: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+def _batches(items: Iterator[tuple[str, str]]) -> Iterator[_Batch]:
     return iter(lambda: list(itertools.islice(items, _BATCH)), [])
 
 
@@ -5243,25 +5253,25 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _scan_all(batches: Iterator[list[tuple[str, str]]], key: bytes, jobs: int) -> Iterator[_Scanned]:
+def _scan_all(batches: Iterator[_Batch], key: bytes, jobs: int, progress: _Progress) -> Iterator[_Scanned]:
     """Scan here at first, and what then is left in `jobs` processes: a small tree never starts one."""
     import time
 
     start = time.monotonic()
     for batch in batches:
-        yield _scan_batch(batch, key)
+        yield _scan_batch(batch, key, progress)
         if jobs > 1 and time.monotonic() > start + _ALONE:
             yield from _scan_in_processes(batches, key, jobs)
 
 
-def _scan_in_processes(batches: Iterator[list[tuple[str, str]]], key: bytes, jobs: int) -> Iterator[_Scanned]:
+def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context)
+    pool = ProcessPoolExecutor(jobs, context, _heed_no_interrupt)
     running: deque[Future[_Scanned]] = deque()
     try:
         for batch in batches:
@@ -5275,40 +5285,52 @@ def _scan_in_processes(batches: Iterator[list[tuple[str, str]]], key: bytes, job
         pool.shutdown(cancel_futures=True)
 
 
-def _scan_batch(batch: list[tuple[str, str]], key: bytes) -> _Scanned:
+def _heed_no_interrupt() -> None:
+    """Leave Ctrl-C to the process that started this one, which then stops it."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _scan_batch(batch: _Batch, key: bytes, progress: _Progress | None = None) -> _Scanned:
     """Scan files, in this process or another."""
     scanned = _Scanned()
     for path, shown in batch:
         try:
-            _scan_file(path, shown, key, scanned)
+            _scan_file(path, shown, key, scanned, progress)
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
     return scanned
 
 
-def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned) -> None:
+def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _Progress | None) -> None:
     import stat
+
+    def read(size: int) -> bytes:
+        data = os.read(fd, size)
+        scanned.bytes += len(data)
+        if progress:
+            progress(scanned.files, scanned.bytes)
+        return data
 
     opened = (0, os.fstat(0)) if path == "-" else open_file(path)
     if not opened:
         return
     fd, status = opened
     try:
-        if stat.S_ISDIR(status.st_mode):
+        if path != "-" and stat.S_ISDIR(status.st_mode):
             scanned.folders.append((path, shown))
             return
-        before = len(scanned.matches)
-        found = scan(functools.partial(os.read, fd), shown, key)
-        scanned.matches += [(Place(shown), match) for match in itertools.islice(found, _FINDINGS_MOST)]
+        found = [(Place(shown), match) for match in itertools.islice(scan(read, shown, key), _FINDINGS_MOST)]
     finally:
-        if fd:
+        if path != "-":
             os.close(fd)
-    if len(scanned.matches) - before == _FINDINGS_MOST:
+    scanned.matches += found
+    scanned.files += 1
+    if len(found) == _FINDINGS_MOST:
         scanned.errors.append(
             (shown, f"it has more than {_FINDINGS_MOST} findings, of which the first are given")
         )
-    scanned.files += 1
-    scanned.bytes += status.st_size
 
 
 class Entry(NamedTuple):
@@ -5335,7 +5357,7 @@ class Baseline:
         try:
             with open(self.path, encoding="utf-8") as file:
                 first, *rows = map(json.loads, file)
-            self.salt = bytes.fromhex(first["salt"])
+            self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             self.entries = {Entry(*(str(row[name]) for name in Entry._fields)) for row in rows}
         except OSError as error:
             raise Unavailable(f"the baseline can't be read: {error.strerror}") from None
@@ -5540,13 +5562,11 @@ class Progress:
         self._next = self._clock() + 1 if out.isatty() else float("inf")
         self._shown = False
 
-    def __call__(self, summary: Summary) -> None:
+    def __call__(self, files: int, size: int) -> None:
         if self._clock() > self._next:
             self._next = self._clock() + 0.1
             self._shown = True
-            size = f"{summary.bytes / 1e6:,.0f} MB"
-            done = f"{_many(summary.files, 'file')}, {size}, {_many(summary.findings, 'finding')}"
-            self._out.write(f"\r\x1b[K{done}")
+            self._out.write(f"\r\x1b[K{_many(files, 'file')}, {size / 1e6:,.0f} MB")
             self._out.flush()
 
     def clear(self) -> None:
@@ -5738,7 +5758,9 @@ def cmd_audit(args: argparse.Namespace) -> int:
 
 
 def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
-    named = args.baseline or (BASELINE if args.update_baseline or os.path.isfile(BASELINE) else None)
+    named = args.baseline or (BASELINE if args.update_baseline or os.path.lexists(BASELINE) else None)
+    if args.baseline and not args.update_baseline and not os.path.lexists(args.baseline):
+        raise BadValue(f"no baseline {_show(args.baseline)}", hint="write one with --update-baseline")
 
     def on_error(path: str, why: str) -> None:
         progress.clear()

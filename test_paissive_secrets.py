@@ -2041,6 +2041,13 @@ def test_a_baseline_merges_in_git(repository):
     assert leaks(baseline=ps.Baseline(ps.BASELINE)) == set()
 
 
+def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
+    assert ps.main(["audit", "--baseline", "absent"]) == 2
+    assert capsys.readouterr().err == (
+        "paissive_secrets: no baseline 'absent'; write one with --update-baseline\n"
+    )
+
+
 def test_a_baseline_with_an_open_merge_is_an_error(folder):
     (folder / ps.BASELINE).write_text('{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n')
     with pytest.raises(ps.BadValue, match="is not a baseline; resolve"):
@@ -2200,15 +2207,21 @@ def test_progress_is_a_line_on_a_terminal_after_a_second():
             return True
 
     out = Terminal()
-    progress, summary = ps.Progress(out), ps.Summary()
-    summary.files, summary.bytes = 1234, 56_700_000
-    progress(summary)
+    progress = ps.Progress(out)
+    progress(1234, 56_700_000)
     assert out.getvalue() == ""
     progress._next = 0
-    progress(summary)
-    assert out.getvalue() == "\r\x1b[K1,234 files, 57 MB, 0 findings"
+    progress(1234, 56_700_000)
+    assert out.getvalue() == "\r\x1b[K1,234 files, 57 MB"
     assert list(progress.around(["finding"])) == ["finding"]
-    assert out.getvalue().endswith("findings\r\x1b[K")
+    assert out.getvalue().endswith("MB\r\x1b[K")
+
+
+def test_progress_goes_on_within_a_file(folder):
+    (folder / "a.log").write_bytes(b"line\n" * 200_000)
+    told = []
+    list(ps.audit(on_progress=lambda files, size: told.append((files, size))))
+    assert len(told) >= 3 and told == sorted(told) and told[-1] == (1, 1_000_000)
 
 
 def test_json_has_a_version_and_these_fields(folder):
