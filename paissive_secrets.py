@@ -4914,13 +4914,14 @@ def patterns(lines: Iterable[str]) -> list[Pattern]:
 def _pattern(line: str) -> Pattern | None:
     line = re.sub(r"(?<!\\) +$", "", line.rstrip("\r\n"))
     negated, line = line.startswith("!"), line[line.startswith("!") :]
-    folder, line = line.endswith("/"), line.rstrip("/")
     if not line or (line.startswith("#") and not negated):
         return None
-    parts = line.lstrip("/").split("/")
-    if parts[-1] == "**":
+    line = re.sub(r"(?<!\\)\\/", "/", line)
+    folder, line = line.endswith("/"), line[: -1 if line.endswith("/") else None]
+    parts = line[line.startswith("/") :].split("/")
+    if re.fullmatch(r"\*\*+", parts[-1]):
         parts.insert(-1, "*")  # what is inside, not the folder itself
-    globs = tuple(None if part == "**" else _glob(part) for part in parts)
+    globs = tuple(None if re.fullmatch(r"\*\*+", part) else _glob(part) for part in parts)
     return Pattern(negated, folder, globs, "/" in line)
 
 

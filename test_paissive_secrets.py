@@ -1765,6 +1765,7 @@ IGNORES = [
     ["\\#hash", "\\!bang", "trail\\ ", "space   ", "# comment", "", "!"],
     ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
+    ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
