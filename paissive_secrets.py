@@ -4335,18 +4335,27 @@ def _spans(text: bytes, language: str) -> Iterator[_Span]:
 def _tokens(text: bytes) -> Iterator[_Span]:
     """What a literal prefix gives away."""
     find = text.translate(_TWO_CLASSES).find
-    heads = rule_heads()
+    heads, (pairs, joints) = rule_heads(), _pairs_and_joints()
     start = find(_RUN)
     while start >= 0:
         end = find(b" ", start + len(_RUN))
-        begins = text[start : start + 3] in heads or text[start : start + 2] in heads
-        if begins or text[start - 3 : start] in heads or text[start - 2 : start] in heads:
+        pair, last = text[start : start + 2], text[start - 1]
+        if (pair in pairs and (pair in heads or text[start : start + 3] in heads)) or (
+            last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads)
+        ):
             yield from _begun(text, start)
-        elif text[start - 1] == 92:  # a backslash: what looks like the first letter is an escape's
+        elif last == 92:  # a backslash: what looks like the first letter is an escape's
             yield from _begun(text, start + 1)
         elif end - start == 64:  # the rest of an Airtable token, whose first part is shorter than a run
             yield from _begun(text, start - 18)
         start = find(_RUN, end) if end >= 0 else -1
+
+
+@functools.cache
+def _pairs_and_joints() -> tuple[frozenset[bytes], frozenset[int]]:
+    """What a run may begin with, and what may stand between a prefix and the run that goes on after it."""
+    joints = frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
+    return frozenset(head[:2] for head in rule_heads() if head[-1] not in joints), joints
 
 
 def _begun(text: bytes, start: int) -> Iterator[_Span]:
