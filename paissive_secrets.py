@@ -55,6 +55,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union, ca
 if TYPE_CHECKING:
     import argparse
     import subprocess
+    from datetime import timedelta
     from typing import IO, Literal, NoReturn, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -75,9 +76,11 @@ __all__ = [
     "NotFound",
     "Passphrase",
     "Recipient",
+    "RotationFailed",
     "Sealed",
     "SealedStore",
     "SecretConfig",
+    "SecretRotation",
     "SecretsBackend",
     "SecretsError",
     "SecretsManager",
@@ -143,6 +146,10 @@ class Unsafe(SecretsError, PermissionError):
 
 class Locked(SecretsError):
     """The store can't be opened: no password, identity or login at hand."""
+
+
+class RotationFailed(SecretsError, RuntimeError):
+    """A value could not be generated, applied or verified; current is as it was."""
 
 
 class WrongKey(SecretsError, ValueError):
@@ -265,20 +272,40 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid))
 
 
+class plainly:
+    """`with plainly(path):` an OSError, but for `but`, becomes one line on `path`."""
+
+    def __init__(self, path: str, but: type[OSError] | tuple[()] = ()) -> None:
+        self._path = path
+        self._but = but
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, (SecretsError, self._but)):
+            raise Unavailable(
+                f"{self._path}: {error.strerror}", hint="see its folder's permissions"
+            ) from None
+
+
 class exclusive:
     """`with exclusive(path):` lets one holder in at a time, over threads and processes (not on Windows).
 
-    `path` is a folder, or a lock file that is made and removed. Without `wait` a second holder gets Conflict.
+    `path` is a folder, or a lock file that is made and removed. Without `wait` a second holder gets Conflict,
+    which says that `what` is under way.
     """
 
-    def __init__(self, path: str, *, wait: bool = True) -> None:
+    def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
         self._path = path
+        self._what = what
         self._wait = wait
         self._fd = -1
 
     def __enter__(self) -> None:
-        while os.name != "nt" and not self._taken():
-            pass
+        with plainly(self._path):
+            while os.name != "nt" and not self._taken():
+                pass
 
     def _taken(self) -> bool:
         """Take the lock; false if the holder before us removed the very file that we waited for."""
@@ -293,7 +320,8 @@ class exclusive:
                 return True
         except BlockingIOError:
             os.close(self._fd)
-            raise Conflict("another process holds the lock", hint="try again when it is done") from None
+            self._fd = -1
+            raise Conflict(f"{self._what} is under way", hint="try again when it is done") from None
         except FileNotFoundError:
             pass
         os.close(self._fd)
@@ -325,6 +353,87 @@ def sync_folder(path: str) -> None:
 
 
 # === Generators =============================================================================================
+# A specification is a word and a size: token:32 is 32 random bytes in URL-safe base64. All randomness comes
+# from `secrets`. What was asked for is not repeated in an error: it may be a value in the wrong place.
+
+_SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
+_SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16, uuid or ed25519"
+_PASSWORD_CLASSES = {
+    "l": "abcdefghijklmnopqrstuvwxyz",
+    "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "d": "0123456789",
+    "s": "-_.!@%^*+=?,:~",  # none that a shell or a quoted string would need escaped
+}
+
+
+def generate(spec: str = "token:32") -> str:
+    """A new random value: token[:N], password[:N[:CLASSES]], hex[:N], uuid or ed25519 (a PEM private key)."""
+    word, *details = spec.split(":")
+    if word not in _GENERATORS or len(details) > len(_GENERATORS[word].defaults):
+        raise BadValue("no such generator", hint=_SPEC_HINT)
+    make, defaults = _GENERATORS[word]
+    return make(*details, *defaults[len(details) :])
+
+
+def _new_token(size: str) -> str:
+    import secrets
+
+    return secrets.token_urlsafe(_size(size))
+
+
+def _new_hex(size: str) -> str:
+    import secrets
+
+    return secrets.token_hex(_size(size))
+
+
+def _new_password(size: str, classes: str) -> str:
+    import secrets
+
+    if not classes or set(classes) - set(_PASSWORD_CLASSES):
+        raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=_SPEC_HINT)
+    needed = [_PASSWORD_CLASSES[c] for c in sorted(set(classes))]
+    while True:  # until each class is there: as random as that allows
+        password = "".join(secrets.choice("".join(needed)) for _ in range(_size(size)))
+        if all(set(password) & set(characters) for characters in needed):
+            return password
+
+
+def _size(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) in _SIZES):
+        raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=_SPEC_HINT)
+    return int(text)
+
+
+def _new_uuid() -> str:
+    import uuid
+
+    return str(uuid.uuid4())
+
+
+def _new_ed25519() -> str:
+    try:
+        from cryptography.hazmat.primitives import serialization as form
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ImportError:
+        hint = f"install it: {sys.executable} -m pip install cryptography"
+        raise Unavailable("a new ed25519 key needs the package cryptography", hint=hint) from None
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode("ascii")
+
+
+class _Generator(NamedTuple):
+    make: Callable[..., str]
+    defaults: tuple[str, ...]  # of the details after the word
+
+
+_GENERATORS = {
+    "token": _Generator(_new_token, ("32",)),
+    "password": _Generator(_new_password, ("24", "luds")),
+    "hex": _Generator(_new_hex, ("16",)),
+    "uuid": _Generator(_new_uuid, ()),
+    "ed25519": _Generator(_new_ed25519, ()),
+}
 
 
 # === Stores =================================================================================================
@@ -2461,6 +2570,8 @@ def stage_name(store: Store, name: str, stage: str) -> str:
     """What a stage of a secret is called in the store."""
     if stage not in _STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(_STAGES)}")
+    if stage != "current" and isinstance(store, VaultStore) and "#" not in name:
+        name = f"{name}#{_FIELD}"  # a field of the same secret, not another secret
     return name + _STAGES[stage]
 
 
@@ -2787,17 +2898,12 @@ class SecretConfig:
 
     def _edit(self, edit: Callable[[str], str]) -> bool:
         """Change the file's text while no other writer does; whether there was anything to write."""
-        try:
-            with exclusive(os.path.dirname(os.path.realpath(self.path))):
-                before = self._json()
-                after = edit(before)
-                if after != before:
-                    rewrite(self.path, after.encode())
-                return after != before
-        except SecretsError:
-            raise
-        except OSError as error:
-            raise Unavailable(f"{self.path}: {error.strerror}", hint="it is as it was") from None
+        with plainly(self.path), exclusive(os.path.dirname(os.path.realpath(self.path))):
+            before = self._json()
+            after = edit(before)
+            if after != before:
+                rewrite(self.path, after.encode())
+        return after != before
 
 
 _ABSENT: Any = object()
@@ -2961,6 +3067,430 @@ def _indent(text: str) -> str:
 
 
 # === Rotation ===============================================================================================
+# A new value is kept as pending, applied where it is used, verified, and only then made current; the old one
+# stays as previous. These stages are the whole state: whoever is killed between two steps leaves a current
+# value that is good, and a pending one from which resume and abort see how far things were. So apply may be
+# run again with the same value, and has to bear that.
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_PATIENCE = 60.0  # seconds that a command may take, unless its policy says otherwise
+_COMMAND = "command:"  # what a generator begins with that is a command
+_OWN_VARIABLES = (  # what opens our stores is no business of the commands that we start
+    "PAISSIVE_MASTER_PASSWORD",
+    "PAISSIVE_MASTER_PASSWORD_FILE",
+    "PAISSIVE_IDENTITY",
+    "PAISSIVE_IDENTITY_FILE",
+    "VAULT_TOKEN",
+    "BAO_TOKEN",
+)
+
+Step = Union[Callable[[str], object], str, Sequence[str], None]
+Generator = Union[Callable[[], str], str, Sequence[str]]
+
+
+class SecretRotation:
+    """Rotates secrets of one store, by policies in rotation.json: names, intervals, commands, no values.
+
+    The file is `policy_file`, else PAISSIVE_ROTATION_FILE, else in the folder of a sealed store, else in the
+    working directory. What was done is recorded beside it in rotation.jsonl, a JSON object a line.
+    """
+
+    def __init__(self, backend: Backend = None, policy_file: str | os.PathLike[str] | None = None) -> None:
+        self._backend = backend
+        self._given_file = policy_file
+        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+
+    def schedule(
+        self,
+        name: str,
+        every: str | float | timedelta,
+        *,
+        generate: Generator = "token:32",
+        apply: Step = None,
+        verify: Step = None,
+        timeout: float = _PATIENCE,
+    ) -> None:
+        """Rotate `name` as often as `every` says: "30d", "12h", a timedelta or seconds.
+
+        `generate` is a word such as "token:32", a function, or a command that prints the value: "command:…"
+        or a list. `apply` and `verify` are commands that get the new value on stdin, or functions of it; any
+        exit status but 0, False or an exception is a failure. Functions live as long as this object.
+        """
+        policy = {
+            "every": f"{_seconds(every):g}s" if not isinstance(every, str) else every,
+            "generate": self._noted(name, "generate", generate),
+            "apply": self._noted(name, "apply", apply),
+            "verify": self._noted(name, "verify", verify),
+            "timeout": timeout,
+            "scheduled": _now(),
+        }
+        _seconds(policy["every"])
+        self._files().change(check_name(name), policy)
+
+    def unschedule(self, name: str) -> bool:
+        """Forget the policy of `name`; whether there was one."""
+        return self._files().change(name, None)
+
+    def due(self) -> list[str]:
+        """Names whose time has come, or whose rotation was left unfinished; opens no store."""
+        policies = self._files().policies()
+        return [name for name in sorted(policies) if _due_at(name, policies[name]) <= time.time()]
+
+    def rotate(self, name: str, new_value: str | None = None) -> None:
+        """Give `name` a new value: `new_value`, else one as its policy says, else a random token."""
+        self._alone(name, "rotate", lambda: self._start(name, new_value))
+
+    def rotate_due(self) -> list[str]:
+        """Rotate, or resume, all that is due, and return the names; one that fails holds up no other."""
+        done, failed = [], []
+        for name in self.due():
+            unfinished = "started" in self._policy(name) and self._value(name, "pending") is not None
+            try:
+                (self.resume if unfinished else self.rotate)(name)
+                done.append(name)
+            except SecretsError as error:
+                failed.append(error.message)
+        if failed:
+            raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
+        return done
+
+    def rollback(self, name: str) -> None:
+        """Rotate to the previous value; the one that is current becomes previous."""
+
+        def back() -> None:
+            previous = self._value(name, "previous")
+            if previous is None:
+                raise NotFound(f"{_show(name)} has no previous value", hint="it was not rotated yet")
+            self._start(name, previous)
+
+        self._alone(name, "rollback", back)
+
+    def resume(self, name: str) -> None:
+        """Finish a rotation that failed or was killed."""
+        self._alone(name, "resume", lambda: self._finish(name, self._pending(name)))
+
+    def abort(self, name: str) -> None:
+        """Undo a rotation that failed or was killed: the value from before is applied again."""
+        self._alone(name, "abort", lambda: self._undo(name, self._pending(name)))
+
+    def _start(self, name: str, value: str | None) -> None:
+        pending, current = self._value(name, "pending"), self._value(name, "current")
+        if pending is not None and not _same(pending, current):
+            hint = f"use: rotate resume {name}, or: rotate abort {name}"
+            raise Conflict(f"a rotation of {_show(name)} was left unfinished", hint=hint)
+        value = check_value(self._generated(name) if value is None else value)
+        if _same(value, current):
+            raise BadValue(f"the new value of {_show(name)} is the one that it has", hint="give another")
+        self._note(name, started=_now())
+        self._set(name, "pending", value)
+        self._finish(name, value)
+
+    def _finish(self, name: str, pending: str) -> None:
+        if not _same(pending, self._value(name, "current")):
+            self._perform("apply", name, pending)
+            self._perform("verify", name, pending)
+            self._promote(name, pending)
+        self._note(name, rotated=_now(), started=None)
+        remove_secret(self._store(), name, "pending")
+
+    def _promote(self, name: str, pending: str) -> None:
+        if not _same(pending, self._value(name, "pending")):
+            raise Conflict(
+                f"the pending value of {_show(name)} was changed meanwhile", hint="who else rotates it?"
+            )
+        current = self._value(name, "current")
+        if current is None:
+            remove_secret(self._store(), name, "previous")
+        else:
+            self._set(name, "previous", current)
+        self._set(name, "current", pending)
+
+    def _undo(self, name: str, pending: str) -> None:
+        current, previous = self._value(name, "current"), self._value(name, "previous")
+        promoted = _same(pending, current)
+        before = previous if promoted else current
+        if before is not None:
+            self._perform("apply", name, before)
+        if promoted and before is not None:
+            self._set(name, "current", before)
+        elif promoted:
+            remove_secret(self._store(), name)
+        if _same(before, previous):  # the copy that this rotation made
+            remove_secret(self._store(), name, "previous")
+        self._note(name, started=None)
+        remove_secret(self._store(), name, "pending")
+
+    def _pending(self, name: str) -> str:
+        pending = self._value(name, "pending")
+        if pending is None:
+            raise NotFound(f"no rotation of {_show(name)} was left unfinished", hint="nothing to do")
+        return pending
+
+    def _perform(self, kind: str, name: str, value: str) -> None:
+        """Apply or verify `value`."""
+        step = self._usable(name, kind, self._policy(name).get(kind))
+        problem = _attempt(step, value, self._policy(name).get("timeout", _PATIENCE))
+        if problem:
+            hint = f"then use: rotate resume {name}, or: rotate abort {name}"
+            raise RotationFailed(
+                f"{kind} of {_show(name)} failed, current is as it was: {problem}", hint=hint
+            )
+
+    def _generated(self, name: str) -> str:
+        spec = self._usable(name, "generate", self._policy(name).get("generate", "token:32"))
+        if isinstance(spec, str):
+            return generate(spec)
+        value, problem = _produced(spec, self._policy(name).get("timeout", _PATIENCE))
+        if problem:
+            raise RotationFailed(f"no new value for {_show(name)}: {problem}", hint="current is as it was")
+        return value
+
+    def _noted(self, name: str, kind: str, step: Any) -> Any:
+        """How a step stands in the policy file: a list, a generator's word, or what function it was."""
+        self._functions.pop((name, kind), None)
+        if callable(step):
+            self._functions[name, kind] = step
+            return {"function": getattr(step, "__qualname__", type(step).__name__)}
+        if kind != "generate" or not isinstance(step, str):
+            return None if step is None else _argv(step)
+        if step.startswith(_COMMAND):
+            return _argv(step[len(_COMMAND) :])
+        generate(step)  # a bad word is to be found now
+        return step
+
+    def _usable(self, name: str, kind: str, step: Any) -> Any:
+        """A step of the policy file as it can be run here."""
+        if not isinstance(step, dict):
+            known = step is None or (kind == "generate" and isinstance(step, str))
+            return step if known else _argv(step)
+        if (name, kind) not in self._functions:
+            problem = (
+                f"{kind} of {_show(name)} is a function of another program: {_show(step.get('function'))}"
+            )
+            raise BadValue(problem, hint="rotate it there")
+        return self._functions[name, kind]
+
+    def _store(self) -> Store:
+        return _manager.store(self._backend)
+
+    def _value(self, name: str, stage: str) -> str | None:
+        return _manager.get_secret(name, backend=self._store(), stage=stage)
+
+    def _set(self, name: str, stage: str, value: str) -> None:
+        self._store().set(stage_name(self._store(), name, stage), value)
+
+    def _files(self) -> _RotationFiles:
+        given = self._given_file or os.environ.get("PAISSIVE_ROTATION_FILE")
+        return _RotationFiles(given or os.path.join(getattr(self._store(), "folder", ""), "rotation.json"))
+
+    def _policy(self, name: str) -> dict[str, Any]:
+        return self._files().policies().get(name, {})
+
+    def _note(self, name: str, **times: str | None) -> None:
+        if self._policy(name):
+            self._files().change(name, times)
+
+    def _alone(self, name: str, action: str, work: Callable[[], None]) -> None:
+        """Do it while nobody else rotates `name`, and record how it ended."""
+        with self._files().lock(check_name(name)):
+            try:
+                work()
+            except SecretsError as error:
+                self._files().record(name, action, "failed", error.message)
+                raise
+            self._files().record(name, action, "done")
+
+
+class _RotationFiles:
+    """The policies, the record of what was done, and a lock a name, in one folder."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.path.abspath(path)
+        self._folder = os.path.dirname(self._path)
+
+    def policies(self) -> dict[str, dict[str, Any]]:
+        try:
+            text = _trusted_text(self._path)
+        except FileNotFoundError:
+            return {}
+        policies = _parsed_json(text, self._path).get("policies")
+        if not isinstance(policies, dict) or not all(isinstance(p, dict) for p in policies.values()):
+            raise BadValue(f"{self._path} holds no policies", hint="write them with: rotate schedule")
+        return policies
+
+    def change(self, name: str, changes: dict[str, Any] | None) -> bool:
+        """Merge `changes` into a policy, None dropping a key, or drop the policy; whether it was there."""
+        self._make_folder()
+        with plainly(self._path), exclusive(self._folder):
+            policies = self.policies()
+            before = policies.pop(name, None)
+            if changes is not None:
+                merged = {**(before or {}), **changes}
+                policies[name] = {key: value for key, value in merged.items() if value is not None}
+            if before is not None or changes is not None:
+                text = _dumped({"version": 1, "policies": policies}, "\n", 0)
+                rewrite(self._path, (text + "\n").encode())
+        return before is not None
+
+    def record(self, name: str, action: str, result: str, why: str = "") -> None:
+        """Add a line to rotation.jsonl, durably."""
+        import json
+
+        entry = {"time": _now(), "name": name, "action": action, "result": result}
+        line = json.dumps({**entry, "why": why} if why else entry) + "\n"
+        with plainly(self._path + "l"), open(self._path + "l", "ab", opener=_private) as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def lock(self, name: str) -> exclusive:
+        """One rotation of a name at a time."""
+        import hashlib
+
+        self._make_folder()
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        path = os.path.join(self._folder, f".rotation-{digest}.lock")
+        return exclusive(path, wait=False, what=f"a rotation of {_show(name)}")
+
+    def _make_folder(self) -> None:
+        with plainly(self._folder):
+            os.makedirs(self._folder, 0o700, exist_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
+
+def _trusted_text(path: str) -> str:
+    """What a file says that holds commands: one that nobody else can write."""
+    with plainly(path, but=FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
+        status = os.fstat(file.fileno())
+        if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
+            hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+            raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
+        return file.read()
+
+
+def _now() -> str:
+    return time.strftime(_TIME, time.gmtime(time.time()))
+
+
+def _seconds(every: Any) -> float:
+    """The length of an interval: "30d", seconds, or a timedelta."""
+    text = str(every)
+    try:
+        number = every.total_seconds() if hasattr(every, "total_seconds") else float(text.rstrip("smhdw"))
+        seconds = number * _SECONDS[text[-1]] if isinstance(every, str) else number
+    except (ValueError, KeyError, IndexError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise BadValue(f"no interval: {_show(text)}", hint="write 30d, 12h, 90m or 2w")
+    return float(seconds)
+
+
+def _due_at(name: str, policy: dict[str, Any]) -> float:
+    """Seconds since 1970; 0 for a rotation that was left unfinished."""
+    import calendar
+
+    if "started" in policy:
+        return 0
+    try:
+        last = time.strptime(policy.get("rotated") or policy["scheduled"], _TIME)
+    except (KeyError, TypeError, ValueError):
+        raise BadValue(f"the policy of {_show(name)} has no good time", hint="schedule it anew") from None
+    return calendar.timegm(last) + _seconds(policy.get("every"))
+
+
+def _same(a: str | None, b: str | None) -> bool:
+    import hmac
+
+    return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
+
+
+def _argv(command: Any) -> list[str]:
+    import shlex
+
+    try:
+        argv = shlex.split(command) if isinstance(command, str) else [*command]
+    except (TypeError, ValueError):
+        argv = []
+    if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+        raise BadValue("not a command", hint="give a program and its arguments; for pipes: sh -c '…'")
+    return argv
+
+
+def _attempt(step: Any, value: str, patience: float) -> str:
+    """Hand `value` to a function or command; what went wrong, in words that hold no value, or nothing."""
+    if not callable(step):
+        return _piped(step, value, patience, wanted=False)[1] if step else ""
+    try:
+        return "it returned False" if step(value) is False else ""
+    except Exception as error:  # whose text may hold the value
+        return f"it raised {type(error).__name__}"
+
+
+def _produced(source: Any, patience: float) -> tuple[str, str]:
+    """A value from a function or command, or what went wrong."""
+    if callable(source):
+        value, problem = _called(source)
+    else:
+        value, problem = _piped(source, "", patience, wanted=True)
+        value = value[:-1] if value.endswith("\n") else value
+    return value, problem or ("" if value else "it gave nothing")
+
+
+def _called(source: Callable[[], object]) -> tuple[str, str]:
+    try:
+        value = source()
+    except Exception as error:
+        return "", f"it raised {type(error).__name__}"
+    return (value, "") if isinstance(value, str) else ("", f"it gave {type(value).__name__}, not text")
+
+
+def _piped(argv: list[str], given: str, patience: float, *, wanted: bool) -> tuple[str, str]:
+    """What a command prints, if wanted, that gets `given` on stdin; and what went wrong."""
+    import subprocess
+
+    unseen = subprocess.DEVNULL  # what it says may hold the value
+    out, alone = subprocess.PIPE if wanted else unseen, foreign_environment(given)
+    try:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=out, stderr=unseen, env=alone, start_new_session=True
+        )
+    except OSError as error:
+        return "", f"{argv[0]}: {error.strerror}"
+    try:
+        printed = child.communicate(given.encode(), patience)[0] or b""
+    except subprocess.TimeoutExpired:
+        return "", f"{argv[0]} took longer than {patience:g} s"
+    finally:
+        _end(child)
+    if child.returncode:
+        return "", f"{argv[0]} ended with {child.returncode}"
+    try:
+        return printed.decode(), ""
+    except UnicodeDecodeError:
+        return "", f"{argv[0]} printed what is not UTF-8"
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill a command that is still running, with what it started."""
+    import signal
+
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
+        child.wait()
+
+
+def foreign_environment(value: str = "") -> dict[str, str]:
+    """The environment for a command of somebody else: without what opens our stores, stages, and `value`."""
+    stages = tuple(suffix for suffix in _STAGES.values() if suffix)
+    return {
+        name: text
+        for name, text in os.environ.items()
+        if name not in _OWN_VARIABLES and not name.endswith(stages) and (not value or text != value)
+    }
 
 
 # === Import and export ======================================================================================
@@ -5874,10 +6404,66 @@ def cmd_status(args: argparse.Namespace) -> int:
     return 2 if any(what == "problem" for what, _ in rows) else 0
 
 
+def cmd_rotate_schedule(args: argparse.Namespace) -> int:
+    """Rotate a secret regularly; what is due is rotated by `rotate now`, from cron for instance."""
+    rotation = _rotation(args)
+    if args.never and not rotation.unschedule(args.name):
+        raise NotFound(f"{_show(args.name)} is not scheduled")
+    if not args.never:
+        steps = {"generate": args.generate, "apply": args.apply, "verify": args.verify}
+        rotation.schedule(args.name, args.every, **steps, timeout=args.timeout)
+    return 0
+
+
+def cmd_rotate_due(args: argparse.Namespace) -> int:
+    """List the secrets that are due, or whose rotation was left unfinished; exit with 1 if there are any."""
+    due = _rotation(args).due()
+    for name in due:
+        print(name)
+    return 1 if due else 0
+
+
+def cmd_rotate_now(args: argparse.Namespace) -> int:
+    """Rotate these secrets or, if none is named, all that are due."""
+    rotation = _rotation(args)
+    if args.stdin and len(args.names) != 1:
+        raise BadValue("--stdin is for one secret", hint="name it")
+    for name in args.names or rotation.rotate_due():
+        if args.names:
+            rotation.rotate(name, _read_value(name) if args.stdin else None)
+        print(f"rotated {name}")
+    return 0
+
+
+def cmd_rotate_rollback(args: argparse.Namespace) -> int:
+    """Make the previous value current again."""
+    _rotation(args).rollback(args.name)
+    return 0
+
+
+def cmd_rotate_resume(args: argparse.Namespace) -> int:
+    """Finish a rotation that failed or was killed."""
+    _rotation(args).resume(args.name)
+    return 0
+
+
+def cmd_rotate_abort(args: argparse.Namespace) -> int:
+    """Undo a rotation that failed or was killed."""
+    _rotation(args).abort(args.name)
+    return 0
+
+
+def _rotation(args: argparse.Namespace) -> SecretRotation:
+    return SecretRotation(args.backend, args.file)
+
+
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
 _STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="see: rotate")
 _VERSION = _arg("--version", type=int, metavar="N", help="a version that Vault keeps; else the newest")
+_POLICY_FILE = _arg(
+    "--file", metavar="F", help="the policies; else PAISSIVE_ROTATION_FILE, else rotation.json"
+)
 _KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
 _CONFIG_FILE = _arg(
     "--file", metavar="F", help="the config file; else PAISSIVE_CONFIG_FILE, else config.json"
@@ -5946,6 +6532,31 @@ _COMMANDS: dict[str, _Command] = {
     "hook install": (cmd_hook_install, ()),
     "config delete": (cmd_config_delete, (_KEY, _CONFIG_FILE)),
     "config explain": (cmd_config_explain, (_KEY, _CONFIG_FILE)),
+    "rotate schedule": (
+        cmd_rotate_schedule,
+        (
+            _NAME,
+            _POLICY_FILE,
+            _arg("--every", metavar="TIME", default="30d", help="30d, 12h, 90m, 2w; default: 30d"),
+            _arg("--never", action="store_true", help="not any more"),
+            _arg("--generate", metavar="SPEC", default="token:32", help=f"{_SPEC_HINT}, or command:…"),
+            _arg("--apply", metavar="CMD", help="puts the value, given on stdin, where it is used"),
+            _arg("--verify", metavar="CMD", help="fails if the value, given on stdin, does not work"),
+            _arg("--timeout", metavar="S", type=float, default=_PATIENCE, help="seconds for each of these"),
+        ),
+    ),
+    "rotate due": (cmd_rotate_due, (_POLICY_FILE,)),
+    "rotate now": (
+        cmd_rotate_now,
+        (
+            _arg("names", metavar="NAME", nargs="*", help="secrets; default: all that are due"),
+            _POLICY_FILE,
+            _arg("--stdin", action="store_true", help="the new value is asked for, or read from stdin"),
+        ),
+    ),
+    "rotate rollback": (cmd_rotate_rollback, (_NAME, _POLICY_FILE)),
+    "rotate resume": (cmd_rotate_resume, (_NAME, _POLICY_FILE)),
+    "rotate abort": (cmd_rotate_abort, (_NAME, _POLICY_FILE)),
 }
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import hashlib
 import importlib.util
 import io
 import ipaddress
+import itertools
 import json
 import os
 import pty
@@ -42,7 +43,9 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
+import traceback
 import urllib.parse
 import urllib.request
 import uuid
@@ -245,7 +248,7 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
 
 
 def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
-    with ps.exclusive(str(tmp_path)), pytest.raises(ps.Conflict, match="another process holds the lock"):
+    with ps.exclusive(str(tmp_path)), pytest.raises(ps.Conflict, match="another write is under way"):
         with ps.exclusive(str(tmp_path), wait=False):
             pass
 
@@ -893,7 +896,7 @@ def test_config_refuses_what_json_cannot_hold(config, value):
 @pytest.mark.skipif(os.getuid() == 0, reason="nothing is unwritable to root")
 def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ps.Unavailable, match="Permission denied; it is as it was"):
+    with pytest.raises(ps.Unavailable, match="Permission denied"):
         config.set("name", "x")
 
 
@@ -990,6 +993,496 @@ def test_config_commands(tmp_path):
 
 
 # === Rotation ===============================================================================================
+# The kills are real: a forked process gets SIGKILL from itself after its nth step, a step being a change of
+# the store, a run of apply or verify, or a change of the policy file. Memory dies with its process, so there
+# an exception stands in for the signal.
+
+OLD, NEW = "old-" + "value", CANARY
+ROTATED = {
+    "file": (sealed_store, "DB_PASSWORD"),
+    "memory": (lambda tmp_path, monkeypatch: ps.MemoryStore(), "DB_PASSWORD"),
+    "vault, a field": (STORES["vault, KV 2"], "app/db#password"),
+    "vault, the value": (STORES["vault, KV 2"], "app/token"),
+    "vault, KV 1": (STORES["vault, KV 1"], "app/db#password"),
+}
+
+
+class Killed(BaseException):
+    pass
+
+
+class Rotated:
+    """A secret with a history, a file that apply writes it to, and rotations of it that get killed."""
+
+    def __init__(self, tmp_path, store, name):
+        self.folder, self.store, self.name = tmp_path, store, name
+        self.target = tmp_path / "target"
+        self.policies = tmp_path / "rotation.json"
+        self.rotation = ps.SecretRotation(store, self.policies)
+        apply = ["sh", "-c", 'cat > "$1.new" && mv "$1.new" "$1"', "sh", str(self.target)]
+        self.rotation.schedule(name, "30d", apply=apply, verify=f"cmp - {self.target}")
+
+    def begin(self, stages=("older", OLD)):
+        for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
+            ps.remove_secret(self.store, self.name, stage)
+            if value is not None:
+                self.rotation._set(self.name, stage, value)
+        self.target.write_text(self.stages()[1] or "")
+
+    def stages(self):
+        return tuple(self.rotation._value(self.name, s) for s in ("previous", "current", "pending"))
+
+    def act(self, action, n):
+        """Do it and be killed after the nth step; whether there was one."""
+        if isinstance(self.store, ps.MemoryStore):
+            return self._act_and_raise(action, n)
+        pid = os.fork()
+        if not pid:
+            with contextlib.suppress(BaseException):
+                self._ticking(n, lambda: os.kill(os.getpid(), signal.SIGKILL))(action)
+                os._exit(0)
+            os._exit(1)
+        status = os.waitpid(pid, 0)[1]
+        assert status in (0, signal.SIGKILL)
+        return status == signal.SIGKILL
+
+    def _act_and_raise(self, action, n):
+        def die():
+            raise Killed
+
+        with pytest.MonkeyPatch.context() as patch:
+            try:
+                self._ticking(n, die, patch.setattr)(action)
+            except Killed:
+                return True
+        return False
+
+    def _ticking(self, n, die, patch=setattr):
+        left = [n]
+
+        def ticking(call):
+            def tick(*args, **kwargs):
+                result = call(*args, **kwargs)
+                left[0] -= 1
+                return die() if not left[0] else result
+
+            return tick
+
+        if isinstance(self.store, ps.VaultStore):  # no connection is shared with the parent
+            self.store._session = ps._Session(self.store.settings)
+        patch(self.store, "set", ticking(self.store.set))
+        patch(self.store, "delete", ticking(self.store.delete))
+        patch(ps, "_attempt", ticking(ps._attempt))
+        patch(ps._RotationFiles, "change", ticking(ps._RotationFiles.change))
+        return lambda action: action(self.rotation)
+
+
+@pytest.fixture(params=ROTATED)
+def rotated(request, tmp_path, monkeypatch):
+    make, name = ROTATED[request.param]
+    return Rotated(tmp_path, make(tmp_path, monkeypatch), name)
+
+
+def rotate_anew(name):
+    return lambda rotation: rotation.rotate(name, NEW)
+
+
+def test_rotation_keeps_the_old_value_as_previous_and_drops_pending(rotated):
+    rotated.begin()
+    rotated.rotation.rotate(rotated.name, NEW)
+    assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
+
+
+def test_rotation_makes_a_first_value(rotated):
+    rotated.begin(())
+    rotated.rotation.rotate(rotated.name)
+    previous, current, pending = rotated.stages()
+    assert (previous, len(current), pending) == (None, 43, None)
+
+
+def test_rollback_swaps_current_and_previous(rotated):
+    rotated.begin()
+    rotated.rotation.rotate(rotated.name, NEW)
+    rotated.rotation.rollback(rotated.name)
+    assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
+
+
+@pytest.mark.parametrize("before", [("older", OLD), (None, OLD), ()], ids=["third", "second", "first"])
+def test_a_rotation_killed_after_any_step_is_resumed(rotated, before):
+    for n in itertools.count(1):
+        rotated.begin(before)
+        killed = rotated.act(rotate_anew(rotated.name), n)
+        previous, current, pending = rotated.stages()
+        assert current in ({*before[1:], NEW} if before else {None, NEW})
+        if not killed:
+            break
+        if pending:
+            rotated.rotation.resume(rotated.name)
+            assert (rotated.stages(), rotated.target.read_text()) == (
+                ((*before, None)[1] if before else None, NEW, None),
+                NEW,
+            )
+        else:
+            assert (current, rotated.target.read_text()) in [(NEW, NEW), (OLD, OLD), (None, "")]
+    assert n == {("older", OLD): 9, (None, OLD): 9, (): 8}[before]
+
+
+def test_a_rotation_killed_after_any_step_is_undone(rotated):
+    for n in itertools.count(1):
+        rotated.begin()
+        killed = rotated.act(rotate_anew(rotated.name), n)
+        if not killed:
+            break
+        if rotated.stages()[2]:
+            rotated.rotation.abort(rotated.name)
+            previous, *rest = rotated.stages()
+            assert (rest, rotated.target.read_text()) == ([OLD, None], OLD)
+            assert previous == ("older" if n < 5 else None)
+    assert n == 9
+
+
+@pytest.mark.parametrize("action", ["resume", "abort"])
+def test_resume_and_abort_bear_being_killed_as_well(tmp_path, monkeypatch, action):
+    rotated = Rotated(tmp_path, sealed_store(tmp_path, monkeypatch), "DB_PASSWORD")
+    for n, m in itertools.product(range(1, 9), range(1, 8)):
+        rotated.begin()
+        rotated.act(rotate_anew(rotated.name), n)
+        if rotated.stages()[2]:
+            rotated.act(lambda rotation: getattr(rotation, action)(rotated.name), m)
+        assert rotated.stages()[1] in (OLD, NEW)
+        if rotated.stages()[2]:
+            getattr(rotated.rotation, action)(rotated.name)
+        assert rotated.stages()[2] is None
+        assert rotated.target.read_text() == rotated.stages()[1]
+
+
+def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(rotated):
+    rotated.begin()
+    rotated.act(rotate_anew(rotated.name), 3)
+    assert rotated.rotation.due() == [rotated.name]
+    assert rotated.rotation.rotate_due() == [rotated.name]
+    assert (rotated.stages(), rotated.rotation.due()) == ((OLD, NEW, None), [])
+
+
+def test_an_unfinished_rotation_is_not_rotated_over(rotated):
+    rotated.begin(("older", OLD, NEW))
+    with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
+        rotated.rotation.rotate(rotated.name)
+    assert rotated.stages() == ("older", OLD, NEW)
+
+
+def test_a_reader_sees_no_value_but_the_old_and_the_new_one(rotated):
+    rotated.begin()
+    seen, done = set(), threading.Event()
+
+    def read():
+        while not done.is_set():
+            seen.add(rotated.rotation._value(rotated.name, "current"))
+
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(read)
+        for value in [NEW, OLD, NEW]:
+            rotated.rotation.rotate(rotated.name, value)
+        done.set()
+        reading.result()
+    assert seen <= {OLD, NEW}
+
+
+def test_stages_are_listed_nowhere_and_go_with_the_secret(rotated):
+    rotated.begin(("older", OLD, NEW))
+    manager = ps.SecretsManager(rotated.store)
+    assert manager.list_secrets() == [rotated.name]
+    assert manager.get_secret(rotated.name, stage="previous") == "older"
+    manager.delete_secret(rotated.name)
+    assert list(rotated.store.names()) == []
+
+
+FAILING = {
+    "exit 3": "sh ended with 3",
+    "kill -9 $$": "sh ended with -9",
+    "sleep 60 & sleep 60": "sh took longer than 0.3 s",
+    "exec 0<&-; exit 1": "sh ended with 1",
+}
+
+
+@pytest.mark.parametrize("script", FAILING)
+@pytest.mark.parametrize("kind", ["apply", "verify"])
+def test_a_step_that_fails_leaves_current_and_says_so(rotation, kind, script):
+    rotation.schedule("DB_PASSWORD", "30d", **{kind: ["sh", "-c", script]}, timeout=0.3)
+    with pytest.raises(ps.RotationFailed) as caught:
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert str(caught.value) == (
+        f"{kind} of 'DB_PASSWORD' failed, current is as it was: {FAILING[script]}; "
+        "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    )
+    assert [rotation._value("DB_PASSWORD", s) for s in ("current", "pending")] == [OLD, NEW]
+
+
+@pytest.fixture
+def rotation(tmp_path):
+    memory = ps.MemoryStore()
+    memory.set("DB_PASSWORD", OLD)
+    return ps.SecretRotation(memory, tmp_path / "rotation.json")
+
+
+def fail(value):
+    raise ValueError(f"no good: {value}")
+
+
+@pytest.mark.parametrize(
+    "step, problem", [(fail, "it raised ValueError"), (lambda v: False, "it returned False")]
+)
+def test_functions_take_the_value_and_their_errors_do_not_give_it_away(rotation, step, problem):
+    taken = []
+    rotation.schedule("DB_PASSWORD", 60, apply=taken.append, verify=step)
+    with pytest.raises(
+        ps.RotationFailed, match=f"verify .* failed, current is as it was: {problem}"
+    ) as caught:
+        rotation.rotate("DB_PASSWORD", NEW)
+    shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    assert (taken, NEW in shown, caught.value.__context__) == ([NEW], False, None)
+
+
+def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, tmp_path, monkeypatch):
+    for name in [*ps._OWN_VARIABLES, "DB_PASSWORD__PENDING"]:
+        monkeypatch.setenv(name, CANARY + "-opens")
+    script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; echo "$(cat stdin)" >&2'
+    monkeypatch.chdir(tmp_path)
+    rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", script])
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert Path("stdin").read_text() == NEW
+    assert CANARY not in Path("env").read_text() + Path("argv").read_text()
+    assert "PATH=" in Path("env").read_text()
+
+
+def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path):
+    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PAISSIVE_BACKEND": "file"}
+    store = ps.SealedStore(tmp_path / ".paissive")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAISSIVE_IDENTITY", env["PAISSIVE_IDENTITY"])
+        store.set("DB_PASSWORD", OLD + CANARY)
+    said = b""
+    for argv in [
+        ["schedule", "DB_PASSWORD", "--apply", "sh -c 'cat; exit 1'"],
+        ["now", "DB_PASSWORD", "--stdin"],
+        ["now", "DB_PASSWORD", "--stdin"],
+        ["due"],
+        ["resume", "DB_PASSWORD"],
+        ["schedule", "DB_PASSWORD", "--apply", "cat"],
+        ["resume", "DB_PASSWORD"],
+        ["rollback", "DB_PASSWORD"],
+        ["abort", "DB_PASSWORD"],
+    ]:
+        done = cli("rotate", *argv, cwd=tmp_path, env=env, stdin=CANARY.encode())
+        said += done.stdout + done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert CANARY.encode() not in said + b"".join(path.read_bytes() for path in files)
+    assert {"rotation.json", "rotation.jsonl"} <= {path.name for path in files}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+
+
+def test_the_record_says_when_what_was_rotated_and_how_it_ended(rotation, tmp_path):
+    rotation.schedule("DB_PASSWORD", "1d", apply="false")
+    with pytest.raises(ps.RotationFailed):
+        rotation.rotate("DB_PASSWORD")
+    rotation.schedule("DB_PASSWORD", "1d")
+    rotation.resume("DB_PASSWORD")
+    first, second = map(json.loads, (tmp_path / "rotation.jsonl").read_text().splitlines())
+    why = "apply of 'DB_PASSWORD' failed, current is as it was: false ended with 1"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first.pop("time"))
+    assert first == {"name": "DB_PASSWORD", "action": "rotate", "result": "failed", "why": why}
+    assert (second["action"], second["result"]) == ("resume", "done")
+
+
+def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeypatch):
+    clock = [1_800_000_000.0]
+    monkeypatch.setattr(ps.time, "time", lambda: clock[0])
+    rotation.schedule("DB_PASSWORD", "30d")
+    rotation.schedule("API_TOKEN", datetime.timedelta(hours=36))
+    assert rotation.due() == []
+    clock[0] += 36 * 3600
+    assert (rotation.rotate_due(), rotation.due()) == (["API_TOKEN"], [])
+    clock[0] += 29 * 86400
+    assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
+    assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
+    assert rotation.rotate_due() == ["DB_PASSWORD"]
+
+
+def test_one_that_fails_holds_up_no_other(rotation, monkeypatch):
+    rotation.schedule("A_TOKEN", 1, apply="false")
+    rotation.schedule("DB_PASSWORD", 1)
+    monkeypatch.setattr(ps.time, "time", lambda later=time.time() + 9: later)
+    with pytest.raises(ps.RotationFailed, match="apply of 'A_TOKEN' failed.*; rotated: DB_PASSWORD"):
+        rotation.rotate_due()
+
+
+@pytest.mark.parametrize(
+    "every", ["", "d", "30", "30y", "-1d", "0d", "nan", "infd", 0, -5, float("inf"), None]
+)
+def test_an_interval_is_a_number_with_a_unit(rotation, every):
+    with pytest.raises(ps.BadValue, match="no interval"):
+        rotation.schedule("DB_PASSWORD", every)
+    assert rotation.due() == []
+
+
+@pytest.mark.parametrize(
+    "generate, length",
+    [("hex:16", 32), (lambda: "x" * 9, 9), (["printf", "12345\n"], 5), ("command:printf 123", 3)],
+)
+def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation, generate, length):
+    rotation.schedule("DB_PASSWORD", "1d", generate=generate)
+    rotation.rotate("DB_PASSWORD")
+    assert len(rotation._value("DB_PASSWORD", "current")) == length
+
+
+def raises():
+    raise OSError(CANARY)
+
+
+GENERATORS = [
+    (raises, "it raised OSError"),
+    (lambda: 5, "it gave int, not text"),
+    (lambda: "", "it gave nothing"),
+    ("command:true", "it gave nothing"),
+    ("command:false", "false ended with 1"),
+    ("command:no-such-program", "no-such-program: No such file or directory"),
+    (["printf", "\\377"], "printf printed what is not UTF-8"),
+]
+
+
+@pytest.mark.parametrize("generate, problem", GENERATORS)
+def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
+    rotation.schedule("DB_PASSWORD", "1d", generate=generate)
+    with pytest.raises(ps.RotationFailed) as caught:
+        rotation.rotate("DB_PASSWORD")
+    assert caught.value.message == f"no new value for 'DB_PASSWORD': {problem}"
+    assert [rotation._value("DB_PASSWORD", s) for s in ("current", "pending")] == [OLD, None]
+
+
+@pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], [1], 5])
+def test_what_is_no_command_is_refused_when_it_is_scheduled(rotation, step):
+    with pytest.raises(ps.BadValue, match="not a command"):
+        rotation.schedule("DB_PASSWORD", "1d", apply=step)
+    assert rotation._policy("DB_PASSWORD") == {}
+
+
+def test_a_bad_generator_is_refused_when_it_is_scheduled(rotation):
+    with pytest.raises(ps.BadValue, match="no such generator"):
+        rotation.schedule("DB_PASSWORD", "1d", generate="tokn:32")
+
+
+def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply=fail)
+    other = ps.SecretRotation(rotation._backend, rotation._given_file)
+    with pytest.raises(ps.BadValue, match="apply of 'DB_PASSWORD' is a function of another program: 'fail'"):
+        other.rotate("DB_PASSWORD", NEW)
+    assert rotation._value("DB_PASSWORD", "current") == OLD
+
+
+def test_rotations_of_one_name_exclude_each_other(rotation, tmp_path):
+    rotation.schedule(
+        "DB_PASSWORD", "1d", apply=f"sh -c 'cat >> {tmp_path}/log; echo >> {tmp_path}/log; sleep 0.05'"
+    )
+
+    def work(_):
+        try:
+            rotation.rotate("DB_PASSWORD")
+        except ps.Conflict as error:
+            return error.message
+        return "rotated"
+
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(work, range(16)))
+    log = (tmp_path / "log").read_text().split()
+    assert set(ends) == {"rotated", "a rotation of 'DB_PASSWORD' is under way"}
+    assert (len(log), log[-1]) == (ends.count("rotated"), rotation._value("DB_PASSWORD", "current"))
+
+
+def test_another_process_is_told_of_the_rotation_that_is_under_way(rotation, tmp_path):
+    def look(value):
+        done = cli(
+            "rotate", "now", "DB_PASSWORD", "--file", str(tmp_path / "rotation.json"), "--backend", "env"
+        )
+        assert (done.returncode, b"a rotation of 'DB_PASSWORD' is under way" in done.stderr) == (2, True)
+
+    rotation.schedule("DB_PASSWORD", "1d", apply=look)
+    rotation.rotate("DB_PASSWORD")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_pending_value_that_somebody_else_changed_is_not_promoted(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation._set("DB_PASSWORD", "pending", "theirs"))
+    with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
+        rotation.rotate("DB_PASSWORD")
+    assert rotation._value("DB_PASSWORD", "current") == OLD
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mode):
+    rotation.schedule("DB_PASSWORD", "1d", apply="touch ran")
+    (tmp_path / "rotation.json").chmod(mode)
+    with pytest.raises(ps.Unsafe, match="holds commands, and others can write it"):
+        rotation.rotate("DB_PASSWORD")
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        ("{", "rotation.json is not JSON: line 1 column 2"),
+        ("[]", "rotation.json is not a JSON object"),
+        ("{}", "rotation.json holds no policies"),
+        ('{"policies": {"A": 1}}', "rotation.json holds no policies"),
+        ('{"policies": {"A": {}}}', "the policy of 'A' has no good time"),
+        ('{"policies": {"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}}}', "no interval: 'x'"),
+    ],
+)
+def test_a_policy_file_that_is_wrong_is_said_to_be(rotation, tmp_path, content, problem):
+    (tmp_path / "rotation.json").write_text(content)
+    (tmp_path / "rotation.json").chmod(0o600)
+    with pytest.raises(ps.BadValue, match=problem):
+        rotation.due()
+    assert (tmp_path / "rotation.json").read_text() == content
+
+
+def test_the_same_value_is_not_a_rotation(rotation):
+    with pytest.raises(ps.BadValue, match="the new value of 'DB_PASSWORD' is the one that it has"):
+        rotation.rotate("DB_PASSWORD", OLD)
+
+
+@pytest.mark.parametrize(
+    "action, problem",
+    [("rollback", "has no previous value"), ("resume", "no rotation of"), ("abort", "no rotation of")],
+)
+def test_there_is_nothing_to_go_back_to_or_on_with(rotation, action, problem):
+    with pytest.raises(ps.NotFound, match=problem):
+        getattr(rotation, action)("DB_PASSWORD")
+
+
+def test_rotate_commands(tmp_path):
+    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PAISSIVE_BACKEND": "file"}
+
+    def rotate(*argv, stdin=b""):
+        done = cli(*argv, cwd=tmp_path, env=env, stdin=stdin)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    assert rotate("rotate", "now", "A_TOKEN", "--stdin", stdin=b"one\n") == (0, "rotated A_TOKEN\n")
+    assert rotate("rotate", "schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:16") == (0, "")
+    time.sleep(1.1)
+    assert rotate("rotate", "due") == (1, "A_TOKEN\n")
+    assert rotate("rotate", "now") == (0, "rotated A_TOKEN\n")
+    assert rotate("get", "A_TOKEN", "--stage", "previous") == (0, "one")
+    assert rotate("rotate", "rollback", "A_TOKEN") == (0, "")
+    assert rotate("get", "A_TOKEN") == (0, "one")
+    assert rotate("list") == (0, "A_TOKEN\n")
+    assert rotate("rotate", "schedule", "A_TOKEN", "--never") == (0, "")
+    assert rotate("rotate", "due") == (0, "")
+    assert rotate("rotate", "resume", "A_TOKEN")[0] == 1
+    assert rotate("rotate", "schedule", "A_TOKEN", "--every", "soon") == (
+        2,
+        "paissive_secrets: no interval: 'soon'; write 30d, 12h, 90m or 2w\n",
+    )
+    assert (tmp_path / ".paissive" / "rotation.json").exists()
+
 
 # === Import and export ======================================================================================
 
