@@ -49,8 +49,8 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Union, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn, Protocol, Union, cast
 
 if TYPE_CHECKING:
     import argparse
@@ -233,6 +233,8 @@ def variable_name(name: str) -> str:
 # A write is a new file in the same folder, synced, then renamed over the old one: whoever is killed leaves
 # the old file or the new one.
 
+SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
+
 
 def write_atomically(
     path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None, temporary: str = ""
@@ -350,6 +352,22 @@ def sync_folder(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except SecretsError:
+        raise
+    except OSError as error:
+        raise _disk_error(doing, error) from None
+
+
+def _disk_error(doing: str, error: OSError) -> SecretsError:
+    kind = Denied if isinstance(error, PermissionError) else Unavailable
+    hint = "what was there is as it was" if doing.startswith("write") else ""
+    return kind(f"can't {doing}: {error.strerror}", hint=hint)
 
 
 # === Generators =============================================================================================
@@ -482,32 +500,360 @@ def no_such(name: str) -> NotFound:
 
 
 # === Dotenv =================================================================================================
+# A .env file means what python-dotenv and bash say where the two agree, and what most readers say elsewhere:
+# ${NAME} and ${NAME:-default} stand for values outside of single quotes, $NAME is text. A rewrite touches the
+# one assignment. What is written reads the same in bash, python-dotenv and Docker Compose, or is refused.
+
+_LINE_END = r"\r\n|\r|\n"
+_ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
+_QUOTED = {"'": r"(?s)'((?:\\.|[^'\\])*)'", '"': r'(?s)"((?:\\.|[^"\\])*)"'}
+_TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
+_VARIABLE = r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}"
+_ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
+_NEVER_CLOSED = "a quote that is never closed"
+# A value after which bash goes on with the next line.
+_CLOSED_IN_BASH = r"""(?s)(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^'"\\`()])*"""
+
+
+class Dotenv:
+    """The text of a .env file: what it says, and the same text with one assignment changed."""
+
+    def __init__(self, text: str, where: str = ".env") -> None:
+        self._bom = "\ufeff" if text.startswith("\ufeff") else ""
+        self._pieces = list(_pieces(text[len(self._bom) :]))
+        self._places = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
+        self._where = where
+
+    def __repr__(self) -> str:
+        return f"<{self._where} with {len(self._places)} names>"
+
+    def names(self) -> set[str]:
+        """Every name that is assigned, readable or not."""
+        return set(self._places)
+
+    def get(self, name: str, environ: Mapping[str, str]) -> str | None:
+        """What its last assignment says, or None; BadValue where that can't be read."""
+        place = self._places.get(name)
+        if place is None:
+            return None
+        self._check(place)
+        piece = self._pieces[place]
+        return self.values(environ)[name] if "${" in piece.raw else piece.value()
+
+    def values(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
+        found: dict[str, str] = {}
+        for piece in self._pieces:
+            if piece.problem:
+                found.pop(piece.name, None)
+            elif piece.name:
+                found[piece.name] = piece.value(found, environ)
+        return found
+
+    def check(self) -> None:
+        """Raise BadValue where an assignment that counts can't be read."""
+        for place in self._places.values():
+            self._check(place)
+
+    def _check(self, place: int) -> None:
+        problem = self._pieces[place].problem
+        if problem:
+            raise BadValue(f"line {self._line(place)} of {self._where} has {problem}", hint="quote it anew")
+
+    def with_values(self, values: Mapping[str, str]) -> str:
+        """The text with these assignments: the last one of a name is changed, new ones are added."""
+        texts = [piece.text for piece in self._pieces]
+        places = [self._places.get(name, len(texts)) for name in values]
+        self._check_before(max(places, default=0))
+        for name, value in values.items():
+            if name in self._places:
+                old = self._pieces[self._places[name]]
+                texts[self._places[name]] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
+            else:
+                head, tail = self._line_ends(texts)
+                texts.append(head + dotenv_assignment(name, value) + tail)
+        return self._bom + "".join(texts)
+
+    def without(self, name: str) -> str:
+        """The text without any assignment of `name`."""
+        return self._bom + "".join(piece.text for piece in self._pieces if piece.name != name)
+
+    def _line_ends(self, texts: list[str]) -> tuple[str, str]:
+        """What to write before and after a new last line, with the line ends of the first line."""
+        end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
+        return "" if not texts or texts[-1].endswith(("\n", "\r")) else end, end
+
+    def _check_before(self, place: int) -> None:
+        """Raise BadValue where bash would take what is written at `place` for part of something earlier."""
+        for number, piece in enumerate(self._pieces[:place]):
+            written = piece.quote + piece.raw + piece.quote
+            if piece.problem == _NEVER_CLOSED or not re.fullmatch(_CLOSED_IN_BASH, written):
+                what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open for bash"
+                raise BadValue(f"{what}, which takes the next lines for part of it", hint="mend it first")
+
+    def _line(self, number: int) -> int:
+        return 1 + sum(len(re.findall(_LINE_END, piece.text)) for piece in self._pieces[:number])
+
+
+class _Piece:
+    """A stretch of a .env file: one assignment, or one line of anything else."""
+
+    def __init__(self, text: str, name: str = "", head: str = "") -> None:
+        self.text = text  # all of it, with its line end
+        self.name = name  # "" where nothing is assigned
+        self.head = head  # what stands before the name
+        self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
+        self.problem = ""  # why there is no value
+
+    def value(self, *variables: Mapping[str, str]) -> str:
+        def filled(match: re.Match[str]) -> str:
+            if match[0][0] == "\\":
+                return _ESCAPES.get(match[0][1], match[0])
+            name = match["name"]
+            return next((v[name] for v in variables if name in v), "") or match["default"] or ""
+
+        raw = re.sub(_LINE_END, "\n", self.raw)
+        if self.quote == "'":
+            return raw.replace("\\'", "'")
+        return re.sub((r"(?s)\\.|" if self.quote else "") + _VARIABLE, filled, raw)
+
+
+def _pieces(text: str) -> Iterator[_Piece]:
+    line_end, assigned = re.compile(_LINE_END), re.compile(_ASSIGNED)
+    at = 0
+    while at < len(text):
+        found = line_end.search(text, at)
+        line = text[at : found.end() if found else len(text)]
+        match = assigned.match(line)
+        piece = _assignment(text, at, line, match) if match else _Piece(line)
+        yield piece
+        at += len(piece.text)
+
+
+def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
+    rest = line[match.end() :]
+    piece = _Piece(line, match[2].strip("'"), match[1])
+    if rest[:1] in _QUOTED:
+        _read_quoted(piece, text, at, at + match.end())
+    else:
+        comment = re.search(r"^#|\s+#" if match[3] else r"\s+#", rest)
+        piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
+        piece.tail = rest[len(piece.raw) :]
+    return piece
+
+
+def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
+    value = re.compile(_QUOTED[text[start]]).match(text, start)
+    tail = value and re.compile(_TAIL).match(text, value.end())
+    if value and tail:
+        piece.text = text[at : tail.end()]
+        piece.quote, piece.raw, piece.tail = text[start], value[1], tail[0]
+    else:
+        piece.problem = "text after a closing quote" if value else _NEVER_CLOSED
+        piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
+
+
+def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
+    """NAME=value, in the quotes given if they fit, else in those that do; BadValue if none do.
+
+    Each way is one that bash, python-dotenv, Docker Compose and, with `node`, npm's dotenv read alike.
+    """
+    for mark in (quote, "", "'", '"'):
+        if _fits(value, mark, node):
+            written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
+            return f"{name}={mark}{written}{mark}"
+    hint = "another store holds any text, such as --backend file"
+    raise BadValue(f"a .env file can't hold {_show(name)}: {_misread(value)}", hint=hint)
+
+
+def _fits(value: str, quote: str, node: bool) -> bool:
+    if not quote:
+        return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
+    if quote == "'":  # python-dotenv takes a backslash off and fills in variables, which bash does not
+        return not re.search(r"['\r]|\\\\|\\\Z|" + _VARIABLE, value)
+    return not re.search(r'[\r$`"\\]' if node else r"[\r$`]", value)
+
+
+def _misread(value: str) -> str:
+    if "\r" in value:
+        return "python-dotenv reads a carriage return as a line feed"
+    if re.search(_VARIABLE, value):
+        return "python-dotenv fills in ${...} in every quoting"
+    return "no quoting keeps its mix of quotes, backslashes, $ and ` for every reader"
 
 
 # === Environment ============================================================================================
+# A secret is a variable of the process; else the file that NAME_FILE names (Docker, Kubernetes), a file of
+# $CREDENTIALS_DIRECTORY (systemd), an assignment of the dotenv file. `db/password` is the variable
+# DB_PASSWORD. `set` changes the process and, if there is one, the dotenv file, which is plaintext.
+
+# Names of variables that look like secrets, and endings of those that only say where or whose one is.
+_SECRET_VARIABLE = (
+    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|TOKENS?(?![A-Z])|_PWD|CONNECTION_STRING"
+    r"|(?:^|_)(?:PASS|KEYS?|DSN|PAT|AUTH|PIN|SALT|CREDS)(?:_|$)"
+    r"|(?:DATABASE|DB|REDIS|MONGO\w*|POSTGRES\w*|MYSQL|AMQP|BROKER)_UR[IL]$"
+)
+_PLAIN_VARIABLE = r"_(?:FILE|PATH|DIR|SOCK|SOCKET|HOST|PORT|USER|USERNAME|TTL)$"
+_OWN_VARIABLE = r"PAISSIVE_|(?:VAULT|BAO)_"  # what opens our stores is kept in none
 
 
 class EnvironmentStore:
-    """Variables of the process, then NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file."""
+    """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file.
 
-    def __init__(self, dotenv: str | None = None) -> None:
-        self.dotenv = dotenv
+    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names, else `fallback`; "" is none.
+    """
+
+    def __init__(self, dotenv: str | None = None, *, fallback: str = "") -> None:
+        self._dotenv = dotenv
+        self._fallback = fallback
+        self._set_here: set[str] = set()
+        self._read: tuple[object, Dotenv] = (None, Dotenv(""))
+
+    def __repr__(self) -> str:
+        return f"<EnvironmentStore with {self.path or 'no dotenv file'}>"
+
+    @property
+    def path(self) -> str:
+        """The dotenv file, or ""."""
+        return os.environ.get("PAISSIVE_ENV_FILE", self._fallback) if self._dotenv is None else self._dotenv
 
     def get(self, name: str) -> str:
+        variable = _checked_variable(name)
         try:
-            return os.environ[variable_name(check_name(name))]
+            return os.environ[variable]
         except KeyError:
-            raise no_such(name) from None
+            return self._get_elsewhere(name, variable)
+
+    def _get_elsewhere(self, name: str, variable: str) -> str:
+        path = _mounted(name, variable)
+        if path:
+            return _read_mounted(path, name)
+        for key in (variable, name):  # a file may hold names that no variable has
+            value = self._load().get(key, os.environ)
+            if value is not None:
+                return check_value(value)
+        raise no_such(name)
 
     def set(self, name: str, value: str) -> None:
-        os.environ[variable_name(check_name(name))] = check_value(value)
+        self.set_all({name: value})
+
+    def set_all(self, values: Mapping[str, str]) -> None:
+        """Set all of these or, after any error, none."""
+        changes = {_checked_variable(name): check_value(value) for name, value in values.items()}
+        if len(changes) < len(values):
+            raise BadName("two of the names are one variable", hint="import them into another store")
+        self._rewrite(lambda dotenv: dotenv.with_values(changes))
+        os.environ.update(changes)
+        self._set_here.update(changes)
 
     def delete(self, name: str) -> None:
-        if os.environ.pop(variable_name(check_name(name)), None) is None:
-            raise no_such(name)
+        variable = _checked_variable(name)
+        assigned = {variable, name} & self._load().names()
+        for key in assigned:
+            self._rewrite(lambda dotenv, key=key: dotenv.without(key))  # type: ignore[misc]
+        if os.environ.pop(variable, None) is None and not assigned:
+            path = _mounted(name, variable)
+            raise _not_ours(name, path) if path else no_such(name)
 
     def names(self) -> Iterator[str]:
-        return iter(sorted(os.environ))
+        """Names of the dotenv file, and variables and mounted files that look like secrets."""
+        names = self._load().names() | self._set_here & set(os.environ)
+        for variable in os.environ:
+            base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
+            if looks_secret(base):
+                names.add(base)
+        return iter(sorted(names | set(_credentials())))
+
+    def shadow(self, name: str) -> str:
+        """What comes before the dotenv file for this name: "variable X", a path, or ""."""
+        variable = _checked_variable(name)
+        return f"variable {variable}" if variable in os.environ else _mounted(name, variable)
+
+    def assigns(self, name: str) -> bool:
+        """Whether the dotenv file assigns the name."""
+        return bool({_checked_variable(name), name} & self._load().names())
+
+    def _load(self) -> Dotenv:
+        """The dotenv file as it is now; an unchanged one is parsed once."""
+        path = self.path
+        if not path:
+            return Dotenv("")
+        with disk_errors(f"read {path}"):
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                return Dotenv("", path)
+            mark = (path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+            if self._read[0] != mark:
+                with open(path, "rb") as file:
+                    dotenv = Dotenv(file.read().decode("utf-8", "surrogateescape"), path)
+                settled = time.time_ns() - max(mark[2:4]) > SETTLED
+                self._read = (mark if settled else None, dotenv)
+            return self._read[1]
+
+    def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
+        path = self.path
+        if not path:
+            return
+        target = os.path.realpath(path)
+        with disk_errors(f"write {path}"), exclusive(os.path.dirname(target)):
+            if os.path.lexists(target) and not os.path.isfile(target):
+                raise BadValue(f"{path} is no file that could be rewritten")
+            rewrite(target, change(self._load()).encode("utf-8", "surrogateescape"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked_variable(name: str) -> str:
+    """The variable of a secret, or BadName; kept, since it would be most of the time that a `get` takes."""
+    if not re.search("[A-Za-z0-9]", check_name(name)) or not name.isascii():
+        hint = "use letters from A to Z, digits, and '_'"
+        raise BadName(f"bad name {_show(name)}: it has letters that variables can't have", hint=hint)
+    return variable_name(name)
+
+
+def looks_secret(variable: str) -> bool:
+    """Whether a variable is likely to hold a secret, by its name alone."""
+    name = variable.upper()
+    plain = re.search(_PLAIN_VARIABLE, name) or re.match(_OWN_VARIABLE, name) or name == "OLDPWD"
+    return not plain and bool(re.search(_SECRET_VARIABLE, name))
+
+
+def _mounted(name: str, variable: str) -> str:
+    """The path of the file that NAME_FILE names, or of the systemd credential, or ""."""
+    named = os.environ.get(variable + "_FILE", "")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
+    return named or next((path for path in paths if os.path.isfile(path)), "")
+
+
+def _read_mounted(path: str, name: str) -> str:
+    with disk_errors(f"read {path}, where {_show(name)} is kept"), open(path, "rb") as file:
+        return without_newline(decode_value(file.read()))
+
+
+def decode_value(data: bytes) -> str:
+    """The value that a file or a pipe holds."""
+    try:
+        return check_value(data.decode())
+    except UnicodeDecodeError:
+        raise BadValue("the value is not UTF-8", hint=_BINARY_HINT) from None
+
+
+def without_newline(text: str) -> str:
+    """The text without one newline at its end."""
+    return re.sub(r"\r?\n\Z", "", text)
+
+
+def _credentials() -> list[str]:
+    """The names of the systemd credentials."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    with disk_errors(f"read {folder}"):
+        found = os.listdir(folder) if folder else []
+    return [name for name in found if name.isascii() and not re.match(_OWN_VARIABLE + r"|\.", name.upper())]
+
+
+def _not_ours(name: str, path: str) -> Denied:
+    return Denied(f"{_show(name)} is in {path}, which is not written here", hint="remove it where it is made")
 
 
 # === Age format =============================================================================================
@@ -873,7 +1219,6 @@ def _tampered(what: str) -> Tampered:
 # can add to it. While a rekey is under way, or was killed, identity.age holds the new identity and the old.
 
 _FILE_MOST = 16 * 1024 * 1024  # bytes of a sealed file: far over any secret, and safe to take into memory
-_SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
 _LOG_N_LEAST = 15  # less is guessed too fast
 _OPEN_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
@@ -903,7 +1248,7 @@ class SealedStore:
             value: str = self._read(name, path)["value"]
         except OSError as error:
             raise self._problem(name, error) from None
-        if time.time_ns() - max(mark[2:]) > _SETTLED:
+        if time.time_ns() - max(mark[2:]) > SETTLED:
             self._kept[name] = (mark, value)
         return value
 
@@ -938,7 +1283,7 @@ class SealedStore:
         self._check_folders("")
         if self._configured and not os.path.lexists(self.folder):
             raise self._problem("", FileNotFoundError())
-        with _disk_errors(f"read {self._secrets}"):
+        with disk_errors(f"read {self._secrets}"):
             yield from _names_under(self._secrets, "")
 
     def reveal_identity(self) -> str:
@@ -1041,7 +1386,7 @@ class SealedStore:
         if not self._has_password():
             hint = "restore it from a copy, or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        with _disk_errors(f"read {self._identity_file}"):
+        with disk_errors(f"read {self._identity_file}"):
             sealed = _read_file(self._identity_file)
         known = self._password()
         password = known or _ask(f"Master password of {self.folder}: ")
@@ -1076,7 +1421,7 @@ class SealedStore:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Keep other writers out; what a killed one left half written goes."""
-        with _disk_errors(f"write to {self.folder}"):
+        with disk_errors(f"write to {self.folder}"):
             if not os.path.lexists(self.folder):
                 _make_folder(self.folder)
             _check_folder(self.folder)
@@ -1282,22 +1627,6 @@ def _log_n() -> int:
     if not text.isdecimal() or not _LOG_N_LEAST <= int(text) <= _LOG_N_MOST:
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_LOG_N_LEAST} to {_LOG_N_MOST}")
     return int(text)
-
-
-@contextlib.contextmanager
-def _disk_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except SecretsError:
-        raise
-    except OSError as error:
-        raise _disk_error(doing, error) from None
-
-
-def _disk_error(doing: str, error: OSError) -> SecretsError:
-    kind = Denied if isinstance(error, PermissionError) else Unavailable
-    hint = "what was there is as it was" if doing.startswith("write") else ""
-    return kind(f"can't {doing}: {error.strerror}", hint=hint)
 
 
 # === Vault settings =========================================================================================
@@ -2599,12 +2928,16 @@ class SecretsManager:
 
     def store(self, backend: Backend = None) -> Store:
         """The store of a backend: argument, else the default, else PAISSIVE_BACKEND, else env."""
-        chosen = backend or self._default or os.environ.get("PAISSIVE_BACKEND") or "env"
+        chosen = self._default if backend is None else backend
+        if chosen is None:
+            chosen = os.environ.get("PAISSIVE_BACKEND") or "env"
         if not isinstance(chosen, str):
-            return chosen
-        if chosen not in self._stores:
-            self._stores[chosen] = _open_store(chosen)
-        return self._stores[chosen]
+            return _checked_store(chosen)
+        return self._stores.get(chosen) or self._stores.setdefault(chosen, _open_store(chosen))
+
+    def keep(self, backend: str, store: Store) -> None:
+        """Use this store wherever the backend is named."""
+        self._stores[backend] = store
 
     def get_secret(
         self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
@@ -2642,6 +2975,14 @@ _STORES: dict[str, Callable[[], Store]] = {
     "memory": MemoryStore,
     "vault": VaultStore,
 }
+
+
+def _checked_store(store: Store) -> Store:
+    methods = (getattr(store, method, None) for method in ("get", "set", "delete", "names"))
+    if isinstance(store, type) or not all(map(callable, methods)):
+        hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
+        raise BadValue(f"a backend is a name or a store, not {_show(type(store).__name__)}", hint=hint)
+    return store
 
 
 def _open_store(backend: str) -> Store:
@@ -3494,6 +3835,118 @@ def foreign_environment(value: str = "") -> dict[str, str]:
 
 
 # === Import and export ======================================================================================
+# Secrets come in from a .env file or a flat JSON object, and go out in the words of whoever reads them next.
+# Both are all or nothing: one that can't be held, or said, is named, and nothing has happened.
+
+_DOCKER_LINE = 65535  # bytes that docker reads as one line
+
+
+def parse_secrets(data: bytes, where: str) -> dict[str, str]:
+    """The names and values in a .env file, or in JSON if it begins with a brace."""
+    text = decode_value(data)
+    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+        values = _parse_json(text.lstrip("\ufeff"), where)
+    else:
+        dotenv = Dotenv(text, where)
+        dotenv.check()
+        values = dotenv.values(os.environ)
+    return {check_name(name): check_value(value) for name, value in values.items()}
+
+
+def _parse_json(text: str, where: str) -> dict[str, str]:
+    import json
+
+    def flat(pairs: list[tuple[str, object]]) -> dict[str, str]:
+        odd = [name for name, value in pairs if not isinstance(value, str)]
+        names = [name for name, _ in pairs]
+        if odd or len(set(names)) < len(names):
+            hint = "write an object of names and strings"
+            raise BadValue(
+                f"{where} gives {_show((odd or sorted(names))[0])} what is not one string", hint=hint
+            )
+        return dict(pairs)  # type: ignore[arg-type]
+
+    try:
+        values: dict[str, str] = json.loads(text, object_pairs_hook=flat)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, SecretsError):
+            raise
+        raise BadValue(f"{where} is not JSON", hint="write an object of names and strings") from None
+    return values
+
+
+def import_secrets(store: Store, values: Mapping[str, str]) -> None:
+    """Set all of these or, after any error, none."""
+    set_all = getattr(store, "set_all", None)
+    if set_all:
+        return cast(None, set_all(values))
+    before: dict[str, str | None] = {}
+    try:
+        for name, value in values.items():
+            before[name] = _found(store, name)
+            store.set(name, value)
+    except BaseException as error:
+        for name in reversed(before):
+            _put_back(store, name, before[name])
+        if isinstance(error, SecretsError):
+            error.message = f"nothing was imported, because of {_show(name)}: {error.message}"
+        raise
+
+
+def _found(store: Store, name: str) -> str | None:
+    try:
+        return store.get(name)
+    except NotFound:
+        return None
+
+
+def _put_back(store: Store, name: str, value: str | None) -> None:
+    try:
+        if value is not None:
+            store.set(name, value)
+        else:
+            store.delete(name)
+    except SecretsError:  # the one that failed may never have been there
+        pass
+
+
+def export_secrets(values: Mapping[str, str], form: str) -> str:
+    """The text of these in the form "env", "shell", "json" or "docker"; BadValue where it can't hold one."""
+    if form == "json":
+        import json
+
+        return json.dumps(dict(sorted(values.items())), indent=2, ensure_ascii=False) + "\n"
+    names: dict[str, str] = {}
+    for name in sorted(values):
+        variable = _checked_variable(name)
+        if names.setdefault(variable, name) != name:
+            raise BadName(f"{_show(names[variable])} and {_show(name)} are both variable {variable}")
+    line = _EXPORT_LINES[form]
+    return "".join(line(variable, values[name]) + "\n" for variable, name in names.items())
+
+
+def _shell_line(variable: str, value: str) -> str:
+    quoted = value.replace("'", "'\\''")
+    return f"export {variable}='{quoted}'"
+
+
+def _docker_line(variable: str, value: str) -> str:
+    """A line for `docker run --env-file`, which takes what follows '=' as it is."""
+    line = f"{variable}={value}"
+    if "\n" in value or value.endswith("\r") or len(line.encode()) > _DOCKER_LINE:
+        reason = (
+            "docker reads no line breaks" if len(line) < _DOCKER_LINE else "docker reads no line that long"
+        )
+        raise BadValue(f"an env file of docker can't hold {variable}: {reason}", hint="mount it as a file")
+    return line
+
+
+_EXPORT_LINES: dict[str, Callable[[str, str], str]] = {
+    "env": functools.partial(dotenv_assignment, node=True),
+    "shell": _shell_line,
+    "docker": _docker_line,
+}
+EXPORT_FORMS = ("env", "shell", "json", "docker")
 
 
 # === Masking ================================================================================================
@@ -6131,11 +6584,12 @@ class Progress:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
     try:
+        _prepare()
         words, command = _without_command(sys.argv[1:] if argv is None else argv)
         args = _parser().parse_args(words)
         args.command_line = command
         code: int = args.run(args)
-        print(end="", flush=True)  # where there is no stdout, nothing
+        sys.stdout.flush()
         return code
     except SecretsError as error:
         _warn(str(error))
@@ -6143,8 +6597,38 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:
+        _drop_output()
+        _warn(f"{error.strerror or type(error).__name__}: {error.filename or 'the output'}")
+        return 2
+    except Exception as error:
+        _warn(f"a fault of this program, {_where(error)}; report it, without secrets")
+        return 2
+
+
+def _prepare() -> None:
+    """Say everything in UTF-8, whatever the locale, and keep `.env` for the env store."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by the caller
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    _manager.keep("env", EnvironmentStore(fallback=".env"))
+
+
+def _drop_output() -> None:
+    """Throw away what nobody can take, so that Python's last flush is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _where(error: BaseException) -> str:
+    """Where an unforeseen error came from; its text could hold anything."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{type(error).__name__} in line {trace.tb_lineno if trace else 0}"
 
 
 def _without_command(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -6162,7 +6646,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=list(_STORES), default=argparse.SUPPRESS, help="where secrets are kept"
     )
     about = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="paissive_secrets.py", description=about, parents=[backend])
+    parser = _argument_parser()(prog="paissive_secrets.py", description=about, parents=[backend])
     parser.set_defaults(backend=None)
     groups = {"": parser.add_subparsers(metavar="COMMAND", required=True)}
     for words, (run, arguments) in _COMMANDS.items():
@@ -6180,6 +6664,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _argument_parser() -> type[argparse.ArgumentParser]:
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**{**settings, "allow_abbrev": False})
+
+        def error(self, message: str) -> NoReturn:
+            """What was typed is not repeated: it may be a value in the wrong place."""
+            told = re.sub(
+                r"(unrecognized arguments|explicit argument|invalid .*?)\b.*?(?= \(|$)", r"\1", message
+            )
+            raise BadValue(told, hint=f"see: {self.prog} --help")
+
+    return Parser
+
+
 def _arg(*flags: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """One argument of a command, as argparse's add_argument takes it."""
     return flags, settings
@@ -6187,6 +6688,55 @@ def _arg(*flags: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]
 
 def _warn(message: str) -> None:
     print(f"paissive_secrets: {message}", file=sys.stderr)
+
+
+def cmd_set(args: argparse.Namespace) -> int:
+    """Keep a secret: its value is asked for twice, or read from stdin."""
+    store = _manager.store(args.backend)
+    check_name(args.name)
+    if isinstance(store, EnvironmentStore) and not store.path:
+        raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
+    value = _value_given(args)
+    shadow = store.shadow(args.name) if isinstance(store, EnvironmentStore) else ""
+    store.set(args.name, value)
+    if isinstance(store, EnvironmentStore):
+        _warn_of_dotenv(store.path, args.name, shadow)
+    return 0
+
+
+def _value_given(args: argparse.Namespace) -> str:
+    sources = [args.value, args.from_file, args.generate]
+    if sources.count(None) < len(sources) - 1:
+        raise BadValue("two sources of one value", hint="use one of --value, --from-file, --generate")
+    if args.value is not None:
+        _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+        return check_value(args.value)
+    if args.generate is not None:
+        return generate(args.generate)
+    if args.from_file is not None:
+        with disk_errors(f"read {args.from_file}"), open(args.from_file, "rb") as file:
+            return decode_value(file.read())
+    return _read_value(args.name)
+
+
+def _warn_of_dotenv(path: str, name: str, shadow: str) -> None:
+    _warn(f"note: {path} holds {_show(name)} in plaintext; --backend file would encrypt it")
+    if _git_takes(path):
+        _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
+    if shadow:
+        _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
+
+
+def _git_takes(path: str) -> bool:
+    """Whether the file is in a git repository that does not ignore it."""
+    import subprocess
+
+    folder, name = os.path.split(os.path.realpath(path))
+    command = ["git", "-C", folder, "check-ignore", "-q", "--", name]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=10).returncode == 1
+    except (OSError, subprocess.TimeoutExpired):
+        return False  # there is no git here to commit it
 
 
 def cmd_get(args: argparse.Namespace) -> int:
@@ -6202,8 +6752,70 @@ def cmd_get(args: argparse.Namespace) -> int:
 
 def cmd_list(args: argparse.Namespace) -> int:
     """List the names of secrets, never values."""
-    for name in _manager.list_secrets(backend=args.backend):
+    names = [name for name in _manager.list_secrets(backend=args.backend) if name.startswith(args.prefix)]
+    if args.json:
+        import json
+
+        names = [json.dumps(names, ensure_ascii=False)]
+    for name in names:
         print(name)
+    return 0
+
+
+def cmd_delete(args: argparse.Namespace) -> int:
+    """Delete secrets, with the stages of their rotation."""
+    code = 0
+    for name in args.names:
+        try:
+            _delete(_manager.store(args.backend), name)
+        except SecretsError as error:
+            _warn(str(error))
+            code = max(code, error.exit_code)
+    return code
+
+
+def _delete(store: Store, name: str) -> None:
+    shadow = store.shadow(name) if isinstance(store, EnvironmentStore) else ""
+    if isinstance(store, EnvironmentStore) and shadow.startswith("variable") and not store.assigns(name):
+        raise Denied(f"{_show(name)} is a variable of the calling shell", hint="unset it there")
+    if not _manager.delete_secret(name, backend=store):
+        raise no_such(name)
+    if shadow:
+        _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
+
+
+def cmd_import(args: argparse.Namespace) -> int:
+    """Keep all secrets of a .env file or of a JSON object, or none."""
+    store = _manager.store(args.backend)
+    if isinstance(store, EnvironmentStore) and os.path.realpath(store.path) == os.path.realpath(args.file):
+        raise BadValue(
+            f"{args.file} is where the env store keeps them", hint="choose another: --backend file"
+        )
+    source = sys.stdin.fileno() if args.file == "-" else args.file
+    with disk_errors(f"read {args.file}"), open(source, "rb") as file:
+        values = parse_secrets(file.read(), args.file)
+    import_secrets(store, values)
+    if args.file != "-":
+        _offer_removal(store, values, args)
+    return 0
+
+
+def _offer_removal(store: Store, values: Mapping[str, str], args: argparse.Namespace) -> None:
+    """Remove the plaintext if that is wanted, and only if the store gives every value back."""
+    if not args.remove:
+        _warn(f"note: {args.file} still holds them in plaintext; --remove deletes it")
+    elif any(store.get(name) != value for name, value in values.items()):
+        raise Conflict(f"{args.file} stays, since the store gives back other values than those in it")
+    else:
+        with disk_errors(f"remove {args.file}"):
+            os.unlink(os.path.realpath(args.file))
+
+
+def cmd_export(args: argparse.Namespace) -> int:
+    """Print secrets, all if none is named, for another program to read."""
+    store = _manager.store(args.backend)
+    values = {name: store.get(name) for name in args.names or secret_names(store)}
+    sys.stdout.write(export_secrets(values, args.format))
     return 0
 
 
@@ -6268,15 +6880,21 @@ def _config(args: argparse.Namespace) -> SecretConfig:
 
 def _read_value(what: str) -> str:
     """A value asked for twice without echo or, from a pipe, all of stdin but one newline at its end."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        data = sys.stdin.buffer.read() if sys.stdin else b""
+        if not data:
+            raise BadValue("no value on stdin", hint="pipe it in; an empty line is the empty value")
+        return without_newline(decode_value(data))
     import getpass
 
-    if not sys.stdin.isatty():
-        text = sys.stdin.read()
-        return text[:-1] if text.endswith("\n") else text
-    value = getpass.getpass(f"Value of {what}: ")
-    if getpass.getpass("Again: ") != value:
+    try:
+        value = getpass.getpass(f"Value of {what}: ")
+        again = getpass.getpass("Again: ")
+    except EOFError:
+        raise BadValue("no value was typed") from None
+    if value != again:
         raise BadValue("the two values differ", hint="try again")
-    return value
+    return check_value(value)
 
 
 def cmd_audit(args: argparse.Namespace) -> int:
@@ -6477,7 +7095,41 @@ _COMMANDS: dict[str, _Command] = {
         cmd_destroy,
         (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
     ),
-    "list": (cmd_list, ()),
+    "set": (
+        cmd_set,
+        (
+            _NAME,
+            _arg(
+                "--from-file", metavar="F", help="the value is what the file holds, its last newline included"
+            ),
+            _arg(
+                "--generate", metavar="SPEC", nargs="?", const="token:32", help=f"a new value; {_SPEC_HINT}"
+            ),
+            _arg("--value", metavar="V", help="unsafe: the value shows in ps and in the shell's history"),
+        ),
+    ),
+    "list": (
+        cmd_list,
+        (
+            _arg("prefix", metavar="PREFIX", nargs="?", default="", help="only names that begin so"),
+            _arg("--json", action="store_true", help="as a JSON list"),
+        ),
+    ),
+    "delete": (cmd_delete, (_arg("names", metavar="NAME", nargs="+", help="a secret's name"),)),
+    "import": (
+        cmd_import,
+        (
+            _arg("file", metavar="FILE", help="a .env file, or JSON; - for stdin"),
+            _arg("--remove", action="store_true", help="delete FILE when every value is in the store"),
+        ),
+    ),
+    "export": (
+        cmd_export,
+        (
+            _arg("names", metavar="NAME", nargs="*", help="default: all"),
+            _arg("--format", choices=EXPORT_FORMS, default="env", help="who reads it; default: env"),
+        ),
+    ),
     "password": (cmd_password, ()),
     "rekey": (cmd_rekey, ()),
     "identity": (cmd_identity, ()),
