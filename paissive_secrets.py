@@ -54,6 +54,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn, Protocol,
 
 if TYPE_CHECKING:
     import argparse
+    import logging
     import subprocess
     from datetime import timedelta
     from typing import IO, Literal, NoReturn, TextIO
@@ -76,6 +77,7 @@ __all__ = [
     "NotFound",
     "Passphrase",
     "Recipient",
+    "RedactingFilter",
     "RotationFailed",
     "Sealed",
     "SealedStore",
@@ -91,6 +93,7 @@ __all__ = [
     "delete_secret",
     "get_secret",
     "list_secrets",
+    "redact_logs",
     "resolve_text",
     "seal",
     "set_secret",
@@ -3965,14 +3968,9 @@ class Spellings:
     """The values to be masked, in every spelling; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._words: list[dict[int, set[tuple[int, bytes]]]] = [{} for _ in _WORDS]
+        self._words: list[dict[int, list[tuple[int, bytes]]]] = [{} for _ in _WORDS]
         self._beginnings: set[bytes] = set()
-        for value in values:
-            self.add(value)
-
-    def add(self, value: str) -> None:
-        """Mask this value too."""
-        for spelling in _spellings(value) if maskable(value) else ():
+        for spelling in {spelling for value in values if maskable(value) for spelling in _spellings(value)}:
             self._learn(spelling)
 
     def _learn(self, spelling: bytes) -> None:
@@ -3981,7 +3979,7 @@ class Spellings:
         )
         for offset in range(size):
             word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
-            table.setdefault(word, set()).add((offset, spelling))
+            table.setdefault(word, []).append((offset, spelling))
         self._beginnings.update(spelling[:length] for length in range(1, min(len(spelling), 15)))
 
     def find(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
@@ -4568,6 +4566,157 @@ class _Signals:
 
 
 # === Log redaction ==========================================================================================
+# Filters on loggers miss the records of child loggers, filters on handlers miss the handlers of tomorrow. So
+# `redact_logs` stands where every record passes on its way to any handler, and where every line is made.
+
+
+def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
+    """From now on no log record or line has a value of this store, or of these values, in any spelling.
+
+    Call it again for new values, after a rotation for instance; those from before stay redacted. Values under
+    8 characters are left as they are: a warning names them.
+    """
+    import logging
+
+    redacting: RedactingFilter | None = getattr(logging.Logger.callHandlers, "redacting", None)
+    if redacting is None:
+        redacting = RedactingFilter()
+        _stand_in_the_way(redacting)
+    short = redacting.add(source)
+    if short:
+        logging.getLogger("paissive_secrets").warning(
+            "not redacted, being under %d characters: %s", _MASKABLE, ", ".join(short)
+        )
+    return redacting
+
+
+def _stand_in_the_way(redacting: RedactingFilter) -> None:
+    import logging
+
+    pass_on, format_line = logging.Logger.callHandlers, logging.Handler.format
+
+    @functools.wraps(pass_on)
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        redacting.filter(record)
+        pass_on(self, record)
+
+    @functools.wraps(format_line)
+    def format(self: logging.Handler, record: logging.LogRecord) -> str:
+        return redacting.text(format_line(self, record))
+
+    call_handlers.redacting = redacting  # type: ignore[attr-defined]
+    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    logging.Handler.format = format  # type: ignore[method-assign]
+
+
+class RedactingFilter:
+    """A filter for logging that lets every record pass, without the values in it."""
+
+    def __init__(self, source: Backend | Iterable[str] = ()) -> None:
+        import logging
+        import threading
+
+        # what every record has: looked at below, or nothing that a value gets into
+        self._usual = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None)))
+        self._adding = threading.Lock()
+        self._values: set[str] = set()
+        self._spellings = Spellings()
+        self.add(source)
+
+    def add(self, source: Backend | Iterable[str]) -> list[str]:
+        """Redact these values as well; returns the names of those that are too short for it."""
+        values = _values_of(source)
+        with self._adding:
+            self._values |= set(values.values())
+            self._spellings = Spellings(self._values)  # a new one, since other threads may be at the old one
+        return sorted(name for name, value in values.items() if not maskable(value))
+
+    def text(self, text: str) -> str:
+        """The text without the values in it."""
+        return self._spellings.mask(text)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact message, arguments, exception, stack and whatever else a record was given."""
+        self._redact_message(record)
+        self._redact_exception(record)
+        for name, value in list(vars(record).items()):
+            if name not in self._usual:
+                setattr(record, name, self._redacted(value))
+        return True
+
+    def _redact_message(self, record: logging.LogRecord) -> None:
+        message = _message(record)
+        before, args = record.msg, record.args
+        record.msg, record.args = self._redacted(before), self._redacted(args)
+        same = record.msg is before and record.args is args
+        if message is None or (same and self.text(message) is message):
+            return
+        again = _message(
+            record
+        )  # the pieces are kept where they make up the whole, for formatters that use them
+        if again is None or self.text(again) is not again:
+            record.msg, record.args = self.text(message), ()
+
+    def _redact_exception(self, record: logging.LogRecord) -> None:
+        record.exc_text = record.exc_text and self.text(record.exc_text)
+        record.stack_info = record.stack_info and self.text(record.stack_info)
+        exception = record.exc_info[1] if isinstance(record.exc_info, tuple) else record.exc_info
+        if not isinstance(exception, BaseException):
+            return
+        import traceback
+
+        text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+        if self.text(text) is not text:  # formatters take the text where there is one
+            record.exc_text, record.exc_info = self.text(text).rstrip("\n"), None
+
+    def _redacted(self, value: Any, depth: int = 0) -> Any:
+        """The same object where there is no value in it."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if type(value) in (tuple, list, dict) and depth < _RECORD_DEPTH:
+            items = list(value.items()) if isinstance(value, dict) else list(value)
+            redacted = [self._redacted(item, depth + 1) for item in items]
+            changed = any(new is not old for new, old in zip(redacted, items))
+            return type(value)(redacted) if changed else value
+        return self._redacted_object(value)
+
+    def _redacted_object(self, value: Any) -> Any:
+        for shown in (str, repr):
+            try:
+                text = shown(value)
+            except Exception:
+                return value  # whoever logs it will have the same trouble
+            if self.text(text) is not text:
+                return self.text(text)
+        return value
+
+
+_RECORD_DEPTH = 9  # of lists in lists; what is deeper is looked at as text
+
+
+def _message(record: logging.LogRecord) -> str | None:
+    try:
+        return record.getMessage()
+    except Exception:
+        return None  # logging reports it, with the pieces as they are now
+
+
+def _values_of(source: Backend | Iterable[str]) -> dict[str, str]:
+    """Values by name; those that came without one are numbered."""
+    if source is None or (isinstance(source, str) and source in _STORES):
+        source = _manager.store(source)
+    if isinstance(source, str):  # perhaps a value: it must not stand in the error
+        raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
+    if not hasattr(source, "names"):
+        return {f"value {number}": value for number, value in enumerate(source, 1)}
+    store = cast("Store", source)
+    found: dict[str, str] = {}
+    for name in store.names():
+        with contextlib.suppress(NotFound):  # deleted meanwhile
+            found[name] = store.get(name)
+    return found
 
 
 # === Rules ==================================================================================================

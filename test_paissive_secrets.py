@@ -28,8 +28,11 @@ import io
 import ipaddress
 import itertools
 import json
+import logging
+import logging.handlers
 import os
 import pty
+import queue
 import random
 import re
 import select
@@ -49,6 +52,7 @@ import traceback
 import urllib.parse
 import urllib.request
 import uuid
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -1949,6 +1953,203 @@ def test_run_threaded_as_on_windows(capfd):
 
 
 # === Log redaction ==========================================================================================
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """A logger with what it wrote so far; the hooks in logging are taken out again."""
+    monkeypatch.setattr(logging.Logger, "callHandlers", logging.Logger.callHandlers)
+    monkeypatch.setattr(logging.Handler, "format", logging.Handler.format)
+    logger = logging.Logger("app")
+    logger.stream = io.StringIO()
+    logger.addHandler(logging.StreamHandler(logger.stream))
+    logger.text = lambda: logger.stream.getvalue()
+    return logger
+
+
+def raised(error):
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+class Shown:
+    def __init__(self, text):
+        self.shown = text
+
+    def __str__(self):
+        return f"<{self.shown}>"
+
+
+PLAIN = {"msg": "no", "levelno": logging.ERROR}
+LOGGED = {
+    "message": lambda log: log.error(f"with {SAFE}"),
+    "argument": lambda log: log.error("with %s", SAFE),
+    "named argument": lambda log: log.error("with %(token)s", {"token": SAFE}),
+    "argument in a list": lambda log: log.error("with %r", [{"token": (SAFE, 1)}]),
+    "bytes": lambda log: log.error("with %r", SAFE.encode()),
+    "an object": lambda log: log.error("with %s", Shown(SAFE)),
+    "an exception as message": lambda log: log.error(ValueError(SAFE)),
+    "two halves": lambda log: log.error("with %s%s", SAFE[:9], SAFE[9:]),
+    "exception": lambda log: log.error("no", exc_info=raised(ValueError(SAFE))),
+    "exception group": lambda log: log.error("no", exc_info=chained()),
+    "stack": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "stack_info": f"in {SAFE}"})),
+    "exception text": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "exc_text": f"in {SAFE}"})),
+    "base64": lambda log: log.error("with %s", base64.b64encode(SAFE.encode()).decode()),
+    "URL": lambda log: log.error("with %s", urllib.parse.quote(SAFE.replace("-", " "))),
+    "a bad format": lambda log: log.error("with %d", SAFE),
+    "too many arguments": lambda log: log.error("with", SAFE),
+}
+
+
+def chained():
+    try:
+        raised_in_turn = raised(KeyError(SAFE))
+        raise RuntimeError("outer") from raised_in_turn
+    except RuntimeError as caught:
+        return caught
+
+
+@pytest.mark.parametrize("what", LOGGED)
+def test_redact_every_part_of_a_record(log, what, capsys):
+    ps.redact_logs([SAFE, SAFE.replace("-", " ")])
+    LOGGED[what](log)
+    written = log.text() + capsys.readouterr().err
+    assert "***" in written
+    assert not any(part in written for part in (SAFE, SAFE.split("-")[2], "Y29ycmVj"))
+
+
+def test_redact_covers_child_loggers_and_handlers_of_tomorrow(log):
+    ps.redact_logs([SAFE])
+    child = logging.getLogger("redacted.child")
+    child.addHandler(logging.StreamHandler(log.stream))
+    child.propagate = False
+    child.error("in %s", SAFE)
+    assert log.text() == "in ***\n"
+
+
+def test_redact_covers_the_handler_of_last_resort(log, capsys):
+    ps.redact_logs([SAFE])
+    log.handlers.clear()
+    log.error("in %s", SAFE)
+    assert capsys.readouterr().err == "in ***\n"
+
+
+def test_redact_covers_handlers_that_keep_records(log):
+    ps.redact_logs([SAFE])
+    records = queue.Queue()
+    memory = logging.handlers.MemoryHandler(9, target=logging.StreamHandler(log.stream))
+    log.handlers[:] = [logging.handlers.QueueHandler(records), memory]
+    log.error("in %s", SAFE, extra={"token": SAFE, "tokens": [SAFE, 7]})
+    memory.flush()
+    assert SAFE not in str(vars(records.get()))
+    assert vars(memory.target) and log.text() == "in ***\n"
+
+
+def test_redact_covers_extra_fields_and_formatters_of_ones_own(log):
+    class Json(logging.Formatter):
+        def format(self, record):
+            return json.dumps({"token": record.token, "secretly": SAFE + '"'})
+
+    ps.redact_logs([SAFE, SAFE + '"'])
+    log.handlers[0].setFormatter(Json())
+    log.error("no", extra={"token": {"deep": [SAFE]}})
+    assert json.loads(log.text()) == {"token": {"deep": ["***"]}, "secretly": "***"}
+
+
+def test_redact_covers_formatters_of_exceptions(log):
+    class Loud(logging.Formatter):
+        def formatException(self, exc_info):
+            return "loudly: " + str(exc_info[1])
+
+    ps.redact_logs([SAFE])
+    log.handlers[0].setFormatter(Loud())
+    log.error("no", exc_info=raised(ValueError(SAFE)))
+    log.error("yes", exc_info=raised(ValueError("harmless")))
+    assert SAFE not in log.text()
+    assert "ValueError: ***" in log.text() and "loudly: harmless" in log.text()
+
+
+def test_redact_covers_warnings(log, monkeypatch):
+    ps.redact_logs([SAFE])
+    monkeypatch.setattr(logging.getLogger("py.warnings"), "handlers", log.handlers)
+    logging.captureWarnings(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning(UserWarning(f"with {SAFE}"), UserWarning, "app.py", 1)
+    finally:
+        logging.captureWarnings(False)
+    assert "UserWarning: with ***" in log.text()
+
+
+def test_redact_leaves_records_without_values_as_they_are(log):
+    seen = []
+    ps.redact_logs([SAFE])
+    log.addFilter(lambda record: seen.append((record, record.args)) or True)
+    log.error("%s %d", Shown("harmless"), 7, exc_info=raised(ValueError("x")))
+    record, args = seen[0]
+    assert record.args is args and record.exc_info and record.msg == "%s %d"
+
+
+def test_redact_keeps_arguments_where_they_make_up_the_message(log):
+    seen = []
+    ps.redact_logs([SAFE])
+    log.addHandler(
+        type("Keep", (logging.Handler,), {"emit": lambda self, record: seen.append(record.args)})()
+    )
+    log.error("%s %s %d", "GET", SAFE, 200)
+    assert seen == [("GET", "***", 200)]
+
+
+def test_redact_twice_is_redacted_once_and_new_values_come_in(log):
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", SAFE)
+    first = ps.redact_logs(store)
+    store.set("A_TOKEN", SAFE[::-1])
+    store.set("A_TOKEN__PREVIOUS", SAFE.upper())
+    assert ps.redact_logs(store) is first
+    assert getattr(logging.Logger.callHandlers, "__wrapped__").__name__ == "callHandlers"
+    assert not hasattr(logging.Logger.callHandlers.__wrapped__, "redacting")
+    log.error("%s %s %s", SAFE, SAFE[::-1], SAFE.upper())
+    assert log.text() == "*** *** ***\n"
+
+
+def test_redact_names_values_that_are_too_short(log, caplog):
+    store = ps.MemoryStore()
+    store.set("PIN_CODE", "1234")
+    ps.redact_logs(store)
+    assert caplog.messages == ["not redacted, being under 8 characters: PIN_CODE"]
+
+
+def test_redact_takes_a_backend_and_never_shows_what_it_was_given(monkeypatch, log):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    ps.redact_logs("env")
+    log.error(SAFE)
+    assert log.text() == "***\n"
+    with pytest.raises(ps.BadValue) as refused:
+        ps.redact_logs(SAFE)
+    assert SAFE not in str(refused.value) + repr(ps.RedactingFilter([SAFE]))
+
+
+def test_redacting_filter_on_a_handler_alone(log):
+    log.handlers[0].addFilter(ps.RedactingFilter([SAFE]))
+    log.error("in %s", SAFE)
+    assert log.text() == "in ***\n"
+
+
+def test_redact_while_other_threads_log(log):
+    redacting = ps.redact_logs([SAFE])
+
+    def either(n):
+        redacting.add([f"{n}-{SAFE}-{n}"]) if n % 9 == 0 else log.error(SAFE)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(either, range(200)))
+    log.error(" ".join(f"{n}-{SAFE}-{n}" for n in range(0, 200, 9)))
+    assert set(log.text().split()) == {"***"}
+
 
 # === Rules ==================================================================================================
 
