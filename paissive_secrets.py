@@ -5920,7 +5920,7 @@ class Pattern(NamedTuple):
 class Choice(NamedTuple):
     """Which files to leave out, and whom to tell."""
 
-    exclude: tuple[Pattern, ...]
+    exclude: Sequence[Pattern]
     gitignore: bool
     on_error: Callable[[str, str], None]
     on_exclude: Callable[[], None]
@@ -5940,7 +5940,7 @@ def files(root: str, shown: str, choice: Choice, *, inside: bool = False) -> Ite
             yield from names
             return
     for name in _walk(root, shown, choice):  # even what git ignores, once it was asked for by name
-        yield os.path.join(root, name), shown + name
+        yield f"{root}/{name}", shown + name
 
 
 def _in_repository(folder: str) -> bool:
@@ -6167,9 +6167,17 @@ class Summary:
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
 
-def audit(paths: Iterable[str] = (".",), **options: Any) -> Iterator[Finding]:
-    """Give the secrets left in files and folders; `options` are those of Audit."""
+_Words = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
+
+
+def audit(paths: _Words = ".", **options: Any) -> Iterator[Finding]:
+    """Give the secrets left in a file or folder, or in several; `options` are those of Audit."""
     return iter(Audit(paths, **options))
+
+
+def _words(one_or_more: _Words) -> list[str]:
+    several = [one_or_more] if isinstance(one_or_more, (str, os.PathLike)) else one_or_more
+    return [os.fspath(word) for word in several]
 
 
 class Audit:
@@ -6183,13 +6191,13 @@ class Audit:
 
     def __init__(
         self,
-        paths: Iterable[str] = (".",),
+        paths: _Words = ".",
         *,
-        exclude: Iterable[str] = (),
+        exclude: _Words = (),
         confidence: str = "medium",
-        baseline: Baseline | None = None,
+        baseline: Baseline | str | None = None,
         staged: bool = False,
-        history: Sequence[str] | None = None,
+        history: _Words | None = None,
         gitignore: bool = True,
         jobs: int = 1,
         on_error: Callable[[str, str], None] | None = None,
@@ -6197,12 +6205,13 @@ class Audit:
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        self.paths, self.staged, self.history, self.jobs = list(paths), staged, history, jobs
-        self.baseline, self.summary = baseline, Summary()
+        self.paths, self.staged, self.jobs, self.summary = _words(paths), staged, jobs, Summary()
+        self.history = None if history is None else _words(history)
+        self.baseline = Baseline(baseline) if isinstance(baseline, str) else baseline
         self._least = CONFIDENCES.index(confidence)
-        self._key = baseline.salt if baseline else os.urandom(16)
+        self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
-        self._choice = Choice(tuple(patterns(exclude)), gitignore, self._unreadable, self._excluded)
+        self._choice = Choice(patterns(_words(exclude)), gitignore, self._unreadable, self._excluded)
         self._nth: dict[tuple[str, str], int] = {}
 
     def __iter__(self) -> Iterator[Finding]:
@@ -6284,8 +6293,7 @@ class Audit:
         return files, folders
 
     def _in_index(self) -> Iterator[tuple[Place, Match]]:
-        blobs = list(staged(self._repository()))
-        yield from self._in_blobs(blobs)
+        return self._in_blobs(staged(self._repository()))
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
         """Read each blob once; only those with findings are looked up, and judged anew by their names."""
@@ -6325,7 +6333,8 @@ class Audit:
     def _covers(self, path: str) -> bool:
         """Whether this audit has looked where `path` is or was."""
         roots = (shown_path(root) for root in self.paths)
-        return any(root in ("", path) or path.startswith(root + "/") for root in roots)
+        within = any(root in ("", path) or path.startswith(root + "/") for root in roots)
+        return within and not excluded(self._choice.exclude, path)
 
 
 def shown_path(path: str) -> str:
@@ -6504,7 +6513,7 @@ class Baseline:
         except OSError as error:
             raise Unavailable(f"the baseline can't be read: {error.strerror}") from None
         except (ValueError, LookupError, TypeError):
-            hint = "resolve a merge that is open, or write it anew with --update-baseline"
+            hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
     def accepts(self, finding: Finding) -> bool:
@@ -6538,6 +6547,7 @@ def _entry(finding: Finding) -> Entry:
 # file, a path above all, is escaped for where it goes.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
+_JSON_FIELDS = Finding._fields[:-2]  # a commit and a date are only there in history
 _SARIF_MOST = 25_000  # results that GitHub takes
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}  # GitHub's security-severity
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
@@ -6610,8 +6620,8 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
     to.line('{"version": 1, "findings": [')
     comma = ""
     for finding in findings:
-        row = {name: clean(value) for name, value in finding._asdict().items() if value != ""}
-        to.line(comma + json.dumps(row))
+        row = {name: clean(value) for name, value in finding._asdict().items()}
+        to.line(comma + json.dumps(row if finding.commit else {name: row[name] for name in _JSON_FIELDS}))
         comma = ","
     counts = {**vars(summary), "stale": [entry._asdict() for entry in summary.stale]}
     to.line(f'], "summary": {json.dumps(counts)}}}')

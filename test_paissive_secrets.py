@@ -2652,6 +2652,12 @@ def test_a_finding_says_all_but_the_value(folder):
     assert finding.sample.startswith("gh" + "p_") and token()[6:12] not in repr(finding)
 
 
+def test_one_path_or_several_may_be_given_as_text_or_as_paths(folder):
+    leak(folder / "src" / "a.py")
+    for paths in ("src", ["src"], Path("src"), [Path("src")], iter(["src"])):
+        assert leaks(paths, exclude="tests") == {("src/a.py", 1)}
+
+
 @pytest.mark.parametrize("options", [{"confidence": "some"}, {"baseline_file": "x"}])
 def test_an_option_that_is_none_is_an_error(options):
     with pytest.raises((ps.BadValue, TypeError)):
@@ -2747,6 +2753,13 @@ def test_a_baseline_with_an_open_merge_is_an_error(folder):
     (folder / ps.BASELINE).write_text('{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n')
     with pytest.raises(ps.BadValue, match="is not a baseline; resolve"):
         ps.Baseline(ps.BASELINE)
+
+
+def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
+    leak(folder / "tests" / "a.py")
+    ps.main(["audit", "--update-baseline"])
+    ps.main(["audit", "--exclude", "tests"])
+    assert "stale" not in capsys.readouterr().out
 
 
 def test_stale_entries_are_told_and_dropped(folder, capsys):
