@@ -5466,11 +5466,8 @@ def _spans(text: bytes, language: str) -> Iterator[_Span]:
 
 def _tokens(text: bytes) -> Iterator[_Span]:
     """What a literal prefix gives away."""
-    find = text.translate(_TWO_CLASSES).find
     heads, (pairs, joints) = rule_heads(), _pairs_and_joints()
-    start = find(_RUN)
-    while start >= 0:
-        end = find(b" ", start + len(_RUN))
+    for start in _runs(text):
         pair, last = text[start : start + 2], text[start - 1]
         if (pair in pairs and (pair in heads or text[start : start + 3] in heads)) or (
             last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads)
@@ -5478,9 +5475,21 @@ def _tokens(text: bytes) -> Iterator[_Span]:
             yield from _begun(text, start)
         elif last == 92:  # a backslash: what looks like the first letter is an escape's
             yield from _begun(text, start + 1)
-        elif end - start == 64:  # the rest of an Airtable token, whose first part is shorter than a run
+        elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
             yield from _begun(text, start - 18)
-        start = find(_RUN, end) if end >= 0 else -1
+
+
+def _runs(text: bytes) -> Iterator[int]:
+    """Where runs of 20 and more token characters begin."""
+    mapped = text.translate(_TWO_CLASSES)
+    find = mapped.find
+    start = find(_RUN)
+    while start >= 0:
+        yield start
+        start = find(_RUN, start + len(_RUN))
+        if start >= 0 and mapped[start - 1] == 97:  # still in the run before
+            end = find(b" ", start)
+            start = find(_RUN, end) if end >= 0 else -1
 
 
 @functools.cache

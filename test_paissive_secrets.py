@@ -2184,6 +2184,195 @@ def test_there_are_at_least_150_rules_of_different_names():
 
 # === Scan ===================================================================================================
 
+GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 3
+PEM_BODY = "\n".join(ps.samples("{B64}")[i:] + ps.samples("{B64}")[:i] for i in range(6))
+PEM = "-----BEGIN " + "PRIVATE KEY-----\n" + PEM_BODY + "\n-----END " + "PRIVATE KEY-----\n"
+
+
+def places(text, path="notes.txt"):
+    """[(rule, line, column, end line)] of what a scan finds."""
+    data = text if isinstance(text, bytes) else text.encode()
+    return [(m.rule.id, m.line, m.column, m.end_line) for m in ps.scan(io.BytesIO(data).read, path)]
+
+
+def test_a_match_says_where_and_never_what():
+    (match,) = ps.scan(io.BytesIO(f"\nééé {GITHUB}\n".encode()).read, "a.txt", b"key")
+    assert (match.line, match.column, match.end_line, match.sample) == (2, 5, 2, "ghp_A1…")
+    assert GITHUB not in repr(match)
+
+
+def test_the_digest_depends_on_the_value_and_the_key_alone():
+    def digest(text, key):
+        return [m.digest for m in ps.scan(io.BytesIO(text.encode()).read, "a.txt", key)]
+
+    assert digest(GITHUB, b"k") == digest(f"\n\nx = {GITHUB}", b"k") != digest(GITHUB, b"l")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_is_read_in_any_unicode(encoding):
+    text = "# a note\r\n" * 5 + f"x = '{GITHUB}'\r\n"
+    assert places(text.encode(encoding)) == [("github-token", 6, 6, 6)]
+
+
+def test_what_has_a_nul_byte_is_no_text():
+    assert found(b"\x7fELF\0\0" + GITHUB.encode()) == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
+def test_short_reads_make_no_difference(size):
+    data = io.BytesIO(("x" * 99 + "\n").encode() * 9000 + GITHUB.encode() + b"\n" + PEM.encode())
+    matches = [(m.rule.id, m.line) for m in ps.scan(lambda n: data.read(min(n, size)), "a")]
+    assert matches == [("github-token", 9001), ("private-key", 9002)]
+
+
+@pytest.mark.parametrize("line", ["x" * 99 + "\n", "x" * 999_983, "é "])
+def test_each_secret_is_found_once_wherever_windows_are_cut(line):
+    filler = line * (1_000_000 // len(line.encode()))
+    text = "".join(f"{filler[: 8191 * n]} {GITHUB} {PEM}" for n in range(20)) + filler
+    lines = [
+        (text.count("\n", 0, m.start()) + 1, m[0][:3]) for m in re.finditer(f"{GITHUB}|-----BEGIN", text)
+    ]
+    rules = {"ghp": "github-token", "---": "private-key"}
+    assert [(m[1], m[0]) for m in places(text)] == [(line, rules[kind]) for line, kind in lines]
+
+
+def test_memory_stays_flat_whatever_the_size_and_the_length_of_lines():
+    code = (
+        "import paissive_secrets as ps, resource\\n"
+        "left = [500]\\n"
+        "def read(n): left[0] -= 1; return b'a b=c; ' * (n // 7) if left[0] >= 0 else b''\\n"
+        "list(ps.scan(read, 'x.js'))\\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    ).replace("\\n", "\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True)
+    assert int(done.stdout) < 80_000
+
+
+@pytest.mark.parametrize("escape", ["\n", "\\n", "\\r\\n", '\\n" +\n    "', "\r\n  "])
+def test_private_keys_are_found_in_files_and_in_strings(escape):
+    assert found('{"key": "' + PEM.replace("\n", escape) + '"}') == ["private-key"]
+
+
+@pytest.mark.parametrize("body", ["", "...", "anything", "x" * 80, "YWJj" * 9])
+def test_a_header_without_a_key_is_no_private_key(body):
+    assert found("-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----") == []
+
+
+def test_an_encrypted_private_key_counts_less():
+    assert found(PEM.replace("PRIVATE", "ENCRYPTED " + "PRIVATE")) == ["encrypted-key"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# pragma: allowlist secret",
+        "// gitleaks:allow",
+        "-- paissive: allow",
+    ],
+)
+def test_a_comment_on_the_line_silences(line):
+    (match,) = ps.scan(io.BytesIO(f"a\n{GITHUB} {line}\nb".encode()).read, "a")
+    assert match.silenced == line.split(" ", 1)[1]
+
+
+def test_a_comment_above_silences_the_next_line_alone():
+    text = f"# pragma: allowlist nextline secret\n{GITHUB}\n{GITHUB}\n"
+    assert [bool(m.silenced) for m in ps.scan(io.BytesIO(text.encode()).read, "a")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("url", "confidences"),
+    [
+        ("postgres://app:{}@db.internal/x", ["medium"]),
+        ("https://{}@host.internal/", []),
+        ("https://host.internal/a:b/{}@c", []),
+        ("https://user:pass@example.com/{}", ["low"]),
+        ("redis://:{}@cache:6379", ["medium"]),
+        ("https://${{USER}}:${{PASSWORD}}@host/{}", []),
+    ],
+)
+def test_passwords_in_urls(url, confidences):
+    text = url.format("k3Xw" + "9vQz")
+    matches = ps.scan(io.BytesIO(text.encode()).read, "a")
+    assert [m.confidence for m in matches if m.rule.id == "url-password"] == confidences
+
+
+def test_basic_credentials_are_decoded():
+    login, other = (base64.b64encode(text).decode() for text in (b"app:k3Xw9vQz", b"nothing of the kind"))
+    assert (found(f"Authorization: Basic {login}"), found(f"Authorization: Basic {other}")) == (
+        ["basic-auth"],
+        [],
+    )
+
+
+@pytest.mark.parametrize("name", ["github-token", "npm-token", "cloudflare-token", "atlassian-token"])
+def test_a_checksum_that_fails_drops_nothing(name):
+    rule = next(rule for rule in ps.prefixed_rules() if rule.id == name)
+    assert (found(rule.hit), ps.checksum_holds(rule, rule.hit.encode())) == ([name], False)
+
+
+def test_checksums_hold_where_providers_computed_them():
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    body, crc = ps.samples("{A30}"), zlib.crc32(ps.samples("{A30}").encode())
+    check = "".join(digits[crc // 62**place % 62] for place in range(5, -1, -1))
+    rules = {rule.id: rule for rule in ps.prefixed_rules()}
+    assert ps.checksum_holds(rules["github-token"], f"gho_{body}{check}".encode())
+    assert ps.checksum_holds(rules["npm-token"], f"npm_{body}{check}".encode())
+
+
+# What an input costs is counted in lines of Python that run, which no load of a machine changes: each is a
+# step over at least some bytes, and the C primitives between them are linear.
+
+
+def steps(data, most=None):
+    """Lines of Python that a scan of `data` runs."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        list(ps.scan(io.BytesIO(data).read, "a.py"))
+    finally:
+        sys.settrace(None)
+    return count
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400), st.integers(1, 40))
+def test_no_bytes_make_a_scan_raise(data, times):
+    list(ps.scan(io.BytesIO(data * times).read, "a.py"))
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_hostile_inputs_never_make_a_scan_raise():
+    random = __import__("random").Random(7)
+    pieces = [rule.hit.encode() for rule in ps.all_rules() if rule.hit] + [PEM.encode(), GITHUB.encode()]
+    pieces += [
+        b"password = ",
+        b"://",
+        b"@",
+        b"Basic ",
+        b"\n",
+        b"\r\n",
+        b"\xff\xfe",
+        b"\0",
+        b'"',
+        b"\\",
+        b"'''",
+        b"=",
+    ]
+    for _ in range(100_000):
+        parts = [random.choice(pieces) for _ in range(random.randrange(1, 5))]
+        data = bytearray(b"".join(p[random.randrange(len(p)) :][: random.randrange(1, 60)] for p in parts))
+        data[random.randrange(len(data))] = random.randrange(256)
+        for match in ps.scan(io.BytesIO(bytes(data)).read, random.choice(["a.py", "b.json", "c", "d.yml"])):
+            assert 0 < match.line <= match.end_line and match.column > 0
+
+
 # === Git ====================================================================================================
 
 # Tokens are put together, so that this file holds none.
