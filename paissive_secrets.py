@@ -1389,12 +1389,11 @@ class SealedStore:
         if not self._has_password():
             hint = "restore it from a copy, or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        with disk_errors(f"read {self._identity_file}"):
-            sealed = _read_file(self._identity_file)
         known = self._password()
         password = known or _ask(f"Master password of {self.folder}: ")
         try:
-            keys = _unseal_identities(sealed, password)
+            with disk_errors(f"read {self._identity_file}"):
+                keys = _unseal_identities(_read_file(self._identity_file), password)
         except WrongKey:
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
@@ -1414,8 +1413,9 @@ class SealedStore:
         self._check_folders("")
         if self._has_password() or _credential("PAISSIVE_IDENTITY") or self._first() is not None:
             self._keys()
-        elif not self._password():
-            self._typed = _ask(f"New master password for {self.folder}: ", twice=True)
+        else:
+            _log_n()
+            self._typed = self._password() or _ask(f"New master password for {self.folder}: ", twice=True)
 
     def _first(self) -> str | None:
         """One of the names, if there is any."""
@@ -1511,7 +1511,7 @@ def _read_file(path: str) -> bytes:
     with open(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
         data = file.read(_FILE_MOST + 1)
     if len(data) > _FILE_MOST:
-        raise Tampered(f"{path} is larger than {_FILE_MOST} bytes", hint="restore it from a copy")
+        raise Tampered(f"it is larger than {_FILE_MOST} bytes")
     return data
 
 
@@ -1519,7 +1519,7 @@ def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
     try:
         return unseal(_read_file(path), *keys)
     except WrongKey:
-        hint = "it was written for another identity; is PAISSIVE_IDENTITY or identity.age an old one?"
+        hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
         raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
     except (Tampered, BadValue) as error:
         raise Tampered(f"{path}: {error.message}", hint="restore it from a copy") from None

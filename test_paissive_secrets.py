@@ -492,7 +492,7 @@ def on_a_terminal(*argv, answers=(), cwd=None, env=None):
         written += piece
         if answers and written.rstrip().endswith(b":"):
             os.write(terminal, answers.pop(0) + b"\n")
-            written += b"\n"
+            written += b"..."  # so that the question is not taken for another
     os.close(terminal)
     return os.waitpid(pid, 0)[1], written
 
@@ -531,6 +531,660 @@ def test_age_says_what_to_install_where_cryptography_is_missing():
 
 
 # === Sealed files ===========================================================================================
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def store_folder(tmp_path, monkeypatch):
+    """A working directory whose store a password opens, quickly."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", str(FAST))
+    monkeypatch.setattr(ps, "_LOG_N_LEAST", FAST)
+    return tmp_path / ".paissive"
+
+
+@pytest.fixture
+def files(store_folder):
+    """A store with two secrets."""
+    store = ps.SealedStore(store_folder)
+    store.set("DB", "db-value")
+    store.set("app/db", "app-value")
+    return store
+
+
+def command(monkeypatch, capsys, *argv, stdin=""):
+    """Run the command line in this process; returns (status, stdout, stderr)."""
+    monkeypatch.setattr(ps, "_manager", ps.SecretsManager())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    status = ps.main(list(argv))
+    return (status, *capsys.readouterr())
+
+
+def in_child(act):
+    """Start `act` in a process of its own; returns its id."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def ended(*pids):
+    return [os.waitpid(pid, 0)[1] for pid in pids]
+
+
+def tree(store_folder):
+    """Every file below, with its bytes."""
+    return {
+        str(p.relative_to(store_folder)): p.read_bytes()
+        for p in sorted(store_folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files, store_folder):
+    modes = {str(p.relative_to(store_folder)): p.stat().st_mode & 0o777 for p in store_folder.rglob("*")}
+    assert modes == {
+        "identity.age": 0o600,
+        "secrets": 0o700,
+        "secrets/DB.age": 0o600,
+        "secrets/app": 0o700,
+        "secrets/app/db.age": 0o600,
+    }
+    assert store_folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_sealed_store_is_found_by_walking_up(files, store_folder, monkeypatch):
+    below = store_folder.parent / "src" / "deep"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert ps.SealedStore().get("app/db") == "app-value"
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder.parent / "other"))
+    assert ps.SealedStore().folder == str(store_folder.parent / "other")
+
+
+def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch):
+    with pytest.raises(ps.NotFound, match=r"no secret named 'X': no .paissive folder here or above"):
+        ps.SealedStore().get("X")
+    assert list(ps.SealedStore().names()) == [] and not store_folder.exists()
+
+
+def test_sealed_store_that_is_configured_but_absent_never_looks_like_no_such_secret(
+    store_folder, monkeypatch
+):
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
+    for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
+        with pytest.raises(ps.Unavailable, match="PAISSIVE_SECRETS_DIR is not there"):
+            act(ps.SealedStore())
+    ps.SealedStore().set("X", "1")
+    assert ps.SealedStore().get("X") == "1"
+
+
+def test_sealed_files_open_with_the_age_tool_alone(files, store_folder):
+    opened = store_folder.parent / "opened"
+    argv = (
+        tool("age"),
+        "-d",
+        "-o",
+        str(opened),
+        "-i",
+        ".paissive/identity.age",
+        ".paissive/secrets/app/db.age",
+    )
+    assert on_a_terminal(*argv, answers=[PASSWORD.encode()])[0] == 0
+    entry = json.loads(opened.read_bytes())
+    assert (entry["name"], entry["value"]) == ("app/db", "app-value")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["updated"]) and len(entry) == 3
+
+
+def test_sealed_files_may_be_made_with_the_age_tools_alone(store_folder):
+    age, made = tool("age"), store_folder / "secrets"
+    made.mkdir(parents=True, mode=0o700)
+    store_folder.chmod(0o700)
+    key = subprocess.run([tool("age-keygen")], capture_output=True, check=True).stdout
+    (store_folder.parent / "key.txt").write_bytes(key)
+    argv = (age, "-p", "-o", ".paissive/identity.age", "key.txt")
+    assert on_a_terminal(*argv, answers=[PASSWORD.encode()] * 2)[0] == 0
+    public = re.search(rb"age1\w+", key)[0].decode()
+    argv = [age, "-r", public, "-o", made / "DB.age"]
+    subprocess.run(argv, input=b'{"name": "DB", "value": "theirs"}', check=True)
+    store = ps.SealedStore(store_folder)
+    store.set("OURS", "1")
+    assert (store.get("DB"), store.rekey(), store.get("DB")) == ("theirs", 2, "theirs")
+
+
+def test_sealed_files_open_with_pyrage(files, store_folder):
+    pyrage = pytest.importorskip("pyrage")
+    text = pyrage.passphrase.decrypt((store_folder / "identity.age").read_bytes(), PASSWORD).decode().strip()
+    key = pyrage.x25519.Identity.from_str(text)
+    assert (
+        json.loads(pyrage.decrypt((store_folder / "secrets/DB.age").read_bytes(), [key]))["value"]
+        == "db-value"
+    )
+
+
+@pytest.mark.parametrize("kind", ["variable", "file", "credential"])
+@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+def test_sealed_store_takes_password_and_identity_from(what, kind, files, store_folder, monkeypatch):
+    text = files.reveal_identity() if what == "PAISSIVE_IDENTITY" else PASSWORD
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    place = store_folder.parent / what
+    place.write_text(text + "\n")
+    settings = {
+        "variable": (what, text),
+        "file": (what + "_FILE", str(place)),
+        "credential": ("CREDENTIALS_DIRECTORY", str(place.parent)),
+    }
+    monkeypatch.setenv(*settings[kind])
+    assert ps.SealedStore(store_folder).get("DB") == "db-value"
+
+
+def test_sealed_store_takes_an_identity_file_as_age_keygen_writes_it(files, store_folder, monkeypatch):
+    text = f"# created: today\n\n{ps.Identity.generate().reveal()}\r\n{files.reveal_identity()}\n"
+    monkeypatch.setenv("PAISSIVE_IDENTITY", text)
+    assert ps.SealedStore(store_folder).get("DB") == "db-value"
+
+
+def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, store_folder, monkeypatch, capsys):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    assert command(monkeypatch, capsys, "get", "DB", "--backend", "file") == (
+        2,
+        "",
+        "paissive_secrets: the master password is needed; set PAISSIVE_MASTER_PASSWORD or "
+        "PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY\n",
+    )
+    argv = (sys.executable, str(MODULE), "--backend", "file", "get", "DB")
+    status, shown = on_a_terminal(*argv, answers=[PASSWORD.encode()], cwd=store_folder.parent)
+    assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
+
+
+def test_sealed_store_asks_for_a_new_password_twice(store_folder):
+    code = "import paissive_secrets as p; p.SealedStore().set('A', '1')"
+    env = {"PAISSIVE_MASTER_PASSWORD": "", "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
+    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"two"], env=env)
+    assert status != 0 and b"the two passwords differ" in shown and not store_folder.exists()
+    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"one"], env=env)
+    assert (status, shown.count(b":")) == (0, 2) and b"one" not in shown
+    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one"], env=env)
+    assert (status, shown.count(b":")) == (0, 1)
+
+
+def test_a_password_costs_one_scrypt_a_process(store_folder, monkeypatch):
+    scrypt, calls = ps.Passphrase._scrypt, []
+    monkeypatch.setattr(ps.Passphrase, "_scrypt", lambda *a: calls.append(1) or scrypt(*a))
+    ps.SealedStore(store_folder).set("A", "1")
+    calls.clear()
+    for n in range(3):
+        ps.SealedStore(store_folder).set(f"B{n}", "1")
+        assert ps.SealedStore(store_folder).get("A") == "1"
+    assert calls == []  # the process that made the store needs none: see the next line for another
+    ps._unseal_identities.cache_clear()
+    assert ps.SealedStore(store_folder).get("A") == ps.SealedStore(store_folder).get(
+        "B1"
+    ) == "1" and calls == [1]
+
+
+def test_a_wrong_password_opens_nothing_even_after_the_right_one(files, store_folder, monkeypatch, capsys):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong " + PASSWORD)
+    status, out, err = command(monkeypatch, capsys, "get", "DB", "--backend", "file")
+    assert (status, out) == (2, "") and err.startswith(
+        "paissive_secrets: the master password does not open /"
+    )
+    assert PASSWORD not in err
+
+
+@pytest.mark.parametrize("log_n", ["14", "21", "x", "-17"])
+def test_the_work_factor_of_the_password_has_bounds(log_n, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", log_n)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    with pytest.raises(ps.BadValue, match="PAISSIVE_SCRYPT_LOG_N is a number from 15 to 20"):
+        ps.SealedStore(tmp_path / "new").set("A", "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, capsys):
+    before = tree(store_folder)
+    assert command(monkeypatch, capsys, "password", stdin="new words\n")[0] == 0
+    after = tree(store_folder)
+    assert [name for name in after if after[name] != before[name]] == ["identity.age"]
+    with pytest.raises(ps.WrongKey):
+        ps.SealedStore(store_folder).get("DB")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    assert ps.SealedStore(store_folder).get("DB") == "db-value"
+
+
+def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, capsys):
+    old = files.reveal_identity()
+    status, _, err = command(monkeypatch, capsys, "rekey")
+    assert status == 0 and "2 secrets are sealed to a new identity" in err
+    assert (files.get("DB"), ps.SealedStore(store_folder).get("app/db")) == ("db-value", "app-value")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", old)
+    stale = ps.SealedStore(store_folder)
+    for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), lambda: stale.set("DB", "1")):
+        with pytest.raises(ps.WrongKey, match="identity does not open"):
+            act()
+    assert sorted(stale.names()) == ["DB", "app/db"]
+
+
+def test_the_identity_command_prints_what_opens_the_store(files, store_folder, monkeypatch, capsys):
+    status, out, err = command(monkeypatch, capsys, "identity")
+    assert (status, "this opens all secrets" in err) == (0, True)
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", out)
+    assert ps.SealedStore(store_folder).get("DB") == "db-value"
+
+
+def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder, monkeypatch, capsys):
+    status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
+    expected = ["sealed files", str(store_folder), "2", "yes"]
+    assert (status, [line.split(None, 1)[1] for line in out.splitlines()]) == (0, expected)
+    store_folder.chmod(0o770)
+    status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
+    assert (
+        status == 2 and f"problem    others can write to {store_folder}; chmod go-w {store_folder}\n" in out
+    )
+
+
+def test_only_sealed_files_have_a_password_to_change(monkeypatch, capsys):
+    status, _, err = command(monkeypatch, capsys, "rekey", "--backend", "env")
+    assert (status, err) == (
+        2,
+        "paissive_secrets: only sealed files have a master password; leave --backend out\n",
+    )
+
+
+def killed_at_every_step(act):
+    """Run `act` in children that kill themselves before the first, second, ... of their calls on files."""
+    for steps in itertools.count():
+
+        def run(steps=steps):
+            left = iter(range(steps))
+            watched = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "fcntl.flock"}
+
+            def hook(event, _):
+                if event in watched and next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(hook)
+            act()
+
+        status = ended(in_child(run))[0]
+        yield steps
+        if status == 0:
+            return
+        assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens(files, store_folder):
+    for n in range(3):
+        files.set(f"MORE{n}", str(n))
+    before = {name: files.get(name) for name in files.names()}
+    for steps in killed_at_every_step(lambda: ps.SealedStore(store_folder).rekey()):
+        store = ps.SealedStore(store_folder)
+        assert {name: store.get(name) for name in store.names()} == before
+    assert steps > 20
+    assert len(store.reveal_identity().split()) == 1 and not (store_folder / ".writing").exists()
+
+
+def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
+    for _ in killed_at_every_step(lambda: ps.SealedStore(store_folder).set("a/b", "1")):
+        ps.SealedStore(store_folder).set("NEXT", "2")
+        assert set(ps.SealedStore(store_folder).names()) <= {"a/b", "NEXT"}
+        shutil.rmtree(store_folder)
+
+
+@pytest.mark.parametrize("act", ["set", "delete"])
+def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, store_folder):
+    acts = {"set": lambda s: s.set("app/db", "new"), "delete": lambda s: s.delete("app/db")}
+    for _ in killed_at_every_step(lambda: acts[act](ps.SealedStore(store_folder))):
+        manager = ps.SecretsManager(ps.SealedStore(store_folder))
+        assert manager.get_secret("app/db") in ("app-value", "new" if act == "set" else None)
+        assert manager.get_secret("DB") == "db-value"
+        manager.set_secret("app/db", "app-value")
+        assert sorted(p.name for p in store_folder.iterdir()) == ["identity.age", "secrets"]
+
+
+def test_a_password_change_killed_at_any_step_leaves_one_that_opens(files, store_folder, monkeypatch):
+    def opening(password):
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+        try:
+            return ps.SealedStore(store_folder).get("DB")
+        except ps.WrongKey:
+            return None
+
+    for _ in killed_at_every_step(lambda: ps.SealedStore(store_folder).change_password("new")):
+        assert [opening(PASSWORD), opening("new")].count("db-value") == 1
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new" if opening("new") else PASSWORD)
+        ps.SealedStore(store_folder).change_password(PASSWORD)
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+
+
+def setting_in_a_loop(store_folder, report):
+    """Set four secrets over and over; tell each acknowledged write through the pipe."""
+    store = ps.SealedStore(store_folder)
+    for n in itertools.count():
+        store.set(f"app/N{n % 4}", f"{n}" * 50)
+        os.write(report, f"{n}\n".encode())
+
+
+def test_no_acknowledged_write_is_lost_over_200_kills(files, store_folder, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", files.reveal_identity())
+    seed, written = random.Random(2), 0
+    for kill in range(200):
+        read, write = os.pipe()
+        pid = in_child(lambda write=write: setting_in_a_loop(store_folder, write))
+        os.close(write)
+        if kill % 10:  # else it may not have come to its first write
+            acknowledged = os.read(read, 10)
+            time.sleep(seed.random() / 100)
+        else:
+            acknowledged = b""
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
+        with open(read, "rb") as rest:
+            numbers = [int(line) for line in (acknowledged + rest.read()).split()]
+        store, last = ps.SealedStore(store_folder), numbers[-1] if numbers else -1
+        for n in range(max(0, last - 3), last + 1):
+            later = f"{n + 4}" * 50 if n + 4 == last + 1 else None  # done, but killed before it said so
+            assert store.get(f"app/N{n % 4}") in (f"{n}" * 50, later)
+        assert [store.get(name) for name in store.names()]  # none is half
+        store.set("DB", f"{kill}")  # the next writer is not blocked, and tidies up
+        assert sorted(p.name for p in store_folder.iterdir()) == ["identity.age", "secrets"]
+        written += len(numbers)
+    assert written >= 180
+
+
+def test_eight_processes_setting_fifty_secrets_each_lose_none(store_folder):
+    def fifty(who):
+        store = ps.SealedStore(store_folder)
+        for n in range(50):
+            store.set(f"p{who}/N{n}", f"{who}-{n}")
+            store.set("SAME", f"{who}-{n}")
+
+    assert (
+        ended(*[in_child(lambda who=who: fifty(who)) for who in range(8)]) == [0] * 8
+    )  # one makes the store
+    store = ps.SealedStore(store_folder)
+    assert {n: store.get(n) for n in store.names() if n != "SAME"} == {
+        f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(50)
+    }
+    assert store.get("SAME") in {f"{who}-49" for who in range(8)}
+
+
+def test_readers_and_writers_go_on_during_a_rekey(files, store_folder):
+    def write():
+        store = ps.SealedStore(store_folder)
+        for n in range(40):
+            store.set(f"N{n}", f"{n}")
+            assert store.get("DB") == "db-value"
+
+    def rekey():
+        for _ in range(5):
+            ps.SealedStore(store_folder).rekey()
+
+    def read():
+        for _ in range(150):
+            store = ps.SealedStore(store_folder)
+            assert (store.get("DB"), store.get("app/db")) == ("db-value", "app-value")
+
+    assert ended(*map(in_child, [write, rekey, read])) == [0, 0, 0]
+    store = ps.SealedStore(store_folder)
+    assert [store.get(f"N{n}") for n in range(40)] == [f"{n}" for n in range(40)]
+
+
+def test_an_open_store_sees_what_others_write_at_once(files, store_folder):
+    other = ps.SealedStore(store_folder)
+    for n in range(100):
+        other.set("DB", f"{n:03}")
+        assert files.get("DB") == f"{n:03}"
+    other.delete("DB")
+    with pytest.raises(ps.NotFound):
+        files.get("DB")
+
+
+def test_an_open_store_reads_an_unchanged_file_once(files, store_folder, monkeypatch):
+    time.sleep(0.06)
+    files.get("DB")
+    monkeypatch.setattr(ps, "unseal", lambda *_: pytest.fail("opened again"))
+    assert files.get("DB") == "db-value"
+
+
+def swap(one, other):
+    one.rename(one.parent / "x")
+    other.rename(one)
+    (one.parent / "x").rename(other)
+
+
+def spoilt(what, store_folder):
+    """Do something to the store that only somebody hostile, or an accident, would do."""
+    entry, other, outside = (
+        store_folder / "secrets/DB.age",
+        store_folder / "secrets/app/db.age",
+        store_folder.parent / "outside",
+    )
+    if what in ("a symlinked store", "a symlinked folder"):
+        victim = store_folder if what == "a symlinked store" else store_folder / "secrets"
+        victim.rename(outside)
+        victim.symlink_to(outside)
+    elif what == "a store of another user":
+        os.chown(store_folder, 12345, -1)
+    elif what == "others' files":
+        entry.parent.chmod(0o777)
+    elif what in ("a fifo", "a folder", "a symlink"):
+        entry.rename(outside)
+        {"a fifo": os.mkfifo, "a folder": os.mkdir, "a symlink": lambda p: p.symlink_to(outside)}[what](entry)
+    elif what == "swapped":
+        swap(entry, other)
+    elif what == "an older one of another name":
+        entry.write_bytes(other.read_bytes())
+    elif what == "huge":
+        os.truncate(entry, 1 << 40)
+    elif what == "another's":
+        entry.write_bytes(ps.seal(b'{"name": "DB", "value": "forged"}', ps.Identity.generate().recipient()))
+    elif what == "no entry":
+        key = ps.Identity(ps.SealedStore(store_folder).reveal_identity())
+        entry.write_bytes(ps.seal(b'["DB"]', key.recipient()))
+    elif what in ("cut off", "empty"):
+        os.truncate(entry, 150 if what == "cut off" else 0)
+    elif what == "no identity":
+        (store_folder / "identity.age").unlink()
+    elif what == "identity cut off":
+        os.truncate(store_folder / "identity.age", 100)
+    elif what == "identity of another":
+        theirs = ps.seal(ps.Identity.generate().reveal().encode(), ps.Passphrase("theirs", FAST))
+        (store_folder / "identity.age").write_bytes(theirs)
+
+
+NO_FOLDER = "is not a folder; a symlink is not followed: move it, or make a real folder"
+NO_FILE = "STORE/secrets/DB.age is not a file; look at it, and remove it"
+MOVED = "STORE/secrets/DB.age holds the secret 'app/db'; somebody moved it: move it back"
+BAD, RESTORE = "not what was sealed:", "restore it from a copy"
+HOSTILE = {
+    "a symlinked store": f"STORE {NO_FOLDER}",
+    "a symlinked folder": f"STORE/secrets {NO_FOLDER}",
+    "a store of another user": "STORE belongs to another user; work as that user, or choose another folder",
+    "others' files": "others can write to STORE/secrets; chmod go-w STORE/secrets",
+    "a fifo": NO_FILE,
+    "a folder": NO_FILE,
+    "a symlink": NO_FILE,
+    "swapped": MOVED,
+    "an older one of another name": MOVED,
+    "huge": f"STORE/secrets/DB.age: it is larger than 16777216 bytes; {RESTORE}",
+    "another's": "the store's identity does not open STORE/secrets/DB.age; it was written for another "
+    "identity: is PAISSIVE_IDENTITY or identity.age an old one?",
+    "no entry": f"STORE/secrets/DB.age opens, but holds no entry; {RESTORE}",
+    "cut off": f"STORE/secrets/DB.age: {BAD} the header is cut off; {RESTORE}",
+    "empty": f"STORE/secrets/DB.age: {BAD} it does not begin like an age v1 file; {RESTORE}",
+    "no identity": f"there is no STORE/identity.age; {RESTORE}, or set PAISSIVE_IDENTITY",
+    "identity cut off": f"STORE/identity.age: {BAD} the header is cut off; {RESTORE}",
+    "identity of another": "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type "
+    "it again",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_folder_is_refused_in_one_line_and_nothing_is_lost(
+    what, files, store_folder, monkeypatch, capsys
+):
+    if what == "a store of another user" and os.getuid() != 0:
+        pytest.skip("needs root, to give a folder away")
+    spoilt(what, store_folder)
+    before = tree(store_folder) if what != "huge" else None
+    line = f"paissive_secrets: {HOSTILE[what].replace('STORE', str(store_folder))}\n"
+    assert command(monkeypatch, capsys, "get", "DB", "--backend", "file") == (2, "", line)
+    with pytest.raises(ps.SecretsError) as caught:
+        ps.SealedStore(store_folder).set("DB", "new")
+    assert f"paissive_secrets: {caught.value}\n" == line
+    assert before is None or tree(store_folder) == before
+
+
+def test_a_damaged_entry_can_be_deleted_and_does_not_touch_the_others(files, store_folder):
+    spoilt("cut off", store_folder)
+    store = ps.SealedStore(store_folder)
+    assert store.get("app/db") == "app-value"
+    with pytest.raises(ps.Tampered):
+        store.rekey()
+    store.delete("DB")
+    store.set("DB", "new")
+    assert (store.get("DB"), store.rekey(), store.get("app/db")) == ("new", 2, "app-value")
+
+
+@pytest.mark.parametrize("what", ["a fifo", "a folder", "a symlink"])
+def test_what_is_no_file_is_neither_listed_nor_deleted(what, files, store_folder):
+    spoilt(what, store_folder)
+    assert list(files.names()) == ["app/db"]
+    with pytest.raises(ps.Unsafe):
+        files.delete("DB")
+    assert os.path.lexists(store_folder / "secrets/DB.age")
+
+
+def test_no_cut_off_or_changed_entry_gives_a_value(files, store_folder):
+    entry = store_folder / "secrets/DB.age"
+    whole = entry.read_bytes()
+    for n in range(len(whole)):
+        for bad in (whole[:n], whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :]):
+            entry.write_bytes(bad)
+            with pytest.raises((ps.Tampered, ps.WrongKey)):
+                ps.SealedStore(store_folder).get("DB")
+
+
+@pytest.fixture
+def small_disk(store_folder):
+    """A file system of 256 KiB in the working directory."""
+    disk = store_folder.parent / "disk"
+    disk.mkdir()
+    mounted = os.getuid() == 0 and sys.platform == "linux"
+    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk]).returncode:
+        pytest.skip("needs root and mount, for a small file system")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(small_disk, monkeypatch, capsys):
+    store = ps.SealedStore(small_disk / "store")
+    store.set("DB", "db-value")
+    (small_disk / "fill").write_bytes(bytes(200_000))
+    for act in (lambda: store.set("DB", "x" * 90_000), lambda: store.set("new/NEW", "x" * 90_000)):
+        with pytest.raises(ps.Unavailable, match="No space left on device; what was there is as it was"):
+            act()
+    with contextlib.suppress(OSError):
+        (small_disk / "more").write_bytes(bytes(90_000))
+    for act in (store.rekey, lambda: store.change_password("new"), lambda: store.set("DB", "y")):
+        with pytest.raises(ps.Unavailable, match="No space left"):
+            act()
+    assert (ps.SealedStore(store.folder).get("DB"), list(store.names())) == ("db-value", ["DB"])
+    assert ".writing" not in os.listdir(store.folder)
+    (small_disk / "fill").unlink()
+    assert (store.rekey(), store.get("DB")) == (1, "db-value")
+
+
+def test_a_read_only_folder_can_be_read_and_says_that_it_can_not_be_written(small_disk, monkeypatch, capsys):
+    store = ps.SealedStore(small_disk / "store")
+    store.set("DB", "db-value")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for act in (lambda: store.set("DB", "x"), lambda: store.delete("DB"), store.rekey):
+        with pytest.raises(ps.Unavailable, match="can't write to .+: Read-only file system"):
+            act()
+    assert ps.SealedStore(store.folder).get("DB") == "db-value"
+
+
+def test_names_that_differ_by_case_alone_are_two_even_where_files_do_not(files, store_folder):
+    entry = store_folder / "secrets/DB.age"
+    entry.with_name("db.age").write_bytes(entry.read_bytes())  # as a file system without case would show it
+    with pytest.raises(ps.NotFound, match="no secret named 'db'; there is 'DB'"):
+        files.get("db")
+    with pytest.raises(ps.NotFound, match="no secret named 'db'; there is 'DB'"):
+        files.set("db", "other")
+    assert files.get("DB") == "db-value"
+
+
+def test_sealed_names_are_those_that_a_file_can_have(files):
+    for name in ("x" * 252, "a.age/b", "A.AGE/b"):
+        with pytest.raises(ps.BadName, match="bad name"):
+            files.set(name, "1")
+    for name in ("x" * 251, "ü/🔑", "a.age", "a", "a/b", ".hidden", "a b", "-x"):
+        files.set(name, name)
+    assert {files.get(n) for n in files.names()} >= {
+        "x" * 251,
+        "ü/🔑",
+        "a.age",
+        "a",
+        "a/b",
+        ".hidden",
+        "a b",
+        "-x",
+    }
+
+
+def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files, store_folder):
+    files.set("app/x/y", "1")
+    files.delete("app/x/y")
+    assert sorted(p.name for p in (store_folder / "secrets").iterdir()) == ["DB.age", "app"]
+    files.delete("app/db")
+    assert sorted(p.name for p in (store_folder / "secrets").iterdir()) == ["DB.age"]
+
+
+def test_a_value_too_long_for_the_store_is_refused(files):
+    with pytest.raises(ps.BadValue, match="the value is too long"):
+        files.set("DB", "x" * (16 << 20))
+    files.set("BIG", "x" * 1_000_000)
+    assert len(files.get("BIG")) == 1_000_000
+
+
+def calls_of_a_set(store_folder):
+    """The calls on files that one `set` makes, in a process of its own."""
+    read, write = os.pipe()
+
+    def act():
+        store, calls = ps.SealedStore(store_folder), []
+        store.get("s/N0")
+        sys.addaudithook(lambda event, _: calls.append(event))
+        store.set("s/NEW", "1")
+        os.write(write, repr([event for event in calls if event.startswith(("o", "f"))]).encode())
+
+    assert ended(in_child(act)) == [0]
+    os.close(write)
+    with open(read, "rb") as report:
+        return report.read()
+
+
+def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", (key := ps.Identity.generate()).reveal())
+    store = ps.SealedStore(store_folder)
+    store.set("s/N0", "1")
+    small = calls_of_a_set(store_folder)
+    store.delete("s/NEW")
+    sealed = ps.seal(b"{}", key.recipient())
+    for n in range(10_000):
+        (store_folder / "secrets/s" / f"N{n + 1}.age").write_bytes(sealed)
+    assert calls_of_a_set(store_folder) == small
+
 
 # === Vault settings =========================================================================================
 # A real OpenBao, started once: plain http, TLS, TLS with client certificates and a unix socket at once.
