@@ -6755,6 +6755,7 @@ def main(argv: list[str] | None = None) -> int:
         _prepare()
         words, command = _without_command(sys.argv[1:] if argv is None else argv)
         args = _parser().parse_args(words)
+        args.backend = getattr(args, "backend", None)  # a default would hide what stands before the command
         args.command_line = command
         code: int = args.run(args)
         sys.stdout.flush()
@@ -6815,7 +6816,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     about = (__doc__ or "").partition("\n")[0]
     parser = _argument_parser()(prog="paissive_secrets.py", description=about, parents=[backend])
-    parser.set_defaults(backend=None)
     groups = {"": parser.add_subparsers(metavar="COMMAND", required=True)}
     for words, (run, arguments) in _COMMANDS.items():
         group, _, word = words.rpartition(" ")
