@@ -113,6 +113,54 @@ def _own_environment(monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name)
 
 
+def chapter(title):
+    """[(language, text)] of the fenced blocks in a chapter of README."""
+    text = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.M | re.S)[1]
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, re.M | re.S)
+
+
+def transcript(text):
+    """[(command, what it prints)] of a console block: commands after `$ `, their further lines after `> `."""
+    steps = []
+    for line in text.splitlines(True):
+        if line.startswith("$ "):
+            steps.append([line[2:], ""])
+        elif line.startswith("> ") and not steps[-1][1]:
+            steps[-1][0] += line[2:]
+        else:
+            steps[-1][1] += line
+    return steps
+
+
+def play(title, folder, env):
+    """Run a chapter in one shell, in a folder that holds the module: [(command, printed, wanted)]."""
+    steps = []
+    for language, text in chapter(title):
+        if language == "console":
+            steps += transcript(text)
+        elif language == "python":
+            (folder / f"block{len(steps)}.py").write_text(text, encoding="utf-8")
+            steps.append([f"python3 block{len(steps)}.py || echo failed\n", ""])
+    (folder / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "python3").chmod(0o755)
+    shutil.copy(MODULE, folder)
+    mark = "@" + uuid.uuid4().hex
+    script = f"exec 2>&1; marked() {{ s=$?; echo; echo {mark}; return $s; }}\n"
+    script += "".join(f"{command}marked\n" for command, _ in steps)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
+    clean.update(PATH=f"{folder}:{clean['PATH']}", HOME=str(folder), **env)
+    bash = ["bash", "-c", script]
+    done = subprocess.run(bash, cwd=folder, env=clean, stdin=subprocess.DEVNULL, capture_output=True)
+    printed = done.stdout.decode().split(f"{mark}\n")
+    return [(command, seen, wanted) for (command, wanted), seen in zip(steps, printed)]
+
+
+def as_shown(printed, wanted):
+    """Whether it printed what README shows, where … stands for anything."""
+    pattern = ".*".join(map(re.escape, wanted.strip("\n").split("…")))
+    return re.fullmatch(pattern, printed.strip("\n"), re.S)
+
+
 # === Structure ==============================================================================================
 
 SOURCE = MODULE.read_text(encoding="utf-8")
@@ -3858,6 +3906,15 @@ def test_every_rule_is_listed(folder):
 
 
 # === Commands ===============================================================================================
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", ["Refer", "Rotate"])
+def test_the_chapter_of_readme_says_what_happens(title, tmp_path):
+    env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
+    played = play(title, tmp_path, env)
+    assert [step for step in played if not as_shown(*step[1:])] == []
+    assert len(played) >= 8
 
 
 if __name__ == "__main__":
