@@ -4461,13 +4461,13 @@ class _Terminal:
         import termios
         import tty
 
-        tty.setraw(0, termios.TCSADRAIN)
+        tty.setraw(0, termios.TCSANOW)
 
     def __exit__(self, *_: object) -> None:
         import termios
 
         try:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
+            termios.tcsetattr(0, termios.TCSANOW, self._modes)
         except termios.error:  # it was closed meanwhile
             pass
 

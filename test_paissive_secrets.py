@@ -2579,7 +2579,8 @@ def test_run_on_a_terminal_forwards_its_size():
 
 @pytest.mark.parametrize("key, status", [(b"\x03", 130), (b"\x1c", 131)])
 def test_run_on_a_terminal_passes_the_keys_that_interrupt(key, status):
-    terminal = Terminal("sh", "-c", "echo ready; sleep 20")
+    plain = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('ready'); time.sleep(20)"
+    terminal = Terminal(sys.executable, "-uc", plain)
     terminal.until(b"ready")
     terminal.type(key)
     assert terminal.end() == status
