@@ -180,6 +180,11 @@ class Conflict(SecretsError, RuntimeError):
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
 _NAME_MAX = 255  # bytes of UTF-8, what a file name may have on common file systems
+_KEYS_TO_STORES = (  # how variables begin that hold, or lead to, what opens our stores
+    *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"),
+    *("PAISSIVE_VAULT_SECRET_ID", "PAISSIVE_VAULT_WRAPPED_SECRET_ID", "PAISSIVE_VAULT_JWT"),
+    "PAISSIVE_VAULT_PASSWORD",
+)
 
 
 def check_name(name: str) -> str:
@@ -230,6 +235,11 @@ def variable_name(name: str) -> str:
         return name
     mapped = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
     return "_" + mapped if mapped[:1].isdigit() else mapped
+
+
+def opens_stores(variable: str) -> bool:
+    """Whether an environment variable is a key to our stores, and so no business of commands that we start."""
+    return variable.startswith(_KEYS_TO_STORES)
 
 
 # === Durable files ==========================================================================================
@@ -3420,14 +3430,6 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _PATIENCE = 60.0  # seconds that a command may take, unless its policy says otherwise
 _COMMAND = "command:"  # what a generator begins with that is a command
-_OWN_VARIABLES = (  # what opens our stores is no business of the commands that we start
-    "PAISSIVE_MASTER_PASSWORD",
-    "PAISSIVE_MASTER_PASSWORD_FILE",
-    "PAISSIVE_IDENTITY",
-    "PAISSIVE_IDENTITY_FILE",
-    "VAULT_TOKEN",
-    "BAO_TOKEN",
-)
 
 Step = Union[Callable[[str], object], str, Sequence[str], None]
 Generator = Union[Callable[[], str], str, Sequence[str]]
@@ -3833,7 +3835,7 @@ def foreign_environment(value: str = "") -> dict[str, str]:
     return {
         name: text
         for name, text in os.environ.items()
-        if name not in _OWN_VARIABLES and not name.endswith(stages) and (not value or text != value)
+        if not opens_stores(name) and not name.endswith(stages) and (not value or text != value)
     }
 
 
@@ -4151,7 +4153,6 @@ def _in_literals(value: str) -> Iterator[str]:
 # A command with secrets in its environment, its outputs masked on their way. What it reads and which signals
 # it gets stay as they would be without us. Where we are on a terminal, it gets one of its own behind ours.
 
-_OWN = ("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN")  # not for the command
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _ATTENDED = ("SIGCONT", "SIGWINCH", "SIGCHLD")
 _PIPEFUL = 1 << 16  # bytes, what a pipe holds
@@ -4176,7 +4177,7 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
 
     References in our environment are resolved; our own password, identity and token are left out.
     """
-    environment = {variable: text for variable, text in os.environ.items() if not variable.startswith(_OWN)}
+    environment = {variable: text for variable, text in os.environ.items() if not opens_stores(variable)}
     environment.update(_named_variables(store, list(names)))
     values: set[str] = set()
     for variable, text in environment.items():
@@ -4190,7 +4191,7 @@ def _named_variables(store: Store, names: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names or secret_names(store):
         variable = variable_name(check_name(name))
-        if not names and variable.startswith(_OWN):
+        if not names and opens_stores(variable):
             continue
         if found.setdefault(variable, name) != name:
             both = f"{_show(found[variable])} and {_show(name)}"

@@ -1950,7 +1950,7 @@ def test_functions_take_the_value_and_their_errors_do_not_give_it_away(rotation,
 
 
 def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, tmp_path, monkeypatch):
-    for name in [*ps._OWN_VARIABLES, "DB_PASSWORD__PENDING"]:
+    for name in [*ps._KEYS_TO_STORES, "DB_PASSWORD__PENDING"]:
         monkeypatch.setenv(name, CANARY + "-opens")
     script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; echo "$(cat stdin)" >&2'
     monkeypatch.chdir(tmp_path)
@@ -2370,12 +2370,8 @@ def test_run_says_which_variable_refers_to_nothing():
 
 
 def test_run_keeps_what_opens_our_own_stores_to_itself():
-    own = {
-        "PAISSIVE_MASTER_PASSWORD": "x" * 9,
-        "PAISSIVE_MASTER_PASSWORD_FILE": "/x",
-        "PAISSIVE_IDENTITY": "i",
-    }
-    own.update({"PAISSIVE_IDENTITY_FILE": "/x", "VAULT_TOKEN": "t", "BAO_TOKEN": "t", "VAULT_ADDR": "a"})
+    keys = [*ps._KEYS_TO_STORES, "PAISSIVE_MASTER_PASSWORD_FILE", "PAISSIVE_IDENTITY_FILE"]
+    own = {**dict.fromkeys(keys, "x" * 9), "VAULT_ADDR": "a"}
     for names in (["APP_TOKEN"], []):
         seen = run(*names, "--", "env", env=own).stdout.decode()
         assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR"]
@@ -2579,7 +2575,9 @@ def test_run_on_a_terminal_forwards_its_size():
 
 @pytest.mark.parametrize("key, status", [(b"\x03", 130), (b"\x1c", 131)])
 def test_run_on_a_terminal_passes_the_keys_that_interrupt(key, status):
-    plain = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('ready'); time.sleep(20)"
+    plain = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('ready'); time.sleep(20)"
+    )
     terminal = Terminal(sys.executable, "-uc", plain)
     terminal.until(b"ready")
     terminal.type(key)
