@@ -238,7 +238,7 @@ def variable_name(name: str) -> str:
 
 
 def opens_stores(variable: str) -> bool:
-    """Whether an environment variable is a key to our stores, and so no business of commands that we start."""
+    """Whether a variable is a key to our stores, and so no business of the commands that we start."""
     return variable.startswith(_KEYS_TO_STORES)
 
 
