@@ -1744,7 +1744,7 @@ def _vault_folder(source: str, text: str) -> str:
 def _go_duration(source: str, text: str) -> float:
     import re
 
-    if re.fullmatch(r"[0-9]+", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     if not re.fullmatch(f"(?:{_GO_TERM})+", text):
         raise BadValue(f"{source} is not a duration", hint="use seconds, or a duration such as 1m30s")
@@ -2251,7 +2251,7 @@ def _read_answer(answer: _Answer, raw: bytes | None) -> _Answer:
     if raw is None:
         raise Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
     try:
-        answer.body = _read_object(raw)
+        answer.body = _read_object(raw if answer.status == 200 else raw or b"{}")
     except (ValueError, RecursionError):
         if answer.status < 300 or answer.status in (400, 404, 405):
             raise Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT) from None
@@ -2261,7 +2261,7 @@ def _read_answer(answer: _Answer, raw: bytes | None) -> _Answer:
 def _read_object(raw: bytes) -> dict[str, Any]:
     import json
 
-    found = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant) if raw else {}
+    found = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     if not isinstance(found, dict):
         raise ValueError
     return found

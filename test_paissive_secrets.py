@@ -39,6 +39,7 @@ import select
 import shutil
 import signal
 import socket
+import socketserver
 import stat
 import string
 import struct
@@ -1362,7 +1363,374 @@ def bao():
     return server
 
 
+@pytest.mark.parametrize(
+    ("variables", "setting", "value"),
+    [
+        ({"VAULT_ADDR": "http://a:1/"}, "address", "http://a:1"),
+        ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": "http://b:1"}, "address", "http://b:1"),
+        ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "address", "unix:///run/agent"),
+        ({}, "address", "https://127.0.0.1:8200"),
+        ({"VAULT_TOKEN": "v", "BAO_TOKEN": ""}, "token", "v"),
+        ({"BAO_TOKEN_PATH": "/t"}, "token_file", "/t"),
+        ({"VAULT_NAMESPACE": "team/a"}, "namespace", "team/a"),
+        ({"VAULT_CACERT": "/c"}, "ca_cert", "/c"),
+        ({"VAULT_CAPATH": "/d"}, "ca_path", "/d"),
+        ({"VAULT_CLIENT_CERT": "/e"}, "client_cert", "/e"),
+        ({"VAULT_CLIENT_KEY": "/f"}, "client_key", "/f"),
+        ({"VAULT_TLS_SERVER_NAME": "vault"}, "server_name", "vault"),
+        ({"VAULT_SKIP_VERIFY": "T"}, "skip_verify", True),
+        ({"VAULT_SKIP_VERIFY": "False"}, "skip_verify", False),
+        ({"VAULT_CLIENT_TIMEOUT": "30"}, "timeout", 30),
+        ({"VAULT_CLIENT_TIMEOUT": "1m1.5s"}, "timeout", 61.5),
+        ({"VAULT_CLIENT_TIMEOUT": "250ms"}, "timeout", 0.25),
+        ({"VAULT_CLIENT_TIMEOUT": "0"}, "timeout", 60),
+        ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
+        ({}, "max_retries", 2),
+        ({"VAULT_HTTP_PROXY": "http://p:1", "VAULT_PROXY_ADDR": "http://q:1"}, "proxy", "http://q:1"),
+        ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
+        ({"PAISSIVE_VAULT_HOSTS": "A:1, b"}, "hosts", ("a:1", "b")),
+    ],
+)
+def test_vault_takes_the_environment_of_the_vault_and_bao_commands(monkeypatch, variables, setting, value):
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert getattr(ps.VaultSettings(), setting) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("VAULT_SKIP_VERIFY", "yes"),
+        ("VAULT_SKIP_VERIFY", "tRUE"),
+        ("VAULT_CLIENT_TIMEOUT", "5 s"),
+        ("VAULT_CLIENT_TIMEOUT", "-1s"),
+        ("VAULT_MAX_RETRIES", "-1"),
+        ("VAULT_ADDR", "localhost:8200"),
+        ("VAULT_ADDR", "ftp://a"),
+        ("VAULT_ADDR", "http://user:" + "word@a"),
+        ("VAULT_ADDR", "http://a/?x=1"),
+        ("VAULT_ADDR", "http://a b"),
+        ("VAULT_TOKEN", "to ken"),
+        ("VAULT_TOKEN", "tokén"),
+        ("VAULT_NAMESPACE", "a\nb"),
+        ("VAULT_PROXY_ADDR", "socks5://p:1"),
+        ("PAISSIVE_VAULT_KV", "3"),
+        ("PAISSIVE_VAULT_LOGIN", "magic"),
+        ("PAISSIVE_VAULT_MOUNT", "a/../b"),
+    ],
+)
+def test_a_setting_that_can_not_be_meant_is_an_error_that_does_not_repeat_it(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises((ps.BadValue, ps.BadName)) as caught:
+        ps.VaultStore()
+    assert "TOKEN" not in variable or text not in str(caught.value)
+
+
+def test_a_keyword_goes_before_its_variable_and_an_unknown_one_is_an_error(monkeypatch):
+    monkeypatch.setenv("VAULT_ADDR", "http://a:1")
+    assert ps.VaultStore(address="http://b:1").settings.address == "http://b:1"
+    with pytest.raises(TypeError, match="no setting called adress"):
+        ps.VaultStore(adress="http://b:1")
+
+
+def test_the_environment_is_read_when_a_store_is_made(monkeypatch):
+    store = ps.VaultStore(address="http://a:1")
+    monkeypatch.setenv("VAULT_TOKEN", "later")
+    assert (store.settings.token, ps.VaultStore().settings.token) == ("", "later")
+
+
 # === Vault transport ========================================================================================
+# What a real server can't be made to do is done by a small one, which answers each request by a function.
+
+
+class Stub:
+    """A socket server on loopback: `answer(request bytes)` gives the raw answer, None to hang up."""
+
+    def __init__(self, answer):
+        self.requests, self.connections, stub = [], 0, self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                stub.connections += 1
+                while True:
+                    head = b"".join(iter(self.rfile.readline, b"\r\n")) if self.rfile.peek(1) else b""
+                    if not head:
+                        return
+                    length = re.search(rb"(?i)content-length: (\d+)", head)
+                    request = head + b"\r\n" + self.rfile.read(int(length[1]) if length else 0)
+                    stub.requests.append(request)
+                    raw = answer(request)
+                    for part in raw if isinstance(raw, list) else [raw or b""]:
+                        self.wfile.write(part)
+                        time.sleep(0.05 if isinstance(raw, list) else 0)
+                    if raw is None or b"Connection: close" in raw:
+                        return
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads, self.server.block_on_close = True, False
+        self.server.handle_error = lambda *_: None
+        self.port = self.server.server_address[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def store(self, **settings):
+        return ps.VaultStore(**{"address": self.address, "token": CANARY, "kv_version": 2, **settings})
+
+    def tries(self, path="/data/"):
+        return sum(path.encode() in request.partition(b"\r\n")[0] for request in self.requests)
+
+
+CANARY = "canary" + "-4f1d"
+SECRET = json.dumps({"data": {"data": {"value": "v"}, "metadata": {"version": 1}}}).encode()
+
+
+def http(body=SECRET, status=200, *headers):
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "\r\n"]).encode() + body
+
+
+@pytest.fixture
+def stub():
+    """A function that starts a Stub, whatever comes first answers; all are stopped in the end."""
+    started = []
+
+    def start(*answers):
+        queue = list(answers)
+
+        def answer(request):
+            if b"lookup-self" in request:
+                return http(b'{"data": {}}')
+            now = queue.pop(0) if len(queue) > 1 else queue[0]
+            return now(request) if callable(now) else now
+
+        started.append(Stub(answer))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.server.shutdown()
+        each.server.server_close()
+
+
+def test_connections_are_kept(stub):
+    server = stub(http())
+    store = server.store()
+    assert [store.get("a") for _ in range(20)] == ["v"] * 20
+    assert server.connections == 1
+
+
+def test_a_connection_is_not_taken_over_by_a_child_process(stub):
+    server = stub(http())
+    store = server.store()
+    store.get("a")
+    child = os.fork()
+    if not child:
+        os._exit(store.get("a") != "v")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (store.get("a"), server.connections) == ("v", 2)
+
+
+def test_what_a_server_sends_unasked_is_never_taken_for_an_answer(stub):
+    wrong = SECRET.replace(b'"v"', b'"wrong"')
+    server = stub(http() + http(wrong))
+    store = server.store()
+    assert {store.get("a") for _ in range(20)} == {"v"}
+
+
+@pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504])
+def test_a_passing_failure_is_tried_again(stub, status):
+    server = stub(http(b"{}", status), http())
+    assert (server.store().get("a"), server.tries()) == ("v", 2)
+
+
+@pytest.mark.parametrize(("status", "tries"), [(501, 1), (400, 1), (500, 3), (503, 3)])
+def test_a_failure_is_tried_again_as_often_as_set_if_that_may_help(stub, status, tries):
+    server = stub(http(b'{"errors": []}', status))
+    with pytest.raises(ps.Unavailable):
+        server.store().get("a")
+    assert server.tries() == tries
+
+
+def test_retry_after_is_heeded_and_all_tries_end_by_the_timeout(stub):
+    server = stub(http(b"{}", 429, "Retry-After: 1"), http())
+    start = time.monotonic()
+    assert server.store().get("a") == "v"
+    assert time.monotonic() - start >= 1
+    with pytest.raises(ps.Unavailable, match="too many requests"):
+        stub(http(b"{}", 429, "Retry-After: 30")).store(timeout=5).get("a")
+
+
+def test_a_broken_connection_is_tried_again_for_reads(stub):
+    cut_off = http(SECRET, 200, "Connection: close")[:-1]
+    server = stub(None, cut_off, http())
+    assert server.store().get("a") == "v"
+
+
+def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub):
+    read = http(b'{"data": {"other": "o"}}')
+    server = stub(lambda request: read if request.startswith(b"GET") else None)
+    with pytest.raises(ps.Unavailable, match="the connection broke"):
+        server.store(kv_version=1).set("a", "new")
+    assert sum(request.startswith(b"POST") for request in server.requests) == 1
+
+
+def test_a_write_whose_answer_was_lost_is_found_out_about_on_kv_2(stub):
+    kept = {"version": 1, "data": {"value": "old", "other": "o"}}
+
+    def answer(request):
+        head, _, body = request.partition(b"\r\n\r\n")
+        if head.startswith(b"GET"):
+            return http(
+                json.dumps(
+                    {"data": {"data": kept["data"], "metadata": {"version": kept["version"]}}}
+                ).encode()
+            )
+        sent = json.loads(body)
+        if sent["options"]["cas"] != kept["version"]:
+            return http(b'{"errors": ["check-and-set parameter did not match the current version"]}', 400)
+        kept.update(version=kept["version"] + 1, data=sent["data"])
+        return None  # done, but nobody hears of it
+
+    stub(answer).store().set("a", "new")
+    assert kept == {"version": 2, "data": {"value": "new", "other": "o"}}
+
+
+def test_a_token_goes_only_to_the_server_it_was_given_for(stub):
+    other = stub(http())
+    lying = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
+    with pytest.raises(ps.Unavailable, match="redirects to another host") as caught:
+        lying.store().get("a")
+    assert "PAISSIVE_VAULT_HOSTS" in str(caught.value)
+    assert (other.requests, lying.tries()) == ([], 1)
+
+
+def test_one_redirect_is_followed_to_a_host_that_is_named(stub):
+    other = stub(http())
+    standby = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
+    assert standby.store(hosts=f"127.0.0.1:{other.port}").get("a") == "v"
+    assert CANARY.encode() in other.requests[0]
+    circle = stub(http(b"", 307, "Location: /v1/secret/data/b"))
+    with pytest.raises(ps.Unavailable, match="more than once"):
+        circle.store().get("a")
+    assert circle.tries() == 2
+
+
+@pytest.mark.parametrize(
+    "location", ["", "http://", "ftp://127.0.0.1/", "http://[", "//evil@127.0.0.1", "http://a b"]
+)
+def test_a_redirect_to_nowhere_is_an_error(stub, location):
+    with pytest.raises(ps.Unavailable):
+        stub(http(b"", 307, f"Location: {location}")).store().get("a")
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    transport = bao().tls_store(hosts="127.0.0.1")._session.transport
+    with pytest.raises(ps.Unavailable, match="from https to http"):
+        transport._redirected(bao().tls + "/v1/secret/data/a", bao().address + "/v1/secret/data/a")
+
+
+NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, SECRET[:-1]]
+
+
+@pytest.mark.parametrize("body", [*NOT_JSON, SECRET.decode().encode("utf-16")])
+def test_an_answer_that_is_not_strict_json_is_none_of_vault(stub, body):
+    with pytest.raises((ps.Unavailable, ps.BadValue), match="not"):
+        stub(http(body)).store().get("a")
+
+
+def test_some_other_server_that_says_404_is_no_vault_without_the_secret(stub):
+    with pytest.raises(ps.Unavailable, match="the answer is not Vault's; check VAULT_ADDR"):
+        stub(http(b"<h1>Not Found</h1>", 404)).store().get("a")
+
+
+def test_an_answer_is_bounded_in_size_and_in_time(stub, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_ANSWER", 1000)
+    chunks = b"".join(b"%x\r\n%s\r\n" % (300, b" " * 300) for _ in range(4))
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    for raw in (http(b" " * 1001), chunked, b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1001):
+        with pytest.raises(ps.Unavailable, match="too large"):
+            stub(raw).store().get("a")
+    drip = [http()[n : n + 1] for n in range(len(http()))]
+    with pytest.raises(ps.Unavailable, match="did not answer in time"):
+        stub(drip).store(timeout=0.5).get("a")
+
+
+def test_an_answer_in_chunks_is_put_together(stub):
+    chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, SECRET[n : n + 7].ljust(7)) for n in range(0, len(SECRET), 7))
+    server = stub(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nT: t\r\n\r\n")
+    store = server.store()
+    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 1)
+
+
+def test_an_announcement_is_not_the_answer(stub):
+    assert stub(b"HTTP/1.1 100 Continue\r\n\r\n" + http()).store().get("a") == "v"
+
+
+def test_a_request_says_what_vault_wants_to_hear(stub):
+    server = stub(http())
+    server.store(namespace="team").get("a b/ü?#x%2F") if False else server.store(namespace="team").get(
+        "a b/ü?"
+    )
+    lines = server.requests[-1].decode().split("\r\n")
+    assert lines[0] == "GET /v1/secret/data/a%20b/%C3%BC%3F HTTP/1.1"
+    assert {"X-vault-request: true", "X-vault-namespace: team", f"X-vault-token: {CANARY}"} <= set(lines)
+
+
+def test_a_certificate_that_is_not_trusted_is_named_as_such_and_not_tried_again():
+    store = bao().store(address=bao().tls)
+    with pytest.raises(ps.Unavailable, match="certificate is not trusted: .*; name the CA .* VAULT_CACERT"):
+        store.get("a")
+    with pytest.raises(ps.Unavailable, match="certificate is not trusted: [Hh]ostname mismatch"):
+        bao().tls_store(server_name="elsewhere").get("a")
+    with pytest.raises(ps.Unavailable, match="does not speak TLS; use http://"):
+        bao().store(address=bao().address.replace("http:", "https:")).get("a")
+    with pytest.raises(ps.Unavailable, match="VAULT_ADDR"):
+        bao().store(address=bao().tls.replace("https:", "http:")).get("a")
+
+
+def test_a_server_is_trusted_by_name_by_folder_or_blindly_if_so_told(tmp_path):
+    shutil.copy(bao().ca, tmp_path)
+    for trust in (
+        {"ca_cert": bao().ca, "server_name": "server"},
+        {"ca_path": str(tmp_path)},
+        {"skip_verify": True},
+    ):
+        with pytest.raises(ps.NotFound):
+            bao().store(address=bao().tls, **trust).get("a")
+
+
+def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
+    with pytest.raises(ps.Unavailable, match="VAULT_CLIENT_CERT|connection"):
+        bao().tls_store(bao().mutual, max_retries=0).get("a")
+    with pytest.raises(ps.BadValue, match="certificates can't be loaded: .*VAULT_CLIENT_KEY"):
+        bao().tls_store(bao().mutual, client_cert="/nowhere.pem").get("a")
+
+
+def test_an_unreachable_server_is_not_an_absent_secret():
+    with pytest.raises(ps.Unavailable, match=r"can't be reached at http://127.0.0.1:\d+: Connection refused"):
+        ps.VaultStore(address=f"http://127.0.0.1:{free_port()}", token="t", max_retries=0).get("a")
+    with pytest.raises(ps.Unavailable, match="No such file"):
+        ps.VaultStore(address="unix:///nowhere.sock", token="t", max_retries=0).get("a")
+
+
+@pytest.mark.parametrize("kind", ["http", "tls"])
+def test_a_proxy_is_used_if_one_is_set(stub, kind):
+    def answer(request):
+        target = re.match(rb"(CONNECT )?(?:\w+ http://)?([\d.]+):(\d+)", request)
+        return target and (b"HTTP/1.1 200 OK\r\n\r\n" if target[1] else http())
+
+    proxy = stub(answer)
+    given = {"proxy": f"http://user:pass@127.0.0.1:{proxy.port}", "kv_version": 2, "timeout": 1}
+    if kind == "http":
+        assert bao().store(**given).get("a") == "v"
+        assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
+    else:
+        with pytest.raises(ps.Unavailable):  # the stub answers, but it does not pass anything on
+            bao().tls_store(**given).get("a")
+        assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
+        assert bao().root.encode() not in proxy.requests[0]
+    assert b"roxy-" in proxy.requests[-1] and base64.b64encode(b"user:pass") in proxy.requests[0]
+
 
 # === Vault logins ===========================================================================================
 
