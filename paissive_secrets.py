@@ -222,11 +222,18 @@ def check_value(value: str) -> str:
         raise BadValue(f"a secret is text, not {type(value).__name__}")
     if "\0" in value:
         raise BadValue("the value has a NUL character", hint=_BINARY_HINT)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadValue("the value is not valid Unicode", hint=_BINARY_HINT) from None
+    if not _is_unicode(value):
+        raise BadValue("the value is not valid Unicode", hint=_BINARY_HINT)
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it; the exception that says so would hold the text, so it ends here."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def variable_name(name: str) -> str:
@@ -1340,6 +1347,8 @@ class SealedStore:
             if first is not None:
                 self._read(first, self._path(first))
             yield "opens", "yes" if len(keys) == 1 else "yes, but a rekey was broken off: rekey again"
+            if os.name != "nt" and os.stat(self.folder).st_mode & 0o077:
+                yield "note", f"others can read names, and guess at the password: chmod 700 {self.folder}"
         except SecretsError as error:
             yield "opens", "no"
             yield "problem", str(error)
@@ -1392,7 +1401,12 @@ class SealedStore:
     def _keys(self) -> tuple[Identity, ...]:
         """The identities that open the store, the one to seal to first."""
         given = _credential("PAISSIVE_IDENTITY")
-        return _parse_identities(given) if given else self._keys_by_password()
+        if not given:
+            return self._keys_by_password()
+        try:
+            return _parse_identities(given)
+        except BadValue as error:
+            raise BadValue(f"PAISSIVE_IDENTITY is {error.message}", hint=error.hint) from None
 
     def _keys_by_password(self) -> tuple[Identity, ...]:
         self._check_folders("")
@@ -1405,6 +1419,7 @@ class SealedStore:
             with disk_errors(f"read {self._identity_file}"):
                 keys = _unseal_identities(_read_file(self._identity_file), password)
         except WrongKey:
+            self._typed = ""  # may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Tampered, BadValue) as error:
@@ -1463,7 +1478,8 @@ class SealedStore:
 
 def _find_folder() -> str:
     """The nearest `.paissive`, from the working directory up, or where one would be made."""
-    here = folder = os.getcwd()
+    with disk_errors("look at the working directory"):
+        here = folder = os.getcwd()
     while not os.path.lexists(os.path.join(folder, ".paissive")):
         if folder == os.path.dirname(folder):
             return os.path.join(here, ".paissive")
@@ -1566,11 +1582,12 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, Any]:
 
     try:
         entry = json.loads(plaintext)
-    except ValueError:
+    except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
         raise Tampered(f"{path} opens, but holds no entry", hint="restore it from a copy")
     if entry["name"] == name:
+        check_value(entry["value"])  # which other tools may have written
         return entry
     if _same_file(entry["name"], name):
         raise NotFound(f"no secret named {_show(name)}", hint=f"there is {_show(entry['name'])}")
@@ -1596,7 +1613,7 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
     lines = [line.strip() for line in text.splitlines()]
     found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
     if not found:
-        raise BadValue("there is no age identity in PAISSIVE_IDENTITY")
+        raise BadValue("without an age identity")
     return found
 
 
@@ -7150,8 +7167,9 @@ def cmd_rekey(args: argparse.Namespace) -> int:
 
 def cmd_identity(args: argparse.Namespace) -> int:
     """Print the identity, which opens the sealed files without a password: for CI and services."""
+    identity = _sealed_store(args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
-    print(_sealed_store(args).reveal_identity())
+    print(identity)
     return 0
 
 

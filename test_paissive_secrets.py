@@ -606,7 +606,7 @@ def files(store_folder):
 def command(monkeypatch, capsys, *argv, stdin=""):
     """Run the command line in this process; returns (status, stdout, stderr)."""
     monkeypatch.setattr(ps, "_manager", ps.SecretsManager())
-    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
     status = ps.main(list(argv))
     return (status, *capsys.readouterr())
 
@@ -1233,6 +1233,147 @@ def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
     for n in range(10_000):
         (store_folder / "secrets/s" / f"N{n + 1}.age").write_bytes(sealed)
     assert calls_of_a_set(store_folder) == small
+
+
+ADVISING = ("rekey", "password")  # say what to do next when all went well
+WRITTEN = "c4n" + "ary-kept"  # a value that must show nowhere
+TYPED = "c4n" + "ary-password"
+
+
+def all_that_is_shown(error):
+    """The message, the traceback, and everything that the exceptions of its chain hold."""
+    texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
+    while error:
+        texts += [repr(error), repr(vars(error)), repr(error.args)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+def wrong_entry(folder, plaintext):
+    key = ps.Identity(ps.SealedStore(folder).reveal_identity())
+    (folder / "secrets/DB.age").write_bytes(ps.seal(plaintext, key.recipient()))
+
+
+MALFORMED = {
+    "no JSON": lambda folder: wrong_entry(folder, f'{{"name": "DB", "value": "{WRITTEN}'.encode()),
+    "no UTF-8": lambda folder: wrong_entry(folder, WRITTEN.encode() + b"\xff"),
+    "another name": lambda folder: wrong_entry(folder, f'{{"name": "X", "value": "{WRITTEN}"}}'.encode()),
+    "no text": lambda folder: wrong_entry(folder, f'{{"name": "DB", "value": ["{WRITTEN}"]}}'.encode()),
+    "NUL": lambda folder: wrong_entry(folder, f'{{"name": "DB", "value": "{WRITTEN}\\u0000"}}'.encode()),
+    "no Unicode": lambda folder: wrong_entry(
+        folder, f'{{"name": "DB", "value": "{WRITTEN}\\ud800"}}'.encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("what", [*HOSTILE, *MALFORMED])
+def test_a_canary_shows_in_no_error_of_a_hostile_folder(
+    what, files, store_folder, caplog, capfd, monkeypatch
+):
+    caplog.set_level("DEBUG")
+    if what == "a store of another user" and os.getuid() != 0:
+        pytest.skip("needs root, to give a folder away")
+    files.set("DB", WRITTEN)
+    MALFORMED.get(what, lambda folder: spoilt(what, folder))(store_folder)
+    store, shown = ps.SealedStore(store_folder), []
+    for act in (lambda: store.get("DB"), lambda: store.set("DB", WRITTEN + "2"), store.rekey):
+        try:
+            act()
+        except ps.SecretsError as error:
+            shown.append(all_that_is_shown(error))
+    assert shown and "c4nary" not in "".join([*shown, caplog.text, *capfd.readouterr(), repr(store)])
+
+
+def test_a_canary_shows_in_no_error_of_what_was_given(files, store_folder, monkeypatch, caplog, capfd):
+    def under(name, value):
+        monkeypatch.setenv(name, value)
+        try:
+            ps.SealedStore(store_folder).get("DB")
+        finally:
+            monkeypatch.delenv(name)
+
+    caplog.set_level("DEBUG")
+    acts = [
+        lambda: files.set("../x", WRITTEN),
+        lambda: files.set("DB", WRITTEN + "\0"),
+        lambda: files.set("DB", WRITTEN + "\ud800"),
+        lambda: files.set("DB", WRITTEN * 2_000_000),
+        lambda: files.set("DB", WRITTEN.encode()),
+        lambda: files.change_password(""),
+        lambda: files.change_password(TYPED + "\ud800"),
+        lambda: under("PAISSIVE_MASTER_PASSWORD", TYPED),
+        lambda: under("PAISSIVE_IDENTITY", TYPED),
+        lambda: under("PAISSIVE_IDENTITY", files.reveal_identity() + TYPED),
+        lambda: under("PAISSIVE_MASTER_PASSWORD_FILE", "/dev/null/" + "absent"),
+        lambda: ps.Identity(TYPED),
+        lambda: ps.Recipient(TYPED),
+        lambda: ps.Passphrase(TYPED, 99),
+        lambda: ps.seal(WRITTEN.encode()),
+        lambda: ps.unseal(ps.seal(WRITTEN.encode(), ps.Passphrase(TYPED, FAST))[:-1], ps.Passphrase(TYPED)),
+        lambda: ps.unseal(ps.seal(WRITTEN.encode(), ps.Passphrase(TYPED, FAST)), ps.Passphrase("wrong")),
+    ]
+    for act in acts:
+        with pytest.raises(ps.SecretsError) as caught:
+            act()
+        assert "c4nary" not in all_that_is_shown(caught.value)
+    held = [ps.Passphrase(TYPED), ps.Identity(files.reveal_identity()), files, ps.SecretsManager(files)]
+    assert "c4nary" not in repr(held) + str(held) + caplog.text + "".join(capfd.readouterr())
+    assert files.reveal_identity()[16:40] not in repr(held)
+
+
+def test_a_canary_is_in_no_file_when_a_set_is_killed_at_any_step(files, store_folder):
+    for _ in killed_at_every_step(lambda: ps.SealedStore(store_folder).set("app/NEW", WRITTEN)):
+        assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
+
+
+def test_a_canary_on_a_full_disk_shows_nowhere(small_disk):
+    store = ps.SealedStore(small_disk / "store")
+    store.set("DB", WRITTEN)
+    with pytest.raises(ps.Unavailable) as caught:
+        store.set("DB", WRITTEN + "x" * 400_000)
+    assert "c4nary" not in all_that_is_shown(caught.value)
+    assert not [name for name, data in tree(small_disk).items() if b"c4nary" in data]
+
+
+def test_a_canary_given_to_the_commands_shows_in_no_output_nor_argument_list(
+    files, store_folder, monkeypatch
+):
+    env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_MASTER_PASSWORD": PASSWORD, "PAISSIVE_SCRYPT_LOG_N": "15"}
+    wrong, none = {**env, "PAISSIVE_MASTER_PASSWORD": TYPED}, {**env, "PAISSIVE_MASTER_PASSWORD": ""}
+    runs = [
+        (["set", "NEW"], env, 0),
+        (["set", "../NEW"], env, 2),
+        (["set", "NEW"], wrong, 2),
+        (["set", "NEW"], none, 2),
+        (["get", "NEW"], wrong, 2),
+        (["get", "ABSENT"], env, 1),
+        (["list"], env, 0),
+        (["status"], env, 0),
+        (["status"], wrong, 2),
+        (["delete", "NEW"], env, 0),
+        (["rekey"], wrong, 2),
+        (["rekey"], env, 0),
+        (["identity"], wrong, 2),
+        (["password"], wrong, 2),
+        (["password"], env, 0),
+        (["get", "DB"], {**env, "PAISSIVE_MASTER_PASSWORD": WRITTEN}, 0),
+    ]
+    for argv, given_env, status in runs:
+        done = cli(*argv, cwd=store_folder.parent, env=given_env, stdin=WRITTEN.encode())
+        assert (argv, done.returncode) == (argv, status), done.stderr
+        assert b"c4nary" not in done.stdout + done.stderr
+        assert done.stderr.count(b"\n") == (status > 0) or argv[0] in (*ADVISING, "status")
+
+
+def test_a_canary_is_in_no_argument_list_while_a_set_waits_and_is_killed(files, store_folder):
+    argv = [sys.executable, str(MODULE), "set", "NEW", "--backend", "file"]
+    with subprocess.Popen(argv, cwd=store_folder.parent, stdin=subprocess.PIPE) as waiting:
+        waiting.stdin.write(WRITTEN.encode())
+        waiting.stdin.flush()
+        listed = subprocess.run([tool("ps"), "-ewwo", "args"], capture_output=True, check=True).stdout
+        waiting.kill()
+    assert b"set NEW --backend file" in listed and b"c4nary" not in listed
+    assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
 
 
 # === Vault settings =========================================================================================
