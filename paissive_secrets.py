@@ -5638,7 +5638,11 @@ def _is_login(encoded: bytes) -> bool:
 # git itself is asked what a repository lists, stages and remembers. The repository may be hostile: whatever
 # its configuration could run is switched off, and only plumbing is called, which heeds no pager or alias.
 
-_GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_GIT = (
+    *("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m"),  # its memory stays flat as well
+    *("-c", "core.packedGitWindowSize=4m", "-c", "core.bigFileThreshold=4m"),
+)
 _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
     "GIT_NO_LAZY_FETCH": "1",
@@ -6097,7 +6101,10 @@ def _glob(part: str) -> _Glob:
     import fnmatch
 
     text = re.sub(r"\\(.)", lambda m: f"[{m[1]}]" if m[1] in "*?[" else m[1], part.replace("[^", "[!"))
-    return re.compile(fnmatch.translate(text)).match
+    try:
+        return re.compile(fnmatch.translate(text)).match
+    except re.error:  # a range that runs backwards, before Python 3.11
+        return _never
 
 
 def _path_fits(globs: Sequence[_Glob | None], parts: Sequence[str]) -> bool:

@@ -35,6 +35,7 @@ import pty
 import queue
 import random
 import re
+import resource
 import select
 import shutil
 import signal
@@ -3823,6 +3824,45 @@ def test_the_hook_goes_where_git_looks_for_it(repository):
     assert os.access(repository / "my hooks" / "pre-commit", os.X_OK)
 
 
+@pytest.fixture(scope="session")
+def long_history(tmp_path_factory):
+    """A repository of 1,200 commits to files of this Python's library, with a secret in some versions."""
+    folder = tmp_path_factory.mktemp("history")
+    git(folder, "init", "-q", "-b", "main")
+    library = Path(os.__file__).parent
+    chosen = [path for path in sorted(library.glob("*.py")) if 2000 < path.stat().st_size < 20_000]
+    files = {path.name: path.read_bytes().split(b"\n") for path in chosen}
+    written, order = [], random.Random(1)
+    for n in range(1200):
+        written.append(
+            b"commit refs/heads/main\ncommitter A <a@b.example> %d +0000\ndata 1\nx\n" % (10**9 + n)
+        )
+        for name in order.sample(sorted(files), 4):
+            files[name].insert(order.randrange(len(files[name])), b"# line %d" % n)
+            text = b"\n".join(files[name]) + (b"\nx = '%b'\n" % token().encode() if n == 600 else b"")
+            written.append(b"M 100644 inline %b\ndata %d\n%b\n" % (name.encode(), len(text), text))
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=folder, input=b"".join(written), check=True)
+    git(folder, "reset", "-q", "--hard", "main")
+    return folder
+
+
+@pytest.mark.slow
+def test_history_of_1200_commits_takes_little_memory(long_history):
+    out, peak = measured("audit", "--history", "--json", "--confidence", "high", cwd=long_history)
+    dates = {
+        finding["date"] for finding in json.loads(out)["findings"] if finding["rule"].startswith("github")
+    }
+    assert (dates, peak < 80e6) == ({"2001-09-09T01:56:40Z"}, True)
+
+
+@pytest.mark.parametrize("command", ["ours", "gitleaks"])
+@pytest.mark.benchmark(group="history", timer=lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]))
+def test_benchmark_history(benchmark, long_history, command):
+    ours = [sys.executable, str(MODULE), "audit", "--history", "--output", os.devnull]
+    argv = ours if command == "ours" else [tool("gitleaks"), "git", "--no-banner", "--log-level", "fatal"]
+    benchmark.pedantic(lambda: subprocess.run(argv, cwd=long_history, capture_output=True), rounds=3)
+
+
 def test_pre_commit_can_run_this_repository():
     text = (ROOT / ".pre-commit-hooks.yaml").read_text()
     entry = re.search(r"^  entry: (.+)$", text, re.M)[1].split()
@@ -3876,6 +3916,17 @@ def test_own_matching_of_gitignore_is_that_of_git(tmp_path, lines, nested):
     own = listing(tmp_path) or [""]
     git(tmp_path, "init", "-q")
     assert own == sorted(git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0"))
+
+
+ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
+def test_no_pattern_and_no_path_raises(lines, path):
+    known = ps.patterns(lines)
+    assert ps.excluded(known, path) in (True, False)
+    assert ps._ignored([(0, known)], path) in (True, False)
 
 
 def test_a_hostile_pattern_takes_no_time(tmp_path):
