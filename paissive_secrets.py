@@ -6001,7 +6001,7 @@ def _listed(root: str, shown: str, choice: Choice) -> Iterator[tuple[str, str]]:
 def _is_real(top: str, folder: str) -> bool:
     """Whether no part of `folder` under `top` is a symlink."""
     path = os.path.join(top, *folder.split("/"))
-    return os.path.realpath(path) == path
+    return not folder or os.path.realpath(path) == path
 
 
 def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:

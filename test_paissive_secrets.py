@@ -3935,6 +3935,16 @@ def test_a_hostile_pattern_takes_no_time(tmp_path):
     assert not ps.excluded(patterns, "a/" * 300 + "c")
 
 
+@pytest.mark.parametrize("in_git", [False, True])
+def test_every_file_is_listed_once_whatever_the_order(tmp_path, in_git):
+    names = ["a/b/c", "a/b.py", "a.py", "b/a/c", "z", "Z", ".hidden/x", "a b/ü", "c"]
+    plant(tmp_path, *names)
+    if in_git:
+        git(tmp_path, "init", "-q")
+        git(tmp_path, "add", "a", "z")
+    assert listing(tmp_path) == sorted(names)
+
+
 def test_what_git_ignores_is_read_when_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".gitignore").write_text("build/\n")
@@ -4292,12 +4302,13 @@ def test_a_canary_appears_in_no_output(repository):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
-@pytest.mark.parametrize("args", [[], ["--history"], ["--confidence", "low"]], ids=str)
+@pytest.mark.parametrize("args", [[], ["--history", "HEAD"]], ids=" ".join)
 def test_the_project_audits_itself_clean(args):
     done = cli("audit", *args, cwd=ROOT)
     assert (done.returncode, done.stdout.decode().partition(" in ")[0]) == (0, "no findings"), (
         done.stdout.decode()
     )
+    assert int(re.search(rb"in ([0-9,]+) files", done.stdout)[1].replace(b",", b"")) >= 4
 
 
 # === Reports ================================================================================================
