@@ -5599,13 +5599,13 @@ def _urls(text: bytes) -> Iterator[_Span]:
 
 
 def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
-    told = b"example" in host or (host.startswith(_HERE) and _WORDS.fullmatch(password))  # as manuals do
+    told = b"example" in host or (host.startswith(_HERE) and _SPOKEN.fullmatch(password))  # as manuals do
     weak = password.lower() in _WEAK or password.lower() == user.lower() or told
     return "low" if weak or (_dull(password) and len(password) < 6) else "medium"
 
 
 _HERE = (b"localhost", b"127.0.0.1")
-_WORDS = re.compile(rb"[a-z]+(?:-[a-z]+)+")
+_SPOKEN = re.compile(rb"[a-z]+(?:-[a-z]+)+")
 _WEAK = frozenset(
     b"pass password passwd pwd secret user username test xxx xxxx foo bar changeme token".split()
 )
