@@ -5260,8 +5260,9 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
 
 
 # === Judgement ==============================================================================================
-# Whether a value that is given to a name is a secret. What a line says becomes features with names; their
-# weights add up to a probability, and the confidences are thresholds on it. No file is ever read here.
+# Whether a value that is given to a name is a secret. A few letters (pass, key, …) say where to look; what
+# stands there becomes features with names, whose weights add up to log odds in hundredths, and the three
+# confidences are thresholds on that sum. The table of weights is made by .ci/train.py.
 
 
 class Judged(NamedTuple):
@@ -5273,14 +5274,449 @@ class Judged(NamedTuple):
     confidence: str  # "high", "medium" or "low"
 
 
+class Candidate(NamedTuple):
+    """A value that is given to a name, and the line around it."""
+
+    start: int
+    end: int
+    kind: str  # what the name is about, or "uuid"
+    name: str
+    separator: str
+    quote: str  # "" around a bare value
+    value: str
+    before: str  # the line up to the name
+    after: str  # the line from the value's end
+    language: str
+
+    def __repr__(self) -> str:
+        return f"<candidate {self.kind} at {self.start}>"
+
+
+THRESHOLDS = (("high", 180), ("medium", 0), ("low", -150))  # log odds in hundredths
+RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
+RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
+
+
 def judge(window: bytes, language: str) -> Iterator[Judged]:
-    """Give every value in `window` that looks like a secret, in order of place."""
-    yield from ()
+    """Give every value in `window` that looks like a secret; `language` is what `language_of` says."""
+    weights = _weights()
+    for candidate in candidates(window, language):
+        score = sum(weights.get(feature, 0) for feature in features(candidate, window))
+        confidence = confidence_of(score)
+        if confidence:
+            yield Judged(candidate.start, candidate.end, RULES_OF_KINDS[candidate.kind], confidence)
+
+
+def confidence_of(score: int) -> str:
+    """ "high", "medium" or "low"; "" where the score is below all thresholds."""
+    return next((name for name, least in THRESHOLDS if score >= least), "")
+
+
+# --- candidates ---------------------------------------------------------------------------------------------
+
+_FRAGMENTS = (b"pass", b"pwd", b"secret", b"token", b"key", b"auth", b"cred", b"nonce", b"identified by")
+_GIVEN = re.compile(  # anchored behind a fragment, every part bounded
+    rb"""
+    ([\w.$-]{0,40}\\{0,3}["'`]?\]?\)?)             # the rest of the name, its closing quote
+    (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
+    [ \t]{0,20}
+    (?:(=>|:=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%3D|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
+       (?:\[\]byte\(|[A-Za-z_][\w.\ ]{0,30}\()?[bBuUrR@]?        # a call or a prefix around the value
+       (\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)
+      |(=>|:=|[=:]|%3D|\ )[ \t]{0,20}(?=[^\s"'`,;<>(){}&|\\\[\]=:]))
+    """,
+    re.VERBOSE,
+)
+_NAME_BEFORE = re.compile(rb"[\w.$-]{0,40}\Z")
+_BARE = re.compile(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])")
+_UUID = re.compile(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
+_UUID_BEGIN = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
+_UUID_GIVEN = re.compile(rb"([\w.$-]{1,40})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
+_KINDS = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "cred",
+    "auth",
+    "nonce",
+)  # the first that a name has counts
+
+
+def candidates(window: bytes, language: str) -> Iterator[Candidate]:
+    """Give the values that names with a telling fragment are given, then the other UUIDs."""
+    seen, done = set(), 0
+    for at in _fragment_ends(window.lower()):
+        given = _GIVEN.match(window, at) if at >= done else None
+        found = given and _candidate(window, language, at, given)
+        if found:
+            done = found.start
+            seen.add(done)
+            yield found
+    for match in _UUID.finditer(window):
+        begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
+        if begin and begin.start() not in seen:
+            yield _uuid_candidate(window, language, begin.start(), match.end())
+
+
+def _fragment_ends(lowered: bytes) -> list[int]:
+    found = []
+    for fragment in _FRAGMENTS:
+        at = lowered.find(fragment)
+        while at >= 0:
+            at += len(fragment)
+            found.append(at)
+            at = lowered.find(fragment, at)
+    return sorted(found)
+
+
+def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) -> Candidate | None:
+    rest, separator, quote, bare_separator = (group or b"" for group in given.groups())
+    value = (_quoted(quote) if quote else _BARE).match(window, given.end())
+    begin = _NAME_BEFORE.search(window, max(0, at - 40), at)
+    if not value or not begin:
+        return None
+    name = begin[0] + rest.rstrip(b"\\\"'`])")
+    before, after = _line_around(window, begin.start(), value.end())
+    if not quote and _is_code(language, name, bare_separator, value[0], before):
+        return None
+    return Candidate(
+        *value.span(),
+        kind=_kind_of(name),
+        name=_text(name),
+        separator=_text((separator or bare_separator).strip() or b"_"),
+        quote=_text(quote),
+        value=_text(value[0]),
+        before=_text(before),
+        after=_text(after),
+        language=language,
+    )
+
+
+def _kind_of(name: bytes) -> str:
+    """What the name is about; the fragment that comes first in the table counts."""
+    lowered = name.lower()
+    kind = next((kind for kind in _KINDS if kind.encode() in lowered), "pass")  # else it is "identified by"
+    return "pass" if kind == "pwd" else kind
+
+
+def _text(part: bytes) -> str:
+    return part.decode("latin-1")
+
+
+def _is_code(language: str, name: bytes, separator: bytes, value: bytes, before: bytes) -> bool:
+    """Whether a bare value is a name or a word of prose: in source, or after nothing but a space."""
+    literal = re.search(rb"\d", value)
+    if separator == b" ":
+        return not (name.startswith(b"-") or (len(value) >= 16 and literal))
+    in_string = any(before.count(quote) % 2 for quote in (b'"', b"'", b"`"))
+    return language == "source" and not (literal or in_string or _COMMENT.match(before))
+
+
+_COMMENT = re.compile(rb"\s*(?:#|//|/?\*|--)")
+
+
+@functools.cache
+def _quoted(quote: bytes) -> re.Pattern[bytes]:
+    """What stands between such quotes, on one line."""
+    if quote[:1] == b"\\":
+        return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
+    return re.compile(
+        rb"[^&\n]{1,300}" if quote[:1] == b"&" else rb"(?:[^\\\n%s]|\\[^\n]){1,300}" % quote[-1:]
+    )
+
+
+def _line_around(window: bytes, start: int, end: int) -> tuple[bytes, bytes]:
+    """At most 200 bytes of the line before `start`, and 120 after `end`."""
+    first = window.rfind(b"\n", max(0, start - 200), start) + 1 or max(0, start - 200)
+    last = window.find(b"\n", end, end + 120)
+    return window[first:start], window[end : last if last >= 0 else end + 120]
+
+
+def _uuid_candidate(window: bytes, language: str, start: int, end: int) -> Candidate:
+    before, after = map(_text, _line_around(window, start, end))
+    given = _UUID_GIVEN.search(before.encode("latin-1"))
+    name, separator, quote = (part.decode() for part in given.groups()) if given else ("", "_", before[-1:])
+    quote = quote if quote and quote in "\"'`" else ""
+    value = window[start:end].decode()
+    return Candidate(start, end, "uuid", name, separator, quote, value, before, after, language)
+
+
+# --- features -----------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SHAPE = re.compile(
+    r"(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\Z)|(?P<digits>\d+\Z)|(?P<number>[-+]?[\d.,_]+\Z)"
+    r"|(?P<lower>[a-z]+\Z)|(?P<upper>[A-Z]+\Z)|(?P<capital>[A-Z][a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
+    r"|(?P<letters>[a-zA-Z]+\Z)|(?P<CONSTANT>[A-Z][A-Z0-9]*[_-][A-Z0-9_-]+\Z)|(?P<snake>[a-z]+_[a-z0-9_]+\Z)"
+    r"|(?P<kebab>[A-Za-z]+-[a-zA-Z0-9-]+\Z)|(?P<dotted>[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z)"
+    r"|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|(?P<alnum>[A-Za-z0-9]+\Z)"
+    r"|(?P<url>\w+://)|(?P<path>[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z)"
+    r"|(?P<name>[A-Za-z_$][\w$]*\Z)"
+    r"|(?P<base64>[A-Za-z0-9+/_-]+={0,2}\Z)|(?P<crypt>\$\w+\$|\{[A-Z]+\})|(?P<escapes>\\[xu])"
+    r"|(?P<spaces>.*\s)|(?P<foreign>.*[\x80-\xff])"
+)
+_PLACEHOLDER = re.compile(
+    r"\$[{(A-Za-z]|\{\{|[<%&@[{]|.*(?:%[sdvr@(]|\*{3}|xxxx|XXXX|\.{3}|<%|#\{|\$\{|\$\(|\{\{|\+|\}\Z)"
+)
+_MARKS = re.compile(
+    "pass|secret|token|key|test|example|your|foo|bar|admin|user|dummy|sample|change|none|null|true|false|auth"
+    "|client|name|value|invalid|wrong|fake|string|123|abc|default|http|error|type"
+)
+_LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100)
+_CROSSES = (
+    ("kind", "language"), ("kind", "quote"), ("kind", "separator"), ("kind", "shape"), ("kind", "length"),
+    ("kind", "letters"), ("kind", "digits"), ("kind", "classes"), ("language", "quote"),
+    ("language", "separator"), ("language", "shape"), ("shape", "length"), ("shape", "quote"),
+    ("digits", "letters"), ("language", "named"),
+)  # fmt: skip
+
+
+def features(candidate: Candidate, window: bytes) -> Iterator[str]:
+    """Give what speaks for or against the candidate, each as "group value"."""
+    yield "bias -"
+    facts = {
+        **_facts_of_place(candidate),
+        **_facts_of_value(candidate.value),
+        **_facts_around(candidate, window),
+    }
+    for name, value in facts.items():
+        yield f"{name} {value}"
+    for one, other in _CROSSES:
+        yield f"{one}/{other} {facts[one]}/{facts[other]}"
+    words = [word.lower() for word in _WORD.findall(candidate.name)]
+    for word in set(words):
+        yield f"name {word}"
+    if words:
+        yield f"first {words[0]}"
+        yield f"last {words[-1]}"
+    yield f"words {min(len(words), 4)}"
+    yield from _marks(candidate, words)
+
+
+def _facts_of_place(c: Candidate) -> dict[str, str]:
+    before, after = c.before.strip()[-1:], c.after[len(c.quote) :].strip()[:1]
+    return {
+        "kind": c.kind,
+        "language": c.language,
+        "quote": _QUOTES.get(c.quote, "escaped"),
+        "separator": c.separator.replace(" ", "_"),
+        "named": "quoted" if before and before in "\"'`" else "bare",
+        "before": "word" if before.isalnum() else before or "start",
+        "after": "word" if after.isalnum() else after or "end",
+    }
+
+
+_QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
+
+
+def _facts_of_value(value: str) -> dict[str, str]:
+    size, digits = len(value), sum(map(str.isdecimal, value))
+    shape = _SHAPE.match(value)
+    return {
+        "shape": (shape and shape.lastgroup) or "symbols",
+        "length": str(next((most for most in _LENGTHS if size <= most), 300)),
+        "letters": wordness(value),
+        "digits": "none"
+        if not digits
+        else "two"
+        if digits < 3
+        else "some"
+        if digits < 0.3 * size
+        else "many",
+        "classes": "".join(name for name, pattern in _CLASS_PATTERNS if pattern.search(value)),
+        "distinct": str(10 * len(set(value)) // size),
+    }
+
+
+_CLASS_PATTERNS = [(p[1], re.compile(p)) for p in ("[a-z]", "[A-Z]", "[0-9]", r"[-\W_]")]
+
+
+def wordness(value: str) -> str:
+    """How much its pairs of letters are those of words: "0" not at all to "9"; "few" where there are few."""
+    table = _letter_pairs()
+    run = value.lower()
+    found = [table[a + b] for a, b in zip(run, run[1:]) if a + b in table]
+    return str(round(sum(found) / len(found))) if len(found) > 2 else "few"
+
+
+def _facts_around(c: Candidate, window: bytes) -> dict[str, str]:
+    around = window[max(0, c.start - 2000) : c.end + 2000]
+    value, name = c.value.encode("latin-1"), c.name.encode("latin-1")
+    return {
+        "repeats": str(min(around.count(value) - 1, 3)),
+        "fellows": str(min(around.count(name) - 1, 5)) if name else "-",
+    }
+
+
+def _marks(c: Candidate, words: list[str]) -> Iterator[str]:
+    value = c.value.lower()
+    for mark in set(_MARKS.findall(value)):
+        yield f"has {mark}"
+    if any(len(word) > 2 and word in value for word in words):
+        yield f"echoes {c.kind}"
+    if _PLACEHOLDER.match(c.value):
+        yield f"placeholder {c.language}"
+    if _COMMENT.match(c.before.encode("latin-1")):
+        yield f"comment {c.language}"
+    if not c.before.strip("\"'-{ \t"):
+        yield "begins line"
+    if c.quote and not c.after:
+        yield "quote unclosed"
+
+
+# --- the model ----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _weights() -> dict[str, int]:
+    """{feature: log odds in hundredths}"""
+    weights: dict[str, int] = {}
+    group = ""
+    for line in _WEIGHTS.strip("\n").split("\n"):
+        items = line.split()
+        group = group if line.startswith(" ") else items.pop(0)[:-1]
+        weights.update((f"{group} {value}", int(weight)) for value, weight in zip(items[::2], items[1::2]))
+    return weights
+
+
+@functools.cache
+def _letter_pairs() -> dict[str, int]:
+    """{two letters: how often they follow each other in words, 0 never to 9}"""
+    rows = _PAIRS.split()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return {a + b: int(often) for a, row in zip(letters, rows) for b, often in zip(letters, row)}
+
+
+# Made by .ci/train.py: each group of features, then its values and their weights.
+_WEIGHTS = r"""
+after: | 59 & 52 \ 52 - 49 " 21 ; 19 end 18 , -10 ) -15 / -35 [ -47 > -63 word -95 : -101 ( -115
+before: { 52 # 47 , 46 & 34 / 22 " 19 word 12 ' -21 ( -27 = -29 ? -29 ` -32 [ -55 * -57 : -88 - -99
+begins: line 25
+bias: - -24
+classes: aA0 61 a0- 59 A0 41 a 30 a- -29 aA0- -29 aA -39 A- -67 aA- -76 - -90 0- -155
+comment: source -15 docs -64
+digits: many 25 some 16 two -29 none -62
+digits/letters: many/6 95 two/3 82 some/4 49 none/6 -14 many/4 -23 none/7 -40 none/5 -41 two/5 -42
+  some/6 -91 two/7 -91 none/few -110 two/6 -169
+distinct: 8 45 7 30 4 27 10 -16 5 -29 1 -52 2 -81 0 -163
+echoes: pass -212
+fellows: 4 60 3 36 2 -11 1 -15 5 -23 0 -25 - -27
+first: id 103 consumer 88 nonce 88 pass 79 proxy 79 private 71 pgpassword 67 access 64 config 62
+  refresh 54 test 52 mysql 44 aws 41 api 36 secret 19 password 10 auth -35 pwd -38 keys -39 oauth -39
+  credentials -51 sys -69 forgot -70 keyctl -83 author -95 public -102 token -135 key -142
+has: key 23 true -14 value -26 client -28 http -29 test -32 none -43 type -43 null -49 auth -52 string -53
+  admin -79 false -83 user -95 your -103 bar -116 foo -130 token -148 abc -178 pass -214 secret -221
+  123 -294
+kind: pass -41
+kind/classes: uuid/A0- 138 pass/aA0 61 uuid/a0- 61 pass/A0 41 pass/a 30 pass/a- -29 pass/aA -39
+  pass/A0- -56 pass/0- -66 pass/A- -67 pass/aA- -76 pass/- -90 uuid/0- -113
+kind/digits: pass/some 16 pass/two -29 pass/none -62
+kind/language: pass/config 38 uuid/source 25 pass/docs -12 pass/source -24 pass/json -27 pass/markup -34
+  uuid/config -72
+kind/length: pass/300 39 pass/39 22 pass/16 15 pass/31 10 pass/7 -19 pass/1 -20 pass/63 -39 pass/2 -65
+  pass/5 -67 pass/3 -199
+kind/letters: pass/3 85 pass/2 74 uuid/5 69 uuid/6 56 uuid/4 44 uuid/3 -26 pass/5 -57 pass/few -71
+  pass/6 -78 uuid/2 -79 pass/7 -94
+kind/quote: uuid/double 52 pass/single -7 pass/bare -13 pass/double -29
+kind/separator: pass/=> 38 pass/= 16 uuid/: 16 uuid/_ -27 pass/:= -38 pass/_ -38 pass/, -96
+kind/shape: pass/hex 64 pass/base36 41 pass/symbols 32 pass/lower 30 pass/snake -12 pass/numbered -22
+  pass/name -26 pass/dotted -33 pass/spaces -36 pass/number -43 pass/path -59 pass/CONSTANT -81
+  pass/capital -87 pass/crypt -178
+language: docs -13 markup -34
+language/named: source/bare -11 json/quoted -14 markup/bare -86
+language/quote: source/escaped 58 source/back 48 source/double 19 source/single -12 markup/single -65
+  none/double -67 source/bare -93
+language/separator: docs/( 83 json/_ 73 json/= 67 markup/: 52 docs/: 43 source/=> 39 source/= 28
+  source/: 17 source/_ -19 source/( -63 json/: -67 source/, -68 docs/_ -72 markup/= -113
+language/shape: source/base64 103 json/symbols 88 config/lower 75 json/uuid 75 config/base36 71
+  markup/spaces 56 json/kebab 51 json/url 44 source/spaces 25 source/uuid 22 source/symbols 15
+  source/lower 8 source/snake -13 json/lower -21 source/number -24 docs/base64 -47 shell/spaces -56
+  source/alnum -56 markup/lower -57 source/CONSTANT -59 config/uuid -72 source/crypt -116 json/spaces -133
+last: password 145 pgpassword 90 credential 74 pass 73 secret 62 pwd 56 token 37 authorization 22 key -14
+  id -25 url -32 user -34 value -36 author -48 name -57 authentication -65 type -76 auth -87 oauth -92
+  scope -112 keys -113 credentials -115
+length: 300 39 39 27 16 15 31 10 7 -19 1 -20 63 -39 2 -65 5 -67 3 -199
+letters: 3 78 2 35 4 19 5 -27 few -58 6 -66 7 -89
+name: request 118 private 111 amz 93 password 93 by 92 pgpassword 90 nonce 86 set 85 secret 82 google 78
+  proxy 77 pass 55 test 55 3 54 config 53 authorization 52 consumer 50 rsa 48 data 45 refresh 43 aws 39
+  mysql 33 o 32 access 30 api 30 token -15 id -18 authentication -33 authenticate -35 url -36 value -37
+  keyring -38 manager -38 for -40 auth -41 2 -42 session -43 client -44 bind -50 control -50 name -57
+  send -58 type -61 ldap -68 sys -69 key -73 change -78 security -81 check -85 new -85 keyctl -94 hash -95
+  author -111 forgot -111 scope -114 public -120 keys -135
+named: quoted -4 bare -15
+placeholder: json 100 source -58 config -81 shell -85
+quote: double -3 single -12 bare -23 unclosed -68
+repeats: 0 152 2 -223 1 -254 3 -350
+separator: => 38 = 21 : 12 := -38 _ -59 , -96
+shape: hex 64 base36 41 uuid 33 symbols 32 lower 30 snake -12 numbered -22 name -26 dotted -33 spaces -36
+  number -43 path -59 CONSTANT -81 capital -87 crypt -178
+shape/length: url/100 124 dotted/300 121 upper/20 120 numbered/12 109 base36/16 88 hex/40 80 spaces/100 74
+  spaces/300 70 kebab/9 69 base64/63 66 base36/7 59 symbols/7 59 lower/16 55 spaces/31 55 path/63 50
+  lower/9 46 kebab/20 40 symbols/63 40 uuid/39 33 symbols/1 29 lower/5 11 symbols/2 -27 kebab/16 -30
+  snake/9 -37 lower/1 -39 spaces/20 -47 spaces/24 -47 spaces/16 -48 base36/12 -52 url/63 -56 spaces/9 -59
+  upper/5 -60 digits/7 -65 digits/1 -79 spaces/63 -80 kebab/12 -84 symbols/24 -108 spaces/39 -115
+  numbered/9 -118 base36/5 -120 symbols/31 -125 lower/3 -135 digits/5 -157
+shape/quote: base64/double 145 hex/single 68 uuid/double 66 hex/bare 54 symbols/double 49 base36/single 39
+  name/bare 35 lower/single 31 digits/bare 29 lower/double 10 base36/bare -12 symbols/single -18
+  kebab/double -26 number/double -31 capital/double -35 alnum/double -39 CONSTANT/double -43
+  url/double -52 path/double -56 spaces/single -59 base64/single -77 digits/single -81 dotted/bare -84
+  crypt/double -131
+words: 1 29 2 22 0 -27 3 -36 4 -102
+"""
+
+# Made by .ci/train.py: a row for each first letter, a column for each second.
+_PAIRS = r"""
+05662351614777050777554450
+51435011450522530442500051
+60426216506642721547511020
+63357310610423520454511130
+64776752404867464877355751
+50325520700522611544500030
+31216134500425320453520001
+60117100600222600434300020
+55655550203768751577050405
+20005000000000300000300000
+30126020400303220241204000
+63357711702613640365622051
+65137100501342660254400020
+72677572504425740267552040
+46673440404568560766645312
+71337303502612650646532050
+00000000000000000100500000
+73558461704456730666543050
+51538245603443552367623150
+72547418701543640765724262
+44436440400666350766200100
+60006000400021300000001000
+50134105600304400531002000
+41514200400210140126000210
+12224211300233350255013010
+10005000400110200000000000
+"""
+
+# --- languages ----------------------------------------------------------------------------------------------
+
+_LANGUAGES = {
+    "config": "yml yaml ini conf cfg config properties env toml tf hcl tfvars example template cnf ldif dist",
+    "json": "json ipynb har cast jsonl json5 webmanifest",
+    "docs": "md rst txt adoc markdown log org tex csv",
+    "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
+    "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
+}
 
 
 def language_of(path: str) -> str:
-    """Say which kind of file this is by its name: source, config, json, docs, markup or shell."""
-    return "source"
+    """Say which kind of file this is by its name: source, config, json, docs, markup, shell or none."""
+    name = os.path.basename(path).lower()
+    ending = name.rpartition(".")[2]
+    return _language_of_ending().get(ending) or ("source" if "." in name[1:] else "none")
+
+
+@functools.cache
+def _language_of_ending() -> dict[str, str]:
+    return {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
 
 
 # === Scan ===================================================================================================
