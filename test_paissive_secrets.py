@@ -63,6 +63,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -1431,12 +1432,24 @@ KEY_USAGES = (
 ).split()
 
 
+def eventually(act, seconds=30):
+    """What `act` gives once it raises no more."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
 class Bao:
     """A server process and its administrator, who speaks to it without the module under test."""
 
-    def __init__(self, folder, config="", dev=True):
+    def __init__(self, folder, config="", dev=True, port=0):
         self.folder, self.root = folder, "root-" + uuid.uuid4().hex
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         (folder / "bao.hcl").write_text("disable_mlock = true\n" + config)
         self.argv = [bao_binary(), "server", f"-config={folder}/bao.hcl", "-log-level=error"]
@@ -1445,17 +1458,35 @@ class Bao:
             self.argv += [f"-dev-listen-address=127.0.0.1:{self.port}"]
         self.start()
 
+    @classmethod
+    def raft(cls, folder, join=()):
+        """A server that keeps what it has on disk, by itself or as one of several."""
+        port, cluster = free_port(), free_port()
+        folder.mkdir()
+        joins = "".join(f'retry_join {{\n leader_api_addr = "{address}"\n }}\n' for address in join)
+        config = f'storage "raft" {{\n path = "{folder}"\n node_id = "n{port}"\n'
+        config += f"performance_multiplier = 1\n {joins} }}\n"
+        config += f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable = true\n'
+        config += f'cluster_address = "127.0.0.1:{cluster}"\n }}\n'
+        config += f'api_addr = "http://127.0.0.1:{port}"\n cluster_addr = "https://127.0.0.1:{cluster}"\n'
+        return cls(folder, config, dev=False, port=port)
+
+    def initialise(self):
+        made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        self.key, self.root = made["keys_base64"][0], made["root_token"]
+        self.unseal(self.key)
+        self.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        eventually(lambda: self.ask("POST", "secret/data/ready", {"data": {}}))
+
+    def unseal(self, key):
+        eventually(lambda: self.ask("PUT", "sys/unseal", {"key": key}))
+        eventually(lambda: self.ask("GET", "sys/health?standbyok=true"))
+
     def start(self):
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         atexit.register(self.stop)
-        for _ in range(400):
-            try:
-                urllib.request.urlopen(self.address + "/v1/sys/seal-status", timeout=5).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError((self.folder / "log").read_text()[-2000:])
+        eventually(lambda: self.ask("GET", "sys/seal-status"))
 
     def stop(self):
         self.process.kill()
@@ -1876,7 +1907,436 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
 
 # === Vault logins ===========================================================================================
 
+
+def login_store(login, **settings):
+    return bao().store(token="", token_file="/nowhere", login=login, **settings)
+
+
+READ_ALL = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
+
+
+@functools.cache
+def auth_methods():
+    """The login methods of the shared server: each gives tokens that may do all with secret/."""
+    ask = bao().ask
+    ask("POST", "sys/policies/acl/all", {"policy": READ_ALL})
+    for method in ("approle", "userpass", "jwt", "kubernetes"):
+        ask("POST", f"sys/auth/{method}", {"type": method})
+    ask("POST", "auth/approle/role/app", {"token_policies": "all", "token_ttl": "3s", "token_max_ttl": "1h"})
+    ask("POST", "auth/userpass/users/ada", {"password": "pass-" + CANARY, "token_policies": "all"})
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    ask("POST", "auth/jwt/config", {"jwt_validation_pubkeys": [public.decode()]})
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": "all"}
+    ask("POST", "auth/jwt/role/ci", role)
+    return key
+
+
+def signed_jwt(key, **claims):
+    def part(raw):
+        return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+    now = int(time.time())
+    claims = {"sub": "job", "aud": "vault", "iat": now, "exp": now + 300, **claims}
+    text = part(b'{"alg": "ES256", "typ": "JWT"}') + b"." + part(json.dumps(claims).encode())
+    r, s = decode_dss_signature(key.sign(text, ec.ECDSA(hashes.SHA256())))
+    return (text + b"." + part(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+
+
+def approle(wrapped=False):
+    auth_methods()
+    role_id = bao().ask("GET", "auth/approle/role/app/role-id")["data"]["role_id"]
+    if not wrapped:
+        made = bao().ask("POST", "auth/approle/role/app/secret-id", {})
+        return {"role_id": role_id, "secret_id": made["data"]["secret_id"]}
+    headers = {"X-Vault-Token": bao().root, "X-Vault-Wrap-TTL": "60s"}
+    url = f"{bao().address}/v1/auth/approle/role/app/secret-id"
+    with urllib.request.urlopen(urllib.request.Request(url, b"{}", headers)) as response:
+        return {"role_id": role_id, "wrapped_secret_id": json.load(response)["wrap_info"]["token"]}
+
+
+def works(store):
+    store.set("A_TOKEN", "v")
+    return store.get("A_TOKEN") == "v"
+
+
+def test_a_login_by_approle():
+    assert works(login_store("approle", **approle()))
+
+
+def test_a_secret_id_may_come_wrapped_and_opens_once():
+    settings = approle(wrapped=True)
+    store = login_store("approle", **settings)
+    assert works(store)
+    store._session._token = None
+    assert works(store)  # the secret id stays in memory for the next login
+    with pytest.raises(ps.Locked, match="treat the secret id as stolen"):
+        login_store("approle", **settings).get("A_TOKEN")
+
+
+def test_a_login_by_user_name_and_password(tmp_path):
+    auth_methods()
+    (tmp_path / "password").write_text(f"pass-{CANARY}\n")
+    assert works(login_store("userpass", username="ada", password_file=str(tmp_path / "password")))
+    with pytest.raises(ps.Locked, match="Vault refuses the userpass login; check the cred") as caught:
+        login_store("userpass", username="ada", password=f"wrong{CANARY}").get("A_TOKEN")
+    assert CANARY not in str(caught.value)
+
+
+def test_a_login_by_jwt(tmp_path):
+    (tmp_path / "jwt").write_text(signed_jwt(auth_methods()))
+    assert works(login_store("jwt", role="ci", jwt_file=str(tmp_path / "jwt")))
+
+
+def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
+    key = auth_methods()
+    token = json.dumps({"value": signed_jwt(key)}).encode()
+    github = stub(http(token, 200, "Connection: close"))
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", github.address + "/token?api=1")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", CANARY)
+    assert works(login_store("jwt", role="ci", jwt_audience="https://vault"))
+    assert github.requests[0].startswith(b"GET /token?api=1&audience=https%3A%2F%2Fvault HTTP/1.1\r\n")
+    assert b"Bearer " + CANARY.encode() in github.requests[0]
+
+
+def test_a_login_by_kubernetes(stub, tmp_path):
+    user = {"username": "system:serviceaccount:prod:app", "uid": "u", "groups": ["system:serviceaccounts"]}
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+    review["status"] = {"authenticated": True, "user": user, "audiences": ["vault"]}
+    cluster = stub(http(json.dumps(review).encode(), 201, "Content-Type: application/json"))
+    claims = {"kubernetes.io": {"namespace": "prod", "serviceaccount": {"name": "app", "uid": "u"}}}
+    jwt = signed_jwt(auth_methods(), iss="kubernetes/serviceaccount", sub=user["username"], **claims)
+    config = {"kubernetes_host": cluster.address, "token_reviewer_jwt": jwt}
+    config["kubernetes_ca_cert"] = Path(bao().ca).read_text()
+    bao().ask("POST", "auth/kubernetes/config", config)
+    bound = {"bound_service_account_names": "app", "bound_service_account_namespaces": "prod"}
+    bao().ask("POST", "auth/kubernetes/role/app", {**bound, "token_policies": "all", "audience": "vault"})
+    (tmp_path / "token").write_text(jwt)
+    assert works(login_store("kubernetes", role="app", jwt_file=str(tmp_path / "token")))
+
+
+@pytest.mark.parametrize("login", ["approle", "userpass", "jwt", "kubernetes"])
+def test_a_login_without_what_it_takes_says_what_to_set(login):
+    with pytest.raises(ps.Locked, match="PAISSIVE_VAULT_|check the path"):
+        login_store(login, username="ada").get("A_TOKEN")
+
+
+def test_a_login_mount_may_have_another_name():
+    auth_methods()
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/auth/people/staff", {"type": "userpass"})
+    bao().ask("POST", "auth/people/staff/users/bob", {"password": "pass-" + CANARY, "token_policies": "all"})
+    settings = {"login_mount": "people/staff", "username": "bob", "password": "pass-" + CANARY}
+    assert works(login_store("userpass", **settings))
+
+
+def test_without_a_token_the_hint_says_how_to_log_in():
+    with pytest.raises(ps.Locked, match="no token for Vault; set VAULT_TOKEN"):
+        bao().store(token="", token_file="/nowhere").get("A_TOKEN")
+
+
+def test_a_token_is_renewed_at_two_thirds_of_its_lease():
+    token = bao().new_token(READ_ALL, ttl="3s")
+    store = bao().store(token=token)
+    store.set("A_TOKEN", "v")
+    end = time.monotonic() + 5  # longer than the lease
+    while time.monotonic() < end:
+        assert store.get("A_TOKEN") == "v"
+        time.sleep(0.1)
+    assert store._session._token == token
+
+
+@pytest.mark.slow
+def test_a_token_that_expired_while_nobody_looked_is_replaced_by_one_login():
+    store = login_store("approle", **approle())
+    assert works(store)
+    time.sleep(4.5)  # the lease is 3 seconds
+    assert (store.get("A_TOKEN"), store._session.logins) == ("v", 2)
+
+
+def test_a_revoked_token_is_replaced_once_for_all_threads():
+    store = login_store("approle", **approle())
+    assert works(store)
+    for round_ in (2, 3):
+        bao().ask("POST", "auth/token/revoke", {"token": store._session._token})
+        barrier = threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda _: (barrier.wait(), store.get("A_TOKEN"))[1], range(8)))
+        assert (got, store._session.logins) == (["v"] * 8, round_)
+
+
+def test_a_login_that_fails_is_not_stormed():
+    settings = approle()
+    store = login_store("approle", **settings)
+    assert works(store)
+    bao().ask("POST", "auth/approle/role/app/secret-id/destroy", {"secret_id": settings["secret_id"]})
+    bao().ask("POST", "auth/token/revoke", {"token": store._session._token})
+    tried = []
+    call = store._session.transport.call
+    store._session.transport.call = lambda *a, **k: (tried.append(a[1]), call(*a, **k))[1]
+    with ThreadPoolExecutor(8) as pool:
+        errors = list(pool.map(lambda _: failure(store.get, "A_TOKEN"), range(8)))
+    assert {type(error) for error in errors} == {ps.Locked}
+    assert tried.count("auth/approle/login") == 1
+
+
+def failure(act, *args):
+    with pytest.raises(ps.SecretsError) as caught:
+        act(*args)
+    return caught.value
+
+
+def test_a_token_that_is_gone_for_good_says_so():
+    token = bao().new_token(READ_ALL)
+    store = bao().store(token=token)
+    assert works(store)
+    bao().ask("POST", "auth/token/revoke", {"token": token})
+    error = failure(store.get, "A_TOKEN")
+    assert type(error) is ps.Locked and "has expired or was revoked" in str(error)
+
+
+def test_a_token_file_that_changed_is_read_again(tmp_path):
+    old, new = bao().new_token(READ_ALL), bao().new_token(READ_ALL)
+    (tmp_path / "token").write_text(old + "\n")
+    store = bao().store(token="", token_file=str(tmp_path / "token"))
+    assert works(store)
+    (tmp_path / "token").write_text(new)
+    bao().ask("POST", "auth/token/revoke", {"token": old})
+    assert works(store)
+
+
+def test_a_denied_read_is_no_reason_to_log_in_again():
+    auth_methods()
+    store = login_store("userpass", username="ada", password="pass-" + CANARY, mount="kv1", kv_version=1)
+    assert {type(failure(store.get, "A_TOKEN")) for _ in range(3)} == {ps.Denied}
+    assert store._session.logins == 1
+
+
 # === Vault store ============================================================================================
+
+
+def test_setting_one_field_keeps_the_others_whoever_writes_them():
+    stores = [bao().store(prefix="race" + uuid.uuid4().hex)] * 4
+    stores += [bao().store(prefix=stores[0].settings.prefix) for _ in range(4)]
+
+    def write(number):
+        for turn in range(5):
+            stores[number].set(f"app/db#field{number}", f"{number}/{turn}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert [stores[0].get(f"app/db#field{n}") for n in range(8)] == [f"{n}/4" for n in range(8)]
+
+
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+def test_names_are_those_of_fields_in_all_folders(mount):
+    store = bao().store(mount=mount)
+    for name in ("app/db#user", "app/db#password", "app/db", "app/sub/x y", "B_TOKEN"):
+        store.set(name, "v")
+    store.delete("app/db")
+    assert sorted(store.names()) == ["B_TOKEN", "app/db#password", "app/db#user", "app/sub/x y"]
+
+
+@pytest.mark.parametrize("name", ["a b", "ü/é", "a?b=c", "a%2Fb", "a+b;c&d", "x#%41", "~a:@!$'(),*"])
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+def test_any_name_is_one_secret(mount, name):
+    store = bao().store(mount=mount)
+    store.set(name, "v")
+    assert (store.get(name), list(store.names())) == ("v", [name])
+
+
+@pytest.mark.parametrize("name", ["a#", "#a", "a/#b", " #a"])
+def test_a_name_with_half_a_field_is_refused(name):
+    with pytest.raises(ps.BadName):
+        bao().store().get(name)
+
+
+def test_what_others_wrote_is_read_as_text():
+    store = bao().store()
+    fields = {"number": 5432, "yes": True, "list": [1, "a"], "none": None}
+    bao().ask("POST", f"secret/data/{store.settings.prefix}/app", {"data": fields})
+    assert [store.get(f"app#{field}") for field in fields] == ["5432", "true", '[1, "a"]', "null"]
+    store.set("app#number", "5433")
+    assert bao().ask("GET", f"secret/data/{store.settings.prefix}/app")["data"]["data"]["list"] == [1, "a"]
+
+
+def test_older_versions_undelete_and_destroy():
+    store = bao().store()
+    store.set("app#a", "1")
+    store.set("app#a", "2")
+    assert (store.get("app#a"), store.get("app#a", 1)) == ("2", "1")
+    assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
+    store.delete("app#a")
+    gone = failure(store.get, "app#a")
+    assert type(gone) is ps.Deleted
+    assert re.search(r"was deleted on 2\d{3}-.*; bring it back with: undelete app", str(gone))
+    store.undelete("app")
+    assert store.get("app#a") == "2"
+    store.destroy("app", 1)
+    assert "was destroyed" in str(failure(store.get, "app#a", 1))
+    assert type(failure(store.undelete, "app", 1)) is ps.NotFound
+    store.delete("app#a")
+    store.set("app#b", "3")
+    assert list(store.names()) == ["app#b"]
+
+
+def test_version_1_keeps_no_versions():
+    store = bao().store(mount="kv1")
+    for act in (store.get, store.destroy, store.undelete):
+        assert "KV version 1, which keeps no older versions" in str(failure(act, "a", 1))
+
+
+def test_the_command_line_over_vault():
+    store = bao().store()
+    env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root, "PAISSIVE_BACKEND": "vault"}
+    env["PAISSIVE_VAULT_PREFIX"] = store.settings.prefix
+    store.set("app#a", "1")
+    store.set("app#a", "2")
+    assert cli("get", "app#a", "--version", "1", env=env).stdout == b"1"
+    store.delete("app#a")
+    gone = cli("get", "app#a", env=env)
+    assert (gone.returncode, b"undelete app" in gone.stderr) == (1, True)
+    assert cli("undelete", "app", env=env).returncode == 0
+    assert cli("destroy", "app", "--version", "1", env=env).returncode == 0
+    assert (cli("get", "app#a", env=env).stdout, cli("list", env=env).stdout) == (b"2", b"app#a\n")
+    refused = cli("undelete", "app", "--backend", "memory")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        b"paissive_secrets: only Vault keeps versions; add --backend vault\n",
+    )
+
+
+def test_status_says_all_but_the_token():
+    token = bao().new_token('path "secret/data/*" { capabilities = ["read", "update"] }', ttl="1h")
+    env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": token}
+    done = cli("status", "--backend", "vault", env=env)
+    lines = [re.split(r"  +", line, maxsplit=1) for line in done.stdout.decode().splitlines()]
+    said = dict(lines)
+    assert (said["address"], said["server"], said["login"]) == (bao().address, "unsealed", "token")
+    assert said["policies"].startswith("default, p")
+    assert re.fullmatch(r"3\d\d\d seconds, renewable", said["time left"])
+    assert ["may", "read, update: secret/data/"] in lines and said["mount"] == "secret/, KV version 2"
+    assert token.encode() not in done.stdout + done.stderr
+    broken = cli("status", "--backend", "vault", env={"VAULT_ADDR": f"http://127.0.0.1:{free_port()}"})
+    assert (broken.returncode, b"problem    Vault can't be reached" in broken.stdout) == (2, True)
+
+
+def test_a_policy_that_may_read_but_not_list_reads():
+    store = bao().store()
+    store.set("app/db#a", "v")
+    base = f"secret/data/{store.settings.prefix}"
+    policy = f'path "{base}/app/*" {{ capabilities = ["read"] }}'
+    reader = bao().store(token=bao().new_token(policy), prefix=store.settings.prefix)
+    assert reader.get("app/db#a") == "v"
+    error = failure(lambda: list(reader.names()))
+    assert type(error) is ps.Denied
+    assert f'need: path "secret/metadata/{store.settings.prefix}/" {{ capabilities = ["list"] }}' in str(
+        error
+    )
+    error = failure(reader.set, "app/db#a", "w")
+    assert f'the token may not update {base}/app/db; its policies need: path "{base}/app/db"' in str(error)
+    error = failure(reader.get, "other/db#a")
+    assert type(error) is ps.Denied and 'capabilities = ["read"]' in str(error)
+
+
+def test_a_policy_that_may_list_but_not_read_lists():
+    store = bao().store()
+    store.set("app/db", "v")
+    policy = f'path "secret/metadata/{store.settings.prefix}/*" {{ capabilities = ["list"] }}'
+    lister = bao().store(token=bao().new_token(policy), prefix=store.settings.prefix)
+    assert list(lister.names()) == ["app/db"]
+
+
+def test_a_policy_with_the_data_path_alone_is_enough_for_all_but_older_versions():
+    store = bao().store()
+    allow = '{ capabilities = ["create", "read", "update", "delete", "list"] }'
+    prefix = store.settings.prefix
+    policy = f'path "secret/data/{prefix}/*" {allow} path "secret/metadata/{prefix}/*" {allow}'
+    user = bao().store(token=bao().new_token(policy), prefix=prefix)
+    user.set("app#a", "1")
+    assert list(user.names()) == ["app#a"]
+    user.delete("app#a")
+    assert type(failure(user.get, "app#a")) is ps.Deleted
+
+
+def test_an_explicit_version_serves_where_asking_is_denied_and_is_found_out_where_it_is_wrong():
+    nothing = bao().new_token('path "nowhere" { capabilities = ["read"] }')
+    error = failure(bao().store(token=nothing).get, "a")
+    assert type(error) is ps.Denied and "set PAISSIVE_VAULT_KV to 1 or 2" in str(error)
+    assert "the mount is KV version 2, not 1" in str(failure(bao().store(kv_version=1).get, "a"))
+    assert "the mount is KV version 2, not 1" in str(failure(bao().store(kv_version=1).set, "a", "v"))
+    store = bao().store(mount="kv1", kv_version=2)
+    assert "kv1/ is not KV version 2" in str(failure(store.set, "a", "v"))
+    assert list(bao().store(mount="kv1", prefix=f"data/{store.settings.prefix}").names()) == []
+
+
+def test_a_mount_or_a_namespace_that_is_not_there_is_a_wrong_setting():
+    assert "check PAISSIVE_VAULT_MOUNT" in str(failure(bao().store(mount="nowhere").get, "a"))
+    assert "check PAISSIVE_VAULT_MOUNT" in str(failure(bao().store(mount="nowhere", kv_version=2).get, "a"))
+    error = failure(bao().store(namespace="nowhere", kv_version=2).get, "a")
+    assert type(error) is ps.BadValue and "no such namespace; check VAULT_NAMESPACE" in str(error)
+
+
+def test_a_namespace_holds_its_own_secrets():
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/namespaces/team", {})
+        bao().ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, namespace="team")
+    outside = bao().store()
+    inside = bao().store(namespace="team", prefix=outside.settings.prefix)
+    inside.set("A_TOKEN", "inside")
+    assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
+
+
+def test_a_value_that_is_too_large_is_refused_before_and_by_the_server(monkeypatch):
+    store = bao().store()
+    assert "the value is too large for Vault" in str(failure(store.set, "a", "x" * (33 << 20)))
+    monkeypatch.setattr(ps, "_MAX_ANSWER", 40 << 20)
+    assert "the value is too large for Vault" in str(failure(store.set, "a", "x" * (33 << 20)))
+
+
+def test_any_readable_path_is_read_by_reference(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAULT_ADDR", bao().address)
+    monkeypatch.setenv("VAULT_TOKEN", bao().root)
+    bao().store(mount="kv1", prefix="").set("other/db#password", "from kv1")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"a": "secret://vault/kv1/other/db#password"}))
+    assert ps.SecretConfig(str(file)).get("a", use_secret=True) == "from kv1"
+
+
+def test_user_and_password_of_a_dynamic_secret_belong_together(stub):
+    broker = stub(http(b"", 201))
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/mounts/rabbitmq", {"type": "rabbitmq"})
+    login = {"connection_uri": broker.address, "username": "u", "password": "p", "verify_connection": False}
+    bao().ask("POST", "rabbitmq/config/connection", login)
+    bao().ask("POST", "rabbitmq/config/lease", {"ttl": 2, "max_ttl": 60})
+    bao().ask("POST", "rabbitmq/roles/app", {"vhosts": '{"/": {"write": ".*", "read": ".*"}}'})
+    store = bao().store()
+    user, password = store.get("rabbitmq/creds/app#username"), store.get("rabbitmq/creds/app#password")
+    made = [request for request in broker.requests if request.startswith(b"PUT /api/users/" + user.encode())]
+    assert len(made) == 1 and password.encode() in made[0]
+    time.sleep(1.5)  # two thirds of the lease are over
+    assert store.get("rabbitmq/creds/app#username") != user
+
+
+def test_a_server_that_is_sealed_or_not_initialised_says_so(tmp_path):
+    server = Bao.raft(tmp_path / "bao")
+    store = server.store(max_retries=0)
+    error = failure(store.get, "A_TOKEN")
+    assert type(error) is ps.Sealed and "is not initialised; initialise it with" in str(error)
+    server.initialise()
+    store = server.store(max_retries=0)
+    store.set("A_TOKEN", "v")
+    server.ask("PUT", "sys/seal")
+    for act in (store.get, store.delete, lambda name: list(store.names())):
+        error = failure(act, "A_TOKEN")
+        assert type(error) is ps.Sealed and "is sealed; unseal it with: vault operator unseal" in str(error)
+    server.unseal(server.key)
+    assert works(server.store()) and store.get("A_TOKEN") == "v"
+    server.stop()
+
 
 # === Manager ================================================================================================
 
