@@ -1939,7 +1939,7 @@ def signed_jwt(key, **claims):
         return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
     now = int(time.time())
-    claims = {"sub": "job", "aud": "vault", "iat": now, "exp": now + 300, **claims}
+    claims = {"sub": "job", "aud": ["vault"], "iat": now, "exp": now + 300, **claims}
     text = part(b'{"alg": "ES256", "typ": "JWT"}') + b"." + part(json.dumps(claims).encode())
     r, s = decode_dss_signature(key.sign(text, ec.ECDSA(hashes.SHA256())))
     return (text + b"." + part(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
