@@ -5,9 +5,9 @@
 
 A DATA folder is one variant of CredData: `meta/*.csv` with labelled lines, `data/REPOSITORY/…` with files.
 First every sixth of the repositories is judged by weights that come from the others, which is printed as
-accuracy; then the table is fitted on everything. Logistic regression with an L1 penalty (FTRL-Proximal, McMahan
-et al. 2013), standard library only, fixed seed: same data, same table. --clean names code that
-holds no secret; --write puts the table into the module.
+accuracy; then the table is fitted on everything. Logistic regression with an L1 penalty (FTRL-Proximal,
+McMahan et al. 2013), standard library only, fixed seed: same data, same table. --clean names code that holds
+no secret; --write puts the table into the module.
 """
 
 from __future__ import annotations
