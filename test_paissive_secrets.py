@@ -4103,6 +4103,11 @@ def leaks(paths=(".",), **options):
     return {(finding.path, finding.line) for finding in ps.audit(paths, **options)}
 
 
+def test_files_beside_and_below_the_folders_that_git_lists_are_all_read(repository):
+    places = [leak(repository / name) for name in ("a/x.py", "b.py", "c/d/x.py", "c/e.py", "z.py")]
+    assert leaks([str(repository)]) == {(path.relative_to(repository).as_posix(), 1) for path in places}
+
+
 def test_staged_reads_the_index_and_not_the_working_tree(repository):
     leak(repository / "staged.py")
     git(repository, "add", ".")
@@ -4801,10 +4806,10 @@ def test_a_path_that_is_hostile_to_terminals_is_escaped(folder):
     assert text.splitlines()[0] == r"\x1b]0;owned\x07\n\udcff\u202e.py"
 
 
-def test_output_that_is_no_utf8_gets_escapes(folder):
+def test_reports_are_utf_8_whatever_the_locale(folder):
     leak(folder / "ü.py")
     done = cli("audit", cwd=folder, env={"PYTHONIOENCODING": "ascii"})
-    assert done.stdout.splitlines()[0] == rb"\xfc.py"
+    assert done.stdout.splitlines()[0] == "ü.py".encode()
 
 
 def on_terminal(*argv, cwd, **env):
