@@ -3847,7 +3847,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def foreign_environment(value: str = "") -> dict[str, str]:
-    """The environment for a command of somebody else: without what opens our stores, stages, and `value`."""
+    """Our environment for somebody else's command: without what opens our stores, stages, and `value`."""
     stages = tuple(suffix for suffix in _STAGES.values() if suffix)
     return {
         name: text
@@ -4194,7 +4194,7 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
 
     References in our environment are resolved; our own password, identity and token are left out.
     """
-    environment = {variable: text for variable, text in os.environ.items() if not opens_stores(variable)}
+    environment = foreign_environment()
     environment.update(_named_variables(store, list(names)))
     values: set[str] = set()
     for variable, text in environment.items():
@@ -7676,7 +7676,7 @@ def cmd_rotate_due(args: argparse.Namespace) -> int:
 
 def cmd_rotate_now(args: argparse.Namespace) -> int:
     """Rotate these secrets or, if none is named, all that are due."""
-    rotation = _rotation(args)
+    rotation = _rotation(args, *(args.names or _rotation(args).due()))
     if args.stdin and len(args.names) != 1:
         raise BadValue("--stdin is for one secret", hint="name it")
     for name in args.names or rotation.rotate_due():
@@ -7688,24 +7688,37 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
 
 def cmd_rotate_rollback(args: argparse.Namespace) -> int:
     """Make the previous value current again."""
-    _rotation(args).rollback(args.name)
+    _rotation(args, args.name).rollback(args.name)
     return 0
 
 
 def cmd_rotate_resume(args: argparse.Namespace) -> int:
     """Finish a rotation that failed or was killed."""
-    _rotation(args).resume(args.name)
+    _rotation(args, args.name).resume(args.name)
     return 0
 
 
 def cmd_rotate_abort(args: argparse.Namespace) -> int:
     """Undo a rotation that failed or was killed."""
-    _rotation(args).abort(args.name)
+    _rotation(args, args.name).abort(args.name)
     return 0
 
 
-def _rotation(args: argparse.Namespace) -> SecretRotation:
+def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
+    """Rotations of `names`, if the store can keep their new values and nothing would hide those."""
+    store = _manager.store(args.backend)
+    if isinstance(store, EnvironmentStore):
+        for name in names:
+            _check_kept(store, name)
     return SecretRotation(args.backend, args.file)
+
+
+def _check_kept(store: EnvironmentStore, name: str) -> None:
+    if not store.path:
+        raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
+    if store.shadow(name):
+        hint = f"unset it, so that {store.path} counts"
+        raise BadValue(f"{store.shadow(name)} would hide the new value of {_show(name)}", hint=hint)
 
 
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
