@@ -2960,7 +2960,7 @@ class SecretsManager:
         """The store of a backend: argument, else the default, else PAISSIVE_BACKEND, else env."""
         chosen = self._default if backend is None else backend
         if chosen is None:
-            chosen = os.environ.get("PAISSIVE_BACKEND") or "env"
+            chosen = _backend_of_environment()
         if not isinstance(chosen, str):
             return _checked_store(chosen)
         return self._stores.get(chosen) or self._stores.setdefault(chosen, _open_store(chosen))
@@ -3005,6 +3005,17 @@ _STORES: dict[str, Callable[[], Store]] = {
     "memory": MemoryStore,
     "vault": VaultStore,
 }
+
+
+_BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"
+
+
+def _backend_of_environment() -> str:
+    """PAISSIVE_BACKEND, else env; the dict inside os.environ says that it is absent without an exception."""
+    inside = getattr(os.environ, "_data", None)
+    if inside is not None and _BACKEND_KEY not in inside:
+        return "env"
+    return os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
 def _checked_store(store: Store) -> Store:
@@ -7296,6 +7307,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# What argparse says before it repeats what was typed.
+_TYPED = r"(unrecognized arguments|explicit argument|invalid choice|invalid \w+ value)\b.*?(?= \(choose|$)"
+
+
 def _argument_parser() -> type[argparse.ArgumentParser]:
     import argparse
 
@@ -7305,9 +7320,7 @@ def _argument_parser() -> type[argparse.ArgumentParser]:
 
         def error(self, message: str) -> NoReturn:
             """What was typed is not repeated: it may be a value in the wrong place."""
-            told = re.sub(
-                r"(unrecognized arguments|explicit argument|invalid .*?)\b.*?(?= \(|$)", r"\1", message
-            )
+            told = re.sub(_TYPED, r"\1", message)
             raise BadValue(told, hint=f"see: {self.prog} --help")
 
     return Parser
@@ -7735,12 +7748,6 @@ _CONFIG_FILE = _arg(
 
 # A row a command; "config get" is an action of the group "config".
 _COMMANDS: dict[str, _Command] = {
-    "get": (cmd_get, (_NAME, _STAGE, _VERSION)),
-    "undelete": (cmd_undelete, (_NAME, _VERSION)),
-    "destroy": (
-        cmd_destroy,
-        (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
-    ),
     "set": (
         cmd_set,
         (
@@ -7754,6 +7761,7 @@ _COMMANDS: dict[str, _Command] = {
             _arg("--value", metavar="V", help="unsafe: the value shows in ps and in the shell's history"),
         ),
     ),
+    "get": (cmd_get, (_NAME, _STAGE, _VERSION)),
     "list": (
         cmd_list,
         (
@@ -7762,6 +7770,11 @@ _COMMANDS: dict[str, _Command] = {
         ),
     ),
     "delete": (cmd_delete, (_arg("names", metavar="NAME", nargs="+", help="a secret's name"),)),
+    "undelete": (cmd_undelete, (_NAME, _VERSION)),
+    "destroy": (
+        cmd_destroy,
+        (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
+    ),
     "import": (
         cmd_import,
         (
