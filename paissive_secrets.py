@@ -3919,8 +3919,8 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
             before[name] = _found(store, name)
             store.set(name, value)
     except BaseException as error:
-        for name in reversed(before):
-            _put_back(store, name, before[name])
+        for changed in reversed(before):
+            _put_back(store, changed, before[changed])
         if isinstance(error, SecretsError):
             error.message = f"nothing was imported, because of {_show(name)}: {error.message}"
         raise
@@ -7253,13 +7253,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepare() -> None:
-    """Say everything in UTF-8, whatever the locale, and keep `.env` for the env store."""
+    """Let `.env` be the dotenv file, and let no character that the terminal lacks be an error."""
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by the caller
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        sys.stdout.reconfigure(errors="backslashreplace")
     _manager.keep("env", EnvironmentStore(fallback=".env"))
+
+
+def _give(text: str) -> None:
+    """Print what another program may read, exactly: in UTF-8, whatever the locale."""
+    out = getattr(sys.stdout, "buffer", None)
+    if out is None:  # somebody's own sys.stdout
+        sys.stdout.write(text)
+        return
+    sys.stdout.flush()
+    data = text.encode("utf-8", "surrogateescape")
+    while data:  # an unbuffered stdout may take only a part
+        data = data[out.write(data) :]
 
 
 def _drop_output() -> None:
@@ -7391,7 +7403,7 @@ def cmd_get(args: argparse.Namespace) -> int:
     else:
         store = _manager.store(args.backend)
         value = store.get(stage_name(store, args.name, args.stage))
-    sys.stdout.write(value + "\n" if sys.stdout.isatty() else value)
+    _give(value + "\n" if sys.stdout.isatty() else value)
     return 0
 
 
@@ -7402,8 +7414,7 @@ def cmd_list(args: argparse.Namespace) -> int:
         import json
 
         names = [json.dumps(names, ensure_ascii=False)]
-    for name in names:
-        print(name)
+    _give("".join(name + "\n" for name in names))
     return 0
 
 
@@ -7460,7 +7471,7 @@ def cmd_export(args: argparse.Namespace) -> int:
     """Print secrets, all if none is named, for another program to read."""
     store = _manager.store(args.backend)
     values = {name: store.get(name) for name in args.names or secret_names(store)}
-    sys.stdout.write(export_secrets(values, args.format))
+    _give(export_secrets(values, args.format))
     return 0
 
 
@@ -7484,7 +7495,7 @@ def cmd_config_get(args: argparse.Namespace) -> int:
     if value is _ABSENT:
         raise NotFound(f"no setting {_show(args.key)}", hint=f"see: config explain {args.key}")
     text = value if isinstance(value, str) else _dumped(value, "\n", 0)
-    sys.stdout.write(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
+    _give(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
     return 0
 
 

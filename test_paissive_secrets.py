@@ -112,8 +112,13 @@ def cli(*argv, cwd=None, env=None, stdin=b"", timeout=60):
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch, tmp_path_factory):
     """No test sees this machine's settings, nor leaves any behind."""
+    before = dict(os.environ)
     for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
         monkeypatch.delenv(name)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def chapter(title):
@@ -310,6 +315,42 @@ def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
 
 # === Generators =============================================================================================
 
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        ("token", "[A-Za-z0-9_-]{43}"),
+        ("token:16", "[A-Za-z0-9_-]{22}"),
+        ("hex", "[0-9a-f]{32}"),
+        ("hex:8", "[0-9a-f]{16}"),
+        ("uuid", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
+        ("password", r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)(?=.*[-_.!@%^*+=?,:~])\S{24}"),
+        ("password:8", r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)(?=.*[-_.!@%^*+=?,:~])\S{8}"),
+        ("password:40:ld", "(?=.*[a-z])(?=.*[0-9])[a-z0-9]{40}"),
+    ],
+)
+def test_generate_makes_a_new_value_of_the_shape_asked_for(spec, shape):
+    values = {ps.generate(spec) for _ in range(20)}
+    assert len(values) == 20
+    assert [value for value in values if not re.fullmatch(shape, value)] == []
+
+
+def test_generate_makes_a_private_key_that_loads():
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    key = serialization.load_pem_private_key(ps.generate("ed25519").encode(), None)
+    assert type(key).__name__.endswith("Ed25519PrivateKey")
+
+
+SPECS = "hunter2 token:7 token:1025 token:x token:²² token:16:x uuid:4 password:24:x password:24: hex:-9 hex:"
+
+
+@pytest.mark.parametrize("spec", [*SPECS.split(), "", "token: 16"])
+def test_generate_refuses_what_it_does_not_know_without_repeating_it(spec):
+    with pytest.raises(ps.BadValue) as refused:
+        ps.generate(spec)
+    assert not spec or spec not in refused.value.message
+
+
 # === Stores =================================================================================================
 # One specification runs over every store: add a row to run it over another.
 
@@ -320,6 +361,7 @@ def sealed_store(tmp_path, monkeypatch):
 
 
 STORES = {
+    "env": lambda tmp_path, monkeypatch: env_store(tmp_path, monkeypatch),
     "file": sealed_store,
     "memory": lambda tmp_path, monkeypatch: ps.MemoryStore(),
     "vault, KV 2": lambda tmp_path, monkeypatch: bao().store(),
@@ -377,7 +419,473 @@ def test_store_never_shows_a_value(store):
 
 # === Dotenv =================================================================================================
 
+# The real readers: bash, python-dotenv and npm's dotenv. There is no docker engine here, so Docker Compose is
+# the documented grammar of its reader, written down once more.
+
+
+def read_by_bash(folder, names):
+    """[{name: value}] of each file env-N of the folder, as a bash that may run nothing else sources it."""
+    script = """
+        PATH=/nonexistent
+        for ((n = 0; n < $1; n++)); do (
+            . "./env-$n" 2>/dev/null
+            for name in $2; do [ -n "${!name+set}" ] && printf '%s\\0%s\\0' "$name" "${!name}"; done
+            printf '\\0'
+        ) done"""
+    files = len(list(folder.glob("env-*")))
+    asked = [tool("bash"), "--norc", "-c", script, "bash", str(files), " ".join(names)]
+    clean = {"LC_ALL": "C.UTF-8"}
+    out = subprocess.run(asked, cwd=folder, env=clean, capture_output=True, check=False).stdout
+    words = iter(out.decode("utf-8", "surrogateescape").split("\0"))
+    return [{name: next(words) for name in iter(lambda: next(words), "")} for _ in range(files)]
+
+
+def read_by_python_dotenv(path):
+    return {k: v for k, v in needs_dotenv().dotenv_values(path).items() if v is not None}
+
+
+def needs_dotenv():
+    return pytest.importorskip("dotenv")
+
+
+def read_by_node(path):
+    script = "const [, d, f] = process.argv; const t = require('fs').readFileSync(f, 'utf8');"
+    script += "process.stdout.write(JSON.stringify(require(d).parse(t)))"
+    asked = [tool("node"), "-e", script, str(npm("dotenv")), str(path)]
+    return json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+
+
+def read_by_compose(text):
+    """The env file syntax of docs.docker.com/compose/how-tos/environment-variables/variable-interpolation."""
+    values, at = {}, 0
+    head = re.compile(r"(?:\s+|#.*)*(?:export\s+)?([\w.-]+)[^\S\n]*=[^\S\n]*")
+    while at < len(text) and (start := head.match(text, at)):
+        at = start.end()
+        quoted = re.compile(r"""'((?:\\'|[^'])*)'|"((?:\\.|[^"\\])*)"()""", re.S).match(text, at)
+        if quoted and quoted[1] is not None:
+            value = quoted[1].replace("\\'", "'")
+        elif quoted:
+            assert "$" not in quoted[2], "would be interpolated"
+            value = re.sub(r"""\\(["\\])""", r"\1", quoted[2])
+            assert not re.search(r"\\[abcfnrtv0$]", re.sub(r"\\\\", "", quoted[2])), "would be an escape"
+        else:
+            value = re.compile(r"[^\n]*").match(text, at)[0].partition(" #")[0].rstrip()
+            assert "$" not in value, "would be interpolated"
+        at = quoted.end() if quoted else text.find("\n", at) % (len(text) + 1)
+        values[start[1]] = value
+    return values
+
+
+def ours(text, environ=()):
+    return ps.Dotenv(text).values(dict(environ))
+
+
+# What stands in a file, and what it means; None is an assignment that nobody could read.
+READ = {
+    "X=plain": "plain",
+    "X=": "",
+    "X=''": "",
+    'X=""': "",
+    "X=a#b": "a#b",
+    "X=a # b": "a",
+    "X='a # b' # c": "a # b",
+    'X="#"': "#",
+    "X= # only a comment": "",
+    "X=#a": "#a",
+    "X=$Y": "$Y",
+    "X='$Y ${Y} ${Z:-d}'": "$Y ${Y} ${Z:-d}",
+    'X="${Y}-${Z:-d}-${Z}"': "why-d-",
+    "X=a${Y}b": "awhyb",
+    'X="it\'s"': "it's",
+    "X='say \"hi\"'": 'say "hi"',
+    'X="say \\"hi\\""': 'say "hi"',
+    "X='a\\b'": "a\\b",
+    'X="a\\\\b"': "a\\b",
+    'X="tab\\tend"': "tab\tend",
+    "X='two\nlines'": "two\nlines",
+    'X="two\nlines"': "two\nlines",
+    "export X=exported": "exported",
+    "X = spaced ": "spaced",
+    "  X=indented": "indented",
+    "X=ünï🔑": "ünï🔑",
+    "X='a'b": None,
+    'X="open': None,
+}
+
+
+@pytest.mark.parametrize("text", READ)
+@pytest.mark.parametrize("around", ["Y=why\n{}\n", "\ufeffY=why\n# it's\n{}\nZZ=1", "Y=why\r\n{}\r\n"])
+def test_dotenv_reads_the_hard_cases(text, around):
+    found = ours(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
+    assert (found.get("X"), found["Y"]) == (READ[text], "why")
+
+
+def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path):
+    parts = [
+        "a",
+        "b",
+        " ",
+        "  ",
+        "#",
+        "'",
+        '"',
+        "\\",
+        "${Y}",
+        "${Z}",
+        "${Z:-d}",
+        "${Y:-d}",
+        "$",
+        "=",
+        "é",
+        "\t",
+    ]
+    parts += ["\n", "\\'", '\\"', "\\\\", "\\n", ":", "~", "X", "$'", "{", "}", "!", "-"]
+    values = st.lists(st.sampled_from(parts), max_size=7).map("".join)
+    heads = st.sampled_from(
+        ["X=", "X=", "export X=", " X=", "X= ", "X =", "X='", 'X="', "export  X='", "'X'="]
+    )
+    tails = st.sampled_from(["", "", "'", '"', " # c", "#c", "\r"])
+    texts = []
+
+    @settings(max_examples=3000, database=None, deadline=None)
+    @given(heads, values, tails)
+    def collect(head, value, tail):
+        texts.append(f"Y=why\n{head}{value}{tail}\n")
+
+    collect()
+    for n, text in enumerate(texts):
+        (tmp_path / f"env-{n}").write_bytes(text.encode())
+    agreed = 0
+    for n, by_bash in enumerate(read_by_bash(tmp_path, ["X"])):
+        theirs = read_by_python_dotenv(tmp_path / f"env-{n}").get("X")
+        if theirs is not None and theirs == by_bash.get("X"):
+            agreed += 1
+            assert (texts[n], ours(texts[n]).get("X")) == (texts[n], theirs)
+    assert agreed > 300
+
+
+HARD = [
+    "",
+    " ",
+    "#",
+    "a#b",
+    "a #b",
+    " a ",
+    "$X",
+    "${X:-d}",
+    "${X",
+    "it's",
+    'say "hi"',
+    'it\'s "x"',
+    "\\",
+    "a\\b",
+]
+HARD += [
+    "\\n",
+    "a\\\\b",
+    "tail\\",
+    "two\nlines",
+    "\n",
+    "last\n",
+    "export X=1",
+    "a = b",
+    "a\r\nb",
+    "\ufeffb",
+    "é🔑",
+]
+HARD += [
+    "`id`",
+    "it's $5",
+    "!x",
+    "~",
+    "a;b&c|d",
+    "\x01\x7f",
+    "\u2028\x85",
+    '{"a": "b"}',
+    "%s",
+    "-n",
+    "*",
+    "a\tb",
+]
+
+
+def written(values, **settings):
+    """What can be written of these values, as {name: value} and as text."""
+    held, text = {}, ""
+    for n, value in enumerate(values):
+        try:
+            text += ps.dotenv_assignment(f"V{n}", value, **settings) + "\n"
+            held[f"V{n}"] = value
+        except ps.BadValue as refused:
+            assert str(refused).startswith(f"a .env file can't hold 'V{n}': ")
+    return held, text
+
+
+def test_dotenv_writes_what_bash_python_dotenv_and_compose_read_alike(tmp_path):
+    held, text = written(HARD + some_values(2500))
+    assert len(held) > 2000
+    (tmp_path / "env-0").write_bytes(text.encode())
+    assert ours(text) == held
+    assert read_by_compose(text) == held
+    assert read_by_python_dotenv(tmp_path / "env-0") == held
+    assert read_by_bash(tmp_path, held) == [held]
+
+
+def test_dotenv_refuses_only_what_some_reader_takes_for_something_else():
+    refused = [v for n, v in enumerate(HARD) if f"V{n}" not in written(HARD)[0]]
+    assert refused == ["${X:-d}", "a\r\nb", "it's $5"]
+
+
+def some_values(count):
+    """Hypothesis's values: any text, and the characters that some reader of .env treats as special."""
+    nasty = st.text(alphabet="aX '\"$`\\{}#=!:-~\n\t();&|<>*?[]%é🔑\ufeff\x01\x7f\u2028\x85\x0b", max_size=12)
+    valid = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+    values = []
+
+    @settings(max_examples=count, database=None, deadline=None)
+    @given(st.one_of(valid, nasty, nasty))
+    def collect(value):
+        values.append(value)
+
+    collect()
+    return values
+
+
+REWRITTEN = """\
+# the database, it's ours
+export DB_USER=app   # who
+
+DB_PASSWORD="old" # rotated
+  EMPTY=
+lines='one
+two'
+odd line
+DB_PORT = 5432
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "old", "new"),
+    [
+        ("DB_USER", "me", "export DB_USER=app   # who", "export DB_USER=me   # who"),
+        ("DB_USER", "m e", "export DB_USER=app   # who", "export DB_USER='m e'   # who"),
+        ("DB_PASSWORD", "new", '"old" # rotated', '"new" # rotated'),
+        ("DB_PASSWORD", "$new", '"old" # rotated', "'$new' # rotated"),
+        ("EMPTY", "full", "  EMPTY=\n", "  EMPTY=full\n"),
+        ("lines", "three\n", "'one\ntwo'", "'three\n'"),
+        ("DB_PORT", "1", "DB_PORT = 5432", "DB_PORT=1"),
+        ("NEW", "x", "5432\n", "5432\nNEW=x\n"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_dotenv_rewrites_one_assignment_and_nothing_else(name, value, old, new, end, bom):
+    text = bom + REWRITTEN.replace("\n", end)
+    expected = text.replace(old.replace("\n", end), new.replace("\n", end))
+    assert ps.Dotenv(text).with_values({name: value}) == expected.replace(f"three{end}'", "three\n'")
+    assert ours(expected)[name] == value
+    assert ps.Dotenv(expected).without("NEW") == expected.replace(f"NEW=x{end}", "")
+
+
+@settings(max_examples=300, database=None, deadline=None)
+@given(st.text(alphabet="AB='\"#\\ \n\r$x\ufeff\udc80", max_size=30))
+def test_dotenv_keeps_any_text_as_it_is(text):
+    assert ps.Dotenv(text).without("no such name") == text
+    try:
+        changed = ps.Dotenv(text).with_values({"NEW": "value"})
+    except ps.BadValue:
+        return
+    assert changed.startswith(text)
+    assert ours(changed) == {**ours(text), "NEW": "value"}
+
+
+def test_dotenv_changes_the_last_of_two_assignments_which_is_the_one_that_counts():
+    dotenv = ps.Dotenv("A=1\nA=2\n")
+    assert dotenv.with_values({"A": "3"}) == "A=1\nA=3\n"
+    assert dotenv.without("A") == ""
+
+
+@pytest.mark.parametrize("line", ["B=it's", "B='it\\'s'", 'B="open', "B=a\\", "B=f(x"])
+def test_dotenv_does_not_write_after_what_bash_would_not_end(line):
+    with pytest.raises(ps.BadValue, match=r"^line 2 of \.env leaves a quote or a bracket open for bash"):
+        ps.Dotenv(f"A=1\n{line}\n").with_values({"C": "x"})
+    assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
+
+
+def test_dotenv_never_shows_a_value():
+    assert repr(ps.Dotenv("A=canary")) == "<.env with 1 names>"
+
+
 # === Environment ============================================================================================
+
+
+def env_store(tmp_path, monkeypatch):
+    return ps.EnvironmentStore(str(tmp_path / ".env"))
+
+
+def test_the_environment_comes_before_name_file_credentials_and_dotenv(tmp_path, monkeypatch):
+    (tmp_path / "mounted").write_text("from NAME_FILE\n")
+    (tmp_path / "A_TOKEN").write_text("from credentials\n")
+    (tmp_path / ".env").write_text("A_TOKEN='from dotenv'\n")
+    store = env_store(tmp_path, monkeypatch)
+    places = {
+        "A_TOKEN": "from the environment",
+        "A_TOKEN_FILE": str(tmp_path / "mounted"),
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+    }
+    for variable, value in places.items():
+        monkeypatch.setenv(variable, value)
+    seen = [store.get("A_TOKEN")]
+    for variable in places:
+        monkeypatch.delenv(variable)
+        seen.append(store.get("A_TOKEN"))
+    assert seen == ["from the environment", "from NAME_FILE", "from credentials", "from dotenv"]
+
+
+def test_a_mounted_file_loses_one_newline_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "mounted"))
+    for data, value in [(b"v", "v"), (b"v\n", "v"), (b"v\r\n", "v"), (b"v\n\n", "v\n"), (b"", "")]:
+        (tmp_path / "mounted").write_bytes(data)
+        assert ps.EnvironmentStore().get("A_TOKEN") == value
+
+
+def test_a_mounted_file_that_can_not_be_read_is_not_an_absent_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "gone"))
+    with pytest.raises(ps.Unavailable, match=r"gone, where 'A_TOKEN' is kept: No such file"):
+        ps.get_secret("A_TOKEN", "default")
+    (tmp_path / "gone").write_bytes(b"\xff")
+    with pytest.raises(ps.BadValue, match="the value is not UTF-8"):
+        ps.get_secret("A_TOKEN")
+
+
+def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
+    (tmp_path / "A_TOKEN").write_text("v")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ps.Denied, match="A_TOKEN, which is not written here"):
+        ps.EnvironmentStore().delete("A_TOKEN")
+
+
+def test_names_become_variables(tmp_path, monkeypatch):
+    store = env_store(tmp_path, monkeypatch)
+    for name in ["db/password", "app-1.token", "lower_case", "2fa/key", "app/db#password"]:
+        store.set(name, "v")
+    names = ["APP_1_TOKEN", "APP_DB_PASSWORD", "DB_PASSWORD", "_2FA_KEY", "lower_case"]
+    assert {name for name in store.names() if name in names} == set(names)
+    assert [line.partition("=")[0] for line in (tmp_path / ".env").read_text().split()] == [
+        "DB_PASSWORD",
+        "APP_1_TOKEN",
+        "lower_case",
+        "_2FA_KEY",
+        "APP_DB_PASSWORD",
+    ]
+
+
+@pytest.mark.parametrize("name", ["ключ", "-", "é_token"])
+def test_a_name_that_no_variable_has_is_refused(name):
+    with pytest.raises(ps.BadName, match="letters that variables can't have"):
+        ps.EnvironmentStore().set(name, "v")
+
+
+def test_a_dotenv_file_may_hold_names_that_no_variable_has(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("db.password=v\n")
+    store = env_store(tmp_path, monkeypatch)
+    assert (list(store.names()), store.get("db.password")) == (["db.password"], "v")
+    store.delete("db.password")
+    assert (tmp_path / ".env").read_text() == ""
+
+
+def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(tmp_path, monkeypatch):
+    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_ACCESS_KEY_ID MYSQL_PWD DATABASE_URL SENTRY_DSN".split()
+    plain = (
+        "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH".split()
+    )
+    own = ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"]
+    (tmp_path / ".env").write_text("DEBUG=1\n")
+    for variable in list(os.environ):
+        monkeypatch.delenv(variable)
+    for variable in looks + plain + own:
+        monkeypatch.setenv(variable, "v")
+    monkeypatch.setenv("MOUNTED_TOKEN_FILE", "/x")
+    assert set(env_store(tmp_path, monkeypatch).names()) == {*looks, "DEBUG", "MOUNTED_TOKEN"}
+
+
+def test_the_dotenv_file_keeps_its_mode_and_where_its_symlink_leads(tmp_path, monkeypatch):
+    (tmp_path / "shared").write_text("A=1\n")
+    (tmp_path / "shared").chmod(0o640)
+    (tmp_path / ".env").symlink_to("shared")
+    env_store(tmp_path, monkeypatch).set("A", "2")
+    assert (tmp_path / ".env").is_symlink()
+    assert (tmp_path / "shared").read_text() == "A=2\n"
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
+def test_the_dotenv_file_keeps_its_owner(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("A=1\n")
+    os.chown(tmp_path / ".env", 12345, 12346)
+    env_store(tmp_path, monkeypatch).set("A", "2")
+    status = (tmp_path / ".env").stat()
+    assert (status.st_uid, status.st_gid) == (12345, 12346)
+
+
+def test_a_new_dotenv_file_is_for_its_owner_alone(tmp_path, monkeypatch):
+    env_store(tmp_path, monkeypatch).set("A", "1")
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == [".env"]
+
+
+def test_a_refused_value_changes_neither_the_process_nor_the_file(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("A=1\n")
+    with pytest.raises(ps.BadValue, match="python-dotenv reads a carriage return as a line feed"):
+        env_store(tmp_path, monkeypatch).set("A", "x\r\ny")
+    assert ((tmp_path / ".env").read_text(), "A" in os.environ) == ("A=1\n", False)
+
+
+def test_an_edited_dotenv_file_is_read_anew(tmp_path, monkeypatch):
+    store = env_store(tmp_path, monkeypatch)
+    for value in ["1", "2", "3"]:
+        (tmp_path / ".env").write_text(f"A={value}\n")
+        assert store.get("A") == value
+
+
+def test_a_library_has_no_dotenv_file_unless_one_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("A_TOKEN=1\n")
+    assert ps.SecretsManager().get_secret("A_TOKEN") is None
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
+    assert ps.SecretsManager().get_secret("A_TOKEN") == "1"
+
+
+def test_an_assignment_that_nobody_could_read_is_told_by_its_line(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("A=1\nB='x'y\n")
+    store = env_store(tmp_path, monkeypatch)
+    assert store.get("A") == "1"
+    with pytest.raises(ps.BadValue, match=r"^line 2 of \S+\.env has text after a closing quote"):
+        store.get("B")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.name)])
+def test_a_dotenv_path_that_is_no_file_is_one_clear_error(tmp_path, monkeypatch, make):
+    make(tmp_path / ".env")
+    for act in (
+        lambda s: s.get("A"),
+        lambda s: s.set("A", "1"),
+        lambda s: s.delete("A"),
+        lambda s: [*s.names()],
+    ):
+        with pytest.raises(ps.SecretsError, match=r"\.env"):
+            act(env_store(tmp_path, monkeypatch))
+
+
+def test_eight_processes_write_one_dotenv_file(tmp_path):
+    code = "import paissive_secrets as ps, sys; s = ps.EnvironmentStore('.env')\n"
+    code += "for n in range(10): s.set(f'P{sys.argv[1]}_{n}', 'v')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    start = [sys.executable, "-c", code]
+    writers = [subprocess.Popen([*start, str(n)], cwd=tmp_path, env=environment) for n in range(8)]
+    assert [writer.wait() for writer in writers] == [0] * 8
+    assert len(ps.EnvironmentStore(str(tmp_path / ".env"))._load().names()) == 80
+
 
 # === Age format =============================================================================================
 
@@ -2361,6 +2869,43 @@ def test_deleting_a_secret_leaves_no_stage_behind(name):
     assert name != "A_TOKEN" or list(manager.store().names()) == []
 
 
+def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "from env")
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", "from memory")
+    manager = ps.SecretsManager()
+    backends = [None, "env", ps.SecretsBackend.ENV, memory]
+    assert [manager.get_secret("A_TOKEN", backend=b) for b in backends] == ["from env"] * 3 + ["from memory"]
+    monkeypatch.setenv("PAISSIVE_BACKEND", "memory")
+    manager.set_secret("A_TOKEN", "kept", backend=ps.SecretsBackend.MEMORY)
+    assert (manager.get_secret("A_TOKEN"), manager.list_secrets()) == ("kept", ["A_TOKEN"])
+    assert ps.SecretsManager("env").get_secret("A_TOKEN") == "from env"
+
+
+@pytest.mark.parametrize("backend", ["", "vaullt", "ENV", 5, True, object(), ps.MemoryStore, {"get": 1}])
+def test_anything_else_is_an_error_and_never_another_store(backend):
+    for act in (ps.get_secret, ps.delete_secret):
+        with pytest.raises(ps.BadValue, match=r"backend .*use one of env, file, memory, vault"):
+            act("A_TOKEN", backend=backend)
+    with pytest.raises(ps.BadValue):
+        ps.SecretsManager(backend).list_secrets()
+
+
+def test_a_backend_of_the_environment_is_checked_as_well(monkeypatch):
+    monkeypatch.setenv("PAISSIVE_BACKEND", "vaullt")
+    with pytest.raises(ps.BadValue, match="no backend called 'vaullt'"):
+        ps.get_secret("A_TOKEN", "default")
+
+
+def test_the_module_functions_say_what_there_is():
+    assert ps.get_secret("ABSENT_TOKEN") is None
+    assert ps.get_secret("ABSENT_TOKEN", "default") == "default"
+    ps.set_secret("A_TOKEN", "v")
+    assert (os.environ["A_TOKEN"], ps.get_secret("A_TOKEN")) == ("v", "v")
+    assert "A_TOKEN" in ps.list_secrets()
+    assert (ps.delete_secret("A_TOKEN"), ps.delete_secret("A_TOKEN")) == (True, False)
+
+
 # === References and config ==================================================================================
 
 
@@ -3181,6 +3726,122 @@ def test_rotate_commands(tmp_path):
 
 
 # === Import and export ======================================================================================
+
+
+def by_shell(text, names):
+    script = text + "\n" + "".join(f"printf '%s\\0' \"${name}\"\n" for name in names)
+    done = subprocess.run(["sh", "-e"], input=script.encode(), capture_output=True, check=True)
+    return dict(zip(names, done.stdout.decode().split("\0")))
+
+
+def by_docker(text):
+    """`docker run --env-file`: lines as Go's ScanLines cuts them, taken as they are after the first '='."""
+    lines = [line[:-1] if line.endswith("\r") else line for line in text.split("\n")]
+    assert all(len(line.encode()) < 65536 for line in lines)
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def exported(values, form):
+    """Those of the values that this form can hold, and their text."""
+    held = {}
+    for n, value in enumerate(values):
+        try:
+            ps.export_secrets({f"V{n}": value}, form)
+            held[f"V{n}"] = value
+        except ps.BadValue as refused:
+            assert f"'V{n}'" in str(refused) or f"V{n}:" in str(refused)
+    return held, ps.export_secrets(held, form)
+
+
+def test_export_env_is_read_back_by_bash_python_dotenv_node_and_compose(tmp_path):
+    held, text = exported(HARD + some_values(3000), "env")
+    assert len(held) > 2000
+    (tmp_path / "env-0").write_bytes(text.encode())
+    assert ps.parse_secrets(text.encode(), "f") == held
+    assert read_by_python_dotenv(tmp_path / "env-0") == held
+    assert read_by_bash(tmp_path, held) == [held]
+    assert read_by_compose(text) == held
+    assert read_by_node(tmp_path / "env-0") == held
+
+
+@pytest.mark.parametrize(
+    ("form", "read", "refused"),
+    [
+        ("shell", lambda text, held: by_shell(text, held), 0),
+        ("json", lambda text, held: json.loads(text), 0),
+        ("docker", lambda text, held: by_docker(text), 4),
+    ],
+)
+def test_export_is_read_back_by_the_reader_it_is_for(form, read, refused):
+    values = HARD + some_values(500)
+    held, text = exported(values, form)
+    assert read(text, held) == held
+    assert len([v for n, v in enumerate(HARD) if f"V{n}" not in held]) == refused
+
+
+def test_export_refuses_two_secrets_that_are_one_variable():
+    with pytest.raises(ps.BadName, match="'DB_PASSWORD' and 'db/password' are both variable DB_PASSWORD"):
+        ps.export_secrets({"db/password": "1", "DB_PASSWORD": "2"}, "shell")
+    assert ps.export_secrets({"db/password": "1"}, "json") == '{\n  "db/password": "1"\n}\n'
+
+
+@pytest.mark.parametrize(
+    "data", [b"A=1\nB='x y'\n", b'{"A": "1", "B": "x y"}', b'\xef\xbb\xbf {"A":"1","B":"x y"}']
+)
+def test_import_reads_dotenv_and_json(data):
+    store = ps.MemoryStore()
+    ps.import_secrets(store, ps.parse_secrets(data, "f"))
+    assert {name: store.get(name) for name in store.names()} == {"A": "1", "B": "x y"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"A=1\nB='canary", "line 2 of f has a quote that is never closed"),
+        (b"\xff", "the value is not UTF-8"),
+        (b"A=1\n../B=canary\n", "bad name '../B'"),
+        (b"{", "f is not JSON"),
+        (b'{"A": 5}', "f gives 'A' what is not one string"),
+        (b'{"A": "1", "A": "canary"}', "f gives 'A' what is not one string"),
+        (b'{"A": {"B": "canary"}}', "f gives 'A' what is not one string"),
+        (b'{"A": "\\u0000canary"}', "the value has a NUL character"),
+        (b'{"A": "\\ud800canary"}', "the value is not valid Unicode"),
+        (b'{"":' * 9999, "f is not JSON"),
+    ],
+)
+def test_import_refuses_a_file_that_is_not_all_right(data, message):
+    with pytest.raises(ps.SecretsError, match=f"^{re.escape(message)}") as refused:
+        ps.parse_secrets(data, "f")
+    assert "canary" not in str(refused.value)
+
+
+class Full(ps.MemoryStore):
+    """A store that has room for three."""
+
+    def set(self, name, value):
+        if len(self._values) > 2 and name not in self._values:
+            raise ps.Unavailable("the store is full")
+        super().set(name, value)
+
+
+def test_import_is_all_or_nothing():
+    store = Full()
+    ps.import_secrets(store, {"A": "1", "B": "2"})
+    with pytest.raises(ps.Unavailable, match="^nothing was imported, because of 'D': the store is full$"):
+        ps.import_secrets(store, {"A": "new", "C": "3", "D": "4"})
+    assert {name: store.get(name) for name in store.names()} == {"A": "1", "B": "2"}
+
+
+def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
+    store = env_store(tmp_path, monkeypatch)
+    with pytest.raises(ps.BadValue, match="can't hold 'B'"):
+        ps.import_secrets(store, {"A": "1", "B": "x\ry"})
+    assert (os.listdir(tmp_path), "A" in os.environ) == ([], False)
+    ps.import_secrets(store, {"A": "1", "db/password": "2"})
+    assert (tmp_path / ".env").read_text() == "A=1\nDB_PASSWORD=2\n"
+    with pytest.raises(ps.BadName, match="two of the names are one variable"):
+        ps.import_secrets(store, {"DB_PASSWORD": "1", "db/password": "2"})
+
 
 # === Masking ================================================================================================
 
@@ -4961,6 +5622,243 @@ def test_every_rule_is_listed(folder):
 
 
 # === Commands ===============================================================================================
+
+
+def err(done):
+    return done.stderr.decode().replace("paissive_secrets: ", "")
+
+
+def test_set_get_list_and_delete_work_in_an_empty_folder(tmp_path):
+    assert cli("set", "A_TOKEN", stdin=b"zwei\nZeilen \xc3\xbc\n", cwd=tmp_path).returncode == 0
+    assert cli("set", "db/password", "--generate", cwd=tmp_path).returncode == 0
+    assert cli("get", "A_TOKEN", cwd=tmp_path).stdout == b"zwei\nZeilen \xc3\xbc"
+    assert len(cli("get", "DB_PASSWORD", cwd=tmp_path).stdout) == 43
+    assert cli("list", "A_", cwd=tmp_path).stdout == b"A_TOKEN\n"
+    assert json.loads(cli("list", "--json", "DB", cwd=tmp_path).stdout) == ["DB_PASSWORD"]
+    assert cli("delete", "A_TOKEN", "DB_PASSWORD", cwd=tmp_path).returncode == 0
+    assert (tmp_path / ".env").read_text() == ""
+
+
+def test_the_backend_may_stand_before_or_after_the_command(tmp_path):
+    own = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
+    assert cli("--backend", "file", "set", "A", stdin=b"v", cwd=tmp_path, env=own).returncode == 0
+    assert cli("get", "A", "--backend", "file", cwd=tmp_path, env=own).stdout == b"v"
+    assert cli("get", "A", cwd=tmp_path, env={**own, "PAISSIVE_BACKEND": "file"}).stdout == b"v"
+    assert not (tmp_path / ".env").exists()
+
+
+def test_the_module_runs_with_python_m(tmp_path):
+    asked = [sys.executable, "-m", "paissive_secrets", "list", "--json"]
+    done = subprocess.run(asked, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"[]\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["get", "NOPE"], 1, "no secret named 'NOPE'; see what there is with: list"),
+        (["delete", "NOPE"], 1, "no secret named 'NOPE'; see what there is with: list"),
+        (["get", "../x"], 2, "bad name '../x': an empty, '.' or '..' part"),
+        (["set", "X"], 2, "no value on stdin; pipe it in"),
+        (["set", "X", "canary"], 2, "unrecognized arguments; see: paissive_secrets.py --help"),
+        (["set", "X", "--generate", "canary"], 2, "no such generator; use token:32"),
+        (["set", "X", "--generate", "uuid", "--value", "canary"], 2, "two sources of one value"),
+        (["set", "X", "--from-file", "nope"], 2, "can't read nope: No such file or directory"),
+        (["list", "--json=canary"], 2, "argument --json: ignored explicit argument; see"),
+        (["get", "X", "--stage", "canary"], 2, "argument --stage: invalid choice (choose from"),
+        (["canary"], 2, "argument COMMAND: invalid choice (choose from"),
+        (["import", "nope"], 2, "can't read nope: No such file or directory"),
+        (["export", "NOPE"], 1, "no secret named 'NOPE'"),
+        (["get"], 2, "the following arguments are required: NAME; see: paissive_secrets.py get --help"),
+        ([], 2, "the following arguments are required: COMMAND; see: paissive_secrets.py --help"),
+    ],
+)
+def test_bad_input_gets_one_line_and_its_exit_code(argv, code, message, tmp_path):
+    done = cli(*argv, cwd=tmp_path)
+    assert (done.returncode, done.stdout, err(done).count("\n")) == (code, b"", 1)
+    assert err(done).startswith(message)
+    assert "canary" not in err(done)
+
+
+def test_stdin_loses_one_newline_and_a_file_none(tmp_path):
+    (tmp_path / "value").write_bytes(b"v\n")
+    cli("set", "A", stdin=b"v\n\n", cwd=tmp_path)
+    cli("set", "B", "--from-file", "value", cwd=tmp_path)
+    cli("set", "C", stdin=b"\n", cwd=tmp_path)
+    assert [cli("get", name, cwd=tmp_path).stdout for name in "ABC"] == [b"v\n", b"v\n", b""]
+
+
+@pytest.mark.parametrize("stdin", [b"a\0b", b"\xff\xfe", b"x\ry"])
+def test_set_refuses_what_can_not_be_kept_and_does_not_show_it(stdin, tmp_path):
+    done = cli("set", "A", stdin=b"canary" + stdin, cwd=tmp_path)
+    assert (done.returncode, err(done).count("\n"), os.listdir(tmp_path)) == (2, 1, [])
+    assert "canary" not in err(done)
+
+
+def test_a_value_on_the_command_line_is_warned_about(tmp_path):
+    done = cli("set", "A", "--value", "canary", cwd=tmp_path)
+    assert err(done).startswith("warning: --value shows the value to ps and to the shell's history")
+    assert cli("get", "A", cwd=tmp_path).stdout == b"canary"
+
+
+def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(tmp_path):
+    note = "note: .env holds 'A_TOKEN' in plaintext; --backend file would encrypt it\n"
+    assert err(cli("set", "A_TOKEN", stdin=b"v", cwd=tmp_path)) == note
+    subprocess.run([tool("git"), "init", "-q", str(tmp_path)], check=True)
+    told = err(cli("set", "A_TOKEN", stdin=b"v", cwd=tmp_path, env={"A_TOKEN": "other"}))
+    assert told == (
+        f"{note}warning: git does not ignore .env; name it in .gitignore before it is committed\n"
+        "warning: variable A_TOKEN comes before .env, so that `get` gives what is there\n"
+    )
+    (tmp_path / ".gitignore").write_text(".env\n")
+    assert err(cli("set", "A_TOKEN", stdin=b"v", cwd=tmp_path)) == note
+
+
+def test_a_variable_of_the_shell_is_not_deleted_here(tmp_path):
+    done = cli("delete", "A_TOKEN", cwd=tmp_path, env={"A_TOKEN": "canary"})
+    assert (done.returncode, err(done)) == (
+        2,
+        "'A_TOKEN' is a variable of the calling shell; unset it there\n",
+    )
+    (tmp_path / ".env").write_text("A_TOKEN=1\n")
+    done = cli("delete", "A_TOKEN", cwd=tmp_path, env={"A_TOKEN": "canary"})
+    assert (done.returncode, (tmp_path / ".env").read_text()) == (0, "")
+    assert err(done).startswith("warning: variable A_TOKEN is still there")
+
+
+def test_an_empty_env_file_setting_means_none(tmp_path):
+    done = cli("set", "A", stdin=b"v", cwd=tmp_path, env={"PAISSIVE_ENV_FILE": ""})
+    assert (done.returncode, os.listdir(tmp_path)) == (2, [])
+    assert cli("set", "A", stdin=b"v", cwd=tmp_path, env={"PAISSIVE_ENV_FILE": "other"}).returncode == 0
+    assert (tmp_path / "other").read_text() == "A=v\n"
+
+
+def test_one_missing_name_does_not_keep_the_others(tmp_path):
+    (tmp_path / ".env").write_text("A=1\nB=2\n")
+    done = cli("delete", "A", "NOPE", "B", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / ".env").read_text()) == (1, "")
+
+
+def test_import_and_export_go_through_an_encrypted_store(tmp_path):
+    own = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PAISSIVE_BACKEND": "file"}
+    (tmp_path / ".env").write_text("A_TOKEN=1\nDB_PASSWORD='x y'\n")
+    done = cli("import", ".env", cwd=tmp_path, env=own)
+    assert (done.returncode, err(done)) == (
+        0,
+        "note: .env still holds them in plaintext; --remove deletes it\n",
+    )
+    assert cli("import", ".env", "--remove", cwd=tmp_path, env=own).returncode == 0
+    assert not (tmp_path / ".env").exists()
+    exports = {
+        form: cli("export", "--format", form, cwd=tmp_path, env=own).stdout for form in ps.EXPORT_FORMS
+    }
+    assert exports == {
+        "env": b"A_TOKEN=1\nDB_PASSWORD='x y'\n",
+        "shell": b"export A_TOKEN='1'\nexport DB_PASSWORD='x y'\n",
+        "json": b'{\n  "A_TOKEN": "1",\n  "DB_PASSWORD": "x y"\n}\n',
+        "docker": b"A_TOKEN=1\nDB_PASSWORD=x y\n",
+    }
+    assert cli("import", "-", cwd=tmp_path, env=own, stdin=exports["json"]).returncode == 0
+    assert cli("export", "A_TOKEN", cwd=tmp_path, env=own).stdout == b"A_TOKEN=1\n"
+
+
+def test_import_never_removes_the_file_that_it_fills(tmp_path):
+    (tmp_path / ".env").write_text("A_TOKEN=1\n")
+    done = cli("import", "./.env", "--remove", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / ".env").read_text()) == (2, "A_TOKEN=1\n")
+
+
+def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
+    (tmp_path / ".env").write_text("A='" + "x" * 3_000_000 + "'\n")
+    script = f"'{sys.executable}' '{MODULE}' get A | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run([tool("bash"), "-c", script], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (141, b"x", b"")
+    script = f"'{sys.executable}' '{MODULE}' get A > /dev/full"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, err(done)) == (2, "No space left on device: the output\n")
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        script = f"'{sys.executable}' '{MODULE}' set B --generate {closed}"
+        assert subprocess.run(["sh", "-c", script], cwd=tmp_path, stderr=subprocess.PIPE).returncode == 0
+
+
+class Screen:
+    """The command line on a pseudo-terminal of its own."""
+
+    def __init__(self, *argv, cwd, env=None):
+        self.pid, self.fd = pty.fork()
+        if not self.pid:
+            os.chdir(cwd)
+            os.execve(sys.executable, [sys.executable, str(MODULE), *argv], {**os.environ, **(env or {})})
+        self.shown = b""
+
+    def expect(self, text):
+        deadline = time.monotonic() + 20
+        while text.encode() not in self.shown and time.monotonic() < deadline:
+            self.shown += os.read(self.fd, 1024)
+        self.shown = self.shown[self.shown.index(text.encode()) + len(text) :]
+
+    def type(self, text):
+        while termios.tcgetattr(self.fd)[3] & termios.ECHO:  # until the prompt has turned it off
+            time.sleep(0.01)
+        os.write(self.fd, text.encode())
+
+    def end(self):
+        """(status, what was shown since the last expected text)"""
+        try:
+            while chunk := os.read(self.fd, 1024):
+                self.shown += chunk
+        except OSError:  # how Linux says that the other side is closed
+            pass
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.shown.decode()
+
+
+def test_set_asks_twice_on_a_terminal_without_echo(tmp_path):
+    screen = Screen("set", "A_TOKEN", cwd=tmp_path)
+    screen.expect("Value of A_TOKEN: ")
+    screen.type("canary-é\n")
+    screen.expect("Again: ")
+    screen.type("canary-é\n")
+    status, shown = screen.end()
+    assert (status, "canary" in shown) == (0, False)
+    assert (tmp_path / ".env").read_text() == "A_TOKEN='canary-é'\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "told"),
+    [
+        ("other\n", 2, "the two values differ; try again"),
+        ("\x04", 2, "no value was typed"),
+        ("\x03", 130, ""),
+    ],
+)
+def test_what_is_not_typed_twice_is_not_kept(typed, status, told, tmp_path):
+    screen = Screen("set", "A_TOKEN", cwd=tmp_path)
+    screen.expect("Value of A_TOKEN: ")
+    screen.type("canary\n")
+    screen.expect("Again: ")
+    screen.type(typed)
+    code, shown = screen.end()
+    assert (code, "canary" in shown, "Traceback" in shown, os.listdir(tmp_path)) == (status, False, False, [])
+    assert told in shown
+
+
+def test_get_ends_its_line_on_a_terminal_only(tmp_path):
+    (tmp_path / ".env").write_text("A_TOKEN=v\n")
+    assert Screen("get", "A_TOKEN", cwd=tmp_path).end() == (0, "v\r\n")
+    assert cli("get", "A_TOKEN", cwd=tmp_path).stdout == b"v"
+
+
+def test_an_interrupt_ends_quietly_with_its_status(tmp_path):
+    asked = [sys.executable, str(MODULE), "set", "A"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(asked, cwd=tmp_path, **pipes) as process:
+        process.stdin.write(b"canary")
+        process.stdin.flush()
+        time.sleep(1)  # it waits for the rest of the value
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate()
+    assert (process.returncode, out, told) == (130, b"", b"")
 
 
 @pytest.mark.slow
