@@ -4881,6 +4881,22 @@ def test_history_of_revisions_holds_what_they_reach(repository):
     assert {path for path, _ in leaks(history=["main..topic"])} == {"new.py"}
 
 
+@pytest.mark.parametrize("form", [["--object-format=sha256"], ["--bare"]], ids=" ".join)
+def test_history_of_other_forms_of_repositories(tmp_path, form):
+    git(tmp_path, "init", "-q", *form, "made")
+    made = tmp_path / "made"
+    if "--bare" in form:
+        git(tmp_path, "clone", "-q", "made", "work")
+    work = tmp_path / "work" if "--bare" in form else made
+    leak(work / "a.py")
+    git(work, "add", ".")
+    assert leaks([str(work)], staged=True) == {("a.py", 1)}
+    brought = commit(work)
+    if "--bare" in form:
+        git(work, "push", "-q", "origin", "HEAD")
+    assert [(finding.path, finding.commit) for finding in ps.audit([made], history=[])] == [("a.py", brought)]
+
+
 def test_history_outside_of_a_repository_is_trouble_in_one_line(tmp_path):
     done = cli("audit", "--history", cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
     assert done.returncode == 2
@@ -4948,6 +4964,10 @@ def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(reposi
     git(repository, "commit", "-qm", "x", SKIP="other,paissive-audit")
     (repository / "b.py").write_text("clean")
     commit(repository)
+    leak(repository / "b.py", 1)
+    for words in (["-a"], ["b.py"]):  # for which git makes an index of its own
+        with pytest.raises(subprocess.CalledProcessError):
+            git(repository, "commit", "-qm", "x", *words)
 
 
 @pytest.mark.parametrize("link", [False, True])
