@@ -6327,7 +6327,7 @@ def install_hook(folder: str = ".") -> str:
     """Write a pre-commit hook that audits what is staged, and return its path; raise where one is there."""
     import shlex
 
-    path = os.path.join(folder, _hooks(folder), "pre-commit")
+    path = os.path.normpath(os.path.join(folder, _hooks(folder), "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
     if os.path.lexists(path) and not _is_our_hook(path):
         raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=f"add to it: {command}")
@@ -6341,9 +6341,11 @@ def _hooks(folder: str) -> str:
     import subprocess
 
     asked = ["git", "rev-parse", "--git-path", "hooks"]
-    done = subprocess.run(asked, cwd=folder, capture_output=True, check=False)
-    if done.returncode:
-        raise Unavailable("this is no git repository", hint="go into one, or make one with: git init")
+    try:
+        done = subprocess.run(asked, cwd=folder, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        hint = "go into one, or make one with: git init"
+        raise Unavailable("git sees no repository here", hint=hint) from None
     return os.fsdecode(done.stdout.rstrip(b"\n"))
 
 
@@ -6359,32 +6361,24 @@ def _is_our_hook(path: str) -> bool:
 # symlink is followed, and only regular files are opened: pipes block, and opening a device can act on it.
 
 _NOT_OURS = {  # folders of what others wrote, or of what can be made again
+    *(".git", ".hg", ".svn", ".jj", ".bzr", "node_modules", "bower_components", ".venv", "venv", ".eggs"),
     *(
-        ".git",
-        ".hg",
-        ".svn",
-        ".jj",
-        ".bzr",
-        "node_modules",
-        "bower_components",
-        ".venv",
-        "venv",
+        "__pycache__",
+        ".cache",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
         ".tox",
         ".nox",
+        ".gradle",
+        ".next",
     ),
-    *("__pycache__", ".eggs", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".gradle", ".next"),
 }
-_IGNORE_MAX = 1 << 20  # bytes of a .gitignore that are read
+_IGNORE_MAX = 1 << 16  # bytes of a .gitignore that are read: each line is asked about each file
 _FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
 _OPEN = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in _FLAGS)
-_PASSED_OVER = (
-    "ELOOP",
-    "EMLINK",
-    "ENXIO",
-    "ENODEV",
-    "ENOENT",
-    "ENOTDIR",
-)  # links, sockets, what has vanished
+# What opening says of links, of sockets, and of what has vanished.
+_PASSED_OVER = ("ELOOP", "EMLINK", "ENXIO", "ENODEV", "ENOENT", "ENOTDIR")
 
 _Glob = Callable[[str], object]
 
@@ -6407,8 +6401,11 @@ class Choice(NamedTuple):
     on_exclude: Callable[[], None]
 
 
-def files(root: str, shown: str, choice: Choice, *, inside: bool = False) -> Iterator[tuple[str, str]]:
-    """Give (path to open, path to show) of each file below a folder, and of each repository `inside` it."""
+def files_below(root: str, shown: str, choice: Choice, *, inside: bool = False) -> Iterator[tuple[str, str]]:
+    """Give (path to open, path to show) of each file below a folder, and of each repository in it.
+
+    Those are walked in turn, as `inside` another one, where they are their own masters.
+    """
     has_git = os.path.lexists(os.path.join(root, ".git")) if inside else _in_repository(root)
     if choice.gitignore and has_git:
         names = _listed(root, shown, choice)
@@ -6524,8 +6521,8 @@ def _patterns_in(path: str) -> list[Pattern]:
     if not opened:
         return []
     with open(opened[0], "rb") as file:
-        lines = os.fsdecode(file.read(_IGNORE_MAX)).splitlines()
-    return patterns(lines)
+        text = os.fsdecode(file.read(_IGNORE_MAX))
+    return patterns(text.lstrip("\ufeff").split("\n"))
 
 
 def patterns(lines: Iterable[str]) -> list[Pattern]:
@@ -6748,8 +6745,7 @@ class Audit:
     def _in_files(self) -> Iterator[tuple[Place, Match]]:
         files, folders = self._roots()
         while files or folders:
-            below = (item for path, shown, inside in folders for item in self._below(path, shown, inside))
-            batches = _batches(itertools.chain(files, below))
+            batches = _batches(itertools.chain(files, *(self._below(*folder) for folder in folders)))
             files, folders = [], []
             for scanned in _scan_all(batches, self._key, self.jobs, self._progress):
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
@@ -6759,7 +6755,7 @@ class Audit:
                 yield from scanned.matches
 
     def _below(self, path: str, shown: str, inside: bool) -> Iterator[tuple[str, str]]:
-        return files(path, shown, self._choice, inside=inside)
+        return files_below(path, shown, self._choice, inside=inside)
 
     def _roots(self) -> tuple[list[tuple[str, str]], list[tuple[str, str, bool]]]:
         """The files and the folders that were asked for by name."""

@@ -4983,6 +4983,13 @@ def test_a_foreign_hook_is_never_overwritten(repository, link):
     assert b"there is a pre-commit hook already" in done.stderr and b"audit --staged" in done.stderr
 
 
+def test_a_hook_needs_a_repository(tmp_path):
+    done = cli("hook", "install", cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    assert done.returncode == 2 and done.stderr.startswith(
+        b"paissive_secrets: git sees no repository here; go"
+    )
+
+
 def test_the_hook_goes_where_git_looks_for_it(repository):
     git(repository, "config", "core.hooksPath", "my hooks")
     (repository / "sub").mkdir()
@@ -5042,7 +5049,7 @@ def test_pre_commit_can_run_this_repository():
 
 def listing(folder):
     """The files that an audit reads below a folder."""
-    return sorted(shown for _, shown in ps.files(str(folder), "", choice()))
+    return sorted(shown for _, shown in ps.files_below(str(folder), "", choice()))
 
 
 def choice(exclude=(), gitignore=True):
@@ -5194,7 +5201,7 @@ def test_a_file_that_vanishes_is_no_trouble(tmp_path, monkeypatch):
     leak(tmp_path / "a.py")
     leak(tmp_path / "b.py")
     run = ps.Audit(on_error=pytest.fail)
-    items = list(ps.files(".", "", run._choice))
+    items = list(ps.files_below(".", "", run._choice))
     (tmp_path / "a.py").unlink()
     scanned = ps._scan_batch(items, b"key")
     assert [place.path for place, _ in scanned.matches] == ["b.py"] and scanned.errors == []
