@@ -3984,13 +3984,15 @@ EXPORT_FORMS = ("env", "shell", "json", "docker")
 
 # === Masking ================================================================================================
 # Every byte that belongs to a value, in any of its spellings, becomes part of a `***`, wherever a write ends.
-# Spellings are found by the machine words at aligned places, so that a thousand values cost no more than one:
-# any fifteen bytes hold an aligned word of eight, so a spelling is known by the first eight words in it.
+# Spellings are found by the machine words at every eighth place, so that a thousand values cost no more than
+# one: wherever a spelling of fifteen bytes stands, one of the first eight words in it is at such a place.
 
 _MASK = b"***"
 _MASKABLE = 8  # characters; shorter values would blacken ordinary words
 _SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompts and typed characters
-_WORDS: tuple[tuple[int, Literal["Q", "I"]], ...] = ((8, "Q"), (4, "I"))  # bytes, and memoryview's format
+_LONG = 15  # bytes from which on a spelling holds an aligned word of eight
+_FEW = 16  # shorter spellings that are quicker to look for one by one
+_STRIDE = 3  # words at most from one that is looked up to the next; more would make tables big
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
 
 
@@ -3998,49 +4000,83 @@ class Spellings:
     """The values to be masked, in every spelling; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._words: list[dict[int, list[tuple[int, bytes]]]] = [{} for _ in _WORDS]
-        self._beginnings: set[bytes] = set()
-        for spelling in {spelling for value in values if maskable(value) for spelling in _spellings(value)}:
-            self._learn(spelling)
+        found = {spelling for value in values if maskable(value) for spelling in _spellings(value)}
+        self._sorted = sorted(found)
+        short = [spelling for spelling in self._sorted if len(spelling) < _LONG]
+        self._few = short if len(short) <= _FEW else []
+        self._tables = [_WordTable(8, "Q", [spelling for spelling in self._sorted if len(spelling) >= _LONG])]
+        if short and not self._few:
+            self._tables.append(_WordTable(4, "I", short))
+        self._reach = max([_LONG - 1, *(table.reach for table in self._tables)])
 
-    def _learn(self, spelling: bytes) -> None:
-        table, (size, _) = next(
-            (table, word) for table, word in zip(self._words, _WORDS) if len(spelling) >= 2 * word[0] - 1
-        )
-        for offset in range(size):
-            word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
-            table.setdefault(word, []).append((offset, spelling))
-        self._beginnings.update(spelling[:length] for length in range(1, min(len(spelling), 15)))
+    def find(self, data: bytes, last: bool = False) -> tuple[list[tuple[int, int]], int]:
+        """Where spellings are (start, end), overlaps joined, and where one begins that `data` cuts off.
 
-    def find(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
-        """Where spellings are (start, end), overlaps joined, and where one begins that `data` cuts off."""
+        With `last` nothing comes after, and so nothing is cut off.
+        """
         found = []
-        cut = len(data)
+        cut = len(data) if last else self._unfinished(data)
         for start, spelling in self._candidates(data):
             if data.startswith(spelling, start):
                 found.append((start, start + len(spelling)))
-            elif start + len(spelling) > len(data) and spelling.startswith(data[start:]):
-                cut = min(cut, start)
-        short = (at for at in range(max(len(data) - 14, 0), len(data)) if data[at:] in self._beginnings)
-        return _joined(found), min(cut, next(short, cut))
+            elif start < cut and len(data) < start + len(spelling) and spelling.startswith(data[start:]):
+                cut = start
+        return _joined(found), len(data) if last else cut
 
     def _candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        for table, (size, code) in zip(self._words, _WORDS):
-            words = memoryview(data)[: len(data) // size * size].cast(code)
-            if table.keys().isdisjoint(words):  # the whole cost of output without values
-                continue
-            for place, known in [
-                (place * size, table[word]) for place, word in enumerate(words) if word in table
-            ]:
-                yield from ((place - offset, spelling) for offset, spelling in known if place >= offset)
+        """Places where spellings may stand: all where they do, and where one has begun beyond our reach."""
+        for spelling in self._few:
+            start = data.find(spelling)
+            while start >= 0:
+                yield start, spelling
+                start = data.find(spelling, start + 1)
+        for table in self._tables:
+            yield from table.candidates(data)
+
+    def _unfinished(self, data: bytes) -> int:
+        """Where in the last few bytes a spelling may have begun."""
+        import bisect
+
+        for start in range(max(len(data) - self._reach, 0), len(data)):
+            rest = data[start:]
+            at = bisect.bisect_left(self._sorted, rest)
+            if at < len(self._sorted) and self._sorted[at].startswith(rest):
+                return start
+        return len(data)
 
     def mask(self, text: str) -> str:
         """The text with every value in it masked; the very same object where there is none."""
         data = text.encode("utf-8", "surrogatepass")
-        if not self.find(data)[0]:
+        if not self.find(data, last=True)[0]:
             return text
         masker = Masker(self)
         return (masker.feed(data) + masker.close()).decode("utf-8", "surrogatepass")
+
+
+class _WordTable:
+    """Spellings by the words in them: one of these stands at an aligned place wherever a spelling does."""
+
+    def __init__(self, size: int, code: Literal["Q", "I"], spellings: list[bytes]) -> None:
+        shortest = min(map(len, spellings), default=0)
+        self._code = code
+        self._size = size
+        self._stride = max(1, min((shortest + 1) // size - 1, _STRIDE))  # in words
+        self.reach = (self._stride + 1) * size - 2  # bytes of a spelling that may hold no such word
+        self._known: dict[int, list[tuple[int, bytes]]] = {}
+        for spelling in spellings:
+            for offset in range(self._stride * size):
+                word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
+                self._known.setdefault(word, []).append((offset, spelling))
+
+    def candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Where spellings would begin (start, spelling), going by one word each."""
+        words = memoryview(data)[: len(data) // self._size * self._size].cast(self._code)[:: self._stride]
+        if self._known.keys().isdisjoint(words):  # the whole cost of output without values
+            return
+        hits = [(place, self._known[word]) for place, word in enumerate(words) if word in self._known]
+        for place, known in hits:
+            at = place * self._size * self._stride
+            yield from ((at - offset, spelling) for offset, spelling in known if at >= offset)
 
 
 def maskable(value: str) -> bool:
@@ -4083,7 +4119,7 @@ class Masker:
 
     def close(self) -> bytes:
         """The rest of the stream."""
-        return self._write(self._tail, self._spellings.find(self._tail)[0], len(self._tail))
+        return self._write(self._tail, *self._spellings.find(self._tail, last=True))
 
     def _write(self, data: bytes, spans: list[tuple[int, int]], end: int, keep: int | None = None) -> bytes:
         """Data up to `end`, masked; what comes from `keep` on stays to be looked at again."""
@@ -4152,7 +4188,7 @@ def _in_hex(raw: bytes) -> Iterator[bytes]:
 def _wrapped(encoded: bytes, width: int) -> list[bytes]:
     """An encoding that is broken at a width, whole and line by line."""
     lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-    return [b"\n".join(lines), b"\r\n".join(lines), *lines] if len(lines) > 1 else []
+    return [b"\n".join(lines), b"\r\n".join(lines), *lines[:-1]] if len(lines) > 1 else []
 
 
 def _in_urls(value: str) -> Iterator[str]:
