@@ -1218,6 +1218,14 @@ def test_sealed_files_may_be_made_with_the_age_tools_alone(store_folder):
     assert (store.get("DB"), store.rekey(), store.get("DB")) == ("theirs", 2, "theirs")
 
 
+@pytest.mark.slow
+def test_the_chapter_of_readme_on_sealed_files_says_what_happens(tmp_path):
+    env = {"PAISSIVE_MASTER_PASSWORD": PASSWORD, "PAISSIVE_SCRYPT_LOG_N": "15"}
+    played = play("Sealed files", tmp_path, env)
+    assert [step for step in played if not as_shown(*step[1:])] == []
+    assert len(played) >= 8
+
+
 def test_sealed_files_open_with_pyrage(files, store_folder):
     pyrage = pytest.importorskip("pyrage")
     text = pyrage.passphrase.decrypt((store_folder / "identity.age").read_bytes(), PASSWORD).decode().strip()
@@ -1432,6 +1440,7 @@ def setting_in_a_loop(store_folder, report):
         os.write(report, f"{n}\n".encode())
 
 
+@pytest.mark.slow
 def test_no_acknowledged_write_is_lost_over_200_kills(files, store_folder, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", files.reveal_identity())
     seed, written = random.Random(2), 0
@@ -1733,6 +1742,7 @@ def calls_of_a_set(store_folder):
         return report.read()
 
 
+@pytest.mark.slow
 def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", (key := ps.Identity.generate()).reveal())
     store = ps.SealedStore(store_folder)
@@ -1845,6 +1855,7 @@ def test_a_canary_on_a_full_disk_shows_nowhere(small_disk):
     assert not [name for name, data in tree(small_disk).items() if b"c4nary" in data]
 
 
+@pytest.mark.slow
 def test_a_canary_given_to_the_commands_shows_in_no_output_nor_argument_list(
     files, store_folder, monkeypatch
 ):
