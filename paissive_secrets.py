@@ -4815,7 +4815,7 @@ _CLASSES = {
     "U": "A-Z0-9",
     "W": "A-Za-z0-9_-",
     "X": "A-Za-z0-9_=-",
-    "Y": "A-Za-z0-9+/=",
+    "Z": "A-Za-z0-9+/=_-",
     "a": "a-z0-9",
     "d": "0-9",
     "h": "a-f0-9",
@@ -4857,12 +4857,11 @@ google-oauth-secret     Google OAuth client secret          high critical    GOC
 google-oauth-token      Google OAuth access token           high high        ya29.
         {W30,400}(?:\.{W10,400})?
 google-refresh-token    Google OAuth refresh token          high critical    1//0  {W40,120}
-azure-client-secret     Azure client secret                 high critical    Q~
-        (?<=[\w.~-]{3}[0-9])[\w.~-]{31,34}  {A3}8Q~{W31}  {A3}8Q~{W30}
 azure-sas               Azure shared access signature       medium high      sig=
         {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
 slack-token             Slack token                         high critical    xox(b|p|a|r|o|s|c|d)-
-        (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{W6,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
+        (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
+slack-legacy-token      Slack workspace token               high high        xox(a|r)-  (?:[0-9]-)?{A16,48}
 slack-config-token      Slack configuration token           high critical    xoxe(-|.xoxp-|.xoxb-)
         [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
 slack-app-token         Slack app token                     high critical    xapp-
@@ -4873,14 +4872,14 @@ workos-key              WorkOS key                          high critical    sk_
 stripe-key              Stripe secret key                   high critical    (s|r)k_(live|prod)_  {A16,200}
 stripe-test-key         Stripe test key                     high medium      (s|r)k_test_  {A16,200}
 stripe-webhook          Stripe webhook secret               high high        whsec_  {B24,88}={0,2}
+openai-project-key      OpenAI key                          high critical    sk-(proj|svcacct|admin|None)-
+        {W10,200}T3BlbkFJ{W10,200}  =  sk-proj-{W20}T4BlbkFJ{W20}
 openai-key              OpenAI key                          high critical    sk-
         {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
-openai-project-key      OpenAI key                          high critical    sk-(proj|svcacct|admin|None)-
-        {W40,250}
 anthropic-key           Anthropic key                       high critical    sk-ant-
-        (?:api|admin|oat|ort|sid)[0-9]{2}-{W60,130}AA  sk-ant-api03-{W93}AA
+        (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA  sk-ant-api03-{W93}AA
 openrouter-key          OpenRouter key                      high critical    sk-or-v1-  {h64}
-deepseek-key            DeepSeek or Moonshot key            medium high      sk-  (?:{h32}|{A48})
+deepseek-key            DeepSeek key                        medium high      sk-  {h32}
 huggingface-token       Hugging Face token                  high critical    hf_  {L34}
 huggingface-org-token   Hugging Face organization token     high critical    api_org_  {L34}
 groq-key                Groq key                            high critical    gsk_  {A52}
@@ -4959,7 +4958,7 @@ plaid-token             Plaid access token                  high critical    acc
         (?:sandbox|development|production)-{u}
 gocardless-token        GoCardless token                    medium critical  live_|sandbox_  {X40}
 lob-key                 Lob key                             medium medium    live_|test_  {h35}
-lob-public-key          Lob publishable key                 low low          live_pub_|test_pub_  {h31}
+lob-public-key          Lob publishable key                 medium low       live_pub_|test_pub_  {h31}
 adyen-key               Adyen key                           high critical    AQE  {B90,400}
 databricks-token        Databricks token                    high critical    d(api|kea|ose)
         {H32}(?:-[0-9])?
@@ -4976,9 +4975,10 @@ aiven-token             Aiven token                         high critical    AVN
 telegram-token          Telegram bot token                  high high        AA
         (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
 discord-token           Discord bot token                   high high        (M|N)(T|D|j|z)|O(T|D)
-        {W22,26}\.{W6}\.{W27,38}
+        {W22,24}\.{W6}\.{W27,38}
 jwt                     JSON web token                      medium high      eyJ
-        {W17,2000}\.ey{W10,9000}\.{W10,2000}
+        {W17,2000}\.ey{W10,9000}\.{W10,2000}  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}
+        eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W9}
 linear-key              Linear key                          high high        lin_api_|lin_oauth_  {A40,64}
 notion-token            Notion token                        high high        ntn_  {d11}{A35}
 notion-secret           Notion integration secret           high high        secret_  {A43}
@@ -5022,11 +5022,11 @@ prefect-key             Prefect key                         high high        pnu
 dbt-token               dbt Cloud token                     high high        dbt(c|u|s)_  {W40,60}
 retool-token            Retool token                        high high        retool_  {A26,50}
 readme-key              ReadMe key                          high medium      rdme_  {a70}
-infracost-key           Infracost key                       high medium      ico-  {A32}
-sonar-token             SonarQube token                     high high        sq(u|p|a)_  {h40}
+infracost-key           Infracost key                       high medium      ico-  (?<![\w./]){A32}
+sonar-token             SonarQube token                     high high        sq(u|p|a)_  {A40}
 codeclimate-token       Code Climate token                  high medium      qltcp_|qltcw_  {A40,60}
 contentful-token        Contentful token                    high high        CFPAT-  {W43}
-hubspot-token           HubSpot token                       high high        pat-(na1|na2|eu1|ap1)-  {G}
+hubspot-token           HubSpot token                       high high        pat-(na1|na2|eu1|ap1)-  {u}
 intercom-token          Intercom token                      high high        dG9r  {B32,60}={0,2}
 frameio-token           Frame.io token                      high high        fio-u-  {X64}
 clickup-token           ClickUp token                       high high        pk_
@@ -5087,8 +5087,12 @@ bearer-token            Bearer token                        medium high
 kubernetes-secret       value in a Kubernetes Secret        medium high
 command-password        password on a command line          medium high
 netrc-password          password in a .netrc file           medium high
-registry-auth           registry credentials                medium high
+registry-auth           login in Base64                     medium high
 aws-secret-key          AWS secret access key               high critical
+azure-client-secret     Azure client secret                 high critical
+slack-webhook           Slack webhook                       medium high
+discord-webhook         Discord webhook                     high high
+teams-webhook           Microsoft Teams webhook             high high
 password                password                            medium high
 secret                  secret                              medium high
 token                   token                               medium high
@@ -5102,7 +5106,7 @@ uuid                    identifier used as a secret         low medium
 _NAMED = r"""
 adafruit {X32}; adobe {h32}; airtable {a17}; algolia {a32}; alibaba|aliyun {A30}; amplitude {h32};
 apify {A17}; apiflash {a32}; artifactory|jfrog {A64}|{A73}; asana {d16}|{a32}; assemblyai {h32};
-atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; avalara {A16}; aws {B40};
+atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; avalara {A16}; aws|awssecret {B40};
 azure {B43}=|{B86}==|{W40}|{h32}; bannerbear {A24}; bitbucket {a32}|{X64}; bitly {h40}; bittrex {a32};
 braintree {h32}; branchio {W32}; browserstack {A20}; bugsnag {h32}; buildkite {h40}; calendarific {h40};
 carto {h40}; circleci {h40}; clearbit sk_{h32}; clicksend {U8}-{U4}-{U4}-{U4}-{U12}; cloudant {a64}|{a24};
@@ -5117,10 +5121,11 @@ freshdesk {A20}; fullcontact {A32}; geocodio {h39}; giphy {A32}; github {h40}; g
 godaddy {A37}; graphhopper {u}; guardian {u}; gumroad {W43}; harvest {A97}; heroku {u};
 hotjar {A32}; hubspot {u}; hunter {h40}; ibm|iam {W44}; infura {h32}; instamojo {h32}; intercom {X60};
 ipdata {h56}; ipgeolocation {h32}; ipinfo {h14}; ipstack {h32}; iterable {h32}; jotform {h32};
-klaviyo {A34}; kraken {Y80,90}; kucoin {h24}|{u}; launchdarkly {X40}|{u};
+klaviyo {A34}; kraken {Z80,90}; kucoin {h24}|{u}; launchdarkly {X40}|{u};
 linear {h32}; linkedin {a14}|{a16}; linode {h64}; locationiq {h32}; looker {a20}|{a24}; mailboxlayer {h32};
-mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32};
-mandrill {W22}; mapquest {A32}; mattermost {a26}; maxmind {A16}; mediastack {h32}; meraki {h40};
+mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailgun {h32}-{h8}-{h8}|{h32};
+mailjet {h32}; mandrill {W22}; mapquest {A32}; mattermost {a26}; maxmind {A16}|{A6}_{A29}_mmk;
+mediastack {h32}; meraki {h40};
 messagebird {A25}|{u}; mixpanel {h32}; moesif {W40}; nasa {A40}; netlify {X40,46}; newrelic {a64};
 newsapi {h32}; nexmo|vonage {A16}|{h8}; nightfall {A36}; npm {u}; nvd {u}; nylas {A30}; nytimes {X32};
 okta 00{X40}; omdb {h8}; onesignal {u}|{A48}; opencage {h32}; openweather|openweathermap|owm {h32};
@@ -5128,9 +5133,10 @@ opsgenie {u}; pagerduty {W20}; paypal {W80}; paystack {h40}; pepipost {h32}; pex
 pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30}; positionstack {h32};
 postmark {u}; privateai {a32}; pubnub (?:s|p)ub-c-{u}; pushbullet o\.{A32}; pusher {h20}; pushover {a30};
 quandl {W20}; rapidapi {X50}; raygun {A22}; rollbar {h32}; saucelabs|sauce {u}; scaleway {u};
+secretaccesskey|cossecretkey {B40}|{h48};
 scrapeops {u}; scraperapi {h32}; scrapingbee {U80}; screenshotapi {u}; segment {A32}; sendbird {h40}|{u};
 sendinblue {h64}; sentry {h64}|{h32}; serpapi {h64}; serpstack {h32}; shodan {A32}; shortcut {u};
-sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32}; snyk {u}; softlayer {a64};
+sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32}; snyk {u}; slapi|softlayer {a64};
 sonar|sonarqube {A40}; sparkpost {h40}; splunk {u}; spoonacular {h32}; spotify {h32}; squarespace {u};
 stackhawk {A20}; statuspage {u}; strava {h40}; stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32};
 telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32}; ticketmaster {A32}; timezonedb {U12};
@@ -5177,13 +5183,22 @@ def _any_provider() -> re.Pattern[bytes]:
     return re.compile("|".join(sorted(named_rules(), key=len, reverse=True)).encode())
 
 
-def named_rule(context: bytes, value: bytes) -> Rule | None:
-    """The rule of a provider that is named in `context`, if `value` has its shape."""
-    for name in _any_provider().findall(re.sub(rb"[\s_.-]+", b"", context.lower())):
-        rule = named_rules()[name.decode()]
-        if re.fullmatch(expression(rule.shape).encode(), value):
-            return rule
-    return None
+def named_providers(context: bytes) -> list[Rule]:
+    """The rules of the providers that are named in `context`."""
+    found = _any_provider().findall(re.sub(rb"[\s_.-]+", b"", context.lower()))
+    return [named_rules()[name.decode()] for name in found]
+
+
+def has_shape(rule: Rule, value: bytes) -> bool:
+    """Whether the whole of `value` has the shape of a rule without a prefix."""
+    return re.fullmatch(expression(rule.shape).encode(), value) is not None
+
+
+@functools.cache
+def public_prefixes() -> tuple[bytes, ...]:
+    """Prefixes that are long enough to say on their own whose token this means to be."""
+    literals = (literal for rule in prefixed_rules() for literal in rule_prefixes(rule))
+    return tuple(literal.encode() for literal in literals if len(literal) > 3)
 
 
 def all_rules() -> list[Rule]:
@@ -5209,7 +5224,7 @@ def _plain(shape: str) -> str:
 
 def samples(text: str) -> str:
     """`text` with each {A36} replaced by 36 characters of class A, always the same ones."""
-    text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{G}", "{H8}-{H4}-{H4}-{H4}-{H12}")
+    text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}")
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
 
 
@@ -5222,7 +5237,7 @@ def _sample(letter: str) -> str:
 
 def expression(shape: str) -> str:
     """`shape` as a regular expression."""
-    shape = shape.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{G}", "{H8}-{H4}-{H4}-{H4}-{H12}")
+    shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
 
 
@@ -5958,8 +5973,9 @@ def _spans(text: bytes, language: str) -> Iterator[_Span]:
     """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
     yield from _tokens(text)
     yield from _private_keys(text)
+    yield from _azure_secrets(text)
     yield from _urls(text)
-    yield from _headers(text)
+    yield from _phrases(text, language)
     named = structural_rules()
     for start, end, rule, confidence in judge(text, language):
         yield _Span(start, end, named[rule], confidence)
@@ -6018,7 +6034,7 @@ def _begun(text: bytes, start: int) -> Iterator[_Span]:
 def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> _Span | None:
     for rule, public, pattern in each:
         found = pattern.match(text, at)
-        if found and not _dull(found[0][public:]):
+        if found and not _dull(found[0][public:]) and (rule.id != "jwt" or _is_json(found[0].split(b".")[0])):
             raised = checksum_holds(rule, found[0])
             return _Span(*found.span(), rule, "high" if raised else rule.confidence)
     return None
@@ -6036,6 +6052,20 @@ _KEY_BEGIN = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLO
 _KEY_END = re.compile(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_NOISE = re.compile(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/]{16,}")
+
+
+_AZURE = re.compile(rb"(?<![\w.~-])[\w.~-]{3}[0-9]Q~[\w.~-]{31,34}(?![\w.~-])")
+
+
+def _azure_secrets(text: bytes) -> Iterator[_Span]:
+    """Client secrets of Azure, in which dots and tildes leave no long run."""
+    at = text.find(b"Q~") if b"~" in text else -1  # one byte is sought several times as fast as two
+    while at >= 0:
+        found = _AZURE.match(text, at - 4) if at > 3 else None
+        if found and not _dull(found[0]):
+            rule = structural_rules()["azure-client-secret"]
+            yield _Span(*found.span(), rule, rule.confidence)
+        at = text.find(b"Q~", at + 2)
 
 
 def _private_keys(text: bytes) -> Iterator[_Span]:
@@ -6082,29 +6112,83 @@ def _urls(text: bytes) -> Iterator[_Span]:
 
 
 def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
+    lower = password.lower()
     told = b"example" in host or (host.startswith(_HERE) and _SPOKEN.fullmatch(password))  # as manuals do
-    weak = password.lower() in _WEAK or password.lower() == user.lower() or told
-    return "low" if weak or (_dull(password) and len(password) < 6) else "medium"
+    made_up = told or lower == user.lower() or len(set(lower)) < 4
+    return "low" if made_up or _WEAK.search(lower) else "medium"
 
 
 _HERE = (b"localhost", b"127.0.0.1")
 _SPOKEN = re.compile(rb"[a-z]+(?:-[a-z]+)+")
-_WEAK = frozenset(
-    b"pass password passwd pwd secret user username test xxx xxxx foo bar changeme token".split()
+_WEAK = re.compile(
+    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
-_BASIC = re.compile(rb"(?i:basic) +([A-Za-z0-9+/]{8,600}={0,2})")
-_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9_.~+/-]{20,1000}={0,2})")
 
 
-def _headers(text: bytes) -> Iterator[_Span]:
-    """Credentials after the words Basic and Bearer."""
-    for word, pattern, name in ((b"asic ", _BASIC, "basic-auth"), (b"earer ", _BEARER, "bearer-token")):
-        rule, at = structural_rules()[name], text.find(word)
+# (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
+_PHRASES = (
+    (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
+    (
+        b"uthorization",
+        1,
+        rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?[Bb]earer ([\w.~+/-]{20,2000}={0,2})",
+        "bearer-token",
+        "",
+    ),
+    (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", ""),
+    (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", ""),
+    (
+        b".webhook.office.com/",
+        0,
+        rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
+        "teams-webhook",
+        "",
+    ),
+    (
+        b"curl ",
+        0,
+        rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
+        rb"[^\s:\"'$<]{0,80}:([^\s\"'$<{(\[][^\s\"']{2,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"machine ",
+        0,
+        rb"machine \S{1,99}\s+login \S{1,99}\s+password (\S{3,99})",
+        "netrc-password",
+        "docs config none",
+    ),
+)
+
+
+@functools.cache
+def _phrases_of(language: str) -> list[tuple[bytes, int, re.Pattern[bytes], Rule]]:
+    rules = structural_rules()
+    rows = [row for row in _PHRASES if not row[4] or language in row[4].split()]
+    return [(word, back, re.compile(pattern), rules[name]) for word, back, pattern, name, _ in rows]
+
+
+def _phrases(text: bytes, language: str) -> Iterator[_Span]:
+    """What stands after telling words that are no names."""
+    for word, back, pattern, rule in _phrases_of(language):
+        at = text.find(word)
         while at >= 0:
-            found = pattern.match(text, at - 1) if at else None
-            if found and (_is_login(found[1]) if name == "basic-auth" else not _dull(found[1])):
+            found = pattern.match(text, max(at - back, 0))
+            if found and (_is_login(found[1]) if rule.id == "basic-auth" else not _dull(found[1])):
                 yield _Span(*found.span(1), rule, rule.confidence)
-            at = text.find(word, at + 5)
+            at = text.find(word, found.end() if found else at + len(word))
+
+
+def _is_json(encoded: bytes) -> bool:
+    """Whether this is Base64 of a JSON object."""
+    import binascii
+    import json
+
+    try:
+        return isinstance(json.loads(binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))), dict)
+    except ValueError:
+        return False
 
 
 def _is_login(encoded: bytes) -> bool:

@@ -4583,10 +4583,9 @@ def test_each_rule_finds_its_own_and_leaves_the_near_miss(rule):
     "rule", {rule.id: rule for rule in ps.named_rules().values()}.values(), ids=lambda r: r.id
 )
 def test_each_named_rule_knows_the_shape_of_its_provider(rule):
-    hit, miss = (
-        (name.encode(), value.encode()) for name, value, _ in (s.split('"') for s in (rule.hit, rule.miss))
-    )
-    assert (ps.named_rule(*hit), ps.named_rule(*miss)) == (rule, None)
+    name, hit, miss = rule.hit.split('"')[0], rule.hit.split('"')[1], rule.miss.split('"')[1]
+    assert rule in ps.named_providers(name.encode())
+    assert (ps.has_shape(rule, hit.encode()), ps.has_shape(rule, miss.encode())) == (True, False)
 
 
 def test_there_are_at_least_150_rules_of_different_names():
