@@ -5361,12 +5361,16 @@ RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
 def judge(window: bytes, language: str) -> Iterator[Judged]:
     """Give every value in `window` that looks like a secret; `language` is what `language_of` says."""
-    weights = _weights()
     for candidate in candidates(window, language):
-        score = sum(weights.get(feature, 0) for feature in features(candidate, window))
-        confidence = confidence_of(score)
+        confidence = weigh(candidate, window)
         if confidence:
             yield Judged(candidate.start, candidate.end, RULES_OF_KINDS[candidate.kind], confidence)
+
+
+def weigh(candidate: Candidate, window: bytes) -> str:
+    """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
+    weights = _weights()
+    return confidence_of(sum(weights.get(feature, 0) for feature in features(candidate, window)))
 
 
 def confidence_of(score: int) -> str:
@@ -5382,10 +5386,10 @@ _GIVEN = re.compile(  # anchored behind a fragment, every part bounded
     ([\w.$-]{0,40}\\{0,3}["'`]?\]?\)?)             # the rest of the name, its closing quote
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
-    (?:(=>|:=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%3D|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
+    (?:(=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%3D|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
        (?:\[\]byte\(|[A-Za-z_][\w.\ ]{0,30}\()?[bBuUrR@]?        # a call or a prefix around the value
        (\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)
-      |(=>|:=|[=:]|%3D|\ )[ \t]{0,20}(?=[^\s"'`,;<>(){}&|\\\[\]=:]))
+      |(=>|:{1,3}=|[?.]=|[=:]|%3D|>\s{0,20}|\ )[ \t]{0,20}(?=[^\s"'`,;<>(){}&|\\\[\]=:]))
     """,
     re.VERBOSE,
 )
@@ -5976,9 +5980,47 @@ def _spans(text: bytes, language: str) -> Iterator[_Span]:
     yield from _azure_secrets(text)
     yield from _urls(text)
     yield from _phrases(text, language)
-    named = structural_rules()
-    for start, end, rule, confidence in judge(text, language):
-        yield _Span(start, end, named[rule], confidence)
+    yield from _assigned(text, language)
+
+
+def _assigned(text: bytes, language: str) -> Iterator[_Span]:
+    """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
+    for candidate in candidates(text, language):
+        value = candidate.value.encode("latin-1")
+        if _NO_VALUE.match(value):
+            continue
+        providers = named_providers((candidate.before[-60:] + candidate.name).encode("latin-1"))
+        rules = [rule for rule in providers if has_shape(rule, value) and not _dull(value)]
+        tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
+        if rules and not tokens:
+            tokens = [_Span(candidate.start, candidate.end, rules[0], rules[0].confidence)]
+        yield from tokens or _judged(text, candidate, providers)
+
+
+def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterator[_Span]:
+    confidence = weigh(candidate, text)
+    if confidence:
+        rule = structural_rules()[RULES_OF_KINDS[candidate.kind]]
+        confidence = "low" if _misfit(candidate, providers) else confidence
+        yield _Span(candidate.start, candidate.end, rule, confidence)
+
+
+def _misfit(candidate: Candidate, providers: list[Rule]) -> bool:
+    """Whether the value or its name says that it is no secret, or the provider gives out no such values."""
+    value = candidate.value.encode("latin-1")
+    if value.startswith(b"-") or (not candidate.quote and len(value.split(b":")[0]) < 4):
+        return True
+    if candidate.kind == "pass":
+        return b"xxxx" in value.lower()
+    foreign = bool(providers) or value.startswith(public_prefixes())
+    return foreign or _SAMPLE.search(value) is not None or _NO_SECRET.search(candidate.name) is not None
+
+
+_SAMPLE = re.compile(rb"(?i)xxxx|example|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
+_NO_VALUE = re.compile(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
+_NO_SECRET = re.compile(
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|[_.-]name$)"
+)
 
 
 def _tokens(text: bytes) -> Iterator[_Span]:
