@@ -3068,8 +3068,6 @@ def parse_reference(text: str) -> Reference | None:
 
 def references_in(text: str) -> list[Reference]:
     """All that `text` refers to, as a whole or inside."""
-    import re
-
     whole = parse_reference(text)
     inside = (m for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$"))
     return [whole] if whole else [_pointed(m[1]) for m in inside]
@@ -3098,43 +3096,44 @@ class _Resolver:
         self.values: set[str] = set()  # all that was put in: what a command's output must not show
 
     def text(self, text: str, store: Store, trail: _Trail) -> str:
-        whole = parse_reference(text)
-        if whole:
-            return self._value(whole, store, trail)
-        return self._inside(text, store, trail) if "${secret:" in text else text
-
-    def _inside(self, text: str, store: Store, trail: _Trail) -> str:
-        import re
+        if text.startswith(_REFERENCE):
+            return self._value(text[len(_REFERENCE) :], store, trail)
 
         def value(match: re.Match[str]) -> str:
             escaped = match[0].startswith("$$")
-            return match[0][1:] if escaped else self._value(_pointed(match[1]), store, trail)
+            return match[0][1:] if escaped else self._value(match[1], store, trail)
 
-        return re.sub(_INSIDE, value, text)
+        return re.sub(_INSIDE, value, text) if "${secret:" in text else text
 
-    def _value(self, reference: Reference, store: Store, trail: _Trail) -> str:
-        target = self._target(reference, store, trail)
-        step = (id(target), reference.name)
+    def _value(self, target: str, store: Store, trail: _Trail) -> str:
+        try:
+            name, holder, found = _looked_up(target, store, trail)
+        except (BadName, BadValue, NotFound):
+            if len(trail) == 1:
+                raise
+            # what is no reference after all is a part of the value: not to be repeated
+            problem = f"the value of {_show(trail[-1][1])} looks like a reference, and leads to no secret"
+            raise NotFound(problem, hint="write ${secret: as $${secret: where it is none") from None
+        step = (id(holder), name)
         self._left -= 1
         if step in trail or len(trail) > _DEEPEST or self._left < 0:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "go in a circle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        value = self.text(_referred(reference, target, trail[-1][1]), target, (*trail, step))
+        value = self.text(found, holder, (*trail, step))
         self.values.add(value)
         return value
 
-    def _target(self, reference: Reference, store: Store, trail: _Trail) -> Store:
-        target = _manager.store(reference.backend) if reference.backend else store
-        if target is not store and len(trail) > 1 and not isinstance(store, EnvironmentStore):
-            problem = f"the value of {_show(trail[-1][1])} refers to another store"
-            raise Denied(problem, hint=f"let the config or the environment refer to {reference} itself")
-        return target
 
-
-def _referred(reference: Reference, store: Store, where: str) -> str:
+def _looked_up(target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
+    """What a reference names, in which store, and what that holds."""
+    reference, where = _pointed(target), trail[-1][1]
+    holder = _manager.store(reference.backend) if reference.backend else store
+    if holder is not store and len(trail) > 1 and not isinstance(store, EnvironmentStore):
+        hint = "let the config or the environment refer there itself"
+        raise Denied(f"the value of {_show(where)} refers to another store", hint=hint)
     try:
-        return store.get(reference.name)
+        return reference.name, holder, holder.get(reference.name)
     except NotFound:
         problem = f"no secret named {_show(reference.name)}, which {where} refers to"
         raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
@@ -3496,7 +3495,7 @@ class SecretRotation:
             "generate": self._noted(name, "generate", generate),
             "apply": self._noted(name, "apply", apply),
             "verify": self._noted(name, "verify", verify),
-            "timeout": timeout,
+            "timeout": _patience(timeout),
             "scheduled": _now(),
         }
         _seconds(policy["every"])
@@ -3519,8 +3518,8 @@ class SecretRotation:
         """Rotate, or resume, all that is due, and return the names; one that fails holds up no other."""
         done, failed = [], []
         for name in self.due():
-            unfinished = "started" in self._policy(name) and self._value(name, "pending") is not None
             try:
+                unfinished = "started" in self._policy(name) and self._value(name, "pending") is not None
                 (self.resume if unfinished else self.rotate)(name)
                 done.append(name)
             except SecretsError as error:
@@ -3558,6 +3557,7 @@ class SecretRotation:
             raise BadValue(f"the new value of {_show(name)} is the one that it has", hint="give another")
         self._note(name, started=_now())
         self._set(name, "pending", value)
+        self._check_pending(name, value)  # another machine may have been as fast
         self._finish(name, value)
 
     def _finish(self, name: str, pending: str) -> None:
@@ -3569,10 +3569,7 @@ class SecretRotation:
         remove_secret(self._store(), name, "pending")
 
     def _promote(self, name: str, pending: str) -> None:
-        if not _same(pending, self._value(name, "pending")):
-            raise Conflict(
-                f"the pending value of {_show(name)} was changed meanwhile", hint="who else rotates it?"
-            )
+        self._check_pending(name, pending)
         current = self._value(name, "current")
         if current is None:
             remove_secret(self._store(), name, "previous")
@@ -3595,6 +3592,11 @@ class SecretRotation:
         self._note(name, started=None)
         remove_secret(self._store(), name, "pending")
 
+    def _check_pending(self, name: str, value: str) -> None:
+        if not _same(value, self._value(name, "pending")):
+            problem = f"the pending value of {_show(name)} was changed meanwhile"
+            raise Conflict(problem, hint="see what else rotates it")
+
     def _pending(self, name: str) -> str:
         pending = self._value(name, "pending")
         if pending is None:
@@ -3604,7 +3606,7 @@ class SecretRotation:
     def _perform(self, kind: str, name: str, value: str) -> None:
         """Apply or verify `value`."""
         step = self._usable(name, kind, self._policy(name).get(kind))
-        problem = _attempt(step, value, self._policy(name).get("timeout", _PATIENCE))
+        problem = _attempt(step, value, _patience(self._policy(name).get("timeout", _PATIENCE)))
         if problem:
             hint = f"then use: rotate resume {name}, or: rotate abort {name}"
             raise RotationFailed(
@@ -3615,7 +3617,7 @@ class SecretRotation:
         spec = self._usable(name, "generate", self._policy(name).get("generate", "token:32"))
         if isinstance(spec, str):
             return generate(spec)
-        value, problem = _produced(spec, self._policy(name).get("timeout", _PATIENCE))
+        value, problem = _produced(spec, _patience(self._policy(name).get("timeout", _PATIENCE)))
         if problem:
             raise RotationFailed(f"no new value for {_show(name)}: {problem}", hint="current is as it was")
         return value
@@ -3761,6 +3763,12 @@ def _seconds(every: Any) -> float:
     if not 0 < seconds < float("inf"):
         raise BadValue(f"no interval: {_show(text)}", hint="write 30d, 12h, 90m or 2w")
     return float(seconds)
+
+
+def _patience(timeout: Any) -> float:
+    if not isinstance(timeout, (int, float)) or not 0 < timeout < 1e6:
+        raise BadValue(f"no timeout: {_show(timeout)}", hint="give seconds, such as 60")
+    return timeout
 
 
 def _due_at(name: str, policy: dict[str, Any]) -> float:

@@ -3132,6 +3132,18 @@ def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
         config.set("name", "x")
 
 
+def test_config_stays_whole_on_a_full_disk(config):
+    if not (pid := os.fork()):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))  # SIGXFSZ is ignored by Python
+        try:
+            config.set("name", "x" * 99)
+        except ps.Unavailable as error:
+            os._exit(7 if "File too large" in str(error) else 1)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert (Path("config.json").read_bytes(), os.listdir()) == (CONFIG, ["config.json"])
+
+
 def test_config_in_no_folder_says_so(config):
     with pytest.raises(ps.Unavailable, match="No such file or directory"):
         ps.SecretConfig("no/such/folder.json").set("a", 1)
@@ -3172,6 +3184,15 @@ def test_a_value_in_one_store_can_not_read_another(config, monkeypatch):
 def test_a_reference_that_names_nothing_is_an_error(config, text):
     with pytest.raises((ps.BadName, ps.BadValue)):
         ps.resolve_text(text, config._store())
+
+
+@pytest.mark.parametrize("value", ["secret:%s", "x${secret:%s}", "secret://%s/a", "secret:/%s"])
+def test_a_value_that_looks_like_a_reference_is_not_given_away(config, value):
+    config._store().set("ODD", value % CANARY)
+    with pytest.raises(ps.NotFound) as caught:
+        ps.resolve_text("secret:ODD", config._store())
+    assert caught.value.message == "the value of 'ODD' looks like a reference, and leads to no secret"
+    assert CANARY not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
 
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
@@ -3543,6 +3564,12 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeyp
     assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
     assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
     assert rotation.rotate_due() == ["DB_PASSWORD"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "60", None, float("nan"), float("inf")])
+def test_a_timeout_is_a_number_of_seconds(rotation, timeout):
+    with pytest.raises(ps.BadValue, match="no timeout"):
+        rotation.schedule("DB_PASSWORD", "1d", timeout=timeout)
 
 
 def test_one_that_fails_holds_up_no_other(rotation, monkeypatch):
