@@ -4054,11 +4054,11 @@ class Spellings:
 
     def mask(self, text: str) -> str:
         """The text with every value in it masked; the very same object where there is none."""
-        data = text.encode("utf-8", "surrogatepass")
+        data = _bytes(text)
         if not self.find(data, last=True)[0]:
             return text
         masker = Masker(self)
-        return (masker.feed(data) + masker.close()).decode("utf-8", "surrogatepass")
+        return (masker.feed(data) + masker.close()).decode("utf-8", "surrogateescape")
 
 
 class _WordTable:
@@ -4150,19 +4150,27 @@ def _spellings(value: str) -> set[bytes]:
     return {spelling for spelling in spelled if len(spelling) >= _MASKABLE}
 
 
+def _bytes(text: str) -> bytes:
+    """In UTF-8; what was no text to begin with, such as odd variables, as the bytes it was."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
 def _in_all(value: str) -> Iterator[bytes]:
-    raw = value.encode("utf-8", "surrogatepass")
-    yield from _in_lines(value)
+    raw = _bytes(value)
+    yield from _in_lines(raw)
     yield from _in_base64(raw)
     yield from _in_hex(raw)
     for text in {*_in_urls(value), *_in_literals(value)}:
-        yield text.encode("utf-8", "surrogatepass")
+        yield _bytes(text)
 
 
-def _in_lines(value: str) -> Iterator[bytes]:
+def _in_lines(raw: bytes) -> Iterator[bytes]:
     """The value, as terminals show it (CRLF), and line by line, since logs put something before each line."""
-    lines = value.encode("utf-8", "surrogatepass").splitlines()
-    yield from (b"\n".join(lines), b"\r\n".join(lines), value.encode("utf-8", "surrogatepass"))
+    lines = raw.splitlines()
+    yield from (raw, b"\n".join(lines), b"\r\n".join(lines))
     for line in lines:
         line = line.strip()
         if len(line) >= _MASKABLE and not line.startswith(b"-----"):  # the armour of a key is no secret
@@ -4203,7 +4211,7 @@ def _in_urls(value: str) -> Iterator[str]:
     from urllib.parse import quote
 
     for safe in _URL_SAFE:
-        quoted = quote(value, safe, errors="surrogatepass")
+        quoted = quote(_bytes(value), safe)
         for text in (quoted, re.sub("%..", lambda match: match[0].lower(), quoted)):
             yield from (text, text.replace("%20", "+"))
 
@@ -4218,7 +4226,7 @@ def _in_literals(value: str) -> Iterator[str]:
         for text in (plain, html, plain.replace("/", "\\/"), html.replace("/", "\\/")):
             yield from (text, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), text))
             yield json.dumps(text)[1:-1]
-    yield from (repr(value)[1:-1], ascii(value)[1:-1], repr(value.encode("utf-8", "surrogatepass"))[2:-1])
+    yield from (repr(value)[1:-1], ascii(value)[1:-1], repr(_bytes(value))[2:-1])
 
 
 # === Processes ==============================================================================================
@@ -4323,7 +4331,6 @@ def _hold_open(standard: int) -> None:
 
 
 def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
-
     terminal = _Terminal() if _in_foreground(0) and os.isatty(1) else None
     streams, ends = _streams(spellings, terminal is not None)
     with contextlib.ExitStack() as stack:
@@ -4335,7 +4342,9 @@ def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spe
         process = _start(command, environment, ends, terminal is not None)
         signals.attend(process)
         _Relay(process, streams, signals.woken, terminal is not None).run()
-        return process.wait()
+    for failure in {stream.failure for stream in streams} - {""}:
+        raise Unavailable(f"the command's output can't be written: {failure.lower()}")
+    return process.wait()
 
 
 def _run_threaded(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
@@ -4409,6 +4418,7 @@ class _Stream:
         self.source = source
         self.target = target
         self.masker = masker
+        self.failure = ""  # why the rest could not be written
 
     def relay(self) -> bool:
         """Pass on what is there; False at the end of it, or where nobody reads it any more."""
@@ -4435,9 +4445,16 @@ class _Stream:
             pass
 
     def write(self, data: bytes) -> bool:
+        import errno
+
         try:
             _write_all(self.target, data)
-        except OSError:
+        except OSError as error:
+            gone = error.errno in (
+                errno.EPIPE,
+                errno.EIO,
+            )  # a reader that has left, a terminal that is closed
+            self.failure = "" if gone else error.strerror or "it failed"
             return False
         return True
 

@@ -4002,6 +4002,13 @@ def test_mask_costs_the_same_with_many_values():
     assert many.find(text + b"value-number-299-89401") == ([(370, 392)], 392)
 
 
+def test_mask_values_that_are_no_text_in_this_locale():
+    value = "pässwörd-lang".encode()
+    assert masked([b"<" + value + b">"], value.decode("ascii", "surrogateescape")) == b"<***>"
+    text = "\ud800 " + value.decode()
+    assert ps.Spellings([value.decode()]).mask(text).endswith(" ***")
+
+
 def test_mask_shows_no_value_in_a_repr():
     spellings = ps.Spellings(["correct-horse"])
     assert "correct" not in repr(spellings) + repr(ps.Masker(spellings))
@@ -4336,6 +4343,21 @@ def test_run_with_closed_outputs():
     words = f"{sys.executable} {MODULE} run APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
     done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **GIVEN})
     assert (done.stdout, done.stderr, done.returncode) == (b"", b"b\n", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_run_says_that_output_could_not_be_written():
+    with open("/dev/full", "wb") as full:
+        words = [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", "yes"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, env={**os.environ, **GIVEN})
+    wanted = b"paissive_secrets: the command's output can't be written: no space left on device\n"
+    assert (done.stderr, done.returncode) == (wanted, 2)
+
+
+def test_run_passes_on_variables_that_are_no_text():
+    env = {**os.environb, b"APP_TOKEN": SAFE.encode(), b"ODD": b"\xff\xfe" + SAFE.encode() + b"\xff"}
+    words = [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", "printenv", "ODD"]
+    assert subprocess.run(words, stdout=subprocess.PIPE, env=env).stdout == b"\xff\xfe***\xff\n"
 
 
 def test_run_threaded_as_on_windows(capfd):
