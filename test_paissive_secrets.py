@@ -6002,7 +6002,7 @@ def test_an_interrupt_ends_quietly_with_its_status(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", ["Refer", "Rotate"])
+@pytest.mark.parametrize("title", ["Refer", "Rotate", "Run"])
 def test_the_chapter_of_readme_says_what_happens(title, tmp_path):
     env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
     played = play(title, tmp_path, env)
