@@ -526,7 +526,10 @@ def no_such(name: str) -> NotFound:
 
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
-_QUOTED = {"'": r"(?s)'((?:\\.|[^'\\])*)'", '"': r'(?s)"((?:\\.|[^"\\])*)"'}
+_QUOTED = {  # python-dotenv's way, then bash's, which knows no escapes in single quotes
+    "'": (r"(?s)'((?:\\.|[^'\\])*)'", r"'([^']*)'"),
+    '"': (r'(?s)"((?:\\.|[^"\\])*)"',),
+}
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}"
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
@@ -663,14 +666,18 @@ def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
 
 
 def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    value = re.compile(_QUOTED[text[start]]).match(text, start)
-    tail = value and re.compile(_TAIL).match(text, value.end())
-    if value and tail:
-        piece.text = text[at : tail.end()]
-        piece.quote, piece.raw, piece.tail = text[start], value[1], tail[0]
-    else:
-        piece.problem = "text after a closing quote" if value else _NEVER_CLOSED
-        piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
+    piece.problem = _NEVER_CLOSED
+    piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
+    for pattern in _QUOTED[text[start]]:
+        value = re.compile(pattern).match(text, start)
+        tail = value and re.compile(_TAIL).match(text, value.end())
+        if value and tail:
+            piece.text = text[at : tail.end()]
+            piece.quote, piece.raw, piece.tail = text[start], value[1], tail[0]
+            piece.problem = ""
+            return
+        if value:
+            piece.problem = "text after a closing quote"
 
 
 def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
@@ -691,7 +698,8 @@ def _fits(value: str, quote: str, node: bool) -> bool:
         return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
     if quote == "'":  # python-dotenv takes a backslash off and fills in variables, which bash does not
         return not re.search(r"['\r]|\\\\|\\\Z|" + _VARIABLE, value)
-    return not re.search(r'[\r$`"\\]' if node else r"[\r$`]", value)
+    # Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
+    return not re.search(r'[\r$`"\\]' if node else r"[\r$`]|\\\Z", value)
 
 
 def _misread(value: str) -> str:
@@ -699,6 +707,8 @@ def _misread(value: str) -> str:
         return "python-dotenv reads a carriage return as a line feed"
     if re.search(_VARIABLE, value):
         return "python-dotenv fills in ${...} in every quoting"
+    if value.endswith("\\"):
+        return "python-dotenv may read a backslash at its end together with the closing quote"
     return "no quoting keeps its mix of quotes, backslashes, $ and ` for every reader"
 
 

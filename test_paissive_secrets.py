@@ -500,6 +500,7 @@ READ = {
     "X='say \"hi\"'": 'say "hi"',
     'X="say \\"hi\\""': 'say "hi"',
     "X='a\\b'": "a\\b",
+    "X='a\\'": "a\\",
     'X="a\\\\b"': "a\\b",
     'X="tab\\tend"': "tab\tend",
     "X='two\nlines'": "two\nlines",
@@ -520,13 +521,14 @@ def test_dotenv_reads_the_hard_cases(text, around):
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
 
 
-def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path):
+def snippets(count):
+    """Files with one more or less well-formed assignment of X."""
     parts = [
         "a",
         "b",
         " ",
-        "  ",
         "#",
+        " #",
         "'",
         '"',
         "\\",
@@ -539,20 +541,25 @@ def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path):
         "é",
         "\t",
     ]
-    parts += ["\n", "\\'", '\\"', "\\\\", "\\n", ":", "~", "X", "$'", "{", "}", "!", "-"]
-    values = st.lists(st.sampled_from(parts), max_size=7).map("".join)
-    heads = st.sampled_from(
-        ["X=", "X=", "export X=", " X=", "X= ", "X =", "X='", 'X="', "export  X='", "'X'="]
-    )
-    tails = st.sampled_from(["", "", "'", '"', " # c", "#c", "\r"])
+    parts += ["\n", "\\'", '\\"', "\\\\", "\\n", ":", "~", "X", "{", "}", "!", "-"]
+    inside = st.lists(st.sampled_from(parts), max_size=6).map("".join)
+    quotes = st.sampled_from([("", ""), ("'", "'"), ('"', '"'), ('"', '"'), ("'", ""), ('"', "'")])
+    heads = st.sampled_from(["X=", "X=", "X=", "export X=", " X=", "X= ", "X =", "export  X=", "'X'="])
+    tails = st.sampled_from(["", "", " ", " # c", "#c", "\r"])
     texts = []
 
-    @settings(max_examples=3000, database=None, deadline=None)
-    @given(heads, values, tails)
-    def collect(head, value, tail):
-        texts.append(f"Y=why\n{head}{value}{tail}\n")
+    @settings(max_examples=count, database=None, deadline=None)
+    @given(heads, quotes, inside, tails)
+    def collect(head, quote, value, tail):
+        texts.append(f"Y=why\n{head}{quote[0]}{value}{quote[1]}{tail}\n")
 
     collect()
+    return texts
+
+
+def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
+    caplog.set_level(logging.ERROR, "dotenv")
+    texts = [f"Y=why\n{text}\n" for text in READ] + snippets(1000)
     for n, text in enumerate(texts):
         (tmp_path / f"env-{n}").write_bytes(text.encode())
     agreed = 0
@@ -561,7 +568,7 @@ def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path):
         if theirs is not None and theirs == by_bash.get("X"):
             agreed += 1
             assert (texts[n], ours(texts[n]).get("X")) == (texts[n], theirs)
-    assert agreed > 300
+    assert agreed > 150
 
 
 HARD = [
@@ -633,7 +640,7 @@ def test_dotenv_writes_what_bash_python_dotenv_and_compose_read_alike(tmp_path):
 
 def test_dotenv_refuses_only_what_some_reader_takes_for_something_else():
     refused = [v for n, v in enumerate(HARD) if f"V{n}" not in written(HARD)[0]]
-    assert refused == ["${X:-d}", "a\r\nb", "it's $5"]
+    assert refused == ["${X:-d}", "\\", "tail\\", "a\r\nb", "it's $5"]
 
 
 def some_values(count):
@@ -5779,6 +5786,26 @@ def test_set_get_list_and_delete_work_in_an_empty_folder(tmp_path):
     assert (tmp_path / ".env").read_text() == ""
 
 
+def test_the_first_screen_of_readme_works_on_a_bare_python_in_an_empty_folder(tmp_path):
+    shutil.copy(MODULE, tmp_path)
+    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # -S: no packages
+    (tmp_path / "python3").chmod(0o755)
+    shell = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for command, wanted in transcript(re.search(r"^```console\n(.*?)^```$", README, re.M | re.S)[1]):
+        done = subprocess.run(
+            ["bash", "-c", f"exec 2>&1; {command}"], cwd=tmp_path, env=shell, capture_output=True
+        )
+        assert (command, done.stdout.decode().rstrip("\n")) == (command, wanted.rstrip("\n"))
+        assert done.returncode == 0
+
+
+@pytest.mark.parametrize("title", ["Environment and .env", "Import and export"])
+def test_the_chapters_of_readme_print_what_they_show(title, tmp_path):
+    environment = {"PAISSIVE_ENV_FILE": "new.env"} if title.startswith("Import") else {}
+    for command, printed, wanted in play(re.escape(title), tmp_path, environment):
+        assert as_shown(printed, wanted), (command, printed)
+
+
 def test_the_backend_may_stand_before_or_after_the_command(tmp_path):
     own = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
     assert cli("--backend", "file", "set", "A", stdin=b"v", cwd=tmp_path, env=own).returncode == 0
@@ -5909,7 +5936,7 @@ def test_import_never_removes_the_file_that_it_fills(tmp_path):
 
 
 def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
-    (tmp_path / ".env").write_text("A='" + "x" * 3_000_000 + "'\n")
+    (tmp_path / ".env").write_text("A='" + "x" * 300_000 + "'\n")
     script = f"'{sys.executable}' '{MODULE}' get A | head -c 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run([tool("bash"), "-c", script], cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (141, b"x", b"")
