@@ -6973,18 +6973,20 @@ class Audit:
         return self._in_blobs(staged(self._repository()))
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
-        """Read each blob once; only those with findings are looked up, and judged anew by their names."""
-        folder, suspects, known = self._repository(), [], _Known()
+        """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
+        folder, paragraphs, suspects = self._repository(), _Paragraphs(), {}
         for oid, size, read in contents(folder, blob_ids(folder, revisions)):
             self._count(1, size)
-            if known.suspects(read, size):
-                suspects.append(oid)
-        seen: set[tuple[str, str, str]] = set()
-        for place, match in self._in_blobs(introductions(folder, suspects, revisions)):
+            suspect = paragraphs.suspect(oid, size, read)
+            if suspect:
+                suspects[oid] = suspect
+        told: set[tuple[str, str, str]] = set()
+        blobs = introductions(folder, suspects, revisions)
+        for place, match in self._in_blobs(_with_news(blobs, suspects)):
             spot = (place.path, match.rule.id, match.digest)
-            if spot not in seen:  # a secret is in every later version of its file as well
+            if spot not in told:  # a secret is in every later version of its file as well
                 yield place, match
-            seen.add(spot)
+            told.add(spot)
 
     def _in_blobs(self, blobs: Iterable[Blob]) -> Iterator[tuple[Place, Match]]:
         wanted = list(self._choose(blobs))
@@ -7035,27 +7037,47 @@ def _fingerprint(spot: tuple[str, str], value: str) -> str:
     return place.hexdigest()[:10] + both.hexdigest()[:6]
 
 
-class _Known:
-    """The paragraphs that were found clean: the versions of a file differ in few of theirs."""
+def _with_news(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
+    """Give those blobs that have a suspect paragraph that no earlier one of the same path has."""
+    seen: set[tuple[str, int]] = set()
+    for blob in blobs:
+        news = {(blob.path, key) for key in suspects[blob.oid]} - seen
+        if news:
+            yield blob
+        seen |= news
+
+
+class _Paragraphs:
+    """Which paragraphs may hold a secret: the versions of a file share most, and each is scanned once."""
 
     def __init__(self) -> None:
         self._clean: set[int] = set()
+        self._suspect: set[int] = set()
 
-    def suspects(self, read: Callable[[int], bytes], size: int) -> bool:
-        """Whether a blob may hold a secret, by what no clean blob before had; its name is not known yet."""
+    def suspect(self, blob: str, size: int, read: Callable[[int], bytes]) -> set[int]:
+        """Return hashes of the paragraphs of a blob that may hold one; what it is called is not known yet."""
         if size > _WHOLE:
-            return next(scan(read, _UNNAMED), None) is not None
+            return {hash(blob)} if next(scan(read, _UNNAMED), None) else set()
         text = read(size)
-        fresh = {hash(part): part for part in text.split(b"\n\n")}
-        if b"\0" not in text:  # else it is binary, or in an encoding without such paragraphs
-            fresh = {key: part for key, part in fresh.items() if key not in self._clean}
-            text = b"\n\n".join(fresh.values())
-        if next(scan(io.BytesIO(text).read, _UNNAMED), None):
-            return True
-        if len(self._clean) > _KNOWN_MOST:
+        parts = {hash(part): part for part in ([text] if b"\0" in text else text.split(b"\n\n"))}
+        self._sort(
+            {key: part for key, part in parts.items() if not (key in self._clean or key in self._suspect)}
+        )
+        return self._suspect.intersection(parts)
+
+    def _sort(self, fresh: dict[int, bytes]) -> None:
+        """Scan paragraphs together, as they stand, since what is around a value says what it is."""
+        if len(self._clean) + len(self._suspect) > _KNOWN_MOST:
             self._clean.clear()
-        self._clean.update(fresh)
-        return False
+            self._suspect.clear()
+        text, line = b"\n\n".join(fresh.values()), 1
+        matches = list(itertools.islice(scan(io.BytesIO(text).read, _UNNAMED), _FINDINGS_MOST))
+        for key, part in fresh.items() if matches else ():
+            last = line + part.count(b"\n")
+            if any(match.line <= last and line <= match.end_line for match in matches):
+                self._suspect.add(key)
+            line = last + 2
+        self._clean.update(fresh.keys() - self._suspect)
 
 
 _Batch = list[tuple[str, str]]  # paths to open and to show
