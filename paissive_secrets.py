@@ -6801,7 +6801,7 @@ def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
 # baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
 
 CONFIDENCES = ("low", "medium", "high")
-BASELINE = ".paissive-baseline"  # read where it is in the working directory and no other is named
+BASELINE = ".paissive-baseline"  # read when no other is named
 _FINDINGS_MOST = 2000  # findings of one file: a hostile one must not fill the memory
 _UNNAMED = ".env"  # what a blob is taken for until its name is known: where most is a secret
 _WHOLE = 1 << 20  # bytes of a blob that are taken at a time
@@ -7024,6 +7024,12 @@ def shown_path(path: str) -> str:
     if real.startswith(os.path.join(here, "")):
         return os.path.relpath(real, here).replace(os.sep, "/")
     return "" if os.path.isdir(path) else os.path.basename(path)
+
+
+def baseline_beside(paths: Iterable[str]) -> str:
+    """Return where the baseline is by itself: in the folder that paths are shown relative to."""
+    outside = (path for path in paths if os.path.isdir(path) and not shown_path(path))
+    return os.path.normpath(os.path.join(next(outside, "."), BASELINE))
 
 
 def _fingerprint(spot: tuple[str, str], value: str) -> str:
@@ -7787,29 +7793,34 @@ def cmd_audit(args: argparse.Namespace) -> int:
 
 
 def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
-    named = args.baseline or (BASELINE if args.update_baseline or os.path.lexists(BASELINE) else None)
-    if args.baseline and not args.update_baseline and not os.path.lexists(args.baseline):
-        raise BadValue(f"no baseline {_show(args.baseline)}", hint="write one with --update-baseline")
-
     def on_error(path: str, why: str) -> None:
         progress.clear()
         _warn(f"can't read {printable(path)}: {printable(why)}")
 
-    folders = [
-        word for word in args.history or () if os.path.isdir(word)
-    ]  # --history FOLDER, as git reads it
+    revisions = args.history or ()
+    folders = [word for word in revisions if os.path.isdir(word)]  # git too tells them from revisions
+    paths = [*args.paths, *folders] or ["."]
     return Audit(
-        [*args.paths, *folders] or ["."],
+        paths,
         exclude=args.exclude,
         confidence=args.confidence,
-        baseline=Baseline(named) if named else None,
+        baseline=_baseline_of(args, paths),
         staged=args.staged,
-        history=None if args.history is None else [word for word in args.history if word not in folders],
+        history=None if args.history is None else [word for word in revisions if word not in folders],
         gitignore=not args.no_gitignore,
         jobs=args.jobs or available_cores(),
         on_error=on_error,
         on_progress=progress,
     )
+
+
+def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
+    path = args.baseline or baseline_beside(paths)
+    if os.path.lexists(path) or args.update_baseline:
+        return Baseline(path)
+    if args.baseline:
+        raise BadValue(f"no baseline {_show(path)}", hint="write one with --update-baseline")
+    return None
 
 
 @contextlib.contextmanager

@@ -5495,6 +5495,15 @@ def test_a_baseline_merges_in_git(repository):
     assert leaks(baseline=ps.Baseline(ps.BASELINE)) == set()
 
 
+def test_a_baseline_is_found_where_paths_begin(folder):
+    leak(folder / "there" / "src" / "a.py")
+    (folder / "here").mkdir()
+    os.chdir(folder / "there")
+    assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit", "src"]) == 0
+    os.chdir(folder / "here")
+    assert ps.main(["audit", str(folder / "there")]) == 0
+
+
 def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
     assert ps.main(["audit", "--baseline", "absent"]) == 2
     assert capsys.readouterr().err == (
