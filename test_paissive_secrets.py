@@ -3421,6 +3421,18 @@ def test_resume_and_abort_bear_being_killed_as_well(tmp_path, monkeypatch, actio
         assert rotated.target.read_text() == rotated.stages()[1]
 
 
+@pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
+def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field):
+    env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root, "PAISSIVE_BACKEND": "vault"}
+    env["PAISSIVE_VAULT_PREFIX"] = prefix = "t" + uuid.uuid4().hex
+    bao().ask("POST", f"secret/data/{prefix}/app/db", {"data": {field: OLD, "user": "app"}})
+    assert cli("rotate", "now", name, "--stdin", cwd=tmp_path, env=env, stdin=NEW.encode()).returncode == 0
+    fields = bao().ask("GET", f"secret/data/{prefix}/app/db")["data"]["data"]
+    assert fields == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
+    assert cli("get", name, "--stage", "previous", cwd=tmp_path, env=env).stdout.decode() == OLD
+    assert cli("list", cwd=tmp_path, env=env).stdout.decode().split() == sorted([name, "app/db#user"])
+
+
 def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(rotated):
     rotated.begin()
     rotated.act(rotate_anew(rotated.name), 3)
@@ -3755,6 +3767,8 @@ def test_rotate_commands(tmp_path):
     assert rotate("rotate", "schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:16") == (0, "")
     time.sleep(1.1)
     assert rotate("rotate", "due") == (1, "A_TOKEN\n")
+    locked = cli("rotate", "due", cwd=tmp_path, env={"PAISSIVE_BACKEND": "file"})
+    assert locked.stdout == b"A_TOKEN\n"  # which opens no store
     assert rotate("rotate", "now") == (0, "rotated A_TOKEN\n")
     assert rotate("get", "A_TOKEN", "--stage", "previous") == (0, "one")
     assert rotate("rotate", "rollback", "A_TOKEN") == (0, "")
