@@ -1720,9 +1720,9 @@ class VaultSettings:
         if unknown:
             raise TypeError(f"no setting called {unknown[0]}")
         for name, (variables, parse, default) in _VAULT_SETTINGS.items():
-            text = given.get(name)
-            source = name if text is not None else next(filter(os.environ.get, variables), "")
-            text = str(os.environ[source] if text is None and source else text or "")
+            value = given.get(name)
+            source = name if value is not None else next(filter(os.environ.get, variables), "")
+            text = os.environ.get(source, "") if value is None else str(value)
             setattr(self, name, parse(source, text) if text else default)
 
     def __repr__(self) -> str:
@@ -1905,7 +1905,8 @@ class _Transport:
         self.settings = settings
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
-        self._opener = _open_director(settings, self.base)
+        self.connections = _Connections(settings)
+        self._opener = _open_director(settings, self.base, self.connections)
 
     def call(
         self,
@@ -2001,7 +2002,7 @@ def _wait_before(answer: _Answer, attempt: int) -> float:
     return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
 
 
-def _open_director(settings: VaultSettings, base: str) -> Any:
+def _open_director(settings: VaultSettings, base: str, connections: _Connections) -> Any:
     """An opener that knows http and https only, redirects nothing and raises on no status."""
     from urllib.parse import urlsplit
     from urllib.request import OpenerDirector, ProxyHandler, getproxies
@@ -2012,7 +2013,7 @@ def _open_director(settings: VaultSettings, base: str) -> Any:
     everything = {"http": settings.proxy, "https": settings.proxy}
     proxies = everything if settings.proxy else {} if local else getproxies()
     opener.add_handler(ProxyHandler(proxies))
-    opener.add_handler(_Connections(settings))  # type: ignore[arg-type]
+    opener.add_handler(connections)  # type: ignore[arg-type]
     return opener
 
 
@@ -2361,8 +2362,9 @@ def _failure(transport: _Transport, answer: _Answer, capability: str, path: str)
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
     if answer.status == 503 and answer.says("sealed"):
-        state = _seal_status(transport)
-        return Sealed(f"Vault at {address} is {state}", hint=_SEAL_HINTS.get(state, ""))
+        started = transport.call("GET", "sys/seal-status").body.get("initialized") is not False
+        state, hint = _SEALED if started else _NEW
+        return Sealed(f"Vault at {address} is {state}", hint=hint)
     for words, kind, message, hint in _VAULT_FAILURES:
         if answer.says(words):
             return kind(message, hint=hint)
@@ -2370,20 +2372,8 @@ def _failure(transport: _Transport, answer: _Answer, capability: str, path: str)
     return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
 
 
-_SEAL_HINTS = {
-    "sealed": "unseal it with: vault operator unseal",
-    "not initialised": "initialise it with: vault operator init",
-}
-
-
-def _seal_status(transport: _Transport) -> str:
-    """One of: unsealed, sealed, not initialised."""
-    answer = transport.call("GET", "sys/seal-status")
-    if answer.status != 200:
-        raise _failure(transport, answer, "read", "sys/seal-status")
-    if answer.body.get("initialized") is False:
-        return "not initialised"
-    return "sealed" if answer.body.get("sealed") else "unsealed"
+_SEALED = ("sealed", "unseal it with: vault operator unseal")
+_NEW = ("not initialised", "initialise it with: vault operator init")
 
 
 # === Vault logins ===========================================================================================
@@ -2446,12 +2436,22 @@ class _Session:
             self._log_in(stale)
             return True
 
+    def sealed(self) -> bool:
+        """Whether the server waits to be unsealed."""
+        answer = self.transport.call("GET", "sys/seal-status")
+        if answer.status != 200:
+            raise _failure(self.transport, answer, "read", "sys/seal-status")
+        return answer.body.get("sealed") is not False
+
     def status(self) -> Iterator[tuple[str, str]]:
         """How this is logged in, with which policies and for how long; not the token."""
         yield "login", self.settings.login
         token = self.call("GET", "auth/token/lookup-self").data
         policies = [*(token.get("policies") or ()), *(token.get("identity_policies") or ())]
-        yield "policies", ", ".join(map(str, policies)) or "unknown"
+        yield (
+            "policies",
+            ", ".join(name for name in map(str, policies) if self.token() not in name) or "unknown",
+        )
         ttl = int(_json_number(token.get("ttl")))
         yield (
             "time left",
@@ -2689,7 +2689,7 @@ class VaultStore:
         yield "store", "vault"
         yield "address", self.settings.address
         try:
-            yield "server", _seal_status(self._session.transport)
+            yield "sealed", "yes" if self._session.sealed() else "no"
             yield from self._session.status()
             yield "mount", f"{self.settings.mount}/, KV version {self._kv()}"
             yield from self._capabilities()

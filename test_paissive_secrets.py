@@ -1970,6 +1970,10 @@ def eventually(act, seconds=30):
             time.sleep(0.02)
 
 
+def later():
+    raise OSError("not yet")
+
+
 class Bao:
     """A server process and its administrator, who speaks to it without the module under test."""
 
@@ -2001,6 +2005,7 @@ class Bao:
         made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
         self.key, self.root = made["keys_base64"][0], made["root_token"]
         self.unseal(self.key)
+        eventually(lambda: self.ask("GET", "sys/health"))  # active by now
         self.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         eventually(lambda: self.ask("POST", "secret/data/ready", {"data": {}}))
 
@@ -2431,6 +2436,105 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
     assert b"roxy-" in proxy.requests[-1] and base64.b64encode(b"user:pass") in proxy.requests[0]
 
 
+def random_answer(dice, elsewhere, request):
+    """Whatever a server may say, with what it was told a moment ago in every place."""
+    told = [
+        CANARY,
+        VALUE,
+        "x" * dice.randrange(40),
+        "\u2028é",
+        "",
+        "0",
+        "/v1/" + CANARY,
+        elsewhere + "/" + CANARY,
+    ]
+    word = functools.partial(dice.choice, told)
+    fields = {"value": word(), CANARY: dice.choice([None, 1, [], {}])}
+    when = {
+        "version": dice.choice([1, 0, -1, "2", None, 1e300]),
+        "deletion_time": word(),
+        "destroyed": word(),
+    }
+    bodies = [
+        {"errors": [word(), dice.choice(ERRORS) + word()]},
+        {"errors": word(), "warnings": {word(): word()}},
+        {"data": {"data": fields, "metadata": when}},
+        {"data": {"data": None, "metadata": when}},
+        {"data": {"data": word(), "metadata": word()}},
+        {"data": {"keys": [word(), word() + "/"], "ttl": word(), "policies": [word()]}},
+        {"data": {"type": "kv", "options": dice.choice([None, {"version": "2"}, word()])}},
+        {"auth": {"client_token": word(), "lease_duration": word()}, "sealed": word(), "data": word()},
+        {word(): {word(): word()}},
+        [word()],
+    ]
+    raw = json.dumps(dice.choice(bodies)).encode()
+    raw = dice.choice([raw, raw, raw, raw[:-1], raw + raw, dice.randbytes(30), word().encode(), b""])
+    status = dice.choice([*STATUSES, dice.randrange(1000)])
+    headers = [f"{name}: {word()}".encode() for name in dice.sample(HEADERS, 3)]
+    length = dice.choice([len(raw), len(raw), len(raw), len(raw) + 9, -1, word()])
+    lines = [b"HTTP/1.1 %03d %s" % (status, word().encode()), *headers, f"Content-Length: {length}".encode()]
+    whole = b"\r\n".join([*lines, b"Connection: close", b"", b""]) + raw
+    return dice.choice(
+        [whole] * 12 + [whole[1:], whole.replace(b"Content-Length", b"Transfer-Encoding"), None]
+    )
+
+
+VALUE = "canary" + "-value-77"
+STATUSES = [200] * 6 + [
+    204,
+    301,
+    302,
+    307,
+    307,
+    400,
+    403,
+    403,
+    404,
+    404,
+    405,
+    412,
+    413,
+    429,
+    500,
+    501,
+    502,
+    503,
+]
+ERRORS = [
+    "Vault is sealed",
+    "namespace not found",
+    "no handler for route ",
+    "too large ",
+    "check-and-set ",
+    "",
+]
+HEADERS = ["Location", "Retry-After", "Set-Cookie", "WWW-Authenticate", "Content-Type", "Warning", CANARY]
+
+
+@pytest.mark.slow
+def test_a_canary_token_and_value_are_seen_nowhere_whatever_the_server_answers(stub, caplog, capsys):
+    caplog.set_level(0)
+    dice, other = random.Random(7), stub(http())
+    server = Stub(lambda request: random_answer(dice, other.address, request))
+    seen, shown, kinds = [], [], set()
+    while len(server.requests) < 5000:
+        store = server.store(max_retries=0, kv_version=dice.choice(["1", "2", ""]), timeout=5)
+        acts = [lambda: store.get("a"), lambda: store.set("a", VALUE), lambda: store.delete("a")]
+        acts += [lambda: store.get("a", 3), lambda: store.undelete("a"), lambda: store.destroy("a", 1)]
+        acts += [lambda: [*store.names()], lambda: shown.extend(store.status())]
+        for act in dice.choices(acts, k=12):
+            try:
+                act()
+            except ps.SecretsError as error:  # nothing else may come
+                kinds.add(type(error))
+                seen += [*traceback.format_exception(type(error), error, error.__traceback__), repr(error)]
+        seen += map(repr, (store, store.settings, store._session, store._session.transport))
+    server.server.shutdown()
+    text = "".join(seen) + caplog.text + "".join(capsys.readouterr())
+    assert (CANARY in text + str(shown), VALUE in text, other.requests) == (False, False, [])
+    assert kinds >= {ps.NotFound, ps.Denied, ps.Unavailable, ps.BadValue, ps.Locked}
+
+
 # === Vault logins ===========================================================================================
 
 
@@ -2740,7 +2844,7 @@ def test_status_says_all_but_the_token():
     done = cli("status", "--backend", "vault", env=env)
     lines = [re.split(r"  +", line, maxsplit=1) for line in done.stdout.decode().splitlines()]
     said = dict(lines)
-    assert (said["address"], said["server"], said["login"]) == (bao().address, "unsealed", "token")
+    assert (said["address"], said["sealed"], said["login"]) == (bao().address, "no", "token")
     assert said["policies"].startswith("default, p")
     assert re.fullmatch(r"3\d\d\d seconds, renewable", said["time left"])
     assert ["may", "read, update: secret/data/"] in lines and said["mount"] == "secret/, KV version 2"
@@ -2862,6 +2966,151 @@ def test_a_server_that_is_sealed_or_not_initialised_says_so(tmp_path):
     server.unseal(server.key)
     assert works(server.store()) and store.get("A_TOKEN") == "v"
     server.stop()
+
+
+def test_a_server_that_is_sealed_during_use_is_waited_for_by_the_user_not_by_a_restart(tmp_path):
+    server = Bao.raft(tmp_path / "bao")
+    server.initialise()
+    store, stop, kinds = server.store(max_retries=0), threading.Event(), set()
+    store.set("A_TOKEN", "v")
+
+    def read():
+        while not stop.is_set():
+            try:
+                assert store.get("A_TOKEN") == "v"
+                kinds.add("read")
+            except ps.SecretsError as error:
+                kinds.add(type(error))
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        server.ask("PUT", "sys/seal")
+        eventually(lambda: ps.Sealed in kinds or later())
+        server.unseal(server.key)
+        eventually(lambda: works(store))
+        kinds.clear()
+        time.sleep(0.2)
+        stop.set()
+        [reader.result() for reader in readers]
+    assert kinds == {"read"}
+    server.stop()
+
+
+@pytest.mark.slow
+def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
+    active = Bao.raft(tmp_path / "1")
+    active.initialise()
+    others = [Bao.raft(tmp_path / name, join=[active.address]) for name in "23"]
+    for node in others:
+        node.key, node.root = active.key, active.root
+        eventually(lambda: node.ask("PUT", "sys/unseal", {"key": active.key}))
+    for node in others:
+        eventually(lambda: node.ask("GET", "secret/data/ready"))
+    voters = lambda: active.ask("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]  # noqa: E731
+    eventually(lambda: sum(server["voter"] for server in voters()) == 3 or later())
+    store = others[0].store(timeout=10)  # a standby node
+    store.set("fixed", "as it was")
+    acknowledged, wrong, stop = [], [], threading.Event()
+
+    def write():
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            try:
+                store.set(f"app/{number % 7}#n{number}", f"v{number}")
+                acknowledged.append(number)
+            except ps.SecretsError:
+                pass
+
+    def read():
+        while not stop.is_set():
+            try:
+                number = acknowledged[-1] if acknowledged else None
+                got = store.get("fixed" if number is None else f"app/{number % 7}#n{number}")
+                wrong.extend([got] * (got != ("as it was" if number is None else f"v{number}")))
+            except ps.NotFound as error:
+                wrong.append(str(error))
+            except ps.SecretsError:
+                pass
+
+    with ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(act) for act in (write, read, read)]
+        eventually(lambda: len(acknowledged) > 30 or later())
+        active.stop()  # SIGKILL
+        before = len(acknowledged)
+        eventually(lambda: len(acknowledged) > before + 30 or later(), 60)
+        stop.set()
+        [worker.result() for worker in workers]
+    missing = [n for n in acknowledged if failing(store.get, f"app/{n % 7}#n{n}") != f"v{n}"]
+    for node in others:
+        node.stop()
+    assert (missing, wrong) == ([], [])
+
+
+def failing(act, *args):
+    """What `act` gives, or its error."""
+    try:
+        return act(*args)
+    except ps.SecretsError as error:
+        return str(error)
+
+
+def test_eight_threads_lose_nothing():
+    store = bao().store()
+    for number in range(8):
+        store.set(f"app/{number}", str(number))
+
+    def read(number):
+        return [store.get(f"app/{number}") for _ in range(50)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, range(8))) == [[str(number)] * 50 for number in range(8)]
+    assert sum(map(len, store._session.transport.connections._idle.values())) <= 9
+
+
+def test_importing_and_the_other_stores_pay_nothing_for_vault():
+    code = "import sys, paissive_secrets as p; p.set_secret('A', 'b'); p.get_secret('A');"
+    code += "p.set_secret('A', 'b', backend='memory');"
+    code += (
+        "print({'urllib.request', 'http.client', 'ssl', 'socket', 'json', 'threading'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, cwd=ROOT, check=True)
+    assert done.stdout.decode().strip() == "set()"
+
+
+@pytest.mark.parametrize("kind", ["http", "tls"])
+@pytest.mark.parametrize("who", ["paissive_secrets", "hvac"])
+@pytest.mark.benchmark(group="vault")
+def test_benchmark_of_a_read_beside_hvac(benchmark, who, kind):
+    import hvac
+
+    store = bao().store() if kind == "http" else bao().tls_store()
+    store.set("app#password", "v")
+    verify = True if kind == "http" else bao().ca
+    read = hvac.Client(
+        store.settings.address, store.settings.token, verify=verify
+    ).secrets.kv.v2.read_secret_version
+    path = f"{store.settings.prefix}/app"
+
+    def theirs():
+        return read(path=path, raise_on_deleted_version=True)["data"]["data"]["password"]
+
+    act = theirs if who == "hvac" else lambda: store.get("app#password")
+    assert benchmark.pedantic(act, rounds=300, warmup_rounds=20) == "v"
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.benchmark(group="vault, 400 reads")
+def test_benchmark_of_reads_by_threads(benchmark, threads):
+    store = bao().store()
+    store.set("app#password", "v")
+
+    def reads(_):
+        return {store.get("app#password") for _ in range(400 // threads)}
+
+    with ThreadPoolExecutor(threads) as pool:
+        got = benchmark.pedantic(lambda: list(pool.map(reads, range(threads))), rounds=10, warmup_rounds=1)
+    assert got == [{"v"}] * threads
 
 
 # === Manager ================================================================================================
