@@ -1869,12 +1869,12 @@ _NOT_DONE = {412, 429}  # statuses which say that a write was not carried out
 class _Answer:
     """A response; a plain class, since the body may hold secrets."""
 
-    __slots__ = ("body", "broken", "location", "repeated", "retry_after", "sent", "status")
+    __slots__ = ("body", "broken", "index", "location", "repeated", "retry_after", "sent", "status")
 
     def __init__(self, status: int, body: dict[str, Any] | None = None) -> None:
         self.status = status
         self.body = body or {}
-        self.location = self.retry_after = self.broken = ""
+        self.location = self.retry_after = self.index = self.broken = ""
         self.sent = True  # whether the request may have reached the server
         self.repeated = False  # whether an earlier attempt may have been carried out
 
@@ -1899,10 +1899,18 @@ def _json_number(value: object) -> float:
 
 
 class _Transport:
-    """Requests to one server; safe to use from many threads."""
+    """Requests to one server; safe to use from many threads.
+
+    A standby node answers reads from what it has by itself, which may be older than what was just written
+    through it. So it is told of the newest write that was seen here, and asks the active node if it lags behind.
+    """
 
     def __init__(self, settings: VaultSettings) -> None:
+        import threading
+
         self.settings = settings
+        self._newest = ""  # X-Vault-Index of a write
+        self._lock = threading.Lock()
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
@@ -1928,12 +1936,20 @@ class _Transport:
         while True:
             answer = self._once(method, f"{self.base}/v1/{path}", data, token, deadline)
             answer.repeated = repeated
+            if method != "GET" and answer.index.isascii() and answer.index.isprintable() and answer.index:
+                self._note_write(answer.index)
             wait = _wait_before(answer, attempt)
             again = answer.status in _REPEATED and (repeat or answer.status in _NOT_DONE or not answer.sent)
             if not again or attempt >= self.settings.max_retries or time.monotonic() + wait > deadline:
                 return answer
             time.sleep(wait)
             attempt, repeated = attempt + 1, repeated or (answer.sent and answer.status not in _NOT_DONE)
+
+    def _note_write(self, index: str) -> None:
+        with self._lock:
+            old, new = _read_index(self._newest), _read_index(index)
+            if old[0] != new[0] or old[1] < new[1]:
+                self._newest = index
 
     def _once(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
         answer = self._send(method, url, data, token, deadline)
@@ -1975,6 +1991,9 @@ class _Transport:
         request.add_unredirected_header("X-Vault-Request", "true")
         if self.settings.namespace:
             request.add_unredirected_header("X-Vault-Namespace", self.settings.namespace)
+        if self._newest:
+            request.add_unredirected_header("X-Vault-Index", self._newest)
+            request.add_unredirected_header("X-Vault-Inconsistent", "forward-active-node")
         if token:
             request.add_unredirected_header("X-Vault-Token", token)
         if data:
@@ -1985,6 +2004,18 @@ class _Transport:
 
 _PORTS = {"http": 80, "https": 443}
 _ADDRESS_HINT = "check VAULT_ADDR"
+
+
+def _read_index(text: str) -> tuple[str, int]:
+    """Cluster and number of an X-Vault-Index of OpenBao; one that is written otherwise is the newest."""
+    import base64
+    import json
+
+    try:
+        found = json.loads(base64.b64decode(text))
+        return str(found["cluster"]), int(found["value"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return text, 0
 
 
 def _url_path(path: str) -> str:
@@ -2198,6 +2229,7 @@ def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, byte
     wire.kept = headers.get("connection", "").lower() != "close"
     answer = _Answer(status)
     answer.location, answer.retry_after = headers.get("location", ""), headers.get("retry-after", "")
+    answer.index = headers.get("x-vault-index", "")
     return answer, b"" if status in (204, 304) else _http_body(wire, headers)
 
 
