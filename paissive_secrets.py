@@ -1902,7 +1902,7 @@ class _Transport:
     """Requests to one server; safe to use from many threads.
 
     A standby node answers reads from what it has by itself, which may be older than what was just written
-    through it. So it is told of the newest write that was seen here, and asks the active node if it lags behind.
+    through it. So it is told of the newest write seen here, and asks the active node if it lags behind.
     """
 
     def __init__(self, settings: VaultSettings) -> None:
