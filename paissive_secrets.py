@@ -917,15 +917,13 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
 
 def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
     """Return what was sealed; WrongKey where no identity opens it, Tampered where it isn't as written."""
-    import hmac
-
     stanzas, signed, mac, pos = _read_header(sealed)
     if len(stanzas) > 1 and any(stanza.kind == b"scrypt" for stanza in stanzas):
         raise _tampered("a passphrase stands alone in the header")
     if len(sealed) < pos + _NONCE:
         raise _tampered("it is cut off after the header")
     file_key = _unwrap(stanzas, identities)
-    if not hmac.compare_digest(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
+    if not _equal(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
         raise _tampered("the header's code does not match")
     return _open_payload(file_key, sealed[pos:])
 
@@ -1167,9 +1165,19 @@ def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
 
 
 def _hmac(key: bytes, message: bytes) -> bytes:
-    import hmac
+    _x25519()  # says what is missing
+    # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
+    from cryptography.hazmat.primitives import hashes, hmac
 
-    return hmac.digest(key, message, "sha256")
+    code = hmac.HMAC(key, hashes.SHA256())
+    code.update(message)
+    return code.finalize()
+
+
+def _equal(one: bytes, other: bytes) -> bool:
+    """Whether they are equal, in constant time: codes of both under a key that nobody knows are compared."""
+    key = os.urandom(32)
+    return _hmac(key, one) == _hmac(key, other)
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
@@ -1228,13 +1236,11 @@ def _bech32_check(prefix: list[int], digits: list[int]) -> list[int]:
 
 def _bech32_decode(prefix: str, text: str) -> bytes:
     """The 32 bytes of which `text` is the one spelling: that settles case, padding, length and checksum."""
-    import hmac
-
     number = 0
     for char in text[len(prefix) + 1 :][:52]:
         number = number << 5 | max(_BECH32.find(char.lower()), 0)
     data = (number >> 4).to_bytes(32, "big")
-    if not hmac.compare_digest(_bech32(prefix, data).encode(), text.encode("utf-8", "replace")):
+    if not _equal(_bech32(prefix, data).encode(), text.encode("utf-8", "replace")):
         raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
     return data
 
@@ -7482,7 +7488,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _prepare()
         words, command = _without_command(sys.argv[1:] if argv is None else argv)
-        args = _parser().parse_args(words)
+        args = _parser(_rows(words)).parse_args(words)
         args.backend = getattr(args, "backend", None)  # a default would hide what stands before the command
         args.command_line = command
         code: int = args.run(args)
@@ -7542,12 +7548,24 @@ def _where(error: BaseException) -> str:
 
 def _without_command(argv: list[str]) -> tuple[list[str], list[str]]:
     """The words of `run [NAME …] -- CMD …` before and after the dashes, which argparse would mix."""
-    words = [w for before, w in zip(["", *argv], argv) if before != "--backend" and not w.startswith("-")]
-    cut = argv.index("--") if words[:1] == ["run"] and "--" in argv else len(argv)
+    cut = argv.index("--") if _bare_words(argv)[:1] == ["run"] and "--" in argv else len(argv)
     return argv[:cut], argv[cut + 1 :]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _bare_words(argv: list[str]) -> list[str]:
+    """The words that are no options, of which the first is the command."""
+    return [w for before, w in zip(["", *argv], argv) if before != "--backend" and not w.startswith("-")]
+
+
+def _rows(argv: list[str]) -> dict[str, _Command]:
+    """The rows of the command that is meant: parsers for all of them take longer than most commands."""
+    if {"-h", "--help"} & set(argv):
+        return _COMMANDS
+    meant = {words: row for words, row in _COMMANDS.items() if words.split()[:1] == _bare_words(argv)[:1]}
+    return meant or _COMMANDS
+
+
+def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
     import argparse
 
     backend = argparse.ArgumentParser(add_help=False)
@@ -7555,13 +7573,14 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=list(_STORES), default=argparse.SUPPRESS, help="where secrets are kept"
     )
     about = (__doc__ or "").partition("\n")[0]
-    parser = _argument_parser()(prog="paissive_secrets.py", description=about, parents=[backend])
-    groups = {"": parser.add_subparsers(metavar="COMMAND", required=True)}
-    for words, (run, arguments) in _COMMANDS.items():
+    me = "paissive_secrets.py"  # said everywhere, since argparse loads much to find it out by itself
+    parser = _argument_parser()(prog=me, description=about, parents=[backend])
+    groups = {"": parser.add_subparsers(prog=me, metavar="COMMAND", required=True)}
+    for words, (run, arguments) in rows.items():
         group, _, word = words.rpartition(" ")
         if group not in groups:
             parent = groups[""].add_parser(group, help=f"{group} …")
-            groups[group] = parent.add_subparsers(metavar="ACTION", required=True)
+            groups[group] = parent.add_subparsers(prog=f"{me} {group}", metavar="ACTION", required=True)
         line = (run.__doc__ or "").strip()
         command = groups[group].add_parser(
             word, help=line.partition("\n")[0], description=line, parents=[backend]
@@ -7581,7 +7600,8 @@ def _argument_parser() -> type[argparse.ArgumentParser]:
 
     class Parser(argparse.ArgumentParser):
         def __init__(self, **settings: Any) -> None:
-            super().__init__(**{**settings, "allow_abbrev": False})
+            formatter = functools.partial(argparse.HelpFormatter, width=_columns())
+            super().__init__(**{**settings, "allow_abbrev": False, "formatter_class": formatter})
 
         def error(self, message: str) -> NoReturn:
             """What was typed is not repeated: it may be a value in the wrong place."""
@@ -7589,6 +7609,14 @@ def _argument_parser() -> type[argparse.ArgumentParser]:
             raise BadValue(told, hint=f"see: {self.prog} --help")
 
     return Parser
+
+
+def _columns() -> int:
+    """How wide help is shown; argparse would load an archiver to find out."""
+    try:
+        return os.get_terminal_size().columns - 2
+    except (OSError, ValueError):
+        return 78
 
 
 def _arg(*flags: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
