@@ -3220,11 +3220,11 @@ class SecretConfig:
         path = _key_path(key)
 
         def edit(text: str) -> str:
-            edited = _replaced(text, path, _REFERENCE + key if use_secret else value, self.path)
-            if use_secret:
-                self._store().set(key, value)
-            return edited
+            return _replaced(text, path, _REFERENCE + key if use_secret else value, self.path)
 
+        if use_secret:
+            edit(self._json())  # what is wrong with the file is found before the value is kept
+            self._store().set(key, value)  # which may lock the same folder
         self._edit(edit)
 
     def delete(self, key: str) -> bool:
@@ -7782,19 +7782,28 @@ def cmd_config_get(args: argparse.Namespace) -> int:
 
 def cmd_config_set(args: argparse.Namespace) -> int:
     """Write a setting; with --secret, its value to the store and a reference to the file."""
+    variable = _variable(_key_path(args.key))
+    store = _manager.store(args.backend) if args.secret else None
+    if isinstance(store, EnvironmentStore):
+        _check_kept(store, args.key)
+    _config(args).set(args.key, _setting(args), use_secret=args.secret)
+    if isinstance(store, EnvironmentStore):
+        _warn_of_dotenv(store.path, args.key, "")
+    elif variable in os.environ:
+        _warn(f"note: variable {variable} comes before the file")
+    return 0
+
+
+def _setting(args: argparse.Namespace) -> Any:
     import json
 
     if args.secret and args.value is not None:
         raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out: it is asked for")
     value = _read_value(args.key) if args.value is None else args.value
     try:
-        value = json.loads(value) if args.json else value
+        return json.loads(value) if args.json else value
     except ValueError:
         raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
-    _config(args).set(args.key, value, use_secret=args.secret)
-    if _variable(_key_path(args.key)) in os.environ:
-        _warn(f"note: variable {_variable(_key_path(args.key))} comes before the file")
-    return 0
 
 
 def cmd_config_delete(args: argparse.Namespace) -> int:

@@ -3501,6 +3501,14 @@ def test_config_commands(tmp_path):
     assert config("get", "url") == (1, "paissive_secrets: no setting 'url'; see: config explain url\n")
     assert config("set", "a.b", CANARY, "--secret")[0] == 2
     assert CANARY not in config("set", "a.b", CANARY, "--secret")[1]
+    code, said = config("set", "a.b", "--secret", stdin=CANARY.encode())
+    assert (code, said.split(";")[0]) == (0, "paissive_secrets: note: .env holds 'a.b' in plaintext")
+    assert config("get", "a.b", "--secret") == (0, CANARY)
+    lost = config("set", "a.c", "--secret", stdin=b"x", PAISSIVE_ENV_FILE="")
+    assert lost[1].startswith("paissive_secrets: there is nowhere to keep it")
+    hidden = config("set", "a.c", "--secret", stdin=b"x", A_C="y")
+    assert hidden[1].startswith("paissive_secrets: variable A_C would hide the new value of 'a.c'")
+    assert config("get", "a.c")[0] == 1
 
 
 # === Rotation ===============================================================================================
