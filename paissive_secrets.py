@@ -285,13 +285,18 @@ def write_atomically(
 
 
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write atomically where `path` leads, through symlinks; mode and owner stay, a new file gets `mode`."""
+    """Write atomically where `path` leads, through symlinks; mode and owner stay, a new file gets `mode`.
+
+    The caller keeps other writers out, so that what a killed one left can be removed.
+    """
     target = os.path.realpath(path)
+    temporary = f"{target}.new"
+    _remove_quietly(temporary)
     try:
         before = os.stat(target)
     except FileNotFoundError:
-        return write_atomically(target, data, mode)
-    write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid))
+        return write_atomically(target, data, mode, None, temporary)
+    write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid), temporary)
 
 
 class plainly:
@@ -788,9 +793,9 @@ class EnvironmentStore:
     def names(self) -> Iterator[str]:
         """Names of the dotenv file, and variables and mounted files that look like secrets."""
         names = self._load().names() | self._set_here & set(os.environ)
-        for variable in os.environ:
+        for variable, value in os.environ.items():
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
-            if looks_secret(base):
+            if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 names.add(base)
         return iter(sorted(names | set(_credentials())))
 
@@ -826,7 +831,7 @@ class EnvironmentStore:
         if not path:
             return
         target = os.path.realpath(path)
-        with disk_errors(f"write {path}"), exclusive(os.path.dirname(target)):
+        with disk_errors(f"write {path}"), exclusive(f"{target}.lock"):
             if os.path.lexists(target) and not os.path.isfile(target):
                 raise BadValue(f"{path} is no file that could be rewritten")
             rewrite(target, change(self._load()).encode("utf-8", "surrogateescape"))
@@ -861,12 +866,12 @@ def _read_mounted(path: str, name: str) -> str:
         return without_newline(decode_value(file.read()))
 
 
-def decode_value(data: bytes) -> str:
-    """The value that a file or a pipe holds."""
+def decode_value(data: bytes, what: str = "the value") -> str:
+    """The text that a file or a pipe holds."""
     try:
         return check_value(data.decode())
     except UnicodeDecodeError:
-        raise BadValue("the value is not UTF-8", hint=_BINARY_HINT) from None
+        raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT) from None
 
 
 def without_newline(text: str) -> str:
@@ -3928,11 +3933,12 @@ def foreign_environment(value: str = "") -> dict[str, str]:
 # Both are all or nothing: one that can't be held, or said, is named, and nothing has happened.
 
 _DOCKER_LINE = 65535  # bytes that docker reads as one line
+_JSON_HINT = "write an object of names and strings"
 
 
 def parse_secrets(data: bytes, where: str) -> dict[str, str]:
     """The names and values in a .env file, or in JSON if it begins with a brace."""
-    text = decode_value(data)
+    text = decode_value(data, where)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         values = _parse_json(text.lstrip("\ufeff"), where)
     else:
@@ -3946,13 +3952,10 @@ def _parse_json(text: str, where: str) -> dict[str, str]:
     import json
 
     def flat(pairs: list[tuple[str, object]]) -> dict[str, str]:
-        odd = [name for name, value in pairs if not isinstance(value, str)]
-        names = [name for name, _ in pairs]
-        if odd or len(set(names)) < len(names):
-            hint = "write an object of names and strings"
-            raise BadValue(
-                f"{where} gives {_show((odd or sorted(names))[0])} what is not one string", hint=hint
-            )
+        names = [name for name, value in pairs if isinstance(value, str)]
+        for name, _ in pairs:
+            if names.count(name) != 1:
+                raise BadValue(f"{where} gives {_show(name)} what is not one string", hint=_JSON_HINT)
         return dict(pairs)  # type: ignore[arg-type]
 
     try:
@@ -3960,15 +3963,15 @@ def _parse_json(text: str, where: str) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, SecretsError):
             raise
-        raise BadValue(f"{where} is not JSON", hint="write an object of names and strings") from None
+        raise BadValue(f"{where} is not JSON", hint=_JSON_HINT) from None
     return values
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these or, after any error, none."""
-    set_all = getattr(store, "set_all", None)
-    if set_all:
-        return cast(None, set_all(values))
+    if isinstance(store, EnvironmentStore):
+        store.set_all(values)
+        return
     before: dict[str, str | None] = {}
     try:
         for name, value in values.items():
@@ -4022,12 +4025,13 @@ def _shell_line(variable: str, value: str) -> str:
 def _docker_line(variable: str, value: str) -> str:
     """A line for `docker run --env-file`, which takes what follows '=' as it is."""
     line = f"{variable}={value}"
-    if "\n" in value or value.endswith("\r") or len(line.encode()) > _DOCKER_LINE:
-        reason = (
-            "docker reads no line breaks" if len(line) < _DOCKER_LINE else "docker reads no line that long"
-        )
-        raise BadValue(f"an env file of docker can't hold {variable}: {reason}", hint="mount it as a file")
-    return line
+    if "\n" in value or value.endswith("\r"):
+        problem = "docker takes a line break for the end of the value"
+    elif len(line.encode()) > _DOCKER_LINE:
+        problem = "docker reads no line that long"
+    else:
+        return line
+    raise BadValue(f"docker's env file can't hold {variable}: {problem}", hint="mount it as a file instead")
 
 
 _EXPORT_LINES: dict[str, Callable[[str, str], str]] = {
@@ -7630,16 +7634,21 @@ def _warn(message: str) -> None:
 
 def cmd_set(args: argparse.Namespace) -> int:
     """Keep a secret: its value is asked for twice, or read from stdin."""
-    store = _manager.store(args.backend)
+    store = _lasting_store(args)
     check_name(args.name)
-    if isinstance(store, EnvironmentStore) and not store.path:
-        raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
     value = _value_given(args)
     shadow = store.shadow(args.name) if isinstance(store, EnvironmentStore) else ""
     store.set(args.name, value)
     if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, args.name, shadow)
+        _warn_of_dotenv(store.path, _show(args.name), shadow)
     return 0
+
+
+def _lasting_store(args: argparse.Namespace) -> Store:
+    store = _manager.store(args.backend)
+    if isinstance(store, EnvironmentStore) and not store.path:
+        raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
+    return store
 
 
 def _value_given(args: argparse.Namespace) -> str:
@@ -7657,8 +7666,8 @@ def _value_given(args: argparse.Namespace) -> str:
     return _read_value(args.name)
 
 
-def _warn_of_dotenv(path: str, name: str, shadow: str) -> None:
-    _warn(f"note: {path} holds {_show(name)} in plaintext; --backend file would encrypt it")
+def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
+    _warn(f"note: {path} holds {what} in plaintext; --backend file would encrypt it")
     if _git_takes(path):
         _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
     if shadow:
@@ -7723,15 +7732,15 @@ def _delete(store: Store, name: str) -> None:
 
 def cmd_import(args: argparse.Namespace) -> int:
     """Keep all secrets of a .env file or of a JSON object, or none."""
-    store = _manager.store(args.backend)
+    store = _lasting_store(args)
     if isinstance(store, EnvironmentStore) and os.path.realpath(store.path) == os.path.realpath(args.file):
-        raise BadValue(
-            f"{args.file} is where the env store keeps them", hint="choose another: --backend file"
-        )
+        raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
     source = sys.stdin.fileno() if args.file == "-" else args.file
     with disk_errors(f"read {args.file}"), open(source, "rb") as file:
         values = parse_secrets(file.read(), args.file)
     import_secrets(store, values)
+    if isinstance(store, EnvironmentStore):
+        _warn_of_dotenv(store.path, f"{len(values)} secrets")
     if args.file != "-":
         _offer_removal(store, values, args)
     return 0

@@ -812,7 +812,8 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(tmp_pat
         monkeypatch.delenv(variable)
     for variable in looks + plain + own:
         monkeypatch.setenv(variable, "v")
-    monkeypatch.setenv("MOUNTED_TOKEN_FILE", "/x")
+    monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
+    monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
     assert set(env_store(tmp_path, monkeypatch).names()) == {*looks, "DEBUG", "MOUNTED_TOKEN"}
 
 
@@ -4116,7 +4117,7 @@ def test_import_reads_dotenv_and_json(data):
     ("data", "message"),
     [
         (b"A=1\nB='canary", "line 2 of f has a quote that is never closed"),
-        (b"\xff", "the value is not UTF-8"),
+        (b"\xff", "f is not UTF-8"),
         (b"A=1\n../B=canary\n", "bad name '../B'"),
         (b"{", "f is not JSON"),
         (b'{"A": 5}', "f gives 'A' what is not one string"),
@@ -6094,6 +6095,80 @@ def test_the_backend_may_stand_before_or_after_the_command(tmp_path):
     assert cli("get", "A", "--backend", "file", cwd=tmp_path, env=own).stdout == b"v"
     assert cli("get", "A", cwd=tmp_path, env={**own, "PAISSIVE_BACKEND": "file"}).stdout == b"v"
     assert not (tmp_path / ".env").exists()
+
+
+def test_a_config_file_beside_the_dotenv_file_keeps_nobody_waiting(tmp_path):
+    done = cli("config", "set", "db.password", "--secret", stdin=b"v", cwd=tmp_path, timeout=20)
+    assert (done.returncode, (tmp_path / ".env").read_text()) == (0, "DB_PASSWORD=v\n")
+
+
+def lines_of(argv, cwd, **settings):
+    """All that a command that must fail says; it may write files of ten bytes."""
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+    asked = [sys.executable, str(MODULE), *argv]
+    environment = {**os.environ, **settings.pop("env", {})}
+    return subprocess.run(
+        asked, cwd=cwd, env=environment, preexec_fn=limit, capture_output=True, timeout=60, **settings
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin", "status"),
+    [
+        (["set", "A_TOKEN"], "c4nary", 2),  # a full disk
+        (["set", "A_TOKEN"], "c4nary\0", 2),
+        (["set", "A_TOKEN"], "c4nary\r", 2),
+        (["set", "c4nary/é"], "c4nary", 2),
+        (["set", "A_TOKEN", "c4nary"], "", 2),
+        (["set", "A_TOKEN", "--generate", "c4nary"], "", 2),
+        (["set", "A_TOKEN", "--value", "c4nary"], "", 2),
+        (["import", "-"], "A='c4nary", 2),
+        (["import", "-"], "A=c4nary\nB='c4nary", 2),
+        (["import", "-"], '{"A": ["c4nary"]}', 2),
+        (["import", "-"], '{"A": "c4nary",', 2),
+        (["import", "-"], "A=c4nary", 2),  # a full disk
+        (["export", "--format", "docker", "BROKEN"], "", 2),
+        (["export", "--format", "env", "LINES", "MIX"], "", 2),
+        (["get", "BROKEN"], "", 2),
+        (["get", "c4nary_TOKEN"], "", 1),
+        (["delete", "KEPT"], "", 2),  # a full disk
+        (["list"], "", 0),
+        (["status"], "", 0),
+    ],
+)
+def test_a_canary_shows_in_nothing_that_the_commands_say(argv, stdin, status, tmp_path):
+    before = "KEPT=c4nary\nLINES='c4nary\n'\nMIX=it's$c4nary\nBROKEN='c4nary'c4nary\n"
+    (tmp_path / ".env").write_text(before)
+    done = lines_of(argv, tmp_path, input=stdin.encode())
+    assert (done.returncode, done.stderr.count(b"\n")) == (status, (status > 0) + ("--value" in argv))
+    assert b"c4nary" not in (done.stdout + done.stderr).replace(b"'c4nary_TOKEN'", b"").replace(
+        b"'c4nary/", b""
+    )
+    assert (os.listdir(tmp_path), (tmp_path / ".env").read_text()) == ([".env"], before)
+
+
+def test_a_canary_is_in_no_argument_list_and_no_file_of_a_set_that_waits_and_is_killed(tmp_path):
+    asked = [sys.executable, str(MODULE), "set", "A_TOKEN"]
+    with subprocess.Popen(asked, cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        process.stdin.write(b"c4nary")
+        process.stdin.flush()
+        listed = subprocess.run([tool("ps"), "-ewwo", "args"], capture_output=True, check=True).stdout
+        process.kill()
+    assert (b"set A_TOKEN" in listed, b"c4nary" in listed, os.listdir(tmp_path)) == (True, False, [])
+
+
+def test_a_dotenv_file_holds_the_old_or_the_new_value_when_a_set_is_killed(tmp_path):
+    code = "import paissive_secrets as ps\ns = ps.EnvironmentStore('.env')\nwhile True:\n"
+    code += "    for letter in 'ab': s.set('A', letter * 2000); print(letter, end='', flush=True)"
+    asked = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for n in range(10):
+        with subprocess.Popen(asked, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as process:
+            process.stdout.read(1 + n)
+            process.kill()
+        assert (tmp_path / ".env").read_text() in ("A=" + "a" * 2000 + "\n", "A=" + "b" * 2000 + "\n")
+    ps.EnvironmentStore(str(tmp_path / ".env")).set("A", "c")
+    assert ((tmp_path / ".env").read_text(), os.listdir(tmp_path)) == ("A=c\n", [".env"])
 
 
 def test_the_module_runs_with_python_m(tmp_path):
