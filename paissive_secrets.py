@@ -3389,6 +3389,8 @@ def _parsed_json(text: str, where: str) -> dict[str, Any]:
         raise BadValue(f"{where} is nested too deeply", hint="mend it by hand") from None
     except BadValue as error:
         raise BadValue(f"{where}: {error.message}", hint="mend it by hand") from None
+    except ValueError:  # Python's limit of digits
+        raise BadValue(f"{where} has a number that is too long", hint="mend it by hand") from None
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it has to look like {"key": "value"}')
     return tree

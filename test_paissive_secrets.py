@@ -3359,6 +3359,7 @@ BROKEN = [
     (b"\xff{}", "name", "config.json is not UTF-8"),
     (b'{"a": 1, "a": 2}', "name", "config.json: the key 'a' is there twice"),
     (b'{"a":' * 100_000, "name", "config.json is (nested too deeply|not JSON)"),
+    (b'{"a": ' + b"1" * 9999 + b"}", "b", "config.json has a number that is too long"),
     (b'{"a": "text"}', "a.b.c", "config.json: 'a' is not an object, so there is no 'a.b.c' in it"),
     (b'{"a": {"b": 1}}', "a.b.c", "config.json: 'a.b' is not an object, so there is no 'a.b.c' in it"),
     (b'{"a": [{}]}', "a.x", "config.json: 'a' is not an object, so there is no 'a.x' in it"),
@@ -3452,6 +3453,32 @@ def test_a_value_that_looks_like_a_reference_is_not_given_away(config, value):
         ps.resolve_text("secret:ODD", config._store())
     assert caught.value.message == "the value of 'ODD' looks like a reference, and leads to no secret"
     assert CANARY not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+
+
+@given(st.text(st.sampled_from("${}secret:/envA. \\n"), max_size=30))
+def test_any_text_is_resolved_or_refused_by_an_error_of_ours(text):
+    store = ps.MemoryStore()
+    store.set("A", CANARY)
+    try:
+        resolved = ps.resolve_text(text, store)
+    except ps.SecretsError as error:
+        assert CANARY not in str(error)
+        return
+    assert resolved == text or "secret:" in text
+
+
+@given(
+    st.binary(max_size=40) | st.text(st.sampled_from('{}[]":,a.1e- \ufeff\\n'), max_size=30).map(str.encode)
+)
+def test_any_file_is_read_or_refused_and_what_is_refused_stays(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp("config") / "config.json"
+    file.write_bytes(content)
+    try:
+        ps.SecretConfig(file).set("a.b", 1)
+    except ps.SecretsError:
+        assert file.read_bytes() == content
+        return
+    assert ps.SecretConfig(file).get("a.b") == 1
 
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
