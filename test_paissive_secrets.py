@@ -2839,6 +2839,12 @@ def test_the_command_line_over_vault():
     )
 
 
+def test_the_vault_chapter_of_readme_is_true(tmp_path):
+    env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root, "PAISSIVE_VAULT_PREFIX": uuid.uuid4().hex}
+    for command, printed, wanted in play("Vault", tmp_path, env):
+        assert as_shown(printed, wanted), command
+
+
 def test_status_says_all_but_the_token():
     token = bao().new_token('path "secret/data/*" { capabilities = ["read", "update"] }', ttl="1h")
     env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": token}
