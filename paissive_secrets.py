@@ -602,9 +602,9 @@ class Dotenv:
                 texts.append(head + dotenv_assignment(name, value) + tail)
         return self._bom + "".join(texts)
 
-    def without(self, name: str) -> str:
-        """The text without any assignment of `name`."""
-        return self._bom + "".join(piece.text for piece in self._pieces if piece.name != name)
+    def without(self, *names: str) -> str:
+        """The text without any assignment of these."""
+        return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _line_ends(self, texts: list[str]) -> tuple[str, str]:
         """What to write before and after a new last line, with the line ends of the first line."""
@@ -783,9 +783,9 @@ class EnvironmentStore:
 
     def delete(self, name: str) -> None:
         variable = _checked_variable(name)
-        assigned = {variable, name} & self._load().names()
-        for key in assigned:
-            self._rewrite(lambda dotenv, key=key: dotenv.without(key))  # type: ignore[misc]
+        assigned = self.assigns(name)
+        if assigned:
+            self._rewrite(lambda dotenv: dotenv.without(variable, name))
         if os.environ.pop(variable, None) is None and not assigned:
             path = _mounted(name, variable)
             raise _not_ours(name, path) if path else no_such(name)
@@ -798,6 +798,19 @@ class EnvironmentStore:
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 names.add(base)
         return iter(sorted(names | set(_credentials())))
+
+    def status(self) -> Iterator[tuple[str, str]]:
+        """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
+        yield "store", "environment"
+        yield "dotenv", os.path.abspath(self.path) if self.path else "none"
+        try:
+            dotenv = self._load()
+            yield "secrets", str(len(list(self.names())))
+            if os.name != "nt" and os.path.isfile(self.path) and os.stat(self.path).st_mode & 0o077:
+                yield "note", f"others can read the file: chmod 600 {self.path}"
+            dotenv.check()
+        except SecretsError as error:
+            yield "problem", str(error)
 
     def shadow(self, name: str) -> str:
         """What comes before the dotenv file for this name: "variable X", a path, or ""."""
@@ -3954,11 +3967,12 @@ def _parse_json(text: str, where: str) -> dict[str, str]:
     import json
 
     def flat(pairs: list[tuple[str, object]]) -> dict[str, str]:
-        names = [name for name, value in pairs if isinstance(value, str)]
-        for name, _ in pairs:
-            if names.count(name) != 1:
+        strings: dict[str, str] = {}
+        for name, value in pairs:
+            if not isinstance(value, str) or name in strings:
                 raise BadValue(f"{where} gives {_show(name)} what is not one string", hint=_JSON_HINT)
-        return dict(pairs)  # type: ignore[arg-type]
+            strings[name] = value
+        return strings
 
     try:
         values: dict[str, str] = json.loads(text, object_pairs_hook=flat)

@@ -885,6 +885,25 @@ def test_a_dotenv_path_that_is_no_file_is_one_clear_error(tmp_path, monkeypatch,
             act(env_store(tmp_path, monkeypatch))
 
 
+def test_status_tells_of_the_dotenv_file(tmp_path, monkeypatch):
+    store = env_store(tmp_path, monkeypatch)
+    rows = dict(store.status())
+    assert (rows["store"], rows["dotenv"]) == ("environment", str(tmp_path / ".env"))
+    (tmp_path / ".env").write_text("A='canary\n")
+    (tmp_path / ".env").chmod(0o640)
+    rows = dict(store.status())
+    assert rows["note"] == f"others can read the file: chmod 600 {tmp_path / '.env'}"
+    assert rows["problem"].startswith(f"line 1 of {tmp_path / '.env'} has a quote that is never closed")
+
+
+@pytest.mark.benchmark(group="a variable")
+@pytest.mark.parametrize("who", ["get_secret", "os.environ"])
+def test_benchmark_of_a_variable_beside_the_bare_environment(benchmark, who, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "v")
+    get = {"get_secret": ps.get_secret, "os.environ": os.environ.__getitem__}[who]
+    assert benchmark.pedantic(get, args=("A_TOKEN",), rounds=200, iterations=1000) == "v"
+
+
 def test_eight_processes_write_one_dotenv_file(tmp_path):
     code = "import paissive_secrets as ps, sys; s = ps.EnvironmentStore('.env')\n"
     code += "for n in range(10): s.set(f'P{sys.argv[1]}_{n}', 'v')"
@@ -4165,6 +4184,13 @@ def test_import_refuses_a_file_that_is_not_all_right(data, message):
     with pytest.raises(ps.SecretsError, match=f"^{re.escape(message)}") as refused:
         ps.parse_secrets(data, "f")
     assert "canary" not in str(refused.value)
+
+
+@settings(max_examples=500, database=None, deadline=None)
+@given(st.one_of(st.binary(max_size=60), st.text(alphabet="{}[]\":,AB='\\\n$", max_size=40).map(str.encode)))
+def test_import_says_what_is_wrong_with_any_bytes(data):
+    with contextlib.suppress(ps.SecretsError):
+        ps.parse_secrets(data, "f")
 
 
 class Full(ps.MemoryStore):
