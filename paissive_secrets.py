@@ -5291,7 +5291,7 @@ def has_shape(rule: Rule, value: bytes) -> bool:
 def public_prefixes() -> tuple[bytes, ...]:
     """Prefixes that are long enough to say on their own whose token this means to be."""
     literals = (literal for rule in prefixed_rules() for literal in rule_prefixes(rule))
-    return tuple(literal.encode() for literal in literals if len(literal) > 3)
+    return tuple(literal.encode() for literal in literals if len(literal) > 5)
 
 
 def all_rules() -> list[Rule]:
@@ -6094,22 +6094,28 @@ def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterato
     confidence = weigh(candidate, text)
     if confidence:
         rule = structural_rules()[RULES_OF_KINDS[candidate.kind]]
-        confidence = "low" if _misfit(candidate, providers) else confidence
-        yield _Span(candidate.start, candidate.end, rule, confidence)
+        yield _Span(candidate.start, candidate.end, rule, _lowered(confidence, candidate, providers))
 
 
-def _misfit(candidate: Candidate, providers: list[Rule]) -> bool:
-    """Whether the value or its name says that it is no secret, or the provider gives out no such values."""
+def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> str:
+    """The confidence, less where the value, its name or its provider say that it is no secret."""
     value = candidate.value.encode("latin-1")
-    if value.startswith(b"-") or (not candidate.quote and len(value.split(b":")[0]) < 4):
+    short = not candidate.quote and len(value.split(b":")[0]) < 4
+    if _SAMPLE.search(value) or short or _foreign(candidate, value):
+        return "low"
+    if candidate.kind != "pass" and (providers or _NO_SECRET.search(candidate.name)):
+        return {"high": "medium"}.get(confidence, "low")
+    return confidence
+
+
+def _foreign(candidate: Candidate, value: bytes) -> bool:
+    """Whether a provider that the name or the value itself tells gives out no such values."""
+    if value.startswith(public_prefixes()):
         return True
-    if candidate.kind == "pass":
-        return b"xxxx" in value.lower()
-    foreign = bool(providers) or value.startswith(public_prefixes())
-    return foreign or _SAMPLE.search(value) is not None or _NO_SECRET.search(candidate.name) is not None
+    return candidate.kind != "pass" and bool(named_providers(candidate.name.encode("latin-1")))
 
 
-_SAMPLE = re.compile(rb"(?i)xxxx|example|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
+_SAMPLE = re.compile(rb"(?i)\A-|xxxx|example|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
 _NO_VALUE = re.compile(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
 _NO_SECRET = re.compile(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|[_.-]name$)"
