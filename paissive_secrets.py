@@ -4069,6 +4069,7 @@ _SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompt
 _LONG = 15  # bytes from which on a spelling holds an aligned word of eight
 _FEW = 16  # shorter spellings that are quicker to look for one by one
 _STRIDE = 3  # words at most from one that is looked up to the next; more would make tables big
+_MANY = 10_000  # spellings from which on each word is looked up, for the same reason
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
 
 
@@ -4136,7 +4137,8 @@ class _WordTable:
         shortest = min(map(len, spellings), default=0)
         self._code = code
         self._size = size
-        self._stride = max(1, min((shortest + 1) // size - 1, _STRIDE))  # in words
+        longest = _STRIDE if len(spellings) < _MANY else 1
+        self._stride = max(1, min((shortest + 1) // size - 1, longest))  # in words
         self.reach = (self._stride + 1) * size - 2  # bytes of a spelling that may hold no such word
         self._known: dict[int, list[tuple[int, bytes]]] = {}
         for spelling in spellings:
