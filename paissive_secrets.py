@@ -5493,6 +5493,7 @@ _BARE = re.compile(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])")
 _UUID = re.compile(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _UUID_BEGIN = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
 _UUID_GIVEN = re.compile(rb"([\w.$-]{1,40})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
+_OUR_REFERENCE = re.compile(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _KINDS = (
     "pass",
     "pwd",
@@ -5537,6 +5538,8 @@ def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) ->
     value = (_quoted(quote) if quote else _BARE).match(window, given.end())
     begin = _NAME_BEFORE.search(window, max(0, at - 40), at)
     if not value or not begin:
+        return None
+    if not quote and _OUR_REFERENCE.match(window, begin.start()):
         return None
     name = begin[0] + rest.rstrip(b"\\\"'`])")
     before, after = _line_around(window, begin.start(), value.end())
