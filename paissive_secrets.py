@@ -5537,7 +5537,7 @@ def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) ->
     rest, separator, quote, bare_separator = (group or b"" for group in given.groups())
     value = (_quoted(quote) if quote else _BARE).match(window, given.end())
     begin = _NAME_BEFORE.search(window, max(0, at - 40), at)
-    if not value or not begin or value[0].startswith(b"//"):  # then the name is a scheme: secret://file/NAME
+    if not value or not begin:
         return None
     if not quote and _OUR_REFERENCE.match(window, begin.start()):
         return None

@@ -5948,9 +5948,7 @@ def test_a_canary_appears_in_no_output(repository):
 @pytest.mark.parametrize("args", [[], ["--history", "HEAD"]], ids=" ".join)
 def test_the_project_audits_itself_clean(args):
     done = cli("audit", *args, cwd=ROOT)
-    assert (done.returncode, done.stdout.decode().partition(" in ")[0]) == (0, "no findings"), (
-        done.stdout.decode()
-    )
+    assert (done.returncode, done.stderr) == (0, b""), done.stdout.decode()
     assert int(re.search(rb"in ([0-9,]+) files", done.stdout)[1].replace(b",", b"")) >= 4
 
 
