@@ -1924,6 +1924,61 @@ def test_a_canary_is_in_no_argument_list_while_a_set_waits_and_is_killed(files, 
     assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
 
 
+@pytest.mark.benchmark(group="seal and unseal 1 KiB")
+@pytest.mark.parametrize("who", ["ours", "pyrage"])
+def test_benchmark_of_the_format_beside_pyrage(benchmark, who, identity):
+    pyrage = pytest.importorskip("pyrage")
+    theirs = pyrage.x25519.Identity.from_str(identity.reveal())
+    acts = {
+        "ours": lambda: ps.unseal(ps.seal(bytes(1024), identity.recipient()), identity),
+        "pyrage": lambda: pyrage.decrypt(pyrage.encrypt(bytes(1024), [theirs.to_public()]), [theirs]),
+    }
+    assert benchmark(acts[who]) == bytes(1024)
+
+
+@pytest.mark.benchmark(group="get, the file unchanged")
+@pytest.mark.parametrize("who", ["sealed", "env", "python-dotenv"])
+def test_benchmark_of_a_get_beside_python_dotenv(benchmark, who, store_folder, monkeypatch):
+    dotenv = pytest.importorskip("dotenv")
+    (store_folder.parent / ".env").write_text("DB=v\n")
+    manager = ps.SecretsManager(ps.SealedStore(store_folder))
+    manager.set_secret("DB", "v")
+    monkeypatch.setenv("DB", "v")
+    time.sleep(0.1)
+    acts = {
+        "sealed": lambda: manager.get_secret("DB"),
+        "env": lambda: manager.get_secret("DB", backend="env"),
+        "python-dotenv": lambda: dotenv.get_key(".env", "DB"),
+    }
+    assert benchmark(acts[who]) == "v"
+
+
+@pytest.mark.benchmark(group="set")
+@pytest.mark.parametrize("others", [10, 10_000])
+def test_benchmark_of_a_set_beside_other_secrets(benchmark, others, store_folder):
+    store = ps.SealedStore(store_folder)
+    store.set("DB", "v")
+    for n in range(others):
+        shutil.copy(store_folder / "secrets/DB.age", store_folder / f"secrets/N{n}.age")
+    benchmark.pedantic(lambda: store.set("DB", "v"), rounds=100, warmup_rounds=5)
+
+
+@pytest.mark.benchmark(group="whole process")
+@pytest.mark.parametrize("who", ["nothing", "the import", "a sealed get", "python-dotenv"])
+def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, store_folder, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", files.reveal_identity())
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    words = {
+        "nothing": ["-c", "pass"],
+        "the import": ["-c", "import paissive_secrets"],
+        "a sealed get": ["-m", "paissive_secrets", "--backend", "file", "get", "DB"],
+        "python-dotenv": ["-c", "import dotenv"],
+    }
+    argv = [sys.executable, *words[who]]
+    benchmark.pedantic(lambda: subprocess.run(argv, stdout=subprocess.DEVNULL, check=True), rounds=20)
+
+
 # === Vault settings =========================================================================================
 # A real OpenBao, started once: plain http, TLS, TLS with client certificates and a unix socket at once.
 
