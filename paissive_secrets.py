@@ -50,7 +50,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn, Protocol, Union, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, Protocol, Union, cast
 
 if TYPE_CHECKING:
     import argparse
@@ -4886,6 +4886,22 @@ def _values_of(source: Backend | Iterable[str]) -> dict[str, str]:
 # that no row is itself a finding. A near miss that is not given is the hit without its last character.
 
 
+def lazily(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+    """The pattern, compiled when it is first used: an import for a secret need not wait for an audit's."""
+    return cast("re.Pattern[AnyStr]", _Lazy(pattern, flags))
+
+
+class _Lazy:
+    def __init__(self, pattern: str | bytes, flags: int) -> None:
+        self._pattern = pattern
+        self._flags = flags
+
+    def __getattr__(self, method: str) -> Any:
+        made = getattr(re.compile(self._pattern, self._flags), method)
+        setattr(self, method, made)  # found at once from now on
+        return made
+
+
 class Rule(NamedTuple):
     """One kind of secret: a literal prefix to look for, the shape of the rest, and its own proofs."""
 
@@ -5476,7 +5492,7 @@ def confidence_of(score: int) -> str:
 # --- candidates ---------------------------------------------------------------------------------------------
 
 _FRAGMENTS = (b"pass", b"pwd", b"secret", b"token", b"key", b"auth", b"cred", b"nonce", b"identified by")
-_GIVEN = re.compile(  # anchored behind a fragment, every part bounded
+_GIVEN = lazily(  # anchored behind a fragment, every part bounded
     rb"""
     ([\w.$-]{0,40}\\{0,3}["'`]?\]?\)?)             # the rest of the name, its closing quote
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
@@ -5488,12 +5504,12 @@ _GIVEN = re.compile(  # anchored behind a fragment, every part bounded
     """,
     re.VERBOSE,
 )
-_NAME_BEFORE = re.compile(rb"[\w.$-]{0,40}\Z")
-_BARE = re.compile(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])")
-_UUID = re.compile(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
-_UUID_BEGIN = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
-_UUID_GIVEN = re.compile(rb"([\w.$-]{1,40})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
-_OUR_REFERENCE = re.compile(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
+_NAME_BEFORE = lazily(rb"[\w.$-]{0,40}\Z")
+_BARE = lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])")
+_UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
+_UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
+_UUID_GIVEN = lazily(rb"([\w.$-]{1,40})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
+_OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _KINDS = (
     "pass",
     "pwd",
@@ -5578,7 +5594,7 @@ def _is_code(language: str, name: bytes, separator: bytes, value: bytes, before:
     return language == "source" and not (literal or in_string or _COMMENT.match(before))
 
 
-_COMMENT = re.compile(rb"\s*(?:#|//|/?\*|--)")
+_COMMENT = lazily(rb"\s*(?:#|//|/?\*|--)")
 
 
 @functools.cache
@@ -5609,8 +5625,8 @@ def _uuid_candidate(window: bytes, language: str, start: int, end: int) -> Candi
 
 # --- features -----------------------------------------------------------------------------------------------
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SHAPE = re.compile(
+_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SHAPE = lazily(
     r"(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\Z)|(?P<digits>\d+\Z)|(?P<number>[-+]?[\d.,_]+\Z)"
     r"|(?P<lower>[a-z]+\Z)|(?P<upper>[A-Z]+\Z)|(?P<capital>[A-Z][a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
     r"|(?P<letters>[a-zA-Z]+\Z)|(?P<CONSTANT>[A-Z][A-Z0-9]*[_-][A-Z0-9_-]+\Z)|(?P<snake>[a-z]+_[a-z0-9_]+\Z)"
@@ -5621,10 +5637,10 @@ _SHAPE = re.compile(
     r"|(?P<base64>[A-Za-z0-9+/_-]+={0,2}\Z)|(?P<crypt>\$\w+\$|\{[A-Z]+\})|(?P<escapes>\\[xu])"
     r"|(?P<spaces>.*\s)|(?P<foreign>.*[\x80-\xff])"
 )
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = lazily(
     r"\$[{(A-Za-z]|\{\{|[<%&@[{]|.*(?:%[sdvr@(]|\*{3}|xxxx|XXXX|\.{3}|<%|#\{|\$\{|\$\(|\{\{|\+|\}\Z)"
 )
-_MARKS = re.compile(
+_MARKS = lazily(
     "pass|secret|token|key|test|example|your|foo|bar|admin|user|dummy|sample|change|none|null|true|false|auth"
     "|client|name|value|invalid|wrong|fake|string|123|abc|default|http|error|type"
 )
@@ -5694,7 +5710,7 @@ def _facts_of_value(value: str) -> dict[str, str]:
     }
 
 
-_CLASS_PATTERNS = [(p[1], re.compile(p)) for p in ("[a-z]", "[A-Z]", "[0-9]", r"[-\W_]")]
+_CLASS_PATTERNS = [(p[1], lazily(p)) for p in ("[a-z]", "[A-Z]", "[0-9]", r"[-\W_]")]
 
 
 def wordness(value: str) -> str:
@@ -6057,8 +6073,8 @@ def _digest(value: bytes, key: bytes) -> str:
     return hashlib.blake2b(value, key=key, digest_size=16).hexdigest()
 
 
-_ALLOW = re.compile(rb"(?i)pragma: *allowlist +secret|gitleaks: *allow|paissive: *allow")
-_ALLOW_NEXT = re.compile(rb"(?i)pragma: *allowlist +nextline +secret")
+_ALLOW = lazily(rb"(?i)pragma: *allowlist +secret|gitleaks: *allow|paissive: *allow")
+_ALLOW_NEXT = lazily(rb"(?i)pragma: *allowlist +nextline +secret")
 
 
 def _allowed(text: bytes, start: int, end: int) -> str:
@@ -6120,9 +6136,9 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
     return candidate.kind != "pass" and bool(named_providers(candidate.name.encode("latin-1")))
 
 
-_SAMPLE = re.compile(rb"(?i)\A-|xxxx|example|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
-_NO_VALUE = re.compile(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
-_NO_SECRET = re.compile(
+_SAMPLE = lazily(rb"(?i)\A-|xxxx|example|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
+_NO_VALUE = lazily(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
+_NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|[_.-]name$)"
 )
 
@@ -6194,13 +6210,13 @@ def _dull(body: bytes) -> bool:
     return lower.isalpha() and (body == lower or body.isupper())
 
 
-_KEY_BEGIN = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END = re.compile(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_NOISE = re.compile(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
-_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/]{16,}")
+_KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
+_BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 
 
-_AZURE = re.compile(rb"(?<![\w.~-])[\w.~-]{3}[0-9]Q~[\w.~-]{31,34}(?![\w.~-])")
+_AZURE = lazily(rb"(?<![\w.~-])[\w.~-]{3}[0-9]Q~[\w.~-]{31,34}(?![\w.~-])")
 
 
 def _azure_secrets(text: bytes) -> Iterator[_Span]:
@@ -6235,7 +6251,7 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[_Span]:
         yield _Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
 
 
-_USERINFO = re.compile(
+_USERINFO = lazily(
     rb"([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
 )
 
@@ -6265,8 +6281,8 @@ def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
 
 
 _HERE = (b"localhost", b"127.0.0.1")
-_SPOKEN = re.compile(rb"[a-z]+(?:-[a-z]+)+")
-_WEAK = re.compile(
+_SPOKEN = lazily(rb"[a-z]+(?:-[a-z]+)+")
+_WEAK = lazily(
     rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 
