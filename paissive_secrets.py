@@ -4412,7 +4412,7 @@ def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spe
         process = _start(command, environment, ends, terminal is not None)
         signals.attend(process)
         _Relay(process, streams, signals.woken, terminal is not None).run()
-    for failure in {stream.failure for stream in streams} - {""}:
+    for failure in sorted({stream.failure for stream in streams} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return process.wait()
 
@@ -4502,7 +4502,8 @@ class _Stream:
 
     def resize(self) -> None:
         if self.source >= 0 and os.isatty(self.target):
-            _resize(self.source, self.target)
+            with contextlib.suppress(OSError):  # closed meanwhile
+                _resize(self.source, self.target)
 
     def close(self) -> None:
         """Whoever goes on writing learns that nobody reads."""
@@ -4520,11 +4521,8 @@ class _Stream:
         try:
             _write_all(self.target, data)
         except OSError as error:
-            gone = error.errno in (
-                errno.EPIPE,
-                errno.EIO,
-            )  # a reader that has left, a terminal that is closed
-            self.failure = "" if gone else error.strerror or "it failed"
+            gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
+            self.failure = "" if error.errno in gone else error.strerror or "it failed"
             return False
         return True
 
@@ -4555,6 +4553,8 @@ class _Relay:
         self._listen(woken, lambda: os.read(woken, _PIPEFUL))
         for stream in streams:
             self._listen(stream.source, functools.partial(self._relay, stream))
+        self._screen = streams[0]
+        self._master = -1
         if keys:
             self._master = os.dup(streams[0].source)  # so that it can be waited for on its own
             os.set_blocking(self._master, False)
@@ -4582,27 +4582,36 @@ class _Relay:
         return _QUIET if any(stream.masker.waiting for stream in self._streams) else None
 
     def _relay(self, stream: _Stream) -> None:
-        if not stream.relay():
-            self._selector.unregister(stream.source)
-            self._streams.remove(stream)
-            stream.close()
+        if stream in self._streams and not stream.relay():
+            self._drop(stream)
+
+    def _drop(self, stream: _Stream) -> None:
+        """Whoever still writes to it learns that it is gone; a terminal that shows nothing takes no keys."""
+        self._streams.remove(stream)
+        self._selector.unregister(stream.source)
+        stream.close()
+        if stream is self._screen and self._master >= 0:
+            for fd in {0, self._master} & set(self._selector.get_map()):
+                self._selector.unregister(fd)
+            os.close(self._master)
+            self._master = -1
 
     def _read_keys(self) -> None:
         try:
-            self._typed = os.read(0, _PIPEFUL)
+            self._typed = os.read(0, _PIPEFUL) if self._master >= 0 else b""
         except OSError:
             self._typed = b""
-        self._selector.unregister(0)
         if self._typed:
+            self._selector.unregister(0)
             self._listen(self._master, self._write_keys, 2)
+        elif self._screen in self._streams:  # our terminal was closed
+            self._drop(self._screen)
 
     def _write_keys(self) -> None:
         try:
             self._typed = self._typed[os.write(self._master, self._typed) :]
-        except BlockingIOError:
+        except OSError:  # it takes no more for now, or is gone
             return
-        except OSError:
-            self._typed = b""
         if not self._typed:
             self._selector.unregister(self._master)
             self._listen(0, self._read_keys)
@@ -4621,15 +4630,14 @@ class _Terminal:
         import termios
         import tty
 
-        tty.setraw(0, termios.TCSANOW)
+        with contextlib.suppress(termios.error):  # closed meanwhile
+            tty.setraw(0, termios.TCSANOW)
 
     def __exit__(self, *_: object) -> None:
         import termios
 
-        try:
+        with contextlib.suppress(termios.error):
             termios.tcsetattr(0, termios.TCSANOW, self._modes)
-        except termios.error:  # it was closed meanwhile
-            pass
 
 
 def _new_terminal(like: int, cooked: bool) -> tuple[int, int]:

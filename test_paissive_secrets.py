@@ -4684,6 +4684,14 @@ def test_run_on_a_terminal_leaves_it_as_it_was_when_terminated():
     assert terminal.end() == 143
 
 
+def test_run_on_a_terminal_that_is_closed_ends_what_writes_to_it():
+    terminal = Terminal("sh", "-c", "trap '' HUP; echo ready; read x; exec yes")
+    terminal.until(b"ready")
+    os.close(terminal.master)
+    assert terminal.process.wait(20)
+    os.close(terminal.slave)
+
+
 def test_run_on_a_terminal_shows_each_key_at_once():
     terminal = Terminal(
         sys.executable,
