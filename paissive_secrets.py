@@ -70,6 +70,7 @@ __all__ = [
     "Conflict",
     "Deleted",
     "Denied",
+    "EnvironmentStore",
     "Finding",
     "Identity",
     "Locked",
@@ -91,6 +92,7 @@ __all__ = [
     "VaultStore",
     "audit",
     "delete_secret",
+    "generate",
     "get_secret",
     "list_secrets",
     "redact_logs",
@@ -196,7 +198,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def _name_problem(name: str) -> str:
+def _name_problem(name: object) -> str:
+    if not isinstance(name, str):
+        return "it is not text"
     if not name:
         return "it is empty"
     if not name.isprintable():
@@ -881,10 +885,10 @@ def _read_mounted(path: str, name: str) -> str:
 
 def decode_value(data: bytes, what: str = "the value") -> str:
     """The text that a file or a pipe holds."""
-    try:
-        return check_value(data.decode())
-    except UnicodeDecodeError:
-        raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT) from None
+    text = data.decode("utf-8", "surrogateescape")  # no exception that would hold the data
+    if not _is_unicode(text):
+        raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
+    return check_value(text)
 
 
 def without_newline(text: str) -> str:
@@ -3974,12 +3978,15 @@ def _parse_json(text: str, where: str) -> dict[str, str]:
             strings[name] = value
         return strings
 
+    values = None
     try:
-        values: dict[str, str] = json.loads(text, object_pairs_hook=flat)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, SecretsError):
-            raise
-        raise BadValue(f"{where} is not JSON", hint=_JSON_HINT) from None
+        values = json.loads(text, object_pairs_hook=flat)
+    except SecretsError:
+        raise
+    except (ValueError, RecursionError):
+        pass  # it holds the text, so it ends here
+    if not isinstance(values, dict):
+        raise BadValue(f"{where} is not JSON", hint=_JSON_HINT)
     return values
 
 
@@ -3994,10 +4001,10 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
             before[name] = _found(store, name)
             store.set(name, value)
     except BaseException as error:
-        for changed in reversed(before):
-            _put_back(store, changed, before[changed])
+        lost = [changed for changed in reversed(before) if not _put_back(store, changed, before[changed])]
         if isinstance(error, SecretsError):
-            error.message = f"nothing was imported, because of {_show(name)}: {error.message}"
+            outcome = f"nothing but {', '.join(map(_show, lost))}" if lost else "nothing"
+            error.message = f"{outcome} was imported, because of {_show(name)}: {error.message}"
         raise
 
 
@@ -4008,14 +4015,18 @@ def _found(store: Store, name: str) -> str | None:
         return None
 
 
-def _put_back(store: Store, name: str, value: str | None) -> None:
+def _put_back(store: Store, name: str, value: str | None) -> bool:
+    """Whether the store holds again what it held before, or nothing."""
     try:
-        if value is not None:
-            store.set(name, value)
-        else:
+        if _found(store, name) == value:
+            return True
+        if value is None:
             store.delete(name)
-    except SecretsError:  # the one that failed may never have been there
-        pass
+        else:
+            store.set(name, value)
+    except SecretsError:
+        return False
+    return True
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -7806,6 +7817,8 @@ def _offer_removal(store: Store, values: Mapping[str, str], args: argparse.Names
     else:
         with disk_errors(f"remove {args.file}"):
             os.unlink(os.path.realpath(args.file))
+            if os.path.islink(args.file):
+                os.unlink(args.file)
 
 
 def cmd_export(args: argparse.Namespace) -> int:

@@ -268,7 +268,74 @@ def test_structure_everything_public_is_there():
 
 # === Errors =================================================================================================
 
+
+def test_an_error_reads_as_what_happened_and_what_to_do_next():
+    assert str(ps.NotFound("no secret named 'X'", hint="see: list")) == "no secret named 'X'; see: list"
+    assert str(ps.Unavailable("the store is full")) == "the store is full"
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin", "code"),
+    [
+        (ps.NotFound, KeyError, 1),
+        (ps.BadName, ValueError, 2),
+        (ps.BadValue, ValueError, 2),
+        (ps.Denied, PermissionError, 2),
+        (ps.Unavailable, OSError, 2),
+        (ps.Conflict, RuntimeError, 2),
+    ],
+)
+def test_an_error_is_the_builtin_that_a_caller_would_catch(error, builtin, code):
+    with pytest.raises(builtin) as caught:
+        raise error("it happened")
+    assert (isinstance(caught.value, ps.SecretsError), caught.value.exit_code) == (True, code)
+
+
 # === Names ==================================================================================================
+
+
+@pytest.mark.parametrize("name", ["A", "db/password", "app/db#password", "a b", "ключ", "x" * 255, ".env"])
+def test_a_name_may_be_any_printable_text(name):
+    assert ps.check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "it is empty"),
+        (5, "it is not text"),
+        ("a\n", "it has a control character"),
+        ("\ud800", "it has a control character"),
+        ("ü" * 128, "it is longer than 255 bytes"),
+        ("a/../b", "an empty, '.' or '..' part"),
+        ("a\\b", "it has a backslash"),
+        (" a", "it begins or ends with a space"),
+    ],
+)
+def test_a_bad_name_is_told_what_is_wrong_with_it(name, problem):
+    with pytest.raises(ps.BadName, match=rf"^bad name .*: {re.escape(problem)}; use letters"):
+        ps.check_name(name)
+
+
+def test_a_name_in_a_message_is_escaped_and_short():
+    with pytest.raises(ps.BadName) as refused:
+        ps.check_name("\x1b[2J" + "x" * 300)
+    assert refused.value.message.startswith(r"bad name '\x1b[2Jxxx") and len(refused.value.message) < 130
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("DB_PASSWORD", "DB_PASSWORD"),
+        ("lower_case", "lower_case"),
+        ("db/password", "DB_PASSWORD"),
+        ("app/db#password", "APP_DB_PASSWORD"),
+        ("2fa", "_2FA"),
+    ],
+)
+def test_a_name_has_a_variable(name, variable):
+    assert ps.variable_name(name) == variable
+
 
 # === Durable files ==========================================================================================
 
@@ -4263,6 +4330,23 @@ def test_import_is_all_or_nothing():
     with pytest.raises(ps.Unavailable, match="^nothing was imported, because of 'D': the store is full$"):
         ps.import_secrets(store, {"A": "new", "C": "3", "D": "4"})
     assert {name: store.get(name) for name in store.names()} == {"A": "1", "B": "2"}
+
+
+def test_import_names_what_it_could_not_take_back():
+    class Stuck(Full):
+        def delete(self, name):
+            raise ps.Unavailable("the store is full")
+
+    message = "^nothing but 'C', 'B', 'A' was imported, because of 'D': the store is full$"
+    with pytest.raises(ps.Unavailable, match=message):
+        ps.import_secrets(Stuck(), {"A": "1", "B": "2", "C": "3", "D": "4"})
+
+
+def test_import_removes_a_symlink_with_what_it_leads_to(tmp_path):
+    (tmp_path / "old").write_text("A=1\n")
+    (tmp_path / "link").symlink_to("old")
+    assert cli("import", "link", "--remove", cwd=tmp_path).returncode == 0
+    assert os.listdir(tmp_path) == [".env"]
 
 
 def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
