@@ -1909,8 +1909,7 @@ class _Answer:
     @property
     def data(self) -> dict[str, Any]:
         """What every answer of Vault has its payload in."""
-        found = self.body.get("data")
-        return found if isinstance(found, dict) else {}
+        return _json_object(self.body.get("data"))
 
     @property
     def complains(self) -> bool:
@@ -1920,6 +1919,14 @@ class _Answer:
     def says(self, words: str) -> bool:
         """Whether an error or a warning of the server has these words."""
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
+
+
+def _json_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _json_object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _json_number(value: object) -> float:
@@ -2016,6 +2023,7 @@ class _Transport:
         from urllib.request import Request
 
         request = Request(url, data, method=method)  # noqa: S310 - its scheme was checked
+        request.add_unredirected_header("Host", request.host)
         request.add_unredirected_header("X-Vault-Request", "true")
         if self.settings.namespace:
             request.add_unredirected_header("X-Vault-Namespace", self.settings.namespace)
@@ -2100,16 +2108,19 @@ class _Connections:
     def http_open(self, request: Any) -> _Answer:
         deadline = time.monotonic() + request.timeout
         where = (request.type, request.host, request._tunnel_host or "")
+        proxy_login = request.headers.pop("Proxy-authorization", "") if request._tunnel_host else ""
         wire = None
         try:
-            wire = self._take(where) or self._dial(request)
+            wire = self._take(where) or self._dial(request, proxy_login)
             answer, raw = _exchange(wire, request, deadline)
+        except Unavailable:
+            raise
         except OSError as error:
             if wire:
                 wire.close()
             return _broken(error, sent=wire is not None)
         if wire.kept and raw is not None:
-            self._idle[where].append(wire)
+            self._idle.setdefault(where, []).append(wire)
         else:
             wire.close()
         return _read_answer(answer, raw)
@@ -2130,11 +2141,11 @@ class _Connections:
             wire.close()  # the server has hung up, or talks out of turn
         return None
 
-    def _dial(self, request: Any) -> _Wire:
+    def _dial(self, request: Any, proxy_login: str) -> _Wire:
         tunnel = request._tunnel_host  # urllib's name for where a proxy is to connect us to
         plain = self._connected("http" if tunnel else request.type, request.host, request.timeout)
         if tunnel:
-            _ask_proxy(plain, tunnel, request)
+            _ask_proxy(plain, tunnel, proxy_login, request.timeout)
         if request.type == "https":
             name = self._settings.server_name or _host_and_port("https", tunnel or request.host)[0]
             self._context = self._context or _tls_context(self._settings)
@@ -2161,13 +2172,12 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[scheme]
 
 
-def _ask_proxy(plain: Any, tunnel: str, request: Any) -> None:
+def _ask_proxy(plain: Any, tunnel: str, login: str, timeout: float) -> None:
     host, port = _host_and_port("https", tunnel)
-    login = request.headers.pop("Proxy-authorization", "")
     lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
     lines += [f"Proxy-Authorization: {login}"] if login else []
     wire = _Wire(plain)
-    wire.deadline = time.monotonic() + request.timeout
+    wire.deadline = time.monotonic() + timeout
     wire.send("\r\n".join([*lines, "\r\n"]).encode("ascii"))
     status, _ = _http_head(wire)
     wire.sock = None  # which lives on without it
@@ -2225,6 +2235,7 @@ def _tls_context(settings: VaultSettings) -> Any:
     try:
         authorities = _authorities(settings)
         context = ssl.create_default_context(cafile=authorities[0] if authorities else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         for file in authorities[1:]:
             context.load_verify_locations(file)
         if settings.client_cert or settings.client_key:
@@ -2249,9 +2260,8 @@ def _authorities(settings: VaultSettings) -> list[str]:
 def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, bytes | None]:
     """Send a request, read the answer and its body, None if too large: RFC 9112, as Vault needs it."""
     wire.deadline, data = deadline, request.data or b""
-    lines = [f"{request.get_method()} {request.selector} HTTP/1.1", f"Host: {request.host}"]
-    headers = {**request.headers, **request.unredirected_hdrs}
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines = [f"{request.get_method()} {request.selector} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.header_items()]
     wire.send("\r\n".join([*lines, f"Content-Length: {len(data)}\r\n\r\n"]).encode("ascii") + data)
     status, headers = _http_head(wire)
     wire.kept = headers.get("connection", "").lower() != "close"
@@ -2322,7 +2332,7 @@ def _http_chunks(wire: _Wire) -> bytes | None:
 
 
 def _http_size(text: str, base: int) -> int:
-    if not text or len(text) > 16 or text.strip("0123456789abcdefABCDEF"[: 10 if base == 10 else 22]):
+    if not 0 < len(text) <= 16 or text.strip("0123456789" if base == 10 else "0123456789abcdefABCDEF"):
         raise ConnectionError
     return int(text, base)
 
@@ -2340,6 +2350,8 @@ def _read_answer(answer: _Answer, raw: bytes | None) -> _Answer:
         raise Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
     try:
         answer.body = _read_object(raw if answer.status == 200 else raw or b"{}")
+        if answer.status == 404 and not answer.body.keys() & {"data", "errors"}:
+            raise ValueError
     except (ValueError, RecursionError):
         if answer.status < 300 or answer.status in (400, 404, 405):
             raise Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT) from None
@@ -2472,7 +2484,6 @@ class _Session:
 
     def token(self) -> str:
         """The token now: the first caller logs in, and one of those after two thirds of the lease renews."""
-
         if self._token is None:
             with self._lock:
                 if self._token is None:
@@ -2506,20 +2517,14 @@ class _Session:
     def status(self) -> Iterator[tuple[str, str]]:
         """How this is logged in, with which policies and for how long; not the token."""
         yield "login", self.settings.login
-        token = self.call("GET", "auth/token/lookup-self").data
-        policies = [*(token.get("policies") or ()), *(token.get("identity_policies") or ())]
-        yield (
-            "policies",
-            ", ".join(name for name in map(str, policies) if self.token() not in name) or "unknown",
-        )
-        ttl = int(_json_number(token.get("ttl")))
-        yield (
-            "time left",
-            f"{ttl} seconds{', renewable' if token.get('renewable') else ''}" if ttl else "no end",
-        )
+        about = self.call("GET", "auth/token/lookup-self").data
+        policies = [*_json_list(about.get("policies")), *_json_list(about.get("identity_policies"))]
+        yield "policies", ", ".join(p for p in map(str, policies) if self.token() not in p) or "unknown"
+        ttl = int(_json_number(about.get("ttl")))
+        renewable = ", renewable" if about.get("renewable") else ""
+        yield "time left", f"{ttl} seconds{renewable}" if ttl else "no end"
 
     def _log_in(self, stale: str = "") -> None:
-
         if self._failed and time.monotonic() < self._failed[0]:
             raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
         try:
@@ -2533,26 +2538,23 @@ class _Session:
         self._use(auth)
 
     def _use(self, auth: dict[str, Any]) -> None:
-
         self._token = _header_value("the token", str(auth["client_token"]))
         self._lease = _json_number(auth.get("lease_duration"))
         self._renew_at = time.monotonic() + self._lease * _RENEW_AT if self._lease else float("inf")
 
     def _renew(self) -> None:
         """Ask for more time; where there is less left to have than half of it, log in anew."""
-
         lease, token = self._lease, self._token or ""
-        self._renew_at = time.monotonic() + max(1.0, lease / 10)  # for when this fails: then it's tried again
-        answer = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-        auth = answer.body.get("auth")
-        if (
-            answer.status == 200
-            and isinstance(auth, dict)
-            and _json_number(auth.get("lease_duration")) > lease / 2
-        ):
-            self._use({**auth, "client_token": token})
-        elif self.settings.login != "token":
-            self._log_in()
+        self._renew_at = time.monotonic() + max(1.0, lease / 10)  # when to try again if this fails
+        try:
+            answer = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
+            auth = _json_object(answer.body.get("auth"))
+            if answer.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
+                self._use({**auth, "client_token": token})
+            elif self.settings.login != "token":
+                self._log_in()
+        except SecretsError:
+            pass  # the token that is there is good for another third of its lease
 
 
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
@@ -2580,8 +2582,11 @@ def _own_token(settings: VaultSettings, transport: _Transport) -> dict[str, Any]
     token = _header_value("the token", token)
     if not token:
         return {"client_token": ""}  # an agent may put its own to the request
-    data = transport.call("GET", "auth/token/lookup-self", token=token).data
-    return {"client_token": token, "lease_duration": data.get("ttl") if data.get("renewable") else 0}
+    answer = transport.call("GET", "auth/token/lookup-self", token=token)
+    if answer.status not in (200, 403):  # a token need not be allowed to ask about itself
+        raise _failure(transport, answer, "read", "auth/token/lookup-self")
+    lease = answer.data.get("ttl") if answer.data.get("renewable") else 0
+    return {"client_token": token, "lease_duration": lease}
 
 
 def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[str, Any]]:
@@ -2592,9 +2597,10 @@ def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[
 
 
 def _unwrapped(token: str, transport: _Transport) -> str:
-    answer = transport.call(
-        "POST", "sys/wrapping/unwrap", {}, token=_header_value("the token", token), repeat=False
-    )
+    token, path = _header_value("the token", token), "sys/wrapping/unwrap"
+    answer = transport.call("POST", path, {}, token=token, repeat=False)
+    if answer.status not in (200, 400, 403, 404):
+        raise _failure(transport, answer, "update", path)
     if not isinstance(answer.data.get("secret_id"), str):
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
@@ -2621,9 +2627,8 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
 
     audience = f"&audience={quote(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
     request = Request(url + audience)  # noqa: S310 - the runner says where
-    secret = _header_value(
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN", os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
-    )
+    variable = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+    secret = _header_value(variable, os.environ.get(variable, ""))
     request.add_unredirected_header("Authorization", f"Bearer {secret}")
     try:
         with build_opener().open(request, timeout=settings.timeout) as response:
@@ -2638,7 +2643,6 @@ def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dic
 
 
 _LOGINS: dict[str, tuple[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]]] = {
-    "token": ("", lambda settings, transport: ("", {})),
     "approle": ("approle", _approle),
     "kubernetes": ("kubernetes", _kubernetes),
     "jwt": ("jwt", _jwt),
@@ -2760,7 +2764,7 @@ class VaultStore:
         paths = [self._where(kind, "") for kind in ("data", "metadata")][: self._kv()]
         found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
         for path in paths:
-            allowed = [word for word in _CAPABILITIES if word in (found.get(path) or ())]
+            allowed = [word for word in _CAPABILITIES if word in _json_list(found.get(path))]
             yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
 
     def _kv(self) -> int:
@@ -2775,7 +2779,7 @@ class VaultStore:
                 raise self._failure(answer, "read", f"sys/internal/ui/mounts/{mount}")
             if answer.data.get("type") not in ("kv", "generic"):
                 raise BadValue(f"{mount}/ is not a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-            self._version = 2 if (answer.data.get("options") or {}).get("version") == "2" else 1
+            self._version = _kv_of(answer.data)
         return self._version
 
     def _where(self, kind: str, path: str) -> str:
@@ -2881,14 +2885,16 @@ class VaultStore:
 
     def _names_of(self, path: str) -> Iterator[str]:
         for field in self._fields_of(path):
-            yield path if field == _FIELD else f"{path}#{field}"
+            name = path if field == _FIELD else f"{path}#{field}"
+            if not _name_problem(name) and "#" not in path:  # else nobody could ask for it
+                yield name
 
     def _fields_of(self, path: str) -> list[str]:
         """Names of a secret's fields, without their values where the token may ask for just that."""
         if self._kv() == 2 and self._subkeys:
             answer = self._call("GET", "subkeys", path)
             if answer.status in (200, 404) and not answer.complains:
-                return sorted(answer.data.get("subkeys") or ())
+                return sorted(_json_object(answer.data.get("subkeys")))
             self._subkeys = False
         try:
             return sorted(self._fetch(path).fields or ())
@@ -2902,19 +2908,20 @@ class VaultStore:
         if not inside:
             raise error
         mount = max(inside, key=len)
-        if (mounts[mount].get("options") or {}).get("version") == "2":
-            path = f"{mount}data/{path[len(mount) :]}"
-        return self._leased(path)
+        kv = _kv_of(mounts[mount])
+        return self._leased(f"{mount}data/{path[len(mount) :]}" if kv == 2 else path, kv)
 
     def _seen_mounts(self) -> dict[str, Any]:
         if self._mounts is None:
-            found = self._session.call("GET", "sys/internal/ui/mounts").data.get("secret")
-            self._mounts = found if isinstance(found, dict) else {}
+            answer = self._session.call("GET", "sys/internal/ui/mounts")
+            if answer.status != 200:
+                return {}
+            found = _json_object(answer.data.get("secret"))
+            self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
         return self._mounts
 
-    def _leased(self, path: str) -> dict[str, Any]:
+    def _leased(self, path: str, kv: int) -> dict[str, Any]:
         """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
-
         with self._lock:
             until, login, data = self._leases.get(path, (0.0, 0, {}))
             if time.monotonic() < until and login == self._session.logins:
@@ -2927,7 +2934,12 @@ class VaultStore:
             if answer.body.get("lease_id"):
                 until = time.monotonic() + _json_number(answer.body.get("lease_duration")) * _RENEW_AT
                 self._leases[path] = (until, self._session.logins, answer.data)
-            return _Secret(answer, 1).fields or {}
+            return _Secret(answer, kv).fields or {}
+
+
+def _kv_of(mount: dict[str, Any]) -> int:
+    """The KV version of a mount, as the server describes it; other engines answer like version 1."""
+    return 2 if _json_object(mount.get("options")).get("version") == "2" else 1
 
 
 class _Secret:
