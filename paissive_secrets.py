@@ -7753,9 +7753,18 @@ def _git_takes(path: str) -> bool:
     import subprocess
 
     folder, name = os.path.split(os.path.realpath(path))
-    command = ["git", "-C", folder, "check-ignore", "-q", "--", name]
+    command = [
+        *_GIT,
+        "-C",
+        folder,
+        "check-ignore",
+        "-q",
+        "--",
+        name,
+    ]  # nothing of a stranger's repository runs
+    environment = {**os.environ, **_GIT_SETTINGS}
     try:
-        return subprocess.run(command, capture_output=True, timeout=10).returncode == 1
+        return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
     except (OSError, subprocess.TimeoutExpired):
         return False  # there is no git here to commit it
 

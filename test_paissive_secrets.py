@@ -6282,6 +6282,18 @@ def test_set_get_list_and_delete_work_in_an_empty_folder(tmp_path):
     assert (tmp_path / ".env").read_text() == ""
 
 
+def test_set_runs_nothing_that_a_strangers_repository_names(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "evil").write_text("#!/bin/sh\ntouch ran\n")
+    (tmp_path / "evil").chmod(0o755)
+    git(tmp_path, "update-index", "--fsmonitor")
+    git(tmp_path, "config", "core.fsmonitor", str(tmp_path / "evil"))
+    git(tmp_path, "add", "evil")  # it would run for whoever does not look out
+    (tmp_path / "ran").unlink()
+    assert b"git does not ignore" in cli("set", "A_TOKEN", stdin=b"v", cwd=tmp_path).stderr
+    assert not (tmp_path / "ran").exists()
+
+
 def test_the_first_screen_of_readme_works_on_a_bare_python_in_an_empty_folder(tmp_path):
     shutil.copy(MODULE, tmp_path)
     (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # -S: no packages
