@@ -7090,12 +7090,12 @@ class Audit:
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
-        folder, paragraphs, suspects = self._repository(), _Paragraphs(), {}
+        folder, paragraphs = self._repository(), _Paragraphs()
         for oid, size, read in contents(folder, blob_ids(folder, revisions)):
             self._count(1, size)
-            suspect = paragraphs.suspect(oid, size, read)
-            if suspect:
-                suspects[oid] = suspect
+            paragraphs.add(oid, size, read)
+        paragraphs.settle()
+        suspects = paragraphs.suspects
         told: set[tuple[str, str, str]] = set()
         blobs = introductions(folder, suspects, revisions)
         for place, match in self._in_blobs(_with_news(blobs, suspects)):
@@ -7173,27 +7173,39 @@ class _Paragraphs:
     """Which paragraphs may hold a secret: the versions of a file share most, and each is scanned once."""
 
     def __init__(self) -> None:
+        self.suspects: dict[str, set[int]] = {}  # by blob, hashes of those that may
         self._clean: set[int] = set()
         self._suspect: set[int] = set()
+        self._fresh: dict[int, bytes] = {}  # still to be scanned, together, since each scan has its price
+        self._waiting: dict[str, list[int]] = {}
 
-    def suspect(self, blob: str, size: int, read: Callable[[int], bytes]) -> set[int]:
-        """Return hashes of the paragraphs of a blob that may hold one; what it is called is not known yet."""
-        if size > _WHOLE:
-            return {hash(blob)} if next(scan(read, _UNNAMED), None) else set()
-        text = read(size)
-        parts = {hash(part): part for part in ([text] if b"\0" in text else text.split(b"\n\n"))}
-        self._sort(
-            {key: part for key, part in parts.items() if not (key in self._clean or key in self._suspect)}
-        )
-        return self._suspect.intersection(parts)
+    def add(self, blob: str, size: int, read: Callable[[int], bytes]) -> None:
+        """Take in a blob; what it is called is not known yet."""
+        text = read(min(size, _WHOLE))
+        if size > _WHOLE or b"\0" in text:
+            rest = itertools.chain([text], iter(lambda: read(_WHOLE), b""))
+            if next(scan(lambda _: next(rest, b""), _UNNAMED), None):
+                self.suspects[blob] = {hash(blob)}
+            return
+        parts = {hash(part): part for part in text.split(b"\n\n")}
+        self._waiting[blob] = [key for key in parts if key not in self._clean]
+        self._fresh.update((key, parts[key]) for key in self._waiting[blob] if key not in self._suspect)
+        if len(self._waiting) == _BATCH:
+            self.settle()
+
+    def settle(self) -> None:
+        """Scan what is waiting."""
+        self._sort(self._fresh)
+        for blob, keys in self._waiting.items():
+            if not self._suspect.isdisjoint(keys):
+                self.suspects[blob] = self._suspect.intersection(keys)
+        if len(self._clean) + len(self._suspect) > _KNOWN_MOST:
+            self._clean, self._suspect = set(), set()
+        self._fresh, self._waiting = {}, {}
 
     def _sort(self, fresh: dict[int, bytes]) -> None:
-        """Scan paragraphs together, as they stand, since what is around a value says what it is."""
-        if len(self._clean) + len(self._suspect) > _KNOWN_MOST:
-            self._clean.clear()
-            self._suspect.clear()
         text, line = b"\n\n".join(fresh.values()), 1
-        matches = list(itertools.islice(scan(io.BytesIO(text).read, _UNNAMED), _FINDINGS_MOST))
+        matches = list(scan(io.BytesIO(text).read, _UNNAMED))
         for key, part in fresh.items() if matches else ():
             last = line + part.count(b"\n")
             if any(match.line <= last and line <= match.end_line for match in matches):
