@@ -1889,9 +1889,10 @@ _VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any
 _MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
 _MAX_LINE = 1 << 16  # bytes of a header
 _MAX_HEADERS = 100
-_FIRST_WAIT = 0.1  # seconds before the first repetition, doubled for each one after it
-_REPEATED = {0, 412, 429, 500, 502, 503, 504}
-_NOT_DONE = {412, 429}  # statuses which say that a write was not carried out
+_FIRST_WAIT = 0.5  # seconds before the first repetition, doubled for each one after it: a failover takes some
+_REDIRECTS = {301, 302, 303, 307, 308}
+_NOT_DONE = {412, 429, *_REDIRECTS}  # statuses which say that a write was not carried out
+_REPEATED = {0, 500, 502, 503, 504, *_NOT_DONE}
 
 
 class _Answer:
@@ -1988,17 +1989,20 @@ class _Transport:
 
     def _once(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
         answer = self._send(method, url, data, token, deadline)
-        if answer.status not in (301, 302, 303, 307, 308):
+        if answer.status not in _REDIRECTS:
             return answer
         if method != "GET" and answer.status not in (307, 308):
             raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
-        answer = self._send(method, self._redirected(url, answer.location), data, token, deadline)
-        if answer.status in (301, 302, 303, 307, 308):
+        target = self._redirected(url, answer.location)
+        if not target:
+            return answer  # a standby node that has lost the active one does this too: it may pass
+        answer = self._send(method, target, data, token, deadline)
+        if answer.status in _REDIRECTS:
             raise Unavailable("Vault redirects more than once", hint=_ADDRESS_HINT)
         return answer
 
     def _redirected(self, url: str, location: str) -> str:
-        """Where a redirect leads, if the token may go there: a server may lie about its neighbours."""
+        """Where a redirect leads, or "" where the token may not go: a server may lie about its neighbours."""
         from urllib.parse import urljoin, urlsplit
 
         try:
@@ -2011,10 +2015,7 @@ class _Transport:
             raise Unavailable("Vault redirects to something that is no address")
         if (old.scheme, new.scheme) == ("https", "http"):
             raise Unavailable("Vault redirects from https to http, where the token would be seen")
-        if not ours:
-            hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
-            raise Unavailable("Vault redirects to another host, which the token is not meant for", hint=hint)
-        return new.geturl()
+        return new.geturl() if ours else ""
 
     def _trusted(self, host: str, port: int | None) -> bool:
         return host in self.settings.hosts or f"{host}:{port}" in self.settings.hosts
@@ -2430,6 +2431,9 @@ def _failure(transport: _Transport, answer: _Answer, capability: str, path: str)
     address = transport.settings.address
     if not answer.status:
         return Unavailable(f"Vault can't be reached at {address}: {answer.broken}", hint=_ADDRESS_HINT)
+    if answer.status in _REDIRECTS:
+        hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
+        return Unavailable("Vault redirects to another host, which the token is not meant for", hint=hint)
     if answer.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
