@@ -5500,7 +5500,7 @@ class Candidate(NamedTuple):
         return f"<candidate {self.kind} at {self.start}>"
 
 
-THRESHOLDS = (("high", 180), ("medium", 0), ("low", -150))  # log odds in hundredths
+THRESHOLDS = (("high", 150), ("medium", -30), ("low", -150))  # log odds in hundredths
 RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
 RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
@@ -5515,8 +5515,13 @@ def judge(window: bytes, language: str) -> Iterator[Judged]:
 
 def weigh(candidate: Candidate, window: bytes) -> str:
     """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
+    return confidence_of(sum(weight for _, weight in evidence(candidate, window)))
+
+
+def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
+    """Give what speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
     weights = _weights()
-    return confidence_of(sum(weights.get(feature, 0) for feature in features(candidate, window)))
+    return ((feature, weights[feature]) for feature in features(candidate, window) if feature in weights)
 
 
 def confidence_of(score: int) -> str:
@@ -5529,7 +5534,7 @@ def confidence_of(score: int) -> str:
 _FRAGMENTS = (b"pass", b"pwd", b"secret", b"token", b"key", b"auth", b"cred", b"nonce", b"identified by")
 _GIVEN = lazily(  # anchored behind a fragment, every part bounded
     rb"""
-    ([\w.$-]{0,40}\\{0,3}["'`]?\]?\)?)             # the rest of the name, its closing quote
+    ([\w.$-]{0,40}(?:\\{0,3}["'`]|&quot;|&\#3[94];)?\]?\)?)   # the rest of the name, its closing quote
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
     (?:(=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%3D|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
@@ -5592,7 +5597,7 @@ def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) ->
         return None
     if not quote and _OUR_REFERENCE.match(window, begin.start()):
         return None
-    name = begin[0] + rest.rstrip(b"\\\"'`])")
+    name = begin[0] + re.split(rb"[^\w.$-]", rest, maxsplit=1)[0]
     before, after = _line_around(window, begin.start(), value.end())
     if not quote and _is_code(language, name, bare_separator, value[0], before):
         return None
@@ -5806,79 +5811,86 @@ def _letter_pairs() -> dict[str, int]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: | 59 & 52 \ 52 - 49 " 21 ; 19 end 18 , -10 ) -15 / -35 [ -47 > -63 word -95 : -101 ( -115
-before: { 52 # 47 , 46 & 34 / 22 " 19 word 12 ' -21 ( -27 = -29 ? -29 ` -32 [ -55 * -57 : -88 - -99
-begins: line 25
-bias: - -24
-classes: aA0 61 a0- 59 A0 41 a 30 a- -29 aA0- -29 aA -39 A- -67 aA- -76 - -90 0- -155
-comment: source -15 docs -64
-digits: many 25 some 16 two -29 none -62
-digits/letters: many/6 95 two/3 82 some/4 49 none/6 -14 many/4 -23 none/7 -40 none/5 -41 two/5 -42
-  some/6 -91 two/7 -91 none/few -110 two/6 -169
-distinct: 8 45 7 30 4 27 10 -16 5 -29 1 -52 2 -81 0 -163
-echoes: pass -212
-fellows: 4 60 3 36 2 -11 1 -15 5 -23 0 -25 - -27
-first: id 103 consumer 88 nonce 88 pass 79 proxy 79 private 71 pgpassword 67 access 64 config 62
-  refresh 54 test 52 mysql 44 aws 41 api 36 secret 19 password 10 auth -35 pwd -38 keys -39 oauth -39
-  credentials -51 sys -69 forgot -70 keyctl -83 author -95 public -102 token -135 key -142
-has: key 23 true -14 value -26 client -28 http -29 test -32 none -43 type -43 null -49 auth -52 string -53
-  admin -79 false -83 user -95 your -103 bar -116 foo -130 token -148 abc -178 pass -214 secret -221
-  123 -294
-kind: pass -41
-kind/classes: uuid/A0- 138 pass/aA0 61 uuid/a0- 61 pass/A0 41 pass/a 30 pass/a- -29 pass/aA -39
-  pass/A0- -56 pass/0- -66 pass/A- -67 pass/aA- -76 pass/- -90 uuid/0- -113
-kind/digits: pass/some 16 pass/two -29 pass/none -62
-kind/language: pass/config 38 uuid/source 25 pass/docs -12 pass/source -24 pass/json -27 pass/markup -34
-  uuid/config -72
-kind/length: pass/300 39 pass/39 22 pass/16 15 pass/31 10 pass/7 -19 pass/1 -20 pass/63 -39 pass/2 -65
-  pass/5 -67 pass/3 -199
-kind/letters: pass/3 85 pass/2 74 uuid/5 69 uuid/6 56 uuid/4 44 uuid/3 -26 pass/5 -57 pass/few -71
-  pass/6 -78 uuid/2 -79 pass/7 -94
-kind/quote: uuid/double 52 pass/single -7 pass/bare -13 pass/double -29
-kind/separator: pass/=> 38 pass/= 16 uuid/: 16 uuid/_ -27 pass/:= -38 pass/_ -38 pass/, -96
-kind/shape: pass/hex 64 pass/base36 41 pass/symbols 32 pass/lower 30 pass/snake -12 pass/numbered -22
-  pass/name -26 pass/dotted -33 pass/spaces -36 pass/number -43 pass/path -59 pass/CONSTANT -81
-  pass/capital -87 pass/crypt -178
-language: docs -13 markup -34
-language/named: source/bare -11 json/quoted -14 markup/bare -86
-language/quote: source/escaped 58 source/back 48 source/double 19 source/single -12 markup/single -65
-  none/double -67 source/bare -93
-language/separator: docs/( 83 json/_ 73 json/= 67 markup/: 52 docs/: 43 source/=> 39 source/= 28
-  source/: 17 source/_ -19 source/( -63 json/: -67 source/, -68 docs/_ -72 markup/= -113
-language/shape: source/base64 103 json/symbols 88 config/lower 75 json/uuid 75 config/base36 71
-  markup/spaces 56 json/kebab 51 json/url 44 source/spaces 25 source/uuid 22 source/symbols 15
-  source/lower 8 source/snake -13 json/lower -21 source/number -24 docs/base64 -47 shell/spaces -56
-  source/alnum -56 markup/lower -57 source/CONSTANT -59 config/uuid -72 source/crypt -116 json/spaces -133
-last: password 145 pgpassword 90 credential 74 pass 73 secret 62 pwd 56 token 37 authorization 22 key -14
-  id -25 url -32 user -34 value -36 author -48 name -57 authentication -65 type -76 auth -87 oauth -92
-  scope -112 keys -113 credentials -115
-length: 300 39 39 27 16 15 31 10 7 -19 1 -20 63 -39 2 -65 5 -67 3 -199
-letters: 3 78 2 35 4 19 5 -27 few -58 6 -66 7 -89
-name: request 118 private 111 amz 93 password 93 by 92 pgpassword 90 nonce 86 set 85 secret 82 google 78
-  proxy 77 pass 55 test 55 3 54 config 53 authorization 52 consumer 50 rsa 48 data 45 refresh 43 aws 39
-  mysql 33 o 32 access 30 api 30 token -15 id -18 authentication -33 authenticate -35 url -36 value -37
-  keyring -38 manager -38 for -40 auth -41 2 -42 session -43 client -44 bind -50 control -50 name -57
-  send -58 type -61 ldap -68 sys -69 key -73 change -78 security -81 check -85 new -85 keyctl -94 hash -95
-  author -111 forgot -111 scope -114 public -120 keys -135
-named: quoted -4 bare -15
-placeholder: json 100 source -58 config -81 shell -85
-quote: double -3 single -12 bare -23 unclosed -68
-repeats: 0 152 2 -223 1 -254 3 -350
-separator: => 38 = 21 : 12 := -38 _ -59 , -96
-shape: hex 64 base36 41 uuid 33 symbols 32 lower 30 snake -12 numbered -22 name -26 dotted -33 spaces -36
-  number -43 path -59 CONSTANT -81 capital -87 crypt -178
-shape/length: url/100 124 dotted/300 121 upper/20 120 numbered/12 109 base36/16 88 hex/40 80 spaces/100 74
-  spaces/300 70 kebab/9 69 base64/63 66 base36/7 59 symbols/7 59 lower/16 55 spaces/31 55 path/63 50
-  lower/9 46 kebab/20 40 symbols/63 40 uuid/39 33 symbols/1 29 lower/5 11 symbols/2 -27 kebab/16 -30
-  snake/9 -37 lower/1 -39 spaces/20 -47 spaces/24 -47 spaces/16 -48 base36/12 -52 url/63 -56 spaces/9 -59
-  upper/5 -60 digits/7 -65 digits/1 -79 spaces/63 -80 kebab/12 -84 symbols/24 -108 spaces/39 -115
-  numbered/9 -118 base36/5 -120 symbols/31 -125 lower/3 -135 digits/5 -157
-shape/quote: base64/double 145 hex/single 68 uuid/double 66 hex/bare 54 symbols/double 49 base36/single 39
-  name/bare 35 lower/single 31 digits/bare 29 lower/double 10 base36/bare -12 symbols/single -18
-  kebab/double -26 number/double -31 capital/double -35 alnum/double -39 CONSTANT/double -43
-  url/double -52 path/double -56 spaces/single -59 base64/single -77 digits/single -81 dotted/bare -84
-  crypt/double -131
-words: 1 29 2 22 0 -27 3 -36 4 -102
+after: \ 131 & 109 - 72 | 61 ; 54 " 49 end 20 , -31 ) -55 < -69 [ -82 ] -87 > -93 word -113 : -142 ( -155
+before: # 76 { 76 & 71 / 54 , 32 word 29 ' -25 ( -41 ` -44 * -54 [ -97 < -106 - -167 : -241
+begins: line 50
+bias: - -51
+classes: aA0 109 A0 107 a 24 a0- 22 0 -26 aA -47 - -57 aA- -57 A- -62 a- -68 0- -234
+comment: config 42 source -35 docs -84
+digits: some 31 many 11 two -14 none -112
+digits/letters: two/3 120 many/6 119 two/5 -47 none/6 -60 none/5 -62 some/6 -72 none/7 -94 two/7 -96
+  none/few -146 two/6 -187
+distinct: 8 59 4 38 7 33 10 -26 5 -28 1 -38 2 -130 0 -259
+echoes: key -21 cred -38 nonce -112 secret -134 token -159 auth -184 pass -279
+fellows: 4 64 3 32 5 -8 1 -20 0 -25
+first: consumer 124 id 91 private 88 access 86 refresh 70 authorization 63 mysql 59 o 54 pass 40
+  authorizer -36 django -42 pwd -75 self -77 key -83 keyword -92 author -109 uuid -130 public -132
+  token -166
+has: auth -43 none -54 true -57 test -71 string -84 admin -99 your -113 bar -142 user -146 token -177
+  foo -179 false -196 abc -242 pass -258 123 -336 secret -397
+kind: cred -21 key -47 auth -80
+kind/classes: uuid/A0- 160 token/a0- 80 auth/aA0- 77 key/A 74 pass/a- 66 key/A- 62 uuid/a0- 60 pass/a 59
+  secret/a 55 key/- 51 key/aA0- 43 token/a- -11 token/a -37 auth/a -38 key/a -47 auth/a- -64 secret/a- -71
+  pass/aA0- -78 key/a0 -87 cred/a0 -93 key/a0- -93 pass/0- -119 cred/aA- -123 uuid/0- -151 pass/A- -161
+  pass/- -182 key/aA- -194 key/a- -215
+kind/digits: token/many 79 pass/none 43 uuid/many 19 key/none -15 token/none -58 auth/many -59
+  token/two -66 auth/none -92 key/two -95 pass/some -115 nonce/none -121
+kind/language: pass/config 67 auth/json 51 secret/json 37 pass/source 10 token/source -25 auth/config -51
+  cred/source -91 key/json -92 pass/json -112 auth/docs -158
+kind/length: token/300 149 auth/300 136 auth/100 128 token/39 126 pass/9 90 pass/5 55 auth/12 52 key/1 52
+  key/31 51 token/20 51 key/24 49 pass/7 49 key/20 46 auth/31 40 token/31 40 pass/12 35 pass/16 28
+  auth/24 -43 key/9 -47 token/12 -55 token/9 -59 token/2 -67 pass/31 -73 auth/9 -85 secret/9 -87
+  key/16 -90 pass/1 -110 key/7 -117 auth/5 -118 pass/2 -118 key/12 -131 pass/63 -133 pass/300 -136
+  secret/5 -137 pass/100 -154 auth/7 -158 token/5 -165 auth/20 -174 pass/3 -177 token/7 -273 key/5 -279
+kind/letters: uuid/5 75 key/2 74 secret/few 72 auth/5 37 token/3 31 token/few -29 pass/5 -41 key/few -59
+  pass/few -59 token/6 -62 key/6 -63 secret/4 -67 token/7 -79 cred/few -98 nonce/6 -106 auth/7 -113
+  key/5 -129 auth/6 -131 key/7 -196
+kind/quote: key/back 101 secret/single 78 uuid/double 72 token/bare 34 auth/single -15 key/bare -16
+  key/double -26 pass/bare -45 auth/double -51 key/single -52 secret/double -87 pass/back -141
+kind/separator: nonce/: 171 uuid/: 158 token/=> 129 cred/= 74 auth/, 61 key/= 59 pass/_ 30 pass/: 11
+  key/( -49 pass/( -61 auth/= -69 secret/, -95 key/_ -96 pass/> -105 auth/: -107 cred/: -158 pass/, -205
+kind/shape: token/dotted 90 key/upper 74 key/spaces 66 pass/base36 61 pass/lower 59 secret/lower 55
+  auth/spaces 48 pass/symbols 23 key/symbols 15 pass/number -23 token/lower -37 auth/lower -38
+  key/lower -47 key/base36 -50 auth/symbols -51 pass/capital -57 key/kebab -77 pass/dotted -83
+  key/numbered -87 secret/spaces -94 key/path -97 pass/spaces -99 key/dotted -103 auth/base36 -156
+  pass/crypt -184
+language: docs -24 source -26 markup -63
+language/named: json/quoted 9 source/quoted 1 json/bare -26 docs/quoted -29 markup/bare -88
+language/quote: source/escaped 90 source/back 67 json/double 34 docs/bare 18 source/double 12
+  source/single -14 docs/double -44 json/escaped -62 docs/back -64 none/double -86 source/bare -103
+  markup/single -107
+language/separator: json/= 94 source/=> 77 docs/: 28 source/: 8 json/: -47 docs/_ -68 source/( -70
+  shell/_ -73 source/, -93 markup/= -138
+language/shape: config/lower 96 source/base64 74 markup/spaces 73 json/kebab 56 json/lower 37 json/uuid 36
+  source/base36 17 source/number -38 source/alnum -55 markup/lower -69 source/CONSTANT -106
+  json/spaces -143
+last: password 127 credential 120 secret 86 pass 55 authorization 54 token 54 key 43 1 -41 keyword -46
+  name -78 authentication -82 bypass -87 keys -89 type -91 credentials -105 uuid -181
+length: 300 91 32 70 31 69 39 14 12 8 9 -21 7 -28 63 -29 5 -114 2 -133 3 -313
+letters: 3 118 2 62 4 31 5 -51 few -64 6 -113 7 -165
+name: request 186 private 114 from 110 set 102 config 95 by 94 collection 89 data 89 o 86 rsa 80 oauth 78
+  authorization 74 proxy 59 api 52 user 52 secret 49 auth 45 password 32 pass 27 key -18 token -24
+  client -30 control -33 authorizer -37 django -42 authors -53 1 -58 scope -62 value -67 reset -74
+  self -77 tokenize -85 2 -86 forgot -86 name -91 bypass -94 factor -99 keyword -99 two -99 field -100
+  mandatory -109 kms -115 author -119 keys -119 change -120 title -124 uuid -131 public -141 security -148
+  label -150 hash -167 group -175 check -179 encrypted -225
+named: bare -15 quoted -22
+placeholder: source -80 config -126 shell -137
+quote: single -6 bare -8 double -22 unclosed -102
+repeats: 0 157 2 -245 1 -287 3 -378
+separator: => 76 = 32 : 25 _ -129 , -134 > -168
+shape: base36 84 hex 77 symbols 42 lower 24 uuid 20 digits -26 dotted -32 spaces -64 numbered -68
+  number -75 path -85 capital -130 CONSTANT -181 crypt -183
+shape/length: numbered/12 160 alnum/16 147 url/100 128 base36/16 120 kebab/9 109 lower/16 99 spaces/100 94
+  symbols/7 93 spaces/300 76 kebab/20 64 symbols/1 55 spaces/31 51 uuid/39 20 lower/7 -23 kebab/16 -26
+  spaces/24 -34 symbols/2 -40 snake/9 -55 dotted/20 -59 spaces/39 -63 spaces/9 -63 kebab/12 -90
+  spaces/63 -92 url/63 -101 digits/2 -105 upper/5 -115 digits/1 -136 symbols/24 -143 numbered/9 -149
+  symbols/31 -165 lower/3 -167 digits/5 -174 base36/5 -180 hex/16 -282
+shape/quote: hex/bare 138 base64/double 109 base36/single 72 uuid/double 61 numbered/double 45
+  lower/single 44 symbols/double 41 digits/bare 38 kebab/double -13 letters/double -19 symbols/single -32
+  capital/bare -35 number/double -51 CONSTANT/double -68 spaces/single -75 digits/single -80
+  path/double -83 dotted/bare -157
+words: 1 29 3 -27 4 -101
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -6399,6 +6411,45 @@ def _is_login(encoded: bytes) -> bool:
     except ValueError:
         return False
     return bool(colon) and len(password) > 2 and (user + password).isprintable()
+
+
+def explain(data: bytes, path: str, line: int) -> Iterator[str]:
+    """Say why `line` of `path`, which holds `data`, was or was not reported; no value is shown."""
+    parts = iter((data, b""))
+    reader = _text_reader(lambda _size: next(parts, b""))
+    if reader is None:
+        yield "it is binary, so it is not read"
+        return
+    text = b"".join(iter(lambda: reader(_READ_SIZE), b""))
+    parts = iter((text, b""))
+    for match in scan(lambda _size: next(parts, b""), path):
+        if match.line <= line <= match.end_line:
+            silenced = f", silenced by {match.silenced}" if match.silenced else ""
+            yield f"column {match.column}: rule {match.rule.id}, {match.confidence} confidence{silenced}"
+    yield from _judgements(text, path, line)
+
+
+def _judgements(text: bytes, path: str, line: int) -> Iterator[str]:
+    starts = [0, *(match.end() for match in re.finditer(b"\n", text)), len(text) + 1]
+    first, last = starts[min(line - 1, len(starts) - 1)], starts[min(line, len(starts) - 1)]
+    language, nothing = language_of(path), True
+    for candidate in candidates(text[max(0, first - _BEHIND) : last + _BEHIND], language):
+        at = candidate.start + max(0, first - _BEHIND)
+        if first <= at < last:
+            nothing = False
+            yield from _weighed(candidate, text[max(0, first - _BEHIND) : last + _BEHIND], at - first)
+    if nothing:
+        yield f"nothing on this line is given to a name that tells a secret ({language})"
+
+
+def _weighed(candidate: Candidate, window: bytes, column: int) -> Iterator[str]:
+    found = sorted(evidence(candidate, window), key=lambda item: (-abs(item[1]), item))
+    score = sum(weight for _, weight in found)
+    limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
+    judged = confidence_of(score) or "no secret"
+    yield f"column {column + 1}: a value given to {candidate.name!r} in {candidate.language}: {judged}"
+    yield f"  log odds {score / 100:+.2f}; {limits}"
+    yield from (f"  {weight / 100:+6.2f}  {feature}" for feature, weight in found)
 
 
 # === Git ====================================================================================================
@@ -7955,6 +8006,8 @@ def _read_value(what: str) -> str:
 
 def cmd_audit(args: argparse.Namespace) -> int:
     """Find the secrets that were left in files, in git's index or in its history."""
+    if args.explain:
+        return _explain_line(args.explain)
     with _report_stream(args.output) as out:
         to, report = Printer(out), report_sarif if args.sarif else report_json if args.json else report_text
         if args.list_rules:
@@ -7969,6 +8022,20 @@ def cmd_audit(args: argparse.Namespace) -> int:
             report(progress.around(run), run.summary, to)
     nothing_read = run.summary.unreadable and not run.summary.files
     return 0 if args.update_baseline else 1 if run.summary.findings else 2 if nothing_read else 0
+
+
+def _explain_line(place: str) -> int:
+    path, _, line = place.rpartition(":")
+    if not path or not line.isdecimal() or not int(line):
+        raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise NotFound(f"can't read {printable(path)}: {error.strerror}", hint="name a file") from None
+    for text in explain(data, path, int(line)):
+        print(printable(text))
+    return 0
 
 
 def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
@@ -8253,6 +8320,7 @@ _COMMANDS: dict[str, _Command] = {
             _arg("--history", metavar="REV", nargs="*", help="all that git remembers, or what REV reaches"),
             _arg("--no-gitignore", action="store_true", help="read what .gitignore names as well"),
             _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one a core"),
+            _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
             _arg("--list-rules", action="store_true", help="show what is looked for"),
         ),
     ),

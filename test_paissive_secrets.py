@@ -5135,12 +5135,150 @@ def test_there_are_at_least_150_rules_of_different_names():
 
 # === Judgement ==============================================================================================
 
+PASSWORD = "".join(("tr0ub4dor", "&3"))
+TOKEN = "".join(("c94f", "0e1b", "77a2", "5d3e", "86fc", "a01b", "4e9d", "2c38"))
+
+
+def assigned(line, language="source"):
+    """[(name, separator, value)] of the candidates of a line."""
+    return [(c.name, c.separator, c.value) for c in ps.candidates(line.encode(), language)]
+
 
 @pytest.mark.parametrize(
-    "line", ['"url": "secret://vault/app/db#password"', "x: secret:db/password", "A=secret:A_B"]
+    "line, language, name, separator",
+    [
+        ('password = "V"', "source", "password", "="),
+        ("db.password: 'V'", "config", "db.password", ":"),
+        ("PGPASSWORD=V psql", "shell", "PGPASSWORD", "="),
+        ('{"apiToken": "V"}', "json", "apiToken", ":"),
+        (r'"{\"user\": \"x\", \"password\": \"V\"}"', "json", "password", ":"),
+        ('const string testPassword = "V";', "source", "testPassword", "="),
+        ('val password: String = "V"', "source", "password", "="),
+        ("'consumer_secret' => 'V',", "source", "consumer_secret", "=>"),
+        ('client.SetToken("V")', "source", "client.SetToken", "("),
+        ('password = Some("V")', "source", "password", "="),
+        ('key := []byte("V")', "source", "key", ":="),
+        ("https://x.example/?access_token=V&a=b", "docs", "access_token", "="),
+        ('curl -H "X-Auth-Token: V" x', "shell", "X-Auth-Token", ":"),
+        ("mysqldump --password V db", "shell", "--password", "_"),
+        ("CREATE USER x IDENTIFIED BY 'V';", "source", "BY", "_"),
+        ("{&quot;token&quot;: &quot;V&quot;}", "markup", "token", ":"),
+        ("<add key='x' password='V'/>", "markup", "password", "="),
+        ("token = V  # of the robot", "config", "token", "="),
+    ],
 )
-def test_a_reference_to_a_secret_is_none(line):
-    assert list(ps.judge(line.encode() + b"\n", "config")) == []
+def test_a_value_is_found_in_every_way_to_give_one(line, language, name, separator):
+    assert (name, separator, PASSWORD[:9]) in assigned(line.replace("V", PASSWORD[:9]), language)
+
+
+def test_several_values_stand_on_one_line():
+    line = f"oauth_token={TOKEN}&oauth_token_secret={TOKEN[::-1]}&screen_name=x"
+    assert [value for _, _, value in assigned(line, "docs")] == [TOKEN, TOKEN[::-1]]
+
+
+@pytest.mark.parametrize(
+    "line", ["token = lexer.next", "password: string;", "if key == other:", "the key is here"]
+)
+def test_bare_words_of_source_are_no_values(line):
+    assert assigned(line) == []
+
+
+@pytest.mark.parametrize(
+    "line, path, rule",
+    [
+        ('password = "{}"', "a.py", "password"),
+        ("DB_PASSWORD={}", ".env", "password"),
+        ("  password: {}", "a.yml", "password"),
+        ('client_secret = "{}"', "a.rb", "secret"),
+        ('"access_token": "{}",', "a.json", "token"),
+        ("export API_KEY={}", "a.sh", "key"),
+    ],
+)
+def test_secrets_are_judged_to_be_some(line, path, rule):
+    text = line.format(PASSWORD if rule == "password" else TOKEN)
+    judged = list(ps.judge(text.encode(), ps.language_of(path)))
+    assert [(j.rule, j.confidence in ("high", "medium")) for j in judged] == [(rule, True)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'password = "${DB_PASSWORD}"',
+        'password = os.environ["PASSWORD"]',
+        'token: "your-token-here"',
+        '"FORGOT_PASSWORD": "Forgot your password?"',
+        'public_key = "example"',
+        'primary_key = "id"',
+        "for key in keys:",
+        'PASSWORD_FIELD = "password"',
+    ],
+)
+@pytest.mark.parametrize("path", ["a.py", "a.yml", "a.json", "a.md"])
+def test_what_only_looks_like_a_secret_is_left(line, path):
+    sure = [j for j in ps.judge(line.encode(), ps.language_of(path)) if j.confidence != "low"]
+    assert sure == []
+
+
+@given(st.binary(max_size=200))
+def test_judging_never_raises(data):
+    for language in ("source", "config"):
+        for judged in ps.judge(b"password=" + data, language):
+            assert 0 < judged.start < judged.end <= len(data) + 9
+
+
+def test_features_and_candidates_show_no_value():
+    (candidate,) = ps.candidates(f'password = "{PASSWORD}"'.encode(), "source")
+    shown = repr(candidate) + " ".join(ps.features(candidate, b""))
+    assert PASSWORD not in shown and "password" in shown
+
+
+def test_letter_pairs_tell_words_from_random_letters():
+    words, letters = (ps.wordness(text) for text in ("administration", "xqzvkjwqpxzg"))
+    assert int(words) > 5 > int(letters)
+
+
+def trainer():
+    """The script that fits the table."""
+    spec = importlib.util.spec_from_file_location("train", ROOT / ".ci" / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_weights_is_what_the_trainer_prints():
+    assert trainer().weight_table(ps._weights()) == ps._WEIGHTS.strip("\n")
+
+
+def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
+    assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192
+    lines = [b'password = "x"', b"  // foo_key: 'ab cd' }", b'{"token": "uuid",']
+    known = {"name", "first", "last", "has", "echoes", "placeholder", "comment", "begins", "quote"}
+    for line in lines:
+        for candidate in ps.candidates(line, "source"):
+            known |= {feature.split(" ")[0] for feature in ps.features(candidate, line)}
+    assert {feature.split(" ")[0] for feature in ps._weights()} <= known
+    assert all(ps._weights().values())
+
+
+def test_letter_pairs_are_a_digit_for_each_pair():
+    assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
+
+
+def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path, capsys):
+    (tmp_path / "dev" / "meta").mkdir(parents=True)
+    head = "FilePath,LineStart,LineEnd,GroundTruth,ValueStart,ValueEnd\n"
+    for n in range(8):
+        name = f"data/repo{n}/src/a.py"
+        file = tmp_path / "dev" / name
+        file.parent.mkdir(parents=True)
+        secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\nkey = "some_name"\n' for i in range(20)]
+        file.write_text("".join(secrets))
+        rows = [f"{name},{i + 1},{i + 1},{'FT'[i % 2 == 0]},,\n" for i in range(40)]
+        (tmp_path / "dev" / "meta" / f"{n}.csv").write_text(head + "".join(rows))
+    command = [sys.executable, str(ROOT / ".ci" / "train.py"), str(tmp_path / "dev")]
+    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "12")
+    assert first == again and "dev      medium  P 1.000 R 1.000 F1 1.000 unlabelled 0" in first
+    assert re.search(r"(?m)^last: password \d+ key -\d+$", first)
 
 
 # === Scan ===================================================================================================
@@ -5335,6 +5473,38 @@ def test_a_hundred_thousand_hostile_inputs_never_make_a_scan_raise():
         data[random.randrange(len(data))] = random.randrange(256)
         for match in ps.scan(io.BytesIO(bytes(data)).read, random.choice(["a.py", "b.json", "c", "d.yml"])):
             assert 0 < match.line <= match.end_line and match.column > 0
+
+
+def explained(tmp_path, text, line):
+    file = tmp_path / "settings.py"
+    file.write_text(text)
+    done = cli("audit", "--explain", f"{file}:{line}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def test_explain_says_why_a_line_was_reported_and_shows_no_value(tmp_path):
+    said = explained(tmp_path, f'x = 1\npassword = "{PASSWORD}"\n', 2)
+    assert PASSWORD not in said
+    assert said.startswith("column 13: rule password, ")
+    total = re.search(r"log odds ([+-][\d.]+); high from \+", said)[1]
+    assert round(sum(float(w) for w in re.findall(r"(?m)^ +([+-][\d.]+)  ", said)), 2) == float(total)
+
+
+def test_explain_says_why_a_line_was_not_reported(tmp_path):
+    said = explained(tmp_path, 'password = "changeme"\nx = 1\n', 1)
+    assert "'password' in source: " in said and "changeme" not in said
+    assert explained(tmp_path, "a = 1\n", 1).startswith("nothing on this line")
+
+
+def test_explain_names_what_silences_a_line(tmp_path):
+    said = explained(tmp_path, f'password = "{PASSWORD}"  # paissive: allow\n', 1)
+    assert "silenced by paissive: allow" in said
+
+
+def test_explain_wants_a_file_and_a_line(tmp_path):
+    assert b"FILE:LINE" in cli("audit", "--explain", "settings.py").stderr
+    assert cli("audit", "--explain", f"{tmp_path}/none:3").returncode == 1
 
 
 # === Git ====================================================================================================
