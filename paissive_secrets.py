@@ -7820,15 +7820,8 @@ def _git_takes(path: str) -> bool:
     import subprocess
 
     folder, name = os.path.split(os.path.realpath(path))
-    command = [
-        *_GIT,
-        "-C",
-        folder,
-        "check-ignore",
-        "-q",
-        "--",
-        name,
-    ]  # nothing of a stranger's repository runs
+    # as ever with git: nothing that a stranger's repository names may run
+    command = [*_GIT, "-C", folder, "check-ignore", "-q", "--", name]
     environment = {**os.environ, **_GIT_SETTINGS}
     try:
         return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
