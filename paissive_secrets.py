@@ -542,7 +542,6 @@ _QUOTED = {  # python-dotenv's way, then bash's, which knows no escapes in singl
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}"
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
-_NEVER_CLOSED = "a quote that is never closed"
 # A value after which bash goes on with the next line.
 _CLOSED_IN_BASH = r"""(?s)(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^'"\\`()])*"""
 
@@ -618,8 +617,8 @@ class Dotenv:
     def _check_before(self, place: int) -> None:
         """Raise BadValue where bash would take what is written at `place` for part of something earlier."""
         for number, piece in enumerate(self._pieces[:place]):
-            written = piece.quote + piece.raw + piece.quote
-            if piece.problem == _NEVER_CLOSED or not re.fullmatch(_CLOSED_IN_BASH, written):
+            written = piece.text if piece.problem else piece.quote + piece.raw + piece.quote
+            if not re.fullmatch(_CLOSED_IN_BASH, written):
                 what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open for bash"
                 raise BadValue(f"{what}, which takes the next lines for part of it", hint="mend it first")
 
@@ -675,7 +674,7 @@ def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
 
 
 def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    piece.problem = _NEVER_CLOSED
+    piece.problem = "a quote that is never closed"
     piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
     for pattern in _QUOTED[text[start]]:
         value = re.compile(pattern).match(text, start)

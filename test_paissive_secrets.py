@@ -779,7 +779,7 @@ def test_dotenv_changes_the_last_of_two_assignments_which_is_the_one_that_counts
     assert dotenv.without("A") == ""
 
 
-@pytest.mark.parametrize("line", ["B=it's", "B='it\\'s'", 'B="open', "B=a\\", "B=f(x"])
+@pytest.mark.parametrize("line", ["B=it's", "B='a\nC='b'c", "B='it\\'s'", 'B="open', "B=a\\", "B=f(x"])
 def test_dotenv_does_not_write_after_what_bash_would_not_end(line):
     with pytest.raises(ps.BadValue, match=r"^line 2 of \.env leaves a quote or a bracket open for bash"):
         ps.Dotenv(f"A=1\n{line}\n").with_values({"C": "x"})
@@ -950,6 +950,38 @@ def test_a_dotenv_path_that_is_no_file_is_one_clear_error(tmp_path, monkeypatch,
     ):
         with pytest.raises(ps.SecretsError, match=r"\.env"):
             act(env_store(tmp_path, monkeypatch))
+
+
+def test_a_canary_shows_in_no_error_of_the_environment(tmp_path, monkeypatch, caplog, capfd):
+    value = "c4" + "nary"  # so that no line of this file that a traceback shows has it
+    caplog.set_level("DEBUG")
+    (tmp_path / ".env").write_bytes(
+        f"OPEN='{value}\nAFTER='{value}'x\nBYTES='{value}\xff'\n".encode("latin-1")
+    )
+    (tmp_path / "mounted").write_bytes(value.encode() + b"\xff")
+    monkeypatch.setenv("MOUNTED_FILE", str(tmp_path / "mounted"))
+    store, folder = env_store(tmp_path, monkeypatch), ps.EnvironmentStore(str(tmp_path))
+    acts = [
+        *(lambda name=name: store.get(name) for name in ("OPEN", "AFTER", "BYTES", "MOUNTED", "ABSENT")),
+        *(lambda v=v: store.set("A", value + v) for v in ("", "\0", "\r", "\ud800", "'$")),
+        lambda: store.set_all({"a/b": value, "A_B": value}),
+        lambda: folder.set("A", value),
+        lambda: ps.import_secrets(Full(), dict.fromkeys("ABCD", value)),
+        lambda: ps.parse_secrets(f'{{"A": "{value}" "B"'.encode(), "f"),
+        lambda: ps.parse_secrets(f"A={value}".encode() + b"\xff", "f"),
+        lambda: ps.export_secrets({"A": value + "\n"}, "docker"),
+        lambda: ps.export_secrets({"A": value + "\r"}, "env"),
+        lambda: ps.generate(value + ":5"),
+        lambda: ps.set_secret("../A", value),
+        lambda: ps.set_secret("A", value.encode()),
+    ]
+    for act in acts:
+        with pytest.raises(ps.SecretsError) as caught:
+            act()
+        assert value not in all_that_is_shown(caught.value)
+    dotenv = ps.Dotenv(f"A={value}")
+    held = [store, dotenv, dotenv._pieces, ps.SecretsManager(store)]
+    assert value not in repr(held) + caplog.text + "".join(capfd.readouterr())
 
 
 def test_status_tells_of_the_dotenv_file(tmp_path, monkeypatch):
