@@ -5325,7 +5325,9 @@ def _named_rule(name: str, shape: str) -> Rule:
 
 @functools.cache
 def _any_provider() -> re.Pattern[bytes]:
-    return re.compile("|".join(sorted(named_rules(), key=len, reverse=True)).encode())
+    names = sorted(named_rules(), key=lambda name: (name[0], -len(name)))
+    by_letter = itertools.groupby(names, key=lambda name: name[0])
+    return re.compile("|".join(f"{a}(?:{'|'.join(n[1:] for n in of)})" for a, of in by_letter).encode())
 
 
 def named_providers(context: bytes) -> list[Rule]:
@@ -5530,7 +5532,20 @@ def confidence_of(score: int) -> str:
 
 # --- candidates ---------------------------------------------------------------------------------------------
 
-_FRAGMENTS = (b"pass", b"pwd", b"secret", b"token", b"key", b"auth", b"cred", b"nonce", b"identified by")
+# Letters are folded so that (what is sought, what is meant by it): "ken" finds "key" as well as "token".
+_FOLD = bytes(b"nt"[b"yd".find(n)] if n in b"yd" else n for n in bytes(range(256)).lower())
+_FRAGMENTS: tuple[tuple[bytes, ...], ...] = (
+    (b"pass",),
+    (b"pwt", b"pwd"),
+    (b"cret", b"secret", b"cred"),
+    (b"ken", b"token", b"key"),
+    (b"auth",),
+    (b"nonce", b"nonce"),
+    (b"itentifiet bn", b"tified by"),
+)
+_MOST_TELLING: tuple[tuple[bytes, ...], ...] = ((b"passw",), (b"secret",))  # for what is read in bulk
+_NO_BEGINNING = b" \t\r\n,;:)]"  # after a quote: it closed a string, and what follows is between two
+_NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 _GIVEN = lazily(  # anchored behind a fragment, every part bounded
     rb"""
     ([\w.$-]{0,40}(?:\\{0,3}["'`]|&quot;|&\#3[94];)?\]?\)?)   # the rest of the name, its closing quote
@@ -5543,7 +5558,6 @@ _GIVEN = lazily(  # anchored behind a fragment, every part bounded
     """,
     re.VERBOSE,
 )
-_NAME_BEFORE = lazily(rb"[\w.$-]{0,40}\Z")
 _BARE = lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])")
 _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
@@ -5561,55 +5575,56 @@ _KINDS = (
 )  # the first that a name has counts
 
 
-def candidates(window: bytes, language: str) -> Iterator[Candidate]:
+def candidates(window: bytes, language: str, sparing: bool = False) -> Iterator[Candidate]:
     """Give the values that names with a telling fragment are given, then the other UUIDs."""
     seen, done = set(), 0
-    for at in _fragment_ends(window.lower()):
+    for at in _fragment_ends(window, _MOST_TELLING if sparing else _FRAGMENTS):
         given = _GIVEN.match(window, at) if at >= done else None
         found = given and _candidate(window, language, at, given)
         if found:
             done = found.start
             seen.add(done)
             yield found
-    for match in _UUID.finditer(window):
+    for match in () if sparing else _UUID.finditer(window):
         begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
         if begin and begin.start() not in seen:
             yield _uuid_candidate(window, language, begin.start(), match.end())
 
 
-def _fragment_ends(lowered: bytes) -> list[int]:
-    found = []
-    for fragment in _FRAGMENTS:
-        at = lowered.find(fragment)
+def _fragment_ends(window: bytes, fragments: tuple[tuple[bytes, ...], ...]) -> list[int]:
+    """Where a fragment ends. One search in text with few letters finds several fragments at once."""
+    found, folded = [], window.translate(_FOLD)
+    for sought, *meant in fragments:
+        at = folded.find(sought)
         while at >= 0:
-            at += len(fragment)
-            found.append(at)
-            at = lowered.find(fragment, at)
+            at += len(sought)
+            if not meant or window[at - 6 : at].lower().endswith(tuple(meant)):
+                found.append(at)
+            at = folded.find(sought, at)
     return sorted(found)
 
 
 def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) -> Candidate | None:
     rest, separator, quote, bare_separator = (group or b"" for group in given.groups())
-    value = (_quoted(quote) if quote else _BARE).match(window, given.end())
-    begin = _NAME_BEFORE.search(window, max(0, at - 40), at)
-    if not value or not begin:
+    start = given.end()
+    if quote and window[start] in _NO_BEGINNING:
         return None
-    if not quote and _OUR_REFERENCE.match(window, begin.start()):
+    value = (_quoted(quote) if quote else _BARE).match(window, start)
+    if not value:
         return None
-    name = begin[0] + re.split(rb"[^\w.$-]", rest, maxsplit=1)[0]
-    before, after = _line_around(window, begin.start(), value.end())
+    ahead = window[max(0, at - 40) : at]
+    begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
+    if not quote and _OUR_REFERENCE.match(window, begin):
+        return None
+    first = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
+    before, name = window[first:begin], window[begin:at] + re.split(rb"[^\w.$-]", rest, maxsplit=1)[0]
     if not quote and _is_code(language, name, bare_separator, value[0], before):
         return None
+    after = _rest_of_line(window, value.end())
+    texts = map(_text, (name, (separator or bare_separator).strip() or b"_", quote, value[0], before, after))
+    name_, separator_, quote_, value_, before_, after_ = texts
     return Candidate(
-        *value.span(),
-        kind=_kind_of(name),
-        name=_text(name),
-        separator=_text((separator or bare_separator).strip() or b"_"),
-        quote=_text(quote),
-        value=_text(value[0]),
-        before=_text(before),
-        after=_text(after),
-        language=language,
+        *value.span(), _kind_of(name), name_, separator_, quote_, value_, before_, after_, language
     )
 
 
@@ -5649,8 +5664,12 @@ def _quoted(quote: bytes) -> re.Pattern[bytes]:
 def _line_around(window: bytes, start: int, end: int) -> tuple[bytes, bytes]:
     """At most 200 bytes of the line before `start`, and 120 after `end`."""
     first = window.rfind(b"\n", max(0, start - 200), start) + 1 or max(0, start - 200)
+    return window[first:start], _rest_of_line(window, end)
+
+
+def _rest_of_line(window: bytes, end: int) -> bytes:
     last = window.find(b"\n", end, end + 120)
-    return window[first:start], window[end : last if last >= 0 else end + 120]
+    return window[end : last if last >= 0 else end + 120]
 
 
 def _uuid_candidate(window: bytes, language: str, start: int, end: int) -> Candidate:
@@ -5954,6 +5973,7 @@ def _language_of_ending() -> dict[str, str]:
 _READ_SIZE = 1 << 18  # bytes asked for in one read
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
+_BULK = 1 << 22  # bytes of a file, of a log say, after which only the most telling names are judged
 _RUN = b"a" * 20  # the shortest token that a prefix rule finds
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 
@@ -5995,10 +6015,17 @@ def scan(read: Callable[[int], bytes], path: str, key: bytes = b"") -> Iterator[
     if text is None:
         return
     language = language_of(path)
-    for window in _windows(text):
-        spans = [s for s in _spans(window.text, language) if window.begin <= s.start < window.until]
+    for number, window in enumerate(_windows(text)):
+        sparing = number * _READ_SIZE > _BULK or (language == "source" and _is_bundle(window.text))
+        found = _spans(window.text, language, sparing)
+        spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
+
+
+def _is_bundle(text: bytes) -> bool:
+    """Whether a machine has written this code: the lines of a large window are of 1,000 bytes and more."""
+    return len(text) > 1 << 16 and text.count(b"\n") * 1000 < len(text)
 
 
 def _text_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes] | None:
@@ -6133,28 +6160,35 @@ def _allowed(text: bytes, start: int, end: int) -> str:
     return found[0].decode() if found else ""
 
 
-def _spans(text: bytes, language: str) -> Iterator[_Span]:
+def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
     yield from _tokens(text)
     yield from _private_keys(text)
     yield from _azure_secrets(text)
     yield from _urls(text)
-    yield from _phrases(text, language)
-    yield from _assigned(text, language)
+    yield from _phrases(text, "" if sparing else language)
+    yield from _assigned(text, language, sparing)
 
 
-def _assigned(text: bytes, language: str) -> Iterator[_Span]:
+def _assigned(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
-    for candidate in candidates(text, language):
+    for candidate in candidates(text, language, sparing):
         value = candidate.value.encode("latin-1")
         if _NO_VALUE.match(value):
             continue
-        providers = named_providers((candidate.before[-60:] + candidate.name).encode("latin-1"))
-        rules = [rule for rule in providers if has_shape(rule, value) and not _dull(value)]
         tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
-        if rules and not tokens:
-            tokens = [_Span(candidate.start, candidate.end, rules[0], rules[0].confidence)]
+        providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
+        if not tokens and not _dull(value):
+            rules = (rule for rule in providers if has_shape(rule, value))
+            tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
         yield from tokens or _judged(text, candidate, providers)
+
+
+_TOKEN_LIKE = re.compile(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
+
+
+def _providers(candidate: Candidate) -> list[Rule]:
+    return named_providers((candidate.before[-60:] + candidate.name).encode("latin-1"))
 
 
 def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterator[_Span]:
@@ -6333,6 +6367,7 @@ _WEAK = lazily(
 )
 
 
+_ALL = "source config json docs markup shell none"  # all languages, but nothing that is read in bulk
 # (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
 _PHRASES = (
     (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
@@ -6341,16 +6376,16 @@ _PHRASES = (
         1,
         rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?[Bb]earer ([\w.~+/-]{20,2000}={0,2})",
         "bearer-token",
-        "",
+        _ALL,
     ),
     (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", ""),
-    (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", ""),
+    (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", _ALL),
     (
         b".webhook.office.com/",
         0,
         rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
         "teams-webhook",
-        "",
+        _ALL,
     ),
     (
         b"curl ",
