@@ -5607,7 +5607,7 @@ def _fragment_ends(window: bytes, fragments: tuple[tuple[bytes, ...], ...]) -> l
 def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) -> Candidate | None:
     rest, separator, quote, bare_separator = (group or b"" for group in given.groups())
     start = given.end()
-    if quote and window[start] in _NO_BEGINNING:
+    if quote and window[start : start + 1] in _NO_BEGINNING:
         return None
     value = (_quoted(quote) if quote else _BARE).match(window, start)
     if not value:
