@@ -1045,7 +1045,10 @@ class Passphrase:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
         salt = b"age-encryption.org/v1/scrypt" + salt
-        return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(self._text)
+        try:
+            return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(self._text)
+        except MemoryError:
+            raise Unavailable(f"scrypt needs {(1 << log_n) >> 10} MiB of memory here") from None
 
 
 def _read_log_n(text: bytes) -> int:
@@ -1317,8 +1320,15 @@ class SealedStore:
             key = self._writing_key()
             self._check_folders(name, make=True)
             if os.path.lexists(path):
-                self._read(name, path)  # what can't be read, or holds another secret, is not overwritten
+                self._check_replaceable(name, path)
             self._replace(path, seal(entry, key.recipient()))
+
+    def _check_replaceable(self, name: str, path: str) -> None:
+        """What can't be read, or holds another secret, is not overwritten."""
+        try:
+            self._read(name, path)
+        except NotFound as error:
+            raise BadName(f"{_show(name)} is the same file here as another secret", hint=error.hint) from None
 
     def delete(self, name: str) -> None:
         path = self._path(name)
@@ -1383,7 +1393,8 @@ class SealedStore:
             first = self._first()
             if first is not None:
                 self._read(first, self._path(first))
-            yield "opens", "yes" if len(keys) == 1 else "yes, but a rekey was broken off: rekey again"
+            broken_off = len(keys) > 1 and not _credential("PAISSIVE_IDENTITY")
+            yield "opens", "yes, but a rekey was broken off: rekey again" if broken_off else "yes"
             if os.name != "nt" and os.stat(self.folder).st_mode & 0o077:
                 yield "note", f"others can read names, and guess at the password: chmod 700 {self.folder}"
         except SecretsError as error:
@@ -1475,9 +1486,10 @@ class SealedStore:
         self._check_folders("")
         if self._has_password() or _credential("PAISSIVE_IDENTITY") or self._first() is not None:
             self._keys()
-        else:
-            _log_n()
-            self._typed = self._password() or _ask(f"New master password for {self.folder}: ", twice=True)
+            return
+        _log_n()
+        if not self._password():
+            self._typed = _ask(f"New master password for {self.folder}: ", twice=True)
 
     def _first(self) -> str | None:
         """One of the names, if there is any."""
