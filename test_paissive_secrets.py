@@ -624,6 +624,7 @@ def snippets(count):
     return texts
 
 
+@pytest.mark.slow
 def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
     caplog.set_level(logging.ERROR, "dotenv")
     texts = [f"Y=why\n{text}\n" for text in READ] + snippets(1000)
@@ -4290,6 +4291,7 @@ def exported(values, form):
     return held, ps.export_secrets(held, form)
 
 
+@pytest.mark.slow
 def test_export_env_is_read_back_by_bash_python_dotenv_node_and_compose(tmp_path):
     held, text = exported(HARD + some_values(3000), "env")
     assert len(held) > 2000
@@ -6520,7 +6522,7 @@ def test_the_first_screen_of_readme_works_on_a_bare_python_in_an_empty_folder(tm
         assert done.returncode == 0
 
 
-@pytest.mark.parametrize("title", ["Environment and .env", "Import and export"])
+@pytest.mark.parametrize("title", ["In Python", "Environment and .env", "Import and export"])
 def test_the_chapters_of_readme_print_what_they_show(title, tmp_path):
     environment = {"PAISSIVE_ENV_FILE": "new.env"} if title.startswith("Import") else {}
     for command, printed, wanted in play(re.escape(title), tmp_path, environment):
