@@ -7446,7 +7446,7 @@ class Baseline:
             self.entries = {Entry(*(str(row[name]) for name in Entry._fields)) for row in rows}
         except OSError as error:
             raise Unavailable(f"the baseline can't be read: {error.strerror}") from None
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
@@ -7557,7 +7557,10 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
         row = {name: clean(value) for name, value in finding._asdict().items()}
         to.line(comma + json.dumps(row if finding.commit else {name: row[name] for name in _JSON_FIELDS}))
         comma = ","
-    counts = {**vars(summary), "stale": [entry._asdict() for entry in summary.stale]}
+    counts = {
+        **vars(summary),
+        "stale": [dict(zip(Entry._fields, map(clean, entry))) for entry in summary.stale],
+    }
     to.line(f'], "summary": {json.dumps(counts)}}}')
 
 

@@ -6215,10 +6215,29 @@ def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
     )
 
 
-def test_a_baseline_with_an_open_merge_is_an_error(folder):
-    (folder / ps.BASELINE).write_text('{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n')
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n',
+        *(b"", b"{}", b"[" * 100_000, b"\xff", b"1", b'{"version": 2, "salt": "00"}'),
+        *(b'{"version": 1, "salt": 5}', b'{"version": 1, "salt": "00"}\n[]'),
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+def test_what_is_no_baseline_is_an_error(folder, text):
+    (folder / ps.BASELINE).write_bytes(text)
     with pytest.raises(ps.BadValue, match="is not a baseline; resolve"):
         ps.Baseline(ps.BASELINE)
+
+
+def test_a_baseline_accepts_a_name_that_is_no_utf8(folder, capsys):
+    leak(folder / os.fsdecode(b"\xff.py"))
+    ps.main(["audit", "--update-baseline"])
+    assert ps.main(["audit"]) == 0
+    (folder / os.fsdecode(b"\xff.py")).unlink()
+    capsys.readouterr()
+    ps.main(["audit", "--json"])
+    assert json.loads(capsys.readouterr().out)["summary"]["stale"][0]["path"] == r"\xff.py"
 
 
 def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
