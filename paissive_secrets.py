@@ -4098,16 +4098,19 @@ EXPORT_FORMS = ("env", "shell", "json", "docker")
 
 # === Masking ================================================================================================
 # Every byte that belongs to a value, in any of its spellings, becomes part of a `***`, wherever a write ends.
-# Spellings are found by the machine words at every eighth place, so that a thousand values cost no more than
-# one: wherever a spelling of fifteen bytes stands, one of the first eight words in it is at such a place.
+# Only words of four or eight bytes at evenly spaced places are looked up, so that a thousand values cost no
+# more than one: a spelling that is longer than the space and a word holds such a word wherever it stands.
 
 _MASK = b"***"
 _MASKABLE = 8  # characters; shorter values would blacken ordinary words
 _SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompts and typed characters
-_LONG = 15  # bytes from which on a spelling holds an aligned word of eight
+_LONG = 15  # bytes from which on a spelling holds a word of eight at one of every eighth place
 _FEW = 16  # shorter spellings that are quicker to look for one by one
-_STRIDE = 3  # words at most from one that is looked up to the next; more would make tables big
-_MANY = 10_000  # spellings from which on each word is looked up, for the same reason
+_MANY = 1000  # spellings from which on words of four bytes are met too often in what is none
+_STRIDE = (
+    8  # words at most from one place to the next: what a spelling may have begun in is searched each time
+)
+_ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
 
 
@@ -4119,7 +4122,8 @@ class Spellings:
         self._sorted = sorted(found)
         short = [spelling for spelling in self._sorted if len(spelling) < _LONG]
         self._few = short if len(short) <= _FEW else []
-        self._tables = [_WordTable(8, "Q", [spelling for spelling in self._sorted if len(spelling) >= _LONG])]
+        long = [spelling for spelling in self._sorted if len(spelling) >= _LONG]
+        self._tables = [_WordTable(8, "Q", long) if len(long) > _MANY else _WordTable(4, "I", long)]
         if short and not self._few:
             self._tables.append(_WordTable(4, "I", short))
         self._reach = max([_LONG - 1, *(table.reach for table in self._tables)])
@@ -4175,8 +4179,8 @@ class _WordTable:
         shortest = min(map(len, spellings), default=0)
         self._code = code
         self._size = size
-        longest = _STRIDE if len(spellings) < _MANY else 1
-        self._stride = max(1, min((shortest + 1) // size - 1, longest))  # in words
+        most = min(_STRIDE, _ENTRIES // (size * len(spellings) or 1))
+        self._stride = max(1, min((shortest + 1) // size - 1, most))
         self.reach = (self._stride + 1) * size - 2  # bytes of a spelling that may hold no such word
         self._known: dict[int, list[tuple[int, bytes]]] = {}
         for spelling in spellings:
