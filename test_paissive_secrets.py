@@ -4529,6 +4529,15 @@ def test_mask_leaves_short_values():
     assert masked([b"yes, 1234567"], "yes", "1234567", "        ") == b"yes, 1234567"
 
 
+@pytest.mark.parametrize("count", [5, 300])
+def test_mask_finds_each_of_its_values_at_each_place(count):
+    values = [f"{n:04}-{n * n:08}"[: 8 + n % 5] + "-long-" * (n % 7) for n in range(count)]
+    spellings = ps.Spellings(values)
+    for before in range(40):
+        text = " " * before + "".join(f"<{value}>" for value in values)
+        assert spellings.mask(text) == " " * before + "<***>" * count
+
+
 def test_mask_costs_the_same_with_many_values():
     """No clock: the words looked up are those of the output, whatever the number of values."""
     many = ps.Spellings(f"value-number-{n}-{n * n}" for n in range(300))
