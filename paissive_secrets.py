@@ -4058,6 +4058,9 @@ def _put_back(store: Store, name: str, value: str | None) -> bool:
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
     """The text of these in the form "env", "shell", "json" or "docker"; BadValue where it can't hold one."""
+    odd = sorted(name for name, value in values.items() if not _is_unicode(value))
+    if odd:  # a variable may hold any bytes
+        raise BadValue(f"the value of {_show(odd[0])} is not valid Unicode", hint=_BINARY_HINT)
     if form == "json":
         import json
 

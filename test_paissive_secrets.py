@@ -4328,6 +4328,12 @@ def test_export_is_read_back_by_the_reader_it_is_for(form, read, refused):
     assert len([v for n, v in enumerate(HARD) if f"V{n}" not in held]) == refused
 
 
+@pytest.mark.parametrize("form", ps.EXPORT_FORMS)
+def test_export_refuses_bytes_that_are_no_text(form):
+    with pytest.raises(ps.BadValue, match="the value of 'A' is not valid Unicode"):
+        ps.export_secrets({"A": "\udcff"}, form)
+
+
 def test_export_refuses_two_secrets_that_are_one_variable():
     with pytest.raises(ps.BadName, match="'DB_PASSWORD' and 'db/password' are both variable DB_PASSWORD"):
         ps.export_secrets({"db/password": "1", "DB_PASSWORD": "2"}, "shell")
