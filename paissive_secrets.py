@@ -5623,13 +5623,16 @@ def _fragment_ends(window: bytes, fragments: tuple[tuple[bytes, ...], ...]) -> l
     return sorted(found)
 
 
+_NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
+
+
 def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) -> Candidate | None:
     rest, separator, quote, bare_separator = (group or b"" for group in given.groups())
     start = given.end()
     if quote and window[start : start + 1] in _NO_BEGINNING:
         return None
     value = (_quoted(quote) if quote else _BARE).match(window, start)
-    if not value:
+    if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
