@@ -90,6 +90,11 @@ def tool(name):
     return needs(name, str(beside) if beside.exists() else shutil.which(name))
 
 
+def package(name):
+    """A Python package."""
+    return needs(name, importlib.util.find_spec(name)) and importlib.import_module(name)
+
+
 def npm(package):
     """Folder of an npm package."""
     folder = Path(os.environ.get("PAISSIVE_TEST_NPM", ROOT / "node_modules")) / package
@@ -1154,7 +1159,7 @@ def test_age_errors_and_reprs_show_no_key(identity):
 
 
 def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
-    pyrage = pytest.importorskip("pyrage")
+    pyrage = package("pyrage")
     theirs = pyrage.x25519.Identity.from_str(identity.reveal())
     assert str(theirs.to_public()) == str(identity.recipient())
     for plaintext in (b"", b"v" * 65536, b"v" * 65537):
@@ -1164,7 +1169,7 @@ def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
 
 @pytest.mark.slow
 def test_age_opens_what_pyrage_seals_with_a_passphrase_and_the_other_way_round():
-    pyrage = pytest.importorskip("pyrage")
+    pyrage = package("pyrage")
     assert pyrage.passphrase.decrypt(ps.seal(b"v", ps.Passphrase("pass ü", FAST)), "pass ü") == b"v"
     assert ps.unseal(pyrage.passphrase.encrypt(b"v", "pass ü"), ps.Passphrase("pass ü")) == b"v"
 
@@ -1364,7 +1369,7 @@ def test_the_chapter_of_readme_on_sealed_files_says_what_happens(tmp_path):
 
 
 def test_sealed_files_open_with_pyrage(files, store_folder):
-    pyrage = pytest.importorskip("pyrage")
+    pyrage = package("pyrage")
     text = pyrage.passphrase.decrypt((store_folder / "identity.age").read_bytes(), PASSWORD).decode().strip()
     key = pyrage.x25519.Identity.from_str(text)
     assert (
@@ -2035,7 +2040,7 @@ def test_a_canary_is_in_no_argument_list_while_a_set_waits_and_is_killed(files, 
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
 @pytest.mark.parametrize("who", ["ours", "pyrage"])
 def test_benchmark_of_the_format_beside_pyrage(benchmark, who, identity):
-    pyrage = pytest.importorskip("pyrage")
+    pyrage = package("pyrage")
     theirs = pyrage.x25519.Identity.from_str(identity.reveal())
     acts = {
         "ours": lambda: ps.unseal(ps.seal(bytes(1024), identity.recipient()), identity),
