@@ -5520,7 +5520,7 @@ class Candidate(NamedTuple):
         return f"<candidate {self.kind} at {self.start}>"
 
 
-THRESHOLDS = (("high", 150), ("medium", -30), ("low", -150))  # log odds in hundredths
+THRESHOLDS = (("high", 180), ("medium", -30), ("low", -150))  # log odds in hundredths
 RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
 RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
@@ -6188,6 +6188,7 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     yield from _private_keys(text)
     yield from _azure_secrets(text)
     yield from _urls(text)
+    yield from _web_keys(text)
     yield from _phrases(text, "" if sparing else language)
     yield from _assigned(text, language, sparing)
 
@@ -6226,7 +6227,11 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
     short = not candidate.quote and len(value.split(b":")[0]) < 4
     if _SAMPLE.search(value) or short or _foreign(candidate, value):
         return "low"
-    if candidate.kind != "pass" and (providers or _NO_SECRET.search(candidate.name)):
+    if candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(candidate.name):
+        return "low"
+    if candidate.kind == "uuid":  # an identifier, most often
+        return {"high": "medium"}.get(confidence, confidence)
+    if candidate.kind != "pass" and providers:
         return {"high": "medium"}.get(confidence, "low")
     return confidence
 
@@ -6432,6 +6437,21 @@ def _phrases_of(language: str) -> list[tuple[bytes, int, re.Pattern[bytes], Rule
     rules = structural_rules()
     rows = [row for row in _PHRASES if not row[4] or language in row[4].split()]
     return [(word, back, re.compile(pattern), rules[name]) for word, back, pattern, name, _ in rows]
+
+
+_WEB_KEY_SECRET = re.compile(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+
+
+def _web_keys(text: bytes) -> Iterator[_Span]:
+    """Private JSON web keys: an object with a key type, and a private or a symmetric part (RFC 7518)."""
+    at, rule = text.find(b"kty"), structural_rules()["json-web-key"]
+    while at >= 0:
+        begin = text.rfind(b"{", max(0, at - 4000), at)
+        end = text.find(b"}", at, at + 4000)
+        found = _WEB_KEY_SECRET.search(text, begin, end) if 0 <= begin < end else None
+        if found:
+            yield _Span(*found.span(1), rule, rule.confidence)
+        at = text.find(b"kty", at + 3)
 
 
 def _phrases(text: bytes, language: str) -> Iterator[_Span]:

@@ -5547,6 +5547,16 @@ def test_a_hundred_thousand_hostile_inputs_never_make_a_scan_raise():
             assert 0 < match.line <= match.end_line and match.column > 0
 
 
+@pytest.mark.parametrize("member", ['"kty":"EC","d":"{}"', "d: '{}', kty: 'OKP'", "kty: 'oct',\n  k: '{}'"])
+def test_private_web_keys_are_found(member):
+    text = "x = {" + member.format(TOKEN) + ", crv: 1}\n"
+    assert [m[0] for m in places(text)] == ["json-web-key"]
+
+
+def test_public_web_keys_are_not():
+    assert places('{"kty":"EC","x":"' + TOKEN + '","y":"' + TOKEN[::-1] + '"}') == []
+
+
 def explained(tmp_path, text, line):
     file = tmp_path / "settings.py"
     file.write_text(text)
