@@ -4372,12 +4372,15 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
 
     References in our environment are resolved; our own password, identity and token are left out.
     """
-    environment = foreign_environment()
-    environment.update(_named_variables(store, list(names)))
+    named = _named_variables(store, list(names))
+    environment = {**foreign_environment(), **named}
     values: set[str] = set()
     for variable, text in environment.items():
-        resolver = _Resolver()
-        environment[variable] = _passable(resolver.text(text, store, ((0, variable),)), variable)
+        resolver, where = _Resolver(), "the command line" if variable in named else variable
+        try:
+            environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
+        except (BadName, BadValue) as error:
+            raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
         values |= resolver.values
     return environment, values
 
@@ -4400,7 +4403,7 @@ def _passable(text: str, variable: str) -> str:
     except UnicodeEncodeError:
         passable = False
     if not passable:
-        raise BadValue(f"the value of {variable} can't stand in an environment", hint=_BINARY_HINT)
+        raise BadValue(f"the value for {variable} can't stand in an environment", hint=_BINARY_HINT)
     return text
 
 

@@ -4616,10 +4616,20 @@ def test_run_resolves_references_in_the_environment():
     )
 
 
-def test_run_says_which_variable_refers_to_nothing():
-    done = run("APP_TOKEN", "--", "true", env={"URL": "secret:ABSENT"})
-    assert b"no secret named 'ABSENT', which URL refers to" in done.stderr
-    assert done.returncode == 1
+@pytest.mark.parametrize(
+    "name, url, told",
+    [
+        ("APP_TOKEN", "secret:ABSENT", "no secret named 'ABSENT', which URL refers to; "),
+        ("ABSENT", "", "no secret named 'ABSENT', which the command line refers to; "),
+        ("APP_TOKEN", "x ${secret: A}", "URL: bad name ' A': "),
+        ("APP_TOKEN", "secret://nowhere/A", "URL: no backend called 'nowhere'; "),
+    ],
+    ids=["absent", "not named", "no name", "no backend"],  # pytest puts them into the environment
+)
+def test_run_says_what_refers_to_nothing(name, url, told):
+    done = run(name, "--", "true", env={"URL": url})
+    assert done.stderr.decode().startswith(f"paissive_secrets: {told}")
+    assert done.returncode == (1 if "no secret" in told else 2)
 
 
 def test_run_keeps_what_opens_our_own_stores_to_itself():
