@@ -55,8 +55,10 @@ from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, P
 if TYPE_CHECKING:
     import argparse
     import logging
+    import socket
     import subprocess
     from datetime import timedelta
+    from http.client import HTTPResponse
     from typing import IO, Literal, NoReturn, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -1898,8 +1900,7 @@ _VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any
 # the server sent, since that may be a secret.
 
 _MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
-_MAX_LINE = 1 << 16  # bytes of a header
-_MAX_HEADERS = 100
+_MAX_HEAD = 1 << 20  # bytes, of an answer's headers
 _FIRST_WAIT = 0.5  # seconds before the first repetition, doubled for each one after it: a failover takes some
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_DONE = {412, 429, *_REDIRECTS}  # statuses which say that a write was not carried out
@@ -2118,23 +2119,24 @@ class _Connections:
         """urllib's handlers are told of their opener; this one has no use for it."""
 
     def http_open(self, request: Any) -> _Answer:
+        from http.client import HTTPException
+
         deadline = time.monotonic() + request.timeout
         where = (request.type, request.host, request._tunnel_host or "")
         proxy_login = request.headers.pop("Proxy-authorization", "") if request._tunnel_host else ""
-        wire = None
+        wire, again = None, False
         try:
             wire = self._take(where) or self._dial(request, proxy_login)
-            answer, raw = _exchange(wire, request, deadline)
+            answer, raw, again = _exchange(wire, request, deadline)
         except Unavailable:
             raise
-        except OSError as error:
-            if wire:
-                wire.close()
+        except (OSError, ValueError, HTTPException) as error:
             return _broken(error, sent=wire is not None)
-        if wire.kept and raw is not None:
+        finally:
+            if wire and not again:
+                wire.close()
+        if again:
             self._idle.setdefault(where, []).append(wire)
-        else:
-            wire.close()
         return _read_answer(answer, raw)
 
     https_open = http_open
@@ -2189,25 +2191,26 @@ def _ask_proxy(plain: Any, tunnel: str, login: str, timeout: float) -> None:
     lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
     lines += [f"Proxy-Authorization: {login}"] if login else []
     wire = _Wire(plain)
-    wire.deadline = time.monotonic() + timeout
+    wire.begin(time.monotonic() + timeout)
     wire.send("\r\n".join([*lines, "\r\n"]).encode("ascii"))
-    status, _ = _http_head(wire)
-    wire.sock = None  # which lives on without it
-    if status != 200:
+    if _response(wire, "CONNECT").status != 200:
         raise Unavailable("the proxy does not connect to Vault", hint="check VAULT_PROXY_ADDR")
 
 
-class _Wire(io.RawIOBase):
-    """A connection whose every exchange is done by a deadline, however slowly the other side drips."""
+class _Wire:
+    """A connection whose every exchange ends by a deadline and within a size, whoever is there."""
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self.deadline = 0.0
-        self.kept = True  # whether there may be another exchange after this one
-        self.reader = io.BufferedReader(self)
+        self._deadline = 0.0
+        self._left = 0
+
+    def begin(self, deadline: float) -> None:
+        """Start an exchange; `deadline` is in seconds of the monotonic clock."""
+        self._deadline, self._left = deadline, _MAX_ANSWER + _MAX_HEAD
 
     def _hurry(self) -> Any:
-        left = self.deadline - time.monotonic() if self.deadline else 0.0
+        left = self._deadline - time.monotonic()
         if left < 0:
             raise TimeoutError
         self.sock.settimeout(left)
@@ -2216,19 +2219,24 @@ class _Wire(io.RawIOBase):
     def send(self, data: bytes) -> None:
         self._hurry().sendall(data)
 
-    def readable(self) -> bool:
-        return True
+    def receive_into(self, buffer: Any) -> int:
+        size = int(self._hurry().recv_into(buffer))
+        self._left -= size
+        if self._left < 0:
+            raise _too_large()
+        return size
 
-    def readinto(self, buffer: Any) -> int:
-        return int(self._hurry().recv_into(buffer))
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What http.client reads one answer from."""
+        return io.BufferedReader(_Reading(self))
 
     def has_news(self) -> bool:
         """Whether there is something to read while nothing was asked: the end, or what is not an answer."""
         import ssl
 
-        self.deadline = 0.0  # no waiting
+        self.sock.settimeout(0)
         try:
-            self.reader.peek(1)
+            self.sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError:
@@ -2236,9 +2244,20 @@ class _Wire(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        if self.sock is not None:
-            self.sock.close()
-        super().close()
+        self.sock.close()
+
+
+class _Reading(io.RawIOBase):
+    """One answer from a connection; closing it leaves the connection open for the next."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.receive_into(buffer)
 
 
 def _tls_context(settings: VaultSettings) -> Any:
@@ -2269,97 +2288,40 @@ def _authorities(settings: VaultSettings) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
 
 
-def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, bytes | None]:
-    """Send a request, read the answer and its body, None if too large: RFC 9112, as Vault needs it."""
-    wire.deadline, data = deadline, request.data or b""
+def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, bytes, bool]:
+    """Send a request; return the answer, its body, and whether the connection may be used again."""
+    data = request.data or b""
     lines = [f"{request.get_method()} {request.selector} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in request.header_items()]
+    wire.begin(deadline)
     wire.send("\r\n".join([*lines, f"Content-Length: {len(data)}\r\n\r\n"]).encode("ascii") + data)
-    status, headers = _http_head(wire)
-    wire.kept = headers.get("connection", "").lower() != "close"
-    answer = _Answer(status)
-    answer.location, answer.retry_after = headers.get("location", ""), headers.get("retry-after", "")
-    answer.index = headers.get("x-vault-index", "")
-    return answer, b"" if status in (204, 304) else _http_body(wire, headers)
+    response = _response(wire, request.get_method())
+    # A length is looked at before memory is set aside for it; without one the connection keeps the bound.
+    raw = response.read() if (response.length or 0) <= _MAX_ANSWER else None
+    if raw is None or len(raw) > _MAX_ANSWER:
+        raise _too_large()
+    answer = _Answer(response.status)
+    answer.location = response.headers.get("location", "")
+    answer.retry_after = response.headers.get("retry-after", "")
+    answer.index = response.headers.get("x-vault-index", "")
+    return answer, raw, not response.will_close
 
 
-def _http_head(wire: _Wire) -> tuple[int, dict[str, str]]:
-    """Status and headers of an answer; ConnectionError for what is no HTTP/1.1."""
-    for _ in range(_MAX_HEADERS):
-        version, _, rest = _http_line(wire).partition(b" ")
-        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit():
-            raise ConnectionError
-        headers = _http_headers(wire)
-        if version == b"HTTP/1.0":
-            headers["connection"] = "close"
-        if not rest.startswith(b"1"):  # 100 and its like announce the answer
-            return int(rest[:3]), headers
-    raise ConnectionError
+def _response(wire: _Wire, method: str) -> HTTPResponse:
+    """Status and headers of the answer that comes next."""
+    from http.client import HTTPResponse
+
+    response = HTTPResponse(cast("socket.socket", wire), method=method)
+    response.begin()
+    return response
 
 
-def _http_headers(wire: _Wire) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for _ in range(_MAX_HEADERS):
-        line = _http_line(wire)
-        if not line:
-            return headers
-        name, _, value = line.partition(b":")
-        headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
-    raise ConnectionError
+def _too_large() -> Unavailable:
+    return Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
 
 
-def _http_line(wire: _Wire) -> bytes:
-    line = wire.reader.readline(_MAX_LINE)
-    if not line.endswith(b"\n"):
-        raise ConnectionError
-    return line.rstrip(b"\r\n")
-
-
-def _http_body(wire: _Wire, headers: dict[str, str]) -> bytes | None:
-    length = headers.get("content-length")
-    if "transfer-encoding" in headers:
-        if length is not None or headers["transfer-encoding"].lower() != "chunked":
-            raise ConnectionError
-        return _http_chunks(wire)
-    if length is None:
-        wire.kept = False
-        raw = wire.reader.read(_MAX_ANSWER + 1)
-        return raw if len(raw) <= _MAX_ANSWER else None
-    size = _http_size(length, 10)
-    return _http_exactly(wire, size) if size <= _MAX_ANSWER else None
-
-
-def _http_chunks(wire: _Wire) -> bytes | None:
-    chunks: list[bytes] = []
-    left = _MAX_ANSWER
-    while left >= 0:
-        size = _http_size(_http_line(wire).partition(b";")[0].decode("latin-1").strip(), 16)
-        if not size:
-            _http_headers(wire)
-            return b"".join(chunks)
-        left -= size
-        if left >= 0:
-            chunks.append(_http_exactly(wire, size + 2)[:-2])
-    return None
-
-
-def _http_size(text: str, base: int) -> int:
-    if not 0 < len(text) <= 16 or text.strip("0123456789" if base == 10 else "0123456789abcdefABCDEF"):
-        raise ConnectionError
-    return int(text, base)
-
-
-def _http_exactly(wire: _Wire, size: int) -> bytes:
-    raw = wire.reader.read(size)
-    if len(raw) != size:
-        raise ConnectionError
-    return raw
-
-
-def _read_answer(answer: _Answer, raw: bytes | None) -> _Answer:
+def _read_answer(answer: _Answer, raw: bytes) -> _Answer:
     """The answer with its JSON object, read strictly; errors of proxies have none."""
-    if raw is None:
-        raise Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
     try:
         answer.body = _read_object(raw if answer.status == 200 else raw or b"{}")
         if answer.status == 404 and not answer.body.keys() & {"data", "errors"}:

@@ -2541,9 +2541,10 @@ def test_some_other_server_that_says_404_is_no_vault_without_the_secret(stub):
 
 def test_an_answer_is_bounded_in_size_and_in_time(stub, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_ANSWER", 1000)
+    monkeypatch.setattr(ps, "_MAX_HEAD", 500)
     chunks = b"".join(b"%x\r\n%s\r\n" % (300, b" " * 300) for _ in range(4))
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    for raw in (http(b" " * 1001), chunked, b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1001):
+    for raw in (http(b" " * 1001), chunked, b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1501):
         with pytest.raises(ps.Unavailable, match="too large"):
             stub(raw).store().get("a")
     drip = [http()[n : n + 1] for n in range(len(http()))]
