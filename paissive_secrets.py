@@ -2363,22 +2363,27 @@ def _broken(error: Exception, *, sent: bool) -> _Answer:
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):
+        message = f"the server's certificate is not trusted: {error.verify_message}"
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-        raise Unavailable(
-            f"the server's certificate is not trusted: {error.verify_message}", hint=hint
-        ) from None
+        raise Unavailable(message, hint=hint) from None
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
             raise Unavailable(message, hint=hint) from None
     answer = _Answer(0)
-    answer.sent = sent
-    number = getattr(error, "errno", None)
-    late = isinstance(error, TimeoutError) or "timed out" in str(error)
-    known = isinstance(number, int) and number > 0
-    answer.broken = (
-        "it did not answer in time" if late else os.strerror(number or 0) if known else "the connection broke"
-    )
+    answer.sent, answer.broken = sent, _why(error)
     return answer
+
+
+def _why(error: Exception) -> str:
+    """What broke a connection, in words of this side."""
+    import socket
+
+    if isinstance(error, socket.gaierror):
+        return "no host of that name"
+    if isinstance(error, (TimeoutError, socket.timeout)):
+        return "it did not answer in time"
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else "the connection broke"
 
 
 _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
@@ -2510,7 +2515,7 @@ class _Session:
             self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
             raise
         if stale and auth["client_token"] == stale:
-            raise Locked("the Vault token has expired or was revoked", hint=_LOGIN_HINT)
+            raise Locked("the Vault token is unknown: it has expired or was revoked", hint=_LOGIN_HINT)
         self.logins += 1
         self._use(auth)
 

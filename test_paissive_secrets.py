@@ -2606,6 +2606,8 @@ def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
 def test_an_unreachable_server_is_not_an_absent_secret():
     with pytest.raises(ps.Unavailable, match=r"can't be reached at http://127.0.0.1:\d+: Connection refused"):
         ps.VaultStore(address=f"http://127.0.0.1:{free_port()}", token="t", max_retries=0).get("a")
+    with pytest.raises(ps.Unavailable, match="no host of that name; check VAULT_ADDR"):
+        ps.VaultStore(address="http://nowhere.invalid", token="t", max_retries=0).get("a")
     with pytest.raises(ps.Unavailable, match="No such file"):
         ps.VaultStore(address="unix:///nowhere.sock", token="t", max_retries=0).get("a")
 
@@ -3053,7 +3055,8 @@ def test_status_says_all_but_the_token():
     assert re.fullmatch(r"3\d\d\d seconds, renewable", said["time left"])
     assert ["may", "read, update: secret/data/"] in lines and said["mount"] == "secret/, KV version 2"
     assert token.encode() not in done.stdout + done.stderr
-    broken = cli("status", "--backend", "vault", env={"VAULT_ADDR": f"http://127.0.0.1:{free_port()}"})
+    nobody = {"VAULT_ADDR": f"http://127.0.0.1:{free_port()}", "VAULT_MAX_RETRIES": "0"}
+    broken = cli("status", "--backend", "vault", env=nobody)
     assert (broken.returncode, b"problem    Vault can't be reached" in broken.stdout) == (2, True)
 
 
