@@ -4077,9 +4077,7 @@ _SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompt
 _LONG = 15  # bytes from which on a spelling holds a word of eight at one of every eighth place
 _FEW = 16  # shorter spellings that are quicker to look for one by one
 _MANY = 1000  # spellings from which on words of four bytes are met too often in what is none
-_STRIDE = (
-    8  # words at most from one place to the next: what a spelling may have begun in is searched each time
-)
+_STRIDE = 8  # words at most from one place to the next
 _ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
 
@@ -4128,7 +4126,7 @@ class Spellings:
 
         for start in range(max(len(data) - self._reach, 0), len(data)):
             rest = data[start:]
-            at = bisect.bisect_left(self._sorted, rest)
+            at = bisect.bisect(self._sorted, rest)  # the first one that may go on after it
             if at < len(self._sorted) and self._sorted[at].startswith(rest):
                 return start
         return len(data)

@@ -4516,6 +4516,7 @@ def test_mask_shows_at_once_what_can_be_no_value():
     assert masker.feed(b"T") == b""  # could be one
     assert masker.pause() == b"T"  # a typed character
     assert masker.feed(b"ell me") == b"ell me"
+    assert masker.feed(b" Tr0ub4dor&3") == b" ***"  # and no longer value begins like this
 
 
 def test_mask_shows_no_more_than_three_bytes_of_a_value_that_is_written_slowly():
