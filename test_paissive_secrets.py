@@ -6120,16 +6120,15 @@ def test_git_does_not_lead_through_a_folder_that_became_a_link(tmp_path, monkeyp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("in_git", [False, True])
-def test_a_folder_of_100_000_files_takes_little_memory(tmp_path, in_git):
-    if in_git:
-        git(tmp_path, "init", "-q")
+def test_a_folder_of_100_000_files_takes_little_memory_with_and_without_git(tmp_path):
     for n in range(100_000):
         os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
     leak(tmp_path / "leak.py")
-    done, peak = measured("audit", "--json", cwd=tmp_path)
-    summary = json.loads(done)["summary"]
-    assert (summary["files"], summary["findings"], peak < 80e6) == (100_001, 1, True)
+    for _ in range(2):
+        done, peak = measured("audit", "--json", cwd=tmp_path)
+        summary = json.loads(done)["summary"]
+        assert (summary["files"], summary["findings"], peak < 80e6) == (100_001, 1, True)
+        git(tmp_path, "init", "-q")
 
 
 def test_a_folder_deeper_than_a_path_may_be_is_said_to_be_unreadable(tmp_path, monkeypatch):
