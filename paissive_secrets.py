@@ -1388,11 +1388,11 @@ class SealedStore:
         yield "folder", self.folder
         try:
             yield "secrets", str(sum(1 for _ in self.names()))
-            if not os.path.lexists(self.folder):
-                yield "opens", "not there yet: the first set makes it"
+            first = self._first()
+            if first is None and not self._has_password():
+                yield "opens", "there is nothing yet: a first set makes it"
                 return
             keys = self._keys()
-            first = self._first()
             if first is not None:
                 self._read(first, self._path(first))
             broken_off = len(keys) > 1 and not _credential("PAISSIVE_IDENTITY")
@@ -1461,7 +1461,8 @@ class SealedStore:
     def _keys_by_password(self) -> tuple[Identity, ...]:
         self._check_folders("")
         if not self._has_password():
-            hint = "restore it from a copy, or set PAISSIVE_IDENTITY"
+            lost = "restore it from a copy, or set PAISSIVE_IDENTITY"
+            hint = "a first set makes it" if self._first() is None else lost
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         known = self._password()
         password = known or _ask(f"Master password of {self.folder}: ")
@@ -1490,6 +1491,7 @@ class SealedStore:
             self._keys()
             return
         _log_n()
+        _x25519()  # says what is missing before anything is made
         if not self._password():
             self._typed = _ask(f"New master password for {self.folder}: ", twice=True)
 

@@ -1500,6 +1500,24 @@ def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder
     )
 
 
+def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, capsys):
+    status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
+    assert (status, out.splitlines()[-1]) == (0, "opens      there is nothing yet: a first set makes it")
+    status, _, err = command(monkeypatch, capsys, "rekey")
+    assert (status, err) == (
+        2,
+        f"paissive_secrets: there is no {store_folder}/identity.age; a first set makes it\n",
+    )
+
+
+def test_without_cryptography_no_store_is_made(store_folder):
+    code = "import sys; sys.modules['cryptography'] = None; import paissive_secrets as p;"
+    code += "p.SealedStore().set('A', '1')"
+    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env)
+    assert b"sealed files need the package cryptography" in done.stderr and not store_folder.exists()
+
+
 def test_only_sealed_files_have_a_password_to_change(monkeypatch, capsys):
     status, _, err = command(monkeypatch, capsys, "rekey", "--backend", "env")
     assert (status, err) == (
