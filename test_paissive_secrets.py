@@ -2781,7 +2781,8 @@ def auth_methods():
     ask("POST", "sys/policies/acl/all", {"policy": READ_ALL})
     for method in ("approle", "userpass", "jwt", "kubernetes"):
         ask("POST", f"sys/auth/{method}", {"type": method})
-    ask("POST", "auth/approle/role/app", {"token_policies": "all", "token_ttl": "3s", "token_max_ttl": "1h"})
+    for role, lease in (("app", "1h"), ("brief", "2s")):
+        ask("POST", f"auth/approle/role/{role}", {"token_policies": "all", "token_ttl": lease})
     ask("POST", "auth/userpass/users/ada", {"password": "pass-" + CANARY, "token_policies": "all"})
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(
@@ -2804,14 +2805,14 @@ def signed_jwt(key, **claims):
     return (text + b"." + part(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
 
 
-def approle(wrapped=False):
+def approle(role="app", wrapped=False):
     auth_methods()
-    role_id = bao().ask("GET", "auth/approle/role/app/role-id")["data"]["role_id"]
+    role_id = bao().ask("GET", f"auth/approle/role/{role}/role-id")["data"]["role_id"]
     if not wrapped:
-        made = bao().ask("POST", "auth/approle/role/app/secret-id", {})
+        made = bao().ask("POST", f"auth/approle/role/{role}/secret-id", {})
         return {"role_id": role_id, "secret_id": made["data"]["secret_id"]}
     headers = {"X-Vault-Token": bao().root, "X-Vault-Wrap-TTL": "60s"}
-    url = f"{bao().address}/v1/auth/approle/role/app/secret-id"
+    url = f"{bao().address}/v1/auth/approle/role/{role}/secret-id"
     with urllib.request.urlopen(urllib.request.Request(url, b"{}", headers)) as response:
         return {"role_id": role_id, "wrapped_secret_id": json.load(response)["wrap_info"]["token"]}
 
@@ -2896,11 +2897,12 @@ def test_without_a_token_the_hint_says_how_to_log_in():
         bao().store(token="", token_file="/nowhere").get("A_TOKEN")
 
 
+@pytest.mark.slow
 def test_a_token_is_renewed_at_two_thirds_of_its_lease():
-    token = bao().new_token(READ_ALL, ttl="2s")
+    token = bao().new_token(READ_ALL, ttl="4s")
     store = bao().store(token=token)
     store.set("A_TOKEN", "v")
-    end = time.monotonic() + 3  # longer than the lease
+    end = time.monotonic() + 5  # longer than the lease
     while time.monotonic() < end:
         assert store.get("A_TOKEN") == "v"
         time.sleep(0.1)
@@ -2909,9 +2911,9 @@ def test_a_token_is_renewed_at_two_thirds_of_its_lease():
 
 @pytest.mark.slow
 def test_a_token_that_expired_while_nobody_looked_is_replaced_by_one_login():
-    store = login_store("approle", **approle())
+    store = login_store("approle", **approle("brief"))
     assert works(store)
-    time.sleep(4.5)  # the lease is 3 seconds
+    time.sleep(3.5)  # the lease is 2 seconds
     assert (store.get("A_TOKEN"), store._session.logins) == ("v", 2)
 
 
@@ -3163,19 +3165,20 @@ def test_any_readable_path_is_read_by_reference(tmp_path, monkeypatch):
         assert ps.SecretConfig(str(file)).get("a", use_secret=True) == f"from {mount}"
 
 
-def test_user_and_password_of_a_dynamic_secret_belong_together(stub):
+def test_user_and_password_of_a_dynamic_secret_belong_together(stub, monkeypatch):
     broker = stub(http(b"", 201))
     with contextlib.suppress(OSError):
         bao().ask("POST", "sys/mounts/rabbitmq", {"type": "rabbitmq"})
     login = {"connection_uri": broker.address, "username": "u", "password": "p", "verify_connection": False}
     bao().ask("POST", "rabbitmq/config/connection", login)
-    bao().ask("POST", "rabbitmq/config/lease", {"ttl": 2, "max_ttl": 60})
+    bao().ask("POST", "rabbitmq/config/lease", {"ttl": 600, "max_ttl": 900})
     bao().ask("POST", "rabbitmq/roles/app", {"vhosts": '{"/": {"write": ".*", "read": ".*"}}'})
     store = bao().store()
     user, password = store.get("rabbitmq/creds/app#username"), store.get("rabbitmq/creds/app#password")
     made = [request for request in broker.requests if request.startswith(b"PUT /api/users/" + user.encode())]
     assert len(made) == 1 and password.encode() in made[0]
-    time.sleep(1.5)  # two thirds of the lease are over
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 401)  # two thirds of the lease are over
     assert store.get("rabbitmq/creds/app#username") != user
 
 
@@ -3237,7 +3240,7 @@ def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
     autopilot = {"server_stabilization_time": "1s", "last_contact_threshold": "10s"}
     active.ask("POST", "sys/storage/raft/autopilot/configuration", autopilot)
     voters = lambda: active.ask("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]  # noqa: E731
-    eventually(lambda: sum(server["voter"] for server in voters()) == 3 or later())
+    eventually(lambda: sum(server["voter"] for server in voters()) == 3 or later(), 90)
     store = others[0].store(timeout=10)  # a standby node
     for turn in range(20):  # what was written is what is read, also from a node that lags behind
         store.set("fixed", "as it was" if turn == 19 else str(turn))
