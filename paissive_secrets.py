@@ -1765,6 +1765,7 @@ class VaultSettings:
         for name, (variables, parse, default) in _VAULT_SETTINGS.items():
             value = given.get(name)
             source = name if value is not None else next(filter(os.environ.get, variables), "")
+            value = " ".join(value) if isinstance(value, (list, tuple)) else value
             text = os.environ.get(source, "") if value is None else str(value)
             setattr(self, name, parse(source, text) if text else default)
 
@@ -1779,7 +1780,7 @@ def _printable(source: str, text: str) -> str:
 
 
 def _header_value(source: str, text: str) -> str:
-    # http.client would show a header that it refuses.
+    # Anything else could end this header and begin another.
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise BadValue(f"{source} has a character that it can't have")
     return text
@@ -1796,7 +1797,7 @@ def _vault_address(source: str, text: str) -> str:
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False
-    if not good or url.username or url.query or url.fragment or not text.isascii() or " " in text:
+    if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} is not an address", hint=hint)
     return text.rstrip("/")
 
@@ -1812,8 +1813,6 @@ def _vault_folder(source: str, text: str) -> str:
 
 
 def _go_duration(source: str, text: str) -> float:
-    import re
-
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     if not re.fullmatch(f"(?:{_GO_TERM})+", text):

@@ -2318,7 +2318,7 @@ def test_vault_takes_the_environment_of_the_vault_and_bao_commands(monkeypatch, 
         ("VAULT_ADDR", "localhost:8200"),
         ("VAULT_ADDR", "ftp://a"),
         ("VAULT_ADDR", "http://user:" + "word@a"),
-        ("VAULT_ADDR", "http://a/?x=1"),
+        ("VAULT_ADDR", "http://a/?"),
         ("VAULT_ADDR", "http://a b"),
         ("VAULT_TOKEN", "to ken"),
         ("VAULT_TOKEN", "tokén"),
@@ -2339,6 +2339,7 @@ def test_a_setting_that_can_not_be_meant_is_an_error_that_does_not_repeat_it(mon
 def test_a_keyword_goes_before_its_variable_and_an_unknown_one_is_an_error(monkeypatch):
     monkeypatch.setenv("VAULT_ADDR", "http://a:1")
     assert ps.VaultStore(address="http://b:1").settings.address == "http://b:1"
+    assert ps.VaultStore(hosts=["a:1", "b"]).settings.hosts == ("a:1", "b")
     with pytest.raises(TypeError, match="no setting called adress"):
         ps.VaultStore(adress="http://b:1")
 
