@@ -6674,8 +6674,8 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
     """Give the id of every blob in the repository, dangling ones too, or of those that revisions reach."""
     check, feed = ["cat-file", "--buffer", "--batch-check=%(objecttype) %(objectname)"], None
     if revisions:
-        reached = ("rev-list", "--objects", "--no-object-names", "--end-of-options", *revisions, "--")
-        with _Git(folder, *reached) as git:
+        reached = ["rev-list", "--objects", "--no-object-names", "--missing=allow-any", "--end-of-options"]
+        with _Git(folder, *reached, *revisions, "--") as git:
             feed = _spool(git.records(b"\n"))
     else:
         check += ["--batch-all-objects", "--unordered"]  # in the order of the pack: deltas resolve faster
