@@ -5489,7 +5489,7 @@ class Candidate(NamedTuple):
         return f"<candidate {self.kind} at {self.start}>"
 
 
-THRESHOLDS = (("high", 180), ("medium", -30), ("low", -150))  # log odds in hundredths
+THRESHOLDS = (("high", 220), ("medium", -30), ("low", -150))  # log odds in hundredths
 RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
 RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
