@@ -5370,6 +5370,7 @@ def _sample(letter: str) -> str:
     return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(300))
 
 
+@functools.cache
 def expression(shape: str) -> str:
     """`shape` as a regular expression."""
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
@@ -5536,7 +5537,7 @@ _NO_BEGINNING = b" \t\r\n,;:)]"  # after a quote: it closed a string, and what f
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 _GIVEN = lazily(  # anchored behind a fragment, every part bounded
     rb"""
-    ([\w.$-]{0,40}(?:\\{0,3}["'`]|&quot;|&\#3[94];)?\]?\)?)   # the rest of the name, its closing quote
+    ([\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&quot;|&\#3[94];)?\]?\)?)   # the rest of the name, its quote
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
     (?:(=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%3D|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
@@ -5566,7 +5567,8 @@ _KINDS = (
 def candidates(window: bytes, language: str, sparing: bool = False) -> Iterator[Candidate]:
     """Give the values that names with a telling fragment are given, then the other UUIDs."""
     seen, done = set(), 0
-    for at in _fragment_ends(window, _MOST_TELLING if sparing else _FRAGMENTS):
+    ends = _fragment_ends(window, _MOST_TELLING if sparing else _FRAGMENTS)
+    for at in ends[:: 1 + 160 * len(ends) // (len(window) + 40_000)]:  # many in little: a sample of them
         given = _GIVEN.match(window, at) if at >= done else None
         found = given and _candidate(window, language, at, given)
         if found:
@@ -5965,6 +5967,7 @@ _READ_SIZE = 1 << 18  # bytes asked for in one read
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
 _BULK = 1 << 22  # bytes of a file, of a log say, after which only the most telling names are judged
+_WEIGHED_MOST = 400  # values of one window that are judged: files written by people have a tenth
 _RUN = b"a" * 20  # the shortest token that a prefix rule finds
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 
@@ -6164,10 +6167,14 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
 
 def _assigned(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
+    weighed: set[tuple[str, bytes, str]] = set()
     for candidate in candidates(text, language, sparing):
         value = candidate.value.encode("latin-1")
-        if _NO_VALUE.match(value):
+        if _NO_VALUE.match(value) or (candidate.name, value, candidate.after) in weighed:
             continue
+        if len(weighed) >= _WEIGHED_MOST:
+            return
+        weighed.add((candidate.name, value, candidate.after))
         tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
         providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
         if not tokens and not _dull(value):

@@ -5535,7 +5535,7 @@ def test_checksums_hold_where_providers_computed_them():
 # step over at least some bytes, and the C primitives between them are linear.
 
 
-def steps(data, most=None):
+def steps(data):
     """Lines of Python that a scan of `data` runs."""
     count = 0
 
@@ -5544,12 +5544,47 @@ def steps(data, most=None):
         count += event == "line"
         return trace
 
+    list(ps.scan(io.BytesIO(data[:1000]).read, "a.py"))  # expressions are compiled once
     sys.settrace(trace)
     try:
         list(ps.scan(io.BytesIO(data).read, "a.py"))
     finally:
         sys.settrace(None)
     return count
+
+
+NEAR_MISSES = [rule.miss.encode() + b"\n" for rule in ps.all_rules() if rule.miss]
+NEAR_MISSES += [p.encode() + b" " for rule in ps.prefixed_rules() for p in ps.rule_prefixes(rule)[:1]]
+NEAR_MISSES += [bytes([n]) for n in range(32, 127)]
+NEAR_MISSES += [
+    b"://@",
+    b"://a:bcd ",
+    b"PRIVATE KEY",
+    PEM[:27].encode(),
+    b"curl -u a ",
+    b"machine a login b ",
+    b"Q~",
+]
+NEAR_MISSES += [
+    b"Basic aaaaaaaaaaaa ",
+    b"password",
+    b"key: ",
+    b"token='a1' ",
+    b"pass" + b" " * 20,
+    b"-1234-1234-1234",
+]
+
+
+@pytest.mark.slow
+def test_no_near_miss_costs_more_than_two_steps_for_each_byte():
+    size = 30_000
+    costs = {unit: steps((unit * (size // len(unit) + 1))[:size]) / size for unit in NEAR_MISSES}
+    assert {unit: round(cost, 1) for unit, cost in costs.items() if cost > 2} == {}
+
+
+def test_a_large_file_costs_no_more_for_each_byte_than_a_small_one():
+    line = b"secret_key: 'changeme', password = os.environ['PASSWORD'] # the key of it\n"
+    assert steps(line * 16_000) < 4 * steps(line * 4_000)
 
 
 @settings(max_examples=300, deadline=None)
