@@ -7774,12 +7774,12 @@ def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
     )
     about = (__doc__ or "").partition("\n")[0]
     me = "paissive_secrets.py"  # said everywhere, since argparse loads much to find it out by itself
-    parser = _argument_parser()(prog=me, description=about, parents=[backend])
+    parser = _argument_parser()(prog=me, description=about, epilog=_HELP_END, parents=[backend])
     groups = {"": parser.add_subparsers(prog=me, metavar="COMMAND", required=True)}
     for words, (run, arguments) in rows.items():
         group, _, word = words.rpartition(" ")
         if group not in groups:
-            parent = groups[""].add_parser(group, help=f"{group} …")
+            parent = groups[""].add_parser(group, help=_GROUPS[group])
             groups[group] = parent.add_subparsers(prog=f"{me} {group}", metavar="ACTION", required=True)
         line = (run.__doc__ or "").strip()
         command = groups[group].add_parser(
@@ -7790,6 +7790,11 @@ def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
             command.add_argument(*flags, **settings)
     return parser
 
+
+_HELP_END = (
+    "COMMAND --help says more of each. Secrets are kept in .env here until --backend or PAISSIVE_BACKEND "
+    "names another store. Exit codes: 0 done, 1 not found or findings, 2 anything else, said in one line."
+)
 
 # What argparse says before it repeats what was typed.
 _TYPED = r"(unrecognized arguments|explicit argument|invalid choice|invalid \w+ value)\b.*?(?= \(choose|$)"
@@ -8096,7 +8101,7 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
     paths = [*args.paths, *folders] or ["."]
     return Audit(
         paths,
-        exclude=args.exclude,
+        exclude=_excludes(args),
         confidence=args.confidence,
         baseline=_baseline_of(args, paths),
         staged=args.staged,
@@ -8106,6 +8111,14 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
         on_error=on_error,
         on_progress=progress,
     )
+
+
+def _excludes(args: argparse.Namespace) -> list[str]:
+    """All names to leave out; a PATH that stands behind them would be taken for one, and never be audited."""
+    if not args.paths and any(len(names) > 1 for names in args.exclude):
+        again = " ".join(itertools.chain(*args.exclude))
+        raise BadValue("which of these is the PATH?", hint=f"write it first: audit . --exclude {again}")
+    return list(itertools.chain(*args.exclude))
 
 
 def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
@@ -8277,7 +8290,13 @@ _CONFIG_FILE = _arg(
     "--file", metavar="F", help="the config file; else PAISSIVE_CONFIG_FILE, else config.json"
 )
 
-# A row a command; "config get" is an action of the group "config".
+_GROUPS = {
+    "config": "Settings in a JSON file, with references to secrets.",
+    "rotate": "New values by schedule or at once: pending, current, previous.",
+    "hook": "Audit what is committed, before it is.",
+}
+
+# A row a command, in the order of help; "config get" is an action of the group "config".
 _COMMANDS: dict[str, _Command] = {
     "set": (
         cmd_set,
@@ -8301,10 +8320,12 @@ _COMMANDS: dict[str, _Command] = {
         ),
     ),
     "delete": (cmd_delete, (_arg("names", metavar="NAME", nargs="+", help="a secret's name"),)),
-    "undelete": (cmd_undelete, (_NAME, _VERSION)),
-    "destroy": (
-        cmd_destroy,
-        (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
+    "run": (
+        cmd_run,
+        (
+            _arg("--no-mask", action="store_true", help="become the command, its output as it is"),
+            _arg("names", metavar="NAME", nargs="*", help="then, after two dashes, the command: -- CMD …"),
+        ),
     ),
     "import": (
         cmd_import,
@@ -8318,17 +8339,6 @@ _COMMANDS: dict[str, _Command] = {
         (
             _arg("names", metavar="NAME", nargs="*", help="default: all"),
             _arg("--format", choices=EXPORT_FORMS, default="env", help="who reads it; default: env"),
-        ),
-    ),
-    "password": (cmd_password, ()),
-    "rekey": (cmd_rekey, ()),
-    "identity": (cmd_identity, ()),
-    "status": (cmd_status, ()),
-    "run": (
-        cmd_run,
-        (
-            _arg("--no-mask", action="store_true", help="become the command, its output as it is"),
-            _arg("names", metavar="NAME", nargs="*", help="then, after two dashes, the command: -- CMD …"),
         ),
     ),
     "config get": (
@@ -8345,34 +8355,6 @@ _COMMANDS: dict[str, _Command] = {
             _arg("--secret", action="store_true", help="keep it in the store, and a reference in the file"),
         ),
     ),
-    "audit": (
-        cmd_audit,
-        (
-            _arg(
-                "paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"
-            ),
-            _arg(
-                "--exclude", metavar="D", action="append", default=[], help="a name or glob; may be repeated"
-            ),
-            _arg("--confidence", choices=CONFIDENCES, default="medium", help="report this and above"),
-            _arg("--json", action="store_true", help="report as JSON"),
-            _arg("--sarif", action="store_true", help="report as SARIF 2.1.0, for code scanning"),
-            _arg("--output", metavar="F", help="write the report to a file"),
-            _arg("--baseline", metavar="F", help=f"findings that are accepted; default: {BASELINE}"),
-            _arg(
-                "--update-baseline",
-                action="store_true",
-                help="accept what is found now, and drop stale entries",
-            ),
-            _arg("--staged", action="store_true", help="what git would commit, not the working tree"),
-            _arg("--history", metavar="REV", nargs="*", help="all that git remembers, or what REV reaches"),
-            _arg("--no-gitignore", action="store_true", help="read what .gitignore names as well"),
-            _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one a core"),
-            _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
-            _arg("--list-rules", action="store_true", help="show what is looked for"),
-        ),
-    ),
-    "hook install": (cmd_hook_install, ()),
     "config delete": (cmd_config_delete, (_KEY, _CONFIG_FILE)),
     "config explain": (cmd_config_explain, (_KEY, _CONFIG_FILE)),
     "rotate schedule": (
@@ -8400,6 +8382,48 @@ _COMMANDS: dict[str, _Command] = {
     "rotate rollback": (cmd_rotate_rollback, (_NAME, _POLICY_FILE)),
     "rotate resume": (cmd_rotate_resume, (_NAME, _POLICY_FILE)),
     "rotate abort": (cmd_rotate_abort, (_NAME, _POLICY_FILE)),
+    "audit": (
+        cmd_audit,
+        (
+            _arg(
+                "paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"
+            ),
+            _arg(
+                "--exclude",
+                metavar="D",
+                nargs="+",
+                action="append",
+                default=[],
+                help="names or globs to leave out, after PATH; may be repeated",
+            ),
+            _arg("--confidence", choices=CONFIDENCES, default="medium", help="report this and above"),
+            _arg("--json", action="store_true", help="report as JSON"),
+            _arg("--sarif", action="store_true", help="report as SARIF 2.1.0, for code scanning"),
+            _arg("--output", metavar="F", help="write the report to a file"),
+            _arg("--baseline", metavar="F", help=f"findings that are accepted; default: {BASELINE}"),
+            _arg(
+                "--update-baseline",
+                action="store_true",
+                help="accept what is found now, and drop stale entries",
+            ),
+            _arg("--staged", action="store_true", help="what git would commit, not the working tree"),
+            _arg("--history", metavar="REV", nargs="*", help="all that git remembers, or what REV reaches"),
+            _arg("--no-gitignore", action="store_true", help="read what .gitignore names as well"),
+            _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one a core"),
+            _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
+            _arg("--list-rules", action="store_true", help="show what is looked for"),
+        ),
+    ),
+    "hook install": (cmd_hook_install, ()),
+    "status": (cmd_status, ()),
+    "password": (cmd_password, ()),
+    "rekey": (cmd_rekey, ()),
+    "identity": (cmd_identity, ()),
+    "undelete": (cmd_undelete, (_NAME, _VERSION)),
+    "destroy": (
+        cmd_destroy,
+        (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
+    ),
 }
 
 if __name__ == "__main__":

@@ -6465,6 +6465,15 @@ def test_text_is_grouped_by_file_and_ends_with_what_to_do(folder):
     assert rest[0].startswith("next: withdraw each secret")
 
 
+def test_several_names_are_excluded_and_a_path_behind_them_is_asked_for(folder):
+    for name in ("a.py", "b.py", "c.py"):
+        leak(folder / name)
+    assert report(folder, ".", "--exclude", "a.py", "b.py").splitlines()[0] == "c.py"
+    done = cli("audit", "--exclude", "a.py", "b.py", cwd=folder)
+    told = b"which of these is the PATH?; write it first: audit . --exclude a.py b.py"
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"paissive_secrets: " + told + b"\n")
+
+
 def test_text_says_that_nothing_was_leaks(folder):
     assert report(folder) == "no findings in 0 files, 0.0 MB\n"
 
