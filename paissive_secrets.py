@@ -6299,18 +6299,16 @@ _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 
 
-_AZURE = lazily(rb"(?<![\w.~-])[\w.~-]{3}[0-9]Q~[\w.~-]{31,34}(?![\w.~-])")
+_AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
 
 
 def _azure_secrets(text: bytes) -> Iterator[_Span]:
     """Client secrets of Azure, in which dots and tildes leave no long run."""
-    at = text.find(b"Q~") if b"~" in text else -1  # one byte is sought several times as fast as two
-    while at >= 0:
-        found = _AZURE.match(text, at - 4) if at > 3 else None
-        if found and not _dull(found[0]):
-            rule = structural_rules()["azure-client-secret"]
-            yield _Span(*found.span(), rule, rule.confidence)
-        at = text.find(b"Q~", at + 2)
+    if b"~" in text and b"Q~" in text:  # one byte is sought several times as fast as two
+        rule = structural_rules()["azure-client-secret"]
+        for found in _AZURE.finditer(text):
+            if not _dull(found[0]):
+                yield _Span(*found.span(), rule, rule.confidence)
 
 
 def _private_keys(text: bytes) -> Iterator[_Span]:
@@ -6335,24 +6333,32 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[_Span]:
 
 
 _USERINFO = lazily(
-    rb"([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
+    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
 )
 
 
 def _urls(text: bytes) -> Iterator[_Span]:
-    """Passwords in URLs and connection strings: each step goes to where both `://` and `@` are near."""
+    """Passwords in URLs and connection strings."""
     rule = structural_rules()["url-password"]
+    for found in _userinfos(text):
+        yield _Span(*found.span(2), rule, _url_confidence(*found.groups()))
+
+
+def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
+    """What stands between `://` and `@`: each step goes to where both are near."""
     scheme = text.find(b"://")
+    if scheme >= 0 and text.count(b"://", scheme) * 64 > len(text):  # steps in C, where they are many
+        yield from _USERINFO.finditer(text)
+        return
     while scheme >= 0:
         at = text.find(b"@", scheme)
         if at < 0:
             return
         if at - scheme > 300:
             scheme = text.rfind(b"://", at - 300, at)
-        if scheme >= 0:
-            found = _USERINFO.match(text, scheme + 3)
-            if found:
-                yield _Span(*found.span(2), rule, _url_confidence(*found.groups()))
+        found = _USERINFO.match(text, scheme) if scheme >= 0 else None
+        if found:
+            yield found
         scheme = text.find(b"://", max(scheme + 3, at if scheme < 0 else 0))
 
 
