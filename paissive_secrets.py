@@ -5505,7 +5505,8 @@ def judge(window: bytes, language: str) -> Iterator[Judged]:
 
 def weigh(candidate: Candidate, window: bytes) -> str:
     """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
-    return confidence_of(sum(weight for _, weight in evidence(candidate, window)))
+    weight_of = _weights().get
+    return confidence_of(sum([weight_of(feature, 0) for feature in features(candidate, window)]))
 
 
 def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
@@ -5704,26 +5705,22 @@ _CROSSES = (
 )  # fmt: skip
 
 
-def features(candidate: Candidate, window: bytes) -> Iterator[str]:
-    """Give what speaks for or against the candidate, each as "group value"."""
-    yield "bias -"
+def features(candidate: Candidate, window: bytes) -> list[str]:
+    """What speaks for or against the candidate, each as "group value"."""
     facts = {
         **_facts_of_place(candidate),
         **_facts_of_value(candidate.value),
         **_facts_around(candidate, window),
     }
-    for name, value in facts.items():
-        yield f"{name} {value}"
-    for one, other in _CROSSES:
-        yield f"{one}/{other} {facts[one]}/{facts[other]}"
     words = [word.lower() for word in _WORD.findall(candidate.name)]
-    for word in set(words):
-        yield f"name {word}"
+    found = ["bias -", f"words {min(len(words), 4)}"]
+    found += [f"{name} {value}" for name, value in facts.items()]
+    found += [f"{one}/{other} {facts[one]}/{facts[other]}" for one, other in _CROSSES]
+    found += [f"name {word}" for word in set(words)]
     if words:
-        yield f"first {words[0]}"
-        yield f"last {words[-1]}"
-    yield f"words {min(len(words), 4)}"
-    yield from _marks(candidate, words)
+        found += [f"first {words[0]}", f"last {words[-1]}"]
+    found += _marks(candidate, words)
+    return found
 
 
 def _facts_of_place(c: Candidate) -> dict[str, str]:
