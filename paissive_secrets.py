@@ -2129,7 +2129,7 @@ class _Connections:
         try:
             wire = self._take(where) or self._dial(request, proxy_login)
             answer, raw, again = _exchange(wire, request, deadline)
-        except Unavailable:
+        except SecretsError:
             raise
         except (OSError, ValueError, HTTPException) as error:
             return _broken(error, sent=wire is not None)
