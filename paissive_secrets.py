@@ -6369,7 +6369,7 @@ def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
 _HERE = (b"localhost", b"127.0.0.1")
 _SPOKEN = lazily(rb"[a-z]+(?:-[a-z]+)+")
 _WEAK = lazily(
-    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 
 
