@@ -5531,7 +5531,7 @@ _FRAGMENTS: tuple[tuple[bytes, ...], ...] = (
     (b"ken", b"token", b"key"),
     (b"auth",),
     (b"nonce", b"nonce"),
-    (b"itentifiet bn", b"tified by"),
+    (b"itentifiet bn", b"ied by"),
 )
 _MOST_TELLING: tuple[tuple[bytes, ...], ...] = ((b"passw",), (b"secret",))  # for what is read in bulk
 _NO_BEGINNING = b" \t\r\n,;:)]"  # after a quote: it closed a string, and what follows is between two
@@ -5589,7 +5589,7 @@ def _fragment_ends(window: bytes, fragments: tuple[tuple[bytes, ...], ...]) -> l
         at = folded.find(sought)
         while at >= 0:
             at += len(sought)
-            if not meant or window[at - 6 : at].lower().endswith(tuple(meant)):
+            if not meant or window[max(0, at - 6) : at].lower().endswith(tuple(meant)):
                 found.append(at)
             at = folded.find(sought, at)
     return sorted(found)
