@@ -5963,7 +5963,7 @@ def _language_of_ending() -> dict[str, str]:
 _READ_SIZE = 1 << 18  # bytes asked for in one read
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
-_BULK = 1 << 22  # bytes of a file, of a log say, after which only the most telling names are judged
+_BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
 _WEIGHED_MOST = 400  # values of one window that are judged: files written by people have a tenth
 _RUN = b"a" * 20  # the shortest token that a prefix rule finds
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
@@ -6155,7 +6155,7 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
     yield from _tokens(text)
     yield from _private_keys(text)
-    yield from _azure_secrets(text)
+    yield from () if sparing else _azure_secrets(text)
     yield from _urls(text)
     yield from _web_keys(text)
     yield from _phrases(text, "" if sparing else language)
@@ -6344,7 +6344,7 @@ def _urls(text: bytes) -> Iterator[_Span]:
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
     """What stands between `://` and `@`: each step goes to where both are near."""
     scheme = text.find(b"://")
-    if scheme >= 0 and text.count(b"://", scheme) * 64 > len(text):  # steps in C, where they are many
+    if scheme >= 0 and text.count(b"://", scheme, scheme + 4096) > 64:  # steps in C, where they are many
         yield from _USERINFO.finditer(text)
         return
     while scheme >= 0:
