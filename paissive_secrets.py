@@ -5584,7 +5584,7 @@ def candidates(window: bytes, language: str, sparing: bool = False) -> Iterator[
 
 def _fragment_ends(window: bytes, fragments: tuple[tuple[bytes, ...], ...]) -> list[int]:
     """Where a fragment ends. One search in text with few letters finds several fragments at once."""
-    found, folded = [], window.translate(_FOLD)
+    found, folded = [], window.lower() if fragments is _MOST_TELLING else window.translate(_FOLD)
     for sought, *meant in fragments:
         at = folded.find(sought)
         while at >= 0:
@@ -6384,7 +6384,7 @@ _PHRASES = (
         "bearer-token",
         _ALL,
     ),
-    (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", ""),
+    (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", _ALL),
     (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", _ALL),
     (
         b".webhook.office.com/",
