@@ -5217,11 +5217,9 @@ json-web-key            private JSON web key                high critical
 url-password            password in a URL                   medium high
 basic-auth              Basic credentials                   medium high
 bearer-token            Bearer token                        medium high
-kubernetes-secret       value in a Kubernetes Secret        medium high
 command-password        password on a command line          medium high
 netrc-password          password in a .netrc file           medium high
 registry-auth           login in Base64                     medium high
-aws-secret-key          AWS secret access key               high critical
 azure-client-secret     Azure client secret                 high critical
 slack-webhook           Slack webhook                       medium high
 discord-webhook         Discord webhook                     high high
@@ -6174,6 +6172,9 @@ def _assigned(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
         weighed.add((candidate.name, value, candidate.after))
         tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
         providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
+        if candidate.kind == "auth" and _is_login(value):
+            rule = structural_rules()["registry-auth"]
+            tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence)]
         if not tokens and not _dull(value):
             rules = (rule for rule in providers if has_shape(rule, value))
             tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
@@ -6392,6 +6393,13 @@ _PHRASES = (
         rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
         "teams-webhook",
         _ALL,
+    ),
+    (
+        b'"kty"',
+        0,
+        rb'"kty"(?:(?!"kty")[^{}]){0,900}?"d"\s{0,4}:\s{0,4}"([\w-]{40,700})"',
+        "json-web-key",
+        "source json docs config none",
     ),
     (
         b"curl ",

@@ -5516,6 +5516,16 @@ def test_basic_credentials_are_decoded():
     )
 
 
+def test_registry_logins_and_private_web_keys_are_found():
+    login = base64.b64encode(b"app:" + b"k3Xw" + b"9vQz").decode()
+    assert found(f'{{"auths": {{"registry.local": {{"auth": "{login}"}}}}}}', "config.json") == [
+        "registry-auth"
+    ]
+    key = '{"kty": "EC", "d": "X"}'.replace("X", ps.samples("{W43}"))
+    assert found(key, "key.json") == ["json-web-key"]
+    assert found(key.replace('"d"', '"x"'), "key.json") == []
+
+
 @pytest.mark.parametrize("name", ["github-token", "npm-token", "cloudflare-token", "atlassian-token"])
 def test_a_checksum_that_fails_drops_nothing(name):
     rule = next(rule for rule in ps.prefixed_rules() if rule.id == name)
