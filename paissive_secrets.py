@@ -5817,86 +5817,86 @@ def _letter_pairs() -> dict[str, int]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: \ 131 & 109 - 72 | 61 ; 54 " 49 end 20 , -31 ) -55 < -69 [ -82 ] -87 > -93 word -113 : -142 ( -155
-before: # 76 { 76 & 71 / 54 , 32 word 29 ' -25 ( -41 ` -44 * -54 [ -97 < -106 - -167 : -241
-begins: line 50
-bias: - -51
-classes: aA0 109 A0 107 a 24 a0- 22 0 -26 aA -47 - -57 aA- -57 A- -62 a- -68 0- -234
-comment: config 42 source -35 docs -84
-digits: some 31 many 11 two -14 none -112
-digits/letters: two/3 120 many/6 119 two/5 -47 none/6 -60 none/5 -62 some/6 -72 none/7 -94 two/7 -96
-  none/few -146 two/6 -187
-distinct: 8 59 4 38 7 33 10 -26 5 -28 1 -38 2 -130 0 -259
-echoes: key -21 cred -38 nonce -112 secret -134 token -159 auth -184 pass -279
-fellows: 4 64 3 32 5 -8 1 -20 0 -25
-first: consumer 124 id 91 private 88 access 86 refresh 70 authorization 63 mysql 59 o 54 pass 40
-  authorizer -36 django -42 pwd -75 self -77 key -83 keyword -92 author -109 uuid -130 public -132
-  token -166
-has: auth -43 none -54 true -57 test -71 string -84 admin -99 your -113 bar -142 user -146 token -177
-  foo -179 false -196 abc -242 pass -258 123 -336 secret -397
-kind: cred -21 key -47 auth -80
-kind/classes: uuid/A0- 160 token/a0- 80 auth/aA0- 77 key/A 74 pass/a- 66 key/A- 62 uuid/a0- 60 pass/a 59
-  secret/a 55 key/- 51 key/aA0- 43 token/a- -11 token/a -37 auth/a -38 key/a -47 auth/a- -64 secret/a- -71
-  pass/aA0- -78 key/a0 -87 cred/a0 -93 key/a0- -93 pass/0- -119 cred/aA- -123 uuid/0- -151 pass/A- -161
-  pass/- -182 key/aA- -194 key/a- -215
-kind/digits: token/many 79 pass/none 43 uuid/many 19 key/none -15 token/none -58 auth/many -59
-  token/two -66 auth/none -92 key/two -95 pass/some -115 nonce/none -121
-kind/language: pass/config 67 auth/json 51 secret/json 37 pass/source 10 token/source -25 auth/config -51
-  cred/source -91 key/json -92 pass/json -112 auth/docs -158
-kind/length: token/300 149 auth/300 136 auth/100 128 token/39 126 pass/9 90 pass/5 55 auth/12 52 key/1 52
-  key/31 51 token/20 51 key/24 49 pass/7 49 key/20 46 auth/31 40 token/31 40 pass/12 35 pass/16 28
-  auth/24 -43 key/9 -47 token/12 -55 token/9 -59 token/2 -67 pass/31 -73 auth/9 -85 secret/9 -87
-  key/16 -90 pass/1 -110 key/7 -117 auth/5 -118 pass/2 -118 key/12 -131 pass/63 -133 pass/300 -136
-  secret/5 -137 pass/100 -154 auth/7 -158 token/5 -165 auth/20 -174 pass/3 -177 token/7 -273 key/5 -279
-kind/letters: uuid/5 75 key/2 74 secret/few 72 auth/5 37 token/3 31 token/few -29 pass/5 -41 key/few -59
-  pass/few -59 token/6 -62 key/6 -63 secret/4 -67 token/7 -79 cred/few -98 nonce/6 -106 auth/7 -113
-  key/5 -129 auth/6 -131 key/7 -196
-kind/quote: key/back 101 secret/single 78 uuid/double 72 token/bare 34 auth/single -15 key/bare -16
-  key/double -26 pass/bare -45 auth/double -51 key/single -52 secret/double -87 pass/back -141
-kind/separator: nonce/: 171 uuid/: 158 token/=> 129 cred/= 74 auth/, 61 key/= 59 pass/_ 30 pass/: 11
-  key/( -49 pass/( -61 auth/= -69 secret/, -95 key/_ -96 pass/> -105 auth/: -107 cred/: -158 pass/, -205
-kind/shape: token/dotted 90 key/upper 74 key/spaces 66 pass/base36 61 pass/lower 59 secret/lower 55
-  auth/spaces 48 pass/symbols 23 key/symbols 15 pass/number -23 token/lower -37 auth/lower -38
-  key/lower -47 key/base36 -50 auth/symbols -51 pass/capital -57 key/kebab -77 pass/dotted -83
-  key/numbered -87 secret/spaces -94 key/path -97 pass/spaces -99 key/dotted -103 auth/base36 -156
-  pass/crypt -184
-language: docs -24 source -26 markup -63
-language/named: json/quoted 9 source/quoted 1 json/bare -26 docs/quoted -29 markup/bare -88
-language/quote: source/escaped 90 source/back 67 json/double 34 docs/bare 18 source/double 12
-  source/single -14 docs/double -44 json/escaped -62 docs/back -64 none/double -86 source/bare -103
-  markup/single -107
-language/separator: json/= 94 source/=> 77 docs/: 28 source/: 8 json/: -47 docs/_ -68 source/( -70
-  shell/_ -73 source/, -93 markup/= -138
-language/shape: config/lower 96 source/base64 74 markup/spaces 73 json/kebab 56 json/lower 37 json/uuid 36
-  source/base36 17 source/number -38 source/alnum -55 markup/lower -69 source/CONSTANT -106
-  json/spaces -143
-last: password 127 credential 120 secret 86 pass 55 authorization 54 token 54 key 43 1 -41 keyword -46
-  name -78 authentication -82 bypass -87 keys -89 type -91 credentials -105 uuid -181
-length: 300 91 32 70 31 69 39 14 12 8 9 -21 7 -28 63 -29 5 -114 2 -133 3 -313
-letters: 3 118 2 62 4 31 5 -51 few -64 6 -113 7 -165
-name: request 186 private 114 from 110 set 102 config 95 by 94 collection 89 data 89 o 86 rsa 80 oauth 78
-  authorization 74 proxy 59 api 52 user 52 secret 49 auth 45 password 32 pass 27 key -18 token -24
-  client -30 control -33 authorizer -37 django -42 authors -53 1 -58 scope -62 value -67 reset -74
-  self -77 tokenize -85 2 -86 forgot -86 name -91 bypass -94 factor -99 keyword -99 two -99 field -100
-  mandatory -109 kms -115 author -119 keys -119 change -120 title -124 uuid -131 public -141 security -148
-  label -150 hash -167 group -175 check -179 encrypted -225
-named: bare -15 quoted -22
-placeholder: source -80 config -126 shell -137
-quote: single -6 bare -8 double -22 unclosed -102
-repeats: 0 157 2 -245 1 -287 3 -378
-separator: => 76 = 32 : 25 _ -129 , -134 > -168
-shape: base36 84 hex 77 symbols 42 lower 24 uuid 20 digits -26 dotted -32 spaces -64 numbered -68
-  number -75 path -85 capital -130 CONSTANT -181 crypt -183
-shape/length: numbered/12 160 alnum/16 147 url/100 128 base36/16 120 kebab/9 109 lower/16 99 spaces/100 94
-  symbols/7 93 spaces/300 76 kebab/20 64 symbols/1 55 spaces/31 51 uuid/39 20 lower/7 -23 kebab/16 -26
-  spaces/24 -34 symbols/2 -40 snake/9 -55 dotted/20 -59 spaces/39 -63 spaces/9 -63 kebab/12 -90
-  spaces/63 -92 url/63 -101 digits/2 -105 upper/5 -115 digits/1 -136 symbols/24 -143 numbered/9 -149
-  symbols/31 -165 lower/3 -167 digits/5 -174 base36/5 -180 hex/16 -282
-shape/quote: hex/bare 138 base64/double 109 base36/single 72 uuid/double 61 numbered/double 45
-  lower/single 44 symbols/double 41 digits/bare 38 kebab/double -13 letters/double -19 symbols/single -32
-  capital/bare -35 number/double -51 CONSTANT/double -68 spaces/single -75 digits/single -80
-  path/double -83 dotted/bare -157
-words: 1 29 3 -27 4 -101
+after: \ 131 & 110 - 72 ; 62 | 54 " 50 end 26 , -30 ) -49 < -61 [ -81 > -91 word -138 : -143 ( -149
+before: # 91 & 82 { 68 / 53 , 32 word 29 ' -18 ( -37 * -37 ` -40 [ -91 < -103 - -170 : -218
+begins: line 48
+bias: - -48
+classes: A0 88 aA0 63 a 21 a0- 21 0 -16 aA -61 a- -63 A- -68 aA- -79 - -183 0- -227
+comment: config 60 source -58 docs -91
+digits: some 42 many 21 two -26 none -106
+digits/letters: two/3 119 many/6 114 some/3 20 none/5 -49 none/6 -53 some/6 -81 two/7 -90 none/7 -92
+  none/few -174 two/6 -194
+distinct: 8 53 4 39 7 34 10 -25 5 -27 1 -67 2 -118 0 -259
+echoes: key -23 cred -51 nonce -109 secret -130 token -150 auth -176 pass -288
+fellows: 4 56 3 30 5 -13 1 -25 0 -32
+first: consumer 107 id 79 access 75 o 63 authorization 61 pass 39 password -11 author -78 keyword -78
+  self -78 key -95 public -122 uuid -134 token -163
+has: auth -47 string -67 test -96 admin -98 your -102 bar -137 user -144 foo -174 token -189 abc -240
+  pass -260 123 -334 secret -388
+kind: pass -18 cred -29 key -69 auth -104
+kind/classes: uuid/A0- 155 pass/aA0 104 token/a0- 91 key/A 75 key/A- 64 pass/a- 64 secret/a 62
+  auth/aA0- 59 key/aA0- 58 uuid/a0- 54 pass/a 53 auth/aA- 16 auth/a -25 token/a- -27 auth/aA -30
+  token/a -37 key/a -44 auth/a- -57 secret/a- -81 pass/aA0- -89 key/a0 -90 cred/aA- -101 cred/a0 -109
+  key/aA- -110 pass/- -138 key/a0- -145 uuid/0- -154 pass/A- -161 key/a- -234
+kind/digits: token/many 76 pass/none 33 uuid/many 17 key/none -34 pass/many -45 auth/many -51
+  token/none -61 token/two -64 key/two -66 auth/none -101 nonce/none -116 pass/some -125
+kind/language: pass/config 70 secret/json 34 pass/source 16 key/source -7 token/source -27
+  secret/source -41 auth/config -66 key/json -96 cred/source -98 pass/json -120 auth/docs -151
+kind/length: token/300 154 auth/100 145 token/39 136 pass/9 91 auth/300 88 key/20 66 pass/5 58 token/20 56
+  pass/7 55 auth/12 53 auth/31 53 key/24 51 key/63 48 key/31 47 token/31 45 token/16 35 pass/12 33
+  pass/16 26 key/9 -34 auth/16 -37 token/12 -48 auth/24 -52 token/2 -63 token/9 -66 pass/1 -70 key/16 -77
+  auth/9 -80 token/63 -91 pass/31 -96 secret/5 -102 key/12 -106 auth/5 -107 pass/2 -120 auth/7 -122
+  pass/300 -132 pass/63 -140 pass/100 -163 token/5 -165 auth/20 -171 pass/3 -174 key/7 -237 token/7 -263
+  key/5 -266
+kind/letters: pass/1 79 key/2 72 uuid/5 72 auth/3 63 secret/few 60 token/3 45 secret/6 26 token/few -33
+  pass/few -39 pass/5 -43 key/6 -46 secret/4 -56 token/7 -57 token/6 -65 cred/few -91 auth/7 -100
+  nonce/6 -105 key/few -124 auth/6 -134 uuid/2 -134 key/5 -136 key/7 -172
+kind/quote: pass/escaped 75 uuid/double 69 secret/single 65 key/back 49 token/bare 35 pass/double 3
+  key/bare -1 key/double -26 key/single -30 pass/bare -48 auth/double -62 token/escaped -68
+  secret/double -98 pass/back -122
+kind/separator: uuid/: 162 nonce/: 153 token/=> 120 pass/_ 91 cred/= 71 auth/, 62 auth/( 58 key/= 58
+  pass/: 5 token/: -13 token/= -35 auth/= -52 pass/( -64 auth/: -79 secret/, -79 secret/_ -104 pass/> -109
+  cred/: -154 pass/, -216 key/_ -261
+kind/shape: token/dotted 84 key/upper 75 pass/symbols 69 key/spaces 67 secret/lower 62 pass/lower 53
+  auth/spaces 51 pass/base36 44 key/symbols -21 auth/lower -25 token/lower -37 key/lower -44
+  pass/capital -66 pass/name -69 key/kebab -78 key/numbered -79 auth/symbols -88 key/path -93
+  pass/dotted -94 key/dotted -106 pass/spaces -116 auth/base36 -161 pass/crypt -191
+language: source -18 docs -32 markup -54
+language/named: json/quoted 11 source/quoted -1 source/bare -13 docs/quoted -22 json/bare -30
+  markup/bare -87
+language/quote: source/escaped 85 json/double 29 source/back 27 source/double 18 docs/bare 14
+  docs/double -40 json/escaped -58 source/bare -89 markup/single -107
+language/separator: json/= 90 source/=> 76 docs/( 66 docs/: 31 shell/= 21 source/: 9 json/: -31 docs/_ -60
+  source/( -67 shell/_ -95 source/, -97 markup/= -147
+language/shape: config/lower 116 docs/hex 106 source/base64 84 json/kebab 50 json/uuid 45 json/lower 43
+  source/spaces 13 source/base36 6 source/lower -5 source/snake -27 json/capital -43 markup/lower -52
+  source/number -61 source/alnum -68 source/CONSTANT -91 json/spaces -186
+last: password 125 credential 117 secret 80 pass 60 authorization 49 token 47 key 32 keyword -31
+  tokenize -71 keys -76 name -80 bypass -84 credentials -103 type -110 uuid -185
+length: 300 94 31 71 32 69 39 17 12 8 9 -22 63 -27 7 -42 5 -105 2 -118 1 -142 3 -294
+letters: 3 123 2 93 4 31 5 -52 few -68 6 -99 7 -152
+name: request 183 private 150 from 106 oauth 101 data 95 o 94 collection 93 config 90 set 90 by 83
+  authorization 75 consumer 59 auth 51 api 50 password 40 secret 34 pass 27 key -17 token -20 scope -57
+  client -63 2 -71 title -72 tokenize -72 forgot -77 reset -77 self -79 factor -82 two -82 bypass -87
+  value -87 keyword -89 author -91 name -98 field -103 kms -113 keys -119 change -128 uuid -135 group -148
+  security -149 hash -152 check -182 public -213 encrypted -214
+named: bare -16 quoted -22
+placeholder: source -82 config -120 shell -134
+quote: unclosed 18 single -12 double -16
+repeats: 0 157 1 -286 2 -292 3 -371
+separator: => 75 = 36 : 31 _ -130 , -141 > -163
+shape: base36 78 hex 62 alnum 43 lower 21 uuid 15 digits -16 snake -33 dotted -37 numbered -49 spaces -57
+  path -84 number -94 capital -132 CONSTANT -178 crypt -180
+shape/length: numbered/12 162 url/100 138 alnum/16 129 kebab/9 120 base36/16 118 lower/16 96 spaces/100 93
+  path/63 88 spaces/300 71 base36/7 69 spaces/31 64 kebab/20 58 symbols/7 51 snake/12 41 uuid/39 15
+  lower/7 -19 letters/12 -31 kebab/16 -34 symbols/2 -35 snake/9 -46 dotted/20 -61 spaces/39 -67
+  digits/1 -81 digits/3 -84 upper/5 -87 spaces/63 -88 kebab/12 -93 url/63 -104 digits/2 -109
+  symbols/24 -131 numbered/9 -151 symbols/31 -153 lower/3 -161 base36/5 -171 digits/5 -190 hex/16 -281
+shape/quote: hex/bare 133 hex/single 101 base64/double 86 base36/single 75 uuid/double 60 digits/bare 47
+  lower/single 38 symbols/double 34 kebab/double -25 capital/bare -32 capital/double -52
+  CONSTANT/double -57 base64/single -64 digits/single -77 path/double -82 spaces/single -87
+  symbols/back -93 dotted/bare -157
+words: 1 20 3 -30 4 -119
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
