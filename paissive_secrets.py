@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     import subprocess
     from datetime import timedelta
     from http.client import HTTPResponse
+    from json import JSONDecoder
     from typing import IO, Literal, NoReturn, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -2068,6 +2069,7 @@ def _read_index(text: str) -> tuple[str, int]:
         return text, 0
 
 
+@functools.lru_cache(maxsize=1024)
 def _url_path(path: str) -> str:
     from urllib.parse import quote
 
@@ -2302,9 +2304,10 @@ def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, byte
     if raw is None or len(raw) > _MAX_ANSWER:
         raise _too_large()
     answer = _Answer(response.status)
-    answer.location = response.headers.get("location", "")
-    answer.retry_after = response.headers.get("retry-after", "")
-    answer.index = response.headers.get("x-vault-index", "")
+    if response.status != 200 or request.data is not None:  # an ordinary read needs none of them
+        answer.location = response.headers.get("location", "")
+        answer.retry_after = response.headers.get("retry-after", "")
+        answer.index = response.headers.get("x-vault-index", "")
     return answer, raw, not response.will_close
 
 
@@ -2334,12 +2337,17 @@ def _read_answer(answer: _Answer, raw: bytes) -> _Answer:
 
 
 def _read_object(raw: bytes) -> dict[str, Any]:
-    import json
-
-    found = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    found = _strict_json().decode(raw.decode())
     if not isinstance(found, dict):
         raise ValueError
     return found
+
+
+@functools.lru_cache(maxsize=1)
+def _strict_json() -> JSONDecoder:
+    from json import JSONDecoder
+
+    return JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
