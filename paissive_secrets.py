@@ -6329,8 +6329,9 @@ def _private_keys(text: bytes) -> Iterator[_Span]:
 
 
 def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[_Span]:
-    tail = _KEY_END.search(text, head.end(), head.end() + _AHEAD - 200)
-    start = text[head.end() : min(tail.start() if tail else len(text), head.end() + 600)]
+    dashes = text.find(b"-----", head.end(), head.end() + _AHEAD - 200)  # none are in a body
+    tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
+    start = text[head.end() : min(dashes if dashes >= 0 else len(text), head.end() + 600)]
     body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
     if len(body) >= 50 and len(set(body)) > 15:
         hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
@@ -6383,6 +6384,7 @@ _WEAK = lazily(
 
 
 _ALL = "source config json docs markup shell none"  # all languages, but nothing that is read in bulk
+_SAME_COMMAND = 30  # bytes after a `curl` in which another would see the same options
 # (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
 _PHRASES = (
     (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
@@ -6401,13 +6403,6 @@ _PHRASES = (
         rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
         "teams-webhook",
         _ALL,
-    ),
-    (
-        b'"kty"',
-        0,
-        rb'"kty"(?:(?!"kty")[^{}]){0,900}?"d"\s{0,4}:\s{0,4}"([\w-]{40,700})"',
-        "json-web-key",
-        "source json docs config none",
     ),
     (
         b"curl ",
@@ -6446,7 +6441,7 @@ def _web_keys(text: bytes) -> Iterator[_Span]:
         found = _WEB_KEY_SECRET.search(text, begin, end) if 0 <= begin < end else None
         if found:
             yield _Span(*found.span(1), rule, rule.confidence)
-        at = text.find(b"kty", at + 3)
+        at = text.find(b"kty", max(at + 3, end if begin >= 0 else 0))  # each object is looked at once
 
 
 def _phrases(text: bytes, language: str) -> Iterator[_Span]:
@@ -6457,7 +6452,9 @@ def _phrases(text: bytes, language: str) -> Iterator[_Span]:
             found = pattern.match(text, max(at - back, 0))
             if found and (_is_login(found[1]) if rule.id == "basic-auth" else not _dull(found[1])):
                 yield _Span(*found.span(1), rule, rule.confidence)
-            at = text.find(word, found.end() if found else at + len(word))
+            at = text.find(
+                word, found.end() if found else at + len(word) + _SAME_COMMAND * (word == b"curl ")
+            )
 
 
 def _is_json(encoded: bytes) -> bool:
