@@ -2045,14 +2045,15 @@ def test_a_canary_given_to_the_commands_shows_in_no_output_nor_argument_list(
 
 
 def test_a_canary_is_in_no_argument_list_while_a_set_waits_and_is_killed(files, store_folder):
+    canary = os.urandom(8).hex().encode()  # of its own: other tests name theirs in argument lists
     argv = [sys.executable, str(MODULE), "set", "NEW", "--backend", "file"]
     with subprocess.Popen(argv, cwd=store_folder.parent, stdin=subprocess.PIPE) as waiting:
-        waiting.stdin.write(WRITTEN.encode())
+        waiting.stdin.write(canary)
         waiting.stdin.flush()
         listed = subprocess.run([tool("ps"), "-ewwo", "args"], capture_output=True, check=True).stdout
         waiting.kill()
-    assert b"set NEW --backend file" in listed and b"c4nary" not in listed
-    assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
+    assert b"set NEW --backend file" in listed and canary not in listed
+    assert not [name for name, data in tree(store_folder.parent).items() if canary in data]
 
 
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
@@ -6738,13 +6739,14 @@ def test_a_canary_shows_in_nothing_that_the_commands_say(argv, stdin, status, tm
 
 
 def test_a_canary_is_in_no_argument_list_and_no_file_of_a_set_that_waits_and_is_killed(tmp_path):
+    canary = os.urandom(8).hex().encode()  # of its own: other tests name theirs in argument lists
     asked = [sys.executable, str(MODULE), "set", "A_TOKEN"]
     with subprocess.Popen(asked, cwd=tmp_path, stdin=subprocess.PIPE) as process:
-        process.stdin.write(b"c4nary")
+        process.stdin.write(canary)
         process.stdin.flush()
         listed = subprocess.run([tool("ps"), "-ewwo", "args"], capture_output=True, check=True).stdout
         process.kill()
-    assert (b"set A_TOKEN" in listed, b"c4nary" in listed, os.listdir(tmp_path)) == (True, False, [])
+    assert (b"set A_TOKEN" in listed, canary in listed, os.listdir(tmp_path)) == (True, False, [])
 
 
 def test_a_dotenv_file_holds_the_old_or_the_new_value_when_a_set_is_killed(tmp_path):
