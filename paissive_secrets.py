@@ -7722,6 +7722,9 @@ def main(argv: list[str] | None = None) -> int:
         _drop_output()
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or 'the output'}")
         return 2
+    except MemoryError:
+        _warn("there is not enough memory; see that no file that was named is without end")
+        return 2
     except Exception as error:
         _warn(f"a fault of this program, {_where(error)}; report it, without secrets")
         return 2

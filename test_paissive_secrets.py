@@ -6738,6 +6738,16 @@ def test_a_canary_shows_in_nothing_that_the_commands_say(argv, stdin, status, tm
     assert (os.listdir(tmp_path), (tmp_path / ".env").read_text()) == ([".env"], before)
 
 
+def test_a_file_that_memory_does_not_hold_gets_one_line(monkeypatch, capsys):
+    def too_much(_):
+        raise MemoryError
+
+    monkeypatch.setattr(ps, "decode_value", too_much)
+    assert ps.main(["set", "A_TOKEN", "--from-file", os.devnull]) == 2
+    told = "there is not enough memory; see that no file that was named is without end"
+    assert capsys.readouterr().err == f"paissive_secrets: {told}\n"
+
+
 def test_a_canary_is_in_no_argument_list_and_no_file_of_a_set_that_waits_and_is_killed(tmp_path):
     canary = os.urandom(8).hex().encode()  # of its own: other tests name theirs in argument lists
     asked = [sys.executable, str(MODULE), "set", "A_TOKEN"]
