@@ -5528,33 +5528,27 @@ def confidence_of(score: int) -> str:
 
 # --- candidates ---------------------------------------------------------------------------------------------
 
-# Letters are folded so that (what is sought, what is meant by it): "ken" finds "key" as well as "token".
-_FOLD = bytes(b"nt"[b"yd".find(n)] if n in b"yd" else n for n in bytes(range(256)).lower())
-_FRAGMENTS: tuple[tuple[bytes, ...], ...] = (
-    (b"pass",),
-    (b"pwt", b"pwd"),
-    (b"cret", b"secret", b"cred"),
-    (b"ken", b"token", b"key"),
-    (b"auth",),
-    (b"nonce", b"nonce"),
-    (b"itentifiet bn", b"ied by"),
-)
-_MOST_TELLING: tuple[tuple[bytes, ...], ...] = ((b"passw",), (b"secret",))  # for what is read in bulk
-_NO_BEGINNING = b" \t\r\n,;:)]"  # after a quote: it closed a string, and what follows is between two
+# One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
+# k, for which the expression looks first.
+_FOLD = bytes(107 if n in b"cfpuw" else n for n in bytes(range(256)).lower())
+_FRAGMENTS = (b"token", b"key", b"pass", b"pwd", b"cred", b"secret", b"auth", b"nonce", b"identified by")
+_MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
+_LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
-_GIVEN = lazily(  # anchored behind a fragment, every part bounded
-    rb"""
-    ([\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&quot;|&\#3[94];)?\]?\)?)   # the rest of the name, its quote
+_GIVEN = rb"""(?x:
+    ([\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&qkot;|&\#3[94];)?\]?\)?)   # the rest of the name, its quote
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
-    (?:(=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%3D|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
-       (?:\[\]byte\(|[A-Za-z_][\w.\ ]{0,30}\()?[bBuUrR@]?        # a call or a prefix around the value
-       (\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)
-      |(=>|:{1,3}=|[?.]=|[=:]|%3D|>\s{0,20}|\ )[ \t]{0,20}(?=[^\s"'`,;<>(){}&|\\\[\]=:]))
-    """,
-    re.VERBOSE,
-)
-_BARE = lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])")
+    (?:(=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
+       (?:\[\]byte\(|[a-z_][\w.\ ]{0,30}\()?[bkr@]?        # a call or a prefix around the value
+       (\\{0,3}(?:\"""|'''|["'`])|&qkot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
+      |(=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
+    )"""
+_BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
+_BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
+# In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
+_BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+_BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
 _UUID_GIVEN = lazily(rb"([\w.$-]{1,40})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
@@ -5573,14 +5567,13 @@ _KINDS = (
 
 def candidates(window: bytes, language: str, sparing: bool = False) -> Iterator[Candidate]:
     """Give the values that names with a telling fragment are given, then the other UUIDs."""
-    seen, done = set(), 0
-    ends = _fragment_ends(window, _MOST_TELLING if sparing else _FRAGMENTS)
-    for at in ends[:: 1 + 160 * len(ends) // (len(window) + 40_000)]:  # many in little: a sample of them
-        given = _GIVEN.match(window, at) if at >= done else None
-        found = given and _candidate(window, language, at, given)
+    seen = set()
+    for count, given in enumerate(_given(language == "source", sparing).finditer(window.translate(_FOLD))):
+        if count > 300 + given.start() // 100:  # many in little: nobody writes so
+            continue
+        found = _candidate(window, language, given)
         if found:
-            done = found.start
-            seen.add(done)
+            seen.add(found.start)
             yield found
     for match in () if sparing else _UUID.finditer(window):
         begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
@@ -5588,27 +5581,30 @@ def candidates(window: bytes, language: str, sparing: bool = False) -> Iterator[
             yield _uuid_candidate(window, language, begin.start(), match.end())
 
 
-def _fragment_ends(window: bytes, fragments: tuple[tuple[bytes, ...], ...]) -> list[int]:
-    """Where a fragment ends. One search in text with few letters finds several fragments at once."""
-    found, folded = [], window.lower() if fragments is _MOST_TELLING else window.translate(_FOLD)
-    for sought, *meant in fragments:
-        at = folded.find(sought)
-        while at >= 0:
-            at += len(sought)
-            if not meant or window[max(0, at - 6) : at].lower().endswith(tuple(meant)):
-                found.append(at)
-            at = folded.find(sought, at)
-    return sorted(found)
+@functools.cache
+def _given(source: bool, sparing: bool) -> re.Pattern[bytes]:
+    then = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
+    return re.compile(b"k(?:%s)%s" % (_telling(_MOST_TELLING if sparing else _FRAGMENTS), then))
+
+
+def _telling(words: Iterable[bytes]) -> bytes:
+    """What finds each of `words` in folded text, behind its first k."""
+    parts = ((folded.partition(b"k")) for folded in (word.translate(_FOLD) for word in words))
+    return b"|".join(
+        re.escape(rest) + (b"(?<=%sk%s)" % (re.escape(head), re.escape(rest)) if head else b"")
+        for head, _, rest in parts
+    )
 
 
 _NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
 
 
-def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) -> Candidate | None:
-    rest, separator, quote, bare_separator = (group or b"" for group in given.groups())
-    start = given.end()
-    if quote and window[start : start + 1] in _NO_BEGINNING:
+def _candidate(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
+    at, start = given.start(1), given.end()
+    if not window[max(0, at - _LEAD) : at].lower().endswith((*_FRAGMENTS, b"passw")):
         return None
+    spans = map(given.span, (1, 2, 3, 4))  # the letters are those of folded text
+    rest, separator, quote, bare_separator = (window[slice(*span)] for span in spans)
     value = (_quoted(quote) if quote else _BARE).match(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
@@ -5618,7 +5614,7 @@ def _candidate(window: bytes, language: str, at: int, given: re.Match[bytes]) ->
         return None
     first = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     before, name = window[first:begin], window[begin:at] + re.split(rb"[^\w.$-]", rest, maxsplit=1)[0]
-    if not quote and _is_code(language, name, bare_separator, value[0], before):
+    if bare_separator == b" " and _is_prose(name, value[0]):
         return None
     after = _rest_of_line(window, value.end())
     texts = map(_text, (name, (separator or bare_separator).strip() or b"_", quote, value[0], before, after))
@@ -5639,13 +5635,9 @@ def _text(part: bytes) -> str:
     return part.decode("latin-1")
 
 
-def _is_code(language: str, name: bytes, separator: bytes, value: bytes, before: bytes) -> bool:
-    """Whether a bare value is a name or a word of prose: in source, or after nothing but a space."""
-    literal = re.search(rb"\d", value)
-    if separator == b" ":
-        return not (name.startswith(b"-") or (len(value) >= 16 and literal))
-    in_string = any(before.count(quote) % 2 for quote in (b'"', b"'", b"`"))
-    return language == "source" and not (literal or in_string or _COMMENT.match(before))
+def _is_prose(name: bytes, value: bytes) -> bool:
+    """Whether a bare value after nothing but a space is a word."""
+    return not (name.startswith(b"-") or (len(value) >= 16 and re.search(rb"\d", value)))
 
 
 _COMMENT = lazily(rb"\s*(?:#|//|/?\*|--)")
@@ -6225,7 +6217,7 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
     return candidate.kind != "pass" and bool(named_providers(candidate.name.encode("latin-1")))
 
 
-_SAMPLE = lazily(rb"(?i)\A-|xxxx|example|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
+_SAMPLE = lazily(rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
 _NO_VALUE = lazily(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|[_.-]name$)"
