@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     import logging
     import socket
     import subprocess
+    from concurrent.futures import Executor
     from datetime import timedelta
     from json import JSONDecoder
     from typing import IO, Literal, NoReturn, TextIO
+    from weakref import WeakSet
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -1948,6 +1950,43 @@ def _json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
+class _Lock:
+    """A lock that is free in a child process: the thread that held it stays in the parent."""
+
+    def __init__(self) -> None:
+        self.begin()
+        _begun_by_children().add(self)
+
+    def begin(self) -> None:
+        """Be free."""
+        import threading
+
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def taken_at_once(self) -> bool:
+        """Whether nobody had it; this thread has it then."""
+        return self._lock.acquire(blocking=False)
+
+    def leave(self, *_: object) -> None:
+        self._lock.release()
+
+    __exit__ = leave
+
+
+@functools.lru_cache(maxsize=1)
+def _begun_by_children() -> WeakSet[Any]:
+    """What begins anew, by its `begin`, in each child process."""
+    from weakref import WeakSet
+
+    found: WeakSet[Any] = WeakSet()
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
+        os.register_at_fork(after_in_child=lambda: [each.begin() for each in found] and None)
+    return found
+
+
 class _Transport:
     """Requests to one server; safe to use from many threads.
 
@@ -1956,11 +1995,9 @@ class _Transport:
     """
 
     def __init__(self, settings: VaultSettings) -> None:
-        import threading
-
         self.settings = settings
         self._newest = ""  # X-Vault-Index of a write
-        self._lock = threading.Lock()
+        self._lock = _Lock()
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
@@ -2109,16 +2146,20 @@ class _Connections:
     """A urllib handler for http and https that keeps its connections, for any number of threads.
 
     A connection is in the hands of one thread, or in the list of idle ones: taking and giving back is one
-    append or pop. A child process starts with none: its parent's are not its own.
+    append or pop.
     """
 
     handler_order = 500
 
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
-        self._idle: dict[tuple[str, ...], list[_Wire]] = {}
-        self._process = os.getpid()
         self._context: Any = None
+        self.begin()
+        _begun_by_children().add(self)
+
+    def begin(self) -> None:
+        """Have no connection; in a child process, those that are there are its parent's."""
+        self._idle: dict[tuple[str, ...], list[_Wire]] = {}
 
     def __lt__(self, other: Any) -> bool:
         return self.handler_order < int(other.handler_order)
@@ -2148,8 +2189,6 @@ class _Connections:
     https_open = http_open
 
     def _take(self, where: tuple[str, ...]) -> _Wire | None:
-        if self._process != os.getpid():
-            self._idle, self._process = {}, os.getpid()
         idle = self._idle.setdefault(where, [])
         while idle:
             try:
@@ -2549,12 +2588,10 @@ class _Session:
     """Calls with a token that is kept alive."""
 
     def __init__(self, settings: VaultSettings) -> None:
-        import threading
-
         self.settings = settings
         self.transport = _Transport(settings)
         self.logins = 0
-        self._lock = threading.Lock()
+        self._lock = _Lock()
         self._token: str | None = None
         self._lease = 0.0  # seconds that the token was given for; 0 where it is not renewed
         self._renew_at = float("inf")
@@ -2576,11 +2613,11 @@ class _Session:
             with self._lock:
                 if self._token is None:
                     self._log_in()
-        elif time.monotonic() >= self._renew_at and self._lock.acquire(blocking=False):
+        elif time.monotonic() >= self._renew_at and self._lock.taken_at_once():
             try:
                 self._renew()
             finally:
-                self._lock.release()
+                self._lock.leave()
         return self._token or ""
 
     def _replaced(self, stale: str) -> bool:
@@ -2764,6 +2801,7 @@ def _file_text(path: str, missing: str | None = None) -> str:
 
 _FIELD = "value"
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
+_WALKERS = 8  # requests at once while names are listed
 
 
 class VaultStore:
@@ -2774,14 +2812,11 @@ class VaultStore:
     """
 
     def __init__(self, **settings: Any) -> None:
-        import threading
-
         self.settings = VaultSettings(**settings)
         self._session = _Session(self.settings)
         self._version = self.settings.kv_version
         self._mounts: dict[str, Any] | None = None
-        self._leases: dict[str, tuple[float, int, dict[str, Any]]] = {}
-        self._lock = threading.Lock()
+        self._leases: dict[str, _Lease] = {}
         self._subkeys = True  # whether the token may read field names without values
 
     def __repr__(self) -> str:
@@ -2819,14 +2854,16 @@ class VaultStore:
 
     def names(self) -> Iterator[str]:
         """Every field of every secret below the prefix that the token may list."""
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            for key in self._list(folder):
-                if key.endswith("/"):
-                    folders.append(folder + key)
-                else:
-                    yield from self._names_of(folder + key)
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_WALKERS) as pool:
+            folders = [""]
+            while folders:
+                keys = [*itertools.chain.from_iterable(_mapped(pool, self._list, folders))]
+                folders = [key for key in keys if key.endswith("/")]
+                secrets = [key for key in keys if not key.endswith("/")]
+                for found in _mapped(pool, self._names_of, secrets):
+                    yield from found
 
     def undelete(self, name: str, version: int | None = None) -> None:
         """Bring back a deleted version of the secret that `name` is in, the newest unless told otherwise."""
@@ -2969,13 +3006,11 @@ class VaultStore:
         keys = answer.data.get("keys")
         if answer.status != 200 or not isinstance(keys, list):
             raise self._failure(answer, "list", where)
-        return sorted(map(str, keys))
+        return [folder + key for key in sorted(map(str, keys))]
 
-    def _names_of(self, path: str) -> Iterator[str]:
-        for field in self._fields_of(path):
-            name = path if field == _FIELD else f"{path}#{field}"
-            if not _name_problem(name) and "#" not in path:  # else nobody could ask for it
-                yield name
+    def _names_of(self, path: str) -> list[str]:
+        names = [path if field == _FIELD else f"{path}#{field}" for field in self._fields_of(path)]
+        return [name for name in names if not _name_problem(name) and "#" not in path]  # else can't be asked
 
     def _fields_of(self, path: str) -> list[str]:
         """Names of a secret's fields, without their values where the token may ask for just that."""
@@ -3010,19 +3045,39 @@ class VaultStore:
 
     def _leased(self, path: str, kv: int) -> dict[str, Any]:
         """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
-        with self._lock:
-            until, login, data = self._leases.get(path, (0.0, 0, {}))
-            if time.monotonic() < until and login == self._session.logins:
-                return data
+        lease = self._leases.setdefault(path, _Lease())
+        with lease.lock:
+            if time.monotonic() < lease.until and lease.login == self._session.logins:
+                return lease.data
             answer = self._session.call("GET", _url_path(path), repeat=False)
             if answer.status == 404 and not answer.complains:
                 raise no_such(path)
             if answer.status != 200:
                 raise self._failure(answer, "read", path)
-            if answer.body.get("lease_id"):
-                until = time.monotonic() + _json_number(answer.body.get("lease_duration")) * _RENEW_AT
-                self._leases[path] = (until, self._session.logins, answer.data)
-            return _Secret(answer, kv).fields or {}
+            if not answer.body.get("lease_id"):
+                return _Secret(answer, kv).fields or {}
+            seconds = _json_number(answer.body.get("lease_duration")) * _RENEW_AT
+            lease.data, lease.login, lease.until = (
+                answer.data,
+                self._session.logins,
+                time.monotonic() + seconds,
+            )
+            return lease.data
+
+
+class _Lease:
+    """What a path gave for a while, and to which login; a plain class, since that is a secret."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.login, self.until = 0, 0.0
+        self.lock = _Lock()
+
+
+def _mapped(pool: Executor, act: Callable[[str], list[str]], paths: list[str]) -> Iterator[list[str]]:
+    """What `act` gives for each path, in their order; not more are asked for ahead than are soon taken."""
+    for start in range(0, len(paths), 8 * _WALKERS):
+        yield from pool.map(act, paths[start : start + 8 * _WALKERS])
 
 
 def _kv_of(mount: dict[str, Any]) -> int:

@@ -57,6 +57,7 @@ import uuid
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -2444,6 +2445,18 @@ def test_a_connection_is_not_taken_over_by_a_child_process(stub):
     assert (store.get("a"), server.connections) == ("v", 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_child_process_waits_for_no_lock_of_its_parents_threads(stub):
+    store = stub(http()).store()
+    locks = store._session._lock, store._session.transport._lock
+    with locks[0], locks[1]:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(store.get("a") != "v")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_what_a_server_sends_unasked_is_never_taken_for_an_answer(stub):
     wrong = SECRET.replace(b'"v"', b'"wrong"')
     server = stub(http() + http(wrong))
@@ -2579,6 +2592,138 @@ def test_an_answer_in_chunks_is_put_together(stub):
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 1)
 
 
+def heard(raw):
+    """Status, headers and body that a connection gives whose other end sent `raw` and hung up."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        threading.Thread(target=lambda: (theirs.sendall(raw), theirs.close()), daemon=True).start()
+        wire = ps._Wire(ours)
+        wire.begin(time.monotonic() + 10)
+        status, fields = ps._read_head(wire)
+        return status, fields, ps._read_body(wire, status, fields)
+
+
+class Once:
+    """What http.client takes for a socket."""
+
+    def __init__(self, raw):
+        self.makefile = lambda _mode: io.BytesIO(raw)
+
+
+FIELD_NAME = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=9).filter(lambda s: s != "From")
+FIELD_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, blacklist_characters="\x7f"))
+SPOKEN = ("content-length", "transfer-encoding", "connection")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    status=st.integers(200, 599).filter(lambda n: n not in (204, 304)),
+    headers=st.lists(st.tuples(FIELD_NAME, FIELD_TEXT), max_size=9),
+    body=st.binary(max_size=99),
+    cuts=st.none() | st.lists(st.integers(1, 40)),
+)
+def test_a_well_formed_answer_is_read_as_http_client_reads_it(status, headers, body, cuts):
+    headers = [(name, text) for name, text in headers if name.lower() not in SPOKEN]
+    headers.append(("Content-Length", len(body)) if cuts is None else ("Transfer-Encoding", "chunked"))
+    head = "".join(f"{name}: {text}\r\n" for name, text in headers)
+    raw = f"HTTP/1.1 {status} Fine\r\n{head}\r\n".encode("latin-1") + in_chunks(body, cuts)
+    theirs = HTTPResponse(Once(raw))
+    theirs.begin()
+    joined = {name.lower(): ", ".join(theirs.headers.get_all(name)) for name in theirs.headers}
+    tidy = {name: [part.strip() for part in text.split(",")] for name, text in joined.items()}
+    ours = heard(raw)
+    assert {name: [part.strip() for part in text.split(",")] for name, text in ours[1].items()} == tidy
+    assert (ours[0], ours[2]) == (theirs.status, theirs.read())
+
+
+def in_chunks(body, cuts):
+    if cuts is None:
+        return body
+    ends = [0, *itertools.takewhile(lambda end: end < len(body), itertools.accumulate(cuts)), len(body)]
+    parts = [body[start:end] for start, end in zip(ends, ends[1:]) if start < end]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1 200 OK\r\nA: b\r\n c",  # folded
+        "HTTP/1.1 200 OK\r\n A: b",
+        "HTTP/1.1 200 OK\nA: b\n",
+        "HTTP/1.1 200 OK\r\nA: b\rC: d",
+        "HTTP/1.1 200 OK\r\nA: b\0",
+        "HTTP/1.1 200 OK\r\nA : b",
+        "HTTP/1.1 200 OK\r\n: b",
+        "HTTP/1.1 200 OK\r\nA",
+        "HTTP/1.1 200 OK" + "\r\nA: b" * 101,
+        "HTTP/1.1 099 OK",
+        "HTTP/1.1 2000 OK",
+        "HTTP/2 200 OK",
+        " HTTP/1.1 200 OK",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+        *(f"HTTP/1.1 200 OK\r\nContent-Length: {n}" for n in ("", "+1", "-1", "0x1", "1_0", "1 1", "9" * 16)),
+        *(
+            f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {n}"
+            for n in ("", "gzip, chunked", "identity", "xchunked")
+        ),
+    ],
+)
+def test_an_answer_whose_head_is_in_doubt_is_none(stub, head):
+    with pytest.raises(ValueError):
+        heard(f"{head}\r\n\r\n".encode() + b"1\r\nx\r\n0\r\n\r\n")
+    with pytest.raises(ps.Unavailable, match="does not speak HTTP; check VAULT_ADDR"):
+        stub(f"{head}\r\n\r\n".encode()).store(max_retries=0).get("a")
+
+
+@pytest.mark.parametrize("size", ["", " 1", "-1", "0x1", "1 x", "g", "1\n", "1" * 13])
+def test_a_chunk_whose_size_is_in_doubt_is_none(size):
+    chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for rest in (f"{size}\r\nx\r\n0\r\n\r\n", f"1\r\nxx\r\n{size}"):
+        with pytest.raises((ValueError, ConnectionError)):
+            heard((chunked + rest).encode())
+
+
+def test_a_head_without_end_is_too_large():
+    for head in ("HTTP/1.1 200 OK\r\nA: " + "x" * 200_000, "x" * 200_000):
+        with pytest.raises(ps.Unavailable, match="too large"):
+            heard(head.encode())
+
+
+def test_an_answer_without_length_ends_with_its_connection(stub):
+    for first in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close", b"HTTP/1.1 200 OK"):
+        assert heard(first + b"\r\n\r\n" + SECRET)[2] == SECRET
+    server = stub(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(SECRET) + SECRET)
+    store = server.store()
+    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
+
+
+def test_connecting_to_one_address_leaves_time_for_the_next(stub):
+    server = stub(http())
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for each in (first, second):  # its queue is full now, so who else comes is left waiting
+            each.setblocking(False)
+            each.connect_ex(deaf.getsockname())
+        stream = socket.AF_INET, socket.SOCK_STREAM, 0, ""
+        addresses = [(*stream, deaf.getsockname()), (*stream, ("127.0.0.1", server.port))]
+        with ps._connect(addresses, time.monotonic() + 0.6) as connected:
+            assert connected.getpeername()[1] == server.port
+        with pytest.raises((TimeoutError, socket.timeout)):
+            ps._connect(addresses[:1], time.monotonic() + 0.1)
+
+
+def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub):
+    slow = stub([b"HTTP/1.1 200", b" OK", b"\r\n\r\n"])  # it connects, and then nobody speaks
+    store = bao().tls_store(proxy=slow.address, timeout=0.5, max_retries=0)
+    start = time.monotonic()
+    with pytest.raises(ps.Unavailable, match="did not answer in time"):
+        store.get("a")
+    assert time.monotonic() - start < 5
+
+
 def test_an_announcement_is_not_the_answer(stub):
     assert stub(b"HTTP/1.1 100 Continue\r\n\r\n" + http()).store().get("a") == "v"
 
@@ -2649,10 +2794,9 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
             bao().tls_store(**given).get("a")
         assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
         assert bao().root.encode() not in proxy.requests[0]
-        with pytest.raises(
-            ps.Unavailable, match="the proxy does not connect to Vault; check VAULT_PROXY_ADDR"
-        ):
-            bao().tls_store(proxy=stub(http(b"", 403)).address).get("a")
+        for said in (http(b"", 403), b"HTTP/1.1 200 OK\r\n\r\nhello"):
+            with pytest.raises(ps.Unavailable, match="proxy does not connect to Vault; check VAULT_PROXY_"):
+                bao().tls_store(proxy=stub(said).address).get("a")
     assert b"roxy-" in proxy.requests[-1] and base64.b64encode(b"user:pass") in proxy.requests[0]
 
 
@@ -3000,6 +3144,27 @@ def test_names_are_those_of_fields_in_all_folders(mount):
         store.set(name, "v")
     store.delete("app/db")
     assert sorted(store.names()) == ["B_TOKEN", "app/db#password", "app/db#user", "app/sub/x y"]
+
+
+def test_names_are_asked_for_at_once_and_told_in_order():
+    store = bao().store()
+    names = [f"{folder}{n:02}" for folder in ("", "a/", "b/c/") for n in range(30)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: store.set(name, "v"), names))
+    assert [*store.names()] == [*store.names()] == names
+    assert next(store.names()) == "00"
+    connections = sum(map(len, store._session.transport.connections._idle.values()))
+    assert 1 < connections <= 8
+
+
+def test_names_end_with_an_error_where_the_token_ends():
+    token = bao().new_token(READ_ALL)
+    store = bao().store(token=token)
+    store.set("a", "v"), store.set("b/c", "v")
+    names = store.names()
+    assert next(names) == "a"
+    bao().ask("POST", "auth/token/revoke", {"token": token})
+    assert type(failure(next, names)) is ps.Locked
 
 
 @pytest.mark.parametrize("name", ["a b", "ü/é", "a?b=c", "a%2Fb", "a+b;c&d", "x#%41", "~a:@!$'(),*"])
