@@ -9,7 +9,7 @@ Contents, bottom-up; each room uses only the rooms above it:
 
     Errors                  what can go wrong, each with a next step
     Names                   what a secret may be called and hold
-    Durable files           atomic writes and locks
+    Durable files           atomic writes, locks, reads with a bound
     Generators              new values from a word such as token:32
     Stores                  the four methods; Memory
     Dotenv                  .env files, read and rewritten
@@ -259,9 +259,18 @@ def opens_stores(variable: str) -> bool:
 
 # === Durable files ==========================================================================================
 # A write is a new file in the same folder, synced, then renamed over the old one: whoever is killed leaves
-# the old file or the new one.
+# the old file or the new one. What is read has a bound: a path may lead to /dev/zero, and memory has an end.
 
+READ_MOST = 16 * 1024 * 1024  # bytes of a file: far over any secret, and safe to take into memory
 SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
+
+
+def read_bounded(file: IO[bytes], what: str) -> bytes:
+    """The rest of an open file; BadValue where that is more than READ_MOST bytes."""
+    data = file.read(READ_MOST + 1)
+    if len(data) > READ_MOST:
+        raise BadValue(f"{what} is larger than {READ_MOST >> 20} MiB", hint="see that it is the right file")
+    return data
 
 
 def write_atomically(
@@ -295,8 +304,11 @@ def write_atomically(
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write atomically where `path` leads, through symlinks; mode and owner stay, a new file gets `mode`.
 
-    The caller keeps other writers out, so that what a killed one left can be removed.
+    The caller keeps other writers out, so that what a killed one left can be removed. BadValue where it would
+    grow over what is read back.
     """
+    if len(data) > READ_MOST:
+        raise BadValue(f"{path} would be larger than {READ_MOST >> 20} MiB", hint="it is as it was")
     target = os.path.realpath(path)
     temporary = f"{target}.new"
     _remove_quietly(temporary)
@@ -539,15 +551,14 @@ def no_such(name: str) -> NotFound:
 
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
-_QUOTED = {  # python-dotenv's way, then bash's, which knows no escapes in single quotes
-    "'": (r"(?s)'((?:\\.|[^'\\])*)'", r"'([^']*)'"),
-    '"': (r'(?s)"((?:\\.|[^"\\])*)"',),
+_QUOTED = {  # steps to the closing quote: python-dotenv's, then bash's, which has no escapes in single quotes
+    "'": (r"(?s)\\.|'", "'"),
+    '"': (r'(?s)\\.|"',),
 }
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
-_VARIABLE = r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}"
+_VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
-# A value after which bash goes on with the next line.
-_CLOSED_IN_BASH = r"""(?s)(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^'"\\`()])*"""
+_OPENS_IN_BASH = r"""(?s)\\.|['"`()\\]"""
 
 
 class Dotenv:
@@ -578,11 +589,15 @@ class Dotenv:
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
         found: dict[str, str] = {}
+        room = READ_MOST
         for piece in self._pieces:
             if piece.problem:
                 found.pop(piece.name, None)
             elif piece.name:
                 found[piece.name] = piece.value(found, environ)
+                room -= len(found[piece.name])
+            if room < 0:
+                raise _too_much(piece.name)
         return found
 
     def check(self) -> None:
@@ -622,7 +637,7 @@ class Dotenv:
         """Raise BadValue where bash would take what is written at `place` for part of something earlier."""
         for number, piece in enumerate(self._pieces[:place]):
             written = piece.text if piece.problem else piece.quote + piece.raw + piece.quote
-            if not re.fullmatch(_CLOSED_IN_BASH, written):
+            if not _ends_in_bash(written):
                 what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open for bash"
                 raise BadValue(f"{what}, which takes the next lines for part of it", hint="mend it first")
 
@@ -641,16 +656,32 @@ class _Piece:
         self.problem = ""  # why there is no value
 
     def value(self, *variables: Mapping[str, str]) -> str:
+        room = READ_MOST
+
         def filled(match: re.Match[str]) -> str:
+            nonlocal room
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
             name = match["name"]
-            return next((v[name] for v in variables if name in v), "") or match["default"] or ""
+            text = next((v[name] for v in variables if name in v), "") or match["default"] or ""
+            room -= len(text)
+            if room < 0:
+                raise _too_much(self.name)
+            return text
 
         raw = re.sub(_LINE_END, "\n", self.raw)
         if self.quote == "'":
             return raw.replace("\\'", "'")
-        return re.sub((r"(?s)\\.|" if self.quote else "") + _VARIABLE, filled, raw)
+        escape = r"(?s)\\." if self.quote else r"(?!)"
+        end = raw.rfind("}") + 1  # each ${ behind it would be followed to the end of the text, in vain
+        return re.sub(f"{escape}|{_VARIABLE}", filled, raw[:end]) + re.sub(escape, filled, raw[end:])
+
+
+def _too_much(name: str) -> BadValue:
+    """A few lines such as A=${A}${A} would fill any memory."""
+    return BadValue(
+        f"the values up to {_show(name)} grow over {READ_MOST >> 20} MiB", hint="look at its ${...}"
+    )
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
@@ -671,7 +702,8 @@ def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
     if rest[:1] in _QUOTED:
         _read_quoted(piece, text, at, at + match.end())
     else:
-        comment = re.search(r"^#|\s+#" if match[3] else r"\s+#", rest)
+        # Spaces are looked at once, by the lookbehind: a long run of them would be tried from each one.
+        comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
         piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
         piece.tail = rest[len(piece.raw) :]
     return piece
@@ -680,16 +712,36 @@ def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
 def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
     piece.problem = "a quote that is never closed"
     piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
-    for pattern in _QUOTED[text[start]]:
-        value = re.compile(pattern).match(text, start)
-        tail = value and re.compile(_TAIL).match(text, value.end())
-        if value and tail:
+    quote = text[start]
+    for steps in _QUOTED[quote]:
+        end = _closing(text, start + 1, quote, steps)
+        tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
+        if tail:
             piece.text = text[at : tail.end()]
-            piece.quote, piece.raw, piece.tail = text[start], value[1], tail[0]
+            piece.quote, piece.raw, piece.tail = quote, text[start + 1 : end], tail[0]
             piece.problem = ""
             return
-        if value:
+        if end >= 0:
             piece.problem = "text after a closing quote"
+
+
+def _closing(text: str, at: int, quote: str, steps: str) -> int:
+    """Where the quote ends, or -1; step by step, as one expression would keep each step in memory."""
+    return next((m.start() for m in re.compile(steps).finditer(text, at) if m[0] == quote), -1)
+
+
+def _ends_in_bash(value: str) -> bool:
+    """Whether bash takes what follows this value for the next line."""
+    opens, at = re.compile(_OPENS_IN_BASH), 0
+    while at >= 0:
+        found = opens.search(value, at)
+        if not found:
+            return True
+        if found[0] in _QUOTED:
+            at = _closing(value, found.end(), found[0], _QUOTED[found[0]][-1]) + 1 or -1
+        else:
+            at = found.end() if len(found[0]) > 1 else -1  # a bracket, or a backslash at the end
+    return False
 
 
 def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
@@ -709,15 +761,19 @@ def _fits(value: str, quote: str, node: bool) -> bool:
     if not quote:
         return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
     if quote == "'":  # python-dotenv takes a backslash off and fills in variables, which bash does not
-        return not re.search(r"['\r]|\\\\|\\\Z|" + _VARIABLE, value)
+        return not re.search(r"['\r]|\\\\|\\\Z", value) and not _has_variable(value)
     # Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
     return not re.search(r'[\r$`"\\]' if node else r"[\r$`]|\\\Z", value)
+
+
+def _has_variable(value: str) -> bool:
+    return bool(re.search(_VARIABLE, value[: value.rfind("}") + 1]))
 
 
 def _misread(value: str) -> str:
     if "\r" in value:
         return "python-dotenv reads a carriage return as a line feed"
-    if re.search(_VARIABLE, value):
+    if _has_variable(value):
         return "python-dotenv fills in ${...} in every quoting"
     if value.endswith("\\"):
         return "python-dotenv may read a backslash at its end together with the closing quote"
@@ -804,7 +860,7 @@ class EnvironmentStore:
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 names.add(base)
-        return iter(sorted(names | set(_credentials())))
+        return iter(sorted(filter(_is_gettable, names | set(_credentials()))))
 
     def status(self) -> Iterator[tuple[str, str]]:
         """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
@@ -841,7 +897,8 @@ class EnvironmentStore:
             mark = (path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
             if self._read[0] != mark:
                 with open(path, "rb") as file:
-                    dotenv = Dotenv(file.read().decode("utf-8", "surrogateescape"), path)
+                    text = read_bounded(file, path).decode("utf-8", "surrogateescape")
+                dotenv = Dotenv(text, path)
                 settled = time.time_ns() - max(mark[2:4]) > SETTLED
                 self._read = (mark if settled else None, dotenv)
             return self._read[1]
@@ -866,6 +923,14 @@ def _checked_variable(name: str) -> str:
     return variable_name(name)
 
 
+def _is_gettable(name: str) -> bool:
+    """Whether `get` takes the name: a stranger's file may hold others, escape sequences for instance."""
+    try:
+        return bool(_checked_variable(name))
+    except BadName:
+        return False
+
+
 def looks_secret(variable: str) -> bool:
     """Whether a variable is likely to hold a secret, by its name alone."""
     name = variable.upper()
@@ -883,7 +948,7 @@ def _mounted(name: str, variable: str) -> str:
 
 def _read_mounted(path: str, name: str) -> str:
     with disk_errors(f"read {path}, where {_show(name)} is kept"), open(path, "rb") as file:
-        return without_newline(decode_value(file.read()))
+        return without_newline(decode_value(read_bounded(file, path)))
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
@@ -1282,7 +1347,6 @@ def _tampered(what: str) -> Tampered:
 # each secret, sealed to that identity; the recipient stands nowhere in clear, so only who can open the store
 # can add to it. While a rekey is under way, or was killed, identity.age holds the new identity and the old.
 
-_FILE_MOST = 16 * 1024 * 1024  # bytes of a sealed file: far over any secret, and safe to take into memory
 _LOG_N_LEAST = 15  # less is guessed too fast
 _OPEN_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
@@ -1590,10 +1654,7 @@ def _read_file(path: str) -> bytes:
     """All of a file: no symlink is followed, no fifo waited for, and no more read than a secret may have."""
     _mark(path)
     with open(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
-        data = file.read(_FILE_MOST + 1)
-    if len(data) > _FILE_MOST:
-        raise Tampered(f"it is larger than {_FILE_MOST} bytes")
-    return data
+        return read_bounded(file, "it")
 
 
 def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
@@ -1626,7 +1687,7 @@ def _write_entry(name: str, value: str) -> bytes:
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     entry = json.dumps({"name": name, "value": value, "updated": updated}).encode() + b"\n"
-    if len(entry) > _FILE_MOST - _CHUNK:
+    if len(entry) > READ_MOST - _CHUNK:
         raise BadValue("the value is too long", hint="sealed files are for secrets of some MiB at most")
     return entry
 
@@ -1683,8 +1744,8 @@ def _credential(name: str) -> str:
     if not path:
         return ""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            text = file.read()
+        with open(path, "rb") as file:
+            text = read_bounded(file, path).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise Locked(f"can't read {name} from {path}: {error.strerror}") from None
     return text[:-1].removesuffix("\r") if text.endswith("\n") else text
@@ -1709,7 +1770,7 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
 def _log_n() -> int:
     """The work factor of the master password: 2**17 units are 128 MiB and about half a second."""
     text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
-    if not text.isdecimal() or not _LOG_N_LEAST <= int(text) <= _LOG_N_MOST:
+    if not text.isdecimal() or len(text) > 2 or not _LOG_N_LEAST <= int(text) <= _LOG_N_MOST:
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_LOG_N_LEAST} to {_LOG_N_MOST}")
     return int(text)
 
@@ -3274,6 +3335,7 @@ _REFERENCE = "secret:"
 _INSIDE = r"\$?\$\{secret:([^{}]*)\}"
 _DEEPEST = 20  # steps from reference to reference; more is a mistake
 _MOST = 1000  # references that one text may lead to, or a few values could ask for endless work
+_DEEPEST_FILE = 100  # objects in objects of a config file
 
 
 class Reference(NamedTuple):
@@ -3477,9 +3539,12 @@ class SecretConfig:
         import tomllib
 
         try:
-            return tomllib.loads((self._text() or "").lstrip("\ufeff"))
+            tree = tomllib.loads((self._text() or "").lstrip("\ufeff"))
         except tomllib.TOMLDecodeError as error:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="mend it by hand") from None
+        except RecursionError:
+            raise _too_deep(self.path) from None
+        return _flat_enough(tree, self.path)
 
     def _json(self) -> str:
         """The text of the file, which is one JSON object for sure; or of an empty one."""
@@ -3493,8 +3558,8 @@ class SecretConfig:
 
     def _text(self) -> str | None:
         try:
-            with open(self.path, encoding="utf-8", newline="") as file:
-                return file.read()
+            with open(self.path, "rb") as file:
+                return read_bounded(file, self.path).decode()
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
@@ -3508,6 +3573,7 @@ class SecretConfig:
             before = self._json()
             after = edit(before)
             if after != before:
+                _parsed_json(after, self.path)  # what could not be read again is not written
                 rewrite(self.path, after.encode())
         return after != before
 
@@ -3530,8 +3596,8 @@ def _variable(path: tuple[str, ...]) -> str:
 def _dig(tree: Any, path: tuple[str, ...], where: str) -> Any:
     """What stands at `path`, or _ABSENT; BadValue where the path runs through something that has no parts."""
     for depth, part in enumerate(path):
-        if isinstance(tree, list) and part.isdigit():
-            tree = dict(enumerate(tree)).get(int(part), _ABSENT)
+        if isinstance(tree, list) and part.isdecimal():
+            tree = tree[int(part)] if int(part) < len(tree) else _ABSENT
         elif isinstance(tree, dict):
             tree = tree.get(part, _ABSENT)
         else:
@@ -3558,14 +3624,29 @@ def _parsed_json(text: str, where: str) -> dict[str, Any]:
         place = f"line {error.lineno} column {error.colno}: {error.msg}"
         raise BadValue(f"{where} is not JSON: {place}", hint="mend it by hand") from None
     except RecursionError:
-        raise BadValue(f"{where} is nested too deeply", hint="mend it by hand") from None
+        raise _too_deep(where) from None
     except BadValue as error:
         raise BadValue(f"{where}: {error.message}", hint="mend it by hand") from None
     except ValueError:  # Python's limit of digits
         raise BadValue(f"{where} has a number that is too long", hint="mend it by hand") from None
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it has to look like {"key": "value"}')
+    return _flat_enough(tree, where)
+
+
+def _flat_enough(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    """The tree, unless it is so deep that what walks it later would run out of stack."""
+    level: list[Any] = [tree]
+    for _ in range(_DEEPEST_FILE):
+        inner = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [node for nodes in inner for node in nodes if isinstance(node, (dict, list))]
+    if level:
+        raise _too_deep(where)
     return tree
+
+
+def _too_deep(where: str) -> BadValue:
+    return BadValue(f"{where} is nested too deeply", hint="mend it by hand")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -3918,7 +3999,9 @@ class _RotationFiles:
         except FileNotFoundError:
             return {}
         policies = _parsed_json(text, self._path).get("policies")
-        if not isinstance(policies, dict) or not all(isinstance(p, dict) for p in policies.values()):
+        if not isinstance(policies, dict) or not all(
+            isinstance(policy, dict) and not _name_problem(name) for name, policy in policies.items()
+        ):
             raise BadValue(f"{self._path} holds no policies", hint="write them with: rotate schedule")
         return policies
 
@@ -3962,17 +4045,23 @@ class _RotationFiles:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    return os.open(path, flags | _OPEN_FLAGS, 0o600)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a fifo would wait for somebody to write
 
 
 def _trusted_text(path: str) -> str:
     """What a file says that holds commands: one that nobody else can write."""
-    with plainly(path, but=FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
+    with plainly(path, but=FileNotFoundError), open(path, "rb", opener=_at_once) as file:
         status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
         if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
             hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
             raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-        return file.read()
+        return read_bounded(file, path).decode("utf-8", "replace")
 
 
 def _now() -> str:
@@ -6704,7 +6793,7 @@ class _Git:
         import tempfile
 
         elsewhere = () if folder == "." else _GIT_PLACES
-        settings = {name: text for name, text in os.environ.items() if name not in elsewhere}
+        settings = {name: text for name, text in foreign_environment().items() if name not in elsewhere}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
@@ -7938,6 +8027,7 @@ def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
     about = (__doc__ or "").partition("\n")[0]
     me = "paissive_secrets.py"  # said everywhere, since argparse loads much to find it out by itself
     parser = _argument_parser()(prog=me, description=about, epilog=_HELP_END, parents=[backend])
+    parser.add_argument("--version", action="version", version=f"paissive_secrets {__version__}")
     groups = {"": parser.add_subparsers(prog=me, metavar="COMMAND", required=True)}
     for words, (run, arguments) in rows.items():
         group, _, word = words.rpartition(" ")
@@ -8026,7 +8116,7 @@ def _value_given(args: argparse.Namespace) -> str:
         return generate(args.generate)
     if args.from_file is not None:
         with disk_errors(f"read {args.from_file}"), open(args.from_file, "rb") as file:
-            return decode_value(file.read())
+            return decode_value(read_bounded(file, args.from_file))
     return _read_value(args.name)
 
 
@@ -8038,14 +8128,17 @@ def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
 
 
+_GIT_NEEDS = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "SYSTEMROOT")  # to find what it ignores
+
+
 def _git_takes(path: str) -> bool:
     """Whether the file is in a git repository that does not ignore it."""
     import subprocess
 
     folder, name = os.path.split(os.path.realpath(path))
-    # as ever with git: nothing that a stranger's repository names may run
+    # as ever with git: nothing that a stranger's repository names may run, and no secret of ours goes along
     command = [*_GIT, "-C", folder, "check-ignore", "-q", "--", name]
-    environment = {**os.environ, **_GIT_SETTINGS}
+    environment = {**{v: os.environ[v] for v in _GIT_NEEDS if v in os.environ}, **_GIT_SETTINGS}
     try:
         return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
     except (OSError, subprocess.TimeoutExpired):
@@ -8101,9 +8194,8 @@ def cmd_import(args: argparse.Namespace) -> int:
     store = _lasting_store(args)
     if isinstance(store, EnvironmentStore) and os.path.realpath(store.path) == os.path.realpath(args.file):
         raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
-    source = sys.stdin.fileno() if args.file == "-" else args.file
-    with disk_errors(f"read {args.file}"), open(source, "rb") as file:
-        values = parse_secrets(file.read(), args.file)
+    with disk_errors(f"read {args.file}"), _source(args.file) as file:
+        values = parse_secrets(read_bounded(file, args.file), args.file)
     import_secrets(store, values)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, f"{len(values)} secrets")
@@ -8179,7 +8271,7 @@ def _setting(args: argparse.Namespace) -> Any:
     value = _read_value(args.key) if args.value is None else args.value
     try:
         return json.loads(value) if args.json else value
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
 
 
@@ -8204,7 +8296,7 @@ def _config(args: argparse.Namespace) -> SecretConfig:
 def _read_value(what: str) -> str:
     """A value asked for twice without echo or, from a pipe, all of stdin but one newline at its end."""
     if sys.stdin is None or not sys.stdin.isatty():
-        data = sys.stdin.buffer.read() if sys.stdin else b""
+        data = read_bounded(_stdin(), "the value")
         if not data:
             raise BadValue("no value on stdin", hint="pipe it in; an empty line is the empty value")
         return without_newline(decode_value(data))
@@ -8218,6 +8310,16 @@ def _read_value(what: str) -> str:
     if value != again:
         raise BadValue("the two values differ", hint="try again")
     return check_value(value)
+
+
+def _source(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """A file that was named, or stdin, which stays open."""
+    return contextlib.nullcontext(_stdin()) if path == "-" else open(path, "rb")
+
+
+def _stdin() -> IO[bytes]:
+    """What is piped in; empty where the caller closed it."""
+    return sys.stdin.buffer if sys.stdin else io.BytesIO()
 
 
 def cmd_audit(args: argparse.Namespace) -> int:

@@ -386,6 +386,13 @@ def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
             pass
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(ps.BadValue, match=r"file would be larger than 16 MiB; it is as it was"):
+        ps.rewrite(str(tmp_path / "file"), bytes(ps.READ_MOST + 1))
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
 # === Generators =============================================================================================
 
 
@@ -797,6 +804,24 @@ def test_dotenv_never_shows_a_value():
     assert repr(ps.Dotenv("A=canary")) == "<.env with 1 names>"
 
 
+def test_a_stranger_can_not_fill_memory_with_a_few_lines():
+    lines = "A=12345678\n" + "A=${A}${A}\n" * 60
+    with pytest.raises(ps.BadValue, match=r"the values up to 'A' grow over 16 MiB; look at its \$\{...\}"):
+        ours(lines)
+    with pytest.raises(ps.BadValue, match="the values up to 'A' grow over 16 MiB"):
+        ours("A=" + "x" * 2**20 + "\nA=" + "${A}" * 17)
+
+
+@pytest.mark.parametrize("hole", [" ", "\t", "\\a", "a", "${", "${a:-", "'\"", '\\"', "a#", "export "])
+@pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s", "A=(%s"])
+def test_a_long_line_costs_no_more_than_its_length(hole, line):
+    text = line % (hole * 100_000) + "\nB=1\n"
+    assert len(text) > 0 and ps.Dotenv(text).without() == text
+    with contextlib.suppress(ps.BadValue):
+        ps.Dotenv(text).with_values({"C": "2"})
+        ours(text)
+
+
 # === Environment ============================================================================================
 
 
@@ -944,6 +969,13 @@ def test_an_assignment_that_nobody_could_read_is_told_by_its_line(tmp_path, monk
     assert store.get("A") == "1"
     with pytest.raises(ps.BadValue, match=r"^line 2 of \S+\.env has text after a closing quote"):
         store.get("B")
+
+
+def test_names_that_can_not_be_asked_for_are_not_listed(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("A=1\n\33[2J\33]0;x\7B=2\nкл=3\na-b=4\n")
+    store = env_store(tmp_path, monkeypatch)
+    assert [name for name in store.names() if name not in os.environ] == ["A", "a-b"]
+    assert (ps.child_environment(store)[0]["A_B"], store.get("a-b")) == ("4", "4")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.name)])
@@ -1745,7 +1777,7 @@ HOSTILE = {
     "a symlink": NO_FILE,
     "swapped": MOVED,
     "an older one of another name": MOVED,
-    "huge": f"STORE/secrets/DB.age: it is larger than 16777216 bytes; {RESTORE}",
+    "huge": f"STORE/secrets/DB.age: it is larger than 16 MiB; {RESTORE}",
     "another's": "the store's identity does not open STORE/secrets/DB.age; it was written for another "
     "identity: is PAISSIVE_IDENTITY or identity.age an old one?",
     "no entry": f"STORE/secrets/DB.age opens, but holds no entry; {RESTORE}",
@@ -3758,6 +3790,8 @@ BROKEN = [
     (b"\xff{}", "name", "config.json is not UTF-8"),
     (b'{"a": 1, "a": 2}', "name", "config.json: the key 'a' is there twice"),
     (b'{"a":' * 100_000, "name", "config.json is (nested too deeply|not JSON)"),
+    (b'{"a":' * 101 + b"1" + b"}" * 101, "name", "config.json is nested too deeply"),
+    (b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "name", "config.json is nested too deeply"),
     (b'{"a": ' + b"1" * 9999 + b"}", "b", "config.json has a number that is too long"),
     (b'{"a": "text"}', "a.b.c", "config.json: 'a' is not an object, so there is no 'a.b.c' in it"),
     (b'{"a": {"b": 1}}', "a.b.c", "config.json: 'a.b' is not an object, so there is no 'a.b.c' in it"),
@@ -3775,6 +3809,20 @@ def test_config_says_what_is_wrong_and_leaves_the_file(config, content, key, pro
         with pytest.raises(ps.SecretsError, match=problem):
             act()
     assert (Path("config.json").read_bytes(), list(config._store().names())) == (content, ["DB_PASSWORD"])
+
+
+def test_config_never_writes_what_it_could_not_read_again(config):
+    deep = functools.reduce(lambda inner, _: [inner], range(100), 1)
+    for value in (deep, "x" * ps.READ_MOST):
+        with pytest.raises(ps.BadValue, match="config.json (is nested too deeply|would be larger)"):
+            config.set("name", value)
+    assert Path("config.json").read_bytes() == CONFIG
+
+
+def test_config_takes_only_digits_for_a_place_in_a_list(config):
+    assert [config.get(f"tags.{place}", None) for place in ("0", "2")] == ["a", None]
+    with pytest.raises(ps.BadValue, match="'tags' is not an object"):
+        config.get("tags.\u00b2")
 
 
 @pytest.mark.parametrize("value", [float("nan"), b"x", {1, 2}, "\ud800", object()])
@@ -3907,9 +3955,10 @@ def test_config_reads_toml_and_leaves_writing_it_to_people(config):
     assert toml.get("database.password", use_secret=True) == CANARY
     with pytest.raises(ps.BadValue, match="TOML is only read here"):
         toml.set("a", 1)
-    Path("app.toml").write_text("= 1")
-    with pytest.raises(ps.BadValue, match="app.toml is not TOML"):
-        toml.get("a")
+    for text, problem in [("= 1", "not TOML"), ("a=" + "[" * 9999, "too deeply"), ("a=" + "[" * 99, "TOML")]:
+        Path("app.toml").write_text(text)
+        with pytest.raises(ps.BadValue, match=f"app.toml is .*{problem}"):
+            toml.get("a")
 
 
 def test_config_commands(tmp_path):
@@ -4409,6 +4458,21 @@ def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mod
         rotation.rotate("DB_PASSWORD")
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(os.devnull, path)])
+def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
+    make(tmp_path / "rotation.json")
+    with pytest.raises(ps.Unsafe, match="rotation.json is not a file; look at it, and remove it"):
+        rotation.due()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("elsewhere", path)])
+def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
+    make(tmp_path / "rotation.jsonl")
+    with pytest.raises(ps.Unavailable, match="rotation.jsonl: "):
+        rotation.rotate("DB_PASSWORD")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize(
     "content, problem",
     [
@@ -4416,6 +4480,7 @@ def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mod
         ("[]", "rotation.json is not a JSON object"),
         ("{}", "rotation.json holds no policies"),
         ('{"policies": {"A": 1}}', "rotation.json holds no policies"),
+        ('{"policies": {"\\u001b[2J": {}}}', "rotation.json holds no policies"),
         ('{"policies": {"A": {}}}', "the policy of 'A' has no good time"),
         ('{"policies": {"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}}}', "no interval: 'x'"),
     ],
@@ -6824,6 +6889,20 @@ def test_set_runs_nothing_that_a_strangers_repository_names(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_git_is_not_handed_the_value_that_is_set(tmp_path):
+    fake = tmp_path / "git"
+    fake.write_text(f"#!/bin/sh\nexec env > '{tmp_path}/seen'\n")
+    fake.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "OTHER_TOKEN": CANARY, "HOME": "/there"}
+    done = cli("set", "A", stdin=CANARY.encode(), cwd=tmp_path, env=env)
+    seen = (tmp_path / "seen").read_text()
+    assert (done.returncode, CANARY in seen, "HOME=/there" in seen) == (0, False, True)
+
+
+def test_the_version_is_told(tmp_path):
+    assert cli("--version", cwd=tmp_path).stdout == f"paissive_secrets {ps.__version__}\n".encode()
+
+
 def test_the_first_screen_of_readme_works_on_a_bare_python_in_an_empty_folder(tmp_path):
     shutil.copy(MODULE, tmp_path)
     (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # -S: no packages
@@ -6901,6 +6980,32 @@ def test_a_canary_shows_in_nothing_that_the_commands_say(argv, stdin, status, tm
         b"'c4nary/", b""
     )
     assert (os.listdir(tmp_path), (tmp_path / ".env").read_text()) == ([".env"], before)
+
+
+@pytest.mark.parametrize(
+    ("argv", "variable"),
+    [
+        (["set", "A_TOKEN", "--from-file", "/dev/zero"], ""),
+        (["set", "A_TOKEN"], ""),  # from stdin
+        (["import", "/dev/zero"], ""),
+        (["import", "-"], ""),
+        (["config", "get", "a", "--file", "/dev/zero"], ""),
+        (["get", "A_TOKEN"], "A_TOKEN_FILE"),
+        (["list"], "PAISSIVE_ENV_FILE"),
+        (["--backend", "file", "set", "A_TOKEN", "--generate"], "PAISSIVE_MASTER_PASSWORD_FILE"),
+        (["--backend", "file", "get", "A_TOKEN"], "PAISSIVE_IDENTITY_FILE"),
+    ],
+)
+def test_a_file_without_end_is_not_taken_into_memory(argv, variable, tmp_path):
+    env = {variable: "/dev/zero"} if variable else {}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
+    limited = ["sh", "-c", 'ulimit -v 1000000; exec "$@" < /dev/zero', "sh", sys.executable, str(MODULE)]
+    (tmp_path / ".paissive" / "secrets").mkdir(0o700, parents=True)
+    if argv[-1] == "A_TOKEN":  # so that the identity is looked for
+        (tmp_path / ".paissive" / "secrets" / "A_TOKEN.age").touch()
+    done = subprocess.run([*limited, *argv], cwd=tmp_path, env={**clean, **env}, capture_output=True)
+    told = "is larger than 16 MiB; see that it is the right file\n"
+    assert (done.returncode, err(done)[-len(told) :], err(done).count("\n")) == (2, told, 1)
 
 
 def test_a_file_that_memory_does_not_hold_gets_one_line(monkeypatch, capsys):
@@ -7070,6 +7175,8 @@ def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         script = f"'{sys.executable}' '{MODULE}' set B --generate {closed}"
         assert subprocess.run(["sh", "-c", script], cwd=tmp_path, stderr=subprocess.PIPE).returncode == 0
+    script = f"'{sys.executable}' '{MODULE}' import - <&-"
+    assert subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True).returncode == 0
 
 
 class Screen:
