@@ -186,6 +186,8 @@ class Conflict(SecretsError, RuntimeError):
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
 _NAME_MAX = 255  # bytes of UTF-8, what a file name may have on common file systems
+_REFERENCE = "secret:"  # how a text begins that stands for a secret
+_INSIDE = r"\$?\$\{secret:([^{}]*)\}"  # a reference inside a longer one, or what is escaped from being one
 _KEYS_TO_STORES = (  # how variables begin that hold, or lead to, what opens our stores
     *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"),
     *("PAISSIVE_VAULT_SECRET_ID", "PAISSIVE_VAULT_WRAPPED_SECRET_ID", "PAISSIVE_VAULT_JWT"),
@@ -250,6 +252,11 @@ def variable_name(name: str) -> str:
         return name
     mapped = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
     return "_" + mapped if mapped[:1].isdigit() else mapped
+
+
+def looks_like_reference(text: str) -> bool:
+    """Whether configuration that says this would not mean the text itself."""
+    return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_INSIDE, text)))
 
 
 def opens_stores(variable: str) -> bool:
@@ -840,6 +847,10 @@ class EnvironmentStore:
         changes = {_checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names are one variable", hint="import them into another store")
+        odd = [variable for variable, value in changes.items() if looks_like_reference(value)]
+        if odd:  # who made the value up could otherwise have another secret put in its place
+            problem = f"the environment can't hold {_show(odd[0])}: it would be followed as a reference"
+            raise BadValue(problem, hint="keep it in another store, such as --backend file")
         self._rewrite(lambda dotenv: dotenv.with_values(changes))
         os.environ.update(changes)
         self._set_here.update(changes)
@@ -879,6 +890,11 @@ class EnvironmentStore:
         """What comes before the dotenv file for this name: "variable X", a path, or ""."""
         variable = _checked_variable(name)
         return f"variable {variable}" if variable in os.environ else _mounted(name, variable)
+
+    def refers(self, name: str) -> bool:
+        """Whether what `get` gives is configuration: a variable or an assignment, but no mounted file."""
+        variable = _checked_variable(name)
+        return variable in os.environ or not _mounted(name, variable)
 
     def assigns(self, name: str) -> bool:
         """Whether the dotenv file assigns the name."""
@@ -3327,14 +3343,12 @@ list_secrets = _manager.list_secrets
 
 # === References and config ==================================================================================
 # `secret:NAME` stands for a secret of the store at hand, `secret://BACKEND/NAME` for one of another, and
-# `${secret:NAME}` for one inside a longer text; `$${secret:` is a plain `${secret:`. A value may refer on,
-# but only into its own store: who can write one store must not read another through us. Only config files
-# and the environment, which are the user's own, point anywhere.
+# `${secret:NAME}` for one inside a longer text; `$${secret:` is a plain `${secret:`. Only configuration is
+# read so: config files, variables and .env. What any other store holds is data and taken as it is: who may
+# write one secret, or makes up its value, must not read another through us.
 
-_REFERENCE = "secret:"
-_INSIDE = r"\$?\$\{secret:([^{}]*)\}"
 _DEEPEST = 20  # steps from reference to reference; more is a mistake
-_MOST = 1000  # references that one text may lead to, or a few values could ask for endless work
+_MOST = 1000  # references that one text may lead to, or a few variables could ask for endless work
 _DEEPEST_FILE = 100  # objects in objects of a config file
 
 
@@ -3393,35 +3407,37 @@ class _Resolver:
         return re.sub(_INSIDE, value, text) if "${secret:" in text else text
 
     def _value(self, target: str, store: Store, trail: _Trail) -> str:
-        try:
-            name, holder, found = _looked_up(target, store, trail)
-        except (BadName, BadValue, NotFound):
-            if len(trail) == 1:
-                raise
-            # what is no reference after all is a part of the value: not to be repeated
-            problem = f"the value of {_show(trail[-1][1])} looks like a reference, and leads to no secret"
-            raise NotFound(problem, hint="write ${secret: as $${secret: where it is none") from None
+        name, holder, value = _looked_up(target, store, trail)
         step = (id(holder), name)
         self._left -= 1
         if step in trail or len(trail) > _DEEPEST or self._left < 0:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "go in a circle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        value = self.text(found, holder, (*trail, step))
+        if _is_configuration(holder, name):
+            value = self.text(value, holder, (*trail, step))
         self.values.add(value)
         return value
 
 
+def _is_configuration(store: Store, name: str) -> bool:
+    """Whether references in the value are meant: in what the user's environment says, never in mere data."""
+    return isinstance(store, EnvironmentStore) and store.refers(name)
+
+
 def _looked_up(target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
     """What a reference names, in which store, and what that holds."""
-    reference, where = _pointed(target), trail[-1][1]
-    holder = _manager.store(reference.backend) if reference.backend else store
-    if holder is not store and len(trail) > 1 and not isinstance(store, EnvironmentStore):
-        hint = "let the config or the environment refer there itself"
-        raise Denied(f"the value of {_show(where)} refers to another store", hint=hint)
+    where = trail[-1][1]
     try:
+        reference = _pointed(target)
+        holder = _manager.store(reference.backend) if reference.backend else store
         return reference.name, holder, holder.get(reference.name)
-    except NotFound:
+    except (BadName, BadValue, NotFound) as error:
+        if len(trail) > 1:  # the text is a variable's value, and so perhaps no reference: not to be repeated
+            problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
+            raise NotFound(problem, hint="write ${secret: as $${secret: where it is none") from None
+        if not isinstance(error, NotFound):
+            raise
         problem = f"no secret named {_show(reference.name)}, which {where} refers to"
         raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
 
@@ -3514,11 +3530,12 @@ class SecretConfig:
         return _manager.store(self._backend)
 
     def _secret(self, key: str, default: Any) -> Any:
+        store = self._store()
         try:
-            value = self._store().get(key)
+            value = store.get(key)
         except NotFound:
             return default
-        return resolve_text(value, self._store(), key)
+        return resolve_text(value, store, key) if _is_configuration(store, key) else value
 
     def _rendered(self, tree: Any, path: tuple[str, ...], use_secret: bool) -> Any:
         """`tree`, which stands at `path`, with variables for leaves and, if asked, values for references."""

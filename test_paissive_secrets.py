@@ -3862,27 +3862,55 @@ def test_a_reference_to_nothing_says_who_refers(config):
         config.get("a.b", use_secret=True)
 
 
-def test_references_in_a_circle_are_named(config):
+def test_references_in_a_circle_are_named(config, monkeypatch):
     for name, value in [("A", "secret:B"), ("B", "x${secret:C}"), ("C", "secret:A")]:
-        config._store().set(name, value)
-    config.set("start", "secret:A")
-    with pytest.raises(ps.BadValue, match="references go in a circle: start -> A -> B -> C -> A"):
+        monkeypatch.setenv(f"REF_{name}", value.replace(":", ":REF_"))
+    config.set("start", "secret://env/REF_A")
+    way = "start -> REF_A -> REF_B -> REF_C -> REF_A"
+    with pytest.raises(ps.BadValue, match=f"references go in a circle: {way}"):
         config.get("start", use_secret=True)
 
 
-def test_references_may_not_ask_for_endless_work(config):
+def test_references_may_not_ask_for_endless_work(monkeypatch):
     for n in range(19):
-        config._store().set(f"L{n}", f"${{secret:L{n + 1}}}" * 10)
-    config._store().set("L19", "ha")
+        monkeypatch.setenv(f"L{n}", f"${{secret:L{n + 1}}}" * 10)
+    monkeypatch.setenv("L19", "ha")
     with pytest.raises(ps.BadValue, match="references lead to too many others"):
-        ps.resolve_text("secret:L0", config._store())
+        ps.resolve_text("secret:L0", ps.EnvironmentStore())
 
 
-def test_a_value_in_one_store_can_not_read_another(config, monkeypatch):
+SLY = ["secret:DB_PASSWORD", "x${secret:DB_PASSWORD}", "secret://env/OTHER_TOKEN", "$${secret:A}", "secret:"]
+
+
+@pytest.mark.parametrize("value", SLY)
+def test_what_a_store_holds_is_data_whatever_it_looks_like(config, monkeypatch, value):
     monkeypatch.setenv("OTHER_TOKEN", "x")
-    config._store().set("SLY", "secret://env/OTHER_TOKEN")
-    with pytest.raises(ps.Denied, match="the value of 'SLY' refers to another store"):
-        ps.resolve_text("secret:SLY", config._store())
+    config._store().set("SLY", value)
+    config.set("a", "${secret:SLY}!")
+    assert config.get("a", use_secret=True) == value + "!"
+    assert config.get("SLY", use_secret=True) == value
+    assert ps.child_environment(config._store(), ["SLY"])[0]["SLY"] == value
+
+
+@pytest.mark.parametrize("value", SLY)
+def test_the_environment_is_handed_no_value_that_it_would_follow(tmp_path, value):
+    store = ps.EnvironmentStore(str(tmp_path / ".env"))
+    with pytest.raises(ps.BadValue, match="can't hold 'A_TOKEN': it would be followed as a reference; keep"):
+        store.set("A_TOKEN", value)
+    assert ("A_TOKEN" in os.environ, os.listdir(tmp_path)) == (False, [])
+
+
+def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(config, tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("URL=x://${secret:OTHER_TOKEN}\nOTHER_TOKEN=secret://memory/T\n")
+    (tmp_path / "mounted").write_text("secret:URL")
+    monkeypatch.setenv("MOUNTED_TOKEN_FILE", "mounted")
+    ps.set_secret("T", "tea", backend="memory")
+    store = ps.EnvironmentStore(".env")
+    environment, values = ps.child_environment(store, ["URL", "MOUNTED_TOKEN"])
+    assert (environment["URL"], environment["MOUNTED_TOKEN"]) == ("x://tea", "secret:URL")
+    assert values == {"tea", "x://tea", "secret:URL"}
+    assert ps.SecretConfig("none.json", store).get("URL", use_secret=True) == "x://tea"
+    assert ps.delete_secret("T", backend="memory")
 
 
 @pytest.mark.parametrize(
@@ -3894,10 +3922,10 @@ def test_a_reference_that_names_nothing_is_an_error(config, text):
 
 
 @pytest.mark.parametrize("value", ["secret:%s", "x${secret:%s}", "secret://%s/a", "secret:/%s"])
-def test_a_value_that_looks_like_a_reference_is_not_given_away(config, value):
-    config._store().set("ODD", value % CANARY)
+def test_a_value_that_looks_like_a_reference_is_not_given_away(config, monkeypatch, value):
+    monkeypatch.setenv("ODD", value % CANARY)
     with pytest.raises(ps.NotFound) as caught:
-        ps.resolve_text("secret:ODD", config._store())
+        ps.resolve_text("secret:ODD", ps.EnvironmentStore())
     assert caught.value.message == "the value of 'ODD' looks like a reference, and leads to no secret"
     assert CANARY not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
 
