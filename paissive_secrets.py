@@ -2143,33 +2143,60 @@ class _Transport:
             ours = place == (old.hostname, old.port or _PORTS[old.scheme]) or self._trusted(host, new.port)
         except ValueError:
             raise Unavailable("Vault redirects to something that is no address") from None
-        if new.scheme not in _PORTS or new.username or not new.geturl().isascii() or " " in new.geturl():
+        url = new._replace(path=new.path or "/", fragment="").geturl()
+        if new.scheme not in _PORTS or "@" in new.netloc or not url.isascii() or " " in url:
             raise Unavailable("Vault redirects to something that is no address")
         if (old.scheme, new.scheme) == ("https", "http"):
             raise Unavailable("Vault redirects from https to http, where the token would be seen")
-        return new.geturl() if ours else ""
+        return url if ours else ""
 
     def _trusted(self, host: str, port: int | None) -> bool:
         return host in self.settings.hosts or f"{host}:{port}" in self.settings.hosts
 
     def _send(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
-        from urllib.request import Request
-
-        # The origin is for cookies; without one the URL is taken apart once more. Its scheme was checked.
-        request = Request(url, data, {}, "none", method=method)  # noqa: S310
-        request.add_unredirected_header("Host", request.host)
-        request.add_unredirected_header("X-Vault-Request", "true")
+        request = _Request(method, url, data)
         if self.settings.namespace:
-            request.add_unredirected_header("X-Vault-Namespace", self.settings.namespace)
+            request.fields["X-Vault-Namespace"] = self.settings.namespace
         if self._newest:
-            request.add_unredirected_header("X-Vault-Index", self._newest)
-            request.add_unredirected_header("X-Vault-Inconsistent", "forward-active-node")
+            request.fields["X-Vault-Index"] = self._newest
+            request.fields["X-Vault-Inconsistent"] = "forward-active-node"
         if token:
-            request.add_unredirected_header("X-Vault-Token", token)
-        if data:
-            request.add_unredirected_header("Content-Type", "application/json")
+            request.fields["X-Vault-Token"] = token
         answer: _Answer = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
         return answer
+
+
+class _Request:
+    """What urllib's openers want to know of a request: its own one takes each URL apart several times.
+
+    They tell `headers` and `data` to audit hooks, which may log them: token and body stand elsewhere.
+    """
+
+    data, timeout, tunnel = None, 0.0, ""
+
+    def __init__(self, method: str, url: str, body: bytes | None) -> None:
+        self.method, self.full_url, self.body = method, url, body or b""
+        self.type, _, rest = url.partition("://")
+        self.host, _, path = rest.partition("/")
+        self.selector = "/" + path
+        self.headers: dict[str, str] = {}
+        self.fields = {"Host": self.host, "X-Vault-Request": "true", "Content-Length": str(len(self.body))}
+        if body:
+            self.fields["Content-Type"] = "application/json"
+
+    def get_method(self) -> str:
+        return self.method
+
+    def add_header(self, name: str, value: str) -> None:
+        self.headers[name] = value
+
+    def set_proxy(self, host: str, kind: str) -> None:
+        """Go by a proxy, which passes on what it is sent, or what it can't read through a tunnel."""
+        if self.type == "https":
+            self.tunnel = self.host
+        else:
+            self.type, self.selector = kind, self.full_url
+        self.host = host
 
 
 _PORTS = {"http": 80, "https": 443}
@@ -2244,13 +2271,12 @@ class _Connections:
     def add_parent(self, parent: Any) -> None:
         """urllib's handlers are told of their opener; this one has no use for it."""
 
-    def http_open(self, request: Any) -> _Answer:
+    def http_open(self, request: _Request) -> _Answer:
         deadline = time.monotonic() + request.timeout
-        where = (request.type, request.host, request._tunnel_host or "")
-        proxy_login = request.headers.pop("Proxy-authorization", "") if request._tunnel_host else ""
+        where = (request.type, request.host, request.tunnel)
         wire, again = None, False
         try:
-            wire = self._take(where) or self._dial(request, proxy_login, deadline)
+            wire = self._take(where) or self._dial(request, deadline)
             answer, raw, again = _exchange(wire, request, deadline)
         except SecretsError:
             raise
@@ -2277,13 +2303,14 @@ class _Connections:
             wire.close()  # the server has hung up, or talks out of turn
         return None
 
-    def _dial(self, request: Any, proxy_login: str, deadline: float) -> _Wire:
-        tunnel = request._tunnel_host  # urllib's name for where a proxy is to connect us to
-        plain = self._connected("http" if tunnel else request.type, request.host, deadline)
+    def _dial(self, request: _Request, deadline: float) -> _Wire:
+        plain = self._connected("http" if request.tunnel else request.type, request.host, deadline)
         try:
-            if tunnel:
-                _ask_proxy(plain, tunnel, proxy_login, deadline)
-            return _Wire(self._secured(plain, tunnel or request.host) if request.type == "https" else plain)
+            if request.tunnel:
+                _ask_proxy(plain, request, deadline)
+            if request.type == "https":
+                plain = self._secured(plain, request.tunnel or request.host)
+            return _Wire(plain)
         except BaseException:
             plain.close()
             raise
@@ -2337,13 +2364,13 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[scheme]
 
 
-def _ask_proxy(plain: Any, tunnel: str, login: str, deadline: float) -> None:
-    host, port = _host_and_port("https", tunnel)
-    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
-    lines += [f"Proxy-Authorization: {login}"] if login else []
+def _ask_proxy(plain: Any, request: _Request, deadline: float) -> None:
+    """Have a proxy connect us; its own login, in the request's headers, is not for the server."""
+    host, port = _host_and_port("https", request.tunnel)
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     wire = _Wire(plain)
     wire.begin(deadline)
-    wire.send("\r\n".join([*lines, "\r\n"]).encode("ascii"))
+    wire.send(_request_head(f"CONNECT {where} HTTP/1.1", {"Host": where, **request.headers}))
     if _read_head(wire)[0] != 200 or wire.has_news():  # who speaks before TLS does is not Vault
         raise Unavailable("the proxy does not connect to Vault", hint="check VAULT_PROXY_ADDR")
     plain.settimeout(_time_left(deadline))
@@ -2450,16 +2477,19 @@ def _authorities(settings: VaultSettings) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
 
 
-def _exchange(wire: _Wire, request: Any, deadline: float) -> tuple[_Answer, bytes, bool]:
+def _exchange(wire: _Wire, request: _Request, deadline: float) -> tuple[_Answer, bytes, bool]:
     """Send a request; return the answer, its body, and whether the connection may be used again."""
-    data = request.data or b""
-    lines = [f"{request.get_method()} {request.selector} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in request.header_items()]
+    fields = request.fields if request.tunnel else {**request.fields, **request.headers}
     wire.begin(deadline)
-    wire.send("\r\n".join([*lines, f"Content-Length: {len(data)}\r\n\r\n"]).encode("ascii") + data)
+    wire.send(_request_head(f"{request.method} {request.selector} HTTP/1.1", fields) + request.body)
     status, fields = _read_head(wire)
     raw = _read_body(wire, status, fields)
     return _Answer(status, fields), raw, "close" not in fields.get("connection", "").lower()
+
+
+def _request_head(first: str, fields: dict[str, str]) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    return f"{first}\r\n{lines}\r\n".encode("ascii")
 
 
 # HTTP/1.1 as RFC 9112 has it, without the spellings that it lets servers have for their age (folded lines,

@@ -2767,7 +2767,7 @@ def test_a_request_says_what_vault_wants_to_hear(stub):
     )
     lines = server.requests[-1].decode().split("\r\n")
     assert lines[0] == "GET /v1/secret/data/a%20b/%C3%BC%3F HTTP/1.1"
-    assert {"X-vault-request: true", "X-vault-namespace: team", f"X-vault-token: {CANARY}"} <= set(lines)
+    assert {"X-Vault-Request: true", "X-Vault-Namespace: team", f"X-Vault-Token: {CANARY}"} <= set(lines)
 
 
 def test_a_certificate_that_is_not_trusted_is_named_as_such_and_not_tried_again():
