@@ -2023,6 +2023,12 @@ def _json_object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _json_text(value: object) -> str:
+    import json
+
+    return json.dumps(value)
+
+
 def _json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
@@ -2090,11 +2096,9 @@ class _Transport:
         repeat: bool = True,
     ) -> _Answer:
         """Send `path`, quoted already, and return the answer; `repeat` says that twice is harmless."""
-        import json
-
         deadline = time.monotonic() + self.settings.timeout
-        data = None if body is None else json.dumps(body).encode()
-        if data and len(data) > _MAX_ANSWER:
+        data = b"" if body is None else _json_text(body).encode()
+        if len(data) > _MAX_ANSWER:
             raise BadValue("the value is too large for Vault")
         attempt, repeated = 0, False
         while True:
@@ -2119,7 +2123,7 @@ class _Transport:
             if old[0] != new[0] or old[1] < new[1]:
                 self._newest = index
 
-    def _once(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
+    def _once(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Answer:
         answer = self._send(method, url, data, token, deadline)
         if answer.status not in _REDIRECTS:
             return answer
@@ -2153,7 +2157,7 @@ class _Transport:
     def _trusted(self, host: str, port: int | None) -> bool:
         return host in self.settings.hosts or f"{host}:{port}" in self.settings.hosts
 
-    def _send(self, method: str, url: str, data: bytes | None, token: str, deadline: float) -> _Answer:
+    def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Answer:
         request = _Request(method, url, data)
         if self.settings.namespace:
             request.fields["X-Vault-Namespace"] = self.settings.namespace
@@ -2174,13 +2178,13 @@ class _Request:
 
     data, timeout, tunnel = None, 0.0, ""
 
-    def __init__(self, method: str, url: str, body: bytes | None) -> None:
-        self.method, self.full_url, self.body = method, url, body or b""
+    def __init__(self, method: str, url: str, body: bytes) -> None:
+        self.method, self.full_url, self.body = method, url, body
         self.type, _, rest = url.partition("://")
         self.host, _, path = rest.partition("/")
         self.selector = "/" + path
         self.headers: dict[str, str] = {}
-        self.fields = {"Host": self.host, "X-Vault-Request": "true", "Content-Length": str(len(self.body))}
+        self.fields = {"Host": self.host, "X-Vault-Request": "true", "Content-Length": str(len(body))}
         if body:
             self.fields["Content-Type"] = "application/json"
 
@@ -2200,6 +2204,7 @@ class _Request:
 
 
 _PORTS = {"http": 80, "https": 443}
+_SSL_WANT_READ = 2  # ssl.SSL_ERROR_WANT_READ, TLS's way to say that there is nothing yet
 _ADDRESS_HINT = "check VAULT_ADDR"
 
 
@@ -2432,17 +2437,15 @@ class _Wire:
 
     def has_news(self) -> bool:
         """Whether there is something to read while nothing was asked: the end, or what is not an answer."""
-        import ssl
-
         if self._here:
             return True
         self.sock.settimeout(0)
         try:
             self.sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except BlockingIOError:
             return False
-        except OSError:
-            pass
+        except OSError as error:
+            return error.errno != _SSL_WANT_READ
         return True
 
     def close(self) -> None:
@@ -2940,7 +2943,8 @@ class VaultStore:
             fields = self._elsewhere(path, error)
         if field not in fields:
             raise no_such(name)
-        return _as_text(fields[field])
+        value = fields[field]
+        return value if isinstance(value, str) else _json_text(value)
 
     def set(self, name: str, value: str) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2)."""
@@ -3228,12 +3232,6 @@ def _path_and_field(name: str) -> tuple[str, str]:
     if (mark and not (path and field)) or path != path.strip("/ "):
         raise BadName(f"bad name {_show(name)}", hint="use path#field, such as app/db#password")
     return path, field or _FIELD
-
-
-def _as_text(value: object) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 # === Manager ================================================================================================
