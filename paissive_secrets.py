@@ -326,23 +326,6 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid), temporary)
 
 
-class plainly:
-    """`with plainly(path):` an OSError, but for `but`, becomes one line on `path`."""
-
-    def __init__(self, path: str, but: type[OSError] | tuple[()] = ()) -> None:
-        self._path = path
-        self._but = but
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, (SecretsError, self._but)):
-            raise Unavailable(
-                f"{self._path}: {error.strerror}", hint="see its folder's permissions"
-            ) from None
-
-
 class exclusive:
     """`with exclusive(path):` lets one holder in at a time, over threads and processes (not on Windows).
 
@@ -357,7 +340,7 @@ class exclusive:
         self._fd = -1
 
     def __enter__(self) -> None:
-        with plainly(self._path):
+        with disk_errors(f"lock {self._path}"):
             while os.name != "nt" and not self._taken():
                 pass
 
@@ -407,19 +390,20 @@ def sync_folder(path: str) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
+def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """An OSError, other than `but`, becomes one line: "can't write .env: No space left on device"."""
     try:
         yield
-    except SecretsError:
-        raise
     except OSError as error:
+        if isinstance(error, (SecretsError, but)):
+            raise
         raise _disk_error(doing, error) from None
 
 
 def _disk_error(doing: str, error: OSError) -> SecretsError:
     kind = Denied if isinstance(error, PermissionError) else Unavailable
     hint = "what was there is as it was" if doing.startswith("write") else ""
-    return kind(f"can't {doing}: {error.strerror}", hint=hint)
+    return kind(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
 
 # === Generators =============================================================================================
@@ -817,6 +801,10 @@ class EnvironmentStore:
     def __repr__(self) -> str:
         return f"<EnvironmentStore with {self.path or 'no dotenv file'}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """No value goes into a pickle, or to a copy: it reads them itself."""
+        return {**vars(self), "_read": (None, Dotenv(""))}
+
     @property
     def path(self) -> str:
         """The dotenv file, or ""."""
@@ -1108,6 +1096,9 @@ class Passphrase:
             raise BadValue("the passphrase is empty, or not valid Unicode")
         self._log_n = log_n
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a passphrase is not for pickles")
+
     def wrap(self, file_key: bytes) -> _Stanza:
         """The header's stanza from which only this passphrase gets the file key back."""
         import secrets
@@ -1381,6 +1372,10 @@ class SealedStore:
 
     def __repr__(self) -> str:
         return f"<SealedStore {self.folder}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Neither password nor values go into a pickle, or to a copy: it opens the store itself."""
+        return {**vars(self), "_typed": "", "_kept": {}}
 
     def get(self, name: str) -> str:
         path = self._path(name)
@@ -1691,7 +1686,7 @@ def _names_under(folder: str, prefix: str) -> Iterator[str]:
     with entries:
         for entry in entries:
             name, extension = os.path.splitext(prefix + entry.name)
-            if extension != ".age" and entry.is_dir(follow_symlinks=False):
+            if extension != ".age" and len(name) < _NAME_MAX and entry.is_dir(follow_symlinks=False):
                 yield from _names_under(entry.path, f"{prefix}{entry.name}/")
             elif extension == ".age" and not _name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name
@@ -3603,18 +3598,16 @@ class SecretConfig:
 
     def _text(self) -> str | None:
         try:
-            with open(self.path, "rb") as file:
+            with disk_errors(f"read {self.path}", but=FileNotFoundError), open(self.path, "rb") as file:
                 return read_bounded(file, self.path).decode()
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
             raise BadValue(f"{self.path} is not UTF-8", hint="convert it by hand") from None
-        except OSError as error:
-            raise Unavailable(f"{self.path}: {error.strerror}", hint="see its permissions") from None
 
     def _edit(self, edit: Callable[[str], str]) -> bool:
         """Change the file's text while no other writer does; whether there was anything to write."""
-        with plainly(self.path), exclusive(os.path.dirname(os.path.realpath(self.path))):
+        with disk_errors(f"write {self.path}"), exclusive(os.path.dirname(os.path.realpath(self.path))):
             before = self._json()
             after = edit(before)
             if after != before:
@@ -4053,7 +4046,7 @@ class _RotationFiles:
     def change(self, name: str, changes: dict[str, Any] | None) -> bool:
         """Merge `changes` into a policy, None dropping a key, or drop the policy; whether it was there."""
         self._make_folder()
-        with plainly(self._path), exclusive(self._folder):
+        with disk_errors(f"write {self._path}"), exclusive(self._folder):
             policies = self.policies()
             before = policies.pop(name, None)
             if changes is not None:
@@ -4070,7 +4063,8 @@ class _RotationFiles:
 
         entry = {"time": _now(), "name": name, "action": action, "result": result}
         line = json.dumps({**entry, "why": why} if why else entry) + "\n"
-        with plainly(self._path + "l"), open(self._path + "l", "ab", opener=_private) as file:
+        path = self._path + "l"
+        with disk_errors(f"write {path}"), open(path, "ab", opener=_private) as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -4085,7 +4079,7 @@ class _RotationFiles:
         return exclusive(path, wait=False, what=f"a rotation of {_show(name)}")
 
     def _make_folder(self) -> None:
-        with plainly(self._folder):
+        with disk_errors(f"make {self._folder}"):
             os.makedirs(self._folder, 0o700, exist_ok=True)
 
 
@@ -4099,7 +4093,7 @@ def _at_once(path: str, flags: int) -> int:
 
 def _trusted_text(path: str) -> str:
     """What a file says that holds commands: one that nobody else can write."""
-    with plainly(path, but=FileNotFoundError), open(path, "rb", opener=_at_once) as file:
+    with disk_errors(f"read {path}", but=FileNotFoundError), open(path, "rb", opener=_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
@@ -8144,8 +8138,9 @@ def cmd_set(args: argparse.Namespace) -> int:
 
 
 def _lasting_store(args: argparse.Namespace) -> Store:
+    """The store, if what is set in it is still there when this process has ended."""
     store = _manager.store(args.backend)
-    if isinstance(store, EnvironmentStore) and not store.path:
+    if isinstance(store, MemoryStore) or (isinstance(store, EnvironmentStore) and not store.path):
         raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
     return store
 
@@ -8297,9 +8292,9 @@ def cmd_config_get(args: argparse.Namespace) -> int:
 def cmd_config_set(args: argparse.Namespace) -> int:
     """Write a setting; with --secret, its value to the store and a reference to the file."""
     variable = _variable(_key_path(args.key))
-    store = _manager.store(args.backend) if args.secret else None
+    store = _lasting_store(args) if args.secret else None
     if isinstance(store, EnvironmentStore):
-        _check_kept(store, args.key)
+        _check_unhidden(store, args.key)
     _config(args).set(args.key, _setting(args), use_secret=args.secret)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, args.key, "")
@@ -8573,16 +8568,14 @@ def cmd_rotate_abort(args: argparse.Namespace) -> int:
 
 def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
     """Rotations of `names`, if the store can keep their new values and nothing would hide those."""
-    store = _manager.store(args.backend)
+    store = _lasting_store(args) if names else None
     if isinstance(store, EnvironmentStore):
         for name in names:
-            _check_kept(store, name)
+            _check_unhidden(store, name)
     return SecretRotation(args.backend, args.file)
 
 
-def _check_kept(store: EnvironmentStore, name: str) -> None:
-    if not store.path:
-        raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
+def _check_unhidden(store: EnvironmentStore, name: str) -> None:
     if store.shadow(name):
         hint = f"unset it, so that {store.path} counts"
         raise BadValue(f"{store.shadow(name)} would hide the new value of {_show(name)}", hint=hint)

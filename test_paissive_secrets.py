@@ -18,6 +18,7 @@ import ast
 import atexit
 import base64
 import contextlib
+import copy
 import datetime
 import fcntl
 import functools
@@ -31,6 +32,7 @@ import json
 import logging
 import logging.handlers
 import os
+import pickle
 import pty
 import queue
 import random
@@ -1332,6 +1334,22 @@ def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files,
         "secrets/app/db.age": 0o600,
     }
     assert store_folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_pickled_store_is_a_place_not_what_is_in_it(files, store_folder, tmp_path):
+    files.set("DB_PASSWORD", CANARY)
+    files._typed, files._kept["DB_PASSWORD"] = CANARY, ((), CANARY)
+    (tmp_path / ".env").write_text(f"DB_PASSWORD={CANARY}\n")
+    dotenv = ps.EnvironmentStore(str(tmp_path / ".env"))
+    assert dotenv.get("DB_PASSWORD") == CANARY
+    for store in (files, dotenv):
+        pickled = pickle.dumps(store)
+        assert (CANARY.encode() in pickled, pickle.loads(pickled).get("DB_PASSWORD")) == (False, CANARY)
+        assert copy.deepcopy(store).get("DB_PASSWORD") == CANARY
+    with pytest.raises(TypeError):
+        pickle.dumps(ps.Passphrase(CANARY))
+    with pytest.raises(TypeError):
+        pickle.dumps(ps.Identity.generate())
 
 
 def test_sealed_store_is_found_by_walking_up(files, store_folder, monkeypatch):
@@ -3835,7 +3853,7 @@ def test_config_refuses_what_json_cannot_hold(config, value):
 @pytest.mark.skipif(os.getuid() == 0, reason="nothing is unwritable to root")
 def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ps.Unavailable, match="Permission denied"):
+    with pytest.raises(ps.Denied, match="can't write config.json: Permission denied; what was there is as"):
         config.set("name", "x")
 
 
@@ -4496,7 +4514,7 @@ def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("elsewhere", path)])
 def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
     make(tmp_path / "rotation.jsonl")
-    with pytest.raises(ps.Unavailable, match="rotation.jsonl: "):
+    with pytest.raises(ps.Unavailable, match="can't write .*rotation.jsonl: "):
         rotation.rotate("DB_PASSWORD")
     assert not (tmp_path / "elsewhere").exists()
 
@@ -7148,6 +7166,13 @@ def test_a_variable_of_the_shell_is_not_deleted_here(tmp_path):
     done = cli("delete", "A_TOKEN", cwd=tmp_path, env={"A_TOKEN": "canary"})
     assert (done.returncode, (tmp_path / ".env").read_text()) == (0, "")
     assert err(done).startswith("warning: variable A_TOKEN is still there")
+
+
+def test_what_would_end_with_the_command_is_refused(tmp_path):
+    for argv in (["set", "A"], ["import", "-"], ["config", "set", "a", "--secret"], ["rotate", "now", "A"]):
+        done = cli(*argv, "--backend", "memory", stdin=b"A=1", cwd=tmp_path)
+        assert (done.returncode, err(done)[:33]) == (2, "there is nowhere to keep it; set ")
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_empty_env_file_setting_means_none(tmp_path):
