@@ -5268,6 +5268,7 @@ grafana-cloud-token     Grafana Cloud token                 high critical    glc
 grafana-api-key         Grafana API key                     high critical    eyJrIjoi  {B40,400}={0,2}
 aws-access-key          AWS access key id                   high critical    A(KIA|SIA|BIA|CCA)
         {K16}  AKIA{K16}
+aws-legacy-key          AWS access key id                   high critical    A3T  {U1}{K16}
 aws-bedrock-key         Amazon Bedrock key                  high critical    ABSK  {B100,269}={0,2}
 aws-bedrock-short       Amazon Bedrock short-term key       high high        bedrock-api-key-
         YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
@@ -5280,7 +5281,7 @@ google-oauth-token      Google OAuth access token           high high        ya2
 google-refresh-token    Google OAuth refresh token          high critical    1//0  {W40,120}
 azure-sas               Azure shared access signature       medium high      sig=
         {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
-slack-token             Slack token                         high critical    xox(b|p|a|r|o|s|c|d)-
+slack-token             Slack token                         high critical    xox(b|p|a|r|o|s|c|d|e)-
         (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
 slack-legacy-token      Slack workspace token               high high        xox(a|r)-  (?:[0-9]-)?{A16,48}
 slack-config-token      Slack configuration token           high critical    xoxe(-|.xoxp-|.xoxb-)
@@ -5364,7 +5365,8 @@ klaviyo-key             Klaviyo private key                 high high        pk_
         (?:{h34}|[A-Za-z0-9]{6}_{h34})
 twilio-key              Twilio API key                      high critical    SK  {h32}
 twilio-account          Twilio account id                   medium low       AC  {h32}
-shopify-token           Shopify token                       high critical    shp(at|ca|pa|ss|ua|tka)_  {H32}
+shopify-token           Shopify token                       high critical    shp(at|ca|pa|ss|ua|tka)_
+        {A32,64}
 shopify-partner-token   Shopify partner token               high high        prtapi_|atkn_  {H32}
 square-token            Square token                        high critical    sq0(atp|csp)-  {W22,60}
 square-access-token     Square access token                 high critical    EAAA  [lE]{W59,60}  EAAAl{W59}
@@ -5398,7 +5400,7 @@ telegram-token          Telegram bot token                  high high        AA
 discord-token           Discord bot token                   high high        (M|N)(T|D|j|z)|O(T|D)
         {W22,24}\.{W6}\.{W27,38}
 jwt                     JSON web token                      medium high      eyJ
-        {W17,2000}\.ey{W10,9000}\.{W10,2000}  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}
+        {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}
         eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W9}
 linear-key              Linear key                          high high        lin_api_|lin_oauth_  {A40,64}
 notion-token            Notion token                        high high        ntn_  {d11}{A35}
@@ -5488,7 +5490,7 @@ wakatime-key            WakaTime key                        high low         wak
 apify-token             ScraperAPI or Apify token           high medium      apify_api_  {A36,40}
 bitcoin-wif             Bitcoin private key                 low medium       5(H|J|K)  {C49}  5J{C49}
 bip32-xprv              BIP-32 extended private key         high critical    xprv  {C107,108}  xprv{C107}
-nkey-seed               NATS NKEY seed                      high critical    S(A|C|N|O|P|U|X)
+nkey-seed               NATS NKEY seed                      medium critical  S(A|C|N|O|P|U|X)
         {K56}  SU{K56}
 boundary-token          Boundary token                      high high        at_|atr_  {A10}_{A40,300}
 infisical-token         Infisical token                     high critical    st.
@@ -5504,11 +5506,20 @@ encrypted-key           private key under a password        medium medium
 json-web-key            private JSON web key                high critical
 url-password            password in a URL                   medium high
 basic-auth              Basic credentials                   medium high
-bearer-token            Bearer token                        medium high
+bearer-token            token in a header                   medium high
+bundler-login           login of a gem server               medium high
+softlayer-key           SoftLayer key                       medium high
+mailchimp-key           Mailchimp key                       medium high
 command-password        password on a command line          medium high
 netrc-password          password in a .netrc file           medium high
 registry-auth           login in Base64                     medium high
+npmrc-login             login of an npm registry            medium critical
+pypirc-password         login of a Python package index     medium critical
+header-token            token in a header of its own        medium high
+azure-account-key       Azure account key                   high critical
+aws-secret-key          AWS secret access key               high critical
 azure-client-secret     Azure client secret                 high critical
+kubernetes-secret       value in a Kubernetes Secret        medium high
 slack-webhook           Slack webhook                       medium high
 discord-webhook         Discord webhook                     high high
 teams-webhook           Microsoft Teams webhook             high high
@@ -5524,7 +5535,8 @@ uuid                    identifier used as a secret         low medium
 # Formats that only the name of their provider, near the value, tells from other random letters.
 _NAMED = r"""
 adafruit {X32}; adobe {h32}; airtable {a17}; algolia {a32}; alibaba|aliyun {A30}; amplitude {h32};
-apify {A17}; apiflash {a32}; artifactory|jfrog {A64}|{A73}; asana {d16}|{a32}; assemblyai {h32};
+apify {A17}; apiflash {a32}; artifactory|jfrog|artifact {A64}|{A73}|AP[0-9A-F]{A10,99}|AKC{A10,99};
+asana {d16}|{a32}; assemblyai {h32};
 atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; avalara {A16}; aws|awssecret {B40};
 azure {B43}=|{B86}==|{W40}|{h32}; bannerbear {A24}; bitbucket {a32}|{X64}; bitly {h40}; bittrex {a32};
 braintree {h32}; branchio {W32}; browserstack {A20}; bugsnag {h32}; buildkite {h40}; calendarific {h40};
@@ -5552,10 +5564,11 @@ opsgenie {u}; pagerduty {W20}; paypal {W80}; paystack {h40}; pepipost {h32}; pex
 pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30}; positionstack {h32};
 postmark {u}; privateai {a32}; pubnub (?:s|p)ub-c-{u}; pushbullet o\.{A32}; pusher {h20}; pushover {a30};
 quandl {W20}; rapidapi {X50}; raygun {A22}; rollbar {h32}; saucelabs|sauce {u}; scaleway {u};
-secretaccesskey|cossecretkey {B40}|{h48};
+secretaccesskey|cossecretkey|coshmac|hmacsecretkey {B40}|{h48};
 scrapeops {u}; scraperapi {h32}; scrapingbee {U80}; screenshotapi {u}; segment {A32}; sendbird {h40}|{u};
 sendinblue {h64}; sentry {h64}|{h32}; serpapi {h64}; serpstack {h32}; shodan {A32}; shortcut {u};
-sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32}; snyk {u}; slapi|softlayer {a64};
+sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32}; snyk {u}; sourcegraph {H40};
+slapi|softlayer|slkey|slpass {a64};
 sonar|sonarqube {A40}; sparkpost {h40}; splunk {u}; spoonacular {h32}; spotify {h32}; squarespace {u};
 stackhawk {A20}; statuspage {u}; strava {h40}; stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32};
 telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32}; ticketmaster {A32}; timezonedb {U12};
@@ -5734,11 +5747,21 @@ def _base62(number: int) -> bytes:
     return bytes(digits[number // 62**place % 62] for place in range(5, -1, -1))
 
 
+def _is_nkey(seed: bytes) -> bool:
+    """Whether the last two of the bytes that this is the Base32 of are the CRC-16 of the others."""
+    import base64
+    import binascii
+
+    raw = base64.b32decode(seed + b"=" * (-len(seed) % 8))
+    return binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little")
+
+
 _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "github-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
     "npm-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
     "cloudflare-token": lambda v: v[-8:] == b"%08x" % _crc(v.split(b"_")[1][:-8]),
     "atlassian-token": lambda v: v[-8:].lower() == b"%08x" % _crc(v[:-9]),
+    "nkey-seed": lambda v: _is_nkey(v),
     "grafana-service-token": lambda v: v[-8:].lower() == _crc(v[:37]).to_bytes(4, "little").hex().encode(),
 }
 
@@ -6431,11 +6454,15 @@ def _allowed(text: bytes, start: int, end: int) -> str:
 
 def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
-    yield from _tokens(text)
+    for span in _tokens(text, sparing):
+        yield span
+        if span.rule.id == "aws-access-key":
+            yield from _aws_secret(text, span)
     yield from _private_keys(text)
     yield from () if sparing else _azure_secrets(text)
     yield from _urls(text)
     yield from _web_keys(text)
+    yield from _kube_secrets(text, "" if sparing else language)
     yield from _phrases(text, "" if sparing else language)
     yield from _assigned(text, language, sparing)
 
@@ -6452,13 +6479,43 @@ def _assigned(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
         weighed.add((candidate.name, value, candidate.after))
         tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
         providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
-        if candidate.kind == "auth" and _is_login(value):
-            rule = structural_rules()["registry-auth"]
-            tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence)]
+        login = _login_rule(text, candidate, value)
+        if login and not tokens:
+            tokens = [_Span(candidate.start, candidate.end, login, login.confidence)]
         if not tokens and not _dull(value):
             rules = (rule for rule in providers if has_shape(rule, value))
             tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
         yield from tokens or _judged(text, candidate, providers)
+
+
+_NPMRC = frozenset(("_auth", "_authToken", "_password"))
+_HEADER = lazily(r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)\Z")
+_IN_PYPIRC = lazily(rb"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\Z")
+_AZURE_KEY = lazily(rb"[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=")
+
+
+def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
+    """What the name and the lines around it say of the value, in files and headers of a known format."""
+    name, found = candidate.name.split(".")[-1], ""
+    if candidate.kind == "auth" and _is_login(value):
+        found = "registry-auth"
+    elif name in ("AccountKey", "SharedAccessKey") and _AZURE_KEY.fullmatch(value):
+        found = "azure-account-key"
+    elif len(value) < 8 or _dull(value) or _SAMPLE.search(value) or _WEAK.search(value.lower()):
+        return None
+    elif name in _NPMRC and candidate.separator == "=":
+        found = "npmrc-login"
+    elif name == "password" and _IN_PYPIRC.search(
+        text, max(0, candidate.start - 400), _line_begin(text, candidate)
+    ):
+        found = "pypirc-password"
+    elif _HEADER.match(name) and _TOKEN_LIKE.match(value) and len(value) >= 16:
+        found = "header-token"
+    return structural_rules()[found] if found else None
+
+
+def _line_begin(text: bytes, candidate: Candidate) -> int:
+    return text.rfind(b"\n", 0, candidate.start) + 1
 
 
 _TOKEN_LIKE = re.compile(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
@@ -6504,8 +6561,8 @@ _NO_SECRET = lazily(
 )
 
 
-def _tokens(text: bytes) -> Iterator[_Span]:
-    """What a literal prefix gives away."""
+def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
+    """What a literal prefix gives away, or the name of the provider right before it."""
     heads, (pairs, joints) = rule_heads(), _pairs_and_joints()
     for start in _runs(text):
         pair, last = text[start : start + 2], text[start - 1]
@@ -6517,6 +6574,48 @@ def _tokens(text: bytes) -> Iterator[_Span]:
             yield from _begun(text, start + 1)
         elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
             yield from _begun(text, start - 18)
+        elif last in _GIVES and not sparing:
+            yield from _named_run(text, start)
+
+
+_GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
+_RANDOM = re.compile(rb"(?=[^\W\d]{0,14}\d[^\W\d]{0,14}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
+_GAP = lazily(rb"""\\{0,2}["'`\]]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
+_GAP_BYTES = b" \t\"'`\\]:=>?,("
+
+
+def _named_run(text: bytes, start: int) -> Iterator[_Span]:
+    """A value of the shape that the provider gives it, right behind its name."""
+    found = _RANDOM.match(text, start)
+    ahead = text[max(0, start - 70) : start] if found else b""
+    if ahead[-1:] in (b":", b"|"):  # an account's number before the token
+        ahead = ahead[:-1].rstrip(b"0123456789")
+    named = ahead.rstrip(_GAP_BYTES)
+    rule = _provider_of(named[len(named.rstrip(_NAME_LETTERS)) :]) if found else None
+    if found and rule and _GAP.fullmatch(ahead[len(named) :]):
+        at = start - len(text[max(0, start - 70) : start]) + len(ahead)
+        if has_shape(rule, text[at : found.end()]) and not _dull(text[at : found.end()]):
+            yield _Span(at, found.end(), rule, rule.confidence)
+
+
+@functools.lru_cache(1024)
+def _provider_of(name: bytes) -> Rule | None:
+    """The rule of a provider whose name this is, alone or with words that go with a secret."""
+    words = [word.lower() for word in _WORD.findall(name.decode("latin-1"))]
+    rule = named_rules().get("".join(word for word in words if word not in _words_beside()))
+    return rule if rule and "{u}" not in rule.shape else None
+
+
+@functools.cache
+def _words_beside() -> frozenset[str]:
+    return frozenset(_BESIDE.split())
+
+
+_BESIDE = """
+    access account admin api app application auth authentication bot client const cred credential credentials
+    dev export final hmac key let live login my oauth pass password pat personal private prod production
+    public pw pwd secret server service static string test token user value var webhook
+"""
 
 
 def _runs(text: bytes) -> Iterator[int]:
@@ -6557,10 +6656,40 @@ def _begun(text: bytes, start: int) -> Iterator[_Span]:
 def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> _Span | None:
     for rule, public, pattern in each:
         found = pattern.match(text, at)
-        if found and not _dull(found[0][public:]) and (rule.id != "jwt" or _is_json(found[0].split(b".")[0])):
-            raised = checksum_holds(rule, found[0])
-            return _Span(*found.span(), rule, "high" if raised else rule.confidence)
+        sure = _token_confidence(rule, found[0], public) if found else ""
+        if found and sure:
+            return _Span(*found.span(), rule, sure)
     return None
+
+
+_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
+_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
+_BESIDE_ID = 200  # bytes between an AWS key id and its secret
+
+
+def _aws_secret(text: bytes, key: _Span) -> Iterator[_Span]:
+    """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
+    rule = structural_rules()["aws-secret-key"]
+    for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
+        for found in _AWS_SECRET.finditer(text, begin, end):
+            if not (_dull(found[0]) or _HEX_ONLY.fullmatch(found[0])):
+                yield _Span(*found.span(), rule, rule.confidence)
+
+
+def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
+    """How sure it is that this is no made-up token; its first `public` bytes are the prefix."""
+    body = token[public:]
+    if rule.id == "jwt" and not _is_web_token(token):
+        return ""
+    if checksum_holds(rule, token):
+        return "high"
+    if not _dull(body):
+        return rule.confidence
+    told = public >= 8 or rule.id.startswith("aws")  # a prefix that is nobody else's
+    return "medium" if told and not _MADE_UP.search(body) else ""
+
+
+_MADE_UP = lazily(rb"(?i)xxxx|example|your|placeholder|insert|redacted|change.?me")
 
 
 def _dull(body: bytes) -> bool:
@@ -6656,17 +6785,28 @@ _WEAK = lazily(
 
 
 _ALL = "source config json docs markup shell none"  # all languages, but nothing that is read in bulk
-_SAME_COMMAND = 30  # bytes after a `curl` in which another would see the same options
+_SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
 # (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
 _PHRASES = (
     (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
     (
         b"uthorization",
         1,
-        rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?[Bb]earer ([\w.~+/-]{20,2000}={0,2})",
+        rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
+        rb"(?:[Bb]earer |(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))"
+        rb"([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
         "bearer-token",
         _ALL,
     ),
+    (
+        b"BUNDLE_",
+        0,
+        rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
+        "bundler-login",
+        _ALL,
+    ),
+    (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key", _ALL),
+    (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key", _ALL),
     (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", _ALL),
     (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", _ALL),
     (
@@ -6680,14 +6820,22 @@ _PHRASES = (
         b"curl ",
         0,
         rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
-        rb"[^\s:\"'$<]{0,80}:([^\s\"'$<{(\[][^\s\"']{2,99})",
+        rb"(?:[^\s:\"'$<]{0,80}[\"']?:[\"']?([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
+        rb"|((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
         "command-password",
         "shell docs config none",
     ),
     (
         b"machine ",
         0,
-        rb"machine \S{1,99}\s+login \S{1,99}\s+password (\S{3,99})",
+        rb"machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password (\S{3,99})",
+        "netrc-password",
+        "docs config none",
+    ),
+    (
+        b"default login ",
+        0,
+        rb"default login \S{1,99}\s+password (\S{3,99})",
         "netrc-password",
         "docs config none",
     ),
@@ -6699,6 +6847,109 @@ def _phrases_of(language: str) -> list[tuple[bytes, int, re.Pattern[bytes], Rule
     rules = structural_rules()
     rows = [row for row in _PHRASES if not row[4] or language in row[4].split()]
     return [(word, back, re.compile(pattern), rules[name]) for word, back, pattern, name, _ in rows]
+
+
+_MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
+_KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
+_KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
+_KUBE_DATA = lazily(rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#.*)?\r?\n([ \t]+))""")
+_KUBE_ENTRY = lazily(
+    rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
+)
+_KUBE_PUBLIC = lazily(
+    rb"(?i)(?:user(?:name)?|login|host(?:name)?|port|namespace|name|e?mail|region|.*\.crt|.*url|.*_id)\Z"
+)
+
+
+def _kube_secrets(text: bytes, language: str) -> Iterator[_Span]:
+    """What Kubernetes Secrets hold, in YAML and JSON: `data` in Base64, `stringData` as it is."""
+    done = 0
+    if language in _MANIFESTS.split() and b"Secret" in text and b"kind" in text:
+        for kind in _KUBE_KIND.finditer(text):
+            if kind.start() >= done:  # each object is looked at once
+                begin, end = _kube_bounds(text, kind.start())
+                yield from _kube_object(text, kind.start(), max(begin, done), end)
+                done = end
+
+
+def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
+    """Where the object with this kind begins and ends: at `---`, or where a list's next one begins."""
+    begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
+    end = text.find(b"\n---", kind, kind + _KUBE_REACH)
+    end = end if end >= 0 else kind + _KUBE_REACH
+    version = text.rfind(b"apiVersion", begin, kind)
+    after = kind
+    for _ in range(1 if version >= 0 else 2):  # the first may be its own
+        after = _next_sibling(text, after + 4, end, _column(text, kind))
+    return max(version, begin), after
+
+
+def _next_sibling(text: bytes, start: int, end: int, column: int) -> int:
+    """Where an `apiVersion` follows that is no deeper than `column`; `end` where none does."""
+    at = text.find(b"apiVersion", start, end)
+    while at >= 0 and _column(text, at) > column and b"\n" in text[start:at]:
+        at = text.find(b"apiVersion", at + 4, end)
+    return at if at >= 0 else end
+
+
+def _column(text: bytes, at: int) -> int:
+    return at - text.rfind(b"\n", max(0, at - 999), at)
+
+
+def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[_Span]:
+    data = _KUBE_DATA.search(text, begin, end)
+    while data:
+        at = data.end()
+        one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
+        if one_line or _column(text, data.start()) == _column(text, kind):
+            at = _kube_end(text, data, end)
+            yield from _kube_entries(text, data, at)
+        data = _KUBE_DATA.search(text, at, end)
+
+
+def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> Iterator[_Span]:
+    rule = structural_rules()["kubernetes-secret"]
+    for at in _kube_keys(text, data, end):
+        entry = _KUBE_ENTRY.match(text, at, end)
+        sure = _kube_confidence(entry[1], entry[2], data[1] == b"data") if entry else ""
+        if entry and sure:
+            yield _Span(*entry.span(2), rule, sure)
+
+
+def _kube_end(text: bytes, data: re.Match[bytes], end: int) -> int:
+    """Where a mapping ends: in JSON at its brace, in YAML at the next line that is no deeper than its key."""
+    if data[2]:
+        brace = text.find(b"}", data.end(), end)
+        return brace if brace >= 0 else end
+    least = max(len(data[3]), _column(text, data.start()))
+    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (least - 1)).search(text, data.start(3), end)
+    return close.start() if close else end
+
+
+def _kube_keys(text: bytes, data: re.Match[bytes], end: int) -> list[int]:
+    """Where the keys of a mapping are: in JSON after its commas, in YAML lines of one indentation."""
+    between = rb"[{,]\s{0,200}" if data[2] else rb"(?m)^[ \t]{%d}(?=\S)" % len(data[3])
+    begin = data.start(2) if data[2] else data.start(3)
+    return [match.end() for match in re.compile(between).finditer(text, begin, end)]
+
+
+def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
+    """How sure it is that this is a secret: "" where it is a template, or no Base64 where that is due."""
+    plain = _decoded64(value) if encoded else value
+    if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
+        return ""
+    text = plain.decode("utf-8", "replace")
+    readable = "\ufffd" not in text and all(c.isprintable() or c in "\r\n\t" for c in text)
+    if len(plain) < 3 or not (readable or len(set(plain)) * 4 > min(len(plain), 256)):
+        return ""
+    if (
+        _KUBE_PUBLIC.match(name)
+        or _NO_VALUE.match(plain)
+        or _SAMPLE.search(plain)
+        or _WEAK.search(plain.lower())
+    ):
+        return "low"
+    return "medium"
 
 
 _WEB_KEY_SECRET = re.compile(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
@@ -6722,35 +6973,52 @@ def _phrases(text: bytes, language: str) -> Iterator[_Span]:
         at = text.find(word)
         while at >= 0:
             found = pattern.match(text, max(at - back, 0))
-            if found and (_is_login(found[1]) if rule.id == "basic-auth" else not _dull(found[1])):
-                yield _Span(*found.span(1), rule, rule.confidence)
+            group = found.lastindex or 0 if found else 0
+            if found and (_is_login(found[group]) if rule.id == "basic-auth" else not _dull(found[group])):
+                yield _Span(*found.span(group), rule, rule.confidence)
             at = text.find(
                 word, found.end() if found else at + len(word) + _SAME_COMMAND * (word == b"curl ")
             )
 
 
+def _is_web_token(token: bytes) -> bool:
+    """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
+    header, payload, *signature = token.split(b".")
+    signed = signature and signature[0]
+    head = _decoded64(header)
+    named = _is_json(header) or (b'"alg"' in head and head.endswith(b"}"))
+    return named and bool(signed or _is_json(payload))
+
+
 def _is_json(encoded: bytes) -> bool:
     """Whether this is Base64 of a JSON object."""
-    import binascii
     import json
 
     try:
-        return isinstance(json.loads(binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))), dict)
+        return isinstance(json.loads(_decoded64(encoded)), dict)
     except ValueError:
         return False
+
+
+def _decoded64(encoded: bytes) -> bytes:
+    """What this is the Base64 of, in either alphabet, padded or not; b"" where it is none."""
+    import binascii
+
+    try:
+        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
+    except ValueError:
+        return b""
+
+
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def _is_login(encoded: bytes) -> bool:
     """Whether this is Base64 of printable text with a colon and something after it."""
-    import binascii
-
-    try:
-        user, colon, password = (
-            binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4)).decode().partition(":")
-        )
-    except ValueError:
-        return False
-    return bool(colon) and len(password) > 2 and (user + password).isprintable()
+    decoded = _decoded64(encoded)
+    user, colon, password = decoded.decode("utf-8", "replace").partition(":")
+    foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
+    return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
 
 
 def explain(data: bytes, path: str, line: int) -> Iterator[str]:

@@ -5818,6 +5818,161 @@ def test_checksums_hold_where_providers_computed_them():
     assert ps.checksum_holds(rules["npm-token"], f"npm_{body}{check}".encode())
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "check"),
+    [
+        ("cloudflare-token", "cfat_{A40}", lambda body: f"{zlib.crc32(body[5:]):08x}"),
+        ("atlassian-token", "ATATT3{W180}=", lambda body: f"{zlib.crc32(body[:-1]):08X}"),
+        ("grafana-service-token", "glsa_{A32}_", lambda body: struct.pack("<I", zlib.crc32(body[:-1])).hex()),
+    ],
+)
+def test_checksums_are_those_of_the_formats(name, body, check):
+    rule, body = next(rule for rule in ps.prefixed_rules() if rule.id == name), ps.samples(body)
+    good, bad = body + check(body.encode()), body + "0badc0de"
+    assert [ps.checksum_holds(rule, text.encode()) for text in (good, bad)] == [True, False]
+    assert found(good) == found(bad) == [name]
+
+
+def crc16(data):
+    """CRC-16/XMODEM, bit by bit."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x1021 if crc & 0x8000 else 0)
+    return crc & 0xFFFF
+
+
+def test_a_nats_seed_with_its_checksum_is_sure():
+    raw = bytes([18 << 3 | 20 >> 2, 0]) + bytes(range(7, 39))  # S for seed, U for user
+    seed = base64.b32encode(raw + struct.pack("<H", crc16(raw))).decode().rstrip("=")
+    other = seed[:-1] + ("A" if seed[-1] != "A" else "B")
+    assert [m.confidence for text in (seed, other) for m in scanned(text)] == ["high", "medium"]
+
+
+LOGIN = "k3Xw" + "9vQz"
+
+
+def scanned(text, path="notes.txt"):
+    return list(ps.scan(io.BytesIO(text.encode()).read, path))
+
+
+def base64_of(text):
+    return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+
+def manifest(kind, **parts):
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, **parts}
+
+
+SECRET = manifest(
+    "Secret", data={"any-name": base64_of(LOGIN), ".dockerconfigjson": base64_of('{"auths": 1}')}
+)
+UNSIGNED = base64_of('{"alg": "none", "typ": "JWT"}').rstrip("=")
+YAML = f"""apiVersion: v1
+kind: Secret
+metadata:
+  name: x
+data:
+  any-name: {base64_of(LOGIN)}
+  # binary, and a template
+  blob: {base64_of(bytes(range(40, 72)) + bytes(range(200, 250, 3)))}
+  made: {{{{ .Values.made }}}}
+stringData:
+  file: |
+    inner: text
+  plain: "{LOGIN}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (YAML, [6, 8, 13]),
+        (f"a: b\n---\n{YAML}---\n{YAML.replace(': Secret', ': ConfigMap')}", [8, 10, 15]),
+        (YAML.replace("kind: Secret\n", "") + "kind: Secret\n", [5, 7, 12]),
+        (json.dumps(SECRET), [1, 1]),
+        (json.dumps({"kind": "List", "items": [manifest("Pod"), SECRET]}, indent=2), [18, 19]),
+        (json.dumps(json.dumps(SECRET)), [1, 1]),
+        (YAML.replace(": Secret", ": ConfigMap"), []),
+        (YAML.replace(": Secret", ": SealedSecret"), []),
+        (YAML.replace(": Secret", ": ExternalSecret"), []),
+        (json.dumps(manifest("ConfigMap", data=SECRET["data"])), []),
+    ],
+)
+def test_secrets_of_kubernetes_are_found_under_any_name(text, lines):
+    matches = [m for m in scanned(text, "deploy.yaml") if m.rule.id == "kubernetes-secret"]
+    assert ([m.line for m in matches], {m.confidence for m in matches} <= {"medium"}) == (lines, True)
+
+
+def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
+    text = YAML.replace("any-name", "username").replace(LOGIN, "change" + "me")
+    assert [m.confidence for m in scanned(text, "a.yaml")] == ["low", "medium", "low"]
+
+
+@pytest.mark.parametrize("path", [".npmrc", ".pypirc", ".netrc", "config.json", "notes.txt"])
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),
+        (f"_auth={base64_of('me:' + LOGIN)}", "registry-auth"),
+        (f"//registry.local/:_password={base64_of(LOGIN)}", "npmrc-login"),
+        ("//registry.local/:_authToken=${NPM_TOKEN}", None),
+        ("//registry.local/:username=somebody", None),
+        (f"[pypi]\nusername = __token__\npassword = {LOGIN}", "pypirc-password"),
+        (f"[there]\nrepository: https://x.local\nusername: me\npassword: {LOGIN}", "pypirc-password"),
+        ("[pypi]\nusername = me\npassword = %(PASSWORD)s", None),
+        (f"machine x.local login me password {LOGIN}", "netrc-password"),
+        (f"machine x.local\n  login me\n  account a\n  password {LOGIN}", "netrc-password"),
+        (f"default login me password {LOGIN}", "netrc-password"),
+        ("machine x.local login me", None),
+        (f'{{"https://x.local/v1/": {{"auth": "{base64_of("me:" + LOGIN)}"}}}}', "registry-auth"),
+        (f'{{"auths": {{"x.local": {{"auth": "{base64_of("me:" + LOGIN)}"}}}}}}', "registry-auth"),
+        ('{"auths": {"x.local": {}}, "credsStore": "desktop"}', None),
+    ],
+)
+def test_logins_of_registries_are_found_whatever_the_name_of_the_file(text, rule, path):
+    if path != "config.json" or not text.startswith(("machine", "default")):
+        assert [m.rule.id for m in scanned(text, path) if m.confidence != "low"] == [rule] * bool(rule)
+
+
+def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
+    key, secret = "AK" + "IAQX7NZ2RTLM4VKD3B", base64_of(bytes(range(1, 31)))
+    for text in (f"{key},{secret}", f'["{key}", "{secret}"]', f"{secret}\n{key}\n"):
+        assert sorted(found(text)) == ["aws-access-key", "aws-secret-key"]
+    assert found(f"{key} {bytes(range(20)).hex()}") == ["aws-access-key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (f"AccountName=x;AccountKey={base64_of(bytes(range(3, 195, 3)))};", "azure-account-key"),
+        (f"SharedAccessKeyName=x;SharedAccessKey={base64_of(bytes(range(7, 167, 5)))}", "azure-account-key"),
+        (f"BUNDLE_GEMS__LOCAL__COM: me:{LOGIN}", "bundler-login"),
+        ("BUNDLE_GEMS__LOCAL__COM: true", None),
+        (f"curl -u 'me':'{LOGIN}' https://x.local", "command-password"),
+        (f'curl -u "{LOGIN}{LOGIN}:" https://x.local', "command-password"),
+        ("curl -u $USER:$PASSWORD https://x.local", None),
+        ("Authorization: Token " + ps.samples("{h40}"), "bearer-token"),
+        ("Authorization: Token request.headers.authorization", None),
+        (f"X-Robot-Key: {LOGIN * 3}", "header-token"),
+        ("sourcegraph: " + ps.samples("{h40}"), "sourcegraph-credential"),
+        ("sourcegraph_commit: " + ps.samples("{h40}"), None),
+        (ps.samples("{h32}") + "-us12", "mailchimp-key"),
+        (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
+        (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
+    ],
+)
+def test_what_stands_around_a_value_tells_what_it_is(text, rule):
+    assert [m.rule.id for m in scanned(text) if m.confidence != "low"] == [rule] * bool(rule)
+
+
+def test_a_prefix_that_is_nobody_elses_counts_before_a_made_up_body():
+    bodies = {"QPZR" * 14 + "QP": ["medium"], "Q" * 58: ["medium"], "X" * 58: []}
+    texts = ("AGE-SECRET-" + f"KEY-1{body}" for body in bodies)
+    assert [[m.confidence for m in scanned(text)] for text in texts] == list(bodies.values())
+
+
 # What an input costs is counted in lines of Python that run, which no load of a machine changes: each is a
 # step over at least some bytes, and the C primitives between them are linear.
 
