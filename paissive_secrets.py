@@ -1791,7 +1791,7 @@ def _log_n() -> int:
 # PAISSIVE_VAULT_ variables, read when a store is made. A keyword of VaultStore goes before its variable.
 
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_GO_TERM = r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h|d)"
+_GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
 _GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _GO_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 _LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass")
@@ -1873,7 +1873,7 @@ def _vault_address(source: str, text: str) -> str:
         good = False
     if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} is not an address", hint=hint)
-    return text.rstrip("/")
+    return url.geturl().rstrip("/")  # with its scheme in small letters
 
 
 def _vault_proxy(source: str, text: str) -> str:
@@ -1901,7 +1901,8 @@ def _go_bool(source: str, text: str) -> bool:
 
 
 def _client_timeout(source: str, text: str) -> float:
-    return _go_duration(source, text) or 60.0  # zero means the default, as in Go
+    # Zero means the default, as in Go; what is longer than 30 years no socket can wait.
+    return min(_go_duration(source, text), 1e9) or 60.0
 
 
 def _whole_number(source: str, text: str) -> int:
@@ -2457,7 +2458,8 @@ def _tls_context(settings: VaultSettings) -> Any:
         for file in authorities[1:]:
             context.load_verify_locations(file)
         if settings.client_cert or settings.client_key:
-            context.load_cert_chain(settings.client_cert, settings.client_key or None)
+            # A password is given so that none is asked for on the terminal, in the midst of a program.
+            context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
     except OSError as error:
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         raise BadValue(f"certificates can't be loaded: {error.strerror or 'not PEM'}", hint=hint) from None
@@ -2984,6 +2986,8 @@ class VaultStore:
         yield "store", "vault"
         yield "address", self.settings.address
         try:
+            if self.settings.skip_verify:
+                yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
             yield "sealed", "yes" if self._session.sealed() else "no"
             yield from self._session.status()
             yield "mount", f"{self.settings.mount}/, KV version {self._kv()}"

@@ -2329,6 +2329,7 @@ def bao():
     ("variables", "setting", "value"),
     [
         ({"VAULT_ADDR": "http://a:1/"}, "address", "http://a:1"),
+        ({"VAULT_ADDR": "HTTP://a:1"}, "address", "http://a:1"),
         ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": "http://b:1"}, "address", "http://b:1"),
         ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "address", "unix:///run/agent"),
         ({}, "address", "https://127.0.0.1:8200"),
@@ -2346,6 +2347,7 @@ def bao():
         ({"VAULT_CLIENT_TIMEOUT": "1m1.5s"}, "timeout", 61.5),
         ({"VAULT_CLIENT_TIMEOUT": "250ms"}, "timeout", 0.25),
         ({"VAULT_CLIENT_TIMEOUT": "0"}, "timeout", 60),
+        ({"VAULT_CLIENT_TIMEOUT": "99999999999h"}, "timeout", 1e9),
         ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
         ({}, "max_retries", 2),
         ({"VAULT_HTTP_PROXY": "http://p:1", "VAULT_PROXY_ADDR": "http://q:1"}, "proxy", "http://q:1"),
@@ -2366,6 +2368,7 @@ def test_vault_takes_the_environment_of_the_vault_and_bao_commands(monkeypatch, 
         ("VAULT_SKIP_VERIFY", "tRUE"),
         ("VAULT_CLIENT_TIMEOUT", "5 s"),
         ("VAULT_CLIENT_TIMEOUT", "-1s"),
+        ("VAULT_CLIENT_TIMEOUT", "\u0663s"),
         ("VAULT_MAX_RETRIES", "-1"),
         ("VAULT_ADDR", "localhost:8200"),
         ("VAULT_ADDR", "ftp://a"),
@@ -2809,6 +2812,8 @@ def test_a_server_is_trusted_by_name_by_folder_or_blindly_if_so_told(tmp_path):
     ):
         with pytest.raises(ps.NotFound):
             bao().store(address=bao().tls, **trust).get("a")
+    said = list(bao().store(address=bao().tls, skip_verify=True).status())
+    assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in said
 
 
 def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
@@ -2816,6 +2821,29 @@ def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
         bao().tls_store(bao().mutual, max_retries=0).get("a")
     with pytest.raises(ps.BadValue, match="certificates can't be loaded: .*VAULT_CLIENT_KEY"):
         bao().tls_store(bao().mutual, client_cert="/nowhere.pem").get("a")
+
+
+def test_a_client_key_with_a_password_is_an_error_and_asks_for_none(tmp_path):
+    key = serialization.load_pem_private_key(Path(bao().client["client_key"]).read_bytes(), None)
+    form = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(CANARY.encode())
+    (tmp_path / "key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    settings = {**bao().client, "client_key": str(tmp_path / "key")}
+    with pytest.raises(ps.BadValue, match="certificates can't be loaded"):
+        bao().tls_store(bao().mutual, **settings).get("a")
+
+
+def test_an_audit_hook_is_told_neither_token_nor_value(stub):
+    code = "import sys, paissive_secrets as p; told = [];"
+    code += "sys.addaudithook(lambda *event: told.append(repr(event)) if 'urllib' in event[0] else None);"
+    code += "p.set_secret('a', sys.argv[1], backend='vault'); p.get_secret('a', backend='vault');"
+    code += "print(len(told) > 2, sys.argv[1] in ''.join(told))"
+    written = http(json.dumps({"data": {"version": 2}}).encode())
+    server = stub(lambda request: written if request.startswith(b"POST") else http())
+    env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": CANARY, "PAISSIVE_VAULT_KV": "2"}
+    told = subprocess.run(
+        [sys.executable, "-c", code, CANARY], env=env, cwd=ROOT, capture_output=True, check=True
+    )
+    assert told.stdout == b"True False\n"
 
 
 def test_an_unreachable_server_is_not_an_absent_secret():
@@ -2852,17 +2880,20 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
 
 def random_answer(dice, elsewhere, request):
     """Whatever a server may say, with what it was told a moment ago in every place."""
-    told = [
-        CANARY,
-        VALUE,
-        "x" * dice.randrange(40),
-        "\u2028é",
-        "",
-        "0",
-        "/v1/" + CANARY,
-        elsewhere + "/" + CANARY,
-    ]
+    told = [CANARY, VALUE, "x" * dice.randrange(40), "\u2028é", "", "0", "/v1/" + CANARY, elsewhere + CANARY]
     word = functools.partial(dice.choice, told)
+    raw = json.dumps(random_body(dice, word)).encode()
+    raw = dice.choice([raw, raw, raw, raw[:-1], raw + raw, dice.randbytes(30), word().encode(), b""])
+    status = dice.choice([*STATUSES, dice.randrange(1000)])
+    headers = [f"{name}: {word()}".encode() for name in dice.sample(HEADERS, 3)]
+    length = dice.choice([len(raw)] * 9 + [len(raw) + 9, -1, word()])
+    lines = [b"HTTP/1.1 %03d %s" % (status, word().encode()), *headers, f"Content-Length: {length}".encode()]
+    whole = b"\r\n".join([*lines, b"Connection: close", b"", b""]) + raw
+    chunked = whole.replace(b"Content-Length", b"Transfer-Encoding")
+    return dice.choice([whole] * 12 + [whole[1:], whole.replace(b"\r\n", b"\n"), chunked, None])
+
+
+def random_body(dice, word):
     fields = {"value": word(), CANARY: dice.choice([None, 1, [], {}])}
     when = {
         "version": dice.choice([1, 0, -1, "2", None, 1e300]),
@@ -2883,46 +2914,19 @@ def random_answer(dice, elsewhere, request):
         {word(): {word(): word()}},
         [word()],
     ]
-    raw = json.dumps(dice.choice(bodies)).encode()
-    raw = dice.choice([raw, raw, raw, raw[:-1], raw + raw, dice.randbytes(30), word().encode(), b""])
-    status = dice.choice([*STATUSES, dice.randrange(1000)])
-    headers = [f"{name}: {word()}".encode() for name in dice.sample(HEADERS, 3)]
-    length = dice.choice([len(raw), len(raw), len(raw), len(raw) + 9, -1, word()])
-    lines = [b"HTTP/1.1 %03d %s" % (status, word().encode()), *headers, f"Content-Length: {length}".encode()]
-    whole = b"\r\n".join([*lines, b"Connection: close", b"", b""]) + raw
-    return dice.choice(
-        [whole] * 12 + [whole[1:], whole.replace(b"Content-Length", b"Transfer-Encoding"), None]
-    )
+    return dice.choice(bodies)
 
 
 VALUE = "canary" + "-value-77"
-STATUSES = [200] * 6 + [
-    204,
-    301,
-    302,
-    307,
-    307,
-    400,
-    403,
-    403,
-    404,
-    404,
-    405,
-    412,
-    413,
-    429,
-    500,
-    501,
-    502,
-    503,
-]
+STATUSES = [int(n) for n in "200 204 301 302 307 400 403 404 405 412 413 429 500 501 502 503".split()]
+STATUSES += [200] * 5 + [307, 403, 403, 404]
 ERRORS = [
+    "",
     "Vault is sealed",
     "namespace not found",
     "no handler for route ",
     "too large ",
     "check-and-set ",
-    "",
 ]
 HEADERS = "Location X-Vault-Index Retry-After Set-Cookie WWW-Authenticate Content-Type Warning".split()
 
@@ -3399,6 +3403,26 @@ def test_user_and_password_of_a_dynamic_secret_belong_together(stub, monkeypatch
     assert store.get("rabbitmq/creds/app#username") != user
 
 
+def test_a_lease_that_is_long_in_coming_holds_up_no_other(stub):
+    go_on = threading.Event()
+
+    def answer(request):
+        line = request.partition(b"\r\n")[0]
+        if b"/ui/mounts" in line:
+            return http(b'{"data": {"secret": {"db/": {}}}}')
+        if b"/secret/data/" in line:
+            return http(b'{"errors": []}', 404)
+        go_on.wait(10 if b"slow" in line else 0)
+        return http(b'{"lease_id": "l", "lease_duration": 60, "data": {"user": "u"}}')
+
+    store = stub(answer).store()
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(store.get, "db/creds/slow#user")
+        assert (store.get("db/creds/quick#user"), slow.done()) == ("u", False)
+        go_on.set()
+        assert slow.result() == "u"
+
+
 def test_a_server_that_is_sealed_or_not_initialised_says_so(tmp_path):
     server = Bao.raft(tmp_path / "bao")
     store = server.store(max_retries=0)
@@ -3444,8 +3468,8 @@ def test_a_server_that_is_sealed_during_use_is_waited_for_by_the_user_not_by_a_r
     server.stop()
 
 
-@pytest.mark.slow
-def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
+def a_cluster(tmp_path):
+    """Three nodes, each of which votes by now: the active one first."""
     active = Bao.raft(tmp_path / "1")
     active.initialise()
     others = [Bao.raft(tmp_path / name, join=[active.address]) for name in "23"]
@@ -3456,37 +3480,46 @@ def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
         eventually(lambda: node.ask("GET", "secret/data/ready"))
     autopilot = {"server_stabilization_time": "1s", "last_contact_threshold": "10s"}
     active.ask("POST", "sys/storage/raft/autopilot/configuration", autopilot)
-    voters = lambda: active.ask("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]  # noqa: E731
-    eventually(lambda: sum(server["voter"] for server in voters()) == 3 or later(), 90)
+
+    def all_vote():
+        servers = active.ask("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]
+        return sum(server["voter"] for server in servers) == 3 or later()
+
+    eventually(all_vote, 90)
+    return [active, *others]
+
+
+def write_until(stop, store, acknowledged):
+    for number in itertools.takewhile(lambda _: not stop.is_set(), itertools.count(1)):
+        with contextlib.suppress(ps.SecretsError):
+            store.set(f"app/{number % 7}#n{number}", f"v{number}")
+            acknowledged.append(number)
+
+
+def read_until(stop, store, acknowledged, wrong):
+    while not stop.is_set():
+        number = acknowledged[-1]
+        try:
+            got = store.get(f"app/{number % 7}#n{number}")
+            wrong.extend([got] * (got != f"v{number}"))
+        except ps.NotFound as error:
+            wrong.append(str(error))
+        except ps.SecretsError:
+            pass
+
+
+@pytest.mark.slow
+def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
+    active, *others = a_cluster(tmp_path)
     store = others[0].store(timeout=10)  # a standby node
     for turn in range(20):  # what was written is what is read, also from a node that lags behind
-        store.set("fixed", "as it was" if turn == 19 else str(turn))
-        assert store.get("fixed") == ("as it was" if turn == 19 else str(turn))
-    acknowledged, wrong, stop = [], [], threading.Event()
-
-    def write():
-        for number in itertools.count():
-            if stop.is_set():
-                return
-            try:
-                store.set(f"app/{number % 7}#n{number}", f"v{number}")
-                acknowledged.append(number)
-            except ps.SecretsError:
-                pass
-
-    def read():
-        while not stop.is_set():
-            try:
-                number = acknowledged[-1] if acknowledged else None
-                got = store.get("fixed" if number is None else f"app/{number % 7}#n{number}")
-                wrong.extend([got] * (got != ("as it was" if number is None else f"v{number}")))
-            except ps.NotFound as error:
-                wrong.append(str(error))
-            except ps.SecretsError:
-                pass
-
+        store.set("fixed", str(turn))
+        assert store.get("fixed") == str(turn)
+    store.set("app/0#n0", "v0")
+    acknowledged, wrong, stop = [0], [], threading.Event()
     with ThreadPoolExecutor(3) as pool:
-        workers = [pool.submit(act) for act in (write, read, read)]
+        workers = [pool.submit(write_until, stop, store, acknowledged)]
+        workers += [pool.submit(read_until, stop, store, acknowledged, wrong) for _ in range(2)]
         eventually(lambda: len(acknowledged) > 30 or later())
         active.stop()  # SIGKILL
         before = len(acknowledged)
