@@ -5386,7 +5386,8 @@ plaid-token             Plaid access token                  high critical    acc
 gocardless-token        GoCardless token                    medium critical  live_|sandbox_  {X40}
 lob-key                 Lob key                             medium medium    live_|test_  {h35}
 lob-public-key          Lob publishable key                 medium low       live_pub_|test_pub_  {h31}
-adyen-key               Adyen key                           high critical    AQE  {B90,400}
+adyen-key               Adyen key                           high critical    AQE
+        (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
 databricks-token        Databricks token                    high critical    d(api|kea|ose)
         {H32}(?:-[0-9])?
 planetscale-token       PlanetScale token                   high critical    pscale_(tkn|pw|oauth)_
@@ -6558,7 +6559,10 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
     return candidate.kind != "pass" and bool(named_providers(candidate.name.encode("latin-1")))
 
 
-_SAMPLE = lazily(rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}")
+_SAMPLE = lazily(  # placeholders, and names of encodings, which many calls are given
+    rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1)\Z"
+)
 _NO_VALUE = lazily(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|[_.-]name$)"
