@@ -1806,6 +1806,7 @@ class VaultSettings:
     token: str
     token_file: str
     ca_cert: str
+    ca_bytes: str
     ca_path: str
     client_cert: str
     client_key: str
@@ -1850,6 +1851,10 @@ class VaultSettings:
 def _printable(source: str, text: str) -> str:
     if not text.isprintable():
         raise BadValue(f"{source} has a control character")
+    return text
+
+
+def _any_text(_source: str, text: str) -> str:
     return text
 
 
@@ -1942,6 +1947,7 @@ _VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any
     "token": (_theirs("TOKEN"), _header_value, ""),
     "token_file": (_theirs("TOKEN_PATH"), _printable, "~/.vault-token"),
     "ca_cert": (_theirs("CACERT"), _printable, ""),
+    "ca_bytes": (_theirs("CACERT_BYTES"), _any_text, ""),
     "ca_path": (_theirs("CAPATH"), _printable, ""),
     "client_cert": (_theirs("CLIENT_CERT"), _printable, ""),
     "client_key": (_theirs("CLIENT_KEY"), _printable, ""),
@@ -2452,10 +2458,11 @@ def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
     try:
-        authorities = _authorities(settings)
-        context = ssl.create_default_context(cafile=authorities[0] if authorities else None)
+        files = _authorities(settings)
+        text = settings.ca_bytes if not settings.ca_cert else ""
+        context = ssl.create_default_context(cafile=files[0] if files else None, cadata=text or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for file in authorities[1:]:
+        for file in files[1:]:
             context.load_verify_locations(file)
         if settings.client_cert or settings.client_key:
             # A password is given so that none is asked for on the terminal, in the midst of a program.
@@ -2470,9 +2477,9 @@ def _tls_context(settings: VaultSettings) -> Any:
 
 
 def _authorities(settings: VaultSettings) -> list[str]:
-    """Files with the only CAs to trust, none for those of the system; one file goes before a folder."""
+    """Files with the only CAs to trust. As in Vault a file goes before text, that before a folder."""
     folder = settings.ca_path
-    if settings.ca_cert or not folder:
+    if settings.ca_cert or settings.ca_bytes or not folder:
         return [settings.ca_cert] if settings.ca_cert else []
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
 
@@ -2573,8 +2580,12 @@ def _read_answer(answer: _Answer, raw: bytes) -> _Answer:
             raise ValueError
     except (ValueError, RecursionError):
         if answer.status < 300 or answer.status in (400, 404, 405):
-            raise Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT) from None
+            raise _not_vault() from None
     return answer
+
+
+def _not_vault() -> Unavailable:
+    return Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT)
 
 
 def _read_object(raw: bytes) -> dict[str, Any]:
@@ -2674,6 +2685,8 @@ def _failure(transport: _Transport, answer: _Answer, capability: str, path: str)
     for words, kind, message, hint in _VAULT_FAILURES:
         if answer.says(words):
             return kind(message, hint=hint)
+    if answer.status < 300:
+        return _not_vault()
     does, hint = _STATUS_FAILURES.get(answer.status, (f"answers {answer.status} to", "see the server's log"))
     return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
 
@@ -2941,7 +2954,10 @@ class VaultStore:
         if field not in fields:
             raise no_such(name)
         value = fields[field]
-        return value if isinstance(value, str) else _json_text(value)
+        text = value if isinstance(value, str) else _json_text(value)
+        if not _is_unicode(text):
+            raise _not_vault()  # JSON can spell half a character, which Vault's own never does
+        return text
 
     def set(self, name: str, value: str) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2)."""
@@ -2985,6 +3001,8 @@ class VaultStore:
         """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
         yield "store", "vault"
         yield "address", self.settings.address
+        if self.settings.namespace:
+            yield "namespace", self.settings.namespace
         try:
             if self.settings.skip_verify:
                 yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
@@ -3043,6 +3061,8 @@ class VaultStore:
     def _fetch(self, path: str, version: int | None = None) -> _Secret:
         if version is not None and self._kv() == 1:
             raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
+        if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
+            raise NotFound("versions are counted from 1")
         query = "" if version is None else f"?version={version}"
         where = self._where("data", path)
         answer = self._session.call("GET", _url_path(where) + query)
@@ -3138,6 +3158,8 @@ class VaultStore:
         """What a path outside of the KV mount has, if it is in another mount that the token may see."""
         mounts = self._seen_mounts()
         inside = [mount for mount in mounts if path.startswith(mount) and mount != self.settings.mount + "/"]
+        if isinstance(error, NotFound) and path.startswith(self.settings.mount + "/"):
+            raise NotFound(error.message, hint=f"leave out the mount: {path[len(self.settings.mount) + 1 :]}")
         if not inside:
             raise error
         mount = max(inside, key=len)
@@ -7925,7 +7947,7 @@ def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iter
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("fork" if _is_one_thread() else "spawn")
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(jobs, context, _heed_no_interrupt)
     running: deque[Future[_Scanned]] = deque()
     try:
@@ -7938,14 +7960,6 @@ def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iter
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _is_one_thread() -> bool:
-    """Whether this process may fork, which is quicker: no other thread could hold a lock for ever then."""
-    try:
-        return len(os.listdir("/proc/self/task")) == 1
-    except OSError:  # not Linux
-        return False
 
 
 def _heed_no_interrupt() -> None:
