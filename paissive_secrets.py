@@ -4540,7 +4540,7 @@ class Masker:
 
 
 def _spellings(value: str) -> set[bytes]:
-    """Every way in which a value is looked for: itself, its lines, base64, hex, URL, JSON and repr."""
+    """Every way in which a value is looked for: itself, its lines, encoded, quoted and escaped."""
     spelled = {piece for whole in {value, value.strip()} for piece in _in_all(whole)}
     return {spelling for spelling in spelled if len(spelling) >= _MASKABLE}
 
@@ -4558,7 +4558,7 @@ def _in_all(value: str) -> Iterator[bytes]:
     yield from _in_lines(raw)
     yield from _in_base64(raw)
     yield from _in_hex(raw)
-    for text in {*_in_urls(value), *_in_literals(value)}:
+    for text in {*_in_urls(value), *_in_literals(value), *_in_shells(value), *_in_markup(value)}:
         yield _bytes(text)
 
 
@@ -4622,6 +4622,21 @@ def _in_literals(value: str) -> Iterator[str]:
             yield from (text, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), text))
             yield json.dumps(text)[1:-1]
     yield from (repr(value)[1:-1], ascii(value)[1:-1], repr(_bytes(value))[2:-1])
+
+
+def _in_shells(value: str) -> Iterator[str]:
+    """The value between the quotes of shells, as `set -x` and `export -p` print it, of SQL and of CSV."""
+    for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
+        yield value.replace(quote, doubled)
+    yield re.sub(r'[$`"\\]', r"\\\g<0>", value)
+    yield re.sub(r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]""", r"\\\g<0>", value)  # printf %q
+
+
+def _in_markup(value: str) -> Iterator[str]:
+    """The value in HTML and XML, by who escapes which quotes and how."""
+    text = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    quoted = text.replace('"', "&quot;")
+    yield from (text, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
 
 
 # === Processes ==============================================================================================

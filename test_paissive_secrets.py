@@ -24,6 +24,7 @@ import fcntl
 import functools
 import gzip
 import hashlib
+import html
 import importlib.util
 import io
 import ipaddress
@@ -39,6 +40,7 @@ import random
 import re
 import resource
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -57,6 +59,7 @@ import urllib.parse
 import urllib.request
 import uuid
 import warnings
+import xml.sax.saxutils
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
@@ -4816,6 +4819,9 @@ def spelled(value):
     yield from [("JSON", json.dumps(value)[1:-1].encode())]
     yield "JSON with its letters", json.dumps(value, ensure_ascii=False)[1:-1].encode()
     yield "JSON in JSON", json.dumps(json.dumps(value))[3:-3].encode()
+    yield from [("Python", repr(value)[1:-1].encode()), ("SQL", value.replace("'", "''").encode())]
+    yield from [("HTML", html.escape(value).encode()), ("XML", xml.sax.saxutils.escape(value).encode())]
+    yield "shlex", shlex.quote(value).strip("'").encode()
 
 
 URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
@@ -4890,6 +4896,17 @@ def test_mask_what_real_tools_make_of_a_long_value(command):
     tool(command.split()[0])
     encoded = subprocess.check_output(command, shell=True, input=value.encode())
     assert re.fullmatch(rb"( ?\*\*\*\n?)+", masked([encoded], value))
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+@pytest.mark.parametrize("script", [": $V", ': "$V"', "export -p", "printf %s $V", "printf '%q' \"$V\""])
+def test_mask_what_shells_print_when_they_tell_what_they_do(shell, script):
+    for value in (VALUE.replace("ü", ""), "it's-a-`secret`$(x)", 'semi;"colon"\\'):
+        env = {"V": value, "LC_ALL": "C.UTF-8"}
+        asked = [tool(shell), "-f", "-c", f"set -x; IFS=; {script}"]
+        done = subprocess.run(asked, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        told = masked([done.stdout], value)
+        assert b"***" in told and not re.search(rb"cret|w.{0,2}rd|colon", told), told
 
 
 def test_mask_leaves_short_values():
