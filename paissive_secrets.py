@@ -5673,8 +5673,8 @@ def has_shape(rule: Rule, value: bytes) -> bool:
 @functools.cache
 def public_prefixes() -> tuple[bytes, ...]:
     """Prefixes that are long enough to say on their own whose token this means to be."""
-    literals = (literal for rule in prefixed_rules() for literal in rule_prefixes(rule))
-    return tuple(literal.encode() for literal in literals if len(literal) > 5)
+    literals = {literal for rule in prefixed_rules() for literal in rule_prefixes(rule)}
+    return tuple(literal.encode() for literal in literals if len(literal) > (3 if literal[-1] == "_" else 5))
 
 
 def all_rules() -> list[Rule]:
@@ -6524,7 +6524,7 @@ def _assigned(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
         login = _login_rule(text, candidate, value)
         if login and not tokens:
             tokens = [_Span(candidate.start, candidate.end, login, login.confidence)]
-        if not tokens and not _dull(value):
+        if not tokens and not (_dull(value) or _SAMPLE.search(value)):
             rules = (rule for rule in providers if has_shape(rule, value))
             tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
         yield from tokens or _judged(text, candidate, providers)
@@ -6624,7 +6624,7 @@ def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
 
 
 _GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
-_RANDOM = re.compile(rb"(?=[^\W\d]{0,14}\d[^\W\d]{0,14}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
+_RANDOM = re.compile(rb"(?=[^\s\d]{0,14}\d[^\s\d]{0,14}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
 _GAP = lazily(rb"""\\{0,2}["'`\]]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
 _GAP_BYTES = b" \t\"'`\\]:=>?,("
 
@@ -6632,23 +6632,29 @@ _GAP_BYTES = b" \t\"'`\\]:=>?,("
 def _named_run(text: bytes, start: int) -> Iterator[_Span]:
     """A value of the shape that the provider gives it, right behind its name."""
     found = _RANDOM.match(text, start)
-    ahead = text[max(0, start - 70) : start] if found else b""
-    if ahead[-1:] in (b":", b"|"):  # an account's number before the token
-        ahead = ahead[:-1].rstrip(b"0123456789")
+    if found is None:
+        return
+    line = ahead = text[max(0, start - 70) : start]
+    if line.endswith((b":", b"|")):  # an account's number before the token
+        ahead = line[:-1].rstrip(b"0123456789")
     named = ahead.rstrip(_GAP_BYTES)
-    rule = _provider_of(named[len(named.rstrip(_NAME_LETTERS)) :]) if found else None
-    if found and rule and _GAP.fullmatch(ahead[len(named) :]):
-        at = start - len(text[max(0, start - 70) : start]) + len(ahead)
-        if has_shape(rule, text[at : found.end()]) and not _dull(text[at : found.end()]):
-            yield _Span(at, found.end(), rule, rule.confidence)
+    at, end = start - len(line) + len(ahead), found.end()
+    rule = _provider_named(named[-40:]) if _GAP.fullmatch(ahead[len(named) :]) else None
+    if rule and has_shape(rule, text[at:end]) and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end])):
+        yield _Span(at, end, rule, rule.confidence)
 
 
 @functools.lru_cache(1024)
-def _provider_of(name: bytes) -> Rule | None:
-    """The rule of a provider whose name this is, alone or with words that go with a secret."""
-    words = [word.lower() for word in _WORD.findall(name.decode("latin-1"))]
-    rule = named_rules().get("".join(word for word in words if word not in _words_beside()))
-    return rule if rule and "{u}" not in rule.shape else None
+def _provider_named(before: bytes) -> Rule | None:
+    """The rule of the provider that the last name before a value tells, words that go with a secret aside."""
+    names = before[len(before.rstrip(_NAME_LETTERS + b" ")) :].decode("latin-1").split()
+    for name in reversed(names[-3:]):
+        words = [word.lower() for word in _WORD.findall(name)]
+        telling = "".join(word for word in words if word not in _words_beside())
+        if telling:
+            rule = named_rules().get(telling)
+            return rule if rule and "{u}" not in rule.shape else None
+    return None
 
 
 @functools.cache
@@ -6730,11 +6736,12 @@ def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
         return "high"
     if not _dull(body):
         return rule.confidence
-    told = public >= 8 or rule.id.startswith("aws")  # a prefix that is nobody else's
+    shown = b"EXAMPLE" in body  # as in the manuals of AWS
+    told = public >= 8 or (rule.id.startswith("aws") and not shown)  # a prefix that is nobody else's
     return "medium" if told and not _MADE_UP.search(body) else ""
 
 
-_MADE_UP = lazily(rb"(?i)xxxx|example|your|placeholder|insert|redacted|change.?me")
+_MADE_UP = lazily(rb"(?i)xxxx|your|placeholder|insert|redacted|change.?me")
 
 
 def _dull(body: bytes) -> bool:
@@ -6751,6 +6758,7 @@ _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 
 
+_AZURE_BEGIN = lazily(rb"[A-Za-z0-9_.~-]{3}\dQ~")
 _AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
 
 
@@ -6760,7 +6768,8 @@ def _azure_secrets(text: bytes) -> Iterator[_Span]:
         rule = structural_rules()["azure-client-secret"]
         for found in _AZURE.finditer(text):
             if not _dull(found[0]):
-                yield _Span(*found.span(), rule, rule.confidence)
+                begin = found.start() - (4 if _AZURE_BEGIN.match(text, max(0, found.start() - 4)) else 0)
+                yield _Span(begin, found.end(), rule, rule.confidence)
 
 
 def _private_keys(text: bytes) -> Iterator[_Span]:
