@@ -1789,9 +1789,12 @@ def _log_n() -> int:
 # === Vault settings =========================================================================================
 # What the `vault` and `bao` command lines take from the environment, with their precedence, and our own
 # PAISSIVE_VAULT_ variables, read when a store is made. A keyword of VaultStore goes before its variable.
+# https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
+# Go's time.ParseDuration, with the days that Vault adds to it.
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
+# All that Go's strconv.ParseBool knows: a guess at "yes" or "off" could leave certificates unchecked.
 _GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _GO_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 _LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass")
@@ -1839,6 +1842,7 @@ class VaultSettings:
             raise TypeError(f"no setting called {unknown[0]}")
         for name, (variables, parse, default) in _VAULT_SETTINGS.items():
             value = given.get(name)
+            # The first variable that is not empty; Go takes an empty one for none as well.
             source = name if value is not None else next(filter(os.environ.get, variables), "")
             value = " ".join(value) if isinstance(value, (list, tuple)) else value
             text = os.environ.get(source, "") if value is None else str(value)
@@ -1876,13 +1880,14 @@ def _vault_address(source: str, text: str) -> str:
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False
+    # A password before '@' would be shown in messages; behind '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} is not an address", hint=hint)
     return url.geturl().rstrip("/")  # with its scheme in small letters
 
 
 def _vault_proxy(source: str, text: str) -> str:
-    if not text.startswith("http://"):
+    if not text.startswith("http://"):  # neither SOCKS nor TLS to a proxy is something that urllib does
         raise BadValue(f"{source} is not a proxy that can be used", hint="use http://host:port")
     return text
 
@@ -1893,7 +1898,7 @@ def _vault_folder(source: str, text: str) -> str:
 
 def _go_duration(source: str, text: str) -> float:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        return float(text)
+        return float(text)  # a bare number is seconds for Vault, though not for Go
     if not re.fullmatch(f"(?:{_GO_TERM})+", text):
         raise BadValue(f"{source} is not a duration", hint="use seconds, or a duration such as 1m30s")
     return sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
@@ -1983,10 +1988,11 @@ _VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any
 
 _MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
 _MAX_HEAD = 1 << 16  # bytes, of an answer's headers
+_MAX_IDLE = 90  # seconds, as in Go's client: firewalls forget a silent connection and tell neither end
 _FIRST_WAIT = 0.5  # seconds before the first repetition, doubled for each one after it: a failover takes some
 _REDIRECTS = {301, 302, 303, 307, 308}
-_NOT_DONE = {412, 429, *_REDIRECTS}  # statuses which say that a write was not carried out
-_REPEATED = {0, 500, 502, 503, 504, *_NOT_DONE}
+# Statuses which say that a write was not carried out: a node that is behind (412), or too busy (429).
+_NOT_DONE = {412, 429, *_REDIRECTS}
 
 
 class _Answer:
@@ -2001,6 +2007,16 @@ class _Answer:
         self.broken = ""  # why there is no answer
         self.sent = True  # whether the request may have reached the server
         self.repeated = False  # whether an earlier attempt may have been carried out
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may have another answer soon; never where it is not implemented (501)."""
+        return self.status == 0 or self.status in _NOT_DONE or 500 <= self.status != 501
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether a write may have been carried out."""
+        return self.sent and self.status not in _NOT_DONE
 
     @property
     def data(self) -> dict[str, Any]:
@@ -2077,6 +2093,7 @@ class _Transport:
 
     A standby node answers reads from what it has by itself, which may be older than what was just written
     through it. So it is told of the newest write seen here, and asks the active node if it lags behind.
+    https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
     def __init__(self, settings: VaultSettings) -> None:
@@ -2102,20 +2119,21 @@ class _Transport:
         data = b"" if body is None else _json_text(body).encode()
         if len(data) > _MAX_ANSWER:
             raise BadValue("the value is too large for Vault")
-        attempt, repeated = 0, False
-        while True:
+        repeated = False
+        for attempt in itertools.count():
             answer = self._once(method, f"{self.base}/v1/{path}", data, token, deadline)
             answer.repeated = repeated
             if method != "GET" and "x-vault-index" in answer.fields:
                 self._note_write(answer.fields["x-vault-index"])
-            again = answer.status in _REPEATED and (repeat or answer.status in _NOT_DONE or not answer.sent)
-            if not again or attempt >= self.settings.max_retries:
-                return answer
+            final = not answer.may_pass or (answer.may_be_done and not repeat)
+            if final or attempt >= self.settings.max_retries:
+                break
             wait = _wait_before(answer, attempt)
             if time.monotonic() + wait > deadline:
-                return answer
+                break
             time.sleep(wait)
-            attempt, repeated = attempt + 1, repeated or (answer.sent and answer.status not in _NOT_DONE)
+            repeated = repeated or answer.may_be_done
+        return answer
 
     def _note_write(self, index: str) -> None:
         if not (index.isascii() and index.isprintable()):
@@ -2129,11 +2147,13 @@ class _Transport:
         answer = self._send(method, url, data, token, deadline)
         if answer.status not in _REDIRECTS:
             return answer
+        # The others ask for a GET (RFC 9110, section 15.4), which would write nothing and look like success.
         if method != "GET" and answer.status not in (307, 308):
             raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
         target = self._redirected(url, answer.fields.get("location", ""))
         if not target:
             return answer  # a standby node that has lost the active one does this too: it may pass
+        # One hop is what a cluster needs, from a standby node to the active one.
         answer = self._send(method, target, data, token, deadline)
         if answer.status in _REDIRECTS:
             raise Unavailable("Vault redirects more than once", hint=_ADDRESS_HINT)
@@ -2185,7 +2205,8 @@ class _Request:
         self.type, _, rest = url.partition("://")
         self.host, _, path = rest.partition("/")
         self.selector = "/" + path
-        self.headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}  # what a proxy is to know
+        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
         self.fields = {"Host": self.host, "X-Vault-Request": "true", "Content-Length": str(len(body))}
         if body:
             self.fields["Content-Type"] = "application/json"
@@ -2378,7 +2399,8 @@ def _ask_proxy(plain: Any, request: _Request, deadline: float) -> None:
     wire = _Wire(plain)
     wire.begin(deadline)
     wire.send(_request_head(f"CONNECT {where} HTTP/1.1", {"Host": where, **request.headers}))
-    if _read_head(wire)[0] != 200 or wire.has_news():  # who speaks before TLS does is not Vault
+    # Nobody speaks before TLS does: more bytes would be the proxy's, in the place of the server's.
+    if _read_head(wire)[0] != 200 or wire.has_news():
         raise Unavailable("the proxy does not connect to Vault", hint="check VAULT_PROXY_ADDR")
     plain.settimeout(_time_left(deadline))
 
@@ -2389,12 +2411,13 @@ class _Wire:
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self._here = bytearray()  # what was received and not yet taken
-        self._deadline = 0.0
+        self._deadline = self._stale_at = 0.0
         self._left = 0
 
     def begin(self, deadline: float) -> None:
         """Start an exchange; `deadline` is in seconds of the monotonic clock."""
-        self._deadline, self._left = deadline, _MAX_ANSWER + _MAX_HEAD
+        self._deadline, self._stale_at = deadline, time.monotonic() + _MAX_IDLE
+        self._left = _MAX_ANSWER + _MAX_HEAD
 
     def send(self, data: bytes) -> None:
         self.sock.settimeout(_time_left(self._deadline))
@@ -2404,7 +2427,7 @@ class _Wire:
         """What comes before the next `mark`, which is taken away as well."""
         start = 0
         while (end := self._here.find(mark, start)) < 0:
-            start = max(0, len(self._here) - len(mark) + 1)
+            start = max(0, len(self._here) - len(mark) + 1)  # nothing is searched twice
             if start > _MAX_HEAD:
                 raise _too_large()
             self._must_receive()
@@ -2439,8 +2462,9 @@ class _Wire:
 
     def has_news(self) -> bool:
         """Whether there is something to read while nothing was asked: the end, or what is not an answer."""
-        if self._here:
+        if self._here or time.monotonic() > self._stale_at:
             return True
+        # Only reading tells: TLS 1.3 has messages of its own after the handshake, which are no news.
         self.sock.settimeout(0)
         try:
             self.sock.recv(1)
@@ -2461,7 +2485,7 @@ def _tls_context(settings: VaultSettings) -> Any:
         files = _authorities(settings)
         text = settings.ca_bytes if not settings.ca_cert else ""
         context = ssl.create_default_context(cafile=files[0] if files else None, cadata=text or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # as old as Vault itself speaks it
         for file in files[1:]:
             context.load_verify_locations(file)
         if settings.client_cert or settings.client_key:
@@ -2529,11 +2553,12 @@ def _read_head(wire: _Wire) -> tuple[int, dict[str, str]]:
 def _read_body(wire: _Wire, status: int, fields: dict[str, str]) -> bytes:
     """The body of an answer (RFC 9112, section 6.3); two that differ on its length are none."""
     coding, length = fields.get("transfer-encoding"), fields.get("content-length")
+    # These have no body, whatever their headers say.
     if status in (204, 304):
         return b""
     if coding is not None:
         if length is not None or coding.lower() != "chunked":
-            raise ValueError
+            raise ValueError  # both at once is how one answer is smuggled into another
         return _read_chunks(wire)
     if length is None:
         return wire.rest()
@@ -2595,6 +2620,8 @@ def _read_object(raw: bytes) -> dict[str, Any]:
     return found
 
 
+# Of a key that is there twice one reader takes the first and another the last, and NaN is Python's own (RFC
+# 8259, sections 4 and 6): who puts such a thing into an answer means to have it read in two ways.
 @functools.lru_cache(maxsize=1)
 def _strict_json() -> JSONDecoder:
     from json import JSONDecoder
@@ -2627,7 +2654,7 @@ def _broken(error: Exception, *, sent: bool) -> _Answer:
         message = f"the server's certificate is not trusted: {error.verify_message}"
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
         raise Unavailable(message, hint=hint) from None
-    for reason, message, hint in _TLS_PROBLEMS:
+    for reason, message, hint in _TLS_PROBLEMS:  # OpenSSL's names of them have no other door
         if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
             raise Unavailable(message, hint=hint) from None
     answer = _Answer(0, {})
@@ -2651,7 +2678,8 @@ def _why(error: Exception) -> str:
 
 _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
 
-# What the server says, in its own words, and what that means to a user; the first row that fits counts.
+# What the server says, in its own words, and what that means to a user; the first row that fits counts. Its
+# words are looked for and never repeated: some of its errors quote what they were sent.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
@@ -2679,6 +2707,7 @@ def _failure(transport: _Transport, answer: _Answer, capability: str, path: str)
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
     if answer.status == 503 and answer.says("sealed"):
+        # A server that is new says that it is sealed, too.
         started = transport.call("GET", "sys/seal-status").body.get("initialized") is not False
         state, hint = _SEALED if started else _NEW
         return Sealed(f"Vault at {address} is {state}", hint=hint)
@@ -2698,9 +2727,12 @@ _NEW = ("not initialised", "initialise it with: vault operator init")
 # === Vault logins ===========================================================================================
 # A session has a token, and keeps having one: it renews it at two thirds of its lease, and logs in again when
 # it is gone. Many threads may see that at the same time; one acts, under the lock, for all of them.
+# https://openbao.org/api-docs/auth/ has a page for each login.
 
-_RENEW_AT = 2 / 3  # of a lease
-_LOGIN_PAUSE = 1.0  # seconds for which a login that failed is not tried again by other threads
+_RENEW_AT = (
+    2 / 3
+)  # of a lease: as Vault's agent does, with a third left for a server that is away for a while
+_LOGIN_PAUSE = 1.0  # seconds for which a login that failed is not tried again: user names get locked out
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -2723,6 +2755,7 @@ class _Session:
         """What `_Transport.call` does, with a token; a token that is gone is replaced once."""
         token = self.token()
         answer = self.transport.call(method, path, body, token=token, repeat=repeat)
+        # A policy that refuses and a token that is unknown have the same status. Refused is not carried out.
         if answer.status == 403 and self._replaced(token):
             answer = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
         return answer
@@ -2733,6 +2766,7 @@ class _Session:
             with self._lock:
                 if self._token is None:
                     self._log_in()
+        # One thread renews; the others go on with what they have, which is good for a while.
         elif time.monotonic() >= self._renew_at and self._lock.taken_at_once():
             try:
                 self._renew()
@@ -2745,8 +2779,9 @@ class _Session:
         with self._lock:
             if self._token != stale:
                 return True
-            if not stale:
+            if not stale:  # nor did an agent in between have one
                 raise Locked("no token for Vault", hint=_LOGIN_HINT)
+            # The default policy lets each token look itself up, so only one that is unknown may not.
             if self.transport.call("GET", "auth/token/lookup-self", token=stale).status != 403:
                 return False
             self._log_in(stale)
@@ -2764,6 +2799,7 @@ class _Session:
         yield "login", self.settings.login
         about = self.call("GET", "auth/token/lookup-self").data
         policies = [*_json_list(about.get("policies")), *_json_list(about.get("identity_policies"))]
+        # A server that lies could have put the token among the names of its policies.
         yield "policies", ", ".join(p for p in map(str, policies) if self.token() not in p) or "unknown"
         ttl = int(_json_number(about.get("ttl")))
         renewable = ", renewable" if about.get("renewable") else ""
@@ -2771,13 +2807,14 @@ class _Session:
 
     def _log_in(self, stale: str = "") -> None:
         if self._failed and time.monotonic() < self._failed[0]:
+            # A new one, since the other's traceback is that of another thread.
             raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
         try:
             auth = _log_in(self.settings, self.transport)
         except SecretsError as error:
             self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
             raise
-        if stale and auth["client_token"] == stale:
+        if stale and auth["client_token"] == stale:  # the same variable or file was read again
             raise Locked("the Vault token is unknown: it has expired or was revoked", hint=_LOGIN_HINT)
         self.logins += 1
         self._use(auth)
@@ -2812,7 +2849,7 @@ def _log_in(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
     mount, request = _LOGINS[settings.login]
     path, body = request(settings, transport)
     where = f"auth/{_url_path(settings.login_mount or mount)}/{path}"
-    answer = transport.call("POST", where, body, repeat=False)
+    answer = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
     auth = answer.body.get("auth")
     if answer.status in (400, 403):
         hint = f"check the credentials, and the login mount {settings.login_mount or mount}"
@@ -2842,10 +2879,12 @@ def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[
 
 
 def _unwrapped(token: str, transport: _Transport) -> str:
+    """The secret id in a response-wrapping token: https://openbao.org/docs/concepts/response-wrapping/"""
     token, path = _header_value("the token", token), "sys/wrapping/unwrap"
     answer = transport.call("POST", path, {}, token=token, repeat=False)
     if answer.status not in (200, 400, 403, 404):
         raise _failure(transport, answer, "update", path)
+    # That it opens once is the point: who opened it before us has the secret id.
     if not isinstance(answer.data.get("secret_id"), str):
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
@@ -2870,6 +2909,7 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
     from urllib.parse import quote
     from urllib.request import Request, build_opener
 
+    # https://docs.github.com/actions/concepts/security/openid-connect
     audience = f"&audience={quote(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
     request = Request(url + audience)  # noqa: S310 - the runner says where
     variable = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
@@ -2918,6 +2958,7 @@ def _file_text(path: str, missing: str | None = None) -> str:
 # === Vault store ============================================================================================
 # Name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`. A
 # write reads the other fields and sends all of them back, on condition that nobody wrote in between.
+# https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
@@ -2927,8 +2968,7 @@ _WALKERS = 8  # requests at once while names are listed
 class VaultStore:
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
-    Where the KV mount has no such secret, any other path is read: `database/creds/app#password`. The API:
-    https://openbao.org/api-docs/secret/kv/kv-v2
+    Where the KV mount has no such secret, any other path is read: `database/creds/app#password`.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -2936,7 +2976,7 @@ class VaultStore:
         self._session = _Session(self.settings)
         self._version = self.settings.kv_version
         self._mounts: dict[str, Any] | None = None
-        self._leases: dict[str, _Lease] = {}
+        self._leases: dict[str, _Lease] = {}  # of paths outside of the mount
         self._subkeys = True  # whether the token may read field names without values
 
     def __repr__(self) -> str:
@@ -2949,7 +2989,10 @@ class VaultStore:
             fields = self._read(name, path, version).fields or {}
         except Deleted:
             raise
-        except (NotFound, Denied) as error:
+        except (
+            NotFound,
+            Denied,
+        ) as error:  # a path in another mount is no secret of this one, or none of ours
             fields = self._elsewhere(path, error)
         if field not in fields:
             raise no_such(name)
@@ -2982,7 +3025,7 @@ class VaultStore:
 
         with ThreadPoolExecutor(_WALKERS) as pool:
             folders = [""]
-            while folders:
+            while folders:  # all of one depth at once
                 keys = [*itertools.chain.from_iterable(_mapped(pool, self._list, folders))]
                 folders = [key for key in keys if key.endswith("/")]
                 secrets = [key for key in keys if not key.endswith("/")]
@@ -3024,6 +3067,7 @@ class VaultStore:
         """The KV version of the mount, asked for once."""
         if not self._version:
             mount = self.settings.mount
+            # What the web interface and `vault kv` ask as well; any token may that may do something in there.
             answer = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
             if answer.status == 403:
                 hint = "check PAISSIVE_VAULT_MOUNT, or set PAISSIVE_VAULT_KV to 1 or 2"
@@ -3066,6 +3110,7 @@ class VaultStore:
         query = "" if version is None else f"?version={version}"
         where = self._where("data", path)
         answer = self._session.call("GET", _url_path(where) + query)
+        # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint.
         if answer.status not in (200, 404) or answer.complains:
             raise self._failure(answer, "read", where)
         return _Secret(answer, self._kv())
@@ -3093,7 +3138,7 @@ class VaultStore:
         if self._kv() == 1:
             answer = self._call("POST", "", path, fields, repeat=False)
         else:
-            body = {"options": {"cas": version}, "data": fields}
+            body = {"options": {"cas": version}, "data": fields}  # version 0: only where there is none yet
             answer = self._call("POST", "data", path, body)
         if answer.says("check-and-set parameter did not match"):
             # It may be an earlier attempt of ours, whose answer was lost, that stands in the way.
@@ -3130,6 +3175,7 @@ class VaultStore:
     def _list(self, folder: str) -> list[str]:
         """What is in a folder; nothing where the token may not look, unless that is the first one."""
         where = self._where("metadata", folder)
+        # LIST, spelled so that every proxy lets it pass.
         answer = self._session.call("GET", _url_path(where) + "?list=true")
         if (answer.status == 404 and not answer.complains) or (answer.status == 403 and folder):
             return []
@@ -3144,7 +3190,7 @@ class VaultStore:
 
     def _fields_of(self, path: str) -> list[str]:
         """Names of a secret's fields, without their values where the token may ask for just that."""
-        if self._kv() == 2 and self._subkeys:
+        if self._kv() == 2 and self._subkeys:  # of older servers and stricter policies there are none
             answer = self._call("GET", "subkeys", path)
             if answer.status in (200, 404) and not answer.complains:
                 return sorted(_json_object(answer.data.get("subkeys")))
@@ -3181,6 +3227,7 @@ class VaultStore:
         with lease.lock:
             if time.monotonic() < lease.until and lease.login == self._session.logins:
                 return lease.data
+            # Each read makes a user in a database, say, so it isn't repeated.
             answer = self._session.call("GET", _url_path(path), repeat=False)
             if answer.status == 404 and not answer.complains:
                 raise no_such(path)

@@ -2492,6 +2492,15 @@ def test_connections_are_kept(stub):
     assert server.connections == 1
 
 
+def test_a_connection_that_was_silent_for_long_is_not_used_again(stub, monkeypatch):
+    server = stub(http())
+    store = server.store()
+    store.get("a")
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 91)
+    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_connection_is_not_taken_over_by_a_child_process(stub):
     server = stub(http())
@@ -2523,7 +2532,7 @@ def test_what_a_server_sends_unasked_is_never_taken_for_an_answer(stub):
     assert {store.get("a") for _ in range(20)} == {"v"}
 
 
-@pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504, 507, 520])
 def test_a_passing_failure_is_tried_again(stub, status):
     server = stub(http(b"{}", status), http())
     assert (server.store().get("a"), server.tries()) == ("v", 2)
