@@ -123,6 +123,7 @@ class SecretsError(Exception):
         self.message = message
         self.hint = hint
 
+    # KeyError, a base of some, would show the repr of its argument.
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
@@ -209,12 +210,15 @@ def _name_problem(name: object) -> str:
         return "it is not text"
     if not name:
         return "it is empty"
+    # It would act on the terminal that shows it; surrogates, which UTF-8 lacks, are not printable either.
     if not name.isprintable():
         return "it has a control character"
     if len(name.encode("utf-8", "surrogatepass")) > _NAME_MAX:
         return f"it is longer than {_NAME_MAX} bytes"
+    # A name becomes a path: none may lead out of its folder, and none may be two spellings of one file.
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "an empty, '.' or '..' part"
+    # Windows would take it for a folder's end.
     if "\\" in name:
         return "it has a backslash"
     return "it begins or ends with a space" if name != name.strip() else ""
@@ -290,18 +294,22 @@ def write_atomically(
     import secrets
 
     temporary = temporary or os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
+    # Whatever somebody put there under that name, a link for instance, is not written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     fd = os.open(temporary, flags, 0o600)
     try:
         with open(fd, "wb") as file:
+            # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
             if hasattr(os, "fchown") and owner not in (None, (os.geteuid(), os.getegid())):
                 os.fchown(fd, *owner)
             if hasattr(os, "fchmod"):
                 os.fchmod(fd, mode)
             file.write(data)
+            # The bytes before the name: after a power cut the name must not lead to an empty file.
             file.flush()
             os.fsync(fd)
         os.replace(temporary, path)
+    # Ctrl-C as well: half a secret in plaintext is not left behind.
     except BaseException:
         _remove_quietly(temporary)
         raise
@@ -353,6 +361,7 @@ class exclusive:
         self._fd = os.open(self._path, flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+            # The holder before us removed the file that we waited for: others may hold a new one by now.
             if self._folder or os.path.samestat(os.stat(self._path), os.fstat(self._fd)):
                 return True
         except BlockingIOError:
@@ -366,6 +375,7 @@ class exclusive:
 
     def __exit__(self, *error: object) -> None:
         if self._fd >= 0:
+            # While it is still held, so that what is removed is ours.
             if not self._folder:
                 _remove_quietly(self._path)
             os.close(self._fd)
@@ -401,9 +411,10 @@ def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[Non
 
 
 def _disk_error(doing: str, error: OSError) -> SecretsError:
-    kind = Denied if isinstance(error, PermissionError) else Unavailable
-    hint = "what was there is as it was" if doing.startswith("write") else ""
-    return kind(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
+    denied = isinstance(error, PermissionError)
+    hint = "see its permissions, and its folder's" if denied else ""
+    hint = "what was there is as it was" if doing.startswith("write") else hint
+    return (Denied if denied else Unavailable)(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
 
 # === Generators =============================================================================================
@@ -540,6 +551,7 @@ def no_such(name: str) -> NotFound:
 # ${NAME} and ${NAME:-default} stand for values outside of single quotes, $NAME is text. A rewrite touches the
 # one assignment. What is written reads the same in bash, python-dotenv and Docker Compose, or is refused.
 
+# The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
 _QUOTED = {  # steps to the closing quote: python-dotenv's, then bash's, which has no escapes in single quotes
@@ -582,6 +594,7 @@ class Dotenv:
         found: dict[str, str] = {}
         room = READ_MOST
         for piece in self._pieces:
+            # An earlier assignment does not come back: who reads on would get an outdated value.
             if piece.problem:
                 found.pop(piece.name, None)
             elif piece.name:
@@ -605,6 +618,7 @@ class Dotenv:
         """The text with these assignments: the last one of a name is changed, new ones are added."""
         texts = [piece.text for piece in self._pieces]
         places = [self._places.get(name, len(texts)) for name in values]
+        # Nothing is written where bash would read it as part of something else.
         self._check_before(max(places, default=0))
         for name, value in values.items():
             if name in self._places:
@@ -661,6 +675,7 @@ class _Piece:
             return text
 
         raw = re.sub(_LINE_END, "\n", self.raw)
+        # The one escape that python-dotenv knows there.
         if self.quote == "'":
             return raw.replace("\\'", "'")
         escape = r"(?s)\\." if self.quote else r"(?!)"
@@ -898,11 +913,13 @@ class EnvironmentStore:
                 status = os.stat(path)
             except FileNotFoundError:
                 return Dotenv("", path)
+            # The change time as well, since anybody can set the time of modification back.
             mark = (path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
             if self._read[0] != mark:
                 with open(path, "rb") as file:
                     text = read_bounded(file, path).decode("utf-8", "surrogateescape")
                 dotenv = Dotenv(text, path)
+                # A file written twice within one tick of its clock would look unchanged.
                 settled = time.time_ns() - max(mark[2:4]) > SETTLED
                 self._read = (mark if settled else None, dotenv)
             return self._read[1]
@@ -944,6 +961,7 @@ def looks_secret(variable: str) -> bool:
 
 def _mounted(name: str, variable: str) -> str:
     """The path of the file that NAME_FILE names, or of the systemd credential, or ""."""
+    # Named by the user, so a path that can't be read is an error; a credential merely may be there.
     named = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
@@ -1005,6 +1023,7 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
     file_key = secrets.token_bytes(16)
     stanzas = b"".join(_write_stanza(recipient.wrap(file_key)) for recipient in recipients)
     header = _AGE_VERSION + stanzas + b"---"
+    # Header MAC (age.md): up to and with the three dashes, without the space behind them.
     mac = _hmac(_hkdf(file_key, b"", b"header"), header)
     return header + b" " + _base64(mac) + b"\n" + _seal_payload(file_key, plaintext)
 
@@ -1038,6 +1057,7 @@ class Recipient:
         """The header's stanza from which only this recipient's identity gets the file key back."""
         ephemeral = _x25519().X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
+        # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
         shared = _agree(ephemeral, self._point)
         if shared is None:
             raise BadValue("the recipient is not a usable public key")
@@ -1078,6 +1098,7 @@ class Identity:
         shared = _agree(self._key, share)
         if shared is None:
             raise _tampered("the shared secret is all zero")
+        # Both public keys are bound in: the same shared secret for another recipient gives another key.
         key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
         return _open_box(key, stanza.body)
 
@@ -1111,6 +1132,7 @@ class Passphrase:
         """The file key, or None where another passphrase is needed."""
         if stanza.kind != b"scrypt":
             return None
+        # scrypt recipient stanza (age.md). The work factor is read before any work is done.
         if len(stanza.args) != 2 or len(_unbase64(stanza.args[0])) != 16:
             raise _tampered("a scrypt stanza has a salt of 16 bytes and a work factor")
         log_n = _read_log_n(stanza.args[1])
@@ -1128,6 +1150,7 @@ class Passphrase:
 
 
 def _read_log_n(text: bytes) -> int:
+    # One spelling only: no sign, no space, no leading zero, no digits other than ASCII.
     if not (text.isdigit() and len(text) <= 2 and text[:1] != b"0"):
         raise _tampered("the work factor is not a plain number of at most two digits")
     if int(text) > _LOG_N_MOST:
@@ -1203,6 +1226,7 @@ def _read_line(sealed: bytes, pos: int) -> tuple[bytes, int]:
 def _seal_payload(file_key: bytes, plaintext: bytes) -> bytes:
     import secrets
 
+    # Payload (age.md): STREAM, each chunk under a counter, the key bound to the file by a nonce of its own.
     nonce = secrets.token_bytes(_NONCE)
     aead = _chacha(_hkdf(file_key, nonce, b"payload"))
     last = max(len(plaintext) - 1, 0) // _CHUNK  # an empty plaintext is one empty chunk, else none is empty
@@ -1276,6 +1300,7 @@ def _hmac(key: bytes, message: bytes) -> bytes:
 
 def _equal(one: bytes, other: bytes) -> bool:
     """Whether they are equal, in constant time: codes of both under a key that nobody knows are compared."""
+    # hmac.compare_digest would load what _hmac avoids.
     key = os.urandom(32)
     return _hmac(key, one) == _hmac(key, other)
 
@@ -1384,6 +1409,7 @@ class SealedStore:
             kept = self._kept.get(name)
             if kept is not None and kept[0] == mark:
                 return kept[1]
+            # Read after the mark was taken: if the file changes in between, the next mark differs.
             value: str = self._read(name, path)["value"]
         except OSError as error:
             raise self._problem(name, error) from None
@@ -1398,6 +1424,7 @@ class SealedStore:
         with self._writing():
             key = self._writing_key()
             self._check_folders(name, make=True)
+            # What cannot be opened may be another identity's: it is not ours to destroy.
             if os.path.lexists(path):
                 self._check_replaceable(name, path)
             self._replace(path, seal(entry, key.recipient()))
@@ -1448,6 +1475,7 @@ class SealedStore:
         """Seal every secret to a new identity, give how many; killed at any moment, the store still opens."""
         self._keys_by_password()
         with self._writing():
+            # Both identities stay until the last secret is sealed anew: killed before, all still opens.
             keys = (Identity.generate(), *self._keys_by_password())
             self._replace_identity(keys, self._password())
             names = list(self.names())
@@ -1482,6 +1510,7 @@ class SealedStore:
 
     def _path(self, name: str) -> str:
         *folders, last = check_name(name).split("/")
+        # a.age/b and a would want one path for a file and for a folder.
         if any(folder.lower().endswith(".age") for folder in folders):
             raise BadName(f"bad name {_show(name)}: sealed files can't be in a folder called .age")
         if len(last.encode()) > _NAME_MAX - len(".age"):
@@ -1537,6 +1566,7 @@ class SealedStore:
 
     def _keys_by_password(self) -> tuple[Identity, ...]:
         self._check_folders("")
+        # A store without its identity must not be given a new one: what is in it would never open again.
         if not self._has_password():
             lost = "restore it from a copy, or set PAISSIVE_IDENTITY"
             hint = "a first set makes it" if self._first() is None else lost
@@ -1664,6 +1694,7 @@ def _mark(path: str) -> tuple[int, ...]:
 def _read_file(path: str) -> bytes:
     """All of a file: no symlink is followed, no fifo waited for, and no more read than a secret may have."""
     _mark(path)
+    # Opened so that what took its place since the look above is neither followed nor waited for.
     with open(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
         return read_bounded(file, "it")
 
@@ -1713,6 +1744,7 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, Any]:
         entry = None
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
         raise Tampered(f"{path} opens, but holds no entry", hint="restore it from a copy")
+    # Who can write the folder could copy one secret's file over another's: the name inside tells.
     if entry["name"] == name:
         check_value(entry["value"])  # which other tools may have written
         return entry
@@ -3327,6 +3359,7 @@ def stage_name(store: Store, name: str, stage: str) -> str:
     """What a stage of a secret is called in the store."""
     if stage not in _STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(_STAGES)}")
+    # app/token__PREVIOUS would be a secret of its own, for which a policy may give no right.
     if stage != "current" and isinstance(store, VaultStore) and "#" not in name:
         name = f"{name}#{_FIELD}"  # a field of the same secret, not another secret
     return name + _STAGES[stage]
@@ -3361,6 +3394,7 @@ class SecretsManager:
             chosen = _backend_of_environment()
         if not isinstance(chosen, str):
             return _checked_store(chosen)
+        # setdefault: of two threads that open a store at once both get the same one.
         return self._stores.get(chosen) or self._stores.setdefault(chosen, _open_store(chosen))
 
     def keep(self, backend: str, store: Store) -> None:
@@ -3387,6 +3421,7 @@ class SecretsManager:
     def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
         """Whether there was one to delete."""
         store = self.store(backend)
+        # The stages first: killed in between, nothing is left that no name leads to.
         for stage in ("pending", "previous"):
             if len(check_name(name).encode()) <= _NAME_MAX - len(_STAGES[stage]):
                 remove_secret(store, name, stage)
@@ -3559,6 +3594,7 @@ class SecretConfig:
         the secret `database.host`. What a variable holds is always text.
         """
         path = _key_path(key)
+        # The environment before the file is looked at: where it says all, there need be no file.
         found = os.environ.get(_variable(path), _ABSENT)
         if found is _ABSENT:
             found = _dig(self._tree(), path, self.path)
@@ -3794,6 +3830,7 @@ def _members(text: str, at: int) -> list[_Member]:
 
 
 def _skip(text: str, at: int) -> int:
+    # The white space of JSON (RFC 8259), and the byte order mark that Windows may put before the text.
     while text[at] in " \t\r\n\ufeff":
         at += 1
     return at
@@ -3818,6 +3855,7 @@ def _inserted(text: str, at: int, members: list[_Member], path: tuple[str, ...],
     for key in reversed(path[1:]):
         new = {key: new}
     item = f"{_dumped(path[0], text, 0)}: {_dumped(new, text, depth)}"
+    # What stands before the first member stands before the new one: so lists of one line stay so.
     if members:
         gap = text[at + 1 : members[0].start]
         return f"{text[: members[-1].end]},{gap or ' '}{item}{text[members[-1].end :]}"
@@ -3834,6 +3872,7 @@ def _removed(text: str, path: tuple[str, ...], where: str) -> str:
         members = _members(text, at)
         n = next(n for n, member in enumerate(members) if member.key == key)
         outer, at = at, members[n].value
+    # The comma before it goes along or, of the first one, the comma behind it.
     if n:
         return text[: members[n - 1].end] + text[members[n].end :]
     end = members[1].start if len(members) > 1 else _skip(text, members[n].end)
@@ -3974,12 +4013,14 @@ class SecretRotation:
         value = check_value(self._generated(name) if value is None else value)
         if _same(value, current):
             raise BadValue(f"the new value of {_show(name)} is the one that it has", hint="give another")
+        # Noted before there is anything to resume: killed in between, `due` says to look at it.
         self._note(name, started=_now())
         self._set(name, "pending", value)
         self._check_pending(name, value)  # another machine may have been as fast
         self._finish(name, value)
 
     def _finish(self, name: str, pending: str) -> None:
+        # Where they are the same it was killed after the last step but one: nothing is left to apply.
         if not _same(pending, self._value(name, "current")):
             self._perform("apply", name, pending)
             self._perform("verify", name, pending)
@@ -3993,6 +4034,7 @@ class SecretRotation:
         if current is None:
             remove_secret(self._store(), name, "previous")
         else:
+            # Previous before current: killed in between, the old value is there twice, and none is lost.
             self._set(name, "previous", current)
         self._set(name, "current", pending)
 
@@ -4000,6 +4042,7 @@ class SecretRotation:
         current, previous = self._value(name, "current"), self._value(name, "previous")
         promoted = _same(pending, current)
         before = previous if promoted else current
+        # Applied while pending still stands: if that fails, abort can be tried again.
         if before is not None:
             self._perform("apply", name, before)
         if promoted and before is not None:
@@ -4148,6 +4191,7 @@ class _RotationFiles:
 
         self._make_folder()
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        # A name may hold '/', and be as long as a file name may be.
         path = os.path.join(self._folder, f".rotation-{digest}.lock")
         return exclusive(path, wait=False, what=f"a rotation of {_show(name)}")
 
@@ -4167,6 +4211,7 @@ def _at_once(path: str, flags: int) -> int:
 def _trusted_text(path: str) -> str:
     """What a file says that holds commands: one that nobody else can write."""
     with disk_errors(f"read {path}", but=FileNotFoundError), open(path, "rb", opener=_at_once) as file:
+        # Of the file that is open, not of the path, which may lead elsewhere a moment later.
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
@@ -4289,6 +4334,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     import signal
 
     if child.poll() is None:
+        # The whole session: sh -c leaves its children behind, with the value in their memory.
         os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
         child.wait()
 
@@ -4356,6 +4402,7 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
         for name, value in values.items():
             before[name] = _found(store, name)
             store.set(name, value)
+    # Ctrl-C as well leaves what was there before.
     except BaseException as error:
         lost = [changed for changed in reversed(before) if not _put_back(store, changed, before[changed])]
         if isinstance(error, SecretsError):
@@ -4731,6 +4778,7 @@ def _named_variables(store: Store, names: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names or secret_names(store):
         variable = variable_name(check_name(name))
+        # Not even where it is a secret of the store: a child could open everything with it.
         if not names and opens_stores(variable):
             continue
         if found.setdefault(variable, name) != name:
@@ -5099,6 +5147,7 @@ class _Signals:
 
         if number == signal.SIGCHLD:
             return
+        # Whoever stopped us may have set the terminal to other modes.
         if number == signal.SIGCONT and self._terminal and _in_foreground(0):
             self._terminal.raw()
         if number in (signal.SIGWINCH, signal.SIGCONT):
@@ -8132,7 +8181,8 @@ class Baseline:
             {"version": 1, "salt": self.salt.hex()},
             *(entry._asdict() for entry in sorted(self.entries)),
         ]
-        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
+        with disk_errors(f"write {printable(self.path)}"):
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
 
 
 def _entry(finding: Finding) -> Entry:
@@ -8366,6 +8416,7 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError:
         _warn("there is not enough memory; see that no file that was named is without end")
         return 2
+    # No traceback: it would show the arguments of calls to who looks over a shoulder, or into a CI log.
     except Exception as error:
         _warn(f"a fault of this program, {_where(error)}; report it, without secrets")
         return 2
@@ -8378,6 +8429,7 @@ def _prepare() -> None:
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
+    # Only on the command line: a library that reads whatever .env lies around would surprise its users.
     _manager.keep("env", EnvironmentStore(fallback=".env"))
 
 
@@ -8499,6 +8551,7 @@ def cmd_set(args: argparse.Namespace) -> int:
     store = _lasting_store(args)
     check_name(args.name)
     value = _value_given(args)
+    # Before it is set, which makes the variable.
     shadow = store.shadow(args.name) if isinstance(store, EnvironmentStore) else ""
     store.set(args.name, value)
     if isinstance(store, EnvironmentStore):
@@ -8617,6 +8670,7 @@ def _offer_removal(store: Store, values: Mapping[str, str], args: argparse.Names
     """Remove the plaintext if that is wanted, and only if the store gives every value back."""
     if not args.remove:
         _warn(f"note: {args.file} still holds them in plaintext; --remove deletes it")
+    # The plaintext is the only copy until the store has shown that it has one.
     elif any(store.get(name) != value for name, value in values.items()):
         raise Conflict(f"{args.file} stays, since the store gives back other values than those in it")
     else:

@@ -2961,19 +2961,23 @@ def test_a_canary_token_and_value_are_seen_nowhere_whatever_the_server_answers(s
     dice, other = random.Random(7), stub(http())
     server = Stub(lambda request: random_answer(dice, other.address, request))
     seen, shown, kinds = [], [], set()
+
+    def told_by(act):
+        try:
+            act()
+        except ps.SecretsError as error:  # nothing else may come
+            seen.extend([repr(error), *shown_with(error)])
+            if type(error) not in kinds:  # reading the source for each of thousands takes its time
+                seen.extend(traceback.format_exception(type(error), error, error.__traceback__))
+            kinds.add(type(error))
+
     while len(server.requests) < 5000:
         store = server.store(max_retries=0, kv_version=dice.choice(["1", "2", ""]), timeout=5)
         acts = [lambda: store.get("a/b#c"), lambda: store.set("a", TOLD), lambda: store.delete("a")]
         acts += [lambda: store.get("a", 3), lambda: store.undelete("a"), lambda: store.destroy("a", 1)]
         acts += [lambda: [*store.names()], lambda: shown.extend(store.status())]
         for act in dice.choices(acts, k=12):
-            try:
-                act()
-            except ps.SecretsError as error:  # nothing else may come
-                seen += [repr(error), *shown_with(error)]
-                if type(error) not in kinds:  # reading the source for each of thousands takes its time
-                    seen += traceback.format_exception(type(error), error, error.__traceback__)
-                kinds.add(type(error))
+            told_by(act)
         seen += map(repr, (store, store.settings, store._session, store._session.transport))
     server.server.shutdown()
     text = "".join(seen) + caplog.text + "".join(capsys.readouterr())
