@@ -5970,20 +5970,32 @@ def confidence_of(score: int) -> str:
 # --- candidates ---------------------------------------------------------------------------------------------
 
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
-# k, for which the expression looks first.
-_FOLD = bytes(107 if n in b"cfpuw" else n for n in bytes(range(256)).lower())
-_FRAGMENTS = (b"token", b"key", b"pass", b"pwd", b"cred", b"secret", b"auth", b"nonce", b"identified by")
+# k, for which the expression looks first. What is read in bulk is searched for fewer words, by rarer letters.
+_FOLD, _FOLD_BULK = (
+    bytes(107 if n in letters else n for n in bytes(range(256)).lower()) for letters in (b"cfpuw", b"cw")
+)
+_FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
+_FOR_RANDOM = (
+    b"token",
+    b"key",
+    b"cred",
+    b"auth",
+    b"nonce",
+)  # and what these are given has a digit or is long
 _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
+_FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
 _LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 _GIVEN = rb"""(?x:
-    ([\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&qkot;|&\#3[94];)?\]?\)?)   # the rest of the name, its quote
+    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&q[ku]ot;|&\#3[94];)?\]?\)?)  # the rest of the name
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
-    (?:(=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)[ \t]{0,20}
+    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)
+       [ \t]{0,20}
        (?:\[\]byte\(|[a-z_][\w.\ ]{0,30}\()?[bkr@]?        # a call or a prefix around the value
-       (\\{0,3}(?:\"""|'''|["'`])|&qkot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
-      |(=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
+       (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
+      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
+    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?[0-9]|[a-z]{16}))
     )"""
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
@@ -5992,84 +6004,86 @@ _BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
-_UUID_GIVEN = lazily(rb"([\w.$-]{1,40})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
+_UUID_GIVEN = lazily(rb"(?<![\w.$-])([\w.$-]{1,60})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
-_KINDS = (
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "key",
-    "cred",
-    "auth",
-    "nonce",
-)  # the first that a name has counts
+_KINDS = (  # the first fragment that a name has counts
+    (b"pass", "pass"), (b"pwd", "pass"), (b"secret", "secret"), (b"token", "token"), (b"key", "key"),
+    (b"cred", "cred"), (b"auth", "auth"), (b"nonce", "nonce"),
+)  # fmt: skip
 
 
-def candidates(window: bytes, language: str, sparing: bool = False) -> Iterator[Candidate]:
+def candidates(window: bytes, language: str) -> Iterator[Candidate]:
     """Give the values that names with a telling fragment are given, then the other UUIDs."""
     seen = set()
-    for count, given in enumerate(_given(language == "source", sparing).finditer(window.translate(_FOLD))):
-        if count > 300 + given.start() // 100:  # many in little: nobody writes so
-            continue
-        found = _candidate(window, language, given)
+    for told in tellings(window, language):
+        found = candidate_of(window, language, told)
         if found:
             seen.add(found.start)
             yield found
-    for match in () if sparing else _UUID.finditer(window):
-        begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
-        if begin and begin.start() not in seen:
-            yield _uuid_candidate(window, language, begin.start(), match.end())
+    yield from uuids(window, language, seen)
+
+
+def tellings(
+    window: bytes, language: str, sparing: bool = False, phrases: tuple[bytes, ...] = ()
+) -> Iterator[re.Match[bytes]]:
+    """Find one of `phrases`, whose number from 1 is then the match's `lastindex`, or a telling fragment in a
+    name that is given something. What matches is folded, and may be another word, so only places count."""
+    folded = window.translate(_FOLD_BULK if sparing else _FOLD)
+    found = _told(language == "source", sparing, phrases).finditer(folded)
+    for count, told in enumerate(found):
+        if count < 200 + told.start() // 300:  # more is for nobody to read
+            yield told
 
 
 @functools.cache
-def _given(source: bool, sparing: bool) -> re.Pattern[bytes]:
-    then = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
-    return re.compile(b"k(?:%s)%s" % (_telling(_MOST_TELLING if sparing else _FRAGMENTS), then))
-
-
-def _telling(words: Iterable[bytes]) -> bytes:
-    """What finds each of `words` in folded text, behind its first k."""
-    parts = ((folded.partition(b"k")) for folded in (word.translate(_FOLD) for word in words))
-    return b"|".join(
-        re.escape(rest) + (b"(?<=%sk%s)" % (re.escape(head), re.escape(rest)) if head else b"")
-        for head, _, rest in parts
+def _told(source: bool, sparing: bool, phrases: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    find = functools.partial(_telling, fold=_FOLD_BULK if sparing else _FOLD)
+    strong, weak = (
+        map(find, words) for words in ((_MOST_TELLING, ()) if sparing else (_FOR_WORDS, _FOR_RANDOM))
     )
+    fragments = b"|".join([*strong, b"(?:%s)(?P<random>)" % (b"|".join(weak) or b"(?!)")])
+    others = b"".join(find(word) + b"()|" for word in phrases)
+    given = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
+    return re.compile(b"k(?:%s(?:%s)%s)" % (others, fragments, given))
+
+
+def _telling(word: bytes, fold: bytes) -> bytes:
+    """What finds the word in folded text, behind its first k."""
+    head, _, rest = (re.escape(part) for part in word.lower().translate(fold).partition(b"k"))
+    return rest + (b"(?<=%sk%s)" % (head, rest) if head else b"")
 
 
 _NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
 
 
-def _candidate(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
-    at, start = given.start(1), given.end()
-    if not window[max(0, at - _LEAD) : at].lower().endswith((*_FRAGMENTS, b"passw")):
+def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
+    """The value that follows a telling fragment, where there is one."""
+    at, start = given.start("rest"), given.end()
+    if not window[max(0, at - _LEAD) : at].lower().endswith(_FRAGMENTS):
         return None
-    spans = map(given.span, (1, 2, 3, 4))  # the letters are those of folded text
-    rest, separator, quote, bare_separator = (window[slice(*span)] for span in spans)
+    spans = map(given.span, ("rest", "separator", "quote", "bare"))  # the letters are those of folded text
+    rest, separator, quote, bare = [window[begin:end] for begin, end in spans]
     value = (_quoted(quote) if quote else _BARE).match(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
-    if not quote and _OUR_REFERENCE.match(window, begin):
+    name = window[begin:at] + rest[: len(rest) - len(rest.lstrip(_NAME_LETTERS))]
+    if not quote and (_OUR_REFERENCE.match(window, begin) or (bare == b" " and _is_prose(name, value[0]))):
         return None
     first = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
-    before, name = window[first:begin], window[begin:at] + re.split(rb"[^\w.$-]", rest, maxsplit=1)[0]
-    if bare_separator == b" " and _is_prose(name, value[0]):
-        return None
-    after = _rest_of_line(window, value.end())
-    texts = map(_text, (name, (separator or bare_separator).strip() or b"_", quote, value[0], before, after))
-    name_, separator_, quote_, value_, before_, after_ = texts
-    return Candidate(
-        *value.span(), _kind_of(name), name_, separator_, quote_, value_, before_, after_, language
-    )
+    parts = name, (separator or bare).strip() or b"_", quote, value[0], window[first:begin]
+    texts = [part.decode("latin-1") for part in (*parts, _rest_of_line(window, value.end()))]
+    return Candidate._make([*value.span(), _kind_of(name), *texts, language])
 
 
 def _kind_of(name: bytes) -> str:
     """What the name is about; the fragment that comes first in the table counts."""
     lowered = name.lower()
-    kind = next((kind for kind in _KINDS if kind.encode() in lowered), "pass")  # else it is "identified by"
-    return "pass" if kind == "pwd" else kind
+    for fragment, kind in _KINDS:
+        if fragment in lowered:
+            return kind
+    return "pass"  # it is "identified by"
 
 
 def _text(part: bytes) -> str:
@@ -6105,9 +6119,17 @@ def _rest_of_line(window: bytes, end: int) -> bytes:
     return window[end : last if last >= 0 else end + 120]
 
 
+def uuids(window: bytes, language: str, seen: set[int]) -> Iterator[Candidate]:
+    """Give the UUIDs that do not begin where something was `seen`."""
+    for match in _UUID.finditer(window):
+        begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
+        if begin and begin.start() not in seen:
+            yield _uuid_candidate(window, language, begin.start(), match.end())
+
+
 def _uuid_candidate(window: bytes, language: str, start: int, end: int) -> Candidate:
     before, after = map(_text, _line_around(window, start, end))
-    given = _UUID_GIVEN.search(before.encode("latin-1"))
+    given = _UUID_GIVEN.search(before.encode("latin-1"), max(0, len(before) - 60))
     name, separator, quote = (part.decode() for part in given.groups()) if given else ("", "_", before[-1:])
     quote = quote if quote and quote in "\"'`" else ""
     value = window[start:end].decode()
@@ -6375,14 +6397,15 @@ _PAIRS = r"""
 _LANGUAGES = {
     "config": "yml yaml ini conf cfg config properties env toml tf hcl tfvars example template cnf ldif dist",
     "json": "json ipynb har cast jsonl json5 webmanifest",
-    "docs": "md rst txt adoc markdown log org tex csv",
+    "docs": "md rst txt adoc markdown org tex csv",
+    "log": "log",
     "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
     "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
 }
 
 
 def language_of(path: str) -> str:
-    """Say which kind of file this is by its name: source, config, json, docs, markup, shell or none."""
+    """Say which kind of file this is by its name: source, config, json, docs, log, markup, shell or none."""
     name = os.path.basename(path).lower()
     ending = name.rpartition(".")[2]
     return _language_of_ending().get(ending) or ("source" if "." in name[1:] else "none")
@@ -6403,7 +6426,7 @@ _READ_SIZE = 1 << 18  # bytes asked for in one read
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
 _BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
-_WEIGHED_MOST = 400  # values of one window that are judged: files written by people have a tenth
+_WEIGHED_MOST = 200  # values of one window that are judged: files written by people have a tenth
 _RUN = b"a" * 20  # the shortest token that a prefix rule finds
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 
@@ -6596,34 +6619,53 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
         yield span
         if span.rule.id == "aws-access-key":
             yield from _aws_secret(text, span)
-    yield from _private_keys(text)
     yield from () if sparing else _azure_secrets(text)
     yield from _urls(text)
-    yield from _web_keys(text)
-    yield from _kube_secrets(text, "" if sparing else language)
-    yield from _phrases(text, "" if sparing else language)
-    yield from _assigned(text, language, sparing)
+    yield from _told_spans(text, language, sparing)
 
 
-def _assigned(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
+def _told_spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
+    """What telling words lead to: phrases of a known form, then values that are given to names."""
+    phrases = _phrases_of("" if sparing else language)
+    words = tuple(phrase.word for phrase in phrases)
+    done, given = [0] * len(phrases), []
+    for told in tellings(text, language, sparing, words):
+        nth = (told.lastindex or 0) - 1
+        if nth >= len(phrases):
+            given.append(candidate_of(text, language, told))
+        elif told.start() >= done[nth]:  # what one has seen is not looked at again
+            spans, done[nth] = phrases[nth].find(text, told.end())
+            yield from spans
+    candidates = [candidate for candidate in given if candidate]
+    seen = {candidate.start for candidate in candidates}
+    yield from _assigned(text, candidates)
+    if not sparing and language != "log":  # where every request has one
+        yield from _assigned(text, uuids(text, language, seen))
+
+
+def _assigned(text: bytes, candidates: Iterable[Candidate]) -> Iterator[_Span]:
     """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
     weighed: set[tuple[str, bytes, str]] = set()
-    for candidate in candidates(text, language, sparing):
+    for candidate in candidates:
         value = candidate.value.encode("latin-1")
-        if _NO_VALUE.match(value) or (candidate.name, value, candidate.after) in weighed:
-            continue
+        known = (candidate.name, value, candidate.after)
+        if not _NO_VALUE.match(value) and known not in weighed:
+            weighed.add(known)
+            yield from _assigned_span(text, candidate, value)
         if len(weighed) >= _WEIGHED_MOST:
             return
-        weighed.add((candidate.name, value, candidate.after))
-        tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
-        providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
-        login = _login_rule(text, candidate, value)
-        if login and not tokens:
-            tokens = [_Span(candidate.start, candidate.end, login, login.confidence)]
-        if not tokens and not (_dull(value) or _SAMPLE.search(value)):
-            rules = (rule for rule in providers if has_shape(rule, value))
-            tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
-        yield from tokens or _judged(text, candidate, providers)
+
+
+def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[_Span]:
+    tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
+    providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
+    login = _login_rule(text, candidate, value)
+    if login and not tokens:
+        tokens = [_Span(candidate.start, candidate.end, login, login.confidence)]
+    if not tokens and not (_dull(value) or _SAMPLE.search(value)):
+        rules = (rule for rule in providers if has_shape(rule, value))
+        tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
+    return tokens or _judged(text, candidate, providers)
 
 
 _NPMRC = frozenset(("_auth", "_authToken", "_password"))
@@ -6704,19 +6746,42 @@ _NO_SECRET = lazily(
 
 def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
     """What a literal prefix gives away, or the name of the provider right before it."""
-    heads, (pairs, joints) = rule_heads(), _pairs_and_joints()
+    beginnings, joints, gives = _beginnings(), _joints(), frozenset() if sparing else _GIVES
     for start in _runs(text):
-        pair, last = text[start : start + 2], text[start - 1]
-        if (pair in pairs and (pair in heads or text[start : start + 3] in heads)) or (
-            last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads)
-        ):
+        prefixes, last = beginnings.get(text[start : start + 2]), text[start - 1]
+        if prefixes and text.startswith(prefixes, start):
             yield from _begun(text, start)
-        elif last == 92:  # a backslash: what looks like the first letter is an escape's
-            yield from _begun(text, start + 1)
-        elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
-            yield from _begun(text, start - 18)
-        elif last in _GIVES and not sparing:
+        elif last in joints:
+            yield from _continued(text, start, last)
+        if last in gives and _RANDOM.match(text, start):
             yield from _named_run(text, start)
+
+
+@functools.cache
+def _beginnings() -> dict[bytes, tuple[bytes, ...]]:
+    """{what a run begins with: the prefixes that it may begin with}"""
+    found: dict[bytes, tuple[bytes, ...]] = {}
+    for rule in prefixed_rules():
+        for literal in rule_prefixes(rule):
+            found[literal[:2].encode()] = (*found.get(literal[:2].encode(), ()), literal.encode())
+    return found
+
+
+@functools.cache
+def _joints() -> frozenset[int]:
+    """What may stand between a prefix and the run that goes on after it; and a backslash."""
+    return frozenset([ord("\\"), *(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)])
+
+
+def _continued(text: bytes, start: int, last: int) -> Iterator[_Span]:
+    """The token that a run is the later part of."""
+    heads = rule_heads()
+    if text[start - 3 : start] in heads or text[start - 2 : start] in heads:
+        yield from _begun(text, start)
+    elif last == 92:  # a backslash: what looks like the first letter is an escape's
+        yield from _begun(text, start + 1)
+    elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
+        yield from _begun(text, start - 18)
 
 
 _GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
@@ -6767,22 +6832,12 @@ _BESIDE = """
 
 def _runs(text: bytes) -> Iterator[int]:
     """Where runs of 20 and more token characters begin."""
-    mapped = text.translate(_TWO_CLASSES)
-    find = mapped.find
+    find, size = text.translate(_TWO_CLASSES).find, len(_RUN)
     start = find(_RUN)
     while start >= 0:
         yield start
-        start = find(_RUN, start + len(_RUN))
-        if start >= 0 and mapped[start - 1] == 97:  # still in the run before
-            end = find(b" ", start)
-            start = find(_RUN, end) if end >= 0 else -1
-
-
-@functools.cache
-def _pairs_and_joints() -> tuple[frozenset[bytes], frozenset[int]]:
-    """What a run may begin with, and what may stand between a prefix and the run that goes on after it."""
-    joints = frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
-    return frozenset(head[:2] for head in rule_heads() if head[-1] not in joints), joints
+        end = find(b" ", start + size)
+        start = find(_RUN, end) if end >= 0 else -1
 
 
 def _begun(text: bytes, start: int) -> Iterator[_Span]:
@@ -6868,15 +6923,11 @@ def _azure_secrets(text: bytes) -> Iterator[_Span]:
                 yield _Span(begin, found.end(), rule, rule.confidence)
 
 
-def _private_keys(text: bytes) -> Iterator[_Span]:
-    """PEM and PGP private keys with a body, in files of their own, in JSON and in strings with escapes."""
-    at = text.find(b"PRIVATE KEY")
-    while at >= 0:
-        begin = text.rfind(b"-----BEGIN ", max(0, at - 50), at)
-        head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
-        if head:
-            yield from _key_body(text, head)
-        at = text.find(b"PRIVATE KEY", at + 40)
+def _private_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
+    """A PEM or PGP private key with a body, in a file of its own, in JSON or in a string with escapes."""
+    begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
+    head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
+    return _key_body(text, head) if head else (), at
 
 
 def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[_Span]:
@@ -6903,21 +6954,17 @@ def _urls(text: bytes) -> Iterator[_Span]:
 
 
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
-    """What stands between `://` and `@`: each step goes to where both are near."""
-    scheme = text.find(b"://")
-    if scheme >= 0 and text.count(b"://", scheme, scheme + 4096) > 64:  # steps in C, where they are many
+    """What stands between `://` and `@`: for the second is rare, it is looked for first."""
+    if text.count(b"@") * 100 > len(text):  # steps in C, where they are many
         yield from _USERINFO.finditer(text)
         return
-    while scheme >= 0:
-        at = text.find(b"@", scheme)
-        if at < 0:
-            return
-        if at - scheme > 300:
-            scheme = text.rfind(b"://", at - 300, at)
+    at = text.find(b"@")
+    while at >= 0:
+        scheme = text.rfind(b"://", max(0, at - 300), at)
         found = _USERINFO.match(text, scheme) if scheme >= 0 else None
-        if found:
+        if found and found.end() > at:
             yield found
-        scheme = text.find(b"://", max(scheme + 3, at if scheme < 0 else 0))
+        at = text.find(b"@", at + 1)
 
 
 def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
@@ -6934,7 +6981,7 @@ _WEAK = lazily(
 )
 
 
-_ALL = "source config json docs markup shell none"  # all languages, but nothing that is read in bulk
+_ALL = "source config json docs log markup shell none"  # all languages, but nothing that is read in bulk
 _SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
 # (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
 _PHRASES = (
@@ -6992,11 +7039,36 @@ _PHRASES = (
 )
 
 
+class _Phrase(NamedTuple):
+    word: bytes
+    find: _Find
+
+
+_Find = Callable[[bytes, int], "tuple[Iterable[_Span], int]"]  # takes where a word ends; says where to go on
+
+
 @functools.cache
-def _phrases_of(language: str) -> list[tuple[bytes, int, re.Pattern[bytes], Rule]]:
+def _phrases_of(language: str) -> list[_Phrase]:
     rules = structural_rules()
-    rows = [row for row in _PHRASES if not row[4] or language in row[4].split()]
-    return [(word, back, re.compile(pattern), rules[name]) for word, back, pattern, name, _ in rows]
+    found = [_Phrase(b"private key", _private_key), _Phrase(b"kty", _web_key)]
+    found += [_Phrase(b"kind", _kube_secret)] if language in _MANIFESTS.split() else []
+    for word, back, pattern, name, languages in _PHRASES:
+        if not languages or language in languages.split():
+            find = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
+            found.append(_Phrase(word, find))
+    return found
+
+
+def _phrase(
+    pattern: re.Pattern[bytes], rule: Rule, back: int, text: bytes, at: int
+) -> tuple[Iterable[_Span], int]:
+    """What stands around telling words; the pattern begins `back` bytes before `at`."""
+    found = pattern.match(text, max(at - back, 0))
+    if not found:
+        return (), at + (_SAME_COMMAND if rule.id == "command-password" else 0)
+    group = found.lastindex or 0
+    sure = _is_login(found[group]) if rule.id == "basic-auth" else not _dull(found[group])
+    return [_Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
 
 
 _MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
@@ -7011,15 +7083,13 @@ _KUBE_PUBLIC = lazily(
 )
 
 
-def _kube_secrets(text: bytes, language: str) -> Iterator[_Span]:
-    """What Kubernetes Secrets hold, in YAML and JSON: `data` in Base64, `stringData` as it is."""
-    done = 0
-    if language in _MANIFESTS.split() and b"Secret" in text and b"kind" in text:
-        for kind in _KUBE_KIND.finditer(text):
-            if kind.start() >= done:  # each object is looked at once
-                begin, end = _kube_bounds(text, kind.start())
-                yield from _kube_object(text, kind.start(), max(begin, done), end)
-                done = end
+def _kube_secret(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
+    """What a Kubernetes Secret holds, in YAML and JSON: `data` in Base64, `stringData` as it is."""
+    kind = at - len(b"kind")
+    if not _KUBE_KIND.match(text, kind):
+        return (), at
+    begin, end = _kube_bounds(text, kind)
+    return _kube_object(text, kind, begin, end), end
 
 
 def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
@@ -7105,30 +7175,16 @@ def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
 _WEB_KEY_SECRET = re.compile(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 
 
-def _web_keys(text: bytes) -> Iterator[_Span]:
-    """Private JSON web keys: an object with a key type, and a private or a symmetric part (RFC 7518)."""
-    at, rule = text.find(b"kty"), structural_rules()["json-web-key"]
-    while at >= 0:
-        begin = text.rfind(b"{", max(0, at - 4000), at)
-        end = text.find(b"}", at, at + 4000)
-        found = _WEB_KEY_SECRET.search(text, begin, end) if 0 <= begin < end else None
-        if found:
-            yield _Span(*found.span(1), rule, rule.confidence)
-        at = text.find(b"kty", max(at + 3, end if begin >= 0 else 0))  # each object is looked at once
-
-
-def _phrases(text: bytes, language: str) -> Iterator[_Span]:
-    """What stands after telling words that are no names."""
-    for word, back, pattern, rule in _phrases_of(language):
-        at = text.find(word)
-        while at >= 0:
-            found = pattern.match(text, max(at - back, 0))
-            group = found.lastindex or 0 if found else 0
-            if found and (_is_login(found[group]) if rule.id == "basic-auth" else not _dull(found[group])):
-                yield _Span(*found.span(group), rule, rule.confidence)
-            at = text.find(
-                word, found.end() if found else at + len(word) + _SAME_COMMAND * (word == b"curl ")
-            )
+def _web_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
+    """A private JSON web key: an object with a key type, and a private or a symmetric part (RFC 7518)."""
+    if not text.endswith(b"kty", 0, at):
+        return (), at
+    begin = text.rfind(b"{", max(0, at - 4000), at)
+    end = text.find(b"}", at, at + 4000)
+    if not 0 <= begin < end:
+        return (), max(at, end)
+    found, rule = _WEB_KEY_SECRET.search(text, begin, end), structural_rules()["json-web-key"]
+    return [_Span(*found.span(1), rule, rule.confidence)] if found else (), end
 
 
 def _is_web_token(token: bytes) -> bool:
