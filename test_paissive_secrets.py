@@ -6102,6 +6102,15 @@ NEAR_MISSES += [
 ]
 
 
+@pytest.mark.parametrize("language", ["source", "config", "docs", "log", ""])
+def test_every_telling_phrase_is_found_by_a_letter_that_is_folded(language):
+    phrases = ps._phrases_of(language)
+    words = tuple(phrase.word for phrase in phrases)
+    for number, word in enumerate(words, 1):
+        told = next(ps.tellings(b"x " + word + b" y", language or "none", not language, words))
+        assert (words[told.lastindex - 1], told.end()) == (word, 2 + len(word)), number
+
+
 @pytest.mark.slow
 def test_no_near_miss_costs_more_than_four_steps_for_each_byte():
     size = 30_000
