@@ -1883,6 +1883,9 @@ class VaultSettings:
     def __repr__(self) -> str:
         return f"<VaultSettings for {self.address}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the settings of Vault hold secrets, which no pickle is to have")
+
 
 def _printable(source: str, text: str) -> str:
     if not text.isprintable():
@@ -1954,8 +1957,8 @@ def _whole_number(source: str, text: str) -> int:
 
 
 def _kv_version(source: str, text: str) -> int:
-    if text not in ("1", "2"):
-        raise BadValue(f"{source} is not a KV version", hint="use 1 or 2, or leave it out to have it asked")
+    if text not in ("0", "1", "2"):
+        raise BadValue(f"{source} is not a KV version", hint="use 1 or 2, or 0 to have it asked")
     return int(text)
 
 
@@ -2993,6 +2996,14 @@ def _file_text(path: str, missing: str | None = None) -> str:
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
+_OPENING = {
+    "token",
+    "secret_id",
+    "wrapped_secret_id",
+    "jwt",
+    "password",
+    "proxy",
+}  # secrets, or with one in it
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
 _WALKERS = 8  # requests at once while names are listed
 
@@ -3013,6 +3024,14 @@ class VaultStore:
 
     def __repr__(self) -> str:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled store is a place: what opens it is read from the environment, wherever it is loaded."""
+        place = {name: value for name, value in vars(self.settings).items() if name not in _OPENING}
+        return functools.partial(type(self), **place), ()
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> VaultStore:
+        return self  # its connections and its login are there to be shared
 
     def get(self, name: str, version: int | None = None) -> str:
         """The value of a field, now or as it was in a version of a KV 2 secret."""

@@ -3392,6 +3392,20 @@ def test_a_namespace_holds_its_own_secrets():
     assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
 
 
+def test_a_pickled_vault_store_is_a_place_not_what_opens_it(monkeypatch):
+    store = bao().store(timeout="1m", hosts=["a", "b:1"], skip_verify=True, max_retries=0, password=TELLTALE)
+    store.set("A_TOKEN", "v")
+    pickled = pickle.dumps(store)
+    assert bao().root.encode() not in pickled and TELLTALE.encode() not in pickled
+    monkeypatch.setenv("VAULT_TOKEN", bao().root)
+    again = pickle.loads(pickled)
+    assert again.get("A_TOKEN") == "v"
+    assert {**vars(again.settings), "password": TELLTALE} == vars(store.settings)
+    assert copy.deepcopy({"store": store})["store"] is store
+    with pytest.raises(TypeError, match="no pickle is to have"):
+        pickle.dumps(store.settings)
+
+
 def test_a_mount_in_a_name_is_pointed_out():
     store = bao().store()
     assert "leave out the mount: app/db" in str(failure(store.get, "secret/app/db#password"))
