@@ -4775,21 +4775,21 @@ class NoCommand(NotRunnable):
     exit_code = 127
 
 
-def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str, str], set[str]]:
-    """The environment of a command that gets these secrets (all, if none is named), and their values.
+def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, set[str]]]:
+    """The environment of a command that gets these secrets (all, if none is named), and the values in each.
 
     References in our environment are resolved; our own password, identity and token are left out.
     """
     named = _named_variables(store, list(names))
     environment = {**foreign_environment(), **named}
-    values: set[str] = set()
+    values: dict[str, set[str]] = {}
     for variable, text in environment.items():
         resolver, where = _Resolver(), "the command line" if variable in named else variable
         try:
             environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
         except (BadName, BadValue) as error:
             raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
-        values |= resolver.values
+        values[variable] = resolver.values
     return environment, values
 
 
@@ -8618,7 +8618,8 @@ def _arg(*flags: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]
 
 
 def _warn(message: str) -> None:
-    print(f"paissive_secrets: {message}", file=sys.stderr)
+    # A folder of a stranger's may be called what a terminal obeys, or what looks like another line.
+    print(f"paissive_secrets: {printable(message)}", file=sys.stderr)
 
 
 def cmd_set(args: argparse.Namespace) -> int:
@@ -8770,11 +8771,10 @@ def cmd_run(args: argparse.Namespace) -> int:
     environment, values = child_environment(_manager.store(args.backend), args.names)
     if args.no_mask:
         run_in_place(args.command_line, environment)
-    given = ((variable, text) for variable, text in environment.items() if text in values)
-    short = sorted(variable for variable, text in given if not maskable(text))
+    short = sorted(variable for variable, held in values.items() if not all(map(maskable, held)))
     if short:
         _warn(f"not masked, being under {_MASKABLE} characters: {', '.join(short)}")
-    return run_masked(args.command_line, environment, values)
+    return run_masked(args.command_line, environment, itertools.chain(*values.values()))
 
 
 def cmd_config_get(args: argparse.Namespace) -> int:
@@ -8823,7 +8823,7 @@ def cmd_config_delete(args: argparse.Namespace) -> int:
 
 def cmd_config_explain(args: argparse.Namespace) -> int:
     """Say where a setting comes from, never what it is."""
-    print(_config(args).explain(args.key))
+    print(printable(_config(args).explain(args.key)))
     return 0
 
 
@@ -9011,7 +9011,7 @@ def cmd_status(args: argparse.Namespace) -> int:
     describe = getattr(store, "status", None)
     rows = list(describe()) if describe else [("store", repr(store))]
     for what, state in rows:
-        print(f"{what:<10} {state}")
+        print(f"{what:<10} {printable(state)}")
     return 2 if any(what == "problem" for what, _ in rows) else 0
 
 

@@ -4008,7 +4008,10 @@ def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(config, tm
     store = ps.EnvironmentStore(".env")
     environment, values = ps.child_environment(store, ["URL", "MOUNTED_TOKEN"])
     assert (environment["URL"], environment["MOUNTED_TOKEN"]) == ("x://tea", "secret:URL")
-    assert values == {"tea", "x://tea", "secret:URL"}
+    assert {variable: held for variable, held in values.items() if held} == {
+        "URL": {"tea", "x://tea"},
+        "MOUNTED_TOKEN": {"secret:URL"},
+    }
     assert ps.SecretConfig("none.json", store).get("URL", use_secret=True) == "x://tea"
     assert ps.delete_secret("T", backend="memory")
 
@@ -4993,7 +4996,7 @@ def test_run_maps_names_to_variables():
     store.set("db/password", SAFE)
     store.set("db/password__PREVIOUS", "old")
     environment, values = ps.child_environment(store)
-    assert (environment["DB_PASSWORD"], values) == (SAFE, {SAFE})
+    assert (environment["DB_PASSWORD"], values["DB_PASSWORD"]) == (SAFE, {SAFE})
     assert not any("PREVIOUS" in name for name in environment)
 
 
@@ -5046,6 +5049,8 @@ def test_run_names_short_values_once():
     )
     assert done.stdout == b"abc\n"
     assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: A_TOKEN, B_TOKEN\n"
+    done = run("APP_TOKEN", "--", "true", env={"PIN": "1234", "URL": "x://${secret:PIN}"})
+    assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: URL\n"
 
 
 @pytest.mark.parametrize("number", ["TERM", "KILL", "INT"])
@@ -7443,6 +7448,20 @@ def test_an_empty_env_file_setting_means_none(tmp_path):
     assert (done.returncode, os.listdir(tmp_path)) == (2, [])
     assert cli("set", "A", stdin=b"v", cwd=tmp_path, env={"PAISSIVE_ENV_FILE": "other"}).returncode == 0
     assert (tmp_path / "other").read_text() == "A=v\n"
+
+
+def test_a_folder_can_not_speak_to_the_terminal(tmp_path):
+    folder = tmp_path / "\33[2J\nline"
+    folder.mkdir()
+    (folder / ".paissive").symlink_to("nowhere")
+    for argv in (["get", "A"], ["status"]):
+        done = cli(*argv, "--backend", "file", cwd=folder)
+        said = (done.stdout + done.stderr).decode()
+        assert (done.returncode, "\33" in said, "\\x1b[2J\\nline/.paissive is not a folder" in said) == (
+            2,
+            False,
+            True,
+        )
 
 
 def test_one_missing_name_does_not_keep_the_others(tmp_path):
