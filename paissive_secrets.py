@@ -2764,9 +2764,7 @@ _NEW = ("not initialised", "initialise it with: vault operator init")
 # it is gone. Many threads may see that at the same time; one acts, under the lock, for all of them.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
-_RENEW_AT = (
-    2 / 3
-)  # of a lease: as Vault's agent does, with a third left for a server that is away for a while
+_RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
 _LOGIN_PAUSE = 1.0  # seconds for which a login that failed is not tried again: user names get locked out
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
@@ -2816,8 +2814,10 @@ class _Session:
                 return True
             if not stale:  # nor did an agent in between have one
                 raise Locked("no token for Vault", hint=_LOGIN_HINT)
-            # The default policy lets each token look itself up, so only one that is unknown may not.
-            if self.transport.call("GET", "auth/token/lookup-self", token=stale).status != 403:
+            # Most tokens may look themselves up. Where a policy refuses even that, it is the one error of a
+            # list; of a token that is unknown the server says so in a bare line, or in two errors.
+            answer = self.transport.call("GET", "auth/token/lookup-self", token=stale)
+            if answer.status != 403 or answer.says("1 error occurred"):
                 return False
             self._log_in(stale)
             return True
@@ -2996,14 +2996,8 @@ def _file_text(path: str, missing: str | None = None) -> str:
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
-_OPENING = {
-    "token",
-    "secret_id",
-    "wrapped_secret_id",
-    "jwt",
-    "password",
-    "proxy",
-}  # secrets, or with one in it
+# Settings that are secrets; a proxy may have a password in its address.
+_OPENING = {"token", "secret_id", "wrapped_secret_id", "jwt", "password", "proxy"}
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
 _WALKERS = 8  # requests at once while names are listed
 
@@ -3040,10 +3034,7 @@ class VaultStore:
             fields = self._read(name, path, version).fields or {}
         except Deleted:
             raise
-        except (
-            NotFound,
-            Denied,
-        ) as error:  # a path in another mount is no secret of this one, or none of ours
+        except (NotFound, Denied) as error:  # which is what this mount says of paths in another one
             fields = self._elsewhere(path, error)
         if field not in fields:
             raise no_such(name)
@@ -3253,10 +3244,11 @@ class VaultStore:
 
     def _elsewhere(self, path: str, error: SecretsError) -> dict[str, Any]:
         """What a path outside of the KV mount has, if it is in another mount that the token may see."""
+        ours = self.settings.mount + "/"
+        if isinstance(error, NotFound) and path.startswith(ours):
+            raise NotFound(error.message, hint=f"leave out the mount: {path[len(ours) :]}")
         mounts = self._seen_mounts()
-        inside = [mount for mount in mounts if path.startswith(mount) and mount != self.settings.mount + "/"]
-        if isinstance(error, NotFound) and path.startswith(self.settings.mount + "/"):
-            raise NotFound(error.message, hint=f"leave out the mount: {path[len(self.settings.mount) + 1 :]}")
+        inside = [mount for mount in mounts if path.startswith(mount) and mount != ours]
         if not inside:
             raise error
         mount = max(inside, key=len)
@@ -3274,7 +3266,7 @@ class VaultStore:
 
     def _leased(self, path: str, kv: int) -> dict[str, Any]:
         """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
-        lease = self._leases.setdefault(path, _Lease())
+        lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
         with lease.lock:
             if time.monotonic() < lease.until and lease.login == self._session.logins:
                 return lease.data
@@ -3287,11 +3279,8 @@ class VaultStore:
             if not answer.body.get("lease_id"):
                 return _Secret(answer, kv).fields or {}
             seconds = _json_number(answer.body.get("lease_duration")) * _RENEW_AT
-            lease.data, lease.login, lease.until = (
-                answer.data,
-                self._session.logins,
-                time.monotonic() + seconds,
-            )
+            lease.until, lease.login = time.monotonic() + seconds, self._session.logins
+            lease.data = answer.data
             return lease.data
 
 

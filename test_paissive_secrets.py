@@ -2798,9 +2798,7 @@ def test_an_announcement_is_not_the_answer(stub):
 
 def test_a_request_says_what_vault_wants_to_hear(stub):
     server = stub(http())
-    server.store(namespace="team").get("a b/ü?#x%2F") if False else server.store(namespace="team").get(
-        "a b/ü?"
-    )
+    server.store(namespace="team").get("a b/ü?")
     lines = server.requests[-1].decode().split("\r\n")
     assert lines[0] == "GET /v1/secret/data/a%20b/%C3%BC%3F HTTP/1.1"
     assert {"X-Vault-Request: true", "X-Vault-Namespace: team", f"X-Vault-Token: {TELLTALE}"} <= set(lines)
@@ -3342,6 +3340,12 @@ def test_a_policy_that_may_read_but_not_list_reads():
     assert f'the token may not update {base}/app/db; its policies need: path "{base}/app/db"' in str(error)
     error = failure(reader.get, "other/db#a")
     assert type(error) is ps.Denied and 'capabilities = ["read"]' in str(error)
+
+
+def test_a_token_that_may_not_look_itself_up_is_denied_not_unknown():
+    made = bao().ask("POST", "auth/token/create", {"policies": ["none"], "no_default_policy": True})
+    error = failure(bao().store(token=made["auth"]["client_token"], kv_version=2).get, "a")
+    assert type(error) is ps.Denied and "the token may not read secret/data/" in str(error)
 
 
 def test_a_policy_that_may_list_but_not_read_lists():
