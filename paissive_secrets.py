@@ -6753,16 +6753,28 @@ _NO_SECRET = lazily(
 
 
 def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
-    """What a literal prefix gives away, or the name of the provider right before it."""
-    beginnings, joints, gives = _beginnings(), _joints(), frozenset() if sparing else _GIVES
-    for start in _runs(text):
+    """What a literal prefix gives away, or the name of the provider right before it.
+
+    Each run of 20 and more token characters is met here, so every step of this loop counts.
+    """
+    beginnings, heads, joints = _beginnings(), rule_heads(), _joints()
+    gives = frozenset() if sparing else _GIVES
+    find = text.translate(_TWO_CLASSES).find
+    start = find(_RUN)
+    while start >= 0:
         prefixes, last = beginnings.get(text[start : start + 2]), text[start - 1]
         if prefixes and text.startswith(prefixes, start):
             yield from _begun(text, start)
-        elif last in joints:
-            yield from _continued(text, start, last)
+        elif last == 92:  # a backslash: what looks like the first letter is an escape's
+            yield from _begun(text, start + 1)
+        elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
+            yield from _begun(text, start - 18)
+        elif last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads):
+            yield from _begun(text, start)
         if last in gives and _RANDOM.match(text, start):
             yield from _named_run(text, start)
+        end = find(b" ", start + 20)
+        start = find(_RUN, end) if end >= 0 else -1
 
 
 @functools.cache
@@ -6777,19 +6789,8 @@ def _beginnings() -> dict[bytes, tuple[bytes, ...]]:
 
 @functools.cache
 def _joints() -> frozenset[int]:
-    """What may stand between a prefix and the run that goes on after it; and a backslash."""
-    return frozenset([ord("\\"), *(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)])
-
-
-def _continued(text: bytes, start: int, last: int) -> Iterator[_Span]:
-    """The token that a run is the later part of."""
-    heads = rule_heads()
-    if text[start - 3 : start] in heads or text[start - 2 : start] in heads:
-        yield from _begun(text, start)
-    elif last == 92:  # a backslash: what looks like the first letter is an escape's
-        yield from _begun(text, start + 1)
-    elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
-        yield from _begun(text, start - 18)
+    """What may stand between a prefix and the run that goes on after it."""
+    return frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
 
 
 _GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
@@ -6836,16 +6837,6 @@ _BESIDE = """
     dev export final hmac key let live login my oauth pass password pat personal private prod production
     public pw pwd secret server service static string test token user value var webhook
 """
-
-
-def _runs(text: bytes) -> Iterator[int]:
-    """Where runs of 20 and more token characters begin."""
-    find, size = text.translate(_TWO_CLASSES).find, len(_RUN)
-    start = find(_RUN)
-    while start >= 0:
-        yield start
-        end = find(b" ", start + size)
-        start = find(_RUN, end) if end >= 0 else -1
 
 
 def _begun(text: bytes, start: int) -> Iterator[_Span]:
