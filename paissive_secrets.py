@@ -5643,6 +5643,63 @@ infisical-token         Infisical token                     high critical    st.
         {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
 bitwarden-token         Bitwarden access token              high critical    0.  {u}\.{A30}:{B22}={0,2}
 twitch-chat-token       Twitch chat token                   high medium      oauth:  {a30}
+baidu-key               Baidu Cloud key                     high high        ALTAK|bce-v3/ALTAK-
+        {A21}(?:/{h40})?
+cashfree-key            Cashfree key                        high critical    cfsk_ma_(prod|test)_  {h32}_{h8}
+checkout-key            Checkout.com secret key             high critical    sk_sbox_  [a-z0-9*#$=]{27}
+        sk_sbox_{a27}
+cockroach-key           CockroachDB Cloud key               high critical    CCDB1_  {A22}_{A40}
+ebay-secret             eBay certificate id                 high high        PRD-|SBX-
+        {h12}-{h4}-{h4}-{h4}-{h4}
+google-hmac-id          Google storage HMAC id              medium high      GOOG  (?:{U20}|1E{U57})(?![A-Z])
+        GOOG1E{U57}
+fcm-server-key          Firebase messaging server key       high critical    APA91b
+        (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
+gitbook-token           GitBook token                       high high        gb_api_  {A40}
+honeybadger-token       Honeybadger token                   high medium      hbp_  {A36}
+inngest-key             Inngest signing key                 high high        signkey-(prod|test)-  {h64}
+ionic-token             Ionic token                         high high        ion_  {a42}
+kong-token              Kong Konnect token                  high critical    kpat_  {A40,60}
+lichess-token           Lichess token                       high medium      lip_  {A20}
+mercury-token           Mercury token                       high critical    mercury_(production|sandbox)_
+        [a-z]{3}_{A20,80}  mercury_production_wma_{A40}  mercury_production_wma_{A12}
+midtrans-key            Midtrans server key                 high critical    Mid-server-  {W24}
+nylas-key               Nylas key                           high high        nyk_v0_  {A64}
+onesignal-key           OneSignal key                       high high        os_v2_(app|org)_  {a100,110}
+openvsx-token           Open VSX token                      high high        ovsxp_|ovsxat_  {u}
+ory-token               Ory token                           high high        ory_(at|pat|rt|ac|st)_  {A30,80}
+paddle-key              Paddle key                          high critical    pdl_(live|sdbx)_apikey_
+        {a26}_{A22}_{A3}
+persona-key             Persona key                         high critical    persona_(production|sandbox)_
+        {u}
+pinterest-token         Pinterest token                     high high        pina_  {A32,300}
+polar-token             Polar token                         high critical    polar_(pat|oat)_  {A32,80}
+porkbun-key             Porkbun key                         high high        sk1_|pk1_  {h64}
+rootly-key              Rootly key                          high high        rootly_  {h64}
+runpod-key              RunPod key                          high high        rpa_  {U40}{a6}
+salesforce-session      Salesforce session id               high critical    AQ
+        (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
+samsara-token           Samsara token                       high high        samsara_api_  {A30}
+siemens-token           Siemens Code token                  high high        code_pat_  {W20,60}
+svix-token              Svix token                          medium high      testsk_|sk_  {A32}\.(?:eu|us)
+trigger-key             Trigger.dev key                     high high        tr_(dev|prod|stg|pat)_  {A20,40}
+tinybird-token          Tinybird token                      high high        p.eyJ  {W50,300}\.{W40,50}
+unkey-key               Unkey key                           high high        unkey_  {A20,40}
+valtown-token           Val Town token                      high high        vtwn_  {A27}
+voiceflow-key           Voiceflow key                       high high        VF.DM.|VF.WS.  {h24}\.{A16}
+zuplo-key               Zuplo key                           high high        zpka_  {h32}_{h8}
+anyscale-key            Anyscale key                        high high        esecret_  {A26}
+e2b-key                 E2B key                             high high        e2b_  {h40}
+friendli-token          Friendli token                      high high        flp_  {A46}
+helicone-key            Helicone key                        high high        sk-helicone-  {a7}-{a7}-{a7}-{a7}
+runway-key              Runway key                          high high        key_  {h128}
+llm-key                 key of a language model             medium high      sk-  {A48}
+coze-token              Coze token                          high high        pat_  {A64}
+brave-key               Brave Search key                    medium high      BSA  {W28}
+exoscale-key            Exoscale key                        medium high      EXO  {h26}
+thunderstore-token      Thunderstore token                  high medium      tss_  {A38}
+n8n-key                 n8n key                             high high        n8n_api_  {W36,400}
+ngrok-token             ngrok token                         medium high      cr_  {A27}
 """
 
 # What has no prefix of its own: other parts of the scan find these, by what stands around them.
@@ -5680,50 +5737,86 @@ uuid                    identifier used as a secret         low medium
 
 # Formats that only the name of their provider, near the value, tells from other random letters.
 _NAMED = r"""
-adafruit {X32}; adobe {h32}; airtable {a17}; algolia {a32}; alibaba|aliyun {A30}; amplitude {h32};
-apify {A17}; apiflash {a32}; artifactory|jfrog|artifact {A64}|{A73}|AP[0-9A-F]{A10,99}|AKC{A10,99};
-asana {d16}|{a32}; assemblyai {h32};
-atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; avalara {A16}; aws|awssecret {B40};
-azure {B43}=|{B86}==|{W40}|{h32}; bannerbear {A24}; bitbucket {a32}|{X64}; bitly {h40}; bittrex {a32};
-braintree {h32}; branchio {W32}; browserstack {A20}; bugsnag {h32}; buildkite {h40}; calendarific {h40};
-carto {h40}; circleci {h40}; clearbit sk_{h32}; clicksend {U8}-{U4}-{U4}-{U4}-{U12}; cloudant {a64}|{a24};
-cloudflare {h37}|{W40}; cloudinary {W27}; cloudmersive {u}; codacy {A20}; codeclimate {h64};
-codecov {a32}|{u}; cohere {A40}; coinbase {W64}|{A16}; coinapi {u}; confluent {a64}|{B64}|{a16};
-contentful {X43}; coveralls {A33}; currencylayer {h32}; customerio {h20}; datadog {a40}|{h32};
-deepgram {h40}; deepl {u}(?::fx)?; delighted {A32}; discord {h64}|{d18}|{X32}; dockerhub|docker {u};
-droneci {a32}; dropbox {a15}; dwolla {A50}; edamam {h32}; elasticemail {H96}; etherscan {U34}; etsy {a24};
-eventbrite {U20}; exchangerate {h24}|{h32}; facebook|fb {h32}|{d15,16}\|{X27,40}; fastly {X32};
-finicity {h32}|{a20}; finnhub {a20}; fixer {h32}; flickr {a32}|{h16}; foursquare {U48}; freshbooks {a64};
-freshdesk {A20}; fullcontact {A32}; geocodio {h39}; giphy {A32}; github {h40}; gitlab {W20}; gitter {W40};
-godaddy {A37}; graphhopper {u}; guardian {u}; gumroad {W43}; harvest {A97}; heroku {u};
-hotjar {A32}; hubspot {u}; hunter {h40}; ibm|iam {W44}; infura {h32}; instamojo {h32}; intercom {X60};
-ipdata {h56}; ipgeolocation {h32}; ipinfo {h14}; ipstack {h32}; iterable {h32}; jotform {h32};
-klaviyo {A34}; kraken {Z80,90}; kucoin {h24}|{u}; launchdarkly {X40}|{u};
-linear {h32}; linkedin {a14}|{a16}; linode {h64}; locationiq {h32}; looker {a20}|{a24}; mailboxlayer {h32};
-mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailgun {h32}-{h8}-{h8}|{h32};
-mailjet {h32}; mandrill {W22}; mapquest {A32}; mattermost {a26}; maxmind {A16}|{A6}_{A29}_mmk;
-mediastack {h32}; meraki {h40};
-messagebird {A25}|{u}; mixpanel {h32}; moesif {W40}; nasa {A40}; netlify {X40,46}; newrelic {a64};
-newsapi {h32}; nexmo|vonage {A16}|{h8}; nightfall {A36}; npm {u}; nvd {u}; nylas {A30}; nytimes {X32};
-okta 00{X40}; omdb {h8}; onesignal {u}|{A48}; opencage {h32}; openweather|openweathermap|owm {h32};
-opsgenie {u}; pagerduty {W20}; paypal {W80}; paystack {h40}; pepipost {h32}; pexels {A56}; pingdom {W64};
-pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30}; positionstack {h32};
-postmark {u}; privateai {a32}; pubnub (?:s|p)ub-c-{u}; pushbullet o\.{A32}; pusher {h20}; pushover {a30};
-quandl {W20}; rapidapi {X50}; raygun {A22}; rollbar {h32}; saucelabs|sauce {u}; scaleway {u};
-secretaccesskey|cossecretkey|coshmac|hmacsecretkey {B40}|{h48};
-scrapeops {u}; scraperapi {h32}; scrapingbee {U80}; screenshotapi {u}; segment {A32}; sendbird {h40}|{u};
-sendinblue {h64}; sentry {h64}|{h32}; serpapi {h64}; serpstack {h32}; shodan {A32}; shortcut {u};
-sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32}; snyk {u}; sourcegraph {H40};
-slapi|softlayer|slkey|slpass {a64};
-sonar|sonarqube {A40}; sparkpost {h40}; splunk {u}; spoonacular {h32}; spotify {h32}; squarespace {u};
-stackhawk {A20}; statuspage {u}; strava {h40}; stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32};
-telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32}; ticketmaster {A32}; timezonedb {U12};
-tmdb|themoviedb {h32}; todoist {h40}; toggl {h32}; tomtom {A32}; travis|travisci {A22}; trello {A32}|{h64};
-twilio {h32}; twitch {a30}; twitter {A25}|{A50}|{A45}|{d15,25}-{A20,40}; unify {A20}; unsplash {W43};
-uploadcare {h20}; uptimerobot u{d5,9}-{h24}; urlscan {u}; vault s\.{A24}; vercel|zeit {A24};
-virustotal {h64}; visualcrossing {U25}; vultr {U36}; wakatime {u}; weatherapi {h31}; weatherbit {h32};
-weatherstack {h32}; webflow {h64}; wechat|weixin {h32}; wistia {h64}; wrike ey{W60,900}; yelp {W128};
-youtube {W39}; zendesk {A40}; zenserp {u}; zerobounce {h32}; zipcode|zipcodeapi {A64}; zoominfo {u}
+abuseipdb {h80}; accuweather {A32}|{X35}; adafruit {X32}; adobe {h32}; agora {h32}; ahrefs {W40};
+airbrake {h32}|{h40}; airtable {a17}; airvisual {u}; alchemy {W32}; algolia {a32}; alibaba|aliyun {A30};
+alphavantage {U16}; amplitude {h32}; apiflash {a32}; apify {A17}; apilayer {A32}; apimatic {W64};
+appcenter {h40}; appdynamics {u}; appoptics {W71}; aqicn {h40};
+artifactory|jfrog|artifact {A64}|{A73}|AP[0-9A-F]{A10,99}|AKC{A10,99}; asana {d16}|{a32}; assemblyai {h32};
+atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; autodesk {A32}; avalara {A16};
+aviationstack {h32}; aws|awssecret {B40}|{B100,2000}={0,2}; axonaut {h32}; aylien {h32};
+azure {B43}=|{B86}==|{W40}|{h32}; bannerbear {A24}; baremetrics {W24}; basecamp {h40}; binance {A64};
+bitbucket {a32}|{X64}; bitcoinaverage {A43}; bitfinex {A43}; bitly {h40}; bitmex {A48}|{W24}; bittrex {a32};
+blockcypher {h32}; blynk {W32}; boxapi|boxtoken {A32}; braintree {h32}; branchio {W32}; brandfetch {W43};
+brightdata {u}; browserstack {A20}; bugcrowd {W60,90}; bugsnag {h32}; buildkite {h40}; buttercms {h40};
+calendarific {h40}; calendly ey{W60,900}\.{W20,900}\.{W20,400}; cannyio {u}; carto {h40}; chartmogul {h32};
+chatwoot {A24}; checklyhq|checkly {h32}; circleci {h40}; civo {A50}; clarifai {h32}; clearbit sk_{h32};
+clicksend {U8}-{U4}-{U4}-{U4}-{U12}; clickup {A32}; clockify {A48}; closecrm {A24}; cloudant {a64}|{a24};
+cloudflare {h37}|{W40}; cloudinary {W27}; cloudmersive {u}; cloudsmith {h40}; cloudways {A30}; codacy {A20};
+codeclimate {h64}; codecov {a32}|{u}; cohere {A40}; coinapi {u}; coinbase {W64}|{A16}; coincap {h64};
+coinlayer {h32}; coinmarketcap {u}; commercetools {W32}; confluent {a64}|{B64}|{a16}; contentful {X43};
+convertkit {W22}; copyleaks {u}; coveralls {A33}; craftmyform {W60}; cratesio {A32}; crowdin {h80};
+cryptocompare {h64}; currencyfreaks {h32}; currencylayer {h32}; currencyscoop {h32}; customerio {h20};
+dailyco {h64}; databox {A22}; datadog {a40}|{h32}; deepgram {h40}; deepl {u}(?::fx)?; delighted {A32};
+detectify {h32}; detectlanguage {h32}; discogs {A40}; discord {h64}|{d18}|{X32}; disqus {A64};
+dockerhub|docker {u}; docparser {h40}; doordash {W43}; droneci {a32}; dropbox {a15}; duckdns {u};
+dwolla {A50}; dynatrace {W21}; easybill {A64}; edamam {h32}; elasticemail {H96}; equinix {A32};
+etherscan {U34}; etsy {a24}; eventbrite {U20}; everhour {h4}-{h4}-{h6}-{h6}-{h8}; exchangerate {h24}|{h32};
+facebook|fb {h32}|{d15,16}\|{X27,40}; fanarttv {h32}; fastforex {h10}-{h10}-{a6}; fastly {X32};
+fcm {W39}|AAAA{W7}:{W140}; finicity {h32}|{a20}; finnhub {a20}; fixer {h32}; flickr {a32}|{h16};
+flightapi {h24}; fogbugz {a30}; footballdata {h32}; foursquare {U48}; freshbooks {a64}; freshdesk {A20};
+fullcontact {A32}; geocodio {h39}; getgeoapi {h40}; getresponse {a32}; ghostadmin {h24}:{h64}; giphy {A32};
+gitea|forgejo|gogs {h40}; github {h40}; gitlab {W20}|{h64}; gitter {W40}; glassnode {A27}; godaddy {A37};
+gorest {h64}; graphhopper {u}; gtmetrix {h32}; guardian {u}; gumroad {W43}; harvest {A97}; helpscout {A40};
+hereapi {W43}; heroku {u}; hetzner {A64}; hetznerdns {A32}; holidayapi {u}; honeybadger {A20}; hotjar {A32};
+hubspot {u}; hunter {h40}; hypertrack {W54}; ibm|ibmcloud|iam {W44}; iconfinder {A64};
+iexcloud (?:s|p)k_{h32}; imgbb {h32}; imgur {h40}|{h15}; infura {h32}; instamojo {h32}; intercom {X60};
+intrinio {A40}; ipapi {h32}; ipdata {h56}; ipgeolocation {h32}; ipinfo {h14}; ipquality {A32};
+ipregistry {a16}; ipstack {h32}; iterable {h32}; jotform {h32}; jumpcloud {h40}; keenio {U64}|{h64};
+kickbox {h64}; klaviyo {A34}; klipfolio {h40}; kraken {Z80,90}; kucoin {h24}|{u}; languagelayer {h32};
+lastfm {h32}; launchdarkly {X40}|{u}; leanix {A40}; lemlist {h32}; linear {h32}; linenotify {A43};
+linkedin {A14}|{A16}; linkpreview {h32}; linode {h64}; livekit {A43}; locationiq {h32}; logdna {h32};
+loggly {u}; logzio {A32}; lokalise {h40}; looker {a20}|{a24}; loyverse {h32}; mailboxlayer {h32};
+mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32}; mailtrap {h32};
+mandrill {W22}; mapbox {W60}; mapquest {A32}; marketstack {h32}; mattermost {a26};
+maxmind {A16}|{A6}_{A29}_mmk; meaningcloud {h32}; mediastack {h32}; meraki {h40}; messagebird {A25}|{u};
+metrilo {h16}; miro {A27}; mixpanel {h32}; moesif {W40}; mollie (?:live|test)_{A30}; moonclerk {h32};
+moralis {A64}; mux {A75}; namecheap {h32}; nasa {A40}; nasdaqdatalink {W20}; netlify {X40,46};
+neutrinoapi {A48}; newrelic {a64}|{h40}|{h36}NRAL; newsapi {h32}; newscatcher {W43};
+nexmo|vonage {A16}|{h8}; ngrok {A25,30}_{A18,22}|{A25,28}; nightfall {A36}; npm {u}; numverify {h32};
+nvd {u}; nylas {A30}; nytimes {X32}; oanda {h32}-{h32}; okta 00{X40}|{W40}|{W64}; omdb {h8}; onelogin {h64};
+onesignal {u}|{A48}; onfleet {h32}; opencage {h32}; opentok|vonagevideo {h40}; openuv {h32};
+openweather|openweathermap|owm {h32}; opsgenie {u}; optimizely {W54}; owlbot {h40}; packagecloud {h48};
+pagerduty {W20}; pandadoc {h40}; papertrail {A20}; parsehub {W12}; paypal {W80}; paystack {h40};
+pdflayer {h32}; pdfshift {h32}|sk_{h40}; peopledatalabs {h64}; pepipost {h32}; pexels {A56}; pinata {h64};
+pingdom {W64}; pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30};
+poloniex {h128}; polygon {W32}; positionstack {h32}; postageapp {A32}; postmark {u}; privateai {a32};
+proxycrawl {W22}; pubnub (?:s|p)ub-c-{u}; pulsedive {h64}; pushbots {h32}; pushbullet o\.{A32};
+pusher {h20}; pushover {a30}; qase {h40}; qualys {A32}; quandl {W20}; raindrop {u}; rapidapi {X50};
+rawg {h32}; raygun {A22}; rebrandly {h32}; reddit {W27}|{W30}; redmine {h40}; rescuetime {W40};
+rollbar {h32}; route4me {h32}; runscope {u}; saucelabs|sauce {u}; scaleway {u}; scrapeops {u};
+scraperapi {h32}; scrapfly scp-(?:live|test)-{a32}; scrapingbee {U80}; screenshotapi {u};
+screenshotlayer {h32}; scrutinizer {h64}; secretaccesskey|cossecretkey|coshmac|hmacsecretkey {B40}|{h48};
+securitytrails {A32}; segment {A32}; semaphoreci {h40}|{W20}; semrush {h32}; sendbird {h40}|{u};
+sendinblue {h64}; sentry {h64}|{h32}; serpapi {h64}; serper {h40}; serpstack {h32}; shodan {A32};
+shortcut {u}; shotstack {A40}; sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32};
+slapi|slapikey|softlayer|slkey|slpass {a64}; smartsheet {A37}|{a26}; snyk {u}; socialblade {h64};
+sonar|sonarqube {A40}; sourcegraph {H40}; sparkpost {h40}; speechmatics {A32}; splitio {a52,56}; splunk {u};
+spoonacular {h32}; sportsmonk {A60}; spotify {h32}; squarespace {u}; stabilityai sk-{A48}; stackhawk {A20};
+statuscake {A20}|{A30}; statuspage {u}; steam|steamweb {H32}; stormglass {u}-{u}; strava {h40};
+stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32}; swaggerhub {u}; tatum {u}; taxjar {h32};
+teamwork {A20}; telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32}; testingbot {h32}; textmagic {A30};
+theoddsapi {h32}; ticketmaster {A32}; tiingo {h40}; timezonedb {U12}; tinify|tinypng {A32};
+tmdb|themoviedb {h32}; todoist {h40}; toggl {h32}; tomtom {A32}; trakt {h64}; travelpayouts {h32};
+travis|travisci {A22}; trello {A32}|{h64}; truelayer {u}; tumblr {A50}; twelvedata {h32}; twilio {h32};
+twitch {a30}; twitter {A25}|{A50}|{A45}|{d15,25}-{A20,40}; typeform {A44}; ubidots BBFF-{A30}; unify {A20};
+unsplash {W43}; upcdatabase {U32}; uploadcare {h20}; uptimerobot u{d5,9}-{h24}; urlscan {u};
+userstack {h32}; vatlayer {h32}; vault s\.{A24}; vercel|zeit {A24}; vimeo {h32}; virustotal {h64};
+visualcrossing {U25}; vk {h85}|{h76}; vultr {U36}; wakatime {u}; walkscore {h32}; waqi {h40};
+weatherapi {h31}; weatherbit {h32}; weatherstack {h32}; webex {W64}_{W4}_{u}; webflow {h64};
+wechat|weixin {h32}; wistia {h64}; witai {U32}; wolfram|wolframalpha {U6}-{U10}; worldtides {u};
+wrike ey{W60,900}; yelp {W128}; ynab|youneedabudget {W43}|{h64}; youtube {W39}; zendesk {A40};
+zenrows {h40}; zenserp {u}; zerobounce {h32}; zerotier {A32}; zipcode|zipcodeapi {A64}; zoominfo {u};
+zotero {A24}; zulip {A32}
 """
 
 
@@ -5756,17 +5849,25 @@ def _named_rule(name: str, shape: str) -> Rule:
     return Rule(f"{name}-credential", f"{name} credential", "", shape, "medium", "high", hit, miss)
 
 
-@functools.cache
-def _any_provider() -> re.Pattern[bytes]:
-    names = sorted(named_rules(), key=lambda name: (name[0], -len(name)))
-    by_letter = itertools.groupby(names, key=lambda name: name[0])
-    return re.compile("|".join(f"{a}(?:{'|'.join(n[1:] for n in of)})" for a, of in by_letter).encode())
+_NAME_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def named_providers(context: bytes) -> list[Rule]:
-    """The rules of the providers that are named in `context`."""
-    found = _any_provider().findall(re.sub(rb"[\s_.-]+", b"", context.lower()))
-    return [named_rules()[name.decode()] for name in found]
+    """The rules of the providers that are named in `context`: long names anywhere, short ones as words."""
+    words = [word.lower() for word in _NAME_WORD.findall(context.decode("latin-1"))]
+    short = (name for name in (*words, *map("".join, zip(words, words[1:]))) if len(name) < _LONG_NAME)
+    names = [*_long_names().findall("".join(words)), *short]
+    return [rule for rule in map(named_rules().get, names) if rule]
+
+
+_LONG_NAME = 6  # letters of a name that is part of no other word
+
+
+@functools.cache
+def _long_names() -> re.Pattern[str]:
+    names = sorted((n for n in named_rules() if len(n) >= _LONG_NAME), key=lambda name: (name[0], -len(name)))
+    by_letter = itertools.groupby(names, key=lambda name: name[0])
+    return re.compile("|".join(f"{a}(?:{'|'.join(n[1:] for n in of)})" for a, of in by_letter))
 
 
 def has_shape(rule: Rule, value: bytes) -> bool:
@@ -6739,7 +6840,12 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
     """Whether a provider that the name or the value itself tells gives out no such values."""
     if value.startswith(public_prefixes()):
         return True
-    return candidate.kind != "pass" and bool(named_providers(candidate.name.encode("latin-1")))
+    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name):
+        return False
+    return bool(named_providers(candidate.name.encode("latin-1")))
+
+
+_OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
 
 
 _SAMPLE = lazily(  # placeholders, and names of encodings, which many calls are given
@@ -7001,6 +7107,7 @@ _PHRASES = (
         "bundler-login",
         _ALL,
     ),
+    (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook", _ALL),
     (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key", _ALL),
     (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key", _ALL),
     (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", _ALL),
@@ -7048,7 +7155,7 @@ _Find = Callable[[bytes, int], "tuple[Iterable[_Span], int]"]  # takes where a w
 
 @functools.cache
 def _phrases_of(language: str) -> list[_Phrase]:
-    rules = structural_rules()
+    rules = {rule.id: rule for rule in all_rules()}
     found = [_Phrase(b"private key", _private_key), _Phrase(b"kty", _web_key)]
     found += [_Phrase(b"kind", _kube_secret)] if language in _MANIFESTS.split() else []
     for word, back, pattern, name, languages in _PHRASES:
