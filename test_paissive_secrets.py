@@ -6065,6 +6065,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("sourcegraph_commit: " + ps.samples("{h40}"), None),
         ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
         ("cloudflare: " + "0" * 37, None),
+        ("wh" + "sec_ab/cd+ef/gh+" + ps.samples("{B32}="), "stripe-webhook"),
+        (f"github_webhook_secret = '{ps.samples('{A24}')}'", "secret"),
         ("client.secret=qHF" + ps.samples("{d1}Q~{W34}"), "azure-client-secret"),
         (ps.samples("{h32}") + "-us12", "mailchimp-key"),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
