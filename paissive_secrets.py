@@ -2562,18 +2562,16 @@ def _request_head(first: str, fields: dict[str, str]) -> bytes:
 # lone line feeds) and those that leave in doubt where an answer ends, since the next would be read wrongly.
 # http.client makes an e-mail of the headers first, which takes a quarter of a read's time.
 _TEXT = r"[^\0-\x08\n-\x1f\x7f]*"
-_HEAD = re.compile(
-    rf"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: {_TEXT})?((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:{_TEXT}){{0,100}})"
-)
-_LENGTH = re.compile(r"[0-9]{1,15}")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;[^\0-\x08\n-\x1f\x7f]*)?")
+_FIELD_LINE = rf"\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:{_TEXT}"
+_HEAD = rf"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: {_TEXT})?((?:{_FIELD_LINE}){{0,100}})"
+_CHUNK_LINE = rf"([0-9A-Fa-f]{{1,12}})[ \t]*(?:;{_TEXT})?"
 
 
 def _read_head(wire: _Wire) -> tuple[int, dict[str, str]]:
     """Status and headers of the next answer, by their names in small letters (RFC 9112, sections 4 and 5)."""
     status = "1"
     while status < "2":  # 1xx announces what comes next
-        found = _HEAD.fullmatch(wire.until(b"\r\n\r\n").decode("latin-1"))
+        found = re.fullmatch(_HEAD, wire.until(b"\r\n\r\n").decode("latin-1"))
         if not found:
             raise ValueError
         version, status, lines = found.groups()
@@ -2597,7 +2595,7 @@ def _read_body(wire: _Wire, status: int, fields: dict[str, str]) -> bytes:
         return _read_chunks(wire)
     if length is None:
         return wire.rest()
-    if not _LENGTH.fullmatch(length):
+    if not (length.isascii() and length.isdigit() and len(length) < 16):
         raise ValueError
     return wire.exactly(_bounded(int(length)))
 
@@ -2616,7 +2614,7 @@ def _read_chunks(wire: _Wire) -> bytes:
 
 
 def _chunk_size(wire: _Wire) -> int:
-    found = _CHUNK_LINE.fullmatch(wire.until(b"\r\n"))
+    found = re.fullmatch(_CHUNK_LINE, wire.until(b"\r\n").decode("latin-1"))
     if not found:
         raise ValueError
     return int(found[1], 16)

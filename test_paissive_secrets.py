@@ -3634,7 +3634,7 @@ def test_benchmark_of_a_read_beside_hvac(benchmark, who, kind):
         return read(path=path, raise_on_deleted_version=True)["data"]["data"]["password"]
 
     act = theirs if who == "hvac" else lambda: store.get("app#password")
-    assert benchmark.pedantic(act, rounds=300, warmup_rounds=20) == "v"
+    assert benchmark.pedantic(act, rounds=1000, warmup_rounds=20) == "v"
 
 
 @pytest.mark.parametrize("threads", [1, 8])
