@@ -3905,8 +3905,6 @@ def _line(text: str, depth: int) -> str:
 
 
 def _indent(text: str) -> str:
-    import re
-
     found = re.search(r"\{\r?\n([ \t]+)\"", text)
     return found[1] if found else "  "
 

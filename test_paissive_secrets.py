@@ -195,8 +195,8 @@ def rooms():
     return [(name, start, end) for (name, start), end in zip(found, ends)]
 
 
-def functions():
-    for node in ast.walk(TREE):
+def functions(tree=TREE):
+    for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node
 
@@ -234,12 +234,14 @@ def test_structure_each_room_uses_only_rooms_above_it():
     assert upward == set()
 
 
-def test_structure_functions_are_short_and_shallow():
+@pytest.mark.parametrize("file", [MODULE, Path(__file__)], ids=["module", "tests"])
+def test_structure_functions_are_short_and_shallow(file):
     def length(node):
         body = node.body[1:] if ast.get_docstring(node) else node.body
         return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
-    assert [(n.name, length(n), nesting(n)) for n in functions() if length(n) > 40 or nesting(n) > 3] == []
+    found = functions(ast.parse(file.read_text(encoding="utf-8")))
+    assert [(n.name, length(n), nesting(n)) for n in found if length(n) > 40 or nesting(n) > 3] == []
 
 
 def test_structure_importing_loads_nothing_heavy():
@@ -7394,6 +7396,36 @@ def test_bad_input_gets_one_line_and_its_exit_code(argv, code, message, tmp_path
     assert (done.returncode, done.stdout, err(done).count("\n")) == (code, b"", 1)
     assert err(done).startswith(message)
     assert "canary" not in err(done)
+
+
+STRAY_WORDS = (
+    *("A", "db/password", "../x", "", "-x", "a\nb", "\33[2J", "кл", "l.0", "a.b.c", "PATH", "q" * 300),
+    *("--json", "--secret", "--stdin", "--never", "--remove", "--no-mask", "--generate", "--value", "--file"),
+    *("--from-file", "--every", "--apply", "--stage", "--format", "--timeout", "--backend", "file", "memory"),
+    *(".env", "config.json", "none", ".", "/dev/full", "-", "1s", "nan", "uuid", "cat", "[[1]]", "secret:A"),
+)
+POLICY = b'{"policies": {"A": {"scheduled": "2020-01-01T00:00:00Z", "every": "1s", %s}}}'
+STRAY_FILES = (
+    *(b"", b"A=1\n", b"A='x\n", b"A=secret:A\nB=${secret:C}\nC=${A}\n", b"\xff\0", b"[1]", b'{"a": NaN}'),
+    *(b'{"a": {"b": "secret:A"}, "l": [1, "${secret:A}"]}', b'{"A": "x"}', POLICY % b'"apply": ["false"]'),
+    *(POLICY % b'"apply": 5', POLICY % b'"generate": [[]]', POLICY % b'"timeout": 1e999, "started": 5'),
+)
+
+
+@pytest.mark.slow
+def test_any_command_line_over_any_files_is_done_or_refused_in_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    dice, commands = random.Random(5), [c.split() for c in ps._COMMANDS if c not in ("audit", "hook install")]
+    for _ in range(1500):
+        for name in (".env", "config.json", "rotation.json", "mounted"):
+            if dice.random() < 0.3:
+                Path(name).write_bytes(dice.choice(STRAY_FILES))
+                Path(name).chmod(0o600)
+        monkeypatch.setenv("A_FILE", dice.choice(["", "mounted", "none"]))
+        argv = [*dice.choice(commands), *dice.choices(STRAY_WORDS, k=dice.randrange(4))]
+        stdin = dice.choice(["", "v\n", "secret:A", "A=1", '{"A": "x"}', "a\0"])
+        status, _, said = command(monkeypatch, capsys, *argv, stdin=stdin)
+        assert (status in (0, 1, 2), "a fault of this program" in said, "\33" in said) == (1, 0, 0), argv
 
 
 def test_stdin_loses_one_newline_and_a_file_none(tmp_path):
