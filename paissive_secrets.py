@@ -5630,7 +5630,9 @@ salesforce-refresh      Salesforce refresh token            high high        5Ae
 telnyx-key              Telnyx key                          high high        KEY0  {A28}_{A22}
 wakatime-key            WakaTime key                        high low         waka_  {u}
 apify-token             ScraperAPI or Apify token           high medium      apify_api_  {A36,40}
-bitcoin-wif             Bitcoin private key                 low medium       5(H|J|K)  {C49}  5J{C49}
+bitcoin-wif             Bitcoin private key                 medium critical     5(H|J|K)  {C49}  5J{C49}
+bitcoin-wif-compressed  Bitcoin private key                 medium critical     K(w|x|y|z)|L(1|2|3|4|5)
+        {C50}  Kw{C50}
 bip32-xprv              BIP-32 extended private key         high critical    xprv  {C107,108}  xprv{C107}
 nkey-seed               NATS NKEY seed                      medium critical  S(A|C|N|O|P|U|X)
         {K56}  SU{K56}
@@ -5999,12 +6001,27 @@ def _is_nkey(seed: bytes) -> bool:
     return binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little")
 
 
+def _is_base58check(encoded: bytes) -> bool:
+    """Whether the last four bytes are those that SHA-256, twice, makes of the others."""
+    import hashlib
+
+    number = 0
+    for letter in encoded:
+        number = number * 58 + _BASE58.index(letter)
+    raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return hashlib.sha256(hashlib.sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]
+
+
+_BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
 _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "github-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
     "npm-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
     "cloudflare-token": lambda v: v[-8:] == b"%08x" % _crc(v.split(b"_")[1][:-8]),
     "atlassian-token": lambda v: v[-8:].lower() == b"%08x" % _crc(v[:-9]),
-    "nkey-seed": lambda v: _is_nkey(v),
+    "bitcoin-wif": _is_base58check,
+    "bitcoin-wif-compressed": _is_base58check,
+    "nkey-seed": _is_nkey,
     "grafana-service-token": lambda v: v[-8:].lower() == _crc(v[:37]).to_bytes(4, "little").hex().encode(),
 }
 
@@ -6683,7 +6700,21 @@ def _matches(window: _Window, spans: list[_Span], key: bytes) -> Iterator[Match]
 
 
 def _apart(spans: list[_Span]) -> list[_Span]:
-    """Without those that overlap an earlier one in the list, in order of place."""
+    """Without those that overlap a surer one, or else an earlier one, in order of place."""
+    import bisect
+
+    sure = _swept([span for span in spans if span.confidence != "low"])
+    if len(sure) == len(spans):
+        return sure
+    starts = [span.start for span in sure]
+    for span in spans:
+        after = bisect.bisect_left(starts, span.end)
+        if span.confidence == "low" and (not after or sure[after - 1].end <= span.start):
+            sure.append(span)  # behind those that `starts` knows
+    return _swept(sure)
+
+
+def _swept(spans: list[_Span]) -> list[_Span]:
     kept: list[_Span] = []
     for span in sorted(spans, key=lambda s: s.start):  # stable: of two at one place the first found wins
         if not kept or span.start >= kept[-1].end:
@@ -6834,7 +6865,7 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
 
 def _foreign(candidate: Candidate, value: bytes) -> bool:
     """Whether a provider that the name or the value itself tells gives out no such values."""
-    if value.startswith(public_prefixes()):
+    if value.startswith(public_prefixes()) and len(value) < 40:  # a token's beginning, not of its shape
         return True
     if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name):
         return False
@@ -6850,7 +6881,7 @@ _SAMPLE = lazily(  # placeholders, and names of encodings, which many calls are 
 )
 _NO_VALUE = lazily(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
 _NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|[_.-]name$)"
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|key_?down|key_?hash|[_.-]name$)"
 )
 
 
@@ -6896,7 +6927,7 @@ def _joints() -> frozenset[int]:
 
 
 _GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
-_RANDOM = re.compile(rb"(?=[^\s\d]{0,14}\d[^\s\d]{0,14}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
+_RANDOM = re.compile(rb"(?=[^\s\d]{0,24}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
 _GAP = lazily(rb"""\\{0,2}["'`\]]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
 _GAP_BYTES = b" \t\"'`\\]:=>?,("
 
@@ -6990,6 +7021,7 @@ def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
         return rule.confidence
     shown = b"EXAMPLE" in body  # as in the manuals of AWS
     told = public >= 8 or (rule.id.startswith("aws") and not shown)  # a prefix that is nobody else's
+    told = told and not body.isdigit()
     return "medium" if told and not _MADE_UP.search(body) else ""
 
 

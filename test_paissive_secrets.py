@@ -5957,6 +5957,24 @@ def test_a_nats_seed_with_its_checksum_is_sure():
     assert [m.confidence for text in (seed, other) for m in scanned(text)] == ["high", "medium"]
 
 
+@pytest.mark.parametrize(("name", "tail"), [("bitcoin-wif", b""), ("bitcoin-wif-compressed", b"\x01")])
+def test_a_bitcoin_key_with_its_checksum_is_sure(name, tail):
+    letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    raw = b"\x80" + bytes(range(90, 122)) + tail
+    number = int.from_bytes(raw + hashlib.sha256(hashlib.sha256(raw).digest()).digest()[:4], "big")
+    key = "".join(letters[number // 58**n % 58] for n in reversed(range(51 + len(tail))))
+    other = key[:-1] + ("2" if key[-1] != "2" else "3")
+    assert [(m.rule.id, m.confidence) for m in scanned(f"{key} {other}")] == [
+        (name, "high"),
+        (name, "medium"),
+    ]
+
+
+def test_a_surer_finding_is_not_hidden_by_one_that_begins_before_it():
+    token = ps.samples("{d10}:AA{W33}")
+    assert found(f"passkey: {token}") == ["telegram-token"]
+
+
 LOGIN = "k3Xw" + "9vQz"
 
 
