@@ -2389,6 +2389,7 @@ class _Connections:
         if self._settings.address.startswith("unix://"):
             where = self._settings.address[len("unix://") :]
             return _connect([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", where)], deadline)
+        # How long names are looked up is for resolv.conf to say; no library call can be told of a deadline.
         found = socket.getaddrinfo(*_host_and_port(scheme, host), type=socket.SOCK_STREAM)
         plain = _connect(found, deadline)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
