@@ -6033,15 +6033,6 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
 # confidences are thresholds on that sum. The table of weights is made by .ci/train.py.
 
 
-class Judged(NamedTuple):
-    """A value that looks like a secret: where it stands in the window, and how sure that is."""
-
-    start: int
-    end: int
-    rule: str  # "password", "secret", "token", "key", "credential" or "uuid"
-    confidence: str  # "high", "medium" or "low"
-
-
 class Candidate(NamedTuple):
     """A value that is given to a name, and the line around it."""
 
@@ -6065,18 +6056,15 @@ RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key
 RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
 
-def judge(window: bytes, language: str) -> Iterator[Judged]:
-    """Give every value in `window` that looks like a secret; `language` is what `language_of` says."""
-    for candidate in candidates(window, language):
-        confidence = weigh(candidate, window)
-        if confidence:
-            yield Judged(candidate.start, candidate.end, RULES_OF_KINDS[candidate.kind], confidence)
-
-
 def weigh(candidate: Candidate, window: bytes) -> str:
     """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
-    weight_of = _weights().get
-    return confidence_of(sum([weight_of(feature, 0) for feature in features(candidate, window)]))
+    single, crossed = _tables()
+    facts, nothing = _facts(candidate, window), _NOTHING
+    score = single["bias"]["-"]
+    score += sum([single.get(group, nothing).get(value, 0) for group, value in facts.items()])
+    score += sum([table.get((facts[one], facts[other]), 0) for one, other, table in crossed])
+    score += sum([single.get(group, nothing).get(value, 0) for group, value in _marks(candidate)])
+    return confidence_of(score)
 
 
 def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
@@ -6110,12 +6098,12 @@ _FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
 _LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 _GIVEN = rb"""(?x:
-    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&q[ku]ot;|&\#3[94];)?\]?\)?)  # the rest of the name
+    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)  # the rest of it
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)
        [ \t]{0,20}
-       (?:\[\]byte\(|[a-z_][\w.\ ]{0,30}\()?[bkr@]?        # a call or a prefix around the value
+       (?:\[\]byte\(|(?:[a-z_][\w.:(\ ]{0,40})?\()?[bkrl@]?   # calls or a prefix around the value
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
       |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?[0-9]|[a-z]{16}))
@@ -6186,7 +6174,7 @@ def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candid
         return None
     spans = map(given.span, ("rest", "separator", "quote", "bare"))  # the letters are those of folded text
     rest, separator, quote, bare = [window[begin:end] for begin, end in spans]
-    value = (_quoted(quote) if quote else _BARE).match(window, start)
+    value = _quoted(quote).match(window, start) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
@@ -6198,6 +6186,26 @@ def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candid
     parts = name, (separator or bare).strip() or b"_", quote, value[0], window[first:begin]
     texts = [part.decode("latin-1") for part in (*parts, _rest_of_line(window, value.end()))]
     return Candidate._make([*value.span(), _kind_of(name), *texts, language])
+
+
+def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
+    """A value without quotes: up to what could end it, but all of a line whose brackets belong to no code."""
+    found, whole = _BARE.match(window, start), _BARE_LINE.match(window, start)
+    return whole if found and whole and brackets_cross(_text(whole[0])) else found
+
+
+_BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))")
+
+
+def brackets_cross(value: str) -> bool:
+    """Whether some bracket is closed by one of another kind, as in no code and no template."""
+    rest, before = re.sub(r"[^()\[\]{}]+", "", value), ""
+    while rest != before:
+        rest, before = rest.replace("()", "").replace("[]", "").replace("{}", ""), rest
+    return bool(_CROSSED.search(rest))
+
+
+_CROSSED = lazily(r"[(\[{][)\]}]")
 
 
 def _kind_of(name: bytes) -> str:
@@ -6273,17 +6281,20 @@ _SHAPE = lazily(
     r"|(?P<base64>[A-Za-z0-9+/_-]+={0,2}\Z)|(?P<crypt>\$\w+\$|\{[A-Z]+\})|(?P<escapes>\\[xu])"
     r"|(?P<spaces>.*\s)|(?P<foreign>.*[\x80-\xff])"
 )
+# What is put in later, and so stands for a value.
 _PLACEHOLDER = lazily(
-    r"\$[{(A-Za-z]|\{\{|[<%&@[{]|.*(?:%[sdvr@(]|\*{3}|xxxx|XXXX|\.{3}|<%|#\{|\$\{|\$\(|\{\{|\+|\}\Z)"
+    r"\A(?:\$\w+|%\w+%|@\w+@?|&\w+;?|<[^<>]*>|\[[\w .-]*\]|\{[\w .:$-]*\}|__\w+__|:\w+)\Z"  # all of it
+    r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # a part of it
+    r"|\*{3}|xxxx|XXXX|\.{3}|\A\s*\+|\+\s*\Z| \+ "
 )
 _MARKS = lazily(
     "pass|secret|token|key|test|example|your|foo|bar|admin|user|dummy|sample|change|none|null|true|false|auth"
     "|client|name|value|invalid|wrong|fake|string|123|abc|default|http|error|type"
 )
-_LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100)
+_LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _CROSSES = (
     ("kind", "language"), ("kind", "quote"), ("kind", "separator"), ("kind", "shape"), ("kind", "length"),
-    ("kind", "letters"), ("kind", "digits"), ("kind", "classes"), ("language", "quote"),
+    ("kind", "letters"), ("kind", "digits"), ("kind", "classes"), ("kind", "symbols"), ("language", "quote"),
     ("language", "separator"), ("language", "shape"), ("shape", "length"), ("shape", "quote"),
     ("digits", "letters"), ("language", "named"),
 )  # fmt: skip
@@ -6291,20 +6302,18 @@ _CROSSES = (
 
 def features(candidate: Candidate, window: bytes) -> list[str]:
     """What speaks for or against the candidate, each as "group value"."""
-    facts = {
-        **_facts_of_place(candidate),
-        **_facts_of_value(candidate.value),
-        **_facts_around(candidate, window),
-    }
-    words = [word.lower() for word in _WORD.findall(candidate.name)]
-    found = ["bias -", f"words {min(len(words), 4)}"]
-    found += [f"{name} {value}" for name, value in facts.items()]
+    facts = _facts(candidate, window)
+    found = ["bias -", *(f"{group} {value}" for group, value in facts.items())]
     found += [f"{one}/{other} {facts[one]}/{facts[other]}" for one, other in _CROSSES]
-    found += [f"name {word}" for word in set(words)]
-    if words:
-        found += [f"first {words[0]}", f"last {words[-1]}"]
-    found += _marks(candidate, words)
-    return found
+    return found + [f"{group} {value}" for group, value in _marks(candidate)]
+
+
+def _facts(candidate: Candidate, window: bytes) -> dict[str, str]:
+    """{group: value} of what every candidate has one of."""
+    facts = _facts_of_place(candidate)
+    _facts_of_value(candidate.value, facts)
+    _facts_around(candidate, window, facts)
+    return facts
 
 
 def _facts_of_place(c: Candidate) -> dict[str, str]:
@@ -6317,68 +6326,114 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
+        "words": str(min(len(_name_words(c.name)), 4)),
     }
 
 
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
 
 
-def _facts_of_value(value: str) -> dict[str, str]:
-    size, digits = len(value), sum(map(str.isdecimal, value))
-    shape = _SHAPE.match(value)
-    return {
-        "shape": (shape and shape.lastgroup) or "symbols",
-        "length": str(next((most for most in _LENGTHS if size <= most), 300)),
-        "letters": wordness(value),
-        "digits": "none"
-        if not digits
-        else "two"
-        if digits < 3
-        else "some"
-        if digits < 0.3 * size
-        else "many",
-        "classes": "".join(name for name, pattern in _CLASS_PATTERNS if pattern.search(value)),
-        "distinct": str(10 * len(set(value)) // size),
-    }
+@functools.lru_cache(1024)
+def _name_words(name: str) -> list[str]:
+    """The words of an identifier, in lower case."""
+    return [word.lower() for word in _WORD.findall(name)]
 
 
-_CLASS_PATTERNS = [(p[1], lazily(p)) for p in ("[a-z]", "[A-Z]", "[0-9]", r"[-\W_]")]
+def _facts_of_value(value: str, facts: dict[str, str]) -> None:
+    size, shape = len(value), _SHAPE.match(value)
+    classes = value.encode("latin-1").translate(_CLASS_OF)
+    digits = classes.count(b"0")
+    facts["shape"] = (shape and shape.lastgroup) or "symbols"
+    facts["length"] = _length_names()[min(size, _LENGTHS[-1])]
+    facts["letters"] = wordness(value)
+    facts["digits"] = ("none" if not digits else "two" if digits < 3
+                       else "some" if digits < 0.3 * size else "many")  # fmt: skip
+    facts["classes"] = "".join([name for name, of in _KINDS_OF_CHARACTERS if of in classes])
+    facts["symbols"] = str(min(len(set(value) & _SYMBOLS), 5)) + ("s" if " " in value else "")
+    facts["distinct"] = str(10 * len(set(value)) // size)
+
+
+# a letter for each byte: a small, A capital, 0 digit, - anything else
+_CLASS_OF = bytes(
+    97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
+)
+_KINDS_OF_CHARACTERS = (("a", b"a"), ("A", b"A"), ("0", b"0"), ("-", b"-"))
+_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[\\]^`{|}~")  # those that names, numbers and paths go without
+
+
+@functools.cache
+def _length_names() -> list[str]:
+    """For each length, the name of the range that it is in."""
+    return [str(next(most for most in _LENGTHS if size <= most)) for size in range(_LENGTHS[-1] + 1)]
 
 
 def wordness(value: str) -> str:
     """How much its pairs of letters are those of words: "0" not at all to "9"; "few" where there are few."""
-    table = _letter_pairs()
-    run = value.lower()
-    found = [table[a + b] for a, b in zip(run, run[1:]) if a + b in table]
-    return str(round(sum(found) / len(found))) if len(found) > 2 else "few"
+    rows, run = _letter_pairs(), value.encode("latin-1").translate(_LETTER_OF)
+    pairs, often = divmod(sum([rows[a][b] for a, b in zip(run, run[1:])]), _PAIR)
+    return str(round(often / pairs)) if pairs > 2 else "few"
 
 
-def _facts_around(c: Candidate, window: bytes) -> dict[str, str]:
+_LETTER_OF = bytes(ord(chr(n).lower()) - 97 if chr(n).isalpha() and n < 128 else 26 for n in range(256))
+_PAIR = 10_000  # a pair counts this much and how often it is in words, so that one sum tells both
+
+
+def _facts_around(c: Candidate, window: bytes, facts: dict[str, str]) -> None:
     around = window[max(0, c.start - 2000) : c.end + 2000]
-    value, name = c.value.encode("latin-1"), c.name.encode("latin-1")
-    return {
-        "repeats": str(min(around.count(value) - 1, 3)),
-        "fellows": str(min(around.count(name) - 1, 5)) if name else "-",
-    }
+    facts["repeats"] = str(min(around.count(c.value.encode("latin-1")) - 1, 3)) if _is_word(facts) else "-"
+    facts["fellows"] = str(min(around.count(c.name.encode("latin-1")) - 1, 5)) if c.name else "-"
 
 
-def _marks(c: Candidate, words: list[str]) -> Iterator[str]:
-    value = c.value.lower()
-    for mark in set(_MARKS.findall(value)):
-        yield f"has {mark}"
+def _is_word(facts: dict[str, str]) -> bool:
+    """Whether nothing in it looks drawn at random."""
+    return facts["digits"] == "none" and "A" not in facts["classes"][1:] and facts["symbols"] < "2"
+
+
+def _marks(c: Candidate) -> list[tuple[str, str]]:
+    """(group, value) of what some candidates have, several of a group perhaps."""
+    words, value = _name_words(c.name), c.value.lower()
+    found = [("name", word) for word in set(words)]
+    if words:
+        found += [("first", words[0]), ("last", words[-1])]
+    found += [("has", mark) for mark in set(_MARKS.findall(value))]
     if any(len(word) > 2 and word in value for word in words):
-        yield f"echoes {c.kind}"
-    if _PLACEHOLDER.match(c.value):
-        yield f"placeholder {c.language}"
+        found.append(("echoes", c.kind))
+    if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
+        found.append(("brackets", "cross"))
+    elif _PLACEHOLDER.search(c.value):
+        found.append(("placeholder", c.language))
     if _COMMENT.match(c.before.encode("latin-1")):
-        yield f"comment {c.language}"
+        found.append(("comment", c.language))
     if not c.before.strip("\"'-{ \t"):
-        yield "begins line"
+        found.append(("begins", "line"))
     if c.quote and not c.after:
-        yield "quote unclosed"
+        found.append(("quote", "unclosed"))
+    if c.kind == "uuid" and _SAYS_UUID.search(c.before):
+        found.append(("line", "uuid"))
+    return found
 
+
+_SAYS_UUID = lazily("(?i)[ug]uid|urn|arn:|example")
 
 # --- the model ----------------------------------------------------------------------------------------------
+
+
+_NOTHING: dict[str, int] = {}
+_Crossed = list[tuple[str, str, dict[tuple[str, str], int]]]
+
+
+@functools.cache
+def _tables() -> tuple[dict[str, dict[str, int]], _Crossed]:
+    """{group: {value: weight}}, and (group, group, {(value, value): weight}) of those that are crossed."""
+    single: dict[str, dict[str, int]] = {}
+    for feature, weight in _weights().items():
+        group, value = feature.split(" ")
+        single.setdefault(group, {})[value] = weight
+    crossed = []
+    for one, other in _CROSSES:
+        table = single.pop(f"{one}/{other}", _NOTHING)
+        crossed.append((one, other, {(v.split("/", 1)[0], v.split("/", 1)[1]): w for v, w in table.items()}))
+    return single, crossed
 
 
 @functools.cache
@@ -6394,95 +6449,95 @@ def _weights() -> dict[str, int]:
 
 
 @functools.cache
-def _letter_pairs() -> dict[str, int]:
-    """{two letters: how often they follow each other in words, 0 never to 9}"""
-    rows = _PAIRS.split()
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    return {a + b: int(often) for a, row in zip(letters, rows) for b, often in zip(letters, row)}
+def _letter_pairs() -> list[list[int]]:
+    """Rows for a first letter, of columns for a second: _PAIR and how often they are in words, 0 to 9."""
+    rows = [[_PAIR + int(often) for often in row] + [0] for row in _PAIRS.split()]
+    return [*rows, [0] * (len(rows) + 1)]
 
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: \ 131 & 110 - 72 ; 62 | 54 " 50 end 26 , -30 ) -49 < -61 [ -81 > -91 word -138 : -143 ( -149
-before: # 91 & 82 { 68 / 53 , 32 word 29 ' -18 ( -37 * -37 ` -40 [ -91 < -103 - -170 : -218
-begins: line 48
-bias: - -48
-classes: A0 88 aA0 63 a 21 a0- 21 0 -16 aA -61 a- -63 A- -68 aA- -79 - -183 0- -227
-comment: config 60 source -58 docs -91
-digits: some 42 many 21 two -26 none -106
-digits/letters: two/3 119 many/6 114 some/3 20 none/5 -49 none/6 -53 some/6 -81 two/7 -90 none/7 -92
-  none/few -174 two/6 -194
-distinct: 8 53 4 39 7 34 10 -25 5 -27 1 -67 2 -118 0 -259
-echoes: key -23 cred -51 nonce -109 secret -130 token -150 auth -176 pass -288
-fellows: 4 56 3 30 5 -13 1 -25 0 -32
-first: consumer 107 id 79 access 75 o 63 authorization 61 pass 39 password -11 author -78 keyword -78
-  self -78 key -95 public -122 uuid -134 token -163
-has: auth -47 string -67 test -96 admin -98 your -102 bar -137 user -144 foo -174 token -189 abc -240
-  pass -260 123 -334 secret -388
-kind: pass -18 cred -29 key -69 auth -104
-kind/classes: uuid/A0- 155 pass/aA0 104 token/a0- 91 key/A 75 key/A- 64 pass/a- 64 secret/a 62
-  auth/aA0- 59 key/aA0- 58 uuid/a0- 54 pass/a 53 auth/aA- 16 auth/a -25 token/a- -27 auth/aA -30
-  token/a -37 key/a -44 auth/a- -57 secret/a- -81 pass/aA0- -89 key/a0 -90 cred/aA- -101 cred/a0 -109
-  key/aA- -110 pass/- -138 key/a0- -145 uuid/0- -154 pass/A- -161 key/a- -234
-kind/digits: token/many 76 pass/none 33 uuid/many 17 key/none -34 pass/many -45 auth/many -51
-  token/none -61 token/two -64 key/two -66 auth/none -101 nonce/none -116 pass/some -125
-kind/language: pass/config 70 secret/json 34 pass/source 16 key/source -7 token/source -27
-  secret/source -41 auth/config -66 key/json -96 cred/source -98 pass/json -120 auth/docs -151
-kind/length: token/300 154 auth/100 145 token/39 136 pass/9 91 auth/300 88 key/20 66 pass/5 58 token/20 56
-  pass/7 55 auth/12 53 auth/31 53 key/24 51 key/63 48 key/31 47 token/31 45 token/16 35 pass/12 33
-  pass/16 26 key/9 -34 auth/16 -37 token/12 -48 auth/24 -52 token/2 -63 token/9 -66 pass/1 -70 key/16 -77
-  auth/9 -80 token/63 -91 pass/31 -96 secret/5 -102 key/12 -106 auth/5 -107 pass/2 -120 auth/7 -122
-  pass/300 -132 pass/63 -140 pass/100 -163 token/5 -165 auth/20 -171 pass/3 -174 key/7 -237 token/7 -263
-  key/5 -266
-kind/letters: pass/1 79 key/2 72 uuid/5 72 auth/3 63 secret/few 60 token/3 45 secret/6 26 token/few -33
-  pass/few -39 pass/5 -43 key/6 -46 secret/4 -56 token/7 -57 token/6 -65 cred/few -91 auth/7 -100
-  nonce/6 -105 key/few -124 auth/6 -134 uuid/2 -134 key/5 -136 key/7 -172
-kind/quote: pass/escaped 75 uuid/double 69 secret/single 65 key/back 49 token/bare 35 pass/double 3
-  key/bare -1 key/double -26 key/single -30 pass/bare -48 auth/double -62 token/escaped -68
-  secret/double -98 pass/back -122
-kind/separator: uuid/: 162 nonce/: 153 token/=> 120 pass/_ 91 cred/= 71 auth/, 62 auth/( 58 key/= 58
-  pass/: 5 token/: -13 token/= -35 auth/= -52 pass/( -64 auth/: -79 secret/, -79 secret/_ -104 pass/> -109
-  cred/: -154 pass/, -216 key/_ -261
-kind/shape: token/dotted 84 key/upper 75 pass/symbols 69 key/spaces 67 secret/lower 62 pass/lower 53
-  auth/spaces 51 pass/base36 44 key/symbols -21 auth/lower -25 token/lower -37 key/lower -44
-  pass/capital -66 pass/name -69 key/kebab -78 key/numbered -79 auth/symbols -88 key/path -93
-  pass/dotted -94 key/dotted -106 pass/spaces -116 auth/base36 -161 pass/crypt -191
-language: source -18 docs -32 markup -54
-language/named: json/quoted 11 source/quoted -1 source/bare -13 docs/quoted -22 json/bare -30
-  markup/bare -87
-language/quote: source/escaped 85 json/double 29 source/back 27 source/double 18 docs/bare 14
-  docs/double -40 json/escaped -58 source/bare -89 markup/single -107
-language/separator: json/= 90 source/=> 76 docs/( 66 docs/: 31 shell/= 21 source/: 9 json/: -31 docs/_ -60
-  source/( -67 shell/_ -95 source/, -97 markup/= -147
-language/shape: config/lower 116 docs/hex 106 source/base64 84 json/kebab 50 json/uuid 45 json/lower 43
-  source/spaces 13 source/base36 6 source/lower -5 source/snake -27 json/capital -43 markup/lower -52
-  source/number -61 source/alnum -68 source/CONSTANT -91 json/spaces -186
-last: password 125 credential 117 secret 80 pass 60 authorization 49 token 47 key 32 keyword -31
-  tokenize -71 keys -76 name -80 bypass -84 credentials -103 type -110 uuid -185
-length: 300 94 31 71 32 69 39 17 12 8 9 -22 63 -27 7 -42 5 -105 2 -118 1 -142 3 -294
-letters: 3 123 2 93 4 31 5 -52 few -68 6 -99 7 -152
-name: request 183 private 150 from 106 oauth 101 data 95 o 94 collection 93 config 90 set 90 by 83
-  authorization 75 consumer 59 auth 51 api 50 password 40 secret 34 pass 27 key -17 token -20 scope -57
-  client -63 2 -71 title -72 tokenize -72 forgot -77 reset -77 self -79 factor -82 two -82 bypass -87
-  value -87 keyword -89 author -91 name -98 field -103 kms -113 keys -119 change -128 uuid -135 group -148
-  security -149 hash -152 check -182 public -213 encrypted -214
-named: bare -16 quoted -22
-placeholder: source -82 config -120 shell -134
-quote: unclosed 18 single -12 double -16
-repeats: 0 157 1 -286 2 -292 3 -371
-separator: => 75 = 36 : 31 _ -130 , -141 > -163
-shape: base36 78 hex 62 alnum 43 lower 21 uuid 15 digits -16 snake -33 dotted -37 numbered -49 spaces -57
-  path -84 number -94 capital -132 CONSTANT -178 crypt -180
-shape/length: numbered/12 162 url/100 138 alnum/16 129 kebab/9 120 base36/16 118 lower/16 96 spaces/100 93
-  path/63 88 spaces/300 71 base36/7 69 spaces/31 64 kebab/20 58 symbols/7 51 snake/12 41 uuid/39 15
-  lower/7 -19 letters/12 -31 kebab/16 -34 symbols/2 -35 snake/9 -46 dotted/20 -61 spaces/39 -67
-  digits/1 -81 digits/3 -84 upper/5 -87 spaces/63 -88 kebab/12 -93 url/63 -104 digits/2 -109
-  symbols/24 -131 numbered/9 -151 symbols/31 -153 lower/3 -161 base36/5 -171 digits/5 -190 hex/16 -281
-shape/quote: hex/bare 133 hex/single 101 base64/double 86 base36/single 75 uuid/double 60 digits/bare 47
-  lower/single 38 symbols/double 34 kebab/double -25 capital/bare -32 capital/double -52
-  CONSTANT/double -57 base64/single -64 digits/single -77 path/double -82 spaces/single -87
-  symbols/back -93 dotted/bare -157
-words: 1 20 3 -30 4 -119
+after: & 91 \ 79 end 45 } 34 ) -29 > -101 [ -107 word -113 : -187 ( -188
+before: / 122 # 102 & 81 ; 65 { 64 word 30 start -15 : -33 ( -43 ? -60 * -68 < -83 [ -156 - -235
+begins: line 63
+bias: - -34
+classes: aA0 120 A0 95 a0- 41 a 26 a- -90 A- -107 - -180 0- -252
+comment: config 69 source -25 docs -118
+digits: some 72 many 36 two -28 none -128
+digits/letters: two/3 147 none/6 -60 none/7 -71 two/5 -88 none/5 -107 some/6 -119 none/few -158 two/7 -167
+  two/6 -186
+distinct: 8 36 4 32 7 13 6 7 1 -26 5 -32 10 -38 2 -144 0 -287
+echoes: nonce -92 auth -96 token -152 secret -159 pass -290
+fellows: 4 36 2 26 3 23 1 -6 5 -46
+first: consumer 155 access 114 pass 91 config 87 o 77 test 63 x 62 keys -39 forgot -57 keyword -69 url -79
+  self -92 token -94 key -95 next -99 author -101 public -171 encrypted -234 change -249
+has: auth -28 invalid -74 string -79 admin -104 your -120 test -125 bar -147 user -149 foo -186 token -210
+  example -216 abc -260 pass -299 123 -426 secret -429
+kind: pass -24 key -44 auth -64
+kind/classes: uuid/A0- 181 token/a0- 92 auth/aA0- 76 key/A 72 key/A- 56 pass/a- 55 pass/a 51 uuid/a0- 50
+  key/aA0- 32 key/0 30 key/a0 -16 token/a -41 key/a -42 auth/a- -50 auth/a -59 secret/aA -75 pass/aA0- -85
+  cred/aA- -101 secret/a- -111 pass/- -126 key/a0- -142 key/aA- -150 uuid/0- -154 pass/0- -155
+  pass/A- -175 token/a- -193 key/a- -227
+kind/digits: token/many 53 pass/two 49 pass/none 25 uuid/many 13 secret/none -2 key/none -42 pass/many -50
+  key/two -51 cred/none -55 auth/two -76 token/two -79 token/none -100 auth/none -118 pass/some -124
+  nonce/none -154
+kind/language: nonce/docs 147 pass/config 82 auth/json 67 uuid/source 44 pass/source 19 key/source -19
+  secret/source -19 nonce/source -39 token/json -46 cred/source -90 pass/json -90 auth/docs -140
+kind/length: token/300 135 auth/300 105 pass/9 99 cred/63 86 token/39 85 auth/12 74 token/31 73 key/63 72
+  token/24 69 key/300 67 key/24 64 auth/31 62 pass/7 62 pass/5 61 key/20 50 pass/12 38 token/20 35
+  auth/24 -50 key/16 -59 key/2 -59 token/12 -71 auth/63 -72 token/63 -84 token/9 -87 pass/31 -89
+  auth/5 -95 key/12 -98 auth/9 -113 pass/1 -115 pass/100 -120 secret/5 -123 pass/2 -129 auth/7 -131
+  pass/63 -142 auth/20 -167 token/5 -175 pass/300 -180 pass/3 -198 key/5 -217 key/7 -275 token/7 -340
+kind/letters: pass/1 141 uuid/6 126 key/2 82 key/3 51 secret/few 44 uuid/few 43 auth/few -22 pass/few -29
+  token/few -39 token/6 -45 key/6 -50 token/7 -64 auth/7 -79 uuid/3 -103 key/5 -104 key/few -111
+  nonce/6 -138 cred/few -140 key/7 -146 uuid/2 -189 auth/6 -231
+kind/quote: uuid/double 122 key/back 46 token/single 39 key/escaped 27 token/double -14 auth/double -17
+  pass/bare -33 key/double -36 key/single -38 secret/double -108 auth/bare -126 pass/back -172
+kind/separator: nonce/: 128 key/= 99 auth/, 86 pass/_ 63 auth/( 58 cred/= 52 token/_ 50 uuid/: 6
+  token/: -26 pass/( -31 auth/: -37 nonce/= -55 auth/= -81 secret/_ -114 pass/> -116 key/( -123
+  cred/: -132 secret/, -141 pass/, -249 key/_ -317
+kind/shape: token/dotted 119 pass/base36 80 key/upper 72 pass/symbols 67 pass/lower 51 token/symbols 39
+  auth/spaces 34 key/digits 30 key/spaces 22 token/lower -41 key/lower -42 key/path -51 pass/capital -58
+  auth/lower -59 key/numbered -61 auth/symbols -65 secret/letters -68 pass/spaces -75 key/kebab -76
+  auth/base36 -135 pass/dotted -141 pass/crypt -219
+kind/symbols: token/4 145 token/4s 120 auth/1s 114 nonce/0 113 key/0s 61 token/0s -42 auth/0 -44
+  auth/1 -74 key/0 -96 key/1s -147
+language: source -8 markup -64
+language/named: source/quoted -4 source/bare -9 markup/bare -80
+language/quote: source/escaped 43 source/double 30 source/back 29 json/double 26 source/single -18
+  json/bare -21 docs/double -37 markup/double -39 markup/single -109 source/bare -118
+language/separator: json/= 96 docs/( 89 shell/= 65 source/=> 59 source/: 32 source/== 31 docs/: 29
+  source/= 15 source/_ -21 docs/_ -40 source/( -80 json/: -86 shell/_ -88 source/, -99 markup/= -145
+language/shape: config/lower 85 json/symbols 66 source/uuid 63 json/lower 60 json/kebab 54
+  source/base64 40 source/symbols 31 json/capital -36 markup/lower -54 source/alnum -55 json/letters -69
+  json/spaces -105 source/CONSTANT -115 source/url -144
+last: password 125 credential 97 secret 87 authorization 67 pass 55 key 46 token 41 keyword -22 name -59
+  type -71 path -72 keys -73 bypass -77 credentials -134 uuid -213
+length: 300 68 31 57 16 44 39 39 24 33 12 18 9 -26 7 -42 63 -66 5 -112 2 -118 1 -224 3 -317
+letters: 3 121 2 91 4 35 5 -28 few -84 6 -99 7 -168
+line: uuid -211
+name: private 119 by 101 set 98 request 89 data 86 secret 84 config 77 o 67 test 65 auth 63
+  authorization 63 x 62 access 54 password 34 oauth 28 token -26 key -28 output -54 client -56 path -78
+  bypass -87 name -89 self -92 keyword -93 next -100 forgot -101 author -109 keys -127 security -127
+  hash -147 label -150 check -175 cache -203 public -228 encrypted -234 change -264
+named: bare -6 quoted -15
+placeholder: config -127 shell -139 source -310
+quote: unclosed 29 escaped 25 bare 9 single -7 double -24
+repeats: 0 145 - 11 2 -211 1 -218 3 -331
+separator: => 57 = 43 : 34 == 29 _ -102 , -153 > -160
+shape: hex 177 base36 100 lower 26 symbols 20 uuid 7 dotted -30 spaces -40 snake -46 number -104 path -120
+  capital -125 CONSTANT -190 crypt -223
+shape/length: kebab/9 156 numbered/12 110 lower/16 96 spaces/100 72 spaces/300 62 kebab/20 59 base36/7 48
+  spaces/31 45 symbols/63 43 name/12 41 uuid/39 7 letters/12 -11 lower/7 -25 kebab/16 -28 spaces/24 -41
+  lower/12 -42 dotted/20 -51 spaces/63 -60 name/20 -67 url/63 -70 snake/7 -71 base36/2 -72 digits/3 -74
+  spaces/39 -77 snake/20 -86 upper/5 -94 kebab/12 -100 hex/7 -101 symbols/24 -114 digits/2 -133
+  numbered/9 -154 lower/3 -160 digits/1 -180 digits/5 -193 base36/5 -194 symbols/31 -205
+shape/quote: base64/double 112 base36/single 67 uuid/double 46 digits/bare 38 spaces/back 20
+  symbols/double 13 lower/single 5 lower/double -10 letters/double -15 alnum/double -57 spaces/single -57
+  base64/bare -62 CONSTANT/double -81 path/double -83 digits/single -104 symbols/back -106
+  dotted/bare -126
+symbols: 4s 78 4 72 0 4 0s -59 3s -91
+words: 1 50 2 23 3 -32 4 -148
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -6786,7 +6841,7 @@ def _assigned(text: bytes, candidates: Iterable[Candidate]) -> Iterator[_Span]:
     for candidate in candidates:
         value = candidate.value.encode("latin-1")
         known = (candidate.name, value, candidate.after)
-        if not _NO_VALUE.match(value) and known not in weighed:
+        if not _is_no_value(candidate.value) and known not in weighed:
             weighed.add(known)
             yield from _assigned_span(text, candidate, value)
         if len(weighed) >= _WEIGHED_MOST:
@@ -6853,7 +6908,9 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
     """The confidence, less where the value, its name or its provider say that it is no secret."""
     value = candidate.value.encode("latin-1")
     short = not candidate.quote and len(value.split(b":")[0]) < 4
-    if _SAMPLE.search(value) or short or _foreign(candidate, value):
+    if short or _foreign(candidate, value):
+        return "low"
+    if _SAMPLE.search(value) and not brackets_cross(candidate.value):
         return "low"
     if candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(candidate.name):
         return "low"
@@ -6876,11 +6933,18 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
 _OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
 
 
+def _is_no_value(candidate: Candidate) -> bool:
+    """Whether this is text between two strings, or made of parts."""
+    value = candidate.value
+    return bool(_BETWEEN.match(value) or (_PART.search(value) and not brackets_cross(value)))
+
+
+_BETWEEN = lazily(r"[\s,;:)\]]")
+_PART = lazily(r"\{[\w.: \[\]()]*\}")
 _SAMPLE = lazily(  # placeholders, and names of encodings, which many calls are given
-    rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$|(.)\1{9}"
+    rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|(.)\1{9}"
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1)\Z"
 )
-_NO_VALUE = lazily(rb"[\s,;:)\]]|.*[$#]?\{[\w.: ]*\}")  # text between two strings, or made of parts
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|key_?down|key_?hash|[_.-]name$)"
 )

@@ -5658,6 +5658,13 @@ def assigned(line, language="source"):
         ("{&quot;token&quot;: &quot;V&quot;}", "markup", "token", ":"),
         ("<add key='x' password='V'/>", "markup", "password", "="),
         ("token = V  # of the robot", "config", "token", "="),
+        ('char secret[25] = "V";', "source", "secret", "="),
+        ('password = ("V")', "source", "password", "="),
+        ('token: Some(String::from("V")),', "source", "token", ":"),
+        ('password = @"V";', "source", "password", "="),
+        ('pwd = L"V";', "source", "pwd", "="),
+        ('set password "V"', "shell", "password", "_"),
+        ('if (password !== "V") {', "source", "password", "!=="),
     ],
 )
 def test_a_value_is_found_in_every_way_to_give_one(line, language, name, separator):
@@ -5676,21 +5683,27 @@ def test_bare_words_of_source_are_no_values(line):
     assert assigned(line) == []
 
 
+def judged(line, path):
+    """[(kind, confidence)] of the candidates of a line that count as secrets."""
+    data = line.encode()
+    found = [(c.kind, ps.weigh(c, data)) for c in ps.candidates(data, ps.language_of(path))]
+    return [(kind, confidence) for kind, confidence in found if confidence]
+
+
 @pytest.mark.parametrize(
-    "line, path, rule",
+    "line, path, kind",
     [
-        ('password = "{}"', "a.py", "password"),
-        ("DB_PASSWORD={}", ".env", "password"),
-        ("  password: {}", "a.yml", "password"),
+        ('password = "{}"', "a.py", "pass"),
+        ("DB_PASSWORD={}", ".env", "pass"),
+        ("  password: {}", "a.yml", "pass"),
         ('client_secret = "{}"', "a.rb", "secret"),
         ('"access_token": "{}",', "a.json", "token"),
         ("export API_KEY={}", "a.sh", "key"),
     ],
 )
-def test_secrets_are_judged_to_be_some(line, path, rule):
-    text = line.format(GUESSED if rule == "password" else TOKEN)
-    judged = list(ps.judge(text.encode(), ps.language_of(path)))
-    assert [(j.rule, j.confidence in ("high", "medium")) for j in judged] == [(rule, True)]
+def test_secrets_are_judged_to_be_some(line, path, kind):
+    ((found, confidence),) = judged(line.format(GUESSED if kind == "pass" else TOKEN), path)
+    assert found == kind and confidence in ("high", "medium")
 
 
 @pytest.mark.parametrize(
@@ -5708,21 +5721,52 @@ def test_secrets_are_judged_to_be_some(line, path, rule):
 )
 @pytest.mark.parametrize("path", ["a.py", "a.yml", "a.json", "a.md"])
 def test_what_only_looks_like_a_secret_is_left(line, path):
-    sure = [j for j in ps.judge(line.encode(), ps.language_of(path)) if j.confidence != "low"]
-    assert sure == []
+    assert [confidence for _, confidence in judged(line, path) if confidence != "low"] == []
 
 
 @given(st.binary(max_size=200))
 def test_judging_never_raises(data):
+    text = b"password=" + data
     for language in ("source", "config"):
-        for judged in ps.judge(b"password=" + data, language):
-            assert 0 < judged.start < judged.end <= len(data) + 9
+        for candidate in ps.candidates(text, language):
+            assert 0 < candidate.start < candidate.end <= len(text)
+            assert ps.weigh(candidate, text) in ("high", "medium", "low", "")
+
+
+def test_the_sum_of_what_is_explained_is_what_is_weighed():
+    lines = ['password = "Vx1"', "key: ab-cd_ef", "<token>V8sd7f6</token>", '{"auth": "{{ x }}"}', "pwd = a"]
+    data = "\n".join(lines * 2).encode()
+    for candidate in ps.candidates(data, "config"):
+        score = sum(weight for _, weight in ps.evidence(candidate, data))
+        assert ps.confidence_of(score) == ps.weigh(candidate, data)
 
 
 def test_features_and_candidates_show_no_value():
     (candidate,) = ps.candidates(f'password = "{GUESSED}"'.encode(), "source")
     shown = repr(candidate) + " ".join(ps.features(candidate, b""))
     assert GUESSED not in shown and "password" in shown
+
+
+def test_brackets_that_cross_belong_to_no_template_and_no_code():
+    assert [ps.brackets_cross(text) for text in ("a(b]c)", "x{y)z", "{{ a[0](b) }}", "f(", ")", "<a>")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    line = "db_pass: " + "q{{k}x)r${m]t(y[z$#n}}"
+    assert assigned(line, "config") == [("db_pass", ":", line[9:])]
+    assert assigned("token: f(a, b)", "docs") == [("token", ":", "f")]
+
+
+def test_a_value_that_repeats_is_a_word_only_where_it_reads_like_one():
+    def repeats(value):
+        text = f'password = "{value}"\n'.encode() * 2
+        return [f for f in ps.features(next(ps.candidates(text, "config")), text) if f.startswith("repeats")]
+
+    assert (repeats("welcome"), repeats(GUESSED)) == (["repeats 1"], ["repeats -"])
 
 
 def test_letter_pairs_tell_words_from_random_letters():
@@ -5745,7 +5789,8 @@ def test_the_table_of_weights_is_what_the_trainer_prints():
 def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192
     lines = [b'password = "x"', b"  // foo_key: 'ab cd' }", b'{"token": "uuid",']
-    known = {"name", "first", "last", "has", "echoes", "placeholder", "comment", "begins", "quote"}
+    known = {"name", "first", "last", "has", "echoes", "placeholder", "comment", "begins", "quote", "line"}
+    known |= {"brackets"}
     for line in lines:
         for candidate in ps.candidates(line, "source"):
             known |= {feature.split(" ")[0] for feature in ps.features(candidate, line)}

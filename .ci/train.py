@@ -19,6 +19,7 @@ import csv
 import math
 import random
 import re
+import string
 import sys
 import sysconfig
 from pathlib import Path
@@ -31,7 +32,8 @@ FOLDS = 6
 EPOCHS = 20
 RATE, L1, L2 = 0.1, 8.0, 1.0  # FTRL: learning rate, penalties
 KEPT = 500  # features in the table
-UNLABELLED, CLEAN = 0.5, 0.7  # how much a line counts that nobody labelled, and one of clean code
+UNLABELLED, CLEAN = 0.5, 0.15  # how much a line counts that nobody labelled, and one of clean code
+DRAWN = 0.2  # and one with a value like those that password managers draw, put where a secret stood
 RARE = (6, 3)  # fewer examples, or repositories, than these, and a feature is not used
 WIDTH = 106  # columns of a printed line
 
@@ -80,12 +82,23 @@ def other_findings(text, variant, name):
 
 
 def examples_of(text, place, rows, unlabelled=UNLABELLED):
+    draw = random.Random(len(text))
     starts = [0, *(match.end() for match in re.finditer(b"\n", text))]
     for candidate in ps.candidates(text, ps.language_of(place[1])):
         line = bisect.bisect_right(starts, candidate.start)
         column = len(text[starts[line - 1] : candidate.start].decode("utf-8", "replace"))
         truth, weight = label(rows, line, column, column + len(candidate.value), unlabelled)
         yield Example((*place, line), truth, weight, sorted(set(ps.features(candidate, text))))
+        if truth and weight == 1.0 and candidate.quote and candidate.kind != "uuid":
+            made = candidate._replace(value=drawn(draw))
+            yield Example(("drawn", *place[1:], line), True, DRAWN, sorted(set(ps.features(made, text))))
+
+
+def drawn(draw):
+    """A value as password managers draw them; the data has few, for it is older than their use."""
+    letters = draw.choice((string.ascii_lowercase, string.ascii_letters, string.ascii_letters + string.digits * 2))
+    alphabet = letters + "!#$%&()*+,-./:;<=>?@[]^_{|}~" * draw.choice((1, 1, 2))
+    return "".join(draw.choice(alphabet) for _ in range(draw.choice((8, 12, 12, 16, 20, 24, 32, 40))))
 
 
 def label(rows, line, start, end, unlabelled):
