@@ -6284,7 +6284,7 @@ _SHAPE = lazily(
 # What is put in later, and so stands for a value.
 _PLACEHOLDER = lazily(
     r"\A(?:\$\w+|%\w+%|@\w+@?|&\w+;?|<[^<>]*>|\[[\w .-]*\]|\{[\w .:$-]*\}|__\w+__|:\w+)\Z"  # all of it
-    r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # a part of it
+    r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # in it
     r"|\*{3}|xxxx|XXXX|\.{3}|\A\s*\+|\+\s*\Z| \+ "
 )
 _MARKS = lazily(
@@ -6358,7 +6358,7 @@ _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
 )
 _KINDS_OF_CHARACTERS = (("a", b"a"), ("A", b"A"), ("0", b"0"), ("-", b"-"))
-_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[\\]^`{|}~")  # those that names, numbers and paths go without
+_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 
 
 @functools.cache
@@ -6380,13 +6380,9 @@ _PAIR = 10_000  # a pair counts this much and how often it is in words, so that 
 
 def _facts_around(c: Candidate, window: bytes, facts: dict[str, str]) -> None:
     around = window[max(0, c.start - 2000) : c.end + 2000]
-    facts["repeats"] = str(min(around.count(c.value.encode("latin-1")) - 1, 3)) if _is_word(facts) else "-"
+    often = around.count(c.value.encode("latin-1")) - 1 if facts["digits"] == "none" else None
+    facts["repeats"] = "-" if often is None else str(min(often, 3))  # words do, and secrets with digits may
     facts["fellows"] = str(min(around.count(c.name.encode("latin-1")) - 1, 5)) if c.name else "-"
-
-
-def _is_word(facts: dict[str, str]) -> bool:
-    """Whether nothing in it looks drawn at random."""
-    return facts["digits"] == "none" and "A" not in facts["classes"][1:] and facts["symbols"] < "2"
 
 
 def _marks(c: Candidate) -> list[tuple[str, str]]:
@@ -6457,87 +6453,87 @@ def _letter_pairs() -> list[list[int]]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 91 \ 79 end 45 } 34 ) -29 > -101 [ -107 word -113 : -187 ( -188
-before: / 122 # 102 & 81 ; 65 { 64 word 30 start -15 : -33 ( -43 ? -60 * -68 < -83 [ -156 - -235
-begins: line 63
-bias: - -34
-classes: aA0 120 A0 95 a0- 41 a 26 a- -90 A- -107 - -180 0- -252
-comment: config 69 source -25 docs -118
-digits: some 72 many 36 two -28 none -128
-digits/letters: two/3 147 none/6 -60 none/7 -71 two/5 -88 none/5 -107 some/6 -119 none/few -158 two/7 -167
-  two/6 -186
-distinct: 8 36 4 32 7 13 6 7 1 -26 5 -32 10 -38 2 -144 0 -287
-echoes: nonce -92 auth -96 token -152 secret -159 pass -290
-fellows: 4 36 2 26 3 23 1 -6 5 -46
-first: consumer 155 access 114 pass 91 config 87 o 77 test 63 x 62 keys -39 forgot -57 keyword -69 url -79
-  self -92 token -94 key -95 next -99 author -101 public -171 encrypted -234 change -249
-has: auth -28 invalid -74 string -79 admin -104 your -120 test -125 bar -147 user -149 foo -186 token -210
-  example -216 abc -260 pass -299 123 -426 secret -429
-kind: pass -24 key -44 auth -64
-kind/classes: uuid/A0- 181 token/a0- 92 auth/aA0- 76 key/A 72 key/A- 56 pass/a- 55 pass/a 51 uuid/a0- 50
-  key/aA0- 32 key/0 30 key/a0 -16 token/a -41 key/a -42 auth/a- -50 auth/a -59 secret/aA -75 pass/aA0- -85
-  cred/aA- -101 secret/a- -111 pass/- -126 key/a0- -142 key/aA- -150 uuid/0- -154 pass/0- -155
-  pass/A- -175 token/a- -193 key/a- -227
-kind/digits: token/many 53 pass/two 49 pass/none 25 uuid/many 13 secret/none -2 key/none -42 pass/many -50
-  key/two -51 cred/none -55 auth/two -76 token/two -79 token/none -100 auth/none -118 pass/some -124
-  nonce/none -154
-kind/language: nonce/docs 147 pass/config 82 auth/json 67 uuid/source 44 pass/source 19 key/source -19
-  secret/source -19 nonce/source -39 token/json -46 cred/source -90 pass/json -90 auth/docs -140
-kind/length: token/300 135 auth/300 105 pass/9 99 cred/63 86 token/39 85 auth/12 74 token/31 73 key/63 72
-  token/24 69 key/300 67 key/24 64 auth/31 62 pass/7 62 pass/5 61 key/20 50 pass/12 38 token/20 35
-  auth/24 -50 key/16 -59 key/2 -59 token/12 -71 auth/63 -72 token/63 -84 token/9 -87 pass/31 -89
-  auth/5 -95 key/12 -98 auth/9 -113 pass/1 -115 pass/100 -120 secret/5 -123 pass/2 -129 auth/7 -131
-  pass/63 -142 auth/20 -167 token/5 -175 pass/300 -180 pass/3 -198 key/5 -217 key/7 -275 token/7 -340
-kind/letters: pass/1 141 uuid/6 126 key/2 82 key/3 51 secret/few 44 uuid/few 43 auth/few -22 pass/few -29
-  token/few -39 token/6 -45 key/6 -50 token/7 -64 auth/7 -79 uuid/3 -103 key/5 -104 key/few -111
-  nonce/6 -138 cred/few -140 key/7 -146 uuid/2 -189 auth/6 -231
-kind/quote: uuid/double 122 key/back 46 token/single 39 key/escaped 27 token/double -14 auth/double -17
-  pass/bare -33 key/double -36 key/single -38 secret/double -108 auth/bare -126 pass/back -172
-kind/separator: nonce/: 128 key/= 99 auth/, 86 pass/_ 63 auth/( 58 cred/= 52 token/_ 50 uuid/: 6
-  token/: -26 pass/( -31 auth/: -37 nonce/= -55 auth/= -81 secret/_ -114 pass/> -116 key/( -123
-  cred/: -132 secret/, -141 pass/, -249 key/_ -317
-kind/shape: token/dotted 119 pass/base36 80 key/upper 72 pass/symbols 67 pass/lower 51 token/symbols 39
-  auth/spaces 34 key/digits 30 key/spaces 22 token/lower -41 key/lower -42 key/path -51 pass/capital -58
-  auth/lower -59 key/numbered -61 auth/symbols -65 secret/letters -68 pass/spaces -75 key/kebab -76
-  auth/base36 -135 pass/dotted -141 pass/crypt -219
-kind/symbols: token/4 145 token/4s 120 auth/1s 114 nonce/0 113 key/0s 61 token/0s -42 auth/0 -44
-  auth/1 -74 key/0 -96 key/1s -147
-language: source -8 markup -64
-language/named: source/quoted -4 source/bare -9 markup/bare -80
-language/quote: source/escaped 43 source/double 30 source/back 29 json/double 26 source/single -18
-  json/bare -21 docs/double -37 markup/double -39 markup/single -109 source/bare -118
-language/separator: json/= 96 docs/( 89 shell/= 65 source/=> 59 source/: 32 source/== 31 docs/: 29
-  source/= 15 source/_ -21 docs/_ -40 source/( -80 json/: -86 shell/_ -88 source/, -99 markup/= -145
-language/shape: config/lower 85 json/symbols 66 source/uuid 63 json/lower 60 json/kebab 54
-  source/base64 40 source/symbols 31 json/capital -36 markup/lower -54 source/alnum -55 json/letters -69
-  json/spaces -105 source/CONSTANT -115 source/url -144
-last: password 125 credential 97 secret 87 authorization 67 pass 55 key 46 token 41 keyword -22 name -59
-  type -71 path -72 keys -73 bypass -77 credentials -134 uuid -213
-length: 300 68 31 57 16 44 39 39 24 33 12 18 9 -26 7 -42 63 -66 5 -112 2 -118 1 -224 3 -317
-letters: 3 121 2 91 4 35 5 -28 few -84 6 -99 7 -168
-line: uuid -211
-name: private 119 by 101 set 98 request 89 data 86 secret 84 config 77 o 67 test 65 auth 63
-  authorization 63 x 62 access 54 password 34 oauth 28 token -26 key -28 output -54 client -56 path -78
-  bypass -87 name -89 self -92 keyword -93 next -100 forgot -101 author -109 keys -127 security -127
-  hash -147 label -150 check -175 cache -203 public -228 encrypted -234 change -264
-named: bare -6 quoted -15
-placeholder: config -127 shell -139 source -310
-quote: unclosed 29 escaped 25 bare 9 single -7 double -24
-repeats: 0 145 - 11 2 -211 1 -218 3 -331
-separator: => 57 = 43 : 34 == 29 _ -102 , -153 > -160
-shape: hex 177 base36 100 lower 26 symbols 20 uuid 7 dotted -30 spaces -40 snake -46 number -104 path -120
-  capital -125 CONSTANT -190 crypt -223
-shape/length: kebab/9 156 numbered/12 110 lower/16 96 spaces/100 72 spaces/300 62 kebab/20 59 base36/7 48
-  spaces/31 45 symbols/63 43 name/12 41 uuid/39 7 letters/12 -11 lower/7 -25 kebab/16 -28 spaces/24 -41
-  lower/12 -42 dotted/20 -51 spaces/63 -60 name/20 -67 url/63 -70 snake/7 -71 base36/2 -72 digits/3 -74
-  spaces/39 -77 snake/20 -86 upper/5 -94 kebab/12 -100 hex/7 -101 symbols/24 -114 digits/2 -133
-  numbered/9 -154 lower/3 -160 digits/1 -180 digits/5 -193 base36/5 -194 symbols/31 -205
-shape/quote: base64/double 112 base36/single 67 uuid/double 46 digits/bare 38 spaces/back 20
-  symbols/double 13 lower/single 5 lower/double -10 letters/double -15 alnum/double -57 spaces/single -57
-  base64/bare -62 CONSTANT/double -81 path/double -83 digits/single -104 symbols/back -106
-  dotted/bare -126
-symbols: 4s 78 4 72 0 4 0s -59 3s -91
-words: 1 50 2 23 3 -32 4 -148
+after: \ 92 & 90 end 46 } 35 ) -26 word -105 [ -109 > -116 ( -160 : -192
+before: # 121 / 114 & 87 { 61 word 29 start -21 ' -35 ( -35 : -43 < -73 ? -76 * -79 [ -124 - -229
+begins: line 67
+bias: - -30
+brackets: cross 300
+classes: aA0 110 A0 107 a 43 A 35 a0- 27 aA -27 a- -53 aA- -59 A- -82 - -212 0- -280
+comment: source -20 docs -105
+digits: some 88 many 5 two -36 none -107
+digits/letters: two/3 156 none/3 68 none/2 49 two/few 33 none/6 -43 none/7 -59 none/few -65 two/5 -98
+  none/5 -102 some/6 -138 two/6 -185 two/7 -185
+distinct: 8 38 4 34 7 11 1 -24 10 -33 5 -38 2 -137 0 -284
+echoes: key -13 nonce -94 auth -99 secret -168 token -177 pass -292
+fellows: 4 39 2 31 3 30 5 -46
+first: consumer 165 access 111 pass 90 config 84 o 76 test 72 x 61 keys -39 oauth -48 forgot -64 url -81
+  key -94 self -100 author -104 next -108 token -113 keyword -125 public -167 encrypted -229 change -240
+has: client -14 key -18 auth -37 type -47 string -87 invalid -94 admin -113 your -116 test -121 bar -158
+  user -158 foo -188 token -208 example -216 abc -266 pass -294 123 -429 secret -440
+kind: pass -30 key -36 auth -48
+kind/classes: uuid/A0- 179 auth/aA0- 81 token/a0- 78 key/A- 73 key/A 66 pass/a 60 pass/a- 57 key/aA0- 52
+  uuid/a0- 52 key/0 23 key/a0 -18 token/a -30 key/a -41 auth/a -49 pass/aA0- -51 key/aA- -57 token/a- -84
+  secret/a- -104 key/a- -105 key/a0- -111 cred/aA- -114 pass/- -122 pass/0- -146 uuid/0- -150 pass/A- -170
+kind/digits: pass/two 54 token/many 42 pass/none 32 uuid/many 18 key/none -17 key/two -20 token/two -49
+  cred/none -50 auth/two -73 auth/none -102 token/none -108 pass/some -111 nonce/none -118
+kind/language: nonce/docs 108 pass/config 81 auth/json 70 uuid/source 45 pass/source 29 key/source -8
+  key/json -22 nonce/source -35 secret/source -36 cred/source -84 pass/json -95 auth/docs -143
+kind/length: auth/300 96 token/24 92 cred/63 91 auth/12 77 token/31 75 key/63 73 pass/9 72 key/24 71
+  pass/7 65 token/39 65 key/300 58 pass/5 58 key/20 34 pass/12 21 key/12 -55 key/16 -56 token/9 -61
+  auth/24 -64 auth/63 -74 token/63 -89 pass/31 -101 auth/5 -104 key/2 -114 pass/2 -126 pass/100 -135
+  pass/1 -136 auth/7 -137 secret/5 -139 auth/20 -146 pass/63 -171 token/5 -178 pass/300 -185 pass/3 -210
+  key/5 -232 key/7 -249 token/7 -337
+kind/letters: uuid/6 139 pass/1 137 key/2 96 uuid/few 55 key/3 50 secret/few 43 token/few -17 pass/few -50
+  key/few -57 token/6 -57 pass/3 -58 auth/7 -64 token/7 -79 key/6 -80 nonce/6 -101 key/5 -105
+  cred/few -133 key/7 -151 uuid/2 -160 auth/6 -233
+kind/quote: uuid/double 111 key/back 60 token/single 43 secret/single 41 token/double -1 auth/double -24
+  key/single -27 key/double -40 secret/double -102 auth/bare -127 pass/back -149
+kind/separator: nonce/: 106 auth/, 104 key/= 90 pass/_ 62 auth/( 61 token/_ 61 cred/= 56 secret/: 28
+  uuid/: 12 token/: -16 auth/: -45 nonce/= -63 auth/= -68 key/( -107 pass/> -118 secret/_ -124 cred/: -133
+  secret/, -141 pass/, -253 key/_ -326
+kind/shape: token/dotted 146 pass/base36 86 token/symbols 72 key/upper 66 pass/lower 60 pass/symbols 43
+  key/digits 23 key/spaces 8 token/lower -30 key/path -36 key/lower -41 auth/lower -49 pass/spaces -63
+  key/numbered -64 key/kebab -100 auth/base36 -132 pass/dotted -136 pass/crypt -218
+kind/symbols: token/3s 131 auth/1s 112 nonce/0 99 token/3 84 key/0s 65 key/5 59 token/0 -2 token/0s -62
+  auth/0 -75 auth/1 -84 key/0 -113
+language: source -8 markup -46
+language/named: source/bare -11 markup/bare -83
+language/quote: source/escaped 54 json/double 37 source/double 32 source/back 27 source/single -16
+  source/bare -111 markup/single -117
+language/separator: docs/( 90 json/= 84 source/=> 68 shell/= 66 source/: 35 source/== 32 docs/: 24
+  source/= 10 source/_ -22 docs/_ -45 json/: -87 shell/_ -89 source/, -89 source/( -90 markup/= -172
+language/shape: config/lower 87 json/symbols 81 source/uuid 71 json/kebab 63 json/lower 62
+  source/symbols 31 json/capital -28 markup/lower -48 source/alnum -58 json/letters -65 json/spaces -98
+  source/CONSTANT -113 source/url -135
+last: password 126 credential 102 secret 86 str 84 authorization 71 pass 54 token 49 key 44 name -44
+  path -60 type -62 keys -69 keyword -75 bypass -82 credentials -132 uuid -219
+length: 300 75 31 51 16 44 24 43 39 35 12 29 7 -43 63 -71 5 -125 2 -162 1 -246 3 -338
+letters: 3 96 2 74 4 43 5 -20 few -79 6 -98 7 -164
+line: uuid -207
+name: private 130 by 117 set 100 data 91 request 87 str 84 config 77 secret 77 authorization 71 test 71
+  o 67 auth 66 x 61 access 52 oauth 44 password 31 token -24 key -27 output -64 limit -65 path -72
+  title -76 bypass -93 forgot -94 name -99 self -100 scope -102 next -109 author -113 keys -125
+  security -141 keyword -143 label -145 hash -147 check -178 cache -214 encrypted -229 public -229
+  change -255
+named: bare -12 quoted -12
+placeholder: json -104 config -125 shell -146 source -325
+quote: escaped 34 unclosed 17 bare 6 single -3 double -25
+repeats: -1 565 0 59 - 35 2 -284 1 -299 3 -419
+separator: => 66 = 48 : 30 == 28 _ -104 , -144 > -162
+shape: hex 185 base36 97 lower 43 upper 35 symbols 31 uuid 19 dotted -6 spaces -39 number -86 path -98
+  capital -111 CONSTANT -173 crypt -227
+shape/length: kebab/9 160 lower/16 117 numbered/12 101 spaces/100 93 kebab/20 73 spaces/300 62
+  spaces/31 42 symbols/9 34 name/12 33 lower/5 22 uuid/39 19 lower/9 15 lower/7 -11 kebab/16 -13
+  letters/12 -20 lower/12 -37 symbols/2 -38 spaces/20 -55 spaces/24 -56 spaces/63 -57 name/20 -66
+  url/63 -70 snake/7 -82 spaces/39 -82 base36/2 -88 upper/5 -89 snake/20 -91 kebab/12 -95 hex/7 -103
+  symbols/24 -110 digits/2 -127 numbered/9 -152 digits/5 -170 digits/1 -178 lower/3 -178 base36/5 -200
+  symbols/31 -222
+shape/quote: base64/double 109 symbols/escaped 64 base36/single 61 uuid/double 41 digits/bare 39
+  symbols/double 37 spaces/back 34 lower/single 18 spaces/double -22 letters/double -25 base64/bare -42
+  path/double -45 alnum/double -70 spaces/single -77 CONSTANT/double -81 digits/single -115
+  symbols/back -117 dotted/bare -132
+symbols: 5 101 3 86 4 86 1s 35 1 -24 0 -26 0s -52 2s -156
+words: 1 51 2 21 3 -43 4 -154
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -6933,17 +6929,16 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
 _OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
 
 
-def _is_no_value(candidate: Candidate) -> bool:
+def _is_no_value(value: str) -> bool:
     """Whether this is text between two strings, or made of parts."""
-    value = candidate.value
     return bool(_BETWEEN.match(value) or (_PART.search(value) and not brackets_cross(value)))
 
 
 _BETWEEN = lazily(r"[\s,;:)\]]")
 _PART = lazily(r"\{[\w.: \[\]()]*\}")
-_SAMPLE = lazily(  # placeholders, and names of encodings, which many calls are given
+_SAMPLE = lazily(  # placeholders, names of encodings, which many calls are given, and words with spaces
     rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|(.)\1{9}"
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1)\Z"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
 )
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|key_?down|key_?hash|[_.-]name$)"
@@ -7363,7 +7358,7 @@ def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
         return ""
     if (
         _KUBE_PUBLIC.match(name)
-        or _NO_VALUE.match(plain)
+        or _is_no_value(_text(plain))
         or _SAMPLE.search(plain)
         or _WEAK.search(plain.lower())
     ):
