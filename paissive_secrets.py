@@ -6098,7 +6098,7 @@ _FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
 _LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 _GIVEN = rb"""(?x:
-    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)  # the rest of it
+    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)  # its rest
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)
@@ -6106,7 +6106,7 @@ _GIVEN = rb"""(?x:
        (?:\[\]byte\(|(?:[a-z_][\w.:(\ ]{0,40})?\()?[bkrl@]?   # calls or a prefix around the value
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
       |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
-    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?[0-9]|[a-z]{16}))
+    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?(?:[0-9]|[\])}][a-z])|[a-z]{16}))
     )"""
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
