@@ -6453,87 +6453,87 @@ def _letter_pairs() -> list[list[int]]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: \ 92 & 90 end 46 } 35 ) -26 word -105 [ -109 > -116 ( -160 : -192
-before: # 121 / 114 & 87 { 61 word 29 start -21 ' -35 ( -35 : -43 < -73 ? -76 * -79 [ -124 - -229
-begins: line 67
-bias: - -30
+after: \ 87 & 77 end 51 } 31 ; 25 ) -22 / -41 < -73 word -102 > -105 [ -108 ( -160 : -189
+before: / 106 # 98 & 92 { 86 ; 53 start -16 ( -26 ' -29 : -40 < -56 * -71 - -238
+begins: line 66
+bias: - -22
 brackets: cross 300
-classes: aA0 110 A0 107 a 43 A 35 a0- 27 aA -27 a- -53 aA- -59 A- -82 - -212 0- -280
-comment: source -20 docs -105
-digits: some 88 many 5 two -36 none -107
-digits/letters: two/3 156 none/3 68 none/2 49 two/few 33 none/6 -43 none/7 -59 none/few -65 two/5 -98
-  none/5 -102 some/6 -138 two/6 -185 two/7 -185
-distinct: 8 38 4 34 7 11 1 -24 10 -33 5 -38 2 -137 0 -284
-echoes: key -13 nonce -94 auth -99 secret -168 token -177 pass -292
-fellows: 4 39 2 31 3 30 5 -46
-first: consumer 165 access 111 pass 90 config 84 o 76 test 72 x 61 keys -39 oauth -48 forgot -64 url -81
-  key -94 self -100 author -104 next -108 token -113 keyword -125 public -167 encrypted -229 change -240
-has: client -14 key -18 auth -37 type -47 string -87 invalid -94 admin -113 your -116 test -121 bar -158
-  user -158 foo -188 token -208 example -216 abc -266 pass -294 123 -429 secret -440
-kind: pass -30 key -36 auth -48
-kind/classes: uuid/A0- 179 auth/aA0- 81 token/a0- 78 key/A- 73 key/A 66 pass/a 60 pass/a- 57 key/aA0- 52
-  uuid/a0- 52 key/0 23 key/a0 -18 token/a -30 key/a -41 auth/a -49 pass/aA0- -51 key/aA- -57 token/a- -84
-  secret/a- -104 key/a- -105 key/a0- -111 cred/aA- -114 pass/- -122 pass/0- -146 uuid/0- -150 pass/A- -170
-kind/digits: pass/two 54 token/many 42 pass/none 32 uuid/many 18 key/none -17 key/two -20 token/two -49
-  cred/none -50 auth/two -73 auth/none -102 token/none -108 pass/some -111 nonce/none -118
-kind/language: nonce/docs 108 pass/config 81 auth/json 70 uuid/source 45 pass/source 29 key/source -8
-  key/json -22 nonce/source -35 secret/source -36 cred/source -84 pass/json -95 auth/docs -143
-kind/length: auth/300 96 token/24 92 cred/63 91 auth/12 77 token/31 75 key/63 73 pass/9 72 key/24 71
-  pass/7 65 token/39 65 key/300 58 pass/5 58 key/20 34 pass/12 21 key/12 -55 key/16 -56 token/9 -61
-  auth/24 -64 auth/63 -74 token/63 -89 pass/31 -101 auth/5 -104 key/2 -114 pass/2 -126 pass/100 -135
-  pass/1 -136 auth/7 -137 secret/5 -139 auth/20 -146 pass/63 -171 token/5 -178 pass/300 -185 pass/3 -210
-  key/5 -232 key/7 -249 token/7 -337
-kind/letters: uuid/6 139 pass/1 137 key/2 96 uuid/few 55 key/3 50 secret/few 43 token/few -17 pass/few -50
-  key/few -57 token/6 -57 pass/3 -58 auth/7 -64 token/7 -79 key/6 -80 nonce/6 -101 key/5 -105
-  cred/few -133 key/7 -151 uuid/2 -160 auth/6 -233
-kind/quote: uuid/double 111 key/back 60 token/single 43 secret/single 41 token/double -1 auth/double -24
-  key/single -27 key/double -40 secret/double -102 auth/bare -127 pass/back -149
-kind/separator: nonce/: 106 auth/, 104 key/= 90 pass/_ 62 auth/( 61 token/_ 61 cred/= 56 secret/: 28
-  uuid/: 12 token/: -16 auth/: -45 nonce/= -63 auth/= -68 key/( -107 pass/> -118 secret/_ -124 cred/: -133
-  secret/, -141 pass/, -253 key/_ -326
-kind/shape: token/dotted 146 pass/base36 86 token/symbols 72 key/upper 66 pass/lower 60 pass/symbols 43
-  key/digits 23 key/spaces 8 token/lower -30 key/path -36 key/lower -41 auth/lower -49 pass/spaces -63
-  key/numbered -64 key/kebab -100 auth/base36 -132 pass/dotted -136 pass/crypt -218
-kind/symbols: token/3s 131 auth/1s 112 nonce/0 99 token/3 84 key/0s 65 key/5 59 token/0 -2 token/0s -62
-  auth/0 -75 auth/1 -84 key/0 -113
-language: source -8 markup -46
-language/named: source/bare -11 markup/bare -83
-language/quote: source/escaped 54 json/double 37 source/double 32 source/back 27 source/single -16
-  source/bare -111 markup/single -117
-language/separator: docs/( 90 json/= 84 source/=> 68 shell/= 66 source/: 35 source/== 32 docs/: 24
-  source/= 10 source/_ -22 docs/_ -45 json/: -87 shell/_ -89 source/, -89 source/( -90 markup/= -172
-language/shape: config/lower 87 json/symbols 81 source/uuid 71 json/kebab 63 json/lower 62
-  source/symbols 31 json/capital -28 markup/lower -48 source/alnum -58 json/letters -65 json/spaces -98
-  source/CONSTANT -113 source/url -135
-last: password 126 credential 102 secret 86 str 84 authorization 71 pass 54 token 49 key 44 name -44
-  path -60 type -62 keys -69 keyword -75 bypass -82 credentials -132 uuid -219
-length: 300 75 31 51 16 44 24 43 39 35 12 29 7 -43 63 -71 5 -125 2 -162 1 -246 3 -338
-letters: 3 96 2 74 4 43 5 -20 few -79 6 -98 7 -164
-line: uuid -207
-name: private 130 by 117 set 100 data 91 request 87 str 84 config 77 secret 77 authorization 71 test 71
-  o 67 auth 66 x 61 access 52 oauth 44 password 31 token -24 key -27 output -64 limit -65 path -72
-  title -76 bypass -93 forgot -94 name -99 self -100 scope -102 next -109 author -113 keys -125
-  security -141 keyword -143 label -145 hash -147 check -178 cache -214 encrypted -229 public -229
-  change -255
-named: bare -12 quoted -12
-placeholder: json -104 config -125 shell -146 source -325
-quote: escaped 34 unclosed 17 bare 6 single -3 double -25
-repeats: -1 565 0 59 - 35 2 -284 1 -299 3 -419
-separator: => 66 = 48 : 30 == 28 _ -104 , -144 > -162
-shape: hex 185 base36 97 lower 43 upper 35 symbols 31 uuid 19 dotted -6 spaces -39 number -86 path -98
-  capital -111 CONSTANT -173 crypt -227
-shape/length: kebab/9 160 lower/16 117 numbered/12 101 spaces/100 93 kebab/20 73 spaces/300 62
-  spaces/31 42 symbols/9 34 name/12 33 lower/5 22 uuid/39 19 lower/9 15 lower/7 -11 kebab/16 -13
-  letters/12 -20 lower/12 -37 symbols/2 -38 spaces/20 -55 spaces/24 -56 spaces/63 -57 name/20 -66
-  url/63 -70 snake/7 -82 spaces/39 -82 base36/2 -88 upper/5 -89 snake/20 -91 kebab/12 -95 hex/7 -103
-  symbols/24 -110 digits/2 -127 numbered/9 -152 digits/5 -170 digits/1 -178 lower/3 -178 base36/5 -200
-  symbols/31 -222
-shape/quote: base64/double 109 symbols/escaped 64 base36/single 61 uuid/double 41 digits/bare 39
-  symbols/double 37 spaces/back 34 lower/single 18 spaces/double -22 letters/double -25 base64/bare -42
-  path/double -45 alnum/double -70 spaces/single -77 CONSTANT/double -81 digits/single -115
-  symbols/back -117 dotted/bare -132
-symbols: 5 101 3 86 4 86 1s 35 1 -24 0 -26 0s -52 2s -156
-words: 1 51 2 21 3 -43 4 -154
+classes: A0 133 aA0 77 a 47 a0- 27 a0 20 0 -21 aA- -48 aA -65 - -153 A- -195 0- -291
+comment: config 63 source -14 docs -116
+digits: some 64 many 12 two -42 none -75
+digits/letters: two/3 140 some/few 86 many/6 67 many/5 50 none/3 46 some/2 36 none/2 32 two/few 6
+  many/few -14 none/6 -25 none/7 -38 none/5 -64 two/5 -70 none/few -87 some/6 -99 two/6 -167 two/7 -179
+distinct: 4 43 8 32 3 27 7 19 6 8 5 -36 10 -44 2 -127 0 -283
+echoes: key -35 auth -96 token -123 secret -165 pass -296
+fellows: 3 36 2 25 1 -12 5 -54
+first: access 161 consumer 137 pass 87 proxy 86 api 82 o 76 test 74 x 70 config 66 mysql 55 keyctl -38
+  key -53 forgot -60 oauth -60 author -73 pwd -73 self -74 passthrough -98 token -100 next -125
+  keyword -127 public -167 change -226
+has: auth -25 string -75 your -77 admin -103 test -103 invalid -114 user -146 bar -151 foo -187 token -207
+  example -228 abc -271 pass -297 123 -439 secret -442
+kind: key -10 pass -26 auth -29
+kind/classes: uuid/A0- 169 auth/aA0- 97 token/a0- 74 uuid/a0- 54 pass/a 39 pass/0 28 key/0 22 pass/aA- -18
+  key/0- -30 key/a0 -40 pass/aA0- -46 secret/aA -51 token/aA- -69 key/A0- -91 auth/A0- -95 pass/A0- -125
+  secret/a- -127 key/a0- -135 pass/0- -146 uuid/0- -147 pass/- -149 pass/A- -149
+kind/digits: pass/two 85 key/none 28 token/many 25 secret/some 22 uuid/many 15 pass/none -15
+  token/none -16 key/many -45 key/two -59 secret/none -69 auth/two -75 pass/some -84 token/two -86
+kind/language: auth/json 77 pass/config 62 uuid/source 44 secret/json 32 pass/source 20 key/source -34
+  secret/source -34 nonce/source -44 pass/none -48 pass/markup -51 auth/docs -116 pass/json -125
+  cred/source -143
+kind/length: cred/63 122 token/300 108 token/24 91 pass/9 84 auth/12 81 pass/7 74 token/31 74 secret/32 69
+  key/24 66 token/39 64 secret/7 60 secret/20 55 pass/5 48 pass/32 46 key/20 38 pass/12 25 pass/16 13
+  key/31 -29 auth/63 -51 pass/31 -52 secret/9 -65 auth/24 -69 auth/7 -96 key/32 -97 pass/100 -121
+  pass/2 -127 pass/1 -131 auth/20 -132 token/5 -142 key/5 -145 secret/5 -157 pass/63 -170 pass/300 -172
+  pass/3 -174 key/7 -212 token/7 -298
+kind/letters: pass/1 117 uuid/6 100 auth/3 98 key/2 94 secret/3 87 secret/few 61 pass/2 54 uuid/few 54
+  key/3 53 key/4 42 auth/few -20 token/few -20 pass/3 -29 pass/7 -30 secret/7 -34 pass/few -36 key/few -67
+  uuid/3 -78 key/5 -96 cred/few -112 key/7 -119 key/6 -141 uuid/2 -148 auth/6 -221
+kind/quote: uuid/double 103 secret/single 42 key/bare 31 auth/double -23 pass/bare -28 pass/back -49
+  key/single -61 secret/double -85 auth/bare -139
+kind/separator: key/= 125 nonce/: 117 auth/, 87 pass/_ 71 secret/= 47 secret/: 35 uuid/: 35 auth/: -19
+  token/: -41 pass/( -54 nonce/= -58 auth/= -78 key/( -84 secret/_ -115 pass/> -121 secret/, -137
+  pass/, -255 key/_ -304
+kind/shape: token/dotted 88 pass/base36 82 token/symbols 64 key/symbols 52 pass/letters 49 pass/lower 39
+  pass/digits 28 key/digits 22 secret/letters -46 auth/symbols -58 key/numbered -71 pass/capital -71
+  pass/spaces -81 pass/path -82 secret/spaces -92 pass/dotted -116 auth/base36 -130 pass/crypt -202
+kind/symbols: token/3s 136 nonce/0 105 token/3 96 key/2 76 auth/0 -59 secret/1 -88 key/0 -130
+language: source -12 markup -63
+language/named: source/quoted -2 source/bare -11 docs/quoted -14 json/bare -18 markup/bare -106
+language/quote: source/double 29 source/single -18 json/bare -26 config/double -36 docs/double -49
+  source/back -75 source/bare -99 markup/single -120
+language/separator: docs/( 113 json/= 104 shell/= 81 source/=> 73 markup/: 54 docs/: 25 json/_ 25
+  source/: 24 source/_ -27 docs/_ -37 json/: -78 shell/_ -78 source/( -83 source/, -110 markup/= -160
+language/shape: config/base36 127 config/lower 86 json/symbols 80 source/uuid 70 json/lower 64
+  source/hex 54 source/symbols 31 docs/lower -56 json/letters -84 source/CONSTANT -88 source/alnum -88
+  json/spaces -92 source/url -127
+last: password 113 str 108 secret 74 pass 51 authorization 49 key 41 token 18 id -26 path -47 keyword -54
+  keys -66 bypass -83 hash -128 uuid -164
+length: 300 78 16 55 12 43 24 41 39 30 9 3 7 -39 63 -67 5 -93 2 -117 1 -196 3 -256
+letters: 3 120 4 63 2 62 1 49 5 -39 few -58 6 -98 7 -133
+line: uuid -197
+name: private 163 api 143 str 108 set 106 data 100 auth 87 request 82 proxy 80 o 69 test 69 x 69 config 60
+  consumer 58 secret 53 access 52 authorization 46 mysql 45 oauth 31 password 28 key -46 keyctl -49
+  path -53 session -61 client -66 self -74 author -75 forgot -89 bypass -93 passthrough -99 keys -101
+  uuid -101 name -108 next -126 hash -130 security -141 keyword -142 check -177 cache -197 public -221
+  change -231
+named: quoted -7 bare -12
+placeholder: config -113 shell -141 source -301
+quote: escaped 40 single -5 double -12 unclosed -128 back -137
+repeats: -1 479 0 94 - 26 2 -251 1 -274 3 -366
+separator: => 71 = 38 : 23 _ -101 > -158 , -163
+shape: hex 108 base36 90 symbols 52 alnum 50 lower 47 uuid 18 digits -21 numbered -40 spaces -52 name -55
+  dotted -72 path -73 number -76 capital -85 CONSTANT -137 crypt -206
+shape/length: dotted/300 170 kebab/9 160 lower/16 149 upper/20 127 hex/32 100 numbered/12 100
+  spaces/100 95 spaces/300 87 base36/32 81 lower/5 38 base36/7 37 symbols/9 33 lower/9 24 uuid/39 18
+  letters/20 -20 name/20 -44 base36/3 -52 spaces/63 -64 spaces/24 -65 digits/3 -69 url/63 -74
+  symbols/24 -84 snake/20 -91 base36/12 -94 dotted/63 -100 hex/7 -108 digits/2 -116 numbered/9 -140
+  lower/3 -142 symbols/31 -172 digits/1 -180 digits/5 -195 base36/5 -199
+shape/quote: base64/double 127 hex/single 98 base36/single 94 symbols/escaped 75 hex/bare 73
+  digits/bare 66 uuid/double 40 symbols/double 29 letters/double -31 spaces/single -36 base64/bare -62
+  CONSTANT/double -64 base64/single -66 symbols/back -74 digits/single -75 alnum/double -76
+  dotted/bare -123 crypt/double -146
+symbols: 3 100 5 81 4 78 1s 51 0 -40 0s -93 2s -109
+words: 1 62 2 21 3 -37 4 -151
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
