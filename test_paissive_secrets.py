@@ -5758,7 +5758,7 @@ def test_brackets_that_cross_belong_to_no_template_and_no_code():
     ]
     line = "db_pass: " + "q{{k}x)r${m]t(y[z$#n}}"
     assert assigned(line, "config") == [("db_pass", ":", line[9:])]
-    assert assigned("token: f(a, b)", "docs") == [("token", ":", "f")]
+    assert assigned("password: f(a, b)", "docs") == [("password", ":", "f")]
 
 
 def test_a_value_that_repeats_is_a_word_only_where_it_reads_like_one():
