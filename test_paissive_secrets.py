@@ -5788,7 +5788,7 @@ def test_the_table_of_weights_is_what_the_trainer_prints():
 
 def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192
-    lines = [b'password = "x"', b"  // foo_key: 'ab cd' }", b'{"token": "uuid",']
+    lines = [b'password = "word"', b"  // foo_key: 'ab1 cdef' }", b'{"token": "uuid1",']
     known = {"name", "first", "last", "has", "echoes", "placeholder", "comment", "begins", "quote", "line"}
     known |= {"brackets"}
     for line in lines:
