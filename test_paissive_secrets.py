@@ -2755,6 +2755,51 @@ def test_a_chunk_whose_size_is_in_doubt_is_none(size):
             heard((chunked + rest).encode())
 
 
+class Pieces:
+    """A socket on which `raw` comes in pieces of a size, whatever is asked for."""
+
+    def __init__(self, raw, size):
+        self.parts = [raw[start : start + size] for start in range(0, len(raw), size)]
+
+    def settimeout(self, _seconds):
+        pass
+
+    def recv(self, _most):
+        return self.parts.pop(0) if self.parts else b""
+
+
+def taken_for(raw, size):
+    wire = ps._Wire(Pieces(raw, size))
+    wire.begin(time.monotonic() + 60)
+    try:
+        head = ps._read_head(wire)
+        return head, ps._read_body(wire, *head)
+    except (ValueError, OSError) as error:
+        return type(error)
+
+
+WELL_FORMED = [
+    http(),
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nA: b\r\nA:\tc\r\n\r\nbody",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nxyz\r\n1F\r\n"
+    + b"z" * 31
+    + b"\r\n0\r\nT: t\r\n\r\n",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    raw=st.sampled_from(WELL_FORMED),
+    edits=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3), st.binary(max_size=4)), max_size=3),
+)
+def test_any_bytes_are_one_answer_or_none_however_they_come_in_pieces(raw, edits):
+    for start, size, new in edits:
+        raw = raw[:start] + new + raw[start + size :]
+    whole = taken_for(raw, 1 << 16)
+    assert [taken_for(raw, size) for size in (1, 2, 7)] == [whole] * 3
+    assert edits or isinstance(whole, tuple)
+
+
 def test_a_head_without_end_is_too_large():
     for head in ("HTTP/1.1 200 OK\r\nA: " + "x" * 200_000, "x" * 200_000):
         with pytest.raises(ps.Unavailable, match="too large"):
