@@ -6081,10 +6081,9 @@ def confidence_of(score: int) -> str:
 # --- candidates ---------------------------------------------------------------------------------------------
 
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
-# k, for which the expression looks first. What is read in bulk is searched for fewer words, by rarer letters.
-_FOLD, _FOLD_BULK = (
-    bytes(107 if n in letters else n for n in bytes(range(256)).lower()) for letters in (b"cfpuw", b"cw")
-)
+# k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
+# the most telling words alone.
+_RARE, _RARE_IN_BULK = b"cfpuw", b"cw"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
 _FOR_RANDOM = (
     b"token",
@@ -6103,7 +6102,7 @@ _GIVEN = rb"""(?x:
     [ \t]{0,20}
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)
        [ \t]{0,20}
-       (?:\[\]byte\(|(?:[a-z_][\w.:(\ ]{0,40})?\()?[bkrl@]?   # calls or a prefix around the value
+       (?:\[\]byte\(|(?:(?:nek|akait)\ )?(?:[a-z_][\w.:(]{0,40})?\()?[bkrl@]?  # calls or a prefix around it
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
       |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?(?:[0-9]|[\])}][a-z])|[a-z]{16}))
@@ -6139,23 +6138,24 @@ def tellings(
 ) -> Iterator[re.Match[bytes]]:
     """Find one of `phrases`, whose number from 1 is then the match's `lastindex`, or a telling fragment in a
     name that is given something. What matches is folded, and may be another word, so only places count."""
-    folded = window.translate(_FOLD_BULK if sparing else _FOLD)
-    found = _told(language == "source", sparing, phrases).finditer(folded)
-    for count, told in enumerate(found):
+    fold, pattern = _told(language == "source", sparing, phrases)
+    for count, told in enumerate(pattern.finditer(window.translate(fold))):
         if count < 200 + told.start() // 300:  # more is for nobody to read
             yield told
 
 
 @functools.cache
-def _told(source: bool, sparing: bool, phrases: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    find = functools.partial(_telling, fold=_FOLD_BULK if sparing else _FOLD)
-    strong, weak = (
-        map(find, words) for words in ((_MOST_TELLING, ()) if sparing else (_FOR_WORDS, _FOR_RANDOM))
+def _told(source: bool, sparing: bool, phrases: tuple[bytes, ...]) -> tuple[bytes, re.Pattern[bytes]]:
+    """(what folds letters, what finds words in the text then)"""
+    fold = bytes(
+        ord("k") if n in (_RARE_IN_BULK if sparing else _RARE) else n for n in bytes(range(256)).lower()
     )
-    fragments = b"|".join([*strong, b"(?:%s)(?P<random>)" % (b"|".join(weak) or b"(?!)")])
-    others = b"".join(find(word) + b"()|" for word in phrases)
+    strong, weak = (_MOST_TELLING, ()) if sparing else (_FOR_WORDS, _FOR_RANDOM)
+    at_random = b"|".join(_telling(word, fold) for word in weak) or b"(?!)"
+    fragments = b"|".join([*(_telling(word, fold) for word in strong), b"(?:%s)(?P<random>)" % at_random])
+    others = b"".join(_telling(word, fold) + b"()|" for word in phrases)
     given = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
-    return re.compile(b"k(?:%s(?:%s)%s)" % (others, fragments, given))
+    return fold, re.compile(b"k(?:%s(?:%s)%s)" % (others, fragments, given))
 
 
 def _telling(word: bytes, fold: bytes) -> bytes:
@@ -6814,15 +6814,14 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
 
 def _told_spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """What telling words lead to: phrases of a known form, then values that are given to names."""
-    phrases = _phrases_of("" if sparing else language)
-    words = tuple(phrase.word for phrase in phrases)
-    done, given = [0] * len(phrases), []
+    words, finders = _phrases_of("" if sparing else language)
+    done, given = [0] * len(words), []
     for told in tellings(text, language, sparing, words):
         nth = (told.lastindex or 0) - 1
-        if nth >= len(phrases):
+        if nth >= len(words):
             given.append(candidate_of(text, language, told))
         elif told.start() >= done[nth]:  # what one has seen is not looked at again
-            spans, done[nth] = phrases[nth].find(text, told.end())
+            spans, done[nth] = finders[nth](text, told.end())
             yield from spans
     candidates = [candidate for candidate in given if candidate]
     seen = {candidate.start for candidate in candidates}
@@ -7108,12 +7107,17 @@ _AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
 
 def _azure_secrets(text: bytes) -> Iterator[_Span]:
     """Client secrets of Azure, in which dots and tildes leave no long run."""
-    if b"~" in text and b"Q~" in text:  # one byte is sought several times as fast as two
-        rule = structural_rules()["azure-client-secret"]
-        for found in _AZURE.finditer(text):
-            if not _dull(found[0]):
-                begin = found.start() - (4 if _AZURE_BEGIN.match(text, max(0, found.start() - 4)) else 0)
-                yield _Span(begin, found.end(), rule, rule.confidence)
+    at, rule = text.find(b"~"), structural_rules()["azure-client-secret"]
+    while at >= 0:  # one byte is sought several times as fast as two
+        found = _AZURE.match(text, at - 1) if text[at - 1] == 81 else None
+        if found and not _dull(found[0]):
+            yield _Span(
+                at - 5 if _AZURE_BEGIN.match(text, max(0, at - 5)) else at - 1,
+                found.end(),
+                rule,
+                rule.confidence,
+            )
+        at = text.find(b"~", at + 1)
 
 
 def _private_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
@@ -7146,6 +7150,9 @@ def _urls(text: bytes) -> Iterator[_Span]:
         yield _Span(*found.span(2), rule, _url_confidence(*found.groups()))
 
 
+_BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
+
+
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
     """What stands between `://` and `@`: for the second is rare, it is looked for first."""
     if text.count(b"@") * 100 > len(text):  # steps in C, where they are many
@@ -7153,7 +7160,8 @@ def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
         return
     at = text.find(b"@")
     while at >= 0:
-        scheme = text.rfind(b"://", max(0, at - 300), at)
+        inside = text[at - 1] not in _BEFORE_AT
+        scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
         found = _USERINFO.match(text, scheme) if scheme >= 0 else None
         if found and found.end() > at:
             yield found
@@ -7233,24 +7241,22 @@ _PHRASES = (
 )
 
 
-class _Phrase(NamedTuple):
-    word: bytes
-    find: _Find
-
-
-_Find = Callable[[bytes, int], "tuple[Iterable[_Span], int]"]  # takes where a word ends; says where to go on
+_Finder = Callable[
+    [bytes, int], "tuple[Iterable[_Span], int]"
+]  # takes where a word ends; says where to go on
 
 
 @functools.cache
-def _phrases_of(language: str) -> list[_Phrase]:
+def _phrases_of(language: str) -> tuple[tuple[bytes, ...], list[_Finder]]:
+    """(telling words, for each what looks around it)"""
     rules = {rule.id: rule for rule in all_rules()}
-    found = [_Phrase(b"private key", _private_key), _Phrase(b"kty", _web_key)]
-    found += [_Phrase(b"kind", _kube_secret)] if language in _MANIFESTS.split() else []
+    found: dict[bytes, _Finder] = {b"private key": _private_key, b"kty": _web_key}
+    if language in _MANIFESTS.split():
+        found[b"kind"] = _kube_secret
     for word, back, pattern, name, languages in _PHRASES:
         if not languages or language in languages.split():
-            find = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
-            found.append(_Phrase(word, find))
-    return found
+            found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
+    return tuple(found), list(found.values())
 
 
 def _phrase(
