@@ -7107,17 +7107,18 @@ _AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
 
 def _azure_secrets(text: bytes) -> Iterator[_Span]:
     """Client secrets of Azure, in which dots and tildes leave no long run."""
-    at, rule = text.find(b"~"), structural_rules()["azure-client-secret"]
+    at = text.find(b"~")
     while at >= 0:  # one byte is sought several times as fast as two
-        found = _AZURE.match(text, at - 1) if text[at - 1] == 81 else None
-        if found and not _dull(found[0]):
-            yield _Span(
-                at - 5 if _AZURE_BEGIN.match(text, max(0, at - 5)) else at - 1,
-                found.end(),
-                rule,
-                rule.confidence,
-            )
+        if text[at - 1] == 81:  # a Q
+            yield from _azure_secret(text, at - 1)
         at = text.find(b"~", at + 1)
+
+
+def _azure_secret(text: bytes, at: int) -> Iterator[_Span]:
+    found, rule = _AZURE.match(text, max(at, 0)), structural_rules()["azure-client-secret"]
+    if found and not _dull(found[0]):
+        begin = at - 4 if _AZURE_BEGIN.match(text, max(0, at - 4)) else at
+        yield _Span(begin, found.end(), rule, rule.confidence)
 
 
 def _private_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
