@@ -92,8 +92,11 @@ __all__ = [
     "SecretsError",
     "SecretsManager",
     "Store",
+    "Tampered",
     "Unavailable",
+    "Unsafe",
     "VaultStore",
+    "WrongKey",
     "audit",
     "delete_secret",
     "generate",
@@ -507,7 +510,11 @@ _GENERATORS = {
 
 
 class Store(Protocol):
-    """`get` and `delete` raise NotFound; a store that is locked or out of reach raises something else."""
+    """What keeps secrets: text by name.
+
+    `get` and `delete` raise NotFound where there is none; a store that is locked or out of reach raises
+    something else. `set` replaces what was there, and `names` gives each name once, in any order.
+    """
 
     def get(self, name: str) -> str: ...
     def set(self, name: str, value: str) -> None: ...
