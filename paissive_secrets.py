@@ -5699,7 +5699,6 @@ e2b-key                 E2B key                             high high        e2b
 friendli-token          Friendli token                      high high        flp_  {A46}
 helicone-key            Helicone key                        high high        sk-helicone-  {a7}-{a7}-{a7}-{a7}
 runway-key              Runway key                          high high        key_  {h128}
-llm-key                 key of a language model             medium high      sk-  {A48}
 coze-token              Coze token                          high high        pat_  {A64}
 brave-key               Brave Search key                    medium high      BSA  {W28}
 exoscale-key            Exoscale key                        medium high      EXO  {h26}
@@ -5729,6 +5728,13 @@ azure-account-key       Azure account key                   high critical
 aws-secret-key          AWS secret access key               high critical
 azure-client-secret     Azure client secret                 high critical
 kubernetes-secret       value in a Kubernetes Secret        medium high
+putty-key               PuTTY private key                   high critical
+hex-private-key         private key in hex                  medium critical
+php-constant            secret in a PHP constant            medium high
+xml-login               password beside its user in XML     medium high
+azure-signature         Azure shared access signature       medium high
+zapier-webhook          Zapier webhook                      medium medium
+wecom-webhook           WeCom webhook                       medium medium
 slack-webhook           Slack webhook                       medium high
 discord-webhook         Discord webhook                     high high
 teams-webhook           Microsoft Teams webhook             high high
@@ -6853,6 +6859,8 @@ def _assigned(text: bytes, candidates: Iterable[Candidate]) -> Iterator[_Span]:
 def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[_Span]:
     tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
     providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
+    if candidate.name == "_authToken" and not _NPMRC_HOST.search(candidate.before):
+        return ()  # npm reads no such line
     login = _login_rule(text, candidate, value)
     if login and not tokens:
         tokens = [_Span(candidate.start, candidate.end, login, login.confidence)]
@@ -6862,9 +6870,14 @@ def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[
     return tokens or _judged(text, candidate, providers)
 
 
+_NPMRC_HOST = lazily(r"//[\w.-]+(?::\d+)?/(?:\S*/)?:\Z")
 _NPMRC = frozenset(("_auth", "_authToken", "_password"))
 _HEADER = lazily(r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)\Z")
 _IN_PYPIRC = lazily(rb"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\Z")
+_PRIVATE_NAME = lazily(r"(?i)priv(?:ate)?_?key|wallet")
+_HEX_KEY = lazily(rb"(?:0x)?[0-9a-fA-F]{64}")
+_DEFINE = ("define('", 'define("', "define( '", 'define( "')
+_USER_ELEMENT = lazily(rb"<user(?:name)?>[^<]{1,80}</")
 _AZURE_KEY = lazily(rb"[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=")
 
 
@@ -6875,7 +6888,13 @@ def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
         found = "registry-auth"
     elif name in ("AccountKey", "SharedAccessKey") and _AZURE_KEY.fullmatch(value):
         found = "azure-account-key"
-    elif len(value) < 8 or _dull(value) or _SAMPLE.search(value) or _WEAK.search(value.lower()):
+    elif (
+        len(value) < 8
+        or _dull(value)
+        or _SAMPLE.search(value)
+        or _MADE_UP.search(value)
+        or _WEAK.search(value.lower())
+    ):
         return None
     elif name in _NPMRC and candidate.separator == "=":
         found = "npmrc-login"
@@ -6883,6 +6902,14 @@ def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
         text, max(0, candidate.start - 400), _line_begin(text, candidate)
     ):
         found = "pypirc-password"
+    elif _PRIVATE_NAME.search(name) and _HEX_KEY.fullmatch(value):
+        found = "hex-private-key"
+    elif candidate.before.rstrip().endswith(_DEFINE):
+        found = "php-constant"
+    elif candidate.before.endswith("<") and _USER_ELEMENT.search(
+        text, max(0, candidate.start - 200), candidate.start
+    ):
+        found = "xml-login"
     elif _HEADER.match(name) and _TOKEN_LIKE.match(value) and len(value) >= 16:
         found = "header-token"
     return structural_rules()[found] if found else None
@@ -6910,7 +6937,7 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
     """The confidence, less where the value, its name or its provider say that it is no secret."""
     value = candidate.value.encode("latin-1")
     short = not candidate.quote and len(value.split(b":")[0]) < 4
-    if short or _foreign(candidate, value):
+    if short or _foreign(candidate, value) or _URL_BEGIN.match(value):
         return "low"
     if _SAMPLE.search(value) and not brackets_cross(candidate.value):
         return "low"
@@ -6927,7 +6954,7 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
     """Whether a provider that the name or the value itself tells gives out no such values."""
     if value.startswith(public_prefixes()) and len(value) < 40:  # a token's beginning, not of its shape
         return True
-    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name):
+    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or not _TOKEN_LIKE.match(value):
         return False
     return bool(named_providers(candidate.name.encode("latin-1")))
 
@@ -6942,6 +6969,7 @@ def _is_no_value(value: str) -> bool:
 
 _BETWEEN = lazily(r"[\s,;:)\]]")
 _PART = lazily(r"\{[\w.: \[\]()]*\}")
+_URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
 _SAMPLE = lazily(  # placeholders, names of encodings, which many calls are given, and words with spaces
     rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|(.)\1{9}"
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
@@ -7232,6 +7260,49 @@ _PHRASES = (
         "command-password",
         "shell docs config none",
     ),
+    (
+        b"sshpass -p",
+        0,
+        rb"sshpass -p ?[\"']?([^\s\"'$<{][^\s\"']{3,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"docker login ",
+        0,
+        rb"docker login [^\n]{0,100}?(?:-p |--password[ =])[\"']?([^\s\"'$<{][^\s\"']{5,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"ConvertTo-SecureString",
+        0,
+        rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"private-lines: ",
+        0,
+        rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
+        "putty-key",
+        _ALL,
+    ),
+    (
+        b"&sp=",
+        0,
+        rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})",
+        "azure-signature",
+        _ALL,
+    ),
+    (
+        b"zapier.com/hooks/",
+        0,
+        rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
+        "zapier-webhook",
+        _ALL,
+    ),
+    (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook", _ALL),
     (
         b"machine ",
         0,
