@@ -279,6 +279,20 @@ READ_MOST = 16 * 1024 * 1024  # bytes of a file: far over any secret, and safe t
 SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
 
 
+def open_regular(path: str) -> IO[bytes]:
+    """A file to read; Unsafe for a fifo, which could keep us waiting, and a device, which has no end."""
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - the caller closes it
+    # Of the file that is open, not of the path, which may lead elsewhere a moment later.
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_bounded(file: IO[bytes], what: str) -> bytes:
     """The rest of an open file; BadValue where that is more than READ_MOST bytes."""
     data = file.read(READ_MOST + 1)
@@ -4216,17 +4230,10 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | _OPEN_FLAGS, 0o600)
 
 
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a fifo would wait for somebody to write
-
-
 def _trusted_text(path: str) -> str:
     """What a file says that holds commands: one that nobody else can write."""
-    with disk_errors(f"read {path}", but=FileNotFoundError), open(path, "rb", opener=_at_once) as file:
-        # Of the file that is open, not of the path, which may lead elsewhere a moment later.
+    with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
         if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
             hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
             raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
@@ -8487,10 +8494,12 @@ class Baseline:
         import json
 
         try:
-            with open(self.path, encoding="utf-8") as file:
+            with open_regular(self.path) as file:
                 first, *rows = map(json.loads, file)
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             self.entries = {Entry(*(str(row[name]) for name in Entry._fields)) for row in rows}
+        except SecretsError:
+            raise
         except OSError as error:
             raise Unavailable(f"the baseline can't be read: {error.strerror}") from None
         except (ValueError, LookupError, TypeError, RecursionError):
@@ -9145,8 +9154,10 @@ def _explain_line(place: str) -> int:
     if not path or not line.isdecimal() or not int(line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read()
+    except SecretsError:
+        raise
     except OSError as error:
         raise NotFound(f"can't read {printable(path)}: {error.strerror}", hint="name a file") from None
     for text in explain(data, path, int(line)):

@@ -7455,6 +7455,15 @@ def test_a_file_without_end_is_not_taken_into_memory(argv, variable, tmp_path):
     assert (done.returncode, err(done)[-len(told) :], err(done).count("\n")) == (2, told, 1)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_keeps_no_audit_waiting(make, tmp_path):
+    make(tmp_path / ".paissive-baseline")
+    make(tmp_path / "odd")
+    for argv, name in [(["."], ".paissive-baseline"), (["--explain", "odd:1"], "odd")]:
+        done = cli("audit", *argv, cwd=tmp_path)
+        assert (done.returncode, err(done)) == (2, f"{name} is not a file; look at it, and remove it\n")
+
+
 def test_a_file_that_memory_does_not_hold_gets_one_line(monkeypatch, capsys):
     def too_much(_):
         raise MemoryError
