@@ -8409,7 +8409,7 @@ def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iter
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    context = multiprocessing.get_context("fork" if _is_one_thread() else "spawn")
     pool = ProcessPoolExecutor(jobs, context, _heed_no_interrupt)
     running: deque[Future[_Scanned]] = deque()
     try:
@@ -8422,6 +8422,14 @@ def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iter
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _is_one_thread() -> bool:
+    """Whether this process may fork, which is quicker: no other thread could hold a lock for ever then."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:  # not Linux
+        return False
 
 
 def _heed_no_interrupt() -> None:

@@ -120,6 +120,13 @@ def cli(*argv, cwd=None, env=None, stdin=b"", timeout=60):
     )
 
 
+def fork(forking=os.fork):
+    """Fork; the threads that Python warns of since 3.12 are pytest-xdist's, and hold nothing of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return forking()
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch, tmp_path_factory):
     """No test sees this machine's settings, nor leaves any behind."""
@@ -1220,7 +1227,7 @@ def on_a_terminal(*argv, answers=(), cwd=None, env=None):
     """Run a command on a terminal of its own and answer its questions; returns (status, what it wrote)."""
     import pty
 
-    pid, terminal = pty.fork()
+    pid, terminal = fork(pty.fork)
     if pid == 0:
         os.chdir(cwd or ".")
         os.execve(argv[0], argv, {**os.environ, **(env or {})})
@@ -1307,7 +1314,7 @@ def command(monkeypatch, capsys, *argv, stdin=""):
 
 def in_child(act):
     """Start `act` in a process of its own; returns its id."""
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         status = 1
         try:
@@ -2503,24 +2510,22 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(stub, monkeypat
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_connection_is_not_taken_over_by_a_child_process(stub):
     server = stub(http())
     store = server.store()
     store.get("a")
-    child = os.fork()
+    child = fork()
     if not child:
         os._exit(store.get("a") != "v")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (store.get("a"), server.connections) == ("v", 2)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_child_process_waits_for_no_lock_of_its_parents_threads(stub):
     store = stub(http()).store()
     locks = store._session._lock, store._session.transport._lock
     with locks[0], locks[1]:
-        child = os.fork()
+        child = fork()
         if not child:
             signal.alarm(10)
             os._exit(store.get("a") != "v")
@@ -3991,7 +3996,7 @@ def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
 
 
 def test_config_stays_whole_on_a_full_disk(config):
-    if not (pid := os.fork()):
+    if not (pid := fork()):
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))  # SIGXFSZ is ignored by Python
         try:
             config.set("name", "x" * 99)
@@ -4216,7 +4221,7 @@ class Rotated:
         """Do it and be killed after the nth step; whether there was one."""
         if isinstance(self.store, ps.MemoryStore):
             return self._act_and_raise(action, n)
-        pid = os.fork()
+        pid = fork()
         if not pid:
             with contextlib.suppress(BaseException):
                 self._ticking(n, lambda: os.kill(os.getpid(), signal.SIGKILL))(action)
@@ -7074,6 +7079,14 @@ def test_a_comment_silences_a_finding_and_is_counted(folder, comment):
     assert (list(run), sum(run.summary.silenced.values())) == ([], 1)
 
 
+def test_a_program_that_has_threads_is_not_forked():
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(done.wait)
+        assert not ps._is_one_thread()
+        done.set()
+
+
 def test_more_processes_find_the_same(folder, monkeypatch):
     for n in range(300):
         leak(folder / f"{n}.py", n)
@@ -7690,7 +7703,7 @@ class Screen:
     """The command line on a pseudo-terminal of its own."""
 
     def __init__(self, *argv, cwd, env=None):
-        self.pid, self.fd = pty.fork()
+        self.pid, self.fd = fork(pty.fork)
         if not self.pid:
             os.chdir(cwd)
             os.execve(sys.executable, [sys.executable, str(MODULE), *argv], {**os.environ, **(env or {})})
