@@ -6944,7 +6944,7 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
     """The confidence, less where the value, its name or its provider say that it is no secret."""
     value = candidate.value.encode("latin-1")
     short = not candidate.quote and len(value.split(b":")[0]) < 4
-    if short or _foreign(candidate, value) or _URL_BEGIN.match(value):
+    if short or _foreign(candidate, value) or _URL_BEGIN.match(value) or _TYPE.search(candidate.before):
         return "low"
     if _SAMPLE.search(value) and not brackets_cross(candidate.value):
         return "low"
@@ -6976,13 +6976,16 @@ def _is_no_value(value: str) -> bool:
 
 _BETWEEN = lazily(r"[\s,;:)\]]")
 _PART = lazily(r"\{[\w.: \[\]()]*\}")
+_TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
 _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
 _SAMPLE = lazily(  # placeholders, names of encodings, which many calls are given, and words with spaces
     rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|(.)\1{9}"
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
 )
 _NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|key_?down|key_?hash|[_.-]name$)"
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
+    r"|(?i:key_?down|key_?hash|[_.-]name$)"
+    r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
 
 

@@ -6193,6 +6193,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"?sv=2020&sp=rl&se=2030&sig=ab%2B{ps.samples('{A43}')}%3D", "azure-signature"),
         (f"https://hooks.zapier.com/hooks/catch/{ps.samples('{d7}/{a7}')}/", "zapier-webhook"),
         (f"/cgi-bin/webhook/send?key={ps.samples('{u}')}", "wecom-webhook"),
+        (f'"NextToken": "{LOGIN * 3}"', None),
+        (f'"Type::Api::Token": "{LOGIN * 3}"', None),
         (f"DB_CREDENTIALS=postgres://me:{{password}}@x.local/{LOGIN}", None),
         ("sourcegraph: " + ps.samples("{h40}"), "sourcegraph-credential"),
         ("sourcegraph_commit: " + ps.samples("{h40}"), None),
