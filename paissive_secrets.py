@@ -4505,6 +4505,9 @@ _SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompt
 _LONG = 15  # bytes from which on a spelling holds a word of eight at one of every eighth place
 _FEW = 16  # shorter spellings that are quicker to look for one by one
 _MANY = 1000  # spellings from which on words of four bytes are met too often in what is none
+_ENCODED_MOST = (
+    1 << 17
+)  # characters, all that a variable can hold: encodings take 50 times the memory of a value
 _STRIDE = 8  # words at most from one place to the next
 _ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
@@ -4667,8 +4670,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _in_all(value: str) -> Iterator[bytes]:
+    yield from _in_lines(_bytes(value))
+    value = value[:_ENCODED_MOST]
     raw = _bytes(value)
-    yield from _in_lines(raw)
     yield from _in_base64(raw)
     yield from _in_hex(raw)
     for text in {*_in_urls(value), *_in_literals(value), *_in_shells(value), *_in_markup(value)}:

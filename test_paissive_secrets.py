@@ -4995,6 +4995,13 @@ def test_mask_what_shells_print_when_they_tell_what_they_do(shell, script):
         assert b"***" in told and not re.search(rb"cret|w.{0,2}rd|colon", told), told
 
 
+def test_mask_spells_a_value_that_no_variable_could_hold_only_in_part():
+    long = "".join(f"{n:x}-" for n in range(200_000))
+    spelled = ps._spellings(long)
+    assert len(long) > 2**20 and sum(map(len, spelled)) < 60 * 2**17 + 6 * len(long)
+    assert masked([long.encode()], long) == b"***"
+
+
 def test_mask_leaves_short_values():
     assert masked([b"yes, 1234567"], "yes", "1234567", "        ") == b"yes, 1234567"
 
