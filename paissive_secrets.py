@@ -6965,9 +6965,10 @@ def _foreign(candidate: Candidate, value: bytes) -> bool:
     """Whether a provider that the name or the value itself tells gives out no such values."""
     if value.startswith(public_prefixes()) and len(value) < 40:  # a token's beginning, not of its shape
         return True
-    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or not _TOKEN_LIKE.match(value):
+    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or brackets_cross(candidate.value):
         return False
-    return bool(named_providers(candidate.name.encode("latin-1")))
+    words = re.split(r"[^\w.-]+", candidate.before.rstrip())[-1:]
+    return bool(named_providers(" ".join([*words, candidate.name]).encode("latin-1")))
 
 
 _OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
