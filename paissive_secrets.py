@@ -8771,7 +8771,9 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except OSError as error:
         _drop_output()
-        _warn(f"{error.strerror or type(error).__name__}: {error.filename or 'the output'}")
+        # Of what has no name, a folder that was removed under us is all that can be not there.
+        nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
+        _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
         return 2
     except MemoryError:
         _warn("there is not enough memory; see that no file that was named is without end")

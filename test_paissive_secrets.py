@@ -7644,6 +7644,15 @@ def test_an_empty_env_file_setting_means_none(tmp_path):
     assert (tmp_path / "other").read_text() == "A=v\n"
 
 
+def test_a_working_directory_that_is_gone_is_said_to_be(tmp_path):
+    script = 'rmdir "$PWD" && exec "$@"'
+    for argv in (["set", "A", "--generate"], ["list", "--backend", "file"], ["rotate", "due"], ["status"]):
+        asked = ["sh", "-c", script, "sh", sys.executable, str(MODULE), *argv]
+        (tmp_path / "gone").mkdir()
+        done = subprocess.run(asked, cwd=tmp_path / "gone", capture_output=True)
+        assert (done.returncode, err(done).count("\n"), "working directory" in err(done)) == (2, 1, True)
+
+
 def test_a_folder_can_not_speak_to_the_terminal(tmp_path):
     folder = tmp_path / "\33[2J\nline"
     folder.mkdir()
