@@ -6082,13 +6082,17 @@ RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
 def weigh(candidate: Candidate, window: bytes) -> str:
     """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
-    single, crossed = _tables()
-    facts, nothing = _facts(candidate, window), _NOTHING
-    score = single["bias"]["-"]
+    single, crossed, most = _tables()
+    facts, nothing = _facts_of_place(candidate), _NOTHING
+    _facts_of_value(candidate.value, facts)
+    score = _name_score(candidate.name)
     score += sum([single.get(group, nothing).get(value, 0) for group, value in facts.items()])
     score += sum([table.get((facts[one], facts[other]), 0) for one, other, table in crossed])
     score += sum([single.get(group, nothing).get(value, 0) for group, value in _marks(candidate)])
-    return confidence_of(score)
+    if score + most < THRESHOLDS[-1][1]:  # whatever stands around it
+        return ""
+    around = _facts_around(candidate, window).items()
+    return confidence_of(score + sum([single.get(group, nothing).get(value, 0) for group, value in around]))
 
 
 def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
@@ -6120,15 +6124,15 @@ _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
 _FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
 _LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
-_GIVEN = rb"""(?x:
-    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)  # its rest
+_GIVEN = rb"""(?x:  # the rest of the name, what quotes it, an index
+    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|\*\*|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)
        [ \t]{0,20}
        (?:\[\]byte\(|(?:(?:nek|akait)\ )?(?:[a-z_][\w.:(]{0,40})?\()?[bkrl@]?  # calls or a prefix around it
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
-      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )[ \t]{0,20}(?=%s))
+      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )(?:\*\*)?[ \t]{0,20}(?=%s))
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?(?:[0-9]|[\])}][a-z])|[a-z]{16}))
     )"""
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
@@ -6300,7 +6304,8 @@ _SHAPE = lazily(
     r"|(?P<letters>[a-zA-Z]+\Z)|(?P<CONSTANT>[A-Z][A-Z0-9]*[_-][A-Z0-9_-]+\Z)|(?P<snake>[a-z]+_[a-z0-9_]+\Z)"
     r"|(?P<kebab>[A-Za-z]+-[a-zA-Z0-9-]+\Z)|(?P<dotted>[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z)"
     r"|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|(?P<alnum>[A-Za-z0-9]+\Z)"
-    r"|(?P<url>\w+://)|(?P<path>[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z)"
+    r"|(?P<version>[\w-]+-\d+(?:\.\d+)+[\w.-]*\Z)|(?P<url>\w+://)"
+    r"|(?P<path>[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z)"
     r"|(?P<name>[A-Za-z_$][\w$]*\Z)"
     r"|(?P<base64>[A-Za-z0-9+/_-]+={0,2}\Z)|(?P<crypt>\$\w+\$|\{[A-Z]+\})|(?P<escapes>\\[xu])"
     r"|(?P<spaces>.*\s)|(?P<foreign>.*[\x80-\xff])"
@@ -6329,15 +6334,14 @@ def features(candidate: Candidate, window: bytes) -> list[str]:
     facts = _facts(candidate, window)
     found = ["bias -", *(f"{group} {value}" for group, value in facts.items())]
     found += [f"{one}/{other} {facts[one]}/{facts[other]}" for one, other in _CROSSES]
-    return found + [f"{group} {value}" for group, value in _marks(candidate)]
+    return found + [f"{group} {value}" for group, value in (*_name_marks(candidate.name), *_marks(candidate))]
 
 
 def _facts(candidate: Candidate, window: bytes) -> dict[str, str]:
     """{group: value} of what every candidate has one of."""
     facts = _facts_of_place(candidate)
     _facts_of_value(candidate.value, facts)
-    _facts_around(candidate, window, facts)
-    return facts
+    return {**facts, **_facts_around(candidate, window)}
 
 
 def _facts_of_place(c: Candidate) -> dict[str, str]:
@@ -6373,8 +6377,9 @@ def _facts_of_value(value: str, facts: dict[str, str]) -> None:
     facts["digits"] = ("none" if not digits else "two" if digits < 3
                        else "some" if digits < 0.3 * size else "many")  # fmt: skip
     facts["classes"] = "".join([name for name, of in _KINDS_OF_CHARACTERS if of in classes])
-    facts["symbols"] = str(min(len(set(value) & _SYMBOLS), 5)) + ("s" if " " in value else "")
-    facts["distinct"] = str(10 * len(set(value)) // size)
+    characters = set(value)
+    facts["symbols"] = str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else "")
+    facts["distinct"] = str(10 * len(characters) // size)
 
 
 # a letter for each byte: a small, A capital, 0 digit, - anything else
@@ -6402,22 +6407,25 @@ _LETTER_OF = bytes(ord(chr(n).lower()) - 97 if chr(n).isalpha() and n < 128 else
 _PAIR = 10_000  # a pair counts this much and how often it is in words, so that one sum tells both
 
 
-def _facts_around(c: Candidate, window: bytes, facts: dict[str, str]) -> None:
-    around = window[max(0, c.start - 2000) : c.end + 2000]
-    often = around.count(c.value.encode("latin-1")) - 1 if facts["digits"] == "none" else None
-    facts["repeats"] = "-" if often is None else str(min(often, 3))  # words do, and secrets with digits may
-    facts["fellows"] = str(min(around.count(c.name.encode("latin-1")) - 1, 5)) if c.name else "-"
+def _facts_around(c: Candidate, window: bytes) -> dict[str, str]:
+    """Whether value and name stand there more often; values with digits may, for secrets are copied too."""
+    begin, end = max(0, c.start - _AROUND), c.end + _AROUND
+    value, name = c.value.encode("latin-1"), c.name.encode("latin-1")
+    repeats = "-" if _DIGIT.search(c.value) else str(min(max(window.count(value, begin, end) - 1, 0), 3))
+    fellows = str(min(window.count(name, begin, end) - 1, 5)) if name else "-"
+    return {"repeats": repeats, "fellows": fellows}
+
+
+_AROUND = 2000  # bytes on each side
+_DIGIT = lazily("[0-9]")
 
 
 def _marks(c: Candidate) -> list[tuple[str, str]]:
     """(group, value) of what some candidates have, several of a group perhaps."""
-    words, value = _name_words(c.name), c.value.lower()
-    found = [("name", word) for word in set(words)]
-    if words:
-        found += [("first", words[0]), ("last", words[-1])]
-    found += [("has", mark) for mark in set(_MARKS.findall(value))]
-    if any(len(word) > 2 and word in value for word in words):
-        found.append(("echoes", c.kind))
+    value = c.value.lower()
+    found = [("has", mark) for mark in set(_MARKS.findall(value))]
+    if [word for word in _name_words(c.name) if word in value and len(word) > 2]:
+        found.append(("echoes", c.kind if c.name.lower() not in value else "name"))
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
         found.append(("brackets", "cross"))
     elif _PLACEHOLDER.search(c.value):
@@ -6433,6 +6441,12 @@ def _marks(c: Candidate) -> list[tuple[str, str]]:
     return found
 
 
+def _name_marks(name: str) -> list[tuple[str, str]]:
+    words = _name_words(name)
+    found = [("name", word) for word in set(words)]
+    return [*found, ("first", words[0]), ("last", words[-1])] if words else found
+
+
 _SAYS_UUID = lazily("(?i)[ug]uid|urn|arn:|example")
 
 # --- the model ----------------------------------------------------------------------------------------------
@@ -6443,8 +6457,9 @@ _Crossed = list[tuple[str, str, dict[tuple[str, str], int]]]
 
 
 @functools.cache
-def _tables() -> tuple[dict[str, dict[str, int]], _Crossed]:
-    """{group: {value: weight}}, and (group, group, {(value, value): weight}) of those that are crossed."""
+def _tables() -> tuple[dict[str, dict[str, int]], _Crossed, int]:
+    """{group: {value: weight}}, (group, group, {(value, value): weight}) of those that are crossed, and the
+    most that what stands around can speak for a candidate."""
     single: dict[str, dict[str, int]] = {}
     for feature, weight in _weights().items():
         group, value = feature.split(" ")
@@ -6453,7 +6468,15 @@ def _tables() -> tuple[dict[str, dict[str, int]], _Crossed]:
     for one, other in _CROSSES:
         table = single.pop(f"{one}/{other}", _NOTHING)
         crossed.append((one, other, {(v.split("/", 1)[0], v.split("/", 1)[1]): w for v, w in table.items()}))
-    return single, crossed
+    most = sum(max(0, *single.get(group, {"": 0}).values()) for group in ("repeats", "fellows"))
+    return single, crossed, most
+
+
+@functools.lru_cache(1024)
+def _name_score(name: str) -> int:
+    """What speaks for any value of this name."""
+    weight_of = _weights().get
+    return sum(weight_of(f"{group} {value}", 0) for group, value in (("bias", "-"), *_name_marks(name)))
 
 
 @functools.cache
@@ -6477,87 +6500,88 @@ def _letter_pairs() -> list[list[int]]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: \ 87 & 77 end 51 } 31 ; 25 ) -22 / -41 < -73 word -102 > -105 [ -108 ( -160 : -189
-before: / 106 # 98 & 92 { 86 ; 53 start -16 ( -26 ' -29 : -40 < -56 * -71 - -238
-begins: line 66
-bias: - -22
+after: & 61 end 34 } 31 ; 29 \ 28 - 19 , -11 > -20 ) -24 word -77 : -80 ( -86
+before: { 78 & 57 / 57 # 48 " 4 ' -18 ( -20 : -30 < -31 - -164
+begins: line 36
+bias: - -20
 brackets: cross 300
-classes: A0 133 aA0 77 a 47 a0- 27 a0 20 0 -21 aA- -48 aA -65 - -153 A- -195 0- -291
-comment: config 63 source -14 docs -116
-digits: some 64 many 12 two -42 none -75
-digits/letters: two/3 140 some/few 86 many/6 67 many/5 50 none/3 46 some/2 36 none/2 32 two/few 6
-  many/few -14 none/6 -25 none/7 -38 none/5 -64 two/5 -70 none/few -87 some/6 -99 two/6 -167 two/7 -179
-distinct: 4 43 8 32 3 27 7 19 6 8 5 -36 10 -44 2 -127 0 -283
-echoes: key -35 auth -96 token -123 secret -165 pass -296
-fellows: 3 36 2 25 1 -12 5 -54
-first: access 161 consumer 137 pass 87 proxy 86 api 82 o 76 test 74 x 70 config 66 mysql 55 keyctl -38
-  key -53 forgot -60 oauth -60 author -73 pwd -73 self -74 passthrough -98 token -100 next -125
-  keyword -127 public -167 change -226
-has: auth -25 string -75 your -77 admin -103 test -103 invalid -114 user -146 bar -151 foo -187 token -207
-  example -228 abc -271 pass -297 123 -439 secret -442
-kind: key -10 pass -26 auth -29
-kind/classes: uuid/A0- 169 auth/aA0- 97 token/a0- 74 uuid/a0- 54 pass/a 39 pass/0 28 key/0 22 pass/aA- -18
-  key/0- -30 key/a0 -40 pass/aA0- -46 secret/aA -51 token/aA- -69 key/A0- -91 auth/A0- -95 pass/A0- -125
-  secret/a- -127 key/a0- -135 pass/0- -146 uuid/0- -147 pass/- -149 pass/A- -149
-kind/digits: pass/two 85 key/none 28 token/many 25 secret/some 22 uuid/many 15 pass/none -15
-  token/none -16 key/many -45 key/two -59 secret/none -69 auth/two -75 pass/some -84 token/two -86
-kind/language: auth/json 77 pass/config 62 uuid/source 44 secret/json 32 pass/source 20 key/source -34
-  secret/source -34 nonce/source -44 pass/none -48 pass/markup -51 auth/docs -116 pass/json -125
-  cred/source -143
-kind/length: cred/63 122 token/300 108 token/24 91 pass/9 84 auth/12 81 pass/7 74 token/31 74 secret/32 69
-  key/24 66 token/39 64 secret/7 60 secret/20 55 pass/5 48 pass/32 46 key/20 38 pass/12 25 pass/16 13
-  key/31 -29 auth/63 -51 pass/31 -52 secret/9 -65 auth/24 -69 auth/7 -96 key/32 -97 pass/100 -121
-  pass/2 -127 pass/1 -131 auth/20 -132 token/5 -142 key/5 -145 secret/5 -157 pass/63 -170 pass/300 -172
-  pass/3 -174 key/7 -212 token/7 -298
-kind/letters: pass/1 117 uuid/6 100 auth/3 98 key/2 94 secret/3 87 secret/few 61 pass/2 54 uuid/few 54
-  key/3 53 key/4 42 auth/few -20 token/few -20 pass/3 -29 pass/7 -30 secret/7 -34 pass/few -36 key/few -67
-  uuid/3 -78 key/5 -96 cred/few -112 key/7 -119 key/6 -141 uuid/2 -148 auth/6 -221
-kind/quote: uuid/double 103 secret/single 42 key/bare 31 auth/double -23 pass/bare -28 pass/back -49
-  key/single -61 secret/double -85 auth/bare -139
-kind/separator: key/= 125 nonce/: 117 auth/, 87 pass/_ 71 secret/= 47 secret/: 35 uuid/: 35 auth/: -19
-  token/: -41 pass/( -54 nonce/= -58 auth/= -78 key/( -84 secret/_ -115 pass/> -121 secret/, -137
-  pass/, -255 key/_ -304
-kind/shape: token/dotted 88 pass/base36 82 token/symbols 64 key/symbols 52 pass/letters 49 pass/lower 39
-  pass/digits 28 key/digits 22 secret/letters -46 auth/symbols -58 key/numbered -71 pass/capital -71
-  pass/spaces -81 pass/path -82 secret/spaces -92 pass/dotted -116 auth/base36 -130 pass/crypt -202
-kind/symbols: token/3s 136 nonce/0 105 token/3 96 key/2 76 auth/0 -59 secret/1 -88 key/0 -130
-language: source -12 markup -63
-language/named: source/quoted -2 source/bare -11 docs/quoted -14 json/bare -18 markup/bare -106
-language/quote: source/double 29 source/single -18 json/bare -26 config/double -36 docs/double -49
-  source/back -75 source/bare -99 markup/single -120
-language/separator: docs/( 113 json/= 104 shell/= 81 source/=> 73 markup/: 54 docs/: 25 json/_ 25
-  source/: 24 source/_ -27 docs/_ -37 json/: -78 shell/_ -78 source/( -83 source/, -110 markup/= -160
-language/shape: config/base36 127 config/lower 86 json/symbols 80 source/uuid 70 json/lower 64
-  source/hex 54 source/symbols 31 docs/lower -56 json/letters -84 source/CONSTANT -88 source/alnum -88
-  json/spaces -92 source/url -127
-last: password 113 str 108 secret 74 pass 51 authorization 49 key 41 token 18 id -26 path -47 keyword -54
-  keys -66 bypass -83 hash -128 uuid -164
-length: 300 78 16 55 12 43 24 41 39 30 9 3 7 -39 63 -67 5 -93 2 -117 1 -196 3 -256
-letters: 3 120 4 63 2 62 1 49 5 -39 few -58 6 -98 7 -133
-line: uuid -197
-name: private 163 api 143 str 108 set 106 data 100 auth 87 request 82 proxy 80 o 69 test 69 x 69 config 60
-  consumer 58 secret 53 access 52 authorization 46 mysql 45 oauth 31 password 28 key -46 keyctl -49
-  path -53 session -61 client -66 self -74 author -75 forgot -89 bypass -93 passthrough -99 keys -101
-  uuid -101 name -108 next -126 hash -130 security -141 keyword -142 check -177 cache -197 public -221
-  change -231
-named: quoted -7 bare -12
-placeholder: config -113 shell -141 source -301
-quote: escaped 40 single -5 double -12 unclosed -128 back -137
-repeats: -1 479 0 94 - 26 2 -251 1 -274 3 -366
-separator: => 71 = 38 : 23 _ -101 > -158 , -163
-shape: hex 108 base36 90 symbols 52 alnum 50 lower 47 uuid 18 digits -21 numbered -40 spaces -52 name -55
-  dotted -72 path -73 number -76 capital -85 CONSTANT -137 crypt -206
-shape/length: dotted/300 170 kebab/9 160 lower/16 149 upper/20 127 hex/32 100 numbered/12 100
-  spaces/100 95 spaces/300 87 base36/32 81 lower/5 38 base36/7 37 symbols/9 33 lower/9 24 uuid/39 18
-  letters/20 -20 name/20 -44 base36/3 -52 spaces/63 -64 spaces/24 -65 digits/3 -69 url/63 -74
-  symbols/24 -84 snake/20 -91 base36/12 -94 dotted/63 -100 hex/7 -108 digits/2 -116 numbered/9 -140
-  lower/3 -142 symbols/31 -172 digits/1 -180 digits/5 -195 base36/5 -199
-shape/quote: base64/double 127 hex/single 98 base36/single 94 symbols/escaped 75 hex/bare 73
-  digits/bare 66 uuid/double 40 symbols/double 29 letters/double -31 spaces/single -36 base64/bare -62
-  CONSTANT/double -64 base64/single -66 symbols/back -74 digits/single -75 alnum/double -76
-  dotted/bare -123 crypt/double -146
-symbols: 3 100 5 81 4 78 1s 51 0 -40 0s -93 2s -109
-words: 1 62 2 21 3 -37 4 -151
+classes: A0 88 aA0 52 a 39 a0- 27 a0 13 0 -16 aA -73 A- -127 - -132 0- -241
+comment: config 22 docs -22
+digits: some 50 many 26 two -50 none -84
+digits/letters: two/3 94 many/6 57 none/3 52 many/5 29 some/2 27 none/2 17 many/2 -17 many/3 -21
+  none/6 -36 none/7 -48 two/5 -48 none/5 -55 none/few -56 some/6 -65 two/7 -123 two/6 -132
+distinct: 4 32 8 26 9 19 3 16 7 10 6 -5 5 -30 10 -34 2 -80 0 -160
+echoes: token -37 key -40 auth -57 secret -89 name -139 pass -211
+fellows: 3 35 4 19 2 11 0 -14 1 -19 5 -43
+first: access 110 consumer 78 test 65 proxy 60 pass 56 x 54 config 48 refresh 40 o 39 private 35 mysql 32
+  set 26 nonce 10 oauth -29 keyword -45 self -48 uuid -50 key -70 public -78 token -85 change -135
+has: key -12 your -14 auth -42 admin -52 test -75 bar -76 user -76 example -79 foo -109 token -142
+  abc -231 pass -279 secret -324 123 -344
+kind: nonce 23 pass -22 key -26 auth -45
+kind/classes: uuid/A0- 104 uuid/a0- 53 token/a0- 50 auth/aA0- 46 pass/a 46 secret/a0 36 key/A0 19
+  secret/aA0 19 cred/aA0- 15 pass/a0 15 key/aA0- 11 key/aA -6 key/a0 -18 token/aA0 -19 auth/A0- -26
+  pass/aA- -29 key/A0- -39 pass/A0- -39 pass/aA0- -51 pass/0- -64 secret/a- -71 pass/A- -87 uuid/0- -101
+  key/a0- -109 pass/- -122
+kind/digits: pass/two 81 key/none 36 secret/many 27 auth/some 22 secret/some 21 token/many 20 uuid/many 18
+  key/some 12 pass/none -26 key/many -41 auth/two -43 key/two -58 secret/none -69 pass/some -77
+  token/two -89
+kind/language: key/config 48 uuid/source 39 pass/config 27 pass/source 11 secret/source -4 key/source -16
+  auth/docs -30 pass/markup -35 uuid/config -54 cred/source -55 pass/json -118
+kind/length: pass/9 67 pass/7 64 cred/63 58 token/300 55 key/63 37 token/100 34 key/24 30 pass/5 28
+  token/16 28 token/64 20 pass/12 19 token/24 19 token/39 12 key/20 9 pass/31 -17 token/5 -37 key/32 -42
+  auth/20 -48 pass/2 -56 pass/1 -60 pass/100 -62 token/63 -62 secret/5 -77 key/5 -84 pass/300 -94
+  pass/63 -108 pass/3 -133 key/7 -146 token/7 -202
+kind/letters: pass/1 72 auth/3 65 key/2 64 uuid/6 61 secret/few 52 secret/3 42 uuid/few 39 pass/2 34
+  key/3 32 token/3 18 key/4 15 uuid/5 13 auth/few -11 token/few -13 pass/few -19 key/7 -20 pass/7 -27
+  pass/3 -32 pass/5 -33 secret/7 -33 cred/few -36 uuid/3 -36 key/few -52 key/5 -53 key/6 -103 uuid/2 -109
+  auth/6 -140
+kind/quote: uuid/double 78 auth/escaped 43 secret/single 43 secret/bare 19 key/bare 14 pass/double -6
+  uuid/single -14 auth/double -16 pass/bare -16 key/single -26 pass/back -26 secret/double -70
+  auth/bare -95
+kind/separator: nonce/: 80 key/= 76 auth/, 52 secret/= 23 uuid/: 23 pass/_ 12 secret/: 10 pass/: 1
+  auth/: -32 pass/( -34 secret/_ -35 auth/= -51 pass/> -60 secret/, -64 pass/, -170 key/_ -179
+kind/shape: pass/base36 65 token/symbols 56 pass/kebab 48 pass/lower 46 secret/base36 36 token/dotted 33
+  key/hex 32 auth/spaces 21 secret/alnum 19 key/symbols 18 key/letters -6 key/numbered -13 token/alnum -18
+  auth/base36 -20 secret/spaces -20 auth/symbols -34 pass/path -36 pass/dotted -67 pass/spaces -81
+  pass/crypt -127
+kind/symbols: token/3s 67 auth/1s 62 nonce/0 51 token/3 48 key/2 31 pass/5 11 pass/1 -6 pass/2 -34
+  auth/0 -84 key/0 -121
+language: config 7 source -8 markup -37
+language/named: config/bare 10 source/bare -8 markup/bare -81
+language/quote: source/escaped 34 source/double 25 config/bare 8 source/single -12 docs/double -27
+  source/back -28 source/bare -99
+language/separator: json/= 83 docs/( 56 source/=> 48 shell/= 32 config/= 25 docs/: 20 source/: 18
+  source/_ -7 docs/= -10 docs/_ -24 json/: -70 source/, -87 markup/= -94 source/( -105
+language/shape: json/symbols 73 source/uuid 62 docs/hex 59 config/base36 54 config/lower 39 source/hex 30
+  source/base64 28 config/alnum 27 source/symbols 24 source/base36 12 source/dotted -10 source/name -11
+  source/numbered -13 docs/lower -17 source/url -26 source/digits -31 source/alnum -45 source/CONSTANT -50
+  config/uuid -54 source/crypt -59 json/spaces -72
+last: password 95 str 63 secret 41 authorization 32 credential 26 pass 18 key 12 token 6 passwd -16
+  bypass -24 hash -52 uuid -98
+length: 12 44 16 35 40 27 39 26 300 23 9 14 24 9 7 -23 63 -55 2 -75 5 -87 1 -141 3 -188
+letters: 3 123 2 80 1 58 4 55 5 -36 few -66 6 -110 7 -144
+line: uuid -153
+name: private 88 api 75 set 64 str 63 access 61 proxy 57 consumer 56 x 54 test 51 authorization 44
+  config 43 o 34 auth 29 data 29 mysql 26 nonce 20 password 19 secret 18 request 17 token -7 passwd -18
+  client -25 keys -33 key -36 bypass -37 self -48 cache -50 hash -55 keyword -59 uuid -69 check -73
+  public -125 change -152
+named: bare -11
+placeholder: config -39 shell -45 source -199
+quote: escaped 35 double -4 bare -15 unclosed -72 back -94
+repeats: 0 141 - 20 2 -160 1 -204 3 -308
+separator: => 46 = 37 : 26 > -87 _ -90 , -134
+shape: hex 81 base36 66 symbols 60 lower 39 alnum 34 uuid 22 letters -6 number -12 capital -16 digits -16
+  numbered -20 name -26 snake -26 dotted -38 spaces -46 path -47 CONSTANT -84 crypt -135
+shape/length: dotted/300 95 lower/16 77 hex/12 63 hex/32 61 kebab/9 61 numbered/12 57 digits/16 54
+  upper/20 52 symbols/12 48 symbols/9 46 base36/16 41 spaces/100 36 base64/24 33 hex/40 29 lower/5 29
+  base36/7 27 base36/32 26 spaces/300 26 uuid/39 22 lower/9 18 dotted/63 -38 base64/32 -62 hex/7 -62
+  digits/5 -63 digits/1 -78 numbered/9 -82 symbols/31 -98 lower/3 -103 base36/5 -126
+shape/quote: base64/double 84 hex/single 54 symbols/double 40 alnum/bare 38 hex/bare 38 uuid/double 34
+  base36/single 32 kebab/single 25 hex/double 23 digits/bare 22 lower/bare 11 symbols/single 9
+  spaces/double -5 base64/bare -12 uuid/single -14 letters/double -17 alnum/double -24 CONSTANT/double -26
+  numbered/single -33 base64/single -34 digits/single -45 dotted/bare -62 crypt/double -99
+symbols: 5 105 3 62 4 54 1s 22 1 -15 0 -33 0s -94
+words: 1 45 2 8 3 -43 4 -119
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -6980,12 +7004,13 @@ def _is_no_value(value: str) -> bool:
 
 
 _BETWEEN = lazily(r"[\s,;:)\]]")
-_PART = lazily(r"\{[\w.: \[\]()]*\}")
+_PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
 _TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
 _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
-_SAMPLE = lazily(  # placeholders, names of encodings, which many calls are given, and words with spaces
-    rb"(?i)\A-|xxxx|example|change.?me|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|(.)\1{9}"
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
+# placeholders, expressions, names of encodings, which many calls are given, and words with spaces
+_SAMPLE = lazily(
+    rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
+    rb"|(.)\1{9}|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
 )
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"

@@ -5866,7 +5866,7 @@ def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path, cap
         name = f"data/repo{n}/src/a.py"
         file = tmp_path / "dev" / name
         file.parent.mkdir(parents=True)
-        secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\nkey = "some_name"\n' for i in range(20)]
+        secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\nkey = "some_name_1"\n' for i in range(20)]
         file.write_text("".join(secrets))
         rows = [f"{name},{i + 1},{i + 1},{'FT'[i % 2 == 0]},,\n" for i in range(40)]
         (tmp_path / "dev" / "meta" / f"{n}.csv").write_text(head + "".join(rows))

@@ -29,8 +29,8 @@ sys.path.insert(0, str(ROOT))
 import paissive_secrets as ps  # noqa: E402
 
 FOLDS = 6
-EPOCHS = 20
-RATE, L1, L2 = 0.1, 8.0, 1.0  # FTRL: learning rate, penalties
+EPOCHS = 8
+RATE, L1, L2 = 0.1, 20.0, 1.0  # FTRL: learning rate, penalties
 KEPT = 500  # features in the table
 PRIOR = {"brackets cross": 300}  # what the data has too little of: no code and no template looks so
 UNLABELLED, CLEAN = 0.5, 0.15  # how much a line counts that nobody labelled, and one of clean code
