@@ -78,6 +78,8 @@ import paissive_secrets as ps
 MODULE = Path(ps.__file__).resolve()
 ROOT = MODULE.parent
 SETTINGS = ("PAISSIVE_", "VAULT_", "BAO_")  # prefixes of the variables that the module reads
+settings.register_profile("any machine", deadline=None, database=None)  # no test asserts on time
+settings.load_profile("any machine")
 
 
 # === Helpers ================================================================================================
@@ -5221,7 +5223,7 @@ def test_run_forwards_signals(number):
     with started(*python(code), str(int(number)), start_new_session=True) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
-        assert process.wait(10) == 40
+        assert process.wait(60) == 40
 
 
 def test_run_does_not_wait_for_what_a_command_leaves_behind():
