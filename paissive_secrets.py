@@ -54,6 +54,7 @@ from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, P
 
 if TYPE_CHECKING:
     import argparse
+    import collections.abc
     import logging
     import socket
     import subprocess
@@ -6128,8 +6129,8 @@ _GIVEN = rb"""(?x:  # the rest of the name, what quotes it, an index
     (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|\*\*|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
     (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
     [ \t]{0,20}
-    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?|)
-       [ \t]{0,20}
+    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?
+          |(?<=[ \t]))[ \t]{0,20}
        (?:\[\]byte\(|(?:(?:nek|akait)\ )?(?:[a-z_][\w.:(]{0,40})?\()?[bkrl@]?  # calls or a prefix around it
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
       |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )(?:\*\*)?[ \t]{0,20}(?=%s))
@@ -6684,18 +6685,33 @@ class _Window(NamedTuple):
         return f"<window of {len(self.text)} bytes>"
 
 
-def scan(read: Callable[[int], bytes], path: str, key: bytes = b"") -> Iterator[Match]:
-    """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests."""
-    text = _text_reader(read)
-    if text is None:
-        return
+class Part(NamedTuple):
+    """What of a file is scanned: what begins in it. What is read before and after it is only looked at."""
+
+    begin: int = 0  # bytes of the file before it
+    size: int = sys.maxsize
+    lead: int = 0  # bytes that are read before it
+
+
+def scan(
+    read: Callable[[int], bytes], path: str, key: bytes = b"", part: Part | None = None
+) -> collections.abc.Generator[Match, None, tuple[int, int]]:
+    """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
+
+    Places are counted from where the part begins; returned is the place at its end: line, and characters of
+    that line before it.
+    """
+    part = part or Part()
+    text, place = read if part.begin else _text_reader(read), (1, 0)
     language = language_of(path)
-    for number, window in enumerate(_windows(text)):
-        sparing = number * _READ_SIZE > _BULK or (language == "source" and _is_bundle(window.text))
-        found = _spans(window.text, language, sparing)
+    for number, window in enumerate(_windows(text, part) if text else ()):
+        bulk = part.begin + number * _READ_SIZE > _BULK
+        found = _spans(window.text, language, bulk or (language == "source" and _is_bundle(window.text)))
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
+        place = _place(window.text, window.until, window.line, window.column)
+    return place
 
 
 def _is_bundle(text: bytes) -> bool:
@@ -6709,7 +6725,7 @@ def _text_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes] | None:
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
         return None
-    pending = [first]
+    pending = [first[3:] if first[:3] == b"\xef\xbb\xbf" else first]
 
     def from_start(size: int) -> bytes:
         return pending.pop() if pending else read(size)
@@ -6748,28 +6764,32 @@ def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], byt
     return read_utf8
 
 
-def _windows(read: Callable[[int], bytes]) -> Iterator[_Window]:
+def _windows(read: Callable[[int], bytes], part: Part) -> Iterator[_Window]:
     """Overlapping windows, cut at line ends where lines are short; flat in memory whatever is read."""
-    text, begin, line, column = read(_READ_SIZE), 0, 1, 0
-    text = text[3:] if text[:3] == b"\xef\xbb\xbf" else text
+    text, begin, left = read(_READ_SIZE), part.lead, part.lead + part.size
+    line, column = 1 - text.count(b"\n", 0, begin), 0
     while True:
         more = read(_READ_SIZE) if text else b""
-        if not more:
-            yield _Window(text, begin, len(text), line, column)
-            return
         text += more
-        if len(text) < 4 * _AHEAD:
+        if more and len(text) < 4 * _AHEAD:
             continue
-        until = _line_start(text, len(text) - _AHEAD)
+        until = min(_line_start(text, len(text) - _AHEAD) if more else len(text), left)
         yield _Window(text, begin, until, line, column)
+        if not more or until == left:
+            return
         keep = _line_start(text, until - _BEHIND)
         line, column = _place(text, keep, line, column)
-        text, begin = text[keep:], until - keep
+        text, begin, left = text[keep:], until - keep, left - keep
 
 
 def _line_start(text: bytes, near: int) -> int:
-    """Where the last line that begins at or before `near` begins; `near` itself where lines are long."""
-    return text.rfind(b"\n", near - _BEHIND, near) + 1 or near
+    """Where the last line that begins at or before `near` begins; where lines are long, a character does."""
+    return text.rfind(b"\n", near - _BEHIND, near) + 1 or near - _inside(text[near - 3 : near + 1][::-1])
+
+
+def _inside(text: bytes) -> int:
+    """How many bytes at the beginning of `text` go on with a character (RFC 3629)."""
+    return next((n for n, byte in enumerate(text[:3]) if byte & 0xC0 != 0x80), 0)
 
 
 def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
@@ -8111,6 +8131,7 @@ _UNNAMED = ".env"  # what a blob is taken for until its name is known: where mos
 _WHOLE = 1 << 20  # bytes of a blob that are taken at a time
 _KNOWN_MOST = 200_000  # paragraphs that are remembered, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
+_SHARE = 1 << 24  # bytes of a large file that one does
 _ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
 
 
@@ -8246,9 +8267,9 @@ class Audit:
     def _in_files(self) -> Iterator[tuple[Place, Match]]:
         files, folders = self._roots()
         while files or folders:
-            batches = _batches(itertools.chain(files, *(self._below(*folder) for folder in folders)))
+            items = itertools.chain(files, *(self._below(*folder) for folder in folders))
             files, folders = [], []
-            for scanned in _scan_all(batches, self._key, self.jobs, self._progress):
+            for scanned in _scan_all(items, self._key, self.jobs, self._progress):
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
                 for path, why in scanned.errors:
                     self._unreadable(path, why)
@@ -8402,22 +8423,64 @@ class _Paragraphs:
         self._clean.update(fresh.keys() - self._suspect)
 
 
-_Batch = list[tuple[str, str]]  # paths to open and to show
 _Progress = Callable[[int, int], None]  # takes numbers of files and bytes
 
 
+class _Share(NamedTuple):
+    """A part of a large file, which another process may scan."""
+
+    path: str
+    shown: str
+    part: Part
+
+
+_Task = Union[list[tuple[str, str]], _Share]  # small files: paths to open and to show
+
+
 class _Scanned:
-    """What came of a batch of files."""
+    """What came of a task."""
 
     def __init__(self) -> None:
         self.matches: list[tuple[Place, Match]] = []
         self.folders: list[tuple[str, str]] = []  # repositories inside this one
         self.errors: list[tuple[str, str]] = []
         self.files = self.bytes = 0
+        self.begin = 0  # of a share: bytes before it,
+        self.end = 1, 0  # and the place where the next one begins
 
 
-def _batches(items: Iterator[tuple[str, str]]) -> Iterator[_Batch]:
-    return iter(lambda: list(itertools.islice(items, _BATCH)), [])
+def _tasks(items: Iterable[tuple[str, str]], jobs: int) -> Iterator[_Task]:
+    batch: list[tuple[str, str]] = []
+    for path, shown in items:
+        shares = [_Share(path, shown, part) for part in _parts(path)] if jobs > 1 else []
+        if not shares:
+            batch.append((path, shown))
+        if batch and (shares or len(batch) == _BATCH):
+            yield batch
+            batch = []
+        yield from shares
+    if batch:
+        yield batch
+
+
+def _parts(path: str) -> list[Part]:
+    """How a large file of text is shared out, at line ends where lines are short; none for any other file."""
+    if path == "-" or not os.path.isfile(path) or os.path.getsize(path) < 2 * _SHARE:
+        return []
+    opened = open_file(path)
+    if not opened:
+        return []
+    with open(opened[0], "rb", buffering=0) as file:
+        if re.search(rb"\0|\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)", file.read(8000)):
+            return []
+        bounds = [(0, 0)]
+        for at in range(_SHARE, opened[1].st_size - _SHARE, _SHARE):
+            file.seek(at)
+            text = file.read(_AHEAD)
+            line = text.find(b"\n") + 1
+            bounds.append((at + (line or _inside(text)), _BEHIND if line else 0))  # whole lines or nothing
+    ends = [begin for begin, _ in bounds[1:]] + [sys.maxsize]
+    return [Part(begin, end - begin, lead) for (begin, lead), end in zip(bounds, ends)]
 
 
 def available_cores() -> int:
@@ -8425,18 +8488,34 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _scan_all(batches: Iterator[_Batch], key: bytes, jobs: int, progress: _Progress) -> Iterator[_Scanned]:
+def _scan_all(
+    items: Iterable[tuple[str, str]], key: bytes, jobs: int, progress: _Progress
+) -> Iterator[_Scanned]:
     """Scan here at first, and what then is left in `jobs` processes: a small tree never starts one."""
     import time
 
-    start = time.monotonic()
-    for batch in batches:
-        yield _scan_batch(batch, key, progress)
-        if jobs > 1 and time.monotonic() > start + _ALONE:
-            yield from _scan_in_processes(batches, key, jobs)
+    start, tasks, here = time.monotonic(), _tasks(items, jobs), (1, 0)
+    for task in tasks:
+        if jobs > 1 and (isinstance(task, _Share) or time.monotonic() > start + _ALONE):
+            for shared in _scan_in_processes(itertools.chain([task], tasks), key, jobs):
+                here = _settle(shared, here if shared.begin else (1, 0))
+                yield shared
+        else:
+            yield _scan_task(task, key, progress)
 
 
-def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iterator[_Scanned]:
+def _settle(scanned: _Scanned, begin: tuple[int, int]) -> tuple[int, int]:
+    """Count the places of a share that begins at `begin` from where its file does; return where it ends."""
+    lines, width = begin[0] - 1, begin[1]
+    for n, (place, match) in enumerate(scanned.matches if begin > (1, 0) else ()):
+        column = match.column + (width if match.line == 1 else 0)
+        moved = match._replace(line=match.line + lines, end_line=match.end_line + lines, column=column)
+        scanned.matches[n] = place, moved
+    line, column = scanned.end
+    return line + lines, column + (width if line == 1 else 0)
+
+
+def _scan_in_processes(tasks: Iterator[_Task], key: bytes, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -8446,8 +8525,8 @@ def _scan_in_processes(batches: Iterator[_Batch], key: bytes, jobs: int) -> Iter
     pool = ProcessPoolExecutor(jobs, context, _heed_no_interrupt)
     running: deque[Future[_Scanned]] = deque()
     try:
-        for batch in batches:
-            running.append(pool.submit(_scan_batch, batch, key))
+        for task in tasks:
+            running.append(pool.submit(_scan_task, task, key))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
         yield from (future.result() for future in running)
@@ -8472,26 +8551,33 @@ def _heed_no_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _scan_batch(batch: _Batch, key: bytes, progress: _Progress | None = None) -> _Scanned:
+def _scan_task(task: _Task, key: bytes, progress: _Progress | None = None) -> _Scanned:
     """Scan files, in this process or another."""
     scanned = _Scanned()
-    for path, shown in batch:
+    for path, shown, part in [task] if isinstance(task, _Share) else ((*names, Part()) for names in task):
         try:
-            _scan_file(path, shown, key, scanned, progress)
+            _scan_file(path, shown, key, part, scanned, progress)
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
     return scanned
 
 
-def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _Progress | None) -> None:
-    import stat
+def _scan_file(
+    path: str, shown: str, key: bytes, part: Part, scanned: _Scanned, progress: _Progress | None
+) -> None:
+    left = part.size + part.lead + _AHEAD
 
     def read(size: int) -> bytes:
-        data = os.read(fd, size)
+        nonlocal left
+        data = os.read(fd, min(size, left))
+        left -= len(data)
         scanned.bytes += len(data)
         if progress:
             progress(scanned.files, scanned.bytes)
         return data
+
+    def matches() -> Iterator[Match]:
+        scanned.end = yield from scan(read, shown, key, part)
 
     opened = (0, os.fstat(0)) if path == "-" else open_file(path)
     if not opened:
@@ -8501,16 +8587,20 @@ def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _
         if path != "-" and stat.S_ISDIR(status.st_mode):
             scanned.folders.append((path, shown))
             return
-        found = [(Place(shown), match) for match in itertools.islice(scan(read, shown, key), _FINDINGS_MOST)]
+        if part.begin:
+            os.lseek(fd, part.begin - part.lead, os.SEEK_SET)
+        every = matches()
+        found = [(Place(shown), match) for match in itertools.islice(every, _FINDINGS_MOST)]
+        for _ in every if part.size < sys.maxsize else ():  # lines are counted to the end of a share
+            pass
     finally:
         if path != "-":
             os.close(fd)
     scanned.matches += found
-    scanned.files += 1
+    scanned.files, scanned.begin = scanned.files + (not part.begin), part.begin
     if len(found) == _FINDINGS_MOST:
-        scanned.errors.append(
-            (shown, f"it has more than {_FINDINGS_MOST} findings, of which the first are given")
-        )
+        why = f"it has more than {_FINDINGS_MOST} findings, of which the first are given"
+        scanned.errors.append((shown, why))
 
 
 class Entry(NamedTuple):

@@ -6869,7 +6869,7 @@ def test_a_file_that_vanishes_is_no_trouble(tmp_path, monkeypatch):
     run = ps.Audit(on_error=pytest.fail)
     items = list(ps.files_below(".", "", run._choice))
     (tmp_path / "a.py").unlink()
-    scanned = ps._scan_batch(items, b"key")
+    scanned = ps._scan_task(items, b"key")
     assert [place.path for place, _ in scanned.matches] == ["b.py"] and scanned.errors == []
 
 
@@ -7130,6 +7130,29 @@ def test_more_processes_find_the_same(folder, monkeypatch):
     alone = list(ps.audit())
     monkeypatch.setattr(ps, "_ALONE", 0)
     assert list(ps.audit(jobs=2)) == alone and len(alone) == 300
+
+
+@pytest.mark.parametrize("between", ["\n", "é", "\r\nclean line\n"])
+@pytest.mark.parametrize("odd", [0, 1, 7])
+def test_a_large_file_that_processes_share_is_found_to_hold_the_same(tmp_path, monkeypatch, between, odd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ps, "_SHARE", 200_000 + odd)  # what holds for children too, since they are forked
+    monkeypatch.setattr(ps, "_is_one_thread", lambda: True)
+    tokens = (f"x {token(n)} y{between * (n * 37 % 900)}" for n in range(300))
+    (tmp_path / "a.log").write_bytes(("é\n" + between.join(tokens)).encode())
+    leak(tmp_path / "b.py")
+    (tmp_path / "c.log").write_bytes((between * 600_000 + token()).encode())
+    found = [list(ps.audit(jobs=jobs, confidence="low")) for jobs in (1, 2)]
+    assert found[0] == found[1] and len(found[0]) == 302
+    assert len(ps._parts("c.log")) > 2
+
+
+@pytest.mark.parametrize("head", [b"\0", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"])
+def test_what_is_not_plain_text_is_not_shared(tmp_path, monkeypatch, head):
+    monkeypatch.setattr(ps, "_SHARE", 1000)
+    (tmp_path / "a").write_bytes(head + b"x" * 5000)
+    (tmp_path / "b").write_bytes(b"x" * 5000)
+    assert (ps._parts(str(tmp_path / "a")), len(ps._parts(str(tmp_path / "b")))) == ([], 4)
 
 
 def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
