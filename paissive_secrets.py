@@ -6996,7 +6996,9 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
         return "low"
     if _SAMPLE.search(value) and not brackets_cross(candidate.value):
         return "low"
-    if candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(candidate.name):
+    if _SAID_NOT.match(candidate.name) or (
+        candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(candidate.name)
+    ):
         return "low"
     if candidate.kind == "uuid":  # an identifier, most often
         return {"high": "medium"}.get(confidence, confidence)
@@ -7027,11 +7029,14 @@ _BETWEEN = lazily(r"[\s,;:)\]]")
 _PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
 _TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
 _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
-# placeholders, expressions, names of encodings, which many calls are given, and words with spaces
+# placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
+# and words with spaces
 _SAMPLE = lazily(
     rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
-    rb"|(.)\1{9}|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
+    rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
 )
+_SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
     r"|(?i:key_?down|key_?hash|[_.-]name$)"

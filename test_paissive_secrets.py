@@ -5724,6 +5724,8 @@ def assigned(line, language="source"):
         ('pwd = L"V";', "source", "pwd", "="),
         ('set password "V"', "shell", "password", "_"),
         ('if (password !== "V") {', "source", "password", "!=="),
+        ("- **password**: V", "docs", "password", ":"),
+        ("**Password:** V", "docs", "Password", ":"),
     ],
 )
 def test_a_value_is_found_in_every_way_to_give_one(line, language, name, separator):
@@ -6002,6 +6004,36 @@ def test_basic_credentials_are_decoded():
         ["basic-auth"],
         [],
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'not_secret = "{}"',
+        'fakeToken: "{}"',
+        'password = "fake-{}"',
+        'password = "{{}}-${{NAME}}"',
+        "password = f'{{values['{}']}}'",
+        'password = "(?i){}"',
+        'api_token = "other_{}_password"',
+        'password = "correct horse battery"',
+        '"io.jsonwebtoken:some-library-0.11.2"',
+    ],
+)
+def test_what_says_that_it_is_no_secret_is_of_low_confidence(line):
+    text = line.format("k3Xw" + "9vQz")
+    matches = ps.scan(io.BytesIO(text.encode()).read, "a.py")
+    assert [m.rule.id for m in matches if m.confidence != "low"] == []
+
+
+@pytest.mark.parametrize("size", [12, 20, 32])
+@pytest.mark.parametrize("line", ['db_password = "{}"', "secret: '{}'", 'x.setApiKey("{}")', "DB_PASS={}"])
+def test_what_password_managers_draw_is_found(line, size):
+    draw = random.Random(size)
+    alphabet = string.ascii_letters + string.digits * 2 + "!#$%*+-.:=?@^_~"
+    values = ["".join(draw.choice(alphabet) for _ in range(size)) for _ in range(20)]
+    hits = [bool(found(line.format(value), ".env" if "{}" in line[-3:] else "a.py")) for value in values]
+    assert sum(hits) >= 18
 
 
 def test_registry_logins_and_private_web_keys_are_found():
