@@ -193,6 +193,7 @@ _BINARY_HINT = "encode binary values, with base64 for instance"
 _NAME_MAX = 255  # bytes of UTF-8, what a file name may have on common file systems
 _REFERENCE = "secret:"  # how a text begins that stands for a secret
 _INSIDE = r"\$?\$\{secret:([^{}]*)\}"  # a reference inside a longer one, or what is escaped from being one
+_DATA = "PAISSIVE_DATA"  # names the variables that hold values of secrets which look like references
 _KEYS_TO_STORES = (  # how variables begin that hold, or lead to, what opens our stores
     *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"),
     *("PAISSIVE_VAULT_SECRET_ID", "PAISSIVE_VAULT_WRAPPED_SECRET_ID", "PAISSIVE_VAULT_JWT"),
@@ -265,6 +266,11 @@ def variable_name(name: str) -> str:
 def looks_like_reference(text: str) -> bool:
     """Whether configuration that says this would not mean the text itself."""
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_INSIDE, text)))
+
+
+def is_data(variable: str) -> bool:
+    """Whether the `run` that started us said that this variable holds a value, and no configuration."""
+    return variable in os.environ and variable in os.environ.get(_DATA, "").split()
 
 
 def opens_stores(variable: str) -> bool:
@@ -919,7 +925,7 @@ class EnvironmentStore:
     def refers(self, name: str) -> bool:
         """Whether what `get` gives is configuration: a variable or an assignment, but no mounted file."""
         variable = _checked_variable(name)
-        return variable in os.environ or not _mounted(name, variable)
+        return not is_data(variable) if variable in os.environ else not _mounted(name, variable)
 
     def assigns(self, name: str) -> bool:
         """Whether the dotenv file assigns the name."""
@@ -3663,7 +3669,8 @@ class SecretConfig:
         path = _key_path(key)
         variable = os.environ.get(_variable(path))
         if variable is not None:
-            return f"environment variable {_variable(path)}" + self._onward(variable, key)
+            onward = "" if is_data(_variable(path)) else self._onward(variable, key)
+            return f"environment variable {_variable(path)}{onward}"
         found = _dig(self._tree(), path, self.path)
         if found is not _ABSENT:
             return self.path + self._onward(found, key)
@@ -3705,7 +3712,7 @@ class SecretConfig:
         if isinstance(tree, list):
             return [self._rendered(value, (*path, str(n)), use_secret) for n, value in enumerate(tree)]
         leaf = os.environ.get(_variable(path), tree)
-        if not use_secret or not isinstance(leaf, str):
+        if not use_secret or not isinstance(leaf, str) or is_data(_variable(path)):
             return leaf
         return resolve_text(leaf, self._store(), ".".join(path))
 
@@ -4786,16 +4793,20 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
     References in our environment are resolved; our own password, identity and token are left out.
     """
     named = _named_variables(store, list(names))
-    environment = {**foreign_environment(), **named}
+    given = {variable: text for variable, text in foreign_environment().items() if variable != _DATA}
+    environment = {**given, **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
+        if variable not in named and is_data(variable):
+            continue
         resolver, where = _Resolver(), "the command line" if variable in named else variable
         try:
             environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
         except (BadName, BadValue) as error:
             raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
         values[variable] = resolver.values
-    return environment, values
+    data = [variable for variable, text in environment.items() if looks_like_reference(text)]
+    return {**environment, **({_DATA: " ".join(data)} if data else {})}, values
 
 
 def _named_variables(store: Store, names: list[str]) -> dict[str, str]:

@@ -4040,7 +4040,7 @@ def test_references_may_not_ask_for_endless_work(monkeypatch):
 SLY = ["secret:DB_PASSWORD", "x${secret:DB_PASSWORD}", "secret://env/OTHER_TOKEN", "$${secret:A}", "secret:"]
 
 
-@pytest.mark.parametrize("value", SLY)
+@pytest.mark.parametrize("value", SLY, ids=range(len(SLY)))  # pytest puts ids into a variable
 def test_what_a_store_holds_is_data_whatever_it_looks_like(config, monkeypatch, value):
     monkeypatch.setenv("OTHER_TOKEN", "x")
     config._store().set("SLY", value)
@@ -4050,7 +4050,22 @@ def test_what_a_store_holds_is_data_whatever_it_looks_like(config, monkeypatch, 
     assert ps.child_environment(config._store(), ["SLY"])[0]["SLY"] == value
 
 
-@pytest.mark.parametrize("value", SLY)
+@pytest.mark.parametrize("value", SLY, ids=range(len(SLY)))  # pytest puts ids into a variable
+def test_a_value_stays_data_in_a_command_that_refers_itself(config, monkeypatch, value):
+    config._store().set("DATABASE_PASSWORD", value)
+    environment, _ = ps.child_environment(config._store(), ["DATABASE_PASSWORD"])
+    for name in ("DATABASE_PASSWORD", "PAISSIVE_DATA"):
+        monkeypatch.setenv(name, environment[name])
+    assert config.get("database.password", use_secret=True) == value  # as the command would see it
+    assert config.explain("database.password") == "environment variable DATABASE_PASSWORD"
+    assert ps.resolve_text("${secret:DATABASE_PASSWORD}", ps.EnvironmentStore()) == value
+    for names in ([], ["DATABASE_PASSWORD"]):
+        again, _ = ps.child_environment(ps.EnvironmentStore(), names)
+        assert again["DATABASE_PASSWORD"] == value
+        assert "DATABASE_PASSWORD" in again["PAISSIVE_DATA"].split()
+
+
+@pytest.mark.parametrize("value", SLY, ids=range(len(SLY)))  # pytest puts ids into a variable
 def test_the_environment_is_handed_no_value_that_it_would_follow(tmp_path, value):
     store = ps.EnvironmentStore(str(tmp_path / ".env"))
     with pytest.raises(ps.BadValue, match="can't hold 'A_TOKEN': it would be followed as a reference; keep"):
