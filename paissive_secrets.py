@@ -5672,6 +5672,11 @@ infisical-token         Infisical token                     high critical    st.
         {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
 bitwarden-token         Bitwarden access token              high critical    0.  {u}\.{A30}:{B22}={0,2}
 twitch-chat-token       Twitch chat token                   high medium      oauth:  {a30}
+dependency-track-key    Dependency-Track key                high high        odt_  (?:{A8}_)?{A32}
+jenkins-secret          secret under Jenkins's key          medium medium    AQAAABAAA
+        (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
+jfrog-key               JFrog key                           medium high      AKC  {A20,120}
+stackhawk-key           StackHawk key                       high high        hawk.  {A20}\.{A20}
 baidu-key               Baidu Cloud key                     high high        ALTAK|bce-v3/ALTAK-
         {A21}(?:/{h40})?
 cashfree-key            Cashfree key                        high critical    cfsk_ma_(prod|test)_  {h32}_{h8}
@@ -5756,6 +5761,8 @@ hex-private-key         private key in hex                  medium critical
 php-constant            secret in a PHP constant            medium high
 xml-login               password beside its user in XML     medium high
 azure-signature         Azure shared access signature       medium high
+onfido-token            Onfido token                        high critical
+braintree-token         Braintree access token              high critical
 zapier-webhook          Zapier webhook                      medium medium
 wecom-webhook           WeCom webhook                       medium medium
 slack-webhook           Slack webhook                       medium high
@@ -7350,6 +7357,21 @@ _PHRASES = (
         "command-password",
         "shell docs config none",
     ),
+    (
+        b"psexec",
+        0,
+        rb"(?i:psexec)[^\n]{0,120}? -p ([^\s\"'$<{%][^\s\"']{3,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"access_token$",
+        0,
+        rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
+        "braintree-token",
+        _ALL,
+    ),
+    (b"api_live", 0, rb"(api_live(?:_(?:us|eu|ca))?\.[\w-]{11}\.[\w-]{32})(?![\w-])", "onfido-token", _ALL),
     (
         b"ConvertTo-SecureString",
         0,
