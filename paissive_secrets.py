@@ -6130,7 +6130,7 @@ def confidence_of(score: int) -> str:
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
 # k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
 # the most telling words alone.
-_RARE, _RARE_IN_BULK = b"cfpuw", b"cw"
+_RARE, _RARE_IN_BULK = b"cfpuw", b"cp"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
 _FOR_RANDOM = (
     b"token",
@@ -6194,21 +6194,43 @@ def tellings(
 @functools.cache
 def _told(source: bool, sparing: bool, phrases: tuple[bytes, ...]) -> tuple[bytes, re.Pattern[bytes]]:
     """(what folds letters, what finds words in the text then)"""
-    fold = bytes(
-        ord("k") if n in (_RARE_IN_BULK if sparing else _RARE) else n for n in bytes(range(256)).lower()
-    )
+    fold = _fold(_RARE_IN_BULK if sparing else _RARE)
     strong, weak = (_MOST_TELLING, ()) if sparing else (_FOR_WORDS, _FOR_RANDOM)
-    at_random = b"|".join(_telling(word, fold) for word in weak) or b"(?!)"
-    fragments = b"|".join([*(_telling(word, fold) for word in strong), b"(?:%s)(?P<random>)" % at_random])
-    others = b"".join(_telling(word, fold) + b"()|" for word in phrases)
+    at_random = _any_of(weak, fold) or rb"\0"  # nothing
+    others = _any_of(phrases, fold, b"()") + b"|" if phrases else b""
     given = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
-    return fold, re.compile(b"k(?:%s(?:%s)%s)" % (others, fragments, given))
+    found = others, _any_of(strong, fold), at_random, given
+    return fold, re.compile(b"k(?:%s(?:%s|(?:%s)(?P<random>))%s)" % found)
 
 
-def _telling(word: bytes, fold: bytes) -> bytes:
-    """What finds the word in folded text, behind its first k."""
-    head, _, rest = (re.escape(part) for part in word.lower().translate(fold).partition(b"k"))
-    return rest + (b"(?<=%sk%s)" % (head, rest) if head else b"")
+@functools.cache
+def _fold(rare: bytes) -> bytes:
+    return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
+
+
+def _any_of(words: Iterable[bytes], fold: bytes, mark: bytes = b"") -> bytes:
+    """What finds the words in folded text, behind their first k; words with the same next letter share it."""
+    found = []
+    for next_letter, same in itertools.groupby(
+        (_parted(word, fold) for word in words), key=lambda p: p[1][:1]
+    ):
+        rests = (
+            re.escape(rest[1:]) + (b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b"") + mark
+            for head, rest in same
+        )
+        found.append(re.escape(next_letter) + b"(?:%s)" % b"|".join(rests))
+    return b"|".join(found)
+
+
+def _parted(word: bytes, fold: bytes) -> tuple[bytes, bytes]:
+    """What stands before the first k of the folded word, and behind it."""
+    head, _, rest = word.lower().translate(fold).partition(b"k")
+    return head, rest
+
+
+def search_order(word: bytes) -> bytes:
+    """A key to sort phrases by, since neighbours that share letters are searched for together."""
+    return _parted(word, _fold(_RARE))[1]
 
 
 _NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
@@ -6663,7 +6685,7 @@ def _language_of_ending() -> dict[str, str]:
 # each window is mapped to two classes, runs of 20 and more token characters are walked, and only a run that
 # begins like some prefix meets an expression, anchored there. No rule ever runs over a whole window.
 
-_READ_SIZE = 1 << 18  # bytes asked for in one read
+_READ_SIZE = 1 << 19  # bytes asked for in one read
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
 _BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
@@ -6720,16 +6742,15 @@ def scan(
     that line before it.
     """
     part = part or Part()
-    text, place = read if part.begin else _text_reader(read), (1, 0)
-    language = language_of(path)
+    text = read if part.begin else _text_reader(read)
+    language, window = language_of(path), _Window(b"", 0, 0, 1, 0)
     for number, window in enumerate(_windows(text, part) if text else ()):
         bulk = part.begin + number * _READ_SIZE > _BULK
         found = _spans(window.text, language, bulk or (language == "source" and _is_bundle(window.text)))
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
-        place = _place(window.text, window.until, window.line, window.column)
-    return place
+    return _place(window.text, window.until, window.line, window.column)
 
 
 def _is_bundle(text: bytes) -> bool:
@@ -7433,7 +7454,8 @@ def _phrases_of(language: str) -> tuple[tuple[bytes, ...], list[_Finder]]:
     for word, back, pattern, name, languages in _PHRASES:
         if not languages or language in languages.split():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
-    return tuple(found), list(found.values())
+    words = tuple(sorted(found, key=search_order))
+    return words, [found[word] for word in words]
 
 
 def _phrase(
