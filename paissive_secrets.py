@@ -187,7 +187,8 @@ class Conflict(SecretsError, RuntimeError):
 
 
 # === Names ==================================================================================================
-# A name is one to 255 bytes of printable Unicode, with '/' between folders. Stores may be stricter.
+# A name is one to 255 bytes of printable Unicode, with '/' between folders. Stores may be stricter. A value
+# is text without NUL. Which texts are references, and which variables open our stores, is also known here.
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
 _NAME_MAX = 255  # bytes of UTF-8, what a file name may have on common file systems
@@ -8940,6 +8941,8 @@ def main(argv: list[str] | None = None) -> int:
         _warn(str(error))
         return error.exit_code
     except KeyboardInterrupt:
+        if sys.stderr and sys.stderr.isatty():
+            print(file=sys.stderr)  # the shell's prompt would stand behind ours
         return 130
     except BrokenPipeError:
         _drop_output()

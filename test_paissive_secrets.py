@@ -7866,7 +7866,7 @@ def test_set_asks_twice_on_a_terminal_without_echo(tmp_path):
     [
         ("other\n", 2, "the two values differ; try again"),
         ("\x04", 2, "no value was typed"),
-        ("\x03", 130, ""),
+        ("\x03", 130, "\r\n"),
     ],
 )
 def test_what_is_not_typed_twice_is_not_kept(typed, status, told, tmp_path):
