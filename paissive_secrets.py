@@ -6133,13 +6133,8 @@ def confidence_of(score: int) -> str:
 # the most telling words alone.
 _RARE, _RARE_IN_BULK = b"cfpuw", b"cp"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
-_FOR_RANDOM = (
-    b"token",
-    b"key",
-    b"cred",
-    b"auth",
-    b"nonce",
-)  # and what these are given has a digit or is long
+# What these are given has a digit or is long.
+_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
 _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
 _FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
 _LEAD = 16  # bytes: no fragment is longer
@@ -7074,6 +7069,7 @@ _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule o
 _SAMPLE = lazily(
     rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
+    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z"  # a part of what matched, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
 )
 _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
