@@ -9193,28 +9193,36 @@ def cmd_import(args: argparse.Namespace) -> int:
     store = _lasting_store(args)
     if isinstance(store, EnvironmentStore) and os.path.realpath(store.path) == os.path.realpath(args.file):
         raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
-    with disk_errors(f"read {args.file}"), _source(args.file) as file:
-        values = parse_secrets(read_bounded(file, args.file), args.file)
+    data = _read_source(args.file)
+    if args.remove and not os.path.isfile(args.file):
+        raise BadValue(f"{args.file} is not a file that could be removed", hint="leave --remove out")
+    values = parse_secrets(data, args.file)
     import_secrets(store, values)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, f"{len(values)} secrets")
-    if args.file != "-":
-        _offer_removal(store, values, args)
+    if args.remove:
+        _remove_imported(store, values, data, args.file)
+    elif args.file != "-":
+        _warn(f"note: {args.file} still holds them in plaintext; --remove deletes it")
     return 0
 
 
-def _offer_removal(store: Store, values: Mapping[str, str], args: argparse.Namespace) -> None:
-    """Remove the plaintext if that is wanted, and only if the store gives every value back."""
-    if not args.remove:
-        _warn(f"note: {args.file} still holds them in plaintext; --remove deletes it")
+def _read_source(path: str) -> bytes:
+    with disk_errors(f"read {path}"), _source(path) as file:
+        return read_bounded(file, path)
+
+
+def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path: str) -> None:
+    """Remove the plaintext, if the store gives every value back and nobody wrote to the file meanwhile."""
     # The plaintext is the only copy until the store has shown that it has one.
-    elif any(store.get(name) != value for name, value in values.items()):
-        raise Conflict(f"{args.file} stays, since the store gives back other values than those in it")
-    else:
-        with disk_errors(f"remove {args.file}"):
-            os.unlink(os.path.realpath(args.file))
-            if os.path.islink(args.file):
-                os.unlink(args.file)
+    if any(store.get(name) != value for name, value in values.items()):
+        raise Conflict(f"{path} stays, since the store gives back other values than those in it")
+    if _read_source(path) != data:
+        raise Conflict(f"{path} stays, since it was changed meanwhile", hint="import it again")
+    with disk_errors(f"remove {path}"):
+        os.unlink(os.path.realpath(path))
+        if os.path.islink(path):
+            os.unlink(path)
 
 
 def cmd_export(args: argparse.Namespace) -> int:

@@ -7797,6 +7797,17 @@ def test_import_and_export_go_through_an_encrypted_store(tmp_path):
     assert cli("export", "A_TOKEN", cwd=tmp_path, env=own).stdout == b"A_TOKEN=1\n"
 
 
+def test_import_never_removes_what_was_written_meanwhile(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "old.env"
+    file.write_text("A=1\n")
+    monkeypatch.setattr(ps, "import_secrets", lambda store, values: file.write_text("A=1\nB=2\n"))
+    monkeypatch.setenv("A", "1")
+    status, _, said = command(monkeypatch, capsys, "import", "old.env", "--remove")
+    assert (status, "old.env stays, since it was changed meanwhile" in said, file.exists()) == (2, True, True)
+    assert command(monkeypatch, capsys, "import", "-", "--remove", stdin="A=1")[0] == 2
+
+
 def test_import_never_removes_the_file_that_it_fills(tmp_path):
     (tmp_path / ".env").write_text("A_TOKEN=1\n")
     done = cli("import", "./.env", "--remove", cwd=tmp_path)
