@@ -5752,6 +5752,7 @@ netrc-password          password in a .netrc file           medium high
 registry-auth           login in Base64                     medium high
 npmrc-login             login of an npm registry            medium critical
 pypirc-password         login of a Python package index     medium critical
+uuid-key                identifier used as a key            medium high
 header-token            token in a header of its own        medium high
 azure-account-key       Azure account key                   high critical
 aws-secret-key          AWS secret access key               high critical
@@ -6964,6 +6965,10 @@ _NPMRC_HOST = lazily(r"//[\w.-]+(?::\d+)?/(?:\S*/)?:\Z")
 _NPMRC = frozenset(("_auth", "_authToken", "_password"))
 _HEADER = lazily(r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)\Z")
 _IN_PYPIRC = lazily(rb"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\Z")
+_KEY_NAME = lazily(
+    r"(?i)(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)\Z"
+)
+_UUID_ALONE = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PRIVATE_NAME = lazily(r"(?i)priv(?:ate)?_?key|wallet")
 _HEX_KEY = lazily(rb"(?:0x)?[0-9a-fA-F]{64}")
 _DEFINE = ("define('", 'define("', "define( '", 'define( "')
@@ -7000,7 +7005,14 @@ def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
         text, max(0, candidate.start - 200), candidate.start
     ):
         found = "xml-login"
-    elif _HEADER.match(name) and _TOKEN_LIKE.match(value) and len(value) >= 16:
+    elif _KEY_NAME.search(name) and _UUID_ALONE.fullmatch(value) and not _foreign(candidate, value):
+        found = "uuid-key"
+    elif (
+        _HEADER.match(name)
+        and _TOKEN_LIKE.match(value)
+        and len(value) >= 16
+        and not _foreign(candidate, value)
+    ):
         found = "header-token"
     return structural_rules()[found] if found else None
 
