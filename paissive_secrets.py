@@ -6096,7 +6096,7 @@ class Candidate(NamedTuple):
         return f"<candidate {self.kind} at {self.start}>"
 
 
-THRESHOLDS = (("high", 220), ("medium", -30), ("low", -150))  # log odds in hundredths
+THRESHOLDS = (("high", 210), ("medium", -60), ("low", -150))  # log odds in hundredths
 RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
 RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
@@ -6451,11 +6451,14 @@ def _facts_around(c: Candidate, window: bytes) -> dict[str, str]:
     value, name = c.value.encode("latin-1"), c.name.encode("latin-1")
     repeats = "-" if _DIGIT.search(c.value) else str(min(max(window.count(value, begin, end) - 1, 0), 3))
     fellows = str(min(window.count(name, begin, end) - 1, 5)) if name else "-"
-    return {"repeats": repeats, "fellows": fellows}
+    near = "uuid" if c.kind == "uuid" and _UUID_NEAR.search(window, begin, end) else "-"
+    return {"repeats": repeats, "fellows": fellows, "near": near}
 
 
 _AROUND = 2000  # bytes on each side
+_GROUPS_AROUND = ("repeats", "fellows", "near")
 _DIGIT = lazily("[0-9]")
+_UUID_NEAR = lazily(rb"[UG]UID|[Uu]uid|[Gg]uid")
 
 
 def _marks(c: Candidate) -> list[tuple[str, str]]:
@@ -6474,8 +6477,8 @@ def _marks(c: Candidate) -> list[tuple[str, str]]:
         found.append(("begins", "line"))
     if c.quote and not c.after:
         found.append(("quote", "unclosed"))
-    if c.kind == "uuid" and _SAYS_UUID.search(c.before):
-        found.append(("line", "uuid"))
+    if c.kind == "uuid" and (_IDENTIFIES.search(c.before) or c.after[:1] == "@"):
+        found.append(("line", "identifies"))
     return found
 
 
@@ -6485,7 +6488,7 @@ def _name_marks(name: str) -> list[tuple[str, str]]:
     return [*found, ("first", words[0]), ("last", words[-1])] if words else found
 
 
-_SAYS_UUID = lazily("(?i)[ug]uid|urn|arn:|example")
+_IDENTIFIES = lazily("(?i)[ug]uid|urn|arn:|example")
 
 # --- the model ----------------------------------------------------------------------------------------------
 
@@ -6506,7 +6509,7 @@ def _tables() -> tuple[dict[str, dict[str, int]], _Crossed, int]:
     for one, other in _CROSSES:
         table = single.pop(f"{one}/{other}", _NOTHING)
         crossed.append((one, other, {(v.split("/", 1)[0], v.split("/", 1)[1]): w for v, w in table.items()}))
-    most = sum(max(0, *single.get(group, {"": 0}).values()) for group in ("repeats", "fellows"))
+    most = sum(max(0, *single.get(group, {"": 0}).values()) for group in _GROUPS_AROUND)
     return single, crossed, most
 
 
@@ -6538,88 +6541,87 @@ def _letter_pairs() -> list[list[int]]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 61 end 34 } 31 ; 29 \ 28 - 19 , -11 > -20 ) -24 word -77 : -80 ( -86
-before: { 78 & 57 / 57 # 48 " 4 ' -18 ( -20 : -30 < -31 - -164
-begins: line 36
-bias: - -20
+after: & 62 end 36 ; 32 \ 29 } 27 - 18 , -18 ) -23 > -27 word -70 : -80 ( -90
+before: { 81 / 55 & 54 # 48 " 9 word -11 ' -22 ( -24 : -27 < -32 - -163
+begins: line 33
+bias: - -23
 brackets: cross 300
-classes: A0 88 aA0 52 a 39 a0- 27 a0 13 0 -16 aA -73 A- -127 - -132 0- -241
-comment: config 22 docs -22
-digits: some 50 many 26 two -50 none -84
-digits/letters: two/3 94 many/6 57 none/3 52 many/5 29 some/2 27 none/2 17 many/2 -17 many/3 -21
-  none/6 -36 none/7 -48 two/5 -48 none/5 -55 none/few -56 some/6 -65 two/7 -123 two/6 -132
-distinct: 4 32 8 26 9 19 3 16 7 10 6 -5 5 -30 10 -34 2 -80 0 -160
-echoes: token -37 key -40 auth -57 secret -89 name -139 pass -211
-fellows: 3 35 4 19 2 11 0 -14 1 -19 5 -43
-first: access 110 consumer 78 test 65 proxy 60 pass 56 x 54 config 48 refresh 40 o 39 private 35 mysql 32
-  set 26 nonce 10 oauth -29 keyword -45 self -48 uuid -50 key -70 public -78 token -85 change -135
-has: key -12 your -14 auth -42 admin -52 test -75 bar -76 user -76 example -79 foo -109 token -142
-  abc -231 pass -279 secret -324 123 -344
-kind: nonce 23 pass -22 key -26 auth -45
-kind/classes: uuid/A0- 104 uuid/a0- 53 token/a0- 50 auth/aA0- 46 pass/a 46 secret/a0 36 key/A0 19
-  secret/aA0 19 cred/aA0- 15 pass/a0 15 key/aA0- 11 key/aA -6 key/a0 -18 token/aA0 -19 auth/A0- -26
-  pass/aA- -29 key/A0- -39 pass/A0- -39 pass/aA0- -51 pass/0- -64 secret/a- -71 pass/A- -87 uuid/0- -101
-  key/a0- -109 pass/- -122
-kind/digits: pass/two 81 key/none 36 secret/many 27 auth/some 22 secret/some 21 token/many 20 uuid/many 18
-  key/some 12 pass/none -26 key/many -41 auth/two -43 key/two -58 secret/none -69 pass/some -77
+classes: A0 88 aA0 54 a 40 a0- 26 a0 14 0 -19 aA -72 - -116 A- -130 0- -235
+comment: config 21 docs -26
+digits: some 46 many 22 two -55 none -72
+digits/letters: two/3 96 many/6 56 none/3 52 many/5 34 some/2 26 none/2 15 many/2 -17 many/3 -20
+  none/6 -35 two/5 -44 none/7 -48 none/5 -56 some/6 -59 none/few -66 two/7 -103 two/6 -133
+distinct: 4 35 8 32 9 30 3 23 7 16 5 -24 10 -27 2 -79 0 -159
+echoes: token -41 key -43 auth -61 secret -90 name -139 pass -210
+fellows: 3 36 4 25 2 16 - -9 0 -11 1 -15 5 -40
+first: access 114 consumer 75 test 65 proxy 56 x 53 pass 52 config 51 o 40 refresh 39 private 36 mysql 33
+  oauth -33 keyword -45 self -49 key -75 public -79 token -85 change -134
+has: key -8 your -20 auth -25 admin -52 bar -72 test -76 user -82 example -83 foo -111 token -132 abc -232
+  pass -277 secret -323 123 -344
+kind: nonce 25 uuid 5 pass -22 key -23 auth -40
+kind/classes: uuid/A0- 95 token/a0- 53 auth/aA0- 47 pass/a 47 uuid/a0- 46 secret/a0 38 cred/aA0- 18
+  key/A0 17 pass/a0 16 key/aA0- 11 pass/0 9 key/a0 -18 auth/A0- -23 token/aA0 -24 key/A0- -37 pass/aA- -38
+  pass/A0- -39 pass/aA0- -53 pass/0- -62 secret/a- -76 uuid/0- -87 pass/A- -90 key/a0- -106 pass/- -111
+kind/digits: pass/two 78 key/none 32 auth/some 28 secret/many 24 token/many 20 secret/some 17 uuid/many 15
+  key/some 10 pass/none -22 key/many -39 auth/two -42 key/two -57 secret/none -73 pass/some -80
   token/two -89
-kind/language: key/config 48 uuid/source 39 pass/config 27 pass/source 11 secret/source -4 key/source -16
-  auth/docs -30 pass/markup -35 uuid/config -54 cred/source -55 pass/json -118
-kind/length: pass/9 67 pass/7 64 cred/63 58 token/300 55 key/63 37 token/100 34 key/24 30 pass/5 28
-  token/16 28 token/64 20 pass/12 19 token/24 19 token/39 12 key/20 9 pass/31 -17 token/5 -37 key/32 -42
-  auth/20 -48 pass/2 -56 pass/1 -60 pass/100 -62 token/63 -62 secret/5 -77 key/5 -84 pass/300 -94
-  pass/63 -108 pass/3 -133 key/7 -146 token/7 -202
-kind/letters: pass/1 72 auth/3 65 key/2 64 uuid/6 61 secret/few 52 secret/3 42 uuid/few 39 pass/2 34
-  key/3 32 token/3 18 key/4 15 uuid/5 13 auth/few -11 token/few -13 pass/few -19 key/7 -20 pass/7 -27
-  pass/3 -32 pass/5 -33 secret/7 -33 cred/few -36 uuid/3 -36 key/few -52 key/5 -53 key/6 -103 uuid/2 -109
-  auth/6 -140
-kind/quote: uuid/double 78 auth/escaped 43 secret/single 43 secret/bare 19 key/bare 14 pass/double -6
-  uuid/single -14 auth/double -16 pass/bare -16 key/single -26 pass/back -26 secret/double -70
-  auth/bare -95
-kind/separator: nonce/: 80 key/= 76 auth/, 52 secret/= 23 uuid/: 23 pass/_ 12 secret/: 10 pass/: 1
-  auth/: -32 pass/( -34 secret/_ -35 auth/= -51 pass/> -60 secret/, -64 pass/, -170 key/_ -179
-kind/shape: pass/base36 65 token/symbols 56 pass/kebab 48 pass/lower 46 secret/base36 36 token/dotted 33
-  key/hex 32 auth/spaces 21 secret/alnum 19 key/symbols 18 key/letters -6 key/numbered -13 token/alnum -18
-  auth/base36 -20 secret/spaces -20 auth/symbols -34 pass/path -36 pass/dotted -67 pass/spaces -81
-  pass/crypt -127
-kind/symbols: token/3s 67 auth/1s 62 nonce/0 51 token/3 48 key/2 31 pass/5 11 pass/1 -6 pass/2 -34
-  auth/0 -84 key/0 -121
-language: config 7 source -8 markup -37
-language/named: config/bare 10 source/bare -8 markup/bare -81
-language/quote: source/escaped 34 source/double 25 config/bare 8 source/single -12 docs/double -27
-  source/back -28 source/bare -99
-language/separator: json/= 83 docs/( 56 source/=> 48 shell/= 32 config/= 25 docs/: 20 source/: 18
-  source/_ -7 docs/= -10 docs/_ -24 json/: -70 source/, -87 markup/= -94 source/( -105
-language/shape: json/symbols 73 source/uuid 62 docs/hex 59 config/base36 54 config/lower 39 source/hex 30
-  source/base64 28 config/alnum 27 source/symbols 24 source/base36 12 source/dotted -10 source/name -11
-  source/numbered -13 docs/lower -17 source/url -26 source/digits -31 source/alnum -45 source/CONSTANT -50
-  config/uuid -54 source/crypt -59 json/spaces -72
-last: password 95 str 63 secret 41 authorization 32 credential 26 pass 18 key 12 token 6 passwd -16
-  bypass -24 hash -52 uuid -98
-length: 12 44 16 35 40 27 39 26 300 23 9 14 24 9 7 -23 63 -55 2 -75 5 -87 1 -141 3 -188
-letters: 3 123 2 80 1 58 4 55 5 -36 few -66 6 -110 7 -144
-line: uuid -153
-name: private 88 api 75 set 64 str 63 access 61 proxy 57 consumer 56 x 54 test 51 authorization 44
-  config 43 o 34 auth 29 data 29 mysql 26 nonce 20 password 19 secret 18 request 17 token -7 passwd -18
-  client -25 keys -33 key -36 bypass -37 self -48 cache -50 hash -55 keyword -59 uuid -69 check -73
-  public -125 change -152
-named: bare -11
-placeholder: config -39 shell -45 source -199
-quote: escaped 35 double -4 bare -15 unclosed -72 back -94
-repeats: 0 141 - 20 2 -160 1 -204 3 -308
-separator: => 46 = 37 : 26 > -87 _ -90 , -134
-shape: hex 81 base36 66 symbols 60 lower 39 alnum 34 uuid 22 letters -6 number -12 capital -16 digits -16
-  numbered -20 name -26 snake -26 dotted -38 spaces -46 path -47 CONSTANT -84 crypt -135
-shape/length: dotted/300 95 lower/16 77 hex/12 63 hex/32 61 kebab/9 61 numbered/12 57 digits/16 54
-  upper/20 52 symbols/12 48 symbols/9 46 base36/16 41 spaces/100 36 base64/24 33 hex/40 29 lower/5 29
-  base36/7 27 base36/32 26 spaces/300 26 uuid/39 22 lower/9 18 dotted/63 -38 base64/32 -62 hex/7 -62
-  digits/5 -63 digits/1 -78 numbered/9 -82 symbols/31 -98 lower/3 -103 base36/5 -126
-shape/quote: base64/double 84 hex/single 54 symbols/double 40 alnum/bare 38 hex/bare 38 uuid/double 34
-  base36/single 32 kebab/single 25 hex/double 23 digits/bare 22 lower/bare 11 symbols/single 9
-  spaces/double -5 base64/bare -12 uuid/single -14 letters/double -17 alnum/double -24 CONSTANT/double -26
-  numbered/single -33 base64/single -34 digits/single -45 dotted/bare -62 crypt/double -99
-symbols: 5 105 3 62 4 54 1s 22 1 -15 0 -33 0s -94
-words: 1 45 2 8 3 -43 4 -119
+kind/language: uuid/source 45 key/config 42 pass/config 26 pass/source 12 key/source -17 pass/markup -25
+  auth/docs -26 cred/source -46 uuid/config -53 pass/json -115
+kind/length: pass/7 67 pass/9 66 cred/63 58 token/300 54 key/63 36 key/24 32 pass/5 31 token/100 29
+  token/16 24 token/24 21 token/64 21 auth/12 20 pass/12 20 key/20 8 uuid/39 5 pass/24 -9 pass/31 -22
+  key/32 -40 token/5 -42 pass/1 -47 pass/2 -48 auth/20 -54 token/63 -62 pass/100 -64 secret/5 -81
+  key/5 -85 pass/300 -88 pass/63 -107 pass/3 -129 key/7 -148 token/7 -202
+kind/letters: pass/1 74 auth/3 63 key/2 63 uuid/6 57 secret/few 50 secret/3 45 uuid/few 42 key/3 33
+  pass/2 30 uuid/5 20 key/4 15 token/3 12 auth/few -14 secret/7 -15 token/few -17 key/7 -18 pass/few -22
+  pass/5 -29 pass/7 -30 cred/few -31 pass/3 -31 uuid/3 -35 key/5 -59 key/few -60 key/6 -105 uuid/2 -106
+  auth/6 -116
+kind/quote: uuid/double 75 secret/single 43 auth/escaped 42 key/bare 16 secret/bare 16 pass/double -5
+  auth/double -16 pass/bare -17 pass/back -23 key/single -29 secret/double -69 auth/bare -100
+kind/separator: nonce/: 79 key/= 75 auth/, 46 pass/_ 27 secret/= 22 uuid/: 15 pass/: 3 token/: -2
+  uuid/_ -9 pass/( -39 auth/: -44 auth/= -54 pass/> -59 secret/, -61 key/_ -169 pass/, -171
+kind/shape: pass/base36 64 token/symbols 48 pass/kebab 47 pass/lower 47 secret/base36 37 token/dotted 33
+  key/hex 32 auth/spaces 24 key/symbols 19 pass/digits 9 uuid/uuid 5 key/numbered -21 secret/spaces -24
+  token/alnum -24 auth/base36 -27 pass/path -36 auth/symbols -38 pass/dotted -69 pass/spaces -70
+  pass/crypt -123
+kind/symbols: auth/1s 59 token/3s 57 nonce/0 56 token/3 45 key/2 31 uuid/0 5 pass/1 -9 pass/0s -11
+  pass/2 -35 auth/0 -89 key/0 -121
+language: config 9 json -4 source -6 markup -44
+language/named: config/bare 11 source/bare -9 markup/bare -75
+language/quote: source/double 29 source/escaped 29 config/bare 10 source/single -11 config/double -22
+  docs/double -30 source/back -30 markup/single -32 source/bare -94
+language/separator: json/= 83 source/=> 57 docs/( 56 shell/= 46 config/= 25 docs/: 21 source/: 16
+  config/_ -24 docs/_ -31 json/: -65 source/, -94 source/( -97 markup/= -100
+language/shape: json/symbols 69 source/uuid 68 docs/hex 57 config/base36 53 config/lower 43 source/hex 30
+  config/alnum 29 source/base64 29 source/symbols 23 docs/uuid 21 source/base36 10 source/dotted -10
+  source/name -10 source/numbered -12 docs/lower -18 source/url -28 source/digits -31 source/alnum -46
+  config/uuid -53 source/CONSTANT -53 source/crypt -55 json/spaces -79
+last: password 95 str 58 secret 40 authorization 32 credential 26 key 12 pass 12 token 8 passwd -18
+  bypass -24 hash -51 uuid -69
+length: 12 43 40 30 16 29 39 29 300 26 9 14 24 13 7 -23 63 -58 2 -67 5 -86 1 -134 3 -184
+letters: 3 119 2 78 1 54 4 52 5 -36 few -69 6 -109 7 -137
+line: identifies -125
+name: private 86 api 73 access 68 set 64 str 58 consumer 53 x 53 proxy 51 test 51 authorization 50
+  config 47 o 35 data 28 auth 26 mysql 26 nonce 23 request 22 secret 21 password 19 token -7 client -15
+  passwd -20 uuid -31 bypass -35 key -35 keys -35 self -49 cache -53 hash -54 keyword -60 check -71
+  public -126 change -154
+named: bare -14
+near: - 3 uuid -182
+placeholder: config -41 source -171
+quote: escaped 37 double -6 bare -18 back -87
+repeats: 0 132 - 23 2 -158 1 -212 3 -313
+separator: => 54 = 35 : 22 _ -70 > -86 , -141
+shape: hex 80 base36 65 symbols 65 lower 40 alnum 37 uuid 23 letters -10 capital -12 digits -19
+  numbered -21 snake -26 name -28 dotted -40 spaces -43 path -46 CONSTANT -85 crypt -133
+shape/length: dotted/300 91 lower/16 77 hex/12 63 hex/32 61 kebab/9 59 numbered/12 55 digits/16 54
+  upper/20 54 symbols/9 50 base36/16 40 symbols/12 39 base36/32 30 base36/7 30 spaces/100 30 lower/5 29
+  spaces/300 26 uuid/39 23 lower/9 19 url/63 -23 dotted/63 -38 base64/32 -59 digits/5 -62 hex/7 -64
+  numbered/9 -81 digits/1 -89 symbols/31 -99 lower/3 -101 base36/5 -119
+shape/quote: base64/double 86 hex/single 54 symbols/double 53 hex/bare 40 alnum/bare 35 uuid/double 34
+  base36/single 33 hex/double 26 kebab/single 26 digits/bare 19 lower/bare 14 symbols/single 9
+  lower/single 7 base64/bare -11 letters/double -18 alnum/double -23 CONSTANT/double -27
+  numbered/single -34 base64/single -35 digits/single -44 dotted/bare -56 crypt/double -97
+symbols: 5 132 3 71 4 62 3s 40 1s 13 1 -20 0 -36 0s -94
+words: 1 48 2 9 0 -9 3 -40 4 -121
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -7041,6 +7043,8 @@ def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
     short = not candidate.quote and len(value.split(b":")[0]) < 4
     if short or _foreign(candidate, value) or _URL_BEGIN.match(value) or _TYPE.search(candidate.before):
         return "low"
+    if _HASH.match(value):
+        return "low"
     if _SAMPLE.search(value) and not brackets_cross(candidate.value):
         return "low"
     if _SAID_NOT.match(candidate.name) or (
@@ -7076,6 +7080,10 @@ _BETWEEN = lazily(r"[\s,;:)\]]")
 _PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
 _TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
 _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
+_HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it opens no door
+    rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$|\{[A-Z0-9-]{3,12}\}\S"
+    rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
+)
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # and words with spaces
 _SAMPLE = lazily(
@@ -7086,7 +7094,7 @@ _SAMPLE = lazily(
 )
 _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
 _NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
     r"|(?i:key_?down|key_?hash|[_.-]name$)"
     r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )

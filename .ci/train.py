@@ -40,12 +40,12 @@ WIDTH = 106  # columns of a printed line
 
 
 class Example:
-    """A candidate: where it stands, what its label is, and its features."""
+    """A candidate: where it stands, its label and features, and what a scan makes of each confidence."""
 
-    def __init__(self, place, truth, weight, features):
+    def __init__(self, place, truth, weight, features, lowered):
         self.variant, self.path, self.line = place
         self.repository = self.path.split("/")[1]
-        self.truth, self.weight, self.features = truth, weight, features
+        self.truth, self.weight, self.features, self.lowered = truth, weight, features, lowered
 
 
 # --- data ---------------------------------------------------------------------------------------------------
@@ -86,13 +86,26 @@ def examples_of(text, place, rows, unlabelled=UNLABELLED):
     draw = random.Random(len(text))
     starts = [0, *(match.end() for match in re.finditer(b"\n", text))]
     for candidate in ps.candidates(text, ps.language_of(place[1])):
+        if ps._is_no_value(candidate.value):
+            continue
         line = bisect.bisect_right(starts, candidate.start)
         column = len(text[starts[line - 1] : candidate.start].decode("utf-8", "replace"))
         truth, weight = label(rows, line, column, column + len(candidate.value), unlabelled)
-        yield Example((*place, line), truth, weight, sorted(set(ps.features(candidate, text))))
+        yield Example((*place, line), truth, weight, features_of(candidate, text), lowered(candidate))
         if truth and weight == 1.0 and candidate.quote and candidate.kind != "uuid":
             made = candidate._replace(value=drawn(draw))
-            yield Example(("drawn", *place[1:], line), True, DRAWN, sorted(set(ps.features(made, text))))
+            yield Example(("drawn", *place[1:], line), True, DRAWN, features_of(made, text), lowered(made))
+
+
+def features_of(candidate, text):
+    return sorted(set(ps.features(candidate, text)))
+
+
+def lowered(candidate):
+    """{confidence by the weights: confidence that is reported}"""
+    value = candidate.value.encode("latin-1")
+    providers = ps._providers(candidate) if ps._TOKEN_LIKE.match(value) else []
+    return {name: ps._lowered(name, candidate, providers) for name, _ in ps.THRESHOLDS}
 
 
 def drawn(draw):
@@ -217,12 +230,15 @@ def touches(row, first, last):
 
 
 def report(scored, structural, roots):
+    sure = [(e, e.lowered[name]) for e, s in scored for name in [ps.confidence_of(s)] if name]
     for root in roots:
         rows = labels(root)
-        for n, (confidence, least) in enumerate(ps.THRESHOLDS):
+        for n, (confidence, _) in enumerate(ps.THRESHOLDS):
             levels = {name for name, _ in ps.THRESHOLDS[: n + 1]}
             found = [at[1:4] for at in structural if at[0] == root.name and at[4] in levels]
-            found += [(e.path, e.line, e.line) for e, s in scored if s >= least and e.variant == root.name]
+            found += [
+                (e.path, e.line, e.line) for e, name in sure if name in levels and e.variant == root.name
+            ]
             precision, recall, f1, unlabelled = accuracy(found, rows)
             figures = f"P {precision:.3f} R {recall:.3f} F1 {f1:.3f} unlabelled {unlabelled}"
             print(f"{root.name:8} {confidence:7} {figures}")
