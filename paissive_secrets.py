@@ -5553,8 +5553,8 @@ flutterwave-public      Flutterwave public key              medium low       FLW
 plaid-token             Plaid access token                  high critical    access-
         (?:sandbox|development|production)-{u}
 gocardless-token        GoCardless token                    medium critical  live_|sandbox_  {X40}
-lob-key                 Lob key                             medium medium    live_|test_  {h35}
-lob-public-key          Lob publishable key                 medium low       live_pub_|test_pub_  {h31}
+lob-key                 Lob key                             medium medium    live_  {h35}
+lob-public-key          Lob publishable key                 medium low       live_pub_  {h31}
 adyen-key               Adyen key                           high critical    AQE
         (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
 databricks-token        Databricks token                    high critical    d(api|kea|ose)
@@ -5818,21 +5818,21 @@ intrinio {A40}; ipapi {h32}; ipdata {h56}; ipgeolocation {h32}; ipinfo {h14}; ip
 ipregistry {a16}; ipstack {h32}; iterable {h32}; jotform {h32}; jumpcloud {h40}; keenio {U64}|{h64};
 kickbox {h64}; klaviyo {A34}; klipfolio {h40}; kraken {Z80,90}; kucoin {h24}|{u}; languagelayer {h32};
 lastfm {h32}; launchdarkly {X40}|{u}; leanix {A40}; lemlist {h32}; linear {h32}; linenotify {A43};
-linkedin {A14}|{A16}; linkpreview {h32}; linode {h64}; livekit {A43}; locationiq {h32}; logdna {h32};
-loggly {u}; logzio {A32}; lokalise {h40}; looker {a20}|{a24}; loyverse {h32}; mailboxlayer {h32};
-mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32}; mailtrap {h32};
-mandrill {W22}; mapbox {W60}; mapquest {A32}; marketstack {h32}; mattermost {a26};
-maxmind {A16}|{A6}_{A29}_mmk; meaningcloud {h32}; mediastack {h32}; meraki {h40}; messagebird {A25}|{u};
-metrilo {h16}; miro {A27}; mixpanel {h32}; moesif {W40}; mollie (?:live|test)_{A30}; moonclerk {h32};
-moralis {A64}; mux {A75}; namecheap {h32}; nasa {A40}; nasdaqdatalink {W20}; netlify {X40,46};
-neutrinoapi {A48}; newrelic {a64}|{h40}|{h36}NRAL; newsapi {h32}; newscatcher {W43};
-nexmo|vonage {A16}|{h8}; ngrok {A25,30}_{A18,22}|{A25,28}; nightfall {A36}; npm {u}; numverify {h32};
-nvd {u}; nylas {A30}; nytimes {X32}; oanda {h32}-{h32}; okta 00{X40}|{W40}|{W64}; omdb {h8}; onelogin {h64};
-onesignal {u}|{A48}; onfleet {h32}; opencage {h32}; opentok|vonagevideo {h40}; openuv {h32};
-openweather|openweathermap|owm {h32}; opsgenie {u}; optimizely {W54}; owlbot {h40}; packagecloud {h48};
-pagerduty {W20}; pandadoc {h40}; papertrail {A20}; parsehub {W12}; paypal {W80}; paystack {h40};
-pdflayer {h32}; pdfshift {h32}|sk_{h40}; peopledatalabs {h64}; pepipost {h32}; pexels {A56}; pinata {h64};
-pingdom {W64}; pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30};
+linkedin {A14}|{A16}; linkpreview {h32}; linode {h64}; livekit {A43}; lob (?:test|live)_(?:pub_)?{h31,35};
+locationiq {h32}; logdna {h32}; loggly {u}; logzio {A32}; lokalise {h40}; looker {a20}|{a24};
+loyverse {h32}; mailboxlayer {h32}; mailchimp {h32}-us{d1,2}; mailerlite {h32};
+mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32}; mailtrap {h32}; mandrill {W22}; mapbox {W60}; mapquest {A32};
+marketstack {h32}; mattermost {a26}; maxmind {A16}|{A6}_{A29}_mmk; meaningcloud {h32}; mediastack {h32};
+meraki {h40}; messagebird {A25}|{u}; metrilo {h16}; miro {A27}; mixpanel {h32}; moesif {W40};
+mollie (?:live|test)_{A30}; moonclerk {h32}; moralis {A64}; mux {A75}; namecheap {h32}; nasa {A40};
+nasdaqdatalink {W20}; netlify {X40,46}; neutrinoapi {A48}; newrelic {a64}|{h40}|{h36}NRAL; newsapi {h32};
+newscatcher {W43}; nexmo|vonage {A16}|{h8}; ngrok {A25,30}_{A18,22}|{A25,28}; nightfall {A36}; npm {u};
+numverify {h32}; nvd {u}; nylas {A30}; nytimes {X32}; oanda {h32}-{h32}; okta 00{X40}|{W40}|{W64};
+omdb {h8}; onelogin {h64}; onesignal {u}|{A48}; onfleet {h32}; opencage {h32}; opentok|vonagevideo {h40};
+openuv {h32}; openweather|openweathermap|owm {h32}; opsgenie {u}; optimizely {W54}; owlbot {h40};
+packagecloud {h48}; pagerduty {W20}; pandadoc {h40}; papertrail {A20}; parsehub {W12}; paypal {W80};
+paystack {h40}; pdflayer {h32}; pdfshift {h32}|sk_{h40}; peopledatalabs {h64}; pepipost {h32}; pexels {A56};
+pinata {h64}; pingdom {W64}; pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30};
 poloniex {h128}; polygon {W32}; positionstack {h32}; postageapp {A32}; postmark {u}; privateai {a32};
 proxycrawl {W22}; pubnub (?:s|p)ub-c-{u}; pulsedive {h64}; pushbots {h32}; pushbullet o\.{A32};
 pusher {h20}; pushover {a30}; qase {h40}; qualys {A32}; quandl {W20}; raindrop {u}; rapidapi {X50};
