@@ -6964,63 +6964,70 @@ def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[
 
 
 _NPMRC_HOST = lazily(r"//[\w.-]+(?::\d+)?/(?:\S*/)?:\Z")
-_NPMRC = frozenset(("_auth", "_authToken", "_password"))
-_HEADER = lazily(r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)\Z")
-_IN_PYPIRC = lazily(rb"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\Z")
-_KEY_NAME = lazily(
-    r"(?i)(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)\Z"
+
+
+class _Form(NamedTuple):
+    """A place in a file or a header of a known form: what the name, its value and what is ahead look like."""
+
+    name: re.Pattern[str]
+    value: re.Pattern[bytes]
+    ahead: re.Pattern[bytes]  # up to the value
+    rule: str
+
+
+_ANY = r"[^\0]{8,}"
+_UUID_ALONE = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_FORMS = (
+    ("(?:Account|SharedAccess)Key", "[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=", "", "azure-account-key"),
+    ("_auth(?:Token)?|_password", _ANY, r"=\s?", "npmrc-login"),
+    (
+        "password",
+        _ANY,
+        r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*",
+        "pypirc-password",
+    ),
+    (r"(?i)\w*priv(?:ate)?_?key\w*|\w*wallet\w*", "(?:0x)?[0-9a-fA-F]{64}", "", "hex-private-key"),
+    (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
+    (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
+    (
+        r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)",
+        _UUID_ALONE,
+        "",
+        "uuid-key",
+    ),
+    (
+        r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
+        r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}",
+        "",
+        "header-token",
+    ),
 )
-_UUID_ALONE = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PRIVATE_NAME = lazily(r"(?i)priv(?:ate)?_?key|wallet")
-_HEX_KEY = lazily(rb"(?:0x)?[0-9a-fA-F]{64}")
-_DEFINE = ("define('", 'define("', "define( '", 'define( "')
-_USER_ELEMENT = lazily(rb"<user(?:name)?>[^<]{1,80}</")
-_AZURE_KEY = lazily(rb"[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=")
+
+
+@functools.cache
+def _forms() -> list[_Form]:
+    return [
+        _Form(re.compile(name), re.compile(value.encode()), re.compile(ahead.encode() + rb"\Z"), rule)
+        for name, value, ahead, rule in _FORMS
+    ]
 
 
 def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
-    """What the name and the lines around it say of the value, in files and headers of a known format."""
-    name, found = candidate.name.split(".")[-1], ""
+    """The rule of what stands in a file or a header of a known form."""
     if candidate.kind == "auth" and _is_login(value):
-        found = "registry-auth"
-    elif name in ("AccountKey", "SharedAccessKey") and _AZURE_KEY.fullmatch(value):
-        found = "azure-account-key"
-    elif (
-        len(value) < 8
-        or _dull(value)
-        or _SAMPLE.search(value)
-        or _MADE_UP.search(value)
+        return structural_rules()["registry-auth"]
+    if (
+        _dull(value)
+        or any(made_up.search(value) for made_up in (_SAMPLE, _MADE_UP))
         or _WEAK.search(value.lower())
     ):
         return None
-    elif name in _NPMRC and candidate.separator == "=":
-        found = "npmrc-login"
-    elif name == "password" and _IN_PYPIRC.search(
-        text, max(0, candidate.start - 400), _line_begin(text, candidate)
-    ):
-        found = "pypirc-password"
-    elif _PRIVATE_NAME.search(name) and _HEX_KEY.fullmatch(value):
-        found = "hex-private-key"
-    elif candidate.before.rstrip().endswith(_DEFINE):
-        found = "php-constant"
-    elif candidate.before.endswith("<") and _USER_ELEMENT.search(
-        text, max(0, candidate.start - 200), candidate.start
-    ):
-        found = "xml-login"
-    elif _KEY_NAME.search(name) and _UUID_ALONE.fullmatch(value) and not _foreign(candidate, value):
-        found = "uuid-key"
-    elif (
-        _HEADER.match(name)
-        and _TOKEN_LIKE.match(value)
-        and len(value) >= 16
-        and not _foreign(candidate, value)
-    ):
-        found = "header-token"
-    return structural_rules()[found] if found else None
-
-
-def _line_begin(text: bytes, candidate: Candidate) -> int:
-    return text.rfind(b"\n", 0, candidate.start) + 1
+    name, before = candidate.name.split(".")[-1], text[max(0, candidate.start - 400) : candidate.start]
+    for form in _forms():
+        if form.name.fullmatch(name) and form.value.fullmatch(value) and form.ahead.search(before):
+            loose = form.rule in ("uuid-key", "header-token") and _foreign(candidate, value)
+            return None if loose else structural_rules()[form.rule]
+    return None
 
 
 _TOKEN_LIKE = re.compile(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
