@@ -6103,7 +6103,7 @@ RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
 
 def weigh(candidate: Candidate, window: bytes) -> str:
     """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
-    single, crossed, most = _tables()
+    single, crossed, most = _tables(candidate.kind)
     facts, nothing = _facts_of_place(candidate), _NOTHING
     _facts_of_value(candidate.value, facts)
     score = _name_score(candidate.name)
@@ -6352,7 +6352,7 @@ _SHAPE = lazily(
 _PLACEHOLDER = lazily(
     r"\A(?:\$\w+|%\w+%|@\w+@?|&\w+;?|<[^<>]*>|\[[\w .-]*\]|\{[\w .:$-]*\}|__\w+__|:\w+)\Z"  # all of it
     r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # in it
-    r"|\*{3}|xxxx|XXXX|\.{3}|\A\s*\+|\+\s*\Z| \+ "
+    r"|\*{3}|xxxx|\.{3}|\A\s*\+|\+\s*\Z| \+ "
 )
 _MARKS = lazily(
     "pass|secret|token|key|test|example|your|foo|bar|admin|user|dummy|sample|change|none|null|true|false|auth"
@@ -6451,14 +6451,14 @@ def _facts_around(c: Candidate, window: bytes) -> dict[str, str]:
     value, name = c.value.encode("latin-1"), c.name.encode("latin-1")
     repeats = "-" if _DIGIT.search(c.value) else str(min(max(window.count(value, begin, end) - 1, 0), 3))
     fellows = str(min(window.count(name, begin, end) - 1, 5)) if name else "-"
-    near = "uuid" if c.kind == "uuid" and _UUID_NEAR.search(window, begin, end) else "-"
-    return {"repeats": repeats, "fellows": fellows, "near": near}
+    near = window[begin:end].lower() if c.kind == "uuid" else b""
+    told = "uuid" if b"uuid" in near or b"guid" in near else "-"
+    return {"repeats": repeats, "fellows": fellows, "near": told}
 
 
 _AROUND = 2000  # bytes on each side
 _GROUPS_AROUND = ("repeats", "fellows", "near")
 _DIGIT = lazily("[0-9]")
-_UUID_NEAR = lazily(rb"[UG]UID|[Uu]uid|[Gg]uid")
 
 
 def _marks(c: Candidate) -> list[tuple[str, str]]:
@@ -6469,7 +6469,7 @@ def _marks(c: Candidate) -> list[tuple[str, str]]:
         found.append(("echoes", c.kind if c.name.lower() not in value else "name"))
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
         found.append(("brackets", "cross"))
-    elif _PLACEHOLDER.search(c.value):
+    elif (not value.isalnum() or "xxxx" in value) and _PLACEHOLDER.search(value):
         found.append(("placeholder", c.language))
     if _COMMENT.match(c.before.encode("latin-1")):
         found.append(("comment", c.language))
@@ -6494,23 +6494,30 @@ _IDENTIFIES = lazily("(?i)[ug]uid|urn|arn:|example")
 
 
 _NOTHING: dict[str, int] = {}
-_Crossed = list[tuple[str, str, dict[tuple[str, str], int]]]
+
+
+class _Tables(NamedTuple):
+    """The weights for one kind of candidates, arranged so that each fact is looked up once."""
+
+    single: dict[str, dict[str, int]]  # {group: {value: weight, alone and with the kind}}
+    crossed: list[tuple[str, str, dict[tuple[str, str], int]]]  # group, group, {(value, value): weight}
+    most: int  # that what stands around can speak for a candidate
 
 
 @functools.cache
-def _tables() -> tuple[dict[str, dict[str, int]], _Crossed, int]:
-    """{group: {value: weight}}, (group, group, {(value, value): weight}) of those that are crossed, and the
-    most that what stands around can speak for a candidate."""
+def _tables(kind: str) -> _Tables:
     single: dict[str, dict[str, int]] = {}
+    crossed: dict[str, dict[tuple[str, str], int]] = {}
     for feature, weight in _weights().items():
         group, value = feature.split(" ")
-        single.setdefault(group, {})[value] = weight
-    crossed = []
-    for one, other in _CROSSES:
-        table = single.pop(f"{one}/{other}", _NOTHING)
-        crossed.append((one, other, {(v.split("/", 1)[0], v.split("/", 1)[1]): w for v, w in table.items()}))
+        (one, _, other), (first, _, second) = group.partition("/"), value.partition("/")
+        if other and one != "kind":
+            crossed.setdefault(group, {})[first, second] = weight
+        elif not other or first == kind:
+            table = single.setdefault(other or group, {})
+            table[second if other else value] = table.get(second if other else value, 0) + weight
     most = sum(max(0, *single.get(group, {"": 0}).values()) for group in _GROUPS_AROUND)
-    return single, crossed, most
+    return _Tables(single, [(*group.split("/"), table) for group, table in crossed.items()], most)  # type: ignore[misc]
 
 
 @functools.lru_cache(1024)
