@@ -6590,7 +6590,7 @@ kind/shape: pass/base36 64 token/symbols 48 pass/kebab 47 pass/lower 47 secret/b
   key/hex 32 auth/spaces 24 key/symbols 19 pass/digits 9 uuid/uuid 5 key/numbered -21 secret/spaces -24
   token/alnum -24 auth/base36 -27 pass/path -36 auth/symbols -38 pass/dotted -69 pass/spaces -70
   pass/crypt -123
-kind/symbols: auth/1s 59 token/3s 57 nonce/0 56 token/3 45 key/2 31 uuid/0 5 pass/1 -9 pass/0s -11
+kind/symbols: auth/1s 59 nonce/0 57 token/3s 57 token/3 45 key/2 31 uuid/0 5 pass/1 -9 pass/0s -11
   pass/2 -35 auth/0 -89 key/0 -121
 language: config 9 json -4 source -6 markup -44
 language/named: config/bare 11 source/bare -9 markup/bare -75
