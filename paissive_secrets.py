@@ -7052,24 +7052,30 @@ def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterato
 
 
 def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> str:
-    """The confidence, less where the value, its name or its provider say that it is no secret."""
-    value = candidate.value.encode("latin-1")
-    short = not candidate.quote and len(value.split(b":")[0]) < 4
-    if short or _foreign(candidate, value) or _URL_BEGIN.match(value) or _TYPE.search(candidate.before):
-        return "low"
-    if _HASH.match(value):
-        return "low"
-    if _SAMPLE.search(value) and not brackets_cross(candidate.value):
-        return "low"
-    if _SAID_NOT.match(candidate.name) or (
-        candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(candidate.name)
-    ):
+    """The confidence, less where something says that this is no secret, whatever its weights."""
+    if objection(candidate):
         return "low"
     if candidate.kind == "uuid":  # an identifier, most often
         return {"high": "medium"}.get(confidence, confidence)
     if candidate.kind != "pass" and providers:
         return {"high": "medium"}.get(confidence, "low")
     return confidence
+
+
+def objection(candidate: Candidate) -> str:
+    """What says that the value is no secret, whatever its weights; "" where nothing does."""
+    name, value = candidate.name, candidate.value.encode("latin-1")
+    if _URL_BEGIN.match(value) or _TYPE.search(candidate.before) or _HASH.match(value):
+        return "it is a URL, a type or a hash"
+    if _SAMPLE.search(value) and not brackets_cross(candidate.value):
+        return "it reads like a sample, a placeholder or prose"
+    if not candidate.quote and len(value.split(b":")[0]) < 4:
+        return "it is short, and without quotes"
+    if _foreign(candidate, value):
+        return "its provider gives out no such values"
+    if _SAID_NOT.match(name) or (candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(name)):
+        return "its name is that of no secret"
+    return ""
 
 
 def _foreign(candidate: Candidate, value: bytes) -> bool:
@@ -7693,6 +7699,9 @@ def _weighed(candidate: Candidate, window: bytes, column: int) -> Iterator[str]:
     judged = confidence_of(score) or "no secret"
     yield f"column {column + 1}: a value given to {candidate.name!r} in {candidate.language}: {judged}"
     yield f"  log odds {score / 100:+.2f}; {limits}"
+    against = "it is made of parts" if _is_no_value(candidate.value) else objection(candidate)
+    if against:
+        yield f"  of low confidence at most, for {against}"
     yield from (f"  {weight / 100:+6.2f}  {feature}" for feature, weight in found)
 
 

@@ -6437,6 +6437,11 @@ def test_explain_says_why_a_line_was_not_reported(tmp_path):
     assert explained(tmp_path, "a = 1\n", 1).startswith("nothing on this line")
 
 
+def test_explain_says_what_speaks_against_a_value_whatever_its_weights(tmp_path):
+    said = explained(tmp_path, 'fakePassword = "k3Xw' + '9vQz"\n', 1)
+    assert "of low confidence at most, for its name is that of no secret" in said
+
+
 def test_explain_names_what_silences_a_line(tmp_path):
     said = explained(tmp_path, f'password = "{GUESSED}"  # paissive: allow\n', 1)
     assert "silenced by paissive: allow" in said
