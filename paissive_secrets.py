@@ -7718,6 +7718,8 @@ _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",  # what was pushed counts, not what this clone shows in its place,
+    "GIT_GRAFT_FILE": os.devnull,  # or where it lets history begin
     "LC_ALL": "C",
 }
 _GIT_PLACES = (  # what git tells a hook of the repository that it runs in

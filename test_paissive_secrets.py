@@ -6577,6 +6577,18 @@ def test_history_holds_what_no_commit_has(repository):
     assert [(f.path, f.commit) for f in ps.audit(history=[])] == [(f"blob {oid[:12]}", "")]
 
 
+@pytest.mark.parametrize("revisions", [[], ["HEAD"]])
+def test_history_is_what_was_committed_not_what_replaces_it_in_this_clone(repository, revisions):
+    leak(repository / "a.py")
+    first = commit(repository)
+    blob = git(repository, "rev-parse", "HEAD:a.py")
+    leak(repository / "a.py").write_text("clean = 1\n")
+    last = commit(repository)
+    git(repository, "replace", blob, git(repository, "rev-parse", "HEAD:a.py"))
+    (repository / ".git" / "info" / "grafts").write_text(last + "\n")
+    assert [finding.commit for finding in ps.audit(history=revisions)] == [first]
+
+
 def test_history_holds_amended_and_stashed_commits_and_merges_that_bring_something(repository):
     (repository / "a.py").write_text("clean")
     commit(repository)
