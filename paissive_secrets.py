@@ -6140,16 +6140,23 @@ _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
 _FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
 _LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
+# What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
 _GIVEN = rb"""(?x:  # the rest of the name, what quotes it, an index
-    (?P<rest>[\w.$-]{0,40}(?![\w.$-])(?:\\{0,3}["'`]|\*\*|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
-    (?::?\ ?[\w.<>\[\]*&?]{1,24}(?=\ ?=[^=>]))?    # a type
-    [ \t]{0,20}
-    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;|\ is|\ to\ eq\(?
-          |(?<=[ \t]))[ \t]{0,20}
-       (?:\[\]byte\(|(?:(?:nek|akait)\ )?(?:[a-z_][\w.:(]{0,40})?\()?[bkrl@]?  # calls or a prefix around it
+    (?P<rest>(?=(?P<name>[a-z0-9_.$-]{0,40}))(?P=name)(?![a-z0-9_.$-])
+       (?:\\{0,3}["'`]|\*\*|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
+    (?::?\ ?(?=(?P<type>[a-z0-9_.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
+    (?=(?P<space>[ \t]{0,20}))(?P=space)
+    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;
+          |(?<=\ )is|(?<=\ )to\ eq\(?|(?<=[ \t]))
+       (?=(?P<inner>[ \t]{0,20}))(?P=inner)
+       (?:\[\]byte\(|(?:(?:nek|akait)\ )?  # calls or a prefix around it
+          (?:\(|[a-z_](?=(?P<call>[a-z0-9_.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bkrl]))))?[bkrl@]?
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
-      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>\s{0,20}|\ )(?:\*\*)?[ \t]{0,20}(?=%s))
-    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))(?(random)(?=(?:[^"'`\n\\]|\\.){0,60}?(?:[0-9]|[\])}][a-z])|[a-z]{16}))
+      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
+       (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
+    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))
+    (?(random)(?=[a-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # a digit, or a letter behind a bracket
+       (?:(?:\\[^\n]|[\])}](?![a-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))(?P=plain)[0-9\])}]))
     )"""
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
@@ -6183,9 +6190,17 @@ def tellings(
     """Find one of `phrases`, whose number from 1 is then the match's `lastindex`, or a telling fragment in a
     name that is given something. What matches is folded, and may be another word, so only places count."""
     fold, pattern = _told(language == "source", sparing, phrases)
-    for count, told in enumerate(pattern.finditer(window.translate(fold))):
-        if count < 200 + told.start() // 300:  # more is for nobody to read
-            yield told
+    folded, count = window.translate(fold), 0
+    told = pattern.search(folded)
+    while told:
+        yield told
+        count += 1
+        told = pattern.search(folded, max(told.end(), look_from(count, sparing)))
+
+
+def look_from(count: int, sparing: bool = False) -> int:
+    """Where one may look once more after so many looks: what is denser is for nobody to read."""
+    return (count - 200) * (5000 if sparing else 300)
 
 
 @functools.cache
@@ -6240,13 +6255,13 @@ def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candid
         return None
     spans = map(given.span, ("rest", "separator", "quote", "bare"))  # the letters are those of folded text
     rest, separator, quote, bare = [window[begin:end] for begin, end in spans]
-    value = _quoted(quote).match(window, start) if quote else _bare(window, start)
+    value = _quoted(quote).match(window, start, start + _VALUE_MOST) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
     name = window[begin:at] + rest[: len(rest) - len(rest.lstrip(_NAME_LETTERS))]
-    if not quote and (_OUR_REFERENCE.match(window, begin) or (bare == b" " and _is_prose(name, value[0]))):
+    if not quote and (_OUR_REFERENCE.match(window, begin) or (not bare and _is_prose(name, value[0]))):
         return None
     first = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     parts = name, (separator or bare).strip() or b"_", quote, value[0], window[first:begin]
@@ -6265,13 +6280,17 @@ _BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?
 
 def brackets_cross(value: str) -> bool:
     """Whether some bracket is closed by one of another kind, as in no code and no template."""
-    rest, before = re.sub(r"[^()\[\]{}]+", "", value), ""
-    while rest != before:
-        rest, before = rest.replace("()", "").replace("[]", "").replace("{}", ""), rest
-    return bool(_CROSSED.search(rest))
+    opened: list[str] = []
+    for bracket in _BRACKET.findall(value):
+        if bracket in _CLOSING:
+            opened.append(_CLOSING[bracket])
+        elif opened and opened.pop() != bracket:
+            return True
+    return False
 
 
-_CROSSED = lazily(r"[(\[{][)\]}]")
+_BRACKET = lazily(r"[(){}\[\]]")
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def _kind_of(name: bytes) -> str:
@@ -6301,8 +6320,11 @@ def _quoted(quote: bytes) -> re.Pattern[bytes]:
     if quote[:1] == b"\\":
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
     return re.compile(
-        rb"[^&\n]{1,300}" if quote[:1] == b"&" else rb"(?:[^\\\n%s]|\\[^\n]){1,300}" % quote[-1:]
+        rb"[^&\n]{1,300}" if quote[:1] == b"&" else rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:]
     )
+
+
+_VALUE_MOST = 300  # bytes: more is judged by its beginning
 
 
 def _line_around(window: bytes, start: int, end: int) -> tuple[bytes, bytes]:
@@ -6900,8 +6922,8 @@ def _digest(value: bytes, key: bytes) -> str:
     return hashlib.blake2b(value, key=key, digest_size=16).hexdigest()
 
 
-_ALLOW = lazily(rb"(?i)pragma: *allowlist +secret|gitleaks: *allow|paissive: *allow")
-_ALLOW_NEXT = lazily(rb"(?i)pragma: *allowlist +nextline +secret")
+_ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
+_ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
 
 def _allowed(text: bytes, start: int, end: int) -> str:
@@ -6909,8 +6931,10 @@ def _allowed(text: bytes, start: int, end: int) -> str:
     above = max(text.rfind(b"\n", 0, start), 0)
     before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
     below = text.find(b"\n", end, end + _BEHIND)
-    here = _ALLOW.search(text, max(above, start - _BEHIND), below if below >= 0 else end + _BEHIND)
-    found = here or _ALLOW_NEXT.search(text, before, above)
+    line = text[max(above, start - _BEHIND) : below if below >= 0 else end + _BEHIND].lower()
+    found = _ALLOW.search(line) if b"allow" in line else None
+    if not found and b"allow" in text[before:above].lower():
+        found = _ALLOW_NEXT.search(text[before:above].lower())
     return found[0].decode() if found else ""
 
 
@@ -6938,12 +6962,12 @@ def _told_spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
             yield from spans
     candidates = [candidate for candidate in given if candidate]
     seen = {candidate.start for candidate in candidates}
-    yield from _assigned(text, candidates)
+    yield from _assigned(text, candidates, _WEIGHED_MOST // 5 if sparing else _WEIGHED_MOST)
     if not sparing and language != "log":  # where every request has one
-        yield from _assigned(text, uuids(text, language, seen))
+        yield from _assigned(text, uuids(text, language, seen), _WEIGHED_MOST)
 
 
-def _assigned(text: bytes, candidates: Iterable[Candidate]) -> Iterator[_Span]:
+def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterator[_Span]:
     """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
     weighed: set[tuple[str, bytes, str]] = set()
     for candidate in candidates:
@@ -6952,7 +6976,7 @@ def _assigned(text: bytes, candidates: Iterable[Candidate]) -> Iterator[_Span]:
         if not _is_no_value(candidate.value) and known not in weighed:
             weighed.add(known)
             yield from _assigned_span(text, candidate, value)
-        if len(weighed) >= _WEIGHED_MOST:
+        if len(weighed) >= most:
             return
 
 
@@ -7128,18 +7152,22 @@ def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
     beginnings, heads, joints = _beginnings(), rule_heads(), _joints()
     gives = frozenset() if sparing else _GIVES
     find = text.translate(_TWO_CLASSES).find
-    start = find(_RUN)
+    start, begun, named = find(_RUN), 0, 0
     while start >= 0:
-        prefixes, last = beginnings.get(text[start : start + 2]), text[start - 1]
+        prefixes, last, begin = beginnings.get(text[start : start + 2]), text[start - 1], -1
         if prefixes and text.startswith(prefixes, start):
-            yield from _begun(text, start)
+            begin = start
         elif last == 92:  # a backslash: what looks like the first letter is an escape's
-            yield from _begun(text, start + 1)
+            begin = start + 1
         elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
-            yield from _begun(text, start - 18)
+            begin = start - 18
         elif last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads):
-            yield from _begun(text, start)
-        if last in gives and _RANDOM.match(text, start):
+            begin = start
+        if begin >= 0 and start >= look_from(begun, sparing):
+            begun += 1
+            yield from _begun(text, begin)
+        if last in gives and start >= look_from(named) and _RANDOM.match(text, start):
+            named += 1
             yield from _named_run(text, start)
         end = find(b" ", start + 20)
         start = find(_RUN, end) if end >= 0 else -1
@@ -7360,6 +7388,7 @@ _WEAK = lazily(
 
 
 _ALL = "source config json docs log markup shell none"  # all languages, but nothing that is read in bulk
+_REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
 _SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
 # (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
 _PHRASES = (
@@ -7396,8 +7425,9 @@ _PHRASES = (
         b"curl ",
         0,
         rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
-        rb"(?:[^\s:\"'$<]{0,80}[\"']?:[\"']?([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
-        rb"|((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
+        rb"(?:(?=([^\s:\"'$<]{0,80}))\1[\"']?:[\"']?"
+        rb"([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
+        rb"|(?=[^\s:\"'$<{(\[]{12,99}:)((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
         "command-password",
         "shell docs config none",
     ),
@@ -7499,7 +7529,8 @@ def _phrase(
     pattern: re.Pattern[bytes], rule: Rule, back: int, text: bytes, at: int
 ) -> tuple[Iterable[_Span], int]:
     """What stands around telling words; the pattern begins `back` bytes before `at`."""
-    found = pattern.match(text, max(at - back, 0))
+    crowd = rule.id == "command-password" and text.count(b"-u", at, at + _REACH) > _OPTIONS_MOST
+    found = pattern.match(text, max(at - back, 0), at + 200 if crowd else len(text))
     if not found:
         return (), at + (_SAME_COMMAND if rule.id == "command-password" else 0)
     group = found.lastindex or 0
@@ -7510,7 +7541,9 @@ def _phrase(
 _MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
 _KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
-_KUBE_DATA = lazily(rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#.*)?\r?\n([ \t]+))""")
+_KUBE_DATA = lazily(
+    rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
+)
 _KUBE_ENTRY = lazily(
     rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
 )
