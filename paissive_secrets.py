@@ -6167,6 +6167,7 @@ _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
 _UUID_GIVEN = lazily(rb"(?<![\w.$-])([\w.$-]{1,60})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
+_CALLED = lazily(rb"[A-Za-z_]\w*(?:\.\w+)*[\[(][\"'\w)\]]")  # of a function, or an index
 _KINDS = (  # the first fragment that a name has counts
     (b"pass", "pass"), (b"pwd", "pass"), (b"secret", "secret"), (b"token", "token"), (b"key", "key"),
     (b"cred", "cred"), (b"auth", "auth"), (b"nonce", "nonce"),
@@ -6261,7 +6262,9 @@ def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candid
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
     name = window[begin:at] + rest[: len(rest) - len(rest.lstrip(_NAME_LETTERS))]
-    if not quote and (_OUR_REFERENCE.match(window, begin) or (not bare and _is_prose(name, value[0]))):
+    if not quote and (_OUR_REFERENCE.match(window, begin) or _CALLED.match(window, start)):
+        return None
+    if not quote and not bare and _is_prose(name, value[0]):
         return None
     first = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     parts = name, (separator or bare).strip() or b"_", quote, value[0], window[first:begin]
@@ -7397,8 +7400,8 @@ _PHRASES = (
         b"uthorization",
         1,
         rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
-        rb"(?:[Bb]earer |(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))"
-        rb"([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
+        rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
+        rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
         "bearer-token",
         _ALL,
     ),
