@@ -6182,14 +6182,17 @@ def candidates(window: bytes, language: str) -> Iterator[Candidate]:
         if found:
             seen.add(found.start)
             yield found
-    yield from uuids(window, language, seen)
+    yield from uuids(window, language, token_runs(window), seen)
 
 
 def tellings(
     window: bytes, language: str, sparing: bool = False, phrases: tuple[bytes, ...] = ()
 ) -> Iterator[re.Match[bytes]]:
-    """Find one of `phrases`, whose number from 1 is then the match's `lastindex`, or a telling fragment in a
-    name that is given something. What matches is folded, and may be another word, so only places count."""
+    """Find a telling fragment in a name that is given something, or else one of `phrases`.
+
+    Which of those, the match's `lastgroup` tells: "p0" is the first. What matches is folded, and may be
+    another word, so only places count.
+    """
     fold, pattern = _told(language == "source", sparing, phrases)
     folded, count = window.translate(fold), 0
     told = pattern.search(folded)
@@ -6209,11 +6212,13 @@ def _told(source: bool, sparing: bool, phrases: tuple[bytes, ...]) -> tuple[byte
     """(what folds letters, what finds words in the text then)"""
     fold = _fold(_RARE_IN_BULK if sparing else _RARE)
     strong, weak = (_MOST_TELLING, ()) if sparing else (_FOR_WORDS, _FOR_RANDOM)
-    at_random = _any_of(weak, fold) or rb"\0"  # nothing
-    others = _any_of(phrases, fold, b"()") + b"|" if phrases else b""
+    named = rb"(?:(?P<random>%s)|%s)" % (_behind(weak, fold) or rb"\0", _behind(strong, fold))
     given = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
-    found = others, _any_of(strong, fold), at_random, given
-    return fold, re.compile(b"k(?:%s(?:%s|(?:%s)(?P<random>))%s)" % found)
+    ends = {word: b"%s(?P<p%d>)" % (_behind((word,), fold), n) for n, word in enumerate(phrases)}
+    first = [word for word in phrases if any(fragment in word for fragment in (*strong, *weak))]
+    tried = [*map(ends.pop, first), named + given, *ends.values()]
+    rests = _rests((*phrases, *strong, *weak), fold)
+    return fold, re.compile(b"k(?:%s)(?:%s)" % (rests, b"|".join(tried)))
 
 
 @functools.cache
@@ -6221,29 +6226,20 @@ def _fold(rare: bytes) -> bytes:
     return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
 
 
-def _any_of(words: Iterable[bytes], fold: bytes, mark: bytes = b"") -> bytes:
-    """What finds the words in folded text, behind their first k; words with the same next letter share it."""
-    found = []
-    for next_letter, same in itertools.groupby(
-        (_parted(word, fold) for word in words), key=lambda p: p[1][:1]
-    ):
-        rests = (
-            re.escape(rest[1:]) + (b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b"") + mark
-            for head, rest in same
-        )
-        found.append(re.escape(next_letter) + b"(?:%s)" % b"|".join(rests))
-    return b"|".join(found)
+def _behind(words: Iterable[bytes], fold: bytes) -> bytes:
+    """What matches right behind one of the words in folded text."""
+    return b"|".join(b"(?<=%s)" % re.escape(word.lower().translate(fold)) for word in words)
 
 
-def _parted(word: bytes, fold: bytes) -> tuple[bytes, bytes]:
-    """What stands before the first k of the folded word, and behind it."""
-    head, _, rest = word.lower().translate(fold).partition(b"k")
-    return head, rest
-
-
-def search_order(word: bytes) -> bytes:
-    """A key to sort phrases by, since neighbours that share letters are searched for together."""
-    return _parted(word, _fold(_RARE))[1]
+def _rests(words: Iterable[bytes], fold: bytes) -> bytes:
+    """What matches the words in folded text, from behind their first k; first of all, a branch a letter is
+    tried, for nearly every k is none of a word."""
+    rests: dict[bytes, list[bytes]] = {}
+    for word in words:
+        head, _, rest = word.lower().translate(fold).partition(b"k")
+        behind = b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b""
+        rests.setdefault(rest[:1], []).append(re.escape(rest[1:]) + behind)
+    return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
 _NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
@@ -6341,9 +6337,29 @@ def _rest_of_line(window: bytes, end: int) -> bytes:
     return window[end : last if last >= 0 else end + 120]
 
 
-def uuids(window: bytes, language: str, seen: set[int]) -> Iterator[Candidate]:
-    """Give the UUIDs that do not begin where something was `seen`."""
-    for match in _UUID.finditer(window):
+def token_runs(text: bytes) -> list[tuple[int, int]]:
+    """(begin, end) of each run of 20 and more letters, digits, `_` and `-`, which long tokens have."""
+    runs: list[tuple[int, int]] = []
+    find = text.translate(_TWO_CLASSES).find
+    start = find(_RUN)
+    while start >= 0:
+        end = find(b" ", start + len(_RUN))
+        if end < 0:
+            return [*runs, (start, len(text))]
+        runs.append((start, end))
+        start = find(_RUN, end)
+    return runs
+
+
+_RUN = b"a" * 20
+_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
+
+
+def uuids(
+    window: bytes, language: str, runs: Iterable[tuple[int, int]], seen: set[int]
+) -> Iterator[Candidate]:
+    """Give the UUIDs in `runs` of token characters that do not begin where something was `seen`."""
+    for match in (match for run in runs if run[1] - run[0] >= 36 for match in _UUID.finditer(window, *run)):
         begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
         if begin and begin.start() not in seen:
             yield _uuid_candidate(window, language, begin.start(), match.end())
@@ -6721,8 +6737,6 @@ _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest pri
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
 _BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
 _WEIGHED_MOST = 200  # values of one window that are judged: files written by people have a tenth
-_RUN = b"a" * 20  # the shortest token that a prefix rule finds
-_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 
 
 class Match(NamedTuple):
@@ -6769,8 +6783,8 @@ def scan(
 ) -> collections.abc.Generator[Match, None, tuple[int, int]]:
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
-    Places are counted from where the part begins; returned is the place at its end: line, and characters of
-    that line before it.
+    Places are counted from where the part begins; returned is the place at its end, where that is not the
+    file's: line, and characters of that line before it.
     """
     part = part or Part()
     text = read if part.begin else _text_reader(read)
@@ -6781,6 +6795,8 @@ def scan(
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
+    if part.size == sys.maxsize:
+        return 1, 0
     return _place(window.text, window.until, window.line, window.column)
 
 
@@ -6943,31 +6959,34 @@ def _allowed(text: bytes, start: int, end: int) -> str:
 
 def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
     """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
-    for span in _tokens(text, sparing):
+    runs = token_runs(text)
+    for span in _tokens(text, runs, sparing):
         yield span
         if span.rule.id == "aws-access-key":
             yield from _aws_secret(text, span)
     yield from () if sparing else _azure_secrets(text)
     yield from _urls(text)
-    yield from _told_spans(text, language, sparing)
+    yield from _told_spans(text, language, runs, sparing)
 
 
-def _told_spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
+def _told_spans(
+    text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool
+) -> Iterator[_Span]:
     """What telling words lead to: phrases of a known form, then values that are given to names."""
     words, finders = _phrases_of("" if sparing else language)
-    done, given = [0] * len(words), []
+    done, given = dict.fromkeys(finders, 0), []
     for told in tellings(text, language, sparing, words):
-        nth = (told.lastindex or 0) - 1
-        if nth >= len(words):
+        phrase = told.lastgroup or ""
+        if phrase not in finders:
             given.append(candidate_of(text, language, told))
-        elif told.start() >= done[nth]:  # what one has seen is not looked at again
-            spans, done[nth] = finders[nth](text, told.end())
+        elif told.start() >= done[phrase]:  # what one has seen is not looked at again
+            spans, done[phrase] = finders[phrase](text, told.end())
             yield from spans
     candidates = [candidate for candidate in given if candidate]
     seen = {candidate.start for candidate in candidates}
     yield from _assigned(text, candidates, _WEIGHED_MOST // 5 if sparing else _WEIGHED_MOST)
     if not sparing and language != "log":  # where every request has one
-        yield from _assigned(text, uuids(text, language, seen), _WEIGHED_MOST)
+        yield from _assigned(text, uuids(text, language, runs, seen), _WEIGHED_MOST)
 
 
 def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterator[_Span]:
@@ -7147,16 +7166,15 @@ _NO_SECRET = lazily(
 )
 
 
-def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
+def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False) -> Iterator[_Span]:
     """What a literal prefix gives away, or the name of the provider right before it.
 
     Each run of 20 and more token characters is met here, so every step of this loop counts.
     """
     beginnings, heads, joints = _beginnings(), rule_heads(), _joints()
     gives = frozenset() if sparing else _GIVES
-    find = text.translate(_TWO_CLASSES).find
-    start, begun, named = find(_RUN), 0, 0
-    while start >= 0:
+    begun_from, named_from, begun, named = 0, 0, 0, 0
+    for start, _ in runs:
         prefixes, last, begin = beginnings.get(text[start : start + 2]), text[start - 1], -1
         if prefixes and text.startswith(prefixes, start):
             begin = start
@@ -7166,14 +7184,15 @@ def _tokens(text: bytes, sparing: bool = False) -> Iterator[_Span]:
             begin = start - 18
         elif last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads):
             begin = start
-        if begin >= 0 and start >= look_from(begun, sparing):
-            begun += 1
-            yield from _begun(text, begin)
-        if last in gives and start >= look_from(named) and _RANDOM.match(text, start):
+        if begin >= 0 and start >= begun_from:
+            found = list(_begun(text, begin))
+            begun += not found
+            begun_from = look_from(begun, sparing)
+            yield from found
+        if last in gives and start >= named_from and _RANDOM.match(text, start):
             named += 1
+            named_from = look_from(named)
             yield from _named_run(text, start)
-        end = find(b" ", start + 20)
-        start = find(_RUN, end) if end >= 0 else -1
 
 
 @functools.cache
@@ -7397,8 +7416,8 @@ _SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same 
 _PHRASES = (
     (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
     (
-        b"uthorization",
-        1,
+        b"authorization",
+        0,
         rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
         rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
         rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
@@ -7515,8 +7534,8 @@ _Finder = Callable[
 
 
 @functools.cache
-def _phrases_of(language: str) -> tuple[tuple[bytes, ...], list[_Finder]]:
-    """(telling words, for each what looks around it)"""
+def _phrases_of(language: str) -> tuple[tuple[bytes, ...], dict[str, _Finder]]:
+    """(telling phrases, {name of its group in a match: what looks around it})"""
     rules = {rule.id: rule for rule in all_rules()}
     found: dict[bytes, _Finder] = {b"private key": _private_key, b"kty": _web_key}
     if language in _MANIFESTS.split():
@@ -7524,8 +7543,7 @@ def _phrases_of(language: str) -> tuple[tuple[bytes, ...], list[_Finder]]:
     for word, back, pattern, name, languages in _PHRASES:
         if not languages or language in languages.split():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
-    words = tuple(sorted(found, key=search_order))
-    return words, [found[word] for word in words]
+    return tuple(found), {f"p{n}": finder for n, finder in enumerate(found.values())}
 
 
 def _phrase(
