@@ -6137,27 +6137,24 @@ _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are giv
 # What these are given has a digit or is long.
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
 _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
-_FRAGMENTS = (*_FOR_WORDS, *_FOR_RANDOM, *_MOST_TELLING)
-_LEAD = 16  # bytes: no fragment is longer
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
-_GIVEN = rb"""(?x:  # the rest of the name, what quotes it, an index
-    (?P<rest>(?=(?P<name>[a-z0-9_.$-]{0,40}))(?P=name)(?![a-z0-9_.$-])
-       (?:\\{0,3}["'`]|\*\*|&q[ku]ot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
-    (?::?\ ?(?=(?P<type>[a-z0-9_.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
+_GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index
+    (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
+       (?:\\{0,3}["'`]|\*\*|&quot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
+    (?::?\ ?(?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3d|&gt;
-          |(?<=\ )is|(?<=\ )to\ eq\(?|(?<=[ \t]))
+    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3[dD]|&gt;
+          |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t]))
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)
-       (?:\[\]byte\(|(?:(?:nek|akait)\ )?  # calls or a prefix around it
-          (?:\(|[a-z_](?=(?P<call>[a-z0-9_.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bkrl]))))?[bkrl@]?
-       (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&q[ku]ot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
-      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3d|>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
+       (?:\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
+          (?:\(|[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL]))))?[bBfFuUrRlL@]?
+       (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
+      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3[dD]|>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
-    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))
-    (?(random)(?=[a-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # a digit, or a letter behind a bracket
-       (?:(?:\\[^\n]|[\])}](?![a-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))(?P=plain)[0-9\])}]))
-    )"""
+    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
+_WITH_A_DIGIT = rb"""(?=[A-Za-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or a letter behind a bracket
+    (?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))(?P=plain)[0-9\])}])"""
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
@@ -6177,8 +6174,8 @@ _KINDS = (  # the first fragment that a name has counts
 def candidates(window: bytes, language: str) -> Iterator[Candidate]:
     """Give the values that names with a telling fragment are given, then the other UUIDs."""
     seen = set()
-    for told in tellings(window, language):
-        found = candidate_of(window, language, told)
+    for _, given in tellings(window, language):
+        found = candidate_of(window, language, given)
         if found:
             seen.add(found.start)
             yield found
@@ -6187,58 +6184,62 @@ def candidates(window: bytes, language: str) -> Iterator[Candidate]:
 
 def tellings(
     window: bytes, language: str, sparing: bool = False, phrases: tuple[bytes, ...] = ()
-) -> Iterator[re.Match[bytes]]:
-    """Find a telling fragment in a name that is given something, or else one of `phrases`.
-
-    Which of those, the match's `lastgroup` tells: "p0" is the first. What matches is folded, and may be
-    another word, so only places count.
-    """
-    fold, pattern = _told(language == "source", sparing, phrases)
+) -> Iterator[tuple[bytes, re.Match[bytes]]]:
+    """Give (fragment, match up to the value) where a name with a telling fragment is given something, and
+    (phrase, match) of `phrases`, which are found in folded text: other words may match, only places count."""
+    words, fold, pattern = _told(language == "source", sparing, phrases)
     folded, count = window.translate(fold), 0
     told = pattern.search(folded)
     while told:
-        yield told
+        end = told.end()
+        word, given = words[told.lastgroup or ""]
+        found = told if given is None else None
+        if given and window[end - len(word) : end].lower() == word:
+            found = given(window, end)
+        if found:
+            yield word, found
+            end = found.end()
         count += 1
-        told = pattern.search(folded, max(told.end(), look_from(count, sparing)))
+        told = pattern.search(folded, max(end, look_from(count, sparing)))
 
 
 def look_from(count: int, sparing: bool = False) -> int:
-    """Where one may look once more after so many looks: what is denser is for nobody to read."""
-    return (count - 200) * (5000 if sparing else 300)
+    """Where one may look once more after so many looks, most of them in vain, so that no crowd costs much."""
+    return (count - 200) * 5000 if sparing else (count - 2000) * 300
+
+
+_Match = Callable[[bytes, int], "re.Match[bytes] | None"]
 
 
 @functools.cache
-def _told(source: bool, sparing: bool, phrases: tuple[bytes, ...]) -> tuple[bytes, re.Pattern[bytes]]:
-    """(what folds letters, what finds words in the text then)"""
-    fold = _fold(_RARE_IN_BULK if sparing else _RARE)
-    strong, weak = (_MOST_TELLING, ()) if sparing else (_FOR_WORDS, _FOR_RANDOM)
-    named = rb"(?:(?P<random>%s)|%s)" % (_behind(weak, fold) or rb"\0", _behind(strong, fold))
+def _told(
+    source: bool, sparing: bool, phrases: tuple[bytes, ...]
+) -> tuple[dict[str, tuple[bytes, _Match | None]], bytes, re.Pattern[bytes]]:
+    """({group: phrase or fragment, what the latter is followed by}, what folds letters, what finds them)"""
     given = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
-    ends = {word: b"%s(?P<p%d>)" % (_behind((word,), fold), n) for n, word in enumerate(phrases)}
-    first = [word for word in phrases if any(fragment in word for fragment in (*strong, *weak))]
-    tried = [*map(ends.pop, first), named + given, *ends.values()]
-    rests = _rests((*phrases, *strong, *weak), fold)
-    return fold, re.compile(b"k(?:%s)(?:%s)" % (rests, b"|".join(tried)))
+    strong, weak = re.compile(given).match, re.compile(given + _WITH_A_DIGIT).match
+    words: list[tuple[bytes, _Match | None]] = [(word, None) for word in phrases]
+    words += [(word, strong) for word in (_MOST_TELLING if sparing else _FOR_WORDS)]
+    words += [(word, weak) for word in (() if sparing else _FOR_RANDOM)]
+    groups = {f"w{number}": word for number, word in enumerate(words)}
+    fold = _fold(_RARE_IN_BULK if sparing else _RARE)
+    return groups, fold, re.compile(b"k(?:%s)" % _rests(((g, w[0]) for g, w in groups.items()), fold))
 
 
-@functools.cache
 def _fold(rare: bytes) -> bytes:
     return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
 
 
-def _behind(words: Iterable[bytes], fold: bytes) -> bytes:
-    """What matches right behind one of the words in folded text."""
-    return b"|".join(b"(?<=%s)" % re.escape(word.lower().translate(fold)) for word in words)
+def _rests(words: Iterable[tuple[str, bytes]], fold: bytes) -> bytes:
+    """What matches the words in folded text, from behind their first k.
 
-
-def _rests(words: Iterable[bytes], fold: bytes) -> bytes:
-    """What matches the words in folded text, from behind their first k; first of all, a branch a letter is
-    tried, for nearly every k is none of a word."""
+    What comes next is tried first, a branch a letter, for nearly every k is none of a word.
+    """
     rests: dict[bytes, list[bytes]] = {}
-    for word in words:
+    for group, word in words:
         head, _, rest = word.lower().translate(fold).partition(b"k")
         behind = b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b""
-        rests.setdefault(rest[:1], []).append(re.escape(rest[1:]) + behind)
+        rests.setdefault(rest[:1], []).append(re.escape(rest[1:]) + behind + b"(?P<%s>)" % group.encode())
     return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
@@ -6247,11 +6248,8 @@ _NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
 
 def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telling fragment, where there is one."""
-    at, start = given.start("rest"), given.end()
-    if not window[max(0, at - _LEAD) : at].lower().endswith(_FRAGMENTS):
-        return None
-    spans = map(given.span, ("rest", "separator", "quote", "bare"))  # the letters are those of folded text
-    rest, separator, quote, bare = [window[begin:end] for begin, end in spans]
+    at, start = given.span()
+    rest, separator, quote, bare = [part or b"" for part in given.group("rest", "separator", "quote", "bare")]
     value = _quoted(quote).match(window, start, start + _VALUE_MOST) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
@@ -6359,9 +6357,10 @@ def uuids(
     window: bytes, language: str, runs: Iterable[tuple[int, int]], seen: set[int]
 ) -> Iterator[Candidate]:
     """Give the UUIDs in `runs` of token characters that do not begin where something was `seen`."""
-    for match in (match for run in runs if run[1] - run[0] >= 36 for match in _UUID.finditer(window, *run)):
+    long = (run for run in runs if run[1] - run[0] >= 36)
+    for count, match in enumerate(match for run in long for match in _UUID.finditer(window, *run)):
         begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
-        if begin and begin.start() not in seen:
+        if begin and begin.start() not in seen and begin.start() >= look_from(count):
             yield _uuid_candidate(window, language, begin.start(), match.end())
 
 
@@ -6736,7 +6735,8 @@ _READ_SIZE = 1 << 19  # bytes asked for in one read
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
 _BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
-_WEIGHED_MOST = 200  # values of one window that are judged: files written by people have a tenth
+_SPANS_MOST = 4000  # that may be secrets in one window: twice what is reported of a file
+_WEIGHED_MOST = 200  # values of one window that are judged in vain: files written by people have a tenth
 
 
 class Match(NamedTuple):
@@ -6792,6 +6792,7 @@ def scan(
     for number, window in enumerate(_windows(text, part) if text else ()):
         bulk = part.begin + number * _READ_SIZE > _BULK
         found = _spans(window.text, language, bulk or (language == "source" and _is_bundle(window.text)))
+        found = itertools.islice(found, _SPANS_MOST)
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
@@ -6973,14 +6974,13 @@ def _told_spans(
     text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool
 ) -> Iterator[_Span]:
     """What telling words lead to: phrases of a known form, then values that are given to names."""
-    words, finders = _phrases_of("" if sparing else language)
+    finders = _phrases_of("" if sparing else language)
     done, given = dict.fromkeys(finders, 0), []
-    for told in tellings(text, language, sparing, words):
-        phrase = told.lastgroup or ""
-        if phrase not in finders:
+    for word, told in tellings(text, language, sparing, tuple(finders)):
+        if word not in finders:
             given.append(candidate_of(text, language, told))
-        elif told.start() >= done[phrase]:  # what one has seen is not looked at again
-            spans, done[phrase] = finders[phrase](text, told.end())
+        elif told.start() >= done[word]:  # what one has seen is not looked at again
+            spans, done[word] = finders[word](text, told.end())
             yield from spans
     candidates = [candidate for candidate in given if candidate]
     seen = {candidate.start for candidate in candidates}
@@ -6991,14 +6991,17 @@ def _told_spans(
 
 def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterator[_Span]:
     """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
-    weighed: set[tuple[str, bytes, str]] = set()
+    in_vain: set[tuple[str, bytes, str]] = set()
     for candidate in candidates:
         value = candidate.value.encode("latin-1")
         known = (candidate.name, value, candidate.after)
-        if not _is_no_value(candidate.value) and known not in weighed:
-            weighed.add(known)
-            yield from _assigned_span(text, candidate, value)
-        if len(weighed) >= most:
+        if _is_no_value(candidate.value) or known in in_vain:
+            continue
+        found = list(_assigned_span(text, candidate, value))
+        yield from found
+        if not found:
+            in_vain.add(known)
+        if len(in_vain) >= most:
             return
 
 
@@ -7190,9 +7193,10 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
             begun_from = look_from(begun, sparing)
             yield from found
         if last in gives and start >= named_from and _RANDOM.match(text, start):
-            named += 1
+            found = list(_named_run(text, start))
+            named += not found
             named_from = look_from(named)
-            yield from _named_run(text, start)
+            yield from found
 
 
 @functools.cache
@@ -7534,8 +7538,8 @@ _Finder = Callable[
 
 
 @functools.cache
-def _phrases_of(language: str) -> tuple[tuple[bytes, ...], dict[str, _Finder]]:
-    """(telling phrases, {name of its group in a match: what looks around it})"""
+def _phrases_of(language: str) -> dict[bytes, _Finder]:
+    """{telling phrase: what looks around it}"""
     rules = {rule.id: rule for rule in all_rules()}
     found: dict[bytes, _Finder] = {b"private key": _private_key, b"kty": _web_key}
     if language in _MANIFESTS.split():
@@ -7543,7 +7547,7 @@ def _phrases_of(language: str) -> tuple[tuple[bytes, ...], dict[str, _Finder]]:
     for word, back, pattern, name, languages in _PHRASES:
         if not languages or language in languages.split():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
-    return tuple(found), {f"p{n}": finder for n, finder in enumerate(found.values())}
+    return found
 
 
 def _phrase(
