@@ -7951,15 +7951,24 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
         yield from (record[5:] for record in git.records(b"\n") if record.startswith("blob "))
 
 
-def introductions(folder: str, oids: Iterable[str], revisions: Sequence[str]) -> Iterator[Blob]:
-    """Give the commit, date and path that brought each blob, oldest first; a dangling one has none."""
+def introductions(
+    folder: str, oids: Iterable[str], revisions: Sequence[str], wants: Callable[[str], bool]
+) -> Iterator[Blob]:
+    """Give the commit, date and path that brought each blob, oldest first; a dangling one has none.
+
+    The path is the first that is wanted: what was vendored or excluded may be copied to where it counts.
+    """
     missing = set(oids)
-    found: list[Blob] = []
+    named: dict[str, Blob] = {}
     for commits in (_reached(folder, revisions), _commits(folder)):
-        if missing:
-            for blob in _introduced(folder, commits, missing):
+        for blob in _introduced(folder, commits, missing) if missing else ():
+            if wants(blob.path) or blob.oid not in named:
+                named.pop(blob.oid, None)  # so that they stay in order
+                named[blob.oid] = blob
+            if wants(blob.path):
                 missing.remove(blob.oid)
-                found.append(blob)
+        missing -= named.keys()
+    found = list(named.values())
     dates = _dates(folder, {blob.commit for blob in found})
     yield from (blob._replace(date=dates.get(blob.commit, "")) for blob in found)
     yield from (Blob(oid, "") for oid in sorted(missing))
@@ -8466,7 +8475,7 @@ class Audit:
         paragraphs.settle()
         suspects = paragraphs.suspects
         told: set[tuple[str, str, str]] = set()
-        blobs = introductions(folder, suspects, revisions)
+        blobs = introductions(folder, suspects, revisions, self._wants)
         for place, match in self._in_blobs(_with_news(blobs, suspects)):
             spot = (place.path, match.rule.id, match.digest)
             if spot not in told:  # a secret is in every later version of its file as well
@@ -8485,10 +8494,13 @@ class Audit:
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
         for blob in blobs:
-            if excluded(self._choice.exclude, blob.path):
-                self._excluded()
-            elif _NOT_OURS.isdisjoint(blob.path.split("/")):
+            if self._wants(blob.path):
                 yield blob
+            elif excluded(self._choice.exclude, blob.path):
+                self._excluded()
+
+    def _wants(self, path: str) -> bool:
+        return not excluded(self._choice.exclude, path) and _NOT_OURS.isdisjoint(path.split("/"))
 
     def _repository(self) -> str:
         path = self.paths[0] if self.paths else "."

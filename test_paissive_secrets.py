@@ -6578,6 +6578,18 @@ def test_history_holds_what_no_commit_has(repository):
     assert [(f.path, f.commit) for f in ps.audit(history=[])] == [(f"blob {oid[:12]}", "")]
 
 
+def test_history_holds_what_was_copied_from_a_folder_that_is_left_out(repository):
+    leak(repository / "node_modules" / "a.py")
+    leak(repository / "tests" / "b.py", 1)
+    commit(repository)
+    for name in ("node_modules/a.py", "tests/b.py"):
+        shutil.copy(repository / name, repository)
+    leak(repository / "tests" / "c.py", 2)
+    commit(repository)
+    run = ps.Audit(history=[], exclude=["tests"])
+    assert ({finding.path for finding in run}, run.summary.excluded) == ({"a.py", "b.py"}, 1)
+
+
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]])
 def test_history_is_what_was_committed_not_what_replaces_it_in_this_clone(repository, revisions):
     leak(repository / "a.py")
