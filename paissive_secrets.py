@@ -7927,15 +7927,17 @@ class _Part:
 
 
 def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
-    """Open one blob after the other: (id, size, read), of which `read` is good until the next."""
+    """Open one blob after the other: (id, size, read), of which `read` is good until the next.
+
+    The size is -1 where a shallow or partial clone lacks it.
+    """
     with _Git(folder, "cat-file", "--batch", "--buffer", feed=_spool(oids)) as git:
         for header in iter(git.out.readline, b""):
-            oid, kind, *size = header.decode().split()
-            if kind != "missing":  # from a shallow or partial clone
-                part = _Part(git.out, int(size[0]))
-                yield oid, int(size[0]), part.read
-                part.skip()
-                git.out.read(1)  # the newline that follows
+            oid, _, *size = header.decode().split()
+            part = _Part(git.out, int(size[0]) if size else 0)
+            yield oid, int(size[0]) if size else -1, part.read
+            part.skip()
+            git.out.read(1 if size else 0)  # the newline that follows
 
 
 def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
@@ -8487,6 +8489,9 @@ class Audit:
         opened = contents(self._repository(), (blob.oid for blob in wanted))
         for blob, (oid, size, read) in zip(wanted, opened):
             path = blob.path or f"blob {oid[:12]}"
+            if size < 0:
+                self._unreadable(path, "this clone lacks it")
+                continue
             if self.history is None:
                 self._count(1, size)
             for match in itertools.islice(scan(read, blob.path, self._key), _FINDINGS_MOST):

@@ -6696,6 +6696,22 @@ def test_a_partial_clone_fetches_nothing(repository, tmp_path_factory):
     assert leaks([str(clone)], history=["HEAD"]) == set()
 
 
+def test_what_a_partial_clone_lacks_is_named_and_shifts_no_finding(repository, tmp_path_factory, monkeypatch):
+    (repository / "a.py").write_text("clean")
+    commit(repository)
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{repository}", ".")
+    lacking = git(clone, "rev-parse", "HEAD:a.py")
+    git(clone, "update-index", "--add", "--cacheinfo", f"100644,{lacking},b.py")
+    leak(clone / "c.py")
+    git(clone, "add", "c.py")
+    monkeypatch.chdir(clone)
+    told = []
+    assert leaks(staged=True, on_error=lambda path, why: told.append((path, why))) == {("c.py", 1)}
+    assert told == [("b.py", "this clone lacks it")]
+
+
 def test_what_git_tells_a_hook_does_not_lead_to_another_repository(repository, tmp_path_factory, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q")
