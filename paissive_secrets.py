@@ -9532,6 +9532,8 @@ def _report_stream(path: str | None) -> Iterator[TextIO]:
     try:
         with open(path, "w", encoding="utf-8") as file:
             yield file
+    except SecretsError:  # of the audit itself, of which some are an OSError too
+        raise
     except OSError as error:
         raise Unavailable(f"can't write {printable(path)}: {error.strerror}") from None
 

@@ -7448,6 +7448,12 @@ def uri(result):
     return result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
 
 
+def test_trouble_of_an_audit_is_told_though_it_writes_to_a_file(tmp_path):
+    outside = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    done = cli("audit", "--history", "--output", "r", cwd=tmp_path, env=outside)
+    assert done.returncode == 2 and b"git says: fatal: not a git repository" in done.stderr
+
+
 def test_sarif_without_findings_validates_too(folder, sarif_schema):
     log = json.loads(report(folder, "--sarif"))
     sarif_schema.validate(log)
