@@ -8805,7 +8805,9 @@ class Baseline:
             with open_regular(self.path) as file:
                 first, *rows = map(json.loads, file)
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
-            self.entries = {Entry(*(str(row[name]) for name in Entry._fields)) for row in rows}
+            if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
+                raise ValueError
+            self.entries = {Entry(*(_name(row[name]) for name in Entry._fields)) for row in rows}
         except SecretsError:
             raise
         except OSError as error:
@@ -8835,6 +8837,11 @@ class Baseline:
         ]
         with disk_errors(f"write {printable(self.path)}"):
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
+
+
+def _name(value: object) -> str:
+    """A text of a baseline; ValueError where no file could be called that."""
+    return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
 
 
 def _entry(finding: Finding) -> Entry:
@@ -8885,7 +8892,8 @@ def report_text(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
     if summary.findings:
         to.line()
     for entry in summary.stale:
-        to.line(f"stale: {printable(entry.path)} no longer has the accepted {entry.rule} {entry.fingerprint}")
+        accepted = f"{entry.path} no longer has the accepted {entry.rule} {entry.fingerprint}"
+        to.line(f"stale: {printable(accepted)}")
     if summary.stale:
         to.line("       drop these from the baseline with --update-baseline")
     to.line(_totals(summary, to))

@@ -7164,6 +7164,8 @@ def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
         b'{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n',
         *(b"", b"{}", b"[" * 100_000, b"\xff", b"1", b'{"version": 2, "salt": "00"}'),
         *(b'{"version": 1, "salt": 5}', b'{"version": 1, "salt": "00"}\n[]'),
+        *(b'{"version": 1, "salt": ""}', b'{"version": 1, "salt": "%s"}' % (b"00" * 65)),
+        b'{"version": 1, "salt": "%s"}\n{"path": "\\ud800", "rule": "", "fingerprint": ""}' % (b"00" * 16),
     ],
     ids=lambda text: repr(text[:30]),
 )
@@ -7181,6 +7183,15 @@ def test_a_baseline_accepts_a_name_that_is_no_utf8(folder, capsys):
     capsys.readouterr()
     ps.main(["audit", "--json"])
     assert json.loads(capsys.readouterr().out)["summary"]["stale"][0]["path"] == r"\xff.py"
+
+
+def test_a_baseline_can_not_speak_to_the_terminal(folder, capsys):
+    row = dict.fromkeys(ps.Entry._fields, "\x1b]0;owned\x07\n")
+    text = json.dumps({"version": 1, "salt": "00" * 16}) + "\n" + json.dumps(row) + "\n"
+    (folder / ps.BASELINE).write_text(text)
+    assert ps.main(["audit"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and out.splitlines()[0].count(r"\x1b]0;owned\x07\n") == 3
 
 
 def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
