@@ -7755,7 +7755,9 @@ def _weighed(candidate: Candidate, window: bytes, column: int) -> Iterator[str]:
     score = sum(weight for _, weight in found)
     limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
     judged = confidence_of(score) or "no secret"
-    yield f"column {column + 1}: a value given to {candidate.name!r} in {candidate.language}: {judged}"
+    # Not the name: it may be a part of a value, such as that of --password=Xy7token=Z1.
+    what = f"a value given to a name of kind {candidate.kind!r}"
+    yield f"column {column + 1}: {what} in {candidate.language}: {judged}"
     yield f"  log odds {score / 100:+.2f}; {limits}"
     against = "it is made of parts" if _is_no_value(candidate.value) else objection(candidate)
     if against:
@@ -9479,7 +9481,7 @@ def cmd_audit(args: argparse.Namespace) -> int:
 
 def _explain_line(place: str) -> int:
     path, _, line = place.rpartition(":")
-    if not path or not line.isdecimal() or not int(line):
+    if not path or not line.isdecimal() or not int(line[:18]):  # more digits than int takes say no more
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     try:
         with open_regular(path) as file:
@@ -9488,7 +9490,7 @@ def _explain_line(place: str) -> int:
         raise
     except OSError as error:
         raise NotFound(f"can't read {printable(path)}: {error.strerror}", hint="name a file") from None
-    for text in explain(data, path, int(line)):
+    for text in explain(data, path, int(line[:18])):
         print(printable(text))
     return 0
 
