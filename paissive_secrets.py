@@ -7773,6 +7773,7 @@ _GIT = (
     *("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
     *("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m"),  # its memory stays flat as well
     *("-c", "core.packedGitWindowSize=4m", "-c", "core.bigFileThreshold=4m"),
+    *("-c", "advice.graftFileDeprecated=false"),  # which it would say before what is wrong
 )
 _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
@@ -7993,7 +7994,8 @@ def _commits(folder: str) -> Iterator[str]:
 
 def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
     diff = ("diff-tree", "--stdin", "--root", "-r", "-c", "--raw", "-z", "--no-renames", "--no-abbrev")
-    with _Git(folder, *diff, feed=_spool(commits)) as git:
+    # A partial clone lacks trees, what nothing refers to its parents: such blobs stay without a name.
+    with contextlib.suppress(Unavailable), _Git(folder, *diff, feed=_spool(commits)) as git:
         for blob in _changes(git.records()):
             if blob.oid in oids:
                 yield blob

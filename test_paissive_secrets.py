@@ -6721,6 +6721,22 @@ def test_what_a_partial_clone_lacks_is_named_and_shifts_no_finding(repository, t
     assert told == [("b.py", "this clone lacks it")]
 
 
+def test_history_finds_what_it_can_not_name_since_trees_or_parents_are_missing(repository, tmp_path_factory):
+    for n in range(2):
+        leak(repository / f"{n}.py", n)
+        commit(repository)
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "-q", "--filter=tree:0", f"file://{repository}", ".")
+    assert len(list(ps.audit(clone, history=[]))) == len(list(ps.audit(clone, history=["HEAD"]))) == 2
+    orphan = git(repository, "cat-file", "commit", "HEAD")
+    orphan = orphan.replace("parent ", f"parent {'1' * 40}\nparent ", 1)
+    (repository / "commit").write_text(orphan + "\n")
+    git(repository, "hash-object", "-w", "-t", "commit", "commit")
+    git(repository, "hash-object", "-w", str(leak(repository / "dangling.py", 2)))
+    assert {f.path[:4] for f in ps.audit(history=[])} == {"0.py", "1.py", "blob"}
+
+
 def test_what_git_tells_a_hook_does_not_lead_to_another_repository(repository, tmp_path_factory, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q")
