@@ -8646,6 +8646,13 @@ def _tasks(items: Iterable[tuple[str, str]], jobs: int) -> Iterator[_Task]:
 
 def _parts(path: str) -> list[Part]:
     """How a large file of text is shared out, at line ends where lines are short; none for any other file."""
+    try:
+        return _parts_of_text(path)
+    except OSError:  # as is said of it when it is scanned
+        return []
+
+
+def _parts_of_text(path: str) -> list[Part]:
     if path == "-" or not os.path.isfile(path) or os.path.getsize(path) < 2 * _SHARE:
         return []
     opened = open_file(path)

@@ -7293,6 +7293,23 @@ def test_what_is_not_plain_text_is_not_shared(tmp_path, monkeypatch, head):
     assert (ps._parts(str(tmp_path / "a")), len(ps._parts(str(tmp_path / "b")))) == ([], 4)
 
 
+def test_a_large_file_that_cannot_be_opened_does_not_end_the_audit(folder, monkeypatch):
+    monkeypatch.setattr(ps, "_SHARE", 1000)
+    (folder / "a.log").write_bytes(b"x" * 5000)
+    leak(folder / "b.py")
+    opening = ps.open_file
+
+    def closed(path):
+        if path.endswith("a.log"):  # as a file of somebody else's is, unless one is root
+            raise PermissionError(13, "Permission denied", path)
+        return opening(path)
+
+    monkeypatch.setattr(ps, "open_file", closed)
+    told = []
+    found = list(ps.audit(jobs=2, on_error=lambda path, why: told.append((path, why))))
+    assert ([finding.path for finding in found], told) == (["b.py"], [("a.log", "Permission denied")])
+
+
 def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
     (folder / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(ps._FINDINGS_MOST + 100)))
     told = []
