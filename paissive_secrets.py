@@ -8390,6 +8390,7 @@ class Audit:
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
         self._choice = Choice(patterns(_words(exclude)), gitignore, self._unreadable, self._excluded)
+        self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
 
     def __iter__(self) -> Iterator[Finding]:
@@ -8419,6 +8420,7 @@ class Audit:
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
+        self._unread.add(path)
         if self._on_error:
             self._on_error(path, why)
 
@@ -8518,8 +8520,15 @@ class Audit:
     def _covers(self, path: str) -> bool:
         """Whether this audit has looked where `path` is or was."""
         roots = (shown_path(root) for root in self.paths)
-        within = any(root in ("", path) or path.startswith(root + "/") for root in roots)
-        return within and not excluded(self._choice.exclude, path)
+        return (
+            _is_within(path, roots)
+            and not _is_within(path, map(shown_path, self._unread))
+            and not excluded(self._choice.exclude, path)
+        )
+
+
+def _is_within(path: str, roots: Iterable[str]) -> bool:
+    return any(root in ("", path) or path.startswith(root + "/") for root in roots)
 
 
 def shown_path(path: str) -> str:
@@ -9485,7 +9494,8 @@ def cmd_audit(args: argparse.Namespace) -> int:
         else:
             report(progress.around(run), run.summary, to)
     nothing_read = run.summary.unreadable and not run.summary.files
-    return 0 if args.update_baseline else 1 if run.summary.findings else 2 if nothing_read else 0
+    found = run.summary.findings and not args.update_baseline
+    return 1 if found else 2 if nothing_read else 0
 
 
 def _explain_line(place: str) -> int:

@@ -7226,6 +7226,23 @@ def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
     assert "stale" not in capsys.readouterr().out
 
 
+def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
+    places = [leak(folder / name) for name in ("a.py", "closed/b.py")]
+    ps.main(["audit", "--update-baseline"])
+    before = (folder / ps.BASELINE).read_bytes()
+    opening, entering = ps.open_file, os.scandir
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(ps, "open_file", lambda path: (refuse if "a.py" in path else opening)(path))
+    monkeypatch.setattr(os, "scandir", lambda path: (refuse if "closed" in path else entering)(path))
+    assert (ps.main(["audit"]), "stale" in capsys.readouterr().out) == (0, False)
+    assert ps.main(["audit", "--update-baseline"]) == 0
+    assert ps.main(["audit", "a.py", "--update-baseline"]) == 2
+    assert (folder / ps.BASELINE).read_bytes() == before and len(places) == 2
+
+
 def test_stale_entries_are_told_and_dropped(folder, capsys):
     leak(folder / "a.py")
     leak(folder / "src" / "b.py")
