@@ -7875,8 +7875,9 @@ def listed(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
             if name != last:  # a conflict lists its file three times
                 yield name
             last = name
-        for line in git.complaints():
-            on_error(folder, line)
+        said = git.complaints()
+    for line in said:  # where git failed, somebody else lists the files, and says what is wrong with them
+        on_error(folder, line)
 
 
 def staged(folder: str) -> Iterator[Blob]:

@@ -7022,6 +7022,15 @@ def test_unreadable_folders_are_named_and_counted(tmp_path, monkeypatch, in_git)
     assert done.returncode == 0 and b"closed" in done.stderr and b"1 unreadable" in done.stdout
 
 
+def test_what_git_refuses_to_list_is_not_unreadable(tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q")
+    leak(tmp_path / "a.py")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # whose repositories git does not trust
+    monkeypatch.chdir(tmp_path)
+    run = ps.Audit(on_error=lambda path, why: pytest.fail(why))
+    assert ({finding.path for finding in run}, run.summary.unreadable) == ({"a.py"}, 0)
+
+
 def test_git_does_not_lead_through_a_folder_that_became_a_link(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     leak(tmp_path / "out" / "a.py")
