@@ -8134,6 +8134,8 @@ def _listed(root: str, shown: str, choice: Choice) -> Iterator[tuple[str, str]]:
         above = name.rpartition("/")[0]
         if above != folder:  # git goes by its index even where a folder has become a symlink
             folder, real = above, _is_real(top, above)
+        if name == ".":  # the folder itself, where a repository says that this is of it as well
+            continue
         if not real or not _NOT_OURS.isdisjoint(above.split("/")):
             continue
         if excluded(choice.exclude, shown + name):

@@ -6936,6 +6936,14 @@ def test_a_repository_inside_a_repository_has_its_own_say(tmp_path, monkeypatch)
     assert leaks() == {("inner/a.py", 1)}
 
 
+def test_a_folder_that_is_said_to_be_inside_itself_is_read_once(repository):
+    git(repository, "config", "core.worktree", "..")
+    leak(repository / "inner" / "a.py")
+    (repository / "inner" / ".git").write_text("gitdir: ../.git")
+    run = ps.Audit()
+    assert ({finding.path for finding in run}, run.summary.unreadable) == ({"inner/a.py"}, 0)
+
+
 def test_folders_of_others_are_left_out_until_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     leak(tmp_path / "node_modules" / "x" / "a.py")
