@@ -8279,11 +8279,9 @@ def excluded(known: Sequence[Pattern], path: str) -> bool:
     """Whether `path`, or a folder that it is in, fits one of the patterns."""
     parts = path.rstrip("/").split("/")
     for n in range(1, len(parts) + 1) if known else ():
-        is_folder = n < len(parts) or path.endswith("/")
-        for pattern in known:
-            asked = parts[:n] if pattern.anchored else parts[n - 1 : n]
-            if pattern.folder <= is_folder and _path_fits(pattern.globs, asked):
-                return True
+        last = _last_word(known, parts[:n], n < len(parts) or path.endswith("/"))
+        if last and not last.negated:
+            return True
     return False
 
 
@@ -8291,11 +8289,19 @@ def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
     """Whether the nearest .gitignore with a word on `path` ignores it; its last word counts."""
     parts, is_folder = path.rstrip("/").split("/"), path.endswith("/")
     for depth, known in reversed(levels):
-        for pattern in reversed(known):
-            asked = parts[depth:] if pattern.anchored else parts[-1:]
-            if pattern.folder <= is_folder and _path_fits(pattern.globs, asked):
-                return not pattern.negated
+        last = _last_word(known, parts[depth:], is_folder)
+        if last:
+            return not last.negated
     return False
+
+
+def _last_word(known: Sequence[Pattern], parts: Sequence[str], is_folder: bool) -> Pattern | None:
+    """The last of the patterns that fits a path, since that one counts."""
+    for pattern in reversed(known):
+        asked = parts if pattern.anchored else parts[-1:]
+        if pattern.folder <= is_folder and _path_fits(pattern.globs, asked):
+            return pattern
+    return None
 
 
 # === Audit ==================================================================================================
@@ -8392,7 +8398,8 @@ class Audit:
         self._least = CONFIDENCES.index(confidence)
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
-        self._choice = Choice(patterns(_words(exclude)), gitignore, self._unreadable, self._excluded)
+        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _words(exclude)]  # as a shell completes them
+        self._choice = Choice(patterns(words), gitignore, self._unreadable, self._excluded)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
 
@@ -8466,6 +8473,8 @@ class Audit:
             shown = shown_path(path)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
+            elif excluded(self._choice.exclude, shown):  # as where a shell or a hook names all files
+                self._excluded()
             elif path == "-" or os.path.isfile(path):
                 files.append((path if path == "-" else os.path.realpath(path), shown))
             elif os.path.lexists(path):

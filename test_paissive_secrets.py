@@ -6964,6 +6964,23 @@ def test_exclude_takes_names_globs_and_paths(tmp_path, monkeypatch, in_git):
     assert run.summary.excluded >= 4
 
 
+@pytest.mark.parametrize(
+    ("exclude", "paths", "found"),
+    [
+        (["*.py", "!b.py"], ["."], {"b.py", "tests/b.py"}),
+        (["!tests"], ["."], {"a.py", "b.py", "tests/b.py"}),
+        (["./tests"], ["."], {"a.py", "b.py"}),
+        (["tests"], ["a.py", "tests/b.py"], {"a.py"}),
+    ],
+)
+def test_exclude_takes_exceptions_what_a_shell_completes_and_files_that_are_named(
+    folder, exclude, paths, found
+):
+    for path in ("a.py", "b.py", "tests/b.py"):
+        leak(folder / path)
+    assert {path for path, _ in leaks(paths, exclude=exclude)} == found
+
+
 def test_paths_are_relative_to_here_or_to_the_folder_given(tmp_path, monkeypatch):
     leak(tmp_path / "there" / "sub" / "a.py")
     (tmp_path / "here").mkdir()
