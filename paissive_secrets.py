@@ -8049,8 +8049,12 @@ def _hooks(folder: str) -> str:
 def _is_our_hook(path: str) -> bool:
     if os.path.islink(path) or not os.path.isfile(path):
         return False
+    # What somebody added to it is theirs; only the command may be another, of a file that has moved.
+    head, tail = _HOOK.format(mark=_HOOK_MARK, command="\n").split("\n\n")
     with open(path, "rb") as file:
-        return _HOOK_MARK.encode() in file.read(1 << 16)
+        text = os.fsdecode(file.read(1 << 16))
+    command = text[len(head) + 1 : -len(tail)]
+    return text == f"{head}\n{command}{tail}" and "\n" not in command
 
 
 # === Files ==================================================================================================

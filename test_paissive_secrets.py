@@ -6776,6 +6776,15 @@ def test_a_foreign_hook_is_never_overwritten(repository, link):
     assert b"there is a pre-commit hook already" in done.stderr and b"audit --staged" in done.stderr
 
 
+def test_a_hook_that_was_added_to_is_not_overwritten(repository):
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    assert cli("hook", "install").returncode == 0
+    hook.write_text(hook.read_text().replace(str(MODULE), "/elsewhere/paissive_secrets.py"))
+    assert cli("hook", "install").returncode == 0 and str(MODULE) in hook.read_text()
+    hook.write_text(hook.read_text() + "exec lint\n")
+    assert cli("hook", "install").returncode == 2 and hook.read_text().endswith("\nexec lint\n")
+
+
 def test_a_hook_needs_a_repository(tmp_path):
     done = cli("hook", "install", cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
     assert done.returncode == 2 and done.stderr.startswith(
