@@ -9034,7 +9034,10 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
 
 def clean(value: Any) -> Any:
     """A text as JSON may hold it: a name that is no UTF-8 has its bytes escaped."""
-    return os.fsencode(value).decode("utf-8", "backslashreplace") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def report_rules(as_json: bool, to: Printer) -> None:

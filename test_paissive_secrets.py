@@ -7521,6 +7521,14 @@ def test_json_has_a_version_and_these_fields(folder):
     assert done["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
 
+@pytest.mark.parametrize("form", ["--json", "--sarif"])
+def test_reports_for_programs_are_written_in_a_locale_without_utf8(folder, form):
+    leak(folder / "ü.py")
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = cli("audit", form, cwd=folder, env=ascii_only)
+    assert (done.returncode, done.stderr) == (1, b"") and json.loads(done.stdout)
+
+
 def test_json_holds_a_name_that_is_no_utf8(folder):
     leak(folder / os.fsdecode(b"\xff.py"))
     assert json.loads(report(folder, "--json"))["findings"][0]["path"] == r"\xff.py"
