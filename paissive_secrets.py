@@ -8108,6 +8108,8 @@ def files_below(root: str, shown: str, choice: Choice, *, inside: bool = False) 
     Those are walked in turn, as `inside` another one, where they are their own masters.
     """
     has_git = os.path.lexists(os.path.join(root, ".git")) if inside else _in_repository(root)
+    if inside and choice.gitignore and not has_git and _was_file(root):
+        return
     if choice.gitignore and has_git:
         names = _listed(root, shown, choice)
         try:
@@ -8129,6 +8131,17 @@ def _in_repository(folder: str) -> bool:
             return True
         folder, below = os.path.dirname(folder), folder
     return False
+
+
+def _was_file(root: str) -> bool:
+    """Whether a folder, not yet committed, has the name of a file: git has then listed what is in it.
+
+    Of a submodule that has lost its .git, which it does not look into, it says "./".
+    """
+    try:
+        return next(listed(root, lambda path, why: None), "./") != "./"
+    except Unavailable:
+        return False
 
 
 def _listed(root: str, shown: str, choice: Choice) -> Iterator[tuple[str, str]]:

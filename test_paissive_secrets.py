@@ -6953,6 +6953,14 @@ def test_a_folder_that_is_said_to_be_inside_itself_is_read_once(repository):
     assert ({finding.path for finding in run}, run.summary.unreadable) == ({"inner/a.py"}, 0)
 
 
+def test_a_file_that_became_a_folder_is_read_once(repository):
+    leak(repository / "a")
+    commit(repository)
+    (repository / "a").unlink()
+    leak(repository / "a" / "b.py")
+    assert [finding.path for finding in ps.audit()] == ["a/b.py"]
+
+
 def test_folders_of_others_are_left_out_until_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     leak(tmp_path / "node_modules" / "x" / "a.py")
