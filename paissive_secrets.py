@@ -7887,6 +7887,13 @@ def staged(folder: str) -> Iterator[Blob]:
         yield from _changes(git.records())
 
 
+def path_in_repository(path: str) -> str:
+    """Return a path relative to the top of its repository, "" for the top itself."""
+    folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
+    name = "" if folder == path else os.path.basename(path)
+    return (_answer(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
+
+
 def _head(folder: str) -> str:
     """The tree of the last commit, or the empty one before the first."""
     try:
@@ -8533,7 +8540,10 @@ class Audit:
                 yield Place(path, blob.commit, blob.date), match
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
+        roots = [""] if self.paths in ([], ["."]) else list(map(path_in_repository, self.paths))
         for blob in blobs:
+            if not _is_within(blob.path, roots):
+                continue
             if self._wants(blob.path):
                 yield blob
             elif excluded(self._choice.exclude, blob.path):

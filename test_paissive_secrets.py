@@ -6534,6 +6534,19 @@ def test_staged_reads_the_index_and_not_the_working_tree(repository):
     assert leaks(staged=True) == {("staged.py", 1)}
 
 
+def test_the_index_and_the_history_are_read_below_the_paths_that_are_named(repository):
+    for n, name in enumerate(("a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py")):
+        leak(repository / name, n)
+    git(repository, "add", ".")
+    below = {("sub/b.py", 1), ("sub/deep/c.py", 1)}
+    assert leaks(["sub"], staged=True) == leaks([str(repository / "sub")], staged=True) == below
+    assert leaks(["sub/b.py", "a.py"], staged=True) == {("sub/b.py", 1), ("a.py", 1)}
+    commit(repository)
+    assert leaks("sub", history=[]) == below
+    os.chdir("sub")
+    assert len(leaks(history=[])) == 4  # which is all that there is
+
+
 def test_staged_reads_what_the_next_commit_changes(repository):
     leak(repository / "old.py")
     leak(repository / "removed.py")
