@@ -8853,6 +8853,7 @@ class Baseline:
     def __init__(self, path: str) -> None:
         self.path, self.salt = path, os.urandom(16)
         self.entries: set[Entry] = set()
+        self.past: set[Entry] = set()  # of those, what history alone has: no audit of files finds that
         self._seen: set[Entry] = set()
         if os.path.lexists(path):
             self._load()
@@ -8866,7 +8867,9 @@ class Baseline:
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
-            self.entries = {Entry(*(_name(row[name]) for name in Entry._fields)) for row in rows}
+            entries = [Entry(*(_name(row[name]) for name in Entry._fields)) for row in rows]
+            self.entries = set(entries)
+            self.past = {entry for entry, row in zip(entries, rows) if "history" in row}
         except SecretsError:
             raise
         except OSError as error:
@@ -8883,16 +8886,21 @@ class Baseline:
 
     def stale(self, covers: Callable[[str], bool]) -> list[Entry]:
         """Return what was accepted and is no longer there, where the audit has looked."""
-        return sorted(entry for entry in self.entries - self._seen if covers(entry.path))
+        return sorted(entry for entry in self.entries - self.past - self._seen if covers(entry.path))
 
-    def update(self, findings: Iterable[Finding], summary: Summary) -> None:
+    def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
         """Accept these findings too, drop what turned out to be stale, and write the file."""
         import json
 
-        self.entries = self.entries.union(map(_entry, findings)).difference(summary.stale)
+        found = set(map(_entry, findings))  # before the summary is right
+        self.past |= found if history else set()
+        self.entries = self.entries.union(found).difference(summary.stale)
         rows = [
             {"version": 1, "salt": self.salt.hex()},
-            *(entry._asdict() for entry in sorted(self.entries)),
+            *(
+                {**entry._asdict(), **({"history": True} if entry in self.past else {})}
+                for entry in sorted(self.entries)
+            ),
         ]
         with disk_errors(f"write {printable(self.path)}"):
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
@@ -9531,7 +9539,8 @@ def cmd_audit(args: argparse.Namespace) -> int:
         progress = Progress(sys.stderr)
         run = _audit_of(args, progress)
         if args.update_baseline and run.baseline:
-            run.baseline.update(progress.around(run), run.summary)
+            past = args.history is not None
+            run.baseline.update(progress.around(run), run.summary, history=past)
             _warn(f"{run.baseline.path} now accepts {_many(len(run.baseline.entries), 'finding')}")
         else:
             report(progress.around(run), run.summary, to)

@@ -7307,6 +7307,16 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
     assert (folder / ps.BASELINE).read_bytes() == before and len(places) == 2
 
 
+def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, capsys):
+    leak(repository / "gone.py")
+    commit(repository)
+    (repository / "gone.py").unlink()
+    commit(repository)
+    assert ps.main(["audit", "--history", "--update-baseline"]) == 0
+    assert (ps.main(["audit"]), "stale" in capsys.readouterr().out) == (0, False)
+    assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit", "--history"]) == 0
+
+
 def test_stale_entries_are_told_and_dropped(folder, capsys):
     leak(folder / "a.py")
     leak(folder / "src" / "b.py")
