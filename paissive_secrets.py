@@ -7696,7 +7696,7 @@ def _is_json(encoded: bytes) -> bool:
 
     try:
         return isinstance(json.loads(_decoded64(encoded)), dict)
-    except ValueError:
+    except (ValueError, RecursionError):  # a stranger's brackets may be as deep as they like
         return False
 
 

@@ -6448,6 +6448,13 @@ def test_explain_names_what_silences_a_line(tmp_path):
     assert "silenced by paissive: allow" in said
 
 
+def test_a_token_of_endless_brackets_hides_no_finding(tmp_path):
+    deep = base64.urlsafe_b64encode(b'{"a":' + b"[" * 1400).decode().rstrip("=")
+    (tmp_path / "a.txt").write_text(f'x = "{deep}.{deep}."\n')
+    (tmp_path / "b.py").write_text(f'password = "{GUESSED}"\n')
+    assert [finding.path for finding in ps.audit(tmp_path)] == ["b.py"]
+
+
 def test_explain_wants_a_file_and_a_line(tmp_path):
     assert b"FILE:LINE" in cli("audit", "--explain", "settings.py").stderr
     assert cli("audit", "--explain", f"{tmp_path}/none:3").returncode == 1
