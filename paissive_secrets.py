@@ -1823,8 +1823,13 @@ def _credential(name: str) -> str:
     return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 
+def can_ask() -> bool:
+    """Whether somebody is there to be asked: stdin is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _ask(prompt: str, *, twice: bool = False) -> str:
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not can_ask():
         hint = "set PAISSIVE_MASTER_PASSWORD or PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY"
         raise Locked("the master password is needed", hint=hint)
     import getpass
@@ -9500,7 +9505,7 @@ def _config(args: argparse.Namespace) -> SecretConfig:
 
 def _read_value(what: str) -> str:
     """A value asked for twice without echo or, from a pipe, all of stdin but one newline at its end."""
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not can_ask():
         data = read_bounded(_stdin(), "the value")
         if not data:
             raise BadValue("no value on stdin", hint="pipe it in; an empty line is the empty value")
@@ -9631,7 +9636,7 @@ def cmd_password(args: argparse.Namespace) -> int:
     """Change the master password of the sealed files: asked for twice, or read from a pipe."""
     store = _sealed_store(args)
     store.reveal_identity()  # asks for the old one first
-    new = _ask("New master password: ", twice=True) if sys.stdin.isatty() else _read_value("")
+    new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
     store.change_password(new)
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
     return 0

@@ -1983,6 +1983,14 @@ def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
     assert calls_of_a_set(store_folder) == small
 
 
+def test_a_password_that_nobody_gives_is_said_to_be_missing(tmp_path):
+    env = {"PAISSIVE_MASTER_PASSWORD": "old words", "PAISSIVE_SCRYPT_LOG_N": "15"}
+    assert cli("set", "A", "--backend", "file", cwd=tmp_path, env=env, stdin=b"value").returncode == 0
+    closed = f"{shlex.quote(sys.executable)} {shlex.quote(str(MODULE))} password <&-"
+    done = subprocess.run(["sh", "-c", closed], cwd=tmp_path, env={**os.environ, **env}, capture_output=True)
+    assert (done.returncode, done.stderr[:36]) == (2, b"paissive_secrets: no value on stdin;")
+
+
 ADVISING = ("rekey", "password")  # say what to do next when all went well
 WRITTEN = "c4n" + "ary-kept"  # a value that must show nowhere
 TYPED = "c4n" + "ary-password"
