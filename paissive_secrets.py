@@ -9349,7 +9349,7 @@ def _git_takes(path: str) -> bool:
 
 def cmd_get(args: argparse.Namespace) -> int:
     """Print the value of a secret."""
-    if args.version:
+    if args.version is not None:  # 0 is no version, and not the newest one
         value = _vault_store(args).get(args.name, args.version)
     else:
         store = _manager.store(args.backend)

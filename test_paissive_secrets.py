@@ -6463,6 +6463,11 @@ def test_a_token_of_endless_brackets_hides_no_finding(tmp_path):
     assert [finding.path for finding in ps.audit(tmp_path)] == ["b.py"]
 
 
+def test_version_0_is_not_the_newest(tmp_path):
+    done = cli("get", "A", "--version", "0", cwd=tmp_path, env={"A": "value"})
+    assert (done.returncode, done.stdout, b"only Vault keeps versions" in done.stderr) == (2, b"", True)
+
+
 def test_explain_wants_a_file_and_a_line(tmp_path):
     assert b"FILE:LINE" in cli("audit", "--explain", "settings.py").stderr
     assert cli("audit", "--explain", f"{tmp_path}/none:3").returncode == 1
