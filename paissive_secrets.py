@@ -359,6 +359,14 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid), temporary)
 
 
+def folder_of(path: str) -> str:
+    """The folder that a file is written in, through symlinks; Unavailable where it is not there."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):  # else a lock file would be made in its place
+        raise Unavailable(f"there is no folder {folder}", hint="make it first, or name another file")
+    return folder
+
+
 class exclusive:
     """`with exclusive(path):` lets one holder in at a time, over threads and processes (not on Windows).
 
@@ -957,7 +965,7 @@ class EnvironmentStore:
         path = self.path
         if not path:
             return
-        target = os.path.realpath(path)
+        target = os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))
         with disk_errors(f"write {path}"), exclusive(f"{target}.lock"):
             if os.path.lexists(target) and not os.path.isfile(target):
                 raise BadValue(f"{path} is no file that could be rewritten")
@@ -3651,6 +3659,7 @@ class SecretConfig:
             return _replaced(text, path, _REFERENCE + key if use_secret else value, self.path)
 
         if use_secret:
+            folder_of(self.path)
             edit(self._json())  # what is wrong with the file is found before the value is kept
             self._store().set(key, value)  # which may lock the same folder
         self._edit(edit)
@@ -3758,7 +3767,7 @@ class SecretConfig:
 
     def _edit(self, edit: Callable[[str], str]) -> bool:
         """Change the file's text while no other writer does; whether there was anything to write."""
-        with disk_errors(f"write {self.path}"), exclusive(os.path.dirname(os.path.realpath(self.path))):
+        with disk_errors(f"write {self.path}"), exclusive(folder_of(self.path)):
             before = self._json()
             after = edit(before)
             if after != before:

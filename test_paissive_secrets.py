@@ -1991,6 +1991,14 @@ def test_a_password_that_nobody_gives_is_said_to_be_missing(tmp_path):
     assert (done.returncode, done.stderr[:36]) == (2, b"paissive_secrets: no value on stdin;")
 
 
+def test_a_folder_that_is_not_there_is_named_before_anything_is_kept(tmp_path):
+    said = f"paissive_secrets: there is no folder {tmp_path}/no; make it first, or name another file\n"
+    for path, argv in ((".env", "config set --file no/c.json key --secret"), ("no/.env", "set B")):
+        done = cli(*argv.split(), cwd=tmp_path, env={"PAISSIVE_ENV_FILE": path}, stdin=b"v")
+        assert (done.returncode, done.stderr.decode()) == (2, said)
+    assert os.listdir(tmp_path) == []
+
+
 ADVISING = ("rekey", "password")  # say what to do next when all went well
 WRITTEN = "c4n" + "ary-kept"  # a value that must show nowhere
 TYPED = "c4n" + "ary-password"
@@ -4018,7 +4026,7 @@ def test_config_stays_whole_on_a_full_disk(config):
 
 
 def test_config_in_no_folder_says_so(config):
-    with pytest.raises(ps.Unavailable, match="No such file or directory"):
+    with pytest.raises(ps.Unavailable, match="there is no folder .+/no/such; make it first"):
         ps.SecretConfig("no/such/folder.json").set("a", 1)
 
 
