@@ -3617,7 +3617,7 @@ def _looked_up(target: str, store: Store, trail: _Trail) -> tuple[str, Store, st
             problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
             raise NotFound(problem, hint="write ${secret: as $${secret: where it is none") from None
         if not isinstance(error, NotFound):
-            raise
+            raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
         problem = f"no secret named {_show(reference.name)}, which {where} refers to"
         raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
 
@@ -4815,10 +4815,7 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
         if variable not in named and is_data(variable):
             continue
         resolver, where = _Resolver(), "the command line" if variable in named else variable
-        try:
-            environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
-        except (BadName, BadValue) as error:
-            raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
+        environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
         values[variable] = resolver.values
     data = [variable for variable, text in environment.items() if looks_like_reference(text)]
     return {**environment, **({_DATA: " ".join(data)} if data else {})}, values
