@@ -1970,7 +1970,11 @@ def _vault_proxy(source: str, text: str) -> str:
 
 
 def _vault_folder(source: str, text: str) -> str:
-    return check_name(text.strip("/"))
+    folder = text.strip("/")
+    problem = _name_problem(folder)
+    if problem:
+        raise BadValue(f"{source} is no path in Vault: {problem}", hint="write it as team/app")
+    return folder
 
 
 def _go_duration(source: str, text: str) -> float:
