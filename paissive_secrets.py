@@ -9412,7 +9412,7 @@ def cmd_import(args: argparse.Namespace) -> int:
     values = parse_secrets(data, args.file)
     import_secrets(store, values)
     if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, f"{len(values)} secrets")
+        _warn_of_dotenv(store.path, _many(len(values), "secret"))
     if args.remove:
         _remove_imported(store, values, data, args.file)
     elif args.file != "-":
@@ -9477,7 +9477,7 @@ def cmd_config_set(args: argparse.Namespace) -> int:
         _check_unhidden(store, args.key)
     _config(args).set(args.key, _setting(args), use_secret=args.secret)
     if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, args.key, "")
+        _warn_of_dotenv(store.path, _show(args.key))
     elif variable in os.environ:
         _warn(f"note: variable {variable} comes before the file")
     return 0
@@ -9655,7 +9655,7 @@ def cmd_password(args: argparse.Namespace) -> int:
 def cmd_rekey(args: argparse.Namespace) -> int:
     """Seal all secrets to a new identity; after a leak of the old one, change the secrets as well."""
     count = _sealed_store(args).rekey()
-    _warn(f"{count} secrets are sealed to a new identity; give it to all that use PAISSIVE_IDENTITY")
+    _warn(f"sealed {_many(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
     return 0
 
 

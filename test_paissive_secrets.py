@@ -1538,7 +1538,7 @@ def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, 
 def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, capsys):
     old = files.reveal_identity()
     status, _, err = command(monkeypatch, capsys, "rekey")
-    assert status == 0 and "2 secrets are sealed to a new identity" in err
+    assert status == 0 and "sealed 2 secrets to a new identity" in err
     assert (files.get("DB"), ps.SealedStore(store_folder).get("app/db")) == ("db-value", "app-value")
     monkeypatch.setenv("PAISSIVE_IDENTITY", old)
     stale = ps.SealedStore(store_folder)
