@@ -3025,8 +3025,8 @@ def _login_value(settings: VaultSettings, name: str) -> str:
 
 def _file_text(path: str, missing: str | None = None) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
+        with open(path, "rb") as file:
+            return read_bounded(file, path).decode().strip()
     except FileNotFoundError:
         if missing is not None:
             return missing

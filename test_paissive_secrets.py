@@ -1999,6 +1999,13 @@ def test_a_folder_that_is_not_there_is_named_before_anything_is_kept(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_token_file_without_end_is_no_token(tmp_path):
+    env = {"VAULT_TOKEN_PATH": "/dev/zero", "VAULT_ADDR": "http://127.0.0.1:1"}
+    done = cli("get", "A", "--backend", "vault", env=env)
+    expected = b"paissive_secrets: the file '/dev/zero' can't be read; check its owner and mode\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 ADVISING = ("rekey", "password")  # say what to do next when all went well
 WRITTEN = "c4n" + "ary-kept"  # a value that must show nowhere
 TYPED = "c4n" + "ary-password"
