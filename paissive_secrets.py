@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import timedelta
     from json import JSONDecoder
-    from typing import IO, Literal, NoReturn, TextIO
+    from typing import IO, Literal, TextIO
     from weakref import WeakSet
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -6275,9 +6275,8 @@ def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candid
         return None
     if not quote and not bare and _is_prose(name, value[0]):
         return None
-    first = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
-    parts = name, (separator or bare).strip() or b"_", quote, value[0], window[first:begin]
-    texts = [part.decode("latin-1") for part in (*parts, _rest_of_line(window, value.end()))]
+    parts = name, (separator or bare).strip() or b"_", quote, value[0]
+    texts = map(_text, (*parts, *_line_around(window, begin, value.end())))
     return Candidate._make([*value.span(), _kind_of(name), *texts, language])
 
 
@@ -7101,7 +7100,7 @@ def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
     return None
 
 
-_TOKEN_LIKE = re.compile(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
+_TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
 
 def _providers(candidate: Candidate) -> list[Rule]:
@@ -7231,7 +7230,7 @@ def _joints() -> frozenset[int]:
 
 
 _GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
-_RANDOM = re.compile(rb"(?=[^\s\d]{0,24}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
+_RANDOM = lazily(rb"(?=[^\s\d]{0,24}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
 _GAP = lazily(rb"""\\{0,2}["'`\]]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
 _GAP_BYTES = b" \t\"'`\\]:=>?,("
 
@@ -7681,7 +7680,7 @@ def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
     return "medium"
 
 
-_WEB_KEY_SECRET = re.compile(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+_WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 
 
 def _web_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
@@ -8085,17 +8084,8 @@ def _is_our_hook(path: str) -> bool:
 
 _NOT_OURS = {  # folders of what others wrote, or of what can be made again
     *(".git", ".hg", ".svn", ".jj", ".bzr", "node_modules", "bower_components", ".venv", "venv", ".eggs"),
-    *(
-        "__pycache__",
-        ".cache",
-        ".mypy_cache",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".tox",
-        ".nox",
-        ".gradle",
-        ".next",
-    ),
+    *("__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox"),
+    *(".gradle", ".next"),
 }
 _IGNORE_MAX = 1 << 16  # bytes of a .gitignore that are read: each line is asked about each file
 _FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
@@ -8236,7 +8226,6 @@ def _kind(entry: os.DirEntry[str]) -> str:
 def open_file(path: str) -> tuple[int, os.stat_result] | None:
     """Open a regular file or a folder, and never wait; None for a link, a pipe, or what has vanished."""
     import errno
-    import stat
 
     try:
         fd = os.open(path, _OPEN)
@@ -8743,8 +8732,6 @@ def _scan_all(
     items: Iterable[tuple[str, str]], key: bytes, jobs: int, progress: _Progress
 ) -> Iterator[_Scanned]:
     """Scan here at first, and what then is left in `jobs` processes: a small tree never starts one."""
-    import time
-
     start, tasks, here = time.monotonic(), _tasks(items, jobs), (1, 0)
     for task in tasks:
         if jobs > 1 and (isinstance(task, _Share) or time.monotonic() > start + _ALONE):
@@ -9103,8 +9090,6 @@ class Progress:
     """A line on a terminal that says how far an audit is, once it has taken a second."""
 
     def __init__(self, out: TextIO) -> None:
-        import time
-
         self._out, self._clock = out, time.monotonic
         self._next = self._clock() + 1 if out.isatty() else float("inf")
         self._shown = False
