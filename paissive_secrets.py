@@ -1872,7 +1872,6 @@ _GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
 _GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _GO_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 _LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class VaultSettings:
@@ -2071,6 +2070,7 @@ _MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless
 _MAX_HEAD = 1 << 16  # bytes, of an answer's headers
 _MAX_IDLE = 90  # seconds, as in Go's client: firewalls forget a silent connection and tell neither end
 _FIRST_WAIT = 0.5  # seconds before the first repetition, doubled for each one after it: a failover takes some
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REDIRECTS = {301, 302, 303, 307, 308}
 # Statuses which say that a write was not carried out: a node that is behind (412), or too busy (429).
 _NOT_DONE = {412, 429, *_REDIRECTS}
@@ -2756,8 +2756,6 @@ def _why(error: Exception) -> str:
     return os.strerror(number) if isinstance(number, int) and number > 0 else "the connection broke"
 
 
-_CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
-
 # What the server says, in its own words, and what that means to a user; the first row that fits counts. Its
 # words are looked for and never repeated: some of its errors quote what they were sent.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
@@ -3045,6 +3043,7 @@ _FIELD = "value"
 _OPENING = {"token", "secret_id", "wrapped_secret_id", "jwt", "password", "proxy"}
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
 _WALKERS = 8  # requests at once while names are listed
+_CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
 
 
 class VaultStore:
@@ -8032,6 +8031,23 @@ def _dates(folder: str, commits: Iterable[str]) -> dict[str, str]:
     return {fields[0]: fields[1] for fields in lines if fields[0] != "commit"}
 
 
+_GIT_NEEDS = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "SYSTEMROOT")  # to find what it ignores
+
+
+def git_takes(path: str) -> bool:
+    """Whether the file is in a git repository that does not ignore it."""
+    import subprocess
+
+    folder, name = os.path.split(os.path.realpath(path))
+    command = [*_GIT, "-C", folder, "check-ignore", "-q", "--", name]
+    # By name, since the one thing that it must not see is the secret that was just set.
+    environment = {**{v: os.environ[v] for v in _GIT_NEEDS if v in os.environ}, **_GIT_SETTINGS}
+    try:
+        return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
+    except (OSError, subprocess.TimeoutExpired):
+        return False  # there is no git here to commit it
+
+
 _HOOK_MARK = "# written by: paissive_secrets.py hook install"
 _HOOK = """#!/bin/sh
 {mark}
@@ -9319,27 +9335,10 @@ def _value_given(args: argparse.Namespace) -> str:
 
 def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
     _warn(f"note: {path} holds {what} in plaintext; --backend file would encrypt it")
-    if _git_takes(path):
+    if git_takes(path):
         _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
     if shadow:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
-
-
-_GIT_NEEDS = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "SYSTEMROOT")  # to find what it ignores
-
-
-def _git_takes(path: str) -> bool:
-    """Whether the file is in a git repository that does not ignore it."""
-    import subprocess
-
-    folder, name = os.path.split(os.path.realpath(path))
-    # as ever with git: nothing that a stranger's repository names may run, and no secret of ours goes along
-    command = [*_GIT, "-C", folder, "check-ignore", "-q", "--", name]
-    environment = {**{v: os.environ[v] for v in _GIT_NEEDS if v in os.environ}, **_GIT_SETTINGS}
-    try:
-        return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
-    except (OSError, subprocess.TimeoutExpired):
-        return False  # there is no git here to commit it
 
 
 def cmd_get(args: argparse.Namespace) -> int:
