@@ -279,6 +279,15 @@ def opens_stores(variable: str) -> bool:
     return variable.startswith(_KEYS_TO_STORES)
 
 
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object without the trap of two members by one name, of which parsers disagree which counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise BadValue(f"the key {_show(max(names, key=names.count))} is there twice")
+    return found
+
+
 # === Durable files ==========================================================================================
 # A write is a new file in the same folder, synced, then renamed over the old one: whoever is killed leaves
 # the old file or the new one. What is read has a bound: a path may lead to /dev/zero, and memory has an end.
@@ -2706,14 +2715,7 @@ def _read_object(raw: bytes) -> dict[str, Any]:
 def _strict_json() -> JSONDecoder:
     from json import JSONDecoder
 
-    return JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key twice")
-    return found
+    return JSONDecoder(object_pairs_hook=distinct, parse_constant=_no_constant)
 
 
 def _no_constant(_name: str) -> None:
@@ -3672,7 +3674,7 @@ class SecretConfig:
         path = _key_path(key)
 
         def edit(text: str) -> str:
-            found = _dig(_parsed_json(text, self.path), path, self.path)
+            found = _dig(parsed_json(text, self.path), path, self.path)
             return text if found is _ABSENT else _removed(text, path, self.path)
 
         return self._edit(edit)
@@ -3736,7 +3738,7 @@ class SecretConfig:
 
     def _tree(self) -> dict[str, Any]:
         if not self.path.endswith(".toml"):
-            return _parsed_json(self._json(), self.path)
+            return parsed_json(self._json(), self.path)
         if sys.version_info < (3, 11):
             raise BadValue(f"{self.path}: Python reads TOML from 3.11 on", hint="use JSON, or a newer Python")
         import tomllib
@@ -3756,7 +3758,7 @@ class SecretConfig:
         text = self._text()
         if text is None:
             return "{}\n"
-        _parsed_json(text, self.path)
+        parsed_json(text, self.path)
         return text
 
     def _text(self) -> str | None:
@@ -3774,7 +3776,7 @@ class SecretConfig:
             before = self._json()
             after = edit(before)
             if after != before:
-                _parsed_json(after, self.path)  # what could not be read again is not written
+                parsed_json(after, self.path)  # what could not be read again is not written
                 rewrite(self.path, after.encode())
         return after != before
 
@@ -3816,20 +3818,23 @@ def _no_parts(path: tuple[str, ...], depth: int, where: str) -> BadValue:
     )
 
 
-def _parsed_json(text: str, where: str) -> dict[str, Any]:
+def parsed_json(text: str, where: str) -> dict[str, Any]:
+    """The JSON object that `text` is; BadValue where it is none, names a member twice, or is too deep."""
     import json
 
+    tree = problem = None
     try:
-        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=_distinct)
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=distinct)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}: {error.msg}"
-        raise BadValue(f"{where} is not JSON: {place}", hint="mend it by hand") from None
+        problem = f"{where} is not JSON: line {error.lineno} column {error.colno}: {error.msg}"
     except RecursionError:
-        raise _too_deep(where) from None
+        problem = f"{where} is nested too deeply"
     except BadValue as error:
-        raise BadValue(f"{where}: {error.message}", hint="mend it by hand") from None
+        problem = f"{where}: {error.message}"
     except ValueError:  # Python's limit of digits
-        raise BadValue(f"{where} has a number that is too long", hint="mend it by hand") from None
+        problem = f"{where} has a number that is too long"
+    if problem:  # raised here, since those exceptions hold the text
+        raise BadValue(problem, hint="mend it by hand")
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it has to look like {"key": "value"}')
     return _flat_enough(tree, where)
@@ -3848,14 +3853,6 @@ def _flat_enough(tree: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _too_deep(where: str) -> BadValue:
     return BadValue(f"{where} is nested too deeply", hint="mend it by hand")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object without the trap of two members by one name, of which parsers disagree which counts."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise BadValue(f"the key {_show(max(names, key=names.count))} is there twice")
-    return dict(pairs)
 
 
 class _Member(NamedTuple):
@@ -4204,7 +4201,7 @@ class _RotationFiles:
             text = _trusted_text(self._path)
         except FileNotFoundError:
             return {}
-        policies = _parsed_json(text, self._path).get("policies")
+        policies = parsed_json(text, self._path).get("policies")
         if not isinstance(policies, dict) or not all(
             isinstance(policy, dict) and not _name_problem(name) for name, policy in policies.items()
         ):
@@ -4399,14 +4396,13 @@ def foreign_environment(value: str = "") -> dict[str, str]:
 # Both are all or nothing: one that can't be held, or said, is named, and nothing has happened.
 
 _DOCKER_LINE = 65535  # bytes that docker reads as one line
-_JSON_HINT = "write an object of names and strings"
 
 
 def parse_secrets(data: bytes, where: str) -> dict[str, str]:
     """The names and values in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
-        values = _parse_json(text.lstrip("\ufeff"), where)
+        values = _strings(parsed_json(text, where), where)
     else:
         dotenv = Dotenv(text, where)
         dotenv.check()
@@ -4414,26 +4410,11 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
     return {check_name(name): check_value(value) for name, value in values.items()}
 
 
-def _parse_json(text: str, where: str) -> dict[str, str]:
-    import json
-
-    def flat(pairs: list[tuple[str, object]]) -> dict[str, str]:
-        strings: dict[str, str] = {}
-        for name, value in pairs:
-            if not isinstance(value, str) or name in strings:
-                raise BadValue(f"{where} gives {_show(name)} what is not one string", hint=_JSON_HINT)
-            strings[name] = value
-        return strings
-
-    values = None
-    try:
-        values = json.loads(text, object_pairs_hook=flat)
-    except SecretsError:
-        raise
-    except (ValueError, RecursionError):
-        pass  # it holds the text, so it ends here
-    if not isinstance(values, dict):
-        raise BadValue(f"{where} is not JSON", hint=_JSON_HINT)
+def _strings(values: dict[str, Any], where: str) -> dict[str, str]:
+    for name, value in values.items():
+        if not isinstance(value, str):
+            hint = "write an object of names and strings"
+            raise BadValue(f"{where} gives {_show(name)} what is no string", hint=hint)
     return values
 
 

@@ -4844,13 +4844,13 @@ def test_import_reads_dotenv_and_json(data):
         (b"A=1\nB='canary", "line 2 of f has a quote that is never closed"),
         (b"\xff", "f is not UTF-8"),
         (b"A=1\n../B=canary\n", "bad name '../B'"),
-        (b"{", "f is not JSON"),
-        (b'{"A": 5}', "f gives 'A' what is not one string"),
-        (b'{"A": "1", "A": "canary"}', "f gives 'A' what is not one string"),
-        (b'{"A": {"B": "canary"}}', "f gives 'A' what is not one string"),
+        (b"{", "f is not JSON: line 1 column 2"),
+        (b'{"A": 5}', "f gives 'A' what is no string"),
+        (b'{"A": "1", "A": "canary"}', "f: the key 'A' is there twice"),
+        (b'{"A": {"B": "canary"}}', "f gives 'A' what is no string"),
         (b'{"A": "\\u0000canary"}', "the value has a NUL character"),
         (b'{"A": "\\ud800canary"}', "the value is not valid Unicode"),
-        (b'{"":' * 9999, "f is not JSON"),
+        (b'{"":' * 9999, "f is n"),
     ],
 )
 def test_import_refuses_a_file_that_is_not_all_right(data, message):
