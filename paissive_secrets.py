@@ -879,7 +879,7 @@ class EnvironmentStore:
             return self._get_elsewhere(name, variable)
 
     def _get_elsewhere(self, name: str, variable: str) -> str:
-        path = _mounted(name, variable)
+        path = mounted(name, variable)
         if path:
             return _read_mounted(path, name)
         for key in (variable, name):  # a file may hold names that no variable has
@@ -910,7 +910,7 @@ class EnvironmentStore:
         if assigned:
             self._rewrite(lambda dotenv: dotenv.without(variable, name))
         if os.environ.pop(variable, None) is None and not assigned:
-            path = _mounted(name, variable)
+            path = mounted(name, variable)
             raise _not_ours(name, path) if path else no_such(name)
 
     def names(self) -> Iterator[str]:
@@ -938,12 +938,12 @@ class EnvironmentStore:
     def shadow(self, name: str) -> str:
         """What comes before the dotenv file for this name: "variable X", a path, or ""."""
         variable = _checked_variable(name)
-        return f"variable {variable}" if variable in os.environ else _mounted(name, variable)
+        return f"variable {variable}" if variable in os.environ else mounted(name, variable)
 
     def refers(self, name: str) -> bool:
         """Whether what `get` gives is configuration: a variable or an assignment, but no mounted file."""
         variable = _checked_variable(name)
-        return not is_data(variable) if variable in os.environ else not _mounted(name, variable)
+        return not is_data(variable) if variable in os.environ else not mounted(name, variable)
 
     def assigns(self, name: str) -> bool:
         """Whether the dotenv file assigns the name."""
@@ -1005,7 +1005,7 @@ def looks_secret(variable: str) -> bool:
     return not plain and bool(re.search(_SECRET_VARIABLE, name))
 
 
-def _mounted(name: str, variable: str) -> str:
+def mounted(name: str, variable: str) -> str:
     """The path of the file that NAME_FILE names, or of the systemd credential, or ""."""
     # Named by the user, so a path that can't be read is an error; a credential merely may be there.
     named = os.environ.get(variable + "_FILE", "")
@@ -1824,20 +1824,15 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
 
 def _credential(name: str) -> str:
     """Text from the variable, from the file that NAME_FILE names, or from systemd's credentials; else ""."""
-    if os.environ.get(name):
-        return os.environ[name]
-    path = os.environ.get(f"{name}_FILE", "")
-    if not path and os.environ.get("CREDENTIALS_DIRECTORY"):
-        path = os.path.join(os.environ["CREDENTIALS_DIRECTORY"], name)
-        path = path if os.path.exists(path) else ""
+    given = os.environ.get(name, "")
+    path = "" if given else mounted(name, name)
     if not path:
-        return ""
+        return given
     try:
         with open(path, "rb") as file:
-            text = read_bounded(file, path).decode("utf-8", "surrogateescape")
+            return without_newline(read_bounded(file, path).decode("utf-8", "surrogateescape"))
     except OSError as error:
         raise Locked(f"can't read {name} from {path}: {error.strerror}") from None
-    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 
 def can_ask() -> bool:
