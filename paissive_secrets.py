@@ -9664,7 +9664,7 @@ def cmd_status(args: argparse.Namespace) -> int:
 
 
 def cmd_rotate_schedule(args: argparse.Namespace) -> int:
-    """Rotate a secret regularly; what is due is rotated by `rotate now`, from cron for instance."""
+    """Rotate a secret regularly, by these options alone; `rotate now`, from cron, rotates what is due."""
     rotation = _rotation(args)
     if args.never and not rotation.unschedule(args.name):
         raise NotFound(f"{_show(args.name)} is not scheduled")
@@ -9729,7 +9729,7 @@ def _check_unhidden(store: EnvironmentStore, name: str) -> None:
 
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
-_STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="see: rotate")
+_STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="previous: the one before a rotation")
 _VERSION = _arg("--version", type=int, metavar="N", help="a version that Vault keeps; else the newest")
 _POLICY_FILE = _arg(
     "--file", metavar="F", help="the policies; else PAISSIVE_ROTATION_FILE, else rotation.json"
@@ -9772,8 +9772,8 @@ _COMMANDS: dict[str, _Command] = {
     "run": (
         cmd_run,
         (
-            _arg("--no-mask", action="store_true", help="become the command, its output as it is"),
-            _arg("names", metavar="NAME", nargs="*", help="then, after two dashes, the command: -- CMD …"),
+            _arg("--no-mask", action="store_true", help="leave the command's output as it is"),
+            _arg("names", metavar="NAME", nargs="*", help="default: all; then `--` and the command"),
         ),
     ),
     "import": (
@@ -9812,7 +9812,7 @@ _COMMANDS: dict[str, _Command] = {
             _NAME,
             _POLICY_FILE,
             _arg("--every", metavar="TIME", default="30d", help="30d, 12h, 90m, 2w; default: 30d"),
-            _arg("--never", action="store_true", help="not any more"),
+            _arg("--never", action="store_true", help="forget the schedule of NAME"),
             _arg("--generate", metavar="SPEC", default="token:32", help=f"{_SPEC_HINT}, or command:…"),
             _arg("--apply", metavar="CMD", help="puts the value, given on stdin, where it is used"),
             _arg("--verify", metavar="CMD", help="fails if the value, given on stdin, does not work"),
