@@ -7718,6 +7718,9 @@ def explain(data: bytes, path: str, line: int) -> Iterator[str]:
         yield "it is binary, so it is not read"
         return
     text = b"".join(iter(lambda: reader(_READ_SIZE), b""))
+    if line > text.count(b"\n") + 1:
+        yield f"it ends before line {line}"
+        return
     parts = iter((text, b""))
     for match in scan(lambda _size: next(parts, b""), path):
         if match.line <= line <= match.end_line:
@@ -9528,13 +9531,8 @@ def _explain_line(place: str) -> int:
     path, _, line = place.rpartition(":")
     if not path or not line.isdecimal() or not int(line[:18]):  # more digits than int takes say no more
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
-    try:
-        with open_regular(path) as file:
-            data = file.read()
-    except SecretsError:
-        raise
-    except OSError as error:
-        raise NotFound(f"can't read {printable(path)}: {error.strerror}", hint="name a file") from None
+    with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
+        data = file.read()
     for text in explain(data, path, int(line[:18])):
         print(printable(text))
     return 0

@@ -80,6 +80,9 @@ ROOT = MODULE.parent
 SETTINGS = ("PAISSIVE_", "VAULT_", "BAO_")  # prefixes of the variables that the module reads
 settings.register_profile("any machine", deadline=None, database=None)  # no test asserts on time
 settings.load_profile("any machine")
+# What a shell's background job ignores, its children would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 # === Helpers ================================================================================================
@@ -6485,7 +6488,7 @@ def test_version_0_is_not_the_newest(tmp_path):
 
 def test_explain_wants_a_file_and_a_line(tmp_path):
     assert b"FILE:LINE" in cli("audit", "--explain", "settings.py").stderr
-    assert cli("audit", "--explain", f"{tmp_path}/none:3").returncode == 1
+    assert cli("audit", "--explain", f"{tmp_path}/none:3").returncode == 2  # 1 would be findings
 
 
 @pytest.mark.parametrize("text", ["mysql -p{}", "x = '{}'", "Bearer {}", "postgres://u:{}@h/db"])
@@ -6495,6 +6498,10 @@ def test_an_explanation_shows_no_part_of_a_value_that_looks_like_a_name(text, tm
     done = cli("audit", "--explain", f"{tmp_path}/a.md:1")
     assert done.returncode == 0 and value[2:10] not in done.stdout.decode()
     assert cli("audit", "--explain", f"{tmp_path}/a.md:{'9' * 5000}").returncode == 0
+
+
+def test_explain_says_where_a_file_has_no_such_line(tmp_path):
+    assert explained(tmp_path, "one = 1\n", 9).strip() == "it ends before line 9"
 
 
 # === Git ====================================================================================================
