@@ -2852,8 +2852,7 @@ class _Session:
         with self._lock:
             if self._token != stale:
                 return True
-            if not stale:  # nor did an agent in between have one
-                raise Locked("no token for Vault", hint=_LOGIN_HINT)
+            # Without a token, this asks whether an agent in between puts its own to the request.
             # Most tokens may look themselves up. Where a policy refuses even that, it is the one error of a
             # list; of a token that is unknown the server says so in a bare line, or in two errors.
             answer = self.transport.call("GET", "auth/token/lookup-self", token=stale)
@@ -2874,13 +2873,14 @@ class _Session:
         yield "login", self.settings.login
         about = self.call("GET", "auth/token/lookup-self").data
         policies = [*_json_list(about.get("policies")), *_json_list(about.get("identity_policies"))]
-        # A server that lies could have put the token among the names of its policies.
-        yield "policies", ", ".join(p for p in map(str, policies) if self.token() not in p) or "unknown"
+        # A server that lies could have put the token among its policies' names; an agent's nobody here knows.
+        shown = [p for p in map(str, policies) if not self.token() or self.token() not in p]
+        yield "policies", ", ".join(shown) or "unknown"
         ttl = int(_json_number(about.get("ttl")))
         renewable = ", renewable" if about.get("renewable") else ""
         yield "time left", f"{ttl} seconds{renewable}" if ttl else "no end"
 
-    def _log_in(self, stale: str = "") -> None:
+    def _log_in(self, stale: str | None = None) -> None:
         if self._failed and time.monotonic() < self._failed[0]:
             # A new one, since the other's traceback is that of another thread.
             raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
@@ -2889,8 +2889,9 @@ class _Session:
         except SecretsError as error:
             self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
             raise
-        if stale and auth["client_token"] == stale:  # the same variable or file was read again
-            raise Locked("the Vault token is unknown: it has expired or was revoked", hint=_LOGIN_HINT)
+        if auth["client_token"] == stale:  # the same variable or file was read again
+            problem = "the Vault token is unknown: it has expired or was revoked"
+            raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.logins += 1
         self._use(auth)
 

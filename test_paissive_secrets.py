@@ -3198,6 +3198,59 @@ def test_without_a_token_the_hint_says_how_to_log_in():
         bao().store(token="", token_file="/nowhere").get("A_TOKEN")
 
 
+@pytest.fixture
+def agent(tmp_path):
+    """A function that starts a real `bao proxy`, whose own token may do what a policy says."""
+    started = []
+
+    def start(policy):
+        name = "agent" + uuid.uuid4().hex
+        auth_methods()
+        bao().ask("POST", f"sys/policies/acl/{name}", {"policy": policy})
+        bao().ask("POST", f"auth/approle/role/{name}", {"token_policies": name, "token_ttl": "1h"})
+        for kind, value in approle(name).items():
+            (tmp_path / kind).write_text(value)
+        port = free_port()
+        login = f'role_id_file_path = "{tmp_path}/role_id"\n secret_id_file_path = "{tmp_path}/secret_id"'
+        config = (
+            f'vault {{\n address = "{bao().address}"\n }}\n api_proxy {{\n use_auto_auth_token = true\n }}\n'
+        )
+        config += f'auto_auth {{\n method "approle" {{\n config = {{\n {login}\n }}\n }}\n }}\n'
+        config += f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable = true\n }}\n'
+        (tmp_path / "proxy.hcl").write_text(config)
+        argv = [bao_binary(), "proxy", f"-config={tmp_path}/proxy.hcl"]
+        with open(tmp_path / "log", "wb") as log:
+            started.append(subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
+        address = f"http://127.0.0.1:{port}"
+        url = f"{address}/v1/auth/token/lookup-self"
+        eventually(lambda: urllib.request.urlopen(url, timeout=5).close())
+        return address
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_what_the_token_of_an_agent_may_not_do_is_denied_and_no_lack_of_a_token(agent):
+    store = bao().store()
+    store.set("app/db", "v")
+    prefix = store.settings.prefix
+    policy = f'path "secret/data/{prefix}/*" {{ capabilities = ["read"] }}'
+    policy += f'path "secret/metadata/{prefix}/*" {{ capabilities = ["list"] }}'
+    ours = ps.VaultStore(address=agent(policy), token_file="/nowhere", prefix=prefix)
+    assert (ours.get("app/db"), list(ours.names())) == ("v", ["app/db"])
+    assert type(failure(ours.set, "app/db", "w")) is ps.Denied
+    assert dict(ours.status())["policies"].startswith("agent")
+
+
+def test_a_token_file_that_comes_late_is_found(tmp_path):
+    store = bao().store(token="", token_file=str(tmp_path / "token"))
+    assert "no token for Vault" in str(failure(store.get, "A_TOKEN"))
+    (tmp_path / "token").write_text(bao().new_token(READ_ALL))
+    assert works(store)
+
+
 @pytest.mark.slow
 def test_a_token_is_renewed_at_two_thirds_of_its_lease():
     token = bao().new_token(READ_ALL, ttl="4s")
