@@ -3077,7 +3077,7 @@ class VaultStore:
         except Deleted:
             raise
         except (NotFound, Denied) as error:  # which is what this mount says of paths in another one
-            fields = self._elsewhere(path, error)
+            fields = self._elsewhere(name, path, version, error)
         if field not in fields:
             raise no_such(name)
         value = fields[field]
@@ -3176,28 +3176,25 @@ class VaultStore:
 
     def _read(self, name: str, path: str, version: int | None = None) -> _Secret:
         """The secret, or NotFound; Deleted where it can be brought back."""
-        secret = self._fetch(path, version)
-        if secret.destroyed:
-            raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
-        if secret.deleted:
-            hint = f"bring it back with: undelete {path}"
-            raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
-        if not secret.version:
-            raise no_such(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
-        return secret
+        return _present(
+            self._fetch(path, version), name, version, hint=f"bring it back with: undelete {path}"
+        )
 
     def _fetch(self, path: str, version: int | None = None) -> _Secret:
         if version is not None and self._kv() == 1:
             raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
+        return self._fetch_at(self._where("data", path), version)
+
+    def _fetch_at(self, where: str, version: int | None, kv: int | None = None) -> _Secret:
+        """What an API path has, in this mount or in another one whose KV version is `kv`."""
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
             raise NotFound("versions are counted from 1")
         query = "" if version is None else f"?version={version}"
-        where = self._where("data", path)
         answer = self._session.call("GET", _url_path(where) + query)
         # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint.
         if answer.status not in (200, 404) or answer.complains:
             raise self._failure(answer, "read", where)
-        return _Secret(answer, self._kv())
+        return _Secret(answer, kv or self._kv())
 
     def _change(
         self,
@@ -3284,7 +3281,7 @@ class VaultStore:
         except Denied:
             return [_FIELD]  # it is there; `get` will say what is in the way
 
-    def _elsewhere(self, path: str, error: SecretsError) -> dict[str, Any]:
+    def _elsewhere(self, name: str, path: str, version: int | None, error: SecretsError) -> dict[str, Any]:
         """What a path outside of the KV mount has, if it is in another mount that the token may see."""
         ours = self.settings.mount + "/"
         if isinstance(error, NotFound) and path.startswith(ours):
@@ -3294,8 +3291,13 @@ class VaultStore:
         if not inside:
             raise error
         mount = max(inside, key=len)
-        kv = _kv_of(mounts[mount])
-        return self._leased(f"{mount}data/{path[len(mount) :]}" if kv == 2 else path, kv)
+        if _kv_of(mounts[mount]) == 2:
+            secret = self._fetch_at(f"{mount}data/{path[len(mount) :]}", version, 2)
+            hint = f"bring it back with PAISSIVE_VAULT_MOUNT={mount[:-1]} and: undelete {path[len(mount) :]}"
+            return _present(secret, name, version, hint).fields or {}
+        if version is not None:
+            raise BadValue(f"{mount} keeps no older versions")
+        return self._leased(path)
 
     def _seen_mounts(self) -> dict[str, Any]:
         if self._mounts is None:
@@ -3306,7 +3308,7 @@ class VaultStore:
             self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
         return self._mounts
 
-    def _leased(self, path: str, kv: int) -> dict[str, Any]:
+    def _leased(self, path: str) -> dict[str, Any]:
         """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
         lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
         with lease.lock:
@@ -3319,7 +3321,7 @@ class VaultStore:
             if answer.status != 200:
                 raise self._failure(answer, "read", path)
             if not answer.body.get("lease_id"):
-                return _Secret(answer, kv).fields or {}
+                return answer.data
             seconds = _json_number(answer.body.get("lease_duration")) * _RENEW_AT
             lease.until, lease.login = time.monotonic() + seconds, self._session.logins
             lease.data = answer.data
@@ -3367,6 +3369,17 @@ class _Secret:
         self.version = int(_json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
         self.deleted = _timestamp(about.get("deletion_time")) if not there else ""
+
+
+def _present(secret: _Secret, name: str, version: int | None, hint: str) -> _Secret:
+    """The secret, if it is there; `hint` says how to bring back one that is deleted."""
+    if secret.destroyed:
+        raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
+    if secret.deleted:
+        raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
+    if not secret.version:
+        raise no_such(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
+    return secret
 
 
 def _timestamp(value: object) -> str:

@@ -3572,6 +3572,22 @@ def test_any_readable_path_is_read_by_reference(tmp_path, monkeypatch):
         assert ps.SecretConfig(str(file)).get("a", use_secret=True) == f"from {mount}"
 
 
+def test_a_version_of_a_secret_in_another_mount_is_that_version():
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/mounts/versions", {"type": "kv", "options": {"version": "2"}})
+    store, other = bao().store(), bao().store(mount="versions", prefix="")
+    name = uuid.uuid4().hex
+    for value in ("1", "2"):
+        eventually(lambda: other.set(f"{name}#a", value))
+    assert [store.get(f"versions/{name}#a", n) for n in (None, 1, 2)] == ["2", "1", "2"]
+    assert "no version 7 of" in str(failure(store.get, f"versions/{name}#a", 7))
+    assert "kv1/ keeps no older versions" in str(failure(store.get, "kv1/app#a", 1))
+    other.delete(f"{name}#a")
+    gone = failure(store.get, f"versions/{name}#a")
+    assert type(gone) is ps.Deleted and f"PAISSIVE_VAULT_MOUNT=versions and: undelete {name}" in str(gone)
+    assert type(failure(store.get, "versions/nothing#a")) is ps.NotFound
+
+
 def test_user_and_password_of_a_dynamic_secret_belong_together(stub, monkeypatch):
     broker = stub(http(b"", 201))
     with contextlib.suppress(OSError):
