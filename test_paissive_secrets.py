@@ -3398,6 +3398,17 @@ def test_what_others_wrote_is_read_as_text():
     assert bao().ask("GET", f"secret/data/{store.settings.prefix}/app")["data"]["data"]["list"] == [1, "a"]
 
 
+def test_a_warning_beside_a_secret_does_not_hide_it():
+    options = {"version": "1", "leased_passthrough": "true"}
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/mounts/leased", {"type": "kv", "options": options})
+    store = bao().store(mount="leased")
+    store.set("app#ttl", "100000h")
+    assert bao().ask("GET", f"leased/{store.settings.prefix}/app")["warnings"]
+    store.set("app#a", "v")
+    assert (store.get("app#a"), store.get("app#ttl")) == ("v", "100000h")
+
+
 def test_older_versions_undelete_and_destroy():
     store = bao().store()
     store.set("app#a", "1")
