@@ -3111,7 +3111,8 @@ class VaultStore:
             folders = [""]
             while folders:  # all of one depth at once
                 keys = [*itertools.chain.from_iterable(_mapped(pool, self._list, folders))]
-                folders = [key for key in keys if key.endswith("/")]
+                # Below a folder that no name can lead into there are none; a server may say there is no end.
+                folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
                 secrets = [key for key in keys if not key.endswith("/")]
                 for found in _mapped(pool, self._names_of, secrets):
                     yield from found
@@ -3268,7 +3269,7 @@ class VaultStore:
 
     def _names_of(self, path: str) -> list[str]:
         names = [path if field == _FIELD else f"{path}#{field}" for field in self._fields_of(path)]
-        return [name for name in names if not _name_problem(name) and "#" not in path]  # else can't be asked
+        return [name for name in names if _may_be_asked(name) and "#" not in path]
 
     def _fields_of(self, path: str) -> list[str]:
         """Names of a secret's fields, without their values where the token may ask for just that."""
@@ -3388,6 +3389,15 @@ def _timestamp(value: object) -> str:
     text = str(value)[:19]
     shape = "".join("0" if c in "0123456789" else c for c in text)
     return text if shape == "0000-00-00T00:00:00" else ""
+
+
+def _may_be_asked(name: str) -> bool:
+    """Whether `get` takes it: others may write what no name of ours leads to."""
+    try:
+        _path_and_field(name)
+    except BadName:
+        return False
+    return True
 
 
 def _path_and_field(name: str) -> tuple[str, str]:

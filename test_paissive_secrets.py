@@ -3383,6 +3383,22 @@ def test_any_name_is_one_secret(mount, name):
     assert (store.get(name), list(store.names())) == ("v", [name])
 
 
+def test_what_no_name_leads_to_is_not_among_the_names():
+    store = bao().store()
+    for path, fields in {"app": {"": "v", "a": "v"}, "b%20": {"a": "v"}, "c%23d": {"a": "v"}}.items():
+        bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
+    bao().ask("POST", f"secret/data/{store.settings.prefix}/e%20/f", {"data": {"a": "v"}})
+    assert [(name, store.get(name)) for name in store.names()] == [("app#a", "v"), ("e /f#a", "v")]
+
+
+def test_folders_without_end_have_an_end(stub):
+    for keys in (b'["a/"]', b'["../"]', b'["/"]'):
+        answers = [http(b'{"data": {"keys": %s}}' % keys)] * 300
+        server = stub(*answers, None)
+        assert list(server.store().names()) == []
+        assert server.tries("/metadata/") < 200
+
+
 @pytest.mark.parametrize("name", ["a#", "#a", "a/#b", " #a"])
 def test_a_name_with_half_a_field_is_refused(name):
     with pytest.raises(ps.BadName):
