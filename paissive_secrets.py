@@ -2347,16 +2347,59 @@ def _wait_before(answer: _Answer, attempt: int) -> float:
 def _open_director(settings: VaultSettings, base: str, connections: _Connections) -> Any:
     """An opener that knows http and https only, redirects nothing and raises on no status."""
     from urllib.parse import urlsplit
-    from urllib.request import OpenerDirector, ProxyHandler, getproxies
+    from urllib.request import OpenerDirector, getproxies
 
     opener = OpenerDirector()
     opener.addheaders = []
     local = urlsplit(base).hostname in _LOOPBACK  # Go never asks a proxy for these either
     everything = {"http": settings.proxy, "https": settings.proxy}
     proxies = everything if settings.proxy else {} if local else getproxies()
-    opener.add_handler(ProxyHandler(proxies))
+    if proxies and not settings.address.startswith("unix://"):
+        opener.add_handler(_Proxies(proxies, always=bool(settings.proxy)))  # type: ignore[arg-type]
     opener.add_handler(connections)  # type: ignore[arg-type]
     return opener
+
+
+class _Proxies:
+    """A urllib handler that has requests go by a proxy: its own one heeds NO_PROXY for Vault's too."""
+
+    handler_order = 100  # before the one that sends them
+
+    def __init__(self, proxies: dict[str, str], *, always: bool) -> None:
+        self._proxies, self._always = proxies, always
+
+    def __lt__(self, other: Any) -> bool:
+        return self.handler_order < int(other.handler_order)
+
+    def add_parent(self, parent: Any) -> None:
+        """urllib's handlers are told of their opener; this one has no use for it."""
+
+    def http_open(self, request: _Request) -> None:
+        from urllib.request import proxy_bypass
+
+        proxy = self._proxies.get(request.type)
+        if not proxy or (not self._always and proxy_bypass(request.host)):
+            return
+        login, host = _proxy_parts(proxy)
+        if login:
+            request.add_header("Proxy-Authorization", login)
+        request.set_proxy(host, "http")
+
+    https_open = http_open
+
+
+def _proxy_parts(proxy: str) -> tuple[str, str]:
+    """What a proxy wants to hear of who asks, and its host and port."""
+    import base64
+    from urllib.parse import unquote
+
+    kind, mark, rest = proxy.rpartition("://")
+    login, _, host = rest.partition("/")[0].rpartition("@")
+    if (mark and kind.lower() != "http") or not host or ":/" in proxy.replace("://", ""):
+        # To one that speaks TLS or SOCKS, a password would go in clear.
+        hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
+        raise BadValue("the proxy of the environment is not one that can be used", hint=hint)
+    return login and "Basic " + base64.b64encode(unquote(login).encode()).decode(), unquote(host)
 
 
 class _Connections:

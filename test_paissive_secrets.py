@@ -2972,6 +2972,31 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
     assert b"roxy-" in proxy.requests[-1] and base64.b64encode(b"user:pass") in proxy.requests[0]
 
 
+def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
+    proxy, far = stub(http()), "http://vault.invalid:8200"
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert bao().store(proxy=proxy.address, kv_version=2).get("a") == "v"
+    assert proxy.requests[-1].startswith(f"GET {bao().address}/".encode())
+    monkeypatch.setenv("HTTP_PROXY", proxy.address)
+    assert "no host of that name" in str(failure(bao().store(address=far, max_retries=0).get, "a"))
+    monkeypatch.setenv("NO_PROXY", "elsewhere")
+    assert bao().store(address=far, kv_version=2).get("a") == "v"
+
+
+@pytest.mark.parametrize("kind", ["http", "https"])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:{}@p", "https://u:{}@p:1", "http:/u:{}@p:1", "ftp://u:{}@p", "http://"]
+)
+def test_a_proxy_of_the_environment_that_can_not_be_used_is_named_as_such(monkeypatch, kind, proxy):
+    monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
+    error = failure(bao().store(address=f"{kind}://vault.invalid", max_retries=0).get, "a")
+    assert type(error) is ps.BadValue and "VAULT_PROXY_ADDR" in str(error) and TELLTALE not in str(error)
+    monkeypatch.setenv("NO_PROXY", "vault.invalid")
+    assert "no host of that name" in str(
+        failure(bao().store(address=f"{kind}://vault.invalid", max_retries=0).get, "a")
+    )
+
+
 def random_answer(dice, elsewhere, request):
     """Whatever a server may say, with what it was told a moment ago in every place."""
     places = ["/v1/" + TELLTALE, f"{elsewhere}/{TELLTALE}"]
