@@ -3207,6 +3207,14 @@ class VaultStore:
             self._version = _kv_of(answer.data)
         return self._version
 
+    def _check_kv(self) -> None:
+        """Raise BadValue if the KV version that was set is not the mount's, as far as that may be asked."""
+        mount = f"{self.settings.mount}/"
+        found = self._seen_mounts().get(mount) if self.settings.kv_version else None
+        if found and _kv_of(found) != self.settings.kv_version:
+            message = f"{mount} is not KV version {self.settings.kv_version}"
+            raise BadValue(message, hint="leave out PAISSIVE_VAULT_KV")
+
     def _where(self, kind: str, path: str) -> str:
         """The API path of a secret: KV 2 has one for its data, one for its metadata and so on."""
         parts = [self.settings.mount, kind if self._kv() == 2 else "", self.settings.prefix]
@@ -3220,9 +3228,10 @@ class VaultStore:
 
     def _read(self, name: str, path: str, version: int | None = None) -> _Secret:
         """The secret, or NotFound; Deleted where it can be brought back."""
-        return _present(
-            self._fetch(path, version), name, version, hint=f"bring it back with: undelete {path}"
-        )
+        secret = self._fetch(path, version)
+        if not secret.version:
+            self._check_kv()
+        return _present(secret, name, version, hint=f"bring it back with: undelete {path}")
 
     def _fetch(self, path: str, version: int | None = None) -> _Secret:
         if version is not None and self._kv() == 1:
@@ -3304,6 +3313,7 @@ class VaultStore:
         # LIST, spelled so that every proxy lets it pass.
         answer = self._session.call("GET", _url_path(where) + "?list=true")
         if (answer.status == 404 and not answer.complains) or (answer.status == 403 and folder):
+            self._check_kv()
             return []
         keys = answer.data.get("keys")
         if answer.status != 200 or not isinstance(keys, list):

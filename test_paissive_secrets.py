@@ -3564,6 +3564,15 @@ def test_an_explicit_version_serves_where_asking_is_denied_and_is_found_out_wher
     assert list(bao().store(mount="kv1", prefix=f"data/{store.settings.prefix}").names()) == []
 
 
+def test_a_wrong_kv_version_is_not_taken_for_an_empty_store():
+    right = bao().store(mount="kv1")
+    right.set("a", "v")
+    wrong = bao().store(mount="kv1", kv_version=2, prefix=right.settings.prefix)
+    for act in (wrong.get, wrong.delete, lambda _: list(wrong.names())):
+        error = failure(act, "a")
+        assert type(error) is ps.BadValue and "kv1/ is not KV version 2; leave out PAISSIVE_" in str(error)
+
+
 def test_a_mount_or_a_namespace_that_is_not_there_is_a_wrong_setting():
     assert "check PAISSIVE_VAULT_MOUNT" in str(failure(bao().store(mount="nowhere").get, "a"))
     assert "check PAISSIVE_VAULT_MOUNT" in str(failure(bao().store(mount="nowhere", kv_version=2).get, "a"))
