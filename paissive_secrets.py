@@ -2859,6 +2859,7 @@ class _Session:
         self.settings = settings
         self.transport = _Transport(settings)
         self.logins = 0
+        self.abroad = False  # whether the token is of a namespace that ours is not in
         self._lock = _Lock()
         self._token: str | None = None
         self._lease = 0.0  # seconds that the token was given for; 0 where it is not renewed
@@ -2936,6 +2937,7 @@ class _Session:
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.logins += 1
+        self.abroad = auth.get("abroad") is True
         self._use(auth)
 
     def _use(self, auth: dict[str, Any]) -> None:
@@ -2958,6 +2960,7 @@ class _Session:
             pass  # the token that is there is good for another third of its lease
 
 
+_ABROAD_HINT = "the token is of another namespace: check VAULT_NAMESPACE"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 
 
@@ -2987,7 +2990,9 @@ def _own_token(settings: VaultSettings, transport: _Transport) -> dict[str, Any]
     if answer.status not in (200, 403):  # a token need not be allowed to ask about itself
         raise _failure(transport, answer, "read", "auth/token/lookup-self")
     lease = answer.data.get("ttl") if answer.data.get("renewable") else 0
-    return {"client_token": token, "lease_duration": lease}
+    home = answer.data.get("namespace_path")  # "" or a path that ends with '/'
+    abroad = isinstance(home, str) and not f"{settings.namespace.strip('/')}/".startswith(home)
+    return {"client_token": token, "lease_duration": lease, "abroad": abroad}
 
 
 def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[str, Any]]:
@@ -3199,6 +3204,7 @@ class VaultStore:
             answer = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
             if answer.status == 403:
                 hint = "check PAISSIVE_VAULT_MOUNT, or set PAISSIVE_VAULT_KV to 1 or 2"
+                hint = _ABROAD_HINT if self._session.abroad else hint
                 raise Denied(f"there is no mount {mount}/, or its KV version may not be asked", hint=hint)
             if answer.status != 200:
                 raise self._failure(answer, "read", f"sys/internal/ui/mounts/{mount}")
@@ -3224,7 +3230,10 @@ class VaultStore:
         return self._session.call(method, _url_path(self._where(kind, path)), body, repeat=repeat)
 
     def _failure(self, answer: _Answer, capability: str, path: str) -> SecretsError:
-        return _failure(self._session.transport, answer, capability, path)
+        error = _failure(self._session.transport, answer, capability, path)
+        if isinstance(error, Denied) and self._session.abroad:
+            error.hint = _ABROAD_HINT
+        return error
 
     def _read(self, name: str, path: str, version: int | None = None) -> _Secret:
         """The secret, or NotFound; Deleted where it can be brought back."""

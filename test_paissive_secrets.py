@@ -3590,6 +3590,19 @@ def test_a_namespace_holds_its_own_secrets():
     assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
 
 
+def test_a_token_of_another_namespace_is_named_as_such():
+    for name in ("home", "away"):
+        with contextlib.suppress(OSError):
+            bao().ask("POST", f"sys/namespaces/{name}", {})
+    made = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
+    token = made["auth"]["client_token"]
+    for wrong in ({}, {"kv_version": 2}, {"namespace": "away", "kv_version": 2}):
+        error = failure(bao().store(token=token, **wrong).get, "a")
+        assert type(error) is ps.Denied and "of another namespace: check VAULT_NAMESPACE" in str(error)
+    error = failure(bao().store(token=token, namespace="/home", kv_version=2).get, "a")
+    assert type(error) is ps.Denied and "NAMESPACE" not in str(error)
+
+
 def test_a_pickled_vault_store_is_a_place_not_what_opens_it(monkeypatch):
     store = bao().store(timeout="1m", hosts=["a", "b:1"], skip_verify=True, max_retries=0, password=TELLTALE)
     store.set("A_TOKEN", "v")
