@@ -2613,6 +2613,7 @@ def _tls_context(settings: VaultSettings) -> Any:
     try:
         files = _authorities(settings)
         text = settings.ca_bytes if not settings.ca_cert else ""
+        text = text.encode("ascii", "ignore").decode()  # certificates are; notes between them need not be
         context = ssl.create_default_context(cafile=files[0] if files else None, cadata=text or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # as old as Vault itself speaks it
         for file in files[1:]:
@@ -2634,7 +2635,17 @@ def _authorities(settings: VaultSettings) -> list[str]:
     folder = settings.ca_path
     if settings.ca_cert or settings.ca_bytes or not folder:
         return [settings.ca_cert] if settings.ca_cert else []
-    return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    # As `vault` and `bao` do it: with all folders inside, without what is no certificate; or it is a file.
+    files = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
+    found = [file for file in [folder] * os.path.isfile(folder) or files if _has_certificate(file)]
+    if not found:  # without any, OpenSSL would trust the system's
+        raise BadValue("there is no certificate in VAULT_CAPATH", hint="check it, or set VAULT_CACERT")
+    return found
+
+
+def _has_certificate(path: str) -> bool:
+    with open(path, "rb") as file:
+        return b"-----BEGIN " in file.read(1 << 20)
 
 
 def _exchange(wire: _Wire, request: _Request, deadline: float) -> tuple[_Answer, bytes, bool]:

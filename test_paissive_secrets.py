@@ -2901,6 +2901,8 @@ def test_a_server_is_trusted_by_name_by_folder_or_blindly_if_so_told(tmp_path):
     for trust in (
         {"ca_cert": bao().ca, "server_name": "server"},
         {"ca_bytes": Path(bao().ca).read_text(), "ca_path": "/nowhere"},
+        {"ca_bytes": "# Größe\n" + Path(bao().ca).read_text()},
+        {"ca_path": bao().ca},
         {"ca_path": str(tmp_path)},
         {"skip_verify": True},
     ):
@@ -2908,6 +2910,20 @@ def test_a_server_is_trusted_by_name_by_folder_or_blindly_if_so_told(tmp_path):
             bao().store(address=bao().tls, **trust).get("a")
     said = list(bao().store(address=bao().tls, skip_verify=True).status())
     assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in said
+
+
+def test_a_folder_of_authorities_may_hold_more_and_not_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", bao().ca)  # what the system trusts is not asked for
+    error = failure(bao().store(address=bao().tls, ca_path=str(tmp_path)).get, "a")
+    assert "no certificate in VAULT_CAPATH" in str(error)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    (tmp_path / "..version").mkdir()  # as Kubernetes mounts a secret
+    shutil.copy(bao().ca, tmp_path / "..version" / "ca.crt")
+    (tmp_path / "..data").symlink_to("..version")
+    (tmp_path / "ca.crt").symlink_to("..data/ca.crt")
+    (tmp_path / "README").write_text("no certificate\n")
+    with pytest.raises(ps.NotFound):
+        bao().store(address=bao().tls, ca_path=str(tmp_path)).get("a")
 
 
 def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
