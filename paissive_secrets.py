@@ -2796,6 +2796,7 @@ def _broken(error: Exception, *, sent: bool) -> _Answer:
 def _why(error: Exception) -> str:
     """What broke a connection, in words of this side."""
     import socket
+    import ssl
 
     if isinstance(error, socket.gaierror):
         return "no host of that name"
@@ -2803,6 +2804,8 @@ def _why(error: Exception) -> str:
         return "it did not answer in time"
     if isinstance(error, ValueError):
         return "what answers there does not speak HTTP"
+    if isinstance(error, ssl.SSLError):  # its numbers are OpenSSL's, not the system's
+        return "the TLS connection broke"
     number = getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number > 0 else "the connection broke"
 

@@ -2942,6 +2942,19 @@ def test_a_client_key_with_a_password_is_an_error_and_asks_for_none(tmp_path):
         bao().tls_store(bao().mutual, **settings).get("a")
 
 
+@pytest.mark.parametrize("said", [None, b"\x16\x03\x03\x00\x05hello"])
+def test_a_tls_handshake_that_breaks_is_called_that(said):
+    def hang_up(listener):
+        with listener.accept()[0] as other:
+            other.recv(5000)
+            other.sendall(said or b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=hang_up, args=(listener,), daemon=True).start()
+        store = bao().tls_store(f"https://127.0.0.1:{listener.getsockname()[1]}", max_retries=0)
+        assert "the TLS connection broke; check VAULT_ADDR" in str(failure(store.get, "a"))
+
+
 def test_an_audit_hook_is_told_neither_token_nor_value(stub):
     code = "import sys, paissive_secrets as p; told = [];"
     code += "sys.addaudithook(lambda *event: told.append(repr(event)) if 'urllib' in event[0] else None);"
