@@ -3224,8 +3224,16 @@ class VaultStore:
                 raise self._failure(answer, "read", f"sys/internal/ui/mounts/{mount}")
             if answer.data.get("type") not in ("kv", "generic"):
                 raise BadValue(f"{mount}/ is not a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-            self._version = _kv_of(answer.data)
+            self._version = self._kv_of_mount(answer.data)
         return self._version
+
+    def _kv_of_mount(self, found: dict[str, Any]) -> int:
+        version, mount = _kv_of(found), self.settings.mount
+        # It may be another one, that ours begins with: KV 2 has paths of its own between the two.
+        if version == 2 and found.get("path", f"{mount}/") != f"{mount}/":
+            hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
+            raise BadValue(f"PAISSIVE_VAULT_MOUNT goes on behind a mount: {mount}/", hint=hint)
+        return version
 
     def _check_kv(self) -> None:
         """Raise BadValue if the KV version that was set is not the mount's, as far as that may be asked."""

@@ -3609,6 +3609,13 @@ def test_a_mount_or_a_namespace_that_is_not_there_is_a_wrong_setting():
     assert type(error) is ps.BadValue and "no such namespace; check VAULT_NAMESPACE" in str(error)
 
 
+@pytest.mark.parametrize("mount", ["secret/team", "secret/data"])
+def test_a_mount_that_holds_a_prefix_is_pointed_out(mount):
+    for act in (lambda s: s.get("a"), lambda s: s.set("a", "v"), lambda s: list(s.names())):
+        error = failure(act, bao().store(mount=mount))
+        assert type(error) is ps.BadValue and "the rest into PAISSIVE_VAULT_PREFIX" in str(error)
+
+
 def test_a_namespace_holds_its_own_secrets():
     with contextlib.suppress(OSError):
         bao().ask("POST", "sys/namespaces/team", {})
