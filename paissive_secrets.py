@@ -2936,7 +2936,7 @@ class _Session:
         yield "policies", ", ".join(shown) or "unknown"
         ttl = int(_json_number(about.get("ttl")))
         renewable = ", renewable" if about.get("renewable") else ""
-        yield "time left", f"{ttl} seconds{renewable}" if ttl else "no end"
+        yield "time left", f"{ttl} seconds{renewable}" if ttl else "no end" if "ttl" in about else "unknown"
 
     def _log_in(self, stale: str | None = None) -> None:
         if self._failed and time.monotonic() < self._failed[0]:

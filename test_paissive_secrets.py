@@ -3558,8 +3558,10 @@ def test_a_policy_that_may_read_but_not_list_reads():
 
 def test_a_token_that_may_not_look_itself_up_is_denied_not_unknown():
     made = bao().ask("POST", "auth/token/create", {"policies": ["none"], "no_default_policy": True})
-    error = failure(bao().store(token=made["auth"]["client_token"], kv_version=2).get, "a")
+    store = bao().store(token=made["auth"]["client_token"], kv_version=2)
+    error = failure(store.get, "a")
     assert type(error) is ps.Denied and "the token may not read secret/data/" in str(error)
+    assert {"policies": "unknown", "time left": "unknown"}.items() <= dict(store.status()).items()
 
 
 def test_a_policy_that_may_list_but_not_read_lists():
