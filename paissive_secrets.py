@@ -2324,7 +2324,7 @@ def _read_index(text: str) -> tuple[str, int]:
     try:
         found = json.loads(base64.b64decode(text))
         return str(found["cluster"]), int(found["value"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return text, 0
 
 
@@ -3044,19 +3044,20 @@ def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str
 def _github_jwt(url: str, settings: VaultSettings) -> str:
     """The token that GitHub Actions gives a job with `permissions: id-token: write`."""
     import json
+    from http.client import HTTPException  # no OSError, which is all that urllib makes its own of
     from urllib.parse import quote
     from urllib.request import Request, build_opener
 
     # https://docs.github.com/actions/concepts/security/openid-connect
     audience = f"&audience={quote(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
-    request = Request(url + audience)  # noqa: S310 - the runner says where
     variable = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
     secret = _header_value(variable, os.environ.get(variable, ""))
-    request.add_unredirected_header("Authorization", f"Bearer {secret}")
     try:
+        request = Request(url + audience)  # noqa: S310 - the runner says where
+        request.add_unredirected_header("Authorization", f"Bearer {secret}")
         with build_opener().open(request, timeout=settings.timeout) as response:
             return str(json.loads(response.read(_MAX_ANSWER))["value"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, HTTPException):
         hint = "give the job 'permissions: id-token: write'"
         raise Locked("GitHub Actions gives no identity token", hint=hint) from None
 

@@ -3214,6 +3214,18 @@ def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
     assert b"Bearer " + TELLTALE.encode() in github.requests[0]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [b"hello\r\n\r\n", http(b"[" * 100_000), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n"],
+)
+def test_what_answers_in_the_place_of_github_gives_no_token(stub, monkeypatch, raw):
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE)
+    for url in (stub(raw).address + "/", "http://127.0.0.1/a b", "nonsense"):
+        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
+        error = failure(login_store("jwt", role="ci", timeout=2).get, "a")
+        assert type(error) is ps.Locked and "gives no identity token" in str(error)
+
+
 def test_a_login_by_kubernetes(stub, tmp_path):
     user = {"username": "system:serviceaccount:prod:app", "uid": "u", "groups": ["system:serviceaccounts"]}
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
@@ -3658,6 +3670,14 @@ def test_a_pickled_vault_store_is_a_place_not_what_opens_it(monkeypatch):
 def test_a_mount_in_a_name_is_pointed_out():
     store = bao().store()
     assert "leave out the mount: app/db" in str(failure(store.get, "secret/app/db#password"))
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"])
+def test_an_index_that_is_no_number_is_kept_as_it_is(stub, value):
+    index = base64.b64encode(b'{"cluster": "c", "value": %s}' % value.encode()).decode()
+    written = http(json.dumps({"data": {"version": 2}}).encode(), 200, f"X-Vault-Index: {index}")
+    server = stub(lambda request: written if request.startswith(b"POST") else http())
+    server.store().set("a", "v")
 
 
 def test_half_a_character_is_no_value(stub):
