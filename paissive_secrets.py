@@ -2251,7 +2251,7 @@ class _Transport:
         try:
             old, new = urlsplit(url), urlsplit(urljoin(url, location))
             host, place = new.hostname or "", (new.hostname, new.port or _PORTS.get(new.scheme))
-            ours = place == (old.hostname, old.port or _PORTS[old.scheme]) or self._trusted(host, new.port)
+            ours = place == (old.hostname, old.port or _PORTS[old.scheme]) or self._trusted(host, place[1])
         except ValueError:
             raise Unavailable("Vault redirects to something that is no address") from None
         url = new._replace(path=new.path or "/", fragment="").geturl()
@@ -2262,7 +2262,8 @@ class _Transport:
         return url if ours else ""
 
     def _trusted(self, host: str, port: int | None) -> bool:
-        return host in self.settings.hosts or f"{host}:{port}" in self.settings.hosts
+        spelled = f"[{host}]" if ":" in host else host
+        return not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
 
     def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Answer:
         request = _Request(method, url, data)
@@ -2352,7 +2353,8 @@ def _open_director(settings: VaultSettings, base: str, connections: _Connections
     opener = OpenerDirector()
     opener.addheaders = []
     local = urlsplit(base).hostname in _LOOPBACK  # Go never asks a proxy for these either
-    everything = {"http": settings.proxy, "https": settings.proxy}
+    unix = settings.address.startswith("unix://")
+    everything = {} if unix else {"http": settings.proxy, "https": settings.proxy}
     proxies = everything if settings.proxy else {} if local else getproxies()
     if proxies and not settings.address.startswith("unix://"):
         opener.add_handler(_Proxies(proxies, always=bool(settings.proxy)))  # type: ignore[arg-type]
@@ -2479,7 +2481,7 @@ class _Connections:
     def _connected(self, scheme: str, host: str, deadline: float) -> Any:
         import socket
 
-        if self._settings.address.startswith("unix://"):
+        if self._settings.address.startswith("unix://") and host == "localhost":  # else a redirect's
             where = self._settings.address[len("unix://") :]
             return _connect([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", where)], deadline)
         # How long names are looked up is for resolv.conf to say; no library call can be told of a deadline.

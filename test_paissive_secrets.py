@@ -2646,6 +2646,40 @@ def test_one_redirect_is_followed_to_a_host_that_is_named(stub):
 
 
 @pytest.mark.parametrize(
+    ("hosts", "location"),
+    [
+        ("[::1]:8200", "https://[::1]:8200/v1/a"),
+        ("[::1]", "https://[::1]:8200/v1/a"),
+        ("node:443", "https://node/v1/a"),
+        ("node", "https://NODE:99/v1/a"),
+    ],
+)
+def test_a_host_is_named_as_in_an_address(hosts, location):
+    transport = ps.VaultStore(address="https://a:8200", hosts=hosts)._session.transport
+    assert transport._redirected("https://a:8200/v1/a", location) == location
+    assert transport._redirected("https://a:8200/v1/a", "https://other:8200/v1/a") == ""
+
+
+def test_a_socket_may_redirect_to_a_host_that_is_named(stub, tmp_path):
+    other = stub(http())
+    location = f"Location: {other.address}/v1/secret/data/a"
+
+    def answer(listener):
+        for said in (http(b'{"data": {}}', 200, "Connection: close"), http(b"", 307, location)):
+            with listener.accept()[0] as client:
+                client.recv(5000)
+                client.sendall(said)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        given = {"hosts": f"127.0.0.1:{other.port}", "max_retries": 0, "timeout": 5}
+        store = other.store(address=f"unix://{tmp_path}/s", **given)
+        assert store.get("a") == "v"
+
+
+@pytest.mark.parametrize(
     "location", ["", "http://", "ftp://127.0.0.1/", "http://[", "//evil@127.0.0.1", "http://a b"]
 )
 def test_a_redirect_to_nowhere_is_an_error(stub, location):
