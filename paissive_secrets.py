@@ -2353,8 +2353,7 @@ def _open_director(settings: VaultSettings, base: str, connections: _Connections
     opener = OpenerDirector()
     opener.addheaders = []
     local = urlsplit(base).hostname in _LOOPBACK  # Go never asks a proxy for these either
-    unix = settings.address.startswith("unix://")
-    everything = {} if unix else {"http": settings.proxy, "https": settings.proxy}
+    everything = {"http": settings.proxy, "https": settings.proxy}
     proxies = everything if settings.proxy else {} if local else getproxies()
     if proxies and not settings.address.startswith("unix://"):
         opener.add_handler(_Proxies(proxies, always=bool(settings.proxy)))  # type: ignore[arg-type]
