@@ -465,12 +465,17 @@ STORES = {
     "env": lambda tmp_path, monkeypatch: env_store(tmp_path, monkeypatch),
     "file": sealed_store,
     "memory": lambda tmp_path, monkeypatch: ps.MemoryStore(),
-    "vault, KV 2": lambda tmp_path, monkeypatch: bao().store(),
-    "vault, KV 1": lambda tmp_path, monkeypatch: bao().store(mount="kv1"),
-    "vault, TLS": lambda tmp_path, monkeypatch: bao().tls_store(),
-    "vault, client certificate": lambda tmp_path, monkeypatch: bao().tls_store(bao().mutual, **bao().client),
-    "vault, unix socket": lambda tmp_path, monkeypatch: bao().store(address=bao().unix),
 }
+WAYS_TO_VAULT = {
+    "http": lambda mount: bao().store(mount=mount),
+    "TLS": lambda mount: bao().tls_store(mount=mount),
+    "client certificate": lambda mount: bao().tls_store(bao().mutual, mount=mount, **bao().client),
+    "unix socket": lambda mount: bao().store(address=bao().unix, mount=mount),
+}
+for version, mount in ((2, "secret"), (1, "kv1")):
+    for name, way in WAYS_TO_VAULT.items():
+        made = functools.partial(lambda way, mount, *_: way(mount), way, mount)
+        STORES[f"vault, KV {version}, {name}"] = made
 
 
 @pytest.fixture(params=STORES)
@@ -3931,6 +3936,16 @@ def test_importing_and_the_other_stores_pay_nothing_for_vault():
     assert done.stdout.decode().strip() == "set()"
 
 
+def test_sealed_files_pay_nothing_for_vault(tmp_path):
+    code = "import sys, paissive_secrets as p; store = p.SealedStore(sys.argv[1]);"
+    code += "store.set('A', 'b'); store.get('A'); store.delete('A');"
+    code += "print({'urllib.request', 'http.client', 'ssl', 'socket'} & set(sys.modules))"
+    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PATH": os.environ["PATH"]}
+    argv = [sys.executable, "-c", code, str(tmp_path / ".paissive")]
+    done = subprocess.run(argv, capture_output=True, cwd=ROOT, check=True, env=env)
+    assert done.stdout.decode().strip() == "set()"
+
+
 @pytest.mark.parametrize("kind", ["http", "tls"])
 @pytest.mark.parametrize("who", ["paissive_secrets", "hvac"])
 @pytest.mark.benchmark(group="vault")
@@ -4462,9 +4477,9 @@ ROTATED = {
     "env": (lambda tmp_path, monkeypatch: ps.EnvironmentStore(str(tmp_path / ".env")), "DB_PASSWORD"),
     "file": (sealed_store, "DB_PASSWORD"),
     "memory": (lambda tmp_path, monkeypatch: ps.MemoryStore(), "DB_PASSWORD"),
-    "vault, a field": (STORES["vault, KV 2"], "app/db#password"),
-    "vault, the value": (STORES["vault, KV 2"], "app/token"),
-    "vault, KV 1": (STORES["vault, KV 1"], "app/db#password"),
+    "vault, a field": (STORES["vault, KV 2, http"], "app/db#password"),
+    "vault, the value": (STORES["vault, KV 2, http"], "app/token"),
+    "vault, KV 1": (STORES["vault, KV 1, http"], "app/db#password"),
 }
 
 
