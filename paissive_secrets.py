@@ -7254,12 +7254,13 @@ _HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it open
     rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
 )
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
-# and words with spaces
+# numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
     rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
-    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z"  # a part of what matched, a call
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|[a-z.,:'-]+(?: [a-z.,:'-]+)+)\Z"
+    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of what matched, a call, an expression
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
+    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
 )
 _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
 _NO_SECRET = lazily(
