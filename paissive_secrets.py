@@ -6233,7 +6233,7 @@ def confidence_of(score: int) -> str:
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
 # k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
 # the most telling words alone.
-_RARE, _RARE_IN_BULK = b"cfpuw", b"cp"
+_RARE, _RARE_IN_BULK = b"cfpu", b"cp"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
 # What these are given has a digit or is long.
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
@@ -7642,7 +7642,8 @@ _Finder = Callable[
 def _phrases_of(language: str) -> dict[bytes, _Finder]:
     """{telling phrase: what looks around it}"""
     rules = {rule.id: rule for rule in all_rules()}
-    found: dict[bytes, _Finder] = {b"private key": _private_key, b"kty": _web_key}
+    found: dict[bytes, _Finder] = {b"private key": _private_key}
+    found.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
     if language in _MANIFESTS.split():
         found[b"kind"] = _kube_secret
     for word, back, pattern, name, languages in _PHRASES:
@@ -7772,7 +7773,7 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 
 def _web_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
     """A private JSON web key: an object with a key type, and a private or a symmetric part (RFC 7518)."""
-    if not text.endswith(b"kty", 0, at):
+    if not text.endswith(b"kty", 0, at - 1):
         return (), at
     begin = text.rfind(b"{", max(0, at - 4000), at)
     end = text.find(b"}", at, at + 4000)
