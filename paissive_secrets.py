@@ -7258,7 +7258,7 @@ _HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it open
 _SAMPLE = lazily(
     rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
-    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of what matched, a call, an expression
+    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
 )
@@ -8144,7 +8144,7 @@ _HOOK_MARK = "# written by: paissive_secrets.py hook install"
 _HOOK = """#!/bin/sh
 {mark}
 # SKIP=paissive-audit git commit … leaves it out once
-case ",$SKIP," in *,paissive-audit,*) exit 0 ;; esac
+case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 {command} || exit 1
 """
 
@@ -8973,7 +8973,7 @@ class Baseline:
 
         try:
             with open_regular(self.path) as file:
-                first, *rows = map(json.loads, file)
+                first, *rows = map(json.loads, filter(bytes.strip, file))
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
@@ -9620,6 +9620,7 @@ def _stdin() -> IO[bytes]:
 
 def cmd_audit(args: argparse.Namespace) -> int:
     """Find the secrets that were left in files, in git's index or in its history."""
+    _check_audit(args)
     if args.explain:
         return _explain_line(args.explain)
     with _report_stream(args.output) as out:
@@ -9638,6 +9639,19 @@ def cmd_audit(args: argparse.Namespace) -> int:
     nothing_read = run.summary.unreadable and not run.summary.files
     found = run.summary.findings and not args.update_baseline
     return 1 if found else 2 if nothing_read else 0
+
+
+_APART = (("json", "sarif"), ("staged", "history"), ("explain", "list_rules"))
+
+
+def _check_audit(args: argparse.Namespace) -> None:
+    """Raise BadValue where options say two things at once, or what can't be done."""
+    for one, other in _APART:
+        if all(getattr(args, option) not in (False, None) for option in (one, other)):
+            options = f"--{one} and --{other.replace('_', '-')}"
+            raise BadValue(f"{options} are two audits", hint="give one of them")
+    if args.jobs is not None and args.jobs < 1:
+        raise BadValue("--jobs takes the number of processes", hint="1 scans in this one alone")
 
 
 def _explain_line(place: str) -> int:

@@ -7059,7 +7059,7 @@ def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(reposi
     with pytest.raises(subprocess.CalledProcessError) as stopped:
         git(repository, "commit", "-qm", "x")
     assert b"1 finding" in stopped.value.stdout + stopped.value.stderr
-    git(repository, "commit", "-qm", "x", SKIP="other,paissive-audit")
+    git(repository, "commit", "-qm", "x", SKIP="other, paissive-audit")
     (repository / "b.py").write_text("clean")
     commit(repository)
     leak(repository / "b.py", 1)
@@ -7597,6 +7597,24 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
     assert ps.main(["audit", "--update-baseline"]) == 0
     assert ps.main(["audit", "a.py", "--update-baseline"]) == 2
     assert (folder / ps.BASELINE).read_bytes() == before and len(places) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--json --sarif", "--staged --history", "--explain a.py:1 --list-rules", "--jobs 0", "--jobs -3"],
+)
+def test_options_that_say_two_things_or_nothing_are_refused(folder, options):
+    done = cli("audit", *options.split())
+    hint = b"; 1 scans in this one alone\n" if "jobs" in options else b"; give one of them\n"
+    assert (done.returncode, done.stdout, done.stderr.endswith(hint)) == (2, b"", True)
+
+
+def test_a_baseline_may_have_blank_lines(folder):
+    leak(folder / "a.py")
+    assert ps.main(["audit", "--update-baseline"]) == 0
+    path = folder / ps.BASELINE
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    assert ps.main(["audit"]) == 0
 
 
 def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, capsys):
