@@ -28,7 +28,9 @@ Contents, bottom-up; each room uses only the rooms above it:
     Processes               commands with secrets in their environment
     Log redaction           values taken out of log records
     Rules                   what secrets look like
-    Judgement               whether an assigned value is a secret
+    Candidates              values that are given to telling names
+    Judgement               whether such a value is a secret
+    Forms                   secrets that their surroundings give away
     Scan                    matches in a stream of bytes
     Git                     what a repository lists, stages and remembers
     Files                   which files of a tree are read
@@ -6173,10 +6175,9 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
 }
 
 
-# === Judgement ==============================================================================================
-# Whether a value that is given to a name is a secret. A few letters (pass, key, …) say where to look; what
-# stands there becomes features with names, whose weights add up to log odds in hundredths, and the three
-# confidences are thresholds on that sum. The table of weights is made by .ci/train.py.
+# === Candidates =============================================================================================
+# Values that are given to names. A few letters (pass, key, …) say where to look: one search in C finds them
+# all, and what stands behind each is matched up to a value. UUIDs are candidates wherever they stand.
 
 
 class Candidate(NamedTuple):
@@ -6197,38 +6198,16 @@ class Candidate(NamedTuple):
         return f"<candidate {self.kind} at {self.start}>"
 
 
-THRESHOLDS = (("high", 210), ("medium", -60), ("low", -150))  # log odds in hundredths
-RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
-RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
+def candidates(window: bytes, language: str) -> Iterator[Candidate]:
+    """Give the values that names with a telling fragment are given, then the other UUIDs."""
+    seen = set()
+    for _, given in tellings(window, language):
+        found = candidate_of(window, language, given)
+        if found:
+            seen.add(found.start)
+            yield found
+    yield from uuids(window, language, token_runs(window), seen)
 
-
-def weigh(candidate: Candidate, window: bytes) -> str:
-    """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
-    single, crossed, most = _tables(candidate.kind)
-    facts, nothing = _facts_of_place(candidate), _NOTHING
-    _facts_of_value(candidate.value, facts)
-    score = _name_score(candidate.name)
-    score += sum([single.get(group, nothing).get(value, 0) for group, value in facts.items()])
-    score += sum([table.get((facts[one], facts[other]), 0) for one, other, table in crossed])
-    score += sum([single.get(group, nothing).get(value, 0) for group, value in _marks(candidate)])
-    if score + most < THRESHOLDS[-1][1]:  # whatever stands around it
-        return ""
-    around = _facts_around(candidate, window).items()
-    return confidence_of(score + sum([single.get(group, nothing).get(value, 0) for group, value in around]))
-
-
-def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
-    """Give what speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
-    weights = _weights()
-    return ((feature, weights[feature]) for feature in features(candidate, window) if feature in weights)
-
-
-def confidence_of(score: int) -> str:
-    """ "high", "medium" or "low"; "" where the score is below all thresholds."""
-    return next((name for name, least in THRESHOLDS if score >= least), "")
-
-
-# --- candidates ---------------------------------------------------------------------------------------------
 
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
 # k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
@@ -6270,17 +6249,6 @@ _KINDS = (  # the first fragment that a name has counts
     (b"pass", "pass"), (b"pwd", "pass"), (b"secret", "secret"), (b"token", "token"), (b"key", "key"),
     (b"cred", "cred"), (b"auth", "auth"), (b"nonce", "nonce"),
 )  # fmt: skip
-
-
-def candidates(window: bytes, language: str) -> Iterator[Candidate]:
-    """Give the values that names with a telling fragment are given, then the other UUIDs."""
-    seen = set()
-    for _, given in tellings(window, language):
-        found = candidate_of(window, language, given)
-        if found:
-            seen.add(found.start)
-            yield found
-    yield from uuids(window, language, token_runs(window), seen)
 
 
 def tellings(
@@ -6408,9 +6376,6 @@ def _is_prose(name: bytes, value: bytes) -> bool:
     return not (name.startswith(b"-") or (len(value) >= 16 and re.search(rb"\d", value)))
 
 
-_COMMENT = lazily(rb"\s*(?:#|//|/?\*|--)")
-
-
 @functools.cache
 def _quoted(quote: bytes) -> re.Pattern[bytes]:
     """What stands between such quotes, on one line."""
@@ -6471,6 +6436,66 @@ def _uuid_candidate(window: bytes, language: str, start: int, end: int) -> Candi
     quote = quote if quote and quote in "\"'`" else ""
     value = window[start:end].decode()
     return Candidate(start, end, "uuid", name, separator, quote, value, before, after, language)
+
+
+# --- languages ----------------------------------------------------------------------------------------------
+
+_LANGUAGES = {
+    "config": "yml yaml ini conf cfg config properties env toml tf hcl tfvars example template cnf ldif dist",
+    "json": "json ipynb har cast jsonl json5 webmanifest",
+    "docs": "md rst txt adoc markdown org tex csv",
+    "log": "log",
+    "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
+    "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
+}
+
+
+def language_of(path: str) -> str:
+    """Say which kind of file this is by its name: source, config, json, docs, log, markup, shell or none."""
+    name = os.path.basename(path).lower()
+    ending = name.rpartition(".")[2]
+    return _language_of_ending().get(ending) or ("source" if "." in name[1:] else "none")
+
+
+@functools.cache
+def _language_of_ending() -> dict[str, str]:
+    return {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
+
+
+# === Judgement ==============================================================================================
+# Whether a candidate is a secret. What stands there becomes features with names, whose weights add up to log
+# odds in hundredths, and the three confidences are thresholds on that sum. The table of weights is made by
+# .ci/train.py. Some objections count whatever the sum says.
+
+THRESHOLDS = (("high", 210), ("medium", -60), ("low", -150))  # log odds in hundredths
+RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
+RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
+
+
+def weigh(candidate: Candidate, window: bytes) -> str:
+    """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
+    single, crossed, most = _tables(candidate.kind)
+    facts, nothing = _facts_of_place(candidate), _NOTHING
+    _facts_of_value(candidate.value, facts)
+    score = _name_score(candidate.name)
+    score += sum([single.get(group, nothing).get(value, 0) for group, value in facts.items()])
+    score += sum([table.get((facts[one], facts[other]), 0) for one, other, table in crossed])
+    score += sum([single.get(group, nothing).get(value, 0) for group, value in _marks(candidate)])
+    if score + most < THRESHOLDS[-1][1]:  # whatever stands around it
+        return ""
+    around = _facts_around(candidate, window).items()
+    return confidence_of(score + sum([single.get(group, nothing).get(value, 0) for group, value in around]))
+
+
+def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
+    """Give what speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
+    weights = _weights()
+    return ((feature, weights[feature]) for feature in features(candidate, window) if feature in weights)
+
+
+def confidence_of(score: int) -> str:
+    """ "high", "medium" or "low"; "" where the score is below all thresholds."""
+    return next((name for name, least in THRESHOLDS if score >= least), "")
 
 
 # --- features -----------------------------------------------------------------------------------------------
@@ -6622,6 +6647,9 @@ def _marks(c: Candidate) -> list[tuple[str, str]]:
     return found
 
 
+_COMMENT = lazily(rb"\s*(?:#|//|/?\*|--)")
+
+
 def _name_marks(name: str) -> list[tuple[str, str]]:
     words = _name_words(name)
     found = [("name", word) for word in set(words)]
@@ -6631,7 +6659,6 @@ def _name_marks(name: str) -> list[tuple[str, str]]:
 _IDENTIFIES = lazily("(?i)[ug]uid|urn|arn:|example")
 
 # --- the model ----------------------------------------------------------------------------------------------
-
 
 _NOTHING: dict[str, int] = {}
 
@@ -6801,28 +6828,584 @@ _PAIRS = r"""
 10005000400110200000000000
 """
 
-# --- languages ----------------------------------------------------------------------------------------------
-
-_LANGUAGES = {
-    "config": "yml yaml ini conf cfg config properties env toml tf hcl tfvars example template cnf ldif dist",
-    "json": "json ipynb har cast jsonl json5 webmanifest",
-    "docs": "md rst txt adoc markdown org tex csv",
-    "log": "log",
-    "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
-    "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
-}
+# --- objections ---------------------------------------------------------------------------------------------
 
 
-def language_of(path: str) -> str:
-    """Say which kind of file this is by its name: source, config, json, docs, log, markup, shell or none."""
-    name = os.path.basename(path).lower()
-    ending = name.rpartition(".")[2]
-    return _language_of_ending().get(ending) or ("source" if "." in name[1:] else "none")
+def lessened(confidence: str, candidate: Candidate, providers: list[Rule]) -> str:
+    """The confidence, less where something says that this is no secret, whatever its weights."""
+    if objection(candidate):
+        return "low"
+    if candidate.kind == "uuid":  # an identifier, most often
+        return {"high": "medium"}.get(confidence, confidence)
+    if candidate.kind != "pass" and providers:
+        return {"high": "medium"}.get(confidence, "low")
+    return confidence
+
+
+def objection(candidate: Candidate) -> str:
+    """What says that the value is no secret, whatever its weights; "" where nothing does."""
+    name, value = candidate.name, candidate.value.encode("latin-1")
+    if _URL_BEGIN.match(value) or _TYPE.search(candidate.before) or _HASH.match(value):
+        return "it is a URL, a type or a hash"
+    if _SAMPLE.search(value) and not brackets_cross(candidate.value):
+        return "it reads like a sample, a placeholder or prose"
+    if not candidate.quote and len(value.split(b":")[0]) < 4:
+        return "it is short, and without quotes"
+    if _foreign(candidate, value):
+        return "its provider gives out no such values"
+    if _SAID_NOT.match(name) or (candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(name)):
+        return "its name is that of no secret"
+    return ""
+
+
+def _foreign(candidate: Candidate, value: bytes) -> bool:
+    """Whether a provider that the name or the value itself tells gives out no such values."""
+    if value.startswith(public_prefixes()) and len(value) < 40:  # a token's beginning, not of its shape
+        return True
+    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or brackets_cross(candidate.value):
+        return False
+    words = re.split(r"[^\w.-]+", candidate.before.rstrip())[-1:]
+    return bool(named_providers(" ".join([*words, candidate.name]).encode("latin-1")))
+
+
+_OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
+
+
+def _is_no_value(value: str) -> bool:
+    """Whether this is text between two strings, or made of parts."""
+    return bool(_BETWEEN.match(value) or (_PART.search(value) and not brackets_cross(value)))
+
+
+_BETWEEN = lazily(r"[\s,;:)\]]")
+_PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
+_TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
+_URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
+_HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it opens no door
+    rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$|\{[A-Z0-9-]{3,12}\}\S"
+    rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
+)
+# placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
+# numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
+_SAMPLE = lazily(
+    rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
+    rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
+    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
+    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
+)
+_SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
+_NO_SECRET = lazily(
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
+    r"|(?i:key_?down|key_?hash|[_.-]name$)"
+    r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
+)
+
+
+def _dull(body: bytes) -> bool:
+    """Whether nobody would draw these characters at random: xxxx, EXAMPLE, words alone."""
+    lower = body.lower()
+    if len(set(body)) < min(6, len(body) // 3) or b"xxxx" in lower or b"example" in lower:
+        return True
+    return lower.isalpha() and (body == lower or body.isupper())
+
+
+_MADE_UP = lazily(rb"(?i)xxxx|your|placeholder|insert|redacted|change.?me")
+_WEAK = lazily(
+    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+)
+# === Forms ==================================================================================================
+# Secrets that their surroundings give away, whatever they look like: keys between their marks, passwords in
+# URLs, in headers and on command lines, fields of files of a known form, Kubernetes Secrets, JSON web keys. A
+# row of a table where an expression does; each finder looks no further than some thousand bytes.
+
+_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+
+
+class Span(NamedTuple):
+    start: int
+    end: int
+    rule: Rule
+    confidence: str
+
+
+# --- fields -------------------------------------------------------------------------------------------------
+
+
+class Form(NamedTuple):
+    """A place in a file or a header of a known form: what the name, its value and what is ahead look like."""
+
+    name: re.Pattern[str]
+    value: re.Pattern[bytes]
+    ahead: re.Pattern[bytes]  # up to the value
+    rule: str
+
+
+_ANY = r"[^\0]{8,}"
+_UUID_ALONE = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_FORMS = (
+    ("(?:Account|SharedAccess)Key", "[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=", "", "azure-account-key"),
+    ("_auth(?:Token)?|_password", _ANY, r"=\s?", "npmrc-login"),
+    (
+        "password",
+        _ANY,
+        r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*",
+        "pypirc-password",
+    ),
+    (r"(?i)\w*priv(?:ate)?_?key\w*|\w*wallet\w*", "(?:0x)?[0-9a-fA-F]{64}", "", "hex-private-key"),
+    (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
+    (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
+    (
+        r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)",
+        _UUID_ALONE,
+        "",
+        "uuid-key",
+    ),
+    (
+        r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
+        r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}",
+        "",
+        "header-token",
+    ),
+)
 
 
 @functools.cache
-def _language_of_ending() -> dict[str, str]:
-    return {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
+def _forms() -> list[Form]:
+    return [
+        Form(re.compile(name), re.compile(value.encode()), re.compile(ahead.encode() + rb"\Z"), rule)
+        for name, value, ahead, rule in _FORMS
+    ]
+
+
+def login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
+    """The rule of what stands in a file or a header of a known form."""
+    if candidate.kind == "auth" and _is_login(value):
+        return structural_rules()["registry-auth"]
+    if (
+        _dull(value)
+        or any(made_up.search(value) for made_up in (_SAMPLE, _MADE_UP))
+        or _WEAK.search(value.lower())
+    ):
+        return None
+    name, before = candidate.name.split(".")[-1], text[max(0, candidate.start - 400) : candidate.start]
+    for form in _forms():
+        if form.name.fullmatch(name) and form.value.fullmatch(value) and form.ahead.search(before):
+            loose = form.rule in ("uuid-key", "header-token") and _foreign(candidate, value)
+            return None if loose else structural_rules()[form.rule]
+    return None
+
+
+# --- phrases ------------------------------------------------------------------------------------------------
+
+_ALL = "source config json docs log markup shell none"  # all languages, but nothing that is read in bulk
+_REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
+_SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
+# (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
+_PHRASES = (
+    (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
+    (
+        b"authorization",
+        0,
+        rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
+        rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
+        rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
+        "bearer-token",
+        _ALL,
+    ),
+    (
+        b"BUNDLE_",
+        0,
+        rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
+        "bundler-login",
+        _ALL,
+    ),
+    (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook", _ALL),
+    (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key", _ALL),
+    (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key", _ALL),
+    (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", _ALL),
+    (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", _ALL),
+    (
+        b".webhook.office.com/",
+        0,
+        rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
+        "teams-webhook",
+        _ALL,
+    ),
+    (
+        b"curl ",
+        0,
+        rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
+        rb"(?:(?=([^\s:\"'$<]{0,80}))\1[\"']?:[\"']?"
+        rb"([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
+        rb"|(?=[^\s:\"'$<{(\[]{12,99}:)((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"sshpass -p",
+        0,
+        rb"sshpass -p ?[\"']?([^\s\"'$<{][^\s\"']{3,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"docker login ",
+        0,
+        rb"docker login [^\n]{0,100}?(?:-p |--password[ =])[\"']?([^\s\"'$<{][^\s\"']{5,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"psexec",
+        0,
+        rb"(?i:psexec)[^\n]{0,120}? -p ([^\s\"'$<{%][^\s\"']{3,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"access_token$",
+        0,
+        rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
+        "braintree-token",
+        _ALL,
+    ),
+    (b"api_live", 0, rb"(api_live(?:_(?:us|eu|ca))?\.[\w-]{11}\.[\w-]{32})(?![\w-])", "onfido-token", _ALL),
+    (
+        b"ConvertTo-SecureString",
+        0,
+        rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"private-lines: ",
+        0,
+        rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
+        "putty-key",
+        _ALL,
+    ),
+    (
+        b"&sp=",
+        0,
+        rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})",
+        "azure-signature",
+        _ALL,
+    ),
+    (
+        b"zapier.com/hooks/",
+        0,
+        rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
+        "zapier-webhook",
+        _ALL,
+    ),
+    (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook", _ALL),
+    (
+        b"machine ",
+        0,
+        rb"machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password (\S{3,99})",
+        "netrc-password",
+        "docs config none",
+    ),
+    (
+        b"default login ",
+        0,
+        rb"default login \S{1,99}\s+password (\S{3,99})",
+        "netrc-password",
+        "docs config none",
+    ),
+)
+
+Finder = Callable[[bytes, int], "tuple[Iterable[Span], int]"]  # takes where a word ends; says where to go on
+
+
+@functools.cache
+def phrases_of(language: str) -> dict[bytes, Finder]:
+    """{telling phrase: what looks around it}"""
+    rules = {rule.id: rule for rule in all_rules()}
+    found: dict[bytes, Finder] = {b"private key": _private_key}
+    found.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
+    if language in _MANIFESTS.split():
+        found[b"kind"] = _kube_secret
+    for word, back, pattern, name, languages in _PHRASES:
+        if not languages or language in languages.split():
+            found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
+    return found
+
+
+def _phrase(
+    pattern: re.Pattern[bytes], rule: Rule, back: int, text: bytes, at: int
+) -> tuple[Iterable[Span], int]:
+    """What stands around telling words; the pattern begins `back` bytes before `at`."""
+    crowd = rule.id == "command-password" and text.count(b"-u", at, at + _REACH) > _OPTIONS_MOST
+    found = pattern.match(text, max(at - back, 0), at + 200 if crowd else len(text))
+    if not found:
+        return (), at + (_SAME_COMMAND if rule.id == "command-password" else 0)
+    group = found.lastindex or 0
+    sure = _is_login(found[group]) if rule.id == "basic-auth" else not _dull(found[group])
+    return [Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
+
+
+_KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
+_BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
+
+
+def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+    """A PEM or PGP private key with a body, in a file of its own, in JSON or in a string with escapes."""
+    begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
+    head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
+    return _key_body(text, head) if head else (), at
+
+
+def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
+    dashes = text.find(b"-----", head.end(), head.end() + _AHEAD - 200)  # none are in a body
+    tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
+    start = text[head.end() : min(dashes if dashes >= 0 else len(text), head.end() + 600)]
+    body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
+    if len(body) >= 50 and len(set(body)) > 15:
+        hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
+        rule = structural_rules()["encrypted-key" if hidden else "private-key"]
+        yield Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
+
+
+_WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+
+
+def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+    """A private JSON web key: an object with a key type, and a private or a symmetric part (RFC 7518)."""
+    if not text.endswith(b"kty", 0, at - 1):
+        return (), at
+    begin = text.rfind(b"{", max(0, at - 4000), at)
+    end = text.find(b"}", at, at + 4000)
+    if not 0 <= begin < end:
+        return (), max(at, end)
+    found, rule = _WEB_KEY_SECRET.search(text, begin, end), structural_rules()["json-web-key"]
+    return [Span(*found.span(1), rule, rule.confidence)] if found else (), end
+
+
+# --- Kubernetes ---------------------------------------------------------------------------------------------
+
+_MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
+_KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
+_KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
+_KUBE_DATA = lazily(
+    rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
+)
+_KUBE_ENTRY = lazily(
+    rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
+)
+_KUBE_PUBLIC = lazily(
+    rb"(?i)(?:user(?:name)?|login|host(?:name)?|port|namespace|name|e?mail|region|.*\.crt|.*url|.*_id)\Z"
+)
+
+
+def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+    """What a Kubernetes Secret holds, in YAML and JSON: `data` in Base64, `stringData` as it is."""
+    kind = at - len(b"kind")
+    if not _KUBE_KIND.match(text, kind):
+        return (), at
+    begin, end = _kube_bounds(text, kind)
+    return _kube_object(text, kind, begin, end), end
+
+
+def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
+    """Where the object with this kind begins and ends: at `---`, or where a list's next one begins."""
+    begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
+    end = text.find(b"\n---", kind, kind + _KUBE_REACH)
+    end = end if end >= 0 else kind + _KUBE_REACH
+    version = text.rfind(b"apiVersion", begin, kind)
+    after = kind
+    for _ in range(1 if version >= 0 else 2):  # the first may be its own
+        after = _next_sibling(text, after + 4, end, _column(text, kind))
+    return max(version, begin), after
+
+
+def _next_sibling(text: bytes, start: int, end: int, column: int) -> int:
+    """Where an `apiVersion` follows that is no deeper than `column`; `end` where none does."""
+    at = text.find(b"apiVersion", start, end)
+    while at >= 0 and _column(text, at) > column and b"\n" in text[start:at]:
+        at = text.find(b"apiVersion", at + 4, end)
+    return at if at >= 0 else end
+
+
+def _column(text: bytes, at: int) -> int:
+    return at - text.rfind(b"\n", max(0, at - 999), at)
+
+
+def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]:
+    data = _KUBE_DATA.search(text, begin, end)
+    while data:
+        at = data.end()
+        one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
+        if one_line or _column(text, data.start()) == _column(text, kind):
+            at = _kube_end(text, data, end)
+            yield from _kube_entries(text, data, at)
+        data = _KUBE_DATA.search(text, at, end)
+
+
+def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> Iterator[Span]:
+    rule = structural_rules()["kubernetes-secret"]
+    for at in _kube_keys(text, data, end):
+        entry = _KUBE_ENTRY.match(text, at, end)
+        sure = _kube_confidence(entry[1], entry[2], data[1] == b"data") if entry else ""
+        if entry and sure:
+            yield Span(*entry.span(2), rule, sure)
+
+
+def _kube_end(text: bytes, data: re.Match[bytes], end: int) -> int:
+    """Where a mapping ends: in JSON at its brace, in YAML at the next line that is no deeper than its key."""
+    if data[2]:
+        brace = text.find(b"}", data.end(), end)
+        return brace if brace >= 0 else end
+    least = max(len(data[3]), _column(text, data.start()))
+    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (least - 1)).search(text, data.start(3), end)
+    return close.start() if close else end
+
+
+def _kube_keys(text: bytes, data: re.Match[bytes], end: int) -> list[int]:
+    """Where the keys of a mapping are: in JSON after its commas, in YAML lines of one indentation."""
+    between = rb"[{,]\s{0,200}" if data[2] else rb"(?m)^[ \t]{%d}(?=\S)" % len(data[3])
+    begin = data.start(2) if data[2] else data.start(3)
+    return [match.end() for match in re.compile(between).finditer(text, begin, end)]
+
+
+def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
+    """How sure it is that this is a secret: "" where it is a template, or no Base64 where that is due."""
+    plain = _decoded64(value) if encoded else value
+    if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
+        return ""
+    text = plain.decode("utf-8", "replace")
+    readable = "\ufffd" not in text and all(c.isprintable() or c in "\r\n\t" for c in text)
+    if len(plain) < 3 or not (readable or len(set(plain)) * 4 > min(len(plain), 256)):
+        return ""
+    if (
+        _KUBE_PUBLIC.match(name)
+        or _is_no_value(_text(plain))
+        or _SAMPLE.search(plain)
+        or _WEAK.search(plain.lower())
+    ):
+        return "low"
+    return "medium"
+
+
+# --- URLs, Azure, AWS ---------------------------------------------------------------------------------------
+
+_USERINFO = lazily(
+    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
+)
+
+
+def urls(text: bytes) -> Iterator[Span]:
+    """Passwords in URLs and connection strings."""
+    rule = structural_rules()["url-password"]
+    for found in _userinfos(text):
+        yield Span(*found.span(2), rule, _url_confidence(*found.groups()))
+
+
+_BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
+
+
+def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
+    """What stands between `://` and `@`: for the second is rare, it is looked for first."""
+    if text.count(b"@") * 100 > len(text):  # steps in C, where they are many
+        yield from _USERINFO.finditer(text)
+        return
+    at = text.find(b"@")
+    while at >= 0:
+        inside = text[at - 1] not in _BEFORE_AT
+        scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
+        found = _USERINFO.match(text, scheme) if scheme >= 0 else None
+        if found and found.end() > at:
+            yield found
+        at = text.find(b"@", at + 1)
+
+
+def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
+    lower = password.lower()
+    told = b"example" in host or (host.startswith(_HERE) and _SPOKEN.fullmatch(password))  # as manuals do
+    made_up = told or lower == user.lower() or len(set(lower)) < 4
+    return "low" if made_up or _WEAK.search(lower) else "medium"
+
+
+_HERE = (b"localhost", b"127.0.0.1")
+_SPOKEN = lazily(rb"[a-z]+(?:-[a-z]+)+")
+
+_AZURE_BEGIN = lazily(rb"[A-Za-z0-9_.~-]{3}\dQ~")
+_AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
+
+
+def azure_secrets(text: bytes) -> Iterator[Span]:
+    """Client secrets of Azure, in which dots and tildes leave no long run."""
+    at = text.find(b"~")
+    while at >= 0:  # one byte is sought several times as fast as two
+        if text[at - 1] == 81:  # a Q
+            yield from _azure_secret(text, at - 1)
+        at = text.find(b"~", at + 1)
+
+
+def _azure_secret(text: bytes, at: int) -> Iterator[Span]:
+    found, rule = _AZURE.match(text, max(at, 0)), structural_rules()["azure-client-secret"]
+    if found and not _dull(found[0]):
+        begin = at - 4 if _AZURE_BEGIN.match(text, max(0, at - 4)) else at
+        yield Span(begin, found.end(), rule, rule.confidence)
+
+
+_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
+_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
+_BESIDE_ID = 200  # bytes between an AWS key id and its secret
+
+
+def aws_secret(text: bytes, key: Span) -> Iterator[Span]:
+    """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
+    rule = structural_rules()["aws-secret-key"]
+    for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
+        for found in _AWS_SECRET.finditer(text, begin, end):
+            if not (_dull(found[0]) or _HEX_ONLY.fullmatch(found[0])):
+                yield Span(*found.span(), rule, rule.confidence)
+
+
+# --- Base64 -------------------------------------------------------------------------------------------------
+
+
+def is_web_token(token: bytes) -> bool:
+    """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
+    header, payload, *signature = token.split(b".")
+    signed = signature and signature[0]
+    head = _decoded64(header)
+    named = _is_json(header) or (b'"alg"' in head and head.endswith(b"}"))
+    return named and bool(signed or _is_json(payload))
+
+
+def _is_json(encoded: bytes) -> bool:
+    """Whether this is Base64 of a JSON object."""
+    import json
+
+    try:
+        return isinstance(json.loads(_decoded64(encoded)), dict)
+    except (ValueError, RecursionError):  # a stranger's brackets may be as deep as they like
+        return False
+
+
+def _decoded64(encoded: bytes) -> bytes:
+    """What this is the Base64 of, in either alphabet, padded or not; b"" where it is none."""
+    import binascii
+
+    try:
+        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
+    except ValueError:
+        return b""
+
+
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+
+
+def _is_login(encoded: bytes) -> bool:
+    """Whether this is Base64 of printable text with a colon and something after it."""
+    decoded = _decoded64(encoded)
+    user, colon, password = decoded.decode("utf-8", "replace").partition(":")
+    foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
+    return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
 
 
 # === Scan ===================================================================================================
@@ -6832,7 +7415,6 @@ def _language_of_ending() -> dict[str, str]:
 # begins like some prefix meets an expression, anchored there. No rule ever runs over a whole window.
 
 _READ_SIZE = 1 << 19  # bytes asked for in one read
-_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
 _BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
 _SPANS_MOST = 4000  # that may be secrets in one window: twice what is reported of a file
@@ -6850,13 +7432,6 @@ class Match(NamedTuple):
     sample: str  # masked: at most the public prefix and two characters
     digest: str  # hex of a hash of the value, keyed, so of no use without the key
     silenced: str  # the comment on the line that allows it, or ""
-
-
-class _Span(NamedTuple):
-    start: int
-    end: int
-    rule: Rule
-    confidence: str
 
 
 class _Window(NamedTuple):
@@ -6986,7 +7561,7 @@ def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
     return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
 
 
-def _matches(window: _Window, spans: list[_Span], key: bytes) -> Iterator[Match]:
+def _matches(window: _Window, spans: list[Span], key: bytes) -> Iterator[Match]:
     text, at = window.text, 0
     line, column = window.line, window.column
     for start, end, rule, confidence in _apart(spans):
@@ -7006,7 +7581,7 @@ def _matches(window: _Window, spans: list[_Span], key: bytes) -> Iterator[Match]
         )
 
 
-def _apart(spans: list[_Span]) -> list[_Span]:
+def _apart(spans: list[Span]) -> list[Span]:
     """Without those that overlap a surer one, or else an earlier one, in order of place."""
     import bisect
 
@@ -7021,8 +7596,8 @@ def _apart(spans: list[_Span]) -> list[_Span]:
     return _swept(sure)
 
 
-def _swept(spans: list[_Span]) -> list[_Span]:
-    kept: list[_Span] = []
+def _swept(spans: list[Span]) -> list[Span]:
+    kept: list[Span] = []
     for span in sorted(spans, key=lambda s: s.start):  # stable: of two at one place the first found wins
         if not kept or span.start >= kept[-1].end:
             kept.append(span)
@@ -7058,23 +7633,24 @@ def _allowed(text: bytes, start: int, end: int) -> str:
     return found[0].decode() if found else ""
 
 
-def _spans(text: bytes, language: str, sparing: bool) -> Iterator[_Span]:
+# --- what is in a window ------------------------------------------------------------------------------------
+
+
+def _spans(text: bytes, language: str, sparing: bool) -> Iterator[Span]:
     """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
     runs = token_runs(text)
     for span in _tokens(text, runs, sparing):
         yield span
         if span.rule.id == "aws-access-key":
-            yield from _aws_secret(text, span)
-    yield from () if sparing else _azure_secrets(text)
-    yield from _urls(text)
+            yield from aws_secret(text, span)
+    yield from () if sparing else azure_secrets(text)
+    yield from urls(text)
     yield from _told_spans(text, language, runs, sparing)
 
 
-def _told_spans(
-    text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool
-) -> Iterator[_Span]:
+def _told_spans(text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool) -> Iterator[Span]:
     """What telling words lead to: phrases of a known form, then values that are given to names."""
-    finders = _phrases_of("" if sparing else language)
+    finders = phrases_of("" if sparing else language)
     done, given = dict.fromkeys(finders, 0), []
     for word, told in tellings(text, language, sparing, tuple(finders)):
         if word not in finders:
@@ -7089,7 +7665,7 @@ def _told_spans(
         yield from _assigned(text, uuids(text, language, runs, seen), _WEIGHED_MOST)
 
 
-def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterator[_Span]:
+def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterator[Span]:
     """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
     in_vain: set[tuple[str, bytes, str]] = set()
     for candidate in candidates:
@@ -7105,86 +7681,21 @@ def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterat
             return
 
 
-def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[_Span]:
+def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[Span]:
     tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
     providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
     if candidate.name == "_authToken" and not _NPMRC_HOST.search(candidate.before):
         return ()  # npm reads no such line
-    login = _login_rule(text, candidate, value)
+    login = login_rule(text, candidate, value)
     if login and not tokens:
-        tokens = [_Span(candidate.start, candidate.end, login, login.confidence)]
+        tokens = [Span(candidate.start, candidate.end, login, login.confidence)]
     if not tokens and not (_dull(value) or _SAMPLE.search(value)):
         rules = (rule for rule in providers if has_shape(rule, value))
-        tokens = [_Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
+        tokens = [Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
     return tokens or _judged(text, candidate, providers)
 
 
 _NPMRC_HOST = lazily(r"//[\w.-]+(?::\d+)?/(?:\S*/)?:\Z")
-
-
-class _Form(NamedTuple):
-    """A place in a file or a header of a known form: what the name, its value and what is ahead look like."""
-
-    name: re.Pattern[str]
-    value: re.Pattern[bytes]
-    ahead: re.Pattern[bytes]  # up to the value
-    rule: str
-
-
-_ANY = r"[^\0]{8,}"
-_UUID_ALONE = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_FORMS = (
-    ("(?:Account|SharedAccess)Key", "[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=", "", "azure-account-key"),
-    ("_auth(?:Token)?|_password", _ANY, r"=\s?", "npmrc-login"),
-    (
-        "password",
-        _ANY,
-        r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*",
-        "pypirc-password",
-    ),
-    (r"(?i)\w*priv(?:ate)?_?key\w*|\w*wallet\w*", "(?:0x)?[0-9a-fA-F]{64}", "", "hex-private-key"),
-    (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
-    (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
-    (
-        r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)",
-        _UUID_ALONE,
-        "",
-        "uuid-key",
-    ),
-    (
-        r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
-        r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}",
-        "",
-        "header-token",
-    ),
-)
-
-
-@functools.cache
-def _forms() -> list[_Form]:
-    return [
-        _Form(re.compile(name), re.compile(value.encode()), re.compile(ahead.encode() + rb"\Z"), rule)
-        for name, value, ahead, rule in _FORMS
-    ]
-
-
-def _login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
-    """The rule of what stands in a file or a header of a known form."""
-    if candidate.kind == "auth" and _is_login(value):
-        return structural_rules()["registry-auth"]
-    if (
-        _dull(value)
-        or any(made_up.search(value) for made_up in (_SAMPLE, _MADE_UP))
-        or _WEAK.search(value.lower())
-    ):
-        return None
-    name, before = candidate.name.split(".")[-1], text[max(0, candidate.start - 400) : candidate.start]
-    for form in _forms():
-        if form.name.fullmatch(name) and form.value.fullmatch(value) and form.ahead.search(before):
-            loose = form.rule in ("uuid-key", "header-token") and _foreign(candidate, value)
-            return None if loose else structural_rules()[form.rule]
-    return None
-
 
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
@@ -7193,84 +7704,14 @@ def _providers(candidate: Candidate) -> list[Rule]:
     return named_providers((candidate.before[-60:] + candidate.name).encode("latin-1"))
 
 
-def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterator[_Span]:
+def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterator[Span]:
     confidence = weigh(candidate, text)
     if confidence:
         rule = structural_rules()[RULES_OF_KINDS[candidate.kind]]
-        yield _Span(candidate.start, candidate.end, rule, _lowered(confidence, candidate, providers))
+        yield Span(candidate.start, candidate.end, rule, lessened(confidence, candidate, providers))
 
 
-def _lowered(confidence: str, candidate: Candidate, providers: list[Rule]) -> str:
-    """The confidence, less where something says that this is no secret, whatever its weights."""
-    if objection(candidate):
-        return "low"
-    if candidate.kind == "uuid":  # an identifier, most often
-        return {"high": "medium"}.get(confidence, confidence)
-    if candidate.kind != "pass" and providers:
-        return {"high": "medium"}.get(confidence, "low")
-    return confidence
-
-
-def objection(candidate: Candidate) -> str:
-    """What says that the value is no secret, whatever its weights; "" where nothing does."""
-    name, value = candidate.name, candidate.value.encode("latin-1")
-    if _URL_BEGIN.match(value) or _TYPE.search(candidate.before) or _HASH.match(value):
-        return "it is a URL, a type or a hash"
-    if _SAMPLE.search(value) and not brackets_cross(candidate.value):
-        return "it reads like a sample, a placeholder or prose"
-    if not candidate.quote and len(value.split(b":")[0]) < 4:
-        return "it is short, and without quotes"
-    if _foreign(candidate, value):
-        return "its provider gives out no such values"
-    if _SAID_NOT.match(name) or (candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(name)):
-        return "its name is that of no secret"
-    return ""
-
-
-def _foreign(candidate: Candidate, value: bytes) -> bool:
-    """Whether a provider that the name or the value itself tells gives out no such values."""
-    if value.startswith(public_prefixes()) and len(value) < 40:  # a token's beginning, not of its shape
-        return True
-    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or brackets_cross(candidate.value):
-        return False
-    words = re.split(r"[^\w.-]+", candidate.before.rstrip())[-1:]
-    return bool(named_providers(" ".join([*words, candidate.name]).encode("latin-1")))
-
-
-_OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
-
-
-def _is_no_value(value: str) -> bool:
-    """Whether this is text between two strings, or made of parts."""
-    return bool(_BETWEEN.match(value) or (_PART.search(value) and not brackets_cross(value)))
-
-
-_BETWEEN = lazily(r"[\s,;:)\]]")
-_PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
-_TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
-_URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
-_HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it opens no door
-    rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$|\{[A-Z0-9-]{3,12}\}\S"
-    rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
-)
-# placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
-# numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
-_SAMPLE = lazily(
-    rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
-    rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
-    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
-    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
-)
-_SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
-_NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
-    r"|(?i:key_?down|key_?hash|[_.-]name$)"
-    r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
-)
-
-
-def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False) -> Iterator[_Span]:
+def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False) -> Iterator[Span]:
     """What a literal prefix gives away, or the name of the provider right before it.
 
     Each run of 20 and more token characters is met here, so every step of this loop counts.
@@ -7322,7 +7763,7 @@ _GAP = lazily(rb"""\\{0,2}["'`\]]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>]|[ \t])[
 _GAP_BYTES = b" \t\"'`\\]:=>?,("
 
 
-def _named_run(text: bytes, start: int) -> Iterator[_Span]:
+def _named_run(text: bytes, start: int) -> Iterator[Span]:
     """A value of the shape that the provider gives it, right behind its name."""
     found = _RANDOM.match(text, start)
     if found is None:
@@ -7334,7 +7775,7 @@ def _named_run(text: bytes, start: int) -> Iterator[_Span]:
     at, end = start - len(line) + len(ahead), found.end()
     rule = _provider_named(named[-40:]) if _GAP.fullmatch(ahead[len(named) :]) else None
     if rule and has_shape(rule, text[at:end]) and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end])):
-        yield _Span(at, end, rule, rule.confidence)
+        yield Span(at, end, rule, rule.confidence)
 
 
 @functools.lru_cache(1024)
@@ -7362,7 +7803,7 @@ _BESIDE = """
 """
 
 
-def _begun(text: bytes, start: int) -> Iterator[_Span]:
+def _begun(text: bytes, start: int) -> Iterator[Span]:
     """The token whose prefix begins at `start`, or ends there."""
     heads = rule_heads()
     start = max(start, 0)
@@ -7377,33 +7818,19 @@ def _begun(text: bytes, start: int) -> Iterator[_Span]:
                 return
 
 
-def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> _Span | None:
+def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> Span | None:
     for rule, public, pattern in each:
         found = pattern.match(text, at)
         sure = _token_confidence(rule, found[0], public) if found else ""
         if found and sure:
-            return _Span(*found.span(), rule, sure)
+            return Span(*found.span(), rule, sure)
     return None
-
-
-_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
-_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
-_BESIDE_ID = 200  # bytes between an AWS key id and its secret
-
-
-def _aws_secret(text: bytes, key: _Span) -> Iterator[_Span]:
-    """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
-    rule = structural_rules()["aws-secret-key"]
-    for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
-        for found in _AWS_SECRET.finditer(text, begin, end):
-            if not (_dull(found[0]) or _HEX_ONLY.fullmatch(found[0])):
-                yield _Span(*found.span(), rule, rule.confidence)
 
 
 def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
     """How sure it is that this is no made-up token; its first `public` bytes are the prefix."""
     body = token[public:]
-    if rule.id == "jwt" and not _is_web_token(token):
+    if rule.id == "jwt" and not is_web_token(token):
         return ""
     if checksum_holds(rule, token):
         return "high"
@@ -7415,412 +7842,7 @@ def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
     return "medium" if told and not _MADE_UP.search(body) else ""
 
 
-_MADE_UP = lazily(rb"(?i)xxxx|your|placeholder|insert|redacted|change.?me")
-
-
-def _dull(body: bytes) -> bool:
-    """Whether nobody would draw these characters at random: xxxx, EXAMPLE, words alone."""
-    lower = body.lower()
-    if len(set(body)) < min(6, len(body) // 3) or b"xxxx" in lower or b"example" in lower:
-        return True
-    return lower.isalpha() and (body == lower or body.isupper())
-
-
-_KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
-_BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
-
-
-_AZURE_BEGIN = lazily(rb"[A-Za-z0-9_.~-]{3}\dQ~")
-_AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
-
-
-def _azure_secrets(text: bytes) -> Iterator[_Span]:
-    """Client secrets of Azure, in which dots and tildes leave no long run."""
-    at = text.find(b"~")
-    while at >= 0:  # one byte is sought several times as fast as two
-        if text[at - 1] == 81:  # a Q
-            yield from _azure_secret(text, at - 1)
-        at = text.find(b"~", at + 1)
-
-
-def _azure_secret(text: bytes, at: int) -> Iterator[_Span]:
-    found, rule = _AZURE.match(text, max(at, 0)), structural_rules()["azure-client-secret"]
-    if found and not _dull(found[0]):
-        begin = at - 4 if _AZURE_BEGIN.match(text, max(0, at - 4)) else at
-        yield _Span(begin, found.end(), rule, rule.confidence)
-
-
-def _private_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
-    """A PEM or PGP private key with a body, in a file of its own, in JSON or in a string with escapes."""
-    begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
-    head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
-    return _key_body(text, head) if head else (), at
-
-
-def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[_Span]:
-    dashes = text.find(b"-----", head.end(), head.end() + _AHEAD - 200)  # none are in a body
-    tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
-    start = text[head.end() : min(dashes if dashes >= 0 else len(text), head.end() + 600)]
-    body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
-    if len(body) >= 50 and len(set(body)) > 15:
-        hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
-        rule = structural_rules()["encrypted-key" if hidden else "private-key"]
-        yield _Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
-
-
-_USERINFO = lazily(
-    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
-)
-
-
-def _urls(text: bytes) -> Iterator[_Span]:
-    """Passwords in URLs and connection strings."""
-    rule = structural_rules()["url-password"]
-    for found in _userinfos(text):
-        yield _Span(*found.span(2), rule, _url_confidence(*found.groups()))
-
-
-_BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
-
-
-def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
-    """What stands between `://` and `@`: for the second is rare, it is looked for first."""
-    if text.count(b"@") * 100 > len(text):  # steps in C, where they are many
-        yield from _USERINFO.finditer(text)
-        return
-    at = text.find(b"@")
-    while at >= 0:
-        inside = text[at - 1] not in _BEFORE_AT
-        scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
-        found = _USERINFO.match(text, scheme) if scheme >= 0 else None
-        if found and found.end() > at:
-            yield found
-        at = text.find(b"@", at + 1)
-
-
-def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
-    lower = password.lower()
-    told = b"example" in host or (host.startswith(_HERE) and _SPOKEN.fullmatch(password))  # as manuals do
-    made_up = told or lower == user.lower() or len(set(lower)) < 4
-    return "low" if made_up or _WEAK.search(lower) else "medium"
-
-
-_HERE = (b"localhost", b"127.0.0.1")
-_SPOKEN = lazily(rb"[a-z]+(?:-[a-z]+)+")
-_WEAK = lazily(
-    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
-)
-
-
-_ALL = "source config json docs log markup shell none"  # all languages, but nothing that is read in bulk
-_REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
-_SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
-# (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
-_PHRASES = (
-    (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
-    (
-        b"authorization",
-        0,
-        rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
-        rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
-        rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
-        "bearer-token",
-        _ALL,
-    ),
-    (
-        b"BUNDLE_",
-        0,
-        rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
-        "bundler-login",
-        _ALL,
-    ),
-    (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook", _ALL),
-    (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key", _ALL),
-    (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key", _ALL),
-    (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", _ALL),
-    (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", _ALL),
-    (
-        b".webhook.office.com/",
-        0,
-        rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
-        "teams-webhook",
-        _ALL,
-    ),
-    (
-        b"curl ",
-        0,
-        rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
-        rb"(?:(?=([^\s:\"'$<]{0,80}))\1[\"']?:[\"']?"
-        rb"([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
-        rb"|(?=[^\s:\"'$<{(\[]{12,99}:)((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"sshpass -p",
-        0,
-        rb"sshpass -p ?[\"']?([^\s\"'$<{][^\s\"']{3,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"docker login ",
-        0,
-        rb"docker login [^\n]{0,100}?(?:-p |--password[ =])[\"']?([^\s\"'$<{][^\s\"']{5,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"psexec",
-        0,
-        rb"(?i:psexec)[^\n]{0,120}? -p ([^\s\"'$<{%][^\s\"']{3,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"access_token$",
-        0,
-        rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
-        "braintree-token",
-        _ALL,
-    ),
-    (b"api_live", 0, rb"(api_live(?:_(?:us|eu|ca))?\.[\w-]{11}\.[\w-]{32})(?![\w-])", "onfido-token", _ALL),
-    (
-        b"ConvertTo-SecureString",
-        0,
-        rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"private-lines: ",
-        0,
-        rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
-        "putty-key",
-        _ALL,
-    ),
-    (
-        b"&sp=",
-        0,
-        rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})",
-        "azure-signature",
-        _ALL,
-    ),
-    (
-        b"zapier.com/hooks/",
-        0,
-        rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
-        "zapier-webhook",
-        _ALL,
-    ),
-    (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook", _ALL),
-    (
-        b"machine ",
-        0,
-        rb"machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password (\S{3,99})",
-        "netrc-password",
-        "docs config none",
-    ),
-    (
-        b"default login ",
-        0,
-        rb"default login \S{1,99}\s+password (\S{3,99})",
-        "netrc-password",
-        "docs config none",
-    ),
-)
-
-
-_Finder = Callable[
-    [bytes, int], "tuple[Iterable[_Span], int]"
-]  # takes where a word ends; says where to go on
-
-
-@functools.cache
-def _phrases_of(language: str) -> dict[bytes, _Finder]:
-    """{telling phrase: what looks around it}"""
-    rules = {rule.id: rule for rule in all_rules()}
-    found: dict[bytes, _Finder] = {b"private key": _private_key}
-    found.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
-    if language in _MANIFESTS.split():
-        found[b"kind"] = _kube_secret
-    for word, back, pattern, name, languages in _PHRASES:
-        if not languages or language in languages.split():
-            found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
-    return found
-
-
-def _phrase(
-    pattern: re.Pattern[bytes], rule: Rule, back: int, text: bytes, at: int
-) -> tuple[Iterable[_Span], int]:
-    """What stands around telling words; the pattern begins `back` bytes before `at`."""
-    crowd = rule.id == "command-password" and text.count(b"-u", at, at + _REACH) > _OPTIONS_MOST
-    found = pattern.match(text, max(at - back, 0), at + 200 if crowd else len(text))
-    if not found:
-        return (), at + (_SAME_COMMAND if rule.id == "command-password" else 0)
-    group = found.lastindex or 0
-    sure = _is_login(found[group]) if rule.id == "basic-auth" else not _dull(found[group])
-    return [_Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
-
-
-_MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
-_KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
-_KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
-_KUBE_DATA = lazily(
-    rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
-)
-_KUBE_ENTRY = lazily(
-    rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
-)
-_KUBE_PUBLIC = lazily(
-    rb"(?i)(?:user(?:name)?|login|host(?:name)?|port|namespace|name|e?mail|region|.*\.crt|.*url|.*_id)\Z"
-)
-
-
-def _kube_secret(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
-    """What a Kubernetes Secret holds, in YAML and JSON: `data` in Base64, `stringData` as it is."""
-    kind = at - len(b"kind")
-    if not _KUBE_KIND.match(text, kind):
-        return (), at
-    begin, end = _kube_bounds(text, kind)
-    return _kube_object(text, kind, begin, end), end
-
-
-def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
-    """Where the object with this kind begins and ends: at `---`, or where a list's next one begins."""
-    begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
-    end = text.find(b"\n---", kind, kind + _KUBE_REACH)
-    end = end if end >= 0 else kind + _KUBE_REACH
-    version = text.rfind(b"apiVersion", begin, kind)
-    after = kind
-    for _ in range(1 if version >= 0 else 2):  # the first may be its own
-        after = _next_sibling(text, after + 4, end, _column(text, kind))
-    return max(version, begin), after
-
-
-def _next_sibling(text: bytes, start: int, end: int, column: int) -> int:
-    """Where an `apiVersion` follows that is no deeper than `column`; `end` where none does."""
-    at = text.find(b"apiVersion", start, end)
-    while at >= 0 and _column(text, at) > column and b"\n" in text[start:at]:
-        at = text.find(b"apiVersion", at + 4, end)
-    return at if at >= 0 else end
-
-
-def _column(text: bytes, at: int) -> int:
-    return at - text.rfind(b"\n", max(0, at - 999), at)
-
-
-def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[_Span]:
-    data = _KUBE_DATA.search(text, begin, end)
-    while data:
-        at = data.end()
-        one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
-        if one_line or _column(text, data.start()) == _column(text, kind):
-            at = _kube_end(text, data, end)
-            yield from _kube_entries(text, data, at)
-        data = _KUBE_DATA.search(text, at, end)
-
-
-def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> Iterator[_Span]:
-    rule = structural_rules()["kubernetes-secret"]
-    for at in _kube_keys(text, data, end):
-        entry = _KUBE_ENTRY.match(text, at, end)
-        sure = _kube_confidence(entry[1], entry[2], data[1] == b"data") if entry else ""
-        if entry and sure:
-            yield _Span(*entry.span(2), rule, sure)
-
-
-def _kube_end(text: bytes, data: re.Match[bytes], end: int) -> int:
-    """Where a mapping ends: in JSON at its brace, in YAML at the next line that is no deeper than its key."""
-    if data[2]:
-        brace = text.find(b"}", data.end(), end)
-        return brace if brace >= 0 else end
-    least = max(len(data[3]), _column(text, data.start()))
-    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (least - 1)).search(text, data.start(3), end)
-    return close.start() if close else end
-
-
-def _kube_keys(text: bytes, data: re.Match[bytes], end: int) -> list[int]:
-    """Where the keys of a mapping are: in JSON after its commas, in YAML lines of one indentation."""
-    between = rb"[{,]\s{0,200}" if data[2] else rb"(?m)^[ \t]{%d}(?=\S)" % len(data[3])
-    begin = data.start(2) if data[2] else data.start(3)
-    return [match.end() for match in re.compile(between).finditer(text, begin, end)]
-
-
-def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
-    """How sure it is that this is a secret: "" where it is a template, or no Base64 where that is due."""
-    plain = _decoded64(value) if encoded else value
-    if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
-        return ""
-    text = plain.decode("utf-8", "replace")
-    readable = "\ufffd" not in text and all(c.isprintable() or c in "\r\n\t" for c in text)
-    if len(plain) < 3 or not (readable or len(set(plain)) * 4 > min(len(plain), 256)):
-        return ""
-    if (
-        _KUBE_PUBLIC.match(name)
-        or _is_no_value(_text(plain))
-        or _SAMPLE.search(plain)
-        or _WEAK.search(plain.lower())
-    ):
-        return "low"
-    return "medium"
-
-
-_WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
-
-
-def _web_key(text: bytes, at: int) -> tuple[Iterable[_Span], int]:
-    """A private JSON web key: an object with a key type, and a private or a symmetric part (RFC 7518)."""
-    if not text.endswith(b"kty", 0, at - 1):
-        return (), at
-    begin = text.rfind(b"{", max(0, at - 4000), at)
-    end = text.find(b"}", at, at + 4000)
-    if not 0 <= begin < end:
-        return (), max(at, end)
-    found, rule = _WEB_KEY_SECRET.search(text, begin, end), structural_rules()["json-web-key"]
-    return [_Span(*found.span(1), rule, rule.confidence)] if found else (), end
-
-
-def _is_web_token(token: bytes) -> bool:
-    """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
-    header, payload, *signature = token.split(b".")
-    signed = signature and signature[0]
-    head = _decoded64(header)
-    named = _is_json(header) or (b'"alg"' in head and head.endswith(b"}"))
-    return named and bool(signed or _is_json(payload))
-
-
-def _is_json(encoded: bytes) -> bool:
-    """Whether this is Base64 of a JSON object."""
-    import json
-
-    try:
-        return isinstance(json.loads(_decoded64(encoded)), dict)
-    except (ValueError, RecursionError):  # a stranger's brackets may be as deep as they like
-        return False
-
-
-def _decoded64(encoded: bytes) -> bytes:
-    """What this is the Base64 of, in either alphabet, padded or not; b"" where it is none."""
-    import binascii
-
-    try:
-        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
-    except ValueError:
-        return b""
-
-
-_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-
-
-def _is_login(encoded: bytes) -> bool:
-    """Whether this is Base64 of printable text with a colon and something after it."""
-    decoded = _decoded64(encoded)
-    user, colon, password = decoded.decode("utf-8", "replace").partition(":")
-    foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
-    return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
+# --- why a line is reported or not --------------------------------------------------------------------------
 
 
 def explain(data: bytes, path: str, line: int) -> Iterator[str]:

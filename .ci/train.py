@@ -109,7 +109,7 @@ def lowered(candidate):
     """{confidence by the weights: confidence that is reported}"""
     value = candidate.value.encode("latin-1")
     providers = ps._providers(candidate) if ps._TOKEN_LIKE.match(value) else []
-    return {name: ps._lowered(name, candidate, providers) for name, _ in ps.THRESHOLDS}
+    return {name: ps.lessened(name, candidate, providers) for name, _ in ps.THRESHOLDS}
 
 
 def drawn(draw):
