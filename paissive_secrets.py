@@ -8456,8 +8456,10 @@ def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
 def _last_word(known: Sequence[Pattern], parts: Sequence[str], is_folder: bool) -> Pattern | None:
     """The last of the patterns that fits a path, since that one counts."""
     for pattern in reversed(known):
-        asked = parts if pattern.anchored else parts[-1:]
-        if pattern.folder <= is_folder and _path_fits(pattern.globs, asked):
+        first = pattern.globs[0]
+        if pattern.folder > is_folder or (first and not first(parts[0 if pattern.anchored else -1])):
+            continue  # which most do, at no more cost than that
+        if _path_fits(pattern.globs, parts if pattern.anchored else parts[-1:]):
             return pattern
     return None
 
