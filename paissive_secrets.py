@@ -1764,10 +1764,12 @@ def _names_under(folder: str, prefix: str) -> Iterator[str]:
         return
     with entries:
         for entry in entries:
-            name, extension = os.path.splitext(prefix + entry.name)
-            if extension != ".age" and len(name) < _NAME_MAX and entry.is_dir(follow_symlinks=False):
-                yield from _names_under(entry.path, f"{prefix}{entry.name}/")
-            elif extension == ".age" and not _name_problem(name) and entry.is_file(follow_symlinks=False):
+            path = prefix + entry.name
+            # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
+            name = path[: -len(".age")] if path.endswith(".age") else ""
+            if not name and len(path) < _NAME_MAX and entry.is_dir(follow_symlinks=False):
+                yield from _names_under(entry.path, f"{path}/")
+            elif name and not _name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name
 
 

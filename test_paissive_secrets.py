@@ -1946,6 +1946,12 @@ def test_sealed_names_are_those_that_a_file_can_have(files):
     }
 
 
+@pytest.mark.parametrize("name", ["...", "app/....", ".hidden", ".age", "a.age", "a..."])
+def test_a_rekey_takes_along_names_of_dots(name, files, store_folder):
+    files.set(name, "value")
+    assert (name in list(files.names()), files.rekey(), files.get(name)) == (True, 3, "value")
+
+
 def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files, store_folder):
     files.set("app/x/y", "1")
     files.delete("app/x/y")
