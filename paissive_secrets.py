@@ -759,7 +759,8 @@ def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
         # Spaces are looked at once, by the lookbehind: a long run of them would be tried from each one.
         comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
         piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
-        piece.tail = rest[len(piece.raw) :]
+        # A comment after nothing would become part of the value that is written before it.
+        piece.tail = " " * (not piece.raw and bool(comment)) + rest[len(piece.raw) :]
     return piece
 
 

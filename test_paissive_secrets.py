@@ -813,6 +813,15 @@ def test_dotenv_keeps_any_text_as_it_is(text):
     assert ours(changed) == {**ours(text), "NEW": "value"}
 
 
+@pytest.mark.parametrize("value", ["new", "it's", "", "two\nlines"])
+@pytest.mark.parametrize("line", ["A= # to be set", "A=\t# to be set", "export A = # to be set", "A= #"])
+def test_dotenv_keeps_the_comment_after_an_empty_value_out_of_the_new_one(line, value, tmp_path):
+    changed = ps.Dotenv(f"{line}\nB=1\n").with_values({"A": value})
+    (tmp_path / "env").write_text(changed)
+    assert ours(changed) == read_by_python_dotenv(tmp_path / "env") == {"A": value, "B": "1"}
+    assert changed.endswith(line[line.index("#") :] + "\nB=1\n")
+
+
 def test_dotenv_changes_the_last_of_two_assignments_which_is_the_one_that_counts():
     dotenv = ps.Dotenv("A=1\nA=2\n")
     assert dotenv.with_values({"A": "3"}) == "A=1\nA=3\n"
