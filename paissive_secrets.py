@@ -361,7 +361,7 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     if len(data) > READ_MOST:
         raise BadValue(f"{path} would be larger than {READ_MOST >> 20} MiB", hint="it is as it was")
     target = os.path.realpath(path)
-    temporary = f"{target}.new"
+    temporary = f"{target}.paissive-new"  # of our own: somebody may well have an .env.new, or .env.tmp
     _remove_quietly(temporary)
     try:
         before = os.stat(target)
@@ -978,7 +978,7 @@ class EnvironmentStore:
         if not path:
             return
         target = os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))
-        with disk_errors(f"write {path}"), exclusive(f"{target}.lock"):
+        with disk_errors(f"write {path}"), exclusive(f"{target}.paissive-lock"):
             if os.path.lexists(target) and not os.path.isfile(target):
                 raise BadValue(f"{path} is no file that could be rewritten")
             rewrite(target, change(self._load()).encode("utf-8", "surrogateescape"))

@@ -376,6 +376,16 @@ def test_rewriting_keeps_mode_and_symlink(tmp_path):
     assert (link.is_symlink(), target.read_bytes(), target.stat().st_mode & 0o777) == (True, b"new", 0o640)
 
 
+@pytest.mark.parametrize("beside", [".new", ".lock", ".tmp", ".bak", "~"])
+def test_rewriting_leaves_the_files_beside_it_alone(beside, tmp_path, monkeypatch):
+    for name in (".env", "config.json"):
+        (tmp_path / (name + beside)).write_text("mine")
+    env_store(tmp_path, monkeypatch).set("A_TOKEN", "1")
+    ps.SecretConfig(tmp_path / "config.json").set("a", 1)
+    assert [(tmp_path / (name + beside)).read_text() for name in (".env", "config.json")] == ["mine"] * 2
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_rewriting_keeps_the_owner(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
