@@ -4458,8 +4458,12 @@ def _called(source: Callable[[], object]) -> tuple[str, str]:
 
 def _piped(argv: list[str], given: str, patience: float, *, wanted: bool) -> tuple[str, str]:
     """What a command prints, if wanted, that gets `given` on stdin; and what went wrong."""
+    import signal
     import subprocess
 
+    # Then no exit status reaches us, and Python takes a failure for 0.
+    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        return "", "this process ignores SIGCHLD, and would not see how a command ends"
     unseen = subprocess.DEVNULL  # what it says may hold the value
     out, alone = subprocess.PIPE if wanted else unseen, foreign_environment(given)
     try:
@@ -9293,6 +9297,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare() -> None:
     """Let `.env` be the dotenv file, and let no character that the terminal lacks be an error."""
+    _see_how_commands_end()
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by the caller
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -9300,6 +9305,15 @@ def _prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # Only on the command line: a library that reads whatever .env lies around would surprise its users.
     _manager.keep("env", EnvironmentStore(fallback=".env"))
+
+
+def _see_how_commands_end() -> None:
+    """Take SIGCHLD back from a parent that ignores it: every command would seem to end with 0."""
+    import signal
+
+    with contextlib.suppress(AttributeError, ValueError):  # Windows has none; a thread must not change it
+        if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _give(text: str) -> None:

@@ -4751,6 +4751,31 @@ def fail(value):
     raise ValueError(f"no good: {value}")
 
 
+def test_a_failure_is_seen_where_a_parent_ignores_the_end_of_its_children(rotation, tmp_path):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        rotation.schedule("DB_PASSWORD", "1d", apply="false")
+        with pytest.raises(ps.RotationFailed, match="as it was: this process ignores SIGCHLD"):
+            rotation.rotate("DB_PASSWORD")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(tmp_path):
+    ignore = "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    ignore += "os.execv(sys.argv[1], sys.argv[1:])"
+    start = [sys.executable, "-c", ignore, sys.executable, str(MODULE)]
+
+    def rotate(*argv, stdin=b""):
+        done = subprocess.run([*start, *argv], cwd=tmp_path, input=stdin, capture_output=True)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    rotate("set", "A_TOKEN", stdin=OLD.encode())
+    rotate("rotate", "schedule", "A_TOKEN", "--apply", "sh -c 'exit 3'")
+    code, said = rotate("rotate", "now", "A_TOKEN")
+    assert (code, "sh ended with 3" in said, rotate("get", "A_TOKEN")) == (2, True, (0, OLD))
+
+
 @pytest.mark.parametrize(
     "step, problem", [(fail, "it raised ValueError"), (lambda v: False, "it returned False")]
 )
