@@ -1517,7 +1517,10 @@ class SealedStore:
         current = self._keys_by_password if self._has_password() else self._keys
         current()  # asks before the lock is held: people are slow
         with self._writing():
-            self._replace_identity(current(), password)
+            keys = current()
+            if not self._has_password():
+                self._check_ours(keys)
+            self._replace_identity(keys, password)
             self._typed = password
 
     def rekey(self) -> int:
@@ -1672,10 +1675,15 @@ class SealedStore:
         if not given and not self._has_password():
             self._replace_identity((Identity.generate(),), self._password())
         keys = self._keys()
-        first = self._first() if given else None
-        if first is not None:  # nothing but a secret that it opens shows that an identity is this store's
-            _unseal_file(self._path(first), keys)
+        if given:
+            self._check_ours(keys)
         return keys[0]
+
+    def _check_ours(self, keys: tuple[Identity, ...]) -> None:
+        """Nothing but a secret that it opens shows that an identity which was given is this store's."""
+        first = self._first()
+        if first is not None:
+            _unseal_file(self._path(first), keys)
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)

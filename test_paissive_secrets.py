@@ -1562,6 +1562,18 @@ def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, 
     assert ps.SealedStore(store_folder).get("DB") == "db-value"
 
 
+def test_a_password_is_given_to_no_identity_but_the_stores_own(files, store_folder, monkeypatch):
+    own = files.reveal_identity()
+    (store_folder / "identity.age").unlink()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    with pytest.raises(ps.WrongKey, match="the store's identity does not open"):
+        ps.SealedStore(store_folder).change_password("new words")
+    assert not (store_folder / "identity.age").exists()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", own)
+    ps.SealedStore(store_folder).change_password("new words")
+    assert (store_folder / "identity.age").exists()
+
+
 def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, capsys):
     old = files.reveal_identity()
     status, _, err = command(monkeypatch, capsys, "rekey")
