@@ -1842,10 +1842,23 @@ def _credential(name: str) -> str:
     if not path:
         return given
     try:
-        with open(path, "rb") as file:
-            return without_newline(read_bounded(file, path).decode("utf-8", "surrogateescape"))
+        status = os.stat(path)
+        # What <(pass show paissive) names gives it once; we ask for it more often than that.
+        once = stat.S_ISFIFO(status.st_mode)
+        return _piped_credential(path, status.st_ino) if once else _credential_in(path)
     except OSError as error:
         raise Locked(f"can't read {name} from {path}: {error.strerror}") from None
+
+
+def _credential_in(path: str) -> str:
+    with open(path, "rb") as file:
+        return without_newline(read_bounded(file, path).decode("utf-8", "surrogateescape"))
+
+
+@functools.lru_cache(maxsize=4)
+def _piped_credential(path: str, _pipe: int) -> str:
+    """What came from a pipe, kept as long as the path leads to this very one."""
+    return _credential_in(path)
 
 
 def can_ask() -> bool:

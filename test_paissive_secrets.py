@@ -1488,6 +1488,20 @@ def test_sealed_store_takes_password_and_identity_from(what, kind, files, store_
     assert ps.SealedStore(store_folder).get("DB") == "db-value"
 
 
+@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+def test_sealed_store_takes_what_opens_it_from_a_pipe_that_gives_it_once(what, files, store_folder):
+    text = files.reveal_identity() if what == "PAISSIVE_IDENTITY" else PASSWORD
+    reading, writing = os.pipe()
+    os.write(writing, text.encode() + b"\n")
+    os.close(writing)
+    start = [sys.executable, str(MODULE), "--backend", "file", "set", "NEW"]
+    env = {k: v for k, v in os.environ.items() if k != "PAISSIVE_MASTER_PASSWORD"}
+    env[what + "_FILE"] = f"/dev/fd/{reading}"
+    done = subprocess.run(start, env=env, input=b"1", capture_output=True, pass_fds=[reading])
+    os.close(reading)
+    assert (done.returncode, done.stderr, files.get("NEW")) == (0, b"", "1")
+
+
 def test_sealed_store_takes_an_identity_file_as_age_keygen_writes_it(files, store_folder, monkeypatch):
     text = f"# created: today\n\n{ps.Identity.generate().reveal()}\r\n{files.reveal_identity()}\n"
     monkeypatch.setenv("PAISSIVE_IDENTITY", text)
