@@ -434,11 +434,19 @@ def _remove_quietly(path: str) -> None:
 
 def sync_folder(path: str) -> None:
     """Make renames and removals in the folder durable; a no-op where folders can't be opened (Windows)."""
+    import errno
+
     if os.name == "nt":
         return
-    fd = os.open(path or ".", os.O_RDONLY)
+    try:
+        fd = os.open(path or ".", os.O_RDONLY)
+    except PermissionError:  # one may write in a folder that one can't list; the rename has happened
+        return
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # how some file systems say that they have no such thing
+            raise
     finally:
         os.close(fd)
 

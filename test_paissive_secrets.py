@@ -20,6 +20,7 @@ import base64
 import contextlib
 import copy
 import datetime
+import errno
 import fcntl
 import functools
 import gzip
@@ -409,6 +410,24 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
         for done in [pool.submit(work) for _ in range(8)]:
             done.result()
     assert (len(counts), list(tmp_path.iterdir())) == (800, [])
+
+
+def test_what_was_written_is_no_error_where_folders_can_not_be_synced(tmp_path, monkeypatch):
+    def fsync(fd, sync=os.fsync):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ps.rewrite(str(tmp_path / "file"), b"new")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read every folder")
+def test_what_was_written_is_no_error_in_a_folder_that_can_not_be_listed(tmp_path):
+    tmp_path.chmod(0o300)
+    ps.rewrite(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
 
 
 def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
