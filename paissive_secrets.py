@@ -927,7 +927,7 @@ class EnvironmentStore:
     def names(self) -> Iterator[str]:
         """Names of the dotenv file, and variables and mounted files that look like secrets."""
         names = self._load().names() | self._set_here & set(os.environ)
-        for variable, value in os.environ.items():
+        for variable, value in environment_now().items():
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 names.add(base)
@@ -990,6 +990,12 @@ class EnvironmentStore:
             if os.path.lexists(target) and not os.path.isfile(target):
                 raise BadValue(f"{path} is no file that could be rewritten")
             rewrite(target, change(self._load()).encode("utf-8", "surrogateescape"))
+
+
+def environment_now() -> dict[str, str]:
+    """A copy of the environment; os.environ.items() fails where another thread deletes a variable."""
+    found = ((name, os.environ.get(name)) for name in list(os.environ))
+    return {name: text for name, text in found if text is not None}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -4530,7 +4536,7 @@ def foreign_environment(value: str = "") -> dict[str, str]:
     stages = tuple(suffix for suffix in _STAGES.values() if suffix)
     return {
         name: text
-        for name, text in os.environ.items()
+        for name, text in environment_now().items()
         if not opens_stores(name) and not name.endswith(stages) and (not value or text != value)
     }
 

@@ -1012,6 +1012,14 @@ def test_a_refused_value_changes_neither_the_process_nor_the_file(tmp_path, monk
     assert ((tmp_path / ".env").read_text(), "A" in os.environ) == ("A=1\n", False)
 
 
+def test_listing_bears_that_another_thread_deletes_a_variable_meanwhile(monkeypatch):
+    listed = type(os.environ).__iter__
+    with monkeypatch.context() as patch:
+        patch.setattr(type(os.environ), "__iter__", lambda self: iter([*listed(self), "GONE_TOKEN"]))
+        assert "GONE_TOKEN" not in list(ps.EnvironmentStore().names())
+        assert "GONE_TOKEN" not in ps.foreign_environment()
+
+
 def test_an_edited_dotenv_file_is_read_anew(tmp_path, monkeypatch):
     store = env_store(tmp_path, monkeypatch)
     for value in ["1", "2", "3"]:
