@@ -5498,7 +5498,10 @@ def _values_of(source: Backend | Iterable[str]) -> dict[str, str]:
     if isinstance(source, str):  # perhaps a value: it must not stand in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
     if not hasattr(source, "names"):
-        return {f"value {number}": value for number, value in enumerate(source, 1)}
+        values = list(source) if isinstance(source, Iterable) else [source]
+        if not all(isinstance(value, str) for value in values):  # which would stay, and spoil each later call
+            raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
+        return {f"value {number}": value for number, value in enumerate(values, 1)}
     store = cast("Store", source)
     found: dict[str, str] = {}
     for name in store.names():

@@ -6038,6 +6038,15 @@ def test_redact_takes_a_backend_and_never_shows_what_it_was_given(monkeypatch, l
     assert SAFE not in str(refused.value) + repr(ps.RedactingFilter([SAFE]))
 
 
+@pytest.mark.parametrize("bad", [[None], [SAFE.encode()], SAFE.encode(), 5])
+def test_redact_refuses_what_is_no_text_and_goes_on(bad, log):
+    with pytest.raises(ps.BadValue, match="what to redact has to be text"):
+        ps.redact_logs(bad)
+    ps.redact_logs([SAFE])
+    log.error(SAFE)
+    assert log.text() == "***\n"
+
+
 def test_redacting_filter_on_a_handler_alone(log):
     log.handlers[0].addFilter(ps.RedactingFilter([SAFE]))
     log.error("in %s", SAFE)
