@@ -4198,7 +4198,7 @@ class SecretRotation:
 
     def abort(self, name: str) -> None:
         """Undo a rotation that failed or was killed: the value from before is applied again."""
-        self._alone(name, "abort", lambda: self._undo(name, self._pending(name)))
+        self._alone(name, "abort", lambda: self._give_up(name))
 
     def _start(self, name: str, value: str | None) -> None:
         pending, current = self._value(name, "pending"), self._value(name, "current")
@@ -4232,6 +4232,13 @@ class SecretRotation:
             # Previous before current: killed in between, the old value is there twice, and none is lost.
             self._set(name, "previous", current)
         self._set(name, "current", pending)
+
+    def _give_up(self, name: str) -> None:
+        # Killed before there was a pending value, it left no more than the note that `due` goes by.
+        if "started" in self._policy(name) and self._value(name, "pending") is None:
+            self._note(name, started=None)
+        else:
+            self._undo(name, self._pending(name))
 
     def _undo(self, name: str, pending: str) -> None:
         current, previous = self._value(name, "current"), self._value(name, "previous")

@@ -4739,6 +4739,14 @@ def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(rotated):
     assert (rotated.stages(), rotated.rotation.due()) == ((OLD, NEW, None), [])
 
 
+def test_a_rotation_killed_before_it_had_a_value_is_undone(rotated):
+    rotated.begin()
+    rotated.act(rotate_anew(rotated.name), 1)
+    assert rotated.rotation.due() == [rotated.name]
+    rotated.rotation.abort(rotated.name)
+    assert (rotated.stages(), rotated.rotation.due()) == (("older", OLD, None), [])
+
+
 def test_an_unfinished_rotation_is_not_rotated_over(rotated):
     rotated.begin(("older", OLD, NEW))
     with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
