@@ -3557,6 +3557,8 @@ _STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}
 
 def stage_name(store: Store, name: str, stage: str) -> str:
     """What a stage of a secret is called in the store."""
+    if not isinstance(name, str):
+        check_name(name)  # which says so, as every other way in does
     if stage not in _STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(_STAGES)}")
     # app/token__PREVIOUS would be a secret of its own, for which a policy may give no right.

@@ -4109,6 +4109,14 @@ def test_anything_else_is_an_error_and_never_another_store(backend):
         ps.SecretsManager(backend).list_secrets()
 
 
+@pytest.mark.parametrize("name", [None, b"A_TOKEN", 5, ["A_TOKEN"]])
+def test_a_name_that_is_no_text_is_a_bad_name_everywhere(name):
+    manager = ps.SecretsManager("memory")
+    for act in (manager.get_secret, manager.delete_secret, lambda name: manager.set_secret(name, "value")):
+        with pytest.raises(ps.BadName, match="it is not text"):
+            act(name)
+
+
 def test_a_backend_of_the_environment_is_checked_as_well(monkeypatch):
     monkeypatch.setenv("PAISSIVE_BACKEND", "vaullt")
     with pytest.raises(ps.BadValue, match="no backend called 'vaullt'"):
