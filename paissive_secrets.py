@@ -9628,9 +9628,18 @@ def cmd_config_get(args: argparse.Namespace) -> int:
     value = _config(args).get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
         raise NotFound(f"no setting {_show(args.key)}", hint=f"see: config explain {args.key}")
-    text = value if isinstance(value, str) else _dumped(value, "\n", 0)
+    text = value if isinstance(value, str) else _shown_setting(value)
+    if not _is_unicode(text):  # JSON's "\\ud800", half a character
+        raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="mend it by hand")
     _give(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
     return 0
+
+
+def _shown_setting(value: Any) -> str:
+    """A setting as JSON; dates and times, which only TOML has, as the text that they are there."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def cmd_config_set(args: argparse.Namespace) -> int:

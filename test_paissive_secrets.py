@@ -4532,6 +4532,22 @@ def test_config_reads_toml_and_leaves_writing_it_to_people(config):
             toml.get("a")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
+def test_config_get_shows_what_json_can_not_hold(tmp_path):
+    (tmp_path / "app.toml").write_text("day = 2024-01-31\nall = {at = 07:32:00}\nmost = inf\n")
+    wanted = {"day": b'"2024-01-31"\n', "all": b'{\n  "at": "07:32:00"\n}\n', "most": b"Infinity\n"}
+    for key, shown in wanted.items():
+        done = cli("config", "get", key, "--file", "app.toml", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, shown)
+
+
+def test_config_get_refuses_half_a_character(tmp_path):
+    (tmp_path / "config.json").write_text('{"half": "\\ud800"}')
+    done = cli("config", "get", "half", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"paissive_secrets: the value of 'half' is not valid Unicode; mend it by hand\n"
+
+
 def test_config_commands(tmp_path):
     def config(*argv, stdin=b"", **env):
         done = cli("config", *argv, cwd=tmp_path, stdin=stdin, env={"DB_PASSWORD": CANARY, **env})
