@@ -911,6 +911,9 @@ class EnvironmentStore:
         if odd:  # who made the value up could otherwise have another secret put in its place
             problem = f"the environment can't hold {_show(odd[0])}: it would be followed as a reference"
             raise BadValue(problem, hint="keep it in another store, such as --backend file")
+        for variable, value in changes.items():
+            if not _is_encodable(value):  # or the file would be written, and then an error hold the value
+                raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
         self._rewrite(lambda dotenv: dotenv.with_values(changes))
         os.environ.update(changes)
         self._set_here.update(changes)
@@ -996,6 +999,14 @@ def environment_now() -> dict[str, str]:
     """A copy of the environment; os.environ.items() fails where another thread deletes a variable."""
     found = ((name, os.environ.get(name)) for name in list(os.environ))
     return {name: text for name, text in found if text is not None}
+
+
+def _is_encodable(value: str) -> bool:
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1020,6 +1020,14 @@ def test_listing_bears_that_another_thread_deletes_a_variable_meanwhile(monkeypa
         assert "GONE_TOKEN" not in ps.foreign_environment()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="Python takes UTF-8 whatever the locale")
+def test_a_value_that_the_locale_can_not_encode_is_refused_before_anything_is_written(tmp_path):
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = cli("set", "A_TOKEN", cwd=tmp_path, env=ascii_only, stdin="é".encode())
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert done.stderr == b"paissive_secrets: this locale can't encode the value of 'A_TOKEN'; use UTF-8\n"
+
+
 def test_an_edited_dotenv_file_is_read_anew(tmp_path, monkeypatch):
     store = env_store(tmp_path, monkeypatch)
     for value in ["1", "2", "3"]:
