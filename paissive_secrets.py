@@ -4937,7 +4937,10 @@ def _in_markup(value: str) -> Iterator[str]:
 # A command with secrets in its environment, its outputs masked on their way. What it reads and which signals
 # it gets stay as they would be without us. Where we are on a terminal, it gets one of its own behind ours.
 
-_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_FORWARDED = (  # what would end us, and leave the command behind
+    *("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"),
+    *("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGIO"),
+)
 _ATTENDED = ("SIGCONT", "SIGWINCH", "SIGCHLD")
 _PIPEFUL = 1 << 16  # bytes, what a pipe holds
 _QUIET = 0.05  # seconds without output after which a prompt may be shown
