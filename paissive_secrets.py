@@ -6078,6 +6078,20 @@ def named_providers(context: bytes) -> list[Rule]:
 _LONG_NAME = 6  # letters of a name that is part of no other word
 
 
+@functools.lru_cache(1024)
+def named_places(context: bytes) -> list[tuple[int, Rule]]:
+    """(where it ends, rule) of each name of a provider that `context` has, written in one to three words."""
+    text, rules = context.decode("latin-1"), named_rules()
+    words = " ".join(_NAME_WORD.findall(text)).lower().split()
+    pairs = [*map(str.__add__, words, words[1:])]
+    triples = [*map(str.__add__, pairs, words[2:])]
+    last = dict(zip(words + pairs + triples, words + words[1:] + words[2:]))  # {name: its last word}
+    lowered = text.lower()
+    return sorted(
+        (lowered.rfind(last[name]) + len(last[name]), rules[name]) for name in rules.keys() & last.keys()
+    )
+
+
 @functools.cache
 def _long_names() -> re.Pattern[str]:
     names = sorted((n for n in named_rules() if len(n) >= _LONG_NAME), key=lambda name: (name[0], -len(name)))
@@ -7802,8 +7816,9 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
             begun += not found
             begun_from = look_from(begun, sparing)
             yield from found
-        if last in gives and start >= named_from and _RANDOM.match(text, start):
-            found = list(_named_run(text, start))
+        random = _RANDOM.match(text, start) if last in gives and start >= named_from else None
+        if random:
+            found = list(_named_run(text, start, random.end()))
             named += not found
             named_from = look_from(named)
             yield from found
@@ -7825,25 +7840,52 @@ def _joints() -> frozenset[int]:
     return frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
 
 
-_GIVES = frozenset(b"\"'` :=|(")  # what stands right before a value
-_RANDOM = lazily(rb"(?=[^\s\d]{0,24}\d)[\w.:/+=|-]{20,200}(?![\w{(\[])")
-_GAP = lazily(rb"""\\{0,2}["'`\]]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
-_GAP_BYTES = b" \t\"'`\\]:=>?,("
+_GIVES = frozenset(b"\"'` :=|(,\n")  # what stands right before a value
+_RANDOM = lazily(  # no identifier of several words, no number
+    rb"(?=[^\s\d]{0,24}\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
+    rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
+)
+_GAP = lazily(rb"""\\{0,2}["'`\])]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>|]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
+_GAP_BYTES = b" \t\"'`\\])|:=>?,("
 
 
-def _named_run(text: bytes, start: int) -> Iterator[Span]:
-    """A value of the shape that the provider gives it, right behind its name."""
-    found = _RANDOM.match(text, start)
-    if found is None:
-        return
+def _named_run(text: bytes, start: int, end: int) -> Iterator[Span]:
+    """A value of the shape that the provider gives it, behind its name."""
     line = ahead = text[max(0, start - 70) : start]
     if line.endswith((b":", b"|")):  # an account's number before the token
         ahead = line[:-1].rstrip(b"0123456789")
-    named = ahead.rstrip(_GAP_BYTES)
-    at, end = start - len(line) + len(ahead), found.end()
-    rule = _provider_named(named[-40:]) if _GAP.fullmatch(ahead[len(named) :]) else None
-    if rule and has_shape(rule, text[at:end]) and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end])):
+    at = start - len(line) + len(ahead)
+    rules = _rules_before(ahead[-_NAME_AND_REACH:], text[at:end])
+    rule = next((rule for rule in rules if has_shape(rule, text[at:end])), None)
+    if ahead.endswith((b"Bearer ", b"bearer ")):  # in no header: one of those is found as such
+        rule = structural_rules()["bearer-token"]
+    if rule and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end])):
         yield Span(at, end, rule, rule.confidence)
+
+
+_REACH_OF_NAME, _NAME_AND_REACH = 40, 64  # bytes between a provider's name and its value; with the name
+_BESIDE_VALUES = lazily(rb"key|token|secret|cred|auth|passw|api")
+_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
+
+
+def _rules_before(before: bytes, value: bytes) -> list[Rule]:
+    """The rules of the providers that are named right before a value, or not far before it, last first.
+
+    Hashes look like keys: far from its name a value has to look more random than they do, or a word that goes
+    with a secret has to stand there too.
+    """
+    places = named_places(before)
+    if not places:
+        return []
+    named = before.rstrip(_GAP_BYTES)
+    rule = _provider_named(named[-40:]) if _GAP.fullmatch(before[len(named) :]) else None
+    if rule:
+        return [rule]
+    if before.endswith(b"\n") and b" " not in before[-_REACH_OF_NAME:]:  # lines of Base64 name anything
+        return []
+    if not (_MIXED.match(value) or _BESIDE_VALUES.search(before.lower())):
+        return []
+    return [rule for at, rule in places if len(before) - at <= _REACH_OF_NAME][::-1]
 
 
 @functools.lru_cache(1024)
@@ -7854,7 +7896,7 @@ def _provider_named(before: bytes) -> Rule | None:
         words = [word.lower() for word in _WORD.findall(name)]
         telling = "".join(word for word in words if word not in _words_beside())
         if telling:
-            rule = named_rules().get(telling)
+            rule = named_rules().get("".join(words)) or named_rules().get(telling)
             return rule if rule and "{u}" not in rule.shape else None
     return None
 
@@ -7865,9 +7907,10 @@ def _words_beside() -> frozenset[str]:
 
 
 _BESIDE = """
-    access account admin api app application auth authentication bot client const cred credential credentials
-    dev export final hmac key let live login my oauth pass password pat personal private prod production
-    public pw pwd secret server service static string test token user value var webhook
+    access account admin api app application auth authenticate authentication bot client com configure
+    connect const create cred credential credentials dev export final from hmac init initialize key let live
+    login my new oauth pass password pat personal private prod production public pw pwd secret server service
+    session set setup static string test token user value var webhook with
 """
 
 
