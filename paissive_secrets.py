@@ -6301,9 +6301,10 @@ _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
 _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
-_GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index
+_GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
     (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
-       (?:\\{0,3}["'`]|\*\*|&quot;|&\#3[94];)?\]?\)?(?:\[\d{0,5}\])?)
+       (?:\\{0,3}["'`](?:[\s,{]{1,40}\\{0,3}["']?(?:[vV]alue|default)\\{0,3}["']?(?=\s?[:=]))?
+          |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?::?\ ?(?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3[dD]|&gt;
