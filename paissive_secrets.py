@@ -5712,7 +5712,8 @@ twilio-account          Twilio account id                   medium low       AC 
 shopify-token           Shopify token                       high critical    shp(at|ca|pa|ss|ua|tka)_
         {A32,64}
 shopify-partner-token   Shopify partner token               high high        prtapi_|atkn_  {H32}
-square-token            Square token                        high critical    sq0(atp|csp)-  {W22,60}
+square-token            Square token                        high critical    sq0(atp|csp)-
+        [\w\\^-]{22,60}  sq0csp-{W43}  sq0csp-{W20}
 square-access-token     Square access token                 high critical    EAAA  [lE]{W59,60}  EAAAl{W59}
 shippo-token            Shippo token                        high high        shippo_(live|test)_  {h40}
 easypost-key            EasyPost key                        high high        EZAK|EZTK  {A54}
@@ -6102,6 +6103,12 @@ def _long_names() -> re.Pattern[str]:
 def has_shape(rule: Rule, value: bytes) -> bool:
     """Whether the whole of `value` has the shape of a rule without a prefix."""
     return re.fullmatch(expression(rule.shape).encode(), value) is not None
+
+
+@functools.cache
+def shape_sizes(rule: Rule) -> list[int]:
+    """How long the shortest value of each kind is that a rule without a prefix knows."""
+    return [len(samples(_plain(part))) for part in re.split(r"\|(?![^()]*\))", rule.shape)]
 
 
 @functools.cache
@@ -6920,7 +6927,7 @@ def lessened(confidence: str, candidate: Candidate, providers: list[Rule]) -> st
         return "low"
     if candidate.kind == "uuid":  # an identifier, most often
         return {"high": "medium"}.get(confidence, confidence)
-    if candidate.kind != "pass" and providers:
+    if candidate.kind != "pass" and _shape_missed(providers, candidate.value):
         return {"high": "medium"}.get(confidence, "low")
     return confidence
 
@@ -6943,12 +6950,22 @@ def objection(candidate: Candidate) -> str:
 
 def _foreign(candidate: Candidate, value: bytes) -> bool:
     """Whether a provider that the name or the value itself tells gives out no such values."""
-    if value.startswith(public_prefixes()) and len(value) < 40:  # a token's beginning, not of its shape
+    if value.startswith(public_prefixes()):  # a token's beginning, not of its shape
         return True
     if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or brackets_cross(candidate.value):
         return False
     words = re.split(r"[^\w.-]+", candidate.before.rstrip())[-1:]
-    return bool(named_providers(" ".join([*words, candidate.name]).encode("latin-1")))
+    named = named_providers(" ".join([*words, candidate.name]).encode("latin-1"))
+    return _shape_missed(named, candidate.value)
+
+
+def _shape_missed(rules: list[Rule], value: str) -> bool:
+    """Whether the value is about as long as one of these providers' values, but of other characters.
+
+    A much longer or shorter one may be another kind of secret, for there are more than the table has.
+    """
+    sizes = (size for rule in rules for size in shape_sizes(rule))
+    return any(0.8 * size - 2 < len(value) < 2 * size for size in sizes)
 
 
 _OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
@@ -6980,6 +6997,8 @@ _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
     r"|(?i:key_?down|key_?hash|[_.-]name$)"
+    r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
+    r"[_-]?key)$"
     r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
 
