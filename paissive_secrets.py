@@ -5906,6 +5906,36 @@ exoscale-key            Exoscale key                        medium high      EXO
 thunderstore-token      Thunderstore token                  high medium      tss_  {A38}
 n8n-key                 n8n key                             high high        n8n_api_  {W36,400}
 ngrok-token             ngrok token                         medium high      cr_  {A27}
+trello-token            Trello token                        high high        ATTA  {h64}
+woocommerce-key         WooCommerce key                     high high        ck_|cs_  {h40}
+mercadopago-token       Mercado Pago access token           high critical    APP_USR-|TEST-
+        {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d16}-{d6}-{h32}-{d9}  APP_USR-{d16}-{d6}-{h31}-{d9}
+codesandbox-token       CodeSandbox token                   high high        csb_v1_  {W43}
+deno-token              Deno Deploy token                   high critical    ddp_|ddo_  {A36}
+riot-key                Riot Games key                      high medium      RGAPI-  {u}
+astra-token             DataStax Astra token                high critical    AstraCS:  {A24}:{h64}
+bitbucket-dc-token      Bitbucket Data Center token         high critical    BBDC-  {B44}
+kaggle-token            Kaggle token                        high high        KGAT_  {h32}
+daytona-key             Daytona key                         high high        dtn_  {h64}
+calcom-key              Cal.com key                         high high        cal_live_|cal_  {h32}
+modal-token             Modal token                         medium high      ak-|as-  {A22}
+pubnub-secret           PubNub secret key                   high high        sec-c-  {B44,60}={0,2}
+elastic-cloud-key       Elastic Cloud key                   high critical    essu_  {B40,200}={0,2}
+twelvelabs-key          Twelve Labs key                     high high        tlk_  {U36}
+cartesia-key            Cartesia key                        high high        sk_car_  {A20,60}
+context7-key            Context7 key                        high medium      ctx7sk-  {u}
+browserbase-key         Browserbase key                     high high        bb_live_  {W26,40}
+plane-key               Plane key                           high high        plane_api_  {h32}
+xendit-key              Xendit secret key                   high critical    xnd_(production|development)_
+        {A40,80}
+omise-key               Omise secret key                    high critical    skey_|skey_test_  {a19}
+google-auth-key         Google authorization key            high high        AQ.Ab  {W45,80}
+slack-cookie            Slack session cookie                high critical    xoxd-  [\w%+/-]{40,400}={0,2}
+        xoxd-{A60}  xoxd-{A30}
+courier-key             Courier key                         high high        (p|d)k_prod_  {U28}
+growthbook-secret       GrowthBook secret key               high high        secret_(user|admin|readonly)_
+        {A30,60}
+dub-key                 Dub key                             high medium      dub_  {A24}
 """
 
 # What has no prefix of its own: other parts of the scan find these, by what stands around them.
@@ -5936,6 +5966,10 @@ php-constant            secret in a PHP constant            medium high
 xml-login               password beside its user in XML     medium high
 azure-signature         Azure shared access signature       medium high
 onfido-token            Onfido token                        high critical
+ifttt-webhook           IFTTT webhook                       medium medium
+make-webhook            Make webhook                        medium medium
+chat-webhook            Mattermost or Rocket.Chat webhook   medium medium
+azure-function-key      Azure Functions key                 medium high
 braintree-token         Braintree access token              high critical
 zapier-webhook          Zapier webhook                      medium medium
 wecom-webhook           WeCom webhook                       medium medium
@@ -5953,86 +5987,110 @@ uuid                    identifier used as a secret         low medium
 
 # Formats that only the name of their provider, near the value, tells from other random letters.
 _NAMED = r"""
-abuseipdb {h80}; accuweather {A32}|{X35}; adafruit {X32}; adobe {h32}; agora {h32}; ahrefs {W40};
-airbrake {h32}|{h40}; airtable {a17}; airvisual {u}; alchemy {W32}; algolia {a32}; alibaba|aliyun {A30};
-alphavantage {U16}; amplitude {h32}; apiflash {a32}; apify {A17}; apilayer {A32}; apimatic {W64};
-appcenter {h40}; appdynamics {u}; appoptics {W71}; aqicn {h40};
-artifactory|jfrog|artifact {A64}|{A73}|AP[0-9A-F]{A10,99}|AKC{A10,99}; asana {d16}|{a32}; assemblyai {h32};
-atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; autodesk {A32}; avalara {A16};
-aviationstack {h32}; aws|awssecret {B40}|{B100,2000}={0,2}; axonaut {h32}; aylien {h32};
-azure {B43}=|{B86}==|{W40}|{h32}; bannerbear {A24}; baremetrics {W24}; basecamp {h40}; binance {A64};
-bitbucket {a32}|{X64}; bitcoinaverage {A43}; bitfinex {A43}; bitly {h40}; bitmex {A48}|{W24}; bittrex {a32};
-blockcypher {h32}; blynk {W32}; boxapi|boxtoken {A32}; braintree {h32}; branchio {W32}; brandfetch {W43};
-brightdata {u}; browserstack {A20}; bugcrowd {W60,90}; bugsnag {h32}; buildkite {h40}; buttercms {h40};
-calendarific {h40}; calendly ey{W60,900}\.{W20,900}\.{W20,400}; cannyio {u}; carto {h40}; chartmogul {h32};
-chatwoot {A24}; checklyhq|checkly {h32}; circleci {h40}; civo {A50}; clarifai {h32}; clearbit sk_{h32};
-clicksend {U8}-{U4}-{U4}-{U4}-{U12}; clickup {A32}; clockify {A48}; closecrm {A24}; cloudant {a64}|{a24};
-cloudflare {h37}|{W40}; cloudinary {W27}; cloudmersive {u}; cloudsmith {h40}; cloudways {A30}; codacy {A20};
-codeclimate {h64}; codecov {a32}|{u}; cohere {A40}; coinapi {u}; coinbase {W64}|{A16}; coincap {h64};
-coinlayer {h32}; coinmarketcap {u}; commercetools {W32}; confluent {a64}|{B64}|{a16}; contentful {X43};
-convertkit {W22}; copyleaks {u}; coveralls {A33}; craftmyform {W60}; cratesio {A32}; crowdin {h80};
-cryptocompare {h64}; currencyfreaks {h32}; currencylayer {h32}; currencyscoop {h32}; customerio {h20};
-dailyco {h64}; databox {A22}; datadog {a40}|{h32}; deepgram {h40}; deepl {u}(?::fx)?; delighted {A32};
-detectify {h32}; detectlanguage {h32}; discogs {A40}; discord {h64}|{d18}|{X32}; disqus {A64};
-dockerhub|docker {u}; docparser {h40}; doordash {W43}; droneci {a32}; dropbox {a15}; duckdns {u};
-dwolla {A50}; dynatrace {W21}; easybill {A64}; edamam {h32}; elasticemail {H96}; equinix {A32};
-etherscan {U34}; etsy {a24}; eventbrite {U20}; everhour {h4}-{h4}-{h6}-{h6}-{h8}; exchangerate {h24}|{h32};
+ably {W6}\.{W6}:{W43}; abstractapi {h32}; abuseipdb {h80}; accuweather {A32}|{X35}; activecampaign {h72};
+adafruit {X32}; adobe {h32}; aeroapi|flightaware {A32}; africastalking {h64}; agora {h32}|{H32}; ahrefs {W40};
+airbrake {h32}|{h40}; aircall {h32}; airtable {a17}; airvisual {u}; alchemy {W32}; algolia {a32};
+alibaba|aliyun {A30}; alienvault|otx {h64}; alphavantage {U16}; amadeus {A32}; amap|gaode {h32}; ambee {h64};
+amplitude {h32}; apiflash {a32}; apify {A17}; apilayer {A32}; apimatic {W64}; appcenter {h40};
+appdynamics {u}; appoptics {W71}; appveyor {a20}|v2\.{a20}; aqicn {h40};
+artifactory|jfrog|artifact {A64}|{A73}|AP[0-9A-F]{A10,99}|AKC{A10,99}; asana {d16}|{a32}|[12]/{d16}:{h32};
+assembly {h32}; assemblyai {h32}; atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; autodesk {A32};
+avalara {A16}; aviationstack {h32}; aws|awssecret {B40}|{B100,2000}={0,2}; axonaut {h32}; aylien {h32};
+azure {B43}=|{B86}==|{W40}|{h32}; azuredevops|azdo {a52}|{A76}AZDO{A4};
+azureopenai|cognitiveservices|azurespeech|azuretranslator {h32}; azuresearch {A32}|{A42}AzSe{A6};
+bannerbear {A24}; baremetrics {W24}; basecamp {h40}; beehiiv {A64}; betteruptime|betterstack {A24};
+bigcommerce {a31}|{h64}; bigdatacloud bdc_{h32}; binance {A64}; bingmaps {W64}; bitbucket {a32}|{X64}|{A32};
+bitcoinaverage {A43}; bitfinex {A43}; bitly {h40}; bitmex {A48}|{W24}|{W48}; bitrise {W86}; bittrex {a32};
+blockcypher {h32}; blockfrost (?:mainnet|preview|preprod){A32}; blynk {W32}; boxapi|boxtoken {A32};
+braintree {h32}; branchio {W32}; brandfetch {W43}; brightdata {u}; browserstack {A20};
+bscscan|polygonscan|arbiscan|ftmscan|snowtrace {U34}; bugcrowd {W60,90}; bugsnag {h32}; buildkite {h40}|{h50};
+builtwith {u}; buttercms {h40}; calendarific {h40}; calendly ey{W60,900}\.{W20,900}\.{W20,400};
+callrail {h32}; cannyio {u}; carto {h40}; censys {A32}; chainstack {h32}; chargebee (?:live|test)_{A24,60};
+chartmogul {h32}; chatwoot {A24}; checklyhq|checkly {h32}; circleci {h40}; civo {A50}; clarifai {h32};
+clearbit sk_{h32}; clickatell {W22}==; clicksend {U8}-{U4}-{U4}-{U4}-{U12}; clickup {A32}; clockify {A48};
+closecrm {A24}; cloudant {a64}|{a24}; cloudflare {h37}|{W40}; cloudinary {W27}; cloudmersive {u};
+cloudsmith {h40}; cloudways {A30}; codacy {A20}|{h32}; codeclimate {h64}; codecov {a32}|{u}; cohere {A40};
+coinapi {u}; coinbase {W64}|{A16}|{A32}; coincap {h64}; coinlayer {h32}; coinmarketcap {u};
+coinpayments {h64}; cometml|comet {A25}; commercetools {W32}; confluent {a64}|{B64}|{a16}; contentful {X43};
+convertapi {A16}|secret_{A16}; convertkit {W22}; copyleaks {u}; covalent ckey_{h27}; coveralls {A33};
+craftmyform {W60}; cratesio {A32}; crowdin {h80}; crunchbase {h32}; cryptocompare {h64}; currencyfreaks {h32};
+currencylayer {h32}; currencyscoop {h32}; currentsapi {W48}; customerio {h20}|{h32}; dailyco {h64};
+databox {A22}; datadog {a40}|{h32}; deepgram {h40}; deepinfra {A32}; deepl {u}(?::fx)?; delighted {A32};
+detectify {h32}; detectlanguage {h32}; dialpad {A80}; dingtalk|dingding {h64}; discogs {A40};
+discord {h64}|{d18}|{X32}; disqus {A64}; dockerhub|docker {u}; docparser {h40}; doordash {W43}; douyin {h32};
+droneci {a32}; dropbox {a15}; duckdns {u}; dwolla {A50}; dynatrace {W21}; easybill {A64};
+ecwid (?:secret|public)_{A32}; edamam {h32}; elasticemail {H96}; equinix {A32}; etherscan {U34}; etsy {a24};
+eventbrite {U20}; everhour {h4}-{h4}-{h6}-{h6}-{h8}; exchangerate {h24}|{h32}; exotel {h40};
 facebook|fb {h32}|{d15,16}\|{X27,40}; fanarttv {h32}; fastforex {h10}-{h10}-{a6}; fastly {X32};
-fcm {W39}|AAAA{W7}:{W140}; finicity {h32}|{a20}; finnhub {a20}; fixer {h32}; flickr {a32}|{h16};
-flightapi {h24}; fogbugz {a30}; footballdata {h32}; foursquare {U48}; freshbooks {a64}; freshdesk {A20};
-fullcontact {A32}; geocodio {h39}; getgeoapi {h40}; getresponse {a32}; ghostadmin {h24}:{h64}; giphy {A32};
-gitea|forgejo|gogs {h40}; github {h40}; gitlab {W20}|{h64}; gitter {W40}; glassnode {A27}; godaddy {A37};
-gorest {h64}; graphhopper {u}; gtmetrix {h32}; guardian {u}; gumroad {W43}; harvest {A97}; helpscout {A40};
-hereapi {W43}; heroku {u}; hetzner {A64}; hetznerdns {A32}; holidayapi {u}; honeybadger {A20}; hotjar {A32};
-hubspot {u}; hunter {h40}; hypertrack {W54}; ibm|ibmcloud|iam {W44}; iconfinder {A64};
-iexcloud (?:s|p)k_{h32}; imgbb {h32}; imgur {h40}|{h15}; infura {h32}; instamojo {h32}; intercom {X60};
-intrinio {A40}; ipapi {h32}; ipdata {h56}; ipgeolocation {h32}; ipinfo {h14}; ipquality {A32};
-ipregistry {a16}; ipstack {h32}; iterable {h32}; jotform {h32}; jumpcloud {h40}; keenio {U64}|{h64};
-kickbox {h64}; klaviyo {A34}; klipfolio {h40}; kraken {Z80,90}; kucoin {h24}|{u}; languagelayer {h32};
-lastfm {h32}; launchdarkly {X40}|{u}; leanix {A40}; lemlist {h32}; linear {h32}; linenotify {A43};
-linkedin {A14}|{A16}; linkpreview {h32}; linode {h64}; livekit {A43}; lob (?:test|live)_(?:pub_)?{h31,35};
-locationiq {h32}; logdna {h32}; loggly {u}; logzio {A32}; lokalise {h40}; looker {a20}|{a24};
-loyverse {h32}; mailboxlayer {h32}; mailchimp {h32}-us{d1,2}; mailerlite {h32};
-mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32}; mailtrap {h32}; mandrill {W22}; mapbox {W60}; mapquest {A32};
-marketstack {h32}; mattermost {a26}; maxmind {A16}|{A6}_{A29}_mmk; meaningcloud {h32}; mediastack {h32};
-meraki {h40}; messagebird {A25}|{u}; metrilo {h16}; miro {A27}; mixpanel {h32}; moesif {W40};
-mollie (?:live|test)_{A30}; moonclerk {h32}; moralis {A64}; mux {A75}; namecheap {h32}; nasa {A40};
-nasdaqdatalink {W20}; netlify {X40,46}; neutrinoapi {A48}; newrelic {a64}|{h40}|{h36}NRAL; newsapi {h32};
-newscatcher {W43}; nexmo|vonage {A16}|{h8}; ngrok {A25,30}_{A18,22}|{A25,28}; nightfall {A36}; npm {u};
-numverify {h32}; nvd {u}; nylas {A30}; nytimes {X32}; oanda {h32}-{h32}; okta 00{X40}|{W40}|{W64};
-omdb {h8}; onelogin {h64}; onesignal {u}|{A48}; onfleet {h32}; opencage {h32}; opentok|vonagevideo {h40};
-openuv {h32}; openweather|openweathermap|owm {h32}; opsgenie {u}; optimizely {W54}; owlbot {h40};
-packagecloud {h48}; pagerduty {W20}; pandadoc {h40}; papertrail {A20}; parsehub {W12}; paypal {W80};
-paystack {h40}; pdflayer {h32}; pdfshift {h32}|sk_{h40}; peopledatalabs {h64}; pepipost {h32}; pexels {A56};
-pinata {h64}; pingdom {W64}; pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25}; plaid {A24}|{a30};
-poloniex {h128}; polygon {W32}; positionstack {h32}; postageapp {A32}; postmark {u}; privateai {a32};
-proxycrawl {W22}; pubnub (?:s|p)ub-c-{u}; pulsedive {h64}; pushbots {h32}; pushbullet o\.{A32};
-pusher {h20}; pushover {a30}; qase {h40}; qualys {A32}; quandl {W20}; raindrop {u}; rapidapi {X50};
-rawg {h32}; raygun {A22}; rebrandly {h32}; reddit {W27}|{W30}; redmine {h40}; rescuetime {W40};
-rollbar {h32}; route4me {h32}; runscope {u}; saucelabs|sauce {u}; scaleway {u}; scrapeops {u};
-scraperapi {h32}; scrapfly scp-(?:live|test)-{a32}; scrapingbee {U80}; screenshotapi {u};
-screenshotlayer {h32}; scrutinizer {h64}; secretaccesskey|cossecretkey|coshmac|hmacsecretkey {B40}|{h48};
-securitytrails {A32}; segment {A32}; semaphoreci {h40}|{W20}; semrush {h32}; sendbird {h40}|{u};
-sendinblue {h64}; sentry {h64}|{h32}; serpapi {h64}; serper {h40}; serpstack {h32}; shodan {A32};
-shortcut {u}; shotstack {A40}; sidekiq|contribsys {h8}:{h8}; signalwire {A50}; slack {A24}|{h32};
-slapi|slapikey|softlayer|slkey|slpass {a64}; smartsheet {A37}|{a26}; snyk {u}; socialblade {h64};
-sonar|sonarqube {A40}; sourcegraph {H40}; sparkpost {h40}; speechmatics {A32}; splitio {a52,56}; splunk {u};
-spoonacular {h32}; sportsmonk {A60}; spotify {h32}; squarespace {u}; stabilityai sk-{A48}; stackhawk {A20};
-statuscake {A20}|{A30}; statuspage {u}; steam|steamweb {H32}; stormglass {u}-{u}; strava {h40};
-stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32}; swaggerhub {u}; tatum {u}; taxjar {h32};
-teamwork {A20}; telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32}; testingbot {h32}; textmagic {A30};
-theoddsapi {h32}; ticketmaster {A32}; tiingo {h40}; timezonedb {U12}; tinify|tinypng {A32};
-tmdb|themoviedb {h32}; todoist {h40}; toggl {h32}; tomtom {A32}; trakt {h64}; travelpayouts {h32};
-travis|travisci {A22}; trello {A32}|{h64}; truelayer {u}; tumblr {A50}; twelvedata {h32}; twilio {h32};
-twitch {a30}; twitter {A25}|{A50}|{A45}|{d15,25}-{A20,40}; typeform {A44}; ubidots BBFF-{A30}; unify {A20};
-unsplash {W43}; upcdatabase {U32}; uploadcare {h20}; uptimerobot u{d5,9}-{h24}; urlscan {u};
-userstack {h32}; vatlayer {h32}; vault s\.{A24}; vercel|zeit {A24}; vimeo {h32}; virustotal {h64};
-visualcrossing {U25}; vk {h85}|{h76}; vultr {U36}; wakatime {u}; walkscore {h32}; waqi {h40};
-weatherapi {h31}; weatherbit {h32}; weatherstack {h32}; webex {W64}_{W4}_{u}; webflow {h64};
-wechat|weixin {h32}; wistia {h64}; witai {U32}; wolfram|wolframalpha {U6}-{U10}; worldtides {u};
-wrike ey{W60,900}; yelp {W128}; ynab|youneedabudget {W43}|{h64}; youtube {W39}; zendesk {A40};
-zenrows {h40}; zenserp {u}; zerobounce {h32}; zerotier {A32}; zipcode|zipcodeapi {A64}; zoominfo {u};
-zotero {A24}; zulip {A32}
+fcm {W39}|AAAA{W7}:{W140}; feishu|larksuite {A32}; filestack A{A20}z; finicity {h32}|{a20};
+finnhub {a20}|{a40}; fixer {h32}; flagsmith ser\.{A22}; flickr {a32}|{h16}; flightapi {h24}; fogbugz {a30};
+footballdata {h32}; fossa {h32}; foursquare {U48}; freshbooks {a64}; freshdesk {A20}; freshservice {A20};
+fullcontact {A32}; geoapify {h32}; geocodio {h39}; getgeoapi {h40}; getresponse {a32};
+getstream|streamio {a60}|{a64}; ghostadmin {h24}:{h64}; giphy {A32}; gitea|forgejo|gogs {h40}; github {h40};
+gitlab {W20}|{h64}; gitter {W40}; glassnode {A27}; gnews {h32}; gocd {h40}; godaddy {A37}; gorest {h64};
+gorgias {h64}; graphhopper {u}; greynoise {A64}; gtmetrix {h32}; guardian {u}; gumroad {W43}; harvest {A97};
+helius {u}; helpscout {A40}; hereapi {W43}; heroku {u}; hetzner {A64}; hetznerdns {A32};
+hibp|haveibeenpwned {h32}; holidayapi {u}; honeybadger {A20}|{h32}; hotjar {A32}; hubspot {u}; hunter {h40};
+hybridanalysis {a64}; hypertrack {W54}; ibm|ibmcloud|iam {W44}; iconfinder {A64}; iexcloud (?:s|p)k_{h32};
+imagekit private_{W27,30}=; imgbb {h32}; imgur {h40}|{h15}; infobip {h32}-{u}; infura {h32}; instamojo {h32};
+instana {W22}; intelx {u}; intercom {X60}; intrinio {A40}; ipapi {h32}; ipdata {h56}; ipgeolocation {h32};
+ipinfo {h14}; ipquality {A32}; ipregistry {a16}; ipstack {h32}; iterable {h32}; jotform {h32}; jpush {h24};
+jumpcloud {h40}; kagi {W11}\.{W43}; kakao {h32}; keenio {U64}|{h64}; kickbox {h64}; kickfire {h16};
+klaviyo {A34}; klipfolio {h40}; kraken {Z80,90}; kucoin {h24}|{u}; languagelayer {h32}; lastfm {h32};
+launchdarkly {X40}|{u}; leakix {W48}; leanix {A40}; lemlist {h32}; leonardoai {u}; librariesio {h32};
+librato {h64}; linear {h32}; linechannel {h32}|{B170}=; linenotify {A43}; linkedin {A14}|{A16};
+linkpreview {h32}; linode {h64}; livekit {A43}; lob (?:test|live)_(?:pub_)?{h31,35}; locationiq {h32};
+logdna {h32}; logentries {u}; loggly {u}; logzio {A32}; lokalise {h40}; looker {a20}|{a24}; loyverse {h32};
+magento|adobecommerce {a32}; mailboxlayer {h32}; mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailersend {h64};
+mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32}; mailtrap {h32}; mandrill {W22}|md-{W22}; mapbox {W60};
+mapquest {A32}; maptiler {A20}; marketstack {h32}; mattermost {a26}; maxmind {A16}|{A6}_{A29}_mmk;
+meaningcloud {h32}; mediastack {h32}; meraki {h40}; messagebird {A25}|{u}; metrilo {h16}; miro {A27};
+mistral|mistralai {A32}; mixpanel {h32}; moesif {W40}; mollie (?:live|test)_{A30}; moonclerk {h32};
+moosend {u}; moralis {A64}; mux {A75}|{B75}; namecheap {h32}; nasa {A40}; nasdaqdatalink {W20};
+neptuneai eyJ{W80,400}; netlify {X40,46}; neutrinoapi {A48}; neverbounce (?:secret|private)_{h32};
+newrelic {a64}|{h40}|{h36}NRAL; newsapi {h32}; newscatcher {W43}; nexmo|vonage {A16}|{h8}; nftport {u};
+ngrok {A25,30}_{A18,22}|{A25,28}; nightfall {A36}; novita sk_{W43}; npm {u}; numverify {h32}; nvd {u};
+nylas {A30}; nytimes {X32}; oanda {h32}-{h32}; ocrspace K{d8}{d6,7}; okta 00{X40}|{W40}|{W64}; omdb {h8};
+onelogin {h64}; onesignal {u}|{A48}; onfleet {h32}; opencage {h32}; openrouteservice {h56}; opensea {h32};
+opentok|vonagevideo {h40}; openuv {h32}; openweather|openweathermap|owm {h32}; opsgenie {u}; optimizely {W54};
+optimove {u}; owlbot {h40}; packagecloud {h48}; packagist {h20}; paddlevendor {h50};
+pagerduty {W20}|u\+{W18}|{h32}; pandadoc {h40}; papertrail {A20}; parsehub {W12}; passivetotal {h64};
+paypal {W80}; paystack {h40}; pdflayer {h32}; pdfshift {h32}|sk_{h40}; peopledatalabs {h64}; pepipost {h32};
+pexels {A56}; pinata {h64}; pingdom {W64}; pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25};
+plaid {A24}|{a30}; plivo {A40}; poloniex {h128}; polygon {W32}; positionstack {h32}; postageapp {A32};
+postmark {u}; prestashop {U32}; printful {A40}|{a8}-{a4}-{a4}:{a4}-{a12}; privateai {a32}; proxycrawl {W22};
+pubnub (?:s|p)ub-c-{u}; pulsedive {h64}; pushbots {h32}; pushbullet o\.{A32}; pusher {h20}; pushover {a30};
+pushy {h64}; qase {h40}; qiniu {W40}; qualys {A32}; quandl {W20}; quicknode {h40}; raindrop {u};
+rapidapi {X50}; rawg {h32}; raygun {A22}; razorpay {A24}; rebrandly {h32}; recurly {h32}; reddit {W27}|{W30};
+redmine {h40}; removebg {A24}; rescuetime {W40}; ringcentral {W22}; rollbar {h32}; route4me {h32};
+runscope {u}; sanity sk{A80,200}; saucelabs|sauce {u}; scaleway {u}; scrapeops {u}; scraperapi {h32};
+scrapfly scp-(?:live|test)-{a32}; scrapingbee {U80}; screenshotapi {u}; screenshotlayer {h32};
+scrutinizer {h64}; secretaccesskey|cossecretkey|coshmac|hmacsecretkey {B40}|{h48}; securitytrails {A32};
+segment {A32}; semaphoreci {h40}|{W20}; semrush {h32}; sendbird {h40}|{u}; sendinblue {h64}; sendpulse {h32};
+sentry {h64}|{h32}|{h40}; serpapi {h64}; serper {h40}; serpstack {h32}; shodan {A32}; shortcut {u};
+shotstack {A40}; sidekiq|contribsys {h8}:{h8}; sightengine {A20}; signalfx {W22}; signalwire {A50};
+similarweb {h32}; sinch {h32}; site24x7 {h32}; skylight {W43}; slack {A24}|{h32};
+slapi|slapikey|softlayer|slkey|slpass {a64}; smartsheet {A37}|{a26}; sms77 {A64}; smsapi {A40};
+snipcart {B60,100}; snyk {u}; socialblade {h64}; sonarcloud {h40}; sonar|sonarqube {A40}; sourcegraph {H40};
+sparkpost {h40}; speechmatics {A32}; splitio {a52,56}; splunk {u}; spoonacular {h32}; sportsmonk {A60};
+spotify {h32}; squarespace {u}; stability sk-{A48}; stabilityai sk-{A48}; stackhawk {A20};
+statuscake {A20}|{A30}; statuspage {u}; steam|steamweb {H32}; stormglass {u}-{u}; storyblok {A22}tt;
+strava {h40}; stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32}; swaggerhub {u}; tableau {B22}==:{A32};
+tatum {u}; taxjar {h32}; teamwork {A20}; telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32};
+testingbot {h32}; textmagic {A30}; theoddsapi {h32}; thingspeak {U16}; threatbook {h64}; thunderforest {h32};
+ticketmaster {A32}; tiingo {h40}; tiktok {A32}|{a40}; timezonedb {U12}; tinify|tinypng {A32};
+tmdb|themoviedb {h32}; todoist {h40}; togetherai {h64}; toggl {h32}; tomorrowio|climacell {A32}; tomtom {A32};
+trakt {h64}; transloadit {h40}; travelpayouts {h32}; travis|travisci {A22}; trello {A32}|{h64}; truelayer {u};
+tumblr {A50}; twelvedata {h32}; twilio {h32}; twitch {a30}; twitter {A25}|{A50}|{A45}|{d15,25}-{A20,40};
+typeform {A44}; ubidots BBFF-{A30}; unify {A20}; unsplash {W43}; upcdatabase {U32}; uploadcare {h20};
+upstash A{A55,60}={0,2}; uptimerobot u{d5,9}-{h24}; urlscan {u}; userstack {h32}; vatlayer {h32};
+vault s\.{A24}; vercel|zeit {A24}; vimeo {h32}; virustotal {h64}; visualcrossing {U25}; vk {h85}|{h76};
+vonagesignature {A60}; vultr {U36}; wakatime {u}; walkscore {h32}; waqi {h40}; wavefront {u};
+weatherapi {h31}; weatherbit {h32}; weatherstack {h32}; weaviate {A36}; webex {W64}_{W4}_{u}; webflow {h64};
+wechat|weixin {h32}; weibo {h32}; wercker {h64}; wistia {h64}; witai {U32}; wolfram|wolframalpha {U6}-{U10};
+worldtides {u}; wrike ey{W60,900}; yelp {W128}; ynab|youneedabudget {W43}|{h64}; youtube {W39}; zendesk {A40};
+zenrows {h40}; zenserp {u}; zenvia {W30}; zeplin {W43}; zerobounce {h32}; zerotier {A32};
+zipcode|zipcodeapi {A64}; zoominfo {u}; zoomus|zoomapi {A32}|{A36}; zotero {A24}; zulip {A32}
 """
 
 
@@ -7063,7 +7121,7 @@ _FORMS = (
         "uuid-key",
     ),
     (
-        r"[Xx]-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
+        r"(?:[Xx]|[Oo]cp-[Aa]pim)-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
         r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}",
         "",
         "header-token",
@@ -7200,6 +7258,52 @@ _PHRASES = (
         "zapier-webhook",
         _ALL,
     ),
+    (b"p.st.", 1, rb"(dp\.st\.[a-z0-9_-]{2,35}\.[A-Za-z0-9]{40,44})(?!\w)", "doppler-token", _ALL),
+    (
+        b"maker.ifttt.com/trigger/",
+        0,
+        rb"maker\.ifttt\.com/trigger/[\w-]{1,80}/(?:json/)?with/key/([\w-]{20,64})",
+        "ifttt-webhook",
+        _ALL,
+    ),
+    (b".make.com/", 8, rb"hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)", "make-webhook", _ALL),
+    (
+        b"/hooks/",
+        0,
+        rb"/hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])",
+        "chat-webhook",
+        _ALL,
+    ),
+    (
+        b".azurewebsites.net/api/",
+        0,
+        rb"\.azurewebsites\.net/api/[^\s\"'<>?]{1,100}\?(?:[^\s\"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})",
+        "azure-function-key",
+        _ALL,
+    ),
+    (
+        b"redis-cli ",
+        0,
+        rb"redis-cli (?:[^\n|;&]{0,200}? )?-a [\"']?([^\s\"'$<{-][^\s\"']{5,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"ldapsearch ",
+        0,
+        rb"ldapsearch (?:[^\n|;&]{0,300}? )?-w ?[\"']?([^\s\"'$<{-][^\s\"']{3,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (
+        b"htpasswd ",
+        0,
+        rb"htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}[\"']?([^\s\"'$<{][^\s\"']{3,99})",
+        "command-password",
+        "shell docs config none",
+    ),
+    (b"-pass pass:", 0, rb"-pass pass:([^\s\"'$<{]{4,99})", "command-password", "shell docs config none"),
+    (b"psk=", 0, rb"psk=[\"']?([^\s\"'$<{][^\s\"']{7,63})", "password", "shell docs config none"),
     (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook", _ALL),
     (
         b"machine ",
