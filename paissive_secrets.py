@@ -5712,8 +5712,7 @@ twilio-account          Twilio account id                   medium low       AC 
 shopify-token           Shopify token                       high critical    shp(at|ca|pa|ss|ua|tka)_
         {A32,64}
 shopify-partner-token   Shopify partner token               high high        prtapi_|atkn_  {H32}
-square-token            Square token                        high critical    sq0(atp|csp)-
-        [\w\\^-]{22,60}  sq0csp-{W43}  sq0csp-{W20}
+square-token            Square token                        high critical    sq0(atp|csp)-  {W22,60}
 square-access-token     Square access token                 high critical    EAAA  [lE]{W59,60}  EAAAl{W59}
 shippo-token            Shippo token                        high high        shippo_(live|test)_  {h40}
 easypost-key            EasyPost key                        high high        EZAK|EZTK  {A54}

@@ -6509,7 +6509,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("Authorization: Token " + ps.samples("{h40}"), "bearer-token"),
         ("Authorization: Token request.headers.authorization", None),
         (f"X-Robot-Key: {LOGIN * 3}", "header-token"),
-        (f"X-Meraki-Key: {LOGIN * 3}", None),
+        (f"X-Meraki-Key: {LOGIN * 5}", None),
         (f"robot_api_key = {ps.samples('{u}')}", "uuid-key"),
         (f"meraki_api_key = {ps.samples('{u}')}", None),
         (f"sshpass -p {LOGIN} ssh x.local", "command-password"),
