@@ -698,6 +698,8 @@ class Dotenv:
         """Raise BadValue where bash would take what is written at `place` for part of something earlier."""
         for number, piece in enumerate(self._pieces[:place]):
             written = piece.text if piece.problem else piece.quote + piece.raw + piece.quote
+            if not piece.name and not piece.problem:
+                written = piece.text.partition("#")[0]  # a comment ends with its line
             if not _ends_in_bash(written):
                 what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open for bash"
                 raise BadValue(f"{what}, which takes the next lines for part of it", hint="mend it first")
@@ -4218,6 +4220,9 @@ class SecretRotation:
         if pending is not None and not _same(pending, current):
             hint = f"use: rotate resume {name}, or: rotate abort {name}"
             raise Conflict(f"a rotation of {_show(name)} was left unfinished", hint=hint)
+        if current is None and value is None and not self._policy(name):
+            problem = f"no secret named {_show(name)}, and no rotation of it is scheduled"
+            raise NotFound(problem, hint=f"set it first with: set {name}")
         value = check_value(self._generated(name) if value is None else value)
         if _same(value, current):
             raise BadValue(f"the new value of {_show(name)} is the one that it has", hint="give another")

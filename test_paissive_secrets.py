@@ -857,11 +857,15 @@ def test_dotenv_changes_the_last_of_two_assignments_which_is_the_one_that_counts
     assert dotenv.without("A") == ""
 
 
-@pytest.mark.parametrize("line", ["B=it's", "B='a\nC='b'c", "B='it\\'s'", 'B="open', "B=a\\", "B=f(x"])
+@pytest.mark.parametrize("line", ["B=it's", "B='a\nC='b'c", "B='it\\'s'", 'B="open', "B=a\\", "B=f(x", "'"])
 def test_dotenv_does_not_write_after_what_bash_would_not_end(line):
     with pytest.raises(ps.BadValue, match=r"^line 2 of \.env leaves a quote or a bracket open for bash"):
         ps.Dotenv(f"A=1\n{line}\n").with_values({"C": "x"})
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
+
+
+def test_dotenv_writes_after_a_comment_whatever_it_holds():
+    assert ps.Dotenv("# it's (open\n").with_values({"C": "x"}) == "# it's (open\nC=x\n"
 
 
 def test_dotenv_never_shows_a_value():
@@ -5056,7 +5060,14 @@ def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(tmp_pat
     hidden = "variable DB_PASSWORD would hide the new value of 'DB_PASSWORD'; unset it, so that .env counts"
     assert rotate(PAISSIVE_ENV_FILE="") == lost
     assert rotate(DB_PASSWORD=OLD) == (2, f"paissive_secrets: {hidden}\n")
-    assert rotate() == (0, "") and "DB_PASSWORD=" in (tmp_path / ".env").read_text()
+    (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
+    assert rotate() == (0, "") and f"DB_PASSWORD={OLD}\n" not in (tmp_path / ".env").read_text()
+
+
+def test_a_name_that_nobody_knows_is_not_rotated(tmp_path):
+    done = cli("rotate", "now", "DB_PASSWROD", cwd=tmp_path)
+    assert (done.returncode, b"no rotation of it is scheduled" in done.stderr) == (1, True)
+    assert not (tmp_path / ".env").exists()
 
 
 def test_another_process_is_told_of_the_rotation_that_is_under_way(rotation, tmp_path):
