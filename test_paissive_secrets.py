@@ -764,6 +764,7 @@ def written(values, **settings):
     return held, text
 
 
+@pytest.mark.slow
 def test_dotenv_writes_what_bash_python_dotenv_and_compose_read_alike(tmp_path):
     held, text = written(HARD + some_values(2500))
     assert len(held) > 2000
@@ -1189,6 +1190,7 @@ def test_age_returns_what_was_sealed(identity, data, size):
     assert ps.unseal(sealed, ps.Identity.generate(), identity) == plaintext
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=2000)
 @given(
     st.binary(max_size=300), st.sampled_from([b"", b"age-encryption.org/v1\n", b"age-encryption.org/v1\n-> "])
@@ -1327,6 +1329,7 @@ def test_age_opens_what_the_age_tool_seals_and_the_other_way_round(identity, tmp
     assert done.stdout == b"ours" * 20_000
 
 
+@pytest.mark.slow
 def test_age_opens_what_the_age_tool_seals_with_a_passphrase_and_the_other_way_round(tmp_path):
     age, plain, sealed = tool("age"), tmp_path / "plain", tmp_path / "sealed.age"
     plain.write_bytes(b"theirs")
