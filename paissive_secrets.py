@@ -7049,7 +7049,7 @@ _HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it open
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
-    rb"(?i)\A-|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
+    rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"

@@ -6406,6 +6406,12 @@ def test_basic_credentials_are_decoded():
     )
 
 
+def test_a_drawn_value_may_begin_with_a_dash_and_an_option_is_none():
+    line = f"API_TOKEN=-{ps.samples('{A30}')}\n".encode()
+    assert [m.confidence for m in ps.scan(io.BytesIO(line).read, ".env")] == ["high"]
+    assert ps.objection(next(ps.candidates(b"password = '--no-password'", "shell")))
+
+
 def test_registry_logins_and_private_web_keys_are_found():
     login = base64.b64encode(b"app:" + b"k3Xw" + b"9vQz").decode()
     assert found(f'{{"auths": {{"registry.local": {{"auth": "{login}"}}}}}}', "config.json") == [
