@@ -7043,13 +7043,15 @@ _PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
 _TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
 _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
 _HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it opens no door
-    rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$|\{[A-Z0-9-]{3,12}\}\S"
+    rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
+    rb"|\{[A-Z0-9-]{3,12}\}\S"
     rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
 )
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
-    rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
+    rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]"
+    rb"|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
@@ -7057,7 +7059,8 @@ _SAMPLE = lazily(
 )
 _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
 _NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
+    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
     r"|(?i:key_?down|key_?hash|[_.-]name$)"
     r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
@@ -7075,7 +7078,8 @@ def _dull(body: bytes) -> bool:
 
 _MADE_UP = lazily(rb"(?i)xxxx|your|placeholder|insert|redacted|change.?me")
 _WEAK = lazily(
-    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me"
+    rb"|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 # === Forms ==================================================================================================
 # Secrets that their surroundings give away, whatever they look like: keys between their marks, passwords in
@@ -7119,7 +7123,8 @@ _FORMS = (
     (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
     (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
     (
-        r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)",
+        r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)"
+        r"[_-]?(?:key|token|secret)",
         _UUID_ALONE,
         "",
         "uuid-key",
@@ -7970,7 +7975,8 @@ def _joints() -> frozenset[int]:
 
 _GIVES = frozenset(b"\"'` :=|(,\n")  # what stands right before a value
 _RANDOM = lazily(  # no identifier of several words, no number
-    rb"(?=[^\s\d]{0,24}\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
+    rb"(?=[^\s\d]{0,24}\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
+    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
     rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
 )
 _GAP = lazily(rb"""\\{0,2}["'`\])]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>|]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
