@@ -8261,9 +8261,17 @@ def staged(folder: str) -> Iterator[Blob]:
 
 def path_in_repository(path: str) -> str:
     """Return a path relative to the top of its repository, "" for the top itself."""
-    folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
-    name = "" if folder == path else os.path.basename(path)
+    folder, name = folder_that_is_there(path)
     return (_answer(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
+
+
+def folder_that_is_there(path: str) -> tuple[str, str]:
+    """Split a path, which may be gone from the working tree, into a folder that exists and the rest."""
+    folder, name = path, ""
+    while folder and not os.path.isdir(folder):
+        folder, last = os.path.split(folder)
+        name = os.path.join(last, name)
+    return folder or ".", name
 
 
 def _head(folder: str) -> str:
@@ -8449,6 +8457,7 @@ def _is_our_hook(path: str) -> bool:
     head, tail = _HOOK.format(mark=_HOOK_MARK, command="\n").split("\n\n")
     with open(path, "rb") as file:
         text = os.fsdecode(file.read(1 << 16))
+    text = text.replace('",$SKIP,"', """",$(echo "$SKIP" | tr -d ' '),\"""")  # as it was written before
     command = text[len(head) + 1 : -len(tail)]
     return text == f"{head}\n{command}{tail}" and "\n" not in command
 
@@ -8921,21 +8930,26 @@ class Audit:
                 yield Place(path, blob.commit, blob.date), match
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
-        roots = [""] if self.paths in ([], ["."]) else list(map(path_in_repository, self.paths))
+        roots = {"": "."} if self.paths in ([], ["."]) else {path_in_repository(p): p for p in self.paths}
+        unmet = {root for root, path in roots.items() if not os.path.lexists(path)}
         for blob in blobs:
             if not _is_within(blob.path, roots):
                 continue
+            unmet = {root for root in unmet if not _is_within(blob.path, [root])}
             if self._wants(blob.path):
                 yield blob
             elif excluded(self._choice.exclude, blob.path):
                 self._excluded()
+        for root in sorted(unmet):
+            self._unreadable(
+                roots[root], "there is no such file or folder, and git has nothing to show of it"
+            )
 
     def _wants(self, path: str) -> bool:
         return not excluded(self._choice.exclude, path) and _NOT_OURS.isdisjoint(path.split("/"))
 
     def _repository(self) -> str:
-        path = self.paths[0] if self.paths else "."
-        return path if os.path.isdir(path) else os.path.dirname(path) or "."
+        return folder_that_is_there(self.paths[0] if self.paths else ".")[0]
 
     def _covers(self, path: str) -> bool:
         """Whether this audit has looked where `path` is or was."""

@@ -7260,6 +7260,24 @@ def test_a_foreign_hook_is_never_overwritten(repository, link):
     assert b"there is a pre-commit hook already" in done.stderr and b"audit --staged" in done.stderr
 
 
+def test_a_hook_of_an_earlier_version_is_replaced(repository):
+    hook = Path(ps.install_hook())
+    ours = hook.read_text()
+    hook.write_text(re.sub(r'",.*,"', '",$SKIP,"', ours))
+    assert hook.read_text() != ours and Path(ps.install_hook()).read_text() == ours
+
+
+def test_a_path_that_is_nowhere_is_told_and_one_that_is_gone_is_found(repository, capsys):
+    (repository / "old").mkdir()
+    leak(repository / "old" / "a.py")
+    commit(repository)
+    shutil.rmtree(repository / "old")
+    assert leaks("old", history=[]) == leaks("old/a.py", history=[]) == {("old/a.py", 1)}
+    for path in ("nowhere", "no/such/file"):
+        assert ps.main(["audit", path, "--staged"]) == 2
+        assert f"can't read {path}: there is no such file" in capsys.readouterr().err
+
+
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
     hook = repository / ".git" / "hooks" / "pre-commit"
     assert cli("hook", "install").returncode == 0
