@@ -6363,7 +6363,7 @@ def candidates(window: bytes, language: str) -> Iterator[Candidate]:
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
 # k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
 # the most telling words alone.
-_RARE, _RARE_IN_BULK = b"cfpu", b"cp"
+_RARE, _RARE_IN_BULK = b"bcpu", b"cp"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
 # What these are given has a digit or is long.
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
@@ -6391,6 +6391,7 @@ _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
 _BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+_SOME_VALUE = rb"(?=[^\n0-9\"'`&]{0,120}[0-9\"'`&])"  # what every literal of source needs on its line
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
@@ -6444,23 +6445,25 @@ def _told(
     words += [(word, weak) for word in (() if sparing else _FOR_RANDOM)]
     groups = {f"w{number}": word for number, word in enumerate(words)}
     fold = _fold(_RARE_IN_BULK if sparing else _RARE)
-    return groups, fold, re.compile(b"k(?:%s)" % _rests(((g, w[0]) for g, w in groups.items()), fold))
+    ahead = _SOME_VALUE if source else b""
+    rests = _rests(((group, word, ahead if given else b"") for group, (word, given) in groups.items()), fold)
+    return groups, fold, re.compile(b"k(?:%s)" % rests)
 
 
 def _fold(rare: bytes) -> bytes:
     return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
 
 
-def _rests(words: Iterable[tuple[str, bytes]], fold: bytes) -> bytes:
-    """What matches the words in folded text, from behind their first k.
+def _rests(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
+    """What matches (group, word, what is ahead of it) in folded text, from behind their first k.
 
     What comes next is tried first, a branch a letter, for nearly every k is none of a word.
     """
     rests: dict[bytes, list[bytes]] = {}
-    for group, word in words:
+    for group, word, ahead in words:
         head, _, rest = word.lower().translate(fold).partition(b"k")
         behind = b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b""
-        rests.setdefault(rest[:1], []).append(re.escape(rest[1:]) + behind + b"(?P<%s>)" % group.encode())
+        rests.setdefault(rest[:1], []).append(re.escape(rest[1:]) + behind + ahead + b"(?P<%s>)" % group.encode())
     return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
@@ -7523,11 +7526,11 @@ _BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stand
 
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
     """What stands between `://` and `@`: for the second is rare, it is looked for first."""
-    if text.count(b"@") * 100 > len(text):  # steps in C, where they are many
-        yield from _USERINFO.finditer(text)
-        return
-    at = text.find(b"@")
+    at, steps = text.find(b"@"), itertools.count()
     while at >= 0:
+        if next(steps) * 100 > len(text):  # they are many: the rest is stepped through in C
+            yield from _USERINFO.finditer(text, max(0, at - 300))
+            return
         inside = text[at - 1] not in _BEFORE_AT
         scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
         found = _USERINFO.match(text, scheme) if scheme >= 0 else None
