@@ -7937,6 +7937,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
     beginnings, heads, joints = _beginnings(), rule_heads(), _joints()
     gives = frozenset() if sparing else _GIVES
     begun_from, named_from, begun, named = 0, 0, 0, 0
+    in_vain: dict[bytes, int] = {}  # {what stood before values that no provider gave: how many}
     for start, _ in runs:
         prefixes, last, begin = beginnings.get(text[start : start + 2]), text[start - 1], -1
         if prefixes and text.startswith(prefixes, start):
@@ -7953,9 +7954,11 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
             begun_from = look_from(begun, sparing)
             yield from found
         random = _RANDOM.match(text, start) if last in gives and start >= named_from else None
-        if random:
+        before = text[start - 12 : start] if random else b""
+        if random and in_vain.get(before, 0) < _SAME_IN_VAIN:
             found = list(_named_run(text, start, random.end()))
-            named += not found
+            if not found:
+                named, in_vain[before] = named + 1, in_vain.get(before, 0) + 1
             named_from = look_from(named)
             yield from found
 
@@ -7976,6 +7979,7 @@ def _joints() -> frozenset[int]:
     return frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
 
 
+_SAME_IN_VAIN = 50  # values behind one name, as in a log or a table, after which no more of them are looked at
 _GIVES = frozenset(b"\"'` :=|(,\n")  # what stands right before a value
 _RANDOM = lazily(  # no identifier of several words, no number
     rb"(?=[^\s\d]{0,24}\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
