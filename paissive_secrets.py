@@ -6127,12 +6127,18 @@ def _named_rule(name: str, shape: str) -> Rule:
     return Rule(f"{name}-credential", f"{name} credential", "", shape, "medium", "high", hit, miss)
 
 
-_NAME_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+@functools.lru_cache(1024)
+def words_of(name: str) -> list[str]:
+    """The words of an identifier, however they are joined, in lower case."""
+    return " ".join(_WORD.findall(name)).lower().split()
+
+
+_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def named_providers(context: bytes) -> list[Rule]:
     """The rules of the providers that are named in `context`: long names anywhere, short ones as words."""
-    words = [word.lower() for word in _NAME_WORD.findall(context.decode("latin-1"))]
+    words = words_of(context.decode("latin-1"))
     short = (name for name in (*words, *map("".join, zip(words, words[1:]))) if len(name) < _LONG_NAME)
     names = [*_long_names().findall("".join(words)), *short]
     return [rule for rule in map(named_rules().get, names) if rule]
@@ -6145,7 +6151,7 @@ _LONG_NAME = 6  # letters of a name that is part of no other word
 def named_places(context: bytes) -> list[tuple[int, Rule]]:
     """(where it ends, rule) of each name of a provider that `context` has, written in one to three words."""
     text, rules = context.decode("latin-1"), named_rules()
-    words = " ".join(_NAME_WORD.findall(text)).lower().split()
+    words = words_of(text)
     pairs = [*map(str.__add__, words, words[1:])]
     triples = [*map(str.__add__, pairs, words[2:])]
     last = dict(zip(words + pairs + triples, words + words[1:] + words[2:]))  # {name: its last word}
@@ -6655,7 +6661,6 @@ def confidence_of(score: int) -> str:
 
 # --- features -----------------------------------------------------------------------------------------------
 
-_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SHAPE = lazily(
     r"(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\Z)|(?P<digits>\d+\Z)|(?P<number>[-+]?[\d.,_]+\Z)"
     r"|(?P<lower>[a-z]+\Z)|(?P<upper>[A-Z]+\Z)|(?P<capital>[A-Z][a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
@@ -6712,17 +6717,11 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
-        "words": str(min(len(_name_words(c.name)), 4)),
+        "words": str(min(len(words_of(c.name)), 4)),
     }
 
 
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
-
-
-@functools.lru_cache(1024)
-def _name_words(name: str) -> list[str]:
-    """The words of an identifier, in lower case."""
-    return [word.lower() for word in _WORD.findall(name)]
 
 
 def _facts_of_value(value: str, facts: dict[str, str]) -> None:
@@ -6785,7 +6784,7 @@ def _marks(c: Candidate) -> list[tuple[str, str]]:
     """(group, value) of what some candidates have, several of a group perhaps."""
     value = c.value.lower()
     found = [("has", mark) for mark in set(_MARKS.findall(value))]
-    if [word for word in _name_words(c.name) if word in value and len(word) > 2]:
+    if [word for word in words_of(c.name) if word in value and len(word) > 2]:
         found.append(("echoes", c.kind if c.name.lower() not in value else "name"))
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
         found.append(("brackets", "cross"))
@@ -6806,7 +6805,7 @@ _COMMENT = lazily(rb"\s*(?:#|//|/?\*|--)")
 
 
 def _name_marks(name: str) -> list[tuple[str, str]]:
-    words = _name_words(name)
+    words = words_of(name)
     found = [("name", word) for word in set(words)]
     return [*found, ("first", words[0]), ("last", words[-1])] if words else found
 
@@ -8034,7 +8033,7 @@ def _provider_named(before: bytes) -> Rule | None:
     """The rule of the provider that the last name before a value tells, words that go with a secret aside."""
     names = before[len(before.rstrip(_NAME_LETTERS + b" ")) :].decode("latin-1").split()
     for name in reversed(names[-3:]):
-        words = [word.lower() for word in _WORD.findall(name)]
+        words = words_of(name)
         telling = "".join(word for word in words if word not in _words_beside())
         if telling:
             rule = named_rules().get("".join(words)) or named_rules().get(telling)
