@@ -6469,7 +6469,9 @@ def _rests(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
     for group, word, ahead in words:
         head, _, rest = word.lower().translate(fold).partition(b"k")
         behind = b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b""
-        rests.setdefault(rest[:1], []).append(re.escape(rest[1:]) + behind + ahead + b"(?P<%s>)" % group.encode())
+        rests.setdefault(rest[:1], []).append(
+            re.escape(rest[1:]) + behind + ahead + b"(?P<%s>)" % group.encode()
+        )
     return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
@@ -7978,7 +7980,7 @@ def _joints() -> frozenset[int]:
     return frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
 
 
-_SAME_IN_VAIN = 50  # values behind one name, as in a log or a table, after which no more of them are looked at
+_SAME_IN_VAIN = 50  # values behind one name, as in a table, after which no more of them are looked at
 _GIVES = frozenset(b"\"'` :=|(,\n")  # what stands right before a value
 _RANDOM = lazily(  # no identifier of several words, no number
     rb"(?=[^\s\d]{0,24}\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
