@@ -6451,7 +6451,7 @@ def _told(
     words += [(word, weak) for word in (() if sparing else _FOR_RANDOM)]
     groups = {f"w{number}": word for number, word in enumerate(words)}
     fold = _fold(_RARE_IN_BULK if sparing else _RARE)
-    ahead = _SOME_VALUE if source else b""
+    ahead = _SOME_VALUE if source and not sparing else b""
     rests = _rests(((group, word, ahead if given else b"") for group, (word, given) in groups.items()), fold)
     return groups, fold, re.compile(b"k(?:%s)" % rests)
 
