@@ -8815,6 +8815,8 @@ class Audit:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         self.paths, self.staged, self.jobs, self.summary = _words(paths), staged, jobs, Summary()
+        self._named = {_real_path(path): path for path in self.paths}
+        self._bases = _bases(self.paths)
         self.history = None if history is None else _words(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, str) else baseline
         self._least = CONFIDENCES.index(confidence)
@@ -8886,19 +8888,25 @@ class Audit:
                 yield from scanned.matches
 
     def _below(self, path: str, shown: str, inside: bool) -> Iterator[tuple[str, str]]:
-        return files_below(path, shown, self._choice, inside=inside)
+        """The files below a folder, without those below another PATH: what is ignored here, it may read."""
+        top = _real_path(path).rstrip("/") + "/"
+        others = {real[len(top) :] for real in self._named if real.startswith(top)} - {""}
+        for file, name in files_below(path, shown, self._choice, inside=inside):
+            above = itertools.accumulate(name[len(shown) :].split("/"), "{}/{}".format) if others else ()
+            if others.isdisjoint(above):
+                yield file, name
 
     def _roots(self) -> tuple[list[tuple[str, str]], list[tuple[str, str, bool]]]:
-        """The files and the folders that were asked for by name."""
+        """The files and the folders that were asked for by name, each once, whatever leads to it."""
         files, folders = [], []
-        for path in self.paths:
-            shown = shown_path(path)
+        for real, path in self._named.items():
+            shown = shown_path(path, self._bases)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
             elif excluded(self._choice.exclude, shown):  # as where a shell or a hook names all files
                 self._excluded()
             elif path == "-" or os.path.isfile(path):
-                files.append((path if path == "-" else os.path.realpath(path), shown))
+                files.append((real, shown))
             elif os.path.lexists(path):
                 self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
             else:
@@ -8961,10 +8969,9 @@ class Audit:
 
     def _covers(self, path: str) -> bool:
         """Whether this audit has looked where `path` is or was."""
-        roots = (shown_path(root) for root in self.paths)
         return (
-            _is_within(path, roots)
-            and not _is_within(path, map(shown_path, self._unread))
+            _is_within(path, (shown_path(root, self._bases) for root in self.paths))
+            and not _is_within(path, (shown_path(unread, self._bases) for unread in self._unread))
             and not excluded(self._choice.exclude, path)
         )
 
@@ -8973,19 +8980,27 @@ def _is_within(path: str, roots: Iterable[str]) -> bool:
     return any(root in ("", path) or path.startswith(root + "/") for root in roots)
 
 
-def shown_path(path: str) -> str:
-    """Return a path relative to the working directory, or where it is outside, to the folder given."""
-    here, real = os.path.realpath(os.curdir), os.path.realpath(path)
-    if path == "-" or real == here:
-        return path if path == "-" else ""
-    if real.startswith(os.path.join(here, "")):
-        return os.path.relpath(real, here).replace(os.sep, "/")
-    return "" if os.path.isdir(path) else os.path.basename(path)
+def _real_path(path: str) -> str:
+    return path if path == "-" else os.path.realpath(path).replace(os.sep, "/")
 
 
-def baseline_beside(paths: Iterable[str]) -> str:
+def _bases(paths: Iterable[str]) -> list[str]:
+    """What paths are shown relative to: the working directory, then the folders given, outer ones first."""
+    folders = sorted(_real_path(path) for path in paths if os.path.isdir(path))
+    return [folder.rstrip("/") + "/" for folder in (_real_path(os.curdir), *folders)]
+
+
+def shown_path(path: str, bases: Iterable[str]) -> str:
+    """Return a path relative to the first base that it is in; "" for that base itself."""
+    real = _real_path(path)
+    inside = (real[len(base) :] for base in bases if f"{real}/".startswith(base))
+    return next(inside, os.path.basename(path))
+
+
+def baseline_beside(paths: Sequence[str]) -> str:
     """Return where the baseline is by itself: in the folder that paths are shown relative to."""
-    outside = (path for path in paths if os.path.isdir(path) and not shown_path(path))
+    bases = _bases(paths)
+    outside = (path for path in paths if os.path.isdir(path) and not shown_path(path, bases))
     return os.path.normpath(os.path.join(next(outside, "."), BASELINE))
 
 

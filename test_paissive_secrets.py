@@ -7636,6 +7636,35 @@ def test_one_path_or_several_may_be_given_as_text_or_as_paths(folder):
         assert leaks(paths, exclude="tests") == {("src/a.py", 1)}
 
 
+@pytest.mark.parametrize("in_git", [False, True])
+@pytest.mark.parametrize(
+    "paths", ["src src/c.py", ". ./src src/", "src/c.py link.py .", "{here} {here}/src ."]
+)
+def test_a_file_that_several_paths_lead_to_is_read_once(folder, paths, in_git):
+    git(folder, "init", "-q") if in_git else None
+    leak(folder / "src" / "c.py")
+    (folder / "link.py").symlink_to("src/c.py")
+    run = ps.Audit(paths.format(here=folder).split())
+    assert [finding.path for finding in run] == ["src/c.py"] and run.summary.files == 1
+
+
+@pytest.mark.parametrize("paths", ["node_modules/a.py .", ". node_modules", ". build", "./build/../build ."])
+def test_a_path_that_another_one_ignores_is_still_read(folder, paths):
+    leak(folder / "node_modules" / "a.py")
+    leak(folder / "build" / "a.py")
+    (folder / ".gitignore").write_text("build")
+    assert [finding.path for finding in ps.audit(paths.split())] == [re.search(r"\w{4,}", paths)[0] + "/a.py"]
+
+
+def test_of_folders_elsewhere_the_outer_one_names_what_is_in_both(tmp_path, monkeypatch):
+    leak(tmp_path / "there" / "src" / "a.py")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    paths = ["../there/src", "../there", "../there/src/a.py"]
+    assert [finding.path for finding in ps.audit(paths)] == ["src/a.py"]
+    assert ps.main(["audit", *paths, "--update-baseline"]) == ps.main(["audit", "../there"]) == 0
+
+
 @pytest.mark.parametrize("options", [{"confidence": "some"}, {"baseline_file": "x"}])
 def test_an_option_that_is_none_is_an_error(options):
     with pytest.raises((ps.BadValue, TypeError)):
@@ -7822,6 +7851,20 @@ def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, caps
     assert ps.main(["audit", "--history", "--update-baseline"]) == 0
     assert (ps.main(["audit"]), "stale" in capsys.readouterr().out) == (0, False)
     assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit", "--history"]) == 0
+
+
+def test_what_can_not_be_read_elsewhere_leaves_the_rest_stale(folder, monkeypatch, capsys):
+    for name in ("a.py", "closed/b.py"):
+        leak(folder / "there" / name)
+    (folder / "here").mkdir()
+    os.chdir("here")
+    ps.main(["audit", "../there", "--update-baseline"])
+    (folder / "there" / "a.py").unlink()
+    entering = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: entering("absent" if "closed" in path else path))
+    capsys.readouterr()
+    ps.main(["audit", "../there"])
+    assert re.findall("stale: (\\S+)", capsys.readouterr().out) == ["a.py"]
 
 
 def test_stale_entries_are_told_and_dropped(folder, capsys):
