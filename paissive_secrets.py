@@ -8273,6 +8273,11 @@ def path_in_repository(path: str) -> str:
     return (_answer(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
 
 
+def repository_of(folder: str) -> str:
+    """Return where git keeps the repository that a folder is in; a linked working tree has its own."""
+    return _answer(folder, "rev-parse", "--absolute-git-dir")
+
+
 def folder_that_is_there(path: str) -> tuple[str, str]:
     """Split a path, which may be gone from the working tree, into a folder that exists and the rest."""
     folder, name = path, ""
@@ -8376,9 +8381,17 @@ def introductions(
 
 
 def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    these = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
-    with _Git(folder, "rev-list", "--reverse", "--topo-order", *these, "--") as git:
+    with _Git(folder, "rev-list", "--reverse", "--topo-order", *_these(revisions), "--") as git:
         yield from git.records(b"\n")
+
+
+def _these(revisions: Sequence[str]) -> Sequence[str]:
+    return ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
+
+
+def was_there(folder: str, path: str, revisions: Sequence[str]) -> bool:
+    """Whether a commit that revisions reach, or any if none is given, has changed what is at `path`."""
+    return bool(_answer(folder, "rev-list", "-1", *_these(revisions), "--", f":(top,literal){path}"))
 
 
 def _commits(folder: str) -> Iterator[str]:
@@ -8804,7 +8817,7 @@ class Audit:
         *,
         exclude: _Words = (),
         confidence: str = "medium",
-        baseline: Baseline | str | None = None,
+        baseline: Baseline | str | os.PathLike[str] | None = None,
         staged: bool = False,
         history: _Words | None = None,
         gitignore: bool = True,
@@ -8817,8 +8830,9 @@ class Audit:
         self.paths, self.staged, self.jobs, self.summary = _words(paths), staged, jobs, Summary()
         self._named = {_real_path(path): path for path in self.paths}
         self._bases = _bases(self.paths)
+        self._inside: dict[str, str] = {}
         self.history = None if history is None else _words(history)
-        self.baseline = Baseline(baseline) if isinstance(baseline, str) else baseline
+        self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._least = CONFIDENCES.index(confidence)
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
@@ -8914,7 +8928,8 @@ class Audit:
         return files, folders
 
     def _in_index(self) -> Iterator[tuple[Place, Match]]:
-        return self._in_blobs(staged(self._repository()))
+        folder = self._repository()
+        return self._in_blobs(folder, staged(folder))
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
@@ -8926,15 +8941,15 @@ class Audit:
         suspects = paragraphs.suspects
         told: set[tuple[str, str, str]] = set()
         blobs = introductions(folder, suspects, revisions, self._wants)
-        for place, match in self._in_blobs(_with_news(blobs, suspects)):
+        for place, match in self._in_blobs(folder, _with_news(blobs, suspects)):
             spot = (place.path, match.rule.id, match.digest)
             if spot not in told:  # a secret is in every later version of its file as well
                 yield place, match
             told.add(spot)
 
-    def _in_blobs(self, blobs: Iterable[Blob]) -> Iterator[tuple[Place, Match]]:
-        wanted = list(self._choose(blobs))
-        opened = contents(self._repository(), (blob.oid for blob in wanted))
+    def _in_blobs(self, folder: str, blobs: Iterable[Blob]) -> Iterator[tuple[Place, Match]]:
+        wanted = list(self._choose(folder, blobs))
+        opened = contents(folder, (blob.oid for blob in wanted))
         for blob, (oid, size, read) in zip(wanted, opened):
             path = blob.path or f"blob {oid[:12]}"
             if size < 0:
@@ -8945,27 +8960,31 @@ class Audit:
             for match in itertools.islice(scan(read, blob.path, self._key), _FINDINGS_MOST):
                 yield Place(path, blob.commit, blob.date), match
 
-    def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
-        roots = {"": "."} if self.paths in ([], ["."]) else {path_in_repository(p): p for p in self.paths}
-        unmet = {root for root, path in roots.items() if not os.path.lexists(path)}
+    def _choose(self, folder: str, blobs: Iterable[Blob]) -> Iterator[Blob]:
+        unmet = {root: path for root, path in self._inside.items() if not os.path.lexists(path)}
         for blob in blobs:
-            if not _is_within(blob.path, roots):
-                continue
-            unmet = {root for root in unmet if not _is_within(blob.path, [root])}
+            unmet = {root: path for root, path in unmet.items() if not _is_within(blob.path, [root])}
             if self._wants(blob.path):
                 yield blob
-            elif excluded(self._choice.exclude, blob.path):
+            elif _is_within(blob.path, self._inside) and excluded(self._choice.exclude, blob.path):
                 self._excluded()
-        for root in sorted(unmet):
-            self._unreadable(
-                roots[root], "there is no such file or folder, and git has nothing to show of it"
-            )
+        for root, path in sorted(unmet.items()):
+            # What is in none of the blobs that were looked up may have been there, and clean.
+            if self.history is None or not was_there(folder, root, self.history):
+                self._unreadable(path, "there is no such file or folder, and git has nothing to show of it")
 
     def _wants(self, path: str) -> bool:
-        return not excluded(self._choice.exclude, path) and _NOT_OURS.isdisjoint(path.split("/"))
+        wanted = _is_within(path, self._inside) and _NOT_OURS.isdisjoint(path.split("/"))
+        return wanted and not excluded(self._choice.exclude, path)
 
     def _repository(self) -> str:
-        return folder_that_is_there(self.paths[0] if self.paths else ".")[0]
+        """A folder of the repository that all paths are in, which then are also known as they are there."""
+        folders = list(dict.fromkeys(folder_that_is_there(path)[0] for path in self.paths or ["."]))
+        if len(folders) > 1 and len(set(map(repository_of, folders))) > 1:
+            raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
+        whole = self.paths in ([], ["."])
+        self._inside = {"": "."} if whole else {path_in_repository(path): path for path in self.paths}
+        return folders[0]
 
     def _covers(self, path: str) -> bool:
         """Whether this audit has looked where `path` is or was."""
@@ -9266,12 +9285,12 @@ class Entry(NamedTuple):
 class Baseline:
     """Findings that were accepted, in a file of one line each: no values, line numbers or dates."""
 
-    def __init__(self, path: str) -> None:
-        self.path, self.salt = path, os.urandom(16)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path, self.salt = os.fspath(path), os.urandom(16)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # of those, what history alone has: no audit of files finds that
         self._seen: set[Entry] = set()
-        if os.path.lexists(path):
+        if os.path.lexists(self.path):
             self._load()
 
     def _load(self) -> None:

@@ -7278,6 +7278,33 @@ def test_a_path_that_is_nowhere_is_told_and_one_that_is_gone_is_found(repository
         assert f"can't read {path}: there is no such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=str)
+def test_the_index_and_the_history_are_of_one_repository(repository, options):
+    leak(repository / "a.py")
+    leak(repository / "sub" / "b.py", 1)
+    git(repository, "add", ".") if "staged" in options else commit(repository)
+    assert len(leaks(["a.py", "sub"], **options)) == 2
+    git(repository / "sub", "init", "-q")
+    with pytest.raises(ps.BadValue, match="more than one repository; audit one after the other"):
+        leaks([".", "sub"], **options)
+
+
+def test_what_is_below_a_path_counts_also_where_it_is_a_copy(repository):
+    leak(repository / "a.py")
+    leak(repository / "sub" / "b.py")
+    commit(repository)
+    assert leaks("sub", history=[]) == {("sub/b.py", 1)}
+
+
+def test_a_path_that_is_gone_and_was_clean_is_no_trouble(repository):
+    plant(repository, "old*/a.py")
+    commit(repository)
+    shutil.rmtree(repository / "old*")
+    for history in ([], ["HEAD"]):
+        run = ps.Audit("old*", history=history, on_error=lambda path, why: pytest.fail(why))
+        assert (list(run), run.summary.unreadable) == ([], 0)
+
+
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
     hook = repository / ".git" / "hooks" / "pre-commit"
     assert cli("hook", "install").returncode == 0
@@ -7705,7 +7732,7 @@ def test_fingerprints_tell_nothing_of_the_value_without_a_baseline(folder):
 
 def test_fingerprints_are_keyed_by_the_salt_of_the_baseline(folder):
     leak(folder / "a.py")
-    one, other = ps.Baseline("one"), ps.Baseline("other")
+    one, other = ps.Baseline("one"), ps.Baseline(folder / "other")
     assert one.salt != other.salt and len(one.salt) == 16
     (first,), (again,), (second,) = (list(ps.audit(baseline=baseline)) for baseline in (one, one, other))
     assert first.fingerprint == again.fingerprint != second.fingerprint
@@ -7714,7 +7741,7 @@ def test_fingerprints_are_keyed_by_the_salt_of_the_baseline(folder):
 def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, capsys):
     leak(folder / "a.py")
     assert ps.main(["audit", "--update-baseline"]) == 0
-    assert ps.main(["audit"]) == 0
+    assert ps.main(["audit"]) == 0 and leaks(baseline=folder / ps.BASELINE) == set()
     leak(folder / "b.py")  # the same value at another place
     (folder / "a.py").write_text("\n" + (folder / "a.py").read_text() + f"y = '{token(2)}'\n")
     assert ps.main(["audit", "--json"]) == 1
