@@ -295,21 +295,45 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # the old file or the new one. What is read has a bound: a path may lead to /dev/zero, and memory has an end.
 
 READ_MOST = 16 * 1024 * 1024  # bytes of a file: far over any secret, and safe to take into memory
+# A fifo would keep us waiting for its other end, and a terminal become the one that controls us.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
 
 
-def open_regular(path: str) -> IO[bytes]:
-    """A file to read; Unsafe for a fifo, which could keep us waiting, and a device, which has no end."""
-    file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - the caller closes it
+def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[bytes]:
+    """A file to read; Unsafe for a fifo, which could keep us waiting, and a device, which has no end.
+
+    Without `follow` Unsafe for a symlink as well, except on Windows.
+    """
+    try:
+        opener = _at_once if follow else open_in_place
+        file = open(path, "rb", buffering, opener=opener)  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        import errno
+
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV):  # links, sockets, devices
+            raise no_file(path) from None
+        raise
     # Of the file that is open, not of the path, which may lead elsewhere a moment later.
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
-    raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
+    raise no_file(path)
+
+
+def no_file(path: str) -> Unsafe:
+    """Return what to raise where a folder, link, fifo or device stands in the place of a file."""
+    return Unsafe(f"{path} is not a file", hint="look at it, and remove it")
 
 
 def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | _AT_ONCE, 0o600)
+
+
+def open_in_place(path: str, flags: int) -> int:
+    """An opener for `open`: no link that somebody has put there is followed, and a new file is private."""
+    return os.open(path, flags | _AT_ONCE | _NO_LINK, 0o600)
 
 
 def read_bounded(file: IO[bytes], what: str) -> bytes:
@@ -330,20 +354,19 @@ def write_atomically(
     import secrets
 
     temporary = temporary or os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    # Whatever somebody put there under that name, a link for instance, is not written through.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    fd = os.open(temporary, flags, 0o600)
+    # Exclusively: whatever somebody put there under that name, a link for instance, is not written through.
+    file = open(temporary, "xb", opener=open_in_place)  # noqa: SIM115
     try:
-        with open(fd, "wb") as file:
+        with file:
             # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
             if hasattr(os, "fchown") and owner not in (None, (os.geteuid(), os.getegid())):
-                os.fchown(fd, *owner)
+                os.fchown(file.fileno(), *owner)
             if hasattr(os, "fchmod"):
-                os.fchmod(fd, mode)
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             # The bytes before the name: after a power cut the name must not lead to an empty file.
             file.flush()
-            os.fsync(fd)
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     # Ctrl-C as well: half a secret in plaintext is not left behind.
     except BaseException:
@@ -402,7 +425,7 @@ class exclusive:
 
         self._folder = os.path.isdir(self._path)
         flags = os.O_RDONLY if self._folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._fd = os.open(self._path, flags | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._path, flags, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
             # The holder before us removed the file that we waited for: others may hold a new one by now.
@@ -1456,7 +1479,6 @@ def _tampered(what: str) -> Tampered:
 # can add to it. While a rekey is under way, or was killed, identity.age holds the new identity and the old.
 
 _LOG_N_LEAST = 15  # less is guessed too fast
-_OPEN_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class SealedStore:
@@ -1771,15 +1793,14 @@ def _mark(path: str) -> tuple[int, ...]:
     """What changes whenever the file is written: inode, size, two times in ns."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
-        raise Unsafe(f"{path} is not a file", hint="look at it, and remove it")
+        raise no_file(path)
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read_file(path: str) -> bytes:
-    """All of a file: no symlink is followed, no fifo waited for, and no more read than a secret may have."""
+    # Looked at first: a folder is no file either, nor is a link on Windows, where opening would follow it.
     _mark(path)
-    # Opened so that what took its place since the look above is neither followed nor waited for.
-    with open(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
+    with open_regular(path, follow=False) as file:
         return read_bounded(file, "it")
 
 
@@ -4400,7 +4421,7 @@ class _RotationFiles:
         entry = {"time": _now(), "name": name, "action": action, "result": result}
         line = json.dumps({**entry, "why": why} if why else entry) + "\n"
         path = self._path + "l"
-        with disk_errors(f"write {path}"), open(path, "ab", opener=_private) as file:
+        with disk_errors(f"write {path}"), open(path, "ab", opener=open_in_place) as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -4418,10 +4439,6 @@ class _RotationFiles:
     def _make_folder(self) -> None:
         with disk_errors(f"make {self._folder}"):
             os.makedirs(self._folder, 0o700, exist_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | _OPEN_FLAGS, 0o600)
 
 
 def _trusted_text(path: str) -> str:
@@ -8493,10 +8510,6 @@ _NOT_OURS = {  # folders of what others wrote, or of what can be made again
     *(".gradle", ".next"),
 }
 _IGNORE_MAX = 1 << 16  # bytes of a .gitignore that are read: each line is asked about each file
-_FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
-_OPEN = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in _FLAGS)
-# What opening says of links, of sockets, and of what has vanished.
-_PASSED_OVER = ("ELOOP", "EMLINK", "ENXIO", "ENODEV", "ENOENT", "ENOTDIR")
 
 _Glob = Callable[[str], object]
 
@@ -8628,31 +8641,25 @@ def _kind(entry: os.DirEntry[str]) -> str:
     return "folder" if entry.is_dir(follow_symlinks=False) else ""
 
 
-def open_file(path: str) -> tuple[int, os.stat_result] | None:
-    """Open a regular file or a folder, and never wait; None for a link, a pipe, or what has vanished."""
-    import errno
+def open_listed(path: str) -> IO[bytes] | None:
+    """Open what was a file or folder a moment ago; None where it now is a link or a pipe, or has vanished.
 
+    A folder raises IsADirectoryError, and nothing is waited for.
+    """
     try:
-        fd = os.open(path, _OPEN)
-    except OSError as error:
-        if errno.errorcode.get(error.errno or 0) in _PASSED_OVER:
-            return None
-        raise
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-        return fd, status
-    os.close(fd)
-    return None
+        return open_regular(path, follow=False, buffering=0)
+    except (Unsafe, FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _patterns_in(path: str) -> list[Pattern]:
     try:
-        opened = open_file(path)
+        file = open_listed(path)
     except OSError:
         return []
-    if not opened:
+    if not file:
         return []
-    with open(opened[0], "rb") as file:
+    with file:
         text = os.fsdecode(file.read(_IGNORE_MAX))
     return patterns(text.lstrip("\ufeff").split("\n"))
 
@@ -9138,16 +9145,15 @@ def _parts(path: str) -> list[Part]:
 
 
 def _parts_of_text(path: str) -> list[Part]:
-    if path == "-" or not os.path.isfile(path) or os.path.getsize(path) < 2 * _SHARE:
+    size = 0 if path == "-" else os.path.getsize(path)
+    file = open_listed(path) if size >= 2 * _SHARE else None
+    if not file:
         return []
-    opened = open_file(path)
-    if not opened:
-        return []
-    with open(opened[0], "rb", buffering=0) as file:
+    with file:
         if re.search(rb"\0|\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)", file.read(8000)):
             return []
         bounds = [(0, 0)]
-        for at in range(_SHARE, opened[1].st_size - _SHARE, _SHARE):
+        for at in range(_SHARE, size - _SHARE, _SHARE):
             file.seek(at)
             text = file.read(_AHEAD)
             line = text.find(b"\n") + 1
@@ -9228,6 +9234,8 @@ def _scan_task(task: _Task, key: bytes, progress: _Progress | None = None) -> _S
     for path, shown, part in [task] if isinstance(task, _Share) else ((*names, Part()) for names in task):
         try:
             _scan_file(path, shown, key, part, scanned, progress)
+        except IsADirectoryError:  # git lists a repository inside this one by its name alone
+            scanned.folders.append((path, shown))
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
     return scanned
@@ -9250,23 +9258,17 @@ def _scan_file(
     def matches() -> Iterator[Match]:
         scanned.end = yield from scan(read, shown, key, part)
 
-    opened = (0, os.fstat(0)) if path == "-" else open_file(path)
-    if not opened:
+    file = open(0, "rb", 0, closefd=False) if path == "-" else open_listed(path)  # noqa: SIM115
+    if not file:
         return
-    fd, status = opened
-    try:
-        if path != "-" and stat.S_ISDIR(status.st_mode):
-            scanned.folders.append((path, shown))
-            return
+    with file:
+        fd = file.fileno()
         if part.begin:
-            os.lseek(fd, part.begin - part.lead, os.SEEK_SET)
+            file.seek(part.begin - part.lead)
         every = matches()
         found = [(Place(shown), match) for match in itertools.islice(every, _FINDINGS_MOST)]
         for _ in every if part.size < sys.maxsize else ():  # lines are counted to the end of a share
             pass
-    finally:
-        if path != "-":
-            os.close(fd)
     scanned.matches += found
     scanned.files, scanned.begin = scanned.files + (not part.begin), part.begin
     if len(found) == _FINDINGS_MOST:

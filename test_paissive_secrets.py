@@ -7839,12 +7839,12 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
     places = [leak(folder / name) for name in ("a.py", "closed/b.py")]
     ps.main(["audit", "--update-baseline"])
     before = (folder / ps.BASELINE).read_bytes()
-    opening, entering = ps.open_file, os.scandir
+    opening, entering = ps.open_listed, os.scandir
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(ps, "open_file", lambda path: (refuse if "a.py" in path else opening)(path))
+    monkeypatch.setattr(ps, "open_listed", lambda path: (refuse if "a.py" in path else opening)(path))
     monkeypatch.setattr(os, "scandir", lambda path: (refuse if "closed" in path else entering)(path))
     assert (ps.main(["audit"]), "stale" in capsys.readouterr().out) == (0, False)
     assert ps.main(["audit", "--update-baseline"]) == 0
@@ -7965,14 +7965,14 @@ def test_a_large_file_that_cannot_be_opened_does_not_end_the_audit(folder, monke
     monkeypatch.setattr(ps, "_SHARE", 1000)
     (folder / "a.log").write_bytes(b"x" * 5000)
     leak(folder / "b.py")
-    opening = ps.open_file
+    opening = ps.open_listed
 
     def closed(path):
         if path.endswith("a.log"):  # as a file of somebody else's is, unless one is root
             raise PermissionError(13, "Permission denied", path)
         return opening(path)
 
-    monkeypatch.setattr(ps, "open_file", closed)
+    monkeypatch.setattr(ps, "open_listed", closed)
     told = []
     found = list(ps.audit(jobs=2, on_error=lambda path, why: told.append((path, why))))
     assert ([finding.path for finding in found], told) == (["b.py"], [("a.log", "Permission denied")])
