@@ -4704,9 +4704,7 @@ _SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompt
 _LONG = 15  # bytes from which on a spelling holds a word of eight at one of every eighth place
 _FEW = 16  # shorter spellings that are quicker to look for one by one
 _MANY = 1000  # spellings from which on words of four bytes are met too often in what is none
-_ENCODED_MOST = (
-    1 << 17
-)  # characters, all that a variable can hold: encodings take 50 times the memory of a value
+_ENCODED_MOST = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _STRIDE = 8  # words at most from one place to the next
 _ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
@@ -5402,6 +5400,8 @@ class _Signals:
 # Filters on loggers miss the records of child loggers, filters on handlers miss the handlers of tomorrow. So
 # `redact_logs` stands where every record passes on its way to any handler, and where every line is made.
 
+_RECORD_DEPTH = 9  # of lists in lists; what is deeper is looked at as text
+
 
 def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
     """From now on no log record or line has a value of this store, or of these values, in any spelling.
@@ -5484,9 +5484,8 @@ class RedactingFilter:
         same = record.msg is before and record.args is args
         if message is None or (same and self.text(message) is message):
             return
-        again = _message(
-            record
-        )  # the pieces are kept where they make up the whole, for formatters that use them
+        # The pieces are kept where they make up the whole, for formatters that use them.
+        again = _message(record)
         if again is None or self.text(again) is not again:
             record.msg, record.args = self.text(message), ()
 
@@ -5524,9 +5523,6 @@ class RedactingFilter:
             if self.text(text) is not text:
                 return self.text(text)
         return value
-
-
-_RECORD_DEPTH = 9  # of lists in lists; what is deeper is looked at as text
 
 
 def _message(record: logging.LogRecord) -> str | None:
@@ -8185,7 +8181,7 @@ _GIT_PLACES = (  # what git tells a hook of the repository that it runs in
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
 _NOT_FILES = ("120000", "160000")  # the modes of symlinks and submodules
-_HEARD = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
+_ENDED_WELL = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
 
 
 class Blob(NamedTuple):
@@ -8231,7 +8227,7 @@ class _Git:
         code = self._process.wait()
         said = self.complaints() or [f"nothing, and ended with {code}"]
         self._errors.close()
-        if not kind and code not in _HEARD:
+        if not kind and code not in _ENDED_WELL:
             raise Unavailable(f"git says: {printable(said[0])}")
 
     def complaints(self) -> list[str]:
@@ -8331,7 +8327,7 @@ def _changes(records: Iterator[str]) -> Iterator[Blob]:
             yield Blob(oid, path, commit)
 
 
-class _Part:
+class _BlobReader:
     """The next `size` bytes of a stream, read like a file of their own."""
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
@@ -8355,7 +8351,7 @@ def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Calla
     with _Git(folder, "cat-file", "--batch", "--buffer", feed=_spool(oids)) as git:
         for header in iter(git.out.readline, b""):
             oid, _, *size = header.decode().split()
-            part = _Part(git.out, int(size[0]) if size else 0)
+            part = _BlobReader(git.out, int(size[0]) if size else 0)
             yield oid, int(size[0]) if size else -1, part.read
             part.skip()
             git.out.read(1 if size else 0)  # the newline that follows
@@ -8602,7 +8598,7 @@ def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:
     pending: list[tuple[str, tuple[tuple[int, list[Pattern]], ...]]] = [("", ())]
     while pending:
         folder, levels = pending.pop()
-        names, folders = _entries(os.path.join(root, folder), choice)
+        names, folders = _names_in(os.path.join(root, folder), choice)
         if choice.gitignore and folder and ".git" in {*names, *folders}:
             yield folder[:-1]  # a repository of its own, which git is asked about
             continue
@@ -8623,7 +8619,7 @@ def _chosen(paths: Iterable[str], shown: str, choice: Choice) -> Iterator[str]:
             yield path
 
 
-def _entries(path: str, choice: Choice) -> tuple[list[str], list[str]]:
+def _names_in(path: str, choice: Choice) -> tuple[list[str], list[str]]:
     """The names of the files and of the folders in a folder, without links and whatever else there is."""
     kinds: dict[str, list[str]] = {"file": [], "folder": [], "": []}
     try:
@@ -8796,15 +8792,15 @@ class Summary:
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
 
-_Words = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
+_OneOrMore = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
 
 
-def audit(paths: _Words = ".", **options: Any) -> Iterator[Finding]:
+def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
     """Give the secrets left in a file or folder, or in several; `options` are those of Audit."""
     return iter(Audit(paths, **options))
 
 
-def _words(one_or_more: _Words) -> list[str]:
+def _as_list(one_or_more: _OneOrMore) -> list[str]:
     several = [one_or_more] if isinstance(one_or_more, (str, os.PathLike)) else one_or_more
     return [os.fspath(word) for word in several]
 
@@ -8820,13 +8816,13 @@ class Audit:
 
     def __init__(
         self,
-        paths: _Words = ".",
+        paths: _OneOrMore = ".",
         *,
-        exclude: _Words = (),
+        exclude: _OneOrMore = (),
         confidence: str = "medium",
         baseline: Baseline | str | os.PathLike[str] | None = None,
         staged: bool = False,
-        history: _Words | None = None,
+        history: _OneOrMore | None = None,
         gitignore: bool = True,
         jobs: int = 1,
         on_error: Callable[[str, str], None] | None = None,
@@ -8834,16 +8830,16 @@ class Audit:
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        self.paths, self.staged, self.jobs, self.summary = _words(paths), staged, jobs, Summary()
+        self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs, Summary()
         self._named = {_real_path(path): path for path in self.paths}
         self._bases = _bases(self.paths)
         self._inside: dict[str, str] = {}
-        self.history = None if history is None else _words(history)
+        self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._least = CONFIDENCES.index(confidence)
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
-        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _words(exclude)]  # as a shell completes them
+        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._choice = Choice(patterns(words), gitignore, self._unreadable, self._excluded)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
@@ -9077,7 +9073,7 @@ class _Paragraphs:
 
     def settle(self) -> None:
         """Scan what is waiting."""
-        self._sort(self._fresh)
+        self._classify(self._fresh)
         for blob, keys in self._waiting.items():
             if not self._suspect.isdisjoint(keys):
                 self.suspects[blob] = self._suspect.intersection(keys)
@@ -9085,7 +9081,7 @@ class _Paragraphs:
             self._clean, self._suspect = set(), set()
         self._fresh, self._waiting = {}, {}
 
-    def _sort(self, fresh: dict[int, bytes]) -> None:
+    def _classify(self, fresh: dict[int, bytes]) -> None:
         text, line = b"\n\n".join(fresh.values()), 1
         matches = list(scan(io.BytesIO(text).read, _UNNAMED))
         for key, part in fresh.items() if matches else ():
@@ -9175,13 +9171,13 @@ def _scan_all(
     for task in tasks:
         if jobs > 1 and (isinstance(task, _Share) or time.monotonic() > start + _ALONE):
             for shared in _scan_in_processes(itertools.chain([task], tasks), key, jobs):
-                here = _settle(shared, here if shared.begin else (1, 0))
+                here = _shift_places(shared, here if shared.begin else (1, 0))
                 yield shared
         else:
             yield _scan_task(task, key, progress)
 
 
-def _settle(scanned: _Scanned, begin: tuple[int, int]) -> tuple[int, int]:
+def _shift_places(scanned: _Scanned, begin: tuple[int, int]) -> tuple[int, int]:
     """Count the places of a share that begins at `begin` from where its file does; return where it ends."""
     lines, width = begin[0] - 1, begin[1]
     for n, (place, match) in enumerate(scanned.matches if begin > (1, 0) else ()):
@@ -9304,7 +9300,7 @@ class Baseline:
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
-            entries = [Entry(*(_name(row[name]) for name in Entry._fields)) for row in rows]
+            entries = [Entry(*(_baseline_text(row[name]) for name in Entry._fields)) for row in rows]
             self.entries = set(entries)
             self.past = {entry for entry, row in zip(entries, rows) if "history" in row}
         except SecretsError:
@@ -9343,7 +9339,7 @@ class Baseline:
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
 
 
-def _name(value: object) -> str:
+def _baseline_text(value: object) -> str:
     """A text of a baseline; ValueError where no file could be called that."""
     return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
 
@@ -9411,16 +9407,16 @@ def _origin(finding: Finding) -> str:
 
 def _totals(summary: Summary, to: Printer) -> str:
     counts = [f"{count} {name}" for name, count in summary.by_confidence.items() if count]
-    found = f"{_many(summary.findings, 'finding')} ({', '.join(counts)})" if counts else "no findings"
+    found = f"{_plural(summary.findings, 'finding')} ({', '.join(counts)})" if counts else "no findings"
     left = [f"{count} by `{comment}`" for comment, count in sorted(summary.silenced.items())]
     left += [f"{summary.baseline} in the baseline"] if summary.baseline else []
     left += [f"{summary.excluded} excluded"] if summary.excluded else []
     left += [f"{summary.unreadable} unreadable"] if summary.unreadable else []
-    done = f"{_many(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
+    done = f"{_plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     return "; ".join([to.paint(found, "high" if counts else "good") + f" in {done}", *left])
 
 
-def _many(count: int, what: str) -> str:
+def _plural(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
@@ -9431,12 +9427,12 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
     to.line('{"version": 1, "findings": [')
     comma = ""
     for finding in findings:
-        row = {name: clean(value) for name, value in finding._asdict().items()}
+        row = {name: utf8_text(value) for name, value in finding._asdict().items()}
         to.line(comma + json.dumps(row if finding.commit else {name: row[name] for name in _JSON_FIELDS}))
         comma = ","
     counts = {
         **vars(summary),
-        "stale": [dict(zip(Entry._fields, map(clean, entry))) for entry in summary.stale],
+        "stale": [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale],
     }
     to.line(f'], "summary": {json.dumps(counts)}}}')
 
@@ -9486,7 +9482,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": f"{finding.what}: {clean(finding.sample)}"},
+        "message": {"text": f"{finding.what}: {utf8_text(finding.sample)}"},
         "locations": [
             {
                 "physicalLocation": {
@@ -9500,7 +9496,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     }
 
 
-def clean(value: Any) -> Any:
+def utf8_text(value: Any) -> Any:
     """A text as JSON may hold it: a name that is no UTF-8 has its bytes escaped."""
     if not isinstance(value, str):
         return value
@@ -9525,15 +9521,15 @@ class Progress:
     """A line on a terminal that says how far an audit is, once it has taken a second."""
 
     def __init__(self, out: TextIO) -> None:
-        self._out, self._clock = out, time.monotonic
-        self._next = self._clock() + 1 if out.isatty() else float("inf")
+        self._out = out
+        self._next = time.monotonic() + 1 if out.isatty() else float("inf")
         self._shown = False
 
     def __call__(self, files: int, size: int) -> None:
-        if self._clock() > self._next:
-            self._next = self._clock() + 0.1
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + 0.1
             self._shown = True
-            self._out.write(f"\r\x1b[K{_many(files, 'file')}, {size / 1e6:,.0f} MB")
+            self._out.write(f"\r\x1b[K{_plural(files, 'file')}, {size / 1e6:,.0f} MB")
             self._out.flush()
 
     def clear(self) -> None:
@@ -9825,7 +9821,7 @@ def cmd_import(args: argparse.Namespace) -> int:
     values = parse_secrets(data, args.file)
     import_secrets(store, values)
     if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, _many(len(values), "secret"))
+        _warn_of_dotenv(store.path, _plural(len(values), "secret"))
     if args.remove:
         _remove_imported(store, values, data, args.file)
     elif args.file != "-":
@@ -9979,7 +9975,7 @@ def cmd_audit(args: argparse.Namespace) -> int:
         if args.update_baseline and run.baseline:
             past = args.history is not None
             run.baseline.update(progress.around(run), run.summary, history=past)
-            _warn(f"{run.baseline.path} now accepts {_many(len(run.baseline.entries), 'finding')}")
+            _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
             report(progress.around(run), run.summary, to)
     nothing_read = run.summary.unreadable and not run.summary.files
@@ -9987,12 +9983,12 @@ def cmd_audit(args: argparse.Namespace) -> int:
     return 1 if found else 2 if nothing_read else 0
 
 
-_APART = (("json", "sarif"), ("staged", "history"), ("explain", "list_rules"))
+_CONFLICTING = (("json", "sarif"), ("staged", "history"), ("explain", "list_rules"))
 
 
 def _check_audit(args: argparse.Namespace) -> None:
     """Raise BadValue where options say two things at once, or what can't be done."""
-    for one, other in _APART:
+    for one, other in _CONFLICTING:
         if all(getattr(args, option) not in (False, None) for option in (one, other)):
             options = f"--{one} and --{other.replace('_', '-')}"
             raise BadValue(f"{options} are two audits", hint="give one of them")
@@ -10086,7 +10082,7 @@ def cmd_password(args: argparse.Namespace) -> int:
 def cmd_rekey(args: argparse.Namespace) -> int:
     """Seal all secrets to a new identity; after a leak of the old one, change the secrets as well."""
     count = _sealed_store(args).rekey()
-    _warn(f"sealed {_many(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
+    _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
     return 0
 
 
