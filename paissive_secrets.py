@@ -8754,6 +8754,7 @@ _WHOLE = 1 << 20  # bytes of a blob that are taken at a time
 _KNOWN_MOST = 200_000  # paragraphs that are remembered, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
 _SHARE = 1 << 24  # bytes of a large file that one does
+_PROCESSES_MOST = 61  # what Windows lets one wait for
 _ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
 
 
@@ -9195,7 +9196,8 @@ def _scan_in_processes(tasks: Iterator[_Task], key: bytes, jobs: int) -> Iterato
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("fork" if _is_one_thread() else "spawn")
-    pool = ProcessPoolExecutor(jobs, context, _heed_no_interrupt)
+    most = min(jobs, _PROCESSES_MOST) if os.name == "nt" else jobs
+    pool = ProcessPoolExecutor(most, context, _heed_no_interrupt)
     running: deque[Future[_Scanned]] = deque()
     try:
         for task in tasks:
@@ -9447,11 +9449,14 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> 
         if len(results) < _SARIF_MOST:
             rules.setdefault(finding.rule, _sarif_rule(finding))
             results.append(_sarif_result(finding, list(rules).index(finding.rule)))
+    left_out = f"{_plural(summary.findings - len(results), 'more finding')} than code scanning takes"
+    notes = [{"level": "warning", "message": {"text": left_out}}] if summary.findings > len(results) else []
+    nothing_read = summary.unreadable and not summary.files
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
-        "invocations": [{"executionSuccessful": True}],
+        "invocations": [{"executionSuccessful": not nothing_read, "toolExecutionNotifications": notes}],
         "results": results,
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}

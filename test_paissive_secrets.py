@@ -8200,12 +8200,25 @@ def test_sarif_has_what_code_scanning_reads(folder):
     assert "security" in rule["properties"]["tags"]
 
 
+@pytest.mark.parametrize("path, well", [(".", True), ("pipe", False)])
+def test_sarif_says_whether_anything_was_read(folder, path, well):
+    plant(folder, "a.py")
+    os.mkfifo(folder / "pipe")
+    (run,) = json.loads(cli("audit", path, "--sarif", cwd=folder).stdout)["runs"]
+    assert run["invocations"] == [{"executionSuccessful": well, "toolExecutionNotifications": []}]
+
+
 def test_sarif_stays_within_what_code_scanning_takes():
     rule = ["rule", "a secret", "high", "high", "ab…"]
     findings = [ps.Finding(f"{n}.py", 1, 1, 1, *rule, f"{n:016x}") for n in range(26_000)]
     out = io.StringIO()
-    ps.report_sarif(findings, ps.Summary(), ps.Printer(out))
-    assert len(json.loads(out.getvalue())["runs"][0]["results"]) == 25_000
+    summary = ps.Summary()
+    summary.findings = len(findings)
+    ps.report_sarif(findings, summary, ps.Printer(out))
+    (run,) = json.loads(out.getvalue())["runs"]
+    (note,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert len(run["results"]) == 25_000
+    assert note["message"] == {"text": "1,000 more findings than code scanning takes"}
     assert len(gzip.compress(out.getvalue().encode())) < 10e6
 
 
