@@ -4707,7 +4707,9 @@ _MANY = 1000  # spellings from which on words of four bytes are met too often in
 _ENCODED_MOST = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _STRIDE = 8  # words at most from one place to the next
 _ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
-_URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")  # left as they are, by who encodes
+# What is left as it is: nothing; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
+# RFC 3986; by encodeURI().
+_URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
 
 
 class Spellings:
@@ -4734,6 +4736,7 @@ class Spellings:
         for start, spelling in self._candidates(data):
             if data.startswith(spelling, start):
                 found.append((start, start + len(spelling)))
+            # It fits as far as the data goes: the next write decides.
             elif start < cut and len(data) < start + len(spelling) and spelling.startswith(data[start:]):
                 cut = start
         return _joined(found), len(data) if last else cut
@@ -4762,6 +4765,7 @@ class Spellings:
     def mask(self, text: str) -> str:
         """The text with every value in it masked; the very same object where there is none."""
         data = _bytes(text)
+        # The same object is how a filter of logs knows that there was nothing to do.
         if not self.find(data, last=True)[0]:
             return text
         masker = Masker(self)
@@ -4776,6 +4780,7 @@ class _WordTable:
         self._code = code
         self._size = size
         most = min(_STRIDE, _ENTRIES // (size * len(spellings) or 1))
+        # Of words at every (stride × size)th byte, n bytes hold a whole one if n >= stride * size + size - 1.
         self._stride = max(1, min((shortest + 1) // size - 1, most))
         self.reach = (self._stride + 1) * size - 2  # bytes of a spelling that may hold no such word
         self._known: dict[int, list[tuple[int, bytes]]] = {}
@@ -4841,6 +4846,7 @@ class Masker:
         """Data up to `end`, masked; what comes from `keep` on stays to be looked at again."""
         written = []
         for start, stop in (span for span in spans if span[0] < end):
+            # One that overlaps what was masked last needs no mask of its own.
             if start >= self._done or not self._masked:
                 written += [data[self._done : start], _MASK]
             self._done, self._masked = max(self._done, stop), True
@@ -4893,6 +4899,7 @@ def _in_base64(raw: bytes) -> Iterator[bytes]:
     def both(encoded: bytes) -> Iterator[bytes]:
         yield from (encoded, encoded.translate(bytes.maketrans(b"+/", b"-_")))
 
+    # Three bytes make four characters (RFC 4648), so that at the edges a character is made of neighbours too.
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
         yield from both(base64.b64encode(b"\0" * shift + raw)[first:last])
@@ -4986,6 +4993,7 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
     """
     named = _named_variables(store, list(names))
     given = {variable: text for variable, text in foreign_environment().items() if variable != _DATA}
+    # Those that were named come last, so that no variable of ours stands in place of a secret.
     environment = {**given, **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
@@ -5068,6 +5076,7 @@ def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spe
     with contextlib.ExitStack() as stack:
         for stream in streams:
             stack.callback(stream.close)
+        # Before the command: what comes while it starts is passed on as soon as it is there.
         signals = stack.enter_context(_Signals(streams, terminal))
         if terminal:
             stack.enter_context(terminal)
@@ -5122,6 +5131,7 @@ def _own_terminal() -> None:
     import fcntl
     import termios
 
+    # As the leader of a new session it may take a terminal (ioctl_tty(2)), whose ^C and ^Z then mean it.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
@@ -5222,6 +5232,7 @@ class _Relay:
             os.set_blocking(self._master, False)
             self._listen(0, self._read_keys)
 
+    # 1 is selectors.EVENT_READ and 2 is EVENT_WRITE: that module is not loaded before it is needed.
     def _listen(self, fd: int, act: Callable[[], object], event: int = 1) -> None:
         self._selector.register(fd, event, act)
 
@@ -5264,6 +5275,7 @@ class _Relay:
         except OSError:
             self._typed = b""
         if self._typed:
+            # Nothing more is read until these are taken: who types ahead of a busy command fills no memory.
             self._selector.unregister(0)
             self._listen(self._master, self._write_keys, 2)
         elif self._screen in self._streams:  # our terminal was closed
@@ -5347,6 +5359,7 @@ class _Signals:
             os.set_blocking(fd, False)
         self._before: dict[int, Any] = {}
         for number in (getattr(signal, name) for name in (*_FORWARDED, *_ATTENDED)):
+            # SIGCHLD has a handler that does nothing, since without one it would not wake the relay.
             if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays
                 self._before[number] = signal.signal(number, self._caught)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -8180,7 +8193,7 @@ _GIT_PLACES = (  # what git tells a hook of the repository that it runs in
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
-_NOT_FILES = ("120000", "160000")  # the modes of symlinks and submodules
+_NOT_FILES = ("120000", "160000")  # modes: a link holds but a path, a submodule's id is a commit of another's
 _ENDED_WELL = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
 
 
@@ -8200,8 +8213,10 @@ class _Git:
         import subprocess
         import tempfile
 
+        # What git tells a hook is true of the repository that it runs in, not of any other folder's.
         elsewhere = () if folder == "." else _GIT_PLACES
         settings = {name: text for name, text in foreign_environment().items() if name not in elsewhere}
+        # A pipe could fill up while nobody reads it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
@@ -8275,6 +8290,7 @@ def listed(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
 
 def staged(folder: str) -> Iterator[Blob]:
     """Give what the next commit would bring, as it stands in the index."""
+    # A renamed file is given as a new one: under its old name it may have been left out.
     args = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _head(folder))
     with _Git(folder, "diff-index", *args) as git:
         yield from _changes(git.records())
@@ -8314,7 +8330,7 @@ def _answer(folder: str, *args: str) -> str:
 
 
 def _changes(records: Iterator[str]) -> Iterator[Blob]:
-    """Read git's raw diffs: the id of a commit, or the modes and ids of a change and then its path."""
+    """Read git's raw diffs (git-diff-tree(1)): a commit's id, or modes and ids of a change and its path."""
     commit = ""
     for record in records:
         fields = record.lstrip(":").split()
@@ -8349,6 +8365,7 @@ def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Calla
     The size is -1 where a shallow or partial clone lacks it.
     """
     with _Git(folder, "cat-file", "--batch", "--buffer", feed=_spool(oids)) as git:
+        # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(git.out.readline, b""):
             oid, _, *size = header.decode().split()
             part = _BlobReader(git.out, int(size[0]) if size else 0)
@@ -8449,6 +8466,7 @@ def git_takes(path: str) -> bool:
         return False  # there is no git here to commit it
 
 
+# SKIP is what pre-commit heeds as well, with the id that .pre-commit-hooks.yaml gives.
 _HOOK_MARK = "# written by: paissive_secrets.py hook install"
 _HOOK = """#!/bin/sh
 {mark}
@@ -8459,7 +8477,10 @@ case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 
 
 def install_hook(folder: str = ".") -> str:
-    """Write a pre-commit hook that audits what is staged, and return its path; raise where one is there."""
+    """Write a pre-commit hook that audits what is staged, and return its path.
+
+    Raises Conflict where somebody else's is there, Unavailable where there is no repository.
+    """
     import shlex
 
     path = os.path.normpath(os.path.join(folder, _hooks(folder), "pre-commit"))
@@ -8598,6 +8619,7 @@ def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:
     pending: list[tuple[str, tuple[tuple[int, list[Pattern]], ...]]] = [("", ())]
     while pending:
         folder, levels = pending.pop()
+        # A stack and no recursion: a hostile tree may be deeper than Python's.
         names, folders = _names_in(os.path.join(root, folder), choice)
         if choice.gitignore and folder and ".git" in {*names, *folders}:
             yield folder[:-1]  # a repository of its own, which git is asked about
@@ -8666,6 +8688,8 @@ def patterns(lines: Iterable[str]) -> list[Pattern]:
 
 
 def _pattern(line: str) -> Pattern | None:
+    # gitignore(5): a space at the end counts if escaped; "!" brings back; a "/" at the end is for folders,
+    # one elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
     line = re.sub(r"(?<!\\) +$", "", line.rstrip("\r\n"))
     negated, line = line.startswith("!"), line[line.startswith("!") :]
     if not line or (line.startswith("#") and not negated):
@@ -8682,6 +8706,7 @@ def _pattern(line: str) -> Pattern | None:
 def _glob(part: str) -> _Glob:
     import fnmatch
 
+    # fnmatch knows no escape, and takes "!" alone for a negation.
     text = re.sub(r"\\(.)", lambda m: f"[{m[1]}]" if m[1] in "*?[" else m[1], part.replace("[^", "[!"))
     try:
         return re.compile(fnmatch.translate(text)).match
@@ -8761,18 +8786,18 @@ _ALONE = 0.4  # seconds after which other processes help, since starting them ta
 class Finding(NamedTuple):
     """A secret that was left in a file: all about it but its value."""
 
-    path: str
-    line: int
+    path: str  # with "/", relative to the working directory or to the folder given; "-" for stdin
+    line: int  # from 1, as the next two
     end_line: int
-    column: int
-    rule: str
-    what: str
-    severity: str
-    confidence: str
-    sample: str
-    fingerprint: str
-    commit: str = ""  # of history: the commit that brought it
-    date: str = ""  # and when its author wrote it
+    column: int  # in characters
+    rule: str  # an id of `audit --list-rules`
+    what: str  # what that rule finds, in words
+    severity: str  # "low", "medium", "high" or "critical": what could be done with it
+    confidence: str  # "low", "medium" or "high": how sure it is that it is a secret
+    sample: str  # the public prefix and at most two characters, then "…"
+    fingerprint: str  # 16 hex digits, the same wherever in the file it moves
+    commit: str = ""  # of history: the id of the commit that brought it,
+    date: str = ""  # and when its author wrote it, ISO 8601
 
 
 class Place(NamedTuple):
@@ -8797,7 +8822,7 @@ _OneOrMore = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Give the secrets left in a file or folder, or in several; `options` are those of Audit."""
+    """Give the secrets left in a file or folder, or in several; `options` and errors are those of Audit."""
     return iter(Audit(paths, **options))
 
 
@@ -8807,12 +8832,13 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 
 
 class Audit:
-    """One audit: iterate over it for its findings, then look at its `summary`.
+    """One audit: iterate over it, once, for its findings, then look at its `summary`.
 
-    `exclude` are patterns as in .gitignore, `confidence` the least that is given, `baseline` what was
-    accepted. `staged` reads git's index instead of the working tree, `history` what these revisions reach, or
-    all there is for []. `on_error(path, why)` is called for what could not be read, and
-    `on_progress(files, bytes)` every now and then.
+    `exclude` are patterns as in gitignore(5), `confidence` the least that is given, `baseline` what was
+    accepted, or its file. `staged` reads git's index instead of the working tree, `history` what these
+    revisions reach, or all there is for []. `gitignore=False` reads what is ignored too, `jobs` is how many
+    processes may. `on_error(path, why)` is called for what could not be read, and `on_progress(files, bytes)`
+    every now and then. Raises BadValue for a path or an option that is none, Unavailable where git fails.
     """
 
     def __init__(
@@ -8848,6 +8874,7 @@ class Audit:
     def __iter__(self) -> Iterator[Finding]:
         for place, match in self._matches():
             finding = self._finding(place, match)
+            # Asked also for what is then left out: a run with less confidence must not call the rest stale.
             accepted = self.baseline is not None and self.baseline.accepts(finding)
             if CONFIDENCES.index(match.confidence) < self._least:
                 continue
@@ -8865,6 +8892,7 @@ class Audit:
     def _finding(self, place: Place, match: Match) -> Finding:
         rule, spot = match.rule, (place.path, match.rule.id)
         self._nth[spot] = self._nth.get(spot, 0) + 1
+        # A bare hash of the value would let anybody with the report try guesses.
         fingerprint = _fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
         lines = match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence
@@ -8945,6 +8973,7 @@ class Audit:
         suspects = paragraphs.suspects
         told: set[tuple[str, str, str]] = set()
         blobs = introductions(folder, suspects, revisions, self._wants)
+        # A second look, since its name decides how a file is read; only at what the first could not clear.
         for place, match in self._in_blobs(folder, _with_news(blobs, suspects)):
             spot = (place.path, match.rule.id, match.digest)
             if spot not in told:  # a secret is in every later version of its file as well
@@ -9063,9 +9092,11 @@ class _Paragraphs:
         text = read(min(size, _WHOLE))
         if size > _WHOLE or b"\0" in text:
             rest = itertools.chain([text], iter(lambda: read(_WHOLE), b""))
+            # Too large, or binary, or UTF-16: as a whole.
             if next(scan(lambda _: next(rest, b""), _UNNAMED), None):
                 self.suspects[blob] = {hash(blob)}
             return
+        # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
         parts = {hash(part): part for part in text.split(b"\n\n")}
         self._waiting[blob] = [key for key in parts if key not in self._clean]
         self._fresh.update((key, parts[key]) for key in self._waiting[blob] if key not in self._suspect)
@@ -9086,6 +9117,7 @@ class _Paragraphs:
         text, line = b"\n\n".join(fresh.values()), 1
         matches = list(scan(io.BytesIO(text).read, _UNNAMED))
         for key, part in fresh.items() if matches else ():
+            # Lines in the text that was joined, where one empty line stands between two paragraphs.
             last = line + part.count(b"\n")
             if any(match.line <= last and line <= match.end_line for match in matches):
                 self._suspect.add(key)
@@ -9150,6 +9182,7 @@ def _parts_of_text(path: str) -> list[Part]:
         if re.search(rb"\0|\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)", file.read(8000)):
             return []
         bounds = [(0, 0)]
+        # Where no line ends nearby, a character does, and what may stand across the cut is read by both.
         for at in range(_SHARE, size - _SHARE, _SHARE):
             file.seek(at)
             text = file.read(_AHEAD)
@@ -9171,6 +9204,7 @@ def _scan_all(
     start, tasks, here = time.monotonic(), _tasks(items, jobs), (1, 0)
     for task in tasks:
         if jobs > 1 and (isinstance(task, _Share) or time.monotonic() > start + _ALONE):
+            # A share that begins a file counts from line 1, each other one from where that before it ended.
             for shared in _scan_in_processes(itertools.chain([task], tasks), key, jobs):
                 here = _shift_places(shared, here if shared.begin else (1, 0))
                 yield shared
@@ -9264,6 +9298,7 @@ def _scan_file(
         if part.begin:
             file.seek(part.begin - part.lead)
         every = matches()
+        # Kept here until all is read: a file that fails half-way is unreadable, and none of it is reported.
         found = [(Place(shown), match) for match in itertools.islice(every, _FINDINGS_MOST)]
         for _ in every if part.size < sys.maxsize else ():  # lines are counted to the end of a share
             pass
@@ -9283,7 +9318,11 @@ class Entry(NamedTuple):
 
 
 class Baseline:
-    """Findings that were accepted, in a file of one line each: no values, line numbers or dates."""
+    """Findings that were accepted, in a file of JSON lines: no values, line numbers or dates.
+
+    The first line holds the version and the salt of the fingerprints, each other one an Entry. No file yet is
+    nothing accepted. Raises BadValue for what is no baseline, Unavailable where the file can't be read.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path, self.salt = os.fspath(path), os.urandom(16)
@@ -9299,6 +9338,7 @@ class Baseline:
         try:
             with open_regular(self.path) as file:
                 first, *rows = map(json.loads, filter(bytes.strip, file))
+            # No other version is guessed at: an entry that was read wrongly would hide a secret.
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
@@ -9356,8 +9396,9 @@ def _entry(finding: Finding) -> Entry:
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
 _JSON_FIELDS = Finding._fields[:-2]  # a commit and a date are only there in history
-_SARIF_MOST = 25_000  # results that GitHub takes
-_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}  # GitHub's security-severity
+_SARIF_MOST = 25_000  # results of a run that GitHub takes, which refuses the whole report otherwise
+# GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
+_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
 _NEXT = (
     "next: withdraw each secret where it was issued, for it is known to whoever has the code; keep its\n"
@@ -9455,6 +9496,7 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> 
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     run = {
         "tool": {"driver": driver},
+        # Else a reader may count units of UTF-16, and mark other characters.
         "columnKind": "unicodeCodePoints",
         "invocations": [{"executionSuccessful": not nothing_read, "toolExecutionNotifications": notes}],
         "results": results,
@@ -9491,11 +9533,13 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
+                    # Bytes, and not text, are quoted (RFC 3986): a name may be no UTF-8.
                     "artifactLocation": {"uri": quote(os.fsencode(finding.path)), "uriBaseId": "%SRCROOT%"},
                     "region": region,
                 }
             }
         ],
+        # What GitHub knows an alert by; ":1" as its own action appends it, for the first of that hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
         "properties": {"confidence": finding.confidence, **origin},
     }
@@ -9573,10 +9617,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         if sys.stderr and sys.stderr.isatty():
             print(file=sys.stderr)  # the shell's prompt would stand behind ours
-        return 130
+        return 130  # as shells count: 128 and the number of the signal, here SIGINT
     except BrokenPipeError:
         _drop_output()
-        return 141
+        return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
     except OSError as error:
         _drop_output()
         # Of what has no name, a folder that was removed under us is all that can be not there.
@@ -9627,6 +9671,7 @@ def _give(text: str) -> None:
 
 def _drop_output() -> None:
     """Throw away what nobody can take, so that Python's last flush is quiet."""
+    # Closing it would not do: the interpreter flushes again at its end, and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -9778,6 +9823,7 @@ def cmd_get(args: argparse.Namespace) -> int:
     else:
         store = _manager.store(args.backend)
         value = store.get(stage_name(store, args.name, args.stage))
+    # A newline would become part of the value in whatever reads it; a prompt needs one.
     _give(value + "\n" if sys.stdout.isatty() else value)
     return 0
 
@@ -9983,6 +10029,7 @@ def cmd_audit(args: argparse.Namespace) -> int:
             _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
             report(progress.around(run), run.summary, to)
+    # A pipeline that is green because nothing could be read would be a lie.
     nothing_read = run.summary.unreadable and not run.summary.files
     found = run.summary.findings and not args.update_baseline
     return 1 if found else 2 if nothing_read else 0
@@ -10057,6 +10104,7 @@ def _report_stream(path: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
+        # In place, since it may well be /dev/stderr or a pipe.
         with open(path, "w", encoding="utf-8") as file:
             yield file
     except SecretsError:  # of the audit itself, of which some are an OSError too
