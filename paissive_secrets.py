@@ -5419,8 +5419,8 @@ _RECORD_DEPTH = 9  # of lists in lists; what is deeper is looked at as text
 def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
     """From now on no log record or line has a value of this store, or of these values, in any spelling.
 
-    Call it again for new values, after a rotation for instance; those from before stay redacted. Values under
-    8 characters are left as they are: a warning names them.
+    Of a mapping the values count. Call it again for new values, after a rotation for instance; those from
+    before stay redacted. Values under 8 characters are left as they are: a warning names them.
     """
     import logging
 
@@ -5552,10 +5552,11 @@ def _values_of(source: Backend | Iterable[str]) -> dict[str, str]:
     if isinstance(source, str):  # perhaps a value: it must not stand in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
     if not hasattr(source, "names"):
-        values = list(source) if isinstance(source, Iterable) else [source]
-        if not all(isinstance(value, str) for value in values):  # which would stay, and spoil each later call
+        values = source if isinstance(source, Iterable) else [source]
+        named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
+        if not all(isinstance(value, str) for value in named.values()):  # it would spoil each later call
             raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
-        return {f"value {number}": value for number, value in enumerate(values, 1)}
+        return {str(name): value for name, value in named.items()}
     store = cast("Store", source)
     found: dict[str, str] = {}
     for name in store.names():

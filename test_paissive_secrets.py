@@ -6092,7 +6092,13 @@ def test_redact_takes_a_backend_and_never_shows_what_it_was_given(monkeypatch, l
     assert SAFE not in str(refused.value) + repr(ps.RedactingFilter([SAFE]))
 
 
-@pytest.mark.parametrize("bad", [[None], [SAFE.encode()], SAFE.encode(), 5])
+def test_redact_takes_the_values_of_a_mapping(log, caplog):
+    ps.redact_logs({"db": SAFE, "PIN": "1234"})
+    log.error("db %s", SAFE)
+    assert log.text() == "db ***\n" and "PIN" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5])
 def test_redact_refuses_what_is_no_text_and_goes_on(bad, log):
     with pytest.raises(ps.BadValue, match="what to redact has to be text"):
         ps.redact_logs(bad)
