@@ -8377,15 +8377,21 @@ def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Calla
 
 def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
     """Give the id of every blob in the repository, dangling ones too, or of those that revisions reach."""
-    check, feed = ["cat-file", "--buffer", "--batch-check=%(objecttype) %(objectname)"], None
-    if revisions:
-        reached = ["rev-list", "--objects", "--no-object-names", "--missing=allow-any", "--end-of-options"]
-        with _Git(folder, *reached, *revisions, "--") as git:
-            feed = _spool(git.records(b"\n"))
-    else:
-        check += ["--batch-all-objects", "--unordered"]  # in the order of the pack: deltas resolve faster
-    with _Git(folder, *check, feed=feed) as git:
-        yield from (record[5:] for record in git.records(b"\n") if record.startswith("blob "))
+    if not revisions:
+        # In the order of the pack: deltas resolve faster.
+        yield from _objects(folder, "blob", "--batch-all-objects", "--unordered")
+        return
+    reached = ["rev-list", "--objects", "--no-object-names", "--missing=allow-any", "--end-of-options"]
+    with _Git(folder, *reached, *revisions, "--") as git:
+        feed = _spool(git.records(b"\n"))
+    yield from _objects(folder, "blob", feed=feed)
+
+
+def _objects(folder: str, kind: str, *which: str, feed: IO[bytes] | None = None) -> Iterator[str]:
+    """The ids of those objects that are of one kind; one that a partial clone lacks is of none."""
+    check = "--batch-check=%(objecttype) %(objectname)"
+    with _Git(folder, "cat-file", "--buffer", check, *which, feed=feed) as git:
+        yield from (oid for found, oid in map(str.split, git.records(b"\n")) if found == kind)
 
 
 def introductions(
@@ -8397,7 +8403,8 @@ def introductions(
     """
     missing = set(oids)
     named: dict[str, Blob] = {}
-    for commits in (_reached(folder, revisions), _commits(folder)):
+    # Those that nothing refers to come last: what an amended commit brought may well be in another one.
+    for commits in (_reached(folder, revisions), _objects(folder, "commit", "--batch-all-objects")):
         for blob in _introduced(folder, commits, missing) if missing else ():
             if wants(blob.path) or blob.oid not in named:
                 named.pop(blob.oid, None)  # so that they stay in order
@@ -8412,24 +8419,19 @@ def introductions(
 
 
 def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    with _Git(folder, "rev-list", "--reverse", "--topo-order", *_these(revisions), "--") as git:
+    with _Git(folder, "rev-list", "--reverse", "--topo-order", *_revision_arguments(revisions), "--") as git:
         yield from git.records(b"\n")
 
 
-def _these(revisions: Sequence[str]) -> Sequence[str]:
+def _revision_arguments(revisions: Sequence[str]) -> Sequence[str]:
     return ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
 
 
 def was_there(folder: str, path: str, revisions: Sequence[str]) -> bool:
     """Whether a commit that revisions reach, or any if none is given, has changed what is at `path`."""
-    return bool(_answer(folder, "rev-list", "-1", *_these(revisions), "--", f":(top,literal){path}"))
-
-
-def _commits(folder: str) -> Iterator[str]:
-    """Every commit there is, those that nothing refers to as well."""
-    check = "--batch-check=%(objecttype) %(objectname)"
-    with _Git(folder, "cat-file", "--buffer", check, "--batch-all-objects") as git:
-        yield from (record[7:] for record in git.records(b"\n") if record.startswith("commit "))
+    return bool(
+        _answer(folder, "rev-list", "-1", *_revision_arguments(revisions), "--", f":(top,literal){path}")
+    )
 
 
 def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
@@ -8549,6 +8551,13 @@ class Choice(NamedTuple):
     on_error: Callable[[str, str], None]
     on_exclude: Callable[[], None]
 
+    def takes(self, shown: str) -> bool:
+        """Whether no pattern excludes a path; one that is excluded is told."""
+        if not excluded(self.exclude, shown):
+            return True
+        self.on_exclude()
+        return False
+
 
 def files_below(root: str, shown: str, choice: Choice, *, inside: bool = False) -> Iterator[tuple[str, str]]:
     """Give (path to open, path to show) of each file below a folder, and of each repository in it.
@@ -8603,9 +8612,7 @@ def _listed(root: str, shown: str, choice: Choice) -> Iterator[tuple[str, str]]:
             continue
         if not real or not _NOT_OURS.isdisjoint(above.split("/")):
             continue
-        if excluded(choice.exclude, shown + name):
-            choice.on_exclude()
-        else:
+        if choice.takes(shown + name):
             yield os.path.join(root, name), shown + name
 
 
@@ -8627,19 +8634,12 @@ def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:
             continue
         if choice.gitignore and ".gitignore" in names:
             levels += ((folder.count("/"), _patterns_in(os.path.join(root, folder, ".gitignore"))),)
-        wanted = [path for path in (folder + name for name in names) if not _ignored(levels, path)]
-        yield from _chosen(wanted, shown, choice)
-        below = [f"{folder}{name}/" for name in folders if name not in _NOT_OURS]
-        below = [path for path in below if not _ignored(levels, path)]
-        pending += [(path, levels) for path in reversed(list(_chosen(below, shown, choice)))]
-
-
-def _chosen(paths: Iterable[str], shown: str, choice: Choice) -> Iterator[str]:
-    for path in paths:
-        if excluded(choice.exclude, shown + path):
-            choice.on_exclude()
-        else:
-            yield path
+        for path in (folder + name for name in names):
+            if not _ignored(levels, path) and choice.takes(shown + path):
+                yield path
+        below = [f"{folder}{name}/" for name in reversed(folders) if name not in _NOT_OURS]
+        below = [path for path in below if not _ignored(levels, path) and choice.takes(shown + path)]
+        pending += [(path, levels) for path in below]
 
 
 def _names_in(path: str, choice: Choice) -> tuple[list[str], list[str]]:
@@ -8950,8 +8950,8 @@ class Audit:
             shown = shown_path(path, self._bases)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
-            elif excluded(self._choice.exclude, shown):  # as where a shell or a hook names all files
-                self._excluded()
+            elif not self._choice.takes(shown):  # as where a shell or a hook names all files
+                continue
             elif path == "-" or os.path.isfile(path):
                 files.append((real, shown))
             elif os.path.lexists(path):
