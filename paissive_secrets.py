@@ -8787,7 +8787,8 @@ _ALONE = 0.4  # seconds after which other processes help, since starting them ta
 class Finding(NamedTuple):
     """A secret that was left in a file: all about it but its value."""
 
-    path: str  # with "/", relative to the working directory or to the folder given; "-" for stdin
+    # With "/", relative to the working directory, else to the folder given; of git, to the repository's top.
+    path: str
     line: int  # from 1, as the next two
     end_line: int
     column: int  # in characters
@@ -9338,7 +9339,8 @@ class Baseline:
 
         try:
             with open_regular(self.path) as file:
-                first, *rows = map(json.loads, filter(bytes.strip, file))
+                lines = read_bounded(file, "the baseline").split(b"\n")
+            first, *rows = map(json.loads, filter(bytes.strip, lines))
             # No other version is guessed at: an entry that was read wrongly would hide a secret.
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
@@ -9379,7 +9381,7 @@ class Baseline:
             ),
         ]
         with disk_errors(f"write {printable(self.path)}"):
-            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
+            rewrite(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
 
 
 def _baseline_text(value: object) -> str:

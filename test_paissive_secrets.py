@@ -7868,6 +7868,23 @@ def test_options_that_say_two_things_or_nothing_are_refused(folder, options):
     assert (done.returncode, done.stdout, done.stderr.endswith(hint)) == (2, b"", True)
 
 
+def test_a_baseline_that_is_a_link_is_updated_where_it_leads(folder):
+    assert ps.main(["audit", "--update-baseline"]) == 0
+    (folder / ps.BASELINE).rename(folder / "shared")
+    (folder / ps.BASELINE).symlink_to("shared")
+    leak(folder / "a.py")
+    assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit"]) == 0
+    assert (folder / ps.BASELINE).is_symlink() and len(ps.Baseline("shared").entries) == 1
+
+
+def test_a_baseline_without_end_does_not_fill_the_memory(folder, monkeypatch):
+    leak(folder / "a.py")
+    monkeypatch.setattr(ps, "READ_MOST", 1000)
+    (folder / ps.BASELINE).write_text("\n" * 1001)
+    with pytest.raises(ps.BadValue, match="the baseline is larger than"):
+        ps.Baseline(ps.BASELINE)
+
+
 def test_a_baseline_may_have_blank_lines(folder):
     leak(folder / "a.py")
     assert ps.main(["audit", "--update-baseline"]) == 0
