@@ -9131,18 +9131,15 @@ _Progress = Callable[[int, int], None]  # takes numbers of files and bytes
 
 
 class _Share(NamedTuple):
-    """A part of a large file, which another process may scan."""
+    """A file, or a part of a large one, which another process may scan."""
 
     path: str
     shown: str
-    part: Part
-
-
-_Task = Union[list[tuple[str, str]], _Share]  # small files: paths to open and to show
+    part: Part = Part()
 
 
 class _Scanned:
-    """What came of a task."""
+    """What came of some shares: of small files some dozens, of a large one a single one."""
 
     def __init__(self) -> None:
         self.matches: list[tuple[Place, Match]] = []
@@ -9153,16 +9150,16 @@ class _Scanned:
         self.end = 1, 0  # and the place where the next one begins
 
 
-def _tasks(items: Iterable[tuple[str, str]], jobs: int) -> Iterator[_Task]:
-    batch: list[tuple[str, str]] = []
+def _tasks(items: Iterable[tuple[str, str]], jobs: int) -> Iterator[list[_Share]]:
+    batch: list[_Share] = []
     for path, shown in items:
-        shares = [_Share(path, shown, part) for part in _parts(path)] if jobs > 1 else []
-        if not shares:
-            batch.append((path, shown))
-        if batch and (shares or len(batch) == _BATCH):
+        parts = _parts(path) if jobs > 1 else []
+        if not parts:
+            batch.append(_Share(path, shown))
+        if batch and (parts or len(batch) == _BATCH):
             yield batch
             batch = []
-        yield from shares
+        yield from ([_Share(path, shown, part)] for part in parts)
     if batch:
         yield batch
 
@@ -9205,7 +9202,7 @@ def _scan_all(
     """Scan here at first, and what then is left in `jobs` processes: a small tree never starts one."""
     start, tasks, here = time.monotonic(), _tasks(items, jobs), (1, 0)
     for task in tasks:
-        if jobs > 1 and (isinstance(task, _Share) or time.monotonic() > start + _ALONE):
+        if jobs > 1 and (task[0].part != Part() or time.monotonic() > start + _ALONE):
             # A share that begins a file counts from line 1, each other one from where that before it ended.
             for shared in _scan_in_processes(itertools.chain([task], tasks), key, jobs):
                 here = _shift_places(shared, here if shared.begin else (1, 0))
@@ -9225,7 +9222,7 @@ def _shift_places(scanned: _Scanned, begin: tuple[int, int]) -> tuple[int, int]:
     return line + lines, column + (width if line == 1 else 0)
 
 
-def _scan_in_processes(tasks: Iterator[_Task], key: bytes, jobs: int) -> Iterator[_Scanned]:
+def _scan_in_processes(tasks: Iterator[list[_Share]], key: bytes, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -9262,10 +9259,10 @@ def _heed_no_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _scan_task(task: _Task, key: bytes, progress: _Progress | None = None) -> _Scanned:
+def _scan_task(task: list[_Share], key: bytes, progress: _Progress | None = None) -> _Scanned:
     """Scan files, in this process or another."""
     scanned = _Scanned()
-    for path, shown, part in [task] if isinstance(task, _Share) else ((*names, Part()) for names in task):
+    for path, shown, part in task:
         try:
             _scan_file(path, shown, key, part, scanned, progress)
         except IsADirectoryError:  # git lists a repository inside this one by its name alone

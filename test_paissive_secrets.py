@@ -7571,7 +7571,7 @@ def test_a_file_that_vanishes_is_no_trouble(tmp_path, monkeypatch):
     leak(tmp_path / "a.py")
     leak(tmp_path / "b.py")
     run = ps.Audit(on_error=pytest.fail)
-    items = list(ps.files_below(".", "", run._choice))
+    items = [ps._Share(*names) for names in ps.files_below(".", "", run._choice)]
     (tmp_path / "a.py").unlink()
     scanned = ps._scan_task(items, b"key")
     assert [place.path for place, _ in scanned.matches] == ["b.py"] and scanned.errors == []
