@@ -5002,6 +5002,7 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
         resolver, where = _Resolver(), "the command line" if variable in named else variable
         environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
         values[variable] = resolver.values
+    # Else a `run` inside of this one would resolve what a value only looks like.
     data = [variable for variable, text in environment.items() if looks_like_reference(text)]
     return {**environment, **({_DATA: " ".join(data)} if data else {})}, values
 
@@ -9247,6 +9248,7 @@ def _scan_in_processes(tasks: Iterator[list[_Share]], key: bytes, jobs: int) -> 
 def _is_one_thread() -> bool:
     """Whether this process may fork, which is quicker: no other thread could hold a lock for ever then."""
     try:
+        # The kernel's count: threads of C libraries are unknown to `threading`.
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:  # not Linux
         return False
@@ -9467,6 +9469,7 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
     """For programs: version 1, `findings` and `summary`."""
     import json
 
+    # By hand, since json.dumps takes no iterator, and a list of all findings has no bound.
     to.line('{"version": 1, "findings": [')
     comma = ""
     for finding in findings:
@@ -9864,6 +9867,7 @@ def _delete(store: Store, name: str) -> None:
 def cmd_import(args: argparse.Namespace) -> int:
     """Keep all secrets of a .env file or of a JSON object, or none."""
     store = _lasting_store(args)
+    # With --remove the only copy would go.
     if isinstance(store, EnvironmentStore) and os.path.realpath(store.path) == os.path.realpath(args.file):
         raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_source(args.file)
@@ -9893,6 +9897,7 @@ def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path:
     if _read_source(path) != data:
         raise Conflict(f"{path} stays, since it was changed meanwhile", hint="import it again")
     with disk_errors(f"remove {path}"):
+        # What holds the plaintext first, then the link that led to it.
         os.unlink(os.path.realpath(path))
         if os.path.islink(path):
             os.unlink(path)
@@ -9911,6 +9916,7 @@ def cmd_run(args: argparse.Namespace) -> int:
     if not args.command_line:
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = child_environment(_manager.store(args.backend), args.names)
+    # The process itself becomes the command, so that signals, terminal and exit code need nobody in between.
     if args.no_mask:
         run_in_place(args.command_line, environment)
     short = sorted(variable for variable, held in values.items() if not all(map(maskable, held)))
@@ -10091,6 +10097,7 @@ def _excludes(args: argparse.Namespace) -> list[str]:
 
 def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
     path = args.baseline or baseline_beside(paths)
+    # A link that leads nowhere is an error and not no baseline: one was meant.
     if os.path.lexists(path) or args.update_baseline:
         return Baseline(path)
     if args.baseline:
