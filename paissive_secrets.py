@@ -9724,12 +9724,17 @@ def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
             groups[group] = parent.add_subparsers(prog=f"{me} {group}", metavar="ACTION", required=True)
         line = (run.__doc__ or "").strip()
         command = groups[group].add_parser(
-            word, help=line.partition("\n")[0], description=line, parents=[backend]
+            word, help=line.partition("\n")[0], description=line, epilog=_examples(words), parents=[backend]
         )
         command.set_defaults(run=run)
         for flags, settings in arguments:
             command.add_argument(*flags, **settings)
     return parser
+
+
+def _examples(words: str) -> str:
+    lines = _EXAMPLES.get(words, "").strip("\n").replace("$ ", "  paissive_secrets.py ")
+    return f"examples:\n{lines}" if lines else ""
 
 
 _HELP_END = (
@@ -9746,8 +9751,17 @@ def _argument_parser() -> type[argparse.ArgumentParser]:
 
     class Parser(argparse.ArgumentParser):
         def __init__(self, **settings: Any) -> None:
-            formatter = functools.partial(argparse.HelpFormatter, width=_columns())
+            # Examples keep their lines; what else there is gets them in format_help.
+            formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=_columns())
             super().__init__(**{**settings, "allow_abbrev": False, "formatter_class": formatter})
+
+        def format_help(self) -> str:
+            import textwrap
+
+            self.description = textwrap.fill(self.description or "", _columns())
+            if "\n" not in (self.epilog or ""):
+                self.epilog = textwrap.fill(self.epilog or "", _columns())
+            return super().format_help()
 
         def error(self, message: str) -> NoReturn:
             """What was typed is not repeated: it may be a value in the wrong place."""
@@ -10400,6 +10414,61 @@ _COMMANDS: dict[str, _Command] = {
         cmd_destroy,
         (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
     ),
+}
+
+# What the help of a command ends with; $ stands for the name of this file.
+_EXAMPLES = {
+    "set": """
+$ set DB_PASSWORD                 # asks for it, twice
+$ set API_TOKEN --generate        # nobody sees it
+$ set TLS_KEY --from-file server.key --backend file
+""",
+    "get": """
+$ get DB_PASSWORD
+$ get app/db#password --backend vault
+$ get DB_PASSWORD --stage previous
+""",
+    "list": """
+$ list app/ --json --backend file
+""",
+    "delete": """
+$ delete API_TOKEN DB_PASSWORD
+""",
+    "run": """
+$ run -- ./server                 # with all secrets
+$ run DB_PASSWORD -- psql app     # with one
+""",
+    "import": """
+$ import .env --backend file --remove
+""",
+    "export": """
+$ export DB_PASSWORD --format json
+""",
+    "config get": """
+$ config get database.password           # a reference
+$ config get database.password --secret  # its value
+""",
+    "config set": """
+$ config set database.port 5432 --json
+$ config set database.password --secret
+""",
+    "rotate schedule": """
+$ rotate schedule DB_PASSWORD --every 30d \\
+      --apply ./set-password --verify ./log-in
+$ rotate schedule DB_PASSWORD --never
+""",
+    "rotate now": """
+$ rotate now                      # from cron: what is due
+$ rotate now DB_PASSWORD
+""",
+    "audit": """
+$ audit src tests --exclude fixtures '*.min.js'
+$ audit --staged                  # what is to be committed
+$ audit --history                 # what ever was
+$ audit --update-baseline         # report what is new
+$ audit --explain settings.py:12  # why, or why not
+$ audit --sarif --output audit.sarif
+""",
 }
 
 if __name__ == "__main__":

@@ -8451,6 +8451,16 @@ def test_the_module_runs_with_python_m(tmp_path):
     assert (done.stdout, done.stderr) == (b"[]\n", b"")
 
 
+@pytest.mark.parametrize("words", ps._EXAMPLES)
+def test_the_examples_of_help_are_commands(words):
+    shown = cli(*words.split(), "--help").stdout.decode().split("examples:\n")[1]
+    assert max(map(len, shown.splitlines())) < 80
+    for line in re.sub(r"\\\n", "", shown).splitlines():
+        argv = shlex.split(line, comments=True)[1:]
+        parsed = ps._parser(ps._rows(argv)).parse_args(ps._without_command(argv)[0])
+        assert parsed.run is ps._COMMANDS[words][0]
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
