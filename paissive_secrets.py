@@ -1541,6 +1541,8 @@ class SealedStore:
         except OSError as error:
             raise self._problem(name, error) from None
         with self._writing():
+            # A cloned folder may lead out of itself: what is removed there would be no secret of ours.
+            self._check_folders(name)
             folder, file = os.path.split(path)
             # Two names may differ by case alone where the file system sees no difference.
             if not os.path.lexists(path) or file not in os.listdir(folder):

@@ -1955,6 +1955,15 @@ def test_what_is_no_file_is_neither_listed_nor_deleted(what, files, store_folder
     assert os.path.lexists(store_folder / "secrets/DB.age")
 
 
+def test_a_folder_of_the_store_that_leads_elsewhere_is_not_deleted_in(files, store_folder, tmp_path):
+    outside = tmp_path / "outside"
+    (store_folder / "secrets/app").rename(outside)
+    (store_folder / "secrets/app").symlink_to(outside)
+    with pytest.raises(ps.Unsafe, match="secrets/app is not a folder"):
+        files.delete("app/db")
+    assert os.listdir(outside) == ["db.age"]
+
+
 def test_no_cut_off_or_changed_entry_gives_a_value(files, store_folder):
     entry = store_folder / "secrets/DB.age"
     whole = entry.read_bytes()
