@@ -4182,7 +4182,7 @@ class SecretRotation:
         exit status but 0, False or an exception is a failure. Functions live as long as this object.
         """
         policy = {
-            "every": f"{_seconds(every):g}s" if not isinstance(every, str) else every,
+            "every": every if isinstance(every, str) else f"{_seconds(every):.15g}s",
             "generate": self._noted(name, "generate", generate),
             "apply": self._noted(name, "apply", apply),
             "verify": self._noted(name, "verify", verify),
@@ -4213,8 +4213,8 @@ class SecretRotation:
                 unfinished = "started" in self._policy(name) and self._value(name, "pending") is not None
                 (self.resume if unfinished else self.rotate)(name)
                 done.append(name)
-            except SecretsError as error:
-                failed.append(error.message)
+            except Exception as error:  # somebody else's store may raise anything
+                failed.append(_in_words(name, error))
         if failed:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
@@ -4356,7 +4356,9 @@ class SecretRotation:
         return _manager.store(self._backend)
 
     def _value(self, name: str, stage: str) -> str | None:
-        return _manager.get_secret(name, backend=self._store(), stage=stage)
+        value = _manager.get_secret(name, backend=self._store(), stage=stage)
+        # A variable may hold bytes that could neither be applied nor kept as previous.
+        return None if value is None else check_value(value)
 
     def _set(self, name: str, stage: str, value: str) -> None:
         self._store().set(stage_name(self._store(), name, stage), value)
@@ -4377,8 +4379,8 @@ class SecretRotation:
         with self._files().lock(check_name(name)):
             try:
                 work()
-            except SecretsError as error:
-                self._files().record(name, action, "failed", error.message)
+            except Exception as error:
+                self._files().record(name, action, "failed", _in_words(name, error))
                 raise
             self._files().record(name, action, "done")
 
@@ -4443,6 +4445,11 @@ class _RotationFiles:
             os.makedirs(self._folder, 0o700, exist_ok=True)
 
 
+def _in_words(name: str, error: Exception) -> str:
+    """What went wrong; of an error that is not ours only its type, since its text may hold a value."""
+    return error.message if isinstance(error, SecretsError) else f"{_show(name)}: {type(error).__name__}"
+
+
 def _trusted_text(path: str) -> str:
     """What a file says that holds commands: one that nobody else can write."""
     with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
@@ -4461,8 +4468,10 @@ def _seconds(every: Any) -> float:
     """The length of an interval: "30d", seconds, or a timedelta."""
     text = str(every)
     try:
-        number = every.total_seconds() if hasattr(every, "total_seconds") else float(text.rstrip("smhdw"))
-        seconds = number * _SECONDS[text[-1]] if isinstance(every, str) else number
+        if isinstance(every, str):
+            seconds = float(text[:-1]) * _SECONDS[text[-1]]
+        else:
+            seconds = every.total_seconds() if hasattr(every, "total_seconds") else float(text)
     except (ValueError, KeyError, IndexError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):
@@ -4647,7 +4656,7 @@ def _put_back(store: Store, name: str, value: str | None) -> bool:
             store.delete(name)
         else:
             store.set(name, value)
-    except SecretsError:
+    except Exception:  # a store of somebody else's may raise anything: the others are still put back
         return False
     return True
 

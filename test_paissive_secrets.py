@@ -4978,8 +4978,41 @@ def test_one_that_fails_holds_up_no_other(rotation, monkeypatch):
         rotation.rotate_due()
 
 
+def test_a_store_of_ones_own_that_raises_holds_up_no_other(tmp_path):
+    class Failing(ps.MemoryStore):
+        def set(self, name, value):
+            if name.startswith("A_"):
+                raise ConnectionError(value)
+            super().set(name, value)
+
+    rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
+    for name in ("A_TOKEN", "B_TOKEN"):
+        rotation.schedule(name, 0.001)
+    time.sleep(1.1)
+    with pytest.raises(ps.RotationFailed, match="^'A_TOKEN': ConnectionError; rotated: B_TOKEN$"):
+        rotation.rotate_due()
+    first, _ = map(json.loads, (tmp_path / "rotation.jsonl").read_text().splitlines())
+    assert (first["result"], first["why"], [*store.names()]) == (
+        "failed",
+        "'A_TOKEN': ConnectionError",
+        ["B_TOKEN"],
+    )
+
+
+def test_a_variable_that_is_no_text_is_not_rotated(tmp_path):
+    os.environ["ODD_TOKEN"] = CANARY + "\udcff"
+    with pytest.raises(ps.BadValue, match="the value is not valid Unicode") as caught:
+        ps.SecretRotation("env", tmp_path / "rotation.json").rotate("ODD_TOKEN")
+    assert caught.value.__context__ is None
+
+
+def test_an_interval_in_seconds_is_kept_to_the_second(rotation, tmp_path):
+    rotation.schedule("DB_PASSWORD", 1_234_567)
+    assert '"every": "1234567s"' in (tmp_path / "rotation.json").read_text()
+
+
 @pytest.mark.parametrize(
-    "every", ["", "d", "30", "30y", "-1d", "0d", "nan", "infd", 0, -5, float("inf"), None]
+    "every", ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), None]
 )
 def test_an_interval_is_a_number_with_a_unit(rotation, every):
     with pytest.raises(ps.BadValue, match="no interval"):
@@ -5315,6 +5348,26 @@ def test_import_names_what_it_could_not_take_back():
     message = "^nothing but 'C', 'B', 'A' was imported, because of 'D': the store is full$"
     with pytest.raises(ps.Unavailable, match=message):
         ps.import_secrets(Stuck(), {"A": "1", "B": "2", "C": "3", "D": "4"})
+
+
+def test_import_into_a_store_that_raises_what_is_not_ours_takes_the_others_back():
+    class Failing(ps.MemoryStore):
+        def set(self, name, value):
+            if name == "C":
+                self.lost = True
+                raise ConnectionError
+            super().set(name, value)
+
+        def get(self, name):
+            if name == "C" and hasattr(self, "lost"):
+                raise ConnectionError
+            return super().get(name)
+
+    store = Failing()
+    store.set("A", "old")
+    with pytest.raises(ConnectionError):
+        ps.import_secrets(store, {"A": "1", "B": "2", "C": "3"})
+    assert store._values == {"A": "old"}
 
 
 def test_import_removes_a_symlink_with_what_it_leads_to(tmp_path):
