@@ -4552,26 +4552,49 @@ def _piped(argv: list[str], given: str, patience: float, *, wanted: bool) -> tup
     # Then no exit status reaches us, and Python takes a failure for 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         return "", "this process ignores SIGCHLD, and would not see how a command ends"
-    unseen = subprocess.DEVNULL  # what it says may hold the value
-    out, alone = subprocess.PIPE if wanted else unseen, foreign_environment(given)
+    none, pipe = subprocess.DEVNULL, subprocess.PIPE
+    into, out = (none, pipe) if wanted else (pipe, none)  # whatever else it says may hold the value
+    alone = foreign_environment(given)
     try:
-        child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=out, stderr=unseen, env=alone, start_new_session=True
-        )
+        child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=none, env=alone, start_new_session=True)
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
     try:
-        printed = child.communicate(given.encode(), patience)[0] or b""
+        printed = _printed(child, patience) if wanted else child.communicate(given.encode(), patience)[0]
     except subprocess.TimeoutExpired:
         return "", f"{argv[0]} took longer than {patience:g} s"
     finally:
         _end(child)
+    if printed and len(printed) > READ_MOST:
+        return "", f"{argv[0]} printed more than {READ_MOST >> 20} MiB"
     if child.returncode:
         return "", f"{argv[0]} ended with {child.returncode}"
     try:
-        return printed.decode(), ""
+        return (printed or b"").decode(), ""
     except UnicodeDecodeError:
         return "", f"{argv[0]} printed what is not UTF-8"
+
+
+def _printed(child: subprocess.Popen[bytes], patience: float) -> bytes:
+    """What it prints until it ends; of what has no end one byte more than a file may have."""
+    import subprocess
+    import threading
+
+    deadline, read = time.monotonic() + patience, []
+
+    def take() -> None:
+        with cast("IO[bytes]", child.stdout) as pipe:
+            read.append(pipe.read(READ_MOST + 1))
+
+    # Only a thread can wait for a pipe with a time limit everywhere: Windows knows no select for them.
+    reader = threading.Thread(target=take, daemon=True)
+    reader.start()
+    reader.join(patience)
+    if not read:
+        raise subprocess.TimeoutExpired(child.args, patience)
+    if len(read[0]) <= READ_MOST:  # else it may go on for ever
+        child.wait(max(0.0, deadline - time.monotonic()))
+    return read[0]
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -5042,6 +5042,8 @@ GENERATORS = [
     ("command:false", "false ended with 1"),
     ("command:no-such-program", "no-such-program: No such file or directory"),
     (["printf", "\\377"], "printf printed what is not UTF-8"),
+    ("command:yes", "yes printed more than 16 MiB"),
+    ("command:sh -c 'trap \"\" PIPE; yes; sleep 60'", "sh printed more than 16 MiB"),
 ]
 
 
