@@ -425,20 +425,20 @@ class exclusive:
 
         self._folder = os.path.isdir(self._path)
         flags = os.O_RDONLY if self._folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._fd = os.open(self._path, flags, 0o600)
+        fd = os.open(self._path, flags, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
             # The holder before us removed the file that we waited for: others may hold a new one by now.
-            if self._folder or os.path.samestat(os.stat(self._path), os.fstat(self._fd)):
-                return True
+            if self._folder or os.path.samestat(os.stat(self._path), os.fstat(fd)):
+                self._fd = fd
         except BlockingIOError:
-            os.close(self._fd)
-            self._fd = -1
             raise Conflict(f"{self._what} is under way", hint="try again when it is done") from None
         except FileNotFoundError:
             pass
-        os.close(self._fd)
-        return False
+        finally:
+            if self._fd < 0:  # also after Ctrl-C, and where the file system has no locks
+                os.close(fd)
+        return self._fd >= 0
 
     def __exit__(self, *error: object) -> None:
         if self._fd >= 0:

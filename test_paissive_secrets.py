@@ -436,6 +436,23 @@ def test_who_does_not_wait_for_a_lock_is_told_of_the_holder(tmp_path):
             pass
 
 
+def test_a_lock_that_can_not_be_had_leaves_no_file_open(tmp_path, monkeypatch):
+    def flock(fd, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = os.dup(0)
+    os.close(before)
+    with (
+        pytest.raises(ps.Unavailable, match="can't lock .*: No locks available"),
+        ps.exclusive(str(tmp_path)),
+    ):
+        pass
+    after = os.dup(0)  # the lowest number that is free
+    os.close(after)
+    assert after == before
+
+
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(ps.BadValue, match=r"file would be larger than 16 MiB; it is as it was"):
