@@ -2689,9 +2689,8 @@ def _tls_context(settings: VaultSettings) -> Any:
 
     try:
         files = _authorities(settings)
-        text = settings.ca_bytes if not settings.ca_cert else ""
-        text = text.encode("ascii", "ignore").decode()  # certificates are; notes between them need not be
-        context = ssl.create_default_context(cafile=files[0] if files else None, cadata=text or None)
+        text = _certificates(settings.ca_bytes) if settings.ca_bytes and not settings.ca_cert else None
+        context = ssl.create_default_context(cafile=files[0] if files else None, cadata=text)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # as old as Vault itself speaks it
         for file in files[1:]:
             context.load_verify_locations(file)
@@ -2718,6 +2717,13 @@ def _authorities(settings: VaultSettings) -> list[str]:
     if not found:  # without any, OpenSSL would trust the system's
         raise BadValue("there is no certificate in VAULT_CAPATH", hint="check it, or set VAULT_CACERT")
     return found
+
+
+def _certificates(text: str) -> str:
+    """The text without what certificates never hold: notes between them need not be ASCII."""
+    if "-----BEGIN " not in text:  # for none at all, Python would trust the system's
+        raise BadValue("there is no certificate in VAULT_CACERT_BYTES", hint="put its PEM text there")
+    return text.encode("ascii", "ignore").decode()
 
 
 def _has_certificate(path: str) -> bool:

@@ -3054,6 +3054,12 @@ def test_a_certificate_that_is_not_trusted_is_named_as_such_and_not_tried_again(
         bao().store(address=bao().tls.replace("https:", "http:")).get("a")
 
 
+def test_a_text_without_a_certificate_trusts_nobody():
+    for text in ("é", "# none"):
+        with pytest.raises(ps.BadValue, match="no certificate in VAULT_CACERT_BYTES"):
+            bao().store(address=bao().tls, ca_bytes=text).get("a")
+
+
 def test_a_server_is_trusted_by_name_by_folder_or_blindly_if_so_told(tmp_path):
     shutil.copy(bao().ca, tmp_path)
     for trust in (
