@@ -3212,8 +3212,11 @@ class VaultStore:
         place = {name: value for name, value in vars(self.settings).items() if name not in _OPENING}
         return functools.partial(type(self), **place), ()
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> VaultStore:
+    def __copy__(self) -> VaultStore:
         return self  # its connections and its login are there to be shared
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> VaultStore:
+        return self
 
     def get(self, name: str, version: int | None = None) -> str:
         """The value of a field, now or as it was in a version of a KV 2 secret."""

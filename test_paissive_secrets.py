@@ -3831,7 +3831,7 @@ def test_a_pickled_vault_store_is_a_place_not_what_opens_it(monkeypatch):
     again = pickle.loads(pickled)
     assert again.get("A_TOKEN") == "v"
     assert {**vars(again.settings), "password": TELLTALE} == vars(store.settings)
-    assert copy.deepcopy({"store": store})["store"] is store
+    assert copy.deepcopy({"store": store})["store"] is store is copy.copy(store)
     with pytest.raises(TypeError, match="no pickle is to have"):
         pickle.dumps(store.settings)
 
