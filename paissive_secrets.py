@@ -3026,7 +3026,7 @@ class _Session:
             # A new one, since the other's traceback is that of another thread.
             raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
         try:
-            auth = _log_in(self.settings, self.transport)
+            auth = _log_in(self.settings, self.transport, stale)
         except SecretsError as error:
             self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
             raise
@@ -3061,28 +3061,28 @@ _ABROAD_HINT = "the token is of another namespace: check VAULT_NAMESPACE"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 
 
-def _log_in(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
-    """What Vault says of a new token: client_token and lease_duration."""
+def _log_in(settings: VaultSettings, transport: _Transport, stale: str | None) -> dict[str, Any]:
+    """What Vault says of a new token: client_token and lease_duration; `stale` is known to be gone."""
     if settings.login == "token":
-        return _own_token(settings, transport)
-    mount, request = _LOGINS[settings.login]
-    path, body = request(settings, transport)
-    where = f"auth/{_url_path(settings.login_mount or mount)}/{path}"
+        return _own_token(settings, transport, stale)
+    mount = settings.login_mount or settings.login  # where `vault auth enable` puts it unless told otherwise
+    path, body = _LOGINS[settings.login](settings, transport)
+    where = f"auth/{_url_path(mount)}/{path}"
     answer = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
     auth = answer.body.get("auth")
     if answer.status in (400, 403):
-        hint = f"check the credentials, and the login mount {settings.login_mount or mount}"
+        hint = f"check the credentials, and the login mount {mount}"
         raise Locked(f"Vault refuses the {settings.login} login", hint=hint)
     if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
         raise _failure(transport, answer, "update", where)
     return auth
 
 
-def _own_token(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
+def _own_token(settings: VaultSettings, transport: _Transport, stale: str | None) -> dict[str, Any]:
     token = settings.token or _file_text(os.path.expanduser(settings.token_file), missing="")
     token = _header_value("the token", token)
-    if not token:
-        return {"client_token": ""}  # an agent may put its own to the request
+    if not token or token == stale:  # without one, an agent may put its own to the request
+        return {"client_token": token}
     answer = transport.call("GET", "auth/token/lookup-self", token=token)
     if answer.status not in (200, 403):  # a token need not be allowed to ask about itself
         raise _failure(transport, answer, "read", "auth/token/lookup-self")
@@ -3149,11 +3149,11 @@ def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dic
     return f"login/{_url_path(settings.username)}", {"password": _login_value(settings, "password")}
 
 
-_LOGINS: dict[str, tuple[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]]] = {
-    "approle": ("approle", _approle),
-    "kubernetes": ("kubernetes", _kubernetes),
-    "jwt": ("jwt", _jwt),
-    "userpass": ("userpass", _userpass),
+_LOGINS: dict[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]] = {
+    "approle": _approle,
+    "kubernetes": _kubernetes,
+    "jwt": _jwt,
+    "userpass": _userpass,
 }
 
 

@@ -3538,8 +3538,11 @@ def test_a_token_that_is_gone_for_good_says_so():
     store = bao().store(token=token)
     assert works(store)
     bao().ask("POST", "auth/token/revoke", {"token": token})
+    tried, call = [], store._session.transport.call
+    store._session.transport.call = lambda *a, **k: (tried.append(a[1]), call(*a, **k))[1]
     error = failure(store.get, "A_TOKEN")
     assert type(error) is ps.Locked and "has expired or was revoked" in str(error)
+    assert tried.count("auth/token/lookup-self") == 1
 
 
 def test_a_token_file_that_changed_is_read_again(tmp_path):
