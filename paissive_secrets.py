@@ -2043,7 +2043,7 @@ def _vault_address(source: str, text: str) -> str:
 
 
 def _vault_proxy(source: str, text: str) -> str:
-    if not text.startswith("http://"):  # neither SOCKS nor TLS to a proxy is something that urllib does
+    if not text.startswith("http://"):  # neither SOCKS nor TLS to a proxy is spoken here
         raise BadValue(f"{source} is not a proxy that can be used", hint="use http://host:port")
     return text
 
@@ -2143,11 +2143,11 @@ _VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any
 
 # === Vault transport ========================================================================================
 # One door to one server: `call` sends a request over a kept connection, follows one redirect and repeats what
-# is worth repeating. A connection that broke is an answer of status 0. No message here holds anything that
+# is worth repeating. A connection that broke is a response of status 0. No message here holds anything that
 # the server sent, since that may be a secret.
 
-_MAX_ANSWER = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
-_MAX_HEAD = 1 << 16  # bytes, of an answer's headers
+_MAX_BODY = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
+_MAX_HEAD = 1 << 16  # bytes, of a response's headers
 _MAX_IDLE = 90  # seconds, as in Go's client: firewalls forget a silent connection and tell neither end
 _FIRST_WAIT = 0.5  # seconds before the first repetition, doubled for each one after it: a failover takes some
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -2156,22 +2156,22 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_DONE = {412, 429, *_REDIRECTS}
 
 
-class _Answer:
+class _Response:
     """A response; a plain class, since the body may hold secrets."""
 
-    __slots__ = ("body", "broken", "fields", "repeated", "sent", "status")
+    __slots__ = ("body", "broken", "headers", "repeated", "sent", "status")
 
-    def __init__(self, status: int, fields: dict[str, str]) -> None:
+    def __init__(self, status: int, headers: dict[str, str]) -> None:
         self.status = status
-        self.fields = fields  # headers, by their names in small letters
+        self.headers = headers  # by their names in small letters
         self.body: dict[str, Any] = {}
-        self.broken = ""  # why there is no answer
+        self.broken = ""  # why there is no response
         self.sent = True  # whether the request may have reached the server
         self.repeated = False  # whether an earlier attempt may have been carried out
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may have another answer soon; never where it is not implemented (501)."""
+        """Whether the same request may have another response soon; never what is not implemented (501)."""
         return self.status == 0 or self.status in _NOT_DONE or 500 <= self.status != 501
 
     @property
@@ -2181,7 +2181,7 @@ class _Answer:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What every answer of Vault has its payload in."""
+        """What every response of Vault has its payload in."""
         return _json_object(self.body.get("data"))
 
     @property
@@ -2274,27 +2274,27 @@ class _Transport:
         *,
         token: str = "",
         repeat: bool = True,
-    ) -> _Answer:
-        """Send `path`, quoted already, and return the answer; `repeat` says that twice is harmless."""
+    ) -> _Response:
+        """Send `path`, quoted already, and return the response; `repeat` says that twice is harmless."""
         deadline = time.monotonic() + self.settings.timeout
         data = b"" if body is None else _json_text(body).encode()
-        if len(data) > _MAX_ANSWER:
+        if len(data) > _MAX_BODY:
             raise BadValue("the value is too large for Vault")
         repeated = False
         for attempt in itertools.count():
-            answer = self._once(method, f"{self.base}/v1/{path}", data, token, deadline)
-            answer.repeated = repeated
-            if method != "GET" and "x-vault-index" in answer.fields:
-                self._note_write(answer.fields["x-vault-index"])
-            final = not answer.may_pass or (answer.may_be_done and not repeat)
+            response = self._once(method, f"{self.base}/v1/{path}", data, token, deadline)
+            response.repeated = repeated
+            if method != "GET" and "x-vault-index" in response.headers:
+                self._note_write(response.headers["x-vault-index"])
+            final = not response.may_pass or (response.may_be_done and not repeat)
             if final or attempt >= self.settings.max_retries:
                 break
-            wait = _wait_before(answer, attempt)
+            wait = _wait_before(response, attempt)
             if time.monotonic() + wait > deadline:
                 break
             time.sleep(wait)
-            repeated = repeated or answer.may_be_done
-        return answer
+            repeated = repeated or response.may_be_done
+        return response
 
     def _note_write(self, index: str) -> None:
         if not (index.isascii() and index.isprintable()):
@@ -2304,21 +2304,21 @@ class _Transport:
             if old[0] != new[0] or old[1] < new[1]:
                 self._newest = index
 
-    def _once(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Answer:
-        answer = self._send(method, url, data, token, deadline)
-        if answer.status not in _REDIRECTS:
-            return answer
+    def _once(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
+        response = self._send(method, url, data, token, deadline)
+        if response.status not in _REDIRECTS:
+            return response
         # The others ask for a GET (RFC 9110, section 15.4), which would write nothing and look like success.
-        if method != "GET" and answer.status not in (307, 308):
+        if method != "GET" and response.status not in (307, 308):
             raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
-        target = self._redirected(url, answer.fields.get("location", ""))
+        target = self._redirected(url, response.headers.get("location", ""))
         if not target:
-            return answer  # a standby node that has lost the active one does this too: it may pass
+            return response  # a standby node that has lost the active one does this too: it may pass
         # One hop is what a cluster needs, from a standby node to the active one.
-        answer = self._send(method, target, data, token, deadline)
-        if answer.status in _REDIRECTS:
+        response = self._send(method, target, data, token, deadline)
+        if response.status in _REDIRECTS:
             raise Unavailable("Vault redirects more than once", hint=_ADDRESS_HINT)
-        return answer
+        return response
 
     def _redirected(self, url: str, location: str) -> str:
         """Where a redirect leads, or "" where the token may not go: a server may lie about its neighbours."""
@@ -2341,7 +2341,7 @@ class _Transport:
         spelled = f"[{host}]" if ":" in host else host
         return not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
 
-    def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Answer:
+    def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
         request = _Request(method, url, data)
         if self.settings.namespace:
             request.fields["X-Vault-Namespace"] = self.settings.namespace
@@ -2350,8 +2350,8 @@ class _Transport:
             request.fields["X-Vault-Inconsistent"] = "forward-active-node"
         if token:
             request.fields["X-Vault-Token"] = token
-        answer: _Answer = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
-        return answer
+        response: _Response = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
+        return response
 
 
 class _Request:
@@ -2412,12 +2412,12 @@ def _url_path(path: str) -> str:
     return quote(path)
 
 
-def _wait_before(answer: _Answer, attempt: int) -> float:
+def _wait_before(response: _Response, attempt: int) -> float:
     """Seconds to wait before the next attempt: what the server asks for, else jittered and doubling."""
     import secrets
 
     jittered: float = _FIRST_WAIT * 2**attempt * (1 + secrets.randbelow(1000) / 1000)
-    asked = answer.fields.get("retry-after", "")
+    asked = response.headers.get("retry-after", "")
     return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
 
 
@@ -2504,13 +2504,13 @@ class _Connections:
     def add_parent(self, parent: Any) -> None:
         """urllib's handlers are told of their opener; this one has no use for it."""
 
-    def http_open(self, request: _Request) -> _Answer:
+    def http_open(self, request: _Request) -> _Response:
         deadline = time.monotonic() + request.timeout
         where = (request.type, request.host, request.tunnel)
         wire, again = None, False
         try:
             wire = self._take(where) or self._dial(request, deadline)
-            answer, raw, again = _exchange(wire, request, deadline)
+            response, raw, again = _exchange(wire, request, deadline)
         except SecretsError:
             raise
         except (OSError, ValueError) as error:
@@ -2520,7 +2520,7 @@ class _Connections:
                 wire.close()
         if again:
             self._idle.setdefault(where, []).append(wire)
-        return _read_answer(answer, raw)
+        return _read_response(response, raw)
 
     https_open = http_open
 
@@ -2623,7 +2623,7 @@ class _Wire:
     def begin(self, deadline: float) -> None:
         """Start an exchange; `deadline` is in seconds of the monotonic clock."""
         self._deadline, self._stale_at = deadline, time.monotonic() + _MAX_IDLE
-        self._left = _MAX_ANSWER + _MAX_HEAD
+        self._left = _MAX_BODY + _MAX_HEAD
 
     def send(self, data: bytes) -> None:
         self.sock.settimeout(_time_left(self._deadline))
@@ -2667,7 +2667,7 @@ class _Wire:
         return bool(part)
 
     def has_news(self) -> bool:
-        """Whether there is something to read while nothing was asked: the end, or what is not an answer."""
+        """Whether there is something to read while nothing was asked: the end, or what is not a response."""
         if self._here or time.monotonic() > self._stale_at:
             return True
         # Only reading tells: TLS 1.3 has messages of its own after the handshake, which are no news.
@@ -2731,23 +2731,23 @@ def _has_certificate(path: str) -> bool:
         return b"-----BEGIN " in file.read(1 << 20)
 
 
-def _exchange(wire: _Wire, request: _Request, deadline: float) -> tuple[_Answer, bytes, bool]:
-    """Send a request; return the answer, its body, and whether the connection may be used again."""
+def _exchange(wire: _Wire, request: _Request, deadline: float) -> tuple[_Response, bytes, bool]:
+    """Send a request; return the response, its body, and whether the connection may be used again."""
     fields = request.fields if request.tunnel else {**request.fields, **request.headers}
     wire.begin(deadline)
     wire.send(_request_head(f"{request.method} {request.selector} HTTP/1.1", fields) + request.body)
     status, fields = _read_head(wire)
     raw = _read_body(wire, status, fields)
-    return _Answer(status, fields), raw, "close" not in fields.get("connection", "").lower()
+    return _Response(status, fields), raw, "close" not in fields.get("connection", "").lower()
 
 
-def _request_head(first: str, fields: dict[str, str]) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+def _request_head(first: str, headers: dict[str, str]) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     return f"{first}\r\n{lines}\r\n".encode("ascii")
 
 
 # HTTP/1.1 as RFC 9112 has it, without the spellings that it lets servers have for their age (folded lines,
-# lone line feeds) and those that leave in doubt where an answer ends, since the next would be read wrongly.
+# lone line feeds) and those that leave in doubt where a response ends, since the next would be read wrongly.
 # http.client makes an e-mail of the headers first, which takes a quarter of a read's time.
 _TEXT = r"[^\0-\x08\n-\x1f\x7f]*"
 _FIELD_LINE = rf"\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:{_TEXT}"
@@ -2756,30 +2756,30 @@ _CHUNK_LINE = rf"([0-9A-Fa-f]{{1,12}})[ \t]*(?:;{_TEXT})?"
 
 
 def _read_head(wire: _Wire) -> tuple[int, dict[str, str]]:
-    """Status and headers of the next answer, by their names in small letters (RFC 9112, sections 4 and 5)."""
+    """Status and headers of the next response, in small letters (RFC 9112, sections 4 and 5)."""
     status = "1"
     while status < "2":  # 1xx announces what comes next
         found = re.fullmatch(_HEAD, wire.until(b"\r\n\r\n").decode("latin-1"))
         if not found:
             raise ValueError
         version, status, lines = found.groups()
-    fields = {} if version == "1" else {"connection": "close"}
+    headers = {} if version == "1" else {"connection": "close"}
     for line in lines.split("\r\n")[1:]:
         name, _, value = line.partition(":")
         name, value = name.lower(), value.strip(" \t")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return int(status), fields
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return int(status), headers
 
 
-def _read_body(wire: _Wire, status: int, fields: dict[str, str]) -> bytes:
-    """The body of an answer (RFC 9112, section 6.3); two that differ on its length are none."""
-    coding, length = fields.get("transfer-encoding"), fields.get("content-length")
+def _read_body(wire: _Wire, status: int, headers: dict[str, str]) -> bytes:
+    """The body of a response (RFC 9112, section 6.3); two that differ on its length are none."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     # These have no body, whatever their headers say.
     if status in (204, 304):
         return b""
     if coding is not None:
         if length is not None or coding.lower() != "chunked":
-            raise ValueError  # both at once is how one answer is smuggled into another
+            raise ValueError  # both at once is how one response is smuggled into another
         return _read_chunks(wire)
     if length is None:
         return wire.rest()
@@ -2809,7 +2809,7 @@ def _chunk_size(wire: _Wire) -> int:
 
 
 def _bounded(size: int) -> int:
-    if size > _MAX_ANSWER:  # looked at before memory is set aside for it
+    if size > _MAX_BODY:  # looked at before memory is set aside for it
         raise _too_large()
     return size
 
@@ -2818,16 +2818,16 @@ def _too_large() -> Unavailable:
     return Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
 
 
-def _read_answer(answer: _Answer, raw: bytes) -> _Answer:
-    """The answer with its JSON object, read strictly; errors of proxies have none."""
+def _read_response(response: _Response, raw: bytes) -> _Response:
+    """The response with its JSON object, read strictly; errors of proxies have none."""
     try:
-        answer.body = _read_object(raw if answer.status == 200 else raw or b"{}")
-        if answer.status == 404 and not answer.body.keys() & {"data", "errors"}:
+        response.body = _read_object(raw if response.status == 200 else raw or b"{}")
+        if response.status == 404 and not response.body.keys() & {"data", "errors"}:
             raise ValueError
     except (ValueError, RecursionError):
-        if answer.status < 300 or answer.status in (400, 404, 405):
+        if response.status < 300 or response.status in (400, 404, 405):
             raise _not_vault() from None
-    return answer
+    return response
 
 
 def _not_vault() -> Unavailable:
@@ -2842,7 +2842,7 @@ def _read_object(raw: bytes) -> dict[str, Any]:
 
 
 # Of a key that is there twice one reader takes the first and another the last, and NaN is Python's own (RFC
-# 8259, sections 4 and 6): who puts such a thing into an answer means to have it read in two ways.
+# 8259, sections 4 and 6): who puts such a thing into a response means to have it read in two ways.
 @functools.lru_cache(maxsize=1)
 def _strict_json() -> JSONDecoder:
     from json import JSONDecoder
@@ -2860,8 +2860,8 @@ _TLS_PROBLEMS = (
 )
 
 
-def _broken(error: Exception, *, sent: bool) -> _Answer:
-    """The answer of a connection that broke; what no repetition mends is raised."""
+def _broken(error: Exception, *, sent: bool) -> _Response:
+    """The response of a connection that broke; what no repetition mends is raised."""
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -2871,9 +2871,9 @@ def _broken(error: Exception, *, sent: bool) -> _Answer:
     for reason, message, hint in _TLS_PROBLEMS:  # OpenSSL's names of them have no other door
         if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
             raise Unavailable(message, hint=hint) from None
-    answer = _Answer(0, {})
-    answer.sent, answer.broken = sent, _why(error)
-    return answer
+    response = _Response(0, {})
+    response.sent, response.broken = sent, _why(error)
+    return response
 
 
 def _why(error: Exception) -> str:
@@ -2910,28 +2910,30 @@ _STATUS_FAILURES: dict[int, tuple[str, str]] = {
 }
 
 
-def _failure(transport: _Transport, answer: _Answer, capability: str, path: str) -> SecretsError:
-    """The error that an answer is: what happened, and what to do; never what the server said."""
+def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
+    """The error that a response is: what happened, and what to do; never what the server said."""
     address = transport.settings.address
-    if not answer.status:
-        return Unavailable(f"Vault can't be reached at {address}: {answer.broken}", hint=_ADDRESS_HINT)
-    if answer.status in _REDIRECTS:
+    if not response.status:
+        return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
+    if response.status in _REDIRECTS:
         hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
         return Unavailable("Vault redirects to another host, which the token is not meant for", hint=hint)
-    if answer.status == 403:
+    if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
-    if answer.status == 503 and answer.says("sealed"):
+    if response.status == 503 and response.says("sealed"):
         # A server that is new says that it is sealed, too.
         started = transport.call("GET", "sys/seal-status").body.get("initialized") is not False
         state, hint = _SEALED if started else _NEW
         return Sealed(f"Vault at {address} is {state}", hint=hint)
     for words, kind, message, hint in _VAULT_FAILURES:
-        if answer.says(words):
+        if response.says(words):
             return kind(message, hint=hint)
-    if answer.status < 300:
+    if response.status < 300:
         return _not_vault()
-    does, hint = _STATUS_FAILURES.get(answer.status, (f"answers {answer.status} to", "see the server's log"))
+    does, hint = _STATUS_FAILURES.get(
+        response.status, (f"answers {response.status} to", "see the server's log")
+    )
     return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
 
 
@@ -2965,14 +2967,14 @@ class _Session:
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, repeat: bool = True
-    ) -> _Answer:
+    ) -> _Response:
         """What `_Transport.call` does, with a token; a token that is gone is replaced once."""
         token = self.token()
-        answer = self.transport.call(method, path, body, token=token, repeat=repeat)
+        response = self.transport.call(method, path, body, token=token, repeat=repeat)
         # A policy that refuses and a token that is unknown have the same status. Refused is not carried out.
-        if answer.status == 403 and self._replaced(token):
-            answer = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
-        return answer
+        if response.status == 403 and self._replaced(token):
+            response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
+        return response
 
     def token(self) -> str:
         """The token now: the first caller logs in, and one of those after two thirds of the lease renews."""
@@ -2996,18 +2998,18 @@ class _Session:
             # Without a token, this asks whether an agent in between puts its own to the request.
             # Most tokens may look themselves up. Where a policy refuses even that, it is the one error of a
             # list; of a token that is unknown the server says so in a bare line, or in two errors.
-            answer = self.transport.call("GET", "auth/token/lookup-self", token=stale)
-            if answer.status != 403 or answer.says("1 error occurred"):
+            response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
+            if response.status != 403 or response.says("1 error occurred"):
                 return False
             self._log_in(stale)
             return True
 
     def sealed(self) -> bool:
         """Whether the server waits to be unsealed."""
-        answer = self.transport.call("GET", "sys/seal-status")
-        if answer.status != 200:
-            raise _failure(self.transport, answer, "read", "sys/seal-status")
-        return answer.body.get("sealed") is not False
+        response = self.transport.call("GET", "sys/seal-status")
+        if response.status != 200:
+            raise _failure(self.transport, response, "read", "sys/seal-status")
+        return response.body.get("sealed") is not False
 
     def status(self) -> Iterator[tuple[str, str]]:
         """How this is logged in, with which policies and for how long; not the token."""
@@ -3047,9 +3049,9 @@ class _Session:
         lease, token = self._lease, self._token or ""
         self._renew_at = time.monotonic() + max(1.0, lease / 10)  # when to try again if this fails
         try:
-            answer = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            auth = _json_object(answer.body.get("auth"))
-            if answer.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
+            response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
+            auth = _json_object(response.body.get("auth"))
+            if response.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
                 self._use({**auth, "client_token": token})
             elif self.settings.login != "token":
                 self._log_in()
@@ -3068,13 +3070,13 @@ def _log_in(settings: VaultSettings, transport: _Transport, stale: str | None) -
     mount = settings.login_mount or settings.login  # where `vault auth enable` puts it unless told otherwise
     path, body = _LOGINS[settings.login](settings, transport)
     where = f"auth/{_url_path(mount)}/{path}"
-    answer = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
-    auth = answer.body.get("auth")
-    if answer.status in (400, 403):
+    response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
+    auth = response.body.get("auth")
+    if response.status in (400, 403):
         hint = f"check the credentials, and the login mount {mount}"
         raise Locked(f"Vault refuses the {settings.login} login", hint=hint)
     if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
-        raise _failure(transport, answer, "update", where)
+        raise _failure(transport, response, "update", where)
     return auth
 
 
@@ -3083,11 +3085,11 @@ def _own_token(settings: VaultSettings, transport: _Transport, stale: str | None
     token = _header_value("the token", token)
     if not token or token == stale:  # without one, an agent may put its own to the request
         return {"client_token": token}
-    answer = transport.call("GET", "auth/token/lookup-self", token=token)
-    if answer.status not in (200, 403):  # a token need not be allowed to ask about itself
-        raise _failure(transport, answer, "read", "auth/token/lookup-self")
-    lease = answer.data.get("ttl") if answer.data.get("renewable") else 0
-    home = answer.data.get("namespace_path")  # "" or a path that ends with '/'
+    response = transport.call("GET", "auth/token/lookup-self", token=token)
+    if response.status not in (200, 403):  # a token need not be allowed to ask about itself
+        raise _failure(transport, response, "read", "auth/token/lookup-self")
+    lease = response.data.get("ttl") if response.data.get("renewable") else 0
+    home = response.data.get("namespace_path")  # "" or a path that ends with '/'
     abroad = isinstance(home, str) and not f"{settings.namespace.strip('/')}/".startswith(home)
     return {"client_token": token, "lease_duration": lease, "abroad": abroad}
 
@@ -3102,14 +3104,14 @@ def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[
 def _unwrapped(token: str, transport: _Transport) -> str:
     """The secret id in a response-wrapping token: https://openbao.org/docs/concepts/response-wrapping/"""
     token, path = _header_value("the token", token), "sys/wrapping/unwrap"
-    answer = transport.call("POST", path, {}, token=token, repeat=False)
-    if answer.status not in (200, 400, 403, 404):
-        raise _failure(transport, answer, "update", path)
+    response = transport.call("POST", path, {}, token=token, repeat=False)
+    if response.status not in (200, 400, 403, 404):
+        raise _failure(transport, response, "update", path)
     # That it opens once is the point: who opened it before us has the secret id.
-    if not isinstance(answer.data.get("secret_id"), str):
+    if not isinstance(response.data.get("secret_id"), str):
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
-    return str(answer.data["secret_id"])
+    return str(response.data["secret_id"])
 
 
 def _kubernetes(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
@@ -3139,7 +3141,7 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
         request = Request(url + audience)  # noqa: S310 - the runner says where
         request.add_unredirected_header("Authorization", f"Bearer {secret}")
         with build_opener().open(request, timeout=settings.timeout) as response:
-            return str(json.loads(response.read(_MAX_ANSWER))["value"])
+            return str(json.loads(response.read(_MAX_BODY))["value"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, HTTPException):
         hint = "give the job 'permissions: id-token: write'"
         raise Locked("GitHub Actions gives no identity token", hint=hint) from None
@@ -3302,16 +3304,16 @@ class VaultStore:
         if not self._version:
             mount = self.settings.mount
             # What the web interface and `vault kv` ask as well; any token may that may do something in there.
-            answer = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
-            if answer.status == 403:
+            response = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
+            if response.status == 403:
                 hint = "check PAISSIVE_VAULT_MOUNT, or set PAISSIVE_VAULT_KV to 1 or 2"
                 hint = _ABROAD_HINT if self._session.abroad else hint
                 raise Denied(f"there is no mount {mount}/, or its KV version may not be asked", hint=hint)
-            if answer.status != 200:
-                raise self._failure(answer, "read", f"sys/internal/ui/mounts/{mount}")
-            if answer.data.get("type") not in ("kv", "generic"):
+            if response.status != 200:
+                raise self._failure(response, "read", f"sys/internal/ui/mounts/{mount}")
+            if response.data.get("type") not in ("kv", "generic"):
                 raise BadValue(f"{mount}/ is not a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-            self._version = self._kv_of_mount(answer.data)
+            self._version = self._kv_of_mount(response.data)
         return self._version
 
     def _kv_of_mount(self, found: dict[str, Any]) -> int:
@@ -3335,11 +3337,11 @@ class VaultStore:
         parts = [self.settings.mount, kind if self._kv() == 2 else "", self.settings.prefix]
         return "/".join([*filter(None, parts), path])
 
-    def _call(self, method: str, kind: str, path: str, body: Any = None, *, repeat: bool = True) -> _Answer:
+    def _call(self, method: str, kind: str, path: str, body: Any = None, *, repeat: bool = True) -> _Response:
         return self._session.call(method, _url_path(self._where(kind, path)), body, repeat=repeat)
 
-    def _failure(self, answer: _Answer, capability: str, path: str) -> SecretsError:
-        error = _failure(self._session.transport, answer, capability, path)
+    def _failure(self, response: _Response, capability: str, path: str) -> SecretsError:
+        error = _failure(self._session.transport, response, capability, path)
         if isinstance(error, Denied) and self._session.abroad:
             error.hint = _ABROAD_HINT
         return error
@@ -3361,12 +3363,12 @@ class VaultStore:
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
             raise NotFound("versions are counted from 1")
         query = "" if version is None else f"?version={version}"
-        answer = self._session.call("GET", _url_path(where) + query)
+        response = self._session.call("GET", _url_path(where) + query)
         # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
         # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
-        if answer.status != 200 and (answer.status != 404 or answer.complains):
-            raise self._failure(answer, "read", where)
-        return _Secret(answer, kv or self._kv())
+        if response.status != 200 and (response.status != 404 or response.complains):
+            raise self._failure(response, "read", where)
+        return _Secret(response, kv or self._kv())
 
     def _change(
         self,
@@ -3389,16 +3391,16 @@ class VaultStore:
     def _write(self, path: str, fields: dict[str, Any], version: int) -> bool:
         """Whether the fields were written; not if KV 2 has another version by now."""
         if self._kv() == 1:
-            answer = self._call("POST", "", path, fields, repeat=False)
+            response = self._call("POST", "", path, fields, repeat=False)
         else:
             body = {"options": {"cas": version}, "data": fields}  # version 0: only where there is none yet
-            answer = self._call("POST", "data", path, body)
-        if answer.says("check-and-set parameter did not match"):
-            # It may be an earlier attempt of ours, whose answer was lost, that stands in the way.
-            return answer.repeated and self._fetch(path, version + 1).fields == fields
-        if answer.status not in (200, 204):
-            raise self._failure(answer, "update" if version else "create", self._where("data", path))
-        if self._kv() == 2 and not answer.data.get("version"):
+            response = self._call("POST", "data", path, body)
+        if response.says("check-and-set parameter did not match"):
+            # It may be an earlier attempt of ours, whose response was lost, that stands in the way.
+            return response.repeated and self._fetch(path, version + 1).fields == fields
+        if response.status not in (200, 204):
+            raise self._failure(response, "update" if version else "create", self._where("data", path))
+        if self._kv() == 2 and not response.data.get("version"):
             self._call("DELETE", "data", path)  # which a mount of version 1 took for a secret of its own
             raise BadValue(f"{self.settings.mount}/ is not KV version 2", hint="leave out PAISSIVE_VAULT_KV")
         return True
@@ -3407,11 +3409,11 @@ class VaultStore:
         """Whether the newest version is gone; not if there is a newer one by now, which has other fields."""
         kind = "delete" if self._kv() == 2 else ""
         method, body = ("POST", {"versions": [version]}) if kind else ("DELETE", None)
-        answer = self._call(method, kind, path, body, repeat=bool(kind))
-        if answer.status == 403 and kind:  # many policies allow a deletion of the newest version only
-            answer = self._call("DELETE", "data", path, repeat=False)
-        if answer.status not in (200, 204):
-            raise self._failure(answer, "delete", self._where("data", path))
+        response = self._call(method, kind, path, body, repeat=bool(kind))
+        if response.status == 403 and kind:  # many policies allow a deletion of the newest version only
+            response = self._call("DELETE", "data", path, repeat=False)
+        if response.status not in (200, 204):
+            raise self._failure(response, "delete", self._where("data", path))
         return not kind or self._fetch(path).version == version
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
@@ -3421,21 +3423,21 @@ class VaultStore:
         secret = self._fetch(path, version)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {_show(name)}, or it is destroyed")
-        answer = self._call("POST", kind, path, {"versions": [secret.version]})
-        if answer.status not in (200, 204):
-            raise self._failure(answer, "update", self._where(kind, path))
+        response = self._call("POST", kind, path, {"versions": [secret.version]})
+        if response.status not in (200, 204):
+            raise self._failure(response, "update", self._where(kind, path))
 
     def _list(self, folder: str) -> list[str]:
         """What is in a folder; nothing where the token may not look, unless that is the first one."""
         where = self._where("metadata", folder)
         # LIST, spelled so that every proxy lets it pass.
-        answer = self._session.call("GET", _url_path(where) + "?list=true")
-        if (answer.status == 404 and not answer.complains) or (answer.status == 403 and folder):
+        response = self._session.call("GET", _url_path(where) + "?list=true")
+        if (response.status == 404 and not response.complains) or (response.status == 403 and folder):
             self._check_kv()
             return []
-        keys = answer.data.get("keys")
-        if answer.status != 200 or not isinstance(keys, list):
-            raise self._failure(answer, "list", where)
+        keys = response.data.get("keys")
+        if response.status != 200 or not isinstance(keys, list):
+            raise self._failure(response, "list", where)
         return [folder + key for key in sorted(map(str, keys))]
 
     def _names_of(self, path: str) -> list[str]:
@@ -3445,9 +3447,9 @@ class VaultStore:
     def _fields_of(self, path: str) -> list[str]:
         """Names of a secret's fields, without their values where the token may ask for just that."""
         if self._kv() == 2 and self._subkeys:  # of older servers and stricter policies there are none
-            answer = self._call("GET", "subkeys", path)
-            if answer.status in (200, 404) and not answer.complains:
-                return sorted(_json_object(answer.data.get("subkeys")))
+            response = self._call("GET", "subkeys", path)
+            if response.status in (200, 404) and not response.complains:
+                return sorted(_json_object(response.data.get("subkeys")))
             self._subkeys = False
         try:
             return sorted(self._fetch(path).fields or ())
@@ -3474,10 +3476,10 @@ class VaultStore:
 
     def _seen_mounts(self) -> dict[str, Any]:
         if self._mounts is None:
-            answer = self._session.call("GET", "sys/internal/ui/mounts")
-            if answer.status != 200:
+            response = self._session.call("GET", "sys/internal/ui/mounts")
+            if response.status != 200:
                 return {}
-            found = _json_object(answer.data.get("secret"))
+            found = _json_object(response.data.get("secret"))
             self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
         return self._mounts
 
@@ -3488,16 +3490,16 @@ class VaultStore:
             if time.monotonic() < lease.until and lease.login == self._session.logins:
                 return lease.data
             # Each read makes a user in a database, say, so it isn't repeated.
-            answer = self._session.call("GET", _url_path(path), repeat=False)
-            if answer.status == 404 and not answer.complains:
+            response = self._session.call("GET", _url_path(path), repeat=False)
+            if response.status == 404 and not response.complains:
                 raise no_such(path)
-            if answer.status != 200:
-                raise self._failure(answer, "read", path)
-            if not answer.body.get("lease_id"):
-                return answer.data
-            seconds = _json_number(answer.body.get("lease_duration")) * _RENEW_AT
+            if response.status != 200:
+                raise self._failure(response, "read", path)
+            if not response.body.get("lease_id"):
+                return response.data
+            seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT
             lease.until, lease.login = time.monotonic() + seconds, self._session.logins
-            lease.data = answer.data
+            lease.data = response.data
             return lease.data
 
 
@@ -3526,12 +3528,12 @@ class _Secret:
 
     __slots__ = ("deleted", "destroyed", "fields", "version")
 
-    def __init__(self, answer: _Answer, kv: int) -> None:
-        there = answer.status == 200
-        self.fields = answer.data if there else None
+    def __init__(self, response: _Response, kv: int) -> None:
+        there = response.status == 200
+        self.fields = response.data if there else None
         self.version, self.deleted, self.destroyed = int(there), "", False
-        if kv == 2 and answer.data:
-            self._read_version_2(answer.data.get("data"), answer.data.get("metadata"), there)
+        if kv == 2 and response.data:
+            self._read_version_2(response.data.get("data"), response.data.get("metadata"), there)
 
     def _read_version_2(self, fields: Any, about: Any, there: bool) -> None:
         if not isinstance(about, dict) or not (fields is None or isinstance(fields, dict)):

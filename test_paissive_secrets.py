@@ -2834,7 +2834,7 @@ def test_some_other_server_that_says_404_is_no_vault_without_the_secret(stub):
 
 
 def test_an_answer_is_bounded_in_size_and_in_time(stub, monkeypatch):
-    monkeypatch.setattr(ps, "_MAX_ANSWER", 1000)
+    monkeypatch.setattr(ps, "_MAX_BODY", 1000)
     monkeypatch.setattr(ps, "_MAX_HEAD", 500)
     chunks = b"".join(b"%x\r\n%s\r\n" % (300, b" " * 300) for _ in range(4))
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
@@ -3860,7 +3860,7 @@ def test_half_a_character_is_no_value(stub):
 def test_a_value_that_is_too_large_is_refused_before_and_by_the_server(monkeypatch):
     store = bao().store()
     assert "the value is too large for Vault" in str(failure(store.set, "a", "x" * (33 << 20)))
-    monkeypatch.setattr(ps, "_MAX_ANSWER", 40 << 20)
+    monkeypatch.setattr(ps, "_MAX_BODY", 40 << 20)
     assert "the value is too large for Vault" in str(failure(store.set, "a", "x" * (33 << 20)))
 
 
