@@ -4162,6 +4162,7 @@ _COMMAND = "command:"  # what a generator begins with that is a command
 
 Step = Union[Callable[[str], object], str, Sequence[str], None]
 Generator = Union[Callable[[], str], str, Sequence[str]]
+_Functions = dict[tuple[str, str], Callable[..., Any]]  # by name and kind of step
 
 
 class SecretRotation:
@@ -4174,7 +4175,7 @@ class SecretRotation:
     def __init__(self, backend: Backend = None, policy_file: str | os.PathLike[str] | None = None) -> None:
         self._backend = backend
         self._given_file = policy_file
-        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._functions: _Functions = {}
 
     def schedule(
         self,
@@ -4209,19 +4210,22 @@ class SecretRotation:
 
     def due(self) -> list[str]:
         """Names whose time has come, or whose rotation was left unfinished; opens no store."""
-        policies = self._files().policies()
-        return [name for name in sorted(policies) if _due_at(name, policies[name]) <= time.time()]
+        return _due_names(self._files().policies())
 
     def rotate(self, name: str, new_value: str | None = None) -> None:
         """Give `name` a new value: `new_value`, else one as its policy says, else a random token."""
-        self._alone(name, "rotate", lambda: self._start(name, new_value))
+        with self._turn(name, "rotate") as turn:
+            turn.start(new_value)
 
     def rotate_due(self) -> list[str]:
         """Rotate, or resume, all that is due, and return the names; one that fails holds up no other."""
         done, failed = [], []
-        for name in self.due():
+        policies = self._files().policies()
+        for name in _due_names(policies):
             try:
-                unfinished = "started" in self._policy(name) and self._value(name, "pending") is not None
+                unfinished = (
+                    "started" in policies[name] and _stage(self._store(), name, "pending") is not None
+                )
                 (self.resume if unfinished else self.rotate)(name)
                 done.append(name)
             except Exception as error:  # somebody else's store may raise anything
@@ -4232,111 +4236,30 @@ class SecretRotation:
 
     def rollback(self, name: str) -> None:
         """Rotate to the previous value; the one that is current becomes previous."""
-
-        def back() -> None:
-            previous = self._value(name, "previous")
-            if previous is None:
-                raise NotFound(f"{_show(name)} has no previous value", hint="it was not rotated yet")
-            self._start(name, previous)
-
-        self._alone(name, "rollback", back)
+        with self._turn(name, "rollback") as turn:
+            turn.roll_back()
 
     def resume(self, name: str) -> None:
         """Finish a rotation that failed or was killed."""
-        self._alone(name, "resume", lambda: self._finish(name, self._pending(name)))
+        with self._turn(name, "resume") as turn:
+            turn.resume()
 
     def abort(self, name: str) -> None:
         """Undo a rotation that failed or was killed: the value from before is applied again."""
-        self._alone(name, "abort", lambda: self._give_up(name))
+        with self._turn(name, "abort") as turn:
+            turn.abort()
 
-    def _start(self, name: str, value: str | None) -> None:
-        pending, current = self._value(name, "pending"), self._value(name, "current")
-        if pending is not None and not _same(pending, current):
-            hint = f"use: rotate resume {name}, or: rotate abort {name}"
-            raise Conflict(f"a rotation of {_show(name)} was left unfinished", hint=hint)
-        if current is None and value is None and not self._policy(name):
-            problem = f"no secret named {_show(name)}, and no rotation of it is scheduled"
-            raise NotFound(problem, hint=f"set it first with: set {name}")
-        value = check_value(self._generated(name) if value is None else value)
-        if _same(value, current):
-            raise BadValue(f"the new value of {_show(name)} is the one that it has", hint="give another")
-        # Noted before there is anything to resume: killed in between, `due` says to look at it.
-        self._note(name, started=_now())
-        self._set(name, "pending", value)
-        self._check_pending(name, value)  # another machine may have been as fast
-        self._finish(name, value)
-
-    def _finish(self, name: str, pending: str) -> None:
-        # Where they are the same it was killed after the last step but one: nothing is left to apply.
-        if not _same(pending, self._value(name, "current")):
-            self._perform("apply", name, pending)
-            self._perform("verify", name, pending)
-            self._promote(name, pending)
-        self._note(name, rotated=_now(), started=None)
-        remove_secret(self._store(), name, "pending")
-
-    def _promote(self, name: str, pending: str) -> None:
-        self._check_pending(name, pending)
-        current = self._value(name, "current")
-        if current is None:
-            remove_secret(self._store(), name, "previous")
-        else:
-            # Previous before current: killed in between, the old value is there twice, and none is lost.
-            self._set(name, "previous", current)
-        self._set(name, "current", pending)
-
-    def _give_up(self, name: str) -> None:
-        # Killed before there was a pending value, it left no more than the note that `due` goes by.
-        if "started" in self._policy(name) and self._value(name, "pending") is None:
-            self._note(name, started=None)
-        else:
-            self._undo(name, self._pending(name))
-
-    def _undo(self, name: str, pending: str) -> None:
-        current, previous = self._value(name, "current"), self._value(name, "previous")
-        promoted = _same(pending, current)
-        before = previous if promoted else current
-        # Applied while pending still stands: if that fails, abort can be tried again.
-        if before is not None:
-            self._perform("apply", name, before)
-        if promoted and before is not None:
-            self._set(name, "current", before)
-        elif promoted:
-            remove_secret(self._store(), name)
-        if _same(before, previous):  # the copy that this rotation made
-            remove_secret(self._store(), name, "previous")
-        self._note(name, started=None)
-        remove_secret(self._store(), name, "pending")
-
-    def _check_pending(self, name: str, value: str) -> None:
-        if not _same(value, self._value(name, "pending")):
-            problem = f"the pending value of {_show(name)} was changed meanwhile"
-            raise Conflict(problem, hint="see what else rotates it")
-
-    def _pending(self, name: str) -> str:
-        pending = self._value(name, "pending")
-        if pending is None:
-            raise NotFound(f"no rotation of {_show(name)} was left unfinished", hint="nothing to do")
-        return pending
-
-    def _perform(self, kind: str, name: str, value: str) -> None:
-        """Apply or verify `value`."""
-        step = self._usable(name, kind, self._policy(name).get(kind))
-        problem = _attempt(step, value, _patience(self._policy(name).get("timeout", _PATIENCE)))
-        if problem:
-            hint = f"then use: rotate resume {name}, or: rotate abort {name}"
-            raise RotationFailed(
-                f"{kind} of {_show(name)} failed, current is as it was: {problem}", hint=hint
-            )
-
-    def _generated(self, name: str) -> str:
-        spec = self._usable(name, "generate", self._policy(name).get("generate", "token:32"))
-        if isinstance(spec, str):
-            return generate(spec)
-        value, problem = _produced(spec, _patience(self._policy(name).get("timeout", _PATIENCE)))
-        if problem:
-            raise RotationFailed(f"no new value for {_show(name)}: {problem}", hint="current is as it was")
-        return value
+    @contextlib.contextmanager
+    def _turn(self, name: str, action: str) -> Iterator[_Turn]:
+        """A turn at `name` that nobody else has meanwhile; how it ended is recorded."""
+        files = self._files()
+        with files.lock(check_name(name)):
+            try:
+                yield _Turn(name, self._store(), files, self._functions)
+            except Exception as error:
+                files.record(name, action, "failed", _in_words(name, error))
+                raise
+            files.record(name, action, "done")
 
     def _noted(self, name: str, kind: str, step: Any) -> Any:
         """How a step stands in the policy file: a list, a generator's word, or what function it was."""
@@ -4351,49 +4274,155 @@ class SecretRotation:
         generate(step)  # a bad word is to be found now
         return step
 
-    def _usable(self, name: str, kind: str, step: Any) -> Any:
-        """A step of the policy file as it can be run here."""
-        if not isinstance(step, dict):
-            known = step is None or (kind == "generate" and isinstance(step, str))
-            return step if known else _argv(step)
-        if (name, kind) not in self._functions:
-            problem = (
-                f"{kind} of {_show(name)} is a function of another program: {_show(step.get('function'))}"
-            )
-            raise BadValue(problem, hint="rotate it there")
-        return self._functions[name, kind]
-
     def _store(self) -> Store:
         return _manager.store(self._backend)
 
-    def _value(self, name: str, stage: str) -> str | None:
-        value = _manager.get_secret(name, backend=self._store(), stage=stage)
+    def _files(self) -> _RotationFiles:
+        given = self._given_file or os.environ.get("PAISSIVE_ROTATION_FILE")
+        store = self._store()
+        folder = store.folder if isinstance(store, SealedStore) else ""
+        return _RotationFiles(given or os.path.join(folder, "rotation.json"))
+
+
+class _Turn:
+    """What is done to one secret under its lock, by its policy as it is at the beginning."""
+
+    def __init__(self, name: str, store: Store, files: _RotationFiles, functions: _Functions) -> None:
+        self._name, self._store, self._files, self._functions = name, store, files, functions
+        self._policy = files.policies().get(name, {})
+
+    def start(self, value: str | None) -> None:
+        pending, current = self._value("pending"), self._value("current")
+        if pending is not None and not _same(pending, current):
+            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name}"
+            raise Conflict(f"a rotation of {_show(self._name)} was left unfinished", hint=hint)
+        # A name that nobody knows is a mistyped one: its new value would be applied and never used.
+        if current is None and value is None and not self._policy:
+            problem = f"no secret named {_show(self._name)}, and no rotation of it is scheduled"
+            raise NotFound(problem, hint=f"set it first with: set {self._name}")
+        value = check_value(self._generated() if value is None else value)
+        if _same(value, current):
+            raise BadValue(
+                f"the new value of {_show(self._name)} is the one that it has", hint="give another"
+            )
+        # Noted before there is anything to resume: killed in between, `due` says to look at it.
+        self._note(started=_now())
+        self._set("pending", value)
+        self._check_pending(value)  # another machine may have been as fast
+        self._finish(value)
+
+    def roll_back(self) -> None:
+        previous = self._value("previous")
+        if previous is None:
+            raise NotFound(f"{_show(self._name)} has no previous value", hint="it was not rotated yet")
+        self.start(previous)
+
+    def resume(self) -> None:
+        self._finish(self._pending())
+
+    def abort(self) -> None:
+        # Killed before there was a pending value, it left no more than the note that `due` goes by.
+        if "started" in self._policy and self._value("pending") is None:
+            self._note(started=None)
+        else:
+            self._undo(self._pending())
+
+    def _finish(self, pending: str) -> None:
+        # Where they are the same it was killed after the last step but one: nothing is left to apply.
+        if not _same(pending, self._value("current")):
+            self._perform("apply", pending)
+            self._perform("verify", pending)
+            self._promote(pending)
+        self._note(rotated=_now(), started=None)
+        self._remove("pending")
+
+    def _promote(self, pending: str) -> None:
+        self._check_pending(pending)
+        current = self._value("current")
+        if current is None:
+            self._remove("previous")
+        else:
+            # Previous before current: killed in between, the old value is there twice, and none is lost.
+            self._set("previous", current)
+        self._set("current", pending)
+
+    def _undo(self, pending: str) -> None:
+        current, previous = self._value("current"), self._value("previous")
+        promoted = _same(pending, current)
+        before = previous if promoted else current
+        # Applied while pending still stands: if that fails, abort can be tried again.
+        if before is not None:
+            self._perform("apply", before)
+        if promoted and before is not None:
+            self._set("current", before)
+        elif promoted:
+            self._remove("current")
+        if _same(before, previous):  # the copy that this rotation made
+            self._remove("previous")
+        self._note(started=None)
+        self._remove("pending")
+
+    def _pending(self) -> str:
+        pending = self._value("pending")
+        if pending is None:
+            raise NotFound(f"no rotation of {_show(self._name)} was left unfinished", hint="nothing to do")
+        return pending
+
+    def _check_pending(self, value: str) -> None:
+        if not _same(value, self._value("pending")):
+            problem = f"the pending value of {_show(self._name)} was changed meanwhile"
+            raise Conflict(problem, hint="see what else rotates it")
+
+    def _perform(self, kind: str, value: str) -> None:
+        """Apply or verify `value`."""
+        problem = _attempt(self._step(kind), value, self._patience())
+        if problem:
+            hint = f"then use: rotate resume {self._name}, or: rotate abort {self._name}"
+            message = f"{kind} of {_show(self._name)} failed, current is as it was: {problem}"
+            raise RotationFailed(message, hint=hint)
+
+    def _generated(self) -> str:
+        spec = self._step("generate")
+        if spec is None or isinstance(spec, str):
+            return generate("token:32" if spec is None else spec)
+        value, problem = _produced(spec, self._patience())
+        if problem:
+            message = f"no new value for {_show(self._name)}: {problem}"
+            raise RotationFailed(message, hint="current is as it was")
+        return value
+
+    def _step(self, kind: str) -> Any:
+        """A step of the policy as it can be run here: a function, a command's words, a generator's word."""
+        step = self._policy.get(kind)
+        if not isinstance(step, dict):
+            known = step is None or (kind == "generate" and isinstance(step, str))
+            return step if known else _argv(step)
+        if (self._name, kind) not in self._functions:
+            owner = _show(step.get("function"))
+            problem = f"{kind} of {_show(self._name)} is a function of another program: {owner}"
+            raise BadValue(problem, hint="rotate it there")
+        return self._functions[self._name, kind]
+
+    def _patience(self) -> float:
+        return _patience(self._policy.get("timeout", _PATIENCE))
+
+    def _value(self, stage: str) -> str | None:
+        value = _stage(self._store, self._name, stage)
         # A variable may hold bytes that could neither be applied nor kept as previous.
         return None if value is None else check_value(value)
 
-    def _set(self, name: str, stage: str, value: str) -> None:
-        self._store().set(stage_name(self._store(), name, stage), value)
+    def _set(self, stage: str, value: str) -> None:
+        self._store.set(stage_name(self._store, self._name, stage), value)
 
-    def _files(self) -> _RotationFiles:
-        given = self._given_file or os.environ.get("PAISSIVE_ROTATION_FILE")
-        return _RotationFiles(given or os.path.join(getattr(self._store(), "folder", ""), "rotation.json"))
+    def _remove(self, stage: str) -> None:
+        remove_secret(self._store, self._name, stage)
 
-    def _policy(self, name: str) -> dict[str, Any]:
-        return self._files().policies().get(name, {})
+    def _note(self, **times: str | None) -> None:
+        self._files.change(self._name, times, known=True)
 
-    def _note(self, name: str, **times: str | None) -> None:
-        if self._policy(name):
-            self._files().change(name, times)
 
-    def _alone(self, name: str, action: str, work: Callable[[], None]) -> None:
-        """Do it while nobody else rotates `name`, and record how it ended."""
-        with self._files().lock(check_name(name)):
-            try:
-                work()
-            except Exception as error:
-                self._files().record(name, action, "failed", _in_words(name, error))
-                raise
-            self._files().record(name, action, "done")
+def _stage(store: Store, name: str, stage: str) -> str | None:
+    return _manager.get_secret(name, backend=store, stage=stage)
 
 
 class _RotationFiles:
@@ -4415,18 +4444,22 @@ class _RotationFiles:
             raise BadValue(f"{self._path} holds no policies", hint="write them with: rotate schedule")
         return policies
 
-    def change(self, name: str, changes: dict[str, Any] | None) -> bool:
-        """Merge `changes` into a policy, None dropping a key, or drop the policy; whether it was there."""
+    def change(self, name: str, changes: dict[str, Any] | None, *, known: bool = False) -> bool:
+        """Merge `changes` into a policy, None dropping a key, or drop the policy; whether it was there.
+
+        With `known` none is made: it may be dropped while its secret is rotated, and times are no policy.
+        """
         self._make_folder()
         with disk_errors(f"write {self._path}"), exclusive(self._folder):
             policies = self.policies()
             before = policies.pop(name, None)
+            if before is None and (known or changes is None):
+                return False
             if changes is not None:
                 merged = {**(before or {}), **changes}
                 policies[name] = {key: value for key, value in merged.items() if value is not None}
-            if before is not None or changes is not None:
-                text = _dumped({"version": 1, "policies": policies}, "\n", 0)
-                rewrite(self._path, (text + "\n").encode())
+            text = _dumped({"version": 1, "policies": policies}, "\n", 0)
+            rewrite(self._path, (text + "\n").encode())
         return before is not None
 
     def record(self, name: str, action: str, result: str, why: str = "") -> None:
@@ -4494,6 +4527,10 @@ def _patience(timeout: Any) -> float:
     if not isinstance(timeout, (int, float)) or not 0 < timeout < 1e6:
         raise BadValue(f"no timeout: {_show(timeout)}", hint="give seconds, such as 60")
     return timeout
+
+
+def _due_names(policies: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name in sorted(policies) if _due_at(name, policies[name]) <= time.time()]
 
 
 def _due_at(name: str, policy: dict[str, Any]) -> float:

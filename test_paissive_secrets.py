@@ -4644,6 +4644,10 @@ class Killed(BaseException):
     pass
 
 
+def stage_of(rotation, stage, name="DB_PASSWORD"):
+    return ps.SecretsManager(rotation._backend).get_secret(name, stage=stage)
+
+
 class Rotated:
     """A secret with a history, a file that apply writes it to, and rotations of it that get killed."""
 
@@ -4659,13 +4663,13 @@ class Rotated:
         for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
             ps.remove_secret(self.store, self.name, stage)
             if value is not None:
-                self.rotation._set(self.name, stage, value)
+                self.store.set(ps.stage_name(self.store, self.name, stage), value)
         self.target.write_text(self.stages()[1] or "")
 
     def stages(self):
         for suffix in ps._STAGES.values():  # as a new process would see them
             os.environ.pop(self.name + suffix, None)
-        return tuple(self.rotation._value(self.name, s) for s in ("previous", "current", "pending"))
+        return tuple(stage_of(self.rotation, s, self.name) for s in ("previous", "current", "pending"))
 
     def act(self, action, n):
         """Do it and be killed after the nth step; whether there was one."""
@@ -4834,7 +4838,7 @@ def test_a_reader_sees_no_value_but_the_old_and_the_new_one(rotated):
 
     def read():
         while not done.is_set():
-            seen.add(rotated.rotation._value(rotated.name, "current"))
+            seen.add(stage_of(rotated.rotation, "current", rotated.name))
 
     with ThreadPoolExecutor() as pool:
         reading = pool.submit(read)
@@ -4872,7 +4876,7 @@ def test_a_step_that_fails_leaves_current_and_says_so(rotation, kind, script):
         f"{kind} of 'DB_PASSWORD' failed, current is as it was: {FAILING[script]}; "
         "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
     )
-    assert [rotation._value("DB_PASSWORD", s) for s in ("current", "pending")] == [OLD, NEW]
+    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, NEW]
 
 
 @pytest.fixture
@@ -4996,6 +5000,12 @@ def test_a_timeout_is_a_number_of_seconds(rotation, timeout):
         rotation.schedule("DB_PASSWORD", "1d", timeout=timeout)
 
 
+def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation.unschedule("DB_PASSWORD"))
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (rotation._files().policies(), stage_of(rotation, "current")) == ({}, NEW)
+
+
 def test_one_that_fails_holds_up_no_other(rotation, monkeypatch):
     rotation.schedule("A_TOKEN", 1, apply="false")
     rotation.schedule("DB_PASSWORD", 1)
@@ -5053,7 +5063,7 @@ def test_an_interval_is_a_number_with_a_unit(rotation, every):
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation, generate, length):
     rotation.schedule("DB_PASSWORD", "1d", generate=generate)
     rotation.rotate("DB_PASSWORD")
-    assert len(rotation._value("DB_PASSWORD", "current")) == length
+    assert len(stage_of(rotation, "current")) == length
 
 
 def raises():
@@ -5079,14 +5089,14 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     with pytest.raises(ps.RotationFailed) as caught:
         rotation.rotate("DB_PASSWORD")
     assert caught.value.message == f"no new value for 'DB_PASSWORD': {problem}"
-    assert [rotation._value("DB_PASSWORD", s) for s in ("current", "pending")] == [OLD, None]
+    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
 
 
 @pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], [1], 5])
 def test_what_is_no_command_is_refused_when_it_is_scheduled(rotation, step):
     with pytest.raises(ps.BadValue, match="not a command"):
         rotation.schedule("DB_PASSWORD", "1d", apply=step)
-    assert rotation._policy("DB_PASSWORD") == {}
+    assert rotation._files().policies() == {}
 
 
 def test_a_bad_generator_is_refused_when_it_is_scheduled(rotation):
@@ -5099,7 +5109,7 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     other = ps.SecretRotation(rotation._backend, rotation._given_file)
     with pytest.raises(ps.BadValue, match="apply of 'DB_PASSWORD' is a function of another program: 'fail'"):
         other.rotate("DB_PASSWORD", NEW)
-    assert rotation._value("DB_PASSWORD", "current") == OLD
+    assert stage_of(rotation, "current") == OLD
 
 
 def test_rotations_of_one_name_exclude_each_other(rotation, tmp_path):
@@ -5118,7 +5128,7 @@ def test_rotations_of_one_name_exclude_each_other(rotation, tmp_path):
         ends = list(pool.map(work, range(16)))
     log = (tmp_path / "log").read_text().split()
     assert set(ends) == {"rotated", "a rotation of 'DB_PASSWORD' is under way"}
-    assert (len(log), log[-1]) == (ends.count("rotated"), rotation._value("DB_PASSWORD", "current"))
+    assert (len(log), log[-1]) == (ends.count("rotated"), stage_of(rotation, "current"))
 
 
 def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(tmp_path):
@@ -5156,10 +5166,12 @@ def test_another_process_is_told_of_the_rotation_that_is_under_way(rotation, tmp
 
 
 def test_a_pending_value_that_somebody_else_changed_is_not_promoted(rotation):
-    rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation._set("DB_PASSWORD", "pending", "theirs"))
+    rotation.schedule(
+        "DB_PASSWORD", "1d", apply=lambda v: rotation._backend.set("DB_PASSWORD__PENDING", "theirs")
+    )
     with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
         rotation.rotate("DB_PASSWORD")
-    assert rotation._value("DB_PASSWORD", "current") == OLD
+    assert stage_of(rotation, "current") == OLD
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
