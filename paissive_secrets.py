@@ -221,7 +221,7 @@ def _name_problem(name: object) -> str:
     # It would act on the terminal that shows it; surrogates, which UTF-8 lacks, are not printable either.
     if not name.isprintable():
         return "it has a control character"
-    if len(name.encode("utf-8", "surrogatepass")) > _NAME_MAX:
+    if len(name.encode()) > _NAME_MAX:
         return f"it is longer than {_NAME_MAX} bytes"
     # A name becomes a path: none may lead out of its folder, and none may be two spellings of one file.
     if any(part in ("", ".", "..") for part in name.split("/")):
@@ -1707,7 +1707,8 @@ class SealedStore:
 
     def _first(self) -> str | None:
         """One of the names, if there is any."""
-        return next(_names_under(self._secrets, ""), None)
+        with disk_errors(f"read {self._secrets}"):
+            return next(_names_under(self._secrets, ""), None)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1972,6 +1972,16 @@ def test_what_is_no_file_is_neither_listed_nor_deleted(what, files, store_folder
     assert os.path.lexists(store_folder / "secrets/DB.age")
 
 
+def test_a_folder_that_can_not_be_listed_is_said_to_be_so_by_set_too(store_folder, monkeypatch):
+    def scandir(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "a password")
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ps.Denied, match="can't read .*secrets: Permission denied"):
+        ps.SealedStore(store_folder).set("A", "b")
+
+
 def test_a_folder_of_the_store_that_leads_elsewhere_is_not_deleted_in(files, store_folder, tmp_path):
     outside = tmp_path / "outside"
     (store_folder / "secrets/app").rename(outside)
