@@ -262,12 +262,14 @@ def variable_name(name: str) -> str:
     """The environment variable of a secret: `db/password` is DB_PASSWORD; a valid one stays as it is."""
     if name.isidentifier() and name.isascii():
         return name
+    # No shell takes other characters in a name, nor a digit at its beginning (POSIX, 3. Definitions, Name).
     mapped = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
     return "_" + mapped if mapped[:1].isdigit() else mapped
 
 
 def looks_like_reference(text: str) -> bool:
     """Whether configuration that says this would not mean the text itself."""
+    # The plain look first: it is all that nearly every text needs.
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_INSIDE, text)))
 
 
@@ -507,7 +509,11 @@ _PASSWORD_CLASSES = {
 
 
 def generate(spec: str = "token:32") -> str:
-    """A new random value: token[:N], password[:N[:CLASSES]], hex[:N], uuid or ed25519 (a PEM private key)."""
+    """A new random value: token[:N], password[:N[:CLASSES]], hex[:N], uuid or ed25519 (a PEM private key).
+
+    N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex, characters of a password, whose
+    CLASSES are some of l, u, d, s. A uuid is of version 4 (RFC 9562). BadValue for any other text.
+    """
     word, *details = spec.split(":")
     if word not in _GENERATORS or len(details) > len(_GENERATORS[word].defaults):
         raise BadValue("no such generator", hint=_SPEC_HINT)
@@ -540,6 +546,7 @@ def _new_password(size: str, classes: str) -> str:
 
 
 def _size(text: str) -> int:
+    # int() would take signs, spaces, underscores and the digits of other scripts as well.
     if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) in _SIZES):
         raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=_SPEC_HINT)
     return int(text)
@@ -585,7 +592,8 @@ class Store(Protocol):
     """What keeps secrets: text by name.
 
     `get` and `delete` raise NotFound where there is none; a store that is locked or out of reach raises
-    something else. `set` replaces what was there, and `names` gives each name once, in any order.
+    something else. `set` replaces what was there, and `names` gives each name once, in any order. BadName and
+    BadValue say what a store can't take; a store of your own may be stricter than these here.
     """
 
     def get(self, name: str) -> str: ...
@@ -892,7 +900,7 @@ class EnvironmentStore:
     def __init__(self, dotenv: str | None = None, *, fallback: str = "") -> None:
         self._dotenv = dotenv
         self._fallback = fallback
-        self._set_here: set[str] = set()
+        self._set_here: set[str] = set()  # listed as well, whatever they are called
         self._read: tuple[object, Dotenv] = (None, Dotenv(""))
 
     def __repr__(self) -> str:
@@ -939,6 +947,7 @@ class EnvironmentStore:
         for variable, value in changes.items():
             if not _is_encodable(value):  # or the file would be written, and then an error hold the value
                 raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
+        # The file first, since it may refuse: then the process has changed nothing either.
         self._rewrite(lambda dotenv: dotenv.with_values(changes))
         os.environ.update(changes)
         self._set_here.update(changes)
@@ -956,6 +965,7 @@ class EnvironmentStore:
         """Names of the dotenv file, and variables and mounted files that look like secrets."""
         names = self._load().names() | self._set_here & set(os.environ)
         for variable, value in environment_now().items():
+            # NAME_FILE is a way to the secret NAME, as long as there is something to read.
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 names.add(base)
@@ -1013,6 +1023,7 @@ class EnvironmentStore:
         path = self.path
         if not path:
             return
+        # The lock lies beside the file itself: writers that come by different links have to meet.
         target = os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))
         with disk_errors(f"write {path}"), exclusive(f"{target}.paissive-lock"):
             if os.path.lexists(target) and not os.path.isfile(target):
@@ -1037,6 +1048,7 @@ def _is_encodable(value: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _checked_variable(name: str) -> str:
     """The variable of a secret, or BadName; kept, since it would be most of the time that a `get` takes."""
+    # Without letters or digits many names would be one variable, such as ___.
     if not re.search("[A-Za-z0-9]", check_name(name)) or not name.isascii():
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {_show(name)}: it has letters that variables can't have", hint=hint)
@@ -1112,7 +1124,11 @@ _STANZAS_MOST = 1000  # about 0.1 s of key exchange: likewise
 
 
 def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
-    """Return an age v1 file of `plaintext` that each recipient's key opens; a Passphrase stands alone."""
+    """Return an age v1 file of `plaintext` that each recipient's key opens; a Passphrase stands alone.
+
+    The format is that of https://c2sp.org/age, binary; it does not say who sealed it. BadValue for
+    recipients that can't be combined, Unavailable without the package cryptography.
+    """
     import secrets
 
     if not recipients:
@@ -1128,20 +1144,26 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
 
 
 def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
-    """Return what was sealed; WrongKey where no identity opens it, Tampered where it isn't as written."""
+    """Return what was sealed; WrongKey where no identity opens it, Tampered where it isn't as written.
+
+    BadValue for a file that asks for more work than this bears: scrypt over 2**20, or over 1000 recipients.
+    """
     stanzas, signed, mac, pos = _read_header(sealed)
+    # What a passphrase opens is taken for the work of somebody who knows it. With other stanzas beside it,
+    # anybody who has one of the other keys could have made it (age.md, scrypt recipient stanza).
     if len(stanzas) > 1 and any(stanza.kind == b"scrypt" for stanza in stanzas):
         raise _tampered("a passphrase stands alone in the header")
     if len(sealed) < pos + _NONCE:
         raise _tampered("it is cut off after the header")
     file_key = _unwrap(stanzas, identities)
+    # Only now is known that no stanza was added, dropped or moved since.
     if not _equal(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
         raise _tampered("the header's code does not match")
     return _open_payload(file_key, sealed[pos:])
 
 
 class Recipient:
-    """A public key to seal to, "age1…"."""
+    """A public key to seal to, "age1…" (X25519, in Bech32); BadValue for any other text."""
 
     def __init__(self, text: str) -> None:
         self._point = _bech32_decode(_RECIPIENT, text)
@@ -1194,6 +1216,7 @@ class Identity:
         share = _unbase64(stanza.args[0]) if len(stanza.args) == 1 else b""
         if len(share) != 32:
             raise _tampered("an X25519 stanza has one share of 32 bytes")
+        # A point of low order gives one secret with every key, which its sender knows (RFC 7748, 6.1).
         shared = _agree(self._key, share)
         if shared is None:
             raise _tampered("the shared secret is all zero")
@@ -1482,7 +1505,12 @@ _LOG_N_LEAST = 15  # less is guessed too fast
 
 
 class SealedStore:
-    """age files in a folder that only its owner can write, opened by a master password or an identity."""
+    """age files in a folder that only its owner can write, opened by a master password or an identity.
+
+    The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
+    up; the first `set` makes it. Locked where nothing at hand opens it, WrongKey where what is at hand does
+    not, Tampered for a file that was changed, Unsafe where others can write.
+    """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self._configured = "" if folder else os.environ.get("PAISSIVE_SECRETS_DIR", "")
@@ -1505,6 +1533,7 @@ class SealedStore:
         try:
             mark = _mark(path)
             kept = self._kept.get(name)
+            # A look at the file's times instead of a key exchange: most programs ask for the same few again.
             if kept is not None and kept[0] == mark:
                 return kept[1]
             # Read after the mark was taken: if the file changes in between, the next mark differs.
@@ -1540,6 +1569,7 @@ class SealedStore:
             _mark(path)
         except OSError as error:
             raise self._problem(name, error) from None
+        # No key is asked for: what is damaged, or another identity's, must be got rid of somehow.
         with self._writing():
             # A cloned folder may lead out of itself: what is removed there would be no secret of ours.
             self._check_folders(name)
@@ -1570,6 +1600,7 @@ class SealedStore:
         with self._writing():
             keys = current()
             if not self._has_password():
+                # Else a password would open a store whose secrets were sealed to another identity.
                 self._check_ours(keys)
             self._replace_identity(keys, password)
             self._typed = password
@@ -1585,6 +1616,7 @@ class SealedStore:
             for name in names:
                 path = self._path(name)
                 plaintext = _unseal_file(path, keys)
+                # What somebody moved here does not get the seal of the new identity.
                 _parse_entry(plaintext, name, path)
                 self._replace(path, seal(plaintext, keys[0].recipient()))
             self._replace_identity(keys[:1], self._password())
@@ -1747,6 +1779,7 @@ class SealedStore:
 
 def _find_folder() -> str:
     """The nearest `.paissive`, from the working directory up, or where one would be made."""
+    # As git does it; a folder that is there and unsafe is an error later, not a reason to look further up.
     with disk_errors("look at the working directory"):
         here = folder = os.getcwd()
     while not os.path.lexists(os.path.join(folder, ".paissive")):
@@ -1794,6 +1827,7 @@ def _remove_empty(folders: list[str]) -> None:
 
 def _mark(path: str) -> tuple[int, ...]:
     """What changes whenever the file is written: inode, size, two times in ns."""
+    # A link's own times do not change with what it leads to.
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise no_file(path)
@@ -1839,7 +1873,7 @@ def _write_entry(name: str, value: str) -> bytes:
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     entry = json.dumps({"name": name, "value": value, "updated": updated}).encode() + b"\n"
-    if len(entry) > READ_MOST - _CHUNK:
+    if len(entry) > READ_MOST - _CHUNK:  # sealing adds less than a chunk to it
         raise BadValue("the value is too long", hint="sealed files are for secrets of some MiB at most")
     return entry
 
@@ -1867,6 +1901,7 @@ def _same_file(one: str, other: str) -> bool:
     """Whether some file systems take two names for the same."""
     from unicodedata import normalize
 
+    # APFS and NTFS keep the spelling but look for it in any case; HFS+ also in any composition.
     return normalize("NFC", one).casefold() == normalize("NFC", other).casefold()
 
 
@@ -1936,6 +1971,7 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
 def _log_n() -> int:
     """The work factor of the master password: 2**17 units are 128 MiB and about half a second."""
     text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
+    # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
     if not text.isdecimal() or len(text) > 2 or not _LOG_N_LEAST <= int(text) <= _LOG_N_MOST:
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_LOG_N_LEAST} to {_LOG_N_MOST}")
     return int(text)
@@ -1956,7 +1992,11 @@ _LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass")
 
 
 class VaultSettings:
-    """How to reach a server and log in to it; a plain class, since some of its attributes are secrets."""
+    """How to reach a server and log in to it; a plain class, since some of its attributes are secrets.
+
+    `timeout` is in seconds, for all tries of a request together; as text, it may be a duration such as 1m30s.
+    BadValue for a setting that can't be read, TypeError for a keyword that is none.
+    """
 
     address: str
     namespace: str
@@ -3196,7 +3236,8 @@ _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "
 class VaultStore:
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
-    Where the KV mount has no such secret, any other path is read: `database/creds/app#password`.
+    Where the KV mount has no such secret, any other path is read: `database/creds/app#password`. NotFound,
+    Deleted (it can be undeleted), Denied, Sealed, Locked (no login) and Unavailable are different things.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -3443,6 +3484,7 @@ class VaultStore:
 
     def _names_of(self, path: str) -> list[str]:
         names = [path if field == _FIELD else f"{path}#{field}" for field in self._fields_of(path)]
+        # A path with '#' in it could not be told from a field of another one.
         return [name for name in names if _may_be_asked(name) and "#" not in path]
 
     def _fields_of(self, path: str) -> list[str]:
@@ -3690,6 +3732,7 @@ _STORES: dict[str, Callable[[], Store]] = {
 }
 
 
+# How os.environ keeps it inside: POSIX has bytes.
 _BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"
 
 
@@ -3703,6 +3746,7 @@ def _backend_of_environment() -> str:
 
 def _checked_store(store: Store) -> Store:
     methods = (getattr(store, method, None) for method in ("get", "set", "delete", "names"))
+    # A class has the methods too, and would fail with a riddle at the first call.
     if isinstance(store, type) or not all(map(callable, methods)):
         hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
         raise BadValue(f"a backend is a name or a store, not {_show(type(store).__name__)}", hint=hint)
@@ -3853,7 +3897,10 @@ class SecretConfig:
         return self._secret(key, default) if use_secret else default
 
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
-        """Write one setting; with `use_secret` the value goes to the store and a reference to the file."""
+        """Write one setting; with `use_secret` the value goes to the store and a reference to the file.
+
+        `value` is anything that JSON has. BadValue where the path to `key` leads through what is no object.
+        """
         path = _key_path(key)
 
         def edit(text: str) -> str:
@@ -3876,7 +3923,7 @@ class SecretConfig:
         return self._edit(edit)
 
     def resolve(self) -> dict[str, Any]:
-        """The whole file as a dict, with variables and secrets in their places."""
+        """The whole file as a dict, with variables and secrets put in; NotFound where one is missing."""
         tree: dict[str, Any] = self._rendered(self._tree(), (), True)
         return tree
 
@@ -3927,7 +3974,9 @@ class SecretConfig:
             return {key: self._rendered(value, (*path, key), use_secret) for key, value in tree.items()}
         if isinstance(tree, list):
             return [self._rendered(value, (*path, str(n)), use_secret) for n, value in enumerate(tree)]
+        # A leaf alone, also one of a list (HOSTS_0): no text could stand for a whole object.
         leaf = os.environ.get(_variable(path), tree)
+        # What `run` put there is a secret's value: if it looks like a reference, by chance or by attack.
         if not use_secret or not isinstance(leaf, str) or is_data(_variable(path)):
             return leaf
         return resolve_text(leaf, self._store(), ".".join(path))
@@ -4038,6 +4087,7 @@ def parsed_json(text: str, where: str) -> dict[str, Any]:
 
 def _flat_enough(tree: dict[str, Any], where: str) -> dict[str, Any]:
     """The tree, unless it is so deep that what walks it later would run out of stack."""
+    # Level by level: a recursion would end where those do that this is to protect.
     level: list[Any] = [tree]
     for _ in range(_DEEPEST_FILE):
         inner = (node.values() if isinstance(node, dict) else node for node in level)
@@ -4064,6 +4114,7 @@ def _members(text: str, at: int) -> list[_Member]:
     """The members of the object that opens at `at`; the text is known to be good JSON."""
     import json
 
+    # Python's own decoder tells where each value ends, so that no second parser could differ from it.
     decode = json.JSONDecoder().raw_decode
     found, at = [], _skip(text, at + 1)
     while text[at] != "}":
@@ -4085,6 +4136,7 @@ def _skip(text: str, at: int) -> int:
 
 def _replaced(text: str, path: tuple[str, ...], new: Any, where: str) -> str:
     """`text` with `new` at `path` and every other byte as it was."""
+    # The text is edited, not written anew: order, layout and the spelling of numbers are the user's.
     at = _skip(text, 0)
     for depth, key in enumerate(path):
         if text[at] != "{":
@@ -4133,6 +4185,7 @@ def _dumped(value: Any, text: str, depth: int) -> str:
     indent = _indent(text) if "\n" in text else None
     try:
         dumped = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+        # Half a character would be found out only when the file is written.
         dumped.encode()
     except (TypeError, ValueError):
         problem = f"JSON can't hold this {type(value).__name__}"
@@ -4157,7 +4210,7 @@ def _indent(text: str) -> str:
 # run again with the same value, and has to bear that.
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
 _PATIENCE = 60.0  # seconds that a command may take, unless its policy says otherwise
 _COMMAND = "command:"  # what a generator begins with that is a command
 
@@ -4193,6 +4246,7 @@ class SecretRotation:
         `generate` is a word such as "token:32", a function, or a command that prints the value: "command:…"
         or a list. `apply` and `verify` are commands that get the new value on stdin, or functions of it; any
         exit status but 0, False or an exception is a failure. Functions live as long as this object.
+        `timeout` is in seconds, for each command.
         """
         policy = {
             "every": every if isinstance(every, str) else f"{_seconds(every):.15g}s",
@@ -4200,7 +4254,7 @@ class SecretRotation:
             "apply": self._noted(name, "apply", apply),
             "verify": self._noted(name, "verify", verify),
             "timeout": _patience(timeout),
-            "scheduled": _now(),
+            "scheduled": _now(),  # from when on the first interval counts
         }
         _seconds(policy["every"])
         self._files().change(check_name(name), policy)
@@ -4214,7 +4268,11 @@ class SecretRotation:
         return _due_names(self._files().policies())
 
     def rotate(self, name: str, new_value: str | None = None) -> None:
-        """Give `name` a new value: `new_value`, else one as its policy says, else a random token."""
+        """Give `name` a new value: `new_value`, else one as its policy says, else a random token.
+
+        RotationFailed where a step fails, and Conflict where another rotation is under way or was left
+        unfinished: current is as it was, and resume or abort end what was begun.
+        """
         with self._turn(name, "rotate") as turn:
             turn.start(new_value)
 
@@ -4241,12 +4299,15 @@ class SecretRotation:
             turn.roll_back()
 
     def resume(self, name: str) -> None:
-        """Finish a rotation that failed or was killed."""
+        """Finish a rotation that failed or was killed; NotFound where there is none."""
         with self._turn(name, "resume") as turn:
             turn.resume()
 
     def abort(self, name: str) -> None:
-        """Undo a rotation that failed or was killed: the value from before is applied again."""
+        """Undo a rotation that failed or was killed: the value from before is applied again.
+
+        NotFound where there is none; RotationFailed where apply fails, and then it can be aborted again.
+        """
         with self._turn(name, "abort") as turn:
             turn.abort()
 
@@ -4265,6 +4326,7 @@ class SecretRotation:
     def _noted(self, name: str, kind: str, step: Any) -> Any:
         """How a step stands in the policy file: a list, a generator's word, or what function it was."""
         self._functions.pop((name, kind), None)
+        # No file can hold a function, and one found by name would be whatever has that name by then.
         if callable(step):
             self._functions[name, kind] = step
             return {"function": getattr(step, "__qualname__", type(step).__name__)}
@@ -4470,6 +4532,7 @@ class _RotationFiles:
         entry = {"time": _now(), "name": name, "action": action, "result": result}
         line = json.dumps({**entry, "why": why} if why else entry) + "\n"
         path = self._path + "l"
+        # One write in append mode: lines of two processes do not mix.
         with disk_errors(f"write {path}"), open(path, "ab", opener=open_in_place) as file:
             file.write(line.encode())
             file.flush()
@@ -4538,6 +4601,7 @@ def _due_at(name: str, policy: dict[str, Any]) -> float:
     """Seconds since 1970; 0 for a rotation that was left unfinished."""
     import calendar
 
+    # Unfinished work does not wait for its next turn: until then two values may be in use.
     if "started" in policy:
         return 0
     try:
@@ -4550,6 +4614,7 @@ def _due_at(name: str, policy: dict[str, Any]) -> float:
 def _same(a: str | None, b: str | None) -> bool:
     import hmac
 
+    # None equals nothing: a stage that is absent is never the one that another holds.
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
@@ -4557,6 +4622,7 @@ def _argv(command: Any) -> list[str]:
     import shlex
 
     try:
+        # Words, but no shell: nothing in a policy file is expanded, unless it names a shell itself.
         argv = shlex.split(command) if isinstance(command, str) else [*command]
     except (TypeError, ValueError):
         argv = []
@@ -4605,6 +4671,7 @@ def _piped(argv: list[str], given: str, patience: float, *, wanted: bool) -> tup
     into, out = (none, pipe) if wanted else (pipe, none)  # whatever else it says may hold the value
     alone = foreign_environment(given)
     try:
+        # A session of its own, so that it can be killed with all that it starts.
         child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=none, env=alone, start_new_session=True)
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
@@ -4695,6 +4762,7 @@ def _strings(values: dict[str, Any], where: str) -> dict[str, str]:
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these or, after any error, none."""
+    # One write of the dotenv file instead of one for each: there is nothing to take back.
     if isinstance(store, EnvironmentStore):
         store.set_all(values)
         return
@@ -4722,6 +4790,7 @@ def _found(store: Store, name: str) -> str | None:
 def _put_back(store: Store, name: str, value: str | None) -> bool:
     """Whether the store holds again what it held before, or nothing."""
     try:
+        # Asked first: what was not reached need not be written, and a full store may take no more writes.
         if _found(store, name) == value:
             return True
         if value is None:
@@ -4752,6 +4821,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
 
 
 def _shell_line(variable: str, value: str) -> str:
+    # In single quotes a shell reads nothing but the next one (POSIX, Shell Command Language 2.2.2).
     quoted = value.replace("'", "'\\''")
     return f"export {variable}='{quoted}'"
 
