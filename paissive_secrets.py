@@ -3787,16 +3787,11 @@ class Reference(NamedTuple):
         return _REFERENCE + (f"//{self.backend}/" if self.backend else "") + self.name
 
 
-def parse_reference(text: str) -> Reference | None:
-    """What `text` refers to, if it is one reference from end to end; BadName where no name is in it."""
-    return _pointed(text[len(_REFERENCE) :]) if text.startswith(_REFERENCE) else None
-
-
 def references_in(text: str) -> list[Reference]:
-    """All that `text` refers to, as a whole or inside."""
-    whole = parse_reference(text)
-    inside = (m for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$"))
-    return [whole] if whole else [_pointed(m[1]) for m in inside]
+    """All that `text` refers to, as a whole or inside; BadName where no name is in one."""
+    if text.startswith(_REFERENCE):
+        return [_pointed(text[len(_REFERENCE) :])]
+    return [_pointed(m[1]) for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$")]
 
 
 def resolve_text(text: str, store: Store, where: str = "the text") -> str:
