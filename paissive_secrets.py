@@ -351,7 +351,8 @@ def write_atomically(
 ) -> None:
     """Replace the file at `path` by `data`, durably; after an OSError the old one is as it was.
 
-    `temporary` is a path of the caller's choice, on the same file system, for what is not whole yet.
+    But for Unavailable: then the new one is there, and may not outlast a power cut. `temporary` is a path of
+    the caller's choice, on the same file system, for what is not whole yet.
     """
     import secrets
 
@@ -374,7 +375,11 @@ def write_atomically(
     except BaseException:
         _remove_quietly(temporary)
         raise
-    sync_folder(os.path.dirname(path))
+    try:
+        sync_folder(os.path.dirname(path))
+    except OSError as error:  # too late to say that nothing has happened
+        problem = f"{path} is written, but perhaps not yet on the disk: {error.strerror}"
+        raise Unavailable(problem, hint="look after the disk, and write it again") from None
 
 
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -423,6 +423,21 @@ def test_what_was_written_is_no_error_where_folders_can_not_be_synced(tmp_path, 
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
 
 
+def test_a_folder_that_fails_to_be_synced_is_no_write_that_did_not_happen(tmp_path, monkeypatch):
+    def fsync(fd, sync=os.fsync):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(
+        ps.Unavailable, match=r"file is written, but perhaps not .*: Input/output error; look"
+    ):
+        with ps.disk_errors("write file"):
+            ps.rewrite(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read every folder")
 def test_what_was_written_is_no_error_in_a_folder_that_can_not_be_listed(tmp_path):
     tmp_path.chmod(0o300)
