@@ -428,6 +428,7 @@ class exclusive:
 
     def _taken(self) -> bool:
         """Take the lock; false if the holder before us removed the very file that we waited for."""
+        import errno
         import fcntl
 
         self._folder = os.path.isdir(self._path)
@@ -442,6 +443,11 @@ class exclusive:
             raise Conflict(f"{self._what} is under way", hint="try again when it is done") from None
         except FileNotFoundError:
             pass
+        except OSError as error:
+            if not self._folder or error.errno != errno.EBADF:
+                raise
+            # NFS locks nothing that is open for reading alone, as a folder is: a file in it does as well.
+            self._path = os.path.join(self._path, ".paissive-lock")
         finally:
             if self._fd < 0:  # also after Ctrl-C, and where the file system has no locks
                 os.close(fd)
@@ -3498,7 +3504,7 @@ class VaultStore:
             response = self._call("GET", "subkeys", path)
             if response.status in (200, 404) and not response.complains:
                 return sorted(_json_object(response.data.get("subkeys")))
-            self._subkeys = False
+            self._subkeys = response.status not in (403, 404, 405)
         try:
             return sorted(self._fetch(path).fields or ())
         except Denied:
@@ -4533,8 +4539,10 @@ class _RotationFiles:
         line = json.dumps({**entry, "why": why} if why else entry) + "\n"
         path = self._path + "l"
         # One write in append mode: lines of two processes do not mix.
-        with disk_errors(f"write {path}"), open(path, "ab", opener=open_in_place) as file:
-            file.write(line.encode())
+        with disk_errors(f"write {path}"), open(path, "ab+", opener=open_in_place) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            cut_off = file.read() not in (b"", b"\n")  # by who was killed in the middle of a line
+            file.write((b"\n" if cut_off else b"") + line.encode())
             file.flush()
             os.fsync(file.fileno())
 

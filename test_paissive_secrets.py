@@ -468,6 +468,22 @@ def test_a_lock_that_can_not_be_had_leaves_no_file_open(tmp_path, monkeypatch):
     assert after == before
 
 
+def test_where_folders_can_not_be_locked_a_file_in_them_is(tmp_path, monkeypatch):
+    lock = fcntl.flock
+
+    def flock(fd, how):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):  # as on NFS
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with ps.exclusive(str(tmp_path)), pytest.raises(ps.Conflict, match="another write is under way"):
+        assert os.listdir(tmp_path) == [".paissive-lock"]
+        with ps.exclusive(str(tmp_path), wait=False):
+            pass
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(ps.BadValue, match=r"file would be larger than 16 MiB; it is as it was"):
@@ -2745,6 +2761,18 @@ def test_a_broken_connection_is_tried_again_for_reads(stub):
     assert server.store().get("a") == "v"
 
 
+@pytest.mark.parametrize(("status", "again"), [(400, 2), (403, 1), (404, 1), (405, 1)])
+def test_only_who_may_not_read_names_of_fields_alone_stops_asking_for_them(stub, status, again):
+    def answer(request):
+        listed = http(b'{"data": {"keys": ["a"]}}')
+        refused = http(b'{"errors": ["no"]}', status)
+        return listed if b"list=true" in request else refused if b"/subkeys/" in request else http()
+
+    server = stub(answer)
+    store = server.store()
+    assert [*store.names(), *store.names()] == ["a", "a"] and server.tries("/subkeys/") == again
+
+
 def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub):
     read = http(b'{"data": {"other": "o"}}')
     server = stub(lambda request: read if request.startswith(b"GET") else None)
@@ -5003,6 +5031,15 @@ def test_the_record_says_when_what_was_rotated_and_how_it_ended(rotation, tmp_pa
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first.pop("time"))
     assert first == {"name": "DB_PASSWORD", "action": "rotate", "result": "failed", "why": why}
     assert (second["action"], second["result"]) == ("resume", "done")
+
+
+def test_a_record_that_was_cut_off_spoils_no_other(rotation, tmp_path):
+    (tmp_path / "rotation.jsonl").write_text('{"time": "2026-')
+    rotation.schedule("DB_PASSWORD", "1d")
+    rotation.rotate("DB_PASSWORD")
+    rotation.rotate("DB_PASSWORD")
+    first, *others = (tmp_path / "rotation.jsonl").read_text().splitlines()
+    assert first == '{"time": "2026-' and [json.loads(line)["result"] for line in others] == ["done", "done"]
 
 
 def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeypatch):
