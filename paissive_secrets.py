@@ -349,7 +349,16 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
 def write_atomically(
     path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None, temporary: str = ""
 ) -> None:
-    """Replace the file at `path` by `data`, durably; after an OSError the old one is as it was.
+    """Replace the file at `path` by `data`; otherwise as `replacing`."""
+    with replacing(path, mode, owner, temporary) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(
+    path: str, mode: int = 0o600, owner: tuple[int, int] | None = None, temporary: str = ""
+) -> Iterator[IO[bytes]]:
+    """A file to write, which replaces the one at `path`, durably; after an error the old one is as it was.
 
     But for Unavailable: then the new one is there, and may not outlast a power cut. `temporary` is a path of
     the caller's choice, on the same file system, for what is not whole yet.
@@ -366,7 +375,7 @@ def write_atomically(
                 os.fchown(file.fileno(), *owner)
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), mode)
-            file.write(data)
+            yield file
             # The bytes before the name: after a power cut the name must not lead to an empty file.
             file.flush()
             os.fsync(file.fileno())
@@ -393,11 +402,16 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     target = os.path.realpath(path)
     temporary = f"{target}.paissive-new"  # of our own: somebody may well have an .env.new, or .env.tmp
     _remove_quietly(temporary)
+    write_atomically(target, data, *mode_and_owner(target, mode), temporary)
+
+
+def mode_and_owner(path: str, mode: int) -> tuple[int, tuple[int, int] | None]:
+    """Those that a file has, for what is to replace it; where there is none, `mode` and our own."""
     try:
-        before = os.stat(target)
+        before = os.stat(path)
     except FileNotFoundError:
-        return write_atomically(target, data, mode, None, temporary)
-    write_atomically(target, data, before.st_mode & 0o7777, (before.st_uid, before.st_gid), temporary)
+        return mode, None
+    return before.st_mode & 0o7777, (before.st_uid, before.st_gid)
 
 
 def folder_of(path: str) -> str:
@@ -10216,7 +10230,14 @@ def cmd_audit(args: argparse.Namespace) -> int:
     return 1 if found else 2 if nothing_read else 0
 
 
-_CONFLICTING = (("json", "sarif"), ("staged", "history"), ("explain", "list_rules"))
+_CONFLICTING = (
+    ("json", "sarif"),
+    ("staged", "history"),
+    ("explain", "list_rules"),
+    ("json", "update_baseline"),  # which reports nothing
+    ("sarif", "update_baseline"),
+    ("output", "update_baseline"),
+)
 
 
 def _check_audit(args: argparse.Namespace) -> None:
@@ -10286,13 +10307,26 @@ def _report_stream(path: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        # In place, since it may well be /dev/stderr or a pipe.
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
+        with _report_file(path) as file:
+            text = io.TextIOWrapper(file, "utf-8", write_through=True)
+            yield text
+            text.detach()  # all of it is in the file, which is closed by who opened it
     except SecretsError:  # of the audit itself, of which some are an OSError too
         raise
     except OSError as error:
         raise Unavailable(f"can't write {printable(path)}: {error.strerror}") from None
+
+
+def _report_file(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """What a report is written to: if nothing comes of the audit, the earlier report stays."""
+    target = os.path.realpath(path)
+    # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
+    replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
+    if os.path.exists(target) and not replaceable:
+        return open(path, "wb")
+    umask = os.umask(0o077)  # it can't be read without being set
+    os.umask(umask)
+    return replacing(target, *mode_and_owner(target, 0o666 & ~umask))
 
 
 def cmd_hook_install(args: argparse.Namespace) -> int:

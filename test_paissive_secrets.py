@@ -8024,7 +8024,15 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "options",
-    ["--json --sarif", "--staged --history", "--explain a.py:1 --list-rules", "--jobs 0", "--jobs -3"],
+    [
+        "--json --sarif",
+        "--staged --history",
+        "--explain a.py:1 --list-rules",
+        "--jobs 0",
+        "--jobs -3",
+        "--json --update-baseline",
+        "--output F --update-baseline",
+    ],
 )
 def test_options_that_say_two_things_or_nothing_are_refused(folder, options):
     done = cli("audit", *options.split())
@@ -8335,6 +8343,26 @@ def test_a_report_goes_to_a_file(folder, args):
     (folder / "out").mkdir()
     assert report(folder, *args, "--output", "out/report") == ""
     assert "a.py" in (folder / "out" / "report").read_text()
+
+
+def test_an_audit_that_fails_leaves_the_report_of_an_earlier_one(folder):
+    (folder / "report").write_text("earlier")
+    assert (
+        cli("audit", "--staged", "--output", "report", cwd=folder).returncode == 2
+    )  # there is no repository
+    assert ((folder / "report").read_text(), os.listdir(folder)) == ("earlier", ["report"])
+
+
+def test_a_report_keeps_the_mode_and_the_link_that_are_there_and_else_heeds_the_umask(folder):
+    (folder / "linked").write_text("")
+    (folder / "linked").chmod(0o660)
+    (folder / "report").symlink_to("linked")
+    before = os.umask(0o027)
+    cli("audit", "--output", "report", cwd=folder)
+    cli("audit", "--output", "new", cwd=folder)
+    os.umask(before)
+    assert (folder / "report").is_symlink() and b"no findings" in (folder / "linked").read_bytes()
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
 
 
 def test_a_report_that_cannot_be_written_is_trouble(folder):
