@@ -8484,6 +8484,12 @@ def repository_of(folder: str) -> str:
     return _answer(folder, "rev-parse", "--absolute-git-dir")
 
 
+def top_of_repository(path: str) -> str:
+    """Return the folder that paths in the repository of `path` are relative to; of a bare one, its own."""
+    folder, _ = folder_that_is_there(path)
+    return os.path.normpath(os.path.join(folder, _answer(folder, "rev-parse", "--show-cdup")))
+
+
 def folder_that_is_there(path: str) -> tuple[str, str]:
     """Split a path, which may be gone from the working tree, into a folder that exists and the rest."""
     folder, name = path, ""
@@ -9227,8 +9233,10 @@ def shown_path(path: str, bases: Iterable[str]) -> str:
     return next(inside, os.path.basename(path))
 
 
-def baseline_beside(paths: Sequence[str]) -> str:
+def baseline_beside(paths: Sequence[str], *, in_git: bool = False) -> str:
     """Return where the baseline is by itself: in the folder that paths are shown relative to."""
+    if in_git:
+        return os.path.normpath(os.path.join(top_of_repository(paths[0]), BASELINE))
     bases = _bases(paths)
     outside = (path for path in paths if os.path.isdir(path) and not shown_path(path, bases))
     return os.path.normpath(os.path.join(next(outside, "."), BASELINE))
@@ -10292,7 +10300,8 @@ def _excludes(args: argparse.Namespace) -> list[str]:
 
 
 def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
-    path = args.baseline or baseline_beside(paths)
+    in_git = args.staged or args.history is not None
+    path = args.baseline or baseline_beside(paths, in_git=in_git)
     # A link that leads nowhere is an error and not no baseline: one was meant.
     if os.path.lexists(path) or args.update_baseline:
         return Baseline(path)

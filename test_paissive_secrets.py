@@ -8057,6 +8057,18 @@ def test_a_baseline_without_end_does_not_fill_the_memory(folder, monkeypatch):
         ps.Baseline(ps.BASELINE)
 
 
+@pytest.mark.parametrize("what", ["--staged", "--history"])
+def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, what):
+    leak(repository / "sub" / "a.py")
+    commit(repository)
+    leak(repository / "sub" / "b.py")
+    git(repository, "add", ".")
+    for argv in (["--update-baseline"], []):
+        assert cli("audit", what, *argv, cwd=repository / "sub").returncode == 0
+    assert cli("audit", what, cwd=repository).returncode == 0
+    assert not (repository / "sub" / ps.BASELINE).exists()
+
+
 def test_a_baseline_may_have_blank_lines(folder):
     leak(folder / "a.py")
     assert ps.main(["audit", "--update-baseline"]) == 0
