@@ -9221,9 +9221,15 @@ def _real_path(path: str) -> str:
 
 
 def _bases(paths: Iterable[str]) -> list[str]:
-    """What paths are shown relative to: the working directory, then the folders given, outer ones first."""
-    folders = sorted(_real_path(path) for path in paths if os.path.isdir(path))
-    return [folder.rstrip("/") + "/" for folder in (_real_path(os.curdir), *folders)]
+    """What paths are shown relative to: the working directory, or what those outside of it have in common."""
+    here = _real_path(os.curdir).rstrip("/") + "/"
+    folders = {_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths}
+    outside = [folder for folder in folders if not f"{folder}/".startswith(here)]
+    try:
+        common = {_real_path(os.path.commonpath(outside))} if outside else set()
+    except ValueError:  # they are on several drives
+        common = set(outside)
+    return [here, *(folder.rstrip("/") + "/" for folder in common)]
 
 
 def shown_path(path: str, bases: Iterable[str]) -> str:

@@ -8057,6 +8057,16 @@ def test_a_baseline_without_end_does_not_fill_the_memory(folder, monkeypatch):
         ps.Baseline(ps.BASELINE)
 
 
+def test_paths_outside_of_the_working_directory_are_told_apart(tmp_path, monkeypatch):
+    for name in ("here/a.py", "x/s/a.py", "x/a.py", "y/s/a.py"):
+        leak(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "here")
+    assert leaks(["../x"]) == {("a.py", 1), ("s/a.py", 1)}
+    assert leaks(["../x", "../y", "a.py"]) == {("x/a.py", 1), ("x/s/a.py", 1), ("y/s/a.py", 1), ("a.py", 1)}
+    assert leaks(["../x/a.py", "../y/s/a.py"]) == {("x/a.py", 1), ("y/s/a.py", 1)}
+    assert leaks(["../x/a.py"]) == {("a.py", 1)}
+
+
 @pytest.mark.parametrize("what", ["--staged", "--history"])
 def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, what):
     leak(repository / "sub" / "a.py")
