@@ -8186,7 +8186,7 @@ def _joints() -> frozenset[int]:
 _SAME_IN_VAIN = 50  # values behind one name, as in a table, after which no more of them are looked at
 _GIVES = frozenset(b"\"'` :=|(,\n")  # what stands right before a value
 _RANDOM = lazily(  # no identifier of several words, no number
-    rb"(?=[^\s\d]{0,24}\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
+    rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
     rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
     rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
 )
