@@ -6600,7 +6600,8 @@ _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
 _BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
-_SOME_VALUE = rb"(?=[^\n0-9\"'`&]{0,120}[0-9\"'`&])"  # what every literal of source needs on its line
+# No value follows in source: the line ends before any begins, nor is there one on the next line.
+_IN_VAIN = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
@@ -6654,7 +6655,7 @@ def _told(
     words += [(word, weak) for word in (() if sparing else _FOR_RANDOM)]
     groups = {f"w{number}": word for number, word in enumerate(words)}
     fold = _fold(_RARE_IN_BULK if sparing else _RARE)
-    ahead = _SOME_VALUE if source and not sparing else b""
+    ahead = _IN_VAIN if source and not sparing else b""
     rests = _rests(((group, word, ahead if given else b"") for group, (word, given) in groups.items()), fold)
     return groups, fold, re.compile(b"k(?:%s)" % rests)
 

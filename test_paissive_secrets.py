@@ -6370,6 +6370,20 @@ def test_several_values_stand_on_one_line():
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Server=a;Password=V;Database=b\n",  # no quote, no digit
+        "- name: DB_PASSWORD\n  value: 'V'\n",
+        "<password>\n  V7\n",
+        "<key>password</key>\n<string>V7</string>\n",
+        'password("V");\n',
+    ],
+)
+def test_no_value_of_source_is_passed_over_for_the_end_of_a_line(text):
+    assert [value for _, _, value in assigned(text.replace("V", "hunterhunter"), "source")] != []
+
+
+@pytest.mark.parametrize(
     "line", ["token = lexer.next", "password: string;", "if key == other:", "the key is here"]
 )
 def test_bare_words_of_source_are_no_values(line):
