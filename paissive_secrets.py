@@ -6003,7 +6003,8 @@ sonar-token             SonarQube token                     high high        sq(
 codeclimate-token       Code Climate token                  high medium      qltcp_|qltcw_  {A40,60}
 contentful-token        Contentful token                    high high        CFPAT-  {W43}
 hubspot-token           HubSpot token                       high high        pat-(na1|na2|eu1|ap1)-  {u}
-intercom-token          Intercom token                      high high        dG9r  {B32,60}={0,2}
+intercom-token          Intercom token                      high high        dG9rO
+        [g-v]{B30,60}={0,2}  dG9rOj{B30}
 frameio-token           Frame.io token                      high high        fio-u-  {X64}
 clickup-token           ClickUp token                       high high        pk_
         [0-9]{5,9}_{U32}  pk_{d8}_{U32}
@@ -6014,7 +6015,7 @@ facebook-token          Facebook access token               high critical    EAA
 facebook-legacy         Facebook access token               high high        EAACEdEose0cBA  {A20,400}
 instagram-token         Instagram access token              high high        IGQV|IGAA  {A80,250}
 twitter-bearer          X bearer token                      high critical    AAAAAAAAAAAAAAAAAAAAA
-        [\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A80}  AAAAAAAAAAAAAAAAAAAAA{A30}
+        (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A80}  AAAAAAAAAAAAAAAAAAAAA{A30}
 mapbox-token            Mapbox secret token                 high high        sk.eyJ  {W60,200}\.{W20,30}
 mapbox-public-token     Mapbox public token                 medium low       pk.
         (?:eyJ{W60,200}|{a60})\.{W20,30}

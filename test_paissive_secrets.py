@@ -6943,6 +6943,7 @@ def test_a_prefix_that_is_nobody_elses_counts_before_a_made_up_body():
     bodies = {"QPZR" * 14 + "QP": ["medium"], "Q" * 58: ["medium"], "X" * 58: []}
     texts = ("AGE-SECRET-" + f"KEY-1{body}" for body in bodies)
     assert [[m.confidence for m in scanned(text)] for text in texts] == list(bodies.values())
+    assert scanned("A" * 90) == []
 
 
 # What an input costs is counted in lines of Python that run, which no load of a machine changes: each is a
