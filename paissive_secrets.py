@@ -6584,7 +6584,10 @@ _GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", w
     (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
        (?:\\{0,3}["'`](?:[\s,{]{1,40}\\{0,3}["']?(?:[vV]alue|default)\\{0,3}["']?(?=\s?[:=]))?
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
-    (?::?\ ?(?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
+    (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
+      # or a type, which no string is given, and which tells nothing itself
+      |(?<!["'`])(?::\ ?|\ (?!\w{0,20}(?:pass|secret|token)))
+       (?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3[dD]|&gt;
           |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t]))
@@ -6608,7 +6611,9 @@ _UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(
 _UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
 _UUID_GIVEN = lazily(rb"(?<![\w.$-])([\w.$-]{1,60})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
-_CALLED = lazily(rb"[A-Za-z_]\w*(?:\.\w+)*[\[(][\"'\w)\]]")  # of a function, or an index
+_CALLED = lazily(  # of a function, an index, a member or a cmdlet
+    rb"[A-Za-z_]\w*(?:\.\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
+)
 _KINDS = (  # the first fragment that a name has counts
     (b"pass", "pass"), (b"pwd", "pass"), (b"secret", "secret"), (b"token", "token"), (b"key", "key"),
     (b"cred", "cred"), (b"auth", "auth"), (b"nonce", "nonce"),
@@ -6680,7 +6685,7 @@ def _rests(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
     return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
-_NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined")
+_NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined", b"inherit", b"always", b"never")
 
 
 def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
@@ -6741,7 +6746,8 @@ def _text(part: bytes) -> str:
 
 def _is_prose(name: bytes, value: bytes) -> bool:
     """Whether a bare value after nothing but a space is a word."""
-    return not (name.startswith(b"-") or (len(value) >= 16 and re.search(rb"\d", value)))
+    least = 6 if name.lower() == b"by" else 16  # Oracle's IDENTIFIED BY takes a password without quotes
+    return not (name.startswith(b"-") or (len(value) >= least and re.search(rb"\d", value)))
 
 
 @functools.cache

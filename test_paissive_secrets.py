@@ -6358,6 +6358,9 @@ def assigned(line, language="source"):
         ('if (password !== "V") {', "source", "password", "!=="),
         ("- **password**: V", "docs", "password", ":"),
         ("**Password:** V", "docs", "Password", ":"),
+        ('public string Password { get; private set; } = "V";', "source", "Password", "="),
+        ("create user x identified by V quota 5m;", "source", "by", "_"),
+        ('<PasswordBox password="V"/>', "markup", "password", "="),
     ],
 )
 def test_a_value_is_found_in_every_way_to_give_one(line, language, name, separator):
@@ -6384,7 +6387,18 @@ def test_no_value_of_source_is_passed_over_for_the_end_of_a_line(text):
 
 
 @pytest.mark.parametrize(
-    "line", ["token = lexer.next", "password: string;", "if key == other:", "the key is here"]
+    "line",
+    [
+        "token = lexer.next",
+        "password: string;",
+        "if key == other:",
+        "the key is here",
+        "key = context->key2;",
+        "$password = Read-Host 'the 2nd one'",
+        "secrets: inherit",
+        "?action=lostpassword&error=key1",
+        '<input type="password" name="box1">',
+    ],
 )
 def test_bare_words_of_source_are_no_values(line):
     assert assigned(line) == []
