@@ -6926,7 +6926,7 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
         "kind": c.kind,
         "language": c.language,
         "quote": _QUOTES.get(c.quote, "escaped"),
-        "separator": c.separator.replace(" ", "_"),
+        "separator": "=" if c.separator == "," and _is_set(c) else c.separator.replace(" ", "_"),
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
@@ -6934,6 +6934,12 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
     }
 
 
+def _is_set(c: Candidate) -> bool:
+    """Whether a call sets the name to the value, which is no word."""
+    return bool(_SETTER.search(c.before) and _DIGIT.search(c.value))
+
+
+_SETTER = lazily(r"""(?i)(?:set\w{0,20}|put\w{0,9}|header|property)\(\s?[bu]?["']\Z""")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
 
 

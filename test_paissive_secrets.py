@@ -6485,6 +6485,16 @@ def test_features_and_candidates_show_no_value():
     assert GUESSED not in shown and "password" in shown
 
 
+def test_a_call_that_sets_a_name_to_a_value_is_an_assignment():
+    def separators(line):
+        candidate = next(ps.candidates(line.encode(), "source"))
+        return [f for f in ps.features(candidate, b"") if f.startswith("separator ")]
+
+    assert separators(f'System.setProperty("x.password", "{GUESSED}");') == ["separator ="]
+    assert separators('map.put("password", "welcome");') == ["separator ,"]
+    assert separators(f'check("password", "{GUESSED}");') == ["separator ,"]
+
+
 def test_a_value_that_repeats_is_a_word_only_where_it_reads_like_one():
     def repeats(value):
         text = f'password = "{value}"\n'.encode() * 2
