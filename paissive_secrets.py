@@ -6153,6 +6153,7 @@ encrypted-key           private key under a password        medium medium
 json-web-key            private JSON web key                high critical
 url-password            password in a URL                   medium high
 basic-auth              Basic credentials                   medium high
+login-arguments         password behind its user in a call  medium high
 bearer-token            token in a header                   medium high
 bundler-login           login of a gem server               medium high
 softlayer-key           SoftLayer key                       medium high
@@ -7533,6 +7534,13 @@ _PHRASES = (
         "shell docs config none",
     ),
     (b"-pass pass:", 0, rb"-pass pass:([^\s\"'$<{]{4,99})", "command-password", "shell docs config none"),
+    (
+        b"--service-principal",
+        0,
+        rb"--service-principal [^\n|;&]{0,200}?-p [\"']?([^\s\"'$<{][^\s\"']{5,99})",
+        "command-password",
+        "shell docs config none",
+    ),
     (b"psk=", 0, rb"psk=[\"']?([^\s\"'$<{][^\s\"']{7,63})", "password", "shell docs config none"),
     (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook", _ALL),
     (
@@ -7551,6 +7559,20 @@ _PHRASES = (
     ),
 )
 
+# (words to look for, bytes before them, the call, how many arguments it has before a user and a password)
+_LOGIN_CALLS = (
+    (b"basicauth(", 0, rb"(?i:basicauth)\(", 0), (b"ainauth(", 2, rb"(?i:plainauth)\(", 1),
+    (b"credential(", 0, rb"(?i:credential)\(", 0), (b"credentials(", 0, rb"(?i:credentials)\(", 0),
+    (b"authentication(", 0, rb"(?i:authentication)\(", 0),
+    (b"onnection(", 4, rb"(?i:getconnection)\(", 1),
+    (b"nnect(", 2, rb"(?i:connect)\((?:&[\w.>-]{1,40}, ?)?", 1),
+)  # fmt: skip
+_ARGUMENT = rb"\s{0,40}(?:@?[\"'][^\"'\n]{0,200}[\"']|[\w.&$>-]{1,60})\s{0,9},"
+_LOGIN_ARGUMENTS = (
+    rb"\s{0,40}[\"'][^\"'\s]{1,80}[\"']\s{0,9},\s{0,40}[\"']"
+    rb"((?=[^\"'\n]{0,60}[0-9!@#$%^*?+])[^\s\"'$<{%][^\s\"'$<{}]{5,99})[\"']"
+)
+
 Finder = Callable[[bytes, int], "tuple[Iterable[Span], int]"]  # takes where a word ends; says where to go on
 
 
@@ -7562,6 +7584,9 @@ def phrases_of(language: str) -> dict[bytes, Finder]:
     found.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
     if language in _MANIFESTS.split():
         found[b"kind"] = _kube_secret
+    for word, back, call, before in _LOGIN_CALLS if language in ("source", "shell", "docs", "none") else ():
+        shape = re.compile(b"".join((call, _ARGUMENT * before, _LOGIN_ARGUMENTS)))
+        found[word] = functools.partial(_phrase, shape, rules["login-arguments"], len(word) + back)
     for word, back, pattern, name, languages in _PHRASES:
         if not languages or language in languages.split():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
@@ -7577,8 +7602,16 @@ def _phrase(
     if not found:
         return (), at + (_SAME_COMMAND if rule.id == "command-password" else 0)
     group = found.lastindex or 0
-    sure = _is_login(found[group]) if rule.id == "basic-auth" else not _dull(found[group])
+    sure = _is_told(rule, found[group])
     return [Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
+
+
+def _is_told(rule: Rule, value: bytes) -> bool:
+    """Whether what stands where a phrase has its secret may be one."""
+    if rule.id == "basic-auth":
+        return _is_login(value)
+    weak = rule.id == "login-arguments" and (_SAMPLE.search(value) or _WEAK.search(value.lower()))
+    return not (weak or _dull(value))
 
 
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
