@@ -7772,6 +7772,10 @@ def urls(text: bytes) -> Iterator[Span]:
         yield Span(*found.span(2), rule, _url_confidence(*found.groups()))
 
 
+# What Go's MySQL driver takes has no scheme: user:password@tcp(host:port)/database
+_DRIVER_ADDRESS = (b"tcp(", b"unix(")
+_DRIVER_LOGIN = lazily(rb"(?<![\w.%+-])([\w.%+-]{1,64}):([^\s\"'`<>${}()\\:/]{3,100})()\Z")
+
 _BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
 
 
@@ -7782,6 +7786,8 @@ def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
         if next(steps) * 100 > len(text):  # they are many: the rest is stepped through in C
             yield from _USERINFO.finditer(text, max(0, at - 300))
             return
+        if text.startswith(_DRIVER_ADDRESS, at + 1):
+            yield from _DRIVER_LOGIN.finditer(text, max(0, at - 170), at)
         inside = text[at - 1] not in _BEFORE_AT
         scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
         found = _USERINFO.match(text, scheme) if scheme >= 0 else None
@@ -7793,10 +7799,11 @@ def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
 def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
     lower = password.lower()
     told = b"example" in host or (host.startswith(_HERE) and _SPOKEN.fullmatch(password))  # as manuals do
-    made_up = told or lower == user.lower() or len(set(lower)) < 4
+    made_up = told or _CONSTANT.match(password) or lower == user.lower() or len(set(lower)) < 4
     return "low" if made_up or _WEAK.search(lower) else "medium"
 
 
+_CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
 _HERE = (b"localhost", b"127.0.0.1")
 _SPOKEN = lazily(rb"[a-z]+(?:-[a-z]+)+")
 

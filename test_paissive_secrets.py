@@ -6597,6 +6597,9 @@ def test_public_web_keys_are_not():
         ("https://host.internal/a:b/{}@c", []),
         ("https://user:pass@example.com/{}", ["low"]),
         ("redis://:{}@cache:6379", ["medium"]),
+        ("app:{}@tcp(db.internal:3306)/x", ["medium"]),
+        ("app:{}@tcp", []),
+        ("smtp://KEY:API_SECRET@default?{}", ["low"]),
         ("https://${{USER}}:${{PASSWORD}}@host/{}", []),
     ],
 )
