@@ -7229,7 +7229,22 @@ def objection(candidate: Candidate) -> str:
         return "its provider gives out no such values"
     if _SAID_NOT.match(name) or (candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(name)):
         return "its name is that of no secret"
+    if candidate.kind == "uuid" and _identifies(candidate):
+        return "it names a thing"
     return ""
+
+
+def _identifies(candidate: Candidate) -> bool:
+    """Whether a UUID names a thing: it tells a time, is a part of more, or stands where a name would."""
+    timed, ahead = _TIMED.match(candidate.value), _NAMES_A_THING.search(candidate.before)
+    return bool(timed or ahead or re.match(r"[\w/@%-]", candidate.after))
+
+
+# version 1, of the years 1982 to 2039 (RFC 9562): as good as no part of it is random
+_TIMED = lazily(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-11[c-fC-F][0-9a-fA-F]-[89abAB]")
+_NAMES_A_THING = lazily(  # a GUID, the code of an error, a link, a class in braces, a field of an ACL
+    r"(?i)(?:[ug]uid|error)\w{0,20}\W{0,6}\Z|uuid|href=\W{1,4}\Z|[\"'(\\]\{\Z|[\w.;-]\Z"
+)
 
 
 def _foreign(candidate: Candidate, value: bytes) -> bool:

@@ -6462,6 +6462,31 @@ def test_what_only_looks_like_a_secret_is_left(line, path):
     assert [confidence for _, confidence in judged(line, path) if confidence != "low"] == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'x = new Guid ("{}");',
+        "(OA;;RP;{};;AU)",
+        "GET /tasks/{}/status",
+        "Message-ID: <{}@mail.local>",
+        "users-{}",
+        "{}_2024",
+        'x = "{{{}}}"',
+        '<a href="{}">',
+        'NO_SUCH_ERROR = "{}"',
+    ],
+)
+def test_a_uuid_that_names_a_thing_is_of_low_confidence(line):
+    uuid, told = ps.samples("{u}"), 'id: "{}"'
+    assert [m.confidence for m in scanned(told.format(uuid), "a.cs")] == ["medium"]
+    assert {m.confidence for m in scanned(line.format(uuid), "a.cs")} <= {"low"}
+
+
+def test_a_uuid_of_a_time_is_no_secret():
+    uuid = ps.samples("{h8}-{h4}-11ee-9{h3}-{h12}")  # of 2023 (RFC 9562)
+    assert [m.confidence for m in scanned(f'id: "{uuid}"', "a.cs")] == ["low"]
+
+
 @given(st.binary(max_size=200))
 def test_judging_never_raises(data):
     text = b"password=" + data
