@@ -7356,7 +7356,12 @@ _FORMS = (
         r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*",
         "pypirc-password",
     ),
-    (r"(?i)\w*priv(?:ate)?_?key\w*|\w*wallet\w*", "(?:0x)?[0-9a-fA-F]{64}", "", "hex-private-key"),
+    (
+        r"(?i)(?!\w*id\Z)(?:\w*priv(?:ate)?_?key\w*|\w*wallet\w*)",
+        "(?:0x)?[0-9a-fA-F]{64}",
+        "",
+        "hex-private-key",
+    ),
     (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
     (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
     (
@@ -8174,7 +8179,8 @@ def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterat
 
 def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[Span]:
     tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
-    providers = _providers(candidate) if _TOKEN_LIKE.match(value) else []
+    named = candidate.kind == "uuid" and _identifies(candidate)
+    providers = _providers(candidate) if _TOKEN_LIKE.match(value) and not named else []
     if candidate.name == "_authToken" and not _NPMRC_HOST.search(candidate.before):
         return ()  # npm reads no such line
     login = login_rule(text, candidate, value)
@@ -8273,10 +8279,11 @@ def _named_run(text: bytes, start: int, end: int) -> Iterator[Span]:
     rule = next((rule for rule in rules if has_shape(rule, text[at:end])), None)
     if ahead.endswith((b"Bearer ", b"bearer ")):  # in no header: one of those is found as such
         rule = structural_rules()["bearer-token"]
-    if rule and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end])):
+    if rule and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end]) or _TOLD_AS_NONE.search(line)):
         yield Span(at, end, rule, rule.confidence)
 
 
+_TOLD_AS_NONE = lazily(rb"(?i)(?:[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision)[^\w\n]{1,6}\Z")
 _REACH_OF_NAME, _NAME_AND_REACH = 40, 64  # bytes between a provider's name and its value; with the name
 _BESIDE_VALUES = lazily(rb"key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")

@@ -6792,6 +6792,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"DB_CREDENTIALS=postgres://me:{{password}}@x.local/{LOGIN}", None),
         ("sourcegraph: " + ps.samples("{h40}"), "sourcegraph-credential"),
         ("sourcegraph_commit: " + ps.samples("{h40}"), None),
+        ("sourcegraph:\n  - sha1: " + ps.samples("{h40}"), None),
+        (f"rsaPrivateKeyID = '{ps.samples('{h64}')}'", None),
         ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
         ("cloudflare: " + "0" * 37, None),
         ("wh" + "sec_ab/cd+ef/gh+" + ps.samples("{B32}="), "stripe-webhook"),
