@@ -7227,11 +7227,22 @@ def objection(candidate: Candidate) -> str:
         return "it is short, and without quotes"
     if _foreign(candidate, value):
         return "its provider gives out no such values"
-    if _SAID_NOT.match(name) or (candidate.kind not in ("pass", "uuid") and _NO_SECRET.search(name)):
+    if _SAID_NOT.match(name) or (candidate.kind != "uuid" and _ABOUT.search(name)):
         return "its name is that of no secret"
-    if candidate.kind == "uuid" and _identifies(candidate):
+    if _SAID.search(candidate.before):
+        return "it is said to people"
+    if name.lower() == candidate.value.lower() or (candidate.kind == "uuid" and _identifies(candidate)):
         return "it names a thing"
+    if candidate.kind not in ("pass", "uuid"):
+        return _objection_to_a_key(name, value)
     return ""
+
+
+def _objection_to_a_key(name: str, value: bytes) -> str:
+    """What no password is objected to for: it may have any name, and be of words or digits."""
+    if _NO_SECRET.search(name):
+        return "its name is that of no secret"
+    return "it is a dotted name or a time" if _DOTTED.match(value) else ""
 
 
 def _identifies(candidate: Candidate) -> bool:
@@ -7275,30 +7286,41 @@ def _is_no_value(value: str) -> bool:
     return bool(_BETWEEN.match(value) or (_PART.search(value) and not brackets_cross(value)))
 
 
-_BETWEEN = lazily(r"[\s,;:)\]]")
+_BETWEEN = lazily(r"""[\s,;:)\]]|["']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}["'),;]{0,4}\Z""")
 _PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
 _TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
 _URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
 _HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it opens no door
     rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
-    rb"|\{[A-Z0-9-]{3,12}\}\S"
+    rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
     rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
+    rb"|ENC\[[A-Z]|Ag[A-D][A-Za-z0-9+/]{290}"  # encrypted, by SOPS or eyaml, or sealed for a cluster
 )
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
     rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]"
-    rb"|\$\{|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z"
+    rb"|\$\{|\{#|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|0x[0-9a-f]{1,8}|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|-?0x[0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
 )
 _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
+_ABOUT = lazily(  # what is said of a secret, and what is said to its owner
+    r"(?i)(?:type|algorithm|mode|method|policy|format|state|encoder|scheme|strength|length"
+    r"|error|message|hint|label|title|prompt)\Z"
+    r"|hashed|(?:hash|digest|checksum|fingerprint)\Z|\A(?:label|field|text|title|hint|button|notice)_"
+)
+_SAID = lazily(r"""(?i)(?:labels?|messages?|lang|strings?|translations?)\[["']\Z""")
+_DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds since 1970
+    rb"[a-z][a-z_-]{1,40}(?:\.[a-z0-9_]{1,60}){1,20}(?:\.[a-z_]{3,60}\Z|\[)|1[0-9]{9}\Z"
+)
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
-    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey)"
-    r"|(?i:key_?down|key_?hash|[_.-]name$)"
+    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz]|author(?!i[sz]))"
+    r"|(?i:key_?down|key_?hash|websocket[_-]?key|[_.-]name$)"
+    r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
     r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
