@@ -6583,7 +6583,8 @@ _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 # What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
 _GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
     (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
-       (?:\\{0,3}["'`](?:[\s,{]{1,40}\\{0,3}["']?(?:[vV]alue|default)\\{0,3}["']?(?=\s?[:=]))?
+       (?:\\{0,3}["'`](?:[\s,{]{1,40}(?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
+            \\{0,3}["']?(?:[vV]alue|default)\\{0,3}["']?(?=\s{0,9}[:=]))?
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
       # or a type, which no string is given, and which tells nothing itself
@@ -6686,7 +6687,21 @@ def _rests(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
     return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
-_NO_VALUES = (b"true", b"false", b"null", b"none", b"nil", b"undefined", b"inherit", b"always", b"never")
+_NO_VALUES = (
+    b"true",
+    b"false",
+    b"null",
+    b"none",
+    b"nil",
+    b"undefined",
+    b"inherit",
+    b"always",
+    b"never",
+    b"!vault",
+    b"!ref",
+    b"!sub",
+    b"!getatt",
+)
 
 
 def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
@@ -6927,7 +6942,7 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
         "kind": c.kind,
         "language": c.language,
         "quote": _QUOTES.get(c.quote, "escaped"),
-        "separator": "=" if c.separator == "," and _is_set(c) else c.separator.replace(" ", "_"),
+        "separator": "=" if c.separator in ",_" and _is_set(c) else c.separator.replace(" ", "_"),
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
@@ -6936,11 +6951,16 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
 
 
 def _is_set(c: Candidate) -> bool:
-    """Whether a call sets the name to the value, which is no word."""
+    """Whether a call or a macro sets the name to the value, which is no word."""
+    if c.separator == "_":
+        return c.value.isalnum() and bool(_MACRO.search(c.before) and _DIGIT.search(c.value))
     return bool(_SETTER.search(c.before) and _DIGIT.search(c.value))
 
 
-_SETTER = lazily(r"""(?i)(?:set\w{0,20}|put\w{0,9}|header|property)\(\s?[bu]?["']\Z""")
+_MACRO = lazily(r"#\s?define\s{1,9}\Z")
+_SETTER = lazily(
+    r"""(?i)(?:set\w{0,20}|put\w{0,9}|header|property)\(\s?[bu]?["']\Z|setopt\([\w$>-]{1,40}, ?\Z"""
+)
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
 
 
@@ -7230,7 +7250,7 @@ def objection(candidate: Candidate) -> str:
     if _SAID_NOT.match(name) or (candidate.kind != "uuid" and _ABOUT.search(name)):
         return "its name is that of no secret"
     if _SAID.search(candidate.before):
-        return "it is said to people"
+        return "it is said to people, or a checksum"
     if name.lower() == candidate.value.lower() or (candidate.kind == "uuid" and _identifies(candidate)):
         return "it names a thing"
     if candidate.kind not in ("pass", "uuid"):
@@ -7312,7 +7332,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|error|message|hint|label|title|prompt)\Z"
     r"|hashed|(?:hash|digest|checksum|fingerprint)\Z|\A(?:label|field|text|title|hint|button|notice)_"
 )
-_SAID = lazily(r"""(?i)(?:labels?|messages?|lang|strings?|translations?)\[["']\Z""")
+_SAID = lazily(r"""(?i)(?:labels?|messages?|lang|strings?|translations?)\[["']\Z|checksum/\Z""")
 _DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds since 1970
     rb"[a-z][a-z_-]{1,40}(?:\.[a-z0-9_]{1,60}){1,20}(?:\.[a-z_]{3,60}\Z|\[)|1[0-9]{9}\Z"
 )

@@ -6361,6 +6361,7 @@ def assigned(line, language="source"):
         ('public string Password { get; private set; } = "V";', "source", "Password", "="),
         ("create user x identified by V quota 5m;", "source", "by", "_"),
         ('<PasswordBox password="V"/>', "markup", "password", "="),
+        ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "config", "db_password", "="),
     ],
 )
 def test_a_value_is_found_in_every_way_to_give_one(line, language, name, separator):
@@ -6396,6 +6397,7 @@ def test_no_value_of_source_is_passed_over_for_the_end_of_a_line(text):
         "key = context->key2;",
         "$password = Read-Host 'the 2nd one'",
         "secrets: inherit",
+        "password: !Ref Password2",
         "?action=lostpassword&error=key1",
         '<input type="password" name="box1">',
     ],
@@ -6516,6 +6518,8 @@ def test_a_call_that_sets_a_name_to_a_value_is_an_assignment():
         return [f for f in ps.features(candidate, b"") if f.startswith("separator ")]
 
     assert separators(f'System.setProperty("x.password", "{GUESSED}");') == ["separator ="]
+    assert separators(f'#define API_KEY "{TOKEN}"') == ["separator ="]
+    assert separators(f'curl_setopt($curl, CURLOPT_USERPWD, "me:{GUESSED}");') == ["separator ="]
     assert separators('map.put("password", "welcome");') == ["separator ,"]
     assert separators(f'check("password", "{GUESSED}");') == ["separator ,"]
 
@@ -6935,6 +6939,7 @@ def test_a_comment_above_silences_the_next_line_alone():
         "tokenizer.read('{0}{0}')",
         "key: 'net.interface2.traffic[{{#NAME}}]'",
         "key: app.v2.login.title",
+        "checksum/secret: " + "0badc0de" * 8,
         "nonce = 1643842562",
         "SHARED_SECRET: u32 = 1026u32;",
         "password = 0xB3415C00L",
