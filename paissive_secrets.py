@@ -721,6 +721,13 @@ class Dotenv:
         for place in self._places.values():
             self._check(place)
 
+    def check_lines(self) -> None:
+        """Raise BadValue where a line is neither an assignment nor a comment."""
+        for number, piece in enumerate(self._pieces):
+            if not piece.name and not re.match(r"\s*(#|\Z)", piece.text):
+                hint = "write NAME=value, or put # before it"
+                raise BadValue(f"line {self._line(number)} of {self._where} is no assignment", hint=hint)
+
     def _check(self, place: int) -> None:
         problem = self._pieces[place].problem
         if problem:
@@ -4770,6 +4777,7 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
     else:
         dotenv = Dotenv(text, where)
         dotenv.check()
+        dotenv.check_lines()  # what is left out would be lost with the file
         values = dotenv.values(os.environ)
     return {check_name(name): check_value(value) for name, value in values.items()}
 
@@ -10100,6 +10108,9 @@ def cmd_set(args: argparse.Namespace) -> int:
     """Keep a secret: its value is asked for twice, or read from stdin."""
     store = _lasting_store(args)
     check_name(args.name)
+    # Stores may have such names, but who types one means NAME=value: names are shown, values are not.
+    if "=" in args.name:
+        raise BadName("NAME=value is no name", hint="give NAME alone: its value is asked for, or piped in")
     value = _value_given(args)
     # Before it is set, which makes the variable.
     shadow = store.shadow(args.name) if isinstance(store, EnvironmentStore) else ""
@@ -10195,6 +10206,9 @@ def cmd_import(args: argparse.Namespace) -> int:
     if args.remove and not os.path.isfile(args.file):
         raise BadValue(f"{args.file} is not a file that could be removed", hint="leave --remove out")
     values = parse_secrets(data, args.file)
+    if not values:  # a file of something else stays, --remove or not
+        _warn(f"note: {args.file} holds no secrets")
+        return 0
     import_secrets(store, values)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, _plural(len(values), "secret"))

@@ -5490,6 +5490,12 @@ def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
         ps.import_secrets(store, {"DB_PASSWORD": "1", "db/password": "2"})
 
 
+def test_a_line_that_would_be_lost_stops_the_import():
+    with pytest.raises(ps.BadValue, match=re.escape("line 3 of f is no assignment; write NAME=value, or")):
+        ps.parse_secrets(b"A=1\n  # B\nDB_PASSWORD: typed-as-yaml\n", "f")
+    assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
+
+
 # === Masking ================================================================================================
 
 VALUE = "p/ss+w\"rd\\ ~ü <&> 'x"  # something for every encoding to do
@@ -8642,6 +8648,21 @@ def test_the_chapters_of_readme_print_what_they_show(title, tmp_path):
     environment = {"PAISSIVE_ENV_FILE": "new.env"} if title.startswith("Import") else {}
     for command, printed, wanted in play(re.escape(title), tmp_path, environment):
         assert as_shown(printed, wanted), (command, printed)
+
+
+@pytest.mark.parametrize("text", ["# a note of mine\n", "", "{}"])
+def test_a_file_without_secrets_outlives_import(text, tmp_path):
+    (tmp_path / "old.env").write_text(text)
+    done = cli("import", "old.env", "--remove", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"paissive_secrets: note: old.env holds no secrets\n")
+    assert sorted(os.listdir(tmp_path)) == ["old.env"]
+
+
+def test_a_value_that_is_typed_with_its_name_is_neither_kept_nor_shown(tmp_path):
+    done = cli("set", "A_TOKEN=c4nary", cwd=tmp_path, stdin=b"v")
+    hint = b"give NAME alone: its value is asked for, or piped in"
+    assert (done.returncode, done.stderr) == (2, b"paissive_secrets: NAME=value is no name; " + hint + b"\n")
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_backend_may_stand_before_or_after_the_command(tmp_path):
