@@ -4240,6 +4240,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
 _PATIENCE = 60.0  # seconds that a command may take, unless its policy says otherwise
 _COMMAND = "command:"  # what a generator begins with that is a command
+_QUOTED_TEXT = r"""(?s)\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
+_SHELL_WORD = r"(?<!\S)\d?[|&;<>]|[|&;](?!\S)"  # of what is not quoted, what a shell would act on
 
 Step = Union[Callable[[str], object], str, Sequence[str], None]
 Generator = Union[Callable[[], str], str, Sequence[str]]
@@ -4289,6 +4291,11 @@ class SecretRotation:
     def unschedule(self, name: str) -> bool:
         """Forget the policy of `name`; whether there was one."""
         return self._files().change(name, None)
+
+    @property
+    def path(self) -> str:
+        """The file with the policies."""
+        return self._files().path
 
     def due(self) -> list[str]:
         """Names whose time has come, or whose rotation was left unfinished; opens no store."""
@@ -4519,19 +4526,22 @@ class _RotationFiles:
     """The policies, the record of what was done, and a lock a name, in one folder."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.path.abspath(path)
-        self._folder = os.path.dirname(self._path)
+        self.path = os.path.abspath(path)
+        self._folder = os.path.dirname(self.path)
 
     def policies(self) -> dict[str, dict[str, Any]]:
         try:
-            text = _trusted_text(self._path)
+            text = _trusted_text(self.path)
         except FileNotFoundError:
             return {}
-        policies = parsed_json(text, self._path).get("policies")
+        found = parsed_json(text, self.path)
+        if found.get("version", 1) != 1:
+            raise BadValue(f"{self.path} is of another version", hint="use the program that wrote it")
+        policies = found.get("policies")
         if not isinstance(policies, dict) or not all(
             isinstance(policy, dict) and not _name_problem(name) for name, policy in policies.items()
         ):
-            raise BadValue(f"{self._path} holds no policies", hint="write them with: rotate schedule")
+            raise BadValue(f"{self.path} holds no policies", hint="write them with: rotate schedule")
         return policies
 
     def change(self, name: str, changes: dict[str, Any] | None, *, known: bool = False) -> bool:
@@ -4540,7 +4550,7 @@ class _RotationFiles:
         With `known` none is made: it may be dropped while its secret is rotated, and times are no policy.
         """
         self._make_folder()
-        with disk_errors(f"write {self._path}"), exclusive(self._folder):
+        with disk_errors(f"write {self.path}"), exclusive(self._folder):
             policies = self.policies()
             before = policies.pop(name, None)
             if before is None and (known or changes is None):
@@ -4549,7 +4559,7 @@ class _RotationFiles:
                 merged = {**(before or {}), **changes}
                 policies[name] = {key: value for key, value in merged.items() if value is not None}
             text = _dumped({"version": 1, "policies": policies}, "\n", 0)
-            rewrite(self._path, (text + "\n").encode())
+            rewrite(self.path, (text + "\n").encode())
         return before is not None
 
     def record(self, name: str, action: str, result: str, why: str = "") -> None:
@@ -4558,7 +4568,7 @@ class _RotationFiles:
 
         entry = {"time": _now(), "name": name, "action": action, "result": result}
         line = json.dumps({**entry, "why": why} if why else entry) + "\n"
-        path = self._path + "l"
+        path = self.path + "l"
         # One write in append mode: lines of two processes do not mix.
         with disk_errors(f"write {path}"), open(path, "ab+", opener=open_in_place) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
@@ -4654,6 +4664,9 @@ def _argv(command: Any) -> list[str]:
         # Words, but no shell: nothing in a policy file is expanded, unless it names a shell itself.
         argv = shlex.split(command) if isinstance(command, str) else [*command]
     except (TypeError, ValueError):
+        argv = []
+    # Without a shell, `| cmd` and `> file` would be arguments: tee would write the value to a file called |.
+    if isinstance(command, str) and re.search(_SHELL_WORD, re.sub(_QUOTED_TEXT, "_", command)):
         argv = []
     if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
         raise BadValue("not a command", hint="give a program and its arguments; for pipes: sh -c '…'")
@@ -10559,7 +10572,7 @@ def cmd_rotate_schedule(args: argparse.Namespace) -> int:
 
 def cmd_rotate_due(args: argparse.Namespace) -> int:
     """List the secrets that are due, or whose rotation was left unfinished; exit with 1 if there are any."""
-    due = _rotation(args).due()
+    due = _due_or_note(_rotation(args))
     for name in due:
         print(name)
     return 1 if due else 0
@@ -10567,7 +10580,7 @@ def cmd_rotate_due(args: argparse.Namespace) -> int:
 
 def cmd_rotate_now(args: argparse.Namespace) -> int:
     """Rotate these secrets or, if none is named, all that are due."""
-    rotation = _rotation(args, *(args.names or _rotation(args).due()))
+    rotation = _rotation(args, *(args.names or _due_or_note(_rotation(args))))
     if args.stdin and len(args.names) != 1:
         raise BadValue("--stdin is for one secret", hint="name it")
     for name in args.names or rotation.rotate_due():
@@ -10575,6 +10588,13 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
             rotation.rotate(name, _read_value(name) if args.stdin else None)
         print(f"rotated {name}")
     return 0
+
+
+def _due_or_note(rotation: SecretRotation) -> list[str]:
+    """What is due; from cron, which has none of its caller's variables, the wrong file would be silence."""
+    if not os.path.lexists(rotation.path):
+        _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
+    return rotation.due()
 
 
 def cmd_rotate_rollback(args: argparse.Namespace) -> int:

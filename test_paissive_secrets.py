@@ -5154,11 +5154,36 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
 
 
-@pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], [1], 5])
+# tee would write the value to files called > and |, and psql be given && and what follows.
+SHELL_LINES = ["tee > f", "tee out | cat", "a && b", "a; b", "a 2>&1", "a <f", "a &", r"a \\| b"]
+
+
+@pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], [1], 5, *SHELL_LINES])
 def test_what_is_no_command_is_refused_when_it_is_scheduled(rotation, step):
     with pytest.raises(ps.BadValue, match="not a command"):
         rotation.schedule("DB_PASSWORD", "1d", apply=step)
     assert rotation._files().policies() == {}
+
+
+@pytest.mark.parametrize(
+    "step", ["cut -d '|' -f 1", 'a ">" "b;"', r"a \| b", "a --url=http://h/?a=1&b=2", "a x>y"]
+)
+def test_what_no_shell_would_act_on_is_a_word_of_a_command(rotation, step):
+    rotation.schedule("DB_PASSWORD", "1d", apply=step)
+    assert list(rotation._files().policies()) == ["DB_PASSWORD"]
+
+
+def test_policies_of_another_version_are_not_guessed_at(rotation):
+    Path(rotation.path).write_text('{"version": 2, "policies": {}}')
+    with pytest.raises(ps.BadValue, match="is of another version; use the program that wrote it"):
+        rotation.schedule("DB_PASSWORD", "1d")
+
+
+def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path):
+    said = f"paissive_secrets: note: nothing is scheduled in {tmp_path.resolve()}/rotation.json; for other"
+    for action in ("now", "due"):
+        done = cli("rotate", action, cwd=tmp_path)
+        assert (done.returncode, done.stderr.decode().startswith(said)) == (0, True)
 
 
 def test_a_bad_generator_is_refused_when_it_is_scheduled(rotation):
