@@ -881,7 +881,7 @@ def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = Fa
         if _fits(value, mark, node):
             written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
             return f"{name}={mark}{written}{mark}"
-    hint = "another store holds any text, such as --backend file"
+    hint = "use --format json, or shell" if node else "another store holds any text, such as --backend file"
     raise BadValue(f"a .env file can't hold {_show(name)}: {_misread(value)}", hint=hint)
 
 
@@ -960,6 +960,9 @@ class EnvironmentStore:
             return _read_mounted(path, name)
         for key in (variable, name):  # a file may hold names that no variable has
             value = self._load().get(key, os.environ)
+            if value is not None and not _is_unicode(value):
+                problem = f"the value of {_show(name)} in {self.path} is not UTF-8"
+                raise BadValue(problem, hint=_BINARY_HINT)
             if value is not None:
                 return check_value(value)
         raise no_such(name)
@@ -1059,7 +1062,9 @@ class EnvironmentStore:
         target = os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))
         with disk_errors(f"write {path}"), exclusive(f"{target}.paissive-lock"):
             if os.path.lexists(target) and not os.path.isfile(target):
-                raise BadValue(f"{path} is no file that could be rewritten")
+                raise BadValue(
+                    f"{path} is no file that could be rewritten", hint="name one in PAISSIVE_ENV_FILE"
+                )
             rewrite(target, change(self._load()).encode("utf-8", "surrogateescape"))
 
 
@@ -1627,6 +1632,7 @@ class SealedStore:
 
     def change_password(self, password: str) -> None:
         """Seal the identity anew, under `password`: one file is rewritten."""
+        _check_typeable(password)
         current = self._keys_by_password if self._has_password() else self._keys
         current()  # asks before the lock is held: people are slow
         with self._writing():
@@ -1766,6 +1772,7 @@ class SealedStore:
             return
         _log_n()
         _x25519()  # says what is missing before anything is made
+        _check_typeable(self._password())
         if not self._password():
             self._typed = _ask(f"New master password for {self.folder}: ", twice=True)
 
@@ -1807,6 +1814,12 @@ class SealedStore:
 
     def _replace(self, path: str, sealed: bytes) -> None:
         write_atomically(path, sealed, temporary=self._temporary)
+
+
+def _check_typeable(password: str) -> None:
+    """Raise BadValue for a new password that no prompt takes, neither ours nor the age tool's."""
+    if "\n" in password or "\r" in password:
+        raise BadValue("the master password has several lines", hint="give it once, as one line")
 
 
 def _find_folder() -> str:
@@ -2094,7 +2107,8 @@ def _any_text(_source: str, text: str) -> str:
 def _header_value(source: str, text: str) -> str:
     # Anything else could end this header and begin another.
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise BadValue(f"{source} has a character that it can't have")
+        hint = "look for a space or a line break at its end"
+        raise BadValue(f"{source} has a character that it can't have", hint=hint)
     return text
 
 
@@ -2112,7 +2126,10 @@ def _vault_address(source: str, text: str) -> str:
     # A password before '@' would be shown in messages; behind '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} is not an address", hint=hint)
-    return url.geturl().rstrip("/")  # with its scheme in small letters
+    address = url.geturl().rstrip("/")  # with its scheme in small letters
+    if address.endswith("/v1"):
+        raise BadValue(f"{source} goes on behind the server", hint="leave /v1 out")
+    return address
 
 
 def _vault_proxy(source: str, text: str) -> str:
@@ -5187,7 +5204,8 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
 
     References in our environment are resolved; our own password, identity and token are left out.
     """
-    named = _named_variables(store, list(names))
+    names = list(names)
+    named, told = _named_variables(store, names), "the command line" if names else "the store"
     given = {variable: text for variable, text in foreign_environment().items() if variable != _DATA}
     # Those that were named come last, so that no variable of ours stands in place of a secret.
     environment = {**given, **named}
@@ -5195,7 +5213,7 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
     for variable, text in environment.items():
         if variable not in named and is_data(variable):
             continue
-        resolver, where = _Resolver(), "the command line" if variable in named else variable
+        resolver, where = _Resolver(), told if variable in named else variable
         environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
         values[variable] = resolver.values
     # Else a `run` inside of this one would resolve what a value only looks like.
@@ -9931,12 +9949,24 @@ class Progress:
 # the file says which arguments each takes. Results go to stdout, everything else to stderr.
 
 
+_VARIABLES = (
+    *("PAISSIVE_BACKEND", "PAISSIVE_CONFIG_FILE", "PAISSIVE_ENV_FILE", "PAISSIVE_ROTATION_FILE", _DATA),
+    *("PAISSIVE_IDENTITY", "PAISSIVE_IDENTITY_FILE", "PAISSIVE_SCRYPT_LOG_N", "PAISSIVE_SECRETS_DIR"),
+    *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_MASTER_PASSWORD_FILE"),
+)
+_NEARLY_OURS = r"P[AIS]+VE_"
+_NEARLY = 0.9  # of the letters are the same: a letter or two are missing, wrong or too many
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
     try:
         _prepare()
+        _warn_of_misspelt()
         words, command = _without_command(sys.argv[1:] if argv is None else argv)
-        args = _parser(_rows(words)).parse_args(words)
+        args, unknown = _parser(_rows(words)).parse_known_args(words)
+        if unknown:
+            args.error("unrecognized arguments")
         args.backend = getattr(args, "backend", None)  # a default would hide what stands before the command
         args.command_line = command
         code: int = args.run(args)
@@ -9977,6 +10007,18 @@ def _prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # Only on the command line: a library that reads whatever .env lies around would surprise its users.
     _manager.keep("env", EnvironmentStore(fallback=".env"))
+
+
+def _warn_of_misspelt() -> None:
+    """Name variables that are nearly settings of ours: what they say would go unheard."""
+    ours = {v for variables, _, _ in _VAULT_SETTINGS.values() for v in variables}.union(_VARIABLES)
+    for variable in sorted(v for v in os.environ if re.match(_NEARLY_OURS, v) and v not in ours):
+        import difflib
+
+        theirs = [variable[len("PAISSIVE_") :]]  # VAULT_ADDR has no prefix of ours
+        meant = theirs if theirs[0] in ours else difflib.get_close_matches(variable, ours, 1, _NEARLY)
+        if meant:
+            _warn(f"warning: {variable} is no setting; is {meant[0]} meant?")
 
 
 def _see_how_commands_end() -> None:
@@ -10054,7 +10096,7 @@ def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
         command = groups[group].add_parser(
             word, help=line.partition("\n")[0], description=line, epilog=_examples(words), parents=[backend]
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, error=command.error)
         for flags, settings in arguments:
             command.add_argument(*flags, **settings)
     return parser
@@ -10159,6 +10201,7 @@ def _value_given(args: argparse.Namespace) -> str:
 def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
     _warn(f"note: {path} holds {what} in plaintext; --backend file would encrypt it")
     if git_takes(path):
+        path = os.path.realpath(path) if os.path.islink(path) else path  # what git would take is the target
         _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
     if shadow:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
@@ -10264,6 +10307,8 @@ def cmd_run(args: argparse.Namespace) -> int:
     if not args.command_line:
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = child_environment(_manager.store(args.backend), args.names)
+    if not any(values.values()):
+        _warn("note: the command gets no secret; see where they are looked for with: status")
     # The process itself becomes the command, so that signals, terminal and exit code need nobody in between.
     if args.no_mask:
         run_in_place(args.command_line, environment)
@@ -10277,7 +10322,9 @@ def cmd_config_get(args: argparse.Namespace) -> int:
     """Print a setting; with --secret, what its references stand for."""
     value = _config(args).get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
-        raise NotFound(f"no setting {_show(args.key)}", hint=f"see: config explain {args.key}")
+        path = _config(args).path
+        hint = f"see: config explain {args.key}" if os.path.exists(path) else f"there is no {path}"
+        raise NotFound(f"no setting {_show(args.key)}", hint=hint)
     text = value if isinstance(value, str) else _shown_setting(value)
     if not _is_unicode(text):  # JSON's "\\ud800", half a character
         raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="mend it by hand")
@@ -10635,7 +10682,10 @@ _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWOR
 _STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="previous: the one before a rotation")
 _VERSION = _arg("--version", type=int, metavar="N", help="a version that Vault keeps; else the newest")
 _POLICY_FILE = _arg(
-    "--file", metavar="F", help="the policies; else PAISSIVE_ROTATION_FILE, else rotation.json"
+    "--file",
+    metavar="F",
+    help="the policies; else PAISSIVE_ROTATION_FILE, else rotation.json in .paissive for sealed files, here "
+    "for other stores",
 )
 _KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
 _CONFIG_FILE = _arg(
@@ -10716,10 +10766,21 @@ _COMMANDS: dict[str, _Command] = {
             _POLICY_FILE,
             _arg("--every", metavar="TIME", default="30d", help="30d, 12h, 90m, 2w; default: 30d"),
             _arg("--never", action="store_true", help="forget the schedule of NAME"),
-            _arg("--generate", metavar="SPEC", default="token:32", help=f"{_SPEC_HINT}, or command:…"),
+            _arg(
+                "--generate",
+                metavar="SPEC",
+                default="token:32",
+                help=f"{_SPEC_HINT}, or command:…; default: token:32",
+            ),
             _arg("--apply", metavar="CMD", help="puts the value, given on stdin, where it is used"),
             _arg("--verify", metavar="CMD", help="fails if the value, given on stdin, does not work"),
-            _arg("--timeout", metavar="S", type=float, default=_PATIENCE, help="seconds for each of these"),
+            _arg(
+                "--timeout",
+                metavar="S",
+                type=float,
+                default=_PATIENCE,
+                help=f"seconds for each of these; default: {_PATIENCE:.0f}",
+            ),
         ),
     ),
     "rotate due": (cmd_rotate_due, (_POLICY_FILE,)),
@@ -10748,7 +10809,12 @@ _COMMANDS: dict[str, _Command] = {
                 default=[],
                 help="names or globs to leave out, after PATH; may be repeated",
             ),
-            _arg("--confidence", choices=CONFIDENCES, default="medium", help="report this and above"),
+            _arg(
+                "--confidence",
+                choices=CONFIDENCES,
+                default="medium",
+                help="report this and above; default: medium",
+            ),
             _arg("--json", action="store_true", help="report as JSON"),
             _arg("--sarif", action="store_true", help="report as SARIF 2.1.0, for code scanning"),
             _arg("--output", metavar="F", help="write the report to a file"),

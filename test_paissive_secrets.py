@@ -2369,6 +2369,17 @@ def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, store
     benchmark.pedantic(lambda: subprocess.run(argv, stdout=subprocess.DEVNULL, check=True), rounds=20)
 
 
+@pytest.mark.parametrize("password", ["new\nnew", "pw\n", "pw\r"])
+def test_a_password_that_no_prompt_takes_is_refused(files, password, tmp_path, monkeypatch):
+    with pytest.raises(ps.BadValue, match="the master password has several lines; give it once, as one line"):
+        files.change_password(password)
+    assert files.get("DB") == "db-value"
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+    with pytest.raises(ps.BadValue, match="several lines"):
+        ps.SealedStore(tmp_path / "new").set("A", "v")
+    assert not (tmp_path / "new").exists()
+
+
 # === Vault settings =========================================================================================
 # A real OpenBao, started once: plain http, TLS, TLS with client certificates and a unix socket at once.
 
@@ -2611,6 +2622,13 @@ def test_the_environment_is_read_when_a_store_is_made(monkeypatch):
     store = ps.VaultStore(address="http://a:1")
     monkeypatch.setenv("VAULT_TOKEN", "later")
     assert (store.settings.token, ps.VaultStore().settings.token) == ("", "later")
+
+
+def test_an_address_or_a_token_with_too_much_says_what_to_leave_out():
+    with pytest.raises(ps.BadValue, match="address goes on behind the server; leave /v1 out"):
+        ps.VaultSettings(address="https://vault.example/v1/")
+    with pytest.raises(ps.BadValue, match="it can't have; look for a space or a line break at its end"):
+        ps.VaultSettings(token="t\n")
 
 
 # === Vault transport ========================================================================================
@@ -5521,6 +5539,11 @@ def test_a_line_that_would_be_lost_stops_the_import():
     assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
 
 
+def test_what_an_export_can_not_hold_is_held_by_another_format():
+    with pytest.raises(ps.BadValue, match="'A': python-dotenv fills in .*; use --format json, or shell"):
+        ps.export_secrets({"A": "${x}"}, "env")
+
+
 # === Masking ================================================================================================
 
 VALUE = "p/ss+w\"rd\\ ~ü <&> 'x"  # something for every encoding to do
@@ -6104,6 +6127,12 @@ def test_bench_masking_with(values, benchmark):
     masker = ps.Masker(ps.Spellings(f"{SAFE}-{n}" for n in range(values)))
     block = b"nothing to see here, but a line of a log like any other\n" * 1000
     benchmark(lambda: [masker.feed(block) for _ in range(180)])
+
+
+def test_a_command_that_gets_no_secret_is_run_and_that_is_said(tmp_path):
+    done = cli("run", "--", "echo", "started", cwd=tmp_path, env={"PAISSIVE_BACKEND": "file"})
+    note = b"paissive_secrets: note: the command gets no secret; see where they are looked for with: status\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"started\n", note)
 
 
 # === Log redaction ==========================================================================================
@@ -8690,6 +8719,49 @@ def test_a_value_that_is_typed_with_its_name_is_neither_kept_nor_shown(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("PAISSIVE_BACKND", "PAISSIVE_BACKEND"),
+        ("PASSIVE_ENV_FILE", "PAISSIVE_ENV_FILE"),
+        ("PAISSIVE_VAULT_SECRETID", "PAISSIVE_VAULT_SECRET_ID"),
+        ("PAISSIVE_VAULT_ADDR", "VAULT_ADDR"),
+        ("PAISSIVE_DATABASE_URL", ""),  # somebody's own
+        ("PAISSIVE_DATA", ""),
+        ("PAISSIVE_MASTER_PASSWORD_FILE", ""),
+    ],
+)
+def test_a_setting_that_is_misspelt_does_not_go_unheard(variable, meant, tmp_path):
+    said = f"paissive_secrets: warning: {variable} is no setting; is {meant} meant?\n" if meant else ""
+    done = cli("list", cwd=tmp_path, env={variable: "c4nary"})
+    assert (done.returncode, done.stderr.decode()) == (0, said)
+
+
+def test_every_setting_that_is_read_is_known_to_be_one():
+    read = set(re.findall(r"PAISSIVE_[A-Z_]+[A-Z]", README + MODULE.read_text(encoding="utf-8")))
+    vault = {v for variables, _, _ in ps._VAULT_SETTINGS.values() for v in variables}
+    assert {v for v in read if not v.startswith("PAISSIVE_VAULT")} <= set(ps._VARIABLES)
+    assert {v for v in read if v.startswith("PAISSIVE_VAULT_")} <= vault
+
+
+def test_the_target_of_a_linked_dotenv_file_is_what_git_is_to_ignore(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text(".env\n")
+    (tmp_path / ".env").symlink_to("real")
+    said = cli("set", "A_TOKEN", stdin=b"v", cwd=tmp_path).stderr.decode()
+    assert f"git does not ignore {tmp_path.resolve()}/real; name it" in said
+
+
+def test_a_value_of_the_dotenv_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / ".env").write_bytes(b"A=1\nP_KEY=caf\xe9\n")
+    for argv in (["get", "P_KEY"], ["export"], ["run", "--", "true"]):
+        done = cli(*argv, cwd=tmp_path)
+        assert (done.returncode, b"the value of 'P_KEY' in .env is not UTF-8; encode" in done.stderr) == (
+            2,
+            True,
+        )
+
+
 def test_the_backend_may_stand_before_or_after_the_command(tmp_path):
     own = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
     assert cli("--backend", "file", "set", "A", stdin=b"v", cwd=tmp_path, env=own).returncode == 0
@@ -8842,7 +8914,9 @@ def test_the_examples_of_help_are_commands(words):
         (["delete", "NOPE"], 1, "no secret named 'NOPE'; see what there is with: list"),
         (["get", "../x"], 2, "bad name '../x': an empty, '.' or '..' part"),
         (["set", "X"], 2, "no value on stdin; pipe it in"),
-        (["set", "X", "canary"], 2, "unrecognized arguments; see: paissive_secrets.py --help"),
+        (["set", "X", "canary"], 2, "unrecognized arguments; see: paissive_secrets.py set --help"),
+        (["rotate", "now", "--all"], 2, "unrecognized arguments; see: paissive_secrets.py rotate now --help"),
+        (["config", "get", "x", "--file", "absent"], 1, "no setting 'x'; there is no absent"),
         (["set", "X", "--generate", "canary"], 2, "no such generator; use token:32"),
         (["set", "X", "--generate", "uuid", "--value", "canary"], 2, "two sources of one value"),
         (["set", "X", "--from-file", "nope"], 2, "can't read nope: No such file or directory"),
