@@ -6135,6 +6135,34 @@ def test_a_command_that_gets_no_secret_is_run_and_that_is_said(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"started\n", note)
 
 
+def test_the_settings_and_the_fixture_of_readme_work(tmp_path):
+    settings_py, conftest = (
+        text for language, text in chapter("In services and tests") if language == "python"
+    )
+    (tmp_path / "conftest.py").write_text(conftest)
+    (tmp_path / "test_it.py").write_text(
+        "from paissive_secrets import get_secret, list_secrets, set_secret\n\n\n"
+        "def test_a():\n    set_secret('LEFT', 'x')\n    assert get_secret('API_TOKEN') == 'blue-hill'\n\n\n"
+        "def test_b():\n    assert list_secrets() == ['API_TOKEN']\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "SECRET_KEY": "k", "DB_PASSWORD": "v"}
+    told = "print(SECRET_KEY, DATABASE)"
+    done = subprocess.run([sys.executable, "-c", settings_py + told], env=env, capture_output=True)
+    assert done.stdout.decode() == "k {'USER': 'app', 'PASSWORD': 'v'}\n"
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    assert subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True).returncode == 0
+
+
+def test_what_readme_writes_for_services_are_commands():
+    blocks = [text for language, text in chapter("In services and tests") if language != "python"]
+    for text in blocks:
+        words = re.sub(r'[][",]', " ", re.search(r"paissive_secrets\.py(.*)", text)[1]).split()
+        rest, command = ps._without_command([*words, "./server"])
+        parsed = ps._parser(ps._rows(rest)).parse_args(rest)
+        assert (parsed.run, parsed.backend, command[0][:2]) == (ps.cmd_run, "file", "./")
+    assert len(blocks) == 4
+
+
 # === Log redaction ==========================================================================================
 
 
