@@ -1010,6 +1010,8 @@ class EnvironmentStore:
         """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
         yield "store", "environment"
         yield "dotenv", os.path.abspath(self.path) if self.path else "none"
+        if self.path and not os.path.lexists(self.path):
+            yield "note", "there is no such file yet: a first set makes it"
         try:
             dotenv = self._load()
             yield "secrets", str(len(list(self.names())))
@@ -1849,7 +1851,7 @@ def _check_folder(path: str) -> None:
     if os.name == "nt":
         return
     if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
-        raise Unsafe(f"{path} belongs to another user", hint="work as that user, or choose another folder")
+        raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
     if status.st_mode & 0o022:
         raise Unsafe(f"others can write to {path}", hint=f"chmod go-w {path}")
 
@@ -3904,7 +3906,8 @@ def _looked_up(target: str, store: Store, trail: _Trail) -> tuple[str, Store, st
     except (BadName, BadValue, NotFound) as error:
         if len(trail) > 1:  # the text is a variable's value, and so perhaps no reference: not to be repeated
             problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
-            raise NotFound(problem, hint="write ${secret: as $${secret: where it is none") from None
+            hint = "set the secret that it names, or write ${secret: as $${secret: where it is none"
+            raise NotFound(problem, hint=hint) from None
         if not isinstance(error, NotFound):
             raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
         problem = f"no secret named {_show(reference.name)}, which {where} refers to"

@@ -1947,7 +1947,7 @@ BAD, RESTORE = "not what was sealed:", "restore it from a copy"
 HOSTILE = {
     "a symlinked store": f"STORE {NO_FOLDER}",
     "a symlinked folder": f"STORE/secrets {NO_FOLDER}",
-    "a store of another user": "STORE belongs to another user; work as that user, or choose another folder",
+    "a store of another user": "STORE belongs to another user; work as that user, or chown it if it is yours",
     "others' files": "others can write to STORE/secrets; chmod go-w STORE/secrets",
     "a fifo": NO_FILE,
     "a folder": NO_FILE,
@@ -8730,6 +8730,20 @@ def test_the_chapters_of_readme_print_what_they_show(title, tmp_path):
     environment = {"PAISSIVE_ENV_FILE": "new.env"} if title.startswith("Import") else {}
     for command, printed, wanted in play(re.escape(title), tmp_path, environment):
         assert as_shown(printed, wanted), (command, printed)
+
+
+def test_status_says_that_a_dotenv_file_is_not_there(tmp_path):
+    said = cli("status", cwd=tmp_path, env={"PAISSIVE_ENV_FILE": "prod.evn"}).stdout.decode()
+    assert "prod.evn\nnote       there is no such file yet: a first set makes it\n" in said
+
+
+def test_a_reference_in_the_dotenv_file_to_nothing_asks_for_the_secret(tmp_path):
+    (tmp_path / ".env").write_text("A=secret://file/X\n")
+    done = cli("run", "--", "true", cwd=tmp_path)
+    assert (done.returncode, b"leads to no secret; set the secret that it names, or" in done.stderr) == (
+        1,
+        True,
+    )
 
 
 @pytest.mark.parametrize("text", ["# a note of mine\n", "", "{}"])
