@@ -1552,7 +1552,8 @@ class SealedStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
-        self._configured = "" if folder else os.environ.get("PAISSIVE_SECRETS_DIR", "")
+        # Where no shell does it, in quotes or in a unit, a first set would make a folder called ~.
+        self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         self.folder = os.path.abspath(folder or self._configured or _find_folder())
         self._secrets = os.path.join(self.folder, "secrets")
         self._identity_file = os.path.join(self.folder, "identity.age")

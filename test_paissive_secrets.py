@@ -2369,6 +2369,12 @@ def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, store
     benchmark.pedantic(lambda: subprocess.run(argv, stdout=subprocess.DEVNULL, check=True), rounds=20)
 
 
+def test_a_tilde_that_no_shell_has_filled_in_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "~/kept")
+    assert ps.SealedStore().folder == str(tmp_path / "kept")
+
+
 @pytest.mark.parametrize("password", ["new\nnew", "pw\n", "pw\r"])
 def test_a_password_that_no_prompt_takes_is_refused(files, password, tmp_path, monkeypatch):
     with pytest.raises(ps.BadValue, match="the master password has several lines; give it once, as one line"):
