@@ -8077,8 +8077,10 @@ def _text_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes] | None:
 
 
 def _utf16(first: bytes) -> str | None:
+    if first[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-32" if first[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16"
+        return "utf-16"
     if b"\0" not in first or len(first) < 4:
         return None
     for name, ascii_bytes, zeros in (
@@ -8525,6 +8527,7 @@ _GIT_SETTINGS = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # what was pushed counts, not what this clone shows in its place,
     "GIT_GRAFT_FILE": os.devnull,  # or where it lets history begin
+    "GIT_LITERAL_PATHSPECS": "0",  # what we ask for has magic in it
     "LC_ALL": "C",
 }
 _GIT_PLACES = (  # what git tells a hook of the repository that it runs in
@@ -8554,6 +8557,8 @@ class _Git:
         # What git tells a hook is true of the repository that it runs in, not of any other folder's.
         elsewhere = () if folder == "." else _GIT_PLACES
         settings = {name: text for name, text in foreign_environment().items() if name not in elsewhere}
+        # Traces, which somebody looks at elsewhere, would stand among what it has to complain of.
+        settings = {name: text for name, text in settings.items() if not name.startswith("GIT_TRACE")}
         # A pipe could fill up while nobody reads it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
@@ -10533,7 +10538,8 @@ def _report_file(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     target = os.path.realpath(path)
     # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
     replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
-    if os.path.exists(target) and not replaceable:
+    # Asked of the path: where that leads to a pipe, no file has the name that it leads to.
+    if os.path.exists(path) and not replaceable:
         return open(path, "wb")
     umask = os.umask(0o077)  # it can't be read without being set
     os.umask(umask)

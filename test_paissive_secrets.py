@@ -6952,6 +6952,11 @@ def test_text_is_read_in_any_unicode(encoding):
     assert places(text.encode(encoding)) == [("github-token", 6, 6, 6)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_mark_tells_the_order_of_bytes(encoding):
+    assert places(f"\ufeffx = '{GITHUB}'\n".encode(encoding)) == [("github-token", 1, 6, 1)]
+
+
 def test_what_has_a_nul_byte_is_no_text():
     assert found(b"\x7fELF\0\0" + GITHUB.encode()) == []
 
@@ -7980,6 +7985,18 @@ def test_what_git_refuses_to_list_is_not_unreadable(tmp_path, monkeypatch):
     assert ({finding.path for finding in run}, run.summary.unreadable) == ({"a.py"}, 0)
 
 
+def test_what_git_traces_is_no_trouble_of_the_tree(repository, monkeypatch):
+    leak(repository / "old" / "a.py")
+    commit(repository)
+    shutil.rmtree(repository / "old")
+    for name in ("GIT_TRACE", "GIT_TRACE2", "GIT_TRACE_SETUP", "GIT_LITERAL_PATHSPECS"):
+        monkeypatch.setenv(name, "1")
+    leak(repository / "old.py").write_text("clean")
+    assert leaks(on_error=pytest.fail) == set()
+    for paths in ("old", "old.py"):
+        list(ps.audit(paths, history=["HEAD"], on_error=pytest.fail))
+
+
 def test_git_does_not_lead_through_a_folder_that_became_a_link(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     leak(tmp_path / "out" / "a.py")
@@ -8573,6 +8590,13 @@ def test_a_report_goes_to_a_file(folder, args):
     (folder / "out").mkdir()
     assert report(folder, *args, "--output", "out/report") == ""
     assert "a.py" in (folder / "out" / "report").read_text()
+
+
+def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
+    leak(folder / "a.py")
+    for path in ("/dev/stdout", "/dev/fd/1"):
+        done = cli("audit", "--output", path)
+        assert (done.returncode, done.stdout[:5], done.stderr) == (1, b"a.py\n", b"")
 
 
 def test_an_audit_that_fails_leaves_the_report_of_an_earlier_one(folder):
