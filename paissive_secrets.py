@@ -9501,6 +9501,7 @@ class _Scanned:
         self.matches: list[tuple[Place, Match]] = []
         self.folders: list[tuple[str, str]] = []  # repositories inside this one
         self.errors: list[tuple[str, str]] = []
+        self.left: list[_Share] = []  # those still to be scanned, since what was found fills the memory
         self.files = self.bytes = 0
         self.begin = 0  # of a share: bytes before it,
         self.end = 1, 0  # and the place where the next one begins
@@ -9563,8 +9564,9 @@ def _scan_all(
             for shared in _scan_in_processes(itertools.chain([task], tasks), key, jobs):
                 here = _shift_places(shared, here if shared.begin else (1, 0))
                 yield shared
+                yield from (_scan_task([share], key) for share in shared.left)
         else:
-            yield _scan_task(task, key, progress)
+            yield from (_scan_task([share], key, progress) for share in task)
 
 
 def _shift_places(scanned: _Scanned, begin: tuple[int, int]) -> tuple[int, int]:
@@ -9619,7 +9621,10 @@ def _heed_no_interrupt() -> None:
 def _scan_task(task: list[_Share], key: bytes, progress: _Progress | None = None) -> _Scanned:
     """Scan files, in this process or another."""
     scanned = _Scanned()
-    for path, shown, part in task:
+    for n, (path, shown, part) in enumerate(task):
+        if len(scanned.matches) > _FINDINGS_MOST:
+            scanned.left = task[n:]
+            break
         try:
             _scan_file(path, shown, key, part, scanned, progress)
         except IsADirectoryError:  # git lists a repository inside this one by its name alone
@@ -9684,9 +9689,9 @@ class Baseline:
         self.path, self.salt = os.fspath(path), os.urandom(16)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # of those, what history alone has: no audit of files finds that
-        self._seen: set[Entry] = set()
         if os.path.lexists(self.path):
             self._load()
+        self._unseen = set(self.entries)
 
     def _load(self) -> None:
         import json
@@ -9694,14 +9699,16 @@ class Baseline:
         try:
             with open_regular(self.path) as file:
                 lines = read_bounded(file, "the baseline").split(b"\n")
-            first, *rows = map(json.loads, filter(bytes.strip, lines))
+            rows: Iterator[dict[str, Any]] = map(json.loads, filter(bytes.strip, lines))
+            first = next(rows, {})
             # No other version is guessed at: an entry that was read wrongly would hide a secret.
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
-            entries = [Entry(*(_baseline_text(row[name]) for name in Entry._fields)) for row in rows]
-            self.entries = set(entries)
-            self.past = {entry for entry, row in zip(entries, rows) if "history" in row}
+            for row in rows:
+                entry = Entry(*(_baseline_text(row[name]) for name in Entry._fields))
+                self.entries.add(entry)
+                self.past.update([entry] if "history" in row else [])
         except SecretsError:
             raise
         except OSError as error:
@@ -9713,12 +9720,12 @@ class Baseline:
     def accepts(self, finding: Finding) -> bool:
         """Whether it was accepted before; it then is no stale one."""
         entry = _entry(finding)
-        self._seen.add(entry)
+        self._unseen.discard(entry)
         return entry in self.entries
 
     def stale(self, covers: Callable[[str], bool]) -> list[Entry]:
         """Return what was accepted and is no longer there, where the audit has looked."""
-        return sorted(entry for entry in self.entries - self.past - self._seen if covers(entry.path))
+        return sorted(entry for entry in self._unseen - self.past if covers(entry.path))
 
     def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
         """Accept these findings too, drop what turned out to be stale, and write the file."""
@@ -9843,24 +9850,22 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> 
     import json
 
     rules: dict[str, dict[str, Any]] = {}
-    results: list[dict[str, Any]] = []
+    count = 0
+    to.line('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [{')
+    # Else a reader may count units of UTF-16, and mark other characters.
+    to.line('"columnKind": "unicodeCodePoints", "results": [')
     for finding in findings:
-        if len(results) < _SARIF_MOST:
+        if count < _SARIF_MOST:
             rules.setdefault(finding.rule, _sarif_rule(finding))
-            results.append(_sarif_result(finding, list(rules).index(finding.rule)))
-    left_out = f"{_plural(summary.findings - len(results), 'more finding')} than code scanning takes"
-    notes = [{"level": "warning", "message": {"text": left_out}}] if summary.findings > len(results) else []
+            result = _sarif_result(finding, list(rules).index(finding.rule))
+            to.line(("," if count else "") + json.dumps(result))
+            count += 1
+    left_out = f"{_plural(summary.findings - count, 'more finding')} than code scanning takes"
+    notes = [{"level": "warning", "message": {"text": left_out}}] if summary.findings > count else []
     nothing_read = summary.unreadable and not summary.files
+    invocation = {"executionSuccessful": not nothing_read, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
-    run = {
-        "tool": {"driver": driver},
-        # Else a reader may count units of UTF-16, and mark other characters.
-        "columnKind": "unicodeCodePoints",
-        "invocations": [{"executionSuccessful": not nothing_read, "toolExecutionNotifications": notes}],
-        "results": results,
-    }
-    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
-    to.line(json.dumps(log, indent=1))
+    to.line(f'], "invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}}}]}}')
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:

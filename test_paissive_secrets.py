@@ -8427,6 +8427,26 @@ def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
     assert told == [("a.py", "it has more than 2000 findings, of which the first are given")]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", [["--jobs", "1"], ["--sarif"]], ids=" ".join)
+def test_a_tree_full_of_secrets_takes_little_memory(folder, argv):
+    for n in range(40):
+        random.seed(n)
+        keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(ps._FINDINGS_MOST - 1))
+        (folder / f"{n}.py").write_text("".join("x = 'gh" + f"p_{key}'\n" for key in keys))
+    done, peak = measured("audit", *argv, cwd=folder)
+    assert done and peak < 80e6
+
+
+def test_shares_that_are_left_to_the_first_process_are_given_in_order(folder, monkeypatch):
+    for n in range(300):
+        leak(folder / f"{n:03}.py", n)
+    monkeypatch.setattr(ps, "_ALONE", 0)
+    monkeypatch.setattr(ps, "_FINDINGS_MOST", 5)
+    monkeypatch.setattr(ps, "_is_one_thread", lambda: True)
+    assert [finding.path for finding in ps.audit(jobs=2)] == [f"{n:03}.py" for n in range(300)]
+
+
 def test_a_canary_appears_in_no_output(repository):
     canaries = [token(n) for n in range(3)] + [
         "".join(random.Random("canary").choices(string.ascii_letters, k=24))
