@@ -9036,31 +9036,65 @@ def patterns(lines: Iterable[str]) -> list[Pattern]:
     return [found for found in map(_pattern, lines) if found]
 
 
+_SET = r"\[([!^]?)(\]?(?:\\.|\[:[^\]]{0,9}:\]|(?!\[:[^\]]{0,9}:\])[^\]\\])*)\]"
+_SET_OR_ESCAPE = lazily(rf"\\.|{_SET}|\[.*", re.S)  # and all behind one that has no end
+_GLOB_ATOM = lazily(rf"\\(?P<escaped>.)|(?P<stars>\*+)|{_SET}|(?P<any>\?)|.", re.S)
+_SET_ITEM = lazily(r"\[:([^\]]*):\]|\\?(.)(?:-\\?(.))?", re.S)
+_SET_CLASSES = r"""alnum=a-zA-Z0-9 alpha=a-zA-Z blank=\x20\t cntrl=\0-\x1f\x7f digit=0-9 graph=!-~ lower=a-z
+    print=\x20-~ punct=!-/:-@\[-`{-~ space=\s upper=A-Z xdigit=0-9A-Fa-f"""  # of POSIX, as git has them
+
+
 def _pattern(line: str) -> Pattern | None:
     # gitignore(5): a space at the end counts if escaped; "!" brings back; a "/" at the end is for folders,
     # one elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
-    line = re.sub(r"(?<!\\) +$", "", line.rstrip("\r\n"))
+    line = cast("re.Match[str]", re.match(r"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip("\r\n")))[0]
     negated, line = line.startswith("!"), line[line.startswith("!") :]
     if not line or (line.startswith("#") and not negated):
         return None
-    line = re.sub(r"(?<!\\)\\/", "/", line)
     folder, line = line.endswith("/"), line[: -1 if line.endswith("/") else None]
+    anchored, line = "/" in line, _SET_OR_ESCAPE.sub(_without_slash, line)
     parts = line[line.startswith("/") :].split("/")
     if re.fullmatch(r"\*\*+", parts[-1]):
         parts.insert(-1, "*")  # what is inside, not the folder itself
     globs = tuple(None if re.fullmatch(r"\*\*+", part) else _glob(part) for part in parts)
-    return Pattern(negated, folder, globs, "/" in line)
+    return Pattern(negated, folder, globs, anchored)
+
+
+def _without_slash(found: re.Match[str]) -> str:
+    """An escape, or a set of characters, in which a "/" parts no path: it is that itself, or never fits."""
+    return "/" if found[0] == r"\/" else found[0].replace("-/", "-.").replace("/", "\0")
 
 
 def _glob(part: str) -> _Glob:
-    import fnmatch
-
-    # fnmatch knows no escape, and takes "!" alone for a negation.
-    text = re.sub(r"\\(.)", lambda m: f"[{m[1]}]" if m[1] in "*?[" else m[1], part.replace("[^", "[!"))
+    # git's wildmatch, whose sets have escapes and classes, and which fits nothing where one has no end.
+    if not re.search(r"[*?\[\\]", part):
+        return part.__eq__
+    pieces = [""]
+    for atom in _GLOB_ATOM.finditer(part):
+        if atom["stars"]:
+            pieces.append("")
+        elif atom[0] in ("[", "\\"):
+            return _never
+        else:
+            pieces[-1] += "." if atom["any"] else _set(atom) or re.escape(atom["escaped"] or atom[0])
+    first, *between, last = pieces if len(pieces) > 1 else [*pieces, ""]
+    # What a star takes it keeps: (?=(?P<x>…))(?P=x), as in (?>…) since Python 3.11.
+    text = first + "".join(f"(?=(?P<s{n}>.*?{piece}))(?P=s{n})" for n, piece in enumerate(between))
     try:
-        return re.compile(fnmatch.translate(text)).match
-    except re.error:  # a range that runs backwards, before Python 3.11
+        return re.compile(f"(?s:{text}{'.*' if len(pieces) > 1 else ''}{last})\\Z").match
+    except re.error:  # a class that is none
         return _never
+
+
+def _set(atom: re.Match[str]) -> str:
+    """The characters of a […] as an expression, which is wrong where git knows none; "" for no […]."""
+    if atom[4] is None:
+        return ""
+    text, classes = "^" if atom[3] else "", dict(pair.split("=") for pair in _SET_CLASSES.split())
+    for name, low, high in _SET_ITEM.findall(atom[4]):
+        text += re.escape(low) if low else classes.get(name, "z-a")
+        text += f"-{re.escape(high)}" if low and low <= high else ""
+    return f"[{text}]" if atom[4] else "[z-a]"
 
 
 def _path_fits(globs: Sequence[_Glob | None], parts: Sequence[str]) -> bool:

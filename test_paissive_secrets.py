@@ -7786,10 +7786,13 @@ IGNORES = [
     ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
+    ["[[:digit:]-]x", "[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[[:]z", "[--0]z"],
+    ["*[a-\\c]x", "b[z", "a.[[:alpha:]]", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:x]y", "[[:a:]"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
-    bx dx ay by az bz q qq q1 *star xstar a.c b.h a/b a/x/c a/b/c/d other/a/b/f""".split()
+    bx dx ay by az bz q qq q1 1x -x ]q [x [z b[z ]y :z qc qa qb a\\ q\\ *star
+    xstar a.c b.h a/b a/x/c a/b/c/d other/a/b/f""".split()
 
 
 @pytest.mark.parametrize("lines", IGNORES, ids=lambda lines: " ".join(lines))
@@ -7820,6 +7823,8 @@ def test_a_hostile_pattern_takes_no_time(tmp_path):
     patterns = ps.patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
     assert not ps.excluded(patterns, "a" * 255)
     assert not ps.excluded(patterns, "a/" * 300 + "c")
+    for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/["):
+        assert not ps.excluded(ps.patterns([piece * 20_000 + "x"]), "a" * 255)
 
 
 @pytest.mark.parametrize("in_git", [False, True])
