@@ -8632,7 +8632,7 @@ def listed(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
 
 
 def staged(folder: str) -> Iterator[Blob]:
-    """Give what the next commit would bring, as it stands in the index."""
+    """Give what the next commit would bring, as it stands in the index; what is not merged has no id."""
     # A renamed file is given as a new one: under its old name it may have been left out.
     args = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _head(folder))
     with _Git(folder, "diff-index", *args) as git:
@@ -8688,8 +8688,9 @@ def _changes(records: Iterator[str]) -> Iterator[Blob]:
             commit = record
             continue
         path, oid = next(records, ""), fields[2 * sides + 1]
-        if fields[sides] not in _NOT_FILES and oid.strip("0"):  # a removed file has no id
-            yield Blob(oid, path, commit)
+        unmerged = fields[-1] == "U"
+        if unmerged or (fields[sides] not in _NOT_FILES and oid.strip("0")):  # a removed file has no id
+            yield Blob("" if unmerged else oid, path, commit)
 
 
 class _BlobReader:
@@ -8724,22 +8725,25 @@ def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Calla
 
 
 def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    """Give the id of every blob in the repository, dangling ones too, or of those that revisions reach."""
+    """Give the id of every blob in the repository, dangling ones too, or of those that revisions reach.
+
+    Among them are those of objects that are lacking, or broken.
+    """
     if not revisions:
         # In the order of the pack: deltas resolve faster.
-        yield from _objects(folder, "blob", "--batch-all-objects", "--unordered")
+        yield from _objects(folder, "blob missing", "--batch-all-objects", "--unordered")
         return
-    reached = ["rev-list", "--objects", "--no-object-names", "--missing=allow-any", "--end-of-options"]
+    reached = ["rev-list", "--objects", "--no-object-names", "--missing=print", "--end-of-options"]
     with _Git(folder, *reached, *revisions, "--") as git:
-        feed = _spool(git.records(b"\n"))
-    yield from _objects(folder, "blob", feed=feed)
+        feed = _spool(line.lstrip("?") for line in git.records(b"\n"))
+    yield from _objects(folder, "blob missing", feed=feed)
 
 
-def _objects(folder: str, kind: str, *which: str, feed: IO[bytes] | None = None) -> Iterator[str]:
-    """The ids of those objects that are of one kind; one that a partial clone lacks is of none."""
-    check = "--batch-check=%(objecttype) %(objectname)"
+def _objects(folder: str, kinds: str, *which: str, feed: IO[bytes] | None = None) -> Iterator[str]:
+    """The ids of those objects that are of some kinds; one that a partial clone lacks is "missing"."""
+    check = "--batch-check=%(objectname) %(objecttype)"
     with _Git(folder, "cat-file", "--buffer", check, *which, feed=feed) as git:
-        yield from (oid for found, oid in map(str.split, git.records(b"\n")) if found == kind)
+        yield from (oid for oid, kind in map(str.split, git.records(b"\n")) if kind in kinds.split())
 
 
 def introductions(
@@ -8847,12 +8851,17 @@ def _hooks(folder: str) -> str:
     """The folder of the hooks, which is the user's to choose: so here the configuration is heeded."""
     import subprocess
 
-    asked = ["git", "rev-parse", "--git-path", "hooks"]
+    asked, environment = ["git", "rev-parse", "--git-path", "hooks"], {**environment_now(), "LC_ALL": "C"}
     try:
-        done = subprocess.run(asked, cwd=folder, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(asked, cwd=folder, capture_output=True, env=environment)
+    except OSError as error:
+        raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
+    if b"not a git repository" in done.stderr:
         hint = "go into one, or make one with: git init"
-        raise Unavailable("git sees no repository here", hint=hint) from None
+        raise Unavailable("git sees no repository here", hint=hint)
+    if done.returncode:  # such as that it is somebody else's
+        said = done.stderr.decode(errors="replace").partition("\n")[0]
+        raise Unavailable(f"git says: {printable(said)}")
     return os.fsdecode(done.stdout.rstrip(b"\n"))
 
 
@@ -9349,11 +9358,16 @@ class Audit:
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
-        folder, paragraphs = self._repository(), _Paragraphs()
+        folder, paragraphs, lacking = self._repository(), _Paragraphs(), 0
         for oid, size, read in contents(folder, blob_ids(folder, revisions)):
+            if size < 0:
+                lacking += 1
+                continue
             self._count(1, size)
             paragraphs.add(oid, size, read)
         paragraphs.settle()
+        if lacking:  # told once: of a partial clone that may be most
+            self._unreadable(folder, f"objects of its history that are missing or broken: {lacking:,}")
         suspects = paragraphs.suspects
         told: set[tuple[str, str, str]] = set()
         blobs = introductions(folder, suspects, revisions, self._wants)
@@ -9381,7 +9395,9 @@ class Audit:
         unmet = {root: path for root, path in self._inside.items() if not os.path.lexists(path)}
         for blob in blobs:
             unmet = {root: path for root, path in unmet.items() if not _is_within(blob.path, [root])}
-            if self._wants(blob.path):
+            if self._wants(blob.path) and not blob.oid and self.staged:
+                self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
+            elif self._wants(blob.path):
                 yield blob
             elif _is_within(blob.path, self._inside) and excluded(self._choice.exclude, blob.path):
                 self._excluded()

@@ -7570,6 +7570,36 @@ def test_a_partial_clone_fetches_nothing(repository, tmp_path_factory):
     git(clone, "clone", "-q", "--no-checkout", "--filter=blob:none", source, ".")
     assert leaks([str(clone)], history=[]) == set()
     assert leaks([str(clone)], history=["HEAD"]) == set()
+    done = cli("audit", "--history", "HEAD", cwd=clone)
+    told = b"objects of its history that are missing or broken: 1\n"
+    assert (done.returncode, done.stderr.endswith(told)) == (2, True)
+
+
+@pytest.mark.parametrize("revisions", [[], ["HEAD"]], ids=str)
+def test_an_object_that_is_broken_is_told_and_the_rest_is_read(repository, revisions):
+    leak(repository / "a.py")
+    commit(repository)
+    (repository / "b.py").write_text("clean")
+    commit(repository)
+    oid = git(repository, "rev-parse", "HEAD:b.py")
+    broken = repository / ".git" / "objects" / oid[:2] / oid[2:]
+    broken.chmod(0o600)
+    broken.write_text("broken")
+    run = ps.Audit(history=revisions)
+    assert ([finding.path for finding in run], run.summary.unreadable) == (["a.py"], 1)
+
+
+def test_what_is_not_merged_is_told_since_nothing_of_it_is_staged(repository):
+    for branch, n in (("main", 0), ("side", 1)):
+        git(repository, "checkout", "-q", "--orphan", branch)
+        leak(repository / "a.py", n)
+        commit(repository)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(repository, "merge", "-q", "--allow-unrelated-histories", "main")
+    done = cli("audit", "--staged", cwd=repository)
+    told = b"can't read a.py: it is not merged; resolve the conflict, and git add it\n"
+    assert (done.returncode, done.stderr.endswith(told)) == (2, True)
+    assert cli("audit", "--staged", "--exclude", "a.py", cwd=repository).returncode == 0
 
 
 def test_what_a_partial_clone_lacks_is_named_and_shifts_no_finding(repository, tmp_path_factory, monkeypatch):
@@ -7702,6 +7732,15 @@ def test_a_hook_needs_a_repository(tmp_path):
     assert done.returncode == 2 and done.stderr.startswith(
         b"paissive_secrets: git sees no repository here; go"
     )
+
+
+def test_why_git_sees_no_repository_for_a_hook_is_told(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(ps.Unavailable, match="dubious ownership"):
+        ps.install_hook()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ps.Unavailable, match="git does not start"):
+        ps.install_hook()
 
 
 def test_the_hook_goes_where_git_looks_for_it(repository):
