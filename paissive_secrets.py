@@ -8535,6 +8535,7 @@ _GIT_PLACES = (  # what git tells a hook of the repository that it runs in
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
 _NOT_FILES = ("120000", "160000")  # modes: a link holds but a path, a submodule's id is a commit of another's
+_SILENCE = 5.0  # seconds, twice, after which a git that sleeps is taken to wait for ever
 _ENDED_WELL = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
 
 
@@ -8574,6 +8575,7 @@ class _Git:
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         self.out = cast("IO[bytes]", self._process.stdout)
+        self._see_that_it_works()
 
     def __enter__(self) -> _Git:
         return self
@@ -8587,6 +8589,24 @@ class _Git:
         self._errors.close()
         if not kind and code not in _ENDED_WELL:
             raise Unavailable(f"git says: {printable(said[0])}")
+
+    def _see_that_it_works(self) -> None:
+        """Wait for its first words; Unavailable where it waits itself, for a fifo in the place of a file."""
+        import select
+
+        last, path = b"", f"/proc/{self._process.pid}/stat"
+        while hasattr(select, "poll") and os.path.exists(path):
+            poll = select.poll()
+            poll.register(self.out.fileno(), select.POLLIN)
+            if poll.poll(_SILENCE * 1000):
+                return
+            with open(path, "rb") as file:
+                now = file.read().rpartition(b")")[2]
+            # proc_pid_stat(5): all that is counted, times and faults among it, stands as it did, in sleep.
+            if now == last and now.startswith(b" S"):
+                self.__exit__(Unavailable)
+                raise Unavailable("git waits for a pipe in the place of a file", hint="see: find -type p")
+            last = now
 
     def complaints(self) -> list[str]:
         """Return what it wrote to stderr, line by line."""

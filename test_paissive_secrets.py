@@ -7561,6 +7561,21 @@ def test_a_hostile_repository_runs_nothing(repository):
     assert not (repository / "ran").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_pipe_that_git_waits_for_keeps_no_audit_waiting(repository, monkeypatch):
+    leak(repository / "src" / "a.py")
+    commit(repository)
+    os.mkfifo(repository / "src" / ".gitignore")
+    monkeypatch.setattr(ps, "_SILENCE", 0.1)
+    assert leaks() == leaks(history=[]) == {("src/a.py", 1)}
+    (repository / ".git" / "config").unlink()
+    os.mkfifo(repository / ".git" / "config")
+    assert leaks() == {("src/a.py", 1)}
+    for options in ({"staged": True}, {"history": []}):
+        with pytest.raises(ps.Unavailable, match="git waits for a pipe"):
+            leaks(**options)
+
+
 def test_a_partial_clone_fetches_nothing(repository, tmp_path_factory):
     leak(repository / "a.py")
     commit(repository)
