@@ -8464,34 +8464,55 @@ def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
 # --- why a line is reported or not --------------------------------------------------------------------------
 
 
-def explain(data: bytes, path: str, line: int) -> Iterator[str]:
-    """Say why `line` of `path`, which holds `data`, was or was not reported; no value is shown."""
-    parts = iter((data, b""))
-    reader = _text_reader(lambda _size: next(parts, b""))
+def explain(file: IO[bytes], path: str, line: int) -> Iterator[str]:
+    """Say why `line` of a file was or was not reported, as an audit reads it; no value is shown."""
+    reader = _text_reader(file.read)
     if reader is None:
         yield "it is binary, so it is not read"
         return
-    text = b"".join(iter(lambda: reader(_READ_SIZE), b""))
-    if line > text.count(b"\n") + 1:
+    around = _around_line(reader, line)
+    if around is None:
         yield f"it ends before line {line}"
         return
-    parts = iter((text, b""))
-    for match in scan(lambda _size: next(parts, b""), path):
-        if match.line <= line <= match.end_line:
+    file.seek(0)
+    for match in itertools.takewhile(lambda match: match.line <= line, scan(file.read, path)):
+        if line <= match.end_line:
             silenced = f", silenced by {match.silenced}" if match.silenced else ""
             yield f"column {match.column}: rule {match.rule.id}, {match.confidence} confidence{silenced}"
-    yield from _judgements(text, path, line)
+    yield from _judgements(*around, language_of(path))
 
 
-def _judgements(text: bytes, path: str, line: int) -> Iterator[str]:
-    starts = [0, *(match.end() for match in re.finditer(b"\n", text)), len(text) + 1]
-    first, last = starts[min(line - 1, len(starts) - 1)], starts[min(line, len(starts) - 1)]
-    language, nothing = language_of(path), True
-    for candidate in candidates(text[max(0, first - _BEHIND) : last + _BEHIND], language):
-        at = candidate.start + max(0, first - _BEHIND)
-        if first <= at < last:
+def _around_line(read: Callable[[int], bytes], line: int) -> tuple[bytes, int, int] | None:
+    """A line, the first _BULK bytes of a longer one, and what stands beside it: text, begin and end in it.
+
+    None where there are fewer lines.
+    """
+    before, text, more = line - 1, b"", read(_READ_SIZE)
+    while more and before > more.count(b"\n"):
+        before, text, more = before - more.count(b"\n"), more[-_BEHIND:], read(_READ_SIZE)
+    begin, text = len(text), text + more
+    for _ in range(before):
+        begin = text.find(b"\n", begin) + 1
+        if not begin:
+            return None
+    end = 0
+    while more and not end and len(text) - begin < _BULK:
+        more = read(_READ_SIZE)
+        text += more
+        end = text.find(b"\n", begin) + 1
+    end = end or text.find(b"\n", begin) + 1 or len(text)
+    if end + _BEHIND > len(text):
+        text += read(_BEHIND)
+    first = max(0, begin - _BEHIND)
+    return text[first : end + _BEHIND], begin - first, end - first
+
+
+def _judgements(text: bytes, first: int, last: int, language: str) -> Iterator[str]:
+    nothing = True
+    for candidate in candidates(text, language):
+        if first <= candidate.start < last:
             nothing = False
-            yield from _weighed(candidate, text[max(0, first - _BEHIND) : last + _BEHIND], at - first)
+            yield from _weighed(candidate, text, candidate.start - first)
     if nothing:
         yield f"nothing on this line is given to a name that tells a secret ({language})"
 
@@ -10545,8 +10566,8 @@ def _explain_line(place: str) -> int:
     if not path or not line.isdecimal() or not int(line[:18]):  # more digits than int takes say no more
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
-        data = file.read()
-    for text in explain(data, path, int(line[:18])):
+        said = list(explain(file, path, int(line[:18])))
+    for text in said:
         print(printable(text))
     return 0
 

@@ -7312,6 +7312,24 @@ def test_an_explanation_shows_no_part_of_a_value_that_looks_like_a_name(text, tm
     assert cli("audit", "--explain", f"{tmp_path}/a.md:{'9' * 5000}").returncode == 0
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("line", [1, 2, 70_000, 99_999, 100_000])
+def test_explain_finds_a_line_of_a_large_file(folder, line, encoding):
+    lines = [f"{n} INFO nothing to be seen here but the same words again" for n in range(100_000)]
+    lines[line - 1] = f"x {GITHUB}, password = '{GUESSED}'"
+    (folder / "a.log").write_bytes("\n".join(lines).encode(encoding))
+    for number in range(max(1, line - 1), line + 2):
+        with open("a.log", "rb") as file:
+            said = "".join(ps.explain(file, "a.log", number))
+        assert ("rule github-token" in said) == ("'pass' in log" in said) == (number == line)
+
+
+def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
+    (folder / "a.log").write_bytes(b"x " * 50_000_000)
+    done, peak = measured("audit", "--explain", "a.log:1", cwd=folder)
+    assert done.startswith(b"nothing on this line") and peak < 80e6
+
+
 def test_explain_says_where_a_file_has_no_such_line(tmp_path):
     assert explained(tmp_path, "one = 1\n", 9).strip() == "it ends before line 9"
 
