@@ -8594,7 +8594,11 @@ class _Git:
                 bufsize=1 << 18,
             )
         except OSError as error:
+            self._errors.close()
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
+        finally:
+            if feed:  # which git has open by now
+                feed.close()
         self.out = cast("IO[bytes]", self._process.stdout)
         self._see_that_it_works()
 

@@ -7594,6 +7594,15 @@ def test_a_pipe_that_git_waits_for_keeps_no_audit_waiting(repository, monkeypatc
             leaks(**options)
 
 
+def test_an_audit_of_git_leaves_no_file_open(repository):
+    leak(repository / "a.py")
+    commit(repository)
+    for args in (["--history"], ["--history", "HEAD"], ["--staged"], []):
+        for path in (os.environ["PATH"], "/nonexistent"):
+            done = cli("audit", *args, env={"PATH": path, "PYTHONDEVMODE": "1"})
+            assert b"Warning" not in done.stderr
+
+
 def test_a_partial_clone_fetches_nothing(repository, tmp_path_factory):
     leak(repository / "a.py")
     commit(repository)
