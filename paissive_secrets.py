@@ -8695,6 +8695,14 @@ def repository_of(folder: str) -> str:
     return _answer(folder, "rev-parse", "--absolute-git-dir")
 
 
+def is_told_repository(folder: str) -> bool:
+    """Whether git, where we are its hook, has told of this repository, whose index may then be another."""
+    try:
+        return not os.environ.keys().isdisjoint(_GIT_PLACES) and repository_of(".") == repository_of(folder)
+    except Unavailable:
+        return False
+
+
 def top_of_repository(path: str) -> str:
     """Return the folder that paths in the repository of `path` are relative to; of a bare one, its own."""
     folder, _ = folder_that_is_there(path)
@@ -9462,7 +9470,7 @@ class Audit:
             raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
         whole = self.paths in ([], ["."])
         self._inside = {"": "."} if whole else {path_in_repository(path): path for path in self.paths}
-        return folders[0]
+        return "." if is_told_repository(folders[0]) else folders[0]
 
     def _covers(self, path: str) -> bool:
         """Whether this audit has looked where `path` is or was."""

@@ -7702,6 +7702,20 @@ def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(reposi
             git(repository, "commit", "-qm", "x", *words)
 
 
+def test_a_hook_of_ones_own_reads_the_index_of_the_commit_below_a_path_too(repository):
+    (repository / "sub").mkdir()
+    (repository / "sub" / "a.py").write_text("clean")
+    commit(repository)
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{MODULE}' audit --staged sub")
+    hook.chmod(0o755)
+    leak(repository / "sub" / "a.py")
+    for words in (["-a"], ["sub/a.py"]):  # for which git makes an index of its own
+        with pytest.raises(subprocess.CalledProcessError):
+            git(repository, "commit", "-qm", "x", *words)
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_a_foreign_hook_is_never_overwritten(repository, link):
     hook = repository / ".git" / "hooks" / "pre-commit"
