@@ -7366,7 +7366,8 @@ _SAMPLE = lazily(
     rb"|\$\{|\{#|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|-?0x[0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|-?0x[0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
+    rb"|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
 )
 _SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
@@ -7381,7 +7382,8 @@ _DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds sin
 )
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
-    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz]|author(?!i[sz]))"
+    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz])"
+    r"|(?i:author(?!i[sz]))"
     r"|(?i:key_?down|key_?hash|websocket[_-]?key|[_.-]name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
@@ -7762,6 +7764,7 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 
 _MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
 _KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
+_KUBE_MAPPINGS_MOST = 40  # called data in that reach, of which an object has two
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
 _KUBE_DATA = lazily(
     rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
@@ -7808,9 +7811,9 @@ def _column(text: bytes, at: int) -> int:
 
 
 def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]:
-    data = _KUBE_DATA.search(text, begin, end)
-    while data:
-        at = data.end()
+    data, left = _KUBE_DATA.search(text, begin, end), _KUBE_MAPPINGS_MOST
+    while data and left:
+        at, left = data.end(), left - 1
         one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
         if one_line or _column(text, data.start()) == _column(text, kind):
             at = _kube_end(text, data, end)
@@ -7877,10 +7880,6 @@ def urls(text: bytes) -> Iterator[Span]:
         yield Span(*found.span(2), rule, _url_confidence(*found.groups()))
 
 
-# What Go's MySQL driver takes has no scheme: user:password@tcp(host:port)/database
-_DRIVER_ADDRESS = (b"tcp(", b"unix(")
-_DRIVER_LOGIN = lazily(rb"(?<![\w.%+-])([\w.%+-]{1,64}):([^\s\"'`<>${}()\\:/]{3,100})()\Z")
-
 _BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
 
 
@@ -7891,14 +7890,27 @@ def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
         if next(steps) * 100 > len(text):  # they are many: the rest is stepped through in C
             yield from _USERINFO.finditer(text, max(0, at - 300))
             return
-        if text.startswith(_DRIVER_ADDRESS, at + 1):
-            yield from _DRIVER_LOGIN.finditer(text, max(0, at - 170), at)
+        driver = _driver_login(text, at) if text.startswith((b"tcp(", b"unix("), at + 1) else None
+        if driver:
+            yield driver
         inside = text[at - 1] not in _BEFORE_AT
         scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
         found = _USERINFO.match(text, scheme) if scheme >= 0 else None
         if found and found.end() > at:
             yield found
         at = text.find(b"@", at + 1)
+
+
+_DRIVER_LOGIN = lazily(rb"([\w.%+-]{1,64}):([^\s\"'`<>${}()\\:/]{3,100})()\Z")
+_USER_LETTERS = (_NAME_LETTERS + b"%+").replace(b"$", b"")
+
+
+def _driver_login(text: bytes, at: int) -> re.Match[bytes] | None:
+    """What Go's MySQL driver takes, which has no scheme: user:password@tcp(host:port)/database."""
+    colon = text.rfind(b":", max(0, at - 101), at)
+    user = text[max(0, colon - 64) : max(0, colon)]
+    begin = colon - len(user) + len(user.rstrip(_USER_LETTERS))
+    return _DRIVER_LOGIN.match(text, begin, at) if begin >= 0 else None
 
 
 def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
