@@ -8804,6 +8804,18 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
     yield from _objects(folder, "blob missing", feed=feed)
 
 
+def what_a_clone_lacks(folder: str) -> str:
+    """Say why a repository has less than its history, and what to do; "" where it may have all of it."""
+    asked = "--is-shallow-repository", "--git-path", "objects/pack"
+    shallow, packs = _answer(folder, "rev-parse", *asked).split("\n")
+    if shallow == "true":
+        return "a shallow clone lacks older commits; get them with: git fetch --unshallow"
+    packs = os.path.join(folder, packs)
+    if os.path.isdir(packs) and any(name.endswith(".promisor") for name in os.listdir(packs)):
+        return "a partial clone lacks what nobody asked for; get it with: git fetch --refetch --no-filter"
+    return ""
+
+
 def _objects(folder: str, kinds: str, *which: str, feed: IO[bytes] | None = None) -> Iterator[str]:
     """The ids of those objects that are of some kinds; one that a partial clone lacks is "missing"."""
     check = "--batch-check=%(objectname) %(objecttype)"
@@ -9424,6 +9436,9 @@ class Audit:
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
         folder, paragraphs, lacking = self._repository(), _Paragraphs(), 0
+        lack = what_a_clone_lacks(folder)
+        if lack:
+            self._unreadable(folder, lack)
         for oid, size, read in contents(folder, blob_ids(folder, revisions)):
             if size < 0:
                 lacking += 1

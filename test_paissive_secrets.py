@@ -7664,6 +7664,22 @@ def test_what_a_partial_clone_lacks_is_named_and_shifts_no_finding(repository, t
     assert told == [("b.py", "this clone lacks it")]
 
 
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("--depth=1", "a shallow clone lacks older"), ("--filter=blob:none", "a partial clone lacks")],
+)
+def test_a_clone_that_has_not_all_of_its_history_is_told(repository, tmp_path_factory, how, why):
+    for n in range(2):
+        (repository / "a.py").write_text(f"{n}")
+        commit(repository)
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "-q", "--no-checkout", how, f"file://{repository}", ".")
+    told = []
+    assert not list(ps.audit(clone, history=[], on_error=lambda path, why: told.append(why)))
+    assert told[0].startswith(why) and "; get " in told[0]
+
+
 def test_history_finds_what_it_can_not_name_since_trees_or_parents_are_missing(repository, tmp_path_factory):
     for n in range(2):
         leak(repository / f"{n}.py", n)
