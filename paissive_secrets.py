@@ -9122,6 +9122,7 @@ def patterns(lines: Iterable[str]) -> list[Pattern]:
     return [found for found in map(_pattern, lines) if found]
 
 
+_NAME_MOST = 512  # stars and characters that a pattern may have for a name, which is of 255 bytes at most
 _SET = r"\[([!^]?)(\]?(?:\\.|\[:[^\]]{0,9}:\]|(?!\[:[^\]]{0,9}:\])[^\]\\])*)\]"
 _SET_OR_ESCAPE = lazily(rf"\\.|{_SET}|\[.*", re.S)  # and all behind one that has no end
 _GLOB_ATOM = lazily(rf"\\(?P<escaped>.)|(?P<stars>\*+)|{_SET}|(?P<any>\?)|.", re.S)
@@ -9156,11 +9157,11 @@ def _glob(part: str) -> _Glob:
     if not re.search(r"[*?\[\\]", part):
         return part.__eq__
     pieces = [""]
-    for atom in _GLOB_ATOM.finditer(part):
+    for count, atom in enumerate(_GLOB_ATOM.finditer(part)):
+        if atom[0] in ("[", "\\") or count > _NAME_MOST:
+            return _never
         if atom["stars"]:
             pieces.append("")
-        elif atom[0] in ("[", "\\"):
-            return _never
         else:
             pieces[-1] += "." if atom["any"] else _set(atom) or re.escape(atom["escaped"] or atom[0])
     first, *between, last = pieces if len(pieces) > 1 else [*pieces, ""]
