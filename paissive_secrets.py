@@ -4997,7 +4997,7 @@ class _WordTable:
         self._code = code
         self._size = size
         most = min(_STRIDE, _ENTRIES // (size * len(spellings) or 1))
-        # Of words at every (stride × size)th byte, n bytes hold a whole one if n >= stride * size + size - 1.
+        # Of words at every (stride × size)th byte, n bytes hold a whole one if n >= (stride + 1) * size - 1.
         self._stride = max(1, min((shortest + 1) // size - 1, most))
         self.reach = (self._stride + 1) * size - 2  # bytes of a spelling that may hold no such word
         self._known: dict[int, list[tuple[int, bytes]]] = {}
@@ -10622,7 +10622,7 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
     paths = [*args.paths, *folders] or ["."]
     return Audit(
         paths,
-        exclude=_excludes(args),
+        exclude=[*_excludes(args), *_own_report(args, paths)],
         confidence=args.confidence,
         baseline=_baseline_of(args, paths),
         staged=args.staged,
@@ -10640,6 +10640,14 @@ def _excludes(args: argparse.Namespace) -> list[str]:
         again = " ".join(itertools.chain(*args.exclude))
         raise BadValue("which of these is the PATH?", hint=f"write it first: audit . --exclude {again}")
     return list(itertools.chain(*args.exclude))
+
+
+def _own_report(args: argparse.Namespace, paths: Sequence[str]) -> Iterator[str]:
+    """The report that is about to be replaced, as a pattern: it tells of secrets, and holds none."""
+    if args.output and os.path.isfile(args.output) and not args.staged and args.history is None:
+        real = _real_path(args.output)
+        for base in (base for base in _bases(paths) if real.startswith(base)):
+            yield "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", real[len(base) :])
 
 
 def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
@@ -10669,17 +10677,28 @@ def _report_stream(path: str | None) -> Iterator[TextIO]:
         raise Unavailable(f"can't write {printable(path)}: {error.strerror}") from None
 
 
-def _report_file(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+@contextlib.contextmanager
+def _report_file(path: str) -> Iterator[IO[bytes]]:
     """What a report is written to: if nothing comes of the audit, the earlier report stays."""
     target = os.path.realpath(path)
     # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
     replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
     # Asked of the path: where that leads to a pipe, no file has the name that it leads to.
     if os.path.exists(path) and not replaceable:
-        return open(path, "wb")
+        with open(path, "wb") as file:
+            yield file
+        return
+    import shutil
+    import tempfile
+
     umask = os.umask(0o077)  # it can't be read without being set
     os.umask(umask)
-    return replacing(target, *mode_and_owner(target, 0o666 & ~umask))
+    # Elsewhere until it is whole: beside the target it might lie in the tree, and be audited itself.
+    given = mode_and_owner(target, 0o666 & ~umask)
+    with replacing(target, *given) as file, tempfile.TemporaryFile() as whole:
+        yield whole
+        whole.seek(0)
+        shutil.copyfileobj(whole, file)
 
 
 def cmd_hook_install(args: argparse.Namespace) -> int:

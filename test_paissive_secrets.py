@@ -8748,6 +8748,17 @@ def test_an_audit_that_fails_leaves_the_report_of_an_earlier_one(folder):
     assert ((folder / "report").read_text(), os.listdir(folder)) == ("earlier", ["report"])
 
 
+@pytest.mark.parametrize("name", ["report", "a [b]!#.sarif", "*"])
+def test_a_report_in_the_tree_is_no_part_of_the_next_one(folder, name):
+    leak(folder / "a.py")
+    leak(folder / "sub" / name)
+    (folder / name).write_text(f"secret = '{token(1)}'\n")
+    for _ in range(2):
+        assert cli("audit", "--json", "--confidence", "low", "--output", name, cwd=folder).returncode == 1
+        found = json.loads((folder / name).read_text())["findings"]
+        assert [finding["path"] for finding in found] == ["a.py", f"sub/{name}"]
+
+
 def test_a_report_keeps_the_mode_and_the_link_that_are_there_and_else_heeds_the_umask(folder):
     (folder / "linked").write_text("")
     (folder / "linked").chmod(0o660)
