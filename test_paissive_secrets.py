@@ -412,24 +412,23 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
     assert (len(counts), list(tmp_path.iterdir())) == (800, [])
 
 
-def test_what_was_written_is_no_error_where_folders_can_not_be_synced(tmp_path, monkeypatch):
+def fail_to_sync_folders(monkeypatch, number):
     def fsync(fd, sync=os.fsync):
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise OSError(number, os.strerror(number))
         sync(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_what_was_written_is_no_error_where_folders_can_not_be_synced(tmp_path, monkeypatch):
+    fail_to_sync_folders(monkeypatch, errno.EINVAL)
     ps.rewrite(str(tmp_path / "file"), b"new")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
 
 
 def test_a_folder_that_fails_to_be_synced_is_no_write_that_did_not_happen(tmp_path, monkeypatch):
-    def fsync(fd, sync=os.fsync):
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        sync(fd)
-
-    monkeypatch.setattr(os, "fsync", fsync)
+    fail_to_sync_folders(monkeypatch, errno.EIO)
     with pytest.raises(
         ps.Unavailable, match=r"file is written, but perhaps not .*: Input/output error; look"
     ):
