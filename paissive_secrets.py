@@ -6806,7 +6806,8 @@ def _text(part: bytes) -> str:
 def _is_prose(name: bytes, value: bytes) -> bool:
     """Whether a bare value after nothing but a space is a word."""
     least = 6 if name.lower() == b"by" else 16  # Oracle's IDENTIFIED BY takes a password without quotes
-    return not (name.startswith(b"-") or (len(value) >= least and re.search(rb"\d", value)))
+    option = name.startswith(b"-") and b"$" not in name  # which would be the value itself: -p$PASSWORD
+    return not (option or (len(value) >= least and re.search(rb"\d", value)))
 
 
 @functools.cache
@@ -7495,176 +7496,81 @@ def login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
 
 # --- phrases ------------------------------------------------------------------------------------------------
 
-_ALL = "source config json docs log markup shell none"  # all languages, but nothing that is read in bulk
 _REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
 _SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
-# (words to look for, bytes before them, what stands there with the value as its last group, rule, languages)
-_PHRASES = (
-    (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth", ""),
-    (
-        b"authorization",
-        0,
-        rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
-        rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
-        rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])",
-        "bearer-token",
-        _ALL,
+_TYPED_IN = "shell docs config none"  # where command lines stand
+# A row: words to look for, bytes before them, what stands there with the value as its last group, rule.
+_PHRASES = {
+    "": (  # in every language, and in what is read in bulk
+        (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth"),
     ),
-    (
-        b"BUNDLE_",
-        0,
-        rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
-        "bundler-login",
-        _ALL,
+    "source config json docs log markup shell none": (
+        (b"authorization", 0,
+         rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
+         rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
+         rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])", "bearer-token"),
+        (b"BUNDLE_", 0,
+         rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
+         "bundler-login"),
+        (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook"),
+        (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key"),
+        (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key"),
+        (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook"),
+        (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook"),
+        (b".webhook.office.com/", 0,
+         rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
+         "teams-webhook"),
+        (b"access_token$", 0, rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
+         "braintree-token"),
+        (b"api_live", 0, rb"(api_live(?:_(?:us|eu|ca))?\.[\w-]{11}\.[\w-]{32})(?![\w-])", "onfido-token"),
+        (b"private-lines: ", 0, rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
+         "putty-key"),
+        (b"&sp=", 0, rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})", "azure-signature"),
+        (b"zapier.com/hooks/", 0, rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
+         "zapier-webhook"),
+        (b"p.st.", 1, rb"(dp\.st\.[a-z0-9_-]{2,35}\.[A-Za-z0-9]{40,44})(?!\w)", "doppler-token"),
+        (b"maker.ifttt.com/trigger/", 0,
+         rb"maker\.ifttt\.com/trigger/[\w-]{1,80}/(?:json/)?with/key/([\w-]{20,64})", "ifttt-webhook"),
+        (b".make.com/", 8, rb"hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)", "make-webhook"),
+        (b"/hooks/", 0,
+         rb"/hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])",
+         "chat-webhook"),
+        (b".azurewebsites.net/api/", 0,
+         rb"\.azurewebsites\.net/api/[^\s\"'<>?]{1,100}\?(?:[^\s\"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})",
+         "azure-function-key"),
+        (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook"),
     ),
-    (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook", _ALL),
-    (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key", _ALL),
-    (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key", _ALL),
-    (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook", _ALL),
-    (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook", _ALL),
-    (
-        b".webhook.office.com/",
-        0,
-        rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
-        "teams-webhook",
-        _ALL,
+    "docs config none": (
+        (b"machine ", 0, rb"machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password (\S{3,99})",
+         "netrc-password"),
+        (b"default login ", 0, rb"default login \S{1,99}\s+password (\S{3,99})", "netrc-password"),
     ),
-    (
-        b"curl ",
-        0,
-        rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
-        rb"(?:(?=([^\s:\"'$<]{0,80}))\1[\"']?:[\"']?"
-        rb"([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
-        rb"|(?=[^\s:\"'$<{(\[]{12,99}:)((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
-        "command-password",
-        "shell docs config none",
+    _TYPED_IN: (
+        (b"psk=", 0, rb"psk=[\"']?([^\s\"'$<{][^\s\"']{7,63})", "password"),
+        (b"ConvertTo-SecureString", 0,
+         rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']", "command-password"),
+        (b"curl ", 0,
+         rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
+         rb"(?:(?=([^\s:\"'$<]{0,80}))\1[\"']?:[\"']?"
+         rb"([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
+         rb"|(?=[^\s:\"'$<{(\[]{12,99}:)((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
+         "command-password"),
     ),
-    (
-        b"sshpass -p",
-        0,
-        rb"sshpass -p ?[\"']?([^\s\"'$<{][^\s\"']{3,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"docker login ",
-        0,
-        rb"docker login [^\n]{0,100}?(?:-p |--password[ =])[\"']?([^\s\"'$<{][^\s\"']{5,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"psexec",
-        0,
-        rb"(?i:psexec)[^\n]{0,120}? -p ([^\s\"'$<{%][^\s\"']{3,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"access_token$",
-        0,
-        rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
-        "braintree-token",
-        _ALL,
-    ),
-    (b"api_live", 0, rb"(api_live(?:_(?:us|eu|ca))?\.[\w-]{11}\.[\w-]{32})(?![\w-])", "onfido-token", _ALL),
-    (
-        b"ConvertTo-SecureString",
-        0,
-        rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"private-lines: ",
-        0,
-        rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
-        "putty-key",
-        _ALL,
-    ),
-    (
-        b"&sp=",
-        0,
-        rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})",
-        "azure-signature",
-        _ALL,
-    ),
-    (
-        b"zapier.com/hooks/",
-        0,
-        rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
-        "zapier-webhook",
-        _ALL,
-    ),
-    (b"p.st.", 1, rb"(dp\.st\.[a-z0-9_-]{2,35}\.[A-Za-z0-9]{40,44})(?!\w)", "doppler-token", _ALL),
-    (
-        b"maker.ifttt.com/trigger/",
-        0,
-        rb"maker\.ifttt\.com/trigger/[\w-]{1,80}/(?:json/)?with/key/([\w-]{20,64})",
-        "ifttt-webhook",
-        _ALL,
-    ),
-    (b".make.com/", 8, rb"hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)", "make-webhook", _ALL),
-    (
-        b"/hooks/",
-        0,
-        rb"/hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])",
-        "chat-webhook",
-        _ALL,
-    ),
-    (
-        b".azurewebsites.net/api/",
-        0,
-        rb"\.azurewebsites\.net/api/[^\s\"'<>?]{1,100}\?(?:[^\s\"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})",
-        "azure-function-key",
-        _ALL,
-    ),
-    (
-        b"redis-cli ",
-        0,
-        rb"redis-cli (?:[^\n|;&]{0,200}? )?-a [\"']?([^\s\"'$<{-][^\s\"']{5,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"ldapsearch ",
-        0,
-        rb"ldapsearch (?:[^\n|;&]{0,300}? )?-w ?[\"']?([^\s\"'$<{-][^\s\"']{3,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (
-        b"htpasswd ",
-        0,
-        rb"htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}[\"']?([^\s\"'$<{][^\s\"']{3,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (b"-pass pass:", 0, rb"-pass pass:([^\s\"'$<{]{4,99})", "command-password", "shell docs config none"),
-    (
-        b"--service-principal",
-        0,
-        rb"--service-principal [^\n|;&]{0,200}?-p [\"']?([^\s\"'$<{][^\s\"']{5,99})",
-        "command-password",
-        "shell docs config none",
-    ),
-    (b"psk=", 0, rb"psk=[\"']?([^\s\"'$<{][^\s\"']{7,63})", "password", "shell docs config none"),
-    (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook", _ALL),
-    (
-        b"machine ",
-        0,
-        rb"machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password (\S{3,99})",
-        "netrc-password",
-        "docs config none",
-    ),
-    (
-        b"default login ",
-        0,
-        rb"default login \S{1,99}\s+password (\S{3,99})",
-        "netrc-password",
-        "docs config none",
-    ),
+}  # fmt: skip
+# (words to look for, bytes before them, the command up to a password)
+_COMMAND_LINES = (
+    (b"sshpass -p", 0, rb"sshpass -p ?"),
+    (b"docker login ", 0, rb"docker login [^\n]{0,100}?(?:-p |--password[ =])"),
+    (b"psexec", 0, rb"(?i:psexec)[^\n]{0,120}? -p "),
+    (b"redis-cli ", 0, rb"redis-cli (?:[^\n|;&]{0,200}? )?-a "),
+    (b"ldapsearch ", 0, rb"ldapsearch (?:[^\n|;&]{0,300}? )?-w ?"),
+    (b"htpasswd ", 0, rb"htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}"),
+    (b"-pass pass:", 0, rb"-pass pass:"),
+    (b"--service-principal", 0, rb"--service-principal [^\n|;&]{0,200}?-p "),
 )
+_PASSWORD_TYPED = rb"[\"']?([^\s\"'$<{%-][^\s\"']{3,99})"
+_OF_MYSQL = lazily(rb"(?:mysql|mariadb)\w{0,9}(?:\.exe)? (?:[^\n|;&]{0,200} )?-p\Z")  # before its password
+_TYPED_TO_MYSQL = lazily(_PASSWORD_TYPED)
 
 # (words to look for, bytes before them, the call, how many arguments it has before a user and a password)
 _LOGIN_CALLS = (
@@ -7694,9 +7600,13 @@ def phrases_of(language: str) -> dict[bytes, Finder]:
     for word, back, call, before in _LOGIN_CALLS if language in ("source", "shell", "docs", "none") else ():
         shape = re.compile(b"".join((call, _ARGUMENT * before, _LOGIN_ARGUMENTS)))
         found[word] = functools.partial(_phrase, shape, rules["login-arguments"], len(word) + back)
-    for word, back, pattern, name, languages in _PHRASES:
-        if not languages or language in languages.split():
+    for languages, rows in _PHRASES.items():
+        for word, back, pattern, name in rows if not languages or language in languages.split() else ():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
+    for word, back, command in _COMMAND_LINES if language in _TYPED_IN.split() else ():
+        shape, rule = re.compile(command + _PASSWORD_TYPED), rules["command-password"]
+        found[word] = functools.partial(_phrase, shape, rule, len(word) + back)
+        found[b" -p"] = _mysql_login
     return found
 
 
@@ -7713,12 +7623,24 @@ def _phrase(
     return [Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
 
 
+def _mysql_login(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+    """A password that follows the letter of its option, as mysql, mysqldump and their like take it."""
+    found = _TYPED_TO_MYSQL.match(text, at) if _OF_MYSQL.search(text, max(0, at - 220), at) else None
+    rule = structural_rules()["command-password"]
+    sure = found and _is_told(rule, found[1])
+    return [Span(*found.span(1), rule, rule.confidence)] if found and sure else (), at
+
+
 def _is_told(rule: Rule, value: bytes) -> bool:
     """Whether what stands where a phrase has its secret may be one."""
     if rule.id == "basic-auth":
         return _is_login(value)
-    weak = rule.id == "login-arguments" and (_SAMPLE.search(value) or _WEAK.search(value.lower()))
-    return not (weak or _dull(value))
+    if rule.id == "login-arguments" and _WEAK.search(value.lower()):
+        return False
+    made_up = rule.id in ("login-arguments", "command-password") and (
+        _SAMPLE.search(value) or _MADE_UP.search(value)
+    )
+    return not (made_up or _dull(value))
 
 
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")

@@ -6913,6 +6913,12 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ('connect(__LINE__, 0, "some_base", "its_2nd_user", NULL)', None),
         (f"az login --service-principal -u me -p {LOGIN}", "command-password"),
         ("az login --service-principal -u me -p $PASSWORD", None),
+        (f"docker login -u me -p your-{LOGIN} x.local", None),
+        (f"mysqldump -u me -p{LOGIN} shop | gzip", "command-password"),
+        (f"mysql -ume -p'{LOGIN}' -e 'select 1'", "command-password"),
+        ("mysql -u me -p$PASSWORD shop", None),
+        (f"mkdir -p{LOGIN}", None),
+        (f"mysql --version; ssh -p{LOGIN} x.local", None),
         (ps.samples("{h32}") + "-us12", "mailchimp-key"),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
         (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
@@ -9410,7 +9416,8 @@ def test_an_interrupt_ends_quietly_with_its_status(tmp_path):
     with subprocess.Popen(asked, cwd=tmp_path, **pipes) as process:
         process.stdin.write(b"canary")
         process.stdin.flush()
-        time.sleep(1)  # it waits for the rest of the value
+        while fcntl.ioctl(process.stdin, termios.FIONREAD, b"1234") != bytes(4):
+            time.sleep(0.01)  # until it has read that, and waits for the rest of the value
         process.send_signal(signal.SIGINT)
         out, told = process.communicate()
     assert (process.returncode, out, told) == (130, b"", b"")
