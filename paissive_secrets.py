@@ -6730,20 +6730,8 @@ def _rests(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
     return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
-_NO_VALUES = (
-    b"true",
-    b"false",
-    b"null",
-    b"none",
-    b"nil",
-    b"undefined",
-    b"inherit",
-    b"always",
-    b"never",
-    b"!vault",
-    b"!ref",
-    b"!sub",
-    b"!getatt",
+_NO_VALUES = frozenset(
+    b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
 )
 
 
@@ -7406,6 +7394,7 @@ _WEAK = lazily(
     rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me"
     rb"|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
+
 # === Forms ==================================================================================================
 # Secrets that their surroundings give away, whatever they look like: keys between their marks, passwords in
 # URLs, in headers and on command lines, fields of files of a known form, Kubernetes Secrets, JSON web keys. A
@@ -7434,38 +7423,21 @@ class Form(NamedTuple):
 
 
 _ANY = r"[^\0]{8,}"
+_IN_PYPIRC = r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*"
 _UUID_ALONE = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _FORMS = (
     ("(?:Account|SharedAccess)Key", "[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=", "", "azure-account-key"),
     ("_auth(?:Token)?|_password", _ANY, r"=\s?", "npmrc-login"),
-    (
-        "password",
-        _ANY,
-        r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*",
-        "pypirc-password",
-    ),
-    (
-        r"(?i)(?!\w*id\Z)(?:\w*priv(?:ate)?_?key\w*|\w*wallet\w*)",
-        "(?:0x)?[0-9a-fA-F]{64}",
-        "",
-        "hex-private-key",
-    ),
+    ("password", _ANY, _IN_PYPIRC, "pypirc-password"),
+    (r"(?i)(?!\w*id\Z)(?:\w*priv(?:ate)?_?key\w*|\w*wallet\w*)", "(?:0x)?[0-9a-fA-F]{64}", "",
+     "hex-private-key"),
     (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
     (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
-    (
-        r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)"
-        r"[_-]?(?:key|token|secret)",
-        _UUID_ALONE,
-        "",
-        "uuid-key",
-    ),
-    (
-        r"(?:[Xx]|[Oo]cp-[Aa]pim)-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
-        r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}",
-        "",
-        "header-token",
-    ),
-)
+    (r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)",
+     _UUID_ALONE, "", "uuid-key"),
+    (r"(?:[Xx]|[Oo]cp-[Aa]pim)-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
+     r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}", "", "header-token"),
+)  # fmt: skip
 
 
 @functools.cache
