@@ -6002,6 +6002,8 @@ linear-key              Linear key                          high high        lin
 notion-token            Notion token                        high high        ntn_  {d11}{A35}
 notion-secret           Notion integration secret           high high        secret_  {A43}
 figma-token             Figma token                         high high        fig(d|u|o)_  {W40,60}
+onfido-token            Onfido token                        high critical    api_live(|_us|_eu|_ca).
+        {W11}\.{W32}
 airtable-token          Airtable token                      high high        pat  {A14}\.{h64}
 postman-key             Postman key                         high high        PMAK-  {h24}-{h34}
 postman-collection      Postman collection key              high medium      PMAT-  {U26}
@@ -6200,7 +6202,6 @@ login-arguments         password behind its user in a call  medium high
 bearer-token            token in a header                   medium high
 bundler-login           login of a gem server               medium high
 softlayer-key           SoftLayer key                       medium high
-mailchimp-key           Mailchimp key                       medium high
 command-password        password on a command line          medium high
 netrc-password          password in a .netrc file           medium high
 registry-auth           login in Base64                     medium high
@@ -6217,7 +6218,6 @@ hex-private-key         private key in hex                  medium critical
 php-constant            secret in a PHP constant            medium high
 xml-login               password beside its user in XML     medium high
 azure-signature         Azure shared access signature       medium high
-onfido-token            Onfido token                        high critical
 ifttt-webhook           IFTTT webhook                       medium medium
 make-webhook            Make webhook                        medium medium
 chat-webhook            Mattermost or Rocket.Chat webhook   medium medium
@@ -6617,10 +6617,13 @@ def candidates(window: bytes, language: str) -> Iterator[Candidate]:
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
 # k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
 # the most telling words alone.
-_RARE, _RARE_IN_BULK = b"bcpu", b"cp"
+_RARE, _RARE_IN_BULK = b"bcpuq", b"cp"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
 # What these are given has a digit or is long.
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
+_GO_ON = {b"identified by": b"[ ]", b"nonce": b"[_=:\"']"}  # what is behind those whose rare letter is late
+# What stands right behind a rare letter, and next, in most words.
+_SECOND, _THIRD = b"aertws", b"dehnsy./"
 _MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
@@ -6674,8 +6677,8 @@ def tellings(
     folded, count = window.translate(fold), 0
     told = pattern.search(folded)
     while told:
-        end = told.end()
-        word, given = words[told.lastgroup or ""]
+        group = told.lastgroup or ""
+        (word, given), end = words[group], told.end(group)
         found = told if given is None else None
         if given and window[end - len(word) : end].lower() == word:
             found = given(window, end)
@@ -6707,27 +6710,42 @@ def _told(
     groups = {f"w{number}": word for number, word in enumerate(words)}
     fold = _fold(_RARE_IN_BULK if sparing else _RARE)
     ahead = _IN_VAIN if source and not sparing else b""
-    rests = _rests(((group, word, ahead if given else b"") for group, (word, given) in groups.items()), fold)
-    return groups, fold, re.compile(b"k(?:%s)" % rests)
+    finds = _finds(((group, word, ahead if given else b"") for group, (word, given) in groups.items()), fold)
+    return groups, fold, re.compile(finds)
 
 
 def _fold(rare: bytes) -> bytes:
     return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
 
 
-def _rests(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
-    """What matches (group, word, what is ahead of it) in folded text, from behind their first k.
+def _finds(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
+    """What finds (group, word, what is ahead of it) in folded text: the group ends where the word does.
 
-    What comes next is tried first, a branch a letter, for nearly every k is none of a word.
+    Nearly every k is none of a word, and so all that may come next is one class, which most often ends it;
+    then there is a branch for each letter after that, and only there the whole word is compared.
     """
-    rests: dict[bytes, list[bytes]] = {}
+    seconds: set[bytes] = set()
+    branches: dict[bytes, list[bytes]] = {}
+    late = []  # words that end right behind the class: together they cost as much as all others
     for group, word, ahead in words:
-        head, _, rest = word.lower().translate(fold).partition(b"k")
-        behind = b"(?<=%s)" % re.escape(head + b"k" + rest) if head else b""
-        rests.setdefault(rest[:1], []).append(
-            re.escape(rest[1:]) + behind + ahead + b"(?P<%s>)" % group.encode()
-        )
-    return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
+        folded, mark, behind = word.lower().translate(fold), b"(?P<%s>)" % group.encode(), _GO_ON.get(word)
+        at = _anchor(folded)
+        second, third, rest = map(re.escape, (folded[at : at + 1], folded[at + 1 : at + 2], folded[at + 2 :]))
+        whole = b"(?<=%s)" % re.escape(folded) + ahead + mark
+        if behind or third:
+            seconds.add(second)
+            whole = b"(?<=%s%s%s)" % (re.escape(folded), mark, behind) if behind else rest + whole
+            branches.setdefault(behind or third, []).append(whole)
+        else:
+            late.append(second + whole)
+    rests = b"|".join(third + b"(?:%s)" % b"|".join(of) for third, of in branches.items())
+    return b"k(?:%s)" % b"|".join([b"[%s](?:%s)" % (b"".join(sorted(seconds)), rests), *late])
+
+
+def _anchor(folded: bytes) -> int:
+    """Where a word goes on after the k that is passed most easily where it is none of a word's."""
+    places = [match.end() for match in re.finditer(rb"k(?=.)", folded)]
+    return min(places, key=lambda at: (folded[at] not in _SECOND) + (folded[at + 1 : at + 2] not in _THIRD))
 
 
 _NO_VALUES = frozenset(
@@ -7471,22 +7489,18 @@ def login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
 _REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
 _SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
 _TYPED_IN = "shell docs config none"  # where command lines stand
+_BASIC = rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})"
+_AZURE_SIGNED = rb"&spr?=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})"
 # A row: words to look for, bytes before them, what stands there with the value as its last group, rule.
 _PHRASES = {
-    "": (  # in every language, and in what is read in bulk
-        (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth"),
-    ),
+    "bulk": ((b"asic ", 1, _BASIC, "basic-auth"),),  # what is read in bulk
     "source config json docs log markup shell none": (
+        (b"basic ", 0, _BASIC, "basic-auth"),
         (b"authorization", 0,
          rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
          rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
          rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])", "bearer-token"),
-        (b"BUNDLE_", 0,
-         rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
-         "bundler-login"),
-        (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook"),
-        (b"oftlayer.com/", 1, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key"),
-        (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key"),
+        (b"/soap/v", 13, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key"),
         (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook"),
         (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook"),
         (b".webhook.office.com/", 0,
@@ -7494,15 +7508,12 @@ _PHRASES = {
          "teams-webhook"),
         (b"access_token$", 0, rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
          "braintree-token"),
-        (b"api_live", 0, rb"(api_live(?:_(?:us|eu|ca))?\.[\w-]{11}\.[\w-]{32})(?![\w-])", "onfido-token"),
         (b"private-lines: ", 0, rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
          "putty-key"),
-        (b"&sp=", 0, rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})", "azure-signature"),
+        (b"&sp=r", 0, _AZURE_SIGNED, "azure-signature"), (b"&spr=", 0, _AZURE_SIGNED, "azure-signature"),
         (b"zapier.com/hooks/", 0, rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
          "zapier-webhook"),
-        (b"p.st.", 1, rb"(dp\.st\.[a-z0-9_-]{2,35}\.[A-Za-z0-9]{40,44})(?!\w)", "doppler-token"),
-        (b"maker.ifttt.com/trigger/", 0,
-         rb"maker\.ifttt\.com/trigger/[\w-]{1,80}/(?:json/)?with/key/([\w-]{20,64})", "ifttt-webhook"),
+        (b"/with/key/", 0, rb"/with/key/([\w-]{20,64})", "ifttt-webhook"),
         (b".make.com/", 8, rb"hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)", "make-webhook"),
         (b"/hooks/", 0,
          rb"/hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])",
@@ -7518,6 +7529,9 @@ _PHRASES = {
         (b"default login ", 0, rb"default login \S{1,99}\s+password (\S{3,99})", "netrc-password"),
     ),
     _TYPED_IN: (
+        (b"BUNDLE_", 0,
+         rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
+         "bundler-login"),
         (b"psk=", 0, rb"psk=[\"']?([^\s\"'$<{][^\s\"']{7,63})", "password"),
         (b"ConvertTo-SecureString", 0,
          rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']", "command-password"),
@@ -7529,6 +7543,7 @@ _PHRASES = {
          "command-password"),
     ),
 }  # fmt: skip
+_TO_MYSQL = rb"mysql(?:dump|admin)? (?:[^\n|;&]{0,200}? )?-p"  # the password follows this letter at once
 # (words to look for, bytes before them, the command up to a password)
 _COMMAND_LINES = (
     (b"sshpass -p", 0, rb"sshpass -p ?"),
@@ -7539,10 +7554,11 @@ _COMMAND_LINES = (
     (b"htpasswd ", 0, rb"htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}"),
     (b"-pass pass:", 0, rb"-pass pass:"),
     (b"--service-principal", 0, rb"--service-principal [^\n|;&]{0,200}?-p "),
+    (b"mysql -", 0, _TO_MYSQL),
+    (b"mysqldump -", 0, _TO_MYSQL),
+    (b"mysqladmin -", 0, _TO_MYSQL),
 )
 _PASSWORD_TYPED = rb"[\"']?([^\s\"'$<{%-][^\s\"']{3,99})"
-_OF_MYSQL = lazily(rb"(?:mysql|mariadb)\w{0,9}(?:\.exe)? (?:[^\n|;&]{0,200} )?-p\Z")  # before its password
-_TYPED_TO_MYSQL = lazily(_PASSWORD_TYPED)
 
 # (words to look for, bytes before them, the call, how many arguments it has before a user and a password)
 _LOGIN_CALLS = (
@@ -7573,12 +7589,11 @@ def phrases_of(language: str) -> dict[bytes, Finder]:
         shape = re.compile(b"".join((call, _ARGUMENT * before, _LOGIN_ARGUMENTS)))
         found[word] = functools.partial(_phrase, shape, rules["login-arguments"], len(word) + back)
     for languages, rows in _PHRASES.items():
-        for word, back, pattern, name in rows if not languages or language in languages.split() else ():
+        for word, back, pattern, name in rows if language in languages.split() else ():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
     for word, back, command in _COMMAND_LINES if language in _TYPED_IN.split() else ():
         shape, rule = re.compile(command + _PASSWORD_TYPED), rules["command-password"]
         found[word] = functools.partial(_phrase, shape, rule, len(word) + back)
-        found[b" -p"] = _mysql_login
     return found
 
 
@@ -7593,14 +7608,6 @@ def _phrase(
     group = found.lastindex or 0
     sure = _is_told(rule, found[group])
     return [Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
-
-
-def _mysql_login(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """A password that follows the letter of its option, as mysql, mysqldump and their like take it."""
-    found = _TYPED_TO_MYSQL.match(text, at) if _OF_MYSQL.search(text, max(0, at - 220), at) else None
-    rule = structural_rules()["command-password"]
-    sure = found and _is_told(rule, found[1])
-    return [Span(*found.span(1), rule, rule.confidence)] if found and sure else (), at
 
 
 def _is_told(rule: Rule, value: bytes) -> bool:
@@ -8139,7 +8146,7 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[Span]:
 
 def _told_spans(text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool) -> Iterator[Span]:
     """What telling words lead to: phrases of a known form, then values that are given to names."""
-    finders = phrases_of("" if sparing else language)
+    finders = phrases_of("bulk" if sparing else language)
     done, given = dict.fromkeys(finders, 0), []
     for word, told in tellings(text, language, sparing, tuple(finders)):
         if word not in finders:
@@ -8210,16 +8217,16 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
     gives = frozenset() if sparing else _GIVES
     begun_from, named_from, begun, named = 0, 0, 0, 0
     in_vain: dict[bytes, int] = {}  # {what stood before values that no provider gave: how many}
-    for start, _ in runs:
+    for start, end in runs:
         prefixes, last, begin = beginnings.get(text[start : start + 2]), text[start - 1], -1
         if prefixes and text.startswith(prefixes, start):
             begin = start
         elif last == 92:  # a backslash: what looks like the first letter is an escape's
             begin = start + 1
-        elif last == 46 and text[start - 18 : start - 15] == b"pat":  # Airtable: no run before the dot
-            begin = start - 18
         elif last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads):
             begin = start
+        elif last == 46 and end - start >= 32:  # a dot
+            begin = _dotted(text, start)
         if begin >= 0 and start >= begun_from:
             found = list(_begun(text, begin))
             begun += not found
@@ -8243,6 +8250,14 @@ def _beginnings() -> dict[bytes, tuple[bytes, ...]]:
         for literal in rule_prefixes(rule):
             found[literal[:2].encode()] = (*found.get(literal[:2].encode(), ()), literal.encode())
     return found
+
+
+def _dotted(text: bytes, start: int) -> int:
+    """Where the rest begins of a token whose prefix and first part stand before a dot; -1 where none does."""
+    before = text[max(0, start - 60) : start]
+    at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
+    literals = (p for p in _beginnings().get(text[at : at + 2], ()) if text.startswith(p, at))
+    return max((at + len(p) * p.endswith(b".") for p in literals), default=-1)
 
 
 @functools.cache
@@ -8269,6 +8284,8 @@ def _named_run(text: bytes, start: int, end: int) -> Iterator[Span]:
         ahead = line[:-1].rstrip(b"0123456789")
     at = start - len(line) + len(ahead)
     rules = _rules_before(ahead[-_NAME_AND_REACH:], text[at:end])
+    if b"-us" in text[at:end]:  # the data centre, which tells whose key this is
+        rules = [*rules, named_rules()["mailchimp"]]
     rule = next((rule for rule in rules if has_shape(rule, text[at:end])), None)
     if ahead.endswith((b"Bearer ", b"bearer ")):  # in no header: one of those is found as such
         rule = structural_rules()["bearer-token"]
