@@ -1724,8 +1724,9 @@ class SealedStore:
 
     def _read(self, name: str, path: str) -> dict[str, Any]:
         self._check_folders(name)
+        keys = self._keys()  # a wrong password is raised: to try it again would ask again
         try:
-            plaintext = _unseal_file(path, self._keys())
+            plaintext = _unseal_file(path, keys)
         except WrongKey:
             plaintext = _unseal_file(path, self._keys())  # a rekey began between reading key and file
         return _parse_entry(plaintext, name, path)

@@ -1645,6 +1645,13 @@ def test_a_wrong_password_opens_nothing_even_after_the_right_one(files, store_fo
     assert PASSWORD not in err
 
 
+def test_a_wrong_password_is_asked_for_once(files, store_folder, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    argv = (sys.executable, str(MODULE), "--backend", "file", "get", "DB")
+    _, shown = on_a_terminal(*argv, answers=[b"one", b"two"], cwd=store_folder.parent)
+    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
+
+
 @pytest.mark.parametrize("log_n", ["14", "21", "x", "-17"])
 def test_the_work_factor_of_the_password_has_bounds(log_n, tmp_path, monkeypatch):
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", log_n)
