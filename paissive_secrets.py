@@ -1587,7 +1587,7 @@ class SealedStore:
     def set(self, name: str, value: str) -> None:
         path = self._path(name)
         entry = _write_entry(name, check_value(value))
-        self._prepare()
+        self.prepare()
         with self._writing():
             key = self._writing_key()
             self._check_folders(name, make=True)
@@ -1768,7 +1768,7 @@ class SealedStore:
     def _has_password(self) -> bool:
         return os.path.lexists(self._identity_file)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Say what is wrong and ask for what is missing before the lock is held: people are slow."""
         self._check_folders("")
         if self._has_password() or _credential("PAISSIVE_IDENTITY") or self._first() is not None:
@@ -10223,7 +10223,7 @@ def cmd_set(args: argparse.Namespace) -> int:
     # Stores may have such names, but who types one means NAME=value: names are shown, values are not.
     if "=" in args.name:
         raise BadName("NAME=value is no name", hint="give NAME alone: its value is asked for, or piped in")
-    value = _value_given(args)
+    value = _value_given(args, store)
     # Before it is set, which makes the variable.
     shadow = store.shadow(args.name) if isinstance(store, EnvironmentStore) else ""
     store.set(args.name, value)
@@ -10240,7 +10240,7 @@ def _lasting_store(args: argparse.Namespace) -> Store:
     return store
 
 
-def _value_given(args: argparse.Namespace) -> str:
+def _value_given(args: argparse.Namespace, store: Store) -> str:
     sources = [args.value, args.from_file, args.generate]
     if sources.count(None) < len(sources) - 1:
         raise BadValue("two sources of one value", hint="use one of --value, --from-file, --generate")
@@ -10252,7 +10252,7 @@ def _value_given(args: argparse.Namespace) -> str:
     if args.from_file is not None:
         with disk_errors(f"read {args.from_file}"), open(args.from_file, "rb") as file:
             return decode_value(read_bounded(file, args.from_file))
-    return _read_value(args.name)
+    return _read_value(args.name, store)
 
 
 def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
@@ -10402,7 +10402,7 @@ def cmd_config_set(args: argparse.Namespace) -> int:
     store = _lasting_store(args) if args.secret else None
     if isinstance(store, EnvironmentStore):
         _check_unhidden(store, args.key)
-    _config(args).set(args.key, _setting(args), use_secret=args.secret)
+    _config(args).set(args.key, _setting(args, store), use_secret=args.secret)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, _show(args.key))
     elif variable in os.environ:
@@ -10410,12 +10410,12 @@ def cmd_config_set(args: argparse.Namespace) -> int:
     return 0
 
 
-def _setting(args: argparse.Namespace) -> Any:
+def _setting(args: argparse.Namespace, store: Store | None) -> Any:
     import json
 
     if args.secret and args.value is not None:
         raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out: it is asked for")
-    value = _read_value(args.key) if args.value is None else args.value
+    value = _read_value(args.key, store) if args.value is None else args.value
     try:
         return json.loads(value) if args.json else value
     except (ValueError, RecursionError):
@@ -10440,13 +10440,15 @@ def _config(args: argparse.Namespace) -> SecretConfig:
     return SecretConfig(args.file, args.backend)
 
 
-def _read_value(what: str) -> str:
+def _read_value(what: str, store: Store | None = None) -> str:
     """A value asked for twice without echo or, from a pipe, all of stdin but one newline at its end."""
     if not can_ask():
         data = read_bounded(_stdin(), "the value")
         if not data:
             raise BadValue("no value on stdin", hint="pipe it in; an empty line is the empty value")
         return without_newline(decode_value(data))
+    if isinstance(store, SealedStore):
+        store.prepare()  # a value is not typed in vain where the master password is wrong
     import getpass
 
     try:
@@ -10709,7 +10711,7 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
         raise BadValue("--stdin is for one secret", hint="name it")
     for name in args.names or rotation.rotate_due():
         if args.names:
-            rotation.rotate(name, _read_value(name) if args.stdin else None)
+            rotation.rotate(name, _read_value(name, _manager.store(args.backend)) if args.stdin else None)
         print(f"rotated {name}")
     return 0
 

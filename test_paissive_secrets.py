@@ -9415,6 +9415,18 @@ def test_what_is_not_typed_twice_is_not_kept(typed, status, told, tmp_path):
     assert told in shown
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [["set", "A"], ["config", "set", "a", "--secret"], ["rotate", "now", "DB", "--stdin"]],
+    ids=" ".join,
+)
+def test_a_wrong_password_is_told_before_a_value_is_typed(argv, files, store_folder, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    asked = (sys.executable, str(MODULE), *argv, "--backend", "file")
+    _, shown = on_a_terminal(*asked, answers=[b"x"] * 3, cwd=store_folder.parent)
+    assert (b"does not open" in shown, b"Value of" in shown) == (True, False)
+
+
 def test_get_ends_its_line_on_a_terminal_only(tmp_path):
     (tmp_path / ".env").write_text("A_TOKEN=v\n")
     assert Screen("get", "A_TOKEN", cwd=tmp_path).end() == (0, "v\r\n")
