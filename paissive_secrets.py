@@ -3456,7 +3456,7 @@ class VaultStore:
     def _fetch_at(self, where: str, version: int | None, kv: int | None = None) -> _Secret:
         """What an API path has, in this mount or in another one whose KV version is `kv`."""
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
-            raise NotFound("versions are counted from 1")
+            raise BadValue("versions are counted from 1")
         query = "" if version is None else f"?version={version}"
         response = self._session.call("GET", _url_path(where) + query)
         # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
@@ -10266,11 +10266,9 @@ def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
 
 def cmd_get(args: argparse.Namespace) -> int:
     """Print the value of a secret."""
-    if args.version is not None:  # 0 is no version, and not the newest one
-        value = _vault_store(args).get(args.name, args.version)
-    else:
-        store = _manager.store(args.backend)
-        value = store.get(stage_name(store, args.name, args.stage))
+    store = _manager.store(args.backend)
+    name = stage_name(store, args.name, args.stage)
+    value = store.get(name) if args.version is None else _vault_store(args).get(name, args.version)
     # A newline would become part of the value in whatever reads it; a prompt needs one.
     _give(value + "\n" if sys.stdout.isatty() else value)
     return 0

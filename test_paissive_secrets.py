@@ -3748,7 +3748,7 @@ def test_older_versions_undelete_and_destroy():
     assert (store.get("app#a"), store.get("app#a", 1)) == ("2", "1")
     assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
     for version in (0, -1, 1 << 63):
-        assert type(failure(store.get, "app#a", version)) is ps.NotFound
+        assert type(failure(store.get, "app#a", version)) is ps.BadValue
     store.delete("app#a")
     gone = failure(store.get, "app#a")
     assert type(gone) is ps.Deleted
@@ -3769,9 +3769,24 @@ def test_version_1_keeps_no_versions():
         assert "KV version 1, which keeps no older versions" in str(failure(act, "a", 1))
 
 
-def test_version_0_is_not_the_newest(tmp_path):
-    done = cli("get", "A", "--version", "0", cwd=tmp_path, env={"A": "value"})
+@pytest.mark.parametrize("verb", ["get", "undelete", "destroy"])
+def test_version_0_is_no_version(verb, tmp_path):
+    done = cli(verb, "A", "--version", "0", cwd=tmp_path, env={"A": "value"})
     assert (done.returncode, done.stdout, b"only Vault keeps versions" in done.stderr) == (2, b"", True)
+    env = {"PAISSIVE_BACKEND": "vault", "VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}
+    done = cli(verb, "A", "--version", "0", cwd=tmp_path, env=env)
+    assert (done.returncode, err(done)) == (2, "versions are counted from 1\n")
+
+
+def test_a_version_of_a_stage_is_none_of_the_current_value():
+    store = bao().store()
+    for field in ("a#key", "a#key__PREVIOUS"):
+        store.set(field, field)
+    env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}
+    env.update(PAISSIVE_BACKEND="vault", PAISSIVE_VAULT_PREFIX=store.settings.prefix)
+    asked = ("get", "a#key", "--stage", "previous", "--version")
+    assert cli(*asked, "2", env=env).stdout == b"a#key__PREVIOUS"
+    assert (cli(*asked, "1", env=env).returncode, cli(*asked, "1", env=env).stdout) == (1, b"")
 
 
 def test_only_vault_keeps_versions():
