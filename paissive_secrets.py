@@ -1746,7 +1746,7 @@ class SealedStore:
         # A store without its identity must not be given a new one: what is in it would never open again.
         if not self._has_password():
             lost = "restore it from a copy, or set PAISSIVE_IDENTITY"
-            hint = "a first set makes it" if self._first() is None else lost
+            hint = "make one with: set NAME --backend file" if self._first() is None else lost
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         known = self._password()
         password = known or _ask(f"Master password of {self.folder}: ")
@@ -10803,7 +10803,9 @@ _COMMANDS: dict[str, _Command] = {
         cmd_run,
         (
             _arg("--no-mask", action="store_true", help="leave the command's output as it is"),
-            _arg("names", metavar="NAME", nargs="*", help="default: all; then `--` and the command"),
+            _arg("names", metavar="NAME", nargs="*", help="default: all"),
+            # Only for the help: main takes what stands behind the dashes away before.
+            _arg("command_line", metavar="-- CMD", nargs="*", help="the command and its arguments"),
         ),
     ),
     "import": (
@@ -10970,7 +10972,7 @@ $ rotate now DB_PASSWORD
 $ audit src tests --exclude fixtures '*.min.js'
 $ audit --staged                  # what is to be committed
 $ audit --history                 # what ever was
-$ audit --update-baseline         # report what is new
+$ audit --update-baseline         # accept what there is
 $ audit --explain settings.py:12  # why, or why not
 $ audit --sarif --output audit.sarif
 """,

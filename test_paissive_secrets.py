@@ -1720,10 +1720,8 @@ def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, 
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     assert (status, out.splitlines()[-1]) == (0, "opens      there is nothing yet: a first set makes it")
     status, _, err = command(monkeypatch, capsys, "rekey")
-    assert (status, err) == (
-        2,
-        f"paissive_secrets: there is no {store_folder}/identity.age; a first set makes it\n",
-    )
+    hint = "make one with: set NAME --backend file"
+    assert (status, err) == (2, f"paissive_secrets: there is no {store_folder}/identity.age; {hint}\n")
 
 
 def test_without_cryptography_no_store_is_made(store_folder):
@@ -9151,6 +9149,12 @@ def test_the_module_runs_with_python_m(tmp_path):
     asked = [sys.executable, "-m", "paissive_secrets", "list", "--json"]
     done = subprocess.run(asked, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True)
     assert (done.stdout, done.stderr) == (b"[]\n", b"")
+
+
+def test_the_usage_of_run_says_where_the_command_stands(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        ps.main(["run", "--help"])
+    assert "[NAME ...] [-- CMD ...]\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", ps._EXAMPLES)
