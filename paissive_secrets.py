@@ -9168,7 +9168,8 @@ _ALONE = 0.4  # seconds after which other processes help, since starting them ta
 class Finding(NamedTuple):
     """A secret that was left in a file: all about it but its value."""
 
-    # With "/", relative to the working directory, else to the folder given; of git, to the repository's top.
+    # With "/", relative to the working directory or a baseline's folder above it, else to the folder given;
+    # of git, to the repository's top.
     path: str
     line: int  # from 1, as the next two
     end_line: int
@@ -9242,10 +9243,10 @@ class Audit:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs, Summary()
         self._named = {_real_path(path): path for path in self.paths}
-        self._bases = _bases(self.paths)
         self._inside: dict[str, str] = {}
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
+        self._bases = _bases(self.paths, self.baseline)
         self._least = CONFIDENCES.index(confidence)
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
@@ -9429,9 +9430,13 @@ def _real_path(path: str) -> str:
     return path if path == "-" else os.path.realpath(path).replace(os.sep, "/")
 
 
-def _bases(paths: Iterable[str]) -> list[str]:
-    """What paths are shown relative to: the working directory, or what those outside of it have in common."""
+def _bases(paths: Iterable[str], baseline: Baseline | None = None) -> list[str]:
+    """What paths are shown relative to: the working directory, or the folder above it that the baseline is
+    in; for those outside of it, what they have in common."""
     here = _real_path(os.curdir).rstrip("/") + "/"
+    if baseline:  # it has one name for each file, wherever below it the audit is started
+        above = _real_path(os.path.dirname(baseline.path) or os.curdir).rstrip("/") + "/"
+        here = above if here.startswith(above) else here
     folders = {_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths}
     outside = [folder for folder in folders if not f"{folder}/".startswith(here)]
     try:
@@ -10532,11 +10537,12 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
     revisions = args.history or ()
     folders = [word for word in revisions if os.path.isdir(word)]  # git too tells them from revisions
     paths = [*args.paths, *folders] or ["."]
+    baseline = _baseline_of(args, paths)
     return Audit(
         paths,
-        exclude=[*_excludes(args), *_own_report(args, paths)],
+        exclude=[*_excludes(args), *_own_report(args, _bases(paths, baseline))],
         confidence=args.confidence,
-        baseline=_baseline_of(args, paths),
+        baseline=baseline,
         staged=args.staged,
         history=None if args.history is None else [word for word in revisions if word not in folders],
         gitignore=not args.no_gitignore,
@@ -10554,11 +10560,11 @@ def _excludes(args: argparse.Namespace) -> list[str]:
     return list(itertools.chain(*args.exclude))
 
 
-def _own_report(args: argparse.Namespace, paths: Sequence[str]) -> Iterator[str]:
+def _own_report(args: argparse.Namespace, bases: Sequence[str]) -> Iterator[str]:
     """The report that is about to be replaced, as a pattern: it tells of secrets, and holds none."""
     if args.output and os.path.isfile(args.output) and not args.staged and args.history is None:
         real = _real_path(args.output)
-        for base in (base for base in _bases(paths) if real.startswith(base)):
+        for base in (base for base in bases if real.startswith(base)):
             yield "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", real[len(base) :])
 
 

@@ -8329,6 +8329,20 @@ def test_a_baseline_is_found_where_paths_begin(folder):
     assert ps.main(["audit", str(folder / "there")]) == 0
 
 
+def test_a_baseline_above_has_the_same_names_for_files_wherever_the_audit_starts(folder, capsys):
+    leak(folder / "a.py")
+    leak(folder / "sub" / "a.py", 3)
+    assert ps.main(["audit", "--update-baseline"]) == 0
+    before = (folder / ps.BASELINE).read_bytes()
+    os.chdir(folder / "sub")
+    assert ps.main(["audit", "--baseline", f"../{ps.BASELINE}"]) == 0
+    assert capsys.readouterr().out == "no findings in 1 file, 0.0 MB; 1 in the baseline\n"
+    assert ps.main(["audit", "--baseline", f"../{ps.BASELINE}", "--update-baseline"]) == 0
+    assert (folder / ps.BASELINE).read_bytes() == before
+    leak(folder / "sub" / "report", 5)
+    assert ps.main(["audit", "--baseline", f"../{ps.BASELINE}", "--output", "report"]) == 0
+
+
 def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
     assert ps.main(["audit", "--baseline", "absent"]) == 2
     assert capsys.readouterr().err == (
