@@ -274,6 +274,12 @@ def test_structure_readme_installs_what_the_test_file_names():
     assert packages(command + " ") == packages(header)
 
 
+def test_structure_the_chapters_that_readme_lists_are_there():
+    titles = re.findall(r"^## (.+)", README, re.M)
+    anchors = [re.sub(r"[^\w ]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert re.findall(r"\[([^]]+)\]\(#(.+?)\)", README) == list(zip(titles, anchors))
+
+
 @pytest.mark.parametrize("file", [MODULE, Path(__file__)], ids=lambda file: file.name)
 def test_structure_no_name_is_given_twice(file):
     names = [
