@@ -2013,7 +2013,8 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
     except EOFError:
         raise Locked("no master password was typed") from None
     if not password or password != again:
-        raise BadValue("the two passwords differ" if password else "the master password is empty")
+        wrong = "the two passwords differ" if password else "the master password is empty"
+        raise BadValue(wrong, hint="try again")
     return password
 
 
@@ -10380,10 +10381,11 @@ def cmd_run(args: argparse.Namespace) -> int:
 
 def cmd_config_get(args: argparse.Namespace) -> int:
     """Print a setting; with --secret, what its references stand for."""
-    value = _config(args).get(args.key, _ABSENT, use_secret=args.secret)
+    config = _config(args)
+    value = config.get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
-        path = _config(args).path
-        hint = f"see: config explain {args.key}" if os.path.exists(path) else f"there is no {path}"
+        there = os.path.exists(config.path)
+        hint = f"see: config explain {args.key}" if there else f"there is no {config.path}"
         raise NotFound(f"no setting {_show(args.key)}", hint=hint)
     text = value if isinstance(value, str) else _shown_setting(value)
     if not _is_unicode(text):  # JSON's "\\ud800", half a character
@@ -10621,10 +10623,7 @@ def _report_file(path: str) -> Iterator[IO[bytes]]:
 
 def cmd_hook_install(args: argparse.Namespace) -> int:
     """Have git audit what is staged before each commit."""
-    print(
-        f"installed {printable(install_hook())}; leave it out once with: SKIP=paissive-audit git commit",
-        file=sys.stderr,
-    )
+    _warn(f"installed {install_hook()}; leave it out once with: SKIP=paissive-audit git commit")
     return 0
 
 

@@ -1620,7 +1620,7 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder):
     code = "import paissive_secrets as p; p.SealedStore().set('A', '1')"
     env = {"PAISSIVE_MASTER_PASSWORD": "", "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"two"], env=env)
-    assert status != 0 and b"the two passwords differ" in shown and not store_folder.exists()
+    assert status != 0 and b"the two passwords differ; try again" in shown and not store_folder.exists()
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"one"], env=env)
     assert (status, shown.count(b":")) == (0, 2) and b"one" not in shown
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one"], env=env)
