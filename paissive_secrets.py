@@ -1642,7 +1642,7 @@ class SealedStore:
             keys = current()
             if not self._has_password():
                 # Else a password would open a store whose secrets were sealed to another identity.
-                self._check_ours(keys)
+                keys = self._ours(keys, list(self.names()))
             self._replace_identity(keys, password)
             self._typed = password
 
@@ -1802,15 +1802,16 @@ class SealedStore:
         if not given and not self._has_password():
             self._replace_identity((Identity.generate(),), self._password())
         keys = self._keys()
-        if given:
-            self._check_ours(keys)
-        return keys[0]
-
-    def _check_ours(self, keys: tuple[Identity, ...]) -> None:
-        """Nothing but a secret that it opens shows that an identity which was given is this store's."""
         first = self._first()
-        if first is not None:
-            _unseal_file(self._path(first), keys)
+        return self._ours(keys, [first])[0] if given and first is not None else keys[0]
+
+    def _ours(self, keys: tuple[Identity, ...], names: list[str]) -> tuple[Identity, ...]:
+        """Those of the identities given that are this store's: only a secret that one opens shows that."""
+        paths = [self._path(name) for name in names]
+        ours = tuple(key for key in keys if not paths or any(_opens(key, path) for path in paths))
+        if not ours:
+            _unseal_file(paths[0], keys)  # says why
+        return ours
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)
@@ -1898,6 +1899,14 @@ def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
         raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
     except (Tampered, BadValue) as error:
         raise Tampered(f"{path}: {error.message}", hint="restore it from a copy") from None
+
+
+def _opens(key: Identity, path: str) -> bool:
+    try:
+        _unseal_file(path, (key,))
+    except (WrongKey, Tampered):
+        return False
+    return True
 
 
 def _names_under(folder: str, prefix: str) -> Iterator[str]:

@@ -1690,6 +1690,23 @@ def test_a_password_is_given_to_no_identity_but_the_stores_own(files, store_fold
     assert (store_folder / "identity.age").exists()
 
 
+def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(files, store_folder, monkeypatch):
+    own, others = files.reveal_identity(), ps.Identity.generate().reveal()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{others}\n{own}")
+    ps.SealedStore(store_folder).set("DB", "new")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", own)
+    assert ps.SealedStore(store_folder).get("DB") == "new"
+
+
+def test_a_password_opens_no_identity_that_was_given_but_is_not_the_stores(files, store_folder, monkeypatch):
+    own, others = files.reveal_identity(), ps.Identity.generate().reveal()
+    (store_folder / "identity.age").unlink()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{others}\n{own}")
+    ps.SealedStore(store_folder).change_password("new words")
+    sealed = (store_folder / "identity.age").read_bytes()
+    assert ps.unseal(sealed, ps.Passphrase("new words")).decode() == f"{own}\n"
+
+
 def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, capsys):
     old = files.reveal_identity()
     status, _, err = command(monkeypatch, capsys, "rekey")
