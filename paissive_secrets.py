@@ -371,7 +371,8 @@ def replacing(
     try:
         with file:
             # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
-            if hasattr(os, "fchown") and owner not in (None, (os.geteuid(), os.getegid())):
+            # The new file's group need not be ours: a folder may give its own.
+            if hasattr(os, "fchown") and owner not in (None, _owner(os.fstat(file.fileno()))):
                 os.fchown(file.fileno(), *owner)
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), mode)
@@ -411,7 +412,11 @@ def mode_and_owner(path: str, mode: int) -> tuple[int, tuple[int, int] | None]:
         before = os.stat(path)
     except FileNotFoundError:
         return mode, None
-    return before.st_mode & 0o7777, (before.st_uid, before.st_gid)
+    return before.st_mode & 0o7777, _owner(before)
+
+
+def _owner(status: os.stat_result) -> tuple[int, int]:
+    return status.st_uid, status.st_gid
 
 
 def folder_of(path: str) -> str:

@@ -401,6 +401,15 @@ def test_rewriting_keeps_the_owner(tmp_path):
     assert (tmp_path / "file").stat().st_uid == 1234
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_rewriting_keeps_the_group_in_a_folder_that_gives_its_own(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    os.chown(tmp_path, -1, 1234)
+    tmp_path.chmod(0o2755)
+    ps.rewrite(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "file").stat().st_gid == os.getegid()
+
+
 @pytest.mark.parametrize("name", ["", "some.lock"])
 def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
     path, counts = str(tmp_path / name), []
