@@ -4267,6 +4267,12 @@ def test_deleting_a_secret_leaves_no_stage_behind(name):
     assert name != "A_TOKEN" or list(manager.store().names()) == []
 
 
+@pytest.mark.parametrize("length", [242, 246, 251])
+def test_a_secret_whose_stages_would_have_too_long_a_name_can_be_deleted(length, files):
+    files.set("x" * length, "value")
+    assert ps.delete_secret("x" * length, backend=files)
+
+
 def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
     monkeypatch.setenv("A_TOKEN", "from env")
     memory = ps.MemoryStore()
