@@ -1924,7 +1924,9 @@ def _names_under(folder: str, prefix: str) -> Iterator[str]:
             path = prefix + entry.name
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
             name = path[: -len(".age")] if path.endswith(".age") else ""
-            if not name and len(path) < _NAME_MAX and entry.is_dir(follow_symlinks=False):
+            # No name leads into a folder called .age, in any case: what lies there is none of ours.
+            leads_on = len(path) < _NAME_MAX and not path.lower().endswith(".age")
+            if leads_on and entry.is_dir(follow_symlinks=False):
                 yield from _names_under(entry.path, f"{path}/")
             elif name and not _name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name

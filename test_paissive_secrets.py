@@ -2136,6 +2136,13 @@ def test_sealed_names_are_those_that_a_file_can_have(files):
     }
 
 
+@pytest.mark.parametrize("folder", [".age", "x.AGE"])
+def test_what_lies_in_a_folder_that_no_name_leads_into_is_not_listed(folder, files, store_folder):
+    (store_folder / "secrets" / folder).mkdir()
+    shutil.copy(store_folder / "secrets/DB.age", store_folder / "secrets" / folder / "DB.age")
+    assert (sorted(files.names()), files.rekey()) == (["DB", "app/db"], 2)
+
+
 @pytest.mark.parametrize("name", ["...", "app/....", ".hidden", ".age", "a.age", "a..."])
 def test_a_rekey_takes_along_names_of_dots(name, files, store_folder):
     files.set(name, "value")
