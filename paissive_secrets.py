@@ -1175,6 +1175,9 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
     """
     import secrets
 
+    _check_kind(plaintext, (bytes, bytearray, memoryview), "what is sealed is bytes")
+    for recipient in recipients:
+        _check_kind(recipient, (Recipient, Passphrase), "a key to seal to is a Recipient or a Passphrase")
     if not recipients:
         raise BadValue("sealing needs a recipient")
     if len(recipients) > 1 and any(isinstance(r, Passphrase) for r in recipients):
@@ -1192,6 +1195,9 @@ def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
 
     BadValue for a file that asks for more work than this bears: scrypt over 2**20, or over 1000 recipients.
     """
+    _check_kind(sealed, (bytes, bytearray), "what was sealed is bytes")
+    for identity in identities:
+        _check_kind(identity, (Identity, Passphrase), "a key to open with is an Identity or a Passphrase")
     stanzas, signed, mac, pos = _read_header(sealed)
     # What a passphrase opens is taken for the work of somebody who knows it. With other stanzas beside it,
     # anybody who has one of the other keys could have made it (age.md, scrypt recipient stanza).
@@ -1204,6 +1210,12 @@ def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
     if not _equal(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
         raise _tampered("the header's code does not match")
     return _open_payload(file_key, sealed[pos:])
+
+
+def _check_kind(given: object, kinds: tuple[type, ...], should: str) -> None:
+    """Raise BadValue where text stands for bytes or for a key, or the other way round."""
+    if not isinstance(given, kinds):
+        raise BadValue(f"{should}, not {type(given).__name__}")
 
 
 class Recipient:
@@ -1273,6 +1285,7 @@ class Passphrase:
     """A passphrase, to seal and to open with; each use takes 2**log_n KiB of memory and time to match."""
 
     def __init__(self, text: str, log_n: int = 17) -> None:
+        _check_kind(text, (str,), "a passphrase is text")
         if not 1 <= log_n <= _LOG_N_MOST:
             raise BadValue(f"scrypt's log N is 1 to {_LOG_N_MOST}, not {log_n}")
         try:
@@ -1527,6 +1540,7 @@ def _bech32_check(prefix: list[int], digits: list[int]) -> list[int]:
 
 def _bech32_decode(prefix: str, text: str) -> bytes:
     """The 32 bytes of which `text` is the one spelling: that settles case, padding, length and checksum."""
+    _check_kind(text, (str,), "an age key is text")
     number = 0
     for char in text[len(prefix) + 1 :][:52]:
         number = number << 5 | max(_BECH32.find(char.lower()), 0)
@@ -1828,6 +1842,7 @@ class SealedStore:
 
 def _check_typeable(password: str) -> None:
     """Raise BadValue for a new password that no prompt takes, neither ours nor the age tool's."""
+    _check_kind(password, (str,), "the master password is text")
     if "\n" in password or "\r" in password:
         raise BadValue("the master password has several lines", hint="give it once, as one line")
 

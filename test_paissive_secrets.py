@@ -1313,6 +1313,23 @@ def test_age_lets_a_passphrase_stand_alone_only(identity):
             ps.seal(b"v", *recipients)
 
 
+def test_age_says_so_where_text_stands_for_bytes_or_for_a_key_or_the_other_way_round(identity, files):
+    key, sealed = identity.recipient(), ps.seal(b"v", identity.recipient())
+    acts = {
+        "what is sealed is bytes, not str": lambda: ps.seal("v", key),
+        "a key to seal to is a Recipient or a Passphrase, not str": lambda: ps.seal(b"v", str(key)),
+        "a key to seal to is a Recipient or a Passphrase, not Identity": lambda: ps.seal(b"v", identity),
+        "what was sealed is bytes, not str": lambda: ps.unseal("v", identity),
+        "a key to open with is an Identity or a Passphrase, not str": lambda: ps.unseal(sealed, "words"),
+        "an age key is text, not bytes": lambda: ps.Identity(identity.reveal().encode()),
+        "a passphrase is text, not bytes": lambda: ps.Passphrase(b"words"),
+        "the master password is text, not bytes": lambda: files.change_password(b"words"),
+    }
+    for said, act in acts.items():
+        with pytest.raises(ps.BadValue, match=f"^{said}$"):
+            act()
+
+
 @pytest.mark.parametrize("log_n", [0, 21, -1])
 def test_age_refuses_a_work_factor_out_of_range(log_n):
     with pytest.raises(ps.BadValue, match="log N is 1 to 20"):
