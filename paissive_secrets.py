@@ -1560,6 +1560,7 @@ def _tampered(what: str) -> Tampered:
 # can add to it. While a rekey is under way, or was killed, identity.age holds the new identity and the old.
 
 _LOG_N_LEAST = 15  # less is guessed too fast
+_PASSWORD_SHORT = 8  # characters; fewer are guessed however long each guess takes (NIST SP 800-63B)
 
 
 class SealedStore:
@@ -1578,6 +1579,7 @@ class SealedStore:
         self._identity_file = os.path.join(self.folder, "identity.age")
         self._temporary = os.path.join(self.folder, ".writing")  # one name will do: writers take turns
         self._typed = ""  # the master password, once somebody typed it
+        self.short_password = False  # whether one was set here that is too short
         self._kept: dict[str, tuple[tuple[int, ...], str]] = {}  # values, and of which state of the file
 
     def __repr__(self) -> str:
@@ -1835,6 +1837,7 @@ class SealedStore:
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)
         self._replace(self._identity_file, seal(text.encode(), Passphrase(password, _log_n())))
+        self.short_password = len(password) < _PASSWORD_SHORT
 
     def _replace(self, path: str, sealed: bytes) -> None:
         write_atomically(path, sealed, temporary=self._temporary)
@@ -10266,6 +10269,7 @@ def cmd_set(args: argparse.Namespace) -> int:
     store.set(args.name, value)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, _show(args.name), shadow)
+    _warn_of_password(store)
     return 0
 
 
@@ -10299,6 +10303,12 @@ def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
         _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
     if shadow:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
+
+
+def _warn_of_password(store: Store) -> None:
+    if isinstance(store, SealedStore) and store.short_password:
+        problem = f"the new master password has under {_PASSWORD_SHORT} characters, and can be guessed"
+        _warn(f"warning: {problem}; choose several random words with: password")
 
 
 def cmd_get(args: argparse.Namespace) -> int:
@@ -10360,6 +10370,7 @@ def cmd_import(args: argparse.Namespace) -> int:
     import_secrets(store, values)
     if isinstance(store, EnvironmentStore):
         _warn_of_dotenv(store.path, _plural(len(values), "secret"))
+    _warn_of_password(store)
     if args.remove:
         _remove_imported(store, values, data, args.file)
     elif args.file != "-":
@@ -10665,6 +10676,7 @@ def cmd_password(args: argparse.Namespace) -> int:
     new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
     store.change_password(new)
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
+    _warn_of_password(store)
     return 0
 
 

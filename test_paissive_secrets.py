@@ -1704,6 +1704,18 @@ def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, 
     assert ps.SealedStore(store_folder).get("DB") == "db-value"
 
 
+def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, capsys):
+    short = "x" * 7
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", short)
+    told = "paissive_secrets: warning: the new master password has under 8 characters, and can be guessed; "
+    told += "choose several random words with: password\n"
+    setting = ("set", "A", "--backend", "file")
+    assert command(monkeypatch, capsys, *setting, stdin="v") == (0, "", told)
+    assert command(monkeypatch, capsys, *setting, stdin="v") == (0, "", "")
+    assert command(monkeypatch, capsys, "password", stdin=short)[2].endswith(told)
+    assert command(monkeypatch, capsys, "password", stdin=short + "x")[2].count("\n") == 1
+
+
 def test_a_password_is_given_to_no_identity_but_the_stores_own(files, store_folder, monkeypatch):
     own = files.reveal_identity()
     (store_folder / "identity.age").unlink()
