@@ -950,7 +950,10 @@ class EnvironmentStore:
     @property
     def path(self) -> str:
         """The dotenv file, or ""."""
-        return os.environ.get("PAISSIVE_ENV_FILE", self._fallback) if self._dotenv is None else self._dotenv
+        if self._dotenv is not None:
+            return self._dotenv
+        # Where no shell does it, in quotes or in a unit, secrets would seem to be absent.
+        return os.path.expanduser(os.environ.get("PAISSIVE_ENV_FILE", self._fallback))
 
     def get(self, name: str) -> str:
         variable = _checked_variable(name)

@@ -1108,6 +1108,9 @@ def test_a_library_has_no_dotenv_file_unless_one_is_named(tmp_path, monkeypatch)
     assert ps.SecretsManager().get_secret("A_TOKEN") is None
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
     assert ps.SecretsManager().get_secret("A_TOKEN") == "1"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "~/.env")
+    assert ps.SecretsManager().get_secret("A_TOKEN") == "1"
 
 
 def test_an_assignment_that_nobody_could_read_is_told_by_its_line(tmp_path, monkeypatch):
