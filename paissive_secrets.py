@@ -742,7 +742,7 @@ class Dotenv:
         """The text with these assignments: the last one of a name is changed, new ones are added."""
         texts = [piece.text for piece in self._pieces]
         places = [self._places.get(name, len(texts)) for name in values]
-        # Nothing is written where bash would read it as part of something else.
+        # Nothing is written where a reader would take it for part of something else.
         self._check_before(max(places, default=0))
         for name, value in values.items():
             if name in self._places:
@@ -763,14 +763,12 @@ class Dotenv:
         return "" if not texts or texts[-1].endswith(("\n", "\r")) else end, end
 
     def _check_before(self, place: int) -> None:
-        """Raise BadValue where bash would take what is written at `place` for part of something earlier."""
+        """Raise BadValue where what is written at `place` would be taken for part of something earlier."""
         for number, piece in enumerate(self._pieces[:place]):
-            written = piece.text if piece.problem else piece.quote + piece.raw + piece.quote
-            if not piece.name and not piece.problem:
-                written = piece.text.partition("#")[0]  # a comment ends with its line
-            if not _ends_in_bash(written):
-                what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open for bash"
-                raise BadValue(f"{what}, which takes the next lines for part of it", hint="mend it first")
+            reader = piece.left_open_for()
+            if reader:
+                what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open"
+                raise BadValue(f"{what} for {reader}, which reads on in the next lines", hint="mend it first")
 
     def _line(self, number: int) -> int:
         return 1 + sum(len(re.findall(_LINE_END, piece.text)) for piece in self._pieces[:number])
@@ -785,6 +783,16 @@ class _Piece:
         self.head = head  # what stands before the name
         self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
         self.problem = ""  # why there is no value
+
+    def left_open_for(self) -> str:
+        """Who would take what follows for part of it: "bash", "python-dotenv" or ""."""
+        written = self.text if self.problem else self.quote + self.raw + self.quote
+        if not self.name and not self.problem:
+            written = self.text.partition("#")[0]  # a comment ends with its line
+        if not _ends_in_bash(written):
+            return "bash"
+        goes_on = self.quote == "'" and _closing(written, 1, "'", _QUOTED["'"][0]) < 0
+        return "python-dotenv" if goes_on else ""
 
     def value(self, *variables: Mapping[str, str]) -> str:
         room = READ_MOST

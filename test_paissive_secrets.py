@@ -927,6 +927,14 @@ def test_dotenv_does_not_write_after_what_bash_would_not_end(line):
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
+def test_dotenv_does_not_write_after_what_python_dotenv_would_not_end(tmp_path):
+    (tmp_path / "env").write_text("A=1\nB='C:\\dir\\'\nC='x y'\n")
+    assert read_by_python_dotenv(tmp_path / "env") == {"A": "1"}
+    with pytest.raises(ps.BadValue, match=r"^line 2 of \.env leaves a quote or .* open for python-dotenv"):
+        ps.Dotenv("A=1\nB='C:\\dir\\'\n").with_values({"C": "x y"})
+    assert ps.Dotenv("A=1\nB='C:\\dir\\\\'\n").with_values({"C": "x"}).endswith("\nC=x\n")
+
+
 def test_dotenv_writes_after_a_comment_whatever_it_holds():
     assert ps.Dotenv("# it's (open\n").with_values({"C": "x"}) == "# it's (open\nC=x\n"
 
