@@ -238,14 +238,14 @@ def _show(name: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def check_value(value: str) -> str:
+def check_value(value: str, what: str = "the value") -> str:
     """Return `value`, or raise BadValue: text without NUL that UTF-8 can hold."""
     if not isinstance(value, str):
         raise BadValue(f"a secret is text, not {type(value).__name__}")
     if "\0" in value:
-        raise BadValue("the value has a NUL character", hint=_BINARY_HINT)
+        raise BadValue(f"{what} has a NUL character", hint=_BINARY_HINT)
     if not _is_unicode(value):
-        raise BadValue("the value is not valid Unicode", hint=_BINARY_HINT)
+        raise BadValue(f"{what} is not valid Unicode", hint=_BINARY_HINT)
     return value
 
 
@@ -974,13 +974,13 @@ class EnvironmentStore:
         path = mounted(name, variable)
         if path:
             return _read_mounted(path, name)
+        what = f"the value of {_show(name)} in {self.path}"
         for key in (variable, name):  # a file may hold names that no variable has
             value = self._load().get(key, os.environ)
             if value is not None and not _is_unicode(value):
-                problem = f"the value of {_show(name)} in {self.path} is not UTF-8"
-                raise BadValue(problem, hint=_BINARY_HINT)
+                raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
             if value is not None:
-                return check_value(value)
+                return check_value(value, what)
         raise no_such(name)
 
     def set(self, name: str, value: str) -> None:
@@ -1135,8 +1135,9 @@ def mounted(name: str, variable: str) -> str:
 
 
 def _read_mounted(path: str, name: str) -> str:
+    what = f"the value of {_show(name)} in {path}"
     with disk_errors(f"read {path}, where {_show(name)} is kept"), open(path, "rb") as file:
-        return without_newline(decode_value(read_bounded(file, path)))
+        return without_newline(decode_value(read_bounded(file, path), what))
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
@@ -1144,7 +1145,7 @@ def decode_value(data: bytes, what: str = "the value") -> str:
     text = data.decode("utf-8", "surrogateescape")  # no exception that would hold the data
     if not _is_unicode(text):
         raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
-    return check_value(text)
+    return check_value(text, what)
 
 
 def without_newline(text: str) -> str:

@@ -999,7 +999,10 @@ def test_a_mounted_file_that_can_not_be_read_is_not_an_absent_secret(tmp_path, m
     with pytest.raises(ps.Unavailable, match=r"gone, where 'A_TOKEN' is kept: No such file"):
         ps.get_secret("A_TOKEN", "default")
     (tmp_path / "gone").write_bytes(b"\xff")
-    with pytest.raises(ps.BadValue, match="the value is not UTF-8"):
+    with pytest.raises(ps.BadValue, match=r"^the value of 'A_TOKEN' in .*gone is not UTF-8"):
+        ps.get_secret("A_TOKEN")
+    (tmp_path / "gone").write_bytes(b"\0")
+    with pytest.raises(ps.BadValue, match=r"^the value of 'A_TOKEN' in .*gone has a NUL character"):
         ps.get_secret("A_TOKEN")
 
 
