@@ -1891,7 +1891,7 @@ def _check_folder(path: str) -> None:
     if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
         raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
     if status.st_mode & 0o022:
-        raise Unsafe(f"others can write to {path}", hint=f"chmod go-w {path}")
+        raise Unsafe(f"others can write to {path}", hint=f"chmod -R go-w {path}")
 
 
 def _make_folder(path: str) -> None:

@@ -1787,7 +1787,8 @@ def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder
     store_folder.chmod(0o770)
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     assert (
-        status == 2 and f"problem    others can write to {store_folder}; chmod go-w {store_folder}\n" in out
+        status == 2
+        and f"problem    others can write to {store_folder}; chmod -R go-w {store_folder}\n" in out
     )
 
 
@@ -2027,7 +2028,7 @@ HOSTILE = {
     "a symlinked store": f"STORE {NO_FOLDER}",
     "a symlinked folder": f"STORE/secrets {NO_FOLDER}",
     "a store of another user": "STORE belongs to another user; work as that user, or chown it if it is yours",
-    "others' files": "others can write to STORE/secrets; chmod go-w STORE/secrets",
+    "others' files": "others can write to STORE/secrets; chmod -R go-w STORE/secrets",
     "a fifo": NO_FILE,
     "a folder": NO_FILE,
     "a symlink": NO_FILE,
@@ -2060,6 +2061,15 @@ def test_a_hostile_folder_is_refused_in_one_line_and_nothing_is_lost(
         ps.SealedStore(store_folder).set("DB", "new")
     assert f"paissive_secrets: {caught.value}\n" == line
     assert before is None or tree(store_folder) == before
+
+
+def test_what_is_advised_where_others_can_write_mends_all_folders_at_once(files, store_folder):
+    for folder in (store_folder, store_folder / "secrets", store_folder / "secrets/app"):
+        folder.chmod(0o775)  # as a clone makes them where the umask is 002
+    with pytest.raises(ps.Unsafe) as refused:
+        ps.SealedStore(store_folder).get("app/db")
+    subprocess.run(shlex.split(refused.value.hint), check=True)
+    assert ps.SealedStore(store_folder).get("app/db") == "app-value"
 
 
 def test_a_damaged_entry_can_be_deleted_and_does_not_touch_the_others(files, store_folder):
