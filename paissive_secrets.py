@@ -374,6 +374,8 @@ def replacing(
             # The new file's group need not be ours: a folder may give its own.
             if hasattr(os, "fchown") and owner not in (None, _owner(os.fstat(file.fileno()))):
                 os.fchown(file.fileno(), *owner)
+            if owner is not None:
+                _keep_acl(path, file.fileno())
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), mode)
             yield file
@@ -392,8 +394,22 @@ def replacing(
         raise Unavailable(problem, hint="look after the disk, and write it again") from None
 
 
+def _keep_acl(path: str, fd: int) -> None:
+    """Give a new file the access control list of the one at `path`, or none (Linux)."""
+    # The mode's group bits are the most that such a list grants: without it they would be the group's own.
+    if sys.platform != "linux":
+        return
+    try:
+        acl = os.getxattr(path, "system.posix_acl_access")
+    except OSError:  # it has none, and the new one may have the folder's
+        with contextlib.suppress(OSError):
+            os.removexattr(fd, "system.posix_acl_access")
+    else:
+        os.setxattr(fd, "system.posix_acl_access", acl)
+
+
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write atomically where `path` leads, through symlinks; mode and owner stay, a new file gets `mode`.
+    """Write atomically where `path` leads, through symlinks; who may read stays, a new file gets `mode`.
 
     The caller keeps other writers out, so that what a killed one left can be removed. BadValue where it would
     grow over what is read back.

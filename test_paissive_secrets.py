@@ -410,6 +410,30 @@ def test_rewriting_keeps_the_group_in_a_folder_that_gives_its_own(tmp_path):
     assert (tmp_path / "file").stat().st_gid == os.getegid()
 
 
+def acl(other):
+    """An access control list in the form of Linux: its owner may write, the user `other` read, no group."""
+    nobody = 0xFFFFFFFF
+    entries = [(1, 6, nobody), (2, 4, other), (4, 0, nobody), (16, 4, nobody), (32, 0, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("listed", [True, False])
+def test_rewriting_lets_read_whom_the_access_control_list_did_and_nobody_else(listed, tmp_path):
+    file, name = tmp_path / "file", "system.posix_acl_access"
+    file.write_bytes(b"old")
+    file.chmod(0o640)
+    try:
+        os.setxattr(tmp_path, "system.posix_acl_default", acl(1235))
+        if listed:
+            os.setxattr(file, name, acl(1234))
+    except OSError:
+        pytest.skip("needs a file system with access control lists")
+    ps.rewrite(str(file), b"new")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [os.getxattr(file, kept) for kept in os.listxattr(file)] == [acl(1234)] * listed
+
+
 @pytest.mark.parametrize("name", ["", "some.lock"])
 def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
     path, counts = str(tmp_path / name), []
