@@ -1523,9 +1523,12 @@ def _x25519() -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import x25519
     except ImportError:
-        hint = f"install it: {sys.executable} -m pip install cryptography"
-        raise Unavailable("sealed files need the package cryptography", hint=hint) from None
-    return x25519
+        pass
+    else:
+        if hasattr(x25519.X25519PublicKey, "public_bytes_raw"):  # some distributions have an older one
+            return x25519
+    hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
+    raise Unavailable("sealed files need the package cryptography", hint=hint)
 
 
 def _base64(data: bytes) -> bytes:

@@ -1460,12 +1460,20 @@ def test_age_opens_what_the_age_tool_seals_with_a_passphrase_and_the_other_way_r
     assert opened.read_bytes() == b"ours"
 
 
-def test_age_says_what_to_install_where_cryptography_is_missing():
-    code = (
-        "import sys; sys.modules['cryptography'] = None; import paissive_secrets as p; p.Identity.generate()"
-    )
+@pytest.mark.parametrize(
+    "without",
+    [
+        "import sys; sys.modules['cryptography'] = None",
+        "from cryptography.hazmat.primitives.asymmetric import x25519 as x\n"
+        "x.X25519PublicKey = type('before version 40', (), {})",
+    ],
+)
+def test_age_says_what_to_install_where_cryptography_is_missing_or_old(without):
+    code = f"{without}\nimport paissive_secrets as p; p.Identity.generate()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
-    assert b"sealed files need the package cryptography; install it: " in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert b"sealed files need the package cryptography; install it: " in last
+    assert last.endswith(b" -m pip install 'cryptography>=42'")
 
 
 # === Sealed files ===========================================================================================
