@@ -1081,8 +1081,10 @@ class EnvironmentStore:
             mark = (path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
             if self._read[0] != mark:
                 with open(path, "rb") as file:
-                    text = read_bounded(file, path).decode("utf-8", "surrogateescape")
-                dotenv = Dotenv(text, path)
+                    data = read_bounded(file, path)
+                if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
+                    raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
+                dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
                 # A file written twice within one tick of its clock would look unchanged.
                 settled = time.time_ns() - max(mark[2:4]) > SETTLED
                 self._read = (mark if settled else None, dotenv)

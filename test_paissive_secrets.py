@@ -1148,6 +1148,16 @@ def test_a_library_has_no_dotenv_file_unless_one_is_named(tmp_path, monkeypatch)
     assert ps.SecretsManager().get_secret("A_TOKEN") == "1"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_dotenv_file_in_utf_16_is_neither_empty_nor_written_to(encoding, tmp_path, monkeypatch):
+    (tmp_path / ".env").write_bytes("\ufeffA_TOKEN=1\r\n".encode(encoding))
+    store, before = env_store(tmp_path, monkeypatch), (tmp_path / ".env").read_bytes()
+    for act in (lambda: store.get("A_TOKEN"), lambda: store.set("B_TOKEN", "2"), lambda: list(store.names())):
+        with pytest.raises(ps.BadValue, match=r"^\S+\.env is UTF-16; save it as UTF-8$"):
+            act()
+    assert (tmp_path / ".env").read_bytes() == before
+
+
 def test_an_assignment_that_nobody_could_read_is_told_by_its_line(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("A=1\nB='x'y\n")
     store = env_store(tmp_path, monkeypatch)
