@@ -4595,6 +4595,10 @@ class _Turn:
 
     def _value(self, stage: str) -> str | None:
         value = _stage(self._store, self._name, stage)
+        # The reference itself would be applied, and could not be kept as previous.
+        if value is not None and isinstance(self._store, EnvironmentStore) and looks_like_reference(value):
+            problem = f"{_show(self._name)} refers to another secret, which is the one to rotate"
+            raise BadValue(problem, hint="name that one, and its store with --backend")
         # A variable may hold bytes that could neither be applied nor kept as previous.
         return None if value is None else check_value(value)
 

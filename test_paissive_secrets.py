@@ -5420,6 +5420,18 @@ def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(tmp_pat
     assert rotate() == (0, "") and f"DB_PASSWORD={OLD}\n" not in (tmp_path / ".env").read_text()
 
 
+@pytest.mark.parametrize("action", ["now", "abort"])
+def test_a_reference_is_not_rotated_in_the_place_of_its_secret(tmp_path, action):
+    lines = "DB_PASSWORD=secret://file/DB_PASSWORD\nDB_PASSWORD__PENDING=new\n"
+    (tmp_path / ".env").write_text(lines if action == "abort" else lines.splitlines()[0])
+    before = (tmp_path / ".env").read_text()
+    cli("rotate", "schedule", "DB_PASSWORD", "--apply", "tee applied", cwd=tmp_path)
+    done = cli("rotate", action, "DB_PASSWORD", cwd=tmp_path)
+    refused = "'DB_PASSWORD' refers to another secret, which is the one to rotate; name that one"
+    assert (done.returncode, done.stderr.decode()[18:].startswith(refused)) == (2, True)
+    assert ((tmp_path / ".env").read_text(), (tmp_path / "applied").exists()) == (before, False)
+
+
 def test_a_name_that_nobody_knows_is_not_rotated(tmp_path):
     done = cli("rotate", "now", "DB_PASSWROD", cwd=tmp_path)
     assert (done.returncode, b"no rotation of it is scheduled" in done.stderr) == (1, True)
