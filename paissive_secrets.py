@@ -4886,7 +4886,17 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
         dotenv.check()
         dotenv.check_lines()  # what is left out would be lost with the file
         values = dotenv.values(os.environ)
+        _check_no_reference(values, where)
     return {check_name(name): check_value(value) for name, value in values.items()}
+
+
+def _check_no_reference(values: Mapping[str, str], where: str) -> None:
+    """Raise BadValue for what is configuration in a .env file: a store would hold its text as a value."""
+    for name, value in values.items():
+        # Where it names the secret that is to be set, the only copy of that would go.
+        if looks_like_reference(value):
+            problem = f"{where} gives {_show(name)} a reference, which is no value to keep"
+            raise BadValue(problem, hint="take its line out")
 
 
 def _strings(values: dict[str, Any], where: str) -> dict[str, str]:

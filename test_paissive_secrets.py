@@ -5719,6 +5719,13 @@ def test_a_line_that_would_be_lost_stops_the_import():
     assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
 
 
+@pytest.mark.parametrize("value", ["secret://file/DB_PASSWORD", "'x://${secret:DB_PASSWORD}'"])
+def test_import_of_a_reference_does_not_replace_the_secret_that_it_names(value):
+    with pytest.raises(ps.BadValue, match="^f gives 'DB_PASSWORD' a reference, which is no value to keep;"):
+        ps.parse_secrets(f"A=1\nDB_PASSWORD={value}\n".encode(), "f")
+    assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
+
+
 def test_what_an_export_can_not_hold_is_held_by_another_format():
     with pytest.raises(ps.BadValue, match="'A': python-dotenv fills in .*; use --format json, or shell"):
         ps.export_secrets({"A": "${x}"}, "env")
