@@ -202,6 +202,7 @@ _KEYS_TO_STORES = (  # how variables begin that hold, or lead to, what opens our
     *("PAISSIVE_VAULT_SECRET_ID", "PAISSIVE_VAULT_WRAPPED_SECRET_ID", "PAISSIVE_VAULT_JWT"),
     "PAISSIVE_VAULT_PASSWORD",
 )
+_GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # how both variables begin that give a job its identity token
 
 
 def check_name(name: str) -> str:
@@ -280,6 +281,9 @@ def is_data(variable: str) -> bool:
 
 def opens_stores(variable: str) -> bool:
     """Whether a variable is a key to our stores, and so no business of the commands that we start."""
+    # With the job's token a command may have other business, unless that is how we log in ourselves.
+    if variable.startswith(_GITHUB_JOB):
+        return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
     return variable.startswith(_KEYS_TO_STORES)
 
 
@@ -3282,7 +3286,7 @@ def _kubernetes(settings: VaultSettings, _transport: _Transport) -> tuple[str, d
 
 
 def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    asked = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    asked = os.environ.get(_GITHUB_JOB + "URL")
     given = settings.jwt or settings.jwt_file
     jwt = _github_jwt(asked, settings) if asked and not given else _login_value(settings, "jwt")
     return "login", {"role": settings.role, "jwt": jwt}
@@ -3297,7 +3301,7 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
 
     # https://docs.github.com/actions/concepts/security/openid-connect
     audience = f"&audience={quote(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
-    variable = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+    variable = _GITHUB_JOB + "TOKEN"
     secret = _header_value(variable, os.environ.get(variable, ""))
     try:
         request = Request(url + audience)  # noqa: S310 - the runner says where

@@ -5966,6 +5966,16 @@ def test_run_keeps_what_opens_our_own_stores_to_itself():
         assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR"]
 
 
+@pytest.mark.parametrize(
+    "login, passed_on", [("jwt", []), ("approle", ["TOKEN", "URL"]), ("", ["TOKEN", "URL"])]
+)
+def test_run_keeps_the_identity_of_a_github_job_where_that_opens_vault(login, passed_on):
+    job = {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x" * 9, "ACTIONS_ID_TOKEN_REQUEST_URL": "https://runner"}
+    for names in (["APP_TOKEN"], []):
+        seen = run(*names, "--", "env", env={**job, "PAISSIVE_VAULT_LOGIN": login}).stdout.decode()
+        assert sorted(re.findall("^ACTIONS_ID_TOKEN_REQUEST_(.+)=", seen, re.M)) == passed_on
+
+
 def test_run_names_short_values_once():
     done = run(
         "A_TOKEN", "B_TOKEN", "--", "sh", "-c", "echo $A_TOKEN", env={"A_TOKEN": "abc", "B_TOKEN": "de"}
