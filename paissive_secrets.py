@@ -10458,7 +10458,7 @@ def cmd_export(args: argparse.Namespace) -> int:
 
 def cmd_run(args: argparse.Namespace) -> int:
     """Run a command with secrets (all, if none is named) in its environment, masked in its output."""
-    if not args.command_line:
+    if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = child_environment(_manager.store(args.backend), args.names)
     if not any(values.values()):

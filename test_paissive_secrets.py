@@ -6009,6 +6009,13 @@ def test_run_needs_two_dashes_before_the_command():
     assert b"put it after two dashes" in run("APP_TOKEN", "env").stderr
 
 
+@pytest.mark.parametrize("mask", [[], ["--no-mask"]])
+def test_run_takes_an_empty_word_for_no_command(mask):
+    done = run(*mask, "APP_TOKEN", "--", "", "argument")
+    wanted = b"paissive_secrets: no command to run; put it after two dashes: run NAME -- CMD\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+
+
 def test_run_leaves_the_command_its_own_dashes():
     done = run("APP_TOKEN", "--", "printf", "%s.", "--", "--no-mask", "--")
     assert done.stdout == b"--.--no-mask.--."
