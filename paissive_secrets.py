@@ -4058,7 +4058,8 @@ class SecretConfig:
         found = _dig(self._tree(), path, self.path)
         if found is not _ABSENT:
             return self.path + self._onward(found, key)
-        return f"nowhere: no variable {_variable(path)}, not in {self.path}" + self._or_secret(key)
+        looked = f"no variable {_variable(path)}, " if _variable(path) else ""
+        return f"nowhere: {looked}not in {self.path}" + self._or_secret(key)
 
     def _onward(self, value: Any, key: str) -> str:
         """What a value refers to, and what is wrong with that."""
@@ -4159,7 +4160,9 @@ def _key_path(key: str) -> tuple[str, ...]:
 
 
 def _variable(path: tuple[str, ...]) -> str:
-    return variable_name("_".join(path)).upper()
+    """The variable that goes before a setting; "", which none is called, where no letter or digit is left."""
+    variable = variable_name("_".join(path)).upper()
+    return variable if variable.strip("_") else ""  # `_` is the shell's, and would be many keys at once
 
 
 def _dig(tree: Any, path: tuple[str, ...], where: str) -> Any:

@@ -4457,6 +4457,18 @@ def test_config_looks_into_the_environment_first(config, monkeypatch):
     assert (config.get("database.host"), config.get("database")["host"]) == ("elsewhere", "elsewhere")
 
 
+def test_config_takes_the_variable_of_the_shell_for_no_key_without_letters(config, monkeypatch):
+    monkeypatch.setenv("_", "/usr/bin/python3")
+    Path("config.json").write_text('{"*": "any", "é": "fée", "_": "line"}')
+    assert (
+        config.resolve() == {key: config.get(key) for key in "*é_"} == {"*": "any", "é": "fée", "_": "line"}
+    )
+    assert [config.explain(key) for key in "é+"] == [
+        "config.json",
+        "nowhere: not in config.json: no secret named '+'",
+    ]
+
+
 def test_config_gives_references_as_text_unless_asked(config):
     assert config.get("database.password") == "secret:DB_PASSWORD"
     assert config.get("database.password", use_secret=True) == CANARY
