@@ -4063,9 +4063,12 @@ class SecretConfig:
 
     def _onward(self, value: Any, key: str) -> str:
         """What a value refers to, and what is wrong with that."""
-        if not isinstance(value, str) or not references_in(value):
+        try:
+            names = ", ".join(map(str, references_in(value))) if isinstance(value, str) else ""
+        except BadName as error:
+            return f", which refers to no secret: {error.message}"
+        if not names:
             return ""
-        names = ", ".join(map(str, references_in(value)))
         try:
             resolve_text(value, self._store(), key)
         except SecretsError as error:
@@ -4311,7 +4314,7 @@ def _dumped(value: Any, text: str, depth: int) -> str:
         dumped = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
         # Half a character would be found out only when the file is written.
         dumped.encode()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         problem = f"JSON can't hold this {type(value).__name__}"
         raise BadValue(problem, hint="use text, numbers, true, false, null, lists and objects") from None
     return dumped.replace("\n", _line(text, depth))

@@ -4650,7 +4650,10 @@ def test_config_takes_only_digits_for_a_place_in_a_list(config):
         config.get("tags.\u00b2")
 
 
-@pytest.mark.parametrize("value", [float("nan"), b"x", {1, 2}, "\ud800", object()])
+DEEP = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"x", {1, 2}, "\ud800", object(), DEEP], ids=range(6))
 def test_config_refuses_what_json_cannot_hold(config, value):
     with pytest.raises(ps.BadValue, match="JSON can't hold this"):
         config.set("name", value)
@@ -4802,14 +4805,15 @@ def test_any_file_is_read_or_refused_and_what_is_refused_stays(tmp_path_factory,
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
     monkeypatch.setenv("CACHE_URL", "x://${secret:DB_PASSWORD}")
     config.set("lost", "secret:ABSENT")
-    assert [
-        config.explain(k) for k in ["name", "database.password", "cache.url", "lost", "DB_PASSWORD", "no"]
-    ] == [
+    config.set("odd", "secret: A")
+    keys = ["name", "database.password", "cache.url", "lost", "odd", "DB_PASSWORD", "no"]
+    assert [config.explain(key) for key in keys] == [
         "config.json",
         "config.json, which refers to secret:DB_PASSWORD",
         "environment variable CACHE_URL, which refers to secret:DB_PASSWORD",
         "config.json, which refers to secret:ABSENT, and that fails: "
         "no secret named 'ABSENT', which lost refers to",
+        "config.json, which refers to no secret: bad name ' A': it begins or ends with a space",
         "nowhere: no variable DB_PASSWORD, not in config.json, "
         "but there is a secret 'DB_PASSWORD' (for use_secret)",
         "nowhere: no variable NO, not in config.json: no secret named 'no'",
