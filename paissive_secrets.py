@@ -5760,7 +5760,8 @@ def _stand_in_the_way(redacting: RedactingFilter) -> None:
 
     @functools.wraps(format_line)
     def format(self: logging.Handler, record: logging.LogRecord) -> str:
-        return redacting.text(format_line(self, record))
+        # No text where it goes to a server of logs: some formatters give a dict, or bytes.
+        return cast(str, redacting._redacted(format_line(self, record)))
 
     call_handlers.redacting = redacting  # type: ignore[attr-defined]
     logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]

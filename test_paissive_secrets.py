@@ -6489,6 +6489,17 @@ def test_redact_covers_extra_fields_and_formatters_of_ones_own(log):
     assert json.loads(log.text()) == {"token": {"deep": ["***"]}, "secretly": "***"}
 
 
+def test_redact_covers_formatters_that_make_no_text(log):
+    class Fields(logging.Formatter):
+        def format(self, record):
+            return {"message": record.getMessage(), "secretly": SAFE, "level": record.levelno}
+
+    ps.redact_logs([SAFE])
+    log.handlers[0].setFormatter(Fields())
+    record = logging.makeLogRecord(PLAIN)
+    assert log.handlers[0].format(record) == {"message": "no", "secretly": "***", "level": logging.ERROR}
+
+
 def test_redact_covers_formatters_of_exceptions(log):
     class Loud(logging.Formatter):
         def formatException(self, exc_info):
