@@ -4377,16 +4377,20 @@ class SecretRotation:
         exit status but 0, False or an exception is a failure. Functions live as long as this object.
         `timeout` is in seconds, for each command.
         """
+        steps = {"generate": generate, "apply": apply, "verify": verify}
         policy = {
             "every": every if isinstance(every, str) else f"{_seconds(every):.15g}s",
-            "generate": self._noted(name, "generate", generate),
-            "apply": self._noted(name, "apply", apply),
-            "verify": self._noted(name, "verify", verify),
+            **{kind: _noted(kind, step) for kind, step in steps.items()},
             "timeout": _patience(timeout),
             "scheduled": _now(),  # from when on the first interval counts
         }
         _seconds(policy["every"])
         self._files().change(check_name(name), policy)
+        # After the file: of a policy that was refused nothing is taken over.
+        for kind, step in steps.items():
+            self._functions.pop((name, kind), None)
+            if callable(step):
+                self._functions[name, kind] = step
 
     def unschedule(self, name: str) -> bool:
         """Forget the policy of `name`; whether there was one."""
@@ -4456,20 +4460,6 @@ class SecretRotation:
                 files.record(name, action, "failed", _in_words(name, error))
                 raise
             files.record(name, action, "done")
-
-    def _noted(self, name: str, kind: str, step: Any) -> Any:
-        """How a step stands in the policy file: a list, a generator's word, or what function it was."""
-        self._functions.pop((name, kind), None)
-        # No file can hold a function, and one found by name would be whatever has that name by then.
-        if callable(step):
-            self._functions[name, kind] = step
-            return {"function": getattr(step, "__qualname__", type(step).__name__)}
-        if kind != "generate" or not isinstance(step, str):
-            return None if step is None else _argv(step)
-        if step.startswith(_COMMAND):
-            return _argv(step[len(_COMMAND) :])
-        generate(step)  # a bad word is to be found now
-        return step
 
     def _store(self) -> Store:
         return _manager.store(self._backend)
@@ -4694,6 +4684,19 @@ class _RotationFiles:
     def _make_folder(self) -> None:
         with disk_errors(f"make {self._folder}"):
             os.makedirs(self._folder, 0o700, exist_ok=True)
+
+
+def _noted(kind: str, step: Any) -> Any:
+    """How a step stands in the policy file: a list, a generator's word, or what function it was."""
+    # No file can hold a function, and one found by name would be whatever has that name by then.
+    if callable(step):
+        return {"function": getattr(step, "__qualname__", type(step).__name__)}
+    if kind != "generate" or not isinstance(step, str):
+        return None if step is None else _argv(step)
+    if step.startswith(_COMMAND):
+        return _argv(step[len(_COMMAND) :])
+    generate(step)  # a bad word is to be found now
+    return step
 
 
 def _in_words(name: str, error: Exception) -> str:

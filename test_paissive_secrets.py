@@ -5401,6 +5401,16 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert stage_of(rotation, "current") == OLD
 
 
+@pytest.mark.parametrize("refused", [{"every": "soon"}, {"timeout": 0}, {"verify": "a |"}])
+def test_a_policy_that_is_refused_leaves_the_one_before(rotation, refused):
+    taken = []
+    rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
+    with pytest.raises(ps.BadValue):
+        rotation.schedule("DB_PASSWORD", **{"every": "1d", "apply": "false", **refused})
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert taken == [NEW]
+
+
 def test_rotations_of_one_name_exclude_each_other(rotation, tmp_path):
     rotation.schedule(
         "DB_PASSWORD", "1d", apply=f"sh -c 'cat >> {tmp_path}/log; echo >> {tmp_path}/log; sleep 0.05'"
