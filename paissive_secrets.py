@@ -4134,11 +4134,9 @@ class SecretConfig:
     def _text(self) -> str | None:
         try:
             with disk_errors(f"read {self.path}", but=FileNotFoundError), open(self.path, "rb") as file:
-                return read_bounded(file, self.path).decode()
+                return _utf8(read_bounded(file, self.path), self.path)
         except FileNotFoundError:
             return None
-        except UnicodeDecodeError:
-            raise BadValue(f"{self.path} is not UTF-8", hint="convert it by hand") from None
 
     def _edit(self, edit: Callable[[str], str]) -> bool:
         """Change the file's text while no other writer does; whether there was anything to write."""
@@ -4188,6 +4186,13 @@ def _no_parts(path: tuple[str, ...], depth: int, where: str) -> BadValue:
     return BadValue(
         f"{where}: {_show(outer)} is not an object, so there is no {_show(inner)} in it", hint=hint
     )
+
+
+def _utf8(data: bytes, where: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadValue(f"{where} is not UTF-8", hint="convert it by hand") from None
 
 
 def parsed_json(text: str, where: str) -> dict[str, Any]:
@@ -4711,7 +4716,7 @@ def _trusted_text(path: str) -> str:
         if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
             hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
             raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-        return read_bounded(file, path).decode("utf-8", "replace")
+        return _utf8(read_bounded(file, path), path)
 
 
 def _now() -> str:
@@ -4775,7 +4780,7 @@ def _argv(command: Any) -> list[str]:
     # Without a shell, `| cmd` and `> file` would be arguments: tee would write the value to a file called |.
     if isinstance(command, str) and re.search(_SHELL_WORD, re.sub(_QUOTED_TEXT, "_", command)):
         argv = []
-    if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+    if not argv or not all(isinstance(word, str) and "\0" not in word and _is_unicode(word) for word in argv):
         raise BadValue("not a command", hint="give a program and its arguments; for pipes: sh -c '…'")
     return argv
 

@@ -5360,7 +5360,7 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
 SHELL_LINES = ["tee > f", "tee out | cat", "a && b", "a; b", "a 2>&1", "a <f", "a &", r"a \\| b"]
 
 
-@pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], [1], 5, *SHELL_LINES])
+@pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], ["a\ud800"], [1], 5, *SHELL_LINES], ids=ascii)
 def test_what_is_no_command_is_refused_when_it_is_scheduled(rotation, step):
     with pytest.raises(ps.BadValue, match="not a command"):
         rotation.schedule("DB_PASSWORD", "1d", apply=step)
@@ -5513,6 +5513,7 @@ def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
     [
         ("{", "rotation.json is not JSON: line 1 column 2"),
         ("[]", "rotation.json is not a JSON object"),
+        ('{"policies": {"caf\xe9": {"apply": ["caf\xe9"]}}}', "rotation.json is not UTF-8"),
         ("{}", "rotation.json holds no policies"),
         ('{"policies": {"A": 1}}', "rotation.json holds no policies"),
         ('{"policies": {"\\u001b[2J": {}}}', "rotation.json holds no policies"),
@@ -5521,11 +5522,11 @@ def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
     ],
 )
 def test_a_policy_file_that_is_wrong_is_said_to_be(rotation, tmp_path, content, problem):
-    (tmp_path / "rotation.json").write_text(content)
+    (tmp_path / "rotation.json").write_text(content, "latin-1")
     (tmp_path / "rotation.json").chmod(0o600)
     with pytest.raises(ps.BadValue, match=problem):
         rotation.due()
-    assert (tmp_path / "rotation.json").read_text() == content
+    assert (tmp_path / "rotation.json").read_text("latin-1") == content
 
 
 def test_the_same_value_is_not_a_rotation(rotation):
