@@ -4462,7 +4462,10 @@ class SecretRotation:
             try:
                 yield _Turn(name, self._store(), files, self._functions)
             except Exception as error:
-                files.record(name, action, "failed", _in_words(name, error))
+                with contextlib.suppress(
+                    SecretsError
+                ):  # why it failed says more than why that is not recorded
+                    files.record(name, action, "failed", _in_words(name, error))
                 raise
             files.record(name, action, "done")
 
@@ -4669,7 +4672,8 @@ class _RotationFiles:
         line = json.dumps({**entry, "why": why} if why else entry) + "\n"
         path = self.path + "l"
         # One write in append mode: lines of two processes do not mix.
-        with disk_errors(f"write {path}"), open(path, "ab+", opener=open_in_place) as file:
+        doing = f"record in {path} that {action} of {_show(name)} is {result}"
+        with disk_errors(doing), open(path, "ab+", opener=open_in_place) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             cut_off = file.read() not in (b"", b"\n")  # by who was killed in the middle of a line
             file.write((b"\n" if cut_off else b"") + line.encode())

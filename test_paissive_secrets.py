@@ -5503,9 +5503,13 @@ def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("elsewhere", path)])
 def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
     make(tmp_path / "rotation.jsonl")
-    with pytest.raises(ps.Unavailable, match="can't write .*rotation.jsonl: "):
-        rotation.rotate("DB_PASSWORD")
-    assert not (tmp_path / "elsewhere").exists()
+    done = "^can't record in .*rotation.jsonl that rotate of 'DB_PASSWORD' is done: [^;]+$"
+    with pytest.raises(ps.Unavailable, match=done):
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert (stage_of(rotation, "current"), (tmp_path / "elsewhere").exists()) == (NEW, False)
+    rotation.schedule("DB_PASSWORD", "1d", apply="false")
+    with pytest.raises(ps.RotationFailed, match="false ended with 1; then use: rotate resume"):
+        rotation.rotate("DB_PASSWORD", OLD)
 
 
 @pytest.mark.parametrize(
