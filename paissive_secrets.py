@@ -4971,6 +4971,14 @@ def _put_back(store: Store, name: str, value: str | None) -> bool:
     return True
 
 
+def check_data(store: Store, values: Mapping[str, str]) -> None:
+    """Raise BadValue where a value of the store, put into a variable or a .env file, would be followed."""
+    odd = [n for n in sorted(values) if looks_like_reference(values[n]) and not _is_configuration(store, n)]
+    if odd:  # who made the value up could otherwise have another secret put in its place
+        problem = f"the value of {_show(odd[0])} would be followed as a reference"
+        raise BadValue(problem, hint="use --format json, which is read as data")
+
+
 def export_secrets(values: Mapping[str, str], form: str) -> str:
     """The text of these in the form "env", "shell", "json" or "docker"; BadValue where it can't hold one."""
     odd = sorted(name for name, value in values.items() if not _is_unicode(value))
@@ -10471,6 +10479,8 @@ def cmd_export(args: argparse.Namespace) -> int:
     """Print secrets, all if none is named, for another program to read."""
     store = _manager.store(args.backend)
     values = {name: store.get(name) for name in args.names or secret_names(store)}
+    if args.format != "json":
+        check_data(store, values)
     _give(export_secrets(values, args.format))
     return 0
 

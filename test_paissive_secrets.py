@@ -5757,6 +5757,23 @@ def test_import_of_a_reference_does_not_replace_the_secret_that_it_names(value):
     assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
 
 
+def test_export_makes_no_configuration_of_data(tmp_path):
+    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
+    (tmp_path / ".env").write_text("A=secret:DB_PASSWORD\n")
+    cli("set", "A", "--backend", "file", cwd=tmp_path, env=env, stdin=b"secret:DB_PASSWORD")
+
+    def export(*argv):
+        done = cli("export", "A", *argv, cwd=tmp_path, env=env)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    said = "paissive_secrets: the value of 'A' would be followed as a reference; use --format json, which is"
+    for form in ("env", "shell", "docker"):
+        code, told = export("--format", form, "--backend", "file")
+        assert (code, told.startswith(said)) == (2, True)
+    assert export("--format", "json", "--backend", "file") == (0, '{\n  "A": "secret:DB_PASSWORD"\n}\n')
+    assert export() == (0, "A=secret:DB_PASSWORD\n")  # configuration stays what it is
+
+
 def test_what_an_export_can_not_hold_is_held_by_another_format():
     with pytest.raises(ps.BadValue, match="'A': python-dotenv fills in .*; use --format json, or shell"):
         ps.export_secrets({"A": "${x}"}, "env")
