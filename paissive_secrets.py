@@ -4025,6 +4025,7 @@ class SecretConfig:
         path = _key_path(key)
 
         def edit(text: str) -> str:
+            parsed_json(text, self.path)  # nothing else can be edited
             return _replaced(text, path, _REFERENCE + key if use_secret else value, self.path)
 
         if use_secret:
@@ -4122,14 +4123,11 @@ class SecretConfig:
         return _flat_enough(tree, self.path)
 
     def _json(self) -> str:
-        """The text of the file, which is one JSON object for sure; or of an empty one."""
+        """The text of the file, or of an empty object where there is none."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML is only read here", hint="edit it by hand, or use JSON")
         text = self._text()
-        if text is None:
-            return "{}\n"
-        parsed_json(text, self.path)
-        return text
+        return "{}\n" if text is None else text
 
     def _text(self) -> str | None:
         try:
