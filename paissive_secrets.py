@@ -4936,7 +4936,7 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     before: dict[str, str | None] = {}
     try:
         for name, value in values.items():
-            before[name] = _found(store, name)
+            before[name] = get_secret(name, backend=store)
             store.set(name, value)
     # Ctrl-C as well leaves what was there before.
     except BaseException as error:
@@ -4947,18 +4947,11 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
         raise
 
 
-def _found(store: Store, name: str) -> str | None:
-    try:
-        return store.get(name)
-    except NotFound:
-        return None
-
-
 def _put_back(store: Store, name: str, value: str | None) -> bool:
     """Whether the store holds again what it held before, or nothing."""
     try:
         # Asked first: what was not reached need not be written, and a full store may take no more writes.
-        if _found(store, name) == value:
+        if get_secret(name, backend=store) == value:
             return True
         if value is None:
             store.delete(name)
