@@ -5031,6 +5031,11 @@ _ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
 # What is left as it is: nothing; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
 # RFC 3986; by encodeURI().
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
+# What gets a backslash: in "…" of shells, in '…' of Perl and PHP, in MySQL, in `…` of node, by printf %q.
+_BACKSLASHED = (
+    *(r'[$`"\\]', r"['\\]", r"""['"\\]""", r"\\"),
+    r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""",
+)
 
 
 class Spellings:
@@ -5270,8 +5275,10 @@ def _in_shells(value: str) -> Iterator[str]:
     """The value between the quotes of shells, as `set -x` and `export -p` print it, of SQL and of CSV."""
     for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
         yield value.replace(quote, doubled)
-    yield re.sub(r'[$`"\\]', r"\\\g<0>", value)
-    yield re.sub(r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]""", r"\\\g<0>", value)  # printf %q
+    yield re.sub("'+", "'\"\\g<0>\"'", value.strip("'"))  # dash, which puts no empty '' at either end
+    yield repr(value + "\"'")[1:-4]  # in $'…', where bash meets control characters; both quotes choose it
+    for special in _BACKSLASHED:
+        yield re.sub(special, r"\\\g<0>", value)
 
 
 def _in_markup(value: str) -> Iterator[str]:

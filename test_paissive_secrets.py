@@ -5816,6 +5816,9 @@ def spelled(value):
     yield from [("Python", repr(value)[1:-1].encode()), ("SQL", value.replace("'", "''").encode())]
     yield from [("HTML", html.escape(value).encode()), ("XML", xml.sax.saxutils.escape(value).encode())]
     yield "shlex", shlex.quote(value).strip("'").encode()
+    yield "node", value.replace("\\", "\\\\").encode()
+    yield from [("PHP", re.sub(r"['\\]", r"\\\g<0>", value).encode())]
+    yield from [("MySQL", re.sub(r"""['"\\]""", r"\\\g<0>", value).encode())]
 
 
 URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
@@ -5895,7 +5898,7 @@ def test_mask_what_real_tools_make_of_a_long_value(command):
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 @pytest.mark.parametrize("script", [": $V", ': "$V"', "export -p", "printf %s $V", "printf '%q' \"$V\""])
 def test_mask_what_shells_print_when_they_tell_what_they_do(shell, script):
-    for value in (VALUE.replace("ü", ""), "it's-a-`secret`$(x)", 'semi;"colon"\\'):
+    for value in (VALUE.replace("ü", ""), "it's-a-`secret`$(x)", 'semi;"colon"\\', "tab\tof a 'secret':~"):
         env = {"V": value, "LC_ALL": "C.UTF-8"}
         asked = [tool(shell), "-f", "-c", f"set -x; IFS=; {script}"]
         done = subprocess.run(asked, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
