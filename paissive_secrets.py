@@ -3996,7 +3996,8 @@ class SecretConfig:
     """
 
     def __init__(self, config_file: str | os.PathLike[str] | None = None, backend: Backend = None) -> None:
-        self.path = os.fspath(config_file or os.environ.get("PAISSIVE_CONFIG_FILE") or "config.json")
+        named = os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
+        self.path = os.fspath(config_file or named or "config.json")
         self._backend = backend
 
     def __repr__(self) -> str:
@@ -4471,7 +4472,7 @@ class SecretRotation:
         return _manager.store(self._backend)
 
     def _files(self) -> _RotationFiles:
-        given = self._given_file or os.environ.get("PAISSIVE_ROTATION_FILE")
+        given = self._given_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         store = self._store()
         folder = store.folder if isinstance(store, SealedStore) else ""
         return _RotationFiles(given or os.path.join(folder, "rotation.json"))

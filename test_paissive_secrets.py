@@ -4679,6 +4679,14 @@ def test_config_stays_whole_on_a_full_disk(config):
     assert (Path("config.json").read_bytes(), os.listdir()) == (CONFIG, ["config.json"])
 
 
+def test_config_and_policies_may_be_in_the_home_folder_where_no_shell_fills_it_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/app.json")
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/rotation.json")
+    paths = [ps.SecretConfig().path, ps.SecretRotation("memory").path]
+    assert paths == [str(tmp_path / "app.json"), str(tmp_path / "rotation.json")]
+
+
 def test_config_in_no_folder_says_so(config):
     with pytest.raises(ps.Unavailable, match="there is no folder .+/no/such; make it first"):
         ps.SecretConfig("no/such/folder.json").set("a", 1)
