@@ -4963,12 +4963,17 @@ def _put_back(store: Store, name: str, value: str | None) -> bool:
     return True
 
 
-def check_data(store: Store, values: Mapping[str, str]) -> None:
-    """Raise BadValue where a value of the store, put into a variable or a .env file, would be followed."""
-    odd = [n for n in sorted(values) if looks_like_reference(values[n]) and not _is_configuration(store, n)]
-    if odd:  # who made the value up could otherwise have another secret put in its place
-        problem = f"the value of {_show(odd[0])} would be followed as a reference"
-        raise BadValue(problem, hint="use --format json, which is read as data")
+def check_references(store: Store, values: Mapping[str, str], form: str) -> None:
+    """Raise BadValue where the form would make configuration of data, or data of configuration."""
+    for name in sorted(name for name, value in values.items() if looks_like_reference(value)):
+        refers = _is_configuration(store, name)
+        # In a variable it would be followed: who made it up could have another secret put in its place.
+        if form != "json" and not refers:
+            problem = f"the value of {_show(name)} would be followed as a reference"
+            raise BadValue(problem, hint="use --format json, which is read as data")
+        # Imported into the store that it leads to, it would replace the secret.
+        if form == "json" and refers:
+            raise BadValue(f"{_show(name)} is a reference, and JSON is read as data", hint="use --format env")
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -10478,8 +10483,7 @@ def cmd_export(args: argparse.Namespace) -> int:
     """Print secrets, all if none is named, for another program to read."""
     store = _manager.store(args.backend)
     values = {name: store.get(name) for name in args.names or secret_names(store)}
-    if args.format != "json":
-        check_data(store, values)
+    check_references(store, values, args.format)
     _give(export_secrets(values, args.format))
     return 0
 

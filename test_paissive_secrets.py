@@ -5765,7 +5765,7 @@ def test_import_of_a_reference_does_not_replace_the_secret_that_it_names(value):
     assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
 
 
-def test_export_makes_no_configuration_of_data(tmp_path):
+def test_export_makes_no_configuration_of_data_nor_data_of_configuration(tmp_path):
     env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
     (tmp_path / ".env").write_text("A=secret:DB_PASSWORD\n")
     cli("set", "A", "--backend", "file", cwd=tmp_path, env=env, stdin=b"secret:DB_PASSWORD")
@@ -5779,7 +5779,9 @@ def test_export_makes_no_configuration_of_data(tmp_path):
         code, told = export("--format", form, "--backend", "file")
         assert (code, told.startswith(said)) == (2, True)
     assert export("--format", "json", "--backend", "file") == (0, '{\n  "A": "secret:DB_PASSWORD"\n}\n')
-    assert export() == (0, "A=secret:DB_PASSWORD\n")  # configuration stays what it is
+    assert export() == (0, "A=secret:DB_PASSWORD\n")
+    mere = "paissive_secrets: 'A' is a reference, and JSON is read as data; use --format env\n"
+    assert export("--format", "json") == (2, mere)
 
 
 def test_what_an_export_can_not_hold_is_held_by_another_format():
