@@ -4461,9 +4461,8 @@ class SecretRotation:
             try:
                 yield _Turn(name, self._store(), files, self._functions)
             except Exception as error:
-                with contextlib.suppress(
-                    SecretsError
-                ):  # why it failed says more than why that is not recorded
+                # Why it failed says more than why that can't be recorded.
+                with contextlib.suppress(SecretsError):
                     files.record(name, action, "failed", _in_words(name, error))
                 raise
             files.record(name, action, "done")
