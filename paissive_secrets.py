@@ -6319,6 +6319,7 @@ login-arguments         password behind its user in a call  medium high
 bearer-token            token in a header                   medium high
 bundler-login           login of a gem server               medium high
 softlayer-key           SoftLayer key                       medium high
+mailchimp-key           Mailchimp key                       medium high
 command-password        password on a command line          medium high
 netrc-password          password in a .netrc file           medium high
 registry-auth           login in Base64                     medium high
@@ -6734,14 +6735,12 @@ def candidates(window: bytes, language: str) -> Iterator[Candidate]:
 # One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
 # k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
 # the most telling words alone.
-_RARE, _RARE_IN_BULK = b"bcpuq", b"cp"
+_RARE, _RARE_IN_BULK = b"bcpuq", b"cw"
 _FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
 # What these are given has a digit or is long.
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
-_GO_ON = {b"identified by": b"[ ]", b"nonce": b"[_=:\"']"}  # what is behind those whose rare letter is late
-# What stands right behind a rare letter, and next, in most words.
-_SECOND, _THIRD = b"aertws", b"dehnsy./"
-_MOST_TELLING = (b"passw", b"secret")  # for what is read in bulk
+_SECOND, _THIRD = b"aertws", b"dehnsy./"  # what stands right behind a rare letter, and next, in most words
+_MOST_TELLING = (b"passwor", b"passwd", b"secret")  # for what is read in bulk
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
 _GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
@@ -6794,8 +6793,8 @@ def tellings(
     folded, count = window.translate(fold), 0
     told = pattern.search(folded)
     while told:
-        group = told.lastgroup or ""
-        (word, given), end = words[group], told.end(group)
+        end = told.end()
+        word, given = words[told.lastgroup or ""]
         found = told if given is None else None
         if given and window[end - len(word) : end].lower() == word:
             found = given(window, end)
@@ -6836,27 +6835,23 @@ def _fold(rare: bytes) -> bytes:
 
 
 def _finds(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
-    """What finds (group, word, what is ahead of it) in folded text: the group ends where the word does.
+    """What finds (group, word, what is ahead of it) in folded text.
 
-    Nearly every k is none of a word, and so all that may come next is one class, which most often ends it;
-    then there is a branch for each letter after that, and only there the whole word is compared.
+    Nearly every k is none of a word, so there is a branch for each letter that may come next, and in it one
+    for each that may come then: most end there. Only after these the whole word is compared.
     """
-    seconds: set[bytes] = set()
-    branches: dict[bytes, list[bytes]] = {}
-    late = []  # words that end right behind the class: together they cost as much as all others
+    branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
-        folded, mark, behind = word.lower().translate(fold), b"(?P<%s>)" % group.encode(), _GO_ON.get(word)
+        folded = word.lower().translate(fold)
         at = _anchor(folded)
         second, third, rest = map(re.escape, (folded[at : at + 1], folded[at + 1 : at + 2], folded[at + 2 :]))
-        whole = b"(?<=%s)" % re.escape(folded) + ahead + mark
-        if behind or third:
-            seconds.add(second)
-            whole = b"(?<=%s%s%s)" % (re.escape(folded), mark, behind) if behind else rest + whole
-            branches.setdefault(behind or third, []).append(whole)
-        else:
-            late.append(second + whole)
-    rests = b"|".join(third + b"(?:%s)" % b"|".join(of) for third, of in branches.items())
-    return b"k(?:%s)" % b"|".join([b"[%s](?:%s)" % (b"".join(sorted(seconds)), rests), *late])
+        whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(folded), ahead, group.encode())
+        branches.setdefault(second, {}).setdefault(third, []).append(whole)
+    return b"k" + _branched({second: [_branched(thirds)] for second, thirds in branches.items()})
+
+
+def _branched(rests: Mapping[bytes, Iterable[bytes]]) -> bytes:
+    return b"(?:%s)" % b"|".join(letter + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
 def _anchor(folded: bytes) -> int:
@@ -7606,17 +7601,18 @@ def login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
 _REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
 _SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
 _TYPED_IN = "shell docs config none"  # where command lines stand
-_BASIC = rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})"
-_AZURE_SIGNED = rb"&spr?=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})"
 # A row: words to look for, bytes before them, what stands there with the value as its last group, rule.
 _PHRASES = {
-    "bulk": ((b"asic ", 1, _BASIC, "basic-auth"),),  # what is read in bulk
+    "": (  # in every language, and in what is read in bulk
+        (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth"),
+    ),
     "source config json docs log markup shell none": (
-        (b"basic ", 0, _BASIC, "basic-auth"),
         (b"authorization", 0,
          rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
          rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
          rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])", "bearer-token"),
+        (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook"),
+        (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key"),
         (b"/soap/v", 13, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key"),
         (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook"),
         (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook"),
@@ -7627,7 +7623,7 @@ _PHRASES = {
          "braintree-token"),
         (b"private-lines: ", 0, rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
          "putty-key"),
-        (b"&sp=r", 0, _AZURE_SIGNED, "azure-signature"), (b"&spr=", 0, _AZURE_SIGNED, "azure-signature"),
+        (b"&sp=", 0, rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})", "azure-signature"),
         (b"zapier.com/hooks/", 0, rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
          "zapier-webhook"),
         (b"/with/key/", 0, rb"/with/key/([\w-]{20,64})", "ifttt-webhook"),
@@ -7706,7 +7702,7 @@ def phrases_of(language: str) -> dict[bytes, Finder]:
         shape = re.compile(b"".join((call, _ARGUMENT * before, _LOGIN_ARGUMENTS)))
         found[word] = functools.partial(_phrase, shape, rules["login-arguments"], len(word) + back)
     for languages, rows in _PHRASES.items():
-        for word, back, pattern, name in rows if language in languages.split() else ():
+        for word, back, pattern, name in rows if not languages or language in languages.split() else ():
             found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
     for word, back, command in _COMMAND_LINES if language in _TYPED_IN.split() else ():
         shape, rule = re.compile(command + _PASSWORD_TYPED), rules["command-password"]
@@ -8263,7 +8259,7 @@ def _spans(text: bytes, language: str, sparing: bool) -> Iterator[Span]:
 
 def _told_spans(text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool) -> Iterator[Span]:
     """What telling words lead to: phrases of a known form, then values that are given to names."""
-    finders = phrases_of("bulk" if sparing else language)
+    finders = phrases_of("" if sparing else language)
     done, given = dict.fromkeys(finders, 0), []
     for word, told in tellings(text, language, sparing, tuple(finders)):
         if word not in finders:
@@ -8401,8 +8397,6 @@ def _named_run(text: bytes, start: int, end: int) -> Iterator[Span]:
         ahead = line[:-1].rstrip(b"0123456789")
     at = start - len(line) + len(ahead)
     rules = _rules_before(ahead[-_NAME_AND_REACH:], text[at:end])
-    if b"-us" in text[at:end]:  # the data centre, which tells whose key this is
-        rules = [*rules, named_rules()["mailchimp"]]
     rule = next((rule for rule in rules if has_shape(rule, text[at:end])), None)
     if ahead.endswith((b"Bearer ", b"bearer ")):  # in no header: one of those is found as such
         rule = structural_rules()["bearer-token"]

@@ -7164,7 +7164,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"rsaPrivateKeyID = '{ps.samples('{h64}')}'", None),
         ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
         ("cloudflare: " + "0" * 37, None),
-        ("secret wh" + "sec_ab/cd+ef/gh+" + ps.samples("{B32}="), "stripe-webhook"),
+        ("wh" + "sec_ab/cd+ef/gh+" + ps.samples("{B32}="), "stripe-webhook"),
         (f'"nonce": "{LOGIN}"', "credential"),
         ("dp" + ps.samples(".st.prd.{A42}"), "doppler-token"),
         ("pa" + ps.samples("t{A14}.{h64}"), "airtable-token"),
@@ -7191,7 +7191,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("mysql -u me -p$PASSWORD shop", None),
         (f"mkdir -p{LOGIN}", None),
         (f"mysql --version; ssh -p{LOGIN} x.local", None),
-        ("x " + ps.samples("{h32}") + "-us12", "mailchimp-credential"),
+        (ps.samples("{h32}") + "-us12", "mailchimp-key"),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
         (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
     ],
@@ -7200,11 +7200,11 @@ def test_what_stands_around_a_value_tells_what_it_is(text, rule):
     assert [m.rule.id for m in scanned(text) if m.confidence != "low"] == [rule] * bool(rule)
 
 
-@pytest.mark.parametrize("language", ["source", "config", "docs", "log", "bulk"])
+@pytest.mark.parametrize("language", ["source", "config", "docs", "log", ""])
 def test_every_telling_phrase_is_found_by_a_letter_that_is_folded(language):
     words = tuple(ps.phrases_of(language))
     for word in words:
-        found, told = next(ps.tellings(b"x " + word + b" y", language, language == "bulk", words))
+        found, told = next(ps.tellings(b"x " + word + b" y", language, not language, words))
         assert (found, told.end()) == (word, 2 + len(word))
 
 
