@@ -2325,13 +2325,14 @@ _NOT_DONE = {412, 429, *_REDIRECTS}
 class _Response:
     """A response; a plain class, since the body may hold secrets."""
 
-    __slots__ = ("body", "broken", "headers", "repeated", "sent", "status")
+    __slots__ = ("body", "broken", "headers", "proxied", "repeated", "sent", "status")
 
     def __init__(self, status: int, headers: dict[str, str]) -> None:
         self.status = status
         self.headers = headers  # by their names in small letters
         self.body: dict[str, Any] = {}
         self.broken = ""  # why there is no response
+        self.proxied = False  # whether that may be the proxy's fault
         self.sent = True  # whether the request may have reached the server
         self.repeated = False  # whether an earlier attempt may have been carried out
 
@@ -2424,13 +2425,17 @@ class _Transport:
     """
 
     def __init__(self, settings: VaultSettings) -> None:
+        from urllib.request import OpenerDirector
+
         self.settings = settings
         self._newest = ""  # X-Vault-Index of a write
         self._lock = _Lock()
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
-        self._opener = _open_director(settings, self.base, self.connections)
+        # This one knows http and https only, redirects nothing and raises on no status.
+        self._opener = cast("Any", OpenerDirector())  # whose types ask for their own classes
+        self._opener.add_handler(self.connections)
 
     def call(
         self,
@@ -2526,7 +2531,7 @@ class _Request:
     They tell `headers` and `data` to audit hooks, which may log them: token and body stand elsewhere.
     """
 
-    data, timeout, tunnel = None, 0.0, ""
+    data, timeout, proxied, tunnel = None, 0.0, False, ""
 
     def __init__(self, method: str, url: str, body: bytes) -> None:
         self.method, self.full_url, self.body = method, url, body
@@ -2542,21 +2547,23 @@ class _Request:
     def get_method(self) -> str:
         return self.method
 
-    def add_header(self, name: str, value: str) -> None:
-        self.headers[name] = value
-
-    def set_proxy(self, host: str, kind: str) -> None:
-        """Go by a proxy, which passes on what it is sent, or what it can't read through a tunnel."""
+    def go_by(self, proxy: str) -> None:
+        """Have a proxy pass on what it is sent, or what it can't read through a tunnel."""
+        login, host = _proxy_parts(proxy)
+        self.proxied = True
+        if login:
+            self.headers["Proxy-Authorization"] = login
         if self.type == "https":
             self.tunnel = self.host
         else:
-            self.type, self.selector = kind, self.full_url
+            self.selector = self.full_url
         self.host = host
 
 
 _PORTS = {"http": 80, "https": 443}
 _SSL_WANT_READ = 2  # ssl.SSL_ERROR_WANT_READ, TLS's way to say that there is nothing yet
 _ADDRESS_HINT = "check VAULT_ADDR"
+_PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 
 
 def _read_index(text: str) -> tuple[str, int]:
@@ -2587,48 +2594,17 @@ def _wait_before(response: _Response, attempt: int) -> float:
     return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
 
 
-def _open_director(settings: VaultSettings, base: str, connections: _Connections) -> Any:
-    """An opener that knows http and https only, redirects nothing and raises on no status."""
+def _proxies(settings: VaultSettings) -> dict[str, str]:
+    """The proxy of each scheme."""
     from urllib.parse import urlsplit
-    from urllib.request import OpenerDirector, getproxies
+    from urllib.request import getproxies
 
-    opener = OpenerDirector()
-    opener.addheaders = []
-    local = urlsplit(base).hostname in _LOOPBACK  # Go never asks a proxy for these either
-    everything = {"http": settings.proxy, "https": settings.proxy}
-    proxies = everything if settings.proxy else {} if local else getproxies()
-    if proxies and not settings.address.startswith("unix://"):
-        opener.add_handler(_Proxies(proxies, always=bool(settings.proxy)))  # type: ignore[arg-type]
-    opener.add_handler(connections)  # type: ignore[arg-type]
-    return opener
-
-
-class _Proxies:
-    """A urllib handler that has requests go by a proxy: its own one heeds NO_PROXY for Vault's too."""
-
-    handler_order = 100  # before the one that sends them
-
-    def __init__(self, proxies: dict[str, str], *, always: bool) -> None:
-        self._proxies, self._always = proxies, always
-
-    def __lt__(self, other: Any) -> bool:
-        return self.handler_order < int(other.handler_order)
-
-    def add_parent(self, parent: Any) -> None:
-        """urllib's handlers are told of their opener; this one has no use for it."""
-
-    def http_open(self, request: _Request) -> None:
-        from urllib.request import proxy_bypass
-
-        proxy = self._proxies.get(request.type)
-        if not proxy or (not self._always and proxy_bypass(request.host)):
-            return
-        login, host = _proxy_parts(proxy)
-        if login:
-            request.add_header("Proxy-Authorization", login)
-        request.set_proxy(host, "http")
-
-    https_open = http_open
+    if settings.address.startswith("unix://"):
+        return {}
+    if settings.proxy:
+        return {"http": settings.proxy, "https": settings.proxy}
+    # For these Go never asks a proxy of the environment either.
+    return {} if urlsplit(settings.address).hostname in _LOOPBACK else getproxies()
 
 
 def _proxy_parts(proxy: str) -> tuple[str, str]:
@@ -2638,11 +2614,16 @@ def _proxy_parts(proxy: str) -> tuple[str, str]:
 
     kind, mark, rest = proxy.rpartition("://")
     login, _, host = rest.partition("/")[0].rpartition("@")
-    if (mark and kind.lower() != "http") or not host or ":/" in proxy.replace("://", ""):
-        # To one that speaks TLS or SOCKS, a password would go in clear.
+    host = unquote(host)
+    try:
+        good = _host_and_port("http", host)[0] and ":/" not in proxy.replace("://", "")
+    except ValueError:
+        good = False
+    # To one that speaks TLS or SOCKS, a password would go in clear.
+    if not good or (mark and kind.lower() != "http"):
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
         raise BadValue("the proxy of the environment is not one that can be used", hint=hint)
-    return login and "Basic " + base64.b64encode(unquote(login).encode()).decode(), unquote(host)
+    return login and "Basic " + base64.b64encode(unquote(login).encode()).decode(), host
 
 
 class _Connections:
@@ -2652,10 +2633,9 @@ class _Connections:
     append or pop.
     """
 
-    handler_order = 500
-
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
+        self._proxies = _proxies(settings)
         self._context: Any = None
         self.begin()
         _begun_by_children().add(self)
@@ -2664,14 +2644,13 @@ class _Connections:
         """Have no connection; in a child process, those that are there are its parent's."""
         self._idle: dict[tuple[str, ...], list[_Wire]] = {}
 
-    def __lt__(self, other: Any) -> bool:
-        return self.handler_order < int(other.handler_order)
-
     def add_parent(self, parent: Any) -> None:
         """urllib's handlers are told of their opener; this one has no use for it."""
 
     def http_open(self, request: _Request) -> _Response:
         deadline = time.monotonic() + request.timeout
+        if self._proxies:
+            self._choose_proxy(request)
         where = (request.type, request.host, request.tunnel)
         wire, again = None, False
         try:
@@ -2680,7 +2659,7 @@ class _Connections:
         except SecretsError:
             raise
         except (OSError, ValueError) as error:
-            return _broken(error, sent=wire is not None)
+            return _broken(error, request, sent=wire is not None)
         finally:
             if wire and not again:
                 wire.close()
@@ -2689,6 +2668,14 @@ class _Connections:
         return _read_response(response, raw)
 
     https_open = http_open
+
+    def _choose_proxy(self, request: _Request) -> None:
+        from urllib.request import proxy_bypass
+
+        proxy = self._proxies.get(request.type)
+        # One that is set for Vault is used whatever NO_PROXY says.
+        if proxy and (self._settings.proxy or not proxy_bypass(request.host)):
+            request.go_by(proxy)
 
     def _take(self, where: tuple[str, ...]) -> _Wire | None:
         idle = self._idle.setdefault(where, [])
@@ -2773,7 +2760,7 @@ def _ask_proxy(plain: Any, request: _Request, deadline: float) -> None:
     wire.send(_request_head(f"CONNECT {where} HTTP/1.1", {"Host": where, **request.headers}))
     # Nobody speaks before TLS does: more bytes would be the proxy's, in the place of the server's.
     if _read_head(wire)[0] != 200 or wire.has_news():
-        raise Unavailable("the proxy does not connect to Vault", hint="check VAULT_PROXY_ADDR")
+        raise Unavailable("the proxy does not connect to Vault", hint=_PROXY_HINT)
     plain.settimeout(_time_left(deadline))
 
 
@@ -3026,7 +3013,7 @@ _TLS_PROBLEMS = (
 )
 
 
-def _broken(error: Exception, *, sent: bool) -> _Response:
+def _broken(error: Exception, request: _Request, *, sent: bool) -> _Response:
     """The response of a connection that broke; what no repetition mends is raised."""
     import ssl
 
@@ -3038,7 +3025,7 @@ def _broken(error: Exception, *, sent: bool) -> _Response:
         if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
             raise Unavailable(message, hint=hint) from None
     response = _Response(0, {})
-    response.sent, response.broken = sent, _why(error)
+    response.sent, response.proxied, response.broken = sent, request.proxied, _why(error)
     return response
 
 
@@ -3080,7 +3067,8 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
     """The error that a response is: what happened, and what to do; never what the server said."""
     address = transport.settings.address
     if not response.status:
-        return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
+        way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
+        return Unavailable(f"Vault can't be reached at {address}{way}: {response.broken}", hint=hint)
     if response.status in _REDIRECTS:
         hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
         return Unavailable("Vault redirects to another host, which the token is not meant for", hint=hint)

@@ -3380,6 +3380,14 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
     assert b"roxy-" in proxy.requests[-1] and base64.b64encode(b"user:pass") in proxy.requests[0]
 
 
+@pytest.mark.parametrize("kind", ["http", "https"])
+def test_a_proxy_that_does_not_answer_is_not_taken_for_the_server(kind):
+    nobody = {"proxy": f"http://user:{TELLTALE}@127.0.0.1:{free_port()}", "max_retries": 0}
+    error = failure(bao().store(address=f"{kind}://vault.invalid", **nobody).get, "a")
+    what = f"Vault can't be reached at {kind}://vault.invalid by the proxy: Connection refused"
+    assert str(error) == f"{what}; check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
+
+
 def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
     proxy, far = stub(http()), "http://vault.invalid:8200"
     monkeypatch.setenv("NO_PROXY", "*")
@@ -3393,7 +3401,8 @@ def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["http", "https"])
 @pytest.mark.parametrize(
-    "proxy", ["socks5://u:{}@p", "https://u:{}@p:1", "http:/u:{}@p:1", "ftp://u:{}@p", "http://"]
+    "proxy",
+    ["socks5://u:{}@p", "https://u:{}@p:1", "http:/u:{}@p:1", "ftp://u:{}@p", "http://", "u:{}@p:x", "[::1"],
 )
 def test_a_proxy_of_the_environment_that_can_not_be_used_is_named_as_such(monkeypatch, kind, proxy):
     monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
