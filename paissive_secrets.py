@@ -3379,7 +3379,7 @@ class VaultStore:
         """The value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         try:
-            fields = self._read(name, path, version).fields or {}
+            fields = self._present_here(self._fetch(path, version), name, version)
         except Deleted:
             raise
         except (NotFound, Denied) as error:  # which is what this mount says of paths in another one
@@ -3396,13 +3396,14 @@ class VaultStore:
         """Set one field; the others stay as they are, also while others write them (KV 2)."""
         path, field = _path_and_field(name)
         check_value(value)
-        self._change(name, path, lambda fields: {**fields, field: value}, absent={})
+        self._change(name, path, lambda secret: {**(secret.fields or {}), field: value})
 
     def delete(self, name: str) -> None:
         """Remove one field; with the last one the secret goes, which KV 2 can undelete."""
         path, field = _path_and_field(name)
 
-        def without(fields: dict[str, Any]) -> dict[str, Any]:
+        def without(secret: _Secret) -> dict[str, Any]:
+            fields = self._present_here(secret, name)
             if field not in fields:
                 raise no_such(name)
             return {key: value for key, value in fields.items() if key != field}
@@ -3501,11 +3502,11 @@ class VaultStore:
             error.hint = _ABROAD_HINT
         return error
 
-    def _read(self, name: str, path: str, version: int | None = None) -> _Secret:
-        """The secret, or NotFound; Deleted where it can be brought back."""
-        secret = self._fetch(path, version)
+    def _present_here(self, secret: _Secret, name: str, version: int | None = None) -> dict[str, Any]:
+        """The fields of a secret, or NotFound; Deleted where it can be brought back."""
         if not secret.version:
             self._check_kv()
+        path, _ = _path_and_field(name)
         return _present(secret, name, version, hint=f"bring it back with: undelete {path}")
 
     def _fetch(self, path: str, version: int | None = None) -> _Secret:
@@ -3525,20 +3526,14 @@ class VaultStore:
             raise self._failure(response, "read", where)
         return _Secret(response, kv or self._kv())
 
-    def _change(
-        self,
-        name: str,
-        path: str,
-        edit: Callable[[dict[str, Any]], dict[str, Any]],
-        absent: dict[str, Any] | None = None,
-    ) -> None:
+    def _change(self, name: str, path: str, edit: Callable[[_Secret], dict[str, Any]]) -> None:
         """Read, edit and write a secret, again for as long as others write it in between."""
         import secrets
 
         for attempt in range(_CAS_TRIES):
-            secret = self._read(name, path) if absent is None else self._fetch(path)
-            fields = edit(absent if secret.fields is None and absent is not None else secret.fields or {})
-            if self._write(path, fields, secret.version) if fields else self._remove(path, secret.version):
+            secret = self._fetch(path)
+            fields = edit(secret)
+            if self._write(path, fields, secret.version) if fields else self._remove(path, secret):
                 return
             time.sleep(secrets.randbelow(1 + min(attempt, 20)) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
@@ -3560,16 +3555,16 @@ class VaultStore:
             raise BadValue(f"{self.settings.mount}/ is not KV version 2", hint="leave out PAISSIVE_VAULT_KV")
         return True
 
-    def _remove(self, path: str, version: int) -> bool:
-        """Whether the newest version is gone; not if there is a newer one by now, which has other fields."""
+    def _remove(self, path: str, secret: _Secret) -> bool:
+        """Whether the secret's fields are gone; not if there is a newer version by now that has them, too."""
         kind = "delete" if self._kv() == 2 else ""
-        method, body = ("POST", {"versions": [version]}) if kind else ("DELETE", None)
+        method, body = ("POST", {"versions": [secret.version]}) if kind else ("DELETE", None)
         response = self._call(method, kind, path, body, repeat=bool(kind))
         if response.status == 403 and kind:  # many policies allow a deletion of the newest version only
             response = self._call("DELETE", "data", path, repeat=False)
         if response.status not in (200, 204):
             raise self._failure(response, "delete", self._where("data", path))
-        return not kind or self._fetch(path).version == version
+        return not kind or (secret.fields or {}).keys().isdisjoint(self._fetch(path).fields or ())
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         path, _ = _path_and_field(name)
@@ -3625,7 +3620,7 @@ class VaultStore:
         if _kv_of(mounts[mount]) == 2:
             secret = self._fetch_at(f"{mount}data/{path[len(mount) :]}", version, 2)
             hint = f"bring it back with PAISSIVE_VAULT_MOUNT={mount[:-1]} and: undelete {path[len(mount) :]}"
-            return _present(secret, name, version, hint).fields or {}
+            return _present(secret, name, version, hint)
         if version is not None:
             raise BadValue(f"{mount} keeps no older versions")
         return self._leased(path)
@@ -3702,15 +3697,15 @@ class _Secret:
         self.deleted = _timestamp(about.get("deletion_time")) if not there else ""
 
 
-def _present(secret: _Secret, name: str, version: int | None, hint: str) -> _Secret:
-    """The secret, if it is there; `hint` says how to bring back one that is deleted."""
+def _present(secret: _Secret, name: str, version: int | None, hint: str) -> dict[str, Any]:
+    """The secret's fields, if it is there; `hint` says how to bring back one that is deleted."""
     if secret.destroyed:
         raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
     if secret.deleted:
         raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
     if not secret.version:
         raise no_such(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
-    return secret
+    return secret.fields or {}
 
 
 def _timestamp(value: object) -> str:

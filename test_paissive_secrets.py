@@ -3802,6 +3802,22 @@ def test_setting_one_field_keeps_the_others_whoever_writes_them():
     assert [stores[0].get(f"app/db#field{n}") for n in range(8)] == [f"{n}/4" for n in range(8)]
 
 
+def test_a_field_that_was_deleted_is_not_said_to_be_absent_since_another_came_at_once():
+    store = bao().store()
+    other, call = bao().store(prefix=store.settings.prefix), store._session.transport.call
+
+    def overtaken(method, path, *args, **more):
+        response = call(method, path, *args, **more)
+        if "/delete/" in path:
+            other.set("app#b", "w")
+        return response
+
+    store.set("app#a", "v")
+    store._session.transport.call = overtaken
+    store.delete("app#a")
+    assert list(store.names()) == ["app#b"]
+
+
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
 def test_names_are_those_of_fields_in_all_folders(mount):
     store = bao().store(mount=mount)
