@@ -2242,7 +2242,7 @@ def _client_timeout(source: str, text: str) -> float:
 
 
 def _whole_number(source: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise BadValue(f"{source} is not a number", hint="use 0 or more")
     return int(text)
 
