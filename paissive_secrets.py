@@ -3034,7 +3034,7 @@ def _why(error: Exception) -> str:
     import socket
     import ssl
 
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # a name that DNS could not spell is the latter
         return "no host of that name"
     if isinstance(error, (TimeoutError, socket.timeout)):
         return "it did not answer in time"
