@@ -3252,7 +3252,7 @@ def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[
     if settings.wrapped_secret_id:
         settings.secret_id = _unwrapped(settings.wrapped_secret_id, transport)
         settings.wrapped_secret_id = ""  # it opens once only
-    return "login", {"role_id": settings.role_id, "secret_id": _login_value(settings, "secret_id")}
+    return "login", {name: _login_value(settings, name) for name in ("role_id", "secret_id")}
 
 
 def _unwrapped(token: str, transport: _Transport) -> str:
@@ -3270,7 +3270,7 @@ def _unwrapped(token: str, transport: _Transport) -> str:
 
 def _kubernetes(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
     jwt = settings.jwt or _file_text(settings.jwt_file or _KUBERNETES_TOKEN)
-    return "login", {"role": settings.role, "jwt": jwt}
+    return "login", {"role": _login_value(settings, "role"), "jwt": jwt}
 
 
 def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
@@ -3302,7 +3302,8 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
 
 
 def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    return f"login/{_url_path(settings.username)}", {"password": _login_value(settings, "password")}
+    name = _login_value(settings, "username")
+    return f"login/{_url_path(name)}", {"password": _login_value(settings, "password")}
 
 
 _LOGINS: dict[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]] = {
@@ -3315,10 +3316,12 @@ _LOGINS: dict[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, An
 
 def _login_value(settings: VaultSettings, name: str) -> str:
     """A setting, or what the file holds that its _FILE twin names, read again for each login."""
-    value, path = getattr(settings, name), getattr(settings, name + "_file")
-    if not value and not path:
-        raise Locked(f"no {name} to log in with", hint=f"set PAISSIVE_VAULT_{name.upper()}, or …_FILE")
-    return value or _file_text(path)
+    path = getattr(settings, name + "_file", None)
+    value: str = getattr(settings, name) or (_file_text(path) if path else "")
+    if not value:
+        hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', or …_FILE'}"
+        raise Locked(f"no {name} to log in with", hint=hint)
+    return value
 
 
 def _file_text(path: str, missing: str | None = None) -> str:

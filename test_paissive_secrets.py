@@ -3632,10 +3632,25 @@ def test_a_login_by_kubernetes(stub, tmp_path):
     assert works(login_store("kubernetes", role="app", jwt_file=str(tmp_path / "token")))
 
 
-@pytest.mark.parametrize("login", ["approle", "userpass", "jwt", "kubernetes"])
-def test_a_login_without_what_it_takes_says_what_to_set(login):
-    with pytest.raises(ps.Locked, match="PAISSIVE_VAULT_|check the path"):
-        login_store(login, username="ada").get("A_TOKEN")
+@pytest.mark.parametrize(
+    ("login", "given", "hint"),
+    [
+        ("approle", {"secret_id": "x"}, "set PAISSIVE_VAULT_ROLE_ID"),
+        ("approle", {"role_id": "x"}, "set PAISSIVE_VAULT_SECRET_ID, or …_FILE"),
+        ("userpass", {"password": "x"}, "set PAISSIVE_VAULT_USERNAME"),
+        (
+            "userpass",
+            {"username": "x", "password_file": os.devnull},
+            "set PAISSIVE_VAULT_PASSWORD, or …_FILE",
+        ),
+        ("jwt", {"role": "x"}, "set PAISSIVE_VAULT_JWT, or …_FILE"),
+        ("kubernetes", {"jwt": "x"}, "set PAISSIVE_VAULT_ROLE"),
+        ("kubernetes", {"role": "x"}, "check the path"),
+    ],
+)
+def test_a_login_without_what_it_takes_says_what_to_set(login, given, hint):
+    error = failure(login_store(login, **given).get, "A_TOKEN")
+    assert (type(error), error.hint) == (ps.Locked, hint)
 
 
 def test_a_login_mount_may_have_another_name():
