@@ -2690,15 +2690,16 @@ class _Connections:
         return None
 
     def _dial(self, request: _Request, deadline: float) -> _Wire:
-        plain = self._connected("http" if request.tunnel else request.type, request.host, deadline)
+        scheme = "http" if request.tunnel else request.type
+        wire = _Wire(self._connected(scheme, request.host, deadline))
         try:
             if request.tunnel:
-                _ask_proxy(plain, request, deadline)
+                _ask_proxy(wire, request, deadline)
             if request.type == "https":
-                plain = self._secured(plain, request.tunnel or request.host)
-            return _Wire(plain)
+                wire.sock = self._secured(wire.sock, request.tunnel or request.host)
+            return wire
         except BaseException:
-            plain.close()
+            wire.close()
             raise
 
     def _secured(self, plain: Any, host: str) -> Any:
@@ -2751,17 +2752,16 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[scheme]
 
 
-def _ask_proxy(plain: Any, request: _Request, deadline: float) -> None:
+def _ask_proxy(wire: _Wire, request: _Request, deadline: float) -> None:
     """Have a proxy connect us; its own login, in the request's headers, is not for the server."""
     host, port = _host_and_port("https", request.tunnel)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    wire = _Wire(plain)
     wire.begin(deadline)
     wire.send(_request_head(f"CONNECT {where} HTTP/1.1", {"Host": where, **request.headers}))
     # Nobody speaks before TLS does: more bytes would be the proxy's, in the place of the server's.
     if _read_head(wire)[0] != 200 or wire.has_news():
         raise Unavailable("the proxy does not connect to Vault", hint=_PROXY_HINT)
-    plain.settimeout(_time_left(deadline))
+    wire.sock.settimeout(_time_left(deadline))
 
 
 class _Wire:
@@ -2835,6 +2835,11 @@ class _Wire:
 
     def close(self) -> None:
         self.sock.close()
+
+    # A store that is let go has no other end, nor has what a child process inherits; Python would warn of it.
+    def __del__(self) -> None:
+        if hasattr(self, "sock"):  # an interrupt may have come first
+            self.close()
 
 
 def _tls_context(settings: VaultSettings) -> Any:

@@ -2877,6 +2877,15 @@ def test_a_connection_is_not_taken_over_by_a_child_process(stub):
     assert (store.get("a"), server.connections) == ("v", 2)
 
 
+def test_a_store_that_is_let_go_leaves_no_connection_open_in_any_process():
+    code = "import os, paissive_secrets as p; store = p.VaultStore(); dict(store.status());"
+    code += "child = os.fork(); dict(store.status()); store = None; child and os.waitpid(child, 0)"
+    env = {"VAULT_ADDR": bao().tls, "VAULT_TOKEN": bao().root, "VAULT_CACERT": bao().ca}
+    argv = [sys.executable, "-W", "always::ResourceWarning", "-c", code]
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_child_process_waits_for_no_lock_of_its_parents_threads(stub):
     store = stub(http()).store()
     locks = store._session._lock, store._session.transport._lock
@@ -3174,6 +3183,9 @@ class Pieces:
     def recv(self, _most):
         return self.parts.pop(0) if self.parts else b""
 
+    def close(self):
+        pass
+
 
 def taken_for(raw, size):
     wire = ps._Wire(Pieces(raw, size))
@@ -3388,6 +3400,25 @@ def test_a_proxy_that_does_not_answer_is_not_taken_for_the_server(kind):
     error = failure(bao().store(address=f"{kind}://vault.invalid", **nobody).get, "a")
     what = f"Vault can't be reached at {kind}://vault.invalid by the proxy: Connection refused"
     assert str(error) == f"{what}; check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
+
+
+def test_a_tunnel_leads_to_the_server():
+    def pump(source, sink):
+        with contextlib.suppress(OSError):
+            while part := source.recv(1 << 16):
+                sink.sendall(part)
+
+    def connect(listener):
+        with listener.accept()[0] as client:
+            host, _, port = client.recv(5000).split()[1].decode().partition(":")
+            with socket.create_connection((host, int(port))) as server:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                threading.Thread(target=pump, args=(server, client), daemon=True).start()
+                pump(client, server)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=connect, args=(listener,), daemon=True).start()
+        assert works(bao().tls_store(proxy=f"http://127.0.0.1:{listener.getsockname()[1]}"))
 
 
 def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
