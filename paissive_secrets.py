@@ -2192,10 +2192,10 @@ def _vault_address(source: str, text: str) -> str:
     from urllib.parse import urlsplit
 
     hint = "use https://host:8200, or unix:///path/of/socket"
-    if text.startswith("unix://"):
+    if _printable(source, text).startswith("unix://"):
         return text
     try:
-        url = urlsplit(_printable(source, text))
+        url = urlsplit(text)
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False
