@@ -2616,14 +2616,15 @@ def _proxy_parts(proxy: str) -> tuple[str, str]:
     login, _, host = rest.partition("/")[0].rpartition("@")
     host = unquote(host)
     try:
+        basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         good = _host_and_port("http", host)[0] and ":/" not in proxy.replace("://", "")
-    except ValueError:
+    except ValueError:  # a port that is none, or bytes that are no text
         good = False
     # To one that speaks TLS or SOCKS, a password would go in clear.
     if not good or (mark and kind.lower() != "http"):
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
         raise BadValue("the proxy of the environment is not one that can be used", hint=hint)
-    return login and "Basic " + base64.b64encode(unquote(login).encode()).decode(), host
+    return login and basic, host
 
 
 class _Connections:

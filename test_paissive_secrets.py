@@ -3436,7 +3436,8 @@ def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
 @pytest.mark.parametrize("kind", ["http", "https"])
 @pytest.mark.parametrize(
     "proxy",
-    ["socks5://u:{}@p", "https://u:{}@p:1", "http:/u:{}@p:1", "ftp://u:{}@p", "http://", "u:{}@p:x", "[::1"],
+    ["socks5://u:{}@p", "https://u:{}@p:1", "http:/u:{}@p:1", "ftp://u:{}@p", "http://"]
+    + ["u:{}@p:x", "[::1", "\udcfc:{}@p:1"],
 )
 def test_a_proxy_of_the_environment_that_can_not_be_used_is_named_as_such(monkeypatch, kind, proxy):
     monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
