@@ -3059,7 +3059,6 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
     ("versioned k/v", BadValue, "the mount is KV version 2, not 1", "leave out PAISSIVE_VAULT_KV"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
-    ("check-and-set", Conflict, "another writer was first", "try again"),
 )
 _STATUS_FAILURES: dict[int, tuple[str, str]] = {
     400: ("finds something wrong with", "see the server's log"),
