@@ -2479,10 +2479,10 @@ class _Transport:
         response = self._send(method, url, data, token, deadline)
         if response.status not in _REDIRECTS:
             return response
+        target = self._redirected(url, response.headers.get("location", ""))
         # The others ask for a GET (RFC 9110, section 15.4), which would write nothing and look like success.
         if method != "GET" and response.status not in (307, 308):
             raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
-        target = self._redirected(url, response.headers.get("location", ""))
         if not target:
             return response  # a standby node that has lost the active one does this too: it may pass
         # One hop is what a cluster needs, from a standby node to the active one.
@@ -2506,6 +2506,8 @@ class _Transport:
             raise Unavailable("Vault redirects to something that is no address")
         if (old.scheme, new.scheme) == ("https", "http"):
             raise Unavailable("Vault redirects from https to http, where the token would be seen")
+        if not ours and (old.scheme, new.scheme, old.hostname) == ("http", "https", host):
+            raise Unavailable("Vault redirects from http to https", hint="use https:// in VAULT_ADDR")
         return url if ours else ""
 
     def _trusted(self, host: str, port: int | None) -> bool:

@@ -3043,6 +3043,22 @@ def test_a_redirect_from_https_to_http_is_refused():
         transport._redirected(bao().tls + "/v1/secret/data/a", bao().address + "/v1/secret/data/a")
 
 
+def test_a_redirect_from_http_to_https_says_what_address_to_use(stub):
+    server = stub(http(b"", 301, "Location: https://127.0.0.1/v1/secret/data/a"))
+    with pytest.raises(ps.Unavailable, match="redirects from http to https; use https:// in VAULT_ADDR"):
+        server.store().get("a")
+    assert server.tries() == 1
+    with pytest.raises(ps.Unavailable, match="use https:// in VAULT_ADDR"):
+        server.store(login="jwt", jwt="j").get("a")
+
+
+def test_a_write_that_is_redirected_as_if_it_were_a_read_is_an_error(stub):
+    moved = http(b"", 302, "Location: /v1/secret/data/b")
+    server = stub(lambda request: http() if request.startswith(b"GET") else moved)
+    with pytest.raises(ps.Unavailable, match="redirects a write as if it were a read; check VAULT_ADDR"):
+        server.store().set("a", "v")
+
+
 NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
 
 
