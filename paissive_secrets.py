@@ -3527,7 +3527,7 @@ class VaultStore:
     def _fetch_at(self, where: str, version: int | None, kv: int | None = None) -> _Secret:
         """What an API path has, in this mount or in another one whose KV version is `kv`."""
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
-            raise BadValue("versions are counted from 1")
+            raise BadValue("there is no such version", hint="they are counted from 1")
         query = "" if version is None else f"?version={version}"
         response = self._session.call("GET", _url_path(where) + query)
         # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a

@@ -3971,7 +3971,8 @@ def test_older_versions_undelete_and_destroy():
     assert (store.get("app#a"), store.get("app#a", 1)) == ("2", "1")
     assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
     for version in (0, -1, 1 << 63):
-        assert type(failure(store.get, "app#a", version)) is ps.BadValue
+        told = failure(store.get, "app#a", version)
+        assert (type(told), str(told)) == (ps.BadValue, "there is no such version; they are counted from 1")
     store.delete("app#a")
     gone = failure(store.get, "app#a")
     assert type(gone) is ps.Deleted
