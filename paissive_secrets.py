@@ -2380,7 +2380,11 @@ def _json_number(value: object) -> float:
 
 
 class _Lock:
-    """A lock that is free in a child process: the thread that held it stays in the parent."""
+    """A lock that is free in a child process: the thread that held it stays in the parent.
+
+    It is to be entered by `with lock.here`: an interrupt can't come in between, as it could in an `__enter__`
+    or `__exit__` of ours, and leave it taken for ever.
+    """
 
     def __init__(self) -> None:
         self.begin()
@@ -2390,19 +2394,7 @@ class _Lock:
         """Be free."""
         import threading
 
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def taken_at_once(self) -> bool:
-        """Whether nobody had it; this thread has it then."""
-        return self._lock.acquire(blocking=False)
-
-    def leave(self, *_: object) -> None:
-        self._lock.release()
-
-    __exit__ = leave
+        self.here = threading.Lock()
 
 
 @functools.lru_cache(maxsize=1)
@@ -2470,7 +2462,7 @@ class _Transport:
     def _note_write(self, index: str) -> None:
         if not (index.isascii() and index.isprintable()):
             return  # it would be no header of ours
-        with self._lock:
+        with self._lock.here:
             old, new = _read_index(self._newest), _read_index(index)
             if old[0] != new[0] or old[1] < new[1]:
                 self._newest = index
@@ -3140,20 +3132,18 @@ class _Session:
     def token(self) -> str:
         """The token now: the first caller logs in, and one of those after two thirds of the lease renews."""
         if self._token is None:
-            with self._lock:
+            with self._lock.here:
                 if self._token is None:
                     self._log_in()
-        # One thread renews; the others go on with what they have, which is good for a while.
-        elif time.monotonic() >= self._renew_at and self._lock.taken_at_once():
-            try:
-                self._renew()
-            finally:
-                self._lock.leave()
+        elif time.monotonic() >= self._renew_at:
+            with self._lock.here:
+                if time.monotonic() >= self._renew_at:
+                    self._renew()
         return self._token or ""
 
     def _replaced(self, stale: str) -> bool:
         """Whether there is another token by now than the one that was refused; not if its policies refuse."""
-        with self._lock:
+        with self._lock.here:
             if self._token != stale:
                 return True
             # Without a token, this asks whether an agent in between puts its own to the request.
@@ -3208,7 +3198,8 @@ class _Session:
     def _renew(self) -> None:
         """Ask for more time; where there is less left to have than half of it, log in anew."""
         lease, token = self._lease, self._token or ""
-        self._renew_at = time.monotonic() + max(1.0, lease / 10)  # when to try again if this fails
+        # When to try again if this fails. Other threads go on with what they have, which is good for a while.
+        self._renew_at = time.monotonic() + max(1.0, lease / 10)
         try:
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
             auth = _json_object(response.body.get("auth"))
@@ -3647,7 +3638,7 @@ class VaultStore:
     def _leased(self, path: str) -> dict[str, Any]:
         """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
         lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
-        with lease.lock:
+        with lease.lock.here:
             if time.monotonic() < lease.until and lease.login == self._session.logins:
                 return lease.data
             # Each read makes a user in a database, say, so it isn't repeated.

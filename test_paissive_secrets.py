@@ -2889,13 +2889,49 @@ def test_a_store_that_is_let_go_leaves_no_connection_open_in_any_process():
 
 def test_a_child_process_waits_for_no_lock_of_its_parents_threads(stub):
     store = stub(http()).store()
-    locks = store._session._lock, store._session.transport._lock
+    locks = store._session._lock.here, store._session.transport._lock.here
     with locks[0], locks[1]:
         child = fork()
         if not child:
             signal.alarm(10)
             os._exit(store.get("a") != "v")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def until_interrupted(act):
+    with pytest.raises(KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0005)
+        while True:
+            act()
+
+
+def test_an_interrupt_leaves_no_lock_taken():
+    transport = ps.VaultStore()._session.transport
+    before = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
+    try:
+        for _ in range(50):
+            until_interrupted(lambda: transport._note_write("i"))
+            assert not transport._lock.here.locked()
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def test_one_thread_renews_a_token_and_the_others_go_on(stub):
+    renewing, go_on = threading.Event(), threading.Event()
+
+    def renewed(request):
+        renewing.set()
+        go_on.wait(10)
+        return http(b'{"auth": {"lease_duration": 9}}')
+
+    store = stub(lambda request: renewed(request) if b"renew-self" in request else http()).store()
+    store.get("a")
+    store._session._renew_at = 0
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(store.get, "a")
+        assert renewing.wait(10) and (store.get("a"), slow.done()) == ("v", False)
+        go_on.set()
+        assert slow.result() == "v"
 
 
 def test_what_a_server_sends_unasked_is_never_taken_for_an_answer(stub):
