@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     import logging
     import socket
     import subprocess
-    from concurrent.futures import Executor
     from datetime import timedelta
     from json import JSONDecoder
     from typing import IO, Literal, TextIO
@@ -3413,17 +3412,14 @@ class VaultStore:
 
     def names(self) -> Iterator[str]:
         """Every field of every secret below the prefix that the token may list."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(_WALKERS) as pool:
-            folders = [""]
-            while folders:  # all of one depth at once
-                keys = [*itertools.chain.from_iterable(_mapped(pool, self._list, folders))]
-                # Below a folder that no name can lead into there are none; a server may say there is no end.
-                folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
-                secrets = [key for key in keys if not key.endswith("/")]
-                for found in _mapped(pool, self._names_of, secrets):
-                    yield from found
+        folders = [""]
+        while folders:  # all of one depth at once
+            keys = [*itertools.chain.from_iterable(_mapped(self._list, folders))]
+            # Below a folder that no name can lead into there are none; a server may say there is no end.
+            folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
+            secrets = [key for key in keys if not key.endswith("/")]
+            for found in _mapped(self._names_of, secrets):
+                yield from found
 
     def undelete(self, name: str, version: int | None = None) -> None:
         """Bring back a deleted version of the secret that `name` is in, the newest unless told otherwise."""
@@ -3664,10 +3660,44 @@ class _Lease:
         self.lock = _Lock()
 
 
-def _mapped(pool: Executor, act: Callable[[str], list[str]], paths: list[str]) -> Iterator[list[str]]:
+def _mapped(act: Callable[[str], list[str]], paths: list[str]) -> Iterator[list[str]]:
     """What `act` gives for each path, in their order; not more are asked for ahead than are soon taken."""
-    for start in range(0, len(paths), 8 * _WALKERS):
-        yield from pool.map(act, paths[start : start + 8 * _WALKERS])
+    import threading
+    from collections import deque
+    from concurrent.futures import Future
+    from queue import SimpleQueue
+
+    todo: SimpleQueue[Any] = SimpleQueue()
+    ahead: deque[Future[list[str]]] = deque()
+
+    def work() -> None:
+        for path, answer in iter(todo.get, None):
+            if answer.set_running_or_notify_cancel():
+                _fulfil(answer, act, path)
+
+    try:
+        for _ in paths[:_WALKERS]:
+            # Those of an executor would be waited for in the end, for as long as the server is silent.
+            threading.Thread(target=work, daemon=True).start()
+        for path in paths:
+            ahead.append(Future())
+            todo.put((path, ahead[-1]))
+            if len(ahead) == 8 * _WALKERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for answer in ahead:
+            answer.cancel()
+        for _ in range(_WALKERS):
+            todo.put(None)
+
+
+def _fulfil(answer: Any, act: Callable[[str], list[str]], path: str) -> None:
+    try:
+        answer.set_result(act(path))
+    except BaseException as error:  # it is for whoever waits
+        answer.set_exception(error)
 
 
 def _kv_of(mount: dict[str, Any]) -> int:

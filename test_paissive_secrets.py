@@ -3935,9 +3935,27 @@ def test_names_are_asked_for_at_once_and_told_in_order():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: store.set(name, "v"), names))
     assert [*store.names()] == [*store.names()] == names
-    assert next(store.names()) == "00"
     connections = sum(map(len, store._session.transport.connections._idle.values()))
     assert 1 < connections <= 8
+    assert next(store.names()) == "00"
+
+
+def test_an_interrupt_ends_a_list_while_the_server_is_silent(stub):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def silent(request):
+        asked.set()
+        go_on.wait(60)
+
+    env = {"VAULT_ADDR": stub(silent).address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_VAULT_KV": "2"}
+    argv = [sys.executable, str(MODULE), "list", "--backend", "vault"]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert (process.communicate(timeout=20), process.returncode) == ((b"", b""), 130)
+        finally:
+            go_on.set()
 
 
 def test_names_end_with_an_error_where_the_token_ends():
