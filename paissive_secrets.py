@@ -9870,7 +9870,7 @@ class Baseline:
 
         try:
             with open_regular(self.path) as file:
-                lines = read_bounded(file, "the baseline").split(b"\n")
+                lines = io.BytesIO(read_bounded(file, "the baseline"))
             rows: Iterator[dict[str, Any]] = map(json.loads, filter(bytes.strip, lines))
             first = next(rows, {})
             # No other version is guessed at: an entry that was read wrongly would hide a secret.
@@ -9905,21 +9905,20 @@ class Baseline:
 
         found = set(map(_entry, findings))  # before the summary is right
         self.past |= found if history else set()
-        self.entries = self.entries.union(found).difference(summary.stale)
-        rows = [
-            {"version": 1, "salt": self.salt.hex()},
-            *(
-                {**entry._asdict(), **({"history": True} if entry in self.past else {})}
-                for entry in sorted(self.entries)
-            ),
-        ]
+        self.entries |= found
+        self.entries.difference_update(summary.stale)
+        lines = io.BytesIO()  # one after the other: there may be very many
+        lines.write(json.dumps({"version": 1, "salt": self.salt.hex()}).encode() + b"\n")
+        for entry in sorted(self.entries):
+            row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
+            lines.write(json.dumps(row).encode() + b"\n")
         with disk_errors(f"write {printable(self.path)}"):
-            rewrite(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), 0o644)
+            rewrite(self.path, lines.getvalue(), 0o644)
 
 
 def _baseline_text(value: object) -> str:
-    """A text of a baseline; ValueError where no file could be called that."""
-    return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
+    """A text of a baseline, kept once of many; ValueError where no file could be called that."""
+    return sys.intern(os.fsdecode(str(value).encode("utf-8", "surrogateescape")))
 
 
 def _entry(finding: Finding) -> Entry:
