@@ -9346,7 +9346,8 @@ class Audit:
     accepted, or its file. `staged` reads git's index instead of the working tree, `history` what these
     revisions reach, or all there is for []. `gitignore=False` reads what is ignored too, `jobs` is how many
     processes may. `on_error(path, why)` is called for what could not be read, and `on_progress(files, bytes)`
-    every now and then. Raises BadValue for a path or an option that is none, Unavailable where git fails.
+    every now and then. Raises BadValue for a path or an option that is none, Unavailable where git fails,
+    Conflict the second time.
     """
 
     def __init__(
@@ -9378,8 +9379,12 @@ class Audit:
         self._choice = Choice(patterns(words), gitignore, self._unreadable, self._excluded)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
+        self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
+        if self._begun:  # all would be counted twice, with other fingerprints
+            raise Conflict("this audit was run before", hint="keep its findings, or make another Audit")
+        self._begun = True
         for place, match in self._matches():
             finding = self._finding(place, match)
             # Asked also for what is then left out: a run with less confidence must not call the rest stale.

@@ -8630,6 +8630,15 @@ def test_of_folders_elsewhere_the_outer_one_names_what_is_in_both(tmp_path, monk
     assert ps.main(["audit", *paths, "--update-baseline"]) == ps.main(["audit", "../there"]) == 0
 
 
+def test_an_audit_is_run_once(folder):
+    leak(folder / "a.py")
+    run = ps.Audit()
+    assert len(list(run)) == run.summary.findings == 1
+    with pytest.raises(ps.Conflict, match="this audit was run before; keep its findings, or"):
+        list(run)
+    assert run.summary.findings == 1
+
+
 @pytest.mark.parametrize("options", [{"confidence": "some"}, {"baseline_file": "x"}])
 def test_an_option_that_is_none_is_an_error(options):
     with pytest.raises((ps.BadValue, TypeError)):
