@@ -8999,24 +8999,14 @@ _NOT_OURS = {  # folders of what others wrote, or of what can be made again
     *("__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox"),
     *(".gradle", ".next"),
 }
-_IGNORE_MAX = 1 << 16  # bytes of a .gitignore that are read: each line is asked about each file
-
-_Glob = Callable[[str], object]
-
-
-class Pattern(NamedTuple):
-    """A line of a .gitignore, or of --exclude."""
-
-    negated: bool
-    folder: bool  # fits folders only
-    globs: tuple[_Glob | None, ...]  # one for each part of a path, None for any number of parts
-    anchored: bool  # fits a whole path, not the name alone
+_IGNORE_MAX = 1 << 16  # bytes of a .gitignore that are read
+_IN_FORCE_MOST = 1 << 16  # places in patterns that a name is looked for in; then no further .gitignore counts
 
 
 class Choice(NamedTuple):
     """Which files to leave out, and whom to tell."""
 
-    exclude: Sequence[Pattern]
+    exclude: Patterns
     gitignore: bool
     on_error: Callable[[str, str], None]
     on_exclude: Callable[[], None]
@@ -9094,22 +9084,25 @@ def _is_real(top: str, folder: str) -> bool:
 
 def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:
     """Give the files below a folder, in order of names; what is ignored or excluded is not entered."""
-    pending: list[tuple[str, tuple[tuple[int, list[Pattern]], ...]]] = [("", ())]
+    pending: list[tuple[str, _Levels]] = [("", ())]
     while pending:
-        folder, levels = pending.pop()
         # A stack and no recursion: a hostile tree may be deeper than Python's.
-        names, folders = _names_in(os.path.join(root, folder), choice)
-        if choice.gitignore and folder and ".git" in {*names, *folders}:
-            yield folder[:-1]  # a repository of its own, which git is asked about
+        path, levels = pending.pop()
+        levels = _after(levels, path.rpartition("/")[2])
+        if path and (_ignored(levels, True) or not choice.takes(f"{shown}{path}/")):
             continue
-        if choice.gitignore and ".gitignore" in names:
-            levels += ((folder.count("/"), _patterns_in(os.path.join(root, folder, ".gitignore"))),)
-        for path in (folder + name for name in names):
-            if not _ignored(levels, path) and choice.takes(shown + path):
-                yield path
-        below = [f"{folder}{name}/" for name in reversed(folders) if name not in _NOT_OURS]
-        below = [path for path in below if not _ignored(levels, path) and choice.takes(shown + path)]
-        pending += [(path, levels) for path in below]
+        names, folders = _names_in(os.path.join(root, path), choice)
+        if choice.gitignore and path and ".git" in {*names, *folders}:
+            yield path  # a repository of its own, which git is asked about
+            continue
+        folder, levels = path and f"{path}/", _after(levels, "/")
+        if choice.gitignore and ".gitignore" in names and _has_room(levels):
+            known = _patterns_in(os.path.join(root, folder, ".gitignore"))
+            levels = ((known, known.start), *levels)
+        for name in names:
+            if not _ignored(_after(levels, name), False) and choice.takes(shown + folder + name):
+                yield folder + name
+        pending += [(folder + name, levels) for name in reversed(folders) if name not in _NOT_OURS]
 
 
 def _names_in(path: str, choice: Choice) -> tuple[list[str], list[str]]:
@@ -9141,136 +9134,171 @@ def open_listed(path: str) -> IO[bytes] | None:
         return None
 
 
-def _patterns_in(path: str) -> list[Pattern]:
+def _patterns_in(path: str) -> Patterns:
     try:
         file = open_listed(path)
     except OSError:
-        return []
+        file = None
     if not file:
-        return []
+        return Patterns(())
     with file:
-        text = os.fsdecode(file.read(_IGNORE_MAX))
-    return patterns(text.lstrip("\ufeff").split("\n"))
+        text = file.read(_IGNORE_MAX)
+    lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return Patterns(lines[:-1] if len(text) == _IGNORE_MAX else lines)  # half a line could fit all there is
 
 
-def patterns(lines: Iterable[str]) -> list[Pattern]:
-    """Read lines as git does (gitignore(5)); comments and empty ones are none."""
-    return [found for found in map(_pattern, lines) if found]
+_Levels = tuple[tuple["Patterns", int], ...]  # the nearest .gitignore first, with how far a path is in it
 
 
-_NAME_MOST = 512  # stars and characters that a pattern may have for a name, which is of 255 bytes at most
-_SET = r"\[([!^]?)(\]?(?:\\.|\[:[^\]]{0,9}:\]|(?!\[:[^\]]{0,9}:\])[^\]\\])*)\]"
-_SET_OR_ESCAPE = lazily(rf"\\.|{_SET}|\[.*", re.S)  # and all behind one that has no end
-_GLOB_ATOM = lazily(rf"\\(?P<escaped>.)|(?P<stars>\*+)|{_SET}|(?P<any>\?)|.", re.S)
-_SET_ITEM = lazily(r"\[:([^\]]*):\]|\\?(.)(?:-\\?(.))?", re.S)
-_SET_CLASSES = r"""alnum=a-zA-Z0-9 alpha=a-zA-Z blank=\x20\t cntrl=\0-\x1f\x7f digit=0-9 graph=!-~ lower=a-z
-    print=\x20-~ punct=!-/:-@\[-`{-~ space=\s upper=A-Z xdigit=0-9A-Fa-f"""  # of POSIX, as git has them
+def _has_room(levels: _Levels) -> bool:
+    return sum(known.size for known, _ in levels) < _IN_FORCE_MOST
 
 
-def _pattern(line: str) -> Pattern | None:
+def _after(levels: _Levels, text: str) -> _Levels:
+    """How far a path is that goes on with `text`; without those that it can no longer fit."""
+    name = os.fsencode(text)
+    return tuple((known, known.after(at, name)) for known, at in levels if at)
+
+
+def _ignored(levels: _Levels, is_folder: bool) -> bool:
+    """Whether the nearest .gitignore with a word on a path ignores it."""
+    words = (known.last_word(at, is_folder) for known, at in levels)
+    return next((word for word in words if word is not None), False)
+
+
+def excluded(known: Patterns, path: str) -> bool:
+    """Whether `path`, or a folder that it is in, fits one of the patterns."""
+    at = known.start
+    if not at:
+        return False
+    *folders, name = os.fsencode(path).split(b"/")
+    for folder in folders:
+        at = known.after(at, folder)
+        if known.last_word(at, True):
+            return True
+        at = known.after(at, b"/")
+    return bool(known.last_word(known.after(at, name), False))
+
+
+class _Place(NamedTuple):
+    """A place in a pattern: the bytes that lead to the next one, and those that leave a path here."""
+
+    on: bytes = b""
+    stay: bytes = b""
+    skips: bool = False  # what comes here is at the next one as well
+
+
+class Patterns:
+    """Lines of a .gitignore, or of --exclude, as git reads them (gitignore(5)).
+
+    All are matched at once, byte by byte: how far a path is in them is a number, in which each bit is a place
+    in one of them (Baeza-Yates and Gonnet, A New Approach to Text Searching, 1992). So none can be slow.
+    """
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._places: list[_Place] = []
+        self.start = self._fits = self._fits_folder = self._negated = 0
+        for line in lines:
+            negated, folder, places = _pattern(line)
+            if places:
+                first, last = 1 << len(self._places), 1 << len(self._places) + len(places) - 1
+                self.start |= first | first << places[0].skips
+                self._fits |= 0 if folder else last
+                self._fits_folder |= last
+                self._negated |= last if negated else 0
+                self._places += places
+        self.size = len(self._places) + 1000  # a few patterns take their time as well
+        self._skips = _as_bits(place.skips for place in self._places)
+        self._steps: dict[int, tuple[int, int]] = {}
+
+    def after(self, at: int, text: bytes) -> int:
+        """How far a path is that was at `at`, the start or elsewhere, and goes on with `text`."""
+        for byte in text if at else b"":
+            on, stay = self._steps.get(byte) or self._step(byte)
+            moved = (at & on) << 1
+            at = moved | (moved & self._skips) << 1 | at & stay
+        return at
+
+    def _step(self, byte: int) -> tuple[int, int]:
+        """The places from which a byte leads on, and where it leaves a path."""
+        on = _as_bits(byte in place.on for place in self._places)
+        stay = _as_bits(byte in place.stay for place in self._places)
+        self._steps[byte] = on, stay
+        return on, stay
+
+    def last_word(self, at: int, is_folder: bool) -> bool | None:
+        """Whether a path that ends at `at` is left out by the last pattern that it fits; None for none."""
+        fits = at & (self._fits_folder if is_folder else self._fits)
+        return not self._negated >> fits.bit_length() - 1 & 1 if fits else None
+
+
+def _as_bits(flags: Iterable[bool]) -> int:
+    return int("".join("01"[flag] for flag in flags)[::-1] or "0", 2)
+
+
+_BYTES = bytes(range(256))
+_IN_NAME = _BYTES.replace(b"/", b"")
+_ATOM = lazily(
+    rb"""(?P<folders>(?<![^/])(?:\*\*+\\?/)+) | (?P<inside>(?<![^/])\*\*+\Z) | (?P<stars>\*+) | (?P<any>\?)
+    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|\[:[^\]]{0,9}:\]|(?!\[:[^\]]{0,9}:\])[^\]\\])*)\]
+    | \\(?P<escaped>.) | (?P<wrong>[\\\[]) | .""",
+    re.S | re.X,
+)
+_SET_ITEM = lazily(rb"\[:([^\]]*):\]|\\?(.)(?:-\\?(.))?", re.S)
+_SET_CLASSES = rb"""alnum=a-zA-Z0-9 alpha=a-zA-Z blank=\x20\t cntrl=\0-\x1f\x7f digit=0-9 graph=!-~ lower=a-z
+    print=\x20-~ punct=!-/:-@\[-`{-~ space=\x20\t\r\n upper=A-Z xdigit=0-9A-Fa-f"""  # as git has them
+_IN_CLASS = dict(pair.split(b"=") for pair in _SET_CLASSES.split())
+
+
+def _pattern(line: bytes) -> tuple[bool, bool, list[_Place]]:
+    """Whether a line brings back, whether it is for folders only, and its places; none if it fits nothing."""
     # gitignore(5): a space at the end counts if escaped; "!" brings back; a "/" at the end is for folders,
     # one elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
-    line = cast("re.Match[str]", re.match(r"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip("\r\n")))[0]
-    negated, line = line.startswith("!"), line[line.startswith("!") :]
-    if not line or (line.startswith("#") and not negated):
-        return None
-    folder, line = line.endswith("/"), line[: -1 if line.endswith("/") else None]
-    anchored, line = "/" in line, _SET_OR_ESCAPE.sub(_without_slash, line)
-    parts = line[line.startswith("/") :].split("/")
-    if re.fullmatch(r"\*\*+", parts[-1]):
-        parts.insert(-1, "*")  # what is inside, not the folder itself
-    globs = tuple(None if re.fullmatch(r"\*\*+", part) else _glob(part) for part in parts)
-    return Pattern(negated, folder, globs, anchored)
+    line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
+    negated, line = line.startswith(b"!"), line[line.startswith(b"!") :]
+    if not line or (line.startswith(b"#") and not negated):
+        return False, False, []
+    folder, line = line.endswith(b"/"), line[: -1 if line.endswith(b"/") else None]
+    return negated, folder, _places(line[line.startswith(b"/") :] if b"/" in line else b"**/" + line)
 
 
-def _without_slash(found: re.Match[str]) -> str:
-    """An escape, or a set of characters, in which a "/" parts no path: it is that itself, or never fits."""
-    return "/" if found[0] == r"\/" else found[0].replace("-/", "-.").replace("/", "\0")
-
-
-def _glob(part: str) -> _Glob:
-    # git's wildmatch, whose sets have escapes and classes, and which fits nothing where one has no end.
-    if not re.search(r"[*?\[\\]", part):
-        return part.__eq__
-    pieces = [""]
-    for count, atom in enumerate(_GLOB_ATOM.finditer(part)):
-        if atom[0] in ("[", "\\") or count > _NAME_MOST:
-            return _never
+def _places(glob: bytes) -> list[_Place]:
+    places, stay = [], b""
+    for atom in _ATOM.finditer(glob):
         if atom["stars"]:
-            pieces.append("")
+            stay = _IN_NAME
+        elif atom["folders"]:
+            places.append(_Place(b"/", _BYTES, skips=True))
+        elif atom["inside"]:
+            places.append(_Place(_IN_NAME))
+            stay = _BYTES
         else:
-            pieces[-1] += "." if atom["any"] else _set(atom) or re.escape(atom["escaped"] or atom[0])
-    first, *between, last = pieces if len(pieces) > 1 else [*pieces, ""]
-    # What a star takes it keeps: (?=(?P<x>…))(?P=x), as in (?>…) since Python 3.11.
-    text = first + "".join(f"(?=(?P<s{n}>.*?{piece}))(?P=s{n})" for n, piece in enumerate(between))
-    try:
-        return re.compile(f"(?s:{text}{'.*' if len(pieces) > 1 else ''}{last})\\Z").match
-    except re.error:  # a class that is none
-        return _never
+            places.append(_Place(_fitting(atom), stay))
+            stay = b""
+            if not places[-1].on:
+                return []
+    return [*places, _Place(b"", stay)]
 
 
-def _set(atom: re.Match[str]) -> str:
-    """The characters of a […] as an expression, which is wrong where git knows none; "" for no […]."""
-    if atom[4] is None:
-        return ""
-    text, classes = "^" if atom[3] else "", dict(pair.split("=") for pair in _SET_CLASSES.split())
-    for name, low, high in _SET_ITEM.findall(atom[4]):
-        text += re.escape(low) if low else classes.get(name, "z-a")
-        text += f"-{re.escape(high)}" if low and low <= high else ""
-    return f"[{text}]" if atom[4] else "[z-a]"
+def _fitting(atom: re.Match[bytes]) -> bytes:
+    """The bytes that fit a part of a pattern; none for what is wrong, as git has it."""
+    if atom["set"] is not None:
+        found = _listed_bytes(atom["set"])
+        return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
+    return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
 
 
-def _path_fits(globs: Sequence[_Glob | None], parts: Sequence[str]) -> bool:
-    """Whether the parts of a path fit; where they don't, the last None takes one more, so work is bounded."""
-    g = p = mark = 0
-    star = -1
-    while p < len(parts):
-        glob = globs[g] if g < len(globs) else _never
-        if glob is None:
-            star, mark, g = g, p, g + 1
-        elif glob(parts[p]):
-            g, p = g + 1, p + 1
-        elif star < 0:
-            return False
+def _listed_bytes(items: bytes) -> set[int]:
+    """The bytes that stand in a […]; none where it has a class that there is not."""
+    found: set[int] = set()
+    for name, low, high in _SET_ITEM.findall(items):
+        if low:
+            found.update(low, range(low[0], (high or low)[0] + 1))
+        elif name in _IN_CLASS:
+            found.update(*re.findall(b"[%b]" % _IN_CLASS[name], _BYTES))
         else:
-            mark += 1
-            g, p = star + 1, mark
-    return all(glob is None for glob in globs[g:])
-
-
-def _never(_: str) -> bool:
-    return False
-
-
-def excluded(known: Sequence[Pattern], path: str) -> bool:
-    """Whether `path`, or a folder that it is in, fits one of the patterns."""
-    parts = path.rstrip("/").split("/")
-    for n in range(1, len(parts) + 1) if known else ():
-        last = _last_word(known, parts[:n], n < len(parts) or path.endswith("/"))
-        if last and not last.negated:
-            return True
-    return False
-
-
-def _ignored(levels: Sequence[tuple[int, list[Pattern]]], path: str) -> bool:
-    """Whether the nearest .gitignore with a word on `path` ignores it; its last word counts."""
-    parts, is_folder = path.rstrip("/").split("/"), path.endswith("/")
-    for depth, known in reversed(levels):
-        last = _last_word(known, parts[depth:], is_folder)
-        if last:
-            return not last.negated
-    return False
-
-
-def _last_word(known: Sequence[Pattern], parts: Sequence[str], is_folder: bool) -> Pattern | None:
-    """The last of the patterns that fits a path, since that one counts."""
-    for pattern in reversed(known):
-        first = pattern.globs[0]
-        if pattern.folder > is_folder or (first and not first(parts[0 if pattern.anchored else -1])):
-            continue  # which most do, at no more cost than that
-        if _path_fits(pattern.globs, parts if pattern.anchored else parts[-1:]):
-            return pattern
-    return None
+            return set()
+    return found
 
 
 # === Audit ==================================================================================================
@@ -9376,7 +9404,7 @@ class Audit:
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress = on_error, on_progress
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
-        self._choice = Choice(patterns(words), gitignore, self._unreadable, self._excluded)
+        self._choice = Choice(Patterns(map(os.fsencode, words)), gitignore, self._unreadable, self._excluded)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
         self._begun = False

@@ -8305,7 +8305,11 @@ def listing(folder):
 
 
 def choice(exclude=(), gitignore=True):
-    return ps.Choice(ps.patterns(exclude), gitignore, lambda path, why: None, lambda: None)
+    return ps.Choice(patterns(exclude), gitignore, lambda path, why: None, lambda: None)
+
+
+def patterns(lines):
+    return ps.Patterns(map(os.fsencode, lines))
 
 
 def plant(folder, *paths):
@@ -8325,12 +8329,13 @@ IGNORES = [
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
     ["[[:digit:]-]x", "[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[[:]z", "[--0]z"],
+    ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é[z", "é", "!é.w"],  # where git counts bytes
     ["*[a-\\c]x", "b[z", "a.[[:alpha:]]", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:x]y", "[[:a:]"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
     bx dx ay by az bz q qq q1 1x -x ]q [x [z b[z ]y :z qc qa qb a\\ q\\ *star
-    xstar a.c b.h a/b a/x/c a/b/c/d other/a/b/f""".split()
+    xstar a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é""".split()
 
 
 @pytest.mark.parametrize("lines", IGNORES, ids=lambda lines: " ".join(lines))
@@ -8352,17 +8357,41 @@ ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
 def test_no_pattern_and_no_path_raises(lines, path):
-    known = ps.patterns(lines)
-    assert ps.excluded(known, path) in (True, False)
-    assert ps._ignored([(0, known)], path) in (True, False)
+    assert ps.excluded(patterns(lines), path) in (True, False)
 
 
 def test_a_hostile_pattern_takes_no_time(tmp_path):
-    patterns = ps.patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
-    assert not ps.excluded(patterns, "a" * 255)
-    assert not ps.excluded(patterns, "a/" * 300 + "c")
+    known = patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
+    assert not ps.excluded(known, "a" * 255)
+    assert not ps.excluded(known, "a/" * 300 + "c")
     for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/[", "*a*"):
-        assert not ps.excluded(ps.patterns([piece * 20_000 + "x"]), "a" * 255)
+        assert not ps.excluded(patterns([piece * 20_000 + "x"]), "a" * 255)
+
+
+def test_a_hostile_tree_of_gitignores_takes_no_time(folder):
+    for _ in range(600):
+        Path(".gitignore").write_text("\n".join(f"**/a*{n}" for n in range(60)))
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(folder)
+    begun = time.process_time()
+    assert len(listing(folder)) == 600 and time.process_time() - begun < 4
+    subprocess.run(["rm", "-r", "d"], check=True)
+
+
+def test_a_gitignore_below_very_many_others_leaves_nothing_out(tmp_path):
+    for n in range(100):
+        plant(tmp_path, f"{'d/' * n}x{n}")
+        (tmp_path / ("d/" * n) / ".gitignore").write_text(f"x{n}")
+    left = sorted(int(path.rpartition("x")[2]) for path in listing(tmp_path) if "x" in path)
+    assert left == list(range(66, 100))
+
+
+def test_half_a_line_of_a_long_gitignore_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(ps, "_IGNORE_MAX", 8)
+    plant(tmp_path, "a.py", "b.log", "c")
+    (tmp_path / ".gitignore").write_text("b.log\n*.c")
+    assert listing(tmp_path) == [".gitignore", "a.py", "c"]
 
 
 @pytest.mark.parametrize("in_git", [False, True])
