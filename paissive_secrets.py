@@ -51,7 +51,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, Protocol, Union, cast
 
 if TYPE_CHECKING:
@@ -9428,7 +9428,7 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self.staged and self.history is None:
-            self.summary.stale = self.baseline.stale(self._covers)
+            self.summary.stale = self.baseline.stale(self._covers())
 
     def _finding(self, place: Place, match: Match) -> Finding:
         rule, spot = match.rule, (place.path, match.rule.id)
@@ -9479,8 +9479,7 @@ class Audit:
         top = _real_path(path).rstrip("/") + "/"
         others = {real[len(top) :] for real in self._named if real.startswith(top)} - {""}
         for file, name in files_below(path, shown, self._choice, inside=inside):
-            above = itertools.accumulate(name[len(shown) :].split("/"), "{}/{}".format) if others else ()
-            if others.isdisjoint(above):
+            if not others or not _is_within(name[len(shown) :], others):
                 yield file, name
 
     def _roots(self) -> tuple[list[tuple[str, str]], list[tuple[str, str, bool]]]:
@@ -9570,17 +9569,21 @@ class Audit:
         self._inside = {"": "."} if whole else {path_in_repository(path): path for path in self.paths}
         return "." if is_told_repository(folders[0]) else folders[0]
 
-    def _covers(self, path: str) -> bool:
-        """Whether this audit has looked where `path` is or was."""
-        return (
-            _is_within(path, (shown_path(root, self._bases) for root in self.paths))
-            and not _is_within(path, (shown_path(unread, self._bases) for unread in self._unread))
+    def _covers(self) -> Callable[[str], bool]:
+        """What tells whether this audit has looked where a path is or was."""
+        roots = {shown_path(path, self._bases) for path in self.paths}
+        unread = {shown_path(path, self._bases) for path in self._unread}
+        return lambda path: (
+            _is_within(path, roots)
+            and not _is_within(path, unread)
             and not excluded(self._choice.exclude, path)
         )
 
 
-def _is_within(path: str, roots: Iterable[str]) -> bool:
-    return any(root in ("", path) or path.startswith(root + "/") for root in roots)
+def _is_within(path: str, roots: Container[str]) -> bool:
+    """Whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
+    above = itertools.accumulate(path.split("/"), "{}/{}".format)
+    return "" in roots or any(folder in roots for folder in above)
 
 
 def _real_path(path: str) -> str:

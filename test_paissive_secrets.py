@@ -8818,6 +8818,16 @@ def test_a_baseline_can_not_speak_to_the_terminal(folder, capsys):
     assert "\x1b" not in out and out.splitlines()[0].count(r"\x1b]0;owned\x07\n") == 3
 
 
+def test_very_much_that_is_stale_or_unreadable_takes_no_time(folder):
+    rows = [ps.Finding(f"{n}.py", 1, 1, 1, "rule", "", "", "", "", f"{n:016x}") for n in range(20_000)]
+    ps.Baseline("accepted").update(rows, ps.Summary())
+    for n in range(50):
+        os.mkfifo(f"{n}.py")
+    run = ps.Audit([".", *(f"{n}.py" for n in range(50))], baseline="accepted")
+    begun = time.process_time()
+    assert list(run) == [] and len(run.summary.stale) == 19_950 and time.process_time() - begun < 4
+
+
 def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
     leak(folder / "tests" / "a.py")
     ps.main(["audit", "--update-baseline"])
