@@ -9948,7 +9948,7 @@ class Baseline:
         for entry in sorted(self.entries):
             row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
             lines.write(json.dumps(row).encode() + b"\n")
-        with disk_errors(f"write {printable(self.path)}"):
+        with disk_errors(f"write {printable(self.path)}"), exclusive(folder_of(self.path)):
             rewrite(self.path, lines.getvalue(), 0o644)
 
 

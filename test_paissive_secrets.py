@@ -8818,6 +8818,17 @@ def test_a_baseline_can_not_speak_to_the_terminal(folder, capsys):
     assert "\x1b" not in out and out.splitlines()[0].count(r"\x1b]0;owned\x07\n") == 3
 
 
+def test_two_audits_that_update_a_baseline_are_not_in_each_others_way(folder):
+    rows = [ps.Finding(f"{n}.py", 1, 1, 1, "rule", "", "", "", "", f"{n:016x}") for n in range(100)]
+
+    def update(_):
+        ps.Baseline("accepted").update(rows, ps.Summary())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(update, range(100)))
+    assert len(ps.Baseline("accepted").entries) == 100
+
+
 def test_very_much_that_is_stale_or_unreadable_takes_no_time(folder):
     rows = [ps.Finding(f"{n}.py", 1, 1, 1, "rule", "", "", "", "", f"{n:016x}") for n in range(20_000)]
     ps.Baseline("accepted").update(rows, ps.Summary())
