@@ -4053,7 +4053,7 @@ def test_version_0_is_no_version(verb, tmp_path):
     assert (done.returncode, done.stdout, b"only Vault keeps versions" in done.stderr) == (2, b"", True)
     env = {"PAISSIVE_BACKEND": "vault", "VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}
     done = cli(verb, "A", "--version", "0", cwd=tmp_path, env=env)
-    assert (done.returncode, err(done)) == (2, "versions are counted from 1\n")
+    assert (done.returncode, err(done)) == (2, "there is no such version; they are counted from 1\n")
 
 
 def test_a_version_of_a_stage_is_none_of_the_current_value():
@@ -8374,8 +8374,7 @@ def test_a_hostile_tree_of_gitignores_takes_no_time(folder):
         os.mkdir("d")
         os.chdir("d")
     os.chdir(folder)
-    begun = time.process_time()
-    assert len(listing(folder)) == 600 and time.process_time() - begun < 4
+    assert len(listing(folder)) == 600  # in minutes, if each line were asked about each name below
     subprocess.run(["rm", "-r", "d"], check=True)
 
 
@@ -8829,14 +8828,16 @@ def test_two_audits_that_update_a_baseline_are_not_in_each_others_way(folder):
     assert len(ps.Baseline("accepted").entries) == 100
 
 
-def test_very_much_that_is_stale_or_unreadable_takes_no_time(folder):
+def test_very_much_that_is_stale_or_unreadable_is_looked_up_once(folder, monkeypatch):
     rows = [ps.Finding(f"{n}.py", 1, 1, 1, "rule", "", "", "", "", f"{n:016x}") for n in range(20_000)]
     ps.Baseline("accepted").update(rows, ps.Summary())
     for n in range(50):
         os.mkfifo(f"{n}.py")
     run = ps.Audit([".", *(f"{n}.py" for n in range(50))], baseline="accepted")
-    begun = time.process_time()
-    assert list(run) == [] and len(run.summary.stale) == 19_950 and time.process_time() - begun < 4
+    asked, real_path = [], ps._real_path
+    monkeypatch.setattr(ps, "_real_path", lambda path: asked.append(path) or real_path(path))
+    assert list(run) == [] and len(run.summary.stale) == 19_950
+    assert len(asked) < 1000
 
 
 def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
