@@ -8341,11 +8341,11 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
     Each run of 20 and more token characters is met here, so every step of this loop counts.
     """
     beginnings, heads, joints = _beginnings(), rule_heads(), _joints()
-    gives = frozenset() if sparing else _GIVES
+    gives, match_random = frozenset() if sparing else _GIVES, _RANDOM.match
     begun_from, named_from, begun, named = 0, 0, 0, 0
     in_vain: dict[bytes, int] = {}  # {what stood before values that no provider gave: how many}
     for start, end in runs:
-        prefixes, last, begin = beginnings.get(text[start : start + 2]), text[start - 1], -1
+        prefixes, last = beginnings.get(text[start : start + 2]), text[start - 1]
         if prefixes and text.startswith(prefixes, start):
             begin = start
         elif last == 92:  # a backslash: what looks like the first letter is an escape's
@@ -8354,13 +8354,19 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False)
             begin = start
         elif last == 46 and end - start >= 32:  # a dot
             begin = _dotted(text, start)
+        elif last in gives:
+            begin = -1
+        else:
+            continue
         if begin >= 0 and start >= begun_from:
             found = list(_begun(text, begin))
             begun += not found
             begun_from = look_from(begun, sparing)
             yield from found
-        random = _RANDOM.match(text, start) if last in gives and start >= named_from else None
-        before = text[start - 12 : start] if random else b""
+        lead = text[start : start + 25]
+        if last not in gives or start < named_from or len(lead.translate(None, b"0123456789")) == len(lead):
+            continue
+        random, before = match_random(text, start), text[start - 12 : start]
         if random and in_vain.get(before, 0) < _SAME_IN_VAIN:
             found = list(_named_run(text, start, random.end()))
             if not found:
