@@ -7577,8 +7577,8 @@ _FORMS = (
      "hex-private-key"),
     (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
     (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
-    (r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)[_-]?(?:key|token|secret)",
-     _UUID_ALONE, "", "uuid-key"),
+    (r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)"
+     r"[_-]?(?:key|token|secret)", _UUID_ALONE, "", "uuid-key"),
     (r"(?:[Xx]|[Oo]cp-[Aa]pim)-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
      r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}", "", "header-token"),
 )  # fmt: skip
@@ -7640,13 +7640,14 @@ _PHRASES = {
         (b"&sp=", 0, rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})", "azure-signature"),
         (b"zapier.com/hooks/", 0, rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
          "zapier-webhook"),
-        (b"/with/key/", 0, rb"/with/key/([\w-]{20,64})", "ifttt-webhook"),
+        (b"/with/key/", 0, rb"/with/key/((?=[A-Za-z_-]{0,40}\d)[\w-]{20,64})", "ifttt-webhook"),
         (b".make.com/", 8, rb"hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)", "make-webhook"),
         (b"/hooks/", 0,
          rb"/hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])",
          "chat-webhook"),
         (b".azurewebsites.net/api/", 0,
-         rb"\.azurewebsites\.net/api/[^\s\"'<>?]{1,100}\?(?:[^\s\"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})",
+         rb"\.azurewebsites\.net/api/[^\s\"'<>?]{1,100}\?"
+         rb"(?:[^\s\"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})",
          "azure-function-key"),
         (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook"),
     ),
@@ -7743,10 +7744,8 @@ def _is_told(rule: Rule, value: bytes) -> bool:
         return _is_login(value)
     if rule.id == "login-arguments" and _WEAK.search(value.lower()):
         return False
-    made_up = rule.id in ("login-arguments", "command-password") and (
-        _SAMPLE.search(value) or _MADE_UP.search(value)
-    )
-    return not (made_up or _dull(value))
+    typed = rule.id in ("login-arguments", "command-password")
+    return not (_dull(value) or (typed and (_SAMPLE.search(value) or _MADE_UP.search(value))))
 
 
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -8386,7 +8385,7 @@ def _beginnings() -> dict[bytes, tuple[bytes, ...]]:
 
 
 def _dotted(text: bytes, start: int) -> int:
-    """Where the rest begins of a token whose prefix and first part stand before a dot; -1 where none does."""
+    """Where `_begun` sees a token of several parts that goes on at `start`; -1 where no prefix begins one."""
     before = text[max(0, start - 60) : start]
     at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
     literals = (p for p in _beginnings().get(text[at : at + 2], ()) if text.startswith(p, at))

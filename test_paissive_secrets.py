@@ -7314,6 +7314,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("cloudflare: " + "0" * 37, None),
         ("wh" + "sec_ab/cd+ef/gh+" + ps.samples("{B32}="), "stripe-webhook"),
         (f'"nonce": "{LOGIN}"', "credential"),
+        ("https://maker.ifttt.com/trigger/a/with/key/" + ps.samples("{W22}"), "ifttt-webhook"),
+        ("/items/with/key/that-has-a-long-name", None),
         ("dp" + ps.samples(".st.prd.{A42}"), "doppler-token"),
         ("pa" + ps.samples("t{A14}.{h64}"), "airtable-token"),
         (f"CREATE USER me IDENTIFIED BY '{LOGIN}'", "password"),
