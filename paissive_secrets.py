@@ -8388,8 +8388,10 @@ def _dotted(text: bytes, start: int) -> int:
     """Where `_begun` sees a token of several parts that goes on at `start`; -1 where no prefix begins one."""
     before = text[max(0, start - 60) : start]
     at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
-    literals = (p for p in _beginnings().get(text[at : at + 2], ()) if text.startswith(p, at))
-    return max((at + len(p) * p.endswith(b".") for p in literals), default=-1)
+    prefixes = _beginnings().get(text[at : at + 2])
+    if not prefixes or not text.startswith(prefixes, at):
+        return -1
+    return max(at + len(p) * p.endswith(b".") for p in prefixes if text.startswith(p, at))
 
 
 @functools.cache

@@ -7611,6 +7611,8 @@ NEAR_MISSES += [
 ]
 NEAR_MISSES += [
     b"Basic aaaaaaaaaaaa ",
+    b"x." + b"c" * 32 + b"\n",
+    b"dp." + b"c" * 32 + b".\n",
     b"password",
     b"key: ",
     b"token='a1' ",
