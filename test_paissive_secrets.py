@@ -5689,6 +5689,65 @@ def test_a_policy_file_that_is_wrong_is_said_to_be(rotation, tmp_path, content, 
     assert (tmp_path / "rotation.json").read_text("latin-1") == content
 
 
+def test_a_pending_value_that_another_machine_replaced_at_once_is_not_applied(tmp_path):
+    class Raced(ps.MemoryStore):
+        def set(self, name, value):
+            super().set(name, "theirs" if name.endswith("__PENDING") else value)
+
+    applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d", apply=applied.append)
+    with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert (applied, list(store.names())) == ([], ["DB_PASSWORD__PENDING"])
+
+
+def test_a_rotation_killed_before_it_drops_pending_is_not_due(tmp_path):
+    class Killing(ps.MemoryStore):
+        def delete(self, name):
+            if name.endswith("__PENDING"):
+                raise Killed
+            super().delete(name)
+
+    rotation = ps.SecretRotation(Killing(), tmp_path / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d")
+    with pytest.raises(Killed):
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert rotation.due() == []
+    assert [stage_of(rotation, s) for s in ("current", "pending")] == [NEW, NEW]
+
+
+def test_abort_of_a_first_rotation_deletes_nothing_but_pending(tmp_path):
+    class Recording(ps.MemoryStore):
+        def delete(self, name):
+            deleted.append(name)
+            super().delete(name)
+
+    deleted, rotation = [], ps.SecretRotation(Recording(), tmp_path / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d", apply="false")
+    with pytest.raises(ps.RotationFailed):
+        rotation.rotate("DB_PASSWORD", NEW)
+    rotation.abort("DB_PASSWORD")
+    assert deleted == ["DB_PASSWORD__PENDING"]
+
+
+def test_a_command_inherits_no_variable_that_holds_the_value(rotation, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("ORDINARY", NEW)
+    monkeypatch.chdir(tmp_path)
+    rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", "env > env; cat; cat env >&2; echo said >&2"])
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (NEW in Path("env").read_text(), capfd.readouterr()) == (False, ("", ""))
+
+
+def test_a_function_that_a_command_replaced_is_not_called_for_another_programs_function(rotation):
+    taken = []
+    rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
+    rotation.schedule("DB_PASSWORD", "1d", apply="true")
+    ps.SecretRotation(ps.MemoryStore(), rotation.path).schedule("DB_PASSWORD", "1d", apply=fail)
+    with pytest.raises(ps.BadValue, match="is a function of another program: 'fail'"):
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert taken == []
+
+
 def test_the_same_value_is_not_a_rotation(rotation):
     with pytest.raises(ps.BadValue, match="the new value of 'DB_PASSWORD' is the one that it has"):
         rotation.rotate("DB_PASSWORD", OLD)
