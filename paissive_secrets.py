@@ -4039,25 +4039,20 @@ class SecretConfig:
         """
         path = _key_path(key)
 
-        def edit(text: str) -> str:
-            parsed_json(text, self.path)  # nothing else can be edited
-            return _replaced(text, path, _REFERENCE + key if use_secret else value, self.path)
+        def edit(tree: dict[str, Any]) -> bool:
+            _insert(tree, path, _REFERENCE + key if use_secret else value, self.path)
+            return True
 
         if use_secret:
             folder_of(self.path)
-            edit(self._json())  # what is wrong with the file is found before the value is kept
+            self._edited(edit)  # what is wrong with the file is found before the value is stored
             self._store().set(key, value)  # which may lock the same folder
         self._edit(edit)
 
     def delete(self, key: str) -> bool:
-        """Remove one setting from the file; whether it was there. A secret that it refers to stays."""
+        """Remove one setting from the file and return whether it was there; a secret it refers to stays."""
         path = _key_path(key)
-
-        def edit(text: str) -> str:
-            found = _dig(parsed_json(text, self.path), path, self.path)
-            return text if found is _ABSENT else _removed(text, path, self.path)
-
-        return self._edit(edit)
+        return self._edit(lambda tree: _remove(tree, path, self.path))
 
     def resolve(self) -> dict[str, Any]:
         """The whole file as a dict, with variables and secrets put in; NotFound where one is missing."""
@@ -4151,15 +4146,19 @@ class SecretConfig:
         except FileNotFoundError:
             return None
 
-    def _edit(self, edit: Callable[[str], str]) -> bool:
-        """Change the file's text while no other writer does; whether there was anything to write."""
+    def _edit(self, change: Callable[[dict[str, Any]], bool]) -> bool:
+        """Change the file while no other writer does; return whether there was anything to write."""
         with disk_errors(f"write {self.path}"), exclusive(folder_of(self.path)):
-            before = self._json()
-            after = edit(before)
-            if after != before:
-                parsed_json(after, self.path)  # what could not be read again is not written
+            after = self._edited(change)
+            if after is not None:
                 rewrite(self.path, after.encode())
-        return after != before
+        return after is not None
+
+    def _edited(self, change: Callable[[dict[str, Any]], bool]) -> str | None:
+        """Return the text of the file after `change`, or None if that changes nothing."""
+        before = self._json()
+        tree = parsed_json(before, self.path)
+        return dump_json(tree, self.path, before) if change(tree) else None
 
 
 _ABSENT: Any = object()
@@ -4246,106 +4245,38 @@ def _too_deep(where: str) -> BadValue:
     return BadValue(f"{where} is nested too deeply", hint="mend it by hand")
 
 
-class _Member(NamedTuple):
-    """Where one member of an object stands in the text of a JSON file."""
-
-    key: str
-    start: int
-    value: int
-    end: int
-
-
-def _members(text: str, at: int) -> list[_Member]:
-    """The members of the object that opens at `at`; the text is known to be good JSON."""
+def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
+    """Return the text of a JSON file, indented as it was before; BadValue if it could not be read again."""
     import json
 
-    # Python's own decoder tells where each value ends, so that no second parser could differ from it.
-    decode = json.JSONDecoder().raw_decode
-    found, at = [], _skip(text, at + 1)
-    while text[at] != "}":
-        key, end = decode(text, at)
-        value = _skip(text, _skip(text, end) + 1)
-        _, end = decode(text, value)
-        found.append(_Member(key, at, value, end))
-        at = _skip(text, end)
-        at = _skip(text, at + 1) if text[at] == "," else at
-    return found
-
-
-def _skip(text: str, at: int) -> int:
-    # The white space of JSON (RFC 8259), and the byte order mark that Windows may put before the text.
-    while text[at] in " \t\r\n\ufeff":
-        at += 1
-    return at
-
-
-def _replaced(text: str, path: tuple[str, ...], new: Any, where: str) -> str:
-    """`text` with `new` at `path` and every other byte as it was."""
-    # The text is edited, not written anew: order, layout and the spelling of numbers are the user's.
-    at = _skip(text, 0)
-    for depth, key in enumerate(path):
-        if text[at] != "{":
-            raise _no_parts(path, depth, where)
-        members = _members(text, at)
-        member = next((m for m in members if m.key == key), None)
-        if not member:
-            return _inserted(text, at, members, path[depth:], new, depth + 1)
-        at = member.value
-    return text[:at] + _dumped(new, text, len(path)) + text[member.end :] if member else text
-
-
-def _inserted(text: str, at: int, members: list[_Member], path: tuple[str, ...], new: Any, depth: int) -> str:
-    """`text` with a member more in the object that opens at `at`, laid out like its neighbours."""
-    for key in reversed(path[1:]):
-        new = {key: new}
-    item = f"{_dumped(path[0], text, 0)}: {_dumped(new, text, depth)}"
-    # What stands before the first member stands before the new one: so lists of one line stay so.
-    if members:
-        gap = text[at + 1 : members[0].start]
-        return f"{text[: members[-1].end]},{gap or ' '}{item}{text[members[-1].end :]}"
-    inner, outer = (_line(text, depth), _line(text, depth - 1)) if "\n" in text else ("", "")
-    return text[: at + 1] + inner + item + outer + text[_skip(text, at + 1) :]
-
-
-def _removed(text: str, path: tuple[str, ...], where: str) -> str:
-    """`text` without the member at `path`, which is there."""
-    at = _skip(text, 0)
-    for depth, key in enumerate(path):
-        if text[at] != "{":
-            raise _no_parts(path, depth, where)
-        members = _members(text, at)
-        n = next(n for n, member in enumerate(members) if member.key == key)
-        outer, at = at, members[n].value
-    # The comma before it goes along or, of the first one, the comma behind it.
-    if n:
-        return text[: members[n - 1].end] + text[members[n].end :]
-    end = members[1].start if len(members) > 1 else _skip(text, members[n].end)
-    return text[: members[n].start if len(members) > 1 else outer + 1] + text[end:]
-
-
-def _dumped(value: Any, text: str, depth: int) -> str:
-    """`value` as JSON, indented as `text` is."""
-    import json
-
-    indent = _indent(text) if "\n" in text else None
+    indent = re.search(r"\{\s*?\n([ \t]+)\"", before)
     try:
-        dumped = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-        # Half a character would be found out only when the file is written.
-        dumped.encode()
+        text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
+        text.encode()  # half a character would be found only when the file is written
     except (TypeError, ValueError, RecursionError):
-        problem = f"JSON can't hold this {type(value).__name__}"
-        raise BadValue(problem, hint="use text, numbers, true, false, null, lists and objects") from None
-    return dumped.replace("\n", _line(text, depth))
+        hint = "use text, numbers, true, false, null, lists and objects"
+        raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
+    parsed_json(text, where)
+    return text
 
 
-def _line(text: str, depth: int) -> str:
-    """The start of a new line at `depth`."""
-    return ("\r\n" if "\r\n" in text else "\n") + _indent(text) * depth
+def _insert(tree: Any, path: tuple[str, ...], value: Any, where: str) -> None:
+    for depth, key in enumerate(path[:-1]):
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise _no_parts(path, depth + 1, where)
+    tree[path[-1]] = value
 
 
-def _indent(text: str) -> str:
-    found = re.search(r"\{\r?\n([ \t]+)\"", text)
-    return found[1] if found else "  "
+def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
+    """Remove what is at `path` and return whether it was there."""
+    if _dig(tree, path, where) is _ABSENT:
+        return False
+    parent = _dig(tree, path[:-1], where)
+    if not isinstance(parent, dict):
+        raise _no_parts(path, len(path) - 1, where)
+    del parent[path[-1]]
+    return True
 
 
 # === Rotation ===============================================================================================
@@ -4672,8 +4603,7 @@ class _RotationFiles:
             if changes is not None:
                 merged = {**(before or {}), **changes}
                 policies[name] = {key: value for key, value in merged.items() if value is not None}
-            text = _dumped({"version": 1, "policies": policies}, "\n", 0)
-            rewrite(self.path, (text + "\n").encode())
+            rewrite(self.path, dump_json({"version": 1, "policies": policies}, self.path).encode())
         return before is not None
 
     def record(self, name: str, action: str, result: str, why: str = "") -> None:

@@ -4661,51 +4661,22 @@ def test_config_without_a_file_is_empty(tmp_path):
     assert ps.SecretConfig(tmp_path / "absent.json").get("a.b", 7) == 7
 
 
-@pytest.mark.parametrize(
-    "key, value, before, after",
-    [
-        ("name", "bar", b'"shop"', b'"bar"'),
-        ("port", 1, b"8e3", b"1"),
-        ("database.host", None, b'"db", "pass', b'null, "pass'),
-        ("database.port", 5432, b'DB_PASSWORD"}', b'DB_PASSWORD", "port": 5432}'),
-        ("tags", [], b'[ "a",\n              "secret:DB_PASSWORD" ]', b"[]"),
-        ("café", "naïve", b"true", '"naïve"'.encode()),
-        ("log.level", "info", b"true\n", b'true,\n    "log": {\n        "level": "info"\n    }\n'),
-    ],
-)
-def test_config_changes_only_what_was_set(config, key, value, before, after):
-    config.set(key, value)
-    assert config.get(key) == value
-    assert Path("config.json").read_bytes() == CONFIG.replace(before, after)
+def test_config_keeps_order_and_indent(config):
+    Path("config.json").write_bytes(b'{\r\n\t"z": {"b": 1},\r\n\t"caf\\u00e9": [1]}')
+    config.set("log.level", "naïve")
+    config.set("z.b", None)
+    assert config.delete("café") and not config.delete("café") and not config.delete("a.b")
+    text = '{\n\t"z": {\n\t\t"b": null\n\t},\n\t"log": {\n\t\t"level": "naïve"\n\t}\n}\n'
+    assert Path("config.json").read_text() == text
 
 
-@pytest.mark.parametrize(
-    "key, gone",
-    [
-        ("name", b'    "name": "shop",\n'),
-        ("database.host", b'"host": "db", '),
-        ("database.password", b', "password": "secret:DB_PASSWORD"'),
-        ("café", b',\n    "caf\\u00e9": true'),
-    ],
-)
-def test_config_removes_only_what_was_deleted(config, key, gone):
-    assert (config.delete(key), config.delete(key)) == (True, False)
-    assert Path("config.json").read_bytes() == CONFIG.replace(gone, b"")
-
-
-def test_config_keeps_crlf_bom_mode_and_symlink(config):
-    file = Path("elsewhere.json")
-    file.write_bytes(b'\xef\xbb\xbf{\r\n\t"a": {}\r\n}')
-    file.chmod(0o640)
-    Path("link.json").symlink_to(file)
+def test_config_keeps_mode_and_symlink(config):
+    Path("config.json").chmod(0o640)
+    Path("link.json").symlink_to("config.json")
     linked = ps.SecretConfig("link.json")
     linked.set("a.b", 1)
-    assert file.read_bytes() == b'\xef\xbb\xbf{\r\n\t"a": {\r\n\t\t"b": 1\r\n\t}\r\n}'
-    assert (linked.get("a.b"), file.stat().st_mode & 0o777, Path("link.json").is_symlink()) == (
-        1,
-        0o640,
-        True,
-    )
+    assert (config.get("a.b"), Path("link.json").is_symlink()) == (1, True)
+    assert Path("config.json").stat().st_mode & 0o777 == 0o640
 
 
 def test_config_starts_a_file_that_only_its_owner_reads(config):
@@ -4713,35 +4684,6 @@ def test_config_starts_a_file_that_only_its_owner_reads(config):
     fresh.set("a.b", "c")
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": "c"\n  }\n}\n'
     assert Path("fresh.json").stat().st_mode & 0o777 == 0o600
-
-
-trees = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcé"), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(
-    st.dictionaries(st.sampled_from("abcé"), trees, max_size=4),
-    st.lists(st.sampled_from("abcé"), min_size=1, max_size=3),
-    trees,
-    st.sampled_from([None, 0, 2, "\t"]),
-)
-def test_config_edits_text_as_it_would_edit_a_dict(tree, path, value, indent):
-    text = json.dumps(tree, indent=indent)
-    parent = tree
-    for part in path[:-1]:
-        parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent
-    if not isinstance(parent, dict):
-        with pytest.raises(ps.BadValue, match="is not an object"):
-            ps._replaced(text, tuple(path), value, "F")
-        return
-    parent[path[-1]] = value
-    edited = ps._replaced(text, tuple(path), value, "F")
-    assert json.loads(edited) == tree
-    del parent[path[-1]]
-    assert json.loads(ps._removed(edited, tuple(path), "F")) == tree
 
 
 def test_config_keeps_secrets_in_the_store(config):
@@ -4803,7 +4745,7 @@ DEEP = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
 
 @pytest.mark.parametrize("value", [float("nan"), b"x", {1, 2}, "\ud800", object(), DEEP], ids=range(6))
 def test_config_refuses_what_json_cannot_hold(config, value):
-    with pytest.raises(ps.BadValue, match="JSON can't hold this"):
+    with pytest.raises(ps.BadValue, match="^config.json would hold what JSON can't;"):
         config.set("name", value)
     assert Path("config.json").read_bytes() == CONFIG
 
