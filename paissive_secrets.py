@@ -5899,7 +5899,7 @@ _CLASSES = {
 }
 
 _PREFIXED = r"""
-github-token            GitHub token                        high critical    gh(p|o|u|s|r)_  {A36}
+github-token            GitHub token                        high critical    gh(p|o|u|s|r)_  {A36,251}
 github-app-jwt          GitHub app token                    high critical    ghs_
         {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
 github-fine-grained     GitHub fine-grained token           high critical    github_pat_  {W82}
