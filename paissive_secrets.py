@@ -20,8 +20,8 @@ Contents, bottom-up; each room uses only the rooms above it:
     Vault transport         one door to one server
     Vault logins            a token, kept alive
     Vault store             HashiCorp Vault and OpenBao, KV 1 and 2
-    Manager                 get_secret and its three sisters
-    References and config   secret:NAME, SecretConfig
+    Manager and references  get_secret and the other functions, secret:NAME
+    Config                  SecretConfig
     Rotation                pending, current, previous
     Import and export       .env, JSON, shell, Docker
     Masking                 values taken out of a stream
@@ -74,6 +74,7 @@ __all__ = [
     "BadValue",
     "Baseline",
     "Conflict",
+    "Corrupt",
     "Deleted",
     "Denied",
     "EnvironmentStore",
@@ -86,7 +87,6 @@ __all__ = [
     "Recipient",
     "RedactingFilter",
     "RotationFailed",
-    "Sealed",
     "SealedStore",
     "SecretConfig",
     "SecretRotation",
@@ -94,9 +94,9 @@ __all__ = [
     "SecretsError",
     "SecretsManager",
     "Store",
-    "Tampered",
     "Unavailable",
     "Unsafe",
+    "VaultSealed",
     "VaultStore",
     "WrongKey",
     "audit",
@@ -171,7 +171,7 @@ class WrongKey(SecretsError, ValueError):
     """None of the keys opens this."""
 
 
-class Tampered(SecretsError, ValueError):
+class Corrupt(SecretsError, ValueError):
     """Bytes that are not what was written."""
 
 
@@ -179,7 +179,7 @@ class Unavailable(SecretsError, OSError):
     """The store can't be reached or can't work now."""
 
 
-class Sealed(Unavailable):
+class VaultSealed(Unavailable):
     """The store's server waits to be unsealed or initialised."""
 
 
@@ -195,7 +195,6 @@ _BINARY_HINT = "encode binary values, with base64 for instance"
 _NAME_MAX = 255  # bytes of UTF-8, what a file name may have on common file systems
 _REFERENCE = "secret:"  # how a text begins that stands for a secret
 _INSIDE = r"\$?\$\{secret:([^{}]*)\}"  # a reference inside a longer one, or what is escaped from being one
-_DATA = "PAISSIVE_DATA"  # names the variables that hold values of secrets which look like references
 _KEYS_TO_STORES = (  # how variables begin that hold, or lead to, what opens our stores
     *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"),
     *("PAISSIVE_VAULT_SECRET_ID", "PAISSIVE_VAULT_WRAPPED_SECRET_ID", "PAISSIVE_VAULT_JWT"),
@@ -271,11 +270,6 @@ def looks_like_reference(text: str) -> bool:
     """Whether configuration that says this would not mean the text itself."""
     # The plain look first: it is all that nearly every text needs.
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_INSIDE, text)))
-
-
-def is_data(variable: str) -> bool:
-    """Whether the `run` that started us said that this variable holds a value, and no configuration."""
-    return variable in os.environ and variable in os.environ.get(_DATA, "").split()
 
 
 def opens_stores(variable: str) -> bool:
@@ -676,6 +670,78 @@ class MemoryStore:
     def names(self) -> Iterator[str]:
         return iter(sorted(self._values))
 
+    def outlives_process(self) -> bool:
+        """Return False: it is a dict."""
+        return False
+
+
+# A store may say more about itself, by methods with the names of these functions, which hold the defaults.
+
+
+def persistent(store: Store) -> Store:
+    """Return the view of a store whose writes outlive the process."""
+    view: Store = _optional(store, "persistent", store)
+    return view
+
+
+def outlives_process(store: Store) -> bool:
+    """Return whether what is set in the store is still there when this process has ended."""
+    return bool(_optional(store, "outlives_process", True))
+
+
+def holds_references(store: Store, name: str) -> bool:
+    """Return whether references in the value of `name` are followed: in configuration, never in data."""
+    return bool(_optional(store, "holds_references", False, name))
+
+
+def overridden_by(store: Store, name: str) -> str:
+    """Return what comes before the store's own value of `name`: "variable X", a path, or ""."""
+    return str(_optional(store, "overridden_by", "", name))
+
+
+def plaintext_file(store: Store) -> str:
+    """Return the path of the file in which the store keeps values in plaintext, or ""."""
+    return str(_optional(store, "plaintext_file", ""))
+
+
+def notes_on_set(store: Store, *names: str) -> Iterator[str]:
+    """Yield what to tell a user who has just set these names."""
+    yield from _optional(store, "notes_on_set", (), *names)
+
+
+def store_status(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+    yield from _optional(store, "store_status", [("store", repr(store))])
+
+
+def store_keys(store: Store) -> Iterator[str]:
+    """Yield the values that open the store, such as a password or a token: output must not show them."""
+    yield from _optional(store, "store_keys", ())
+
+
+def unlock(store: Store) -> None:
+    """Fail or prompt for what opens the store now, rather than after a value has been typed."""
+    _optional(store, "unlock", None)
+
+
+STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # endings of their names
+
+
+def stage_name(store: Store, name: str, stage: str) -> str:
+    """Return the name under which the store holds a stage of a secret."""
+    if not isinstance(name, str):
+        check_name(name)
+    if stage not in STAGES:
+        raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(STAGES)}")
+    return (
+        name if stage == "current" else str(_optional(store, "stage_name", name + STAGES[stage], name, stage))
+    )
+
+
+def _optional(store: Store, member: str, default: Any, *arguments: str) -> Any:
+    method = getattr(store, member, None)
+    return method(*arguments) if method else default
+
 
 def no_such(name: str) -> NotFound:
     """The error of every store that was asked for a name it does not hold."""
@@ -1024,7 +1090,9 @@ class EnvironmentStore:
 
     def delete(self, name: str) -> None:
         variable = _checked_variable(name)
-        assigned = self.assigns(name)
+        assigned = bool({variable, name} & self._load().names())
+        if self._fallback and not assigned and variable in os.environ:
+            raise Denied(f"{_show(name)} is a variable of the calling shell", hint="unset it there")
         if assigned:
             self._rewrite(lambda dotenv: dotenv.without(variable, name))
         if os.environ.pop(variable, None) is None and not assigned:
@@ -1041,7 +1109,7 @@ class EnvironmentStore:
                 names.add(base)
         return iter(sorted(filter(_is_gettable, names | set(_credentials()))))
 
-    def status(self) -> Iterator[tuple[str, str]]:
+    def store_status(self) -> Iterator[tuple[str, str]]:
         """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
         yield "store", "environment"
         yield "dotenv", os.path.abspath(self.path) if self.path else "none"
@@ -1056,19 +1124,28 @@ class EnvironmentStore:
         except SecretsError as error:
             yield "problem", str(error)
 
-    def shadow(self, name: str) -> str:
+    def overridden_by(self, name: str) -> str:
         """What comes before the dotenv file for this name: "variable X", a path, or ""."""
         variable = _checked_variable(name)
         return f"variable {variable}" if variable in os.environ else mounted(name, variable)
 
-    def refers(self, name: str) -> bool:
+    def holds_references(self, name: str) -> bool:
         """Whether what `get` gives is configuration: a variable or an assignment, but no mounted file."""
         variable = _checked_variable(name)
-        return not is_data(variable) if variable in os.environ else not mounted(name, variable)
+        return variable in os.environ or not mounted(name, variable)
 
-    def assigns(self, name: str) -> bool:
-        """Whether the dotenv file assigns the name."""
-        return bool({_checked_variable(name), name} & self._load().names())
+    def outlives_process(self) -> bool:
+        """Whether there is a dotenv file to write."""
+        return bool(self.path)
+
+    def plaintext_file(self) -> str:
+        """The dotenv file, or ""."""
+        return self.path
+
+    def notes_on_set(self, *names: str) -> Iterator[str]:
+        """What there is to tell after a set: the dotenv file is plaintext."""
+        what = _show(names[0]) if len(names) == 1 else f"{len(names)} secrets"
+        yield f"note: {self.path} holds {what} in plaintext; --backend file would encrypt it"
 
     def _load(self) -> Dotenv:
         """The dotenv file as it is now; an unchanged one is parsed once."""
@@ -1189,7 +1266,7 @@ def _not_ours(name: str, path: str) -> Denied:
 # === Age format =============================================================================================
 # The age v1 format (C2SP age.md), bytes in and bytes out: X25519 and scrypt recipients, STREAM payload, no
 # armor. One spelling of everything is accepted, the one that `seal` writes, so that nothing can be changed
-# unnoticed. "None of the keys opens this" (WrongKey) and "these bytes are bad" (Tampered) are two things.
+# unnoticed. "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are two things.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
 _IDENTITY, _RECIPIENT = "AGE-SECRET-KEY-", "age"  # what the two kinds of key begin with
@@ -1224,7 +1301,7 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
 
 
 def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
-    """Return what was sealed; WrongKey where no identity opens it, Tampered where it isn't as written.
+    """Return what was sealed; WrongKey where no identity opens it, Corrupt where it isn't as written.
 
     BadValue for a file that asks for more work than this bears: scrypt over 2**20, or over 1000 recipients.
     """
@@ -1235,13 +1312,13 @@ def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
     # What a passphrase opens is taken for the work of somebody who knows it. With other stanzas beside it,
     # anybody who has one of the other keys could have made it (age.md, scrypt recipient stanza).
     if len(stanzas) > 1 and any(stanza.kind == b"scrypt" for stanza in stanzas):
-        raise _tampered("a passphrase stands alone in the header")
+        raise _corrupt("a passphrase stands alone in the header")
     if len(sealed) < pos + _NONCE:
-        raise _tampered("it is cut off after the header")
+        raise _corrupt("it is cut off after the header")
     file_key = _unwrap(stanzas, identities)
     # Only now is known that no stanza was added, dropped or moved since.
     if not _equal(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
-        raise _tampered("the header's code does not match")
+        raise _corrupt("the header's code does not match")
     return _open_payload(file_key, sealed[pos:])
 
 
@@ -1304,11 +1381,11 @@ class Identity:
             return None
         share = _unbase64(stanza.args[0]) if len(stanza.args) == 1 else b""
         if len(share) != 32:
-            raise _tampered("an X25519 stanza has one share of 32 bytes")
+            raise _corrupt("an X25519 stanza has one share of 32 bytes")
         # A point of low order gives one secret with every key, which its sender knows (RFC 7748, 6.1).
         shared = _agree(self._key, share)
         if shared is None:
-            raise _tampered("the shared secret is all zero")
+            raise _corrupt("the shared secret is all zero")
         # Both public keys are bound in: the same shared secret for another recipient gives another key.
         key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
         return _open_box(key, stanza.body)
@@ -1346,7 +1423,7 @@ class Passphrase:
             return None
         # scrypt recipient stanza (age.md). The work factor is read before any work is done.
         if len(stanza.args) != 2 or len(_unbase64(stanza.args[0])) != 16:
-            raise _tampered("a scrypt stanza has a salt of 16 bytes and a work factor")
+            raise _corrupt("a scrypt stanza has a salt of 16 bytes and a work factor")
         log_n = _read_log_n(stanza.args[1])
         return _open_box(self._scrypt(_unbase64(stanza.args[0]), log_n), stanza.body)
 
@@ -1364,7 +1441,7 @@ class Passphrase:
 def _read_log_n(text: bytes) -> int:
     # One spelling only: no sign, no space, no leading zero, no digits other than ASCII.
     if not (text.isdigit() and len(text) <= 2 and text[:1] != b"0"):
-        raise _tampered("the work factor is not a plain number of at most two digits")
+        raise _corrupt("the work factor is not a plain number of at most two digits")
     if int(text) > _LOG_N_MOST:
         raise BadValue(f"the file asks for 2**{int(text)} units of scrypt, more than 2**{_LOG_N_MOST}")
     return int(text)
@@ -1397,7 +1474,7 @@ def _write_stanza(stanza: _Stanza) -> bytes:
 def _read_header(sealed: bytes) -> tuple[list[_Stanza], bytes, bytes, int]:
     """The stanzas, the part under the header's code, that code, and where the payload begins."""
     if not sealed.startswith(_AGE_VERSION):
-        raise _tampered("it does not begin like an age v1 file")
+        raise _corrupt("it does not begin like an age v1 file")
     pos, stanzas = len(_AGE_VERSION), []
     while sealed.startswith(b"-> ", pos):
         stanza, pos = _read_stanza(sealed, pos)
@@ -1408,7 +1485,7 @@ def _read_header(sealed: bytes) -> tuple[list[_Stanza], bytes, bytes, int]:
     line, pos = _read_line(sealed, pos)
     mac = _unbase64(line[4:])
     if not stanzas or line[:4] != b"--- " or len(mac) != 32:
-        raise _tampered("the header does not end as it should")
+        raise _corrupt("the header does not end as it should")
     return stanzas, signed, mac, pos
 
 
@@ -1416,7 +1493,7 @@ def _read_stanza(sealed: bytes, pos: int) -> tuple[_Stanza, int]:
     line, pos = _read_line(sealed, pos)
     words = line[3:].split(b" ")
     if not all(word and all(33 <= byte <= 126 for byte in word) for word in words):
-        raise _tampered("a stanza has arguments of printable ASCII between single spaces")
+        raise _corrupt("a stanza has arguments of printable ASCII between single spaces")
     lines = [b"." * 64]
     while len(lines[-1]) == 64:
         line, pos = _read_line(sealed, pos)
@@ -1424,14 +1501,14 @@ def _read_stanza(sealed: bytes, pos: int) -> tuple[_Stanza, int]:
     text = b"".join(lines[1:])
     body = _unbase64(text)
     if len(lines[-1]) > 64 or (text and not body):
-        raise _tampered("a stanza's body is not canonical base64 in lines of 64")
+        raise _corrupt("a stanza's body is not canonical base64 in lines of 64")
     return _Stanza(words[0], words[1:], body), pos
 
 
 def _read_line(sealed: bytes, pos: int) -> tuple[bytes, int]:
     end = sealed.find(b"\n", pos)
     if end < 0:
-        raise _tampered("the header is cut off")
+        raise _corrupt("the header is cut off")
     return sealed[pos:end], end + 1
 
 
@@ -1460,9 +1537,9 @@ def _open_payload(file_key: bytes, payload: bytes) -> bytes:
             aead.decrypt(_counter(i, last), chunks[i * size : (i + 1) * size], None) for i in range(last + 1)
         ]
     except InvalidTag:
-        raise _tampered("the payload was changed or cut off") from None
+        raise _corrupt("the payload was changed or cut off") from None
     if last and not opened[-1]:
-        raise _tampered("the last chunk is empty")
+        raise _corrupt("the last chunk is empty")
     return b"".join(opened)
 
 
@@ -1479,7 +1556,7 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
     from cryptography.exceptions import InvalidTag
 
     if len(box) != 16 + _TAG:  # before opening: with a longer one, two keys could open one box
-        raise _tampered("a wrapped key has 32 bytes")
+        raise _corrupt("a wrapped key has 32 bytes")
     try:
         return _chacha(key).decrypt(bytes(12), box, None)
     except InvalidTag:
@@ -1586,8 +1663,8 @@ def _bech32_decode(prefix: str, text: str) -> bytes:
     return data
 
 
-def _tampered(what: str) -> Tampered:
-    return Tampered(f"not what was sealed: {what}", hint="restore it from a copy")
+def _corrupt(what: str) -> Corrupt:
+    return Corrupt(f"not what was sealed: {what}", hint="restore it from a copy")
 
 
 # === Sealed files ===========================================================================================
@@ -1604,7 +1681,7 @@ class SealedStore:
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
     up; the first `set` makes it. Locked where nothing at hand opens it, WrongKey where what is at hand does
-    not, Tampered for a file that was changed, Unsafe where others can write.
+    not, Corrupt for a file that was changed, Unsafe where others can write.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -1615,7 +1692,7 @@ class SealedStore:
         self._identity_file = os.path.join(self.folder, "identity.age")
         self._temporary = os.path.join(self.folder, ".writing")  # one name will do: writers take turns
         self._typed = ""  # the master password, once somebody typed it
-        self.short_password = False  # whether one was set here that is too short
+        self._short_password = False  # whether one was set here that is too short
         self._kept: dict[str, tuple[tuple[int, ...], str]] = {}  # values, and of which state of the file
 
     def __repr__(self) -> str:
@@ -1644,7 +1721,7 @@ class SealedStore:
     def set(self, name: str, value: str) -> None:
         path = self._path(name)
         entry = _write_entry(name, check_value(value))
-        self.prepare()
+        self.unlock()
         with self._writing():
             key = self._writing_key()
             self._check_folders(name, make=True)
@@ -1720,7 +1797,7 @@ class SealedStore:
             self._replace_identity(keys[:1], self._password())
         return len(names)
 
-    def status(self) -> Iterator[tuple[str, str]]:
+    def store_status(self) -> Iterator[tuple[str, str]]:
         """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
         yield "store", "sealed files"
         yield "folder", self.folder
@@ -1740,6 +1817,12 @@ class SealedStore:
         except SecretsError as error:
             yield "opens", "no"
             yield "problem", str(error)
+
+    def notes_on_set(self, *_names: str) -> Iterator[str]:
+        """Yield a warning of a new master password that is short."""
+        if self._short_password:
+            problem = f"the new master password has under {_PASSWORD_SHORT} characters, and can be guessed"
+            yield f"warning: {problem}; choose several random words with: password"
 
     def _path(self, name: str) -> str:
         *folders, last = check_name(name).split("/")
@@ -1814,8 +1897,8 @@ class SealedStore:
             self._typed = ""  # may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
-        except (Tampered, BadValue) as error:
-            raise Tampered(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
+        except (Corrupt, BadValue) as error:
+            raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
         self._typed = self._typed or ("" if known else password)
         return keys
 
@@ -1825,7 +1908,7 @@ class SealedStore:
     def _has_password(self) -> bool:
         return os.path.lexists(self._identity_file)
 
-    def prepare(self) -> None:
+    def unlock(self) -> None:
         """Say what is wrong and ask for what is missing before the lock is held: people are slow."""
         self._check_folders("")
         if self._has_password() or _credential("PAISSIVE_IDENTITY") or self._first() is not None:
@@ -1873,7 +1956,7 @@ class SealedStore:
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)
         self._replace(self._identity_file, seal(text.encode(), Passphrase(password, _log_n())))
-        self.short_password = len(password) < _PASSWORD_SHORT
+        self._short_password = len(password) < _PASSWORD_SHORT
 
     def _replace(self, path: str, sealed: bytes) -> None:
         write_atomically(path, sealed, temporary=self._temporary)
@@ -1956,14 +2039,14 @@ def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
     except WrongKey:
         hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
         raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
-    except (Tampered, BadValue) as error:
-        raise Tampered(f"{path}: {error.message}", hint="restore it from a copy") from None
+    except (Corrupt, BadValue) as error:
+        raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
 
 
 def _opens(key: Identity, path: str) -> bool:
     try:
         _unseal_file(path, (key,))
-    except (WrongKey, Tampered):
+    except (WrongKey, Corrupt):
         return False
     return True
 
@@ -2006,14 +2089,14 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
-        raise Tampered(f"{path} opens, but holds no entry", hint="restore it from a copy")
+        raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
     # Who can write the folder could copy one secret's file over another's: the name inside tells.
     if entry["name"] == name:
         check_value(entry["value"])  # which other tools may have written
         return entry
     if _same_file(entry["name"], name):
         raise NotFound(f"no secret named {_show(name)}", hint=f"there is {_show(entry['name'])}")
-    raise Tampered(f"{path} holds the secret {_show(entry['name'])}", hint="somebody moved it: move it back")
+    raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="somebody moved it: move it back")
 
 
 def _same_file(one: str, other: str) -> bool:
@@ -3077,7 +3160,7 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
         # A server that is new says that it is sealed, too.
         started = transport.call("GET", "sys/seal-status").body.get("initialized") is not False
         state, hint = _SEALED if started else _NEW
-        return Sealed(f"Vault at {address} is {state}", hint=hint)
+        return VaultSealed(f"Vault at {address} is {state}", hint=hint)
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
@@ -3350,7 +3433,7 @@ class VaultStore:
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
     Where the KV mount has no such secret, any other path is read: `database/creds/app#password`. NotFound,
-    Deleted (it can be undeleted), Denied, Sealed, Locked (no login) and Unavailable are different things.
+    Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable are different things.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -3421,6 +3504,10 @@ class VaultStore:
             for found in _mapped(self._names_of, secrets):
                 yield from found
 
+    def stage_name(self, name: str, stage: str) -> str:
+        """Return the name of a stage: a field of the same secret, to which a policy gives the same rights."""
+        return (name if "#" in name else f"{name}#{_FIELD}") + STAGES[stage]
+
     def undelete(self, name: str, version: int | None = None) -> None:
         """Bring back a deleted version of the secret that `name` is in, the newest unless told otherwise."""
         self._on_version("undelete", name, version)
@@ -3429,7 +3516,7 @@ class VaultStore:
         """Remove a version of the secret that `name` is in for good, with all its fields."""
         self._on_version("destroy", name, version)
 
-    def status(self) -> Iterator[tuple[str, str]]:
+    def store_status(self) -> Iterator[tuple[str, str]]:
         """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
         yield "store", "vault"
         yield "address", self.settings.address
@@ -3763,10 +3850,17 @@ def _path_and_field(name: str) -> tuple[str, str]:
     return path, field or _FIELD
 
 
-# === Manager ================================================================================================
+# === Manager and references =================================================================================
 # A backend is named by the enum or its string, or is a store; anything else is an error, never a silent
 # fall-back to another store. The stages of a rotation are secrets beside the one they belong to: read with
 # `stage=`, deleted along with it, listed nowhere.
+# `secret:NAME` stands for a secret of the store at hand, `secret://BACKEND/NAME` for one of another, and
+# `${secret:NAME}` for one inside a longer text; `$${secret:` is a plain `${secret:`. Only configuration is
+# read so: config files, variables and .env. What any other store holds is data and taken as it is: who may
+# write one secret, or makes up its value, must not read another through us.
+
+_DEEPEST = 20  # steps from reference to reference; more is a mistake
+_MOST = 1000  # references that one text may lead to, or a few variables could ask for endless work
 
 
 class SecretsBackend(str, enum.Enum):
@@ -3781,24 +3875,9 @@ class SecretsBackend(str, enum.Enum):
 Backend = Union[str, Store, None]
 
 
-_STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}
-
-
-def stage_name(store: Store, name: str, stage: str) -> str:
-    """What a stage of a secret is called in the store."""
-    if not isinstance(name, str):
-        check_name(name)  # which says so, as every other way in does
-    if stage not in _STAGES:
-        raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(_STAGES)}")
-    # app/token__PREVIOUS would be a secret of its own, for which a policy may give no right.
-    if stage != "current" and isinstance(store, VaultStore) and "#" not in name:
-        name = f"{name}#{_FIELD}"  # a field of the same secret, not another secret
-    return name + _STAGES[stage]
-
-
 def secret_names(store: Store) -> list[str]:
     """The names of the secrets in the store, sorted, without the stages of rotations."""
-    stages = tuple(suffix for suffix in _STAGES.values() if suffix)
+    stages = tuple(suffix for suffix in STAGES.values() if suffix)
     return sorted(name for name in store.names() if not name.endswith(stages))
 
 
@@ -3828,7 +3907,7 @@ class SecretsManager:
         # setdefault: of two threads that open a store at once both get the same one.
         return self._stores.get(chosen) or self._stores.setdefault(chosen, _open_store(chosen))
 
-    def keep(self, backend: str, store: Store) -> None:
+    def register(self, backend: str, store: Store) -> None:
         """Use this store wherever the backend is named."""
         self._stores[backend] = store
 
@@ -3841,9 +3920,20 @@ class SecretsManager:
         """
         store = self.store(backend)
         try:
-            return store.get(stage_name(store, name, stage))
+            return self.read(stage_name(store, name, stage), store)
         except NotFound:
             return default
+
+    def read(self, name: str, store: Store) -> str:
+        """Return the value of `name` with its references resolved, if the store holds any."""
+        value = store.get(name)
+        if looks_like_reference(value) and holds_references(store, name):
+            return Resolver(self).text(value, store, name)
+        return value
+
+    def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
+        """Return `text` with values in place of its references; `where` names the text in errors."""
+        return Resolver(self).text(text, self.store(backend), where)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
         """Keep `value` under `name`; what was there before is replaced."""
@@ -3861,6 +3951,100 @@ class SecretsManager:
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Names, sorted; never values."""
         return secret_names(self.store(backend))
+
+
+class Reference(NamedTuple):
+    """Where a reference points: `backend` is empty for the store at hand."""
+
+    backend: str
+    name: str
+
+    def __str__(self) -> str:
+        return _REFERENCE + (f"//{self.backend}/" if self.backend else "") + self.name
+
+
+def references_in(text: str) -> list[Reference]:
+    """All that `text` refers to, as a whole or inside; BadName where no name is in one."""
+    if text.startswith(_REFERENCE):
+        return [_pointed(text[len(_REFERENCE) :])]
+    return [_pointed(m[1]) for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$")]
+
+
+def _pointed(target: str) -> Reference:
+    if not target.startswith("//"):
+        return Reference("", check_name(target))
+    backend, _, name = target[2:].partition("/")
+    return Reference(backend, check_name(name))
+
+
+_Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so far
+
+
+class Resolver:
+    """Follow references, to other backends through the manager; a step that is on the trail is a circle."""
+
+    def __init__(self, manager: SecretsManager) -> None:
+        self._manager = manager
+        self._left = _MOST
+        self.values: set[str] = set()  # all that was put in: what a command's output must not show
+
+    def text(self, text: str, store: Store, where: str) -> str:
+        """Return `text` with values in place of its references; `where` names the text in errors."""
+        return self._text(text, store, ((0, where),))
+
+    def _text(self, text: str, store: Store, trail: _Trail) -> str:
+        if text.startswith(_REFERENCE):
+            return self._value(text[len(_REFERENCE) :], store, trail)
+
+        def value(match: re.Match[str]) -> str:
+            escaped = match[0].startswith("$$")
+            return match[0][1:] if escaped else self._value(match[1], store, trail)
+
+        return re.sub(_INSIDE, value, text) if "${secret:" in text else text
+
+    def _value(self, target: str, store: Store, trail: _Trail) -> str:
+        name, holder, value = self._look_up(target, store, trail)
+        step = (id(holder), name)
+        self._left -= 1
+        if step in trail or len(trail) > _DEEPEST or self._left < 0:
+            way = " -> ".join(name for _, name in (*trail, step))
+            what = "go in a circle" if step in trail else "lead to too many others"
+            raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
+        if holds_references(holder, name):
+            value = self._text(value, holder, (*trail, step))
+        self.values.add(value)
+        return value
+
+    def _look_up(self, target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
+        """What a reference names, in which store, and what that holds."""
+        where = trail[-1][1]
+        try:
+            reference = _pointed(target)
+            holder = self._manager.store(reference.backend) if reference.backend else store
+            return reference.name, holder, holder.get(reference.name)
+        except (BadName, BadValue, NotFound) as error:
+            if (
+                len(trail) > 1
+            ):  # the text is a variable's value, and so perhaps no reference: not to be repeated
+                problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
+                hint = "set the secret that it names, or write ${secret: as $${secret: where it is none"
+                raise NotFound(problem, hint=hint) from None
+            if not isinstance(error, NotFound):
+                raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
+            problem = f"no secret named {_show(reference.name)}, which {where} refers to"
+            raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
+
+
+def check_not_reference(store: Store, name: str) -> None:
+    """Raise BadValue, naming the target, where what the store holds as `name` is a reference."""
+    try:
+        value = store.get(name) if holds_references(store, name) else ""
+    except (NotFound, BadValue):  # what can't be read may be replaced
+        return
+    if looks_like_reference(value):
+        targets = ", ".join(str(reference) for reference in references_in(value))
+        hint = "set that one, with its --backend" if targets else "edit it where it stands"
+        raise BadValue(f"{_show(name)} is a reference to {targets or 'nothing'}", hint=hint)
 
 
 _STORES: dict[str, Callable[[], Store]] = {
@@ -3903,103 +4087,13 @@ get_secret = _manager.get_secret
 set_secret = _manager.set_secret
 delete_secret = _manager.delete_secret
 list_secrets = _manager.list_secrets
+resolve_text = _manager.resolve_text
 
 
-# === References and config ==================================================================================
-# `secret:NAME` stands for a secret of the store at hand, `secret://BACKEND/NAME` for one of another, and
-# `${secret:NAME}` for one inside a longer text; `$${secret:` is a plain `${secret:`. Only configuration is
-# read so: config files, variables and .env. What any other store holds is data and taken as it is: who may
-# write one secret, or makes up its value, must not read another through us.
+# === Config =================================================================================================
+# Settings under dotted keys, from the environment and a JSON or TOML file, which may refer to secrets.
 
-_DEEPEST = 20  # steps from reference to reference; more is a mistake
-_MOST = 1000  # references that one text may lead to, or a few variables could ask for endless work
 _DEEPEST_FILE = 100  # objects in objects of a config file
-
-
-class Reference(NamedTuple):
-    """Where a reference points: `backend` is empty for the store at hand."""
-
-    backend: str
-    name: str
-
-    def __str__(self) -> str:
-        return _REFERENCE + (f"//{self.backend}/" if self.backend else "") + self.name
-
-
-def references_in(text: str) -> list[Reference]:
-    """All that `text` refers to, as a whole or inside; BadName where no name is in one."""
-    if text.startswith(_REFERENCE):
-        return [_pointed(text[len(_REFERENCE) :])]
-    return [_pointed(m[1]) for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$")]
-
-
-def resolve_text(text: str, store: Store, where: str = "the text") -> str:
-    """`text` with values in place of its references; `where` it stands goes into the errors, values never."""
-    return _Resolver().text(text, store, ((0, where),))
-
-
-def _pointed(target: str) -> Reference:
-    if not target.startswith("//"):
-        return Reference("", check_name(target))
-    backend, _, name = target[2:].partition("/")
-    return Reference(backend, check_name(name))
-
-
-_Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so far
-
-
-class _Resolver:
-    """Follows references; a step that is on the trail already is a circle."""
-
-    def __init__(self) -> None:
-        self._left = _MOST
-        self.values: set[str] = set()  # all that was put in: what a command's output must not show
-
-    def text(self, text: str, store: Store, trail: _Trail) -> str:
-        if text.startswith(_REFERENCE):
-            return self._value(text[len(_REFERENCE) :], store, trail)
-
-        def value(match: re.Match[str]) -> str:
-            escaped = match[0].startswith("$$")
-            return match[0][1:] if escaped else self._value(match[1], store, trail)
-
-        return re.sub(_INSIDE, value, text) if "${secret:" in text else text
-
-    def _value(self, target: str, store: Store, trail: _Trail) -> str:
-        name, holder, value = _looked_up(target, store, trail)
-        step = (id(holder), name)
-        self._left -= 1
-        if step in trail or len(trail) > _DEEPEST or self._left < 0:
-            way = " -> ".join(name for _, name in (*trail, step))
-            what = "go in a circle" if step in trail else "lead to too many others"
-            raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        if _is_configuration(holder, name):
-            value = self.text(value, holder, (*trail, step))
-        self.values.add(value)
-        return value
-
-
-def _is_configuration(store: Store, name: str) -> bool:
-    """Whether references in the value are meant: in what the user's environment says, never in mere data."""
-    return isinstance(store, EnvironmentStore) and store.refers(name)
-
-
-def _looked_up(target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
-    """What a reference names, in which store, and what that holds."""
-    where = trail[-1][1]
-    try:
-        reference = _pointed(target)
-        holder = _manager.store(reference.backend) if reference.backend else store
-        return reference.name, holder, holder.get(reference.name)
-    except (BadName, BadValue, NotFound) as error:
-        if len(trail) > 1:  # the text is a variable's value, and so perhaps no reference: not to be repeated
-            problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
-            hint = "set the secret that it names, or write ${secret: as $${secret: where it is none"
-            raise NotFound(problem, hint=hint) from None
-        if not isinstance(error, NotFound):
-            raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
-        problem = f"no secret named {_show(reference.name)}, which {where} refers to"
-        raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
 
 
 class SecretConfig:
@@ -4064,8 +4158,7 @@ class SecretConfig:
         path = _key_path(key)
         variable = os.environ.get(_variable(path))
         if variable is not None:
-            onward = "" if is_data(_variable(path)) else self._onward(variable, key)
-            return f"environment variable {_variable(path)}{onward}"
+            return f"environment variable {_variable(path)}{self._onward(variable, key)}"
         found = _dig(self._tree(), path, self.path)
         if found is not _ABSENT:
             return self.path + self._onward(found, key)
@@ -4097,12 +4190,10 @@ class SecretConfig:
         return _manager.store(self._backend)
 
     def _secret(self, key: str, default: Any) -> Any:
-        store = self._store()
         try:
-            value = store.get(key)
+            return _manager.read(key, self._store())
         except NotFound:
             return default
-        return resolve_text(value, store, key) if _is_configuration(store, key) else value
 
     def _rendered(self, tree: Any, path: tuple[str, ...], use_secret: bool) -> Any:
         """`tree`, which stands at `path`, with variables for leaves and, if asked, values for references."""
@@ -4112,8 +4203,7 @@ class SecretConfig:
             return [self._rendered(value, (*path, str(n)), use_secret) for n, value in enumerate(tree)]
         # A leaf alone, also one of a list (HOSTS_0): no text could stand for a whole object.
         leaf = os.environ.get(_variable(path), tree)
-        # What `run` put there is a secret's value: if it looks like a reference, by chance or by attack.
-        if not use_secret or not isinstance(leaf, str) or is_data(_variable(path)):
+        if not use_secret or not isinstance(leaf, str):
             return leaf
         return resolve_text(leaf, self._store(), ".".join(path))
 
@@ -4418,7 +4508,7 @@ class SecretRotation:
     def _files(self) -> _RotationFiles:
         given = self._given_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         store = self._store()
-        folder = store.folder if isinstance(store, SealedStore) else ""
+        folder = getattr(store, "folder", "")
         return _RotationFiles(given or os.path.join(folder, "rotation.json"))
 
 
@@ -4545,11 +4635,9 @@ class _Turn:
         return _patience(self._policy.get("timeout", _PATIENCE))
 
     def _value(self, stage: str) -> str | None:
-        value = _stage(self._store, self._name, stage)
         # The reference itself would be applied, and could not be kept as previous.
-        if value is not None and isinstance(self._store, EnvironmentStore) and looks_like_reference(value):
-            problem = f"{_show(self._name)} refers to another secret, which is the one to rotate"
-            raise BadValue(problem, hint="name that one, and its store with --backend")
+        check_not_reference(self._store, stage_name(self._store, self._name, stage))
+        value = _stage(self._store, self._name, stage)
         # A variable may hold bytes that could neither be applied nor kept as previous.
         return None if value is None else check_value(value)
 
@@ -4825,7 +4913,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def foreign_environment(value: str = "") -> dict[str, str]:
     """Our environment for somebody else's command: without what opens our stores, stages, and `value`."""
-    stages = tuple(suffix for suffix in _STAGES.values() if suffix)
+    stages = tuple(suffix for suffix in STAGES.values() if suffix)
     return {
         name: text
         for name, text in environment_now().items()
@@ -4874,7 +4962,7 @@ def _strings(values: dict[str, Any], where: str) -> dict[str, str]:
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these or, after any error, none."""
     # One write of the dotenv file instead of one for each: there is nothing to take back.
-    if isinstance(store, EnvironmentStore):
+    if hasattr(store, "set_all"):
         store.set_all(values)
         return
     before: dict[str, str | None] = {}
@@ -4904,19 +4992,6 @@ def _put_back(store: Store, name: str, value: str | None) -> bool:
     except Exception:  # a store of somebody else's may raise anything: the others are still put back
         return False
     return True
-
-
-def check_references(store: Store, values: Mapping[str, str], form: str) -> None:
-    """Raise BadValue where the form would make configuration of data, or data of configuration."""
-    for name in sorted(name for name, value in values.items() if looks_like_reference(value)):
-        refers = _is_configuration(store, name)
-        # In a variable it would be followed: who made it up could have another secret put in its place.
-        if form != "json" and not refers:
-            problem = f"the value of {_show(name)} would be followed as a reference"
-            raise BadValue(problem, hint="use --format json, which is read as data")
-        # Imported into the store that it leads to, it would replace the secret.
-        if form == "json" and refers:
-            raise BadValue(f"{_show(name)} is a reference, and JSON is read as data", hint="use --format env")
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -5270,19 +5345,19 @@ def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str
     """
     names = list(names)
     named, told = _named_variables(store, names), "the command line" if names else "the store"
-    given = {variable: text for variable, text in foreign_environment().items() if variable != _DATA}
     # Those that were named come last, so that no variable of ours stands in place of a secret.
-    environment = {**given, **named}
+    environment = {**foreign_environment(), **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
-        if variable not in named and is_data(variable):
-            continue
-        resolver, where = _Resolver(), told if variable in named else variable
-        environment[variable] = _passable(resolver.text(text, store, ((0, where),)), variable)
+        resolver = Resolver(_manager)
+        environment[variable] = resolver.text(text, store, told if variable in named else variable)
+        # A program that resolves references would follow it.
+        if looks_like_reference(environment[variable]):
+            problem = f"the value for {variable} looks like a reference, which the command might follow"
+            raise BadValue(problem, hint="name the secrets that the command needs, without it")
+        _passable(environment[variable], variable)
         values[variable] = resolver.values
-    # Else a `run` inside of this one would resolve what a value only looks like.
-    data = [variable for variable, text in environment.items() if looks_like_reference(text)]
-    return {**environment, **({_DATA: " ".join(data)} if data else {})}, values
+    return environment, values
 
 
 def _named_variables(store: Store, names: list[str]) -> dict[str, str]:
@@ -10108,7 +10183,7 @@ class Progress:
 
 
 _VARIABLES = (
-    *("PAISSIVE_BACKEND", "PAISSIVE_CONFIG_FILE", "PAISSIVE_ENV_FILE", "PAISSIVE_ROTATION_FILE", _DATA),
+    *("PAISSIVE_BACKEND", "PAISSIVE_CONFIG_FILE", "PAISSIVE_ENV_FILE", "PAISSIVE_ROTATION_FILE"),
     *("PAISSIVE_IDENTITY", "PAISSIVE_IDENTITY_FILE", "PAISSIVE_SCRYPT_LOG_N", "PAISSIVE_SECRETS_DIR"),
     *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_MASTER_PASSWORD_FILE"),
 )
@@ -10164,7 +10239,7 @@ def _prepare() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     # Only on the command line: a library that reads whatever .env lies around would surprise its users.
-    _manager.keep("env", EnvironmentStore(fallback=".env"))
+    _manager.register("env", EnvironmentStore(fallback=".env"))
 
 
 def _warn_of_misspelt() -> None:
@@ -10326,18 +10401,17 @@ def cmd_set(args: argparse.Namespace) -> int:
         raise BadName("NAME=value is no name", hint="give NAME alone: its value is asked for, or piped in")
     value = _value_given(args, store)
     # Before it is set, which makes the variable.
-    shadow = store.shadow(args.name) if isinstance(store, EnvironmentStore) else ""
+    shadow = overridden_by(store, args.name)
+    check_not_reference(store, args.name)
     store.set(args.name, value)
-    if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, _show(args.name), shadow)
-    _warn_of_password(store)
+    _say_after_set(store, args.name, shadow=shadow)
     return 0
 
 
 def _lasting_store(args: argparse.Namespace) -> Store:
     """The store, if what is set in it is still there when this process has ended."""
-    store = _manager.store(args.backend)
-    if isinstance(store, MemoryStore) or (isinstance(store, EnvironmentStore) and not store.path):
+    store = persistent(_manager.store(args.backend))
+    if not outlives_process(store):
         raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
     return store
 
@@ -10357,26 +10431,22 @@ def _value_given(args: argparse.Namespace, store: Store) -> str:
     return _read_value(args.name, store)
 
 
-def _warn_of_dotenv(path: str, what: str, shadow: str = "") -> None:
-    _warn(f"note: {path} holds {what} in plaintext; --backend file would encrypt it")
-    if git_takes(path):
+def _say_after_set(store: Store, *names: str, shadow: str = "") -> None:
+    for note in notes_on_set(store, *names):
+        _warn(note)
+    path = plaintext_file(store)
+    if path and git_takes(path):
         path = os.path.realpath(path) if os.path.islink(path) else path  # what git would take is the target
         _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
     if shadow:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
 
 
-def _warn_of_password(store: Store) -> None:
-    if isinstance(store, SealedStore) and store.short_password:
-        problem = f"the new master password has under {_PASSWORD_SHORT} characters, and can be guessed"
-        _warn(f"warning: {problem}; choose several random words with: password")
-
-
 def cmd_get(args: argparse.Namespace) -> int:
     """Print the value of a secret."""
     store = _manager.store(args.backend)
     name = stage_name(store, args.name, args.stage)
-    value = store.get(name) if args.version is None else _vault_store(args).get(name, args.version)
+    value = _manager.read(name, store) if args.version is None else _vault_store(args).get(name, args.version)
     # A newline would become part of the value in whatever reads it; a prompt needs one.
     _give(value + "\n" if sys.stdout.isatty() else value)
     return 0
@@ -10398,7 +10468,7 @@ def cmd_delete(args: argparse.Namespace) -> int:
     code = 0
     for name in args.names:
         try:
-            _delete(_manager.store(args.backend), name)
+            _delete(persistent(_manager.store(args.backend)), name)
         except SecretsError as error:
             _warn(str(error))
             code = max(code, error.exit_code)
@@ -10406,9 +10476,7 @@ def cmd_delete(args: argparse.Namespace) -> int:
 
 
 def _delete(store: Store, name: str) -> None:
-    shadow = store.shadow(name) if isinstance(store, EnvironmentStore) else ""
-    if isinstance(store, EnvironmentStore) and shadow.startswith("variable") and not store.assigns(name):
-        raise Denied(f"{_show(name)} is a variable of the calling shell", hint="unset it there")
+    shadow = overridden_by(store, name)
     if not _manager.delete_secret(name, backend=store):
         raise no_such(name)
     if shadow:
@@ -10419,7 +10487,8 @@ def cmd_import(args: argparse.Namespace) -> int:
     """Keep all secrets of a .env file or of a JSON object, or none."""
     store = _lasting_store(args)
     # With --remove the only copy would go.
-    if isinstance(store, EnvironmentStore) and os.path.realpath(store.path) == os.path.realpath(args.file):
+    own = plaintext_file(store)
+    if own and os.path.realpath(own) == os.path.realpath(args.file):
         raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_source(args.file)
     if args.remove and not os.path.isfile(args.file):
@@ -10429,9 +10498,7 @@ def cmd_import(args: argparse.Namespace) -> int:
         _warn(f"note: {args.file} holds no secrets")
         return 0
     import_secrets(store, values)
-    if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, _plural(len(values), "secret"))
-    _warn_of_password(store)
+    _say_after_set(store, *values)
     if args.remove:
         _remove_imported(store, values, data, args.file)
     elif args.file != "-":
@@ -10461,8 +10528,11 @@ def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path:
 def cmd_export(args: argparse.Namespace) -> int:
     """Print secrets, all if none is named, for another program to read."""
     store = _manager.store(args.backend)
-    values = {name: store.get(name) for name in args.names or secret_names(store)}
-    check_references(store, values, args.format)
+    values = {name: _manager.read(name, store) for name in args.names or secret_names(store)}
+    odd = sorted(name for name, value in values.items() if looks_like_reference(value))
+    if odd and args.format != "json":
+        problem = f"the value of {_show(odd[0])} would be followed as a reference"
+        raise BadValue(problem, hint="use --format json, which is read as data")
     _give(export_secrets(values, args.format))
     return 0
 
@@ -10509,11 +10579,12 @@ def cmd_config_set(args: argparse.Namespace) -> int:
     """Write a setting; with --secret, its value to the store and a reference to the file."""
     variable = _variable(_key_path(args.key))
     store = _lasting_store(args) if args.secret else None
-    if isinstance(store, EnvironmentStore):
+    if store:
+        check_not_reference(store, args.key)
         _check_unhidden(store, args.key)
     _config(args).set(args.key, _setting(args, store), use_secret=args.secret)
-    if isinstance(store, EnvironmentStore):
-        _warn_of_dotenv(store.path, _show(args.key))
+    if store:
+        _say_after_set(store, args.key)
     elif variable in os.environ:
         _warn(f"note: variable {variable} comes before the file")
     return 0
@@ -10556,8 +10627,8 @@ def _read_value(what: str, store: Store | None = None) -> str:
         if not data:
             raise BadValue("no value on stdin", hint="pipe it in; an empty line is the empty value")
         return without_newline(decode_value(data))
-    if isinstance(store, SealedStore):
-        store.prepare()  # a value is not typed in vain where the master password is wrong
+    if store:
+        unlock(store)
     import getpass
 
     try:
@@ -10738,7 +10809,8 @@ def cmd_password(args: argparse.Namespace) -> int:
     new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
     store.change_password(new)
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
-    _warn_of_password(store)
+    for note in notes_on_set(store):
+        _warn(note)
     return 0
 
 
@@ -10786,8 +10858,7 @@ def _vault_store(args: argparse.Namespace) -> VaultStore:
 def cmd_status(args: argparse.Namespace) -> int:
     """Say which store this is, where, whether it opens and what is wrong with it; no values."""
     store = _manager.store(args.backend)
-    describe = getattr(store, "status", None)
-    rows = list(describe()) if describe else [("store", repr(store))]
+    rows = list(store_status(store))
     for what, state in rows:
         print(f"{what:<10} {printable(state)}")
     return 2 if any(what == "problem" for what, _ in rows) else 0
@@ -10852,21 +10923,20 @@ def cmd_rotate_abort(args: argparse.Namespace) -> int:
 def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
     """Rotations of `names`, if the store can keep their new values and nothing would hide those."""
     store = _lasting_store(args) if names else None
-    if isinstance(store, EnvironmentStore):
-        for name in names:
-            _check_unhidden(store, name)
+    for name in names if store else ():
+        _check_unhidden(cast("Store", store), name)
     return SecretRotation(args.backend, args.file)
 
 
-def _check_unhidden(store: EnvironmentStore, name: str) -> None:
-    if store.shadow(name):
-        hint = f"unset it, so that {store.path} counts"
-        raise BadValue(f"{store.shadow(name)} would hide the new value of {_show(name)}", hint=hint)
+def _check_unhidden(store: Store, name: str) -> None:
+    hidden = overridden_by(store, name)
+    if hidden:
+        raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
 
 
 _Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
-_STAGE = _arg("--stage", choices=list(_STAGES), default="current", help="previous: the one before a rotation")
+_STAGE = _arg("--stage", choices=list(STAGES), default="current", help="previous: the one before a rotation")
 _VERSION = _arg("--version", type=int, metavar="N", help="a version that Vault keeps; else the newest")
 _POLICY_FILE = _arg(
     "--file",
