@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     import subprocess
     from datetime import timedelta
     from json import JSONDecoder
-    from typing import IO, Literal, TextIO
+    from typing import IO, TextIO
     from weakref import WeakSet
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -5039,61 +5039,66 @@ EXPORT_FORMS = ("env", "shell", "json", "docker")
 
 
 # === Masking ================================================================================================
-# Every byte that belongs to a value, in any of its spellings, becomes part of a `***`, wherever a write ends.
-# Only words of four or eight bytes at evenly spaced places are looked up, so that a thousand values cost no
-# more than one: a spelling that is longer than the space and a word holds such a word wherever it stands.
+# Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
+# Only words of four or eight bytes at evenly spaced offsets are looked up, so a thousand values cost no more
+# than one: an encoding longer than a step and a word contains such a word wherever it stands.
 
+MIN_MASKED = 8  # characters; shorter values would blacken ordinary words
 _MASK = b"***"
-_MASKABLE = 8  # characters; shorter values would blacken ordinary words
-_SHOWN = 3  # bytes of what may become a value that a pause lets out, for prompts and typed characters
-_LONG = 15  # bytes from which on a spelling holds a word of eight at one of every eighth place
-_FEW = 16  # shorter spellings that are quicker to look for one by one
-_MANY = 1000  # spellings from which on words of four bytes are met too often in what is none
-_ENCODED_MOST = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
-_STRIDE = 8  # words at most from one place to the next
-_ENTRIES = 500_000  # of a table of words, where there is a choice: about 100 MB
-# What is left as it is: nothing; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
+_MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
+_LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
+_MAX_SEARCHED = 16  # short encodings up to this number are found faster one by one
+_MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
+_MAX_STEP = 8  # words from one lookup to the next
+_MAX_WORDS = 500_000  # entries of a table of words that may have fewer, about 100 MB
+_MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
+_MAX_LINES = 1000  # encoded one by one
+# Characters left as they are: none; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
 # RFC 3986; by encodeURI().
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
-# What gets a backslash: in "…" of shells, in '…' of Perl and PHP, in MySQL, in `…` of node, by printf %q.
+# What gets a backslash: in "…" of shells, in '…' of Perl and PHP, in MySQL, in `…` of node, in "…" of C and
+# of Perl's Data::Dumper, by printf %q.
 _BACKSLASHED = (
-    *(r'[$`"\\]', r"['\\]", r"""['"\\]""", r"\\"),
+    *(r'[$`"\\]', r"['\\]", r"""['"\\]""", r"\\", r'["\\]', r'[$@"\\]'),
     r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""",
 )
+# Control characters in bash, in Perl, in C and git: the letters for 7 to 13 and 27, how others are in octal.
+_CONTROLS = (("abtnvfrE", "03o"), ("abtn fre", "o"), ("abtnvfr ", "03o"))
+# Settings next to a secret in its JSON: URLs, host names, plain words.
+_PLAIN_SETTING = r"\w+://.*|[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?|[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16}"
 
 
 class Spellings:
-    """The values to be masked, in every spelling; values under 8 characters are left out."""
+    """Values to mask, in every encoding; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        found = {spelling for value in values if maskable(value) for spelling in _spellings(value)}
+        found = {spelling for value in values if maskable(value) for spelling in _spell(value)}
         self._sorted = sorted(found)
         short = [spelling for spelling in self._sorted if len(spelling) < _LONG]
-        self._few = short if len(short) <= _FEW else []
+        self._searched = short if len(short) <= _MAX_SEARCHED else []
         long = [spelling for spelling in self._sorted if len(spelling) >= _LONG]
-        self._tables = [_WordTable(8, "Q", long) if len(long) > _MANY else _WordTable(4, "I", long)]
-        if short and not self._few:
-            self._tables.append(_WordTable(4, "I", short))
+        tables = (long, [] if self._searched else short)
+        self._tables = [_WordTable(spellings) for spellings in tables if spellings]
         self._reach = max([_LONG - 1, *(table.reach for table in self._tables)])
 
     def find(self, data: bytes, last: bool = False) -> tuple[list[tuple[int, int]], int]:
-        """Where spellings are (start, end), overlaps joined, and where one begins that `data` cuts off.
+        """Return the spans of values, overlaps joined, and the start of one that `data` may cut off.
 
-        With `last` nothing comes after, and so nothing is cut off.
+        With `last` nothing follows, so nothing is cut off.
         """
         found = []
-        cut = len(data) if last else self._unfinished(data)
+        cut = len(data) if last else self._find_cut(data)
         for start, spelling in self._candidates(data):
             if data.startswith(spelling, start):
                 found.append((start, start + len(spelling)))
-            # It fits as far as the data goes: the next write decides.
+            # It matches as far as the data goes: the next write decides.
             elif start < cut and len(data) < start + len(spelling) and spelling.startswith(data[start:]):
                 cut = start
-        return _joined(found), len(data) if last else cut
+        return _join_spans(found), len(data) if last else cut
 
     def _candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Places where spellings may stand: all where they do, and where one has begun beyond our reach."""
-        for spelling in self._few:
+        """Yield (start, spelling): all that match, those that end beyond the data, some that don't."""
+        for spelling in self._searched:
             start = data.find(spelling)
             while start >= 0:
                 yield start, spelling
@@ -5101,61 +5106,60 @@ class Spellings:
         for table in self._tables:
             yield from table.candidates(data)
 
-    def _unfinished(self, data: bytes) -> int:
-        """Where in the last few bytes a spelling may have begun."""
+    def _find_cut(self, data: bytes) -> int:
+        """Return where in the last few bytes a spelling may begin."""
         import bisect
 
         for start in range(max(len(data) - self._reach, 0), len(data)):
             rest = data[start:]
-            at = bisect.bisect(self._sorted, rest)  # the first one that may go on after it
+            at = bisect.bisect(self._sorted, rest)  # the first that may continue it
             if at < len(self._sorted) and self._sorted[at].startswith(rest):
                 return start
         return len(data)
 
     def mask(self, text: str) -> str:
-        """The text with every value in it masked; the very same object where there is none."""
-        data = _bytes(text)
-        # The same object is how a filter of logs knows that there was nothing to do.
-        if not self.find(data, last=True)[0]:
+        """Return the text with every value masked; the very same object if there is none."""
+        data = _to_bytes(text)
+        if not self.find(data, last=True)[0]:  # log redaction relies on the identity
             return text
         masker = Masker(self)
         return (masker.feed(data) + masker.close()).decode("utf-8", "surrogateescape")
 
 
 class _WordTable:
-    """Spellings by the words in them: one of these stands at an aligned place wherever a spelling does."""
+    """Spellings by the words in them, one of which stands at an aligned offset wherever a spelling does."""
 
-    def __init__(self, size: int, code: Literal["Q", "I"], spellings: list[bytes]) -> None:
-        shortest = min(map(len, spellings), default=0)
-        self._code = code
-        self._size = size
-        most = min(_STRIDE, _ENTRIES // (size * len(spellings) or 1))
-        # Of words at every (stride × size)th byte, n bytes hold a whole one if n >= (stride + 1) * size - 1.
-        self._stride = max(1, min((shortest + 1) // size - 1, most))
-        self.reach = (self._stride + 1) * size - 2  # bytes of a spelling that may hold no such word
+    def __init__(self, spellings: list[bytes]) -> None:
+        shortest = min(map(len, spellings))
+        self._size = size = 8 if len(spellings) > _MANY and shortest >= _LONG else 4
+        # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
+        affordable = min(_MAX_STEP, _MAX_WORDS // (size * len(spellings)))
+        self._step = max(1, min((shortest + 1) // size - 1, affordable))
+        self.reach = (self._step + 1) * size - 2  # bytes of a spelling that may contain no such word
         self._known: dict[int, list[tuple[int, bytes]]] = {}
         for spelling in spellings:
-            for offset in range(self._stride * size):
+            for offset in range(self._step * size):
                 word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
                 self._known.setdefault(word, []).append((offset, spelling))
 
     def candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Where spellings would begin (start, spelling), going by one word each."""
-        words = memoryview(data)[: len(data) // self._size * self._size].cast(self._code)[:: self._stride]
+        """Yield (start, spelling) for each spelling that one of its words suggests."""
+        whole = memoryview(data)[: len(data) // self._size * self._size]
+        words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
         if self._known.keys().isdisjoint(words):  # the whole cost of output without values
             return
         hits = [(place, self._known[word]) for place, word in enumerate(words) if word in self._known]
         for place, known in hits:
-            at = place * self._size * self._stride
+            at = place * self._size * self._step
             yield from ((at - offset, spelling) for offset, spelling in known if at >= offset)
 
 
 def maskable(value: str) -> bool:
     """Whether a value is long enough to be masked."""
-    return len(value.strip()) >= _MASKABLE
+    return len(value.strip()) >= MIN_MASKED
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _join_spans(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if joined and start < joined[-1][1]:
@@ -5166,34 +5170,34 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 class Masker:
-    """One stream, masked piece by piece; holds back only what could still become a value."""
+    """One stream, masked piece by piece; holds back only what may become a value."""
 
     def __init__(self, spellings: Spellings) -> None:
         self._spellings = spellings
         self._tail = b""  # from where a value may have begun
-        self._done = 0  # leading bytes of the tail that were written already, masked or shown
+        self._done = 0  # leading bytes of the tail already written, masked or shown
         self._masked = False  # whether those end in a mask
 
     def feed(self, data: bytes) -> bytes:
-        """What can be written of the stream so far."""
+        """Return what can be written of the stream so far."""
         data = self._tail + data
         return self._write(data, *self._spellings.find(data))
 
     def pause(self) -> bytes:
-        """What may be shown when the stream has paused: a few characters, likely no value's beginning."""
+        """Return what may be shown because the stream has paused: a few characters."""
         return self._write(self._tail, [], len(self._tail), 0) if self.waiting else b""
 
     @property
     def waiting(self) -> bool:
         """Whether a pause would let something out."""
-        return self._done < len(self._tail) <= _SHOWN
+        return self._done < len(self._tail) <= _MAX_SHOWN
 
     def close(self) -> bytes:
-        """The rest of the stream."""
+        """Return the rest of the stream."""
         return self._write(self._tail, *self._spellings.find(self._tail, last=True))
 
     def _write(self, data: bytes, spans: list[tuple[int, int]], end: int, keep: int | None = None) -> bytes:
-        """Data up to `end`, masked; what comes from `keep` on stays to be looked at again."""
+        """Return data up to `end`, masked; what comes from `keep` on stays to be looked at again."""
         written = []
         for start, stop in (span for span in spans if span[0] < end):
             # One that overlaps what was masked last needs no mask of its own.
@@ -5208,54 +5212,75 @@ class Masker:
         return b"".join(written)
 
 
-def _spellings(value: str) -> set[bytes]:
-    """Every way in which a value is looked for: itself, its lines, encoded, quoted and escaped."""
-    spelled = {piece for whole in {value, value.strip()} for piece in _in_all(whole)}
-    return {spelling for spelling in spelled if len(spelling) >= _MASKABLE}
+def _spell(value: str) -> set[bytes]:
+    """Return every form that a value is looked for in: itself, its lines, encoded, quoted and escaped."""
+    whole = {value, value.strip(), *_secret_leaves(value)}
+    lines = [line for text in whole for line in _split_lines(text)]
+    found = {form for text in whole for form in (_to_bytes(text), *_line_ends(text))}
+    found |= {_to_bytes(line) for line in lines}
+    for text in whole.union(lines[:_MAX_LINES]):
+        found.update(_encode(text[:_MAX_ENCODED]))
+    return {spelling for spelling in found if len(spelling) >= MIN_MASKED}
 
 
-def _bytes(text: str) -> bytes:
-    """In UTF-8; what was no text to begin with, such as odd variables, as the bytes it was."""
+def _secret_leaves(value: str) -> Iterator[str]:
+    """Yield the texts of a JSON document whose own key looks secret: documents are re-serialised."""
+    import json
+
+    if not value.lstrip().startswith(("{", "[")):
+        return
+    with contextlib.suppress(ValueError, RecursionError):
+        found: list[tuple[str, Any]] = []
+        json.loads(value, object_pairs_hook=found.extend)
+        for key, text in found:
+            variable = re.sub("(?<=[a-z])(?=[A-Z])", "_", key)  # clientSecret
+            if isinstance(text, str) and looks_secret(variable) and not re.fullmatch(_PLAIN_SETTING, text):
+                yield text
+
+
+def _to_bytes(text: str) -> bytes:
+    """Encode to UTF-8; what was not text to begin with, such as odd variables, to the bytes it was."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _in_all(value: str) -> Iterator[bytes]:
-    yield from _in_lines(_bytes(value))
-    value = value[:_ENCODED_MOST]
-    raw = _bytes(value)
+def _split_lines(text: str) -> list[str]:
+    """Return the lines of a text that has several: logs put something before each."""
+    lines = [line.strip() for line in re.split("[\r\n]+", text)]
+    # The armour of a key is not secret.
+    return [line for line in lines if len(line) >= MIN_MASKED and line[:5] != "-----"] if lines[1:] else []
+
+
+def _line_ends(text: str) -> Iterator[bytes]:
+    """Yield the text with line feeds, and as terminals show it (CRLF)."""
+    lines = _to_bytes(text).splitlines()
+    yield from (b"\n".join(lines), b"\r\n".join(lines))
+
+
+def _encode(text: str) -> Iterator[bytes]:
+    raw = _to_bytes(text)
     yield from _in_base64(raw)
     yield from _in_hex(raw)
-    for text in {*_in_urls(value), *_in_literals(value), *_in_shells(value), *_in_markup(value)}:
-        yield _bytes(text)
-
-
-def _in_lines(raw: bytes) -> Iterator[bytes]:
-    """The value, as terminals show it (CRLF), and line by line, since logs put something before each line."""
-    lines = raw.splitlines()
-    yield from (raw, b"\n".join(lines), b"\r\n".join(lines))
-    for line in lines:
-        line = line.strip()
-        if len(line) >= _MASKABLE and not line.startswith(b"-----"):  # the armour of a key is no secret
-            yield line
+    for encoded in {*_in_urls(text), *_in_literals(text), *_in_quotes(text), *_in_markup(text)}:
+        yield _to_bytes(encoded)
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """What of the value's base64 is the same beside any neighbours, at each alignment; and it alone."""
+    """Yield the part of the value's base64 that neighbours don't change, at each alignment; and it alone."""
     import base64
 
     def both(encoded: bytes) -> Iterator[bytes]:
         yield from (encoded, encoded.translate(bytes.maketrans(b"+/", b"-_")))
 
-    # Three bytes make four characters (RFC 4648), so that at the edges a character is made of neighbours too.
+    # Three bytes make four characters (RFC 4648), so those at the edges depend on the neighbours, too.
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
         yield from both(base64.b64encode(b"\0" * shift + raw)[first:last])
     for alone in (raw, raw + b"\n"):
         encoded = base64.b64encode(alone)
-        for spelling in (encoded, *_wrapped(encoded, 64), *_wrapped(encoded, 76)):
+        for spelling in (encoded, *_wrap(encoded, 64), *_wrap(encoded, 76)):
             yield from both(spelling)
 
 
@@ -5264,52 +5289,71 @@ def _in_hex(raw: bytes) -> Iterator[bytes]:
         spaced = [pairs[at : at + 2] for at in range(0, len(pairs), 2)]
         for between in ("", " ", ":", "%", "\\x"):
             yield between.join(spaced).encode()
-        yield from _wrapped(pairs.encode(), 60)  # xxd -p
+        yield from _wrap(pairs.encode(), 60)  # xxd -p
 
 
-def _wrapped(encoded: bytes, width: int) -> list[bytes]:
-    """An encoding that is broken at a width, whole and line by line."""
+def _wrap(encoded: bytes, width: int) -> list[bytes]:
+    """Break an encoding into lines; return it whole and line by line."""
     lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
     return [b"\n".join(lines), b"\r\n".join(lines), *lines[:-1]] if len(lines) > 1 else []
 
 
-def _in_urls(value: str) -> Iterator[str]:
+def _in_urls(text: str) -> Iterator[str]:
     from urllib.parse import quote
 
     for safe in _URL_SAFE:
-        quoted = quote(_bytes(value), safe)
-        for text in (quoted, re.sub("%..", lambda match: match[0].lower(), quoted)):
-            yield from (text, text.replace("%20", "+"))
+        quoted = quote(_to_bytes(text), safe)
+        for form in (quoted, re.sub("%..", lambda match: match[0].lower(), quoted)):
+            yield from (form, form.replace("%20", "+"))
 
 
-def _in_literals(value: str) -> Iterator[str]:
-    """The value between the quotes of JSON, of JSON in JSON, and of Python."""
+def _in_literals(text: str) -> Iterator[str]:
+    """Yield the text between the quotes of JSON, of JSON in JSON, and of Python."""
     import json
 
     for ascii_only in (True, False):
-        plain = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        plain = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         html = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", plain)  # as Go writes it
-        for text in (plain, html, plain.replace("/", "\\/"), html.replace("/", "\\/")):
-            yield from (text, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), text))
-            yield json.dumps(text)[1:-1]
-    yield from (repr(value)[1:-1], ascii(value)[1:-1], repr(_bytes(value))[2:-1])
+        for form in (plain, html, plain.replace("/", "\\/"), html.replace("/", "\\/")):
+            yield from (form, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), form))
+            yield json.dumps(form)[1:-1]
+    yield from (repr(text)[1:-1], ascii(text)[1:-1], repr(_to_bytes(text))[2:-1])
 
 
-def _in_shells(value: str) -> Iterator[str]:
-    """The value between the quotes of shells, as `set -x` and `export -p` print it, of SQL and of CSV."""
+def _in_quotes(text: str) -> Iterator[str]:
+    """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL, CSV, C and Perl."""
     for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
-        yield value.replace(quote, doubled)
-    yield re.sub("'+", "'\"\\g<0>\"'", value.strip("'"))  # dash, which puts no empty '' at either end
-    yield repr(value + "\"'")[1:-4]  # in $'…', where bash meets control characters; both quotes choose it
+        yield text.replace(quote, doubled)
+    yield re.sub("'+", "'\"\\g<0>\"'", text.strip("'"))  # dash, which puts no empty '' at either end
     for special in _BACKSLASHED:
-        yield re.sub(special, r"\\\g<0>", value)
+        quoted = re.sub(special, r"\\\g<0>", text)
+        yield quoted
+        if not (text.isascii() and text.isprintable()):
+            yield from _escape_controls(quoted)
 
 
-def _in_markup(value: str) -> Iterator[str]:
-    """The value in HTML and XML, by who escapes which quotes and how."""
-    text = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    quoted = text.replace('"', "&quot;")
-    yield from (text, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
+def _escape_controls(quoted: str) -> Iterator[str]:
+    for letters, octal in _CONTROLS:
+        table = {code: f"\\{code:{octal}}" for code in (*range(32), 127)}
+        named = zip((*range(7, 14), 27), letters)
+        escaped = quoted.translate({**table, **{code: "\\" + name for code, name in named if name != " "}})
+        yield escaped
+        yield _replace_wide(escaped, lambda char: "".join(f"\\{byte:o}" for byte in _to_bytes(char)))
+        yield _replace_wide(escaped, lambda char: f"\\x{{{ord(char):x}}}")
+
+
+def _replace_wide(text: str, encode: Callable[[str], str]) -> str:
+    return re.sub("[^\0-\x7f]", lambda match: encode(match[0]), text)
+
+
+def _in_markup(text: str) -> Iterator[str]:
+    """Yield the text in HTML and XML, by who escapes which quotes and how."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    quoted = plain.replace('"', "&quot;")
+    for form in (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;"))):
+        yield form
+        for reference in ("&#{};", "&#x{:x};", "&#x{:X};"):
+            yield _replace_wide(form, lambda char: reference.format(ord(char)))  # noqa: B023 - used at once
 
 
 # === Processes ==============================================================================================
@@ -5338,7 +5382,9 @@ class NoCommand(NotRunnable):
     exit_code = 127
 
 
-def child_environment(store: Store, names: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, set[str]]]:
+def environment_with_secrets(
+    store: Store, names: Iterable[str] = ()
+) -> tuple[dict[str, str], dict[str, set[str]]]:
     """The environment of a command that gets these secrets (all, if none is named), and the values in each.
 
     References in our environment are resolved; our own password, identity and token are left out.
@@ -5785,7 +5831,7 @@ def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
     short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
-            "not redacted, being under %d characters: %s", _MASKABLE, ", ".join(short)
+            "not redacted, being under %d characters: %s", MIN_MASKED, ", ".join(short)
         )
     return redacting
 
@@ -10541,7 +10587,7 @@ def cmd_run(args: argparse.Namespace) -> int:
     """Run a command with secrets (all, if none is named) in its environment, masked in its output."""
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
-    environment, values = child_environment(_manager.store(args.backend), args.names)
+    environment, values = environment_with_secrets(_manager.store(args.backend), args.names)
     if not any(values.values()):
         _warn("note: the command gets no secret; see where they are looked for with: status")
     # The process itself becomes the command, so that signals, terminal and exit code need nobody in between.
@@ -10549,7 +10595,7 @@ def cmd_run(args: argparse.Namespace) -> int:
         run_in_place(args.command_line, environment)
     short = sorted(variable for variable, held in values.items() if not all(map(maskable, held)))
     if short:
-        _warn(f"not masked, being under {_MASKABLE} characters: {', '.join(short)}")
+        _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
     return run_masked(args.command_line, environment, itertools.chain(*values.values()))
 
 

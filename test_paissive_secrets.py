@@ -57,6 +57,7 @@ import termios
 import threading
 import time
 import traceback
+import tracemalloc
 import urllib.parse
 import urllib.request
 import uuid
@@ -1172,7 +1173,7 @@ def test_names_that_can_not_be_asked_for_are_not_listed(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("A=1\n\33[2J\33]0;x\7B=2\nкл=3\na-b=4\n")
     store = env_store(tmp_path, monkeypatch)
     assert [name for name in store.names() if name not in os.environ] == ["A", "a-b"]
-    assert (ps.child_environment(store)[0]["A_B"], store.get("a-b")) == ("4", "4")
+    assert (ps.environment_with_secrets(store)[0]["A_B"], store.get("a-b")) == ("4", "4")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.name)])
@@ -4604,7 +4605,7 @@ def test_what_a_store_holds_is_data_whatever_it_looks_like(config, monkeypatch, 
     assert config.get("a", use_secret=True) == value + "!"
     assert config.get("SLY", use_secret=True) == value
     with pytest.raises(ps.BadValue, match="the value for SLY looks like a reference"):
-        ps.child_environment(config._store(), ["SLY"])
+        ps.environment_with_secrets(config._store(), ["SLY"])
 
 
 @pytest.mark.parametrize("value", SLY, ids=range(len(SLY)))  # pytest puts ids into a variable
@@ -4621,7 +4622,7 @@ def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(config, tm
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", "mounted")
     ps.set_secret("T", "tea", backend="memory")
     store = ps.EnvironmentStore(".env")
-    environment, values = ps.child_environment(store, ["URL", "MOUNTED_TOKEN"])
+    environment, values = ps.environment_with_secrets(store, ["URL", "MOUNTED_TOKEN"])
     assert (environment["URL"], environment["MOUNTED_TOKEN"]) == ("x://tea", "mounted")
     assert {variable: held for variable, held in values.items() if held} == {
         "URL": {"tea", "x://tea"},
@@ -5939,7 +5940,7 @@ def plainly_masked(data, spellings):
     spans, out, at = [], b"", 0
     for spelling in spellings:
         spans += [(i, i + len(spelling)) for i in range(len(data)) if data.startswith(spelling, i)]
-    for start, end in ps._joined(spans):
+    for start, end in ps._join_spans(spans):
         out, at = out + data[at:start] + b"***", end
     return out + data[at:]
 
@@ -5958,6 +5959,17 @@ def spelled(value):
     yield from [("JSON", json.dumps(value)[1:-1].encode())]
     yield "JSON with its letters", json.dumps(value, ensure_ascii=False)[1:-1].encode()
     yield "JSON in JSON", json.dumps(json.dumps(value))[3:-3].encode()
+    as_go_writes = json.dumps(value, ensure_ascii=False)[1:-1]
+    as_go_writes = re.sub("[<>&]", lambda m: f"\\u{ord(m[0]):04x}", as_go_writes)
+    yield from [
+        ("Go", as_go_writes.encode()),
+        ("PHP's JSON", json.dumps(value)[1:-1].replace("/", "\\/").encode()),
+    ]
+    yield "encodeURIComponent", urllib.parse.quote(value, "!'()*").encode()
+    yield "stripped", value.strip().encode()
+    for number in ("&#{};", "&#x{:x};", "&#x{:X};"):
+        references = re.sub("[^\0-\x7f]", lambda m: number.format(ord(m[0])), html.escape(value))
+        yield f"HTML {number}", references.encode()
     yield from [("Python", repr(value)[1:-1].encode()), ("SQL", value.replace("'", "''").encode())]
     yield from [("HTML", html.escape(value).encode()), ("XML", xml.sax.saxutils.escape(value).encode())]
     yield "shlex", shlex.quote(value).strip("'").encode()
@@ -5969,7 +5981,7 @@ def spelled(value):
 URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 
 
-@pytest.mark.parametrize("value", [VALUE, "correct-horse", "8letters", "ÿ?>ÿ?>ÿ?>", "ab\ncdefgh", "k" * 99])
+@pytest.mark.parametrize("value", [VALUE, " correct-horse ", "8letters", "ÿ?>ÿ?>ÿ?>", "ab\ncdefgh", "k" * 99])
 def test_mask_every_encoding_at_every_split_point(value):
     spellings = ps.Spellings([value])
     for encoding, text in spelled(value):
@@ -6001,7 +6013,7 @@ def test_mask_agrees_with_its_plain_meaning_wherever_writes_end(values, parts, p
     data = b"".join(values[p % len(values)].encode() if isinstance(p, int) else p for p in parts)
     places = sorted([0, *places, len(data)])
     chunks = [data[start:end] for start, end in zip(places, places[1:])]
-    spellings = set().union(*(ps._spellings(value) for value in values if ps.maskable(value)))
+    spellings = set().union(*(ps._spell(value) for value in values if ps.maskable(value)))
     assert masked(chunks, *values) == plainly_masked(data, spellings)
 
 
@@ -6028,6 +6040,7 @@ def test_mask_lines_of_a_key_with_something_before_each():
     key = "-----BEGIN KEY-----\n" + "abcdefghij\nklmnopqrst\n" + "-----END KEY-----\n"
     assert masked([b"1: abcdefghij\r\n2: klmnopqrst\r\n"], key) == b"1: ***\r\n2: ***\r\n"
     assert masked([key.replace("\n", "\r\n").encode()], key) == b"***\r\n"
+    assert masked([b"-----BEGIN KEY-----\n"], key) == b"-----BEGIN KEY-----\n"
 
 
 @pytest.mark.parametrize(
@@ -6043,17 +6056,80 @@ def test_mask_what_real_tools_make_of_a_long_value(command):
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 @pytest.mark.parametrize("script", [": $V", ': "$V"', "export -p", "printf %s $V", "printf '%q' \"$V\""])
 def test_mask_what_shells_print_when_they_tell_what_they_do(shell, script):
-    for value in (VALUE.replace("ü", ""), "it's-a-`secret`$(x)", 'semi;"colon"\\', "tab\tof a 'secret':~"):
+    for value in (
+        VALUE.replace("ü", ""),
+        "it's-a-`secret`$(x)",
+        'semi;"colon"\\',
+        "tab\tof a 'secret':~",
+        "''quoted''twice'",
+    ):
         env = {"V": value, "LC_ALL": "C.UTF-8"}
         asked = [tool(shell), "-f", "-c", f"set -x; IFS=; {script}"]
         done = subprocess.run(asked, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         told = masked([done.stdout], value)
-        assert b"***" in told and not re.search(rb"cret|w.{0,2}rd|colon", told), told
+        assert b"***" in told and not re.search(rb"cret|w.{0,2}rd|colon|wice", told), told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "LC_ALL=C bash -c 'printf %q \"$V\"'",
+        "LC_ALL=C.UTF-8 bash -c 'declare -p V'",
+        "perl -MData::Dumper -e '$Data::Dumper::Useqq = 1; print Dumper($ENV{V})'",
+        "perl -CA -MData::Dumper -e '$Data::Dumper::Useqq = 1; print Dumper($ARGV[0])' \"$V\"",
+    ],
+)
+def test_mask_how_programs_escape_in_quotes(command):
+    tool(command.split()[0] if "bash" not in command else "bash")
+    for value in (
+        "gr\u00fcn-secret\u20ac",
+        "pa$$w@rd-secret",
+        "bell\a-secret\x1b[1m\x01",
+        "\"q\"-'secret'\\",
+    ):
+        printed = subprocess.check_output(["bash", "-c", command], env={**os.environ, "V": value})
+        assert not re.search(rb"cret|gr|rd|bell|q", masked([printed], value).replace(b"declare", b"")), (
+            printed
+        )
+
+
+def test_mask_each_line_of_a_value_in_its_own_encoding():
+    key = "-----BEGIN KEY-----\nabcdefghij\nklm&opqrst\n-----END KEY-----\n"
+    lines = [base64.b64encode(b"abcdefghij"), b"klm&amp;opqrst", urllib.parse.quote("klm&opqrst").encode()]
+    assert masked([b" ".join(lines)], key) == b"*** *** ***"
+
+
+def test_mask_the_secret_parts_of_a_json_document_that_is_written_anew():
+    parts = {
+        "type": "service-account",
+        "privateKey": "line-one\nline-two\n",
+        "token_uri": "https://a.example/x",
+    }
+    parts["nested"] = [
+        {"client_secret": "s3cret-leaf", "api_key": "db.example.com:443", "password": "required"}
+    ]
+    written = json.dumps(parts, indent=4, sort_keys=True).encode()
+    told = masked([written], json.dumps(parts))
+    assert not re.search(rb"line|leaf", told)
+    assert all(
+        plain in told for plain in (b"service-account", b"a.example", b'"db.example.com:443"', b"required")
+    )
+
+
+def test_mask_needs_no_more_memory_for_its_tables_than_it_is_given(monkeypatch):
+    def peak():
+        tracemalloc.start()
+        ps.Spellings(f"{n:04}" * 20 for n in range(20))
+        return tracemalloc.get_traced_memory()[1], tracemalloc.stop()
+
+    free, _ = peak()
+    monkeypatch.setattr(ps, "_MAX_WORDS", 1)
+    assert peak()[0] < free / 2
 
 
 def test_mask_spells_a_value_that_no_variable_could_hold_only_in_part():
     long = "".join(f"{n:x}-" for n in range(200_000))
-    spelled = ps._spellings(long)
+    spelled = ps._spell(long)
     assert len(long) > 2**20 and sum(map(len, spelled)) < 60 * 2**17 + 6 * len(long)
     assert masked([long.encode()], long) == b"***"
 
@@ -6077,6 +6153,8 @@ def test_mask_costs_the_same_with_many_values():
     text = b"nothing to see here, just a log line\n" * 10
     assert list(many._candidates(text)) == []
     assert many.find(text + b"value-number-299-89401") == ([(370, 392)], 392)
+    text = random.Random(1).randbytes(20_000).hex().encode()
+    assert len(list(many._candidates(text))) < 20
 
 
 def test_mask_values_that_are_no_text_in_this_locale():
@@ -6114,7 +6192,7 @@ def test_run_maps_names_to_variables():
     store = ps.MemoryStore()
     store.set("db/password", SAFE)
     store.set("db/password__PREVIOUS", "old")
-    environment, values = ps.child_environment(store)
+    environment, values = ps.environment_with_secrets(store)
     assert (environment["DB_PASSWORD"], values["DB_PASSWORD"]) == (SAFE, {SAFE})
     assert not any("PREVIOUS" in name for name in environment)
 
@@ -6124,8 +6202,8 @@ def test_run_refuses_two_names_for_one_variable():
     store.set("db/password", SAFE)
     store.set("DB_PASSWORD", SAFE)
     with pytest.raises(ps.BadValue, match="'DB_PASSWORD' and 'db/password' would both be DB_PASSWORD"):
-        ps.child_environment(store)
-    assert ps.child_environment(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
+        ps.environment_with_secrets(store)
+    assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
 
 
 def test_run_resolves_references_in_the_environment():
