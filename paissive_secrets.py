@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     import logging
     import socket
     import subprocess
-    from datetime import timedelta
     from json import JSONDecoder
     from typing import IO, TextIO
     from weakref import WeakSet
@@ -4370,304 +4369,346 @@ def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
 
 
 # === Rotation ===============================================================================================
-# A new value is kept as pending, applied where it is used, verified, and only then made current; the old one
-# stays as previous. These stages are the whole state: whoever is killed between two steps leaves a current
-# value that is good, and a pending one from which resume and abort see how far things were. So apply may be
-# run again with the same value, and has to bear that.
+# A new value is stored as pending, applied where it is used, verified, and only then made current; the old
+# one stays as previous. These stages are the whole state: a process killed between any two steps leaves a
+# valid current value and all that resume and abort need. So apply may run twice with the same value.
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
 _PATIENCE = 60.0  # seconds that a command may take, unless its policy says otherwise
-_COMMAND = "command:"  # what a generator begins with that is a command
-_QUOTED_TEXT = r"""(?s)\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
-_SHELL_WORD = r"(?<!\S)\d?[|&;<>]|[|&;](?!\S)"  # of what is not quoted, what a shell would act on
+_COMMAND = "command:"  # prefix of a generator that is a shell command
 
+
+class _Duration(Protocol):
+    """A timedelta, whose module would double the time to import this one."""
+
+    def total_seconds(self) -> float: ...
+
+
+Interval = Union[str, float, _Duration]
 Step = Union[Callable[[str], object], str, Sequence[str], None]
 Generator = Union[Callable[[], str], str, Sequence[str]]
-_Functions = dict[tuple[str, str], Callable[..., Any]]  # by name and kind of step
+_Functions = dict[str, Callable[..., Any]]  # by kind of step
 
 
 class SecretRotation:
-    """Rotates secrets of one store, by policies in rotation.json: names, intervals, commands, no values.
+    """Rotate the secrets of one store, by policies: intervals and commands, no values.
 
-    The file is `policy_file`, else PAISSIVE_ROTATION_FILE, else in the folder of a sealed store, else in the
-    working directory. What was done is recorded beside it in rotation.jsonl, a JSON object a line.
+    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else in
+    rotation.json: in the folder of sealed files, or for other stores in the working directory. Thread-safe:
+    one rotation of a name at a time, another raises Conflict.
     """
 
     def __init__(self, backend: Backend = None, policy_file: str | os.PathLike[str] | None = None) -> None:
         self._backend = backend
-        self._given_file = policy_file
-        self._functions: _Functions = {}
+        self._policy_file = policy_file
+        self._functions: dict[str, _Functions] = {}  # by name
 
     def schedule(
         self,
         name: str,
-        every: str | float | timedelta,
+        every: Interval,
         *,
         generate: Generator = "token:32",
         apply: Step = None,
         verify: Step = None,
         timeout: float = _PATIENCE,
+        keep_previous: Interval | None = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", a timedelta or seconds.
 
-        `generate` is a word such as "token:32", a function, or a command that prints the value: "command:…"
-        or a list. `apply` and `verify` are commands that get the new value on stdin, or functions of it; any
-        exit status but 0, False or an exception is a failure. Functions live as long as this object.
-        `timeout` is in seconds, for each command.
+        `generate` is a specification such as "token:32", a function, or a command that prints the value: a
+        shell command line after "command:", or a list of arguments. `apply` and `verify` are functions of the
+        new value, or commands that get it on stdin: a shell command line or a list of arguments. A status
+        other than 0, False or an exception is a failure; `timeout` is in seconds, for each command. Functions
+        live as long as this object. After `keep_previous`, an interval as well, `rotate_due` deletes the
+        previous value; by default it stays.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
         policy = {
-            "every": every if isinstance(every, str) else f"{_seconds(every):.15g}s",
-            **{kind: _noted(kind, step) for kind, step in steps.items()},
-            "timeout": _patience(timeout),
-            "scheduled": _now(),  # from when on the first interval counts
+            "every": _checked_interval(every),
+            "keep_previous": None if keep_previous is None else _checked_interval(keep_previous),
+            **{kind: _stored_step(kind, step) for kind, step in steps.items()},
+            "timeout": _checked_timeout(timeout),
+            "scheduled": _now(),  # the first interval starts here
         }
-        _seconds(policy["every"])
-        self._files().change(check_name(name), policy)
-        # After the file: of a policy that was refused nothing is taken over.
-        for kind, step in steps.items():
-            self._functions.pop((name, kind), None)
-            if callable(step):
-                self._functions[name, kind] = step
+        self._policies().change(check_name(name), policy)
+        self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
     def unschedule(self, name: str) -> bool:
-        """Forget the policy of `name`; whether there was one."""
-        return self._files().change(name, None)
+        """Delete the policy of `name` and return whether there was one; the secret and its stages stay."""
+        return self._policies().change(name, None)
 
     @property
     def path(self) -> str:
         """The file with the policies."""
-        return self._files().path
+        return self._policies().path
 
     def due(self) -> list[str]:
-        """Names whose time has come, or whose rotation was left unfinished; opens no store."""
-        return _due_names(self._files().policies())
+        """Return the names that are due, or whose rotation was left unfinished, sorted."""
+        policies = self._policies().load()
+        return [name for name in sorted(policies) if _due_at(name, policies[name]) <= time.time()]
 
     def rotate(self, name: str, new_value: str | None = None) -> None:
-        """Give `name` a new value: `new_value`, else one as its policy says, else a random token.
+        """Replace the value of `name` by `new_value`, or by one that its policy generates.
 
-        RotationFailed where a step fails, and Conflict where another rotation is under way or was left
-        unfinished: current is as it was, and resume or abort end what was begun.
+        RotationFailed if a step fails, Conflict while another rotation is under way or unfinished: current is
+        unchanged, and `resume` or `abort` ends what was begun. BadValue without a value and a policy.
         """
-        with self._turn(name, "rotate") as turn:
-            turn.start(new_value)
+        with self._locked(name) as rotation:
+            rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate, or resume, all that is due, and return the names; one that fails holds up no other."""
+        """Rotate, or resume, all that is due, and return the names.
+
+        One that fails doesn't hold up the others. Previous values whose time is over are deleted as well.
+        """
         done, failed = [], []
-        policies = self._files().policies()
-        for name in _due_names(policies):
+        for name, policy in sorted(self._policies().load().items()):
             try:
-                unfinished = (
-                    "started" in policies[name] and _stage(self._store(), name, "pending") is not None
-                )
-                (self.resume if unfinished else self.rotate)(name)
-                done.append(name)
-            except Exception as error:  # somebody else's store may raise anything
-                failed.append(_in_words(name, error))
+                if _due_at(name, policy) <= time.time():
+                    self._rotate_or_resume(name, policy)
+                    done.append(name)
+                elif _previous_ends_at(name, policy) <= time.time():
+                    self.drop(name)
+            except Exception as error:  # a user's own store may raise anything, with a value in it
+                problem = f"{_show(name)}: {type(error).__name__}"
+                failed.append(error.message if isinstance(error, SecretsError) else problem)
         if failed:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
 
+    def _rotate_or_resume(self, name: str, policy: dict[str, Any]) -> None:
+        with self._locked(name) as rotation:
+            if "started" in policy and rotation.value("pending") is not None:
+                rotation.resume()
+            else:
+                rotation.start(None)
+
     def rollback(self, name: str) -> None:
-        """Rotate to the previous value; the one that is current becomes previous."""
-        with self._turn(name, "rollback") as turn:
-            turn.roll_back()
+        """Rotate to the previous value; the current one becomes previous. NotFound if there is none."""
+        with self._locked(name) as rotation:
+            rotation.roll_back()
 
     def resume(self, name: str) -> None:
-        """Finish a rotation that failed or was killed; NotFound where there is none."""
-        with self._turn(name, "resume") as turn:
-            turn.resume()
+        """Finish a rotation that failed or was killed; NotFound if there is none."""
+        with self._locked(name) as rotation:
+            rotation.resume()
 
     def abort(self, name: str) -> None:
-        """Undo a rotation that failed or was killed: the value from before is applied again.
+        """Undo a rotation that failed or was killed; NotFound if there is none.
 
-        NotFound where there is none; RotationFailed where apply fails, and then it can be aborted again.
+        The value from before is applied again. If that fails, raise RotationFailed; abort can be repeated.
         """
-        with self._turn(name, "abort") as turn:
-            turn.abort()
+        with self._locked(name) as rotation:
+            rotation.abort()
+
+    def drop(self, name: str) -> bool:
+        """Delete the previous value and return whether there was one; then there is no way to roll back."""
+        with self._locked(name) as rotation:
+            return rotation.drop()
 
     @contextlib.contextmanager
-    def _turn(self, name: str, action: str) -> Iterator[_Turn]:
-        """A turn at `name` that nobody else has meanwhile; how it ended is recorded."""
-        files = self._files()
-        with files.lock(check_name(name)):
-            try:
-                yield _Turn(name, self._store(), files, self._functions)
-            except Exception as error:
-                # Why it failed says more than why that can't be recorded.
-                with contextlib.suppress(SecretsError):
-                    files.record(name, action, "failed", _in_words(name, error))
-                raise
-            files.record(name, action, "done")
+    def _locked(self, name: str) -> Iterator[_Rotation]:
+        policies = self._policies()
+        with policies.lock(check_name(name)):
+            yield _Rotation(name, self._store(), policies, self._functions.get(name, {}))
 
     def _store(self) -> Store:
         return _manager.store(self._backend)
 
-    def _files(self) -> _RotationFiles:
-        given = self._given_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
+    def _policies(self) -> _Policies:
+        named = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         store = self._store()
         folder = getattr(store, "folder", "")
-        return _RotationFiles(given or os.path.join(folder, "rotation.json"))
+        return _Policies(named or os.path.join(folder, "rotation.json"))
 
 
-class _Turn:
-    """What is done to one secret under its lock, by its policy as it is at the beginning."""
+class _Rotation:
+    """The steps for one secret while its lock is held, by its policy as it is at the beginning."""
 
-    def __init__(self, name: str, store: Store, files: _RotationFiles, functions: _Functions) -> None:
-        self._name, self._store, self._files, self._functions = name, store, files, functions
-        self._policy = files.policies().get(name, {})
+    def __init__(self, name: str, store: Store, policies: _Policies, functions: _Functions) -> None:
+        check_not_reference(store, name)
+        self._name, self._store, self._policies, self._functions = name, store, policies, functions
+        self._policy = policies.load().get(name, {})
+        self._hint = f"then use: rotate resume {name}, or: rotate abort {name}"
 
     def start(self, value: str | None) -> None:
-        pending, current = self._value("pending"), self._value("current")
-        if pending is not None and not _same(pending, current):
-            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name}"
-            raise Conflict(f"a rotation of {_show(self._name)} was left unfinished", hint=hint)
-        # A name that nobody knows is a mistyped one: its new value would be applied and never used.
-        if current is None and value is None and not self._policy:
-            problem = f"no secret named {_show(self._name)}, and no rotation of it is scheduled"
-            raise NotFound(problem, hint=f"set it first with: set {self._name}")
-        value = check_value(self._generated() if value is None else value)
-        if _same(value, current):
-            raise BadValue(
-                f"the new value of {_show(self._name)} is the one that it has", hint="give another"
-            )
-        # Noted before there is anything to resume: killed in between, `due` says to look at it.
-        self._note(started=_now())
+        self._check_finished()
+        current = self.value("current")
+        if value is None and not self._policy:
+            raise self._no_policy(current is not None)
+        value = check_value(self._generate() if value is None else value)
+        if current is not None and _same(value, current):
+            raise BadValue(f"the new value of {_show(self._name)} is its current one", hint="give another")
+        # Recorded before there is anything to resume: after a kill in between, `due` names it.
+        self._record(started=_now())
         self._set("pending", value)
         self._check_pending(value)  # another machine may have been as fast
         self._finish(value)
 
     def roll_back(self) -> None:
-        previous = self._value("previous")
+        previous = self.value("previous")
         if previous is None:
-            raise NotFound(f"{_show(self._name)} has no previous value", hint="it was not rotated yet")
+            raise NotFound(
+                f"{_show(self._name)} has no previous value", hint="it wasn't rotated, or it was dropped"
+            )
         self.start(previous)
 
     def resume(self) -> None:
-        self._finish(self._pending())
+        pending = self.value("pending")
+        if pending is None:
+            raise self._nothing_unfinished()
+        self._finish(pending)
 
     def abort(self) -> None:
-        # Killed before there was a pending value, it left no more than the note that `due` goes by.
-        if "started" in self._policy and self._value("pending") is None:
-            self._note(started=None)
-        else:
-            self._undo(self._pending())
+        pending = self.value("pending")
+        if pending is not None:
+            self._undo(pending)
+        elif "started" not in self._policy:  # else it was killed before it had a value
+            raise self._nothing_unfinished()
+        self._record(started=None)
+        self._remove("pending")
+
+    def drop(self) -> bool:
+        self._check_finished()  # abort may need the previous value
+        dropped = self._remove("previous")
+        self._record(dropped=_now())
+        return dropped
 
     def _finish(self, pending: str) -> None:
-        # Where they are the same it was killed after the last step but one: nothing is left to apply.
-        if not _same(pending, self._value("current")):
-            self._perform("apply", pending)
-            self._perform("verify", pending)
-            self._promote(pending)
-        self._note(rotated=_now(), started=None)
-        self._remove("pending")
+        current = self.value("current")
+        # If they are equal, it was killed after the last step but one: nothing is left to apply.
+        if current is None or not _same(pending, current):
+            self._run("apply", pending)
+            self._run("verify", pending)
+            with self._explained("is applied, but not yet current"):
+                self._promote(pending)
+        with self._explained("is current, but its rotation isn't recorded as finished"):
+            self._record(rotated=_now(), started=None, dropped=None)
+            self._remove("pending")
 
     def _promote(self, pending: str) -> None:
         self._check_pending(pending)
-        current = self._value("current")
+        current = self.value("current")
         if current is None:
             self._remove("previous")
         else:
-            # Previous before current: killed in between, the old value is there twice, and none is lost.
+            # Previous before current: after a kill in between, the old value is there twice.
             self._set("previous", current)
         self._set("current", pending)
 
     def _undo(self, pending: str) -> None:
-        current, previous = self._value("current"), self._value("previous")
-        promoted = _same(pending, current)
+        current, previous = self.value("current"), self.value("previous")
+        promoted = current is not None and _same(pending, current)
         before = previous if promoted else current
-        # Applied while pending still stands: if that fails, abort can be tried again.
+        # Applied while pending is still there: if that fails, abort can be repeated.
         if before is not None:
-            self._perform("apply", before)
+            self._run("apply", before)
         if promoted and before is not None:
             self._set("current", before)
         elif promoted:
             self._remove("current")
-        if _same(before, previous):  # the copy that this rotation made
+        # The copy that this rotation made.
+        if before is not None and previous is not None and _same(before, previous):
             self._remove("previous")
-        self._note(started=None)
-        self._remove("pending")
 
-    def _pending(self) -> str:
-        pending = self._value("pending")
-        if pending is None:
-            raise NotFound(f"no rotation of {_show(self._name)} was left unfinished", hint="nothing to do")
-        return pending
-
-    def _check_pending(self, value: str) -> None:
-        if not _same(value, self._value("pending")):
-            problem = f"the pending value of {_show(self._name)} was changed meanwhile"
-            raise Conflict(problem, hint="see what else rotates it")
-
-    def _perform(self, kind: str, value: str) -> None:
-        """Apply or verify `value`."""
-        problem = _attempt(self._step(kind), value, self._patience())
-        if problem:
-            hint = f"then use: rotate resume {self._name}, or: rotate abort {self._name}"
-            message = f"{kind} of {_show(self._name)} failed, current is as it was: {problem}"
-            raise RotationFailed(message, hint=hint)
-
-    def _generated(self) -> str:
-        spec = self._step("generate")
-        if spec is None or isinstance(spec, str):
-            return generate("token:32" if spec is None else spec)
-        value, problem = _produced(spec, self._patience())
-        if problem:
-            message = f"no new value for {_show(self._name)}: {problem}"
-            raise RotationFailed(message, hint="current is as it was")
-        return value
-
-    def _step(self, kind: str) -> Any:
-        """A step of the policy as it can be run here: a function, a command's words, a generator's word."""
-        step = self._policy.get(kind)
-        if not isinstance(step, dict):
-            known = step is None or (kind == "generate" and isinstance(step, str))
-            return step if known else _argv(step)
-        if (self._name, kind) not in self._functions:
-            owner = _show(step.get("function"))
-            problem = f"{kind} of {_show(self._name)} is a function of another program: {owner}"
-            raise BadValue(problem, hint="rotate it there")
-        return self._functions[self._name, kind]
-
-    def _patience(self) -> float:
-        return _patience(self._policy.get("timeout", _PATIENCE))
-
-    def _value(self, stage: str) -> str | None:
-        # The reference itself would be applied, and could not be kept as previous.
-        check_not_reference(self._store, stage_name(self._store, self._name, stage))
-        value = _stage(self._store, self._name, stage)
-        # A variable may hold bytes that could neither be applied nor kept as previous.
-        return None if value is None else check_value(value)
+    def value(self, stage: str) -> str | None:
+        try:
+            # A variable may hold bytes that could neither be applied nor kept as previous.
+            return check_value(self._store.get(stage_name(self._store, self._name, stage)))
+        except NotFound:
+            return None
 
     def _set(self, stage: str, value: str) -> None:
         self._store.set(stage_name(self._store, self._name, stage), value)
 
-    def _remove(self, stage: str) -> None:
-        remove_secret(self._store, self._name, stage)
+    def _remove(self, stage: str) -> bool:
+        return remove_secret(self._store, self._name, stage)
 
-    def _note(self, **times: str | None) -> None:
-        self._files.change(self._name, times, known=True)
+    def _record(self, **times: str | None) -> None:
+        self._policies.change(self._name, times, known=True)
+
+    def _check_finished(self) -> None:
+        pending, current = self.value("pending"), self.value("current")
+        if pending is not None and (current is None or not _same(pending, current)):
+            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name}"
+            raise Conflict(f"a rotation of {_show(self._name)} was left unfinished", hint=hint)
+
+    def _check_pending(self, value: str) -> None:
+        pending = self.value("pending")
+        if pending is None or not _same(value, pending):
+            problem = f"the pending value of {_show(self._name)} was changed meanwhile"
+            raise Conflict(problem, hint="see what else rotates it")
+
+    def _no_policy(self, exists: bool) -> SecretsError:
+        # Of a mistyped name, the new value would never be used; of any other, it would be applied nowhere.
+        if exists:
+            problem = f"no policy says how to replace {_show(self._name)} and where to apply the new value"
+            return BadValue(problem, hint=f"use: rotate schedule {self._name}, or give --generate or --stdin")
+        problem = f"no secret named {_show(self._name)}, and no rotation of it is scheduled"
+        return NotFound(problem, hint=f"set it first with: set {self._name}")
+
+    def _nothing_unfinished(self) -> NotFound:
+        return NotFound(f"no rotation of {_show(self._name)} was left unfinished", hint="nothing to do")
+
+    @contextlib.contextmanager
+    def _explained(self, outcome: str) -> Iterator[None]:
+        """Make an error say how far the rotation came; the store speaks of its last write alone."""
+        try:
+            yield
+        except SecretsError as error:
+            error.message = f"the new value of {_show(self._name)} {outcome}: {error.message}"
+            error.hint = self._hint
+            raise
+
+    def _run(self, kind: str, value: str) -> None:
+        """Apply or verify `value`."""
+        step = self._step(kind)
+        problem = _run_step(step, value, self._timeout())[1] if step else ""
+        if problem:
+            message = f"{kind} of {_show(self._name)} failed, current is unchanged: {problem}"
+            raise RotationFailed(message, hint=self._hint)
+
+    def _generate(self) -> str:
+        step = self._step("generate")
+        if step is None or isinstance(step, str):
+            return generate(step or "token:32")
+        value, problem = _run_step(step, None, self._timeout())
+        if not problem and not isinstance(value, str):
+            problem = f"it returned {type(value).__name__}, not text"
+        if problem or not value:
+            message = f"no new value for {_show(self._name)}: {problem or 'it is empty'}"
+            raise RotationFailed(message, hint="current is unchanged")
+        return cast(str, value)
+
+    def _step(self, kind: str) -> Any:
+        """A step of the policy as it can be run: a function, an argument list, a specification."""
+        step = self._policy.get(kind)
+        if not isinstance(step, dict):
+            return step if step is None or (kind == "generate" and isinstance(step, str)) else _argv(step)
+        if kind not in self._functions:
+            function = _show(step.get("function"))
+            problem = f"{kind} of {_show(self._name)} is a function of another program: {function}"
+            raise BadValue(problem, hint="rotate it there")
+        return self._functions[kind]
+
+    def _timeout(self) -> float:
+        return _checked_timeout(self._policy.get("timeout", _PATIENCE))
 
 
-def _stage(store: Store, name: str, stage: str) -> str | None:
-    return _manager.get_secret(name, backend=store, stage=stage)
-
-
-class _RotationFiles:
-    """The policies, the record of what was done, and a lock a name, in one folder."""
+class _Policies:
+    """The policies by name, in one file, and the locks beside it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(path)
         self._folder = os.path.dirname(self.path)
 
-    def policies(self) -> dict[str, dict[str, Any]]:
+    def load(self) -> dict[str, dict[str, Any]]:
         try:
-            text = _trusted_text(self.path)
+            found = parsed_json(_trusted_text(self.path), self.path)
         except FileNotFoundError:
             return {}
-        found = parsed_json(text, self.path)
         if found.get("version", 1) != 1:
             raise BadValue(f"{self.path} is of another version", hint="use the program that wrote it")
         policies = found.get("policies")
@@ -4678,13 +4719,13 @@ class _RotationFiles:
         return policies
 
     def change(self, name: str, changes: dict[str, Any] | None, *, known: bool = False) -> bool:
-        """Merge `changes` into a policy, None dropping a key, or drop the policy; whether it was there.
+        """Merge `changes` into a policy, or delete it; return whether it was there. None deletes a key.
 
-        With `known` none is made: it may be dropped while its secret is rotated, and times are no policy.
+        With `known` none is added: it may be deleted while its secret is rotated, and times are no policy.
         """
         self._make_folder()
         with disk_errors(f"write {self.path}"), exclusive(self._folder):
-            policies = self.policies()
+            policies = self.load()
             before = policies.pop(name, None)
             if before is None and (known or changes is None):
                 return False
@@ -4693,22 +4734,6 @@ class _RotationFiles:
                 policies[name] = {key: value for key, value in merged.items() if value is not None}
             rewrite(self.path, dump_json({"version": 1, "policies": policies}, self.path).encode())
         return before is not None
-
-    def record(self, name: str, action: str, result: str, why: str = "") -> None:
-        """Add a line to rotation.jsonl, durably."""
-        import json
-
-        entry = {"time": _now(), "name": name, "action": action, "result": result}
-        line = json.dumps({**entry, "why": why} if why else entry) + "\n"
-        path = self.path + "l"
-        # One write in append mode: lines of two processes do not mix.
-        doing = f"record in {path} that {action} of {_show(name)} is {result}"
-        with disk_errors(doing), open(path, "ab+", opener=open_in_place) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            cut_off = file.read() not in (b"", b"\n")  # by who was killed in the middle of a line
-            file.write((b"\n" if cut_off else b"") + line.encode())
-            file.flush()
-            os.fsync(file.fileno())
 
     def lock(self, name: str) -> exclusive:
         """One rotation of a name at a time."""
@@ -4725,26 +4750,8 @@ class _RotationFiles:
             os.makedirs(self._folder, 0o700, exist_ok=True)
 
 
-def _noted(kind: str, step: Any) -> Any:
-    """How a step stands in the policy file: a list, a generator's word, or what function it was."""
-    # No file can hold a function, and one found by name would be whatever has that name by then.
-    if callable(step):
-        return {"function": getattr(step, "__qualname__", type(step).__name__)}
-    if kind != "generate" or not isinstance(step, str):
-        return None if step is None else _argv(step)
-    if step.startswith(_COMMAND):
-        return _argv(step[len(_COMMAND) :])
-    generate(step)  # a bad word is to be found now
-    return step
-
-
-def _in_words(name: str, error: Exception) -> str:
-    """What went wrong; of an error that is not ours only its type, since its text may hold a value."""
-    return error.message if isinstance(error, SecretsError) else f"{_show(name)}: {type(error).__name__}"
-
-
 def _trusted_text(path: str) -> str:
-    """What a file says that holds commands: one that nobody else can write."""
+    """Return the text of a file that holds commands; Unsafe if others can write it."""
     with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
         status = os.fstat(file.fileno())
         if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
@@ -4753,155 +4760,155 @@ def _trusted_text(path: str) -> str:
         return _utf8(read_bounded(file, path), path)
 
 
+def _stored_step(kind: str, step: Any) -> Any:
+    """Return a step as policies hold it: an argument list, a specification, or a function's name."""
+    if callable(step):  # no file can hold it, and one found by its name might be another
+        return {"function": getattr(step, "__qualname__", type(step).__name__)}
+    if kind == "generate" and isinstance(step, str):
+        if step.startswith(_COMMAND):
+            return _argv(step[len(_COMMAND) :])
+        generate(step)  # a bad specification is to be found now
+        return step
+    return None if step is None else _argv(step)
+
+
+def _argv(command: Any) -> list[str]:
+    """The argument list of a command: of a list the list itself, of a text a shell's."""
+    if isinstance(command, str):
+        command = ["sh", "-c", command] if command.strip() else []
+    argv = list(command) if isinstance(command, (list, tuple)) else []
+    if not argv or not all(isinstance(word, str) and "\0" not in word and _is_unicode(word) for word in argv):
+        raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
+    return argv
+
+
 def _now() -> str:
     return time.strftime(_TIME, time.gmtime(time.time()))
 
 
-def _seconds(every: Any) -> float:
+def _seconds(interval: Any) -> float:
     """The length of an interval: "30d", seconds, or a timedelta."""
-    text = str(every)
     try:
-        if isinstance(every, str):
-            seconds = float(text[:-1]) * _SECONDS[text[-1]]
+        if isinstance(interval, str):
+            seconds = float(interval[:-1]) * _UNITS[interval[-1]]
         else:
-            seconds = every.total_seconds() if hasattr(every, "total_seconds") else float(text)
-    except (ValueError, KeyError, IndexError):
+            seconds = interval.total_seconds() if hasattr(interval, "total_seconds") else float(interval)
+    except (TypeError, ValueError, KeyError, IndexError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise BadValue(f"no interval: {_show(text)}", hint="write 30d, 12h, 90m or 2w")
+        raise BadValue(f"{_show(interval)} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
     return float(seconds)
 
 
-def _patience(timeout: Any) -> float:
+def _checked_interval(interval: Interval) -> str:
+    seconds = _seconds(interval)
+    return interval if isinstance(interval, str) else f"{seconds:.15g}s"
+
+
+def _checked_timeout(timeout: Any) -> float:
     if not isinstance(timeout, (int, float)) or not 0 < timeout < 1e6:
-        raise BadValue(f"no timeout: {_show(timeout)}", hint="give seconds, such as 60")
+        raise BadValue(f"{_show(timeout)} isn't a valid timeout", hint="use seconds, such as 60")
     return timeout
 
 
-def _due_names(policies: dict[str, dict[str, Any]]) -> list[str]:
-    return [name for name in sorted(policies) if _due_at(name, policies[name]) <= time.time()]
-
-
 def _due_at(name: str, policy: dict[str, Any]) -> float:
-    """Seconds since 1970; 0 for a rotation that was left unfinished."""
-    import calendar
-
-    # Unfinished work does not wait for its next turn: until then two values may be in use.
+    """Seconds since 1970; 0 for an unfinished rotation, since until it ends two values may be in use."""
     if "started" in policy:
         return 0
+    last = policy.get("rotated") or policy.get("scheduled")
+    return _policy_time(name, last) + _seconds(policy.get("every"))
+
+
+def _previous_ends_at(name: str, policy: dict[str, Any]) -> float:
+    if "keep_previous" not in policy or "rotated" not in policy or "dropped" in policy:
+        return float("inf")
+    return _policy_time(name, policy["rotated"]) + _seconds(policy["keep_previous"])
+
+
+def _policy_time(name: str, text: Any) -> float:
+    import calendar
+
     try:
-        last = time.strptime(policy.get("rotated") or policy["scheduled"], _TIME)
-    except (KeyError, TypeError, ValueError):
-        raise BadValue(f"the policy of {_show(name)} has no good time", hint="schedule it anew") from None
-    return calendar.timegm(last) + _seconds(policy.get("every"))
+        return calendar.timegm(time.strptime(text, _TIME))
+    except (TypeError, ValueError):
+        raise BadValue(f"the policy of {_show(name)} has no valid time", hint="schedule it again") from None
 
 
-def _same(a: str | None, b: str | None) -> bool:
+def _same(a: str, b: str) -> bool:
     import hmac
 
-    # None equals nothing: a stage that is absent is never the one that another holds.
-    return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
+    return hmac.compare_digest(a.encode(), b.encode())
 
 
-def _argv(command: Any) -> list[str]:
-    import shlex
-
-    try:
-        # Words, but no shell: nothing in a policy file is expanded, unless it names a shell itself.
-        argv = shlex.split(command) if isinstance(command, str) else [*command]
-    except (TypeError, ValueError):
-        argv = []
-    # Without a shell, `| cmd` and `> file` would be arguments: tee would write the value to a file called |.
-    if isinstance(command, str) and re.search(_SHELL_WORD, re.sub(_QUOTED_TEXT, "_", command)):
-        argv = []
-    if not argv or not all(isinstance(word, str) and "\0" not in word and _is_unicode(word) for word in argv):
-        raise BadValue("not a command", hint="give a program and its arguments; for pipes: sh -c '…'")
-    return argv
-
-
-def _attempt(step: Any, value: str, patience: float) -> str:
-    """Hand `value` to a function or command; what went wrong, in words that hold no value, or nothing."""
+def _run_step(step: Any, value: str | None, timeout: float) -> tuple[Any, str]:
+    """Give `value` to a function or command, or get one if it is None: the result, and what went wrong."""
     if not callable(step):
-        return _piped(step, value, patience, wanted=False)[1] if step else ""
+        return _run_command(step, value, timeout)
     try:
-        return "it returned False" if step(value) is False else ""
+        result = step() if value is None else step(value)
     except Exception as error:  # whose text may hold the value
-        return f"it raised {type(error).__name__}"
+        return None, f"it raised {type(error).__name__}"
+    return result, "it returned False" if result is False else ""
 
 
-def _produced(source: Any, patience: float) -> tuple[str, str]:
-    """A value from a function or command, or what went wrong."""
-    if callable(source):
-        value, problem = _called(source)
-    else:
-        value, problem = _piped(source, "", patience, wanted=True)
-        value = value[:-1] if value.endswith("\n") else value
-    return value, problem or ("" if value else "it gave nothing")
-
-
-def _called(source: Callable[[], object]) -> tuple[str, str]:
-    try:
-        value = source()
-    except Exception as error:
-        return "", f"it raised {type(error).__name__}"
-    return (value, "") if isinstance(value, str) else ("", f"it gave {type(value).__name__}, not text")
-
-
-def _piped(argv: list[str], given: str, patience: float, *, wanted: bool) -> tuple[str, str]:
-    """What a command prints, if wanted, that gets `given` on stdin; and what went wrong."""
+def _run_command(argv: list[str], value: str | None, timeout: float) -> tuple[str, str]:
+    """Run a command with `value` on stdin, or return what it prints; and what went wrong."""
     import signal
     import subprocess
 
-    # Then no exit status reaches us, and Python takes a failure for 0.
+    # Python would take the exit status, which then nobody gets, for 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        return "", "this process ignores SIGCHLD, and would not see how a command ends"
+        return "", "this process ignores SIGCHLD, so it can't see how a command ends"
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
-    into, out = (none, pipe) if wanted else (pipe, none)  # whatever else it says may hold the value
-    alone = foreign_environment(given)
+    into, out = (none, pipe) if value is None else (pipe, none)  # whatever else it prints may hold the value
+    environment = foreign_environment(value or "")
     try:
         # A session of its own, so that it can be killed with all that it starts.
-        child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=none, env=alone, start_new_session=True)
+        child = subprocess.Popen(
+            argv, stdin=into, stdout=out, stderr=none, env=environment, start_new_session=True
+        )
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
+    printed, problem = _converse(child, (value or "").encode(), timeout)
     try:
-        printed = _printed(child, patience) if wanted else child.communicate(given.encode(), patience)[0]
-    except subprocess.TimeoutExpired:
-        return "", f"{argv[0]} took longer than {patience:g} s"
-    finally:
-        _end(child)
-    if printed and len(printed) > READ_MOST:
-        return "", f"{argv[0]} printed more than {READ_MOST >> 20} MiB"
-    if child.returncode:
-        return "", f"{argv[0]} ended with {child.returncode}"
-    try:
-        return (printed or b"").decode(), ""
+        return without_newline(printed.decode()), problem
     except UnicodeDecodeError:
-        return "", f"{argv[0]} printed what is not UTF-8"
+        return "", "it printed what is not UTF-8"
 
 
-def _printed(child: subprocess.Popen[bytes], patience: float) -> bytes:
-    """What it prints until it ends; of what has no end one byte more than a file may have."""
-    import subprocess
+def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> tuple[bytes, str]:
+    """Write to a command's stdin and read its stdout, bounded in time and size; and what went wrong."""
     import threading
 
-    deadline, read = time.monotonic() + patience, []
+    expired: list[bool] = []
 
-    def take() -> None:
-        with cast("IO[bytes]", child.stdout) as pipe:
-            read.append(pipe.read(READ_MOST + 1))
+    def expire() -> None:
+        expired.append(True)
+        _kill_session(child)
 
-    # Only a thread can wait for a pipe with a time limit everywhere: Windows knows no select for them.
-    reader = threading.Thread(target=take, daemon=True)
-    reader.start()
-    reader.join(patience)
-    if not read:
-        raise subprocess.TimeoutExpired(child.args, patience)
-    if len(read[0]) <= READ_MOST:  # else it may go on for ever
-        child.wait(max(0.0, deadline - time.monotonic()))
-    return read[0]
+    timer = threading.Timer(timeout, expire)
+    timer.start()
+    try:
+        if child.stdin:
+            with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
+                stdin.write(given)
+        printed = child.stdout.read(READ_MOST + 1) if child.stdout else b""
+        if len(printed) > READ_MOST:
+            return b"", f"it printed more than {READ_MOST >> 20} MiB"
+        child.wait()
+    finally:
+        timer.cancel()
+        _kill_session(child)
+        if child.stdout:
+            child.stdout.close()
+    if expired:
+        return b"", f"it took longer than {timeout:g} s"
+    if child.returncode < 0:
+        return b"", f"it was killed by signal {-child.returncode}"
+    return printed, f"it ended with status {child.returncode}" if child.returncode else ""
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _kill_session(child: subprocess.Popen[bytes]) -> None:
     """Kill a command that is still running, with what it started."""
     import signal
 

@@ -5052,8 +5052,8 @@ class Rotated:
             self.store._session = ps._Session(self.store.settings)
         patch(self.store, "set", ticking(self.store.set))
         patch(self.store, "delete", ticking(self.store.delete))
-        patch(ps, "_attempt", ticking(ps._attempt))
-        patch(ps._RotationFiles, "change", ticking(ps._RotationFiles.change))
+        patch(ps, "_run_step", ticking(ps._run_step))
+        patch(ps._Policies, "change", ticking(ps._Policies.change))
         return lambda action: action(self.rotation)
 
 
@@ -5201,21 +5201,21 @@ def test_stages_are_listed_nowhere_and_go_with_the_secret(rotated):
 
 
 FAILING = {
-    "exit 3": "sh ended with 3",
-    "kill -9 $$": "sh ended with -9",
-    "sleep 60 & sleep 60": "sh took longer than 0.3 s",
-    "exec 0<&-; exit 1": "sh ended with 1",
+    "exit 3": "it ended with status 3",
+    "kill -9 $$": "it was killed by signal 9",
+    "sleep 60 & sleep 60": "it took longer than 0.3 s",
+    "exec 0<&-; exit 1": "it ended with status 1",
 }
 
 
 @pytest.mark.parametrize("script", FAILING)
 @pytest.mark.parametrize("kind", ["apply", "verify"])
 def test_a_step_that_fails_leaves_current_and_says_so(rotation, kind, script):
-    rotation.schedule("DB_PASSWORD", "30d", **{kind: ["sh", "-c", script]}, timeout=0.3)
+    rotation.schedule("DB_PASSWORD", "30d", **{kind: script}, timeout=0.3)
     with pytest.raises(ps.RotationFailed) as caught:
         rotation.rotate("DB_PASSWORD", NEW)
     assert str(caught.value) == (
-        f"{kind} of 'DB_PASSWORD' failed, current is as it was: {FAILING[script]}; "
+        f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {FAILING[script]}; "
         "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
     )
     assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, NEW]
@@ -5252,9 +5252,9 @@ def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_fail
         return done.returncode, (done.stdout + done.stderr).decode()
 
     rotate("set", "A_TOKEN", stdin=OLD.encode())
-    rotate("rotate", "schedule", "A_TOKEN", "--apply", "sh -c 'exit 3'")
+    rotate("rotate", "schedule", "A_TOKEN", "--apply", "exit 3")
     code, said = rotate("rotate", "now", "A_TOKEN")
-    assert (code, "sh ended with 3" in said, rotate("get", "A_TOKEN")) == (2, True, (0, OLD))
+    assert (code, "ended with status 3" in said, rotate("get", "A_TOKEN")) == (2, True, (0, OLD))
 
 
 @pytest.mark.parametrize(
@@ -5264,7 +5264,7 @@ def test_functions_take_the_value_and_their_errors_do_not_give_it_away(rotation,
     taken = []
     rotation.schedule("DB_PASSWORD", 60, apply=taken.append, verify=step)
     with pytest.raises(
-        ps.RotationFailed, match=f"verify .* failed, current is as it was: {problem}"
+        ps.RotationFailed, match=f"verify .* failed, current is unchanged: {problem}"
     ) as caught:
         rotation.rotate("DB_PASSWORD", NEW)
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
@@ -5291,7 +5291,7 @@ def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path):
         store.set("DB_PASSWORD", OLD + CANARY)
     said = b""
     for argv in [
-        ["schedule", "DB_PASSWORD", "--apply", "sh -c 'cat; exit 1'"],
+        ["schedule", "DB_PASSWORD", "--apply", "cat; exit 1"],
         ["now", "DB_PASSWORD", "--stdin"],
         ["now", "DB_PASSWORD", "--stdin"],
         ["due"],
@@ -5305,30 +5305,8 @@ def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path):
         said += done.stdout + done.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert CANARY.encode() not in said + b"".join(path.read_bytes() for path in files)
-    assert {"rotation.json", "rotation.jsonl"} <= {path.name for path in files}
+    assert "rotation.json" in {path.name for path in files}
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
-
-
-def test_the_record_says_when_what_was_rotated_and_how_it_ended(rotation, tmp_path):
-    rotation.schedule("DB_PASSWORD", "1d", apply="false")
-    with pytest.raises(ps.RotationFailed):
-        rotation.rotate("DB_PASSWORD")
-    rotation.schedule("DB_PASSWORD", "1d")
-    rotation.resume("DB_PASSWORD")
-    first, second = map(json.loads, (tmp_path / "rotation.jsonl").read_text().splitlines())
-    why = "apply of 'DB_PASSWORD' failed, current is as it was: false ended with 1"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first.pop("time"))
-    assert first == {"name": "DB_PASSWORD", "action": "rotate", "result": "failed", "why": why}
-    assert (second["action"], second["result"]) == ("resume", "done")
-
-
-def test_a_record_that_was_cut_off_spoils_no_other(rotation, tmp_path):
-    (tmp_path / "rotation.jsonl").write_text('{"time": "2026-')
-    rotation.schedule("DB_PASSWORD", "1d")
-    rotation.rotate("DB_PASSWORD")
-    rotation.rotate("DB_PASSWORD")
-    first, *others = (tmp_path / "rotation.jsonl").read_text().splitlines()
-    assert first == '{"time": "2026-' and [json.loads(line)["result"] for line in others] == ["done", "done"]
 
 
 def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeypatch):
@@ -5345,16 +5323,80 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeyp
     assert rotation.rotate_due() == ["DB_PASSWORD"]
 
 
+def test_the_previous_value_ends_when_its_time_is_over(rotation, monkeypatch):
+    clock = [1_800_000_000.0]
+    monkeypatch.setattr(ps.time, "time", lambda: clock[0])
+    rotation.schedule("DB_PASSWORD", "30d", keep_previous=datetime.timedelta(days=7))
+    rotation.rotate("DB_PASSWORD", NEW)
+    for days, previous in [(6, OLD), (1, None)]:
+        clock[0] += days * 86400
+        assert (rotation.rotate_due(), stage_of(rotation, "previous")) == ([], previous)
+    rotation.rotate("DB_PASSWORD", OLD)
+    rotation.schedule("DB_PASSWORD", "30d")
+    clock[0] += 8 * 86400
+    assert (rotation.rotate_due(), stage_of(rotation, "previous")) == ([], NEW)
+
+
+def test_drop_ends_the_previous_value_but_not_that_of_an_unfinished_rotation(rotated):
+    rotated.begin()
+    assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
+    assert rotated.stages() == (None, OLD, None)
+    with pytest.raises(ps.NotFound, match="has no previous value"):
+        rotated.rotation.rollback(rotated.name)
+    rotated.begin(("older", OLD, NEW))
+    with pytest.raises(ps.Conflict, match="left unfinished"):
+        rotated.rotation.drop(rotated.name)
+
+
+@pytest.mark.parametrize(
+    "stage, said",
+    [
+        ("pending", "is current, but its rotation isn't recorded as finished"),
+        ("", "is applied, but not yet current"),
+    ],
+)
+def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(tmp_path, stage, said):
+    class Failing(ps.MemoryStore):
+        full = False
+
+        def set(self, name, value):
+            if self.full and not stage and name == "DB_PASSWORD":
+                raise ps.Unavailable("disk full", hint="what was there is as it was")
+            super().set(name, value)
+
+        def delete(self, name):
+            if self.full and stage and name.endswith("__PENDING"):
+                raise ps.Unavailable("disk full", hint="what was there is as it was")
+            super().delete(name)
+
+    rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", OLD)
+    store.full = True
+    hint = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    with pytest.raises(ps.Unavailable) as caught:
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert str(caught.value) == f"the new value of 'DB_PASSWORD' {said}: disk full; {hint}"
+    store.full = False
+    rotation.resume("DB_PASSWORD")
+    assert [stage_of(rotation, s) for s in ("previous", "current", "pending")] == [OLD, NEW, None]
+
+
+def test_a_value_is_not_replaced_by_one_that_no_policy_applies(rotation):
+    with pytest.raises(ps.BadValue, match="no policy says how to replace 'DB_PASSWORD' and where to apply"):
+        rotation.rotate("DB_PASSWORD")
+    assert stage_of(rotation, "current") == OLD
+
+
 @pytest.mark.parametrize("timeout", [0, -1, "60", None, float("nan"), float("inf")])
 def test_a_timeout_is_a_number_of_seconds(rotation, timeout):
-    with pytest.raises(ps.BadValue, match="no timeout"):
+    with pytest.raises(ps.BadValue, match="isn't a valid timeout"):
         rotation.schedule("DB_PASSWORD", "1d", timeout=timeout)
 
 
 def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation.unschedule("DB_PASSWORD"))
     rotation.rotate("DB_PASSWORD", NEW)
-    assert (rotation._files().policies(), stage_of(rotation, "current")) == ({}, NEW)
+    assert (rotation.unschedule("DB_PASSWORD"), stage_of(rotation, "current")) == (False, NEW)
 
 
 def test_one_that_fails_holds_up_no_other(rotation, monkeypatch):
@@ -5378,12 +5420,7 @@ def test_a_store_of_ones_own_that_raises_holds_up_no_other(tmp_path):
     time.sleep(1.1)
     with pytest.raises(ps.RotationFailed, match="^'A_TOKEN': ConnectionError; rotated: B_TOKEN$"):
         rotation.rotate_due()
-    first, _ = map(json.loads, (tmp_path / "rotation.jsonl").read_text().splitlines())
-    assert (first["result"], first["why"], [*store.names()]) == (
-        "failed",
-        "'A_TOKEN': ConnectionError",
-        ["B_TOKEN"],
-    )
+    assert [*store.names()] == ["B_TOKEN"]
 
 
 def test_a_variable_that_is_no_text_is_not_rotated(tmp_path):
@@ -5402,14 +5439,14 @@ def test_an_interval_in_seconds_is_kept_to_the_second(rotation, tmp_path):
     "every", ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), None]
 )
 def test_an_interval_is_a_number_with_a_unit(rotation, every):
-    with pytest.raises(ps.BadValue, match="no interval"):
+    with pytest.raises(ps.BadValue, match="isn't a valid interval"):
         rotation.schedule("DB_PASSWORD", every)
     assert rotation.due() == []
 
 
 @pytest.mark.parametrize(
     "generate, length",
-    [("hex:16", 32), (lambda: "x" * 9, 9), (["printf", "12345\n"], 5), ("command:printf 123", 3)],
+    [("hex:16", 32), (lambda: "x" * 9, 9), (["printf", "12345\n"], 5), ("command:printf 12 | cat", 2)],
 )
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation, generate, length):
     rotation.schedule("DB_PASSWORD", "1d", generate=generate)
@@ -5423,14 +5460,14 @@ def raises():
 
 GENERATORS = [
     (raises, "it raised OSError"),
-    (lambda: 5, "it gave int, not text"),
-    (lambda: "", "it gave nothing"),
-    ("command:true", "it gave nothing"),
-    ("command:false", "false ended with 1"),
-    ("command:no-such-program", "no-such-program: No such file or directory"),
-    (["printf", "\\377"], "printf printed what is not UTF-8"),
-    ("command:yes", "yes printed more than 16 MiB"),
-    ("command:sh -c 'trap \"\" PIPE; yes; sleep 60'", "sh printed more than 16 MiB"),
+    (lambda: 5, "it returned int, not text"),
+    (lambda: "", "it is empty"),
+    ("command:true", "it is empty"),
+    ("command:exit 1", "it ended with status 1"),
+    (["no-such-program"], "no-such-program: No such file or directory"),
+    (["printf", "\\377"], "it printed what is not UTF-8"),
+    ("command:yes", "it printed more than 16 MiB"),
+    ("command:trap '' PIPE; yes; sleep 60", "it printed more than 16 MiB"),
 ]
 
 
@@ -5443,23 +5480,19 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
 
 
-# tee would write the value to files called > and |, and psql be given && and what follows.
-SHELL_LINES = ["tee > f", "tee out | cat", "a && b", "a; b", "a 2>&1", "a <f", "a &", r"a \\| b"]
-
-
-@pytest.mark.parametrize("step", ["", [], "a 'b", ["a\0b"], ["a\ud800"], [1], 5, *SHELL_LINES], ids=ascii)
+@pytest.mark.parametrize("step", ["", " ", [], ["a\0b"], ["a\ud800"], [1], 5], ids=ascii)
 def test_what_is_no_command_is_refused_when_it_is_scheduled(rotation, step):
     with pytest.raises(ps.BadValue, match="not a command"):
         rotation.schedule("DB_PASSWORD", "1d", apply=step)
-    assert rotation._files().policies() == {}
+    assert not rotation.unschedule("DB_PASSWORD")
 
 
-@pytest.mark.parametrize(
-    "step", ["cut -d '|' -f 1", 'a ">" "b;"', r"a \| b", "a --url=http://h/?a=1&b=2", "a x>y"]
-)
-def test_what_no_shell_would_act_on_is_a_word_of_a_command(rotation, step):
-    rotation.schedule("DB_PASSWORD", "1d", apply=step)
-    assert list(rotation._files().policies()) == ["DB_PASSWORD"]
+def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rotation.schedule("DB_PASSWORD", "1d", apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
+    assert '"apply": [\n        "sh",\n        "-c",' in Path("rotation.json").read_text()
 
 
 def test_policies_of_another_version_are_not_guessed_at(rotation):
@@ -5488,7 +5521,7 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert stage_of(rotation, "current") == OLD
 
 
-@pytest.mark.parametrize("refused", [{"every": "soon"}, {"timeout": 0}, {"verify": "a |"}])
+@pytest.mark.parametrize("refused", [{"every": "soon"}, {"timeout": 0}, {"verify": ""}])
 def test_a_policy_that_is_refused_leaves_the_one_before(rotation, refused):
     taken = []
     rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
@@ -5530,6 +5563,11 @@ def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(tmp_pat
     assert rotate(PAISSIVE_ENV_FILE="") == lost
     assert rotate(DB_PASSWORD=OLD) == (2, f"paissive_secrets: {hidden}\n")
     (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
+    unplanned = (
+        "paissive_secrets: no policy says how to replace 'DB_PASSWORD' and where to apply the new value"
+    )
+    assert rotate()[1].startswith(unplanned)
+    cli("rotate", "schedule", "DB_PASSWORD", cwd=tmp_path)
     assert rotate() == (0, "") and f"DB_PASSWORD={OLD}\n" not in (tmp_path / ".env").read_text()
 
 
@@ -5587,18 +5625,6 @@ def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
         rotation.due()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("elsewhere", path)])
-def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
-    make(tmp_path / "rotation.jsonl")
-    done = "^can't record in .*rotation.jsonl that rotate of 'DB_PASSWORD' is done: [^;]+$"
-    with pytest.raises(ps.Unavailable, match=done):
-        rotation.rotate("DB_PASSWORD", NEW)
-    assert (stage_of(rotation, "current"), (tmp_path / "elsewhere").exists()) == (NEW, False)
-    rotation.schedule("DB_PASSWORD", "1d", apply="false")
-    with pytest.raises(ps.RotationFailed, match="false ended with 1; then use: rotate resume"):
-        rotation.rotate("DB_PASSWORD", OLD)
-
-
 @pytest.mark.parametrize(
     "content, problem",
     [
@@ -5608,8 +5634,8 @@ def test_a_record_is_kept_in_nothing_but_a_file(rotation, tmp_path, make):
         ("{}", "rotation.json holds no policies"),
         ('{"policies": {"A": 1}}', "rotation.json holds no policies"),
         ('{"policies": {"\\u001b[2J": {}}}', "rotation.json holds no policies"),
-        ('{"policies": {"A": {}}}', "the policy of 'A' has no good time"),
-        ('{"policies": {"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}}}', "no interval: 'x'"),
+        ('{"policies": {"A": {}}}', "the policy of 'A' has no valid time"),
+        ('{"policies": {"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}}}', "'x' isn't a valid"),
     ],
 )
 def test_a_policy_file_that_is_wrong_is_said_to_be(rotation, tmp_path, content, problem):
@@ -5680,7 +5706,7 @@ def test_a_function_that_a_command_replaced_is_not_called_for_another_programs_f
 
 
 def test_the_same_value_is_not_a_rotation(rotation):
-    with pytest.raises(ps.BadValue, match="the new value of 'DB_PASSWORD' is the one that it has"):
+    with pytest.raises(ps.BadValue, match="the new value of 'DB_PASSWORD' is its current one"):
         rotation.rotate("DB_PASSWORD", OLD)
 
 
@@ -5716,7 +5742,7 @@ def test_rotate_commands(tmp_path):
     assert rotate("rotate", "resume", "A_TOKEN")[0] == 1
     assert rotate("rotate", "schedule", "A_TOKEN", "--every", "soon") == (
         2,
-        "paissive_secrets: no interval: 'soon'; write 30d, 12h, 90m or 2w\n",
+        "paissive_secrets: 'soon' isn't a valid interval; write 30d, 12h, 90m or 2w\n",
     )
     assert (tmp_path / ".paissive" / "rotation.json").exists()
 
