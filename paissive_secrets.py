@@ -9865,7 +9865,8 @@ def _scan_in_processes(tasks: Iterator[list[_Share]], key: bytes, jobs: int) -> 
     running: deque[Future[_Scanned]] = deque()
     try:
         for task in tasks:
-            running.append(pool.submit(_scan_task, task, key))
+            with _interrupts_blocked():
+                running.append(pool.submit(_scan_task, task, key))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
         yield from (future.result() for future in running)
@@ -9882,6 +9883,21 @@ def _is_one_thread() -> bool:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:  # not Linux
         return False
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back while processes start: half a pool would never be told to end."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _heed_no_interrupt() -> None:

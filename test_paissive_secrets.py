@@ -9069,7 +9069,7 @@ def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
     "text",
     [
         b'{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n',
-        *(b"", b"{}", b"[" * 100_000, b"\xff", b"1", b'{"version": 2, "salt": "00"}'),
+        *(b"", b"{}", b"[" * 100_000, b"\xff", b"1", b'{"version": 2, "salt": "%s"}' % (b"00" * 16)),
         *(b'{"version": 1, "salt": 5}', b'{"version": 1, "salt": "00"}\n[]'),
         *(b'{"version": 1, "salt": ""}', b'{"version": 1, "salt": "%s"}' % (b"00" * 65)),
         b'{"version": 1, "salt": "%s"}\n{"path": "\\ud800", "rule": "", "fingerprint": ""}' % (b"00" * 16),
@@ -9124,11 +9124,21 @@ def test_very_much_that_is_stale_or_unreadable_is_looked_up_once(folder, monkeyp
     assert len(asked) < 1000
 
 
-def test_what_an_audit_leaves_out_is_not_stale(folder, capsys):
-    leak(folder / "tests" / "a.py")
+@pytest.mark.parametrize("args", [["--exclude", "tests"], ["--staged"], ["--history"]], ids=" ".join)
+def test_what_an_audit_leaves_out_is_not_stale(repository, capsys, args):
+    plant(repository, "a.py")
+    commit(repository)
+    leak(repository / "tests" / "a.py")
     ps.main(["audit", "--update-baseline"])
-    ps.main(["audit", "--exclude", "tests"])
+    ps.main(["audit", *args])
     assert "stale" not in capsys.readouterr().out
+
+
+def test_a_new_baseline_can_be_read_by_all_who_may_read_the_project(folder):
+    before = os.umask(0o022)
+    ps.main(["audit", "--update-baseline"])
+    os.umask(before)
+    assert (folder / ps.BASELINE).stat().st_mode & 0o777 == 0o644
 
 
 def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
@@ -9265,12 +9275,45 @@ def test_a_comment_silences_a_finding_and_is_counted(folder, comment):
     assert (list(run), sum(run.summary.silenced.values())) == ([], 1)
 
 
-def test_a_program_that_has_threads_is_not_forked():
-    done = threading.Event()
+def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch):
+    leak(folder / "a.py")
+    monkeypatch.setattr(ps, "_ALONE", 0)
+    done, forks = threading.Event(), []
+    os.register_at_fork(before=lambda: forks.append(1))
     with ThreadPoolExecutor(1) as pool:
         pool.submit(done.wait)
-        assert not ps._is_one_thread()
+        assert leaks(jobs=2) == {("a.py", 1)}
         done.set()
+    assert forks == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+def test_an_interrupt_is_left_to_the_process_that_was_started(folder):
+    (folder / "0").write_bytes(b"word = 1 and another\n" * 20_000)
+    for n in range(1, 500):
+        os.link("0", str(n))
+    code = "import paissive_secrets as ps, sys; ps._ALONE = 0; sys.exit(ps.main(['audit', '--jobs', '2']))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=-1, start_new_session=True)
+    helpers, deaf = [], re.compile(r"SigIgn:\s*\w*[2367abef]$", re.M)  # SIGINT is bit 2
+    while len(helpers) < 2 or not all(deaf.search(path.read_text()) for path in helpers):
+        assert run.poll() is None and not time.sleep(0.01)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        helpers = [Path(f"/proc/{child}/status") for child in children]
+    os.killpg(run.pid, signal.SIGINT)
+    assert (run.communicate(timeout=30)[1], run.returncode) == (b"", 130)
+
+
+def test_what_is_remembered_of_a_long_history_is_bounded(monkeypatch):
+    monkeypatch.setattr(ps, "_KNOWN_MOST", 1000)
+    paragraphs = ps._Paragraphs()
+    tracemalloc.start()
+    for n in range(640):
+        text = "\n\n".join(f"{n}.{m}" for m in range(50)).encode()
+        paragraphs.add(f"{n}", len(text), io.BytesIO(text).read)
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert size < 1_000_000
 
 
 def test_more_processes_find_the_same(folder, monkeypatch):
