@@ -52,7 +52,7 @@ import stat
 import sys
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, Protocol, Union, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, Protocol, TypeVar, Union, cast
 
 if TYPE_CHECKING:
     import argparse
@@ -77,6 +77,7 @@ __all__ = [
     "Deleted",
     "Denied",
     "EnvironmentStore",
+    "FileStore",
     "Finding",
     "Identity",
     "Locked",
@@ -86,7 +87,6 @@ __all__ = [
     "Recipient",
     "RedactingFilter",
     "RotationFailed",
-    "SealedStore",
     "SecretConfig",
     "SecretRotation",
     "SecretsBackend",
@@ -289,238 +289,463 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # === Durable files ==========================================================================================
-# A write is a new file in the same folder, synced, then renamed over the old one: whoever is killed leaves
-# the old file or the new one. What is read has a bound: a path may lead to /dev/zero, and memory has an end.
+# A write is a new file, synced, then renamed over the old one: a writer killed at any moment leaves the old
+# file or the new one. Until then its bytes are in a private folder that git ignores. Reads are bounded and
+# never block on a FIFO: a path may lead anywhere.
 
-READ_MOST = 16 * 1024 * 1024  # bytes of a file: far over any secret, and safe to take into memory
-# A fifo would keep us waiting for its other end, and a terminal become the one that controls us.
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-SETTLED = 50_000_000  # ns after which a file's times tell one write from the next
+MAX_FILE_BYTES = 16 * 1024 * 1024  # far over any secret, and safe to take into memory
+# Don't block opening a FIFO; don't acquire a controlling terminal.
+_NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
+_OLD_NS = 60_000_000_000  # age of a file whose times surely differ from those of the next write
+_NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
+_LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far behind the text
+
+_T = TypeVar("_T")
 
 
 def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[bytes]:
-    """A file to read; Unsafe for a fifo, which could keep us waiting, and a device, which has no end.
-
-    Without `follow` Unsafe for a symlink as well, except on Windows.
-    """
+    """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
     try:
-        opener = _at_once if follow else open_in_place
+        opener = _open_nonblocking if follow else _open_nofollow
         file = open(path, "rb", buffering, opener=opener)  # noqa: SIM115 - the caller closes it
     except OSError as error:
         import errno
 
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV):  # links, sockets, devices
-            raise no_file(path) from None
+            raise _not_a_file_error(path) from None
         raise
-    # Of the file that is open, not of the path, which may lead elsewhere a moment later.
+    # Of the open file, not of the path, which may lead elsewhere a moment later.
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
-    raise no_file(path)
+    raise _not_a_file_error(path)
 
 
-def no_file(path: str) -> Unsafe:
-    """Return what to raise where a folder, link, fifo or device stands in the place of a file."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | _NONBLOCKING, 0o600)
+
+
+def _open_nofollow(path: str, flags: int) -> int:
+    return os.open(path, flags | _NONBLOCKING | _NOFOLLOW, 0o600)
+
+
+def _not_a_file_error(path: str) -> Unsafe:
     return Unsafe(f"{path} is not a file", hint="look at it, and remove it")
 
 
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | _AT_ONCE, 0o600)
-
-
-def open_in_place(path: str, flags: int) -> int:
-    """An opener for `open`: no link that somebody has put there is followed, and a new file is private."""
-    return os.open(path, flags | _AT_ONCE | _NO_LINK, 0o600)
+def read_file(path: str, *, follow: bool = True, pipe: bool = False) -> bytes:
+    """Return the bytes of a file, at most MAX_FILE_BYTES; with `pipe`, a FIFO is read to its end as well."""
+    with open(path, "rb") if pipe else open_regular(path, follow=follow) as file:
+        return read_bounded(file, path)
 
 
 def read_bounded(file: IO[bytes], what: str) -> bytes:
-    """The rest of an open file; BadValue where that is more than READ_MOST bytes."""
-    data = file.read(READ_MOST + 1)
-    if len(data) > READ_MOST:
-        raise BadValue(f"{what} is larger than {READ_MOST >> 20} MiB", hint="see that it is the right file")
+    """Return the rest of an open file; raise BadValue if that is more than MAX_FILE_BYTES."""
+    data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise BadValue(
+            f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right file"
+        )
     return data
 
 
-def write_atomically(
-    path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None, temporary: str = ""
-) -> None:
-    """Replace the file at `path` by `data`; otherwise as `replacing`."""
-    with replacing(path, mode, owner, temporary) as file:
+class FileCache:
+    """What was made of files, kept while they are unchanged; copies and pickles of a cache are empty."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Parsed] = {}
+
+    def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
+        return FileCache, ()
+
+    def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
+        """Return what `parse` makes of the file at `path`; an unchanged file is parsed once."""
+        state, kept = file_state(path, follow=follow), self._kept.get(path)
+        if kept is not None and kept.settled and kept.state == state:
+            return cast("_T", kept.parsed)
+        # Read after the state was taken: if the file changes in between, its next state differs.
+        now, data = time.monotonic(), read_file(path, follow=follow)
+        seen = kept.seen if kept is not None and kept.state == state else now
+        parsed = cast("_T", kept.parsed) if kept is not None and kept.data == data else parse(data)
+        # Two writes of one size within a tick of the file system's clock look like one. That clock may be
+        # another machine's, so for longer than any tick the bytes are read again and compared.
+        fine = state[3] % 1_000_000_000 and time.time_ns() - max(state[2:4]) > _OLD_NS
+        settled = bool(fine) or now - seen > _SETTLING_SECONDS
+        self._kept[path] = _Parsed(state, seen, settled, data, parsed)
+        return parsed
+
+    def forget(self, path: str) -> None:
+        """Drop what was kept of the file at `path`."""
+        self._kept.pop(path, None)
+
+
+class _Parsed:
+    """A file's state, when that was first seen, whether its bytes are known to be the state's, and those."""
+
+    __slots__ = ("data", "parsed", "seen", "settled", "state")
+
+    def __init__(
+        self, state: tuple[int, ...], seen: float, settled: bool, data: bytes, parsed: object
+    ) -> None:
+        self.state, self.seen, self.settled, self.data, self.parsed = state, seen, settled, data, parsed
+
+
+def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
+    """Return what changes whenever a file is written; Unsafe for no file and, without `follow`, a symlink."""
+    status = os.stat(path) if follow else os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise _not_a_file_error(path)
+    # The change time as well, since anybody can set the time of modification back.
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def read_credential(path: str) -> str:
+    """Return the text of the file that a variable like NAME_FILE names, without one newline at its end.
+
+    A FIFO (`<(pass show x)`) gives it once, so it is kept while the path leads to this very one. A file that
+    others can read or write is used with a warning.
+    """
+    status = os.stat(path)
+    if stat.S_ISFIFO(status.st_mode):
+        return _read_pipe(path, status.st_ino)
+    warn_if_exposed(path, status)
+    return _credential_text(path)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_pipe(path: str, _inode: int) -> str:
+    return _credential_text(path)
+
+
+def _credential_text(path: str) -> str:
+    # The very bytes, as an environment variable would have them: whoever needs UTF-8 checks that.
+    return without_newline(read_file(path, pipe=True).decode("utf-8", "surrogateescape"))
+
+
+def without_newline(text: str) -> str:
+    """Return the text without one newline at its end."""
+    return re.sub(r"\r?\n\Z", "", text)
+
+
+def warn_if_exposed(path: str, status: os.stat_result) -> None:
+    """Warn, once, of a file with secrets that this user could protect better from others."""
+    if os.name == "nt" or status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+        return
+    access = "write" if others_may("write", status) else "read" if others_may("read", status) else ""
+    # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
+    if access and os.access(path, os.W_OK) and os.stat(os.path.dirname(path) or ".").st_mode & 0o011:
+        warn_once(f"others can {access} {path}; chmod 600 {path}")
+
+
+def others_may(access: str, status: os.stat_result) -> bool:
+    """Return whether others than the owner, or a group of only the owner, may "read" or "write"."""
+    bits = status.st_mode & (0o044 if access == "read" else 0o022)
+    return bool(bits & 0o007 or (bits and not _is_private_group(status.st_uid, status.st_gid)))
+
+
+@functools.lru_cache(maxsize=64)
+def _is_private_group(uid: int, gid: int) -> bool:
+    """Return whether a group has one user only: Linux distributions make such a group for each user."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:  # in a container, users may have a number only
+        return uid == gid
+    return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def check_folder(path: str) -> None:
+    """Raise Unsafe for a folder where others could put files; one that is absent is safe."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _disk_error(f"look at {path}", error) from None
+    if not stat.S_ISDIR(status.st_mode):
+        hint = "a symlink is not followed: move it, or make a real folder"
+        raise Unsafe(f"{path} is not a folder", hint=hint)
+    if os.name == "nt":
+        return
+    if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
+        raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
+    if others_may("write", status):
+        raise Unsafe(f"others can write to {path}", hint=f"chmod -R go-w {path}")
+
+
+@functools.lru_cache(maxsize=256)
+def warn_once(message: str) -> None:
+    """Warn on stderr, once in a process."""
+    if sys.stderr is not None:
+        print(f"paissive_secrets: warning: {message}", file=sys.stderr)
+
+
+class FileLock:
+    """`with FileLock(path):` lets one writer in at a time, over threads and processes.
+
+    What is locked is a file in a private folder that git ignores, where new files are written before they
+    replace others: PATH.paissive-tmp, removed at the end, or .paissive-tmp in PATH if that is a folder,
+    which stays. Without `wait`, raises Conflict if there is another holder: "`what` is under way".
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, wait: bool = True, what: str = "another write"
+    ) -> None:
+        self._path, self._wait, self._what = os.fspath(path), wait, what
+        self._fd = -1
+        self._shared = False
+
+    def __enter__(self) -> FileLock:
+        self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
+        with disk_errors(f"write to {os.path.dirname(self._folder)}"):
+            while not self._acquire():
+                pass
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._shared:
+            if not self._stays and os.name != "nt":
+                self._remove_folder()  # while it is locked
+            # Closing is not enough: a process forked meanwhile has the open file too.
+            _unlock(self._fd)
+        os.close(self._fd)
+        if not self._stays and os.name == "nt":  # where no open file can be removed
+            self._remove_folder()
+
+    def fileno(self) -> int:
+        """Return the descriptor; a child started with pass_fds=[lock.fileno()] holds the lock as well."""
+        return self._fd
+
+    def share(self, pid: int) -> None:
+        """Leave the lock to a child process if this one is interrupted before it calls `share(0)`."""
+        self._shared = pid != 0
+        self._write_holder(pid or os.getpid())
+
+    def _acquire(self) -> bool:
+        """Take the lock, or return false if the previous holder removed what we waited for."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._folder, 0o700)
+        check_folder(self._folder)
+        path = os.path.join(self._folder, ".gitignore")
+        fd = -1
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+            self._wait_for(fd)
+            if os.path.samestat(os.stat(path), os.fstat(fd)):
+                self._fd = fd
+                self._write_holder(os.getpid())
+        except FileNotFoundError:
+            pass
+        finally:
+            if fd >= 0 and self._fd < 0:  # also after Ctrl-C, and where the file system has no locks
+                os.close(fd)
+        return self._fd >= 0
+
+    def _wait_for(self, fd: int) -> None:
+        if _try_lock(fd):
+            return
+        if not self._wait:
+            raise Conflict(f"{self._what} is under way{_holder(fd)}", hint="try again when it is done")
+        import threading
+
+        notice = threading.Timer(_NOTICE_SECONDS, lambda: _say_waiting(self._path, fd))
+        notice.daemon = True
+        notice.start()
+        try:
+            while not _try_lock(fd, wait=True):
+                pass
+        finally:
+            notice.cancel()
+
+    def _write_holder(self, pid: int) -> None:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        os.write(self._fd, b"*\n# locked by process %-10d\n" % pid)
+
+    def _remove_folder(self) -> None:
+        with contextlib.suppress(OSError):
+            if os.listdir(self._folder) == [".gitignore"]:
+                os.unlink(os.path.join(self._folder, ".gitignore"))
+                os.rmdir(self._folder)
+
+
+def work_folder(path: str) -> str:
+    """Return the folder for what a writer of `path` has not finished; see FileLock."""
+    if os.path.isdir(path):
+        return os.path.join(path, ".paissive-tmp")
+    return f"{os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))}.paissive-tmp"
+
+
+def _holder(fd: int) -> str:
+    """Return " (PID)" of the process that locked the file, as far as it could say so."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    found = re.search(rb"process (\d+)", os.read(fd, 100))
+    return f" (process {found[1].decode()})" if found else ""
+
+
+def _say_waiting(path: str, fd: int) -> None:
+    warn_once(f"waiting for another writer of {path}{_holder(fd)}")
+
+
+def _try_lock(fd: int, *, wait: bool = False) -> bool:
+    """Lock an open file, for this process and for those that inherit it; return false if another has it."""
+    if sys.platform == "win32":
+        import errno
+        import msvcrt
+
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK):  # the latter after ten seconds
+                raise
+            return False
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _unlock(fd: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def leftover(path: str) -> str:
+    """Return the file that a killed writer of `path` left, or ""; the next writer removes it."""
+    left = os.path.join(work_folder(path), "new")
+    if os.path.lexists(left):
+        with contextlib.suppress(SecretsError), FileLock(path, wait=False):
+            return left
+    return ""
+
+
+def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write atomically where `path` leads, through symlinks; the caller holds FileLock(path).
+
+    An existing file keeps its mode, owner and access control list. BadValue if it is too long to read back.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is as it was")
+    with replacing(path, mode) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replacing(
-    path: str, mode: int = 0o600, owner: tuple[int, int] | None = None, temporary: str = ""
-) -> Iterator[IO[bytes]]:
-    """A file to write, which replaces the one at `path`, durably; after an error the old one is as it was.
+def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = "") -> Iterator[IO[bytes]]:
+    """Open a file that durably replaces the one at `path` at the end; after an error that is as it was.
 
-    But for Unavailable: then the new one is there, and may not outlast a power cut. `temporary` is a path of
-    the caller's choice, on the same file system, for what is not whole yet.
+    With `keep`, an existing file's mode, owner and access control list stay. The caller holds a FileLock: of
+    `path`, or the one whose work folder is `folder`.
     """
-    import secrets
-
-    temporary = temporary or os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    # Exclusively: whatever somebody put there under that name, a link for instance, is not written through.
-    file = open(temporary, "xb", opener=open_in_place)  # noqa: SIM115
+    target = os.path.realpath(path) if keep else path
+    temporary = os.path.join(folder or work_folder(path), "new")
+    mode, owner = _mode_and_owner(target, mode) if keep else (mode, None)
+    _remove_quietly(temporary)
+    # Exclusively: what somebody puts there meanwhile, a link for instance, is not written through.
+    file = open(temporary, "xb", opener=_open_nofollow)  # noqa: SIM115
     try:
         with file:
-            # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
-            # The new file's group need not be ours: a folder may give its own.
-            if hasattr(os, "fchown") and owner not in (None, _owner(os.fstat(file.fileno()))):
-                os.fchown(file.fileno(), *owner)
-            if owner is not None:
-                _keep_acl(path, file.fileno())
-            if hasattr(os, "fchmod"):
-                os.fchmod(file.fileno(), mode)
+            _set_access(file.fileno(), mode, owner, target)
             yield file
             # The bytes before the name: after a power cut the name must not lead to an empty file.
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    # Ctrl-C as well: half a secret in plaintext is not left behind.
+        os.replace(temporary, target)
+    # After Ctrl-C as well: half a secret in plaintext is not left behind.
     except BaseException:
         _remove_quietly(temporary)
         raise
-    try:
-        sync_folder(os.path.dirname(path))
-    except OSError as error:  # too late to say that nothing has happened
-        problem = f"{path} is written, but perhaps not yet on the disk: {error.strerror}"
-        raise Unavailable(problem, hint="look after the disk, and write it again") from None
+    sync_folder(os.path.dirname(target), f"{path} is written")
 
 
-def _keep_acl(path: str, fd: int) -> None:
-    """Give a new file the access control list of the one at `path`, or none (Linux)."""
-    # The mode's group bits are the most that such a list grants: without it they would be the group's own.
-    if sys.platform != "linux":
-        return
-    try:
-        acl = os.getxattr(path, "system.posix_acl_access")
-    except OSError:  # it has none, and the new one may have the folder's
-        with contextlib.suppress(OSError):
-            os.removexattr(fd, "system.posix_acl_access")
-    else:
-        os.setxattr(fd, "system.posix_acl_access", acl)
-
-
-def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write atomically where `path` leads, through symlinks; who may read stays, a new file gets `mode`.
-
-    The caller keeps other writers out, so that what a killed one left can be removed. BadValue where it would
-    grow over what is read back.
-    """
-    if len(data) > READ_MOST:
-        raise BadValue(f"{path} would be larger than {READ_MOST >> 20} MiB", hint="it is as it was")
-    target = os.path.realpath(path)
-    temporary = f"{target}.paissive-new"  # of our own: somebody may well have an .env.new, or .env.tmp
-    _remove_quietly(temporary)
-    write_atomically(target, data, *mode_and_owner(target, mode), temporary)
-
-
-def mode_and_owner(path: str, mode: int) -> tuple[int, tuple[int, int] | None]:
-    """Those that a file has, for what is to replace it; where there is none, `mode` and our own."""
+def _mode_and_owner(path: str, mode: int) -> tuple[int, tuple[int, int] | None]:
     try:
         before = os.stat(path)
     except FileNotFoundError:
         return mode, None
-    return before.st_mode & 0o7777, _owner(before)
+    return before.st_mode & 0o7777, (before.st_uid, before.st_gid)
 
 
-def _owner(status: os.stat_result) -> tuple[int, int]:
-    return status.st_uid, status.st_gid
+def _set_access(fd: int, mode: int, owner: tuple[int, int] | None, path: str) -> None:
+    """Give a new file a mode and, with an owner, the owner and access control list of the one at `path`."""
+    if os.name == "nt":
+        return
+    status = os.fstat(fd)
+    # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
+    if owner not in (None, (status.st_uid, status.st_gid)):  # a folder may give files its own group
+        os.fchown(fd, *owner)
+    if owner and sys.platform == "linux":
+        # Without the list, the mode's group bits, its upper bound, would be the group's own.
+        name = "system.posix_acl_access"
+        try:
+            acl = os.getxattr(path, name)
+        except OSError:  # it has none, and the new file may have the folder's
+            with contextlib.suppress(OSError):
+                os.removexattr(fd, name)
+        else:
+            os.setxattr(fd, name, acl)
+    os.fchmod(fd, mode)
 
 
 def folder_of(path: str) -> str:
-    """The folder that a file is written in, through symlinks; Unavailable where it is not there."""
+    """Return the folder that a file is written in, through symlinks; raise Unavailable if it is missing."""
     folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):  # else a lock file would be made in its place
+    if not os.path.isdir(folder):
         raise Unavailable(f"there is no folder {folder}", hint="make it first, or name another file")
     return folder
 
 
-class exclusive:
-    """`with exclusive(path):` lets one holder in at a time, over threads and processes (not on Windows).
-
-    `path` is a folder, or a lock file that is made and removed. Without `wait` a second holder gets Conflict,
-    which says that `what` is under way.
-    """
-
-    def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
-        self._path = path
-        self._what = what
-        self._wait = wait
-        self._fd = -1
-
-    def __enter__(self) -> None:
-        with disk_errors(f"lock {self._path}"):
-            while os.name != "nt" and not self._taken():
-                pass
-
-    def _taken(self) -> bool:
-        """Take the lock; false if the holder before us removed the very file that we waited for."""
-        import errno
-        import fcntl
-
-        self._folder = os.path.isdir(self._path)
-        flags = os.O_RDONLY if self._folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        fd = os.open(self._path, flags, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
-            # The holder before us removed the file that we waited for: others may hold a new one by now.
-            if self._folder or os.path.samestat(os.stat(self._path), os.fstat(fd)):
-                self._fd = fd
-        except BlockingIOError:
-            raise Conflict(f"{self._what} is under way", hint="try again when it is done") from None
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if not self._folder or error.errno != errno.EBADF:
-                raise
-            # NFS locks nothing that is open for reading alone, as a folder is: a file in it does as well.
-            self._path = os.path.join(self._path, ".paissive-lock")
-        finally:
-            if self._fd < 0:  # also after Ctrl-C, and where the file system has no locks
-                os.close(fd)
-        return self._fd >= 0
-
-    def __exit__(self, *error: object) -> None:
-        if self._fd >= 0:
-            # While it is still held, so that what is removed is ours.
-            if not self._folder:
-                _remove_quietly(self._path)
-            os.close(self._fd)
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    sync_folder(os.path.dirname(path), f"{path} is made")
 
 
 def _remove_quietly(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
-def sync_folder(path: str) -> None:
-    """Make renames and removals in the folder durable; a no-op where folders can't be opened (Windows)."""
+def sync_folder(path: str, done: str) -> None:
+    """Make renames and removals in a folder durable, or raise Unavailable, which says what is `done`."""
     import errno
 
-    if os.name == "nt":
+    if os.name == "nt":  # where folders can't be opened
         return
     try:
         fd = os.open(path or ".", os.O_RDONLY)
-    except PermissionError:  # one may write in a folder that one can't list; the rename has happened
+    except PermissionError:  # one may write in a folder that one can't list
         return
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # how some file systems say that they have no such thing
-            raise
+        if error.errno != errno.EINVAL:  # how some file systems say that they can't
+            problem = f"{done}, but perhaps not yet on the disk: {error.strerror}"
+            raise Unavailable(problem, hint="check the disk, then try again") from None
     finally:
         os.close(fd)
 
 
 @contextlib.contextmanager
 def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """An OSError, other than `but`, becomes one line: "can't write .env: No space left on device"."""
+    """Turn an OSError, other than `but`, into one line: "can't write .env: No space left on device"."""
     try:
         yield
     except OSError as error:
@@ -531,7 +756,7 @@ def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[Non
 
 def _disk_error(doing: str, error: OSError) -> SecretsError:
     denied = isinstance(error, PermissionError)
-    hint = "see its permissions, and its folder's" if denied else ""
+    hint = "check its permissions, and its folder's" if denied else ""
     hint = "what was there is as it was" if doing.startswith("write") else hint
     return (Denied if denied else Unavailable)(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
@@ -793,7 +1018,7 @@ class Dotenv:
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
         found: dict[str, str] = {}
-        room = READ_MOST
+        room = MAX_FILE_BYTES
         for piece in self._pieces:
             # An earlier assignment does not come back: who reads on would get an outdated value.
             if piece.problem:
@@ -879,7 +1104,7 @@ class _Piece:
         return "python-dotenv" if goes_on else ""
 
     def value(self, *variables: Mapping[str, str]) -> str:
-        room = READ_MOST
+        room = MAX_FILE_BYTES
 
         def filled(match: re.Match[str]) -> str:
             nonlocal room
@@ -904,7 +1129,7 @@ class _Piece:
 def _too_much(name: str) -> BadValue:
     """A few lines such as A=${A}${A} would fill any memory."""
     return BadValue(
-        f"the values up to {_show(name)} grow over {READ_MOST >> 20} MiB", hint="look at its ${...}"
+        f"the values up to {_show(name)} grow over {MAX_FILE_BYTES >> 20} MiB", hint="look at its ${...}"
     )
 
 
@@ -1165,7 +1390,7 @@ class EnvironmentStore:
                     raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
                 dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
                 # A file written twice within one tick of its clock would look unchanged.
-                settled = time.time_ns() - max(mark[2:4]) > SETTLED
+                settled = time.time_ns() - max(mark[2:4]) > _OLD_NS
                 self._read = (mark if settled else None, dotenv)
             return self._read[1]
 
@@ -1173,9 +1398,8 @@ class EnvironmentStore:
         path = self.path
         if not path:
             return
-        # The lock lies beside the file itself: writers that come by different links have to meet.
         target = os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))
-        with disk_errors(f"write {path}"), exclusive(f"{target}.paissive-lock"):
+        with disk_errors(f"write {path}"), FileLock(target):
             if os.path.lexists(target) and not os.path.isfile(target):
                 raise BadValue(
                     f"{path} is no file that could be rewritten", hint="name one in PAISSIVE_ENV_FILE"
@@ -1243,11 +1467,6 @@ def decode_value(data: bytes, what: str = "the value") -> str:
     if not _is_unicode(text):
         raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
     return check_value(text, what)
-
-
-def without_newline(text: str) -> str:
-    """The text without one newline at its end."""
-    return re.sub(r"\r?\n\Z", "", text)
 
 
 def _credentials() -> list[str]:
@@ -1675,7 +1894,7 @@ _LOG_N_LEAST = 15  # less is guessed too fast
 _PASSWORD_SHORT = 8  # characters; fewer are guessed however long each guess takes (NIST SP 800-63B)
 
 
-class SealedStore:
+class FileStore:
     """age files in a folder that only its owner can write, opened by a master password or an identity.
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
@@ -1689,33 +1908,24 @@ class SealedStore:
         self.folder = os.path.abspath(folder or self._configured or _find_folder())
         self._secrets = os.path.join(self.folder, "secrets")
         self._identity_file = os.path.join(self.folder, "identity.age")
-        self._temporary = os.path.join(self.folder, ".writing")  # one name will do: writers take turns
         self._typed = ""  # the master password, once somebody typed it
         self._short_password = False  # whether one was set here that is too short
-        self._kept: dict[str, tuple[tuple[int, ...], str]] = {}  # values, and of which state of the file
+        self._cache = FileCache()  # of values
 
     def __repr__(self) -> str:
-        return f"<SealedStore {self.folder}>"
+        return f"<FileStore {self.folder}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Neither password nor values go into a pickle, or to a copy: it opens the store itself."""
-        return {**vars(self), "_typed": "", "_kept": {}}
+        """No password goes into a pickle, or to a copy: it opens the store itself."""
+        return {**vars(self), "_typed": ""}
 
     def get(self, name: str) -> str:
         path = self._path(name)
         try:
-            mark = _mark(path)
-            kept = self._kept.get(name)
             # A look at the file's times instead of a key exchange: most programs ask for the same few again.
-            if kept is not None and kept[0] == mark:
-                return kept[1]
-            # Read after the mark was taken: if the file changes in between, the next mark differs.
-            value: str = self._read(name, path)["value"]
+            return self._cache.load(path, lambda _: str(self._read(name, path)["value"]), follow=False)
         except OSError as error:
             raise self._problem(name, error) from None
-        if time.time_ns() - max(mark[2:]) > SETTLED:
-            self._kept[name] = (mark, value)
-        return value
 
     def set(self, name: str, value: str) -> None:
         path = self._path(name)
@@ -1739,7 +1949,7 @@ class SealedStore:
     def delete(self, name: str) -> None:
         path = self._path(name)
         try:
-            _mark(path)
+            file_state(path, follow=False)
         except OSError as error:
             raise self._problem(name, error) from None
         # No key is asked for: what is damaged, or another identity's, must be got rid of somehow.
@@ -1751,9 +1961,9 @@ class SealedStore:
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise no_such(name)
             os.unlink(path)
-            sync_folder(folder)
+            sync_folder(folder, f"{_show(name)} is deleted")
             _remove_empty(self._folders(name)[2:])
-        self._kept.pop(name, None)
+        self._cache.forget(path)
 
     def names(self) -> Iterator[str]:
         self._check_folders("")
@@ -1845,7 +2055,7 @@ class SealedStore:
         for folder in self._folders(name):
             if make and not os.path.lexists(folder):
                 _make_folder(folder)
-            _check_folder(folder)
+            check_folder(folder)
 
     def _problem(self, name: str, error: OSError) -> SecretsError:
         """The error to raise for a secret whose file could not be read."""
@@ -1930,9 +2140,8 @@ class SealedStore:
         with disk_errors(f"write to {self.folder}"):
             if not os.path.lexists(self.folder):
                 _make_folder(self.folder)
-            _check_folder(self.folder)
-            with exclusive(self.folder):
-                _remove_quietly(self._temporary)
+            check_folder(self.folder)
+            with FileLock(self.folder):
                 yield
 
     def _writing_key(self) -> Identity:
@@ -1958,7 +2167,8 @@ class SealedStore:
         self._short_password = len(password) < _PASSWORD_SHORT
 
     def _replace(self, path: str, sealed: bytes) -> None:
-        write_atomically(path, sealed, temporary=self._temporary)
+        with replacing(path, keep=False, folder=work_folder(self.folder)) as file:
+            file.write(sealed)
 
 
 def _check_typeable(password: str) -> None:
@@ -1980,34 +2190,6 @@ def _find_folder() -> str:
     return os.path.join(folder, ".paissive")
 
 
-def _check_folder(path: str) -> None:
-    """Raise Unsafe where somebody else could put files; what is absent is safe."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _disk_error(f"look at {path}", error) from None
-    if not stat.S_ISDIR(status.st_mode):
-        raise Unsafe(
-            f"{path} is not a folder", hint="a symlink is not followed: move it, or make a real folder"
-        )
-    if os.name == "nt":
-        return
-    if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
-        raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
-    if status.st_mode & 0o022:
-        raise Unsafe(f"others can write to {path}", hint=f"chmod -R go-w {path}")
-
-
-def _make_folder(path: str) -> None:
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    sync_folder(os.path.dirname(path))
-
-
 def _remove_empty(folders: list[str]) -> None:
     for folder in reversed(folders):
         try:
@@ -2016,25 +2198,16 @@ def _remove_empty(folders: list[str]) -> None:
             return
 
 
-def _mark(path: str) -> tuple[int, ...]:
-    """What changes whenever the file is written: inode, size, two times in ns."""
-    # A link's own times do not change with what it leads to.
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise no_file(path)
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
 def _read_file(path: str) -> bytes:
     # Looked at first: a folder is no file either, nor is a link on Windows, where opening would follow it.
-    _mark(path)
-    with open_regular(path, follow=False) as file:
-        return read_bounded(file, "it")
+    file_state(path, follow=False)
+    return read_file(path, follow=False)
 
 
 def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
+    sealed = _read_file(path)
     try:
-        return unseal(_read_file(path), *keys)
+        return unseal(sealed, *keys)
     except WrongKey:
         hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
         raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
@@ -2074,7 +2247,7 @@ def _write_entry(name: str, value: str) -> bytes:
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     entry = json.dumps({"name": name, "value": value, "updated": updated}).encode() + b"\n"
-    if len(entry) > READ_MOST - _CHUNK:  # sealing adds less than a chunk to it
+    if len(entry) > MAX_FILE_BYTES - _CHUNK:  # sealing adds less than a chunk to it
         raise BadValue("the value is too long", hint="sealed files are for secrets of some MiB at most")
     return entry
 
@@ -2129,23 +2302,9 @@ def _credential(name: str) -> str:
     if not path:
         return given
     try:
-        status = os.stat(path)
-        # What <(pass show paissive) names gives it once; we ask for it more often than that.
-        once = stat.S_ISFIFO(status.st_mode)
-        return _piped_credential(path, status.st_ino) if once else _credential_in(path)
+        return read_credential(path)
     except OSError as error:
         raise Locked(f"can't read {name} from {path}: {error.strerror}") from None
-
-
-def _credential_in(path: str) -> str:
-    with open(path, "rb") as file:
-        return without_newline(read_bounded(file, path).decode("utf-8", "surrogateescape"))
-
-
-@functools.lru_cache(maxsize=4)
-def _piped_credential(path: str, _pipe: int) -> str:
-    """What came from a pipe, kept as long as the path leads to this very one."""
-    return _credential_in(path)
 
 
 def can_ask() -> bool:
@@ -4048,7 +4207,7 @@ def check_not_reference(store: Store, name: str) -> None:
 
 _STORES: dict[str, Callable[[], Store]] = {
     "env": EnvironmentStore,
-    "file": SealedStore,
+    "file": FileStore,
     "memory": MemoryStore,
     "vault": VaultStore,
 }
@@ -4237,7 +4396,7 @@ class SecretConfig:
 
     def _edit(self, change: Callable[[dict[str, Any]], bool]) -> bool:
         """Change the file while no other writer does; return whether there was anything to write."""
-        with disk_errors(f"write {self.path}"), exclusive(folder_of(self.path)):
+        with disk_errors(f"write {self.path}"), FileLock(self.path):
             after = self._edited(change)
             if after is not None:
                 rewrite(self.path, after.encode())
@@ -4724,7 +4883,7 @@ class _Policies:
         With `known` none is added: it may be deleted while its secret is rotated, and times are no policy.
         """
         self._make_folder()
-        with disk_errors(f"write {self.path}"), exclusive(self._folder):
+        with disk_errors(f"write {self.path}"), FileLock(self.path):
             policies = self.load()
             before = policies.pop(name, None)
             if before is None and (known or changes is None):
@@ -4735,15 +4894,15 @@ class _Policies:
             rewrite(self.path, dump_json({"version": 1, "policies": policies}, self.path).encode())
         return before is not None
 
-    def lock(self, name: str) -> exclusive:
+    def lock(self, name: str) -> FileLock:
         """One rotation of a name at a time."""
         import hashlib
 
         self._make_folder()
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         # A name may hold '/', and be as long as a file name may be.
-        path = os.path.join(self._folder, f".rotation-{digest}.lock")
-        return exclusive(path, wait=False, what=f"a rotation of {_show(name)}")
+        path = os.path.join(self._folder, f".rotation-{digest}")
+        return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
 
     def _make_folder(self) -> None:
         with disk_errors(f"make {self._folder}"):
@@ -4892,9 +5051,9 @@ def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> t
         if child.stdin:
             with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
                 stdin.write(given)
-        printed = child.stdout.read(READ_MOST + 1) if child.stdout else b""
-        if len(printed) > READ_MOST:
-            return b"", f"it printed more than {READ_MOST >> 20} MiB"
+        printed = child.stdout.read(MAX_FILE_BYTES + 1) if child.stdout else b""
+        if len(printed) > MAX_FILE_BYTES:
+            return b"", f"it printed more than {MAX_FILE_BYTES >> 20} MiB"
         child.wait()
     finally:
         timer.cancel()
@@ -9021,7 +9180,8 @@ def install_hook(folder: str = ".") -> str:
     if os.path.lexists(path) and not _is_our_hook(path):
         raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=f"add to it: {command}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    write_atomically(path, os.fsencode(_HOOK.format(mark=_HOOK_MARK, command=command)), 0o755)
+    with FileLock(path), replacing(path, 0o755, keep=False) as file:
+        file.write(os.fsencode(_HOOK.format(mark=_HOOK_MARK, command=command)))
     return path
 
 
@@ -10029,7 +10189,7 @@ class Baseline:
         for entry in sorted(self.entries):
             row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
             lines.write(json.dumps(row).encode() + b"\n")
-        with disk_errors(f"write {printable(self.path)}"), exclusive(folder_of(self.path)):
+        with disk_errors(f"write {printable(self.path)}"), FileLock(self.path):
             rewrite(self.path, lines.getvalue(), 0o644)
 
 
@@ -10858,8 +11018,7 @@ def _report_file(path: str) -> Iterator[IO[bytes]]:
     umask = os.umask(0o077)  # it can't be read without being set
     os.umask(umask)
     # Elsewhere until it is whole: beside the target it might lie in the tree, and be audited itself.
-    given = mode_and_owner(target, 0o666 & ~umask)
-    with replacing(target, *given) as file, tempfile.TemporaryFile() as whole:
+    with FileLock(target), replacing(target, 0o666 & ~umask) as file, tempfile.TemporaryFile() as whole:
         yield whole
         whole.seek(0)
         shutil.copyfileobj(whole, file)
@@ -10898,9 +11057,9 @@ def cmd_identity(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sealed_store(args: argparse.Namespace) -> SealedStore:
+def _sealed_store(args: argparse.Namespace) -> FileStore:
     store = _manager.store(args.backend or "file")
-    if not isinstance(store, SealedStore):
+    if not isinstance(store, FileStore):
         raise BadValue("only sealed files have a master password", hint="leave --backend out")
     return store
 
