@@ -8282,35 +8282,22 @@ class _Window(NamedTuple):
         return f"<window of {len(self.text)} bytes>"
 
 
-class Part(NamedTuple):
-    """What of a file is scanned: what begins in it. What is read before and after it is only looked at."""
-
-    begin: int = 0  # bytes of the file before it
-    size: int = sys.maxsize
-    lead: int = 0  # bytes that are read before it
-
-
 def scan(
-    read: Callable[[int], bytes], path: str, key: bytes = b"", part: Part | None = None
-) -> collections.abc.Generator[Match, None, tuple[int, int]]:
+    read: Callable[[int], bytes], path: str, key: bytes = b""
+) -> collections.abc.Generator[Match, None, str]:
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
-    Places are counted from where the part begins; returned is the place at its end, where that is not the
-    file's: line, and characters of that line before it.
+    Returned is why the rest was not examined ("binary"), or "" if all was.
     """
-    part = part or Part()
-    text = read if part.begin else _text_reader(read)
-    language, window = language_of(path), _Window(b"", 0, 0, 1, 0)
-    for number, window in enumerate(_windows(text, part) if text else ()):
-        bulk = part.begin + number * _READ_SIZE > _BULK
+    text, language = _text_reader(read), language_of(path)
+    for number, window in enumerate(_windows(text) if text else ()):
+        bulk = number * _READ_SIZE > _BULK
         found = _spans(window.text, language, bulk or (language == "source" and _is_bundle(window.text)))
         found = itertools.islice(found, _SPANS_MOST)
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
-    if part.size == sys.maxsize:
-        return 1, 0
-    return _place(window.text, window.until, window.line, window.column)
+    return "" if text else "binary"
 
 
 def _is_bundle(text: bytes) -> bool:
@@ -8365,22 +8352,21 @@ def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], byt
     return read_utf8
 
 
-def _windows(read: Callable[[int], bytes], part: Part) -> Iterator[_Window]:
+def _windows(read: Callable[[int], bytes]) -> Iterator[_Window]:
     """Overlapping windows, cut at line ends where lines are short; flat in memory whatever is read."""
-    text, begin, left = read(_READ_SIZE), part.lead, part.lead + part.size
-    line, column = 1 - text.count(b"\n", 0, begin), 0
+    text, begin, line, column = read(_READ_SIZE), 0, 1, 0
     while True:
         more = read(_READ_SIZE) if text else b""
         text += more
         if more and len(text) < 4 * _AHEAD:
             continue
-        until = min(_line_start(text, len(text) - _AHEAD) if more else len(text), left)
+        until = _line_start(text, len(text) - _AHEAD) if more else len(text)
         yield _Window(text, begin, until, line, column)
-        if not more or until == left:
+        if not more:
             return
         keep = _line_start(text, until - _BEHIND)
         line, column = _place(text, keep, line, column)
-        text, begin, left = text[keep:], until - keep, left - keep
+        text, begin = text[keep:], until - keep
 
 
 def _line_start(text: bytes, near: int) -> int:
@@ -9537,7 +9523,6 @@ _UNNAMED = ".env"  # what a blob is taken for until its name is known: where mos
 _WHOLE = 1 << 20  # bytes of a blob that are taken at a time
 _KNOWN_MOST = 200_000  # paragraphs that are remembered, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
-_SHARE = 1 << 24  # bytes of a large file that one does
 _PROCESSES_MOST = 61  # what Windows lets one wait for
 _ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
 
@@ -9575,6 +9560,7 @@ class Summary:
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.excluded = self.unreadable = self.baseline = 0
         self.silenced: dict[str, int] = {}
+        self.skipped: dict[str, int] = {}  # files that were not examined, by what they are
         self.stale: list[Entry] = []
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -9697,6 +9683,8 @@ class Audit:
                 for path, why in scanned.errors:
                     self._unreadable(path, why)
                 self._count(scanned.files, scanned.bytes)
+                for kind in scanned.skipped:
+                    self.summary.skipped[kind] = self.summary.skipped.get(kind, 0) + 1
                 yield from scanned.matches
 
     def _below(self, path: str, shown: str, inside: bool) -> Iterator[tuple[str, str]]:
@@ -9919,66 +9907,24 @@ class _Paragraphs:
 _Progress = Callable[[int, int], None]  # takes numbers of files and bytes
 
 
-class _Share(NamedTuple):
-    """A file, or a part of a large one, which another process may scan."""
-
-    path: str
-    shown: str
-    part: Part = Part()
+_File = tuple[str, str]  # path to open, path to show
 
 
 class _Scanned:
-    """What came of some shares: of small files some dozens, of a large one a single one."""
+    """What came of some files."""
 
     def __init__(self) -> None:
         self.matches: list[tuple[Place, Match]] = []
-        self.folders: list[tuple[str, str]] = []  # repositories inside this one
+        self.folders: list[_File] = []  # repositories inside this one
         self.errors: list[tuple[str, str]] = []
-        self.left: list[_Share] = []  # those still to be scanned, since what was found fills the memory
+        self.skipped: list[str] = []  # why a file was not examined, for each such file
+        self.left: list[_File] = []  # still to be scanned: what was found fills the memory
         self.files = self.bytes = 0
-        self.begin = 0  # of a share: bytes before it,
-        self.end = 1, 0  # and the place where the next one begins
 
 
-def _tasks(items: Iterable[tuple[str, str]], jobs: int) -> Iterator[list[_Share]]:
-    batch: list[_Share] = []
-    for path, shown in items:
-        parts = _parts(path) if jobs > 1 else []
-        if not parts:
-            batch.append(_Share(path, shown))
-        if batch and (parts or len(batch) == _BATCH):
-            yield batch
-            batch = []
-        yield from ([_Share(path, shown, part)] for part in parts)
-    if batch:
-        yield batch
-
-
-def _parts(path: str) -> list[Part]:
-    """How a large file of text is shared out, at line ends where lines are short; none for any other file."""
-    try:
-        return _parts_of_text(path)
-    except OSError:  # as is said of it when it is scanned
-        return []
-
-
-def _parts_of_text(path: str) -> list[Part]:
-    size = 0 if path == "-" else os.path.getsize(path)
-    file = open_listed(path) if size >= 2 * _SHARE else None
-    if not file:
-        return []
-    with file:
-        if re.search(rb"\0|\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)", file.read(8000)):
-            return []
-        bounds = [(0, 0)]
-        # Where no line ends nearby, a character does, and what may stand across the cut is read by both.
-        for at in range(_SHARE, size - _SHARE, _SHARE):
-            file.seek(at)
-            text = file.read(_AHEAD)
-            line = text.find(b"\n") + 1
-            bounds.append((at + (line or _inside(text)), _BEHIND if line else 0))  # whole lines or nothing
-    ends = [begin for begin, _ in bounds[1:]] + [sys.maxsize]
-    return [Part(begin, end - begin, lead) for (begin, lead), end in zip(bounds, ends)]
+def _batches(items: Iterable[_File]) -> Iterator[list[_File]]:
+    items = iter(items)
+    return iter(lambda: list(itertools.islice(items, _BATCH)), [])
 
 
 def available_cores() -> int:
@@ -9986,34 +9932,19 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _scan_all(
-    items: Iterable[tuple[str, str]], key: bytes, jobs: int, progress: _Progress
-) -> Iterator[_Scanned]:
-    """Scan here at first, and what then is left in `jobs` processes: a small tree never starts one."""
-    start, tasks, here = time.monotonic(), _tasks(items, jobs), (1, 0)
-    for task in tasks:
-        if jobs > 1 and (task[0].part != Part() or time.monotonic() > start + _ALONE):
-            # A share that begins a file counts from line 1, each other one from where that before it ended.
-            for shared in _scan_in_processes(itertools.chain([task], tasks), key, jobs):
-                here = _shift_places(shared, here if shared.begin else (1, 0))
-                yield shared
-                yield from (_scan_task([share], key) for share in shared.left)
+def _scan_all(items: Iterable[_File], key: bytes, jobs: int, progress: _Progress) -> Iterator[_Scanned]:
+    """Scan here at first, and what is left after a while in `jobs` processes: a small tree starts none."""
+    start, batches = time.monotonic(), _batches(items)
+    for batch in batches:
+        if jobs > 1 and time.monotonic() > start + _ALONE:
+            for scanned in _scan_in_processes(itertools.chain([batch], batches), key, jobs):
+                yield scanned
+                yield from (_scan_files([file], key) for file in scanned.left)
         else:
-            yield from (_scan_task([share], key, progress) for share in task)
+            yield from (_scan_files([file], key, progress) for file in batch)
 
 
-def _shift_places(scanned: _Scanned, begin: tuple[int, int]) -> tuple[int, int]:
-    """Count the places of a share that begins at `begin` from where its file does; return where it ends."""
-    lines, width = begin[0] - 1, begin[1]
-    for n, (place, match) in enumerate(scanned.matches if begin > (1, 0) else ()):
-        column = match.column + (width if match.line == 1 else 0)
-        moved = match._replace(line=match.line + lines, end_line=match.end_line + lines, column=column)
-        scanned.matches[n] = place, moved
-    line, column = scanned.end
-    return line + lines, column + (width if line == 1 else 0)
-
-
-def _scan_in_processes(tasks: Iterator[list[_Share]], key: bytes, jobs: int) -> Iterator[_Scanned]:
+def _scan_in_processes(batches: Iterator[list[_File]], key: bytes, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -10024,9 +9955,9 @@ def _scan_in_processes(tasks: Iterator[list[_Share]], key: bytes, jobs: int) -> 
     pool = ProcessPoolExecutor(most, context, _heed_no_interrupt)
     running: deque[Future[_Scanned]] = deque()
     try:
-        for task in tasks:
+        for batch in batches:
             with _interrupts_blocked():
-                running.append(pool.submit(_scan_task, task, key))
+                running.append(pool.submit(_scan_files, batch, key))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
         yield from (future.result() for future in running)
@@ -10067,15 +9998,15 @@ def _heed_no_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _scan_task(task: list[_Share], key: bytes, progress: _Progress | None = None) -> _Scanned:
+def _scan_files(files: list[_File], key: bytes, progress: _Progress | None = None) -> _Scanned:
     """Scan files, in this process or another."""
     scanned = _Scanned()
-    for n, (path, shown, part) in enumerate(task):
+    for n, (path, shown) in enumerate(files):
         if len(scanned.matches) > _FINDINGS_MOST:
-            scanned.left = task[n:]
+            scanned.left = files[n:]
             break
         try:
-            _scan_file(path, shown, key, part, scanned, progress)
+            _scan_file(path, shown, key, scanned, progress)
         except IsADirectoryError:  # git lists a repository inside this one by its name alone
             scanned.folders.append((path, shown))
         except OSError as error:
@@ -10083,37 +10014,27 @@ def _scan_task(task: list[_Share], key: bytes, progress: _Progress | None = None
     return scanned
 
 
-def _scan_file(
-    path: str, shown: str, key: bytes, part: Part, scanned: _Scanned, progress: _Progress | None
-) -> None:
-    left = part.size + part.lead + _AHEAD
-
+def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _Progress | None) -> None:
     def read(size: int) -> bytes:
-        nonlocal left
-        data = os.read(fd, min(size, left))
-        left -= len(data)
+        data = os.read(fd, size)
         scanned.bytes += len(data)
         if progress:
             progress(scanned.files, scanned.bytes)
         return data
 
     def matches() -> Iterator[Match]:
-        scanned.end = yield from scan(read, shown, key, part)
+        skipped = yield from scan(read, shown, key)
+        scanned.skipped += [skipped] if skipped else []
 
     file = open(0, "rb", 0, closefd=False) if path == "-" else open_listed(path)  # noqa: SIM115
     if not file:
         return
     with file:
         fd = file.fileno()
-        if part.begin:
-            file.seek(part.begin - part.lead)
-        every = matches()
         # Kept here until all is read: a file that fails half-way is unreadable, and none of it is reported.
-        found = [(Place(shown), match) for match in itertools.islice(every, _FINDINGS_MOST)]
-        for _ in every if part.size < sys.maxsize else ():  # lines are counted to the end of a share
-            pass
+        found = [(Place(shown), match) for match in itertools.islice(matches(), _FINDINGS_MOST)]
     scanned.matches += found
-    scanned.files, scanned.begin = scanned.files + (not part.begin), part.begin
+    scanned.files += 1
     if len(found) == _FINDINGS_MOST:
         why = f"it has more than {_FINDINGS_MOST} findings, of which the first are given"
         scanned.errors.append((shown, why))
@@ -10266,6 +10187,7 @@ def _totals(summary: Summary, to: Printer) -> str:
     left = [f"{count} by `{comment}`" for comment, count in sorted(summary.silenced.items())]
     left += [f"{summary.baseline} in the baseline"] if summary.baseline else []
     left += [f"{summary.excluded} excluded"] if summary.excluded else []
+    left += [f"{count} {kind}" for kind, count in sorted(summary.skipped.items())]
     left += [f"{summary.unreadable} unreadable"] if summary.unreadable else []
     done = f"{_plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     return "; ".join([to.paint(found, "high" if counts else "good") + f" in {done}", *left])

@@ -8868,9 +8868,9 @@ def test_a_file_that_vanishes_is_no_trouble(tmp_path, monkeypatch):
     leak(tmp_path / "a.py")
     leak(tmp_path / "b.py")
     run = ps.Audit(on_error=pytest.fail)
-    items = [ps._Share(*names) for names in ps.files_below(".", "", run._choice)]
+    items = list(ps.files_below(".", "", run._choice))
     (tmp_path / "a.py").unlink()
-    scanned = ps._scan_task(items, b"key")
+    scanned = ps._scan_files(items, b"key")
     assert [place.path for place, _ in scanned.matches] == ["b.py"] and scanned.errors == []
 
 
@@ -9389,46 +9389,6 @@ def test_more_processes_find_the_same(folder, monkeypatch):
     assert list(ps.audit(jobs=2)) == alone and len(alone) == 300
 
 
-@pytest.mark.parametrize("between", ["\n", "é", "\r\nclean line\n"])
-@pytest.mark.parametrize("odd", [0, 1, 7])
-def test_a_large_file_that_processes_share_is_found_to_hold_the_same(tmp_path, monkeypatch, between, odd):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ps, "_SHARE", 200_000 + odd)  # what holds for children too, since they are forked
-    monkeypatch.setattr(ps, "_is_one_thread", lambda: True)
-    tokens = (f"x {token(n)} y{between * (n * 37 % 900)}" for n in range(300))
-    (tmp_path / "a.log").write_bytes(("é\n" + between.join(tokens)).encode())
-    leak(tmp_path / "b.py")
-    (tmp_path / "c.log").write_bytes((between * 600_000 + token()).encode())
-    found = [list(ps.audit(jobs=jobs, confidence="low")) for jobs in (1, 2)]
-    assert found[0] == found[1] and len(found[0]) == 302
-    assert len(ps._parts("c.log")) > 2
-
-
-@pytest.mark.parametrize("head", [b"\0", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"])
-def test_what_is_not_plain_text_is_not_shared(tmp_path, monkeypatch, head):
-    monkeypatch.setattr(ps, "_SHARE", 1000)
-    (tmp_path / "a").write_bytes(head + b"x" * 5000)
-    (tmp_path / "b").write_bytes(b"x" * 5000)
-    assert (ps._parts(str(tmp_path / "a")), len(ps._parts(str(tmp_path / "b")))) == ([], 4)
-
-
-def test_a_large_file_that_cannot_be_opened_does_not_end_the_audit(folder, monkeypatch):
-    monkeypatch.setattr(ps, "_SHARE", 1000)
-    (folder / "a.log").write_bytes(b"x" * 5000)
-    leak(folder / "b.py")
-    opening = ps.open_listed
-
-    def closed(path):
-        if path.endswith("a.log"):  # as a file of somebody else's is, unless one is root
-            raise PermissionError(13, "Permission denied", path)
-        return opening(path)
-
-    monkeypatch.setattr(ps, "open_listed", closed)
-    told = []
-    found = list(ps.audit(jobs=2, on_error=lambda path, why: told.append((path, why))))
-    assert ([finding.path for finding in found], told) == (["b.py"], [("a.log", "Permission denied")])
-
-
 def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
     (folder / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(ps._FINDINGS_MOST + 100)))
     told = []
@@ -9529,6 +9489,11 @@ def test_several_names_are_excluded_and_a_path_behind_them_is_asked_for(folder):
     done = cli("audit", "--exclude", "a.py", "b.py", cwd=folder)
     told = b"which of these is the PATH?; write it first: audit . --exclude a.py b.py"
     assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"paissive_secrets: " + told + b"\n")
+
+
+def test_text_counts_the_files_that_were_not_examined(folder):
+    (folder / "a.bin").write_bytes(b"\0" + token().encode())
+    assert report(folder) == "no findings in 1 file, 0.0 MB; 1 binary\n"
 
 
 def test_text_says_that_nothing_was_leaks(folder):
