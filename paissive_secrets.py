@@ -4249,57 +4249,70 @@ resolve_text = _manager.resolve_text
 
 
 # === Config =================================================================================================
-# Settings under dotted keys, from the environment and a JSON or TOML file, which may refer to secrets.
+# Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets.
+# What the file gives as a reference stays one unless its secret is asked for, whatever the environment holds:
+# no value comes along by accident.
 
-_DEEPEST_FILE = 100  # objects in objects of a config file
+_MAX_DEPTH = 100  # objects in objects of a config file
 
 
 class SecretConfig:
     """Settings under dotted keys, from the environment first, then from a JSON or TOML file.
 
-    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; where there is none, it counts as
-    empty. The store is opened when a reference is followed, not before.
+    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; one that doesn't exist is empty.
+    `backend` is a backend's name, a store or a SecretsManager; a name means the store that get_secret uses.
+    Thread-safe.
     """
 
-    def __init__(self, config_file: str | os.PathLike[str] | None = None, backend: Backend = None) -> None:
+    def __init__(
+        self,
+        config_file: str | os.PathLike[str] | None = None,
+        backend: Backend | SecretsManager = None,
+    ) -> None:
         named = os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or named or "config.json")
-        self._backend = backend
+        self._manager, self._backend = manager_and_backend(backend)
 
     def __repr__(self) -> str:
         return f"<SecretConfig {self.path}>"
 
     def get(self, key: str, default: Any = None, *, use_secret: bool = False) -> Any:
-        """The setting, or `default`; a reference comes back as text unless `use_secret` is true.
+        """Return the setting, or `default`; a reference is returned as text unless `use_secret` is true.
 
-        `database.host` is looked for as variable DATABASE_HOST, then in the file and, with `use_secret`, as
-        the secret `database.host`. What a variable holds is always text.
+        `database.host` is looked up as DATABASE_HOST in the environment (which gives text), then in the file
+        and, with `use_secret`, as the secret `database.host`.
         """
         path = _key_path(key)
-        # The environment before the file is looked at: where it says all, there need be no file.
-        found = os.environ.get(_variable(path), _ABSENT)
-        if found is _ABSENT:
-            found = _dig(self._tree(), path, self.path)
+        found = self._resolve(_look_up(self._tree(), path, self.path), path, use_secret)
         if found is not _ABSENT:
-            return self._rendered(found, path, use_secret)
-        return self._secret(key, default) if use_secret else default
+            return found
+        return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
 
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
         """Write one setting; with `use_secret` the value goes to the store and a reference to the file.
 
-        `value` is anything that JSON has. BadValue where the path to `key` leads through what is no object.
+        `value` is anything that JSON can hold, with `use_secret` a str. The store is written so that the next
+        process can read it: the environment to its .env file. BadValue if `key` leads through a setting that
+        is not an object.
         """
         path = _key_path(key)
 
-        def edit(tree: dict[str, Any]) -> bool:
+        def insert(tree: dict[str, Any]) -> bool:
             _insert(tree, path, _REFERENCE + key if use_secret else value, self.path)
             return True
 
-        if use_secret:
-            folder_of(self.path)
-            self._edited(edit)  # what is wrong with the file is found before the value is stored
-            self._store().set(key, value)  # which may lock the same folder
-        self._edit(edit)
+        if not use_secret:
+            self._edit(insert)
+            return
+        folder_of(self.path)
+        self._edited(insert)  # what is wrong with the file is found before the value is stored
+        persistent(self._store()).set(key, value)  # which may lock the same folder
+        try:
+            self._edit(insert)
+        except SecretsError as error:
+            error.message = f"{_show(key)} is stored, but {self.path} doesn't refer to it: {error.message}"
+            error.hint = "set it again when that is fixed"
+            raise
 
     def delete(self, key: str) -> bool:
         """Remove one setting from the file and return whether it was there; a secret it refers to stays."""
@@ -4307,24 +4320,30 @@ class SecretConfig:
         return self._edit(lambda tree: _remove(tree, path, self.path))
 
     def resolve(self) -> dict[str, Any]:
-        """The whole file as a dict, with variables and secrets put in; NotFound where one is missing."""
-        tree: dict[str, Any] = self._rendered(self._tree(), (), True)
+        """Return the whole file as a dict, with all values in place; NotFound if a secret is missing."""
+        tree: dict[str, Any] = self._resolve(self._tree(), (), True)
         return tree
 
     def explain(self, key: str) -> str:
-        """Where the setting comes from, never what it is."""
+        """Return where the setting comes from, never what it is."""
         path = _key_path(key)
-        variable = os.environ.get(_variable(path))
-        if variable is not None:
-            return f"environment variable {_variable(path)}{self._onward(variable, key)}"
-        found = _dig(self._tree(), path, self.path)
-        if found is not _ABSENT:
-            return self.path + self._onward(found, key)
-        looked = f"no variable {_variable(path)}, " if _variable(path) else ""
-        return f"nowhere: {looked}not in {self.path}" + self._or_secret(key)
+        in_file, variable = _look_up(self._tree(), path, self.path), _variable(path)
+        in_environment = None if isinstance(in_file, (dict, list)) else self._environment(variable)
+        if in_environment is not None:
+            store = self._manager.store("env")
+            source = overridden_by(store, variable) or plaintext_file(store) or f"variable {variable}"
+            return source + self._explain_references(in_environment, key)
+        if in_file is not _ABSENT:
+            return self.path + self._explain_references(in_file, key)
+        nowhere = f"nowhere: {f'no variable {variable}, ' if variable else ''}not in {self.path}"
+        try:
+            self._store().get(key)
+        except SecretsError as error:
+            return f"{nowhere}: {error.message}"
+        return f"{nowhere}, but there is a secret {_show(key)} (for use_secret)"
 
-    def _onward(self, value: Any, key: str) -> str:
-        """What a value refers to, and what is wrong with that."""
+    def _explain_references(self, value: Any, key: str) -> str:
+        """Return what a value refers to, and what is wrong with that."""
         try:
             names = ", ".join(map(str, references_in(value))) if isinstance(value, str) else ""
         except BadName as error:
@@ -4332,65 +4351,64 @@ class SecretConfig:
         if not names:
             return ""
         try:
-            resolve_text(value, self._store(), key)
+            self._manager.resolve_text(value, self._store(), key)
         except SecretsError as error:
             return f", which refers to {names}, and that fails: {error.message}"
         return f", which refers to {names}"
 
-    def _or_secret(self, key: str) -> str:
-        try:
-            self._store().get(key)
-        except SecretsError as error:
-            return f": {error.message}"
-        return f", but there is a secret {_show(key)} (for use_secret)"
-
     def _store(self) -> Store:
-        return _manager.store(self._backend)
+        return self._manager.store(self._backend)
 
-    def _secret(self, key: str, default: Any) -> Any:
+    def _environment(self, variable: str) -> str | None:
         try:
-            return _manager.read(key, self._store())
+            return self._manager.store("env").get(variable) if variable else None
         except NotFound:
-            return default
+            return None
 
-    def _rendered(self, tree: Any, path: tuple[str, ...], use_secret: bool) -> Any:
-        """`tree`, which stands at `path`, with variables for leaves and, if asked, values for references."""
-        if isinstance(tree, dict):
-            return {key: self._rendered(value, (*path, key), use_secret) for key, value in tree.items()}
-        if isinstance(tree, list):
-            return [self._rendered(value, (*path, str(n)), use_secret) for n, value in enumerate(tree)]
-        # A leaf alone, also one of a list (HOSTS_0): no text could stand for a whole object.
-        leaf = os.environ.get(_variable(path), tree)
-        if not use_secret or not isinstance(leaf, str):
-            return leaf
-        return resolve_text(leaf, self._store(), ".".join(path))
+    def _resolve(self, found: Any, path: tuple[str, ...], use_secret: bool) -> Any:
+        """Return what was found at `path`, with variables for leaves and, if asked, values for references."""
+        if isinstance(found, dict):
+            return {key: self._resolve(value, (*path, key), use_secret) for key, value in found.items()}
+        if isinstance(found, list):
+            return [self._resolve(value, (*path, str(n)), use_secret) for n, value in enumerate(found)]
+        if not use_secret and isinstance(found, str) and looks_like_reference(found):
+            return found
+        # Only for leaves, also those of lists (HOSTS_0): no text could stand for a whole object.
+        variable = _variable(path)
+        text = self._environment(variable)
+        leaf, refers = found, True
+        if text is not None:
+            leaf, refers = text, holds_references(self._manager.store("env"), variable)
+        if use_secret and refers and isinstance(leaf, str) and looks_like_reference(leaf):
+            return self._manager.resolve_text(leaf, self._store(), ".".join(path))
+        return leaf
 
     def _tree(self) -> dict[str, Any]:
         if not self.path.endswith(".toml"):
-            return parsed_json(self._json(), self.path)
+            return parse_json(self._json(), self.path)
         if sys.version_info < (3, 11):
-            raise BadValue(f"{self.path}: Python reads TOML from 3.11 on", hint="use JSON, or a newer Python")
+            raise BadValue(f"{self.path}: reading TOML needs Python 3.11", hint="use JSON, or a newer Python")
         import tomllib
 
         try:
             tree = tomllib.loads((self._text() or "").lstrip("\ufeff"))
         except tomllib.TOMLDecodeError as error:
-            raise BadValue(f"{self.path} is not TOML: {error}", hint="mend it by hand") from None
+            raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
         except RecursionError:
             raise _too_deep(self.path) from None
-        return _flat_enough(tree, self.path)
+        return _check_depth(tree, self.path)
 
     def _json(self) -> str:
-        """The text of the file, or of an empty object where there is none."""
+        """Return the text of the file, or of an empty object if there is none."""
         if self.path.endswith(".toml"):
-            raise BadValue(f"{self.path}: TOML is only read here", hint="edit it by hand, or use JSON")
+            raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         text = self._text()
         return "{}\n" if text is None else text
 
     def _text(self) -> str | None:
         try:
-            with disk_errors(f"read {self.path}", but=FileNotFoundError), open(self.path, "rb") as file:
-                return _utf8(read_bounded(file, self.path), self.path)
+            with disk_errors(f"read {self.path}", but=FileNotFoundError), open_regular(self.path) as file:
+                return _decode_utf8(read_bounded(file, self.path), self.path)
         except FileNotFoundError:
             return None
 
@@ -4405,15 +4423,20 @@ class SecretConfig:
     def _edited(self, change: Callable[[dict[str, Any]], bool]) -> str | None:
         """Return the text of the file after `change`, or None if that changes nothing."""
         before = self._json()
-        tree = parsed_json(before, self.path)
+        tree = parse_json(before, self.path)
         return dump_json(tree, self.path, before) if change(tree) else None
 
 
 _ABSENT: Any = object()
 
 
+def manager_and_backend(backend: Backend | SecretsManager) -> tuple[SecretsManager, Backend]:
+    """Return the manager to use, and the backend to ask it for; a mere backend is the default manager's."""
+    return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
+
+
 def _key_path(key: str) -> tuple[str, ...]:
-    """`database.host` as its parts."""
+    """Split `database.host` into its parts."""
     path = tuple(check_name(key).split("."))
     if "" in path:
         raise BadName(f"bad key {_show(key)}: an empty part", hint="write keys as database.host")
@@ -4421,42 +4444,59 @@ def _key_path(key: str) -> tuple[str, ...]:
 
 
 def _variable(path: tuple[str, ...]) -> str:
-    """The variable that goes before a setting; "", which none is called, where no letter or digit is left."""
+    """Return the variable that comes before a setting, or "" if no letter or digit is left for its name."""
     variable = variable_name("_".join(path)).upper()
     return variable if variable.strip("_") else ""  # `_` is the shell's, and would be many keys at once
 
 
-def _dig(tree: Any, path: tuple[str, ...], where: str) -> Any:
-    """What stands at `path`, or _ABSENT; BadValue where the path runs through something that has no parts."""
+def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
+    """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
         if isinstance(tree, list) and part.isdecimal():
             tree = tree[int(part)] if int(part) < len(tree) else _ABSENT
         elif isinstance(tree, dict):
             tree = tree.get(part, _ABSENT)
         else:
-            raise _no_parts(path, depth, where)
+            raise _not_an_object(path, depth, where)
         if tree is _ABSENT:
             break
     return tree
 
 
-def _no_parts(path: tuple[str, ...], depth: int, where: str) -> BadValue:
-    inner, outer = ".".join(path), ".".join(path[:depth])
+def _not_an_object(path: tuple[str, ...], depth: int, where: str) -> BadValue:
+    inner, outer = _show(".".join(path)), _show(".".join(path[:depth]))
     hint = "choose another key, or delete that one first"
-    return BadValue(
-        f"{where}: {_show(outer)} is not an object, so there is no {_show(inner)} in it", hint=hint
-    )
+    return BadValue(f"{where}: {outer} is not an object, so there is no {inner} in it", hint=hint)
 
 
-def _utf8(data: bytes, where: str) -> str:
+def _insert(tree: Any, path: tuple[str, ...], value: Any, where: str) -> None:
+    for depth, key in enumerate(path[:-1]):
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise _not_an_object(path, depth + 1, where)
+    tree[path[-1]] = value
+
+
+def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
+    """Remove what is at `path` and return whether it was there."""
+    if _look_up(tree, path, where) is _ABSENT:
+        return False
+    parent = _look_up(tree, path[:-1], where)
+    if not isinstance(parent, dict):
+        raise _not_an_object(path, len(path) - 1, where)
+    del parent[path[-1]]
+    return True
+
+
+def _decode_utf8(data: bytes, where: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise BadValue(f"{where} is not UTF-8", hint="convert it by hand") from None
+        raise BadValue(f"{where} is not UTF-8", hint="convert it") from None
 
 
-def parsed_json(text: str, where: str) -> dict[str, Any]:
-    """The JSON object that `text` is; BadValue where it is none, names a member twice, or is too deep."""
+def parse_json(text: str, where: str) -> dict[str, Any]:
+    """Return a JSON object; BadValue if it is none, has a key twice, or is nested too deeply."""
     import json
 
     tree = problem = None
@@ -4471,17 +4511,17 @@ def parsed_json(text: str, where: str) -> dict[str, Any]:
     except ValueError:  # Python's limit of digits
         problem = f"{where} has a number that is too long"
     if problem:  # raised here, since those exceptions hold the text
-        raise BadValue(problem, hint="mend it by hand")
+        raise BadValue(problem, hint="fix the file")
     if not isinstance(tree, dict):
-        raise BadValue(f"{where} is not a JSON object", hint='it has to look like {"key": "value"}')
-    return _flat_enough(tree, where)
+        raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
+    return _check_depth(tree, where)
 
 
-def _flat_enough(tree: dict[str, Any], where: str) -> dict[str, Any]:
-    """The tree, unless it is so deep that what walks it later would run out of stack."""
-    # Level by level: a recursion would end where those do that this is to protect.
+def _check_depth(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the tree, unless it is so deep that recursion over it would run out of stack."""
+    # Level by level, without recursion.
     level: list[Any] = [tree]
-    for _ in range(_DEEPEST_FILE):
+    for _ in range(_MAX_DEPTH):
         inner = (node.values() if isinstance(node, dict) else node for node in level)
         level = [node for nodes in inner for node in nodes if isinstance(node, (dict, list))]
     if level:
@@ -4490,7 +4530,7 @@ def _flat_enough(tree: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _too_deep(where: str) -> BadValue:
-    return BadValue(f"{where} is nested too deeply", hint="mend it by hand")
+    return BadValue(f"{where} is nested too deeply", hint="fix the file")
 
 
 def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
@@ -4504,27 +4544,8 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
     except (TypeError, ValueError, RecursionError):
         hint = "use text, numbers, true, false, null, lists and objects"
         raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
-    parsed_json(text, where)
+    parse_json(text, where)
     return text
-
-
-def _insert(tree: Any, path: tuple[str, ...], value: Any, where: str) -> None:
-    for depth, key in enumerate(path[:-1]):
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise _no_parts(path, depth + 1, where)
-    tree[path[-1]] = value
-
-
-def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
-    """Remove what is at `path` and return whether it was there."""
-    if _dig(tree, path, where) is _ABSENT:
-        return False
-    parent = _dig(tree, path[:-1], where)
-    if not isinstance(parent, dict):
-        raise _no_parts(path, len(path) - 1, where)
-    del parent[path[-1]]
-    return True
 
 
 # === Rotation ===============================================================================================
@@ -4558,8 +4579,12 @@ class SecretRotation:
     one rotation of a name at a time, another raises Conflict.
     """
 
-    def __init__(self, backend: Backend = None, policy_file: str | os.PathLike[str] | None = None) -> None:
-        self._backend = backend
+    def __init__(
+        self,
+        backend: Backend | SecretsManager = None,
+        policy_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
         self._functions: dict[str, _Functions] = {}  # by name
 
@@ -4674,7 +4699,7 @@ class SecretRotation:
             yield _Rotation(name, self._store(), policies, self._functions.get(name, {}))
 
     def _store(self) -> Store:
-        return _manager.store(self._backend)
+        return persistent(self._manager.store(self._backend))
 
     def _policies(self) -> _Policies:
         named = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
@@ -4865,7 +4890,7 @@ class _Policies:
 
     def load(self) -> dict[str, dict[str, Any]]:
         try:
-            found = parsed_json(_trusted_text(self.path), self.path)
+            found = parse_json(_trusted_text(self.path), self.path)
         except FileNotFoundError:
             return {}
         if found.get("version", 1) != 1:
@@ -4916,7 +4941,7 @@ def _trusted_text(path: str) -> str:
         if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
             hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
             raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-        return _utf8(read_bounded(file, path), path)
+        return _decode_utf8(read_bounded(file, path), path)
 
 
 def _stored_step(kind: str, step: Any) -> Any:
@@ -5098,7 +5123,7 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
     """The names and values in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
-        values = _strings(parsed_json(text, where), where)
+        values = _strings(parse_json(text, where), where)
     else:
         dotenv = Dotenv(text, where)
         dotenv.check()

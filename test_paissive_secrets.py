@@ -4774,9 +4774,39 @@ def test_config_takes_the_variable_of_the_shell_for_no_key_without_letters(confi
     ]
 
 
-def test_config_gives_references_as_text_unless_asked(config):
+def test_config_gives_references_as_text_unless_asked(config, monkeypatch):
     assert config.get("database.password") == "secret:DB_PASSWORD"
     assert config.get("database.password", use_secret=True) == CANARY
+    monkeypatch.setenv("DATABASE_PASSWORD", "of the environment")
+    assert config.get("database") == {"host": "db", "password": "secret:DB_PASSWORD"}
+    assert config.get("database.password", use_secret=True) == "of the environment"
+
+
+def test_config_takes_a_manager_and_asks_no_other(config):
+    manager = ps.SecretsManager("memory")
+    manager.set_secret("DB_PASSWORD", "the manager's")
+    config.set("other", "secret://memory/DB_PASSWORD")
+    managed = ps.SecretConfig(backend=manager)
+    assert managed.get("database.password", use_secret=True) == "the manager's"
+    managed.set("token", "t", use_secret=True)
+    assert manager.get_secret("token") == managed.get("token", use_secret=True) == "t"
+    assert ps.get_secret("token", backend="memory") is None
+
+
+def test_config_reads_nothing_but_a_file(config):
+    os.mkfifo("fifo.json")
+    for act in [lambda c: c.get("a"), lambda c: c.set("a", 1)]:
+        with pytest.raises(ps.Unsafe, match="fifo.json is not a file"):
+            act(ps.SecretConfig("fifo.json"))
+
+
+def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(config, monkeypatch):
+    monkeypatch.setattr(
+        os, "replace", lambda *paths: (_ for _ in ()).throw(OSError(errno.ENOSPC, "disk full"))
+    )
+    problem = "'a.b' is stored, but config.json doesn't refer to it: can't write config.json: disk full"
+    with pytest.raises(ps.Unavailable, match=f"^{problem}; set it again when that is fixed$"):
+        config.set("a.b", "v", use_secret=True)
 
 
 def test_config_resolves_references_inside_texts_lists_and_variables(config, monkeypatch):
@@ -4961,7 +4991,7 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
     assert [config.explain(key) for key in keys] == [
         "config.json",
         "config.json, which refers to secret:DB_PASSWORD",
-        "environment variable CACHE_URL, which refers to secret:DB_PASSWORD",
+        "variable CACHE_URL, which refers to secret:DB_PASSWORD",
         "config.json, which refers to secret:ABSENT, and that fails: "
         "no secret named 'ABSENT', which lost refers to",
         "config.json, which refers to no secret: bad name ' A': it begins or ends with a space",
@@ -4979,7 +5009,7 @@ def test_config_reads_toml_and_leaves_writing_it_to_people(config):
             toml.get("database.password")
         return
     assert toml.get("database.password", use_secret=True) == CANARY
-    with pytest.raises(ps.BadValue, match="TOML is only read here"):
+    with pytest.raises(ps.BadValue, match="TOML can only be read"):
         toml.set("a", 1)
     for text, problem in [("= 1", "not TOML"), ("a=" + "[" * 9999, "too deeply"), ("a=" + "[" * 99, "TOML")]:
         Path("app.toml").write_text(text)
