@@ -10358,80 +10358,54 @@ class Progress:
 # the file says which arguments each takes. Results go to stdout, everything else to stderr.
 
 
-_VARIABLES = (
-    *("PAISSIVE_BACKEND", "PAISSIVE_CONFIG_FILE", "PAISSIVE_ENV_FILE", "PAISSIVE_ROTATION_FILE"),
-    *("PAISSIVE_IDENTITY", "PAISSIVE_IDENTITY_FILE", "PAISSIVE_SCRYPT_LOG_N", "PAISSIVE_SECRETS_DIR"),
-    *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_MASTER_PASSWORD_FILE"),
-)
-_NEARLY_OURS = r"P[AIS]+VE_"
-_NEARLY = 0.9  # of the letters are the same: a letter or two are missing, wrong or too many
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
     try:
-        _prepare()
-        _warn_of_misspelt()
-        words, command = _without_command(sys.argv[1:] if argv is None else argv)
-        args, unknown = _parser(_rows(words)).parse_known_args(words)
-        if unknown:
-            args.error("unrecognized arguments")
-        args.backend = getattr(args, "backend", None)  # a default would hide what stands before the command
-        args.command_line = command
+        _set_up_streams()
+        args = _parse(sys.argv[1:] if argv is None else list(argv))
         code: int = args.run(args)
         sys.stdout.flush()
         return code
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
     except SecretsError as error:
         _warn(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         if sys.stderr and sys.stderr.isatty():
-            print(file=sys.stderr)  # the shell's prompt would stand behind ours
+            print(file=sys.stderr)  # so that the shell's prompt starts on its own line
         return 130  # as shells count: 128 and the number of the signal, here SIGINT
     except BrokenPipeError:
-        _drop_output()
+        _discard_output()
         return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
     except OSError as error:
-        _drop_output()
-        # Of what has no name, a folder that was removed under us is all that can be not there.
+        _discard_output()
+        # An error without a file name is about the output, or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
         return 2
     except MemoryError:
-        _warn("there is not enough memory; see that no file that was named is without end")
+        _warn("out of memory; check that no file you named is endless")
         return 2
-    # No traceback: it would show the arguments of calls to who looks over a shoulder, or into a CI log.
+    # No traceback: it would show arguments to whoever looks over a shoulder or reads a CI log.
     except Exception as error:
-        _warn(f"a fault of this program, {_where(error)}; report it, without secrets")
+        _warn(f"internal error: {_location(error)}; please report it (leave out secrets)")
         return 2
 
 
-def _prepare() -> None:
-    """Let `.env` be the dotenv file, and let no character that the terminal lacks be an error."""
-    _see_how_commands_end()
+def _set_up_streams() -> None:
+    """Replace closed streams, and escape characters that the terminal's encoding lacks."""
+    _restore_sigchld()
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by the caller
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    # Only on the command line: a library that reads whatever .env lies around would surprise its users.
     _manager.register("env", EnvironmentStore(fallback=".env"))
 
 
-def _warn_of_misspelt() -> None:
-    """Name variables that are nearly settings of ours: what they say would go unheard."""
-    ours = {v for variables, _, _ in _VAULT_SETTINGS.values() for v in variables}.union(_VARIABLES)
-    for variable in sorted(v for v in os.environ if re.match(_NEARLY_OURS, v) and v not in ours):
-        import difflib
-
-        theirs = [variable[len("PAISSIVE_") :]]  # VAULT_ADDR has no prefix of ours
-        meant = theirs if theirs[0] in ours else difflib.get_close_matches(variable, ours, 1, _NEARLY)
-        if meant:
-            _warn(f"warning: {variable} is no setting; is {meant[0]} meant?")
-
-
-def _see_how_commands_end() -> None:
-    """Take SIGCHLD back from a parent that ignores it: every command would seem to end with 0."""
+def _restore_sigchld() -> None:
+    """Restore SIGCHLD if our parent ignores it; otherwise wait() reports every exit status as 0."""
     import signal
 
     with contextlib.suppress(AttributeError, ValueError):  # Windows has none; a thread must not change it
@@ -10439,8 +10413,8 @@ def _see_how_commands_end() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _give(text: str) -> None:
-    """Print what another program may read, exactly: in UTF-8, whatever the locale."""
+def _write_stdout(text: str) -> None:
+    """Print exactly this, in UTF-8 whatever the locale: another program may read it."""
     out = getattr(sys.stdout, "buffer", None)
     if out is None:  # somebody's own sys.stdout
         sys.stdout.write(text)
@@ -10451,125 +10425,159 @@ def _give(text: str) -> None:
         data = data[out.write(data) :]
 
 
-def _drop_output() -> None:
-    """Throw away what nobody can take, so that Python's last flush is quiet."""
-    # Closing it would not do: the interpreter flushes again at its end, and would complain.
+def _discard_output() -> None:
+    """Send the rest of stdout to /dev/null, so that Python's last flush doesn't complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _where(error: BaseException) -> str:
-    """Where an unforeseen error came from; its text could hold anything."""
+def _location(error: BaseException) -> str:
+    """Type and line of an error, without its text, which could hold anything."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
-    return f"{type(error).__name__} in line {trace.tb_lineno if trace else 0}"
+    return f"{type(error).__name__} at line {trace.tb_lineno if trace else 0}"
 
 
-def _without_command(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The words of `run [NAME …] -- CMD …` before and after the dashes, which argparse would mix."""
-    cut = argv.index("--") if _bare_words(argv)[:1] == ["run"] and "--" in argv else len(argv)
-    return argv[:cut], argv[cut + 1 :]
+def _parse(argv: list[str], group: str = "", backend: str | None = None) -> argparse.Namespace:
+    """Parse the options before the command, then hand the rest to the parser of its row."""
+    bare = (n for n, w in enumerate(argv) if not w.startswith("-") and argv[n - 1 : n] != ["--backend"])
+    start = next(bare, len(argv))
+    parser = _overview_parser(group)
+    backend = parser.parse_args(argv[:start]).backend or backend
+    if start == len(argv):
+        parser.parse_args(["--help"])
+    word, rest = argv[start], argv[start + 1 :]
+    if word == "help":
+        return _parse([*rest, "--help"], group)
+    name = f"{group} {_ALIASES.get(word, word)}".lstrip()
+    if any(row.startswith(f"{name} ") for row in _COMMANDS):
+        return _parse(rest, name, backend)
+    if name not in _COMMANDS:
+        known = [row[len(group) :].split()[0] for row in _COMMANDS if row.startswith(group)]
+        raise BadValue(
+            "no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help")
+        )
+    return _parse_command(name, rest, backend)
 
 
-def _bare_words(argv: list[str]) -> list[str]:
-    """The words that are no options, of which the first is the command."""
-    return [w for before, w in zip(["", *argv], argv) if before != "--backend" and not w.startswith("-")]
-
-
-def _rows(argv: list[str]) -> dict[str, _Command]:
-    """The rows of the command that is meant: parsers for all of them take longer than most commands."""
-    if {"-h", "--help"} & set(argv):
-        return _COMMANDS
-    meant = {words: row for words, row in _COMMANDS.items() if words.split()[:1] == _bare_words(argv)[:1]}
-    return meant or _COMMANDS
-
-
-def _parser(rows: dict[str, _Command]) -> argparse.ArgumentParser:
+def _parse_command(name: str, words: list[str], backend: str | None) -> argparse.Namespace:
     import argparse
 
-    backend = argparse.ArgumentParser(add_help=False)
-    backend.add_argument(
-        "--backend", choices=list(_STORES), default=argparse.SUPPRESS, help="where secrets are kept"
+    run, arguments = _COMMANDS[name]
+    parser = _parser(name, run.__doc__ or "")
+    for flags, settings in arguments:
+        parser.add_argument(*flags, **{"help": argparse.SUPPRESS, **settings})
+    cut = words.index("--") if name == "run" and "--" in words else len(words)
+    args = parser.parse_intermixed_args(words[:cut])
+    if backend and not hasattr(args, "backend"):
+        parser.error("--backend doesn't apply to this command")
+    args.backend = getattr(args, "backend", None) or backend
+    args.run, args.command_line = run, words[cut + 1 :]
+    return args
+
+
+def _overview_parser(group: str) -> argparse.ArgumentParser:
+    """The parser of what precedes a command; its help lists all commands, or those of one group."""
+    rows = {name: row[0].__doc__ or "" for name, row in _COMMANDS.items() if name.startswith(group)}
+    about = [] if group else [(__doc__ or "").partition("\n")[0], ""]
+    lines = [f"  {name:<17} {doc.partition(chr(10))[0]}" for name, doc in rows.items()]
+    parser = _parser(group, "")
+    parser.usage = "%(prog)s [--backend B] COMMAND ..."
+    parser.description = "\n".join([*about, "commands:", *lines])
+    parser.epilog = (
+        f"{_program()} help {group} COMMAND explains one."
+        if group
+        else _EPILOG.replace("$ ", f"{_program()} ")
     )
-    about = (__doc__ or "").partition("\n")[0]
-    me = "paissive_secrets.py"  # said everywhere, since argparse loads much to find it out by itself
-    parser = _argument_parser()(prog=me, description=about, epilog=_HELP_END, parents=[backend])
     parser.add_argument("--version", action="version", version=f"paissive_secrets {__version__}")
-    groups = {"": parser.add_subparsers(prog=me, metavar="COMMAND", required=True)}
-    for words, (run, arguments) in rows.items():
-        group, _, word = words.rpartition(" ")
-        if group not in groups:
-            parent = groups[""].add_parser(group, help=_GROUPS[group])
-            groups[group] = parent.add_subparsers(prog=f"{me} {group}", metavar="ACTION", required=True)
-        line = (run.__doc__ or "").strip()
-        command = groups[group].add_parser(
-            word, help=line.partition("\n")[0], description=line, epilog=_examples(words), parents=[backend]
-        )
-        command.set_defaults(run=run, error=command.error)
-        for flags, settings in arguments:
-            command.add_argument(*flags, **settings)
+    parser.add_argument(*_BACKEND[0], **_BACKEND[1])
     return parser
 
 
-def _examples(words: str) -> str:
-    lines = _EXAMPLES.get(words, "").strip("\n").replace("$ ", "  paissive_secrets.py ")
-    return f"examples:\n{lines}" if lines else ""
+_EPILOG = """\
+examples:
+  $ set API_TOKEN            # prompts for the value
+  $ run -- ./server          # with all secrets in its environment
+  $ audit                    # find secrets left in this folder
+  $ help rotate schedule     # explain a command
+
+Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names another
+store. Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained in
+one line."""
 
 
-_HELP_END = (
-    "COMMAND --help says more of each. Secrets are kept in .env here until --backend or PAISSIVE_BACKEND "
-    "names another store. Exit codes: 0 done, 1 not found or findings, 2 anything else, said in one line."
-)
-
-# What argparse says before it repeats what was typed.
-_TYPED = r"(unrecognized arguments|explicit argument|invalid choice|invalid \w+ value)\b.*?(?= \(choose|$)"
-
-
-def _argument_parser() -> type[argparse.ArgumentParser]:
+def _parser(name: str, doc: str) -> argparse.ArgumentParser:
+    """A parser whose help is `doc`: paragraphs, then examples, in which $ stands for this program."""
     import argparse
+    import textwrap
 
     class Parser(argparse.ArgumentParser):
-        def __init__(self, **settings: Any) -> None:
-            # Examples keep their lines; what else there is gets them in format_help.
-            formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=_columns())
-            super().__init__(**{**settings, "allow_abbrev": False, "formatter_class": formatter})
-
-        def format_help(self) -> str:
-            import textwrap
-
-            self.description = textwrap.fill(self.description or "", _columns())
-            if "\n" not in (self.epilog or ""):
-                self.epilog = textwrap.fill(self.epilog or "", _columns())
-            return super().format_help()
-
         def error(self, message: str) -> NoReturn:
-            """What was typed is not repeated: it may be a value in the wrong place."""
-            told = re.sub(_TYPED, r"\1", message)
-            raise BadValue(told, hint=f"see: {self.prog} --help")
+            raise _usage_error(message, self)
 
-    return Parser
+    *paragraphs, examples = ["", *doc.rstrip().split("\n\n")]
+    if "$ " not in examples:
+        paragraphs, examples = [*paragraphs, examples], ""
+    lines = textwrap.indent(textwrap.dedent(examples).replace("$ ", f"{_program()} "), "  ")
+    return Parser(
+        prog=f"{_program()} {name}".rstrip(),
+        description="\n\n".join(textwrap.fill(" ".join(text.split()), 78) for text in paragraphs[1:]),
+        epilog=lines and f"examples:\n{lines}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
-def _columns() -> int:
-    """How wide help is shown; argparse would load an archiver to find out."""
-    try:
-        return os.get_terminal_size().columns - 2
-    except (OSError, ValueError):
-        return 78
+def _program() -> str:
+    """The name this program was invoked by."""
+    return os.path.basename(sys.argv[0]) or "paissive_secrets.py"
 
 
-def _arg(*flags: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """One argument of a command, as argparse's add_argument takes it."""
-    return flags, settings
+# What argparse says before it repeats what was typed.
+_BEFORE_TYPED = (
+    r"(?s).*?(?:unrecognized arguments|ignored explicit argument|invalid choice|invalid \w+ value)"
+)
+
+
+def _usage_error(message: str, parser: argparse.ArgumentParser) -> BadValue:
+    """An error that repeats nothing that was typed: it may be a value in the wrong place."""
+    said = re.match(_BEFORE_TYPED, message)
+    otherwise = f"see: {parser.prog} --help"
+    if not said:
+        return BadValue(message, hint=otherwise)
+    choices = re.findall(r"--[\w-]+", parser.format_usage())
+    if said[0].endswith("choice"):
+        choices = re.findall(r"[\w-]+", message.rpartition(" (choose from ")[2])
+        otherwise = f"choose from {', '.join(choices)}"
+    typed = re.search(r"[\w-]+", message[said.end() :])
+    return BadValue(said[0], hint=_suggest(typed[0] if typed else "", choices, otherwise))
+
+
+def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def _warn(message: str) -> None:
-    # A folder of a stranger's may be called what a terminal obeys, or what looks like another line.
-    print(f"paissive_secrets: {printable(message)}", file=sys.stderr)
+    # The names of a stranger's files may hold newlines and terminal escapes.
+    print(f"{_program().removesuffix('.py')}: {printable(message)}", file=sys.stderr)
 
 
 def cmd_set(args: argparse.Namespace) -> int:
-    """Keep a secret: its value is asked for twice, or read from stdin."""
+    """Store a secret; prompts twice, or reads stdin.
+
+    One newline at the end of piped input is dropped. A value that ends with a newline, such as
+    an SSH key, needs it: store it with --from-file, which changes nothing.
+
+    $ set DB_PASSWORD                  # prompts, twice
+    $ set API_TOKEN --generate         # nobody sees it
+    gh auth token | $ set GH_TOKEN
+    $ set DEPLOY_KEY --from-file id_ed25519 --backend file
+    """
+    if args.stray:
+        raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to be asked for it")
     store = _lasting_store(args)
     check_name(args.name)
     # Stores may have such names, but who types one means NAME=value: names are shown, values are not.
@@ -10588,7 +10596,8 @@ def _lasting_store(args: argparse.Namespace) -> Store:
     """The store, if what is set in it is still there when this process has ended."""
     store = persistent(_manager.store(args.backend))
     if not outlives_process(store):
-        raise BadValue("there is nowhere to keep it", hint="set PAISSIVE_ENV_FILE, or use --backend file")
+        hint = "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE"
+        raise BadValue("this store doesn't outlive the command", hint=hint)
     return store
 
 
@@ -10619,28 +10628,44 @@ def _say_after_set(store: Store, *names: str, shadow: str = "") -> None:
 
 
 def cmd_get(args: argparse.Namespace) -> int:
-    """Print the value of a secret."""
+    """Print the value of a secret.
+
+    Nothing is added to the value unless stdout is a terminal, so `get KEY > file` writes exactly
+    what was stored. OpenSSH rejects a key whose last newline is gone: `set` drops it from piped
+    input; store keys with `set KEY --from-file F`.
+
+    $ get DB_PASSWORD
+    $ get app/db#password --backend vault
+    $ get DB_PASSWORD --stage previous
+    """
     store = _manager.store(args.backend)
     name = stage_name(store, args.name, args.stage)
     value = _manager.read(name, store) if args.version is None else _vault_store(args).get(name, args.version)
     # A newline would become part of the value in whatever reads it; a prompt needs one.
-    _give(value + "\n" if sys.stdout.isatty() else value)
+    _write_stdout(value + "\n" if sys.stdout.isatty() else value)
     return 0
 
 
 def cmd_list(args: argparse.Namespace) -> int:
-    """List the names of secrets, never values."""
+    """List the names of secrets, never values.
+
+    $ list
+    $ list app/ --json --backend file
+    """
     names = [name for name in _manager.list_secrets(backend=args.backend) if name.startswith(args.prefix)]
     if args.json:
         import json
 
         names = [json.dumps(names, ensure_ascii=False)]
-    _give("".join(name + "\n" for name in names))
+    _write_stdout("".join(name + "\n" for name in names))
     return 0
 
 
 def cmd_delete(args: argparse.Namespace) -> int:
-    """Delete secrets, with the stages of their rotation."""
+    """Delete secrets, with their previous and pending values.
+
+    $ delete API_TOKEN DB_PASSWORD
+    """
     code = 0
     for name in args.names:
         try:
@@ -10660,7 +10685,11 @@ def _delete(store: Store, name: str) -> None:
 
 
 def cmd_import(args: argparse.Namespace) -> int:
-    """Keep all secrets of a .env file or of a JSON object, or none."""
+    """Import a .env or JSON file, all or nothing.
+
+    $ import .env --backend file --remove
+    sops -d secrets.json | $ import -
+    """
     store = _lasting_store(args)
     # With --remove the only copy would go.
     own = plaintext_file(store)
@@ -10702,19 +10731,27 @@ def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path:
 
 
 def cmd_export(args: argparse.Namespace) -> int:
-    """Print secrets, all if none is named, for another program to read."""
+    """Print secrets for another program to read.
+
+    $ export DB_PASSWORD --format json
+    $ export --format shell
+    """
     store = _manager.store(args.backend)
     values = {name: _manager.read(name, store) for name in args.names or secret_names(store)}
     odd = sorted(name for name, value in values.items() if looks_like_reference(value))
     if odd and args.format != "json":
         problem = f"the value of {_show(odd[0])} would be followed as a reference"
         raise BadValue(problem, hint="use --format json, which is read as data")
-    _give(export_secrets(values, args.format))
+    _write_stdout(export_secrets(values, args.format))
     return 0
 
 
 def cmd_run(args: argparse.Namespace) -> int:
-    """Run a command with secrets (all, if none is named) in its environment, masked in its output."""
+    """Run a command with secrets, masked in its output.
+
+    $ run -- ./server                  # with all secrets
+    $ run DB_PASSWORD -- psql app      # with one
+    """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = environment_with_secrets(_manager.store(args.backend), args.names)
@@ -10730,7 +10767,11 @@ def cmd_run(args: argparse.Namespace) -> int:
 
 
 def cmd_config_get(args: argparse.Namespace) -> int:
-    """Print a setting; with --secret, what its references stand for."""
+    """Print a setting; with --secret, resolve its references.
+
+    $ config get database.password            # a reference
+    $ config get database.password --secret   # its value
+    """
     config = _config(args)
     value = config.get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
@@ -10739,8 +10780,8 @@ def cmd_config_get(args: argparse.Namespace) -> int:
         raise NotFound(f"no setting {_show(args.key)}", hint=hint)
     text = value if isinstance(value, str) else _shown_setting(value)
     if not _is_unicode(text):  # JSON's "\\ud800", half a character
-        raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="mend it by hand")
-    _give(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
+        raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="fix the file")
+    _write_stdout(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
     return 0
 
 
@@ -10752,7 +10793,12 @@ def _shown_setting(value: Any) -> str:
 
 
 def cmd_config_set(args: argparse.Namespace) -> int:
-    """Write a setting; with --secret, its value to the store and a reference to the file."""
+    """Write a setting; with --secret, store its value.
+
+    $ config set database.host db1
+    $ config set database.port 5432 --json
+    $ config set database.password --secret   # prompts
+    """
     variable = _variable(_key_path(args.key))
     store = _lasting_store(args) if args.secret else None
     if store:
@@ -10779,7 +10825,10 @@ def _setting(args: argparse.Namespace, store: Store | None) -> Any:
 
 
 def cmd_config_delete(args: argparse.Namespace) -> int:
-    """Remove a setting from the file; a secret that it refers to stays."""
+    """Remove a setting; a secret it refers to stays.
+
+    $ config delete database.port
+    """
     config = _config(args)
     if not config.delete(args.key):
         raise NotFound(f"no setting {_show(args.key)} in {config.path}")
@@ -10787,7 +10836,10 @@ def cmd_config_delete(args: argparse.Namespace) -> int:
 
 
 def cmd_config_explain(args: argparse.Namespace) -> int:
-    """Say where a setting comes from, never what it is."""
+    """Say where a setting comes from, never its value.
+
+    $ config explain database.password
+    """
     print(printable(_config(args).explain(args.key)))
     return 0
 
@@ -10828,7 +10880,15 @@ def _stdin() -> IO[bytes]:
 
 
 def cmd_audit(args: argparse.Namespace) -> int:
-    """Find the secrets that were left in files, in git's index or in its history."""
+    """Find secrets in files, git's index or its history.
+
+    $ audit src --exclude fixtures '*.min.js'
+    $ audit --staged                   # what git would commit
+    $ audit --history                  # whatever was
+    $ audit --update-baseline          # accept what there is
+    $ audit --explain settings.py:12   # why or why not
+    $ audit --sarif --output audit.sarif
+    """
     _check_audit(args)
     if args.explain:
         return _explain_line(args.explain)
@@ -10866,7 +10926,7 @@ def _check_audit(args: argparse.Namespace) -> None:
     for one, other in _CONFLICTING:
         if all(getattr(args, option) not in (False, None) for option in (one, other)):
             options = f"--{one} and --{other.replace('_', '-')}"
-            raise BadValue(f"{options} are two audits", hint="give one of them")
+            raise BadValue(f"{options} can't be combined", hint="use one of them")
     if args.jobs is not None and args.jobs < 1:
         raise BadValue("--jobs takes the number of processes", hint="1 scans in this one alone")
 
@@ -10890,10 +10950,13 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
     revisions = args.history or ()
     folders = [word for word in revisions if os.path.isdir(word)]  # git too tells them from revisions
     paths = [*args.paths, *folders] or ["."]
+    excluded = list(itertools.chain(*args.exclude))
+    if excluded:  # which may have taken a PATH for one more name
+        _warn(f"note: auditing {', '.join(paths)} without {', '.join(excluded)}")
     baseline = _baseline_of(args, paths)
     return Audit(
         paths,
-        exclude=[*_excludes(args), *_own_report(args, _bases(paths, baseline))],
+        exclude=[*excluded, *_own_report(args, _bases(paths, baseline))],
         confidence=args.confidence,
         baseline=baseline,
         staged=args.staged,
@@ -10903,14 +10966,6 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
         on_error=on_error,
         on_progress=progress,
     )
-
-
-def _excludes(args: argparse.Namespace) -> list[str]:
-    """All names to leave out; a PATH that stands behind them would be taken for one, and never be audited."""
-    if not args.paths and any(len(names) > 1 for names in args.exclude):
-        again = " ".join(itertools.chain(*args.exclude))
-        raise BadValue("which of these is the PATH?", hint=f"write it first: audit . --exclude {again}")
-    return list(itertools.chain(*args.exclude))
 
 
 def _own_report(args: argparse.Namespace, bases: Sequence[str]) -> Iterator[str]:
@@ -10972,13 +11027,22 @@ def _report_file(path: str) -> Iterator[IO[bytes]]:
 
 
 def cmd_hook_install(args: argparse.Namespace) -> int:
-    """Have git audit what is staged before each commit."""
+    """Have git audit what is staged before each commit.
+
+    $ hook install
+    SKIP=paissive-audit git commit     # skip it once
+    """
     _warn(f"installed {install_hook()}; leave it out once with: SKIP=paissive-audit git commit")
     return 0
 
 
 def cmd_password(args: argparse.Namespace) -> int:
-    """Change the master password of the sealed files: asked for twice, or read from a pipe."""
+    """Change the master password of the sealed files.
+
+    Prompts for the new password twice, or reads it from a pipe.
+
+    $ password
+    """
     store = _sealed_store(args)
     store.reveal_identity()  # asks for the old one first
     new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
@@ -10990,14 +11054,24 @@ def cmd_password(args: argparse.Namespace) -> int:
 
 
 def cmd_rekey(args: argparse.Namespace) -> int:
-    """Seal all secrets to a new identity; after a leak of the old one, change the secrets as well."""
+    """Seal all secrets to a new identity.
+
+    After a leak of the old identity, change the master password and the secrets as well.
+
+    $ rekey
+    """
     count = _sealed_store(args).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
     return 0
 
 
 def cmd_identity(args: argparse.Namespace) -> int:
-    """Print the identity, which opens the sealed files without a password: for CI and services."""
+    """Print the identity that opens the sealed files.
+
+    It needs no password: for CI and services.
+
+    $ identity | gh secret set PAISSIVE_IDENTITY
+    """
     identity = _sealed_store(args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
@@ -11012,13 +11086,23 @@ def _sealed_store(args: argparse.Namespace) -> FileStore:
 
 
 def cmd_undelete(args: argparse.Namespace) -> int:
-    """Bring back a deleted version of a Vault secret, with all its fields."""
+    """Restore a deleted version of a Vault secret.
+
+    All its fields come back.
+
+    $ undelete app/db --backend vault
+    """
     _vault_store(args).undelete(args.name, args.version)
     return 0
 
 
 def cmd_destroy(args: argparse.Namespace) -> int:
-    """Remove a version of a Vault secret for good, with all its fields."""
+    """Remove a version of a Vault secret for good.
+
+    All its fields go.
+
+    $ destroy app/db --version 2 --backend vault
+    """
     _vault_store(args).destroy(args.name, args.version)
     return 0
 
@@ -11031,27 +11115,52 @@ def _vault_store(args: argparse.Namespace) -> VaultStore:
 
 
 def cmd_status(args: argparse.Namespace) -> int:
-    """Say which store this is, where, whether it opens and what is wrong with it; no values."""
+    """Describe the store and what is wrong with it; no values.
+
+    $ status
+    $ status --json --backend vault
+    """
     store = _manager.store(args.backend)
     rows = list(store_status(store))
-    for what, state in rows:
-        print(f"{what:<10} {printable(state)}")
+    if args.json:
+        import json
+
+        labels = {label: [text for key, text in rows if key == label] for label, _ in rows}
+        _write_stdout(json.dumps(labels, ensure_ascii=False, indent=2) + "\n")
+    else:
+        print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
     return 2 if any(what == "problem" for what, _ in rows) else 0
 
 
 def cmd_rotate_schedule(args: argparse.Namespace) -> int:
-    """Rotate a secret regularly, by these options alone; `rotate now`, from cron, rotates what is due."""
-    rotation = _rotation(args)
-    if args.never and not rotation.unschedule(args.name):
-        raise NotFound(f"{_show(args.name)} is not scheduled")
-    if not args.never:
-        steps = {"generate": args.generate, "apply": args.apply, "verify": args.verify}
-        rotation.schedule(args.name, args.every, **steps, timeout=args.timeout)
+    """Rotate a secret regularly.
+
+    Run `rotate now` from cron to rotate whatever is due. Scheduling again replaces all options.
+
+    $ rotate schedule API_TOKEN --every 30d
+    $ rotate schedule DB_PASSWORD --generate password:24 \\
+        --apply ./set-password --verify ./log-in
+    """
+    steps = {"generate": args.generate, "apply": args.apply, "verify": args.verify}
+    _rotation(args).schedule(args.name, args.every, **steps, timeout=args.timeout)
+    return 0
+
+
+def cmd_rotate_unschedule(args: argparse.Namespace) -> int:
+    """Forget the schedule of a secret.
+
+    $ rotate unschedule DB_PASSWORD
+    """
+    if not _rotation(args).unschedule(args.name):
+        raise NotFound(f"{_show(args.name)} isn't scheduled", hint="see: rotate due")
     return 0
 
 
 def cmd_rotate_due(args: argparse.Namespace) -> int:
-    """List the secrets that are due, or whose rotation was left unfinished; exit with 1 if there are any."""
+    """List secrets that are due or half rotated; exit 1 if any.
+
+    $ rotate due
+    """
     due = _due_or_note(_rotation(args))
     for name in due:
         print(name)
@@ -11059,7 +11168,12 @@ def cmd_rotate_due(args: argparse.Namespace) -> int:
 
 
 def cmd_rotate_now(args: argparse.Namespace) -> int:
-    """Rotate these secrets or, if none is named, all that are due."""
+    """Rotate these secrets, or all that are due.
+
+    $ rotate now                       # from cron
+    $ rotate now DB_PASSWORD
+    openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
+    """
     rotation = _rotation(args, *(args.names or _due_or_note(_rotation(args))))
     if args.stdin and len(args.names) != 1:
         raise BadValue("--stdin is for one secret", hint="name it")
@@ -11078,19 +11192,28 @@ def _due_or_note(rotation: SecretRotation) -> list[str]:
 
 
 def cmd_rotate_rollback(args: argparse.Namespace) -> int:
-    """Make the previous value current again."""
+    """Make the previous value current again.
+
+    $ rotate rollback DB_PASSWORD
+    """
     _rotation(args, args.name).rollback(args.name)
     return 0
 
 
 def cmd_rotate_resume(args: argparse.Namespace) -> int:
-    """Finish a rotation that failed or was killed."""
+    """Finish a rotation that failed or was killed.
+
+    $ rotate resume DB_PASSWORD
+    """
     _rotation(args, args.name).resume(args.name)
     return 0
 
 
 def cmd_rotate_abort(args: argparse.Namespace) -> int:
-    """Undo a rotation that failed or was killed."""
+    """Undo a rotation that failed or was killed.
+
+    $ rotate abort DB_PASSWORD
+    """
     _rotation(args, args.name).abort(args.name)
     return 0
 
@@ -11109,228 +11232,155 @@ def _check_unhidden(store: Store, name: str) -> None:
         raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
 
 
-_Command = tuple[Callable[["argparse.Namespace"], int], tuple[tuple[tuple[str, ...], dict[str, Any]], ...]]
+_Argument = tuple[tuple[str, ...], dict[str, Any]]
+_Command = tuple[Callable[["argparse.Namespace"], int], tuple[_Argument, ...]]
+
+
+def _arg(*flags: str, **settings: Any) -> _Argument:
+    """One argument of a command, as argparse's add_argument takes it."""
+    return flags, settings
+
+
+def _flag(name: str, help: str) -> _Argument:
+    return _arg(name, action="store_true", help=help)
+
+
+def _row(run: Callable[[argparse.Namespace], int], *arguments: _Argument) -> _Command:
+    return run, arguments
+
+
+_BACKEND = _arg("--backend", choices=list(_STORES), default=None, help="where secrets are stored")
 _NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
-_STAGE = _arg("--stage", choices=list(STAGES), default="current", help="previous: the one before a rotation")
-_VERSION = _arg("--version", type=int, metavar="N", help="a version that Vault keeps; else the newest")
-_POLICY_FILE = _arg(
-    "--file",
-    metavar="F",
-    help="the policies; else PAISSIVE_ROTATION_FILE, else rotation.json in .paissive for sealed files, here "
-    "for other stores",
-)
+_NAMES = _arg("names", metavar="NAME", nargs="*", help="secrets; default: all")
+_JSON = _flag("--json", "print JSON")
 _KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
-_CONFIG_FILE = _arg(
-    "--file", metavar="F", help="the config file; else PAISSIVE_CONFIG_FILE, else config.json"
+_CONFIG = _arg("--file", metavar="F", help="the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
+_POLICIES = _arg(
+    "--file", metavar="F", help="the policies; default: PAISSIVE_ROTATION_FILE, else the store's"
 )
 
-_GROUPS = {
-    "config": "Settings in a JSON file, with references to secrets.",
-    "rotate": "New values by schedule or at once: pending, current, previous.",
-    "hook": "Audit what is committed, before it is.",
-}
+_ALIASES = {"ls": "list", "rm": "delete"}
 
-# A row a command, in the order of help; "config get" is an action of the group "config".
+# One row per command, in the order of help: the function, then its arguments. Its docstring is its help: a
+# summary under 60 characters, paragraphs, and examples in which $ stands for this program. "config get" is
+# a command of the group "config". Only rows with _BACKEND take --backend, before or after the command.
 _COMMANDS: dict[str, _Command] = {
-    "set": (
+    "set": _row(
         cmd_set,
-        (
-            _NAME,
-            _arg(
-                "--from-file", metavar="F", help="the value is what the file holds, its last newline included"
-            ),
-            _arg(
-                "--generate", metavar="SPEC", nargs="?", const="token:32", help=f"a new value; {_SPEC_HINT}"
-            ),
-            _arg("--value", metavar="V", help="unsafe: the value shows in ps and in the shell's history"),
-        ),
+        _NAME,
+        _arg("stray", nargs="*"),
+        _arg("--from-file", metavar="F", help="store what this file holds, byte for byte"),
+        _arg("--generate", metavar="SPEC", nargs="?", const="token:32", help=f"a new value; {_SPEC_HINT}"),
+        _arg("--value", metavar="V", help="unsafe: ps and the shell's history show the value"),
+        _BACKEND,
     ),
-    "get": (cmd_get, (_NAME, _STAGE, _VERSION)),
-    "list": (
+    "get": _row(
+        cmd_get,
+        _NAME,
+        _arg("--stage", choices=list(STAGES), default="current", help="previous: before the last rotation"),
+        _arg("--version", type=int, metavar="N", help="a version that Vault keeps; default: the newest"),
+        _BACKEND,
+    ),
+    "list": _row(
         cmd_list,
-        (
-            _arg("prefix", metavar="PREFIX", nargs="?", default="", help="only names that begin so"),
-            _arg("--json", action="store_true", help="as a JSON list"),
-        ),
+        _arg("prefix", metavar="PREFIX", nargs="?", default="", help="only names that start with this"),
+        _JSON,
+        _BACKEND,
     ),
-    "delete": (cmd_delete, (_arg("names", metavar="NAME", nargs="+", help="a secret's name"),)),
-    "run": (
+    "delete": _row(cmd_delete, _arg("names", metavar="NAME", nargs="+", help="a secret's name"), _BACKEND),
+    "run": _row(
         cmd_run,
-        (
-            _arg("--no-mask", action="store_true", help="leave the command's output as it is"),
-            _arg("names", metavar="NAME", nargs="*", help="default: all"),
-            # Only for the help: main takes what stands behind the dashes away before.
-            _arg("command_line", metavar="-- CMD", nargs="*", help="the command and its arguments"),
-        ),
+        _NAMES,
+        # For the help only: the parser never sees what follows the dashes.
+        _arg("command_line", metavar="-- CMD", nargs="*", help="the command and its arguments"),
+        _flag("--no-mask", "leave the command's output as it is"),
+        _BACKEND,
     ),
-    "import": (
+    "import": _row(
         cmd_import,
-        (
-            _arg("file", metavar="FILE", help="a .env file, or JSON; - for stdin"),
-            _arg("--remove", action="store_true", help="delete FILE when every value is in the store"),
-        ),
+        _arg("file", metavar="FILE", help="a .env or JSON file; - for stdin"),
+        _flag("--remove", "delete FILE once the store returns every value"),
+        _BACKEND,
     ),
-    "export": (
+    "export": _row(
         cmd_export,
-        (
-            _arg("names", metavar="NAME", nargs="*", help="default: all"),
-            _arg("--format", choices=EXPORT_FORMS, default="env", help="who reads it; default: env"),
-        ),
+        _NAMES,
+        _arg("--format", choices=EXPORT_FORMS, default="env", help="default: env"),
+        _BACKEND,
     ),
-    "config get": (
-        cmd_config_get,
-        (_KEY, _CONFIG_FILE, _arg("--secret", action="store_true", help="follow references to their values")),
-    ),
-    "config set": (
+    "config get": _row(cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references"), _BACKEND),
+    "config set": _row(
         cmd_config_set,
-        (
-            _KEY,
-            _arg("value", metavar="VALUE", nargs="?", help="else it is asked for, or read from stdin"),
-            _CONFIG_FILE,
-            _arg("--json", action="store_true", help="VALUE is JSON: a number, true, a list"),
-            _arg("--secret", action="store_true", help="keep it in the store, and a reference in the file"),
-        ),
+        _KEY,
+        _arg("value", metavar="VALUE", nargs="?", help="default: prompts, or reads stdin"),
+        _CONFIG,
+        _flag("--json", "VALUE is JSON: a number, true, a list"),
+        _flag("--secret", "put the value into the store and a reference into the file"),
+        _BACKEND,
     ),
-    "config delete": (cmd_config_delete, (_KEY, _CONFIG_FILE)),
-    "config explain": (cmd_config_explain, (_KEY, _CONFIG_FILE)),
-    "rotate schedule": (
+    "config delete": _row(cmd_config_delete, _KEY, _CONFIG),
+    "config explain": _row(cmd_config_explain, _KEY, _CONFIG, _BACKEND),
+    "rotate schedule": _row(
         cmd_rotate_schedule,
-        (
-            _NAME,
-            _POLICY_FILE,
-            _arg("--every", metavar="TIME", default="30d", help="30d, 12h, 90m, 2w; default: 30d"),
-            _arg("--never", action="store_true", help="forget the schedule of NAME"),
-            _arg(
-                "--generate",
-                metavar="SPEC",
-                default="token:32",
-                help=f"{_SPEC_HINT}, or command:…; default: token:32",
-            ),
-            _arg("--apply", metavar="CMD", help="puts the value, given on stdin, where it is used"),
-            _arg("--verify", metavar="CMD", help="fails if the value, given on stdin, does not work"),
-            _arg(
-                "--timeout",
-                metavar="S",
-                type=float,
-                default=_PATIENCE,
-                help=f"seconds for each of these; default: {_PATIENCE:.0f}",
-            ),
+        _NAME,
+        _arg("--every", metavar="TIME", default="30d", help="30d, 12h, 90m, 2w; default: 30d"),
+        _arg("--generate", metavar="SPEC", default="token:32", help=f"{_SPEC_HINT}, or command:CMD"),
+        _arg("--apply", metavar="CMD", help="puts the value, which it gets on stdin, where it is used"),
+        _arg("--verify", metavar="CMD", help="fails if the value, which it gets on stdin, doesn't work"),
+        _arg(
+            "--timeout", metavar="S", type=float, default=_PATIENCE, help=f"seconds; default: {_PATIENCE:.0f}"
         ),
+        _POLICIES,
+        _BACKEND,
     ),
-    "rotate due": (cmd_rotate_due, (_POLICY_FILE,)),
-    "rotate now": (
+    "rotate unschedule": _row(cmd_rotate_unschedule, _NAME, _POLICIES, _BACKEND),
+    "rotate due": _row(cmd_rotate_due, _POLICIES, _BACKEND),
+    "rotate now": _row(
         cmd_rotate_now,
-        (
-            _arg("names", metavar="NAME", nargs="*", help="secrets; default: all that are due"),
-            _POLICY_FILE,
-            _arg("--stdin", action="store_true", help="the new value is asked for, or read from stdin"),
-        ),
+        _arg("names", metavar="NAME", nargs="*", help="secrets; default: all that are due"),
+        _flag("--stdin", "the new value comes from a prompt, or stdin"),
+        _POLICIES,
+        _BACKEND,
     ),
-    "rotate rollback": (cmd_rotate_rollback, (_NAME, _POLICY_FILE)),
-    "rotate resume": (cmd_rotate_resume, (_NAME, _POLICY_FILE)),
-    "rotate abort": (cmd_rotate_abort, (_NAME, _POLICY_FILE)),
-    "audit": (
+    "rotate rollback": _row(cmd_rotate_rollback, _NAME, _POLICIES, _BACKEND),
+    "rotate resume": _row(cmd_rotate_resume, _NAME, _POLICIES, _BACKEND),
+    "rotate abort": _row(cmd_rotate_abort, _NAME, _POLICIES, _BACKEND),
+    "audit": _row(
         cmd_audit,
-        (
-            _arg(
-                "paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"
-            ),
-            _arg(
-                "--exclude",
-                metavar="D",
-                nargs="+",
-                action="append",
-                default=[],
-                help="names or globs to leave out, after PATH; may be repeated",
-            ),
-            _arg(
-                "--confidence",
-                choices=CONFIDENCES,
-                default="medium",
-                help="report this and above; default: medium",
-            ),
-            _arg("--json", action="store_true", help="report as JSON"),
-            _arg("--sarif", action="store_true", help="report as SARIF 2.1.0, for code scanning"),
-            _arg("--output", metavar="F", help="write the report to a file"),
-            _arg("--baseline", metavar="F", help=f"findings that are accepted; default: {BASELINE}"),
-            _arg(
-                "--update-baseline",
-                action="store_true",
-                help="accept what is found now, and drop stale entries",
-            ),
-            _arg("--staged", action="store_true", help="what git would commit, not the working tree"),
-            _arg("--history", metavar="REV", nargs="*", help="all that git remembers, or what REV reaches"),
-            _arg("--no-gitignore", action="store_true", help="read what .gitignore names as well"),
-            _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one a core"),
-            _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
-            _arg("--list-rules", action="store_true", help="show what is looked for"),
+        _arg("paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"),
+        _arg("--exclude", metavar="D", nargs="+", action="append", default=[], help="names or globs to skip"),
+        _arg("--confidence", choices=CONFIDENCES, default="medium", help="this and above; default: medium"),
+        _JSON,
+        _flag("--sarif", "print SARIF 2.1.0, for code scanning"),
+        _arg("--output", metavar="F", help="write the report to a file"),
+        _arg("--baseline", metavar="F", help=f"accepted findings; default: {BASELINE}"),
+        _flag("--update-baseline", "accept what is found now, and drop stale entries"),
+        _flag("--staged", "audit what git would commit instead of the working tree"),
+        _arg(
+            "--history", metavar="REV", nargs="*", help="all that git remembers, or what REV or A..B reaches"
         ),
+        _flag("--no-gitignore", "also read what .gitignore names"),
+        _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one per core"),
+        _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
+        _flag("--list-rules", "list the rules"),
     ),
-    "hook install": (cmd_hook_install, ()),
-    "status": (cmd_status, ()),
-    "password": (cmd_password, ()),
-    "rekey": (cmd_rekey, ()),
-    "identity": (cmd_identity, ()),
-    "undelete": (cmd_undelete, (_NAME, _VERSION)),
-    "destroy": (
+    "hook install": _row(cmd_hook_install),
+    "status": _row(cmd_status, _JSON, _BACKEND),
+    "password": _row(cmd_password, _BACKEND),
+    "rekey": _row(cmd_rekey, _BACKEND),
+    "identity": _row(cmd_identity, _BACKEND),
+    "undelete": _row(
+        cmd_undelete,
+        _NAME,
+        _arg("--version", type=int, metavar="N", help="the version to restore; default: the newest"),
+        _BACKEND,
+    ),
+    "destroy": _row(
         cmd_destroy,
-        (_NAME, _arg("--version", type=int, metavar="N", required=True, help="the version to remove")),
+        _NAME,
+        _arg("--version", type=int, metavar="N", required=True, help="the version to remove"),
+        _BACKEND,
     ),
-}
-
-# What the help of a command ends with; $ stands for the name of this file.
-_EXAMPLES = {
-    "set": """
-$ set DB_PASSWORD                 # asks for it, twice
-$ set API_TOKEN --generate        # nobody sees it
-$ set TLS_KEY --from-file server.key --backend file
-""",
-    "get": """
-$ get DB_PASSWORD
-$ get app/db#password --backend vault
-$ get DB_PASSWORD --stage previous
-""",
-    "list": """
-$ list app/ --json --backend file
-""",
-    "delete": """
-$ delete API_TOKEN DB_PASSWORD
-""",
-    "run": """
-$ run -- ./server                 # with all secrets
-$ run DB_PASSWORD -- psql app     # with one
-""",
-    "import": """
-$ import .env --backend file --remove
-""",
-    "export": """
-$ export DB_PASSWORD --format json
-""",
-    "config get": """
-$ config get database.password           # a reference
-$ config get database.password --secret  # its value
-""",
-    "config set": """
-$ config set database.port 5432 --json
-$ config set database.password --secret
-""",
-    "rotate schedule": """
-$ rotate schedule DB_PASSWORD --every 30d \\
-      --apply ./set-password --verify ./log-in
-$ rotate schedule DB_PASSWORD --never
-""",
-    "rotate now": """
-$ rotate now                      # from cron: what is due
-$ rotate now DB_PASSWORD
-""",
-    "audit": """
-$ audit src tests --exclude fixtures '*.min.js'
-$ audit --staged                  # what is to be committed
-$ audit --history                 # what ever was
-$ audit --update-baseline         # accept what there is
-$ audit --explain settings.py:12  # why, or why not
-$ audit --sarif --output audit.sarif
-""",
 }
 
 if __name__ == "__main__":
