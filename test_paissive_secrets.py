@@ -3956,6 +3956,105 @@ def test_a_denied_read_is_no_reason_to_log_in_again():
     assert store._session.logins == 1
 
 
+def test_the_user_name_of_a_login_is_one_part_of_a_path(stub):
+    server = stub(http(b'{"auth": {"client_token": "t"}}'))
+    store = server.store(login="userpass", token="", username="a ?#ü", password="p")
+    with contextlib.suppress(ps.SecretsError):
+        store.get("a")
+    assert server.requests[0].startswith(b"POST /v1/auth/userpass/login/a%20%3F%23%C3%BC HTTP/1.1\r\n")
+
+
+def grants(lease, token="t"):
+    """What the server says of a token that it gives for some seconds."""
+    return http(json.dumps({"auth": {"client_token": token, "lease_duration": lease}}).encode())
+
+
+class Lease:
+    """A store logged in for 100 seconds at a stub, whose further answers about tokens are those given."""
+
+    def __init__(self, stub, monkeypatch, renewal, login=None):
+        logins, now = [grants(100)], time.monotonic
+        self.ahead, self.seen = 0, lambda path: sum(path in r.split()[1] for r in self.server.requests)
+
+        def answer(request):
+            if b"/login/" in request:
+                return logins.pop() if logins else login
+            return renewal if b"renew-self" in request else http()
+
+        self.server = stub(answer)
+        user = {"login": "userpass", "username": "u", "password": "p", "max_retries": 0}
+        self.store = self.server.store(token="", **user)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + self.ahead)
+        assert self.store.get("a") == "v"
+
+
+def test_a_token_that_can_not_be_renewed_for_long_is_replaced_by_another(stub, monkeypatch):
+    lease = Lease(stub, monkeypatch, renewal=grants(25), login=grants(100, "another"))
+    lease.ahead = 70
+    assert lease.store.get("a") == "v" and b"X-Vault-Token: another" in lease.server.requests[-1]
+
+
+def test_a_token_is_used_to_its_end_while_it_can_not_be_renewed_and_renewals_are_spaced(stub, monkeypatch):
+    lease = Lease(stub, monkeypatch, renewal=http(b"{}", 500), login=http(b"{}", 500))
+    lease.ahead = 70
+    assert [lease.store.get("a") for _ in range(5)] == ["v"] * 5
+    assert lease.seen(b"renew-self") == 1
+    lease.ahead = 81
+    assert (lease.store.get("a"), lease.seen(b"renew-self")) == ("v", 2)
+
+
+def test_threads_that_find_no_token_or_an_old_one_together_act_once(stub, monkeypatch):
+    def answer(request):
+        acts = b"/login/" in request or b"renew-self" in request
+        time.sleep(0.1 * acts)
+        return grants(100) if acts else http()
+
+    server = stub(answer)
+    store = server.store(token="", login="userpass", username="u", password="p")
+    now, each, together = time.monotonic, threading.local(), threading.Barrier(6)
+
+    class Late(float):  # every thread finds that it is late before one of them goes on
+        def __ge__(self, when):
+            return (float(self) >= when, each.__dict__.setdefault("waited", together.wait(10)))[0]
+
+    def late():
+        return float(now() + 70) if vars(each) else Late(now() + 70)
+
+    for seen in ([b"login"], [b"login", b"renew-self"]):
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(lambda _: (together.wait(), store.get("a"))[1], range(6))) == ["v"] * 6
+        paths = (b"login", b"renew-self")
+        assert [path for path in paths for r in server.requests if path in r.split()[1]] == seen
+        monkeypatch.setattr(time, "monotonic", late)
+
+
+def test_what_may_be_good_for_one_login_only_is_sent_once(stub):
+    for secret, path in (({"secret_id": "s"}, "/login"), ({"wrapped_secret_id": "w"}, "/unwrap")):
+        server = stub(None)
+        error = failure(server.store(token="", login="approle", role_id="r", **secret).get, "a")
+        assert (type(error), server.tries(path)) == (ps.Unavailable, 1)
+
+
+def test_the_token_of_a_github_job_stays_with_github(stub, monkeypatch):
+    other = stub(http(b"{}"))
+    github = stub(http(b"", 302, f"Location: {other.address}/"), http(b" " * 5000 + b'{"value": "j"}'))
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", github.address + "/")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE)
+    assert type(failure(login_store("jwt", role="ci", timeout=2).get, "a")) is ps.Locked
+    assert other.requests and TELLTALE.encode() not in other.requests[0]
+    monkeypatch.setattr(ps, "_MAX_BODY", 1000)  # which an answer without end would be read up to
+    error = failure(login_store("jwt", role="ci", timeout=2).get, "a")
+    assert "gives no identity token" in str(error) and len(github.requests) == 2
+
+
+def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
+    about = json.dumps({"data": {"policies": ["p", TELLTALE, f"x{TELLTALE}y"], "ttl": 9}}).encode()
+    server = Stub(lambda request: http(about))
+    said = dict(server.store().store_status())
+    server.server.shutdown()
+    assert said["policies"] == "p" and TELLTALE not in str(said)
+
+
 # === Vault store ============================================================================================
 
 
