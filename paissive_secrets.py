@@ -525,6 +525,11 @@ class FileLock:
         self._shared = pid != 0
         self._write_holder(pid or os.getpid())
 
+    def break_(self) -> None:
+        """Leave the locked file to whatever process holds it: the next one to enter locks a new file."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(work_folder(self._path), ".gitignore"))
+
     def _acquire(self) -> bool:
         """Take the lock, or return false if the previous holder removed what we waited for."""
         with contextlib.suppress(FileExistsError):
@@ -4675,16 +4680,21 @@ class SecretRotation:
             rotation.roll_back()
 
     def resume(self, name: str) -> None:
-        """Finish a rotation that failed or was killed; NotFound if there is none."""
+        """Finish a rotation that failed or was killed; NotFound if there is none.
+
+        Conflict, with the process ID, while a command that the killed rotation started is still running.
+        """
         with self._locked(name) as rotation:
             rotation.resume()
 
-    def abort(self, name: str) -> None:
+    def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed; NotFound if there is none.
 
         The value from before is applied again. If that fails, raise RotationFailed; abort can be repeated.
+        Conflict, with the process ID, while a command that the killed rotation started is still running,
+        unless `force` is true: that command may yet write the value that is given up here.
         """
-        with self._locked(name) as rotation:
+        with self._locked(name, force=force) as rotation:
             rotation.abort()
 
     def drop(self, name: str) -> bool:
@@ -4693,10 +4703,13 @@ class SecretRotation:
             return rotation.drop()
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[_Rotation]:
+    def _locked(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
-        with policies.lock(check_name(name)):
-            yield _Rotation(name, self._store(), policies, self._functions.get(name, {}))
+        lock = policies.lock(check_name(name))
+        if force:
+            lock.break_()
+        with lock:
+            yield _Rotation(name, self._store(), policies, self._functions.get(name, {}), lock)
 
     def _store(self) -> Store:
         return persistent(self._manager.store(self._backend))
@@ -4711,9 +4724,12 @@ class SecretRotation:
 class _Rotation:
     """The steps for one secret while its lock is held, by its policy as it is at the beginning."""
 
-    def __init__(self, name: str, store: Store, policies: _Policies, functions: _Functions) -> None:
+    def __init__(
+        self, name: str, store: Store, policies: _Policies, functions: _Functions, lock: FileLock
+    ) -> None:
         check_not_reference(store, name)
-        self._name, self._store, self._policies, self._functions = name, store, policies, functions
+        self._name, self._store, self._policies = name, store, policies
+        self._functions, self._lock = functions, lock
         self._policy = policies.load().get(name, {})
         self._hint = f"then use: rotate resume {name}, or: rotate abort {name}"
 
@@ -4849,7 +4865,7 @@ class _Rotation:
     def _run(self, kind: str, value: str) -> None:
         """Apply or verify `value`."""
         step = self._step(kind)
-        problem = _run_step(step, value, self._timeout())[1] if step else ""
+        problem = _run_step(step, value, self._timeout(), self._lock)[1] if step else ""
         if problem:
             message = f"{kind} of {_show(self._name)} failed, current is unchanged: {problem}"
             raise RotationFailed(message, hint=self._hint)
@@ -4858,7 +4874,7 @@ class _Rotation:
         step = self._step("generate")
         if step is None or isinstance(step, str):
             return generate(step or "token:32")
-        value, problem = _run_step(step, None, self._timeout())
+        value, problem = _run_step(step, None, self._timeout(), self._lock)
         if not problem and not isinstance(value, str):
             problem = f"it returned {type(value).__name__}, not text"
         if problem or not value:
@@ -5024,10 +5040,10 @@ def _same(a: str, b: str) -> bool:
     return hmac.compare_digest(a.encode(), b.encode())
 
 
-def _run_step(step: Any, value: str | None, timeout: float) -> tuple[Any, str]:
+def _run_step(step: Any, value: str | None, timeout: float, lock: FileLock) -> tuple[Any, str]:
     """Give `value` to a function or command, or get one if it is None: the result, and what went wrong."""
     if not callable(step):
-        return _run_command(step, value, timeout)
+        return _run_command(step, value, timeout, lock)
     try:
         result = step() if value is None else step(value)
     except Exception as error:  # whose text may hold the value
@@ -5035,7 +5051,7 @@ def _run_step(step: Any, value: str | None, timeout: float) -> tuple[Any, str]:
     return result, "it returned False" if result is False else ""
 
 
-def _run_command(argv: list[str], value: str | None, timeout: float) -> tuple[str, str]:
+def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileLock) -> tuple[str, str]:
     """Run a command with `value` on stdin, or return what it prints; and what went wrong."""
     import signal
     import subprocess
@@ -5045,15 +5061,23 @@ def _run_command(argv: list[str], value: str | None, timeout: float) -> tuple[st
         return "", "this process ignores SIGCHLD, so it can't see how a command ends"
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
     into, out = (none, pipe) if value is None else (pipe, none)  # whatever else it prints may hold the value
-    environment = foreign_environment(value or "")
     try:
-        # A session of its own, so that it can be killed with all that it starts.
         child = subprocess.Popen(
-            argv, stdin=into, stdout=out, stderr=none, env=environment, start_new_session=True
+            argv,
+            stdin=into,
+            stdout=out,
+            stderr=none,
+            env=foreign_environment(value or ""),
+            start_new_session=True,  # so that it can be killed with all that it starts
+            pass_fds=()
+            if os.name == "nt"
+            else (lock.fileno(),),  # so that it holds the lock if we are killed
         )
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
+    lock.share(child.pid)
     printed, problem = _converse(child, (value or "").encode(), timeout)
+    lock.share(0)
     try:
         return without_newline(printed.decode()), problem
     except UnicodeDecodeError:

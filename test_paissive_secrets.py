@@ -2646,13 +2646,13 @@ KEY_USAGES = (
 ).split()
 
 
-def eventually(act, seconds=30):
+def eventually(act, seconds=30, raised=(OSError, ValueError)):
     """What `act` gives once it raises no more."""
     end = time.monotonic() + seconds
     while True:
         try:
             return act()
-        except OSError:
+        except raised:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
@@ -5795,6 +5795,44 @@ def test_another_process_is_told_of_the_rotation_that_is_under_way(rotation, tmp
     rotation.schedule("DB_PASSWORD", "1d", apply=look)
     rotation.rotate("DB_PASSWORD")
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda kill: kill.name)
+def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
+    (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
+    script = "read v || :; echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo $v >> target"
+    rotation = ps.SecretRotation(ps.EnvironmentStore(str(tmp_path / ".env")), tmp_path / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d", apply=f"cd {tmp_path}; {script}")
+    argv = [sys.executable, str(MODULE), "rotate", "now", "DB_PASSWORD"]
+    with subprocess.Popen(argv, cwd=tmp_path, env={"PATH": os.environ["PATH"]}) as rotating:
+        pid = eventually(lambda: int((tmp_path / "pid").read_text()))
+        rotating.send_signal(kill)
+    if kill == signal.SIGKILL:  # nobody was there to kill the command as well
+        for act in (rotation.abort, rotation.resume):
+            with pytest.raises(ps.Conflict, match=rf"is under way \(process {pid}\)"):
+                act("DB_PASSWORD")
+    (tmp_path / "go").touch()
+    eventually(lambda: rotation.abort("DB_PASSWORD"), raised=ps.Conflict)
+    assert ((tmp_path / "target").read_text().splitlines()[-1], stage_of(rotation, "current")) == (OLD, OLD)
+
+
+def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
+    (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
+    rotation = ps.SecretRotation(ps.EnvironmentStore(str(tmp_path / ".env")), tmp_path / "rotation.json")
+    rotation.schedule(
+        "DB_PASSWORD", "1d", apply=f"cd {tmp_path}; [ -e pid ] || {{ echo $$ > pid; exec sleep 60; }}"
+    )
+    if not (child := fork()):
+        rotation.rotate("DB_PASSWORD", NEW)
+    pid = eventually(lambda: int((tmp_path / "pid").read_text()))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with pytest.raises(ps.Conflict):
+        rotation.abort("DB_PASSWORD")
+    rotation.abort("DB_PASSWORD", force=True)
+    os.kill(pid, signal.SIGKILL)
+    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
+    rotation.rotate("DB_PASSWORD", NEW)
 
 
 def test_a_pending_value_that_somebody_else_changed_is_not_promoted(rotation):
