@@ -4150,6 +4150,7 @@ class Resolver:
         self._manager = manager
         self._left = _MOST
         self.values: set[str] = set()  # all that was put in: what a command's output must not show
+        self.sources: list[tuple[Store, str]] = []  # where those came from
 
     def text(self, text: str, store: Store, where: str) -> str:
         """Return `text` with values in place of its references; `where` names the text in errors."""
@@ -4176,6 +4177,7 @@ class Resolver:
         if holds_references(holder, name):
             value = self._text(value, holder, (*trail, step))
         self.values.add(value)
+        self.sources.append((holder, name))
         return value
 
     def _look_up(self, target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
@@ -5132,7 +5134,10 @@ def foreign_environment(value: str = "") -> dict[str, str]:
     return {
         name: text
         for name, text in environment_now().items()
-        if not opens_stores(name) and not name.endswith(stages) and (not value or text != value)
+        if not opens_stores(name)
+        # JOBS__PENDING may be anything.
+        and not (name.endswith(stages) and looks_secret(name.rpartition("__")[0]))
+        and (not value or text != value)
     }
 
 
@@ -5572,17 +5577,17 @@ def _in_markup(text: str) -> Iterator[str]:
 
 
 # === Processes ==============================================================================================
-# A command with secrets in its environment, its outputs masked on their way. What it reads and which signals
-# it gets stay as they would be without us. Where we are on a terminal, it gets one of its own behind ours.
+# A command with secrets in its environment and its outputs masked on their way, each by a thread. What it
+# reads and which signals it gets stay as they would be without us. If we are on a terminal, the command gets
+# one of its own behind ours.
 
-_FORWARDED = (  # what would end us, and leave the command behind
+_FORWARDED = (  # would end us and leave the command behind
     *("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"),
     *("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGIO"),
 )
-_ATTENDED = ("SIGCONT", "SIGWINCH", "SIGCHLD")
-_PIPEFUL = 1 << 16  # bytes, what a pipe holds
-_QUIET = 0.05  # seconds without output after which a prompt may be shown
-_GRACE = 0.5  # seconds without output that end a command that has ended, though a daemon of it holds on
+_PIPE_BYTES = 1 << 16  # what a pipe holds
+_QUIET_SECONDS = 0.05  # without output, after which a prompt may be shown
+_GRACE_SECONDS = 0.5  # without output, after which we don't wait for what a finished command left running
 
 
 class NotRunnable(SecretsError, OSError):
@@ -5600,32 +5605,33 @@ class NoCommand(NotRunnable):
 def environment_with_secrets(
     store: Store, names: Iterable[str] = ()
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
-    """The environment of a command that gets these secrets (all, if none is named), and the values in each.
+    """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
-    References in our environment are resolved; our own password, identity and token are left out.
+    References in our environment are resolved; our own password, identity and token are left out. Other
+    stages of the secrets and what opens their stores are to be masked as well.
     """
     names = list(names)
-    named, told = _named_variables(store, names), "the command line" if names else "the store"
-    # Those that were named come last, so that no variable of ours stands in place of a secret.
+    named, asker = _variables_for(store, names), "the command line" if names else "the store"
+    # Secrets come last, so that no variable of ours takes their place.
     environment = {**foreign_environment(), **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
         resolver = Resolver(_manager)
-        environment[variable] = resolver.text(text, store, told if variable in named else variable)
+        environment[variable] = resolver.text(text, store, asker if variable in named else variable)
         # A program that resolves references would follow it.
         if looks_like_reference(environment[variable]):
             problem = f"the value for {variable} looks like a reference, which the command might follow"
             raise BadValue(problem, hint="name the secrets that the command needs, without it")
-        _passable(environment[variable], variable)
-        values[variable] = resolver.values
+        _check_passable(environment[variable], variable)
+        values[variable] = resolver.values.union(*itertools.starmap(_values_beside, resolver.sources))
     return environment, values
 
 
-def _named_variables(store: Store, names: list[str]) -> dict[str, str]:
+def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names or secret_names(store):
         variable = variable_name(check_name(name))
-        # Not even where it is a secret of the store: a child could open everything with it.
+        # Not even a secret of the store: a child could open everything with it.
         if not names and opens_stores(variable):
             continue
         if found.setdefault(variable, name) != name:
@@ -5634,93 +5640,116 @@ def _named_variables(store: Store, names: list[str]) -> dict[str, str]:
     return {variable: _REFERENCE + name for variable, name in found.items()}
 
 
-def _passable(text: str, variable: str) -> str:
+def _values_beside(store: Store, name: str) -> Iterator[str]:
+    """Yield what else to mask where a secret is used: its other stages, and what opens its store."""
+    yield from stage_values(store, name).values()
+    yield from filter(maskable, store_keys(store))
+
+
+def stage_values(store: Store, name: str) -> dict[str, str]:
+    """Return the values that a store holds of a secret, by stage: a previous one may still be valid."""
+    found = {}
+    for stage in STAGES:
+        with contextlib.suppress(NotFound, BadName):  # a name as long as possible has no stages
+            found[stage] = store.get(stage_name(store, name, stage))
+    return found
+
+
+def _check_passable(text: str, variable: str) -> None:
     try:
         passable = b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         passable = False
     if not passable:
-        raise BadValue(f"the value for {variable} can't stand in an environment", hint=_BINARY_HINT)
-    return text
+        raise BadValue(f"the value for {variable} can't be in an environment", hint=_BINARY_HINT)
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become the command, unmasked; raises only where there is nothing to become."""
+    """Become the command, unmasked; raise NotRunnable if that fails."""
     import signal
 
-    for name in ("SIGPIPE", "SIGXFSZ"):  # which Python ignores, and the command would inherit that
+    for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, which the command would inherit
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
     except OSError as error:
-        raise _not_run(command[0], error) from None
+        raise _not_runnable(command[0], error) from None
 
 
-def _not_run(program: str, error: OSError) -> NotRunnable:
+def _not_runnable(program: str, error: OSError) -> NotRunnable:
     import errno
 
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        hint = "see that it is there, and the interpreter that its first line names"
+        hint = "check that it exists, and the interpreter that its first line names"
         return NoCommand(f"no command {_show(program)}", hint=hint)
     what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
     big = error.errno == errno.E2BIG
-    return NotRunnable(what, hint="name only the secrets it needs" if big else "see that it is a program")
+    return NotRunnable(what, hint="name only the secrets it needs" if big else "check that it is a program")
 
 
 def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
-    """Run to the end, values masked in both outputs; the exit status as shells count: 128+N for signal N."""
+    """Run a command, values masked in its outputs; return its status as shells count: 128+N for signal N."""
+    _scrub_environment()
     for standard in (0, 1, 2):
         _hold_open(standard)
-    spellings = Spellings(values)
-    code = (_run_threaded if os.name == "nt" else _run_relayed)(command, environment, spellings)
-    return code if code >= 0 else 128 - code
+    interactive = os.isatty(1) and _in_foreground(0)
+    outputs, ends = _open_outputs(Spellings(values), interactive)
+    keys = [_Relay(os.dup(0), os.dup(outputs[0].source), Masker(Spellings()))] if interactive else []
+    try:
+        # Signals first: one that comes while the command starts is passed on once it is there.
+        with _Signals(outputs, interactive) as signals, _raw_terminal(interactive):
+            process = _start(command, environment, ends, interactive)
+            signals.forward_to(process)
+            _start_threads([*outputs, *keys])
+            status = _wait_for(process, outputs, keys)
+    finally:
+        for relay in (*outputs, *keys):
+            relay.close()
+    for failure in sorted({relay.failure for relay in outputs} - {""}):
+        raise Unavailable(f"the command's output can't be written: {failure.lower()}")
+    return status if status >= 0 else 128 - status
+
+
+def _wait_for(process: subprocess.Popen[bytes], outputs: list[_Relay], keys: list[_Relay]) -> int:
+    for relay in keys:  # a terminal that is closed takes no keys and shows nothing
+        relay.at_end, outputs[0].at_end = outputs[0].finish, relay.finish
+    status = process.wait()
+    for output in outputs:
+        output.finish(_GRACE_SECONDS)
+        output.thread.join()
+    for relay in keys:
+        relay.finish(0)
+        relay.thread.join(_GRACE_SECONDS)
+    return status
+
+
+def _scrub_environment() -> None:
+    """Overwrite what opens our stores where ps and /proc show our environment to whoever we start."""
+    if __name__ != "__main__" or os.name == "nt":  # in a program, the environment is the program's
+        return
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import ctypes
+
+        find = ctypes.CDLL(None).getenv
+        find.restype = ctypes.c_void_p
+        for variable in filter(opens_stores, os.environ):
+            name = os.fsencode(variable)
+            address = find(name)
+            if address:
+                ctypes.memset(address, 0, len(os.environb[name]))
 
 
 def _hold_open(standard: int) -> None:
-    """A standard descriptor that is closed would be taken by the next file that is opened."""
+    """Open a standard descriptor that is closed, or the next file that is opened would take its place."""
     try:
         os.fstat(standard)
     except OSError:
         os.open(os.devnull, os.O_RDWR)
 
 
-def _run_relayed(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
-    terminal = _Terminal() if _in_foreground(0) and os.isatty(1) else None
-    streams, ends = _streams(spellings, terminal is not None)
-    with contextlib.ExitStack() as stack:
-        for stream in streams:
-            stack.callback(stream.close)
-        # Before the command: what comes while it starts is passed on as soon as it is there.
-        signals = stack.enter_context(_Signals(streams, terminal))
-        if terminal:
-            stack.enter_context(terminal)
-        process = _start(command, environment, ends, terminal is not None)
-        signals.attend(process)
-        _Relay(process, streams, signals.woken, terminal is not None).run()
-    for failure in sorted({stream.failure for stream in streams} - {""}):
-        raise Unavailable(f"the command's output can't be written: {failure.lower()}")
-    return process.wait()
-
-
-def _run_threaded(command: list[str], environment: dict[str, str], spellings: Spellings) -> int:
-    """For Windows, whose pipes can't be waited for together."""
-    import threading
-
-    pipes = {fd: os.pipe() for fd in (1, 2)}
-    process = _start(command, environment, {fd: end for fd, (_, end) in pipes.items()}, False)
-    streams = [_Stream(source, fd, Masker(spellings)) for fd, (source, _) in pipes.items()]
-    threads = [threading.Thread(target=stream.relay_all, daemon=True) for stream in streams]
-    for thread in threads:
-        thread.start()
-    code = process.wait()
-    for thread in threads:
-        thread.join()
-    return code
-
-
 def _start(
-    command: list[str], environment: dict[str, str], ends: dict[int, int], terminal: bool
+    command: list[str], environment: dict[str, str], ends: dict[int, int], interactive: bool
 ) -> subprocess.Popen[bytes]:
     import subprocess
 
@@ -5728,15 +5757,15 @@ def _start(
         return subprocess.Popen(
             command,
             env=environment,
-            stdin=ends[1] if terminal else None,
+            stdin=ends[1] if interactive else None,
             stdout=ends[1],
             stderr=ends[2],
-            close_fds=False,  # what we were given by number is the command's; ours close by themselves
-            start_new_session=terminal,
-            preexec_fn=_own_terminal if terminal else None,  # there are no threads here
+            close_fds=False,  # those passed to us by number are for the command; ours close by themselves
+            start_new_session=interactive,
+            preexec_fn=_own_terminal if interactive else None,  # there are no threads yet
         )
     except OSError as error:
-        raise _not_run(command[0], error) from None
+        raise _not_runnable(command[0], error) from None
     finally:
         for end in set(ends.values()):
             os.close(end)
@@ -5746,63 +5775,107 @@ def _own_terminal() -> None:
     import fcntl
     import termios
 
-    # As the leader of a new session it may take a terminal (ioctl_tty(2)), whose ^C and ^Z then mean it.
+    # The leader of a new session may take a terminal (ioctl_tty(2)), whose ^C and ^Z then mean it.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def _streams(spellings: Spellings, terminal: bool) -> tuple[list[_Stream], dict[int, int]]:
-    """A stream for each place that our outputs go to, and the command's ends of them for 1 and 2.
+def _start_threads(relays: list[_Relay]) -> None:
+    """Start them with signals blocked, which leaves those to the main thread, whose wait they interrupt."""
+    import signal
 
-    Where both go to the same place they share a stream, which keeps their order.
+    if hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    for relay in relays:
+        relay.thread.start()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], dict[int, int]]:
+    """Open a relay for each place that our outputs go to; return the command's ends for 1 and 2 as well.
+
+    If both go to the same place they share a relay, which keeps their order.
     """
     ends: dict[int, int] = {}
     shared: dict[tuple[int, int], int] = {}
-    streams = []
+    relays = []
     for fd in (1, 2):
         status = os.fstat(fd)
-        place = (status.st_dev, status.st_ino)
+        place = (status.st_dev, status.st_ino or -fd)  # Windows has no number for pipes
         if place not in shared:
-            source, shared[place] = _new_terminal(fd, terminal) if os.isatty(fd) else os.pipe()
-            streams.append(_Stream(source, fd, Masker(spellings)))
+            terminal = os.isatty(fd) and hasattr(os, "openpty")
+            source, shared[place] = _new_terminal(fd, interactive) if terminal else os.pipe()
+            relays.append(_Relay(source, fd, Masker(spellings)))
         ends[fd] = shared[place]
-    return streams, ends
+    return relays, ends
 
 
-class _Stream:
-    """An output of the command on its way to one of ours."""
+class _Relay:
+    """A thread that passes on what one descriptor gives to another, masked."""
 
     def __init__(self, source: int, target: int, masker: Masker) -> None:
+        import selectors
+        import threading
+
         self.source = source
         self.target = target
-        self.masker = masker
         self.failure = ""  # why the rest could not be written
+        self.at_end: Callable[[float], None] = lambda patience: None  # called with 0
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self._masker = masker
+        self._patience: float | None = None  # seconds to wait for more
+        self._woken, self._wake = os.pipe()
+        self._selector = selectors.DefaultSelector()
+        for fd in (source, self._woken):
+            self._selector.register(fd, selectors.EVENT_READ)
 
-    def relay(self) -> bool:
-        """Pass on what is there; False at the end of it, or where nobody reads it any more."""
-        try:
-            data = os.read(self.source, _PIPEFUL)
-        except BlockingIOError:
-            return True
-        except OSError:  # how a terminal says that its other side is gone
-            data = b""
-        return self.write(self.masker.feed(data) if data else self.masker.close()) and bool(data)
-
-    def resize(self) -> None:
-        if self.source >= 0 and os.isatty(self.target):
-            with contextlib.suppress(OSError):  # closed meanwhile
-                _resize(self.source, self.target)
+    def finish(self, patience: float) -> None:
+        """Make the thread stop once nothing has come for `patience` seconds."""
+        self._patience = patience
+        os.write(self._wake, b".")
 
     def close(self) -> None:
-        """Whoever goes on writing learns that nobody reads."""
-        if self.source >= 0:
-            os.close(self.source)
+        for fd in {self.source, self._woken, self._wake} - {-1}:
+            os.close(fd)
+
+    def resize(self) -> None:
+        if os.isatty(self.target):
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+                _resize(self.source, self.target)
+
+    def _run(self) -> None:
+        data = b"."
+        while data and self._wait():
+            try:
+                data = os.read(self.source, _PIPE_BYTES)
+            except OSError:  # a terminal whose other side is gone
+                data = b""
+            if not self._write(self._masker.feed(data)):
+                break
+        self._write(self._masker.close())
+        self._selector.close()
+        # Whoever goes on writing learns that nobody reads.
+        for fd in {self.source, self.target} - {1, 2}:
+            os.close(fd)
         self.source = -1
+        self.at_end(0)
 
-    def relay_all(self) -> None:
-        while self.relay():
-            pass
+    def _wait(self) -> bool:
+        """Return whether there is more to read; show what may be a prompt when nothing comes for a while."""
+        while os.name != "nt":  # where only reading waits for a pipe
+            waiting = self._masker.waiting
+            ready = self._selector.select(_QUIET_SECONDS if waiting else self._patience)
+            if any(key.fd == self.source for key, _ in ready):
+                return True
+            if ready:
+                os.read(self._woken, 1)
+            elif waiting:
+                self._write(self._masker.pause())
+            else:
+                return False
+        return True
 
-    def write(self, data: bytes) -> bool:
+    def _write(self, data: bytes) -> bool:
         import errno
 
         try:
@@ -5825,112 +5898,33 @@ def _write_all(target: int, data: bytes) -> None:
             select.select([], [target], [])
 
 
-class _Relay:
-    """Waits for whatever comes next: output, keys, or the command's end."""
+@contextlib.contextmanager
+def _raw_terminal(wanted: bool) -> Iterator[None]:
+    """Let every key through to the command's own terminal."""
+    if not wanted:
+        yield
+        return
+    import termios
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], streams: list[_Stream], woken: int, keys: bool
-    ) -> None:
-        import selectors
-
-        self._process = process
-        self._streams = list(streams)
-        self._selector = selectors.DefaultSelector()
-        self._typed = b""  # and not yet taken by the command
-        self._listen(woken, lambda: os.read(woken, _PIPEFUL))
-        for stream in streams:
-            self._listen(stream.source, functools.partial(self._relay, stream))
-        self._screen = streams[0]
-        self._master = -1
-        if keys:
-            self._master = os.dup(streams[0].source)  # so that it can be waited for on its own
-            os.set_blocking(self._master, False)
-            self._listen(0, self._read_keys)
-
-    # 1 is selectors.EVENT_READ and 2 is EVENT_WRITE: that module is not loaded before it is needed.
-    def _listen(self, fd: int, act: Callable[[], object], event: int = 1) -> None:
-        self._selector.register(fd, event, act)
-
-    def run(self) -> None:
-        while self._streams or self._process.poll() is None:
-            ready = self._selector.select(self._patience())
-            for key, _ in ready:
-                key.data()
-            if not ready and self._process.returncode is not None:
-                break
-            for stream in self._streams if not ready else ():
-                stream.write(stream.masker.pause())
-        for stream in self._streams:
-            stream.write(stream.masker.close())
-        self._selector.close()
-
-    def _patience(self) -> float | None:
-        if self._process.poll() is not None:
-            return _GRACE
-        return _QUIET if any(stream.masker.waiting for stream in self._streams) else None
-
-    def _relay(self, stream: _Stream) -> None:
-        if stream in self._streams and not stream.relay():
-            self._drop(stream)
-
-    def _drop(self, stream: _Stream) -> None:
-        """Whoever still writes to it learns that it is gone; a terminal that shows nothing takes no keys."""
-        self._streams.remove(stream)
-        self._selector.unregister(stream.source)
-        stream.close()
-        if stream is self._screen and self._master >= 0:
-            for fd in {0, self._master} & set(self._selector.get_map()):
-                self._selector.unregister(fd)
-            os.close(self._master)
-            self._master = -1
-
-    def _read_keys(self) -> None:
-        try:
-            self._typed = os.read(0, _PIPEFUL) if self._master >= 0 else b""
-        except OSError:
-            self._typed = b""
-        if self._typed:
-            # Nothing more is read until these are taken: who types ahead of a busy command fills no memory.
-            self._selector.unregister(0)
-            self._listen(self._master, self._write_keys, 2)
-        elif self._screen in self._streams:  # our terminal was closed
-            self._drop(self._screen)
-
-    def _write_keys(self) -> None:
-        try:
-            self._typed = self._typed[os.write(self._master, self._typed) :]
-        except OSError:  # it takes no more for now, or is gone
-            return
-        if not self._typed:
-            self._selector.unregister(self._master)
-            self._listen(0, self._read_keys)
-
-
-class _Terminal:
-    """Our terminal, raw for a while, so that every key goes to the command's own."""
-
-    def __enter__(self) -> None:
-        import termios
-
-        self._modes = termios.tcgetattr(0)
-        self.raw()
-
-    def raw(self) -> None:
-        import termios
-        import tty
-
+    modes = termios.tcgetattr(0)
+    _set_raw()
+    try:
+        yield
+    finally:
         with contextlib.suppress(termios.error):  # closed meanwhile
-            tty.setraw(0, termios.TCSANOW)
+            termios.tcsetattr(0, termios.TCSANOW, modes)
 
-    def __exit__(self, *_: object) -> None:
-        import termios
 
-        with contextlib.suppress(termios.error):
-            termios.tcsetattr(0, termios.TCSANOW, self._modes)
+def _set_raw() -> None:
+    import termios
+    import tty
+
+    with contextlib.suppress(termios.error):
+        tty.setraw(0, termios.TCSANOW)
 
 
 def _new_terminal(like: int, cooked: bool) -> tuple[int, int]:
-    """Both sides of a terminal with the modes and size of another; `cooked` if lines end as on that one."""
+    """Open a terminal with the modes and size of another; `cooked` if lines end as on that one."""
     import termios
 
     master, slave = os.openpty()
@@ -5953,67 +5947,58 @@ def _in_foreground(terminal: int) -> bool:
     """Whether this is a terminal, and its keys mean us."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
+    except (OSError, AttributeError):  # Windows has neither function
         return False
 
 
 class _Signals:
-    """Signals to us, passed on to the command for a while; each also makes `woken` readable."""
+    """Signals to us, forwarded to the command for a while; in a program, they are the program's."""
 
-    def __init__(self, streams: list[_Stream], terminal: _Terminal | None) -> None:
-        self._streams = streams
-        self._terminal = terminal
+    def __init__(self, outputs: list[_Relay], interactive: bool) -> None:
+        self._outputs = outputs
+        self._interactive = interactive
         self._process: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []  # came before there was a process
 
     def __enter__(self) -> _Signals:
         import signal
 
-        self.woken, self._wake = os.pipe()
-        for fd in (self.woken, self._wake):
-            os.set_blocking(fd, False)
-        self._before: dict[int, Any] = {}
-        for number in (getattr(signal, name) for name in (*_FORWARDED, *_ATTENDED)):
-            # SIGCHLD has a handler that does nothing, since without one it would not wake the relay.
-            if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays
-                self._before[number] = signal.signal(number, self._caught)
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        names = (*_FORWARDED, "SIGCONT", "SIGWINCH") if __name__ == "__main__" else ()
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        # What is ignored stays ignored: nohup.
+        heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._handle) for number in heeded}
         return self
 
     def __exit__(self, *_: object) -> None:
         import signal
 
-        signal.set_wakeup_fd(-1)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        os.close(self.woken)
-        os.close(self._wake)
 
-    def attend(self, process: subprocess.Popen[bytes]) -> None:
+    def forward_to(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         for number in self._early:
             process.send_signal(number)
 
-    def _caught(self, number: int, _frame: object) -> None:
+    def _handle(self, number: int, _frame: object) -> None:
         import signal
 
-        if number == signal.SIGCHLD:
-            return
         # Whoever stopped us may have set the terminal to other modes.
-        if number == signal.SIGCONT and self._terminal and _in_foreground(0):
-            self._terminal.raw()
-        if number in (signal.SIGWINCH, signal.SIGCONT):
-            for stream in self._streams:
-                stream.resize()
+        if self._interactive and number == signal.SIGCONT and _in_foreground(0):
+            _set_raw()
+        if signal.Signals(number).name in ("SIGWINCH", "SIGCONT"):
+            for relay in self._outputs:
+                relay.resize()
         elif self._process is None:
             self._early.append(number)
-        elif not (number in (signal.SIGINT, signal.SIGQUIT) and self._shared()):
+        elif not (number in (signal.SIGINT, getattr(signal, "SIGQUIT", 0)) and self._interrupts_both()):
             self._process.send_signal(number)
 
-    def _shared(self) -> bool:
-        """Whether what the keyboard interrupts is the command as well, being in our process group."""
-        if self._terminal:
-            return False
+    def _interrupts_both(self) -> bool:
+        """Whether the keyboard interrupts the command as well, being in our process group."""
+        if os.name == "nt" or self._interactive:
+            return not self._interactive
         try:
             keyboard = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
         except OSError:
