@@ -6457,6 +6457,32 @@ def test_run_maps_names_to_variables():
     assert not any("PREVIOUS" in name for name in environment)
 
 
+def test_run_masks_what_opens_the_stores_it_uses():
+    store = ps.MemoryStore()
+    store.store_keys = lambda: iter(["the-master-password"])
+    store.set("A_TOKEN", SAFE)
+    assert ps.environment_with_secrets(store, ["A_TOKEN"])[1]["A_TOKEN"] == {SAFE, "the-master-password"}
+
+
+def test_run_passes_on_variables_that_only_end_like_a_stage():
+    seen = run("APP_TOKEN", "--", "printenv", "JOBS__PENDING", env={"JOBS__PENDING": "5"})
+    assert seen.stdout == b"5\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc")
+def test_run_shows_the_command_no_master_password_in_its_own_environment():
+    look = ["--", "sh", "-c", "tr '\\0' '\\n' < /proc/$PPID/environ"]
+    seen = run("APP_TOKEN", *look, env={"PAISSIVE_MASTER_PASSWORD": "correct-horse", "MARK": "here"}).stdout
+    assert b"MARK=here" in seen and b"correct-horse\n" not in seen
+
+
+def test_run_in_a_program_leaves_its_signals_alone(monkeypatch, capfd):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    monkeypatch.setattr(signal, "signal", None)
+    assert ps.main(["run", "APP_TOKEN", "--", "sh", "-c", "echo $APP_TOKEN"]) == 0
+    assert capfd.readouterr() == ("***\n", "")
+
+
 def test_run_refuses_two_names_for_one_variable():
     store = ps.MemoryStore()
     store.set("db/password", SAFE)
@@ -6633,6 +6659,23 @@ def test_run_forwards_signals(number):
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
         assert process.wait(60) == 40
+
+
+def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with started("--", "sh", "-c", "echo ready; read x; echo $x", preexec_fn=ignore) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write(b"on\n")
+        assert process.stdout.readline() == b"on\n"
+
+
+def test_run_waits_for_a_reader_that_is_slower_than_the_command():
+    with started("--", "head", "-c", "150000", "/dev/zero") as process:
+        time.sleep(1)
+        assert len(b"".join(iter(lambda: process.stdout.read(99_999), b""))) == 150_000
 
 
 def test_run_does_not_wait_for_what_a_command_leaves_behind():
