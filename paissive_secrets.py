@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.hmac import HMAC
 
 __all__ = [
     "Audit",
@@ -337,6 +338,8 @@ def _not_a_file_error(path: str) -> Unsafe:
 
 def read_file(path: str, *, follow: bool = True, pipe: bool = False) -> bytes:
     """Return the bytes of a file, at most MAX_FILE_BYTES; with `pipe`, a FIFO is read to its end as well."""
+    if not pipe:
+        file_state(path, follow=follow)  # for folders, and for links on Windows
     with open(path, "rb") if pipe else open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
@@ -715,7 +718,8 @@ def folder_of(path: str) -> str:
     return folder
 
 
-def _make_folder(path: str) -> None:
+def make_folder(path: str) -> None:
+    """Make a folder of this user's alone, durably."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -1488,26 +1492,25 @@ def _not_ours(name: str, path: str) -> Denied:
 
 # === Age format =============================================================================================
 # The age v1 format (C2SP age.md), bytes in and bytes out: X25519 and scrypt recipients, STREAM payload, no
-# armor. One spelling of everything is accepted, the one that `seal` writes, so that nothing can be changed
-# unnoticed. "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are two things.
+# armor. Only the canonical encoding that `seal` writes is accepted, so that nothing can be changed unnoticed.
+# "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are different errors.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
 _IDENTITY, _RECIPIENT = "AGE-SECRET-KEY-", "age"  # what the two kinds of key begin with
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
 _TAG = 16  # bytes that ChaCha20-Poly1305 adds
-_LOG_N_MOST = 20  # 1 GiB and some seconds: the most work a stranger's file may ask of us
-_STANZAS_MOST = 1000  # about 0.1 s of key exchange: likewise
+_MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile file can demand
+_MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
 def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
-    """Return an age v1 file of `plaintext` that each recipient's key opens; a Passphrase stands alone.
+    """Return `plaintext` as a binary age v1 file (https://c2sp.org/age) that each recipient's key opens.
 
-    The format is that of https://c2sp.org/age, binary; it does not say who sealed it. BadValue for
-    recipients that can't be combined, Unavailable without the package cryptography.
+    The file does not authenticate its sender. Raises BadValue for a Passphrase that is not the only
+    recipient, Unavailable without the package cryptography.
     """
-    import secrets
-
+    _require_cryptography()
     _check_kind(plaintext, (bytes, bytearray, memoryview), "what is sealed is bytes")
     for recipient in recipients:
         _check_kind(recipient, (Recipient, Passphrase), "a key to seal to is a Recipient or a Passphrase")
@@ -1515,38 +1518,42 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
         raise BadValue("sealing needs a recipient")
     if len(recipients) > 1 and any(isinstance(r, Passphrase) for r in recipients):
         raise BadValue("a passphrase can't be combined with other recipients")
-    file_key = secrets.token_bytes(16)
+    file_key = os.urandom(16)
     stanzas = b"".join(_write_stanza(recipient.wrap(file_key)) for recipient in recipients)
     header = _AGE_VERSION + stanzas + b"---"
-    # Header MAC (age.md): up to and with the three dashes, without the space behind them.
-    mac = _hmac(_hkdf(file_key, b"", b"header"), header)
+    # Header MAC (age.md): up to and with the three dashes, without the space after them.
+    mac = _hmac(_hkdf(file_key, b"", b"header"), header).finalize()
     return header + b" " + _base64(mac) + b"\n" + _seal_payload(file_key, plaintext)
 
 
 def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
-    """Return what was sealed; WrongKey where no identity opens it, Corrupt where it isn't as written.
+    """Return what was sealed; raise WrongKey if no identity opens it, Corrupt if it was changed since.
 
-    BadValue for a file that asks for more work than this bears: scrypt over 2**20, or over 1000 recipients.
+    Raises BadValue for a file that demands too much work: scrypt over 2**20, or over 1000 recipients.
     """
+    _require_cryptography()
     _check_kind(sealed, (bytes, bytearray), "what was sealed is bytes")
     for identity in identities:
         _check_kind(identity, (Identity, Passphrase), "a key to open with is an Identity or a Passphrase")
     stanzas, signed, mac, pos = _read_header(sealed)
-    # What a passphrase opens is taken for the work of somebody who knows it. With other stanzas beside it,
-    # anybody who has one of the other keys could have made it (age.md, scrypt recipient stanza).
+    # A file that a passphrase opens must come from somebody who knows it; with other stanzas, anybody who has
+    # one of the other keys could have made it (age.md, scrypt recipient stanza).
     if len(stanzas) > 1 and any(stanza.kind == b"scrypt" for stanza in stanzas):
         raise _corrupt("a passphrase stands alone in the header")
     if len(sealed) < pos + _NONCE:
         raise _corrupt("it is cut off after the header")
     file_key = _unwrap(stanzas, identities)
-    # Only now is known that no stanza was added, dropped or moved since.
-    if not _equal(mac, _hmac(_hkdf(file_key, b"", b"header"), signed)):
-        raise _corrupt("the header's code does not match")
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        _hmac(_hkdf(file_key, b"", b"header"), signed).verify(mac)
+    except InvalidSignature:  # a stanza was added, dropped or moved
+        raise _corrupt("the header's MAC does not match") from None
     return _open_payload(file_key, sealed[pos:])
 
 
 def _check_kind(given: object, kinds: tuple[type, ...], should: str) -> None:
-    """Raise BadValue where text stands for bytes or for a key, or the other way round."""
+    """Raise BadValue for text instead of bytes or of a key, or the other way round."""
     if not isinstance(given, kinds):
         raise BadValue(f"{should}, not {type(given).__name__}")
 
@@ -1564,8 +1571,10 @@ class Recipient:
         return f"Recipient({str(self)!r})"
 
     def wrap(self, file_key: bytes) -> _Stanza:
-        """The header's stanza from which only this recipient's identity gets the file key back."""
-        ephemeral = _x25519().X25519PrivateKey.generate()
+        """Return the stanza from which only this recipient's identity recovers the file key."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        ephemeral = X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
         shared = _agree(ephemeral, self._point)
@@ -1576,40 +1585,41 @@ class Recipient:
 
 
 class Identity:
-    """A private key that opens what was sealed to its recipient, "AGE-SECRET-KEY-1…"; `reveal` shows it."""
+    """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to its recipient."""
 
     def __init__(self, text: str) -> None:
+        _require_cryptography()
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
         self._scalar = _bech32_decode(_IDENTITY, text)
-        self._key = _x25519().X25519PrivateKey.from_private_bytes(self._scalar)
+        self._key = X25519PrivateKey.from_private_bytes(self._scalar)
         self._point = self._key.public_key().public_bytes_raw()
 
     @classmethod
     def generate(cls) -> Identity:
-        """A new one."""
-        import secrets
-
-        return cls(_bech32(_IDENTITY, secrets.token_bytes(32)))
+        """Return a new one."""
+        return cls(_bech32(_IDENTITY, os.urandom(32)))
 
     def recipient(self) -> Recipient:
-        """The public half."""
+        """Return the public key to seal to."""
         return Recipient(_bech32(_RECIPIENT, self._point))
 
     def reveal(self) -> str:
-        """The private key as text."""
+        """Return the private key as text."""
         return _bech32(_IDENTITY, self._scalar)
 
     def unwrap(self, stanza: _Stanza) -> bytes | None:
-        """The file key, or None where the stanza is for somebody else."""
+        """Return the file key, or None if the stanza is for somebody else."""
         if stanza.kind != b"X25519":
             return None
         share = _unbase64(stanza.args[0]) if len(stanza.args) == 1 else b""
         if len(share) != 32:
             raise _corrupt("an X25519 stanza has one share of 32 bytes")
-        # A point of low order gives one secret with every key, which its sender knows (RFC 7748, 6.1).
+        # A point of low order gives every key the same secret, which its sender knows (RFC 7748, 6.1).
         shared = _agree(self._key, share)
         if shared is None:
             raise _corrupt("the shared secret is all zero")
-        # Both public keys are bound in: the same shared secret for another recipient gives another key.
+        # Both public keys are bound in, so the same shared secret gives another recipient another key.
         key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
         return _open_box(key, stanza.body)
 
@@ -1619,8 +1629,8 @@ class Passphrase:
 
     def __init__(self, text: str, log_n: int = 17) -> None:
         _check_kind(text, (str,), "a passphrase is text")
-        if not 1 <= log_n <= _LOG_N_MOST:
-            raise BadValue(f"scrypt's log N is 1 to {_LOG_N_MOST}, not {log_n}")
+        if not 1 <= log_n <= _MAX_LOG_N:
+            raise BadValue(f"scrypt's log N is 1 to {_MAX_LOG_N}, not {log_n}")
         try:
             self._text = text.encode("utf-8", "surrogateescape")  # the very bytes of an environment variable
         except UnicodeEncodeError:
@@ -1630,18 +1640,16 @@ class Passphrase:
         self._log_n = log_n
 
     def __getstate__(self) -> NoReturn:
-        raise TypeError("a passphrase is not for pickles")
+        raise TypeError("a passphrase can't be pickled")
 
     def wrap(self, file_key: bytes) -> _Stanza:
-        """The header's stanza from which only this passphrase gets the file key back."""
-        import secrets
-
-        salt = secrets.token_bytes(16)
+        """Return the stanza from which only this passphrase recovers the file key."""
+        salt = os.urandom(16)
         body = _seal_box(self._scrypt(salt, self._log_n), file_key)
         return _Stanza(b"scrypt", [_base64(salt), str(self._log_n).encode()], body)
 
     def unwrap(self, stanza: _Stanza) -> bytes | None:
-        """The file key, or None where another passphrase is needed."""
+        """Return the file key, or None if it needs another passphrase."""
         if stanza.kind != b"scrypt":
             return None
         # scrypt recipient stanza (age.md). The work factor is read before any work is done.
@@ -1651,7 +1659,6 @@ class Passphrase:
         return _open_box(self._scrypt(_unbase64(stanza.args[0]), log_n), stanza.body)
 
     def _scrypt(self, salt: bytes, log_n: int) -> bytes:
-        _x25519()  # says what is missing
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
         salt = b"age-encryption.org/v1/scrypt" + salt
@@ -1662,11 +1669,11 @@ class Passphrase:
 
 
 def _read_log_n(text: bytes) -> int:
-    # One spelling only: no sign, no space, no leading zero, no digits other than ASCII.
+    # No sign, no space, no leading zero, no digits other than ASCII.
     if not (text.isdigit() and len(text) <= 2 and text[:1] != b"0"):
         raise _corrupt("the work factor is not a plain number of at most two digits")
-    if int(text) > _LOG_N_MOST:
-        raise BadValue(f"the file asks for 2**{int(text)} units of scrypt, more than 2**{_LOG_N_MOST}")
+    if int(text) > _MAX_LOG_N:
+        raise BadValue(f"the file asks for 2**{int(text)} units of scrypt, more than 2**{_MAX_LOG_N}")
     return int(text)
 
 
@@ -1680,7 +1687,7 @@ def _unwrap(stanzas: list[_Stanza], identities: tuple[Identity | Passphrase, ...
 
 
 class _Stanza(NamedTuple):
-    """One recipient's part of the header: the file key, wrapped."""
+    """The file key, wrapped for one recipient."""
 
     kind: bytes
     args: list[bytes]
@@ -1695,15 +1702,15 @@ def _write_stanza(stanza: _Stanza) -> bytes:
 
 
 def _read_header(sealed: bytes) -> tuple[list[_Stanza], bytes, bytes, int]:
-    """The stanzas, the part under the header's code, that code, and where the payload begins."""
+    """Return the stanzas, the bytes under the header's MAC, that MAC, and where the payload begins."""
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
     pos, stanzas = len(_AGE_VERSION), []
     while sealed.startswith(b"-> ", pos):
         stanza, pos = _read_stanza(sealed, pos)
         stanzas.append(stanza)
-        if len(stanzas) > _STANZAS_MOST:
-            raise BadValue(f"the file has more than {_STANZAS_MOST} recipients")
+        if len(stanzas) > _MAX_STANZAS:
+            raise BadValue(f"the file has more than {_MAX_STANZAS} recipients")
     signed = sealed[: pos + 3]
     line, pos = _read_line(sealed, pos)
     mac = _unbase64(line[4:])
@@ -1736,10 +1743,8 @@ def _read_line(sealed: bytes, pos: int) -> tuple[bytes, int]:
 
 
 def _seal_payload(file_key: bytes, plaintext: bytes) -> bytes:
-    import secrets
-
     # Payload (age.md): STREAM, each chunk under a counter, the key bound to the file by a nonce of its own.
-    nonce = secrets.token_bytes(_NONCE)
+    nonce = os.urandom(_NONCE)
     aead = _chacha(_hkdf(file_key, nonce, b"payload"))
     last = max(len(plaintext) - 1, 0) // _CHUNK  # an empty plaintext is one empty chunk, else none is empty
     return nonce + b"".join(
@@ -1767,7 +1772,7 @@ def _open_payload(file_key: bytes, payload: bytes) -> bytes:
 
 
 def _counter(index: int, last: int) -> bytes:
-    """The nonce of a chunk; its last byte says whether it is the last, so that cutting off shows."""
+    """Return the nonce of a chunk; its last byte marks the last chunk, so that truncation shows."""
     return index.to_bytes(11, "big") + bytes([index == last])
 
 
@@ -1787,53 +1792,45 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
 
 
 def _agree(key: X25519PrivateKey, point: bytes) -> bytes | None:
-    """The shared secret, or None for a point of low order, with which it would be all zero."""
-    public = _x25519().X25519PublicKey.from_public_bytes(point)
+    """Return the shared secret, or None for a point of low order, with which it would be all zero."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
     try:
-        return key.exchange(public)
+        return key.exchange(X25519PublicKey.from_public_bytes(point))
     except ValueError:
         return None
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """32 bytes of HKDF-SHA256 (RFC 5869): one block."""
-    return _hmac(_hmac(salt, secret), info + b"\x01")
+    """Return 32 bytes of HKDF-SHA256 (RFC 5869): one block."""
+    return _hmac(_hmac(salt, secret).finalize(), info + b"\x01").finalize()
 
 
-def _hmac(key: bytes, message: bytes) -> bytes:
-    _x25519()  # says what is missing
+def _hmac(key: bytes, message: bytes) -> HMAC:
     # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
     from cryptography.hazmat.primitives import hashes, hmac
 
     code = hmac.HMAC(key, hashes.SHA256())
     code.update(message)
-    return code.finalize()
-
-
-def _equal(one: bytes, other: bytes) -> bool:
-    """Whether they are equal, in constant time: codes of both under a key that nobody knows are compared."""
-    # hmac.compare_digest would load what _hmac avoids.
-    key = os.urandom(32)
-    return _hmac(key, one) == _hmac(key, other)
+    return code
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
-    _x25519()  # says what is missing
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     return ChaCha20Poly1305(key)
 
 
-def _x25519() -> Any:
+def _require_cryptography() -> None:
     try:
         from cryptography.hazmat.primitives.asymmetric import x25519
+
+        usable = hasattr(x25519.X25519PublicKey, "public_bytes_raw")  # some distributions have an older one
     except ImportError:
-        pass
-    else:
-        if hasattr(x25519.X25519PublicKey, "public_bytes_raw"):  # some distributions have an older one
-            return x25519
-    hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
-    raise Unavailable("sealed files need the package cryptography", hint=hint)
+        usable = False
+    if not usable:
+        hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
+        raise Unavailable("sealed files need the package cryptography", hint=hint)
 
 
 def _base64(data: bytes) -> bytes:
@@ -1843,7 +1840,7 @@ def _base64(data: bytes) -> bytes:
 
 
 def _unbase64(text: bytes) -> bytes:
-    """The bytes, or b"" unless `text` is exactly how `_base64` spells them."""
+    """Return the bytes, or b"" unless `text` is exactly what `_base64` writes for them."""
     from binascii import Error, a2b_base64
 
     try:
@@ -1857,7 +1854,7 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 
 
 
 def _bech32(prefix: str, data: bytes) -> str:
-    """32 bytes in Bech32, in the case of `prefix`."""
+    """Return 32 bytes in Bech32, in the case of `prefix`."""
     number = int.from_bytes(data, "big") << 4  # 256 bits and 4 of padding are 52 digits
     digits = [number >> shift & 31 for shift in range(255, -1, -5)]
     digits += _bech32_check([ord(char) for char in prefix.lower()], digits)
@@ -1875,13 +1872,13 @@ def _bech32_check(prefix: list[int], digits: list[int]) -> list[int]:
 
 
 def _bech32_decode(prefix: str, text: str) -> bytes:
-    """The 32 bytes of which `text` is the one spelling: that settles case, padding, length and checksum."""
+    """Return 32 bytes; encoding them again must give `text`, which checks case, padding and checksum."""
     _check_kind(text, (str,), "an age key is text")
     number = 0
     for char in text[len(prefix) + 1 :][:52]:
         number = number << 5 | max(_BECH32.find(char.lower()), 0)
     data = (number >> 4).to_bytes(32, "big")
-    if not _equal(_bech32(prefix, data).encode(), text.encode("utf-8", "replace")):
+    if _bech32(prefix, data) != text:  # not in constant time: it is the user's own key
         raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
     return data
 
@@ -1891,166 +1888,227 @@ def _corrupt(what: str) -> Corrupt:
 
 
 # === Sealed files ===========================================================================================
-# A folder: identity.age, an age identity sealed by the master password, and secrets/NAME.age, one file for
-# each secret, sealed to that identity; the recipient stands nowhere in clear, so only who can open the store
-# can add to it. While a rekey is under way, or was killed, identity.age holds the new identity and the old.
+# A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
+# secret, sealed to that identity; rotation.age. The recipient is nowhere in clear, so only those who can open
+# the store can add to it. During a rekey, or after one was killed, identity.age holds the new and the old.
 
-_LOG_N_LEAST = 15  # less is guessed too fast
-_PASSWORD_SHORT = 8  # characters; fewer are guessed however long each guess takes (NIST SP 800-63B)
+_MIN_LOG_N = 15  # below, a password is guessed too fast
+_MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 
 
 class FileStore:
     """age files in a folder that only its owner can write, opened by a master password or an identity.
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
-    up; the first `set` makes it. Locked where nothing at hand opens it, WrongKey where what is at hand does
-    not, Corrupt for a file that was changed, Unsafe where others can write.
+    up; the first `set` makes it. Raises Locked if there is nothing to open it with, WrongKey if that doesn't
+    open it, Corrupt for a damaged file, Unsafe if others can write to the folder. Threads may share a store.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
-        # Where no shell does it, in quotes or in a unit, a first set would make a folder called ~.
+        # In a unit file or in quotes no shell expands it, and a first set would make a folder called ~.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         self.folder = os.path.abspath(folder or self._configured or _find_folder())
         self._secrets = os.path.join(self.folder, "secrets")
         self._identity_file = os.path.join(self.folder, "identity.age")
-        self._typed = ""  # the master password, once somebody typed it
-        self._short_password = False  # whether one was set here that is too short
+        self.policy_file = os.path.join(self.folder, "rotation.age")
+        self._prompted_password = ""
+        self._has_short_password = False  # set here
         self._cache = FileCache()  # of values
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """No password goes into a pickle, or to a copy: it opens the store itself."""
-        return {**vars(self), "_typed": ""}
+        """Leave the password out of pickles and copies: they open the store themselves."""
+        return {**vars(self), "_prompted_password": ""}
 
     def get(self, name: str) -> str:
+        """Return the value of `name`; an unchanged file is opened once."""
         path = self._path(name)
         try:
-            # A look at the file's times instead of a key exchange: most programs ask for the same few again.
-            return self._cache.load(path, lambda _: str(self._read(name, path)["value"]), follow=False)
+            return self._cache.load(path, lambda sealed: self._open(name, path, sealed), follow=False)
         except OSError as error:
-            raise self._problem(name, error) from None
+            raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
-        path = self._path(name)
-        entry = _write_entry(name, check_value(value))
-        self.unlock()
-        with self._writing():
-            key = self._writing_key()
-            self._check_folders(name, make=True)
-            # What cannot be opened may be another identity's: it is not ours to destroy.
-            if os.path.lexists(path):
-                self._check_replaceable(name, path)
-            self._replace(path, seal(entry, key.recipient()))
+        """Store `value` under `name`, replacing any previous value; on return it is on the disk."""
+        self.set_all({name: value})
 
-    def _check_replaceable(self, name: str, path: str) -> None:
-        """What can't be read, or holds another secret, is not overwritten."""
-        try:
-            self._read(name, path)
-        except NotFound as error:
-            raise BadName(f"{_show(name)} is the same file here as another secret", hint=error.hint) from None
+    def set_all(self, values: Mapping[str, str]) -> None:
+        """Store all of these or, after any error, none; a process that is killed leaves each old or new."""
+        entries = [(name, self._path(name), _write_entry(name, check_value(values[name]))) for name in values]
+        if not (os.path.lexists(self._identity_file) and self._password()):
+            self.unlock()  # don't prompt while holding the lock
+        before: list[tuple[str, bytes | None]] = []
+        with self._writing():
+            self._ensure_identity()
+            try:
+                for name, path, entry in entries:
+                    self._check_folders(name, make=True)
+                    key, sealed = self._key_for(name, path)
+                    before.append((path, sealed))
+                    self._replace(path, seal(entry, key.recipient()))
+            except BaseException:
+                if len(entries) > 1:
+                    self._put_back(before)
+                raise
 
     def delete(self, name: str) -> None:
+        """Delete `name`; what is damaged or sealed to another identity, too, so no key is needed."""
         path = self._path(name)
         try:
             file_state(path, follow=False)
         except OSError as error:
-            raise self._problem(name, error) from None
-        # No key is asked for: what is damaged, or another identity's, must be got rid of somehow.
+            raise self._read_error(name, error) from None
         with self._writing():
-            # A cloned folder may lead out of itself: what is removed there would be no secret of ours.
+            # A cloned folder may lead out of the store: nothing is deleted there.
             self._check_folders(name)
             folder, file = os.path.split(path)
-            # Two names may differ by case alone where the file system sees no difference.
+            # Where file names have no case, another secret may be found under this name.
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise no_such(name)
             os.unlink(path)
+            self._cache.forget(path)
             sync_folder(folder, f"{_show(name)} is deleted")
-            _remove_empty(self._folders(name)[2:])
-        self._cache.forget(path)
+            for folder in reversed(self._folders(name)[2:]):
+                with contextlib.suppress(OSError):  # it holds others
+                    os.rmdir(folder)
 
     def names(self) -> Iterator[str]:
+        """Yield the names, which anybody who can read the folder sees."""
         self._check_folders("")
         if self._configured and not os.path.lexists(self.folder):
-            raise self._problem("", FileNotFoundError())
+            raise self._read_error("", FileNotFoundError())
         with disk_errors(f"read {self._secrets}"):
             yield from _names_under(self._secrets, "")
 
+    def read_policies(self) -> str | None:
+        """Return the text of the rotation policies, or None if there are none."""
+        self._check_folders("")
+        try:
+            sealed = read_file(self.policy_file, follow=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _disk_error(f"read {self.policy_file}", error) from None
+        return _unseal_file(self.policy_file, sealed, self._keys())[1].decode("utf-8", "replace")
+
+    def write_policies(self, text: str) -> None:
+        """Seal the text of the rotation policies: they name commands, so nobody else may write them."""
+        self.unlock()
+        with self._writing():
+            self._ensure_identity()
+            key, _ = self._key_for("", self.policy_file)
+            self._replace(self.policy_file, seal(text.encode(), key.recipient()))
+
     def reveal_identity(self) -> str:
-        """The private keys that open the store, one a line; several only after a rekey that was killed."""
+        """Return the private keys that open the store, one a line; two only after a rekey that was killed."""
+        self._check_folders("")
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
-        """Seal the identity anew, under `password`: one file is rewritten."""
-        _check_typeable(password)
-        current = self._keys_by_password if self._has_password() else self._keys
-        current()  # asks before the lock is held: people are slow
+        """Seal the identity to the master password `password`: one file is rewritten."""
+        _check_new_password(password)
+        self._check_folders("")
+        read_keys = self._keys_by_password if os.path.lexists(self._identity_file) else self._keys
+        read_keys()  # don't prompt while holding the lock
         with self._writing():
-            keys = current()
-            if not self._has_password():
-                # Else a password would open a store whose secrets were sealed to another identity.
-                keys = self._ours(keys, list(self.names()))
+            keys = read_keys()
+            if not os.path.lexists(self._identity_file):
+                # Of the identities in PAISSIVE_IDENTITY, those of this store.
+                files = [(self._path(name), None) for name in self.names()]
+                opening = {_unseal_file(path, sealed, keys)[0] for path, sealed in files} or set(keys)
+                keys = tuple(key for key in keys if key in opening)
             self._replace_identity(keys, password)
-            self._typed = password
+            self._prompted_password = password
 
     def rekey(self) -> int:
-        """Seal every secret to a new identity, give how many; killed at any moment, the store still opens."""
+        """Seal everything to a new identity, and return how many secrets; a killed rekey can be repeated."""
+        self._check_folders("")
         self._keys_by_password()
         with self._writing():
-            # Both identities stay until the last secret is sealed anew: killed before, all still opens.
+            # Both identities stay until all is sealed to the new one: until then, all opens.
             keys = (Identity.generate(), *self._keys_by_password())
             self._replace_identity(keys, self._password())
             names = list(self.names())
-            for name in names:
-                path = self._path(name)
-                plaintext = _unseal_file(path, keys)
-                # What somebody moved here does not get the seal of the new identity.
-                _parse_entry(plaintext, name, path)
-                self._replace(path, seal(plaintext, keys[0].recipient()))
+            try:
+                with disk_errors(f"write to {self.folder}"):
+                    self._reseal(names, keys)
+            except SecretsError as error:
+                again = "then rekey again: until then, the old identity still opens secrets"
+                error.hint = f"{error.hint}; {again}" if error.hint else again
+                raise
             self._replace_identity(keys[:1], self._password())
         return len(names)
 
+    def _reseal(self, names: list[str], keys: tuple[Identity, ...]) -> None:
+        recipient = keys[0].recipient()
+        for name in names:
+            path = self._path(name)
+            plaintext = _unseal_file(path, None, keys)[1]
+            _parse_entry(plaintext, name, path)  # what somebody moved here must not get the new seal
+            self._replace(path, seal(plaintext, recipient))
+        if os.path.lexists(self.policy_file):
+            self._replace(self.policy_file, seal(_unseal_file(self.policy_file, None, keys)[1], recipient))
+
     def store_status(self) -> Iterator[tuple[str, str]]:
-        """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
+        """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
         yield "store", "sealed files"
         yield "folder", self.folder
         try:
             yield "secrets", str(sum(1 for _ in self.names()))
             first = self._first()
-            if first is None and not self._has_password():
+            if first is None and not os.path.lexists(self._identity_file):
                 yield "opens", "there is nothing yet: a first set makes it"
                 return
             keys = self._keys()
             if first is not None:
-                self._read(first, self._path(first))
-            broken_off = len(keys) > 1 and not _credential("PAISSIVE_IDENTITY")
-            yield "opens", "yes, but a rekey was broken off: rekey again" if broken_off else "yes"
-            if os.name != "nt" and os.stat(self.folder).st_mode & 0o077:
-                yield "note", f"others can read names, and guess at the password: chmod 700 {self.folder}"
+                self._open(first, self._path(first), None)
+            unfinished = len(keys) > 1 and not self._opener()
+            yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
+            status = os.stat(self.folder)
+            if os.name != "nt" and others_may("read", status):  # as a service may have to
+                yield (
+                    "note",
+                    "others can read the folder: names, and what a password can be guessed from",
+                )
+            left = leftover(self.folder)
+            if left:
+                yield "note", f"a killed writer left {left}: the next set removes it"
         except SecretsError as error:
             yield "opens", "no"
             yield "problem", str(error)
 
+    def store_keys(self) -> Iterator[str]:
+        """Yield the master password and the identities, as far as they are at hand."""
+        yield from filter(None, [self._password()])
+        if self._opener() or self._password():
+            with contextlib.suppress(SecretsError):
+                yield from (key.reveal() for key in self._keys())
+
     def notes_on_set(self, *_names: str) -> Iterator[str]:
-        """Yield a warning of a new master password that is short."""
-        if self._short_password:
-            problem = f"the new master password has under {_PASSWORD_SHORT} characters, and can be guessed"
+        """Yield a warning if a new master password is short."""
+        if self._has_short_password:
+            problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
             yield f"warning: {problem}; choose several random words with: password"
 
+    def unlock(self) -> None:
+        """Fail, or prompt for the password, now rather than while holding the lock."""
+        self._check_folders("")
+        if os.path.lexists(self._identity_file) or self._opener() or self._first() is not None:
+            self._keys()
+            return
+        _read_log_n_setting()
+        _require_cryptography()  # before anything is made
+        _check_new_password(self._password())
+        if not self._password():
+            self._prompted_password = _ask(f"New master password for {self.folder}: ", twice=True)
+
     def _path(self, name: str) -> str:
-        *folders, last = check_name(name).split("/")
-        # a.age/b and a would want one path for a file and for a folder.
-        if any(folder.lower().endswith(".age") for folder in folders):
-            raise BadName(f"bad name {_show(name)}: sealed files can't be in a folder called .age")
-        if len(last.encode()) > _NAME_MAX - len(".age"):
-            raise BadName(f"bad name {_show(name)}: with .age it is longer than {_NAME_MAX} bytes")
-        if os.name == "nt" and (set(name) & set('<>:"|?*') or any(f[-1:] in ". " for f in folders)):
-            raise BadName(f"bad name {_show(name)}: Windows can't have a file called that")
-        return os.path.join(self._secrets, name + ".age")
+        return os.path.join(self._secrets, _file_name(name))
 
     def _folders(self, name: str) -> list[str]:
-        """The folders down to the secret's file: the store's own, secrets, and those of the name."""
+        """Return the folders down to the secret's file: the store's own, secrets, and those of the name."""
         folders = [self.folder, self._secrets]
         for part in name.split("/")[:-1]:
             folders.append(os.path.join(folders[-1], part))
@@ -2059,11 +2117,11 @@ class FileStore:
     def _check_folders(self, name: str, *, make: bool = False) -> None:
         for folder in self._folders(name):
             if make and not os.path.lexists(folder):
-                _make_folder(folder)
+                make_folder(folder)
             check_folder(folder)
 
-    def _problem(self, name: str, error: OSError) -> SecretsError:
-        """The error to raise for a secret whose file could not be read."""
+    def _read_error(self, name: str, error: OSError) -> SecretsError:
+        """Return the error to raise for a secret whose file could not be read."""
         if isinstance(error, SecretsError):
             return error
         self._check_folders(name)  # that others can write here is the better thing to say
@@ -2076,107 +2134,116 @@ class FileStore:
             return Unavailable(f"PAISSIVE_SECRETS_DIR is not there: {self.folder}", hint=hint)
         return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
 
-    def _read(self, name: str, path: str) -> dict[str, Any]:
+    def _open(self, name: str, path: str, sealed: bytes | None) -> str:
+        """Return the value in the file at `path`, of which `sealed` are the bytes, if they are known."""
         self._check_folders(name)
-        keys = self._keys()  # a wrong password is raised: to try it again would ask again
+        keys = self._keys()  # outside of try: a wrong password is wrong the second time, too
         try:
-            plaintext = _unseal_file(path, keys)
+            plaintext = _unseal_file(path, sealed, keys)[1]
         except WrongKey:
-            plaintext = _unseal_file(path, self._keys())  # a rekey began between reading key and file
+            plaintext = _unseal_file(path, None, self._keys())[1]  # a rekey came between the two
         return _parse_entry(plaintext, name, path)
 
+    def _opener(self) -> str:
+        return _credential("PAISSIVE_IDENTITY")
+
     def _keys(self) -> tuple[Identity, ...]:
-        """The identities that open the store, the one to seal to first."""
-        given = _credential("PAISSIVE_IDENTITY")
-        if not given:
+        """Return the identities that open the store, the one to seal to first."""
+        text = self._opener()
+        if not text:
             return self._keys_by_password()
         try:
-            return _parse_identities(given)
+            return _parse_identities(text)
         except BadValue as error:
             raise BadValue(f"PAISSIVE_IDENTITY is {error.message}", hint=error.hint) from None
 
     def _keys_by_password(self) -> tuple[Identity, ...]:
-        self._check_folders("")
-        # A store without its identity must not be given a new one: what is in it would never open again.
-        if not self._has_password():
+        # A store that lost its identity must not get a new one: what is in it would never open again.
+        if not os.path.lexists(self._identity_file):
             lost = "restore it from a copy, or set PAISSIVE_IDENTITY"
             hint = "make one with: set NAME --backend file" if self._first() is None else lost
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        known = self._password()
-        password = known or _ask(f"Master password of {self.folder}: ")
+        password = self._password() or _ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {self._identity_file}"):
-                keys = _unseal_identities(_read_file(self._identity_file), password)
+                keys = _unseal_identities(read_file(self._identity_file, follow=False), password)
         except WrongKey:
-            self._typed = ""  # may have been right once
+            self._prompted_password = ""  # it may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Corrupt, BadValue) as error:
             raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
-        self._typed = self._typed or ("" if known else password)
+        if not self._password():
+            self._prompted_password = password
         return keys
 
+    def _ensure_identity(self) -> None:
+        if not os.path.lexists(self._identity_file) and not self._opener():
+            self._replace_identity((Identity.generate(),), self._password())
+
     def _password(self) -> str:
-        return self._typed or _credential("PAISSIVE_MASTER_PASSWORD")
+        return self._prompted_password or _credential("PAISSIVE_MASTER_PASSWORD")
 
-    def _has_password(self) -> bool:
-        return os.path.lexists(self._identity_file)
+    def _key_for(self, name: str, path: str) -> tuple[Identity, bytes | None]:
+        """Return the identity to seal the file at `path` to, and the bytes that it has.
 
-    def unlock(self) -> None:
-        """Say what is wrong and ask for what is missing before the lock is held: people are slow."""
-        self._check_folders("")
-        if self._has_password() or _credential("PAISSIVE_IDENTITY") or self._first() is not None:
-            self._keys()
-            return
-        _log_n()
-        _x25519()  # says what is missing before anything is made
-        _check_typeable(self._password())
-        if not self._password():
-            self._typed = _ask(f"New master password for {self.folder}: ", twice=True)
+        It opens them or, of a new file, another: nothing is sealed to an old identity that somebody restored,
+        and what can't be opened, or is another secret, is not overwritten.
+        """
+        keys = self._keys()
+        try:
+            sealed = read_file(path, follow=False)
+        except FileNotFoundError:
+            sealed, key = None, self._key_of_another(keys)
+        else:
+            key, plaintext = _unseal_file(path, sealed, keys)
+            if name:
+                _check_replaceable(plaintext, name, path)
+        # After a rekey that was killed, the password leads to two: the first is the new one.
+        return (key if len(keys) == 1 or self._opener() else keys[0]), sealed
+
+    def _key_of_another(self, keys: tuple[Identity, ...]) -> Identity:
+        """Return which of the keys opens a secret of the store, passing over those that are damaged."""
+        with disk_errors(f"read {self._secrets}"):
+            for name in _names_under(self._secrets, ""):
+                with contextlib.suppress(Corrupt):
+                    return _unseal_file(self._path(name), None, keys)[0]
+        return keys[0]
 
     def _first(self) -> str | None:
-        """One of the names, if there is any."""
         with disk_errors(f"read {self._secrets}"):
             return next(_names_under(self._secrets, ""), None)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Keep other writers out; what a killed one left half written goes."""
+        """Keep other writers out."""
         with disk_errors(f"write to {self.folder}"):
             if not os.path.lexists(self.folder):
-                _make_folder(self.folder)
+                make_folder(self.folder)
             check_folder(self.folder)
             with FileLock(self.folder):
                 yield
 
-    def _writing_key(self) -> Identity:
-        """The identity to seal to; a new store gets one. Called under the lock, where nobody changes it."""
-        given = _credential("PAISSIVE_IDENTITY")
-        if not given and not self._has_password():
-            self._replace_identity((Identity.generate(),), self._password())
-        keys = self._keys()
-        first = self._first()
-        return self._ours(keys, [first])[0] if given and first is not None else keys[0]
-
-    def _ours(self, keys: tuple[Identity, ...], names: list[str]) -> tuple[Identity, ...]:
-        """Those of the identities given that are this store's: only a secret that one opens shows that."""
-        paths = [self._path(name) for name in names]
-        ours = tuple(key for key in keys if not paths or any(_opens(key, path) for path in paths))
-        if not ours:
-            _unseal_file(paths[0], keys)  # says why
-        return ours
-
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)
-        self._replace(self._identity_file, seal(text.encode(), Passphrase(password, _log_n())))
-        self._short_password = len(password) < _PASSWORD_SHORT
+        self._replace(self._identity_file, seal(text.encode(), Passphrase(password, _read_log_n_setting())))
+        self._has_short_password = len(password) < _MIN_PASSWORD
 
     def _replace(self, path: str, sealed: bytes) -> None:
         with replacing(path, keep=False, folder=work_folder(self.folder)) as file:
             file.write(sealed)
 
+    def _put_back(self, before: list[tuple[str, bytes | None]]) -> None:
+        """Give files the bytes that they had, without those that could not be written anyway."""
+        for path, sealed in reversed(before):
+            with contextlib.suppress(OSError):
+                if sealed is None:
+                    os.unlink(path)
+                else:
+                    self._replace(path, sealed)
 
-def _check_typeable(password: str) -> None:
+
+def _check_new_password(password: str) -> None:
     """Raise BadValue for a new password that no prompt takes, neither ours nor the age tool's."""
     _check_kind(password, (str,), "the master password is text")
     if "\n" in password or "\r" in password:
@@ -2184,7 +2251,7 @@ def _check_typeable(password: str) -> None:
 
 
 def _find_folder() -> str:
-    """The nearest `.paissive`, from the working directory up, or where one would be made."""
+    """Return the nearest `.paissive`, from the working directory up, or where one would be made."""
     # As git does it; a folder that is there and unsafe is an error later, not a reason to look further up.
     with disk_errors("look at the working directory"):
         here = folder = os.getcwd()
@@ -2195,37 +2262,32 @@ def _find_folder() -> str:
     return os.path.join(folder, ".paissive")
 
 
-def _remove_empty(folders: list[str]) -> None:
-    for folder in reversed(folders):
-        try:
-            os.rmdir(folder)
-        except OSError:
-            return
+@functools.lru_cache(maxsize=4096)
+def _file_name(name: str) -> str:
+    """Return the path of a secret's file in the folder secrets; cached, since a hit takes longer to check."""
+    *folders, last = check_name(name).split("/")
+    # a.age/b and a would want one path for a file and for a folder.
+    if any(folder.lower().endswith(".age") for folder in folders):
+        raise BadName(f"bad name {_show(name)}: sealed files can't be in a folder called .age")
+    if len(last.encode()) > _NAME_MAX - len(".age"):
+        raise BadName(f"bad name {_show(name)}: with .age it is longer than {_NAME_MAX} bytes")
+    if os.name == "nt" and (set(name) & set('<>:"|?*') or any(f[-1:] in ". " for f in folders)):
+        raise BadName(f"bad name {_show(name)}: Windows can't have a file called that")
+    return name + ".age"
 
 
-def _read_file(path: str) -> bytes:
-    # Looked at first: a folder is no file either, nor is a link on Windows, where opening would follow it.
-    file_state(path, follow=False)
-    return read_file(path, follow=False)
-
-
-def _unseal_file(path: str, keys: tuple[Identity, ...]) -> bytes:
-    sealed = _read_file(path)
+def _unseal_file(path: str, sealed: bytes | None, keys: tuple[Identity, ...]) -> tuple[Identity, bytes]:
+    """Return the key that opens a file, and what is in it; `sealed` are its bytes, if they are known."""
+    if sealed is None:
+        sealed = read_file(path, follow=False)
     try:
-        return unseal(sealed, *keys)
-    except WrongKey:
-        hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
-        raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
+        for key in keys:
+            with contextlib.suppress(WrongKey):
+                return key, unseal(sealed, key)
     except (Corrupt, BadValue) as error:
         raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
-
-
-def _opens(key: Identity, path: str) -> bool:
-    try:
-        _unseal_file(path, (key,))
-    except (WrongKey, Corrupt):
-        return False
-    return True
+    hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
+    raise WrongKey(f"the store's identity does not open {path}", hint=hint)
 
 
 def _names_under(folder: str, prefix: str) -> Iterator[str]:
@@ -2238,7 +2300,7 @@ def _names_under(folder: str, prefix: str) -> Iterator[str]:
             path = prefix + entry.name
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
             name = path[: -len(".age")] if path.endswith(".age") else ""
-            # No name leads into a folder called .age, in any case: what lies there is none of ours.
+            # No name leads into a folder called .age, in any case: it is not the store's.
             leads_on = len(path) < _NAME_MAX and not path.lower().endswith(".age")
             if leads_on and entry.is_dir(follow_symlinks=False):
                 yield from _names_under(entry.path, f"{path}/")
@@ -2247,7 +2309,7 @@ def _names_under(folder: str, prefix: str) -> Iterator[str]:
 
 
 def _write_entry(name: str, value: str) -> bytes:
-    """What is sealed: the name as well, so that no entry passes for another."""
+    """Return what is sealed: the name as well, so that no entry passes for another."""
     import json
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -2257,8 +2319,8 @@ def _write_entry(name: str, value: str) -> bytes:
     return entry
 
 
-def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, Any]:
-    """The entry, if it is one and `name`'s; no exception that holds the text outlives this."""
+def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
+    """Return the value in an entry, if it is `name`'s; no exception that holds the text outlives this."""
     import json
 
     try:
@@ -2267,17 +2329,23 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, Any]:
         entry = None
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
         raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
-    # Who can write the folder could copy one secret's file over another's: the name inside tells.
+    # Somebody who can write to the folder could copy one secret's file over another's.
     if entry["name"] == name:
-        check_value(entry["value"])  # which other tools may have written
-        return entry
+        return check_value(entry["value"])  # which other tools may have written
     if _same_file(entry["name"], name):
         raise NotFound(f"no secret named {_show(name)}", hint=f"there is {_show(entry['name'])}")
     raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="somebody moved it: move it back")
 
 
+def _check_replaceable(plaintext: bytes, name: str, path: str) -> None:
+    try:
+        _parse_entry(plaintext, name, path)
+    except NotFound as error:
+        raise BadName(f"{_show(name)} is the same file here as another secret", hint=error.hint) from None
+
+
 def _same_file(one: str, other: str) -> bool:
-    """Whether some file systems take two names for the same."""
+    """Return whether some file systems take two names for the same."""
     from unicodedata import normalize
 
     # APFS and NTFS keep the spelling but look for it in any case; HFS+ also in any composition.
@@ -2286,13 +2354,13 @@ def _same_file(one: str, other: str) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def _unseal_identities(sealed: bytes, password: str) -> tuple[Identity, ...]:
-    """The identities in identity.age; kept, so that a password costs one scrypt a process."""
+    """Return the identities in identity.age; cached, so that a password costs one scrypt a process."""
     return _parse_identities(unseal(sealed, Passphrase(password)).decode("ascii", "replace"))
 
 
 @functools.lru_cache(maxsize=4)
 def _parse_identities(text: str) -> tuple[Identity, ...]:
-    """The identities of an age identity file: one a line, '#' before a comment."""
+    """Return the identities of an age identity file: one a line, '#' before a comment."""
     lines = [line.strip() for line in text.splitlines()]
     found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
     if not found:
@@ -2301,11 +2369,11 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
 
 
 def _credential(name: str) -> str:
-    """Text from the variable, from the file that NAME_FILE names, or from systemd's credentials; else ""."""
-    given = os.environ.get(name, "")
-    path = "" if given else mounted(name, name)
+    """Return text from the variable, the file that NAME_FILE names or systemd's credentials, or ""."""
+    text = os.environ.get(name, "")
+    path = "" if text else mounted(name, name)
     if not path:
-        return given
+        return text
     try:
         return read_credential(path)
     except OSError as error:
@@ -2313,7 +2381,7 @@ def _credential(name: str) -> str:
 
 
 def can_ask() -> bool:
-    """Whether somebody is there to be asked: stdin is a terminal."""
+    """Return whether there is somebody to ask: stdin is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -2334,12 +2402,12 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
     return password
 
 
-def _log_n() -> int:
-    """The work factor of the master password: 2**17 units are 128 MiB and about half a second."""
+def _read_log_n_setting() -> int:
+    """Return the work factor of the master password: 2**17 units are 128 MiB and about half a second."""
     text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
-    if not text.isdecimal() or len(text) > 2 or not _LOG_N_LEAST <= int(text) <= _LOG_N_MOST:
-        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_LOG_N_LEAST} to {_LOG_N_MOST}")
+    if not text.isdecimal() or len(text) > 2 or not _MIN_LOG_N <= int(text) <= _MAX_LOG_N:
+        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {_MAX_LOG_N}")
     return int(text)
 
 

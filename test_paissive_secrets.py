@@ -1346,7 +1346,7 @@ def outcome(says, sealed):
         failures = {
             "payload": "payload failure",
             "last chunk": "payload failure",
-            "code does": "HMAC failure",
+            "MAC does": "HMAC failure",
         }
         return next((kind for words, kind in failures.items() if words in str(error)), "header failure")
 
@@ -1563,7 +1563,7 @@ def store_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", str(FAST))
-    monkeypatch.setattr(ps, "_LOG_N_LEAST", FAST)
+    monkeypatch.setattr(ps, "_MIN_LOG_N", FAST)
     return tmp_path / ".paissive"
 
 
@@ -1626,7 +1626,7 @@ def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files,
 
 def test_a_pickled_store_is_a_place_not_what_is_in_it(files, store_folder, tmp_path):
     files.set("DB_PASSWORD", CANARY)
-    files._typed = files.get("DB_PASSWORD")
+    files._prompted_password = files.get("DB_PASSWORD")
     (tmp_path / ".env").write_text(f"DB_PASSWORD={CANARY}\n")
     dotenv = ps.EnvironmentStore(str(tmp_path / ".env"))
     assert dotenv.get("DB_PASSWORD") == CANARY
@@ -1954,7 +1954,7 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens(files, store_folde
         store = ps.FileStore(store_folder)
         assert {name: store.get(name) for name in store.names()} == before
         states.add(dict(store.store_status())["opens"])
-    assert states == {"yes", "yes, but a rekey was broken off: rekey again"} and steps > 20
+    assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 20
     assert len(store.reveal_identity().split()) == 1 and os.listdir(store_folder / ".paissive-tmp") == [
         ".gitignore"
     ]
