@@ -41,15 +41,26 @@ Contents, bottom-up; each room uses only the rooms above it:
 
 from __future__ import annotations
 
+import os
+import sys
+
+if sys.version_info < (3, 9):  # noqa: UP036 - say so instead of failing somewhere below
+    _Error = SystemExit if __name__ == "__main__" else ImportError
+    raise _Error("paissive_secrets needs Python 3.9 or newer")
+if (
+    __name__ == "__main__"
+    and not __spec__
+    and sys.path[:1] == [os.path.dirname(os.path.realpath(sys.argv[0]))]
+):
+    del sys.path[0]  # or a project's own json.py beside this file would replace Python's
+
 import contextlib
 import enum
 import functools
 import io
 import itertools
-import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, Protocol, TypeVar, Union, cast
@@ -5671,7 +5682,7 @@ class NoCommand(NotRunnable):
 
 
 def environment_with_secrets(
-    store: Store, names: Iterable[str] = ()
+    store: Store, names: Iterable[str] = (), manager: SecretsManager | None = None
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
@@ -5684,7 +5695,7 @@ def environment_with_secrets(
     environment = {**foreign_environment(), **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
-        resolver = Resolver(_manager)
+        resolver = Resolver(manager or _manager)
         environment[variable] = resolver.text(text, store, asker if variable in named else variable)
         # A program that resolves references would follow it.
         if looks_like_reference(environment[variable]):
@@ -10443,7 +10454,7 @@ def main(argv: list[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
         return code
-    except SystemExit as end:  # --help and --version
+    except SystemExit as end:  # --help, --version or a signal
         return int(end.code or 0)
     except SecretsError as error:
         _warn(str(error))
@@ -10478,7 +10489,6 @@ def _set_up_streams() -> None:
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    _manager.register("env", EnvironmentStore(fallback=".env"))
 
 
 def _restore_sigchld() -> None:
@@ -10488,6 +10498,19 @@ def _restore_sigchld() -> None:
     with contextlib.suppress(AttributeError, ValueError):  # Windows has none; a thread must not change it
         if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end a command as cleanly as Ctrl-C, unless they are ignored (nohup)."""
+    import signal
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def _write_stdout(text: str) -> None:
@@ -10548,7 +10571,8 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
     args = parser.parse_intermixed_args(words[:cut])
     if backend and not hasattr(args, "backend"):
         parser.error("--backend doesn't apply to this command")
-    args.backend = getattr(args, "backend", None) or backend
+    args.manager = SecretsManager(getattr(args, "backend", None) or backend)
+    args.manager.register("env", EnvironmentStore(fallback=".env"))
     args.run, args.command_line = run, words[cut + 1 :]
     return args
 
@@ -10671,7 +10695,7 @@ def cmd_set(args: argparse.Namespace) -> int:
 
 def _lasting_store(args: argparse.Namespace) -> Store:
     """The store, if what is set in it is still there when this process has ended."""
-    store = persistent(_manager.store(args.backend))
+    store = persistent(args.manager.store())
     if not outlives_process(store):
         hint = "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE"
         raise BadValue("this store doesn't outlive the command", hint=hint)
@@ -10715,9 +10739,12 @@ def cmd_get(args: argparse.Namespace) -> int:
     $ get app/db#password --backend vault
     $ get DB_PASSWORD --stage previous
     """
-    store = _manager.store(args.backend)
+    store = args.manager.store()
     name = stage_name(store, args.name, args.stage)
-    value = _manager.read(name, store) if args.version is None else _vault_store(args).get(name, args.version)
+    if args.version is not None:
+        value = _vault_store(args).get(name, args.version)
+    else:
+        value = store.get(name) if args.raw else args.manager.read(name, store)
     # A newline would become part of the value in whatever reads it; a prompt needs one.
     _write_stdout(value + "\n" if sys.stdout.isatty() else value)
     return 0
@@ -10729,7 +10756,7 @@ def cmd_list(args: argparse.Namespace) -> int:
     $ list
     $ list app/ --json --backend file
     """
-    names = [name for name in _manager.list_secrets(backend=args.backend) if name.startswith(args.prefix)]
+    names = [name for name in args.manager.list_secrets() if name.startswith(args.prefix)]
     if args.json:
         import json
 
@@ -10746,16 +10773,17 @@ def cmd_delete(args: argparse.Namespace) -> int:
     code = 0
     for name in args.names:
         try:
-            _delete(persistent(_manager.store(args.backend)), name)
+            _delete(args.manager, name)
         except SecretsError as error:
             _warn(str(error))
             code = max(code, error.exit_code)
     return code
 
 
-def _delete(store: Store, name: str) -> None:
+def _delete(manager: SecretsManager, name: str) -> None:
+    store = persistent(manager.store())
     shadow = overridden_by(store, name)
-    if not _manager.delete_secret(name, backend=store):
+    if not manager.delete_secret(name, backend=store):
         raise no_such(name)
     if shadow:
         _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
@@ -10813,8 +10841,8 @@ def cmd_export(args: argparse.Namespace) -> int:
     $ export DB_PASSWORD --format json
     $ export --format shell
     """
-    store = _manager.store(args.backend)
-    values = {name: _manager.read(name, store) for name in args.names or secret_names(store)}
+    store = args.manager.store()
+    values = {name: args.manager.read(name, store) for name in args.names or secret_names(store)}
     odd = sorted(name for name, value in values.items() if looks_like_reference(value))
     if odd and args.format != "json":
         problem = f"the value of {_show(odd[0])} would be followed as a reference"
@@ -10831,7 +10859,7 @@ def cmd_run(args: argparse.Namespace) -> int:
     """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
-    environment, values = environment_with_secrets(_manager.store(args.backend), args.names)
+    environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
         _warn("note: the command gets no secret; see where they are looked for with: status")
     # The process itself becomes the command, so that signals, terminal and exit code need nobody in between.
@@ -10922,7 +10950,7 @@ def cmd_config_explain(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> SecretConfig:
-    return SecretConfig(args.file, args.backend)
+    return SecretConfig(args.file, args.manager)
 
 
 def _read_value(what: str, store: Store | None = None) -> str:
@@ -11120,7 +11148,7 @@ def cmd_password(args: argparse.Namespace) -> int:
 
     $ password
     """
-    store = _sealed_store(args)
+    store = _file_store(args)
     store.reveal_identity()  # asks for the old one first
     new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
     store.change_password(new)
@@ -11137,7 +11165,7 @@ def cmd_rekey(args: argparse.Namespace) -> int:
 
     $ rekey
     """
-    count = _sealed_store(args).rekey()
+    count = _file_store(args).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
     return 0
 
@@ -11149,16 +11177,22 @@ def cmd_identity(args: argparse.Namespace) -> int:
 
     $ identity | gh secret set PAISSIVE_IDENTITY
     """
-    identity = _sealed_store(args).reveal_identity()
+    identity = _file_store(args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
     return 0
 
 
-def _sealed_store(args: argparse.Namespace) -> FileStore:
-    store = _manager.store(args.backend or "file")
-    if not isinstance(store, FileStore):
-        raise BadValue("only sealed files have a master password", hint="leave --backend out")
+def _file_store(args: argparse.Namespace) -> Any:
+    return _store_that(
+        args.manager.store(args.backend or "file"), "rekey", "only sealed files have a master password"
+    )
+
+
+def _store_that(store: Store, method: str, problem: str) -> Any:
+    """The store, if it has a method that only some stores have."""
+    if not hasattr(store, method):
+        raise BadValue(problem, hint="choose another --backend")
     return store
 
 
@@ -11184,11 +11218,8 @@ def cmd_destroy(args: argparse.Namespace) -> int:
     return 0
 
 
-def _vault_store(args: argparse.Namespace) -> VaultStore:
-    store = _manager.store(args.backend)
-    if not isinstance(store, VaultStore):
-        raise BadValue("only Vault keeps versions", hint="add --backend vault")
-    return store
+def _vault_store(args: argparse.Namespace) -> Any:
+    return _store_that(args.manager.store(), "undelete", "only Vault keeps versions")
 
 
 def cmd_status(args: argparse.Namespace) -> int:
@@ -11197,7 +11228,7 @@ def cmd_status(args: argparse.Namespace) -> int:
     $ status
     $ status --json --backend vault
     """
-    store = _manager.store(args.backend)
+    store = args.manager.store()
     rows = list(store_status(store))
     if args.json:
         import json
@@ -11256,7 +11287,7 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
         raise BadValue("--stdin is for one secret", hint="name it")
     for name in args.names or rotation.rotate_due():
         if args.names:
-            rotation.rotate(name, _read_value(name, _manager.store(args.backend)) if args.stdin else None)
+            rotation.rotate(name, _read_value(name, args.manager.store()) if args.stdin else None)
         print(f"rotated {name}")
     return 0
 
@@ -11300,7 +11331,7 @@ def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
     store = _lasting_store(args) if names else None
     for name in names if store else ():
         _check_unhidden(cast("Store", store), name)
-    return SecretRotation(args.backend, args.file)
+    return SecretRotation(args.manager, args.file)
 
 
 def _check_unhidden(store: Store, name: str) -> None:
@@ -11356,6 +11387,7 @@ _COMMANDS: dict[str, _Command] = {
         _NAME,
         _arg("--stage", choices=list(STAGES), default="current", help="previous: before the last rotation"),
         _arg("--version", type=int, metavar="N", help="a version that Vault keeps; default: the newest"),
+        _flag("--raw", "print a reference instead of what it points to"),
         _BACKEND,
     ),
     "list": _row(
@@ -11461,4 +11493,5 @@ _COMMANDS: dict[str, _Command] = {
 }
 
 if __name__ == "__main__":
+    _end_on_signals()
     sys.exit(main())

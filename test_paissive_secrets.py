@@ -1578,7 +1578,6 @@ def files(store_folder):
 
 def command(monkeypatch, capsys, *argv, stdin=""):
     """Run the command line in this process; returns (status, stdout, stderr)."""
-    monkeypatch.setattr(ps, "_manager", ps.SecretsManager())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
     status = ps.main(list(argv))
     return (status, *capsys.readouterr())
@@ -10499,17 +10498,68 @@ def test_get_ends_its_line_on_a_terminal_only(tmp_path):
     assert cli("get", "A_TOKEN", cwd=tmp_path).stdout == b"v"
 
 
-def test_an_interrupt_ends_quietly_with_its_status(tmp_path):
-    asked = [sys.executable, str(MODULE), "set", "A"]
+def waiting_set(folder, number, ignored=False):
+    """A `set` that reads its value from a pipe gets a signal: (exit status, stdout, stderr)."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(asked, cwd=tmp_path, **pipes) as process:
+    before = functools.partial(signal.signal, number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    asked = [sys.executable, str(MODULE), "set", "A"]
+    with subprocess.Popen(asked, cwd=folder, preexec_fn=before, **pipes) as process:
         process.stdin.write(b"canary")
         process.stdin.flush()
         while fcntl.ioctl(process.stdin, termios.FIONREAD, b"1234") != bytes(4):
             time.sleep(0.01)  # until it has read that, and waits for the rest of the value
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, told = process.communicate()
-    assert (process.returncode, out, told) == (130, b"", b"")
+    return process.returncode, out, told
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_a_command_quietly_with_its_status(number, status, tmp_path):
+    assert waiting_set(tmp_path, number) == (status, b"", b"")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored(tmp_path):
+    assert waiting_set(tmp_path, signal.SIGHUP, ignored=True)[0] == 0
+    assert (tmp_path / ".env").read_text() == "A=canary\n"
+
+
+def test_main_changes_nothing_about_the_program_that_calls_it(monkeypatch, capsys):
+    signals = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+    before = [*map(signal.getsignal, signals)], list(sys.path), dict(os.environ)
+    assert ps.main(["set", "A", "--generate", "--backend", "memory"]) == 2
+    assert ps.main(["get", "A", "--backend", "memory"]) == 1
+    assert ([*map(signal.getsignal, signals)], list(sys.path), dict(os.environ)) == before
+
+
+def test_a_file_beside_the_script_is_not_imported_in_place_of_pythons(tmp_path):
+    for name in ("secrets", "json", "argparse", "contextlib", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    shutil.copy(MODULE, tmp_path)
+    (tmp_path / "link").symlink_to(MODULE.name)
+    for script in (MODULE.name, "link"):
+        asked = [sys.executable, script, "list", "--json"]
+        assert subprocess.run(asked, cwd=tmp_path, capture_output=True).stdout == b"[]\n"
+
+
+def test_an_older_python_gets_one_line():
+    assert ast.parse(SOURCE, feature_version=(3, 8))  # or it would be a syntax error
+    code = (
+        "import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, MODULE], capture_output=True)
+    assert (done.returncode, done.stderr) == (1, b"paissive_secrets needs Python 3.9 or newer\n")
+
+
+def test_get_raw_prints_the_reference(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("A=secret:B\nB=v\n")
+    assert command(monkeypatch, capsys, "get", "A", "--raw")[1] == "secret:B"
+    assert command(monkeypatch, capsys, "get", "A")[1] == "v"
+    status, _, said = command(monkeypatch, capsys, "set", "A", "--value", "x")
+    assert (status, "'A' is a reference to secret:B" in said) == (2, True)
 
 
 @pytest.mark.slow
