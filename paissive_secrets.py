@@ -255,7 +255,7 @@ def check_value(value: str, what: str = "the value") -> str:
     if "\0" in value:
         raise BadValue(f"{what} has a NUL character", hint=_BINARY_HINT)
     if not _is_unicode(value):
-        raise BadValue(f"{what} is not valid Unicode", hint=_BINARY_HINT)
+        raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
     return value
 
 
@@ -902,14 +902,14 @@ class MemoryStore:
         try:
             return self._values[check_name(name)]
         except KeyError:
-            raise no_such(name) from None
+            raise not_found_error(name) from None
 
     def set(self, name: str, value: str) -> None:
         self._values[check_name(name)] = check_value(value)
 
     def delete(self, name: str) -> None:
         if self._values.pop(check_name(name), None) is None:
-            raise no_such(name)
+            raise not_found_error(name)
 
     def names(self) -> Iterator[str]:
         return iter(sorted(self._values))
@@ -987,7 +987,7 @@ def _optional(store: Store, member: str, default: Any, *arguments: str) -> Any:
     return method(*arguments) if method else default
 
 
-def no_such(name: str) -> NotFound:
+def not_found_error(name: str) -> NotFound:
     """The error of every store that was asked for a name it does not hold."""
     return NotFound(f"no secret named {_show(name)}", hint="see what there is with: list")
 
@@ -1017,10 +1017,10 @@ class Dotenv:
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
         self._pieces = list(_pieces(text[len(self._bom) :]))
         self._places = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
-        self._where = where
+        self.where = where
 
     def __repr__(self) -> str:
-        return f"<{self._where} with {len(self._places)} names>"
+        return f"<{self.where} with {len(self._places)} names>"
 
     def names(self) -> set[str]:
         """Every name that is assigned, readable or not."""
@@ -1050,22 +1050,21 @@ class Dotenv:
                 raise _too_much(piece.name)
         return found
 
-    def check(self) -> None:
-        """Raise BadValue where an assignment that counts can't be read."""
-        for place in self._places.values():
-            self._check(place)
-
-    def check_lines(self) -> None:
-        """Raise BadValue where a line is neither an assignment nor a comment."""
+    def problems(self) -> Iterator[BadValue]:
+        """Yield an error for each line that is neither a readable assignment nor a comment."""
         for number, piece in enumerate(self._pieces):
-            if not piece.name and not re.match(r"\s*(#|\Z)", piece.text):
-                hint = "write NAME=value, or put # before it"
-                raise BadValue(f"line {self._line(number)} of {self._where} is no assignment", hint=hint)
+            line = f"line {self._line(number)} of {self.where}"
+            if piece.problem:
+                yield BadValue(f"{line} has {piece.problem}", hint="quote its value again")
+            elif not piece.name and not re.match(r"\s*(#|\Z)", piece.text):
+                yield BadValue(f"{line} is not NAME=value", hint="fix it, or put # before it")
 
     def _check(self, place: int) -> None:
         problem = self._pieces[place].problem
         if problem:
-            raise BadValue(f"line {self._line(place)} of {self._where} has {problem}", hint="quote it anew")
+            raise BadValue(
+                f"line {self._line(place)} of {self.where} has {problem}", hint="quote its value again"
+            )
 
     def with_values(self, values: Mapping[str, str]) -> str:
         """The text with these assignments: the last one of a name is changed, new ones are added."""
@@ -1096,7 +1095,7 @@ class Dotenv:
         for number, piece in enumerate(self._pieces[:place]):
             reader = piece.left_open_for()
             if reader:
-                what = f"line {self._line(number)} of {self._where} leaves a quote or a bracket open"
+                what = f"line {self._line(number)} of {self.where} leaves a quote or a bracket open"
                 raise BadValue(f"{what} for {reader}, which reads on in the next lines", hint="mend it first")
 
     def _line(self, number: int) -> int:
@@ -1251,9 +1250,10 @@ def _misread(value: str) -> str:
 
 
 # === Environment ============================================================================================
-# A secret is a variable of the process; else the file that NAME_FILE names (Docker, Kubernetes), a file of
-# $CREDENTIALS_DIRECTORY (systemd), an assignment of the dotenv file. `db/password` is the variable
-# DB_PASSWORD. `set` changes the process and, if there is one, the dotenv file, which is plaintext.
+# A secret is a variable of the process; else the file that NAME_FILE names (Docker, Kubernetes), a file in
+# $CREDENTIALS_DIRECTORY (systemd), or an assignment in the dotenv file. `db/password` is the variable
+# DB_PASSWORD. In a program, `set` and `delete` change this process alone; the persistent view, and a store
+# whose dotenv file was named, write that file.
 
 # Names of variables that look like secrets, and endings of those that only say where or whose one is.
 _SECRET_VARIABLE = (
@@ -1262,57 +1262,42 @@ _SECRET_VARIABLE = (
     r"|(?:DATABASE|DB|REDIS|MONGO\w*|POSTGRES\w*|MYSQL|AMQP|BROKER)_UR[IL]$"
 )
 _PLAIN_VARIABLE = r"_(?:FILE|PATH|DIR|SOCK|SOCKET|HOST|PORT|USER|USERNAME|TTL)$"
-_OWN_VARIABLE = r"PAISSIVE_|(?:VAULT|BAO)_"  # what opens our stores is kept in none
+_STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
 
 
 class EnvironmentStore:
-    """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file.
+    """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in this order.
 
-    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names, else `fallback`; "" is none.
+    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" is none), else .env in the
+    directory where the store was made, unless another user could have written it. Without a named file, `set`
+    and `delete` affect only this process. `db/password` and `db-password` are both the variable DB_PASSWORD.
     """
 
-    def __init__(self, dotenv: str | None = None, *, fallback: str = "") -> None:
-        self._dotenv = dotenv
-        self._fallback = fallback
+    def __init__(self, dotenv: str | os.PathLike[str] | None = None) -> None:
+        self._dotenv = None if dotenv is None else os.fspath(dotenv)
+        self._folder = _working_directory()
+        self._persists = False
         self._set_here: set[str] = set()  # listed as well, whatever they are called
-        self._read: tuple[object, Dotenv] = (None, Dotenv(""))
+        self._deleted_here: set[str] = set()
+        self._replaced: set[str] = set()  # of what was set last
+        self._files = FileCache()
 
     def __repr__(self) -> str:
-        return f"<EnvironmentStore with {self.path or 'no dotenv file'}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """No value goes into a pickle, or to a copy: it reads them itself."""
-        return {**vars(self), "_read": (None, Dotenv(""))}
-
-    @property
-    def path(self) -> str:
-        """The dotenv file, or ""."""
-        if self._dotenv is not None:
-            return self._dotenv
-        # Where no shell does it, in quotes or in a unit, secrets would seem to be absent.
-        return os.path.expanduser(os.environ.get("PAISSIVE_ENV_FILE", self._fallback))
+        return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
     def get(self, name: str) -> str:
+        """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
         try:
             return os.environ[variable]
         except KeyError:
-            return self._get_elsewhere(name, variable)
-
-    def _get_elsewhere(self, name: str, variable: str) -> str:
-        path = mounted(name, variable)
-        if path:
-            return _read_mounted(path, name)
-        what = f"the value of {_show(name)} in {self.path}"
-        for key in (variable, name):  # a file may hold names that no variable has
-            value = self._load().get(key, os.environ)
-            if value is not None and not _is_unicode(value):
-                raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
-            if value is not None:
-                return check_value(value, what)
-        raise no_such(name)
+            value = self._find_in_files(name, variable)
+        if value is None:
+            raise not_found_error(name)
+        return value
 
     def set(self, name: str, value: str) -> None:
+        """Set one secret, in the process or in the dotenv file."""
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
@@ -1320,130 +1305,240 @@ class EnvironmentStore:
         changes = {_checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names are one variable", hint="import them into another store")
-        odd = [variable for variable, value in changes.items() if looks_like_reference(value)]
-        if odd:  # who made the value up could otherwise have another secret put in its place
-            problem = f"the environment can't hold {_show(odd[0])}: it would be followed as a reference"
-            raise BadValue(problem, hint="keep it in another store, such as --backend file")
         for variable, value in changes.items():
-            if not _is_encodable(value):  # or the file would be written, and then an error hold the value
-                raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
-        # The file first, since it may refuse: then the process has changed nothing either.
-        self._rewrite(lambda dotenv: dotenv.with_values(changes))
-        os.environ.update(changes)
-        self._set_here.update(changes)
+            _check_variable_value(variable, value)
+        here = changes
+        if self._writes_file():
+            bad = [variable for variable in changes if _is_setting(variable)]
+            if bad:
+                hint = "export it, or choose another name"
+                raise BadName(f"{bad[0]} is a setting, which no dotenv file supplies", hint=hint)
+            self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
+            # This process, too, reads what it wrote.
+            here = {variable: value for variable, value in changes.items() if variable in os.environ}
+        os.environ.update(here)
+        self._set_here.update(here)
+        self._deleted_here.difference_update(changes)
 
     def delete(self, name: str) -> None:
+        """Delete one secret, from the process or from the dotenv file; raise NotFound if there is none."""
         variable = _checked_variable(name)
-        assigned = bool({variable, name} & self._load().names())
-        if self._fallback and not assigned and variable in os.environ:
-            raise Denied(f"{_show(name)} is a variable of the calling shell", hint="unset it there")
-        if assigned:
+        path = "" if variable in self._deleted_here else mounted_path(name, variable)
+        assigned = variable not in self._deleted_here and bool(self._assigned(name, variable))
+        set_here = variable in os.environ
+        if not (set_here or path or assigned):
+            raise not_found_error(name)
+        if not self._writes_file():
+            self._deleted_here.add(variable)
+        elif assigned:
             self._rewrite(lambda dotenv: dotenv.without(variable, name))
-        if os.environ.pop(variable, None) is None and not assigned:
-            path = mounted(name, variable)
-            raise _not_ours(name, path) if path else no_such(name)
+        elif path:
+            raise Denied(f"{_show(name)} is in {path}, which is not written here", hint="remove it there")
+        elif self._persists:
+            raise Denied(f"{_show(name)} is a variable of the calling shell", hint="unset it there")
+        os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
-        """Names of the dotenv file, and variables and mounted files that look like secrets."""
-        names = self._load().names() | self._set_here & set(os.environ)
+        """Yield the names in the dotenv file, and variables and mounted files that look like secrets."""
+        found = {name for name in self._load().names() if not _is_setting(variable_name(name))}
+        found |= set(_credential_names())
         for variable, value in environment_now().items():
-            # NAME_FILE is a way to the secret NAME, as long as there is something to read.
+            # NAME_FILE leads to the secret NAME, as long as there is something to read.
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
-                names.add(base)
-        return iter(sorted(filter(_is_gettable, names | set(_credentials()))))
+                found.add(base)
+        found = {name for name in found if variable_name(name) not in self._deleted_here} | {
+            name for name in self._set_here if name in os.environ
+        }
+        return iter(sorted(filter(_is_gettable, found)))
+
+    def persistent(self) -> EnvironmentStore:
+        """Return the view of this store that writes the dotenv file."""
+        view = EnvironmentStore()
+        vars(view).update(vars(self), _persists=True)
+        return view
+
+    def outlives_process(self) -> bool:
+        """Return whether `set` writes a file."""
+        return self._writes_file() and bool(self.plaintext_file())
+
+    def plaintext_file(self) -> str:
+        """Return the path of the dotenv file, which need not exist, or ""."""
+        named = self._named_file()
+        if named is not None or not self._folder:
+            return named or ""
+        return ".env" if _working_directory() == self._folder else os.path.join(self._folder, ".env")
+
+    def overridden_by(self, name: str) -> str:
+        """Return what comes before the dotenv file: "variable X", a path, or ""."""
+        variable = _checked_variable(name)
+        return f"variable {variable}" if variable in os.environ else mounted_path(name, variable)
+
+    def holds_references(self, name: str) -> bool:
+        """Return whether the value is configuration: a variable or an assignment, not a mounted file."""
+        variable = _checked_variable(name)
+        return variable in os.environ or not mounted_path(name, variable)
+
+    def notes_on_set(self, *names: str) -> Iterator[str]:
+        """Say that the file is plaintext, which variable it holds, and whether another value was replaced."""
+        path, what = self.plaintext_file(), f"{len(names)} secrets"
+        if len(names) == 1:
+            what = _show(_checked_variable(names[0]))
+            what += ", in place of another value," if self._replaced else ""
+        yield f"note: {path} holds {what} in plaintext; --backend file would encrypt it"
+
+    def hint_if_missing(self, name: str) -> str:
+        """Return why the dotenv file may lack a name, or ""."""
+        path, named = self.plaintext_file(), self._named_file()
+        if not path:
+            return ".env is disabled, since PAISSIVE_ENV_FILE is empty" if named == "" else ""
+        if not os.path.exists(path):
+            return f"{path}, the dotenv file that was named, does not exist" if named else ""
+        reason = "" if named else _why_ignored(path)
+        if reason:
+            return f"{reason}, so it is ignored: name it in PAISSIVE_ENV_FILE to use it"
+        if _is_setting(_checked_variable(name)) and self._assigned(
+            name, _checked_variable(name), any_name=True
+        ):
+            return f"{path} has it, but settings are not read from there"
+        return ""
 
     def store_status(self) -> Iterator[tuple[str, str]]:
-        """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
+        """Yield (label, text) pairs, no values; the label "problem" marks an error."""
+        path = self.plaintext_file()
         yield "store", "environment"
-        yield "dotenv", os.path.abspath(self.path) if self.path else "none"
-        if self.path and not os.path.lexists(self.path):
-            yield "note", "there is no such file yet: a first set makes it"
+        yield "dotenv", os.path.abspath(path) if path else "none"
+        if path and not os.path.lexists(path):
+            yield "note", "there is no such file yet: the first set creates it"
+        if path and os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
+            yield "note", f"others can read the file: chmod 600 {path}"
         try:
+            reason = "" if self._named_file() else _why_ignored(path)
+            if reason:
+                yield "problem", f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
             dotenv = self._load()
             yield "secrets", str(len(list(self.names())))
-            if os.name != "nt" and os.path.isfile(self.path) and os.stat(self.path).st_mode & 0o077:
-                yield "note", f"others can read the file: chmod 600 {self.path}"
-            dotenv.check()
+            for problem in dotenv.problems():
+                yield "problem", str(problem)
+            left = leftover(path) if path else ""
+            if left:
+                yield "problem", f"a killed writer left {left}: the next set removes it"
         except SecretsError as error:
             yield "problem", str(error)
 
-    def overridden_by(self, name: str) -> str:
-        """What comes before the dotenv file for this name: "variable X", a path, or ""."""
-        variable = _checked_variable(name)
-        return f"variable {variable}" if variable in os.environ else mounted(name, variable)
+    def _named_file(self) -> str | None:
+        named = self._dotenv if self._dotenv is not None else os.environ.get("PAISSIVE_ENV_FILE")
+        # No shell has expanded a ~ in quotes or in a systemd unit.
+        return named and os.path.expanduser(named)
 
-    def holds_references(self, name: str) -> bool:
-        """Whether what `get` gives is configuration: a variable or an assignment, but no mounted file."""
-        variable = _checked_variable(name)
-        return variable in os.environ or not mounted(name, variable)
+    def _writes_file(self) -> bool:
+        return self._persists or bool(self._named_file())
 
-    def outlives_process(self) -> bool:
-        """Whether there is a dotenv file to write."""
-        return bool(self.path)
+    def _find_in_files(self, name: str, variable: str) -> str | None:
+        if variable in self._deleted_here:
+            return None
+        path = mounted_path(name, variable)
+        if path:
+            return _read_mounted(path, name)
+        dotenv = self._load()
+        for key in self._assigned(name, variable):
+            value = dotenv.get(key, os.environ)
+            return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
+        return None
 
-    def plaintext_file(self) -> str:
-        """The dotenv file, or ""."""
-        return self.path
-
-    def notes_on_set(self, *names: str) -> Iterator[str]:
-        """What there is to tell after a set: the dotenv file is plaintext."""
-        what = _show(names[0]) if len(names) == 1 else f"{len(names)} secrets"
-        yield f"note: {self.path} holds {what} in plaintext; --backend file would encrypt it"
+    def _assigned(self, name: str, variable: str, *, any_name: bool = False) -> list[str]:
+        """Return how the dotenv file spells the name, if it assigns it."""
+        found = [key for key in (variable, name) if key in self._load().names()]
+        return found if found and (any_name or not _is_setting(variable)) else []
 
     def _load(self) -> Dotenv:
-        """The dotenv file as it is now; an unchanged one is parsed once."""
-        path = self.path
-        if not path:
-            return Dotenv("")
-        with disk_errors(f"read {path}"):
-            try:
-                status = os.stat(path)
-            except FileNotFoundError:
+        """Return the dotenv file as it is now."""
+        path = self.plaintext_file()
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return Dotenv("", path)
+        except OSError as error:
+            raise _disk_error(f"read {path}", error) from None
+        if self._named_file() is None:
+            reason = _why_ignored(path)
+            if reason:
+                warn_once(f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it")
+            if reason or stat.S_ISDIR(status.st_mode):  # a virtual environment
                 return Dotenv("", path)
-            # The change time as well, since anybody can set the time of modification back.
-            mark = (path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-            if self._read[0] != mark:
-                with open(path, "rb") as file:
-                    data = read_bounded(file, path)
-                if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
-                    raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
-                dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
-                # A file written twice within one tick of its clock would look unchanged.
-                settled = time.time_ns() - max(mark[2:4]) > _OLD_NS
-                self._read = (mark if settled else None, dotenv)
-            return self._read[1]
+        warn_if_exposed(path, status)
+        with disk_errors(f"read {path}"):
+            return self._files.load(path, functools.partial(_parse_dotenv, path))
 
-    def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
-        path = self.path
+    def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
+        path = self.plaintext_file()
         if not path:
-            return
-        target = os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))
-        with disk_errors(f"write {path}"), FileLock(target):
-            if os.path.lexists(target) and not os.path.isfile(target):
-                raise BadValue(
-                    f"{path} is no file that could be rewritten", hint="name one in PAISSIVE_ENV_FILE"
-                )
-            rewrite(target, change(self._load()).encode("utf-8", "surrogateescape"))
+            hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
+            raise BadValue("there is no dotenv file to write", hint=hint)
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise BadValue(f"{path} is not a file", hint="name one in PAISSIVE_ENV_FILE")
+        if self._named_file() is None and _why_ignored(path):
+            raise Unsafe(_why_ignored(path), hint="name it in PAISSIVE_ENV_FILE if you trust it")
+        with disk_errors(f"write {path}"), FileLock(path):
+            dotenv = self._load()
+            self._replaced = dotenv.names() & set(changes)
+            rewrite(path, change(dotenv).encode("utf-8", "surrogateescape"))
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
+def _why_ignored(path: str) -> str:
+    """Return why a dotenv file that nobody named is not to be trusted, or ""."""
+    try:
+        status, owners = os.stat(path), {os.stat(path).st_uid, os.lstat(path).st_uid}
+    except OSError:
+        return ""
+    if os.name == "nt" or stat.S_ISDIR(status.st_mode):
+        return ""
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path} is not a file"
+    if not owners <= {os.geteuid(), 0}:
+        return f"{path} belongs to another user"
+    return f"others can write to {path}" if others_may("write", status) else ""
+
+
+def _parse_dotenv(path: str, data: bytes) -> Dotenv:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
+        raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
+    dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
+    for problem in itertools.islice(dotenv.problems(), 1):
+        warn_once(str(problem))
+    return dotenv
 
 
 def environment_now() -> dict[str, str]:
-    """A copy of the environment; os.environ.items() fails where another thread deletes a variable."""
+    """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
     found = ((name, os.environ.get(name)) for name in list(os.environ))
     return {name: text for name, text in found if text is not None}
 
 
-def _is_encodable(value: str) -> bool:
+def _check_variable_value(variable: str, value: str) -> None:
+    """Raise BadValue for a value that the environment can't hold."""
+    # Whoever made the value up could otherwise have another secret put in its place.
+    if looks_like_reference(value):
+        problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
+        raise BadValue(problem, hint="use another store, such as --backend file")
     try:
         os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
-    return True
+        return
+    except UnicodeEncodeError:  # which holds the value
+        pass
+    raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
 
 
 @functools.lru_cache(maxsize=4096)
 def _checked_variable(name: str) -> str:
-    """The variable of a secret, or BadName; kept, since it would be most of the time that a `get` takes."""
+    """Return the variable of a secret, or raise BadName."""
     # Without letters or digits many names would be one variable, such as ___.
     if not re.search("[A-Za-z0-9]", check_name(name)) or not name.isascii():
         hint = "use letters from A to Z, digits, and '_'"
@@ -1452,23 +1547,28 @@ def _checked_variable(name: str) -> str:
 
 
 def _is_gettable(name: str) -> bool:
-    """Whether `get` takes the name: a stranger's file may hold others, escape sequences for instance."""
+    """Return whether `get` takes the name: a stranger's file may hold escape sequences for instance."""
     try:
         return bool(_checked_variable(name))
     except BadName:
         return False
 
 
+def _is_setting(variable: str) -> bool:
+    """Return whether a variable is a setting of a store, or leads to a file, which no dotenv file decides."""
+    return bool(re.match(_STORE_SETTING, variable)) or variable.upper().endswith("_FILE")
+
+
 def looks_secret(variable: str) -> bool:
-    """Whether a variable is likely to hold a secret, by its name alone."""
+    """Return whether a variable is likely to hold a secret, by its name alone."""
     name = variable.upper()
-    plain = re.search(_PLAIN_VARIABLE, name) or re.match(_OWN_VARIABLE, name) or name == "OLDPWD"
+    plain = re.search(_PLAIN_VARIABLE, name) or re.match(_STORE_SETTING, name) or name == "OLDPWD"
     return not plain and bool(re.search(_SECRET_VARIABLE, name))
 
 
-def mounted(name: str, variable: str) -> str:
-    """The path of the file that NAME_FILE names, or of the systemd credential, or ""."""
-    # Named by the user, so a path that can't be read is an error; a credential merely may be there.
+def mounted_path(name: str, variable: str) -> str:
+    """Return the path of the file that NAME_FILE names, or of the systemd credential, or ""."""
+    # The user named it, so a path that can't be read is an error; a credential may be absent.
     named = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
@@ -1476,29 +1576,20 @@ def mounted(name: str, variable: str) -> str:
 
 
 def _read_mounted(path: str, name: str) -> str:
-    what = f"the value of {_show(name)} in {path}"
-    with disk_errors(f"read {path}, where {_show(name)} is kept"), open(path, "rb") as file:
-        return without_newline(decode_value(read_bounded(file, path), what))
+    with disk_errors(f"read {path}, where {_show(name)} is kept"):
+        return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
-    """The text that a file or a pipe holds."""
-    text = data.decode("utf-8", "surrogateescape")  # no exception that would hold the data
-    if not _is_unicode(text):
-        raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
-    return check_value(text, what)
+    """Return the text that a file or a pipe holds, or raise BadValue."""
+    return check_value(data.decode("utf-8", "surrogateescape"), what)  # no exception that would hold the data
 
 
-def _credentials() -> list[str]:
-    """The names of the systemd credentials."""
+def _credential_names() -> list[str]:
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     with disk_errors(f"read {folder}"):
         found = os.listdir(folder) if folder else []
-    return [name for name in found if name.isascii() and not re.match(_OWN_VARIABLE + r"|\.", name.upper())]
-
-
-def _not_ours(name: str, path: str) -> Denied:
-    return Denied(f"{_show(name)} is in {path}, which is not written here", hint="remove it where it is made")
+    return [name for name in found if name.isascii() and not re.match(_STORE_SETTING + r"|\.", name)]
 
 
 # === Age format =============================================================================================
@@ -1977,7 +2068,7 @@ class FileStore:
             folder, file = os.path.split(path)
             # Where file names have no case, another secret may be found under this name.
             if not os.path.lexists(path) or file not in os.listdir(folder):
-                raise no_such(name)
+                raise not_found_error(name)
             os.unlink(path)
             self._cache.forget(path)
             sync_folder(folder, f"{_show(name)} is deleted")
@@ -2139,7 +2230,7 @@ class FileStore:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return _disk_error(f"read {self._secrets}", error)
         if os.path.lexists(self.folder):
-            return no_such(name)
+            return not_found_error(name)
         if self._configured:
             hint = "mount it, or let a first set make it"
             return Unavailable(f"PAISSIVE_SECRETS_DIR is not there: {self.folder}", hint=hint)
@@ -2382,7 +2473,7 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
 def _credential(name: str) -> str:
     """Return text from the variable, the file that NAME_FILE names or systemd's credentials, or ""."""
     text = os.environ.get(name, "")
-    path = "" if text else mounted(name, name)
+    path = "" if text else mounted_path(name, name)
     if not path:
         return text
     try:
@@ -3710,7 +3801,7 @@ class VaultStore:
         except (NotFound, Denied) as error:  # which is what this mount says of paths in another one
             fields = self._elsewhere(name, path, version, error)
         if field not in fields:
-            raise no_such(name)
+            raise not_found_error(name)
         value = fields[field]
         text = value if isinstance(value, str) else _json_text(value)
         if not _is_unicode(text):
@@ -3730,7 +3821,7 @@ class VaultStore:
         def without(secret: _Secret) -> dict[str, Any]:
             fields = self._present_here(secret, name)
             if field not in fields:
-                raise no_such(name)
+                raise not_found_error(name)
             return {key: value for key, value in fields.items() if key != field}
 
         self._change(name, path, without)
@@ -3969,7 +4060,7 @@ class VaultStore:
             # Each read makes a user in a database, say, so it isn't repeated.
             response = self._session.call("GET", _url_path(path), repeat=False)
             if response.status == 404 and not response.complains:
-                raise no_such(path)
+                raise not_found_error(path)
             if response.status != 200:
                 raise self._failure(response, "read", path)
             if not response.body.get("lease_id"):
@@ -4064,7 +4155,7 @@ def _present(secret: _Secret, name: str, version: int | None, hint: str) -> dict
     if secret.deleted:
         raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
     if not secret.version:
-        raise no_such(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
+        raise not_found_error(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
     return secret.fields or {}
 
 
@@ -4148,10 +4239,6 @@ class SecretsManager:
             return _checked_store(chosen)
         # setdefault: of two threads that open a store at once both get the same one.
         return self._stores.get(chosen) or self._stores.setdefault(chosen, _open_store(chosen))
-
-    def register(self, backend: str, store: Store) -> None:
-        """Use this store wherever the backend is named."""
-        self._stores[backend] = store
 
     def get_secret(
         self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
@@ -5234,8 +5321,8 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
         values = _strings(parse_json(text, where), where)
     else:
         dotenv = Dotenv(text, where)
-        dotenv.check()
-        dotenv.check_lines()  # what is left out would be lost with the file
+        for problem in dotenv.problems():  # what is left out would be lost with the file
+            raise problem
         values = dotenv.values(os.environ)
         _check_no_reference(values, where)
     return {check_name(name): check_value(value) for name, value in values.items()}
@@ -10784,7 +10871,7 @@ def _delete(manager: SecretsManager, name: str) -> None:
     store = persistent(manager.store())
     shadow = overridden_by(store, name)
     if not manager.delete_secret(name, backend=store):
-        raise no_such(name)
+        raise not_found_error(name)
     if shadow:
         _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
 

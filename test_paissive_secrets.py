@@ -141,6 +141,7 @@ def _own_environment(monkeypatch, tmp_path_factory):
     """No test sees this machine's settings, nor leaves any behind."""
     monkeypatch.setattr(sys, "argv", [MODULE.name])
     before = dict(os.environ)
+    ps._manager._stores.clear()
     for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
         monkeypatch.delenv(name)
     yield
@@ -1100,7 +1101,7 @@ def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
     (tmp_path / "A_TOKEN").write_text("v")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     with pytest.raises(ps.Denied, match="A_TOKEN, which is not written here"):
-        ps.EnvironmentStore().delete("A_TOKEN")
+        ps.persistent(ps.EnvironmentStore()).delete("A_TOKEN")
 
 
 def test_names_become_variables(tmp_path, monkeypatch):
@@ -1203,15 +1204,103 @@ def test_an_edited_dotenv_file_is_read_anew(tmp_path, monkeypatch):
         assert store.get("A") == value
 
 
-def test_a_library_has_no_dotenv_file_unless_one_is_named(tmp_path, monkeypatch):
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory that others may enter."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text("A_TOKEN=1\n")
-    assert ps.SecretsManager().get_secret("A_TOKEN") is None
-    monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
-    assert ps.SecretsManager().get_secret("A_TOKEN") == "1"
-    monkeypatch.setenv("HOME", str(tmp_path))
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+def test_programs_and_the_command_line_share_the_dotenv_file_of_a_folder(here, monkeypatch, capfd):
+    assert cli("set", "A_TOKEN", stdin=b"1").returncode == 0
+    assert ps.get_secret("A_TOKEN") == "1"
+    ps.SecretConfig().set("app.api_key", "2", use_secret=True)
+    assert cli("get", "APP_API_KEY").stdout == cli("config", "get", "app.api_key", "--secret").stdout == b"2"
+    assert ps.main(["set", "B_TOKEN", "--value", "3"]) == 0
+    ps.set_secret("C_TOKEN", "4")
+    assert (here / ".env").read_text() == "A_TOKEN=1\nAPP_API_KEY=2\nB_TOKEN=3\n"
+
+
+def test_a_program_sets_and_deletes_for_itself_alone(here):
+    (here / ".env").write_text("A_TOKEN=1\nB_TOKEN=2\n")
+    ps.set_secret("A_TOKEN", "changed")
+    assert (ps.delete_secret("B_TOKEN"), ps.delete_secret("B_TOKEN")) == (True, False)
+    assert (ps.get_secret("A_TOKEN"), ps.get_secret("B_TOKEN")) == ("changed", None)
+    assert "B_TOKEN" not in ps.list_secrets()
+    assert (here / ".env").read_text() == "A_TOKEN=1\nB_TOKEN=2\n"
+    ps.set_secret("B_TOKEN", "again")
+    assert ps.get_secret("B_TOKEN") == "again"
+
+
+def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, monkeypatch):
+    (here / ".env").write_text("A_TOKEN=1\n")
+    (here / "below").mkdir()
+    (here / "below/.env").write_text("A_TOKEN=2\n")
+    manager = ps.SecretsManager()
+    assert manager.get_secret("A_TOKEN") == "1"
+    monkeypatch.chdir("below")
+    assert (manager.get_secret("A_TOKEN"), ps.get_secret("A_TOKEN")) == ("1", "2")
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
+    assert manager.get_secret("A_TOKEN") is None
+    monkeypatch.setenv("HOME", str(here))
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "~/.env")
-    assert ps.SecretsManager().get_secret("A_TOKEN") == "1"
+    assert ps.get_secret("A_TOKEN") == "1"
+    ps.set_secret("A_TOKEN", "3")
+    assert (here / ".env").read_text() == "A_TOKEN=3\n"
+
+
+def test_a_dotenv_file_that_others_can_write_is_used_only_if_it_is_named(here, monkeypatch, capfd):
+    (here / ".env").write_text("A_TOKEN=1\n")
+    (here / ".env").chmod(0o666)
+    assert ps.get_secret("A_TOKEN") is None
+    ignored = "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
+    assert capfd.readouterr().err == f"paissive_secrets: warning: {ignored}\n"
+    assert cli("status").stdout.decode().endswith(f"problem    {ignored}\nsecrets    0\n")
+    done = cli("set", "A_TOKEN", stdin=b"2")
+    assert (done.returncode, (here / ".env").read_text()) == (2, "A_TOKEN=1\n")
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
+    assert ps.get_secret("A_TOKEN") == "1"
+    assert capfd.readouterr().err == "paissive_secrets: warning: others can write .env; chmod 600 .env\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("make", [lambda p: p.write_text("A_TOKEN=1\n"), lambda p: p.symlink_to("own")])
+def test_a_dotenv_file_of_another_user_is_ignored(here, make):
+    (here / "own").write_text("A_TOKEN=1\n")
+    make(here / ".env")
+    os.chown(here / ".env", 12345, 12345, follow_symlinks=False)
+    assert ps.get_secret("A_TOKEN") is None
+
+
+def test_a_virtual_environment_or_fifo_called_dotenv_is_no_dotenv_file(here):
+    (here / ".env").mkdir()
+    assert ps.get_secret("A_TOKEN") is None
+    (here / ".env").rmdir()
+    os.mkfifo(here / ".env")
+    assert ps.get_secret("A_TOKEN") is None
+    done = cli("set", "A_TOKEN", stdin=b"v")
+    assert (done.returncode, b".env is not a file; name one in" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["VAULT_TOKEN", "PAISSIVE_IDENTITY", "bao_addr", "A_TOKEN_FILE"])
+def test_no_dotenv_file_supplies_a_setting(here, name, monkeypatch):
+    (here / "mounted").write_text("from a file\n")
+    (here / ".env").write_text(f"{name}=mounted\n")
+    assert (ps.get_secret(name), ps.get_secret("A_TOKEN")) == (None, None)
+    assert name not in ps.list_secrets() and name not in ps.environment_with_secrets(ps.EnvironmentStore())[0]
+    done = cli("set", name, stdin=b"v")
+    problem = f"paissive_secrets: {name} is a setting, which no dotenv file supplies; export it".encode()
+    assert (done.returncode, done.stderr.startswith(problem)) == (2, True)
+
+
+def test_a_line_that_is_no_assignment_is_reported_once_and_by_status(here):
+    (here / ".env").write_text("KEY: canary\nA_TOKEN=1\n")
+    problem = b"line 1 of .env is not NAME=value; fix it, or put # before it\n"
+    done = cli("get", "A_TOKEN", "--raw") if "--raw" in SOURCE else cli("get", "A_TOKEN")
+    assert (done.stdout, done.stderr.count(problem)) == (b"1", 1)
+    done = cli("status")
+    assert (done.returncode, b"problem    " + problem in done.stdout) == (2, True)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -1289,7 +1378,7 @@ def test_status_tells_of_the_dotenv_file(tmp_path, monkeypatch):
     rows = dict(store.store_status())
     assert (rows["store"], rows["dotenv"]) == ("environment", str(tmp_path / ".env"))
     (tmp_path / ".env").write_text("A='canary\n")
-    (tmp_path / ".env").chmod(0o640)
+    (tmp_path / ".env").chmod(0o644)
     rows = dict(store.store_status())
     assert rows["note"] == f"others can read the file: chmod 600 {tmp_path / '.env'}"
     assert rows["problem"].startswith(f"line 1 of {tmp_path / '.env'} has a quote that is never closed")
