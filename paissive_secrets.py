@@ -1050,11 +1050,11 @@ class Dotenv:
                 raise _too_much(piece.name)
         return found
 
-    def problems(self) -> Iterator[BadValue]:
-        """Yield an error for each line that is neither a readable assignment nor a comment."""
+    def problems(self, *, assignments: bool = True) -> Iterator[BadValue]:
+        """Yield an error for each line that is neither an assignment, a readable one, nor a comment."""
         for number, piece in enumerate(self._pieces):
             line = f"line {self._line(number)} of {self.where}"
-            if piece.problem:
+            if piece.problem and assignments:
                 yield BadValue(f"{line} has {piece.problem}", hint="quote its value again")
             elif not piece.name and not re.match(r"\s*(#|\Z)", piece.text):
                 yield BadValue(f"{line} is not NAME=value", hint="fix it, or put # before it")
@@ -1360,7 +1360,7 @@ class EnvironmentStore:
 
     def outlives_process(self) -> bool:
         """Return whether `set` writes a file."""
-        return self._writes_file() and bool(self.plaintext_file())
+        return self._writes_file() and self._named_file() != ""
 
     def plaintext_file(self) -> str:
         """Return the path of the dotenv file, which need not exist, or ""."""
@@ -1381,11 +1381,11 @@ class EnvironmentStore:
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Say that the file is plaintext, which variable it holds, and whether another value was replaced."""
-        path, what = self.plaintext_file(), f"{len(names)} secrets"
+        what, variable = f"{len(names)} secrets", _checked_variable(names[0])
         if len(names) == 1:
-            what = _show(_checked_variable(names[0]))
-            what += ", in place of another value," if self._replaced else ""
-        yield f"note: {path} holds {what} in plaintext; --backend file would encrypt it"
+            what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
+        what += " in plaintext" + (" (what it held before is gone)" if self._replaced else "")
+        yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
@@ -1472,10 +1472,12 @@ class EnvironmentStore:
 
     def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
         path = self.plaintext_file()
+        if not path and self._named_file() is None:
+            raise Unavailable("the working directory is gone", hint="change to another one")
         if not path:
             hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
             raise BadValue("there is no dotenv file to write", hint=hint)
-        if os.path.lexists(path) and not os.path.isfile(path):
+        if os.path.lexists(os.path.realpath(path)) and not os.path.isfile(path):
             raise BadValue(f"{path} is not a file", hint="name one in PAISSIVE_ENV_FILE")
         if self._named_file() is None and _why_ignored(path):
             raise Unsafe(_why_ignored(path), hint="name it in PAISSIVE_ENV_FILE if you trust it")
@@ -1511,7 +1513,7 @@ def _parse_dotenv(path: str, data: bytes) -> Dotenv:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
         raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
     dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
-    for problem in itertools.islice(dotenv.problems(), 1):
+    for problem in itertools.islice(dotenv.problems(assignments=False), 1):
         warn_once(str(problem))
     return dotenv
 
