@@ -10661,7 +10661,6 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
     if backend and not hasattr(args, "backend"):
         parser.error("--backend doesn't apply to this command")
     args.manager = SecretsManager(getattr(args, "backend", None) or backend)
-    args.manager.register("env", EnvironmentStore(fallback=".env"))
     args.run, args.command_line = run, words[cut + 1 :]
     return args
 
