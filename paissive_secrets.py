@@ -982,6 +982,13 @@ def stage_name(store: Store, name: str, stage: str) -> str:
     )
 
 
+def is_stage(name: str, names: Container[str]) -> bool:
+    """Return whether `name` is a stage of another of these names, and not just a name with such an ending."""
+    endings = (ending for ending in STAGES.values() if ending and name.endswith(ending))
+    bases = (name[: -len(ending)] for ending in endings)
+    return any(base in names or base.partition("#")[0] in names for base in bases)  # Vault: a field of it
+
+
 def _optional(store: Store, member: str, default: Any, *arguments: str) -> Any:
     method = getattr(store, member, None)
     return method(*arguments) if method else default
@@ -4211,9 +4218,9 @@ Backend = Union[str, Store, None]
 
 
 def secret_names(store: Store) -> list[str]:
-    """The names of the secrets in the store, sorted, without the stages of rotations."""
-    stages = tuple(suffix for suffix in STAGES.values() if suffix)
-    return sorted(name for name in store.names() if not name.endswith(stages))
+    """Return the names of the secrets in the store, sorted, without the stages of rotations."""
+    names = set(store.names())
+    return sorted(name for name in names if not is_stage(name, names))
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
@@ -4730,7 +4737,7 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
-_PATIENCE = 60.0  # seconds that a command may take, unless its policy says otherwise
+_STEP_SECONDS = 60.0  # seconds that a command may take, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command
 
 
@@ -4771,7 +4778,7 @@ class SecretRotation:
         generate: Generator = "token:32",
         apply: Step = None,
         verify: Step = None,
-        timeout: float = _PATIENCE,
+        timeout: float = _STEP_SECONDS,
         keep_previous: Interval | None = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", a timedelta or seconds.
@@ -5064,7 +5071,7 @@ class _Rotation:
         return self._functions[kind]
 
     def _timeout(self) -> float:
-        return _checked_timeout(self._policy.get("timeout", _PATIENCE))
+        return _checked_timeout(self._policy.get("timeout", _STEP_SECONDS))
 
 
 class _Policies:
@@ -5297,21 +5304,18 @@ def _kill_session(child: subprocess.Popen[bytes]) -> None:
 
 
 def foreign_environment(value: str = "") -> dict[str, str]:
-    """Our environment for somebody else's command: without what opens our stores, stages, and `value`."""
-    stages = tuple(suffix for suffix in STAGES.values() if suffix)
+    """Return our environment for a user's command: without what opens our stores, stages, and `value`."""
+    environment = environment_now()
     return {
         name: text
-        for name, text in environment_now().items()
-        if not opens_stores(name)
-        # JOBS__PENDING may be anything.
-        and not (name.endswith(stages) and looks_secret(name.rpartition("__")[0]))
-        and (not value or text != value)
+        for name, text in environment.items()
+        if not opens_stores(name) and not is_stage(name, environment) and (not value or text != value)
     }
 
 
 # === Import and export ======================================================================================
 # Secrets come in from a .env file or a flat JSON object, and go out in the words of whoever reads them next.
-# Both are all or nothing: one that can't be held, or said, is named, and nothing has happened.
+# A secret that the reader can't hold is named, and nothing is written.
 
 _DOCKER_LINE = 65535  # bytes that docker reads as one line
 
@@ -5348,38 +5352,25 @@ def _strings(values: dict[str, Any], where: str) -> dict[str, str]:
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
-    """Set all of these or, after any error, none."""
-    # One write of the dotenv file instead of one for each: there is nothing to take back.
-    if hasattr(store, "set_all"):
-        store.set_all(values)
+    """Set all of these, in one write if the store can; else an error says how many were set before it."""
+    for name in values:
+        check_not_reference(store, name)
+    set_all = getattr(store, "set_all", None)
+    if set_all:
+        set_all(values)
         return
-    before: dict[str, str | None] = {}
+    done, name = 0, ""
     try:
         for name, value in values.items():
-            before[name] = get_secret(name, backend=store)
             store.set(name, value)
-    # Ctrl-C as well leaves what was there before.
-    except BaseException as error:
-        lost = [changed for changed in reversed(before) if not _put_back(store, changed, before[changed])]
-        if isinstance(error, SecretsError):
-            outcome = f"nothing but {', '.join(map(_show, lost))}" if lost else "nothing"
-            error.message = f"{outcome} was imported, because of {_show(name)}: {error.message}"
-        raise
-
-
-def _put_back(store: Store, name: str, value: str | None) -> bool:
-    """Whether the store holds again what it held before, or nothing."""
-    try:
-        # Asked first: what was not reached need not be written, and a full store may take no more writes.
-        if get_secret(name, backend=store) == value:
-            return True
-        if value is None:
-            store.delete(name)
+            done += 1
+    except BaseException as error:  # a signal that ends the command as well
+        so_far = f"imported {done} of {len(values)} secrets"
+        if not isinstance(error, SecretsError):
+            warn_once(f"{so_far}; import them again for the rest")
         else:
-            store.set(name, value)
-    except Exception:  # a store of somebody else's may raise anything: the others are still put back
-        return False
-    return True
+            error.message = f"{so_far}, then {_show(name)} failed: {error.message}"
+        raise
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -10878,7 +10869,9 @@ def _delete(manager: SecretsManager, name: str) -> None:
 
 
 def cmd_import(args: argparse.Namespace) -> int:
-    """Import a .env or JSON file, all or nothing.
+    """Import all secrets of a .env or JSON file.
+
+    Into a .env file, that is all or nothing; other imports can be repeated after an error.
 
     $ import .env --backend file --remove
     sops -d secrets.json | $ import -
@@ -11338,7 +11331,9 @@ def cmd_rotate_schedule(args: argparse.Namespace) -> int:
         --apply ./set-password --verify ./log-in
     """
     steps = {"generate": args.generate, "apply": args.apply, "verify": args.verify}
-    _rotation(args).schedule(args.name, args.every, **steps, timeout=args.timeout)
+    _rotation(args).schedule(
+        args.name, args.every, **steps, timeout=args.timeout, keep_previous=args.keep_previous
+    )
     return 0
 
 
@@ -11368,14 +11363,16 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
 
     $ rotate now                       # from cron
     $ rotate now DB_PASSWORD
+    $ rotate now SESSION_KEY --generate hex:32
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
     rotation = _rotation(args, *(args.names or _due_or_note(_rotation(args))))
-    if args.stdin and len(args.names) != 1:
-        raise BadValue("--stdin is for one secret", hint="name it")
+    if (args.stdin or args.generate) and (len(args.names) != 1 or (args.stdin and args.generate)):
+        raise BadValue("--stdin and --generate are for one secret", hint="name it, and use one of them")
     for name in args.names or rotation.rotate_due():
         if args.names:
-            rotation.rotate(name, _read_value(name, args.manager.store()) if args.stdin else None)
+            value = _read_value(name, args.manager.store()) if args.stdin else None
+            rotation.rotate(name, generate(args.generate) if args.generate else value)
         print(f"rotated {name}")
     return 0
 
@@ -11408,9 +11405,21 @@ def cmd_rotate_resume(args: argparse.Namespace) -> int:
 def cmd_rotate_abort(args: argparse.Namespace) -> int:
     """Undo a rotation that failed or was killed.
 
+    While a command that it started still runs, that is refused without --force.
+
     $ rotate abort DB_PASSWORD
     """
-    _rotation(args, args.name).abort(args.name)
+    _rotation(args, args.name).abort(args.name, force=args.force)
+    return 0
+
+
+def cmd_rotate_drop(args: argparse.Namespace) -> int:
+    """Delete the previous value of a secret.
+
+    $ rotate drop DB_PASSWORD
+    """
+    if not _rotation(args, args.name).drop(args.name):
+        raise NotFound(f"{_show(args.name)} has no previous value", hint="nothing to do")
     return 0
 
 
@@ -11525,8 +11534,9 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--apply", metavar="CMD", help="puts the value, which it gets on stdin, where it is used"),
         _arg("--verify", metavar="CMD", help="fails if the value, which it gets on stdin, doesn't work"),
         _arg(
-            "--timeout", metavar="S", type=float, default=_PATIENCE, help=f"seconds; default: {_PATIENCE:.0f}"
+            "--timeout", metavar="S", type=float, default=_STEP_SECONDS, help="seconds for each; default: 60"
         ),
+        _arg("--keep-previous", metavar="TIME", help="delete the previous value then; default: never"),
         _POLICIES,
         _BACKEND,
     ),
@@ -11536,12 +11546,20 @@ _COMMANDS: dict[str, _Command] = {
         cmd_rotate_now,
         _arg("names", metavar="NAME", nargs="*", help="secrets; default: all that are due"),
         _flag("--stdin", "the new value comes from a prompt, or stdin"),
+        _arg("--generate", metavar="SPEC", help=f"a new value; {_SPEC_HINT}"),
         _POLICIES,
         _BACKEND,
     ),
     "rotate rollback": _row(cmd_rotate_rollback, _NAME, _POLICIES, _BACKEND),
     "rotate resume": _row(cmd_rotate_resume, _NAME, _POLICIES, _BACKEND),
-    "rotate abort": _row(cmd_rotate_abort, _NAME, _POLICIES, _BACKEND),
+    "rotate abort": _row(
+        cmd_rotate_abort,
+        _NAME,
+        _flag("--force", "even if a command that the rotation started still runs"),
+        _POLICIES,
+        _BACKEND,
+    ),
+    "rotate drop": _row(cmd_rotate_drop, _NAME, _POLICIES, _BACKEND),
     "audit": _row(
         cmd_audit,
         _arg("paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"),

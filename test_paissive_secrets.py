@@ -5554,8 +5554,9 @@ def test_functions_take_the_value_and_their_errors_do_not_give_it_away(rotation,
 
 
 def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, tmp_path, monkeypatch):
-    for name in [*ps._KEYS_TO_STORES, "PAISSIVE_IDENTITY_FILE", "DB_PASSWORD__PENDING"]:
+    for name in [*ps._KEYS_TO_STORES, "PAISSIVE_IDENTITY_FILE", "A_TOKEN__PENDING"]:
         monkeypatch.setenv(name, CANARY + "-opens")
+    monkeypatch.setenv("A_TOKEN", "ordinary")
     script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; echo "$(cat stdin)" >&2'
     monkeypatch.chdir(tmp_path)
     rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", script])
@@ -6011,10 +6012,12 @@ def test_abort_of_a_first_rotation_deletes_nothing_but_pending(tmp_path):
 
 def test_a_command_inherits_no_variable_that_holds_the_value(rotation, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("ORDINARY", NEW)
+    monkeypatch.setenv("JOBS__PENDING", "5")
     monkeypatch.chdir(tmp_path)
     rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", "env > env; cat; cat env >&2; echo said >&2"])
     rotation.rotate("DB_PASSWORD", NEW)
-    assert (NEW in Path("env").read_text(), capfd.readouterr()) == (False, ("", ""))
+    inherited = Path("env").read_text()
+    assert (NEW in inherited, "JOBS__PENDING=5" in inherited, capfd.readouterr()) == (False, True, ("", ""))
 
 
 def test_a_function_that_a_command_replaced_is_not_called_for_another_programs_function(rotation):
@@ -6048,6 +6051,8 @@ def test_rotate_commands(tmp_path):
         done = cli(*argv, cwd=tmp_path, env=env, stdin=stdin)
         return done.returncode, (done.stdout + done.stderr).decode()
 
+    assert rotate("rotate", "now", "A_TOKEN", "--generate", "hex:8") == (0, "rotated A_TOKEN\n")
+    assert rotate("rotate", "now", "A_TOKEN", "--generate", "hex:8", "--stdin")[0] == 2
     assert rotate("rotate", "now", "A_TOKEN", "--stdin", stdin=b"one\n") == (0, "rotated A_TOKEN\n")
     assert rotate("rotate", "schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:16") == (0, "")
     time.sleep(1.1)
@@ -6059,6 +6064,10 @@ def test_rotate_commands(tmp_path):
     assert rotate("rotate", "rollback", "A_TOKEN") == (0, "")
     assert rotate("get", "A_TOKEN") == (0, "one")
     assert rotate("list") == (0, "A_TOKEN\n")
+    assert rotate("rotate", "drop", "A_TOKEN") == (0, "")
+    assert rotate("rotate", "drop", "A_TOKEN")[0] == rotate("get", "A_TOKEN", "--stage", "previous")[0] == 1
+    assert rotate("rotate", "schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
+    assert rotate("rotate", "abort", "A_TOKEN", "--force")[0] == 1
     assert rotate("rotate", "unschedule", "A_TOKEN") == (0, "")
     assert rotate("rotate", "due") == (0, "")
     assert rotate("rotate", "resume", "A_TOKEN")[0] == 1
@@ -6176,48 +6185,39 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
 class Full(ps.MemoryStore):
     """A store that has room for three."""
 
+    room = 3
+
     def set(self, name, value):
-        if len(self._values) > 2 and name not in self._values:
+        if len(self._values) == self.room and name not in self._values:
             raise ps.Unavailable("the store is full")
         super().set(name, value)
 
 
-def test_import_is_all_or_nothing():
-    store = Full()
-    ps.import_secrets(store, {"A": "1", "B": "2"})
-    with pytest.raises(ps.Unavailable, match="^nothing was imported, because of 'D': the store is full$"):
-        ps.import_secrets(store, {"A": "new", "C": "3", "D": "4"})
-    assert {name: store.get(name) for name in store.names()} == {"A": "1", "B": "2"}
+def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
+    store, values = Full(), dict.fromkeys("ABCD", "new")
+    with pytest.raises(ps.Unavailable, match="^imported 3 of 4 secrets, then 'D' failed: the store is full$"):
+        ps.import_secrets(store, values)
+    store.room = 4
+    ps.import_secrets(store, values)
+    assert store._values == values
 
 
-def test_import_names_what_it_could_not_take_back():
-    class Stuck(Full):
-        def delete(self, name):
-            raise ps.Unavailable("the store is full")
-
-    message = "^nothing but 'C', 'B', 'A' was imported, because of 'D': the store is full$"
-    with pytest.raises(ps.Unavailable, match=message):
-        ps.import_secrets(Stuck(), {"A": "1", "B": "2", "C": "3", "D": "4"})
-
-
-def test_import_into_a_store_that_raises_what_is_not_ours_takes_the_others_back():
-    class Failing(ps.MemoryStore):
-        def set(self, name, value):
-            if name == "C":
-                self.lost = True
-                raise ConnectionError
-            super().set(name, value)
-
-        def get(self, name):
-            if name == "C" and hasattr(self, "lost"):
-                raise ConnectionError
-            return super().get(name)
-
-    store = Failing()
-    store.set("A", "old")
-    with pytest.raises(ConnectionError):
-        ps.import_secrets(store, {"A": "1", "B": "2", "C": "3"})
-    assert store._values == {"A": "old"}
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda kill: kill.name)
+def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_path, monkeypatch, kill):
+    values = {f"T{n}": str(n) * 9 for n in range(500)}
+    (tmp_path / "in.json").write_text(json.dumps(values))
+    store = sealed_store(tmp_path, monkeypatch)
+    store.set("T0", "before")
+    argv = [sys.executable, str(MODULE), "--backend", "file", "import", "in.json"]
+    with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE) as importing:
+        eventually(lambda: store.get("T2"), raised=ps.NotFound)
+        importing.send_signal(kill)
+        importing.communicate()
+    held = {name: store.get(name) for name in store.names()}
+    assert importing.returncode and len(held) < 500
+    assert held.items() <= values.items() if kill == signal.SIGKILL else held == {"T0": "before"}
+    assert subprocess.run(argv, cwd=tmp_path, capture_output=True).returncode == 0
+    assert {name: store.get(name) for name in store.names()} == values
 
 
 def test_import_removes_a_symlink_with_what_it_leads_to(tmp_path):
