@@ -26,7 +26,7 @@ Contents, bottom-up; each room uses only the rooms above it:
     Import and export       .env, JSON, shell, Docker
     Masking                 values taken out of a stream
     Processes               commands with secrets in their environment
-    Log redaction           values taken out of log records
+    Redaction               values taken out of text, files and logs
     Rules                   what secrets look like
     Candidates              values that are given to telling names
     Judgement               whether such a value is a secret
@@ -115,6 +115,7 @@ __all__ = [
     "generate",
     "get_secret",
     "list_secrets",
+    "redact",
     "redact_logs",
     "resolve_text",
     "seal",
@@ -5496,13 +5497,14 @@ class Spellings:
                 return start
         return len(data)
 
-    def mask(self, text: str) -> str:
+    def mask(self, text: AnyStr) -> AnyStr:
         """Return the text with every value masked; the very same object if there is none."""
-        data = _to_bytes(text)
+        data = text if isinstance(text, bytes) else _to_bytes(text)
         if not self.find(data, last=True)[0]:  # log redaction relies on the identity
             return text
         masker = Masker(self)
-        return (masker.feed(data) + masker.close()).decode("utf-8", "surrogateescape")
+        masked = masker.feed(data) + masker.close()
+        return masked if isinstance(text, bytes) else masked.decode("utf-8", "surrogateescape")
 
 
 class _WordTable:
@@ -5775,15 +5777,25 @@ def environment_with_secrets(
     environment = {**foreign_environment(), **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
-        resolver = Resolver(manager or _manager)
-        environment[variable] = resolver.text(text, store, asker if variable in named else variable)
+        where = asker if variable in named else variable
+        environment[variable], values[variable] = _resolve_for_masking(
+            manager or _manager, text, store, where
+        )
         # A program that resolves references would follow it.
         if looks_like_reference(environment[variable]):
             problem = f"the value for {variable} looks like a reference, which the command might follow"
             raise BadValue(problem, hint="name the secrets that the command needs, without it")
         _check_passable(environment[variable], variable)
-        values[variable] = resolver.values.union(*itertools.starmap(_values_beside, resolver.sources))
     return environment, values
+
+
+def _resolve_for_masking(
+    manager: SecretsManager, text: str, store: Store, where: str
+) -> tuple[str, set[str]]:
+    """Return `text` with its references resolved, and what to mask wherever it is used."""
+    resolver = Resolver(manager)
+    resolved = resolver.text(text, store, where)
+    return resolved, resolver.values.union(*itertools.starmap(_values_beside, resolver.sources))
 
 
 def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
@@ -6168,25 +6180,40 @@ class _Signals:
             os.close(keyboard)
 
 
-# === Log redaction ==========================================================================================
-# Filters on loggers miss the records of child loggers, filters on handlers miss the handlers of tomorrow. So
-# `redact_logs` stands where every record passes on its way to any handler, and where every line is made.
+# === Redaction ==============================================================================================
+# Values taken out of text, files and logs. Filters on loggers miss the records of child loggers, filters on
+# handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes on
+# its way to a handler, that make its message and its line, and those that report exceptions nobody caught.
 
-_RECORD_DEPTH = 9  # of lists in lists; what is deeper is looked at as text
+_MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
+
+
+def redact(value: _T, source: Backend | Iterable[str] | RedactingFilter) -> _T:
+    """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
+
+    `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter:
+    `secrets = RedactingFilter("env")`. A processor of structlog, best behind the renderer, is
+    `lambda logger, method, event: redact(event, secrets)`; a patcher of loguru is
+    `lambda record: record.update(redact(record, secrets))`, which doesn't reach tracebacks: its sinks can.
+    """
+    redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
+    return cast("_T", redacting.redact(value))
 
 
 def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
-    """From now on no log record or line has a value of this store, or of these values, in any spelling.
+    """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
-    Of a mapping the values count. Call it again for new values, after a rotation for instance; those from
-    before stay redacted. Values under 8 characters are left as they are: a warning names them.
+    `source` is a backend, a store, values, or a mapping (whose values count). Call it again for new values,
+    after a rotation for instance; earlier ones stay masked. Those under 8 characters are not: a warning names
+    them.
     """
     import logging
 
     redacting: RedactingFilter | None = getattr(logging.Logger.callHandlers, "redacting", None)
     if redacting is None:
         redacting = RedactingFilter()
-        _stand_in_the_way(redacting)
+        _redact_logging(redacting)
+        _redact_hooks(redacting)
     short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
@@ -6195,133 +6222,133 @@ def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
     return redacting
 
 
-def _stand_in_the_way(redacting: RedactingFilter) -> None:
+def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
 
-    pass_on, format_line = logging.Logger.callHandlers, logging.Handler.format
+    pass_on, make_message = logging.Logger.callHandlers, logging.LogRecord.getMessage
+    format_line = logging.Handler.format
 
     @functools.wraps(pass_on)
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        redacting.filter(record)
+        redacting.redact_fields(record)
         pass_on(self, record)
+
+    @functools.wraps(make_message)
+    def get_message(self: logging.LogRecord) -> str:
+        return redacting.text(make_message(self))
 
     @functools.wraps(format_line)
     def format(self: logging.Handler, record: logging.LogRecord) -> str:
-        # No text where it goes to a server of logs: some formatters give a dict, or bytes.
-        return cast(str, redacting._redacted(format_line(self, record)))
+        # Not always text: some formatters return a dict, or bytes.
+        return redact(format_line(self, record), redacting)
 
     call_handlers.redacting = redacting  # type: ignore[attr-defined]
     logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    logging.LogRecord.getMessage = get_message  # type: ignore[method-assign]
     logging.Handler.format = format  # type: ignore[method-assign]
 
 
+def _redact_hooks(redacting: RedactingFilter) -> None:
+    import threading
+
+    def redacted(hook: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(hook)
+        def run_hook(*args: Any) -> None:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                hook(*args)
+            if sys.stderr:
+                sys.stderr.write(redacting.text(said.getvalue()))
+
+        return run_hook
+
+    sys.excepthook = redacted(sys.excepthook)
+    sys.unraisablehook = redacted(sys.unraisablehook)
+    threading.excepthook = redacted(threading.excepthook)
+
+
 class RedactingFilter:
-    """A filter for logging that lets every record pass, without the values in it."""
+    """A logging filter that lets every record pass, without the values in it; threads may share one."""
 
     def __init__(self, source: Backend | Iterable[str] = ()) -> None:
         import logging
         import threading
 
-        # what every record has: looked at below, or nothing that a value gets into
-        self._usual = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None)))
+        # what every record has: treated on its own, or nothing that a value gets into
+        self._usual = frozenset(vars(logging.makeLogRecord({}))) - {"msg", "args", "exc_text", "stack_info"}
         self._adding = threading.Lock()
         self._values: set[str] = set()
         self._spellings = Spellings()
         self.add(source)
 
     def add(self, source: Backend | Iterable[str]) -> list[str]:
-        """Redact these values as well; returns the names of those that are too short for it."""
+        """Redact these values as well; return the names of those that are too short for it."""
         values = _values_of(source)
         with self._adding:
-            self._values |= set(values.values())
-            self._spellings = Spellings(self._values)  # a new one, since other threads may be at the old one
-        return sorted(name for name, value in values.items() if not maskable(value))
+            self._values = self._values.union(*values.values())
+            self._spellings = Spellings(
+                self._values
+            )  # a new one, since other threads may be using the old one
+        return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
     def text(self, text: str) -> str:
-        """The text without the values in it."""
+        """Return the text without the values in it; the very same object if there are none."""
         return self._spellings.mask(text)
+
+    def redact(self, value: Any, depth: int = 0) -> Any:
+        """Return text, bytes, lists, tuples and dicts without the values in them; anything else as it is."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, bytes):
+            return self._spellings.mask(value)
+        if type(value) not in (tuple, list, dict) or depth == _MAX_NESTING:
+            return value
+        items = list(value.items()) if isinstance(value, dict) else list(value)
+        redacted = [self.redact(item, depth + 1) for item in items]
+        changed = any(new is not old for new, old in zip(redacted, items))
+        return type(value)(redacted) if changed else value
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact message, arguments, exception, stack and whatever else a record was given."""
-        self._redact_message(record)
-        self._redact_exception(record)
-        for name, value in list(vars(record).items()):
-            if name not in self._usual:
-                setattr(record, name, self._redacted(value))
+        self.redact_fields(record)
+        with contextlib.suppress(Exception):  # logging reports a message that can't be made
+            message = record.getMessage()
+            if self.text(message) is not message:
+                record.msg, record.args = self.text(message), ()
         return True
 
-    def _redact_message(self, record: logging.LogRecord) -> None:
-        message = _message(record)
-        before, args = record.msg, record.args
-        record.msg, record.args = self._redacted(before), self._redacted(args)
-        same = record.msg is before and record.args is args
-        if message is None or (same and self.text(message) is message):
-            return
-        # The pieces are kept where they make up the whole, for formatters that use them.
-        again = _message(record)
-        if again is None or self.text(again) is not again:
-            record.msg, record.args = self.text(message), ()
-
-    def _redact_exception(self, record: logging.LogRecord) -> None:
-        record.exc_text = record.exc_text and self.text(record.exc_text)
-        record.stack_info = record.stack_info and self.text(record.stack_info)
+    def redact_fields(self, record: logging.LogRecord) -> None:
+        """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
+        for name in vars(record).keys() - self._usual:
+            setattr(record, name, self.redact(getattr(record, name)))
         exception = record.exc_info[1] if isinstance(record.exc_info, tuple) else record.exc_info
-        if not isinstance(exception, BaseException):
-            return
-        import traceback
+        if isinstance(exception, BaseException):
+            import traceback
 
-        text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
-        if self.text(text) is not text:  # formatters take the text where there is one
-            record.exc_text, record.exc_info = self.text(text).rstrip("\n"), None
-
-    def _redacted(self, value: Any, depth: int = 0) -> Any:
-        """The same object where there is no value in it."""
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        if isinstance(value, str):
-            return self.text(value)
-        if type(value) in (tuple, list, dict) and depth < _RECORD_DEPTH:
-            items = list(value.items()) if isinstance(value, dict) else list(value)
-            redacted = [self._redacted(item, depth + 1) for item in items]
-            changed = any(new is not old for new, old in zip(redacted, items))
-            return type(value)(redacted) if changed else value
-        return self._redacted_object(value)
-
-    def _redacted_object(self, value: Any) -> Any:
-        for shown in (str, repr):
-            try:
-                text = shown(value)
-            except Exception:
-                return value  # whoever logs it will have the same trouble
-            if self.text(text) is not text:
-                return self.text(text)
-        return value
+            text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+            if self.text(text) is not text:  # formatters use the text if there is one
+                record.exc_text, record.exc_info = self.text(text).rstrip("\n"), None
 
 
-def _message(record: logging.LogRecord) -> str | None:
-    try:
-        return record.getMessage()
-    except Exception:
-        return None  # logging reports it, with the pieces as they are now
-
-
-def _values_of(source: Backend | Iterable[str]) -> dict[str, str]:
-    """Values by name; those that came without one are numbered."""
+def _values_of(source: Backend | Iterable[str]) -> dict[str, set[str]]:
+    """Return the values to mask by name; those that came without a name are numbered."""
     if source is None or (isinstance(source, str) and source in _STORES):
         source = _manager.store(source)
-    if isinstance(source, str):  # perhaps a value: it must not stand in the error
+    if isinstance(source, str):  # perhaps a value: it must not be in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
-    if not hasattr(source, "names"):
-        values = source if isinstance(source, Iterable) else [source]
-        named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
-        if not all(isinstance(value, str) for value in named.values()):  # it would spoil each later call
-            raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
-        return {str(name): value for name, value in named.items()}
-    store = cast("Store", source)
-    found: dict[str, str] = {}
+    if hasattr(source, "names"):
+        return _values_in(cast("Store", source))
+    values = source if isinstance(source, Iterable) else [source]
+    named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
+    if not all(isinstance(value, str) for value in named.values()):  # it would spoil each later call
+        raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
+    return {str(name): {value} for name, value in named.items()}
+
+
+def _values_in(store: Store) -> dict[str, set[str]]:
+    found = {}
     for name in store.names():
         with contextlib.suppress(NotFound):  # deleted meanwhile
-            found[name] = store.get(name)
+            found[name] = _resolve_for_masking(_manager, _REFERENCE + name, store, name)[1]
     return found
 
 

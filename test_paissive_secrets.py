@@ -7025,7 +7025,7 @@ def test_what_readme_writes_for_services_are_commands():
     assert len(blocks) == 4
 
 
-# === Log redaction ==========================================================================================
+# === Redaction ==============================================================================================
 
 
 @pytest.fixture
@@ -7033,6 +7033,9 @@ def log(monkeypatch):
     """A logger with what it wrote so far; the hooks in logging are taken out again."""
     monkeypatch.setattr(logging.Logger, "callHandlers", logging.Logger.callHandlers)
     monkeypatch.setattr(logging.Handler, "format", logging.Handler.format)
+    monkeypatch.setattr(logging.LogRecord, "getMessage", logging.LogRecord.getMessage)
+    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))
     logger = logging.Logger("app")
     logger.stream = io.StringIO()
     logger.addHandler(logging.StreamHandler(logger.stream))
@@ -7175,6 +7178,66 @@ def test_redact_leaves_records_without_values_as_they_are(log):
     log.error("%s %d", Shown("harmless"), 7, exc_info=raised(ValueError("x")))
     record, args = seen[0]
     assert record.args is args and record.exc_info and record.msg == "%s %d"
+
+
+def test_redact_leaves_objects_alone_until_they_are_formatted(log):
+    asked = []
+    costly = type("Costly", (), {"__str__": lambda self: asked.append(1) or SAFE})()
+    ps.redact_logs([SAFE])
+    memory = logging.handlers.MemoryHandler(9, logging.CRITICAL, log.handlers[0])
+    log.handlers[:] = [memory]
+    log.error("with %s", costly, extra={"costly": costly})
+    assert not asked
+    memory.flush()
+    assert (log.text(), len(asked)) == ("with ***\n", 1)
+
+
+def test_redact_covers_handlers_that_send_the_message_as_it_is(log):
+    sent = []
+    log.handlers[:] = [
+        type("Send", (logging.Handler,), {"emit": lambda self, r: sent.append(r.getMessage())})()
+    ]
+    ps.redact_logs([SAFE])
+    log.error("with %s%s", SAFE[:9], SAFE[9:])
+    assert sent == ["with ***"]
+
+
+def test_redact_covers_reports_of_exceptions_that_nobody_catches():
+    code = f"""
+import threading, paissive_secrets as ps
+class Last:
+    def __del__(self): raise ValueError("last {SAFE}")
+def fail(*_): raise KeyError("{SAFE}")
+ps.redact_logs(["{SAFE}"])
+thread = threading.Thread(target=fail)
+thread.start(); thread.join()
+Last()
+fail()"""
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stderr
+    assert said.count("KeyError: '***'") == 2 and "ValueError: last ***" in said
+    assert SAFE not in said
+
+
+def test_redact_masks_all_stages_and_what_opens_the_store(log):
+    store = ps.MemoryStore()
+    store.store_keys = lambda: iter(["master-password"])
+    store.stage_name = lambda name, stage: f"{stage}/{name}"
+    store.names = lambda: iter(["A_TOKEN"])
+    for name in ("A_TOKEN", "pending/A_TOKEN", "previous/A_TOKEN"):
+        store.set(name, f"value-of-{name}")
+    said = ps.redact(
+        "value-of-A_TOKEN value-of-pending/A_TOKEN value-of-previous/A_TOKEN master-password", store
+    )
+    assert said == "*** *** *** ***"
+
+
+def test_redact_text_bytes_and_what_holds_them():
+    event = {"event": f"in {SAFE}", "tokens": [(SAFE.encode(), 7)], "n": None}
+    secrets = ps.RedactingFilter([SAFE])
+    assert ps.redact(event, secrets) == {"event": "in ***", "tokens": [(b"***", 7)], "n": None}
+    harmless = {"event": ["harmless"]}
+    assert ps.redact(harmless, secrets) is harmless
+    assert ps.redact(f"in {SAFE}", {"db": SAFE}) == "in ***"
 
 
 def test_redact_keeps_arguments_where_they_make_up_the_message(log):
