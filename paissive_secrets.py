@@ -446,7 +446,7 @@ def without_newline(text: str) -> str:
 
 def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, of a file with secrets that this user could protect better from others."""
-    if os.name == "nt" or status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+    if os.name == "nt" or status.st_uid != user_id() or not stat.S_ISREG(status.st_mode):
         return
     access = "write" if others_may("write", status) else "read" if others_may("read", status) else ""
     # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
@@ -473,6 +473,11 @@ def _is_private_group(uid: int, gid: int) -> bool:
     return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
 
 
+def user_id() -> int:
+    """Return the effective user, or the real one in WebAssembly, which has no other."""
+    return os.geteuid() if hasattr(os, "geteuid") else os.getuid()
+
+
 def check_folder(path: str) -> None:
     """Raise Unsafe for a folder where others could put files; one that is absent is safe."""
     try:
@@ -486,7 +491,7 @@ def check_folder(path: str) -> None:
         raise Unsafe(f"{path} is not a folder", hint=hint)
     if os.name == "nt":
         return
-    if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
+    if status.st_uid not in (user_id(), 0):  # root needs no folder to do harm
         raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
     if others_may("write", status):
         raise Unsafe(f"others can write to {path}", hint=f"chmod -R go-w {path}")
@@ -1512,7 +1517,7 @@ def _why_ignored(path: str) -> str:
         return ""
     if not stat.S_ISREG(status.st_mode):
         return f"{path} is not a file"
-    if not owners <= {os.geteuid(), 0}:
+    if not owners <= {user_id(), 0}:
         return f"{path} belongs to another user"
     return f"others can write to {path}" if others_may("write", status) else ""
 
@@ -5132,7 +5137,7 @@ def _trusted_text(path: str) -> str:
     """Return the text of a file that holds commands; Unsafe if others can write it."""
     with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
+        if os.name != "nt" and (status.st_uid not in (0, user_id()) or status.st_mode & 0o022):
             hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
             raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
         return _decode_utf8(read_bounded(file, path), path)

@@ -10726,5 +10726,42 @@ def test_the_chapter_of_readme_says_what_happens(title, tmp_path):
     assert len(played) >= 8
 
 
+IN_NODE = """
+import os, sys, warnings
+warnings.simplefilter("error")
+import paissive_secrets as ps
+assert sys.version_info[:2] >= (3, 14)
+os.umask(0o077)
+os.mkdir("tree")
+key = "API_KEY = '" + "Q7" * 3 + "xk29vLmPzR41'"
+for path, text in {"tree/a.py": key, "config.json": '{"a": "secret:A"}'}.items():
+    with open(path, "w") as file:
+        file.write(text)
+os.environ["A"] = "v"
+memory, config = ps.MemoryStore(), ps.SecretConfig()
+memory.set("B", "w")
+config.set("db.port", 5432)
+assert (ps.get_secret("A"), memory.get("B"), config.get("db.port")) == ("v", "w", 5432)
+assert config.get("a", use_secret=True) == "v"
+assert [finding.line for finding in ps.audit("tree")] == [1]
+commands = "set C --generate", "get C", "ls", "audit", "status"
+assert [ps.main(command.split()) for command in commands] == [0, 0, 0, 1, 0]
+"""
+
+
+@pytest.mark.slow
+def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_lock(tmp_path):
+    load = f"import {{loadPyodide}} from {json.dumps((npm('pyodide') / 'pyodide.mjs').as_uri())}\n"
+    copy = f"await (await import('fs')).promises.readFile({json.dumps(str(MODULE))})"
+    script = f"{load}const p = await loadPyodide(); p.FS.writeFile('paissive_secrets.py', {copy})\n"
+    script += f"p.runPython({json.dumps(IN_NODE)})"
+    asked = [tool("node"), "--input-type=module", "-e", script]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr.decode()[-500:]) == (
+        0,
+        "paissive_secrets: note: .env holds 'C' in plaintext; --backend file would encrypt it\n",
+    )
+
+
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__, "-q", *sys.argv[1:]]))
