@@ -36,6 +36,7 @@ Contents, bottom-up; each room uses only the rooms above it:
     Files                   which files of a tree are read
     Audit                   findings, baselines, silence
     Reports                 text, JSON, SARIF
+    Check                   names that a project asks for
     Commands                the command line
 """
 
@@ -67,6 +68,7 @@ from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, P
 
 if TYPE_CHECKING:
     import argparse
+    import ast
     import collections.abc
     import logging
     import socket
@@ -10553,6 +10555,144 @@ class Progress:
         self.clear()
 
 
+# === Check ==================================================================================================
+# Which names a project asks for, and where: literals in Python code, lines of .env.example, references in
+# config files. Code is parsed, never run. They are compared with the names in a store; no value is read.
+
+_EXAMPLE_FILES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example")
+_CONFIG_FILES = (".json", ".toml", ".yaml", ".yml")
+_REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)"""
+
+
+class Use(NamedTuple):
+    """A place that names a secret.
+
+    It "requires" it, "reads" it and gets None without, has a "default", or "provides" it to the rest.
+    """
+
+    name: str
+    path: str
+    line: int
+    how: str
+    backend: str = ""  # empty: the store in use
+
+
+class Check:
+    """The names that a project asks for, compared with those in a store.
+
+    `missing` maps each required name that the store lacks to its uses, `optional` each other name it lacks;
+    `unused` are names in the store that no file mentions. `names`, `files` and `unparsed` are counts.
+    """
+
+    def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
+        self.files = self.unparsed = 0
+        self._own_file = os.path.realpath(plaintext_file(store) or os.devnull)
+        names = secret_names(store)
+        # A variable of this process comes from elsewhere, and may serve any program.
+        unmentioned = {name for name in names if variable_name(name) not in os.environ}
+        uses: dict[str, list[Use]] = {}
+        for path, data in self._texts(paths):
+            unmentioned -= {n for n in unmentioned if n.encode() in data or variable_name(n).encode() in data}
+            for use in self._uses(path, data):
+                if use.name and use.backend in ("", backend):
+                    uses.setdefault(use.name, []).append(use)
+        known = {*names, *map(variable_name, names), *os.environ}
+        known |= {name[: -len("_FILE")] for name in os.environ if name.endswith("_FILE")}
+        lacking = {name: found for name, found in sorted(uses.items()) if variable_name(name) not in known}
+        self.names, self.unused = len(uses), sorted(unmentioned)
+        hows = {name: {use.how for use in found} for name, found in lacking.items()}
+        required = [name for name, how in hows.items() if "requires" in how and how <= {"requires", "reads"}]
+        optional = [name for name, how in hows.items() if name not in required and "provides" not in how]
+        self.missing = {name: lacking[name] for name in required}
+        self.optional = {name: lacking[name] for name in optional}
+
+    def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (path, content) of the text files below the paths, other than the store's own."""
+        everything = Choice(Patterns(()), True, lambda path, why: None, lambda: None)
+        for root in paths:
+            shown = "" if root == "." else root.rstrip("/") + "/"
+            listed = files_below(root, shown, everything) if os.path.isdir(root) else [(root, root)]
+            for path, name in listed:
+                file = open_listed(path) if os.path.realpath(path) != self._own_file else None
+                with file or contextlib.nullcontext():
+                    data = file.read(MAX_FILE_BYTES) if file else b"\0"
+                if b"\0" not in data:
+                    self.files += 1
+                    yield name, data
+
+    def _uses(self, path: str, data: bytes) -> Iterable[Use]:
+        if path.endswith(".py"):
+            try:
+                return list(_uses_in_python(path, data))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                self.unparsed += 1
+                return ()
+        text = data.decode("utf-8", "replace")
+        if os.path.basename(path) in _EXAMPLE_FILES:
+            return _uses_in_example(path, text)
+        return _uses_in_config(path, text) if path.endswith(_CONFIG_FILES) else ()
+
+
+def _uses_in_example(path: str, text: str) -> Iterator[Use]:
+    for number, line in enumerate(text.splitlines(), 1):
+        assignment = re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", line)
+        if assignment:  # the value of API_KEY=changeme is an example, that of PORT=3000 a default
+            name = assignment[1]
+            yield Use(name, path, number, "requires" if looks_secret(name) else "default")
+
+
+def _uses_in_config(path: str, text: str) -> Iterator[Use]:
+    for match in re.finditer(_REFERENCE_AT, text):
+        yield Use(match[2], path, text.count("\n", 0, match.start()) + 1, "requires", match[1] or "")
+
+
+def _uses_in_python(path: str, data: bytes) -> Iterator[Use]:
+    import ast
+
+    tree = ast.parse(data)
+    blocks = (node.body for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers)
+    guarded = {id(node) for body in blocks for statement in body for node in ast.walk(statement)}
+    imported = b"paissive_secrets" in data  # other libraries have a get_secret, too
+    for node in ast.walk(tree):
+        name = how = backend = ""
+        if isinstance(node, ast.Subscript) and _is_environ(node.value):
+            name, how = _literal(node.slice), "requires" if isinstance(node.ctx, ast.Load) else "provides"
+        elif isinstance(node, ast.Compare) and _is_environ(node.comparators[0]):
+            name, how = _literal(node.left), "default"
+        elif isinstance(node, ast.Call) and node.args:
+            name, how, backend = _use_in_call(node, imported)
+        if name and how:
+            line: int = getattr(node, "lineno", 0)
+            yield Use(name, path, line, "default" if id(node) in guarded else how, backend)
+
+
+def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:
+    """The (name, how, backend) of a call that asks for a name, such as get_secret("X") or os.getenv("X")."""
+    function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    name, backend = _literal(call.args[0]), ""
+    how = "default" if len(call.args) > 1 else "requires"
+    for keyword in call.keywords:
+        how = "default" if keyword.arg == "default" else how
+        if keyword.arg == "backend":  # "file", or SecretsBackend.FILE
+            backend = _literal(keyword.value) or getattr(keyword.value, "attr", "?").lower()
+    if function in ("get_secret", "require_secret"):
+        return name if imported else "", how, backend
+    on_environ = _is_environ(getattr(call.func, "value", None))
+    if function == "getenv" or (on_environ and function in ("get", "pop")):
+        return name, "reads" if how == "requires" else how, ""
+    provides = function == "setenv" or (on_environ and function == "setdefault")
+    return name, "provides" if provides else "", ""
+
+
+def _is_environ(node: object) -> bool:
+    return "environ" in (getattr(node, "attr", ""), getattr(node, "id", ""))
+
+
+def _literal(node: object) -> str:
+    value = getattr(node, "value", None)
+    return value if isinstance(value, str) else ""
+
+
 # === Commands ===============================================================================================
 # One function a command: its docstring is its help line, its number the exit code. The table at the end of
 # the file says which arguments each takes. Results go to stdout, everything else to stderr.
@@ -10683,7 +10823,8 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
     args = parser.parse_intermixed_args(words[:cut])
     if backend and not hasattr(args, "backend"):
         parser.error("--backend doesn't apply to this command")
-    args.manager = SecretsManager(getattr(args, "backend", None) or backend)
+    args.backend = getattr(args, "backend", None) or backend
+    args.manager = SecretsManager(args.backend)
     args.run, args.command_line = run, words[cut + 1 :]
     return args
 
@@ -11244,6 +11385,39 @@ def _report_file(path: str) -> Iterator[IO[bytes]]:
         shutil.copyfileobj(whole, file)
 
 
+def cmd_check(args: argparse.Namespace) -> int:
+    """Compare the names that code and config ask for with the store's.
+
+    Looks for literals in Python, such as get_secret("X") and os.environ["X"], for the lines of
+    .env.example, and for references in config files. A name with a default is optional. Exits
+    with 1 if a required name is missing; no value is read.
+
+    $ check
+    $ check src --backend file --json
+    """
+    paths = args.paths or ["."]
+    for path in paths:
+        if not os.path.exists(path):
+            raise BadValue(f"there is no {_show(path)}", hint="name a file or folder that exists")
+    check = Check(paths, args.manager.store(), args.backend or os.environ.get("PAISSIVE_BACKEND") or "env")
+    unused: dict[str, list[Use]] = {name: [] for name in check.unused}
+    places = {"missing": check.missing, "optional": check.optional, "unused": unused}
+    found = {
+        how: {n: [f"{u.path}:{u.line}" for u in uses] for n, uses in f.items()} for how, f in places.items()
+    }
+    if args.json:
+        import json
+
+        _write_stdout(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+    # An optional setting such as PORT is nothing that a store would hold.
+    rows = ((how, n, at) for how, names in found.items() for n, at in names.items() if not args.json)
+    for how, name, at in (row for row in rows if row[0] != "optional" or looks_secret(row[1])):
+        print(f"{how:<9} {printable(name)}", printable(", ".join(at[:3])), sep="  " if at else "")
+    counts = f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {len(check.missing)} missing"
+    _warn(counts + (f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""))
+    return 1 if check.missing else 0
+
+
 def cmd_hook_install(args: argparse.Namespace) -> int:
     """Have git audit what is staged before each commit.
 
@@ -11610,6 +11784,12 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one per core"),
         _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
+    ),
+    "check": _row(
+        cmd_check,
+        _arg("paths", metavar="PATH", nargs="*", help="files and folders; default: this folder"),
+        _JSON,
+        _BACKEND,
     ),
     "hook install": _row(cmd_hook_install),
     "status": _row(cmd_status, _JSON, _BACKEND),

@@ -10060,6 +10060,75 @@ def test_every_rule_is_listed(folder):
     assert [line.split()[0] for line in lines] == [row["id"] for row in rows]
 
 
+# === Check ==================================================================================================
+
+ASKING = """import os
+from paissive_secrets import SecretsBackend, get_secret, require_secret
+get_secret("API_TOKEN")
+get_secret("WITH_DEFAULT_TOKEN", "x")
+require_secret("app/db#password", backend=SecretsBackend.VAULT)
+os.environ["DB_PASSWORD"]
+os.environ.get("SENTRY_DSN")
+try:
+    os.environ["GUARDED_TOKEN"]
+except KeyError:
+    pass
+os.environ.setdefault("OWN_SETTINGS", "app")
+os.environ["OWN_SETTINGS"]
+"CI_TOKEN" in os.environ
+"""
+
+
+@pytest.fixture
+def asking(tmp_path, monkeypatch):
+    """A folder with a project that asks for names in every way."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(ASKING)
+    (tmp_path / ".env.example").write_text("# how to run it\nPORT=3000\nexport MAIL_PASSWORD=\n")
+    (tmp_path / "config.json").write_text('{"a": "secret:LOG_KEY", "b": "x://u:${secret://vault/db#p}@h"}')
+    return tmp_path
+
+
+def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_asked_for(asking, capsys):
+    assert ps.main(["check", "--backend", "env"]) == 1
+    printed, noted = capsys.readouterr()
+    assert [line.split(maxsplit=2) for line in printed.splitlines()] == [
+        ["missing", "API_TOKEN", "app.py:3"],
+        ["missing", "DB_PASSWORD", "app.py:6"],
+        ["missing", "LOG_KEY", "config.json:1"],
+        ["missing", "MAIL_PASSWORD", ".env.example:3"],
+        ["optional", "CI_TOKEN", "app.py:14"],
+        ["optional", "GUARDED_TOKEN", "app.py:9"],
+        ["optional", "SENTRY_DSN", "app.py:7"],
+        ["optional", "WITH_DEFAULT_TOKEN", "app.py:4"],
+    ]
+    assert noted.endswith("names in 3 files, 4 missing\n")
+
+
+def test_check_is_satisfied_by_the_store_and_the_environment_and_lists_what_nothing_mentions(
+    asking, capsys, monkeypatch
+):
+    monkeypatch.setenv("DB_PASSWORD", "blue-hill")
+    monkeypatch.setenv("MAIL_PASSWORD_FILE", "/run/secrets/mail")
+    asking.joinpath(".env").write_text("API_TOKEN=red-fox\nLOG_KEY=x\nOLD_TOKEN=green-lake\n")
+    assert ps.main(["check", "--json", "--backend", "env"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["missing"], printed["unused"]) == ({}, {"OLD_TOKEN": []})
+    assert printed["optional"]["PORT"] == [".env.example:2"]
+
+
+def test_check_counts_what_it_cannot_parse_and_shows_no_value(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("def (:\n")
+    (tmp_path / ".env").write_text("API_TOKEN=red-fox\n")
+    (tmp_path / ".env").chmod(0o600)
+    assert ps.main(["check"]) == 0
+    assert "red-fox" not in "".join(capsys.readouterr())
+    assert ps.main(["check", "broken.py"]) == 0
+    assert "1 Python file can't be parsed" in capsys.readouterr().err
+    assert ps.main(["check", "absent"]) == 2
+
+
 # === Commands ===============================================================================================
 
 
