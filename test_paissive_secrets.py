@@ -420,6 +420,57 @@ def test_rewriting_keeps_the_group_in_a_folder_that_gives_its_own(tmp_path):
     assert (tmp_path / "file").stat().st_gid == os.getegid()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+@pytest.mark.parametrize("mode", [0o2640, 0o4755])
+def test_rewriting_keeps_all_mode_bits_of_a_file_of_somebody_else(mode, tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    os.chown(tmp_path / "file", 1234, 1234)
+    (tmp_path / "file").chmod(mode)
+    rewrite(tmp_path / "file", b"new")
+    assert (tmp_path / "file").stat().st_mode & 0o7777 == mode
+
+
+def test_nobody_else_reads_a_rewritten_file_before_it_has_its_owner(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"old")
+    done, mode_of = [], lambda fd: os.fstat(fd).st_mode & 0o777
+    monkeypatch.setattr(os, "fchown", lambda fd, *_: done.append(mode_of(fd)))
+    monkeypatch.setattr(os, "fchmod", lambda fd, mode: done.append(mode))
+    before = os.stat_result((0o100644, *[0] * 3, 7, 7, *[0] * 4))
+    monkeypatch.setattr(os, "stat", lambda path, stat=os.stat: before if path[-4:] == "file" else stat(path))
+    rewrite(str(tmp_path / "file"), b"new")
+    assert done == [0o600, 0o644]
+
+
+def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", lambda fd: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        rewrite(tmp_path / "file", b"new")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"old"}
+
+
+@pytest.mark.parametrize("planted", ["new", ".gitignore"])
+def test_no_link_that_somebody_planted_is_written_through(planted, tmp_path):
+    (tmp_path / "victim").write_bytes(b"theirs")
+    (tmp_path / "file.paissive-tmp").mkdir(0o700)
+    (tmp_path / "file.paissive-tmp" / planted).symlink_to(tmp_path / "victim")
+    with contextlib.suppress(ps.Unavailable):
+        rewrite(tmp_path / "file", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"theirs"
+
+
+def test_a_file_put_where_a_write_begins_is_not_written_to(tmp_path, monkeypatch):
+    def planting(path, unlink=os.unlink):
+        with contextlib.suppress(FileNotFoundError):
+            unlink(path)
+        if path.endswith("new"):
+            Path(path).write_bytes(b"theirs")
+
+    monkeypatch.setattr(os, "unlink", planting)
+    with pytest.raises(ps.Unavailable, match="File exists"):
+        rewrite(tmp_path / "file", b"new")
+
+
 def acl(other):
     """An access control list in the form of Linux: its owner may write, the user `other` read, no group."""
     nobody = 0xFFFFFFFF
@@ -594,6 +645,107 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(ps.BadValue, match=r"file would be larger than 16 MiB; it is as it was"):
         rewrite(tmp_path / "file", bytes(ps.MAX_FILE_BYTES + 1))
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+class Disk:
+    """What a power cut leaves of a folder: of each call what was synced, and perhaps what was not."""
+
+    def __init__(self, root, monkeypatch, act):
+        self.root, self.log = root, []
+        self.before = self.files()
+        with monkeypatch.context() as patched:
+            for call in (os.fsync, os.replace, os.unlink, os.mkdir):
+                patched.setattr(os, call.__name__, functools.partial(self.record, call))
+            act()
+
+    def files(self):
+        return {str(p): None if p.is_dir() else p.read_bytes() for p in self.root.rglob("*")}
+
+    def record(self, call, path, *more):
+        if isinstance(path, int):
+            call(path)
+            path = os.readlink(f"/proc/self/fd/{path}")
+            more = () if os.path.isdir(path) else (Path(path).read_bytes(),)
+        else:
+            call(path, *more)
+        self.log.append((call.__name__, path, more[0] if more else None))
+
+    def after(self, calls, flushed):
+        """The files after so many calls; `flushed` are changes of folders that nobody asked to sync."""
+        disk, synced, pending = dict(self.before), {}, []
+        for what, path, more in self.log[:calls]:
+            if what == "fsync" and more is not None:
+                synced[path] = more
+            elif what != "fsync":
+                where = more if what == "replace" else path
+                pending.append((os.path.dirname(where), where, what, path))
+            kept = [change for change in pending if flushed or (what == "fsync" and change[0] == path)]
+            for change in kept:
+                pending.remove(change)
+                self.change(disk, synced, *change[1:])
+        return disk
+
+    def change(self, disk, synced, where, what, path):
+        disk[where] = synced.get(path, b"") if what == "replace" else None
+        if what == "unlink":
+            del disk[where]
+
+    def restore(self, disk):
+        for path in self.root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path, data in sorted(disk.items()):
+            if os.path.isdir(os.path.dirname(path)):
+                Path(path).mkdir(0o700) if data is None else Path(path).write_bytes(data)
+
+    def states(self, read):
+        """What `read` finds after a power cut at any call, and what after one at the end."""
+        found = []
+        for calls, flushed in itertools.product(range(len(self.log) + 1), (True, False)):
+            self.restore(self.after(calls, flushed))
+            found.append(read())
+        return found, found[-1]
+
+
+def read_sealed():
+    store = ps.FileStore(".paissive")
+    return {name: store.get(name) for name in store.names()}
+
+
+def accept_a_finding():
+    ps.Baseline("b").update([ps.Finding(**dict.fromkeys(ps.Finding._fields, "x"))], ps.Summary())
+
+
+WRITES = {
+    "a .env": (lambda: ps.EnvironmentStore(".env").set("A_TOKEN", "new"), lambda: Path(".env").read_text()),
+    "a config": (lambda: ps.SecretConfig("c.json").set("a", 1), lambda: ps.SecretConfig("c.json").get("a")),
+    "a sealed set": (lambda: ps.FileStore().set("app/x/NEW", "new"), read_sealed),
+    "an overwritten one": (lambda: ps.FileStore().set("app/db", "new"), read_sealed),
+    "a deletion": (lambda: ps.FileStore().delete("app/db"), read_sealed),
+    "a rekey": (lambda: ps.FileStore().rekey(), read_sealed),
+    "a rotation": (lambda: ps.SecretRotation("file").rotate("DB", "new"), lambda: read_sealed()["DB"]),
+    "a baseline": (accept_a_finding, lambda: len(ps.Baseline("b").entries)),
+    "a schedule": (
+        lambda: ps.SecretRotation("env", "p.json").schedule("A_TOKEN", "1d"),
+        lambda: os.path.exists("p.json") and bool(json.loads(Path("p.json").read_text())),
+    ),
+}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+@pytest.mark.parametrize("what", WRITES)
+def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new(what, files, store_folder, monkeypatch):
+    (store_folder.parent / ".env").write_text("A_TOKEN='old'\n")
+    act, read = WRITES[what]
+    old = read()
+    states, last = Disk(store_folder.parent, monkeypatch, act).states(read)
+    assert [state for state in states if state not in (old, last)] == []
+    assert what == "a rekey" or last != old
+
+
+def test_a_first_set_cut_off_at_any_moment_leaves_a_store_that_takes_the_next(store_folder, monkeypatch):
+    disk = Disk(store_folder.parent, monkeypatch, lambda: ps.FileStore().set("a/b", "1"))
+    states, last = disk.states(lambda: [ps.FileStore().set("NEXT", "2"), read_sealed()][1])
+    assert {*map(str, states)} == {"{'NEXT': '2'}", str(last)} and last == {"a/b": "1", "NEXT": "2"}
 
 
 # === Generators =============================================================================================
@@ -1413,8 +1565,81 @@ def identity():
     return ps.Identity.generate()
 
 
+# https://github.com/C2SP/CCTV/tree/main/age (0BSD, CC0-1.0 or Unlicense), without armor, hybrid keys and
+# files over 3,000 bytes: a line of JSON with name, header and size, then the file.
+VECTORS = """
+c-rlp35+XueaAxusNE6}M^z+ByFAX|yv%(C5;`8w*yEY8#~#mk>@?ZV=^4-IIc)<Kw3XT-O4I`oMWj-tA_SyTX)CBmkO~q(X*nb+l@?K?3Q|
+--3ls!Z1=PEntX@L$vfh0!``$Jyt+eaaj{X09f9L<Y<AM{V#p=S%yKlVUEK|oSF5J3%!E+4T$#z}C56jHC@aCI$!8>>Ec=+W#D+}Gr|HI9@7
+kt}^3xD(E&0py@dr@JTAv?M#u#<}r+a66dj?-X}M6lj?qTw(BiuyzoU`^=huq3sF@k9`%_7EjidaR@10G44<0{1@(3=((l7&GUh6I<CTE&L?
+DCCO$$1>LxF@%CLE#xRK59kD(KuF^%;Fw@Ff=)D!AbyJb(m$htbwJZ|CfHk>RpRsP-@#cov)@wx^P!^)#Vh#HZ1s;{K>(_%$ClAeL4{xFnC$
+gLOxOj0F7WlSFtQ-WE#)Vq4+BoPVl8i5ymbmU$BdX>=JaodQ!r!>_pPx4$_}m}-HS+47_mAKGpBIWB74P`*4?gk1;b*>m-*ew{^DqAv^uO+g
+ZDd$`reQw@Y)7J*rwS|b1Xxc-bsMM$Oi9UN5r0Vy5tIcgF&k9K%1QIiJOM=Ab8{G`O+;PsaWvZksk1CHV=qq)%Q;h<Mb8%Q?s(NrDGs2x{?s
+F8UE6aO@R;vfb!RrQ$R4kGh;7$iX7#qAJ2NtKGpsWui=QpoEx^(=y#?FI&vQSXogrHY2hW!67PR8z8gO#>OmSTu7mt%-&obg9_AMhkQ@Y6Y;
+^^KMcsJR}4>xZ9bc))-e0R43T*j7BIQE$a(rbY2@tEZYAMi1(^3t-LJl}_u8mlnbl&PCnK?rd%6a_(xglz*PL4+VM%CHRzBn;9danzv*+aVz
+fBuN7zH>n!7P!q#p*tKE9JbYZ9r(R~{&i)hkf2)(sK43;-mtl7JF?TZ#1bVd@s-4a#oegHg)WMj+E(Gq()H%C~I6>0%0V~*&)DdAcnK;Wii;
+Q>%?1SsJvgpEwIyoT3_jP|TQHmfLK~Xgw!v)u0Ol@zdRdbAVW^{82<YRX_Fs+@JV4r^IcfNANzufw%)rbGIxcOy2dhzrn_uTfa{CzL_@cd8Y
+7f2s-zw`*mJtMaFmInf#%KlJf+#_0yuA*&nh|&5$Q6?>lX5~q%H$pnPB90YVKyap|;w&j)l%gnfdx{9{%TtEQV?<SBUM%RU#Rgh0gPX)!?H3
+C;q6d0QX@<Q_qe}^}1ry6h=#JX(gs_YHdF^y5S!fgKEVrUIV#%~3&PFw%^qZ+UC6};ziH?X(t-yAJTtKcX55Q%&YZUx}j&3qd!e!|V6_McEL
+}CmZD2DUvpi@+(L(I`goqI^DiL?BHj;j=%f}sY9tQ|y9qiivytZEI)<8@OOvZgK!02iBp2%Ycz%;>J*d!K&xFa6%_ci;5Q&))p=*<bzx7vA&
+iS6iR|-t+(PH}84x$F#pW(s9$8?G?sjtFbuQjf}$bt_@Q*g98LgMkj&JgP4&7P~}(*oiG|X8_!$aR%bl#dj0WQ3Z(InleRKtJ1NcZ$y3y$Ie
+2AUI2n9kYxq;=(MQi~uk|*TxHjEO@EVEo7#ZY;mesEuepJ>=BdCY~PQ=(xdJ_(9db2epOc6XaL5i$f30;u~SPjf>p!5oIs;-x`@_=8Lo18$I
+&6yCO7=dWho?9m4ZcApj3AGP*s75v`qmBP>iTBZFMxKK2NrI-?g3M&qf}^at2%D2et_rb~$YxJd*})pLeP}gSI0<m1d@D-}lTAV7`k}KIIIG
+hTp@`F1T%;iEYTPt5P6-*DYKrlw^6+_zF2Q!My++-66%hdMOo7h49h9yR^k96d9-wKcXcu?&yd6Tc9W2FpqIAKqQrq$zK=iUlz<4tfMs<>?K
+ZWLw*S++Q-uvJmKX~uoJ@;GhyYJ)Kef;;2&}{mgM<UMg0#Ti9V4kCd`lx<n&rIx78OT$`WO~4)T~S(hz~oljG<j{7KzanxJ=Keol_D<6AQc0
+pz3w!uEI0*|+z5*^VKO|CoiHPsto#<-%49Pr=1W6~P`R4fNK0t@T}1>cTPZS1nrs(C_9+|$l2gSG@T4emXjxA7d30qWOL)}q=+UIfkNs%WH3
+q&<1bH+D)(v_AI*OK29aBsWc%-mTmvPB~uBrt+p77M712xAS7vtpE?k6)_bwq<iV;0@Hl*N9^0Y6gx<iY1X^p0mf^nT)9^ncv?`)_~2qj?;6
+PU$j8aQMlQY=%7sBdPFKUa#BN5Zf`CIv7}L*joZVuH*o{X%PlY*2daaeK2fjkjoZpHkDQA%BYbVL3dHKnq4VNZ4%1lQV~Z?WlxtlyYt~Y-#|
+S3>+<4@?|<el_wK*_xo5relRx<Wm;d4$H?E)Y_Sa<3dfR`0?oE##cJ3wFsa%4fwzq?Q3ez?R0|Kj7Ryyk;qb10PVk-@k$i&w}lIJuQqY-VbL
+bKTc1#y9F+9|<ikeO4B5V_aSfXo@MQrqq8c)~_2H|ocXL9c_I{gGel5MQ&zyYIf`YrW_7?Qrjbi*LRE7oUGbp-fXJv-U@J<?C1Fif4`(7+Hd
+h)h$7W(7bdx0!<TnYNdv#u}tK)icPPulK33mDk5x#6YRN$RV3LSjGR%{fRUZWm~ymy1oku&(DJ&d$w20pYHUoRh?19(J&6`@18pp(^Z^fq9H
+j$kIT#Lmk{eAXX;a5rn`pU2fx!e*qi*cUD=pE1jVo>A8kh3$oaL#2;3ozGE{&}%Wa_z9gxC6P-UM;AEYY^jaYCOCDlteD3P&3Z6Q)i_QKb`G
+NVpmQ{=D3AmpCp*hdMDGWAk+a7ZOE<TDc9wn4@kk<?~cSXv=QWBp>>OP&A`tx`dnIvO}I8P#Tu`8QD(b1Za$$X|I)zQev%IB_`Os5i8j!@q~
+oy&3&pA0E7>6J!a70)M(aDmh9P%<wwVuI=@Qpbpk}VhsbE7Mps%2Iw+j1)t1!)){&@MzzD8GfgPF@wsxD-<jNpQtl|s-!CM1L2BjkfU1%}UI
+&@3LxFt$VX>g|T-lU00+M>xBfivvZoxzC#U4c@KgilIk2l5u7kuYi+%+?dWk&F~Dg?h_~DiLn(o8*w4XLX8#(eQAB8H^3lXt86Fiij1_EBGa
+Ak^N|CZW>)-HO)#Z=;;*{QQFA^PVCH#!mpe&GL(xa@FdcQ`%`QdN}KXM?yX!;?onD*v8}wju7LrmqlE`JL^fx@6Jtp#Cv(H3J_VM`uUuXp3k
+AanLckz`lNd@67zvSEV^R}S5qREnnLN@r6*EZ-N>wRSK3D@21maVdn9xI>vzjNzbhOa+bV7duLWeU&XE4FNZLsmFu;WYJl^y5|p<9Chm=j^v
+ZAXl|<^d75-0q^i!sjEBKQWB`ymTrPK~J8Mwy$X#(>h)$+)Qmi(^fytv8I7y(VCJOAj*P%Xo5J&xw@o~#{^Os@!B|8^w|7(jNbVwu1iB_x^}
+vIh+^k}bA{C`S(@^ahpg3L<<Pa#iNm?%;jLg@>4;C;!pxp@Ir5kreU3Qi4vy}nhHanij-O*K2VOPUw?6`VpmNRAd~Y7W-gclE&;-$Smt8X9s
+sb>F4v863BCME$j9N(P0x#!1n@iddmT#rl!LHfkFWOv1#bERrP;7Vi5fq1xvKC2Au&PRA*7lImbBjW~70(LrXtv1u>me3b)TBba+&T&N$C>o
+MdOH-ZW@I~CXFGs-s8>UR9hNh7rRtLN#%zp^iUFCHfShtbcaFycvG(CorqCidfnK4J7kiu9%Q*+4At-uIBIGF_a9}qrP%VMlo6KE+sTXTp>I
+{d}2y-G3mqmI$VkE034c%U`+u4mDS4QaDdzNQpn|jR2&a?m_u7wEusSg|?_hN;aiv`=1LS!Lz5dj}9043l>T$@gz9GQd^-&f|#*$UhW`N5j|
+<2dR6!}5c^0$+z>snaZ-W*kIAfS;@JFkh|)TvTccR-7tgP-N9ChM0<XGIA@i9-bUJ-tza=bPf0#$YA@R`-ak<P1I&XAA$>pi5yU^Q>xwT>Iy
+sSrDhP9$becDVnaF+XxER8@XXzVAkTw)911p+(0Kwj3U^^+L^VPhsj5w9K;9{{R@vb?o*uLbr7>jD?F1{s!cRlzaLxBXvHVOWqpk<Zc8;Z)n
+ReFWzBgaEiO$Z}eAWtxDv2s!B(@q&E?t%(+?eCjX<2WjS)3eoQu#G`u<$9->M&#Q6Kax(3*P7nssuw(j*1vUZA$Y_)`q!G#4=r<W$J++Nn0|
+$Mvifi@Oi194;SZct7$u>P_#@oT>_qG(fER;hd}HPJXoUhtkmRT-a#3DE4}ix%>1Ox_pI#cjPqpC>Bi$kFT-2KZH#R8crlKxYAhqREKDZly0
+T(YH|E(I5$(M1*4^!tdQ7L1pNA&*vMtZcF1-8|uYA?3cVBbUYa2ITyam`_LPbyvCw58d*4MrMw%gyZ`>S-5X|Y^;x5IZgZ_?}U?Ej-Y7%C%G
+8}I6q=^ejz=Uscdziyb8?YOgD&z}cj6eqhIGs=sys&|*G^&8*x=HJ+PicZKZtlkQb=$Hh%LaEE@n4o)IyYH>dexWHj-<BZQ$C_xhJa#>jIY#
+sZ=LR0Ogh#I>92tj$n4pECFh#l+WI-rpxTcF*Bt_w_Nx>*g7!C?KD2`Glg`k#!QW!-+CP8AbNn+U32l2Kz=g1vNbvRk|hz`f`;%i+f@cI?%-
+dp;gzkT>N8vNG}{TG9OT|H9ik&f(qITb__*R@j}$+M~DEw7A&{9K8HUccg8s?5PG#<@yG(Df_K4fk7K^nuQc9{k`lZZh8X$)7bYRch0yo#|<
+C2q&)}vPa+!=X?(0&v^<z6n-6tpO-%Lja#1kocq7{^3T+d(do=>oV-r!qa%(*{cucwIOjg@L6_?~z(eG99N;fpc+LagoZaxsKfBGl|8-w}$3
+Nfjtk-6reYgDnfBWj+f9^ZOSN+(&<3i<R`DRdiWt^93x)JY8@2Pm=%ak?^{!>JJR5d(wi4;Auj|TKOc8QjmDnZl>m*HxuXzqki6PXLVI5}P;
+{<ya<T$lSr&R64oB+W7IRydDPS@dwLRG;ajt5^dKjY!cUZZ*ulk<QWuH7ZhW)}Bpf-T-dMyiRTfb<1l7t|s9t8^d=Gg3-3N8xkxC$O9QeJI(
+1tP)iKNVkj!d1RMJ;ZXsp*O!BzM@#(EF&o+rTKMxz5VEA%-xDSW9^VH1xAHCT|w*l|ceO4+Ux7~MPPKG0-F{-&i;jZ8glIzH1q0)mPod(iYx
+*dVM#&0y+W?g-Zut1*~Mh-RdM-z(ZCISLY3CPHLWkwKVp0}G6sK-4-I$$fu4#LY)t7^`PdT7d$)zf^}O|>b#Bq6kzNz0U^>y_l?$2(a1Fx%~
+}@3@-PBX(tDdmQ%7b__BKjiyWAXd`1h7DI#M%1*QxH%yMf^KNA3U24TS`AkUyNC4@>i-{PN>Ly5Ij`H|?+=PqJR&r>r(YjfIQGZ0owLNNJRo
+`#^bn>)*@S1!7{W~{4^9#jK9=Kcn$W3oqLXU=>dq#GiE{~(Pj_(7Lt?jX&S)PIrs@j)5qSS1A==Y8BoU4awY7EdpV+sw~t>Q$O)O$&0pY0CB
+;{*yFTWOWh8_XGH35uK+^Kvz=hpa9QCmkMd!%Vl2*o@2C)(*mgy_7TJ9EiZNIOd23hEAJyZ;tqj!6MC!c8l|kVNf*>mrirNMqpwhjUYf3b*C
+|14JA{WfKzxLk2~!dPtBp)!B+#4-ZD_sPkJrESz%pX{d$_7INDTzaX9e%lrR+3X^#zUVYt>?ZK#qZ-5%$#%YlA(vX#vq?SaZ1%TN8s*;aF1E
+=nI~vUi)S>OiN;1fVm}wS0h1jF!{DF)GCRgLOr(Tkxt7+ns?p@E6P3CGP+(7^1{!Q(TsHERluG^~YK<p2om*>JV#UX5}&#%xI9~cP2=G?Nnj
+}BifRXdsKiR9JOj}Y<}zjrZw$~3vWRq9ts{_F-BroDwyG5Jw+13Y$f$_*cw#I99SkOF;zTlJemiQ0P>)^^X-ql_!G~=MosEHyZ653x8Efs@B
+CEsS9kR%U;5!aum5gx@mK!5`NAWEIL4(>SLyP><3_J-bnB=>u?C0m9BYO!J0v<DJ<ZgiA23|%^Yfko3iFONH|h4_Ra{w?j>1Y{g-k%$g_rc@
+t|LPNOZK6S)n?hySrbH5JHgP}`N~(bFC_PUX#CaNZiHU(u6tkh_J8_O@|NYtfB4pmUs|<);jWL~f7kC`LUrq#sLti&z~M$Hr9D|fG)Ru<Wno
+0I%UGdeMgc|z{B%4a0k^S;B)vjs)OM2tkGb3G%nO|>irL;eXT-Ba7_qIi%YpMz)*@6|l+w{^K4r*$&*|X7f~k}VQ$_H0m=CAq&mQkFb_a$;f
++i!K(lHhRgnr8a2xb5>8BMu@G|nT6@6IP{CG5_2R%%<u3^_6JNw-n0hi<cIji?qR0ClwToGA<FArQ3`fj*p!nZ^*H4U10NqL5C(>q-SFjfUL
+U9l;uKL=82(RQDvGHiP37I{ydCOXfo
+"""
+
+
 def vectors():
-    """(name, what its header says, file) of every vector that is neither armored nor hybrid."""
+    """Yield (name, what its header says, file) of every vector that is vendored here."""
+    packed = io.BytesIO(zlib.decompress(base64.b85decode(VECTORS.replace("\n", ""))))
+    for line in packed:
+        name, says, size = json.loads(line)
+        yield name, says, packed.read(size)
+
+
+def all_vectors():
+    """Yield those of npm's cctv-age that are neither armored nor hybrid, so the long ones as well."""
     source = (npm("cctv-age") / "index.js").read_text(encoding="utf-8")
     for name, encoded in re.findall(r'// \.\./testdata/(\S+)\n.*?__toBinary\("([^"]*)"\)', source):
         head, _, body = base64.b64decode(encoded).partition(b"\n\n")
@@ -1440,11 +1665,12 @@ def outcome(says, sealed):
         return next((kind for words, kind in failures.items() if words in str(error)), "header failure")
 
 
-def test_age_agrees_with_every_vector_of_the_specification():
-    found = list(vectors())
+@pytest.mark.parametrize(("source", "count"), [(vectors, 73), (all_vectors, 92)], ids=["vendored", "all"])
+def test_age_agrees_with_every_vector_of_the_specification(source, count):
+    found = list(source())
     expected = {n: says["payload"] if says["expect"] == "success" else says["expect"] for n, says, _ in found}
     assert {name: outcome(says, sealed) for name, says, sealed in found} == expected
-    assert len(found) == 92
+    assert len(found) == count
 
 
 @settings(deadline=None, max_examples=60)
@@ -1471,6 +1697,52 @@ def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(iden
     for bad in [sealed[:size] for size in range(len(sealed))] + changed + [sealed + b"\n", sealed * 2]:
         with pytest.raises((ps.Corrupt, ps.WrongKey)):
             ps.unseal(bad, identity)
+
+
+def fields(sealed):
+    """The arguments and body of the one stanza, the MAC, and nonce and chunks of the payload."""
+    stanza, body, mac, payload = sealed.split(b"\n", 4)[1:]
+    return [stanza.split(b" ")[2], body, mac, payload[:16], payload[16:]]
+
+
+def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity, monkeypatch):
+    class Spy(ps.Recipient):
+        def wrap(self, file_key):
+            file_keys.append(file_key)
+            return super().wrap(file_key)
+
+    file_keys = []
+    for recipient in (Spy(str(identity.recipient())), ps.Passphrase("words", FAST)):
+        sealed = []
+        for _ in range(3):
+            random.seed(1)
+            sealed.append(fields(ps.seal(b"value", recipient)))
+        assert [len({*values}) for values in zip(*sealed)] == [3] * 5
+    assert [len(key) for key in {*file_keys}] == [16] * 3
+
+
+def test_age_refuses_what_no_canonical_header_has(identity):
+    sealed = ps.seal(b"v", identity.recipient())
+    body = sealed.split(b"\n")[2]
+    for old, new in (
+        (b"-> X25519 ", b"-> a\x7f\n\n-> X25519 "),
+        (body, body + b"A" * 25),
+        (body, body + b"A" * 68),
+    ):
+        with pytest.raises(ps.Corrupt, match="a stanza"):
+            ps.unseal(sealed.replace(old, new, 1), identity)
+
+
+def test_age_asks_so_much_work_of_who_guesses_a_passphrase():
+    assert ps.seal(b"", ps.Passphrase("x")).split(b"\n")[1].endswith(b" 17")
+
+
+def test_age_tells_passphrases_apart_by_all_their_bytes():
+    sealed = ps.seal(b"v", ps.Passphrase("p\udcff", FAST))  # as os.environ has the byte 255
+    assert ps.unseal(sealed, ps.Passphrase("p\udcff")) == b"v"
+    with pytest.raises(ps.WrongKey):
+        ps.unseal(sealed, ps.Passphrase("p\udcfe"))
+    assert ps.unseal(ps.seal(b"v", ps.Passphrase("p\xfc", FAST)), ps.Passphrase("p\udcc3\udcbc")) == b"v"
 
 
 def test_age_refuses_a_chunk_moved_cut_or_repeated(identity):
@@ -1887,6 +2159,16 @@ def test_a_wrong_password_opens_nothing_even_after_the_right_one(files, store_fo
     assert PASSWORD not in err
 
 
+def test_after_a_wrong_password_the_right_one_can_be_typed(files, store_folder, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    code = "import paissive_secrets as p; s = p.FileStore()\n"
+    code += "try: s.get('DB')\nexcept p.WrongKey: print(s.get('DB'))"
+    env = {"PYTHONPATH": str(ROOT)}
+    answers = [b"wrong", PASSWORD.encode()]
+    status, shown = on_a_terminal(sys.executable, "-c", code, answers=answers, env=env)
+    assert (status, shown.split()[-1]) == (0, b"db-value")
+
+
 def test_a_wrong_password_is_asked_for_once(files, store_folder, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     argv = (sys.executable, str(MODULE), "--backend", "file", "get", "DB")
@@ -1901,6 +2183,12 @@ def test_the_work_factor_of_the_password_has_bounds(log_n, tmp_path, monkeypatch
     with pytest.raises(ps.BadValue, match="PAISSIVE_SCRYPT_LOG_N is a number from 15 to 20"):
         ps.FileStore(tmp_path / "new").set("A", "1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_password_of_a_new_store_is_as_hard_to_guess_as_readme_says(store_folder, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
+    ps.FileStore().set("A", "1")
+    assert (store_folder / "identity.age").read_bytes().split(b"\n")[1].endswith(b" 17")
 
 
 def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, capsys):
@@ -1986,6 +2274,11 @@ def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder
         status == 2
         and f"problem    others can write to {store_folder}; chmod -R go-w {store_folder}\n" in out
     )
+
+
+def test_several_identities_of_the_user_are_no_unfinished_rekey(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{files.reveal_identity()}\n{ps.Identity.generate().reveal()}")
+    assert dict(files.store_status())["opens"] == "yes"
 
 
 def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, capsys):
@@ -2155,6 +2448,26 @@ def test_readers_and_writers_go_on_during_a_rekey(files, store_folder):
     assert [store.get(f"N{n}") for n in range(40)] == [f"{n}" for n in range(40)]
 
 
+def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files, store_folder):
+    def get(moment):
+        def hook(event, _):
+            if event == "open" and next(left, None) is None and not done:
+                done.append(1)
+                ps.FileStore().rekey()
+
+        left, done = iter(range(moment)), []
+        sys.addaudithook(hook)
+        assert ps.FileStore().get("DB") == "db-value"
+        os._exit(bool(done))
+
+    for moment in itertools.count():
+        status = ended(in_child(lambda moment=moment: get(moment)))[0]
+        if not status:
+            break
+        assert os.waitstatus_to_exitcode(status) == 1
+    assert moment > 1
+
+
 def test_an_open_store_sees_what_others_write_at_once(files, store_folder):
     other = ps.FileStore(store_folder)
     for n in range(100):
@@ -2270,6 +2583,31 @@ def test_what_is_advised_where_others_can_write_mends_all_folders_at_once(files,
     assert ps.FileStore(store_folder).get("app/db") == "app-value"
 
 
+def test_a_rekey_gives_its_seal_to_no_entry_that_was_moved_and_says_how_to_go_on(files, store_folder):
+    old = files.reveal_identity()
+    spoilt("swapped", store_folder)
+    told = (
+        "somebody moved it: move it back; then rekey again: until then, the old identity still opens secrets"
+    )
+    with pytest.raises(ps.Corrupt, match=told):
+        files.rekey()
+    for entry in ("DB.age", "app/db.age"):
+        assert ps.unseal((store_folder / "secrets" / entry).read_bytes(), ps.Identity(old))
+    swap(store_folder / "secrets/DB.age", store_folder / "secrets/app/db.age")
+    assert (files.rekey(), files.get("DB"), len(files.reveal_identity().split())) == (2, "db-value", 1)
+
+
+@pytest.mark.parametrize("name", ["DB", "NEW"])
+def test_nothing_is_sealed_to_an_old_identity_that_was_restored(name, files, store_folder):
+    leaked = (store_folder / "identity.age").read_bytes()
+    files.rekey()
+    (store_folder / "identity.age").write_bytes(leaked)
+    before = tree(store_folder)
+    with pytest.raises(ps.WrongKey, match="is PAISSIVE_IDENTITY or identity.age an old one"):
+        ps.FileStore(store_folder).set(name, "new")
+    assert tree(store_folder) == before
+
+
 def test_a_damaged_entry_can_be_deleted_and_does_not_touch_the_others(files, store_folder):
     spoilt("cut off", store_folder)
     store = ps.FileStore(store_folder)
@@ -2279,6 +2617,12 @@ def test_a_damaged_entry_can_be_deleted_and_does_not_touch_the_others(files, sto
     store.delete("DB")
     store.set("DB", "new")
     assert (store.get("DB"), store.rekey(), store.get("app/db")) == ("new", 2, "app-value")
+
+
+def test_a_folder_that_a_symlink_leads_to_is_not_listed(files, store_folder):
+    (store_folder / "secrets/app").rename(store_folder / "app")
+    (store_folder / "secrets/app").symlink_to(store_folder / "app")
+    assert list(files.names()) == ["DB"]
 
 
 @pytest.mark.parametrize("what", ["a fifo", "a folder", "a symlink"])
