@@ -2301,7 +2301,7 @@ def test_only_sealed_files_have_a_password_to_change(monkeypatch, capsys):
     status, _, err = command(monkeypatch, capsys, "rekey", "--backend", "env")
     assert (status, err) == (
         2,
-        "paissive_secrets: only sealed files have a master password; leave --backend out\n",
+        "paissive_secrets: only sealed files have a master password; choose another --backend\n",
     )
 
 
