@@ -4765,8 +4765,8 @@ class SecretRotation:
     """Rotate the secrets of one store, by policies: intervals and commands, no values.
 
     The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else in
-    rotation.json: in the folder of sealed files, or for other stores in the working directory. Thread-safe:
-    one rotation of a name at a time, another raises Conflict.
+    rotation.json in the working directory; but those of sealed files are sealed with them. `backend` is as
+    for SecretConfig. Thread-safe: while a name is rotated, another rotation of it raises Conflict.
     """
 
     def __init__(
@@ -4901,9 +4901,7 @@ class SecretRotation:
 
     def _policies(self) -> _Policies:
         named = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
-        store = self._store()
-        folder = getattr(store, "folder", "")
-        return _Policies(named or os.path.join(folder, "rotation.json"))
+        return _Policies(self._store(), named)
 
 
 class _Rotation:
@@ -5083,17 +5081,19 @@ class _Rotation:
 
 
 class _Policies:
-    """The policies by name, in one file, and the locks beside it."""
+    """The policies by name, in a file or sealed with their store, and the locks beside them."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(path)
+    def __init__(self, store: Store, named: str | os.PathLike[str]) -> None:
+        sealed = getattr(store, "policy_file", "")
+        self._sealed: Any = store if sealed and not named else None
+        self.path = os.path.abspath(named or sealed or "rotation.json")
         self._folder = os.path.dirname(self.path)
 
     def load(self) -> dict[str, dict[str, Any]]:
-        try:
-            found = parse_json(_trusted_text(self.path), self.path)
-        except FileNotFoundError:
+        text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
+        if text is None:
             return {}
+        found = parse_json(text, self.path)
         if found.get("version", 1) != 1:
             raise BadValue(f"{self.path} is of another version", hint="use the program that wrote it")
         policies = found.get("policies")
@@ -5108,6 +5108,8 @@ class _Policies:
 
         With `known` none is added: it may be deleted while its secret is rotated, and times are no policy.
         """
+        if self._sealed:
+            unlock(self._sealed)  # don't prompt while holding the lock
         self._make_folder()
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             policies = self.load()
@@ -5117,7 +5119,8 @@ class _Policies:
             if changes is not None:
                 merged = {**(before or {}), **changes}
                 policies[name] = {key: value for key, value in merged.items() if value is not None}
-            rewrite(self.path, dump_json({"version": 1, "policies": policies}, self.path).encode())
+            text = dump_json({"version": 1, "policies": policies}, self.path)
+            self._sealed.write_policies(text) if self._sealed else rewrite(self.path, text.encode())
         return before is not None
 
     def lock(self, name: str) -> FileLock:
@@ -5135,14 +5138,17 @@ class _Policies:
             os.makedirs(self._folder, 0o700, exist_ok=True)
 
 
-def _trusted_text(path: str) -> str:
-    """Return the text of a file that holds commands; Unsafe if others can write it."""
-    with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
-        status = os.fstat(file.fileno())
-        if os.name != "nt" and (status.st_uid not in (0, user_id()) or status.st_mode & 0o022):
-            hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
-            raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-        return _decode_utf8(read_bounded(file, path), path)
+def _trusted_text(path: str) -> str | None:
+    """Return the text of a file with commands, or None if there is none; Unsafe if others can write it."""
+    try:
+        with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            if os.name != "nt" and (status.st_uid not in (0, user_id()) or others_may("write", status)):
+                hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+                raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
+            return _decode_utf8(read_bounded(file, path), path)
+    except FileNotFoundError:
+        return None
 
 
 def _stored_step(kind: str, step: Any) -> Any:
