@@ -3,15 +3,22 @@
 # requires-python = ">=3.9"
 # dependencies = ["cryptography>=42"]
 # ///
-"""Keep secrets, hand them out, and find the ones that were left in code: one module to copy, run or embed.
+"""Store secrets, pass them on, and find the ones that were left in code: one module to copy, run or embed.
 
-Contents, bottom-up; each room uses only the rooms above it:
+    >>> from paissive_secrets import get_secret, set_secret
+    >>> set_secret("DB_PASSWORD", "blue-hill", backend="memory")  # or "env", "file", "vault"
+    >>> get_secret("DB_PASSWORD", backend="memory")
+    'blue-hill'
 
-    Errors                  what can go wrong, each with a next step
-    Names                   what a secret may be called and hold
-    Durable files           atomic writes, locks, reads with a bound
-    Generators              new values from a word such as token:32
-    Stores                  the four methods; Memory
+Functions, managers and stores may be shared by threads; a rotation or a write by one keeps others out.
+
+Contents, bottom-up; each section uses only the sections above it:
+
+    Errors                  what can go wrong, and what to do next
+    Names                   valid names and values
+    Durable files           atomic writes, locks, bounded reads
+    Generators              random values: token:32, password:24
+    Stores                  the four methods of a store, MemoryStore
     Dotenv                  .env files, read and rewritten
     Environment             variables, NAME_FILE, credentials, .env
     Age format              seal and unseal
@@ -20,7 +27,7 @@ Contents, bottom-up; each room uses only the rooms above it:
     Vault transport         one door to one server
     Vault logins            a token, kept alive
     Vault store             HashiCorp Vault and OpenBao, KV 1 and 2
-    Manager and references  get_secret and the other functions, secret:NAME
+    Manager and references  get_secret and its relatives, secret:NAME
     Config                  SecretConfig
     Rotation                pending, current, previous
     Import and export       .env, JSON, shell, Docker
@@ -64,7 +71,19 @@ import re
 import stat
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, AnyStr, Callable, NamedTuple, NoReturn, Protocol, TypeVar, Union, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AnyStr,
+    Callable,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    Union,
+    cast,
+    overload,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -119,6 +138,7 @@ __all__ = [
     "list_secrets",
     "redact",
     "redact_logs",
+    "require_secret",
     "resolve_text",
     "seal",
     "set_secret",
@@ -133,7 +153,7 @@ __version__ = "1.0.0"
 
 
 class SecretsError(Exception):
-    """Base of all errors here: `message` says what happened, `hint` what to do next."""
+    """The base of all errors: `message` says what happened, `hint` what to do next."""
 
     exit_code = 2
 
@@ -142,39 +162,39 @@ class SecretsError(Exception):
         self.message = message
         self.hint = hint
 
-    # KeyError, a base of some, would show the repr of its argument.
+    # KeyError, from which some inherit, would show the repr of its argument.
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class NotFound(SecretsError, KeyError):
-    """The store was reached and holds no such secret."""
+    """The store was reached and has no such secret."""
 
     exit_code = 1
 
 
 class Deleted(NotFound):
-    """The store still has what it held, and can bring it back."""
+    """The secret was deleted, and the store can bring it back."""
 
 
 class BadName(SecretsError, ValueError):
-    """No secret can be called that."""
+    """No secret can have this name."""
 
 
 class BadValue(SecretsError, ValueError):
-    """The value, or a setting, can't be taken as it is."""
+    """A value or a setting is not acceptable."""
 
 
 class Denied(SecretsError, PermissionError):
-    """The store was reached and refused."""
+    """The store was reached and refused access."""
 
 
 class Unsafe(SecretsError, PermissionError):
-    """A file or folder that others could have tampered with."""
+    """Others could have tampered with a file or folder."""
 
 
 class Locked(SecretsError):
-    """The store can't be opened: no password, identity or login at hand."""
+    """The store can't be opened without a password, identity or login."""
 
 
 class RotationFailed(SecretsError, RuntimeError):
@@ -182,39 +202,39 @@ class RotationFailed(SecretsError, RuntimeError):
 
 
 class WrongKey(SecretsError, ValueError):
-    """None of the keys opens this."""
+    """None of the keys opens this file."""
 
 
 class Corrupt(SecretsError, ValueError):
-    """Bytes that are not what was written."""
+    """A file is not as it was written: damaged, cut off, or moved from elsewhere."""
 
 
 class Unavailable(SecretsError, OSError):
-    """The store can't be reached or can't work now."""
+    """The store can't be reached, or doesn't work at the moment."""
 
 
 class VaultSealed(Unavailable):
-    """The store's server waits to be unsealed or initialised."""
+    """The Vault server has to be unsealed or initialised first."""
 
 
 class Conflict(SecretsError, RuntimeError):
-    """Another writer was there first, or is there now."""
+    """Another writer was faster, or is still at work."""
 
 
 # === Names ==================================================================================================
-# A name is one to 255 bytes of printable Unicode, with '/' between folders. Stores may be stricter. A value
-# is text without NUL. Which texts are references, and which variables open our stores, is also known here.
+# A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
+# text without NUL. What a reference looks like, and which variables open our stores, is also defined here.
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
-_NAME_MAX = 255  # bytes of UTF-8, what a file name may have on common file systems
-_REFERENCE = "secret:"  # how a text begins that stands for a secret
-_INSIDE = r"\$?\$\{secret:([^{}]*)\}"  # a reference inside a longer one, or what is escaped from being one
-_KEYS_TO_STORES = (  # how variables begin that hold, or lead to, what opens our stores
-    *("PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"),
-    *("PAISSIVE_VAULT_SECRET_ID", "PAISSIVE_VAULT_WRAPPED_SECRET_ID", "PAISSIVE_VAULT_JWT"),
-    "PAISSIVE_VAULT_PASSWORD",
+MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
+_REFERENCE = "secret:"  # the start of a text that is a reference as a whole
+_EMBEDDED_REFERENCE = r"\$?\$\{secret:([^{}]*)\}"  # $${secret:…} is the escaped form
+# Variables that hold a key to a store, or with _FILE lead to one.
+_KEYS_TO_STORES = (
+    r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD))"
+    r"|(?:VAULT|BAO)_TOKEN)(?:_FILE)?"
 )
-_GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # how both variables begin that give a job its identity token
+_GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # the start of the two variables with a job's identity token
 
 
 def check_name(name: str) -> str:
@@ -231,22 +251,22 @@ def _name_problem(name: object) -> str:
         return "it is not text"
     if not name:
         return "it is empty"
-    # It would act on the terminal that shows it; surrogates, which UTF-8 lacks, are not printable either.
+    # It could control the terminal that shows it. Surrogates are not printable either.
     if not name.isprintable():
         return "it has a control character"
-    if len(name.encode()) > _NAME_MAX:
-        return f"it is longer than {_NAME_MAX} bytes"
-    # A name becomes a path: none may lead out of its folder, and none may be two spellings of one file.
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"it is longer than {MAX_NAME_BYTES} bytes"
+    # A name becomes a path: it must not lead out of its folder, nor be a second spelling of another.
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "an empty, '.' or '..' part"
-    # Windows would take it for a folder's end.
+    # On Windows it separates folders.
     if "\\" in name:
         return "it has a backslash"
     return "it begins or ends with a space" if name != name.strip() else ""
 
 
 def _show(name: object) -> str:
-    """A name as it may stand in a message: quoted, escaped and short."""
+    """Return a name for a message: quoted, escaped and short."""
     text = ascii(name)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -263,7 +283,7 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it; the exception that says so would hold the text, so it ends here."""
+    """Return whether UTF-8 can encode the text; the exception, which holds the text, ends here."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -272,30 +292,30 @@ def _is_unicode(text: str) -> bool:
 
 
 def variable_name(name: str) -> str:
-    """The environment variable of a secret: `db/password` is DB_PASSWORD; a valid one stays as it is."""
+    """Return the variable of a secret: DB_PASSWORD for `db/password`; a valid one stays as it is."""
     if name.isidentifier() and name.isascii():
         return name
-    # No shell takes other characters in a name, nor a digit at its beginning (POSIX, 3. Definitions, Name).
+    # POSIX, 3. Definitions, Name: letters, digits and underscores, not starting with a digit.
     mapped = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
     return "_" + mapped if mapped[:1].isdigit() else mapped
 
 
 def looks_like_reference(text: str) -> bool:
-    """Whether configuration that says this would not mean the text itself."""
-    # The plain look first: it is all that nearly every text needs.
-    return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_INSIDE, text)))
+    """Return whether this text, in configuration, stands for a secret."""
+    # The cheap tests first: they settle nearly every text.
+    return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_EMBEDDED_REFERENCE, text)))
 
 
 def opens_stores(variable: str) -> bool:
-    """Whether a variable is a key to our stores, and so no business of the commands that we start."""
-    # With the job's token a command may have other business, unless that is how we log in ourselves.
+    """Return whether a variable is a key to our stores, which the commands that we start don't get."""
+    # A command may need the job's token for itself, unless that is how we log in.
     if variable.startswith(_GITHUB_JOB):
         return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
-    return variable.startswith(_KEYS_TO_STORES)
+    return bool(re.fullmatch(_KEYS_TO_STORES, variable))
 
 
-def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object without the trap of two members by one name, of which parsers disagree which counts."""
+def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise BadValue if it has a key twice, since parsers then differ."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -790,111 +810,94 @@ def _disk_error(doing: str, error: OSError) -> SecretsError:
 
 
 # === Generators =============================================================================================
-# A specification is a word and a size: token:32 is 32 random bytes in URL-safe base64. All randomness comes
-# from `secrets`. What was asked for is not repeated in an error: it may be a value in the wrong place.
+# A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
+# repeat it: it may be a value in the wrong place.
 
 _SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
-_SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16, uuid or ed25519"
+_SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"
 _PASSWORD_CLASSES = {
     "l": "abcdefghijklmnopqrstuvwxyz",
     "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "d": "0123456789",
-    "s": "-_.!@%^*+=?,:~",  # none that a shell or a quoted string would need escaped
+    "s": "-_.!@%^*+=?,:~",  # none that needs an escape in a shell or a quoted string
+}
+# The word: the defaults of its details, and what makes the value of them.
+_GENERATORS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+    "token": (("32",), lambda size: _random_base64(_size(size))),
+    "password": (("24", "luds"), lambda size, classes: _random_password(_size(size), classes)),
+    "hex": (("16",), lambda size: os.urandom(_size(size)).hex()),
+    "uuid": ((), lambda: _random_uuid()),
 }
 
 
 def generate(spec: str = "token:32") -> str:
-    """A new random value: token[:N], password[:N[:CLASSES]], hex[:N], uuid or ed25519 (a PEM private key).
+    """Return a new random value: token[:N], password[:N[:CLASSES]], hex[:N] or uuid.
 
     N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex, characters of a password, whose
-    CLASSES are some of l, u, d, s. A uuid is of version 4 (RFC 9562). BadValue for any other text.
+    CLASSES are some of l, u, d, s. A uuid is of version 4 (RFC 9562). Raise BadValue for any other text.
     """
     word, *details = spec.split(":")
-    if word not in _GENERATORS or len(details) > len(_GENERATORS[word].defaults):
+    defaults, make = _GENERATORS.get(word, ((), None))
+    if make is None or len(details) > len(defaults):
         raise BadValue("no such generator", hint=_SPEC_HINT)
-    make, defaults = _GENERATORS[word]
     return make(*details, *defaults[len(details) :])
 
 
-def _new_token(size: str) -> str:
-    import secrets
-
-    return secrets.token_urlsafe(_size(size))
-
-
-def _new_hex(size: str) -> str:
-    import secrets
-
-    return secrets.token_hex(_size(size))
-
-
-def _new_password(size: str, classes: str) -> str:
-    import secrets
-
-    if not classes or set(classes) - set(_PASSWORD_CLASSES):
-        raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=_SPEC_HINT)
-    needed = [_PASSWORD_CLASSES[c] for c in sorted(set(classes))]
-    while True:  # until each class is there: as random as that allows
-        password = "".join(secrets.choice("".join(needed)) for _ in range(_size(size)))
-        if all(set(password) & set(characters) for characters in needed):
-            return password
-
-
 def _size(text: str) -> int:
-    # int() would take signs, spaces, underscores and the digits of other scripts as well.
+    # int() would also accept signs, spaces, underscores and the digits of other scripts.
     if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) in _SIZES):
         raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=_SPEC_HINT)
     return int(text)
 
 
-def _new_uuid() -> str:
+def _random_base64(size: int) -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(os.urandom(size)).rstrip(b"=").decode()
+
+
+def _random_password(size: int, classes: str) -> str:
+    import random
+
+    if not classes or set(classes) - set(_PASSWORD_CLASSES):
+        raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=_SPEC_HINT)
+    needed = [_PASSWORD_CLASSES[c] for c in sorted(set(classes))]
+    while True:  # drawing again until it has each class keeps all such passwords equally likely
+        password = "".join(random.SystemRandom().choices("".join(needed), k=size))
+        if all(set(password) & set(characters) for characters in needed):
+            return password
+
+
+def _random_uuid() -> str:
     import uuid
 
-    return str(uuid.uuid4())
-
-
-def _new_ed25519() -> str:
-    try:
-        from cryptography.hazmat.primitives import serialization as form
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    except ImportError:
-        hint = f"install it: {sys.executable} -m pip install cryptography"
-        raise Unavailable("a new ed25519 key needs the package cryptography", hint=hint) from None
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode("ascii")
-
-
-class _Generator(NamedTuple):
-    make: Callable[..., str]
-    defaults: tuple[str, ...]  # of the details after the word
-
-
-_GENERATORS = {
-    "token": _Generator(_new_token, ("32",)),
-    "password": _Generator(_new_password, ("24", "luds")),
-    "hex": _Generator(_new_hex, ("16",)),
-    "uuid": _Generator(_new_uuid, ()),
-    "ed25519": _Generator(_new_ed25519, ()),
-}
+    return str(uuid.UUID(bytes=os.urandom(16), version=4))
 
 
 # === Stores =================================================================================================
-# A store is anything with these four methods: config, rotation, run and import are written against them
-# alone, so a user's own class is a store too.
+# A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
+# is a store too. It may say more about itself by methods with the names of the functions below, which hold
+# the defaults.
 
 
 class Store(Protocol):
-    """What keeps secrets: text by name.
+    """A mapping from names to secrets, which are text.
 
-    `get` and `delete` raise NotFound where there is none; a store that is locked or out of reach raises
-    something else. `set` replaces what was there, and `names` gives each name once, in any order. BadName and
-    BadValue say what a store can't take; a store of your own may be stricter than these here.
+    A store that is locked, denied or unreachable raises another error than NotFound, and so is never taken
+    for an empty one. BadName and BadValue say what a store can't take; yours may be stricter than these.
     """
 
-    def get(self, name: str) -> str: ...
-    def set(self, name: str, value: str) -> None: ...
-    def delete(self, name: str) -> None: ...
-    def names(self) -> Iterator[str]: ...
+    def get(self, name: str) -> str:
+        """Return the value, or raise NotFound."""
+
+    def set(self, name: str, value: str) -> None:
+        """Store the value, replacing any previous one."""
+
+    def delete(self, name: str) -> None:
+        """Delete the secret, or raise NotFound."""
+
+    def names(self) -> Iterator[str]:
+        """Yield each name once, in any order."""
 
 
 class MemoryStore:
@@ -907,27 +910,28 @@ class MemoryStore:
         return f"<MemoryStore of {len(self._values)} secrets>"
 
     def get(self, name: str) -> str:
+        """Return the value, or raise NotFound."""
         try:
             return self._values[check_name(name)]
         except KeyError:
             raise not_found_error(name) from None
 
     def set(self, name: str, value: str) -> None:
+        """Store the value, replacing any previous one."""
         self._values[check_name(name)] = check_value(value)
 
     def delete(self, name: str) -> None:
+        """Delete the secret, or raise NotFound."""
         if self._values.pop(check_name(name), None) is None:
             raise not_found_error(name)
 
     def names(self) -> Iterator[str]:
+        """Yield the names, sorted."""
         return iter(sorted(self._values))
 
     def outlives_process(self) -> bool:
-        """Return False: it is a dict."""
+        """Return False: memory doesn't."""
         return False
-
-
-# A store may say more about itself, by methods with the names of these functions, which hold the defaults.
 
 
 def persistent(store: Store) -> Store:
@@ -976,7 +980,12 @@ def unlock(store: Store) -> None:
     _optional(store, "unlock", None)
 
 
-STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # endings of their names
+def hint_if_missing(store: Store, name: str) -> str:
+    """Return why the store may lack a name, and what to do about it, or ""."""
+    return str(_optional(store, "hint_if_missing", "", name))
+
+
+STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # of a rotation: how names end
 
 
 def stage_name(store: Store, name: str, stage: str) -> str:
@@ -1003,7 +1012,7 @@ def _optional(store: Store, member: str, default: Any, *arguments: str) -> Any:
 
 
 def not_found_error(name: str) -> NotFound:
-    """The error of every store that was asked for a name it does not hold."""
+    """Return the error for a name that the store doesn't hold."""
     return NotFound(f"no secret named {_show(name)}", hint="see what there is with: list")
 
 
@@ -2388,8 +2397,8 @@ def _file_name(name: str) -> str:
     # a.age/b and a would want one path for a file and for a folder.
     if any(folder.lower().endswith(".age") for folder in folders):
         raise BadName(f"bad name {_show(name)}: sealed files can't be in a folder called .age")
-    if len(last.encode()) > _NAME_MAX - len(".age"):
-        raise BadName(f"bad name {_show(name)}: with .age it is longer than {_NAME_MAX} bytes")
+    if len(last.encode()) > MAX_NAME_BYTES - len(".age"):
+        raise BadName(f"bad name {_show(name)}: with .age it is longer than {MAX_NAME_BYTES} bytes")
     if os.name == "nt" and (set(name) & set('<>:"|?*') or any(f[-1:] in ". " for f in folders)):
         raise BadName(f"bad name {_show(name)}: Windows can't have a file called that")
     return name + ".age"
@@ -2420,7 +2429,7 @@ def _names_under(folder: str, prefix: str) -> Iterator[str]:
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
             name = path[: -len(".age")] if path.endswith(".age") else ""
             # No name leads into a folder called .age, in any case: it is not the store's.
-            leads_on = len(path) < _NAME_MAX and not path.lower().endswith(".age")
+            leads_on = len(path) < MAX_NAME_BYTES and not path.lower().endswith(".age")
             if leads_on and entry.is_dir(follow_symlinks=False):
                 yield from _names_under(entry.path, f"{path}/")
             elif name and not _name_problem(name) and entry.is_file(follow_symlinks=False):
@@ -3432,7 +3441,7 @@ def _read_object(raw: bytes) -> dict[str, Any]:
 def _strict_json() -> JSONDecoder:
     from json import JSONDecoder
 
-    return JSONDecoder(object_pairs_hook=distinct, parse_constant=_no_constant)
+    return JSONDecoder(object_pairs_hook=reject_duplicate_keys, parse_constant=_no_constant)
 
 
 def _no_constant(_name: str) -> None:
@@ -4201,28 +4210,148 @@ def _path_and_field(name: str) -> tuple[str, str]:
 
 
 # === Manager and references =================================================================================
-# A backend is named by the enum or its string, or is a store; anything else is an error, never a silent
-# fall-back to another store. The stages of a rotation are secrets beside the one they belong to: read with
-# `stage=`, deleted along with it, listed nowhere.
-# `secret:NAME` stands for a secret of the store at hand, `secret://BACKEND/NAME` for one of another, and
-# `${secret:NAME}` for one inside a longer text; `$${secret:` is a plain `${secret:`. Only configuration is
-# read so: config files, variables and .env. What any other store holds is data and taken as it is: who may
-# write one secret, or makes up its value, must not read another through us.
+# A backend is the enum member, its string, or a store; anything else is an error, never a silent fallback to
+# another store. `secret:NAME` refers to a secret in the same store, `secret://BACKEND/NAME` to one in
+# another, and `${secret:NAME}` is a reference inside a longer text, `$${secret:` its escaped form. References
+# are followed only in configuration: config files, variables and .env. What other stores hold is data:
+# whoever can write one secret must not be able to read another through us.
 
-_DEEPEST = 20  # steps from reference to reference; more is a mistake
-_MOST = 1000  # references that one text may lead to, or a few variables could ask for endless work
+_MAX_REFERENCE_DEPTH = 20  # more is a mistake
+_MAX_REFERENCES = 1000  # that one text may lead to: a few variables could ask for endless work
 
 
 class SecretsBackend(str, enum.Enum):
-    """Where secrets are kept: one of ENV, FILE, MEMORY, VAULT."""
+    """Where secrets are stored; each member equals its string, and formats as it."""
 
     ENV = "env"
     FILE = "file"
     MEMORY = "memory"
     VAULT = "vault"
 
+    # By default, versions of Python differ.
+    __str__ = str.__str__
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
 
 Backend = Union[str, Store, None]
+
+_STORES: dict[str, Callable[[], Store]] = {
+    "env": EnvironmentStore,
+    "file": FileStore,
+    "memory": MemoryStore,
+    "vault": VaultStore,
+}
+
+
+class SecretsManager:
+    """The functions of this module over stores of its own.
+
+    The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND, else env. Threads may share a
+    manager and its stores.
+    """
+
+    def __init__(self, default_backend: Backend = None) -> None:
+        self._default = default_backend
+        self._stores: dict[str, Store] = {}
+
+    def store(self, backend: Backend = None) -> Store:
+        """Return the store of a backend, the same one each time; raise BadValue for anything else."""
+        chosen = self._default if backend is None else backend
+        if chosen is None:
+            chosen = os.environ.get("PAISSIVE_BACKEND") or "env"
+        if not isinstance(chosen, str):
+            return _check_store(chosen)
+        if chosen not in _STORES:
+            raise BadValue(f"no backend called {_show(chosen)}", hint=f"use one of {', '.join(_STORES)}")
+        # setdefault: two threads that open a store at once get the same one.
+        return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
+
+    @overload
+    def get_secret(
+        self, name: str, default: str, *, backend: Backend = None, stage: str = "current"
+    ) -> str: ...
+
+    @overload
+    def get_secret(
+        self, name: str, default: None = None, *, backend: Backend = None, stage: str = "current"
+    ) -> str | None: ...
+
+    def get_secret(
+        self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
+    ) -> str | None:
+        """Return the value of a secret, or `default` if there is none.
+
+        A store that is locked, denied or unreachable raises. During and after a rotation, `stage` may be
+        "pending" or "previous".
+        """
+        store = self.store(backend)
+        try:
+            return self.read(name if stage == "current" else stage_name(store, name, stage), store)
+        except NotFound:
+            return default
+
+    def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
+        """Return the value of a secret, or raise NotFound, which says where else to look."""
+        store = self.store(backend)
+        stored = stage_name(store, name, stage)
+        try:
+            return self.read(stored, store)
+        except NotFound as error:
+            # A deleted secret, or a reference that leads nowhere, has a better hint.
+            if type(error) is NotFound and error.message == not_found_error(stored).message:
+                error.hint = self._hint_if_missing(store, name) or error.hint
+            raise
+
+    def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
+        """Store `value` under `name`, replacing any previous value.
+
+        With the env backend this affects only the process, unless PAISSIVE_ENV_FILE names a file.
+        """
+        store = self.store(backend)
+        check_settable(store, name)
+        store.set(name, value)
+
+    def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
+        """Delete `name` and the stages of its rotation; return whether it existed."""
+        store = self.store(backend)
+        # The stages first: after a kill in between, nothing is left that no name leads to.
+        for stage in ("pending", "previous"):
+            with contextlib.suppress(BadName):  # a name of full length has no stages
+                remove_secret(store, name, stage)
+        return remove_secret(store, name)
+
+    def list_secrets(self, *, backend: Backend = None) -> list[str]:
+        """Return the names, sorted, without the stages of rotations; never values."""
+        return secret_names(self.store(backend))
+
+    def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
+        """Return `text` with values in place of its references; `where` names the text in errors."""
+        return Resolver(self).text(text, self.store(backend), where)
+
+    def read(self, name: str, store: Store) -> str:
+        """Return what the store holds, with references resolved; raise NotFound if there is nothing."""
+        value = store.get(name)
+        # The cheap test first: it settles nearly every value.
+        if looks_like_reference(value) and holds_references(store, name):
+            return Resolver(self).text(value, store, name)
+        return value
+
+    def _hint_if_missing(self, store: Store, name: str) -> str:
+        """Return where else a secret may be: what the store says, or another store on this machine."""
+        hint = hint_if_missing(store, name)
+        others = [] if hint else [backend for backend in ("env", "file") if self._has(backend, store, name)]
+        for backend in others:
+            hint = f"the {backend} backend has one: add --backend {backend}, or set PAISSIVE_BACKEND"
+        return hint
+
+    def _has(self, backend: str, store: Store, name: str) -> bool:
+        """Return whether another store of this machine lists the name; nothing is opened for that."""
+        other = self._stores.get(backend) or _STORES[backend]()
+        with contextlib.suppress(SecretsError):
+            return type(other) is not type(store) and name in other.names()
+        return False
 
 
 def secret_names(store: Store) -> list[str]:
@@ -4232,7 +4361,7 @@ def secret_names(store: Store) -> list[str]:
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
-    """Whether there was one to remove."""
+    """Delete a stage of a secret; return whether it existed."""
     try:
         store.delete(stage_name(store, name, stage))
     except NotFound:
@@ -4240,67 +4369,41 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     return True
 
 
-class SecretsManager:
-    """`get_secret` and its three sisters as methods, holding its own stores."""
+def check_settable(store: Store, name: str) -> None:
+    """Raise an error if a value must not be set under this name: it is a stage, or holds a reference."""
+    if _names_stage(check_name(name)):
+        hint = "rotate the secret itself, or choose another name"
+        raise BadName(f"{_show(name)} ends like a stage of a rotation", hint=hint)
+    check_not_reference(store, name)
 
-    def __init__(self, default_backend: Backend = None) -> None:
-        self._default = default_backend
-        self._stores: dict[str, Store] = {}
 
-    def store(self, backend: Backend = None) -> Store:
-        """The store of a backend: argument, else the default, else PAISSIVE_BACKEND, else env."""
-        chosen = self._default if backend is None else backend
-        if chosen is None:
-            chosen = _backend_of_environment()
-        if not isinstance(chosen, str):
-            return _checked_store(chosen)
-        # setdefault: of two threads that open a store at once both get the same one.
-        return self._stores.get(chosen) or self._stores.setdefault(chosen, _open_store(chosen))
+def check_not_reference(store: Store, name: str) -> None:
+    """Raise BadValue, naming the target, if what the store holds under this name is a reference."""
+    try:
+        value = store.get(name) if holds_references(store, name) else ""
+    except (NotFound, BadValue):  # what can't be read may be replaced
+        return
+    if looks_like_reference(value):
+        targets = ", ".join(str(reference) for reference in references_in(value))
+        hint = "set that one, with its --backend" if targets else "edit it where it stands"
+        raise BadValue(f"{_show(name)} is a reference to {targets or 'nothing'}", hint=hint)
 
-    def get_secret(
-        self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
-    ) -> str | None:
-        """The value, or `default` where there is none; a locked, denied or unreachable store raises.
 
-        While a secret is rotated, and after, `stage` may be "pending" or "previous".
-        """
-        store = self.store(backend)
-        try:
-            return self.read(stage_name(store, name, stage), store)
-        except NotFound:
-            return default
+def _names_stage(name: str) -> bool:
+    return name.endswith((STAGES["pending"], STAGES["previous"]))
 
-    def read(self, name: str, store: Store) -> str:
-        """Return the value of `name` with its references resolved, if the store holds any."""
-        value = store.get(name)
-        if looks_like_reference(value) and holds_references(store, name):
-            return Resolver(self).text(value, store, name)
-        return value
 
-    def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
-        """Return `text` with values in place of its references; `where` names the text in errors."""
-        return Resolver(self).text(text, self.store(backend), where)
-
-    def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
-        """Keep `value` under `name`; what was there before is replaced."""
-        self.store(backend).set(name, value)
-
-    def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
-        """Whether there was one to delete."""
-        store = self.store(backend)
-        # The stages first: killed in between, nothing is left that no name leads to.
-        for stage in ("pending", "previous"):
-            with contextlib.suppress(BadName):  # a name that is as long as they may be has no stages
-                remove_secret(store, name, stage)
-        return remove_secret(store, name)
-
-    def list_secrets(self, *, backend: Backend = None) -> list[str]:
-        """Names, sorted; never values."""
-        return secret_names(self.store(backend))
+def _check_store(store: Store) -> Store:
+    methods = (getattr(store, method, None) for method in ("get", "set", "delete", "names"))
+    # A class has the methods, too, but its first call would fail with an obscure error.
+    if isinstance(store, type) or not all(map(callable, methods)):
+        hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
+        raise BadValue(f"a backend is a name or a store, not {_show(type(store).__name__)}", hint=hint)
+    return store
 
 
 class Reference(NamedTuple):
-    """Where a reference points: `backend` is empty for the store at hand."""
+    """What a reference points to; an empty `backend` is the store that holds the reference."""
 
     backend: str
     name: str
@@ -4310,13 +4413,14 @@ class Reference(NamedTuple):
 
 
 def references_in(text: str) -> list[Reference]:
-    """All that `text` refers to, as a whole or inside; BadName where no name is in one."""
+    """Return the references that `text` is or contains; raise BadName if one has no valid name."""
     if text.startswith(_REFERENCE):
-        return [_pointed(text[len(_REFERENCE) :])]
-    return [_pointed(m[1]) for m in re.finditer(_INSIDE, text) if not m[0].startswith("$$")]
+        return [_parse_reference(text[len(_REFERENCE) :])]
+    found = re.finditer(_EMBEDDED_REFERENCE, text)
+    return [_parse_reference(match[1]) for match in found if not match[0].startswith("$$")]
 
 
-def _pointed(target: str) -> Reference:
+def _parse_reference(target: str) -> Reference:
     if not target.startswith("//"):
         return Reference("", check_name(target))
     backend, _, name = target[2:].partition("/")
@@ -4327,12 +4431,12 @@ _Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so 
 
 
 class Resolver:
-    """Follow references, to other backends through the manager; a step that is on the trail is a circle."""
+    """Follow references, through the manager's stores; a step that is already on the trail is a cycle."""
 
     def __init__(self, manager: SecretsManager) -> None:
         self._manager = manager
-        self._left = _MOST
-        self.values: set[str] = set()  # all that was put in: what a command's output must not show
+        self._left = _MAX_REFERENCES
+        self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
     def text(self, text: str, store: Store, where: str) -> str:
@@ -4347,15 +4451,15 @@ class Resolver:
             escaped = match[0].startswith("$$")
             return match[0][1:] if escaped else self._value(match[1], store, trail)
 
-        return re.sub(_INSIDE, value, text) if "${secret:" in text else text
+        return re.sub(_EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
     def _value(self, target: str, store: Store, trail: _Trail) -> str:
         name, holder, value = self._look_up(target, store, trail)
         step = (id(holder), name)
         self._left -= 1
-        if step in trail or len(trail) > _DEEPEST or self._left < 0:
+        if step in trail or len(trail) > _MAX_REFERENCE_DEPTH or self._left < 0:
             way = " -> ".join(name for _, name in (*trail, step))
-            what = "go in a circle" if step in trail else "lead to too many others"
+            what = "form a cycle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
         if holds_references(holder, name):
             value = self._text(value, holder, (*trail, step))
@@ -4364,74 +4468,28 @@ class Resolver:
         return value
 
     def _look_up(self, target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
-        """What a reference names, in which store, and what that holds."""
+        """Return the name that a reference has, the store that it points to, and what that holds."""
         where = trail[-1][1]
         try:
-            reference = _pointed(target)
+            reference = _parse_reference(target)
             holder = self._manager.store(reference.backend) if reference.backend else store
             return reference.name, holder, holder.get(reference.name)
         except (BadName, BadValue, NotFound) as error:
-            if (
-                len(trail) > 1
-            ):  # the text is a variable's value, and so perhaps no reference: not to be repeated
-                problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
-                hint = "set the secret that it names, or write ${secret: as $${secret: where it is none"
-                raise NotFound(problem, hint=hint) from None
-            if not isinstance(error, NotFound):
-                raise type(error)(f"{where}: {error.message}", hint=error.hint) from None
-            problem = f"no secret named {_show(reference.name)}, which {where} refers to"
-            raise NotFound(problem, hint=f"set it with: set {reference.name}") from None
-
-
-def check_not_reference(store: Store, name: str) -> None:
-    """Raise BadValue, naming the target, where what the store holds as `name` is a reference."""
-    try:
-        value = store.get(name) if holds_references(store, name) else ""
-    except (NotFound, BadValue):  # what can't be read may be replaced
-        return
-    if looks_like_reference(value):
-        targets = ", ".join(str(reference) for reference in references_in(value))
-        hint = "set that one, with its --backend" if targets else "edit it where it stands"
-        raise BadValue(f"{_show(name)} is a reference to {targets or 'nothing'}", hint=hint)
-
-
-_STORES: dict[str, Callable[[], Store]] = {
-    "env": EnvironmentStore,
-    "file": FileStore,
-    "memory": MemoryStore,
-    "vault": VaultStore,
-}
-
-
-# How os.environ keeps it inside: POSIX has bytes.
-_BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"
-
-
-def _backend_of_environment() -> str:
-    """PAISSIVE_BACKEND, else env; the dict inside os.environ says that it is absent without an exception."""
-    inside = getattr(os.environ, "_data", None)
-    if inside is not None and _BACKEND_KEY not in inside:
-        return "env"
-    return os.environ.get("PAISSIVE_BACKEND") or "env"
-
-
-def _checked_store(store: Store) -> Store:
-    methods = (getattr(store, method, None) for method in ("get", "set", "delete", "names"))
-    # A class has the methods too, and would fail with a riddle at the first call.
-    if isinstance(store, type) or not all(map(callable, methods)):
-        hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
-        raise BadValue(f"a backend is a name or a store, not {_show(type(store).__name__)}", hint=hint)
-    return store
-
-
-def _open_store(backend: str) -> Store:
-    if backend not in _STORES:
-        raise BadValue(f"no backend called {_show(backend)}", hint=f"use one of {', '.join(_STORES)}")
-    return _STORES[backend]()
+            failure = error
+        # The text is the value of a secret, and perhaps no reference: it is not repeated.
+        if len(trail) > 1:
+            problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
+            hint = "set the secret that it names, or write ${secret: as $${secret: if it is none"
+            raise NotFound(problem, hint=hint)
+        if not isinstance(failure, NotFound):
+            raise type(failure)(f"{where}: {failure.message}", hint=failure.hint)
+        problem = f"no secret named {_show(reference.name)}, which {where} refers to"
+        raise NotFound(problem, hint=f"set it with: set {reference.name}")
 
 
 _manager = SecretsManager()
 get_secret = _manager.get_secret
+require_secret = _manager.require_secret
 set_secret = _manager.set_secret
 delete_secret = _manager.delete_secret
 list_secrets = _manager.list_secrets
@@ -4496,7 +4554,9 @@ class SecretConfig:
             return
         folder_of(self.path)
         self._edited(insert)  # what is wrong with the file is found before the value is stored
-        persistent(self._store()).set(key, value)  # which may lock the same folder
+        store = persistent(self._store())
+        check_settable(store, key)
+        store.set(key, value)  # which may lock the same folder
         try:
             self._edit(insert)
         except SecretsError as error:
@@ -4691,7 +4751,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
 
     tree = problem = None
     try:
-        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=distinct)
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=reject_duplicate_keys)
     except json.JSONDecodeError as error:
         problem = f"{where} is not JSON: line {error.lineno} column {error.colno}: {error.msg}"
     except RecursionError:
@@ -5368,7 +5428,7 @@ def _strings(values: dict[str, Any], where: str) -> dict[str, str]:
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these, in one write if the store can; else an error says how many were set before it."""
     for name in values:
-        check_not_reference(store, name)
+        check_settable(store, name)
     set_all = getattr(store, "set_all", None)
     if set_all:
         set_all(values)
@@ -6320,7 +6380,7 @@ class RedactingFilter:
         changed = any(new is not old for new, old in zip(redacted, items))
         return type(value)(redacted) if changed else value
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and whatever else a record was given."""
         self.redact_fields(record)
         with contextlib.suppress(Exception):  # logging reports a message that can't be made
@@ -10945,7 +11005,7 @@ def cmd_set(args: argparse.Namespace) -> int:
     value = _value_given(args, store)
     # Before it is set, which makes the variable.
     shadow = overridden_by(store, args.name)
-    check_not_reference(store, args.name)
+    check_settable(store, args.name)
     store.set(args.name, value)
     _say_after_set(store, args.name, shadow=shadow)
     return 0
@@ -11001,8 +11061,10 @@ def cmd_get(args: argparse.Namespace) -> int:
     name = stage_name(store, args.name, args.stage)
     if args.version is not None:
         value = _vault_store(args).get(name, args.version)
+    elif args.raw:
+        value = store.get(name)
     else:
-        value = store.get(name) if args.raw else args.manager.read(name, store)
+        value = args.manager.require_secret(args.name, stage=args.stage)
     # A newline would become part of the value in whatever reads it; a prompt needs one.
     _write_stdout(value + "\n" if sys.stdout.isatty() else value)
     return 0
@@ -11167,7 +11229,7 @@ def cmd_config_set(args: argparse.Namespace) -> int:
     variable = _variable(_key_path(args.key))
     store = _lasting_store(args) if args.secret else None
     if store:
-        check_not_reference(store, args.key)
+        check_settable(store, args.key)
         _check_unhidden(store, args.key)
     _config(args).set(args.key, _setting(args, store), use_secret=args.secret)
     if store:
