@@ -6389,7 +6389,7 @@ class RedactingFilter:
                 record.msg, record.args = self.text(message), ()
         return True
 
-    def redact_fields(self, record: logging.LogRecord) -> None:
+    def redact_fields(self, record: Any) -> None:
         """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
         for name in vars(record).keys() - self._usual:
             setattr(record, name, self.redact(getattr(record, name)))
