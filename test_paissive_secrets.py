@@ -436,12 +436,12 @@ def test_rewriting_keeps_all_mode_bits_of_a_file_of_somebody_else(mode, tmp_path
 
 def test_nobody_else_reads_a_rewritten_file_before_it_has_its_owner(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"old")
-    done, mode_of = [], lambda fd: os.fstat(fd).st_mode & 0o777
-    monkeypatch.setattr(os, "fchown", lambda fd, *_: done.append(mode_of(fd)))
-    monkeypatch.setattr(os, "fchmod", lambda fd, mode: done.append(mode))
-    before = os.stat_result((0o100644, *[0] * 3, 7, 7, *[0] * 4))
-    monkeypatch.setattr(os, "stat", lambda path, stat=os.stat: before if path[-4:] == "file" else stat(path))
-    rewrite(str(tmp_path / "file"), b"new")
+    done, before = [], os.stat_result((0o100644, *[0] * 3, 7, 7, *[0] * 4))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fchown", lambda fd, *_: done.append(os.fstat(fd).st_mode & 0o777))
+        patched.setattr(os, "fchmod", lambda fd, mode, chmod=os.fchmod: (done.append(mode), chmod(fd, mode)))
+        patched.setattr(os, "stat", lambda path, stat=os.stat: before if path[-4:] == "file" else stat(path))
+        rewrite(str(tmp_path / "file"), b"new")
     assert done == [0o600, 0o644]
 
 
@@ -586,12 +586,19 @@ def test_a_command_holds_the_lock_that_it_was_left_with_until_it_ends(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("ns", [0, 1])
-def test_a_file_rewritten_within_one_tick_of_its_clock_is_read_again(ns, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("changed", "today"),
+    [
+        (10**9, 10**15),  # whole seconds: a file server's clock may be behind
+        (10**9 + 1, 2 * 10**9),
+        (10**15 + 1, 10**15 + 2),  # with an old time of modification, as `cp -p` gives
+    ],
+)
+def test_a_file_rewritten_within_one_tick_of_its_clock_is_read_again(changed, today, tmp_path, monkeypatch):
     file, cache, now = tmp_path / "file", ps.FileCache(), [100.0]
-    monkeypatch.setattr(ps, "file_state", lambda path, follow=True: (1, 3, 10**9, 10**9 + ns))
+    monkeypatch.setattr(ps, "file_state", lambda path, follow=True: (1, 3, 10**9, changed))
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(time, "time_ns", lambda: 2 * 10**9)  # a file server's clock may be behind
+    monkeypatch.setattr(time, "time_ns", lambda: today)
     for text in (b"old", b"new"):
         file.write_bytes(text)
         assert cache.load(str(file), bytes.upper) == text.upper()
