@@ -2278,6 +2278,81 @@ def test_the_identity_command_prints_what_opens_the_store(files, store_folder, m
     assert ps.FileStore(store_folder).get("DB") == "db-value"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_a_store_that_a_private_group_may_write_is_safe_and_another_is_not(files, store_folder):
+    for folder in (store_folder, store_folder / "secrets", store_folder / "secrets/app"):
+        folder.chmod(0o775)  # a clone under umask 002
+    files.set("app/db", "new")
+    assert ps.FileStore(store_folder).get("app/db") == "new"
+    os.chown(store_folder / "secrets/app", -1, 12345)
+    with pytest.raises(ps.Unsafe, match="others can write to .*/secrets/app; chmod -R go-w"):
+        ps.FileStore(store_folder).get("app/db")
+
+
+def test_status_recommends_no_mode_that_would_lock_a_service_out(files, store_folder):
+    store_folder.chmod(0o755)  # as it is copied into an image, for a service with another user
+    notes = [text for what, text in files.store_status() if what == "note"]
+    assert notes == ["others can read the folder: names, and what a password can be guessed from"]
+
+
+@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+@pytest.mark.parametrize(("mode", "access"), [(0o644, "read"), (0o602, "write"), (0o600, "")])
+def test_a_key_in_a_file_that_others_can_use_is_warned_of_once(
+    what, mode, access, files, store_folder, monkeypatch, capsys
+):
+    key = store_folder.parent / "key"
+    key.write_text(files.reveal_identity() if what == "PAISSIVE_IDENTITY" else PASSWORD)
+    key.chmod(mode)
+    key.parent.chmod(0o755)
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    monkeypatch.setenv(what + "_FILE", str(key))
+    assert [ps.FileStore().get("DB"), ps.FileStore().get("DB")] == ["db-value"] * 2
+    told = f"paissive_secrets: warning: others can {access} {key}; chmod 600 {key}\n"
+    assert capsys.readouterr().err == (told if access else "")
+
+
+def test_an_import_makes_a_new_store(store_folder, monkeypatch, capsys):
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder / "new"))
+    store_folder.mkdir()
+    Path("given.env").write_text("A=1\nB=2\n")
+    assert command(monkeypatch, capsys, "import", "given.env", "--backend", "file")[0] == 0
+    assert {name: ps.FileStore().get(name) for name in ps.FileStore().names()} == {"A": "1", "B": "2"}
+
+
+def test_of_several_values_all_are_stored_or_none(files, store_folder):
+    spoilt("cut off", store_folder)
+    before = tree(store_folder)
+    with pytest.raises(ps.Corrupt):
+        files.set_all({"app/db": "new", "NEW": "new", "DB": "new"})
+    assert tree(store_folder) == before
+
+
+def test_a_deletion_that_fails_to_be_synced_has_happened(files, store_folder, monkeypatch):
+    fail_to_sync_folders(monkeypatch, errno.EIO)
+    with pytest.raises(ps.Unavailable, match="'DB' is deleted, but perhaps not yet on the disk: Input"):
+        files.delete("DB")
+    assert list(files.names()) == ["app/db"]
+
+
+def test_rotation_policies_are_sealed_with_the_store(files, store_folder, monkeypatch):
+    assert files.read_policies() is None
+    files.write_policies(WRITTEN)
+    files.rekey()
+    assert WRITTEN.encode() not in (store_folder / "rotation.age").read_bytes()
+    assert (ps.FileStore().read_policies(), sorted(files.names())) == (WRITTEN, ["DB", "app/db"])
+    planted = ps.seal(b"{}", ps.Identity.generate().recipient())
+    (store_folder / "rotation.age").write_bytes(planted)
+    for act in (files.read_policies, lambda: files.write_policies("{}")):
+        with pytest.raises(ps.WrongKey, match="does not open .*rotation.age"):
+            act()
+
+
+def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
+    assert list(files.store_keys()) == [PASSWORD, files.reveal_identity()]
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    assert list(ps.FileStore().store_keys()) == []
+
+
 def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder, monkeypatch, capsys):
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     expected = ["sealed files", str(store_folder), "2", "yes"]
@@ -2390,6 +2465,7 @@ def test_a_password_change_killed_at_any_step_leaves_one_that_opens(files, store
 
 def setting_in_a_loop(store_folder, report):
     """Set four secrets over and over; tell each acknowledged write through the pipe."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
     store = ps.FileStore(store_folder)
     for n in itertools.count():
         store.set(f"app/N{n % 4}", f"{n}" * 50)
@@ -2409,7 +2485,7 @@ def test_no_acknowledged_write_is_lost_over_200_kills(files, store_folder, monke
             time.sleep(seed.random() / 100)
         else:
             acknowledged = b""
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)[kill % 3])
         ended(pid)
         with open(read, "rb") as rest:
             numbers = [int(line) for line in (acknowledged + rest.read()).split()]
@@ -2912,6 +2988,30 @@ def test_a_canary_shows_in_no_error_of_what_was_given(files, store_folder, monke
 def test_a_canary_is_in_no_file_when_a_set_is_killed_at_any_step(files, store_folder):
     for _ in killed_at_every_step(lambda: ps.FileStore(store_folder).set("app/NEW", WRITTEN)):
         assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
+
+
+@pytest.mark.parametrize("what", ["a .env", "a config", "a sealed set"])
+def test_git_takes_nothing_that_a_killed_writer_leaves(what, files, store_folder, monkeypatch):
+    subprocess.run(["git", "init", "-q", store_folder.parent], check=True)
+    listing = ["git", "ls-files", "--others", "--exclude-standard"]
+    before = subprocess.check_output(listing).splitlines()
+    for _ in killed_at_every_step(WRITES[what][0]):
+        left = {Path(os.fsdecode(file)) for file in subprocess.check_output(listing).splitlines()}
+        assert [
+            file for file in left - {Path(os.fsdecode(f)) for f in before} if b"new" in file.read_bytes()
+        ] in (
+            [],
+            [Path(".env")],
+        )
+
+
+def test_what_a_killed_writer_leaves_is_reported_and_then_removed(files, store_folder):
+    (store_folder / ".paissive-tmp/new").write_bytes(b"half")
+    assert dict(files.store_status())["note"].startswith(
+        f"a killed writer left {store_folder}/.paissive-tmp/new"
+    )
+    files.set("DB", "new")
+    assert [what for what, _ in files.store_status()] == ["store", "folder", "secrets", "opens"]
 
 
 def test_a_canary_on_a_full_disk_shows_nowhere(small_disk):
