@@ -5668,28 +5668,35 @@ class Masker:
 
 def _spell(value: str) -> set[bytes]:
     """Return every form that a value is looked for in: itself, its lines, encoded, quoted and escaped."""
-    whole = {value, value.strip(), *_secret_leaves(value)}
-    lines = [line for text in whole for line in _split_lines(text)]
-    found = {form for text in whole for form in (_to_bytes(text), *_line_ends(text))}
-    found |= {_to_bytes(line) for line in lines}
-    for text in whole.union(lines[:_MAX_LINES]):
-        found.update(_encode(text[:_MAX_ENCODED]))
+    parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
+    whole, lines = set(parts), []
+    for text in parts:
+        split = re.split("\r\n|\r|\n", text.rstrip("\r\n"))
+        whole |= {"\n".join(split), "\r\n".join(split)}  # as files and terminals have it
+        # Logs put something before each line. The armour of a key is not secret.
+        lines += [line for line in split[1:] and split if maskable(line) and line[:5] != "-----"]
+    lines = [line.strip() for line in lines]
+    found = {_to_bytes(text) for text in whole.union(lines)}
+    for text in parts.union(lines[:_MAX_LINES]):
+        text = text[:_MAX_ENCODED]
+        found.update(_in_base64(_to_bytes(text)), _in_hex(_to_bytes(text)))
+        for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):
+            found.update(map(_to_bytes, encode(text)))
     return {spelling for spelling in found if len(spelling) >= MIN_MASKED}
 
 
 def _secret_leaves(value: str) -> Iterator[str]:
-    """Yield the texts of a JSON document whose own key looks secret: documents are re-serialised."""
+    """Yield the texts in a JSON document whose own key looks secret: documents are written anew."""
     import json
 
-    if not value.lstrip().startswith(("{", "[")):
-        return
-    with contextlib.suppress(ValueError, RecursionError):
-        found: list[tuple[str, Any]] = []
-        json.loads(value, object_pairs_hook=found.extend)
-        for key, text in found:
-            variable = re.sub("(?<=[a-z])(?=[A-Z])", "_", key)  # clientSecret
-            if isinstance(text, str) and looks_secret(variable) and not re.fullmatch(_PLAIN_SETTING, text):
-                yield text
+    found: list[tuple[str, Any]] = []
+    if value.lstrip().startswith(("{", "[")):
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(value, object_pairs_hook=found.extend)
+    for key, text in found:
+        variable = re.sub("(?<=[a-z])(?=[A-Z])", "_", key)  # clientSecret
+        if isinstance(text, str) and looks_secret(variable) and not re.fullmatch(_PLAIN_SETTING, text):
+            yield text
 
 
 def _to_bytes(text: str) -> bytes:
@@ -5698,27 +5705,6 @@ def _to_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def _split_lines(text: str) -> list[str]:
-    """Return the lines of a text that has several: logs put something before each."""
-    lines = [line.strip() for line in re.split("[\r\n]+", text)]
-    # The armour of a key is not secret.
-    return [line for line in lines if len(line) >= MIN_MASKED and line[:5] != "-----"] if lines[1:] else []
-
-
-def _line_ends(text: str) -> Iterator[bytes]:
-    """Yield the text with line feeds, and as terminals show it (CRLF)."""
-    lines = _to_bytes(text).splitlines()
-    yield from (b"\n".join(lines), b"\r\n".join(lines))
-
-
-def _encode(text: str) -> Iterator[bytes]:
-    raw = _to_bytes(text)
-    yield from _in_base64(raw)
-    yield from _in_hex(raw)
-    for encoded in {*_in_urls(text), *_in_literals(text), *_in_quotes(text), *_in_markup(text)}:
-        yield _to_bytes(encoded)
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
@@ -5825,15 +5811,9 @@ _GRACE_SECONDS = 0.5  # without output, after which we don't wait for what a fin
 
 
 class NotRunnable(SecretsError, OSError):
-    """The command is there, but can't be executed."""
+    """The command doesn't exist (exit code 127), or can't be executed."""
 
     exit_code = 126
-
-
-class NoCommand(NotRunnable):
-    """There is no such command."""
-
-    exit_code = 127
 
 
 def environment_with_secrets(
@@ -5867,8 +5847,10 @@ def _resolve_for_masking(
 ) -> tuple[str, set[str]]:
     """Return `text` with its references resolved, and what to mask wherever it is used."""
     resolver = Resolver(manager)
-    resolved = resolver.text(text, store, where)
-    return resolved, resolver.values.union(*itertools.starmap(_values_beside, resolver.sources))
+    resolved, values = resolver.text(text, store, where), resolver.values
+    for holder, name in resolver.sources:
+        values.update(stage_values(holder, name).values(), filter(maskable, store_keys(holder)))
+    return resolved, values
 
 
 def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
@@ -5882,12 +5864,6 @@ def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
             both = f"{_show(found[variable])} and {_show(name)}"
             raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
     return {variable: _REFERENCE + name for variable, name in found.items()}
-
-
-def _values_beside(store: Store, name: str) -> Iterator[str]:
-    """Yield what else to mask where a secret is used: its other stages, and what opens its store."""
-    yield from stage_values(store, name).values()
-    yield from filter(maskable, store_keys(store))
 
 
 def stage_values(store: Store, name: str) -> dict[str, str]:
@@ -5926,7 +5902,9 @@ def _not_runnable(program: str, error: OSError) -> NotRunnable:
 
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         hint = "check that it exists, and the interpreter that its first line names"
-        return NoCommand(f"no command {_show(program)}", hint=hint)
+        missing = NotRunnable(f"no command {_show(program)}", hint=hint)
+        missing.exit_code = 127
+        return missing
     what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
     big = error.errno == errno.E2BIG
     return NotRunnable(what, hint="name only the secrets it needs" if big else "check that it is a program")
@@ -5936,16 +5914,18 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     """Run a command, values masked in its outputs; return its status as shells count: 128+N for signal N."""
     _scrub_environment()
     for standard in (0, 1, 2):
-        _hold_open(standard)
+        try:
+            os.fstat(standard)
+        except OSError:  # closed: the next file that is opened would take its place
+            os.open(os.devnull, os.O_RDWR)
     interactive = os.isatty(1) and _in_foreground(0)
     outputs, ends = _open_outputs(Spellings(values), interactive)
     keys = [_Relay(os.dup(0), os.dup(outputs[0].source), Masker(Spellings()))] if interactive else []
     try:
         # Signals first: one that comes while the command starts is passed on once it is there.
-        with _Signals(outputs, interactive) as signals, _raw_terminal(interactive):
+        with _signals_forwarded(outputs, interactive) as forward_to, _raw_terminal(interactive):
             process = _start(command, environment, ends, interactive)
-            signals.forward_to(process)
-            _start_threads([*outputs, *keys])
+            forward_to(process)
             status = _wait_for(process, outputs, keys)
     finally:
         for relay in (*outputs, *keys):
@@ -5953,19 +5933,6 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     for failure in sorted({relay.failure for relay in outputs} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return status if status >= 0 else 128 - status
-
-
-def _wait_for(process: subprocess.Popen[bytes], outputs: list[_Relay], keys: list[_Relay]) -> int:
-    for relay in keys:  # a terminal that is closed takes no keys and shows nothing
-        relay.at_end, outputs[0].at_end = outputs[0].finish, relay.finish
-    status = process.wait()
-    for output in outputs:
-        output.finish(_GRACE_SECONDS)
-        output.thread.join()
-    for relay in keys:
-        relay.finish(0)
-        relay.thread.join(_GRACE_SECONDS)
-    return status
 
 
 def _scrub_environment() -> None:
@@ -5984,19 +5951,18 @@ def _scrub_environment() -> None:
                 ctypes.memset(address, 0, len(os.environb[name]))
 
 
-def _hold_open(standard: int) -> None:
-    """Open a standard descriptor that is closed, or the next file that is opened would take its place."""
-    try:
-        os.fstat(standard)
-    except OSError:
-        os.open(os.devnull, os.O_RDWR)
-
-
 def _start(
     command: list[str], environment: dict[str, str], ends: dict[int, int], interactive: bool
 ) -> subprocess.Popen[bytes]:
     import subprocess
 
+    prepare = None
+    if interactive:
+        import fcntl
+        import termios
+
+        # The leader of a new session may take a terminal (ioctl_tty(2)), whose ^C and ^Z then mean it.
+        prepare = functools.partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
     try:
         return subprocess.Popen(
             command,
@@ -6006,7 +5972,7 @@ def _start(
             stderr=ends[2],
             close_fds=False,  # those passed to us by number are for the command; ours close by themselves
             start_new_session=interactive,
-            preexec_fn=_own_terminal if interactive else None,  # there are no threads yet
+            preexec_fn=prepare,  # there are no threads yet
         )
     except OSError as error:
         raise _not_runnable(command[0], error) from None
@@ -6015,24 +5981,26 @@ def _start(
             os.close(end)
 
 
-def _own_terminal() -> None:
-    import fcntl
-    import termios
-
-    # The leader of a new session may take a terminal (ioctl_tty(2)), whose ^C and ^Z then mean it.
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def _start_threads(relays: list[_Relay]) -> None:
-    """Start them with signals blocked, which leaves those to the main thread, whose wait they interrupt."""
+def _wait_for(process: subprocess.Popen[bytes], outputs: list[_Relay], keys: list[_Relay]) -> int:
     import signal
 
-    if hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    for relay in relays:
+    for relay in keys:  # a terminal that is closed takes no keys and shows nothing
+        relay.at_end, outputs[0].at_end = outputs[0].finish, relay.finish
+    # Threads start with signals blocked: those are for the main thread, whose wait they interrupt.
+    blocking = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()) if blocking else ()
+    for relay in (*outputs, *keys):
         relay.thread.start()
-    if hasattr(signal, "pthread_sigmask"):
+    if blocking:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    status = process.wait()
+    for output in outputs:
+        output.finish(_GRACE_SECONDS)
+        output.thread.join()
+    for relay in keys:
+        relay.finish(0)
+        relay.thread.join(_GRACE_SECONDS)
+    return status
 
 
 def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], dict[int, int]]:
@@ -6082,11 +6050,6 @@ class _Relay:
         for fd in {self.source, self._woken, self._wake} - {-1}:
             os.close(fd)
 
-    def resize(self) -> None:
-        if os.isatty(self.target):
-            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-                _resize(self.source, self.target)
-
     def _run(self) -> None:
         data = b"."
         while data and self._wait():
@@ -6121,25 +6084,19 @@ class _Relay:
 
     def _write(self, data: bytes) -> bool:
         import errno
+        import select
 
-        try:
-            _write_all(self.target, data)
-        except OSError as error:
-            gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
-            self.failure = "" if error.errno in gone else error.strerror or "it failed"
-            return False
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self.target, rest) :]
+            except BlockingIOError:
+                select.select([], [self.target], [])
+            except OSError as error:
+                gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
+                self.failure = "" if error.errno in gone else error.strerror or "it failed"
+                return False
         return True
-
-
-def _write_all(target: int, data: bytes) -> None:
-    import select
-
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(target, rest) :]
-        except BlockingIOError:
-            select.select([], [target], [])
 
 
 @contextlib.contextmanager
@@ -6149,22 +6106,15 @@ def _raw_terminal(wanted: bool) -> Iterator[None]:
         yield
         return
     import termios
+    import tty
 
     modes = termios.tcgetattr(0)
-    _set_raw()
+    tty.setraw(0, termios.TCSANOW)
     try:
         yield
     finally:
         with contextlib.suppress(termios.error):  # closed meanwhile
             termios.tcsetattr(0, termios.TCSANOW, modes)
-
-
-def _set_raw() -> None:
-    import termios
-    import tty
-
-    with contextlib.suppress(termios.error):
-        tty.setraw(0, termios.TCSANOW)
 
 
 def _new_terminal(like: int, cooked: bool) -> tuple[int, int]:
@@ -6187,70 +6137,61 @@ def _resize(terminal: int, like: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, bytes(8)))
 
 
-def _in_foreground(terminal: int) -> bool:
+def _in_foreground(terminal: int | str) -> bool:
     """Whether this is a terminal, and its keys mean us."""
     try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
+        if isinstance(terminal, int):
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        with open(terminal, "rb", 0, opener=_open_nonblocking) as file:
+            return _in_foreground(file.fileno())
     except (OSError, AttributeError):  # Windows has neither function
         return False
 
 
-class _Signals:
-    """Signals to us, forwarded to the command for a while; in a program, they are the program's."""
+@contextlib.contextmanager
+def _signals_forwarded(outputs: list[_Relay], interactive: bool) -> Iterator[Callable[[Any], None]]:
+    """Forward signals to the process that is passed to the function; in a program, leave them to that."""
+    import signal
 
-    def __init__(self, outputs: list[_Relay], interactive: bool) -> None:
-        self._outputs = outputs
-        self._interactive = interactive
-        self._process: subprocess.Popen[bytes] | None = None
-        self._early: list[int] = []  # came before there was a process
+    commands: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # came before there was a process
 
-    def __enter__(self) -> _Signals:
-        import signal
+    def handle(number: int, _frame: object) -> None:
+        if number in (signal.SIGWINCH, signal.SIGCONT):
+            _adapt_terminals(outputs, raw=interactive and number == signal.SIGCONT)
+        elif not commands:
+            early.append(number)
+        elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground("/dev/tty"):
+            commands[0].send_signal(number)
+        # Else the keyboard interrupts the command as well, being in our process group.
 
-        names = (*_FORWARDED, "SIGCONT", "SIGWINCH") if __name__ == "__main__" else ()
-        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        # What is ignored stays ignored: nohup.
-        heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._handle) for number in heeded}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        import signal
-
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def forward_to(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        for number in self._early:
+    def forward_to(process: subprocess.Popen[bytes]) -> None:
+        commands.append(process)
+        for number in early:
             process.send_signal(number)
 
-    def _handle(self, number: int, _frame: object) -> None:
-        import signal
+    names = (*_FORWARDED, "SIGCONT", "SIGWINCH") if __name__ == "__main__" and os.name != "nt" else ()
+    numbers = [getattr(signal, name) for name in names]
+    # What is ignored stays ignored: nohup.
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
+    try:
+        yield forward_to
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-        # Whoever stopped us may have set the terminal to other modes.
-        if self._interactive and number == signal.SIGCONT and _in_foreground(0):
-            _set_raw()
-        if signal.Signals(number).name in ("SIGWINCH", "SIGCONT"):
-            for relay in self._outputs:
-                relay.resize()
-        elif self._process is None:
-            self._early.append(number)
-        elif not (number in (signal.SIGINT, getattr(signal, "SIGQUIT", 0)) and self._interrupts_both()):
-            self._process.send_signal(number)
 
-    def _interrupts_both(self) -> bool:
-        """Whether the keyboard interrupts the command as well, being in our process group."""
-        if os.name == "nt" or self._interactive:
-            return not self._interactive
-        try:
-            keyboard = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-        except OSError:
-            return False
-        try:
-            return _in_foreground(keyboard)
-        finally:
-            os.close(keyboard)
+def _adapt_terminals(outputs: list[_Relay], raw: bool) -> None:
+    import termios
+    import tty
+
+    with contextlib.suppress(OSError, ValueError, termios.error):  # closed meanwhile
+        if raw and _in_foreground(0):  # whoever stopped us may have set other modes
+            tty.setraw(0, termios.TCSANOW)
+        for relay in outputs:
+            if os.isatty(relay.target):
+                _resize(relay.source, relay.target)
 
 
 # === Redaction ==============================================================================================
@@ -6286,7 +6227,6 @@ def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
     if redacting is None:
         redacting = RedactingFilter()
         _redact_logging(redacting)
-        _redact_hooks(redacting)
     short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
@@ -6297,46 +6237,28 @@ def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
 
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
-
-    pass_on, make_message = logging.Logger.callHandlers, logging.LogRecord.getMessage
-    format_line = logging.Handler.format
-
-    @functools.wraps(pass_on)
-    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        redacting.redact_fields(record)
-        pass_on(self, record)
-
-    @functools.wraps(make_message)
-    def get_message(self: logging.LogRecord) -> str:
-        return redacting.text(make_message(self))
-
-    @functools.wraps(format_line)
-    def format(self: logging.Handler, record: logging.LogRecord) -> str:
-        # Not always text: some formatters return a dict, or bytes.
-        return redact(format_line(self, record), redacting)
-
-    call_handlers.redacting = redacting  # type: ignore[attr-defined]
-    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
-    logging.LogRecord.getMessage = get_message  # type: ignore[method-assign]
-    logging.Handler.format = format  # type: ignore[method-assign]
-
-
-def _redact_hooks(redacting: RedactingFilter) -> None:
     import threading
 
-    def redacted(hook: Callable[..., object]) -> Callable[..., object]:
-        @functools.wraps(hook)
-        def run_hook(*args: Any) -> None:
+    def replace(owner: object, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+        before = getattr(owner, name)
+        setattr(owner, name, functools.wraps(before)(make(before)))
+
+    def report(hook: Callable[..., object]) -> Callable[..., None]:
+        def redacted(*args: Any) -> None:
             with contextlib.redirect_stderr(io.StringIO()) as said:
                 hook(*args)
             if sys.stderr:
                 sys.stderr.write(redacting.text(said.getvalue()))
 
-        return run_hook
+        return redacted
 
-    sys.excepthook = redacted(sys.excepthook)
-    sys.unraisablehook = redacted(sys.unraisablehook)
-    threading.excepthook = redacted(threading.excepthook)
+    replace(logging.Logger, "callHandlers", lambda f: lambda self, record: f(self, redacting.fields(record)))
+    replace(logging.LogRecord, "getMessage", lambda f: lambda self: redacting.text(f(self)))
+    # Not always text: some formatters return a dict, or bytes.
+    replace(logging.Handler, "format", lambda f: lambda self, record: redacting.redact(f(self, record)))
+    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        replace(module, hook, report)
+    logging.Logger.callHandlers.redacting = redacting  # type: ignore[attr-defined]
 
 
 class RedactingFilter:
@@ -6382,14 +6304,14 @@ class RedactingFilter:
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and whatever else a record was given."""
-        self.redact_fields(record)
+        self.fields(record)
         with contextlib.suppress(Exception):  # logging reports a message that can't be made
             message = record.getMessage()
             if self.text(message) is not message:
                 record.msg, record.args = self.text(message), ()
         return True
 
-    def redact_fields(self, record: Any) -> None:
+    def fields(self, record: Any) -> Any:
         """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
         for name in vars(record).keys() - self._usual:
             setattr(record, name, self.redact(getattr(record, name)))
@@ -6400,6 +6322,7 @@ class RedactingFilter:
             text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
             if self.text(text) is not text:  # formatters use the text if there is one
                 record.exc_text, record.exc_info = self.text(text).rstrip("\n"), None
+        return record
 
 
 def _values_of(source: Backend | Iterable[str]) -> dict[str, set[str]]:
