@@ -89,7 +89,6 @@ if TYPE_CHECKING:
     import argparse
     import ast
     import collections.abc
-    import logging
     import socket
     import subprocess
     from json import JSONDecoder
