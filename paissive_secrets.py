@@ -6998,6 +6998,11 @@ def public_prefixes() -> tuple[bytes, ...]:
     return tuple(literal.encode() for literal in literals if len(literal) > (3 if literal[-1] == "_" else 5))
 
 
+@functools.cache
+def all_rule_ids() -> frozenset[str]:
+    return frozenset(rule.id for rule in all_rules())
+
+
 def all_rules() -> list[Rule]:
     """Every rule there is, those with a prefix first."""
     named = {rule.id: rule for rule in named_rules().values()}
@@ -9006,35 +9011,35 @@ def _weighed(candidate: Candidate, window: bytes, column: int) -> Iterator[str]:
 
 
 # === Git ====================================================================================================
-# git itself is asked what a repository lists, stages and remembers. The repository may be hostile: whatever
-# its configuration could run is switched off, and only plumbing is called, which heeds no pager or alias.
+# What git lists, stages and remembers. The repository may be hostile, so everything that its configuration
+# could run is switched off, and only plumbing commands are called, which use no pager and no aliases.
 
 _GIT = (
     *("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
-    *("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m"),  # its memory stays flat as well
+    *("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m"),  # keep git's memory flat too
     *("-c", "core.packedGitWindowSize=4m", "-c", "core.bigFileThreshold=4m"),
-    *("-c", "advice.graftFileDeprecated=false"),  # which it would say before what is wrong
+    *("-c", "advice.graftFileDeprecated=false"),  # which would hide the real error
 )
 _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_REPLACE_OBJECTS": "1",  # what was pushed counts, not what this clone shows in its place,
-    "GIT_GRAFT_FILE": os.devnull,  # or where it lets history begin
-    "GIT_LITERAL_PATHSPECS": "0",  # what we ask for has magic in it
+    "GIT_NO_REPLACE_OBJECTS": "1",  # audit what was pushed, not what this clone shows in its place
+    "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone cuts short
+    "GIT_LITERAL_PATHSPECS": "0",  # was_changed() uses pathspec magic
     "LC_ALL": "C",
 }
-_GIT_PLACES = (  # what git tells a hook of the repository that it runs in
+_REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
-_NOT_FILES = ("120000", "160000")  # modes: a link holds but a path, a submodule's id is a commit of another's
-_SILENCE = 5.0  # seconds, twice, after which a git that sleeps is taken to wait for ever
-_ENDED_WELL = (0, -13)  # exit codes when all is well: done, or SIGPIPE because nobody listened to the rest
+_LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
+_SILENCE_SECONDS = 5.0  # a git that sleeps for this long, twice, waits forever
+_GOOD_EXITS = (0, -13)  # done, or SIGPIPE because we stopped reading
 
 
 class Blob(NamedTuple):
-    """The content of a file in a repository, and what is known of where it stood."""
+    """The content of a file in a repository, and where it stood."""
 
     oid: str
     path: str
@@ -9043,22 +9048,26 @@ class Blob(NamedTuple):
 
 
 class _Git:
-    """A running git with its output in `out`; leaving it raises Unavailable when git failed."""
+    """A running git with its output in `out`; leaving it raises Unavailable if git failed."""
 
-    def __init__(self, folder: str, *args: str, feed: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, folder: str, *args: str, feed: IO[bytes] | None = None, command: Sequence[str] = _GIT
+    ) -> None:
         import subprocess
         import tempfile
 
-        # What git tells a hook is true of the repository that it runs in, not of any other folder's.
-        elsewhere = () if folder == "." else _GIT_PLACES
-        settings = {name: text for name, text in foreign_environment().items() if name not in elsewhere}
-        # Traces, which somebody looks at elsewhere, would stand among what it has to complain of.
-        settings = {name: text for name, text in settings.items() if not name.startswith("GIT_TRACE")}
-        # A pipe could fill up while nobody reads it.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        # What git tells a hook is true of the repository that the hook runs in, not of other folders.
+        hidden = () if folder == "." else _REPOSITORY_VARIABLES
+        # Traces would mix with the error messages that we report.
+        settings = {
+            name: text
+            for name, text in foreign_environment().items()
+            if name not in hidden and not name.startswith("GIT_TRACE")
+        }
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe could fill up unread)
         try:
             self._process = subprocess.Popen(
-                [*_GIT, *args],
+                [*command, *args],
                 cwd=folder,
                 env={**settings, **_GIT_SETTINGS},
                 stdin=feed or subprocess.DEVNULL,
@@ -9070,10 +9079,10 @@ class _Git:
             self._errors.close()
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         finally:
-            if feed:  # which git has open by now
+            if feed:  # git has its own descriptor by now
                 feed.close()
         self.out = cast("IO[bytes]", self._process.stdout)
-        self._see_that_it_works()
+        self._wait_for_output()
 
     def __enter__(self) -> _Git:
         return self
@@ -9083,36 +9092,36 @@ class _Git:
             self._process.kill()
         self.out.close()
         code = self._process.wait()
-        said = self.complaints() or [f"nothing, and ended with {code}"]
+        errors = self.errors() or [f"nothing, and exits with {code}"]
         self._errors.close()
-        if not kind and code not in _ENDED_WELL:
-            raise Unavailable(f"git says: {printable(said[0])}")
+        if not kind and code not in _GOOD_EXITS:
+            raise Unavailable(f"git says: {printable(errors[0])}")
 
-    def _see_that_it_works(self) -> None:
-        """Wait for its first words; Unavailable where it waits itself, for a fifo in the place of a file."""
+    def _wait_for_output(self) -> None:
+        """Raise Unavailable if git hangs, as it does when a FIFO stands in the place of a file it reads."""
         import select
 
         last, path = b"", f"/proc/{self._process.pid}/stat"
         while hasattr(select, "poll") and os.path.exists(path):
             poll = select.poll()
             poll.register(self.out.fileno(), select.POLLIN)
-            if poll.poll(_SILENCE * 1000):
+            if poll.poll(_SILENCE_SECONDS * 1000):
                 return
             with open(path, "rb") as file:
                 now = file.read().rpartition(b")")[2]
-            # proc_pid_stat(5): all that is counted, times and faults among it, stands as it did, in sleep.
+            # proc_pid_stat(5): it sleeps, and no counter has moved, such as CPU times and page faults.
             if now == last and now.startswith(b" S"):
                 self.__exit__(Unavailable)
                 raise Unavailable("git waits for a pipe in the place of a file", hint="see: find -type p")
             last = now
 
-    def complaints(self) -> list[str]:
-        """Return what it wrote to stderr, line by line."""
+    def errors(self) -> list[str]:
+        """Return the lines that git wrote to stderr."""
         self._errors.seek(0)
         return self._errors.read(1 << 16).decode(errors="replace").splitlines()
 
     def records(self, end: bytes = b"\0") -> Iterator[str]:
-        """Give what stands between one `end` and the next, in flat memory."""
+        """Yield what stands between one `end` and the next, in flat memory."""
         rest = b""
         for chunk in iter(lambda: self.out.read(1 << 16), b""):
             *records, rest = (rest + chunk).split(end)
@@ -9122,12 +9131,17 @@ class _Git:
 
 
 def printable(text: str) -> str:
-    """Return `text` as a terminal may show it: one line, in which no escape sequence acts."""
+    """Return `text` in one line, with characters that could control a terminal escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
+    with _Git(folder, *args, command=command) as git:
+        return os.fsdecode(git.out.read().rstrip(b"\n"))
+
+
 def _spool(lines: Iterable[str]) -> IO[bytes]:
-    """A file to feed git from: a pipe could fill up while git waits for us to read."""
+    """Return a file to feed git from: a pipe could fill up while git waits for us to read."""
     import tempfile
 
     file = tempfile.TemporaryFile()  # noqa: SIM115
@@ -9136,53 +9150,43 @@ def _spool(lines: Iterable[str]) -> IO[bytes]:
     return file
 
 
-def listed(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
-    """Give the files under `folder` that git tracks or does not ignore, and the repositories inside it."""
+def tracked_files(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
+    """Yield the files under `folder` that git tracks or does not ignore, and the repositories inside it."""
     with _Git(folder, "ls-files", "-co", "--exclude-standard", "-z") as git:
         last = ""
         for name in git.records():
             if name != last:  # a conflict lists its file three times
                 yield name
             last = name
-        said = git.complaints()
-    for line in said:  # where git failed, somebody else lists the files, and says what is wrong with them
+        errors = git.errors()
+    for line in errors:  # not if git failed: then the folder is walked, which reports what is unreadable
         on_error(folder, line)
 
 
-def staged(folder: str) -> Iterator[Blob]:
-    """Give what the next commit would bring, as it stands in the index; what is not merged has no id."""
-    # A renamed file is given as a new one: under its old name it may have been left out.
-    args = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _head(folder))
+def staged_blobs(folder: str) -> Iterator[Blob]:
+    """Yield what the next commit would bring, as it stands in the index; an unmerged file has no id."""
+    # A renamed file counts as new: under its old name it may have been excluded.
+    args = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _head_tree(folder))
     with _Git(folder, "diff-index", *args) as git:
-        yield from _changes(git.records())
+        yield from _parse_changes(git.records())
 
 
-def path_in_repository(path: str) -> str:
-    """Return a path relative to the top of its repository, "" for the top itself."""
-    folder, name = folder_that_is_there(path)
-    return (_answer(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
+def staged_file(folder: str, path: str) -> bytes:
+    """Return the content of a file in the index, by its path from the repository's top; b"" for none."""
+    with contextlib.suppress(Unavailable), _Git(folder, "cat-file", "blob", f":{path}") as git:
+        return git.out.read(MAX_FILE_BYTES)
+    return b""
 
 
-def repository_of(folder: str) -> str:
-    """Return where git keeps the repository that a folder is in; a linked working tree has its own."""
-    return _answer(folder, "rev-parse", "--absolute-git-dir")
-
-
-def is_told_repository(folder: str) -> bool:
-    """Whether git, where we are its hook, has told of this repository, whose index may then be another."""
+def _head_tree(folder: str) -> str:
+    """Return the id of the last commit's tree, or of the empty tree before the first commit."""
     try:
-        return not os.environ.keys().isdisjoint(_GIT_PLACES) and repository_of(".") == repository_of(folder)
+        return _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
     except Unavailable:
-        return False
+        return _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
 
 
-def top_of_repository(path: str) -> str:
-    """Return the folder that paths in the repository of `path` are relative to; of a bare one, its own."""
-    folder, _ = folder_that_is_there(path)
-    return os.path.normpath(os.path.join(folder, _answer(folder, "rev-parse", "--show-cdup")))
-
-
-def folder_that_is_there(path: str) -> tuple[str, str]:
+def existing_folder(path: str) -> tuple[str, str]:
     """Split a path, which may be gone from the working tree, into a folder that exists and the rest."""
     folder, name = path, ""
     while folder and not os.path.isdir(folder):
@@ -9191,20 +9195,33 @@ def folder_that_is_there(path: str) -> tuple[str, str]:
     return folder or ".", name
 
 
-def _head(folder: str) -> str:
-    """The tree of the last commit, or the empty one before the first."""
+def path_in_repository(path: str) -> str:
+    """Return a path relative to the top of its repository, "" for the top itself."""
+    folder, name = existing_folder(path)
+    return (_ask_git(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
+
+
+def top_of_repository(path: str) -> str:
+    """Return the folder that paths in the repository of `path` are relative to; of a bare one, its own."""
+    folder, _ = existing_folder(path)
+    return os.path.normpath(os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup")))
+
+
+def git_folder(folder: str) -> str:
+    """Return where git keeps the repository that a folder is in; a linked working tree has its own."""
+    return _ask_git(folder, "rev-parse", "--absolute-git-dir")
+
+
+def is_hook_of(folder: str) -> bool:
+    """Return whether we run as a hook of this repository: git may then have told us of another index."""
     try:
-        return _answer(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
+        is_hook = not os.environ.keys().isdisjoint(_REPOSITORY_VARIABLES)
+        return is_hook and git_folder(".") == git_folder(folder)
     except Unavailable:
-        return _answer(folder, "hash-object", "-t", "tree", "--stdin")
+        return False
 
 
-def _answer(folder: str, *args: str) -> str:
-    with _Git(folder, *args) as git:
-        return os.fsdecode(git.out.read().rstrip(b"\n"))
-
-
-def _changes(records: Iterator[str]) -> Iterator[Blob]:
+def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
     """Read git's raw diffs (git-diff-tree(1)): a commit's id, or modes and ids of a change and its path."""
     commit = ""
     for record in records:
@@ -9215,28 +9232,12 @@ def _changes(records: Iterator[str]) -> Iterator[Blob]:
             continue
         path, oid = next(records, ""), fields[2 * sides + 1]
         unmerged = fields[-1] == "U"
-        if unmerged or (fields[sides] not in _NOT_FILES and oid.strip("0")):  # a removed file has no id
+        if unmerged or (fields[sides] not in _LINK_MODES and oid.strip("0")):  # a removed file has no id
             yield Blob("" if unmerged else oid, path, commit)
 
 
-class _BlobReader:
-    """The next `size` bytes of a stream, read like a file of their own."""
-
-    def __init__(self, stream: IO[bytes], size: int) -> None:
-        self._stream, self._left = stream, size
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(min(size, self._left))
-        self._left -= len(data)
-        return data
-
-    def skip(self) -> None:
-        while self.read(1 << 18):
-            pass
-
-
-def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
-    """Open one blob after the other: (id, size, read), of which `read` is good until the next.
+def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
+    """Open one object after the other: (id, size, read), of which `read` is good until the next.
 
     The size is -1 where a shallow or partial clone lacks it.
     """
@@ -9244,16 +9245,24 @@ def contents(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Calla
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(git.out.readline, b""):
             oid, _, *size = header.decode().split()
-            part = _BlobReader(git.out, int(size[0]) if size else 0)
-            yield oid, int(size[0]) if size else -1, part.read
-            part.skip()
+            left = int(size[0]) if size else 0
+
+            def read(size: int) -> bytes:
+                nonlocal left
+                data = git.out.read(min(size, left))
+                left -= len(data)
+                return data
+
+            yield oid, left if size else -1, read
+            while read(1 << 18):
+                pass
             git.out.read(1 if size else 0)  # the newline that follows
 
 
 def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    """Give the id of every blob in the repository, dangling ones too, or of those that revisions reach.
+    """Yield the id of every blob in the repository, dangling ones too, or of those that revisions reach.
 
-    Among them are those of objects that are lacking, or broken.
+    Ids of objects that are missing or broken are among them.
     """
     if not revisions:
         # In the order of the pack: deltas resolve faster.
@@ -9265,70 +9274,62 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
     yield from _objects(folder, "blob missing", feed=feed)
 
 
-def what_a_clone_lacks(folder: str) -> str:
-    """Say why a repository has less than its history, and what to do; "" where it may have all of it."""
-    asked = "--is-shallow-repository", "--git-path", "objects/pack"
-    shallow, packs = _answer(folder, "rev-parse", *asked).split("\n")
-    if shallow == "true":
-        return "a shallow clone lacks older commits; get them with: git fetch --unshallow"
-    packs = os.path.join(folder, packs)
-    if os.path.isdir(packs) and any(name.endswith(".promisor") for name in os.listdir(packs)):
-        return "a partial clone lacks what nobody asked for; get it with: git fetch --refetch --no-filter"
-    return ""
-
-
 def _objects(folder: str, kinds: str, *which: str, feed: IO[bytes] | None = None) -> Iterator[str]:
-    """The ids of those objects that are of some kinds; one that a partial clone lacks is "missing"."""
+    """Yield the ids of the objects of some kinds; one that a partial clone lacks is "missing"."""
     check = "--batch-check=%(objectname) %(objecttype)"
     with _Git(folder, "cat-file", "--buffer", check, *which, feed=feed) as git:
         yield from (oid for oid, kind in map(str.split, git.records(b"\n")) if kind in kinds.split())
 
 
-def introductions(
+def missing_history(folder: str) -> str:
+    """Say why a clone lacks part of the history, and what to do; "" where it may have all of it."""
+    query = "--is-shallow-repository", "--git-path", "objects/pack"
+    shallow, packs = _ask_git(folder, "rev-parse", *query).split("\n")
+    if shallow == "true":
+        return "a shallow clone lacks older commits; get them with: git fetch --unshallow"
+    packs = os.path.join(folder, packs)
+    if os.path.isdir(packs) and any(name.endswith(".promisor") for name in os.listdir(packs)):
+        return "a partial clone lacks some objects; get them with: git fetch --refetch --no-filter"
+    return ""
+
+
+def find_introductions(
     folder: str, oids: Iterable[str], revisions: Sequence[str], wants: Callable[[str], bool]
 ) -> Iterator[Blob]:
-    """Give the commit, date and path that brought each blob, oldest first; a dangling one has none.
+    """Yield the commit, date and path that brought each blob, oldest first; a dangling one has none.
 
     The path is the first that is wanted: what was vendored or excluded may be copied to where it counts.
     """
     missing = set(oids)
-    named: dict[str, Blob] = {}
-    # Those that nothing refers to come last: what an amended commit brought may well be in another one.
+    found: dict[str, Blob] = {}
+    # Unreachable commits come last: what an amended commit brought is often in a later one as well.
     for commits in (_reached(folder, revisions), _objects(folder, "commit", "--batch-all-objects")):
         for blob in _introduced(folder, commits, missing) if missing else ():
-            if wants(blob.path) or blob.oid not in named:
-                named.pop(blob.oid, None)  # so that they stay in order
-                named[blob.oid] = blob
+            if wants(blob.path) or blob.oid not in found:
+                found.pop(blob.oid, None)  # so that they stay in order
+                found[blob.oid] = blob
             if wants(blob.path):
                 missing.remove(blob.oid)
-        missing -= named.keys()
-    found = list(named.values())
-    dates = _dates(folder, {blob.commit for blob in found})
-    yield from (blob._replace(date=dates.get(blob.commit, "")) for blob in found)
+        missing -= found.keys()
+    dates = _dates(folder, {blob.commit for blob in found.values()})
+    yield from (blob._replace(date=dates.get(blob.commit, "")) for blob in found.values())
     yield from (Blob(oid, "") for oid in sorted(missing))
 
 
 def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    with _Git(folder, "rev-list", "--reverse", "--topo-order", *_revision_arguments(revisions), "--") as git:
+    with _Git(folder, "rev-list", "--reverse", "--topo-order", *_revision_args(revisions), "--") as git:
         yield from git.records(b"\n")
 
 
-def _revision_arguments(revisions: Sequence[str]) -> Sequence[str]:
+def _revision_args(revisions: Sequence[str]) -> Sequence[str]:
     return ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
-
-
-def was_there(folder: str, path: str, revisions: Sequence[str]) -> bool:
-    """Whether a commit that revisions reach, or any if none is given, has changed what is at `path`."""
-    return bool(
-        _answer(folder, "rev-list", "-1", *_revision_arguments(revisions), "--", f":(top,literal){path}")
-    )
 
 
 def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
     diff = ("diff-tree", "--stdin", "--root", "-r", "-c", "--raw", "-z", "--no-renames", "--no-abbrev")
-    # A partial clone lacks trees, what nothing refers to its parents: such blobs stay without a name.
+    # It fails where a partial clone lacks trees, or a dangling commit's parent is gone: no name then.
     with contextlib.suppress(Unavailable), _Git(folder, *diff, feed=_spool(commits)) as git:
-        for blob in _changes(git.records()):
+        for blob in _parse_changes(git.records()):
             if blob.oid in oids:
                 yield blob
             if not oids:
@@ -9342,27 +9343,31 @@ def _dates(folder: str, commits: Iterable[str]) -> dict[str, str]:
     return {fields[0]: fields[1] for fields in lines if fields[0] != "commit"}
 
 
+def was_changed(folder: str, path: str, revisions: Sequence[str]) -> bool:
+    """Return whether a commit that revisions reach, or any if there are none, changed what is at `path`."""
+    return bool(_ask_git(folder, "rev-list", "-1", *_revision_args(revisions), "--", f":(top,literal){path}"))
+
+
 _GIT_NEEDS = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "SYSTEMROOT")  # to find what it ignores
 
 
 def git_takes(path: str) -> bool:
-    """Whether the file is in a git repository that does not ignore it."""
+    """Return whether the file is in a git repository that does not ignore it."""
     import subprocess
 
     folder, name = os.path.split(os.path.realpath(path))
     command = [*_GIT, "-C", folder, "check-ignore", "-q", "--", name]
-    # By name, since the one thing that it must not see is the secret that was just set.
+    # Only these variables: git must not see the secret that was just set.
     environment = {**{v: os.environ[v] for v in _GIT_NEEDS if v in os.environ}, **_GIT_SETTINGS}
     try:
         return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
     except (OSError, subprocess.TimeoutExpired):
-        return False  # there is no git here to commit it
+        return False  # no git here that could commit it
 
 
-# SKIP is what pre-commit heeds as well, with the id that .pre-commit-hooks.yaml gives.
-_HOOK_MARK = "# written by: paissive_secrets.py hook install"
+# SKIP is what pre-commit reads too, with the id from .pre-commit-hooks.yaml.
 _HOOK = """#!/bin/sh
-{mark}
+# written by: paissive_secrets.py hook install
 # SKIP=paissive-audit git commit … leaves it out once
 case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 {command} || exit 1
@@ -9372,89 +9377,70 @@ case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 def install_hook(folder: str = ".") -> str:
     """Write a pre-commit hook that audits what is staged, and return its path.
 
-    Raises Conflict where somebody else's is there, Unavailable where there is no repository.
+    Raise Conflict if another hook is there, Unavailable without a repository.
     """
     import shlex
 
-    path = os.path.normpath(os.path.join(folder, _hooks(folder), "pre-commit"))
+    # The user's configuration says where hooks are, so here it is not switched off.
+    hooks = _ask_git(folder, "rev-parse", "--git-path", "hooks", command=["git"])
+    path = os.path.normpath(os.path.join(folder, hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
     if os.path.lexists(path) and not _is_our_hook(path):
         raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=f"add to it: {command}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(os.fsencode(_HOOK.format(mark=_HOOK_MARK, command=command)))
+        file.write(os.fsencode(_HOOK.format(command=command)))
     return path
 
 
-def _hooks(folder: str) -> str:
-    """The folder of the hooks, which is the user's to choose: so here the configuration is heeded."""
-    import subprocess
-
-    asked, environment = ["git", "rev-parse", "--git-path", "hooks"], {**environment_now(), "LC_ALL": "C"}
-    try:
-        done = subprocess.run(asked, cwd=folder, capture_output=True, env=environment)
-    except OSError as error:
-        raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
-    if b"not a git repository" in done.stderr:
-        hint = "go into one, or make one with: git init"
-        raise Unavailable("git sees no repository here", hint=hint)
-    if done.returncode:  # such as that it is somebody else's
-        said = done.stderr.decode(errors="replace").partition("\n")[0]
-        raise Unavailable(f"git says: {printable(said)}")
-    return os.fsdecode(done.stdout.rstrip(b"\n"))
-
-
 def _is_our_hook(path: str) -> bool:
+    """Return whether the hook is what we wrote; its command may be another, of a file that has moved."""
     if os.path.islink(path) or not os.path.isfile(path):
         return False
-    # What somebody added to it is theirs; only the command may be another, of a file that has moved.
-    head, tail = _HOOK.format(mark=_HOOK_MARK, command="\n").split("\n\n")
     with open(path, "rb") as file:
         text = os.fsdecode(file.read(1 << 16))
-    text = text.replace('",$SKIP,"', """",$(echo "$SKIP" | tr -d ' '),\"""")  # as it was written before
-    command = text[len(head) + 1 : -len(tail)]
-    return text == f"{head}\n{command}{tail}" and "\n" not in command
+    return bool(re.fullmatch(re.escape(_HOOK).replace(r"\{command\}", "[^\n]+"), text))
 
 
 # === Files ==================================================================================================
-# Which files of a tree are read: what git lists where there is a repository, else what .gitignore leaves. No
-# symlink is followed, and only regular files are opened: pipes block, and opening a device can act on it.
+# Which files of a tree are read: in a repository what git lists, elsewhere what .gitignore files leave. No
+# symlink is followed, and only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
-_NOT_OURS = {  # folders of what others wrote, or of what can be made again
+_SKIPPED_FOLDERS = {  # what others wrote, or what can be made again
     *(".git", ".hg", ".svn", ".jj", ".bzr", "node_modules", "bower_components", ".venv", "venv", ".eggs"),
     *("__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox"),
     *(".gradle", ".next"),
 }
-_IGNORE_MAX = 1 << 16  # bytes of a .gitignore that are read
-_IN_FORCE_MOST = 1 << 16  # places in patterns that a name is looked for in; then no further .gitignore counts
+_MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
+_MAX_IGNORE_STATES = 1 << 16  # of all that apply to a path; further .gitignore files are not read
 
 
-class Choice(NamedTuple):
+class FileFilter(NamedTuple):
     """Which files to leave out, and whom to tell."""
 
-    exclude: Patterns
+    excludes: Callable[[str], bool]  # whether a path, as it is shown, is left out
     gitignore: bool
     on_error: Callable[[str, str], None]
     on_exclude: Callable[[], None]
 
     def takes(self, shown: str) -> bool:
-        """Whether no pattern excludes a path; one that is excluded is told."""
-        if not excluded(self.exclude, shown):
+        """Return whether a path is not excluded; report one that is."""
+        if not self.excludes(shown):
             return True
         self.on_exclude()
         return False
 
 
-def files_below(root: str, shown: str, choice: Choice, *, inside: bool = False) -> Iterator[tuple[str, str]]:
-    """Give (path to open, path to show) of each file below a folder, and of each repository in it.
+def files_below(root: str, shown: str, accept: FileFilter, *, nested: bool = False) -> Iterator[_File]:
+    """Yield (path to open, path to show) of each file below a folder, and of each repository in it.
 
-    Those are walked in turn, as `inside` another one, where they are their own masters.
+    Those are walked later, as `nested` ones, by their own rules.
     """
-    has_git = os.path.lexists(os.path.join(root, ".git")) if inside else _in_repository(root)
-    if inside and choice.gitignore and not has_git and _was_file(root):
+    has_git = os.path.lexists(os.path.join(root, ".git")) if nested else folders_of_repository(root)
+    if nested and accept.gitignore and not has_git and _is_listed_from_above(root):
         return
-    if choice.gitignore and has_git:
-        names = _listed(root, shown, choice)
+    if accept.gitignore and has_git:
+        names = _files_of_git(root, shown, accept)
         try:
             first = next(names, None)
         except Unavailable:  # git is missing, or refuses a repository that someone else owns
@@ -9463,94 +9449,86 @@ def files_below(root: str, shown: str, choice: Choice, *, inside: bool = False) 
             yield first
             yield from names
             return
-    for name in _walk(root, shown, choice):  # even what git ignores, once it was asked for by name
+    for name in _walk(root, shown, accept):  # also what git ignores, if it was named as a PATH
         yield f"{root}/{name}", shown + name
 
 
-def _in_repository(folder: str) -> bool:
-    folder, below = os.path.realpath(folder), ""
-    while folder != below:
-        if os.path.lexists(os.path.join(folder, ".git")):
-            return True
-        folder, below = os.path.dirname(folder), folder
-    return False
+_File = tuple[str, str]  # path to open, path to show
 
 
-def _was_file(root: str) -> bool:
-    """Whether a folder, not yet committed, has the name of a file: git has then listed what is in it.
+def folders_of_repository(folder: str) -> list[str]:
+    """Return a folder and those above it up to the top of its repository; none outside of one."""
+    folders = [os.path.realpath(folder)]
+    while not os.path.lexists(os.path.join(folders[-1], ".git")):
+        folders.append(os.path.dirname(folders[-1]))
+        if folders[-1] == folders[-2]:
+            return []
+    return folders
 
-    Of a submodule that has lost its .git, which it does not look into, it says "./".
+
+def _is_listed_from_above(root: str) -> bool:
+    """Return whether this folder replaced a file that git tracks: its files were then listed already.
+
+    Git doesn't look into a submodule without its .git; asked from inside, it says "./".
     """
     try:
-        return next(listed(root, lambda path, why: None), "./") != "./"
+        return next(tracked_files(root, lambda path, why: None), "./") != "./"
     except Unavailable:
         return False
 
 
-def _listed(root: str, shown: str, choice: Choice) -> Iterator[tuple[str, str]]:
+def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
     top, folder, real = os.path.realpath(root), "", True
-    for name in listed(root, choice.on_error):
+    for name in tracked_files(root, accept.on_error):
         name = name.rstrip("/")
         above = name.rpartition("/")[0]
         if above != folder:  # git goes by its index even where a folder has become a symlink
-            folder, real = above, _is_real(top, above)
-        if name == ".":  # the folder itself, where a repository says that this is of it as well
-            continue
-        if not real or not _NOT_OURS.isdisjoint(above.split("/")):
-            continue
-        if choice.takes(shown + name):
+            folder, path = above, os.path.join(top, *above.split("/"))
+            real = not above or os.path.realpath(path) == path
+        if name == "." or not real or not _SKIPPED_FOLDERS.isdisjoint(above.split("/")):
+            continue  # "." is the folder itself, if a repository inside claims it too
+        if accept.takes(shown + name):
             yield os.path.join(root, name), shown + name
 
 
-def _is_real(top: str, folder: str) -> bool:
-    """Whether no part of `folder` under `top` is a symlink."""
-    path = os.path.join(top, *folder.split("/"))
-    return not folder or os.path.realpath(path) == path
-
-
-def _walk(root: str, shown: str, choice: Choice) -> Iterator[str]:
-    """Give the files below a folder, in order of names; what is ignored or excluded is not entered."""
-    pending: list[tuple[str, _Levels]] = [("", ())]
+def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+    """Yield the files below a folder, sorted; ignored and excluded folders are not entered."""
+    pending: list[tuple[str, _Ignores]] = [("", ())]
     while pending:
-        # A stack and no recursion: a hostile tree may be deeper than Python's.
-        path, levels = pending.pop()
-        levels = _after(levels, path.rpartition("/")[2])
-        if path and (_ignored(levels, True) or not choice.takes(f"{shown}{path}/")):
+        # A stack, not recursion: a hostile tree may be deeper than Python's.
+        path, ignores = pending.pop()
+        ignores = _advance(ignores, path.rpartition("/")[2])
+        if path and (_ignored(ignores, True) or not accept.takes(f"{shown}{path}/")):
             continue
-        names, folders = _names_in(os.path.join(root, path), choice)
-        if choice.gitignore and path and ".git" in {*names, *folders}:
+        names, folders = _scan_folder(os.path.join(root, path), accept)
+        if accept.gitignore and path and ".git" in {*names, *folders}:
             yield path  # a repository of its own, which git is asked about
             continue
-        folder, levels = path and f"{path}/", _after(levels, "/")
-        if choice.gitignore and ".gitignore" in names and _has_room(levels):
-            known = _patterns_in(os.path.join(root, folder, ".gitignore"))
-            levels = ((known, known.start), *levels)
+        folder, ignores = path and f"{path}/", _advance(ignores, "/")
+        has_room = sum(patterns.size for patterns, _ in ignores) < _MAX_IGNORE_STATES
+        if accept.gitignore and ".gitignore" in names and has_room:
+            patterns = _read_gitignore(os.path.join(root, folder, ".gitignore"))
+            ignores = ((patterns, patterns.start), *ignores)
         for name in names:
-            if not _ignored(_after(levels, name), False) and choice.takes(shown + folder + name):
+            if not _ignored(_advance(ignores, name), False) and accept.takes(shown + folder + name):
                 yield folder + name
-        pending += [(folder + name, levels) for name in reversed(folders) if name not in _NOT_OURS]
+        pending += [(folder + name, ignores) for name in reversed(folders) if name not in _SKIPPED_FOLDERS]
 
 
-def _names_in(path: str, choice: Choice) -> tuple[list[str], list[str]]:
-    """The names of the files and of the folders in a folder, without links and whatever else there is."""
-    kinds: dict[str, list[str]] = {"file": [], "folder": [], "": []}
+def _scan_folder(path: str, accept: FileFilter) -> tuple[list[str], list[str]]:
+    """Return the names of the files and of the folders in a folder; links, FIFOs and devices are left out."""
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                kinds[_kind(entry)].append(entry.name)
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
-        choice.on_error(path, str(error.strerror))
-    return sorted(kinds["file"]), sorted(kinds["folder"])
-
-
-def _kind(entry: os.DirEntry[str]) -> str:
-    if entry.is_file(follow_symlinks=False):
-        return "file"
-    return "folder" if entry.is_dir(follow_symlinks=False) else ""
+        accept.on_error(path, str(error.strerror))
+        return [], []
+    files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    return files, [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def open_listed(path: str) -> IO[bytes] | None:
-    """Open what was a file or folder a moment ago; None where it now is a link or a pipe, or has vanished.
+    """Open what was a file a moment ago; return None if it now is a link or a FIFO, or has vanished.
 
     A folder raises IsADirectoryError, and nothing is waited for.
     """
@@ -9560,7 +9538,7 @@ def open_listed(path: str) -> IO[bytes] | None:
         return None
 
 
-def _patterns_in(path: str) -> Patterns:
+def _read_gitignore(path: str) -> Patterns:
     try:
         file = open_listed(path)
     except OSError:
@@ -9568,94 +9546,89 @@ def _patterns_in(path: str) -> Patterns:
     if not file:
         return Patterns(())
     with file:
-        text = file.read(_IGNORE_MAX)
+        text = file.read(_MAX_IGNORE_BYTES)
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    return Patterns(lines[:-1] if len(text) == _IGNORE_MAX else lines)  # half a line could fit all there is
+    return Patterns(
+        lines[:-1] if len(text) == _MAX_IGNORE_BYTES else lines
+    )  # half a line could match anything
 
 
-_Levels = tuple[tuple["Patterns", int], ...]  # the nearest .gitignore first, with how far a path is in it
+_Ignores = tuple[tuple["Patterns", int], ...]  # the nearest .gitignore first, with a path's state in it
 
 
-def _has_room(levels: _Levels) -> bool:
-    return sum(known.size for known, _ in levels) < _IN_FORCE_MOST
-
-
-def _after(levels: _Levels, text: str) -> _Levels:
-    """How far a path is that goes on with `text`; without those that it can no longer fit."""
+def _advance(ignores: _Ignores, text: str) -> _Ignores:
+    """Advance each state by `text`, and drop the patterns that can no longer match."""
     name = os.fsencode(text)
-    return tuple((known, known.after(at, name)) for known, at in levels if at)
+    return tuple((patterns, patterns.advance(state, name)) for patterns, state in ignores if state)
 
 
-def _ignored(levels: _Levels, is_folder: bool) -> bool:
-    """Whether the nearest .gitignore with a word on a path ignores it."""
-    words = (known.last_word(at, is_folder) for known, at in levels)
-    return next((word for word in words if word is not None), False)
+def _ignored(ignores: _Ignores, is_folder: bool) -> bool:
+    """Return what the nearest .gitignore that says anything about a path says."""
+    verdicts = (patterns.verdict(state, is_folder) for patterns, state in ignores)
+    return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
-def excluded(known: Patterns, path: str) -> bool:
-    """Whether `path`, or a folder that it is in, fits one of the patterns."""
-    at = known.start
-    if not at:
-        return False
+def matches_path(patterns: Patterns, path: str) -> bool:
+    """Return whether `path`, or a folder that it is in, matches one of the patterns."""
+    state = patterns.start
     *folders, name = os.fsencode(path).split(b"/")
-    for folder in folders:
-        at = known.after(at, folder)
-        if known.last_word(at, True):
+    for folder in folders if state else ():
+        state = patterns.advance(state, folder)
+        if patterns.verdict(state, True):
             return True
-        at = known.after(at, b"/")
-    return bool(known.last_word(known.after(at, name), False))
+        state = patterns.advance(state, b"/")
+    return bool(state and patterns.verdict(patterns.advance(state, name), False))
 
 
-class _Place(NamedTuple):
-    """A place in a pattern: the bytes that lead to the next one, and those that leave a path here."""
+class _Step(NamedTuple):
+    """A position in a pattern: the bytes that lead to the next one, and those that don't move it."""
 
     on: bytes = b""
     stay: bytes = b""
-    skips: bool = False  # what comes here is at the next one as well
+    skips: bool = False  # the next position is reached along with this one
 
 
 class Patterns:
-    """Lines of a .gitignore, or of --exclude, as git reads them (gitignore(5)).
+    """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5)).
 
-    All are matched at once, byte by byte: how far a path is in them is a number, in which each bit is a place
-    in one of them (Baeza-Yates and Gonnet, A New Approach to Text Searching, 1992). So none can be slow.
+    All are matched at once, byte by byte: the state is a number with a bit for each position in a pattern
+    (Baeza-Yates and Gonnet, A New Approach to Text Searching, 1992). So no pattern can be slow.
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self._places: list[_Place] = []
-        self.start = self._fits = self._fits_folder = self._negated = 0
+        self._steps: list[_Step] = []
+        self.start = self._accepts = self._accepts_folder = self._negated = 0
         for line in lines:
-            negated, folder, places = _pattern(line)
-            if places:
-                first, last = 1 << len(self._places), 1 << len(self._places) + len(places) - 1
-                self.start |= first | first << places[0].skips
-                self._fits |= 0 if folder else last
-                self._fits_folder |= last
+            negated, folder, steps = _parse_pattern(line)
+            if steps:
+                first, last = 1 << len(self._steps), 1 << len(self._steps) + len(steps) - 1
+                self.start |= first | first << steps[0].skips
+                self._accepts |= 0 if folder else last
+                self._accepts_folder |= last
                 self._negated |= last if negated else 0
-                self._places += places
-        self.size = len(self._places) + 1000  # a few patterns take their time as well
-        self._skips = _as_bits(place.skips for place in self._places)
-        self._steps: dict[int, tuple[int, int]] = {}
+                self._steps += steps
+        self.size = len(self._steps) + 1000  # a few patterns take their time as well
+        self._skips = _as_bits(step.skips for step in self._steps)
+        self._masks: dict[int, tuple[int, int]] = {}  # for a byte: the positions that move on, and that stay
 
-    def after(self, at: int, text: bytes) -> int:
-        """How far a path is that was at `at`, the start or elsewhere, and goes on with `text`."""
-        for byte in text if at else b"":
-            on, stay = self._steps.get(byte) or self._step(byte)
-            moved = (at & on) << 1
-            at = moved | (moved & self._skips) << 1 | at & stay
-        return at
+    def advance(self, state: int, text: bytes) -> int:
+        """Return the state of a path that was in `state` and goes on with `text`."""
+        for byte in text if state else b"":
+            on, stay = self._masks.get(byte) or self._mask(byte)
+            moved = (state & on) << 1
+            state = moved | (moved & self._skips) << 1 | state & stay
+        return state
 
-    def _step(self, byte: int) -> tuple[int, int]:
-        """The places from which a byte leads on, and where it leaves a path."""
-        on = _as_bits(byte in place.on for place in self._places)
-        stay = _as_bits(byte in place.stay for place in self._places)
-        self._steps[byte] = on, stay
+    def _mask(self, byte: int) -> tuple[int, int]:
+        on = _as_bits(byte in step.on for step in self._steps)
+        stay = _as_bits(byte in step.stay for step in self._steps)
+        self._masks[byte] = on, stay
         return on, stay
 
-    def last_word(self, at: int, is_folder: bool) -> bool | None:
-        """Whether a path that ends at `at` is left out by the last pattern that it fits; None for none."""
-        fits = at & (self._fits_folder if is_folder else self._fits)
-        return not self._negated >> fits.bit_length() - 1 & 1 if fits else None
+    def verdict(self, state: int, is_folder: bool) -> bool | None:
+        """Return whether the last pattern that matches a path leaves it out; None if none matches."""
+        found = state & (self._accepts_folder if is_folder else self._accepts)
+        return not self._negated >> found.bit_length() - 1 & 1 if found else None
 
 
 def _as_bits(flags: Iterable[bool]) -> int:
@@ -9676,46 +9649,46 @@ _SET_CLASSES = rb"""alnum=a-zA-Z0-9 alpha=a-zA-Z blank=\x20\t cntrl=\0-\x1f\x7f 
 _IN_CLASS = dict(pair.split(b"=") for pair in _SET_CLASSES.split())
 
 
-def _pattern(line: bytes) -> tuple[bool, bool, list[_Place]]:
-    """Whether a line brings back, whether it is for folders only, and its places; none if it fits nothing."""
-    # gitignore(5): a space at the end counts if escaped; "!" brings back; a "/" at the end is for folders,
-    # one elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
+def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
+    """Return whether a line negates, whether it is for folders only, and its steps, if it can match."""
+    # gitignore(5): a space at the end counts if escaped; "!" negates; a "/" at the end is for folders, one
+    # elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
     negated, line = line.startswith(b"!"), line[line.startswith(b"!") :]
     if not line or (line.startswith(b"#") and not negated):
         return False, False, []
     folder, line = line.endswith(b"/"), line[: -1 if line.endswith(b"/") else None]
-    return negated, folder, _places(line[line.startswith(b"/") :] if b"/" in line else b"**/" + line)
+    return negated, folder, _parse_glob(line[line.startswith(b"/") :] if b"/" in line else b"**/" + line)
 
 
-def _places(glob: bytes) -> list[_Place]:
-    places, stay = [], b""
+def _parse_glob(glob: bytes) -> list[_Step]:
+    steps, stay = [], b""
     for atom in _ATOM.finditer(glob):
         if atom["stars"]:
             stay = _IN_NAME
         elif atom["folders"]:
-            places.append(_Place(b"/", _BYTES, skips=True))
+            steps.append(_Step(b"/", _BYTES, skips=True))
         elif atom["inside"]:
-            places.append(_Place(_IN_NAME))
+            steps.append(_Step(_IN_NAME))
             stay = _BYTES
         else:
-            places.append(_Place(_fitting(atom), stay))
+            steps.append(_Step(_matching_bytes(atom), stay))
             stay = b""
-            if not places[-1].on:
+            if not steps[-1].on:
                 return []
-    return [*places, _Place(b"", stay)]
+    return [*steps, _Step(b"", stay)]
 
 
-def _fitting(atom: re.Match[bytes]) -> bytes:
-    """The bytes that fit a part of a pattern; none for what is wrong, as git has it."""
+def _matching_bytes(atom: re.Match[bytes]) -> bytes:
+    """Return the bytes that match a part of a pattern; none if git finds it malformed."""
     if atom["set"] is not None:
-        found = _listed_bytes(atom["set"])
+        found = _bytes_of_set(atom["set"])
         return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
     return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
 
 
-def _listed_bytes(items: bytes) -> set[int]:
-    """The bytes that stand in a […]; none where it has a class that there is not."""
+def _bytes_of_set(items: bytes) -> set[int]:
+    """Return the bytes that stand in a […]; none if it has an unknown class."""
     found: set[int] = set()
     for name, low, high in _SET_ITEM.findall(items):
         if low:
@@ -9728,25 +9701,26 @@ def _listed_bytes(items: bytes) -> set[int]:
 
 
 # === Audit ==================================================================================================
-# A finding says where a secret stands and what it is, never its value. What was accepted is kept in a
+# A finding says where a secret stands and what it is, never its value. Accepted findings are kept in a
 # baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
 
 CONFIDENCES = ("low", "medium", "high")
-BASELINE = ".paissive-baseline"  # read when no other is named
-_FINDINGS_MOST = 2000  # findings of one file: a hostile one must not fill the memory
-_UNNAMED = ".env"  # what a blob is taken for until its name is known: where most is a secret
-_WHOLE = 1 << 20  # bytes of a blob that are taken at a time
-_KNOWN_MOST = 200_000  # paragraphs that are remembered, in some 20 MB
+BASELINE = ".paissive-baseline"  # read if no other is named
+AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
+_MAX_FINDINGS = 2000  # of one file: a hostile one must not fill the memory
+_UNNAMED = ".env"  # scan blobs whose name isn't known yet as the language where most values are secrets
+_MAX_PARAGRAPHS_BYTES = 1 << 20  # larger blobs are scanned as a whole
+_MAX_KNOWN_PARAGRAPHS = 200_000  # in some 20 MB
 _BATCH = 64  # files that a process scans at a time
-_PROCESSES_MOST = 61  # what Windows lets one wait for
-_ALONE = 0.4  # seconds after which other processes help, since starting them takes a tenth of that
+_MAX_PROCESSES_WINDOWS = 61  # the system can't wait for more
+_ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
 
 class Finding(NamedTuple):
-    """A secret that was left in a file: all about it but its value."""
+    """A secret that was left in a file: everything but its value."""
 
     # With "/", relative to the working directory or a baseline's folder above it, else to the folder given;
-    # of git, to the repository's top.
+    # in git's index and history, to the repository's top.
     path: str
     line: int  # from 1, as the next two
     end_line: int
@@ -9754,28 +9728,20 @@ class Finding(NamedTuple):
     rule: str  # an id of `audit --list-rules`
     what: str  # what that rule finds, in words
     severity: str  # "low", "medium", "high" or "critical": what could be done with it
-    confidence: str  # "low", "medium" or "high": how sure it is that it is a secret
+    confidence: str  # "low", "medium" or "high": how likely it is a secret
     sample: str  # the public prefix and at most two characters, then "…"
     fingerprint: str  # 16 hex digits, the same wherever in the file it moves
-    commit: str = ""  # of history: the id of the commit that brought it,
+    commit: str = ""  # in history: the id of the commit that brought it,
     date: str = ""  # and when its author wrote it, ISO 8601
 
 
-class Place(NamedTuple):
-    """Where a match was read."""
-
-    path: str
-    commit: str = ""
-    date: str = ""
-
-
 class Summary:
-    """What an audit has done; right once its last finding was given."""
+    """What an audit has done; complete after its last finding."""
 
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.excluded = self.unreadable = self.baseline = 0
-        self.silenced: dict[str, int] = {}
-        self.skipped: dict[str, int] = {}  # files that were not examined, by what they are
+        self.silenced: dict[str, int] = {}  # findings, by what silenced them
+        self.skipped: dict[str, int] = {}  # files that were not examined, by why
         self.stale: list[Entry] = []
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -9784,7 +9750,7 @@ _OneOrMore = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Give the secrets left in a file or folder, or in several; `options` and errors are those of Audit."""
+    """Yield the secrets left in a file or folder, or in several; `options` and errors are those of Audit."""
     return iter(Audit(paths, **options))
 
 
@@ -9796,12 +9762,13 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 class Audit:
     """One audit: iterate over it, once, for its findings, then look at its `summary`.
 
-    `exclude` are patterns as in gitignore(5), `confidence` the least that is given, `baseline` what was
-    accepted, or its file. `staged` reads git's index instead of the working tree, `history` what these
-    revisions reach, or all there is for []. `gitignore=False` reads what is ignored too, `jobs` is how many
-    processes may. `on_error(path, why)` is called for what could not be read, and `on_progress(files, bytes)`
-    every now and then. Raises BadValue for a path or an option that is none, Unavailable where git fails,
-    Conflict the second time.
+    `exclude` holds patterns as in gitignore(5), `confidence` is the least to report, `disable` the ids of
+    rules to skip, `baseline` what was accepted, or its file. `staged` reads git's index instead of the
+    working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
+    what is ignored. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
+    finding. `jobs` limits the processes. `on_error(path, why)` is called for what can't be read, and
+    `on_progress(files, bytes)` every now and then. Raises BadValue for a bad path or option, Unavailable if
+    git fails, Conflict when it is iterated over again.
     """
 
     def __init__(
@@ -9810,10 +9777,12 @@ class Audit:
         *,
         exclude: _OneOrMore = (),
         confidence: str = "medium",
+        disable: _OneOrMore = (),
         baseline: Baseline | str | os.PathLike[str] | None = None,
         staged: bool = False,
         history: _OneOrMore | None = None,
         gitignore: bool = True,
+        untrusted: bool = False,
         jobs: int = 1,
         on_error: Callable[[str, str], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -9821,32 +9790,38 @@ class Audit:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs, Summary()
-        self._named = {_real_path(path): path for path in self.paths}
-        self._inside: dict[str, str] = {}
+        self._paths_by_real = {_real_path(path): path for path in self.paths}
+        self._roots: dict[str, str] = {}  # in git: the PATHs, as git names them
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._bases = _bases(self.paths, self.baseline)
         self._least = CONFIDENCES.index(confidence)
         self._key = self.baseline.salt if self.baseline else os.urandom(16)
-        self._on_error, self._on_progress = on_error, on_progress
+        self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
+        self._settings = AuditSettings() if untrusted else self._read_settings()
+        self._disabled = {*_as_list(disable), *self._settings.disabled}
+        if not all_rule_ids().issuperset(self._disabled):
+            raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
-        self._choice = Choice(Patterns(map(os.fsencode, words)), gitignore, self._unreadable, self._excluded)
+        self._patterns = Patterns(map(os.fsencode, words))
+        self._accept = FileFilter(self._excludes, gitignore, self._unreadable, self._excluded)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
-        if self._begun:  # all would be counted twice, with other fingerprints
+        if self._begun:  # everything would be counted twice, with other fingerprints
             raise Conflict("this audit was run before", hint="keep its findings, or make another Audit")
         self._begun = True
-        for place, match in self._matches():
-            finding = self._finding(place, match)
-            # Asked also for what is then left out: a run with less confidence must not call the rest stale.
-            accepted = self.baseline is not None and self.baseline.accepts(finding)
+        for blob, match in self._matches():
+            finding = self._finding(blob, match)
+            # Ask the baseline about all of them: what this run doesn't report must not become stale.
+            accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self._gone)
             if CONFIDENCES.index(match.confidence) < self._least:
                 continue
-            if match.silenced:
-                self.summary.silenced[match.silenced] = self.summary.silenced.get(match.silenced, 0) + 1
+            silenced = self._silenced_by(blob.path, match)
+            if silenced:
+                self.summary.silenced[silenced] = self.summary.silenced.get(silenced, 0) + 1
             elif accepted:
                 self.summary.baseline += 1
             else:
@@ -9856,14 +9831,43 @@ class Audit:
         if self.baseline and not self.staged and self.history is None:
             self.summary.stale = self.baseline.stale(self._covers())
 
-    def _finding(self, place: Place, match: Match) -> Finding:
-        rule, spot = match.rule, (place.path, match.rule.id)
+    def _finding(self, blob: Blob, match: Match) -> Finding:
+        rule, spot = match.rule, (blob.path, match.rule.id)
         self._nth[spot] = self._nth.get(spot, 0) + 1
         # A bare hash of the value would let anybody with the report try guesses.
-        fingerprint = _fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
-        lines = match.line, match.end_line, match.column
+        value = fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
+        place = blob.path, match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence
-        return Finding(place.path, *lines, *kind, match.sample, fingerprint, place.commit, place.date)
+        return Finding(*place, *kind, match.sample, value, blob.commit, blob.date)
+
+    def _silenced_by(self, path: str, match: Match) -> str:
+        if match.rule.id in self._disabled:
+            return "disabled rules"
+        if self._settings.allows(path, match.rule.id):
+            return AUDIT_SETTINGS
+        return "" if self._untrusted else match.silenced
+
+    def _read_settings(self) -> AuditSettings:
+        """Read the project's settings: from the index for what is staged, else from the folder above."""
+        if self.staged:
+            folder = existing_folder(self.paths[0] if self.paths else ".")[0]
+            return AuditSettings(staged_file(folder, AUDIT_SETTINGS))
+        if self.history is None:
+            folders = [_real_path(existing_folder(path)[0]) for path in self.paths]
+            start, base = [*_common_folders(folders), "."][0], self._bases[-1]
+        else:
+            start = top_of_repository(self.paths[0] if self.paths else ".")
+            base = _real_path(start).rstrip("/") + "/"
+        for top in folders_of_repository(start) or [start]:  # elsewhere the folders above may be anybody's
+            path = os.path.join(top, AUDIT_SETTINGS)
+            if os.path.lexists(path):
+                with disk_errors(f"read {printable(path)}"):
+                    text = read_file(path, follow=False)
+                return AuditSettings(text, base, _real_path(top).rstrip("/") + "/")
+        return AuditSettings()
+
+    def _excludes(self, path: str) -> bool:
+        return matches_path(self._patterns, path) or self._settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
@@ -9874,6 +9878,9 @@ class Audit:
     def _excluded(self) -> None:
         self.summary.excluded += 1
 
+    def _skip(self, why: str) -> None:
+        self.summary.skipped[why] = self.summary.skipped.get(why, 0) + 1
+
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
         self.summary.bytes += size
@@ -9883,13 +9890,13 @@ class Audit:
         if self._on_progress:
             self._on_progress(self.summary.files + files, self.summary.bytes + size)
 
-    def _matches(self) -> Iterator[tuple[Place, Match]]:
+    def _matches(self) -> Iterator[tuple[Blob, Match]]:
         if self.history is not None:
             return self._in_history(self.history)
         return self._in_index() if self.staged else self._in_files()
 
-    def _in_files(self) -> Iterator[tuple[Place, Match]]:
-        files, folders = self._roots()
+    def _in_files(self) -> Iterator[tuple[Blob, Match]]:
+        files, folders = self._named_files()
         while files or folders:
             items = itertools.chain(files, *(self._below(*folder) for folder in folders))
             files, folders = [], []
@@ -9897,27 +9904,27 @@ class Audit:
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
                 for path, why in scanned.errors:
                     self._unreadable(path, why)
+                for why in scanned.skipped:
+                    self._skip(why)
                 self._count(scanned.files, scanned.bytes)
-                for kind in scanned.skipped:
-                    self.summary.skipped[kind] = self.summary.skipped.get(kind, 0) + 1
                 yield from scanned.matches
 
-    def _below(self, path: str, shown: str, inside: bool) -> Iterator[tuple[str, str]]:
-        """The files below a folder, without those below another PATH: what is ignored here, it may read."""
+    def _below(self, path: str, shown: str, nested: bool) -> Iterator[_File]:
+        """Yield the files below a folder, without those below another PATH, which may read ignored files."""
         top = _real_path(path).rstrip("/") + "/"
-        others = {real[len(top) :] for real in self._named if real.startswith(top)} - {""}
-        for file, name in files_below(path, shown, self._choice, inside=inside):
+        others = {real[len(top) :] for real in self._paths_by_real if real.startswith(top)} - {""}
+        for file, name in files_below(path, shown, self._accept, nested=nested):
             if not others or not _is_within(name[len(shown) :], others):
                 yield file, name
 
-    def _roots(self) -> tuple[list[tuple[str, str]], list[tuple[str, str, bool]]]:
-        """The files and the folders that were asked for by name, each once, whatever leads to it."""
+    def _named_files(self) -> tuple[list[_File], list[tuple[str, str, bool]]]:
+        """Return the files and the folders among the PATHs, each once, whatever leads to it."""
         files, folders = [], []
-        for real, path in self._named.items():
+        for real, path in self._paths_by_real.items():
             shown = shown_path(path, self._bases)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
-            elif not self._choice.takes(shown):  # as where a shell or a hook names all files
+            elif not self._accept.takes(shown):  # a shell or a hook may name all files
                 continue
             elif path == "-" or os.path.isfile(path):
                 files.append((real, shown))
@@ -9927,89 +9934,95 @@ class Audit:
                 raise BadValue(f"no file or folder called {_show(path)}")
         return files, folders
 
-    def _in_index(self) -> Iterator[tuple[Place, Match]]:
+    def _in_index(self) -> Iterator[tuple[Blob, Match]]:
         folder = self._repository()
-        return self._in_blobs(folder, staged(folder))
+        return self._in_blobs(folder, staged_blobs(folder))
 
-    def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Place, Match]]:
+    def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
-        folder, paragraphs, lacking = self._repository(), _Paragraphs(), 0
-        lack = what_a_clone_lacks(folder)
-        if lack:
-            self._unreadable(folder, lack)
-        for oid, size, read in contents(folder, blob_ids(folder, revisions)):
+        folder, paragraphs, missing = self._repository(), _Paragraphs(), 0
+        why = missing_history(folder)
+        if why:
+            self._unreadable(folder, why)
+        for oid, size, read in read_objects(folder, blob_ids(folder, revisions)):
             if size < 0:
-                lacking += 1
+                missing += 1
                 continue
             self._count(1, size)
-            paragraphs.add(oid, size, read)
-        paragraphs.settle()
-        if lacking:  # told once: of a partial clone that may be most
-            self._unreadable(folder, f"objects of its history that are missing or broken: {lacking:,}")
+            why = paragraphs.add(oid, size, read)
+            if why:
+                self._skip(why)
+        paragraphs.flush()
+        if missing:  # in one line: in a partial clone that may be most
+            self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
         suspects = paragraphs.suspects
-        told: set[tuple[str, str, str]] = set()
-        blobs = introductions(folder, suspects, revisions, self._wants)
-        # A second look, since its name decides how a file is read; only at what the first could not clear.
-        for place, match in self._in_blobs(folder, _with_news(blobs, suspects)):
-            spot = (place.path, match.rule.id, match.digest)
-            if spot not in told:  # a secret is in every later version of its file as well
-                yield place, match
-            told.add(spot)
+        seen: set[tuple[str, str, str]] = set()
+        blobs = find_introductions(folder, suspects, revisions, self._wants)
+        # Scan again, since a file's name decides how it is read; but only what has unseen suspects.
+        for blob, match in self._in_blobs(folder, _with_unseen_suspects(blobs, suspects)):
+            spot = (blob.path, match.rule.id, match.digest)
+            if spot not in seen:  # a secret is in every later version of its file as well
+                yield blob, match
+            seen.add(spot)
 
-    def _in_blobs(self, folder: str, blobs: Iterable[Blob]) -> Iterator[tuple[Place, Match]]:
+    def _in_blobs(self, folder: str, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
         wanted = list(self._choose(folder, blobs))
-        opened = contents(folder, (blob.oid for blob in wanted))
+        opened = read_objects(folder, (blob.oid for blob in wanted))
         for blob, (oid, size, read) in zip(wanted, opened):
             path = blob.path or f"blob {oid[:12]}"
             if size < 0:
                 self._unreadable(path, "this clone lacks it")
                 continue
+            found, skipped = _scan_bounded(read, blob.path, self._key)
             if self.history is None:
                 self._count(1, size)
-            for match in itertools.islice(scan(read, blob.path, self._key), _FINDINGS_MOST):
-                yield Place(path, blob.commit, blob.date), match
+                self._skip(skipped) if skipped else None
+            yield from ((blob._replace(path=path), match) for match in found)
 
     def _choose(self, folder: str, blobs: Iterable[Blob]) -> Iterator[Blob]:
-        unmet = {root: path for root, path in self._inside.items() if not os.path.lexists(path)}
+        absent = {root: path for root, path in self._roots.items() if not os.path.lexists(path)}
         for blob in blobs:
-            unmet = {root: path for root, path in unmet.items() if not _is_within(blob.path, [root])}
+            absent = {root: path for root, path in absent.items() if not _is_within(blob.path, [root])}
             if self._wants(blob.path) and not blob.oid and self.staged:
                 self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
             elif self._wants(blob.path):
                 yield blob
-            elif _is_within(blob.path, self._inside) and excluded(self._choice.exclude, blob.path):
+            elif _is_within(blob.path, self._roots) and self._excludes(blob.path):
                 self._excluded()
-        for root, path in sorted(unmet.items()):
-            # What is in none of the blobs that were looked up may have been there, and clean.
-            if self.history is None or not was_there(folder, root, self.history):
+        for root, path in sorted(absent.items()):
+            # It may have been there, and clean: then no blob of it was looked up.
+            if self.history is None or not was_changed(folder, root, self.history):
                 self._unreadable(path, "there is no such file or folder, and git has nothing to show of it")
 
     def _wants(self, path: str) -> bool:
-        wanted = _is_within(path, self._inside) and _NOT_OURS.isdisjoint(path.split("/"))
-        return wanted and not excluded(self._choice.exclude, path)
+        wanted = _is_within(path, self._roots) and _SKIPPED_FOLDERS.isdisjoint(path.split("/"))
+        return wanted and not self._excludes(path)
 
     def _repository(self) -> str:
-        """A folder of the repository that all paths are in, which then are also known as they are there."""
-        folders = list(dict.fromkeys(folder_that_is_there(path)[0] for path in self.paths or ["."]))
-        if len(folders) > 1 and len(set(map(repository_of, folders))) > 1:
+        """Return a folder of the repository that all PATHs are in, and look up their names there."""
+        folders = list(dict.fromkeys(existing_folder(path)[0] for path in self.paths or ["."]))
+        if len(folders) > 1 and len(set(map(git_folder, folders))) > 1:
             raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
         whole = self.paths in ([], ["."])
-        self._inside = {"": "."} if whole else {path_in_repository(path): path for path in self.paths}
-        return "." if is_told_repository(folders[0]) else folders[0]
+        self._roots = {"": "."} if whole else {path_in_repository(path): path for path in self.paths}
+        self._bases = [_real_path(top_of_repository(folders[0])).rstrip("/") + "/"]
+        return "." if is_hook_of(folders[0]) else folders[0]
+
+    def _gone(self, path: str) -> bool:
+        """Return whether there is no longer a file at a path of the baseline: it may have been renamed."""
+        return not any(os.path.lexists(base + path) for base in self._bases)
 
     def _covers(self) -> Callable[[str], bool]:
-        """What tells whether this audit has looked where a path is or was."""
+        """Return what says whether this audit has looked where a path is or was."""
         roots = {shown_path(path, self._bases) for path in self.paths}
         unread = {shown_path(path, self._bases) for path in self._unread}
         return lambda path: (
-            _is_within(path, roots)
-            and not _is_within(path, unread)
-            and not excluded(self._choice.exclude, path)
+            _is_within(path, roots) and not _is_within(path, unread) and not self._excludes(path)
         )
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
-    """Whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
+    """Return whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
     above = itertools.accumulate(path.split("/"), "{}/{}".format)
     return "" in roots or any(folder in roots for folder in above)
 
@@ -10019,19 +10032,26 @@ def _real_path(path: str) -> str:
 
 
 def _bases(paths: Iterable[str], baseline: Baseline | None = None) -> list[str]:
-    """What paths are shown relative to: the working directory, or the folder above it that the baseline is
-    in; for those outside of it, what they have in common."""
+    """Return the folders that paths are shown relative to, each with a "/" at its end.
+
+    The first is the working directory, or the folder above it that the baseline is in; for paths outside of
+    it, there is one that they have in common.
+    """
     here = _real_path(os.curdir).rstrip("/") + "/"
-    if baseline:  # it has one name for each file, wherever below it the audit is started
+    if baseline:  # files have the same names wherever below it an audit is started
         above = _real_path(os.path.dirname(baseline.path) or os.curdir).rstrip("/") + "/"
         here = above if here.startswith(above) else here
     folders = {_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths}
     outside = [folder for folder in folders if not f"{folder}/".startswith(here)]
+    return [here, *_common_folders(outside)]
+
+
+def _common_folders(folders: Sequence[str]) -> list[str]:
+    """Return what folders have in common, with a "/" at its end."""
     try:
-        common = {_real_path(os.path.commonpath(outside))} if outside else set()
+        return [_real_path(os.path.commonpath(folders)).rstrip("/") + "/"] if folders else []
     except ValueError:  # they are on several drives
-        common = set(outside)
-    return [here, *(folder.rstrip("/") + "/" for folder in common)]
+        return [folder.rstrip("/") + "/" for folder in folders]
 
 
 def shown_path(path: str, bases: Iterable[str]) -> str:
@@ -10042,17 +10062,19 @@ def shown_path(path: str, bases: Iterable[str]) -> str:
 
 
 def baseline_beside(paths: Sequence[str], *, in_git: bool = False) -> str:
-    """Return where the baseline is by itself: in the folder that paths are shown relative to."""
+    """Return where the baseline is by default: in the folder that paths are shown relative to."""
     if in_git:
-        return os.path.normpath(os.path.join(top_of_repository(paths[0]), BASELINE))
+        return os.path.normpath(os.path.join(top_of_repository(paths[0] if paths else "."), BASELINE))
     bases = _bases(paths)
     outside = (path for path in paths if os.path.isdir(path) and not shown_path(path, bases))
     return os.path.normpath(os.path.join(next(outside, "."), BASELINE))
 
 
-def _fingerprint(spot: tuple[str, str], value: str) -> str:
-    """Say which place and which value. Of the value 24 bits: enough to tell two apart in one place, too few
-    to confirm a guess. Without a baseline there is no salt, and it is the finding's number in its file."""
+def fingerprint(spot: tuple[str, str], value: str) -> str:
+    """Return a hash of the place and 24 bits of the value: too few to confirm a guess.
+
+    The value is a salted hash or, without a baseline, the finding's number in its file.
+    """
     import hashlib
 
     place = hashlib.sha256(os.fsencode("\0".join(spot)))
@@ -10061,49 +10083,101 @@ def _fingerprint(spot: tuple[str, str], value: str) -> str:
     return place.hexdigest()[:10] + both.hexdigest()[:6]
 
 
-def _with_news(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
-    """Give those blobs that have a suspect paragraph that no earlier one of the same path has."""
+class AuditSettings:
+    """What `.paissive-audit` says: sections, one entry per line, patterns as in .gitignore.
+
+    Paths are relative to `base`, patterns to `top`, the folder that the file is in. Raises BadValue, which
+    names the line.
+    """
+
+    def __init__(self, text: bytes = b"", base: str = "", top: str = "") -> None:
+        self._base, self._top = base, top
+        sections = self._parse(os.fsdecode(text))
+        self._exclude = Patterns(os.fsencode(line) for line in sections["exclude"].values())
+        self.disabled = {line for number, line in sections["disable"].items() if self._check([line], number)}
+        self._allowed: list[tuple[Patterns, list[str]]] = []
+        for number, line in sections["allow"].items():
+            pattern, *rules = re.split(r"(?<!\\)\s+", line)
+            self._check(rules, number)
+            self._allowed.append((Patterns([os.fsencode(pattern)]), rules))
+
+    @staticmethod
+    def _parse(text: str) -> dict[str, dict[int, str]]:
+        """Return {section: {number of a line: what it says}}."""
+        sections: dict[str, dict[int, str]] = {name: {} for name in ("exclude", "disable", "rules", "allow")}
+        section = None
+        for number, line in enumerate(map(str.strip, text.split("\n")), 1):
+            if line[:1] == "[" and line[-1] == "]":
+                section = sections.get(line[1:-1])
+            elif line and line[0] != "#":
+                if section is None:
+                    raise _settings_error(number, "stands in no section", f"use one of {', '.join(sections)}")
+                section[number] = line
+        return sections
+
+    @staticmethod
+    def _check(rules: list[str], number: int) -> bool:
+        if not rules or not all_rule_ids().issuperset(rules):
+            raise _settings_error(number, "names no rule", "see: audit --list-rules")
+        return True
+
+    def excludes(self, path: str) -> bool:
+        return matches_path(self._exclude, (self._base + path).removeprefix(self._top))
+
+    def allows(self, path: str, rule: str) -> bool:
+        """Return whether findings of a rule are allowed at a path."""
+        path = (self._base + path).removeprefix(self._top)
+        return any(rule in rules and matches_path(patterns, path) for patterns, rules in self._allowed)
+
+
+def _settings_error(number: int, why: str, hint: str) -> BadValue:
+    return BadValue(f"line {number} of {AUDIT_SETTINGS} {why}", hint=hint)
+
+
+def _with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
+    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
     seen: set[tuple[str, int]] = set()
     for blob in blobs:
-        news = {(blob.path, key) for key in suspects[blob.oid]} - seen
-        if news:
+        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
+        if unseen:
             yield blob
-        seen |= news
+        seen |= unseen
 
 
 class _Paragraphs:
-    """Which paragraphs may hold a secret: the versions of a file share most, and each is scanned once."""
+    """Which paragraphs may hold a secret: versions of a file share most of them, and each is scanned once."""
 
     def __init__(self) -> None:
         self.suspects: dict[str, set[int]] = {}  # by blob, hashes of those that may
         self._clean: set[int] = set()
         self._suspect: set[int] = set()
-        self._fresh: dict[int, bytes] = {}  # still to be scanned, together, since each scan has its price
+        self._fresh: dict[int, bytes] = {}  # to be scanned together: each scan has a fixed cost
         self._waiting: dict[str, list[int]] = {}
 
-    def add(self, blob: str, size: int, read: Callable[[int], bytes]) -> None:
-        """Take in a blob; what it is called is not known yet."""
-        text = read(min(size, _WHOLE))
-        if size > _WHOLE or b"\0" in text:
-            rest = itertools.chain([text], iter(lambda: read(_WHOLE), b""))
-            # Too large, or binary, or UTF-16: as a whole.
-            if next(scan(lambda _: next(rest, b""), _UNNAMED), None):
-                self.suspects[blob] = {hash(blob)}
-            return
+    def add(self, oid: str, size: int, read: Callable[[int], bytes]) -> str:
+        """Take in a blob; return why it was not examined, or ""."""
+        text = read(min(size, _MAX_PARAGRAPHS_BYTES))
+        if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
+            rest = itertools.chain([text], iter(lambda: read(_MAX_PARAGRAPHS_BYTES), b""))
+            found, skipped = _scan_bounded(lambda _: next(rest, b""), _UNNAMED, b"", 1)
+            if found:
+                self.suspects[oid] = {hash(oid)}
+            return skipped
         # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
         parts = {hash(part): part for part in text.split(b"\n\n")}
-        self._waiting[blob] = [key for key in parts if key not in self._clean]
-        self._fresh.update((key, parts[key]) for key in self._waiting[blob] if key not in self._suspect)
+        self._waiting[oid] = [key for key in parts if key not in self._clean]
+        self._fresh.update((key, parts[key]) for key in self._waiting[oid] if key not in self._suspect)
         if len(self._waiting) == _BATCH:
-            self.settle()
+            self.flush()
+        return ""
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Scan what is waiting."""
         self._classify(self._fresh)
-        for blob, keys in self._waiting.items():
+        for oid, keys in self._waiting.items():
             if not self._suspect.isdisjoint(keys):
-                self.suspects[blob] = self._suspect.intersection(keys)
-        if len(self._clean) + len(self._suspect) > _KNOWN_MOST:
+                self.suspects[oid] = self._suspect.intersection(keys)
+        if len(self._clean) + len(self._suspect) > _MAX_KNOWN_PARAGRAPHS:
             self._clean, self._suspect = set(), set()
         self._fresh, self._waiting = {}, {}
 
@@ -10119,27 +10193,32 @@ class _Paragraphs:
         self._clean.update(fresh.keys() - self._suspect)
 
 
+def _scan_bounded(
+    read: Callable[[int], bytes], path: str, key: bytes, most: int = _MAX_FINDINGS
+) -> tuple[list[Match], str]:
+    """Return the first matches, and why the rest was not examined, or ""."""
+    skipped = ""
+
+    def matches() -> Iterator[Match]:
+        nonlocal skipped
+        skipped = yield from scan(read, path, key)
+
+    return list(itertools.islice(matches(), most)), skipped
+
+
 _Progress = Callable[[int, int], None]  # takes numbers of files and bytes
-
-
-_File = tuple[str, str]  # path to open, path to show
 
 
 class _Scanned:
     """What came of some files."""
 
     def __init__(self) -> None:
-        self.matches: list[tuple[Place, Match]] = []
+        self.matches: list[tuple[Blob, Match]] = []
         self.folders: list[_File] = []  # repositories inside this one
         self.errors: list[tuple[str, str]] = []
         self.skipped: list[str] = []  # why a file was not examined, for each such file
         self.left: list[_File] = []  # still to be scanned: what was found fills the memory
         self.files = self.bytes = 0
-
-
-def _batches(items: Iterable[_File]) -> Iterator[list[_File]]:
-    items = iter(items)
-    return iter(lambda: list(itertools.islice(items, _BATCH)), [])
 
 
 def available_cores() -> int:
@@ -10149,32 +10228,35 @@ def available_cores() -> int:
 
 def _scan_all(items: Iterable[_File], key: bytes, jobs: int, progress: _Progress) -> Iterator[_Scanned]:
     """Scan here at first, and what is left after a while in `jobs` processes: a small tree starts none."""
-    start, batches = time.monotonic(), _batches(items)
-    for batch in batches:
-        if jobs > 1 and time.monotonic() > start + _ALONE:
-            for scanned in _scan_in_processes(itertools.chain([batch], batches), key, jobs):
+    start, items = time.monotonic(), iter(items)
+    for batch in iter(lambda: list(itertools.islice(items, _BATCH)), []):
+        if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
+            for scanned in _scan_in_processes(batch, items, key, jobs):
                 yield scanned
                 yield from (_scan_files([file], key) for file in scanned.left)
         else:
             yield from (_scan_files([file], key, progress) for file in batch)
 
 
-def _scan_in_processes(batches: Iterator[list[_File]], key: bytes, jobs: int) -> Iterator[_Scanned]:
+def _scan_in_processes(
+    batch: list[_File], items: Iterator[_File], key: bytes, jobs: int
+) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("fork" if _is_one_thread() else "spawn")
-    most = min(jobs, _PROCESSES_MOST) if os.name == "nt" else jobs
-    pool = ProcessPoolExecutor(most, context, _heed_no_interrupt)
+    context = multiprocessing.get_context("fork" if _has_one_thread() else "spawn")
+    most = min(jobs, _MAX_PROCESSES_WINDOWS) if os.name == "nt" else jobs
+    pool = ProcessPoolExecutor(most, context, _ignore_interrupts)
     running: deque[Future[_Scanned]] = deque()
     try:
-        for batch in batches:
+        while batch:
             with _interrupts_blocked():
                 running.append(pool.submit(_scan_files, batch, key))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
+            batch = list(itertools.islice(items, _BATCH))
         yield from (future.result() for future in running)
     except BrokenProcessPool:
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
@@ -10182,10 +10264,10 @@ def _scan_in_processes(batches: Iterator[list[_File]], key: bytes, jobs: int) ->
         pool.shutdown(cancel_futures=True)
 
 
-def _is_one_thread() -> bool:
-    """Whether this process may fork, which is quicker: no other thread could hold a lock for ever then."""
+def _has_one_thread() -> bool:
+    """Return whether this process may fork, which is faster: another thread could hold a lock forever."""
     try:
-        # The kernel's count: threads of C libraries are unknown to `threading`.
+        # The kernel's count: `threading` doesn't know the threads of C libraries.
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:  # not Linux
         return False
@@ -10206,7 +10288,7 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _heed_no_interrupt() -> None:
+def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the process that started this one, which then stops it."""
     import signal
 
@@ -10217,7 +10299,7 @@ def _scan_files(files: list[_File], key: bytes, progress: _Progress | None = Non
     """Scan files, in this process or another."""
     scanned = _Scanned()
     for n, (path, shown) in enumerate(files):
-        if len(scanned.matches) > _FINDINGS_MOST:
+        if len(scanned.matches) > _MAX_FINDINGS:
             scanned.left = files[n:]
             break
         try:
@@ -10237,21 +10319,18 @@ def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _
             progress(scanned.files, scanned.bytes)
         return data
 
-    def matches() -> Iterator[Match]:
-        skipped = yield from scan(read, shown, key)
-        scanned.skipped += [skipped] if skipped else []
-
     file = open(0, "rb", 0, closefd=False) if path == "-" else open_listed(path)  # noqa: SIM115
     if not file:
         return
     with file:
         fd = file.fileno()
-        # Kept here until all is read: a file that fails half-way is unreadable, and none of it is reported.
-        found = [(Place(shown), match) for match in itertools.islice(matches(), _FINDINGS_MOST)]
-    scanned.matches += found
+        # A list: a file that fails half-way is unreadable, and none of it is reported.
+        found, skipped = _scan_bounded(read, shown, key)
+    scanned.matches += [(Blob("", shown), match) for match in found]
+    scanned.skipped += [skipped] if skipped else []
     scanned.files += 1
-    if len(found) == _FINDINGS_MOST:
-        why = f"it has more than {_FINDINGS_MOST} findings, of which the first are given"
+    if len(found) == _MAX_FINDINGS:
+        why = f"it has more than {_MAX_FINDINGS} findings, of which the first are given"
         scanned.errors.append((shown, why))
 
 
@@ -10266,17 +10345,21 @@ class Entry(NamedTuple):
 class Baseline:
     """Findings that were accepted, in a file of JSON lines: no values, line numbers or dates.
 
-    The first line holds the version and the salt of the fingerprints, each other one an Entry. No file yet is
-    nothing accepted. Raises BadValue for what is no baseline, Unavailable where the file can't be read.
+    The first line holds the version and the salt of the fingerprints, each other one an Entry. A file that
+    isn't there yet accepts nothing. Raises BadValue for what is no baseline, Unavailable if it can't be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path, self.salt = os.fspath(path), os.urandom(16)
         self.entries: set[Entry] = set()
-        self.past: set[Entry] = set()  # of those, what history alone has: no audit of files finds that
+        self.past: set[Entry] = set()  # of those, what only history has: no audit of files finds that
+        self.moved: dict[
+            Entry, Entry
+        ] = {}  # {finding in a renamed file: what accepted it under the old name}
         if os.path.lexists(self.path):
             self._load()
         self._unseen = set(self.entries)
+        self._gone: dict[str, set[Entry]] | None = None  # by rule, those whose file is gone
 
     def _load(self) -> None:
         import json
@@ -10286,7 +10369,7 @@ class Baseline:
                 lines = io.BytesIO(read_bounded(file, "the baseline"))
             rows: Iterator[dict[str, Any]] = map(json.loads, filter(bytes.strip, lines))
             first = next(rows, {})
-            # No other version is guessed at: an entry that was read wrongly would hide a secret.
+            # Don't guess at other versions: an entry that is misread would hide a secret.
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
@@ -10302,11 +10385,30 @@ class Baseline:
             hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
-    def accepts(self, finding: Finding) -> bool:
-        """Whether it was accepted before; it then is no stale one."""
-        entry = _entry(finding)
-        self._unseen.discard(entry)
-        return entry in self.entries
+    def accepts(self, finding: Finding, digest: str, gone: Callable[[str], bool]) -> bool:
+        """Return whether a finding was accepted before, maybe in a file that is `gone`: it was renamed."""
+        entry = Entry(finding.path, finding.rule, finding.fingerprint)
+        if entry not in self.entries and entry not in self.moved:
+            old = self._find_moved(
+                entry, digest, gone, self.entries if finding.commit else self.entries - self.past
+            )
+            self.moved.update({entry: old} if old else {})
+        self._unseen.discard(self.moved.get(entry, entry))
+        return entry in self.entries or entry in self.moved
+
+    def _find_moved(
+        self, entry: Entry, digest: str, gone: Callable[[str], bool], entries: set[Entry]
+    ) -> Entry | None:
+        if self._gone is None:
+            self._gone = {}
+            for old in entries:
+                self._gone.setdefault(old.rule, set()).update([old] if gone(old.path) else [])
+        found = self._gone.get(entry.rule, set())
+        for old in found:
+            if old.fingerprint == fingerprint(old[:2], digest):
+                found.remove(old)  # it accepts one file
+                return old
+        return None
 
     def stale(self, covers: Callable[[str], bool]) -> list[Entry]:
         """Return what was accepted and is no longer there, where the audit has looked."""
@@ -10316,10 +10418,12 @@ class Baseline:
         """Accept these findings too, drop what turned out to be stale, and write the file."""
         import json
 
-        found = set(map(_entry, findings))  # before the summary is right
+        found = {
+            Entry(row.path, row.rule, row.fingerprint) for row in findings
+        }  # which completes the summary
         self.past |= found if history else set()
-        self.entries |= found
-        self.entries.difference_update(summary.stale)
+        self.entries |= found | self.moved.keys()
+        self.entries.difference_update(summary.stale, self.moved.values())
         lines = io.BytesIO()  # one after the other: there may be very many
         lines.write(json.dumps({"version": 1, "salt": self.salt.hex()}).encode() + b"\n")
         for entry in sorted(self.entries):
@@ -10330,33 +10434,29 @@ class Baseline:
 
 
 def _baseline_text(value: object) -> str:
-    """A text of a baseline, kept once of many; ValueError where no file could be called that."""
+    """Return a text of a baseline, stored once; raise ValueError where no file could be called that."""
     return sys.intern(os.fsdecode(str(value).encode("utf-8", "surrogateescape")))
 
 
-def _entry(finding: Finding) -> Entry:
-    return Entry(finding.path, finding.rule, finding.fingerprint)
-
-
 # === Reports ================================================================================================
-# One writer for each format, over findings as they come, so that a report takes no memory. What comes from a
-# file, a path above all, is escaped for where it goes.
+# One writer per format, over findings as they come, so that a report takes no memory. What comes from a file,
+# above all a path, is escaped for where it goes.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
-_JSON_FIELDS = Finding._fields[:-2]  # a commit and a date are only there in history
-_SARIF_MOST = 25_000  # results of a run that GitHub takes, which refuses the whole report otherwise
+_JSON_FIELDS = Finding._fields[:-2]  # commit and date are there only in history
+_MAX_SARIF_RESULTS = 25_000  # of a run: GitHub refuses the whole report otherwise
 # GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
-_NEXT = (
-    "next: withdraw each secret where it was issued, for it is known to whoever has the code; keep its\n"
-    "      successor in a store (set NAME) and take it from there. What is none: write `paissive: allow`\n"
-    "      in a comment on its line, or accept it with --update-baseline."
+_NEXT_STEPS = (
+    "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
+    "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
+    "      comment on its line, or accept it with --update-baseline."
 )
 
 
 class Printer:
-    """Where a report goes: colour only on a terminal, and no character that the stream can't hold."""
+    """Where a report goes: colour only on a terminal, and no character that the stream can't encode."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -10371,41 +10471,34 @@ class Printer:
 
 
 def report_text(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
-    """For people: by file, then what was done and what to do next."""
-    last = None
+    """Print one line per finding, what to do next, and what was examined, silenced and skipped."""
     for finding in findings:
-        if (finding.path, finding.commit) != last:
-            to.line(to.paint(printable(finding.path), "path") + _origin(finding))
-        last = (finding.path, finding.commit)
-        place = f"{finding.line}:{finding.column}"
-        level = to.paint(f"{finding.confidence:6}", finding.confidence)
-        to.line(f"  {place:>8}  {level}  {finding.what} [{finding.rule}] {printable(finding.sample)}")
-    if summary.findings:
-        to.line()
+        place = to.paint(f"{printable(finding.path)}:{finding.line}:{finding.column}:", "path")
+        level = to.paint(finding.confidence, finding.confidence)
+        origin = f" from {finding.commit[:12]} of {finding.date}" if finding.commit else ""
+        to.line(f"{place} {level}: {finding.what} [{finding.rule}] {printable(finding.sample)}{origin}")
     for entry in summary.stale:
         accepted = f"{entry.path} no longer has the accepted {entry.rule} {entry.fingerprint}"
         to.line(f"stale: {printable(accepted)}")
     if summary.stale:
         to.line("       drop these from the baseline with --update-baseline")
-    to.line(_totals(summary, to))
     if summary.findings:
-        to.line(_NEXT)
-
-
-def _origin(finding: Finding) -> str:
-    return f"  brought by {finding.commit[:12]} of {finding.date}" if finding.commit else ""
+        to.line(f"\n{_NEXT_STEPS}\n")
+    to.line(_totals(summary, to))
 
 
 def _totals(summary: Summary, to: Printer) -> str:
     counts = [f"{count} {name}" for name, count in summary.by_confidence.items() if count]
     found = f"{_plural(summary.findings, 'finding')} ({', '.join(counts)})" if counts else "no findings"
-    left = [f"{count} by `{comment}`" for comment, count in sorted(summary.silenced.items())]
-    left += [f"{summary.baseline} in the baseline"] if summary.baseline else []
-    left += [f"{summary.excluded} excluded"] if summary.excluded else []
-    left += [f"{count} {kind}" for kind, count in sorted(summary.skipped.items())]
-    left += [f"{summary.unreadable} unreadable"] if summary.unreadable else []
-    done = f"{_plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
-    return "; ".join([to.paint(found, "high" if counts else "good") + f" in {done}", *left])
+    silenced = [f"{count} by `{why}`" for why, count in sorted(summary.silenced.items())]
+    silenced += [f"{summary.baseline} in the baseline"] if summary.baseline else []
+    skipped = {**summary.skipped, "excluded": summary.excluded, "unreadable": summary.unreadable}
+    left = [f"{count} {why}" for why, count in sorted(skipped.items()) if count]
+    parts = [f"{to.paint(found, 'high' if counts else 'good')} in {_plural(summary.files, 'file')}"]
+    parts[0] += f", {summary.bytes / 1e6:.1f} MB"
+    parts += [f"silenced: {', '.join(silenced)}"] if silenced else []
+    parts += [f"not examined: {', '.join(left)}"] if left else []
+    return "; ".join(parts)
 
 
 def _plural(count: int, what: str) -> str:
@@ -10413,34 +10506,31 @@ def _plural(count: int, what: str) -> str:
 
 
 def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
-    """For programs: version 1, `findings` and `summary`."""
+    """Print version 1 of the JSON report: `findings` and `summary`."""
     import json
 
-    # By hand, since json.dumps takes no iterator, and a list of all findings has no bound.
+    # By hand: json.dumps takes no iterator, and a list of all findings could be of any size.
     to.line('{"version": 1, "findings": [')
     comma = ""
     for finding in findings:
         row = {name: utf8_text(value) for name, value in finding._asdict().items()}
         to.line(comma + json.dumps(row if finding.commit else {name: row[name] for name in _JSON_FIELDS}))
         comma = ","
-    counts = {
-        **vars(summary),
-        "stale": [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale],
-    }
-    to.line(f'], "summary": {json.dumps(counts)}}}')
+    stale = [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale]
+    to.line(f'], "summary": {json.dumps({**vars(summary), "stale": stale})}}}')
 
 
 def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
-    """For code scanning: SARIF 2.1.0 within the limits of GitHub."""
+    """Print SARIF 2.1.0 for code scanning, within the limits of GitHub."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
     count = 0
     to.line('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [{')
-    # Else a reader may count units of UTF-16, and mark other characters.
+    # Otherwise a reader may count units of UTF-16, and mark other characters.
     to.line('"columnKind": "unicodeCodePoints", "results": [')
     for finding in findings:
-        if count < _SARIF_MOST:
+        if count < _MAX_SARIF_RESULTS:
             rules.setdefault(finding.rule, _sarif_rule(finding))
             result = _sarif_result(finding, list(rules).index(finding.rule))
             to.line(("," if count else "") + json.dumps(result))
@@ -10454,17 +10544,15 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> 
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    help_text = "Withdraw it where it was issued, keep its successor in a store, and take it from there."
+    help_text = "Revoke it where it was issued, keep its successor in a store, and read it from there."
+    tags = ["security", "external/cwe/cwe-798"]
     return {
         "id": finding.rule,
         "shortDescription": {"text": finding.what},
         "fullDescription": {"text": f"{finding.what} that was left in a file"},
         "help": {"text": help_text},
         "defaultConfiguration": {"level": _LEVELS[finding.severity]},
-        "properties": {
-            "security-severity": _SCORES[finding.severity],
-            "tags": ["security", "external/cwe/cwe-798"],
-        },
+        "properties": {"security-severity": _SCORES[finding.severity], "tags": tags},
     }
 
 
@@ -10472,29 +10560,32 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     from urllib.parse import quote
 
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
+    # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
+    artifact = {"uri": quote(os.fsencode(finding.path)), "uriBaseId": "%SRCROOT%"}
     origin = {"commit": finding.commit, "date": finding.date} if finding.commit else {}
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
         "message": {"text": f"{finding.what}: {utf8_text(finding.sample)}"},
-        "locations": [
-            {
-                "physicalLocation": {
-                    # Bytes, and not text, are quoted (RFC 3986): a name may be no UTF-8.
-                    "artifactLocation": {"uri": quote(os.fsencode(finding.path)), "uriBaseId": "%SRCROOT%"},
-                    "region": region,
-                }
-            }
-        ],
-        # What GitHub knows an alert by; ":1" as its own action appends it, for the first of that hash.
+        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
+        # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
         "properties": {"confidence": finding.confidence, **origin},
     }
 
 
+# To add a format: write a function with these three parameters and add a row. Its name becomes an option of
+# `audit`, except for "text", the default; the text beside it is the option's help.
+REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, Printer], None], str]] = {
+    "text": (report_text, ""),
+    "json": (report_json, "print JSON"),
+    "sarif": (report_sarif, "print SARIF 2.1.0, for code scanning"),
+}
+
+
 def utf8_text(value: Any) -> Any:
-    """A text as JSON may hold it: a name that is no UTF-8 has its bytes escaped."""
+    """Return a text as JSON may hold it: bytes of a name that is not UTF-8 are escaped."""
     if not isinstance(value, str):
         return value
     # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
@@ -10502,12 +10593,11 @@ def utf8_text(value: Any) -> Any:
 
 
 def report_rules(as_json: bool, to: Printer) -> None:
-    """List every rule there is."""
+    """List every rule."""
     import json
 
-    rows = [
-        {"id": r.id, "what": r.what, "severity": r.severity, "confidence": r.confidence} for r in all_rules()
-    ]
+    names = ("id", "what", "severity", "confidence")
+    rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
     if as_json:
         return to.line(json.dumps(rows, indent=1))
     for row in rows:
@@ -10536,7 +10626,7 @@ class Progress:
         self._shown = False
 
     def around(self, findings: Iterable[Finding]) -> Iterator[Finding]:
-        """Give the findings, and keep the line out of the way of whoever prints them."""
+        """Yield the findings, and keep the line out of the way of whoever prints them."""
         for finding in findings:
             self.clear()
             yield finding
@@ -10596,7 +10686,7 @@ class Check:
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files below the paths, other than the store's own."""
-        everything = Choice(Patterns(()), True, lambda path, why: None, lambda: None)
+        everything = FileFilter(lambda path: False, True, lambda path, why: None, lambda: None)
         for root in paths:
             shown = "" if root == "." else root.rstrip("/") + "/"
             listed = files_below(root, shown, everything) if os.path.isdir(root) else [(root, root)]
@@ -10807,7 +10897,8 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
     parser = _parser(name, run.__doc__ or "")
     for flags, settings in arguments:
         parser.add_argument(*flags, **{"help": argparse.SUPPRESS, **settings})
-    cut = words.index("--") if name == "run" and "--" in words else len(words)
+    # No argument behind this is an option: a hook may pass a file that is called --exit-code=0.
+    cut = words.index("--") if name in ("run", "audit") and "--" in words else len(words)
     args = parser.parse_intermixed_args(words[:cut])
     if backend and not hasattr(args, "backend"):
         parser.error("--backend doesn't apply to this command")
@@ -11242,7 +11333,7 @@ def cmd_audit(args: argparse.Namespace) -> int:
     if args.explain:
         return _explain_line(args.explain)
     with _report_stream(args.output) as out:
-        to, report = Printer(out), report_sarif if args.sarif else report_json if args.json else report_text
+        to = Printer(out)
         if args.list_rules:
             report_rules(args.json, to)
             return 0
@@ -11253,20 +11344,20 @@ def cmd_audit(args: argparse.Namespace) -> int:
             run.baseline.update(progress.around(run), run.summary, history=past)
             _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
+            report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
             report(progress.around(run), run.summary, to)
     # A pipeline that is green because nothing could be read would be a lie.
     nothing_read = run.summary.unreadable and not run.summary.files
     found = run.summary.findings and not args.update_baseline
-    return 1 if found else 2 if nothing_read else 0
+    return args.exit_code if found else 2 if nothing_read else 0
 
 
 _CONFLICTING = (
-    ("json", "sarif"),
+    *itertools.combinations(list(REPORTS)[1:], 2),
+    ("untrusted", "update_baseline"),
     ("staged", "history"),
     ("explain", "list_rules"),
-    ("json", "update_baseline"),  # which reports nothing
-    ("sarif", "update_baseline"),
-    ("output", "update_baseline"),
+    *((name, "update_baseline") for name in [*list(REPORTS)[1:], "output"]),  # which reports nothing
 )
 
 
@@ -11298,7 +11389,7 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
 
     revisions = args.history or ()
     folders = [word for word in revisions if os.path.isdir(word)]  # git too tells them from revisions
-    paths = [*args.paths, *folders] or ["."]
+    paths = [*args.paths, *folders, *args.command_line] or ["."]
     excluded = list(itertools.chain(*args.exclude))
     if excluded:  # which may have taken a PATH for one more name
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(excluded)}")
@@ -11307,10 +11398,12 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
         paths,
         exclude=[*excluded, *_own_report(args, _bases(paths, baseline))],
         confidence=args.confidence,
+        disable=itertools.chain(*args.disable),
         baseline=baseline,
         staged=args.staged,
         history=None if args.history is None else [word for word in revisions if word not in folders],
         gitignore=not args.no_gitignore,
+        untrusted=args.untrusted,
         jobs=args.jobs or available_cores(),
         on_error=on_error,
         on_progress=progress,
@@ -11327,6 +11420,8 @@ def _own_report(args: argparse.Namespace, bases: Sequence[str]) -> Iterator[str]
 
 def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
     in_git = args.staged or args.history is not None
+    if args.untrusted and not args.baseline:  # one that is named may come from elsewhere
+        return None
     path = args.baseline or baseline_beside(paths, in_git=in_git)
     # A link that leads nowhere is an error and not no baseline: one was meant.
     if os.path.lexists(path) or args.update_baseline:
@@ -11761,8 +11856,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"),
         _arg("--exclude", metavar="D", nargs="+", action="append", default=[], help="names or globs to skip"),
         _arg("--confidence", choices=CONFIDENCES, default="medium", help="this and above; default: medium"),
-        _JSON,
-        _flag("--sarif", "print SARIF 2.1.0, for code scanning"),
+        *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
         _arg("--output", metavar="F", help="write the report to a file"),
         _arg("--baseline", metavar="F", help=f"accepted findings; default: {BASELINE}"),
         _flag("--update-baseline", "accept what is found now, and drop stale entries"),
@@ -11771,6 +11865,9 @@ _COMMANDS: dict[str, _Command] = {
             "--history", metavar="REV", nargs="*", help="all that git remembers, or what REV or A..B reaches"
         ),
         _flag("--no-gitignore", "also read what .gitignore names"),
+        _arg("--disable", metavar="RULE", nargs="+", action="append", default=[], help="rules to skip"),
+        _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
+        _arg("--exit-code", metavar="N", type=int, default=1, help="if there are findings; default: 1"),
         _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one per core"),
         _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
