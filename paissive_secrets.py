@@ -4554,7 +4554,7 @@ class SecretConfig:
         folder_of(self.path)
         self._edited(insert)  # what is wrong with the file is found before the value is stored
         store = persistent(self._store())
-        check_settable(store, key)
+        check_replaceable(store, key)
         store.set(key, value)  # which may lock the same folder
         try:
             self._edit(insert)
@@ -4682,6 +4682,14 @@ _ABSENT: Any = object()
 def manager_and_backend(backend: Backend | SecretsManager) -> tuple[SecretsManager, Backend]:
     """Return the manager to use, and the backend to ask it for; a mere backend is the default manager's."""
     return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
+
+
+def check_replaceable(store: Store, name: str) -> None:
+    """Raise an error if no value may be set under `name`, or if something would hide it."""
+    check_settable(store, name)
+    hidden = overridden_by(store, name)
+    if hidden:
+        raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
 
 
 def _key_path(key: str) -> tuple[str, ...]:
@@ -4969,7 +4977,7 @@ class _Rotation:
     def __init__(
         self, name: str, store: Store, policies: _Policies, functions: _Functions, lock: FileLock
     ) -> None:
-        check_not_reference(store, name)
+        check_replaceable(store, name)
         self._name, self._store, self._policies = name, store, policies
         self._functions, self._lock = functions, lock
         self._policy = policies.load().get(name, {})
@@ -11239,16 +11247,15 @@ def cmd_config_set(args: argparse.Namespace) -> int:
     $ config set database.port 5432 --json
     $ config set database.password --secret   # prompts
     """
-    variable = _variable(_key_path(args.key))
-    store = _lasting_store(args) if args.secret else None
+    config, store = _config(args), _lasting_store(args) if args.secret else None
     if store:
-        check_settable(store, args.key)
-        _check_unhidden(store, args.key)
-    _config(args).set(args.key, _setting(args, store), use_secret=args.secret)
+        check_replaceable(store, args.key)  # before the value is typed
+    value = _setting(args, store)
+    config.set(args.key, value, use_secret=args.secret)
     if store:
         _say_after_set(store, args.key)
-    elif variable in os.environ:
-        _warn(f"note: variable {variable} comes before the file")
+    elif config.get(args.key) != value:
+        _warn(f"note: {config.explain(args.key)} comes before the file")
     return 0
 
 
@@ -11715,17 +11722,10 @@ def cmd_rotate_drop(args: argparse.Namespace) -> int:
 
 
 def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
-    """Rotations of `names`, if the store can keep their new values and nothing would hide those."""
-    store = _lasting_store(args) if names else None
-    for name in names if store else ():
-        _check_unhidden(cast("Store", store), name)
+    """Rotations of `names`, if the store can keep their new values."""
+    if names:
+        _lasting_store(args)
     return SecretRotation(args.manager, args.file)
-
-
-def _check_unhidden(store: Store, name: str) -> None:
-    hidden = overridden_by(store, name)
-    if hidden:
-        raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
 
 
 _Argument = tuple[tuple[str, ...], dict[str, Any]]

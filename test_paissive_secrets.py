@@ -5526,6 +5526,32 @@ def test_config_takes_a_manager_and_asks_no_other(config):
     assert ps.get_secret("token", backend="memory") is None
 
 
+def test_what_a_config_stores_the_next_process_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ps.SecretConfig().set("app.api_key", CANARY, use_secret=True)
+    code = "from paissive_secrets import *; c = SecretConfig(); print(c.get('app.api_key'),"
+    code += " c.get('app.api_key', use_secret=True), get_secret('APP_API_KEY'), c.get('database.host'))"
+    with open(".env", "a") as file:
+        file.write("DATABASE_HOST=db1\n")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
+    assert done.stdout.decode() == f"secret:app.api_key {CANARY} {CANARY} db1\n"
+    assert ps.SecretConfig().explain("database.host") == ".env"
+
+
+def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_reference(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("A_B", "x")
+    Path(".env").write_text("C_D=secret://file/C\n")
+    for key, problem in [
+        ("a.b", "variable A_B would hide"),
+        ("c.d", "'c.d' is a reference to secret://file/C"),
+    ]:
+        with pytest.raises(ps.BadValue, match=f"^{problem}"):
+            ps.SecretConfig().set(key, "v", use_secret=True)
+    assert (os.listdir(), Path(".env").read_text()) == ([".env"], "C_D=secret://file/C\n")
+
+
 def test_config_reads_nothing_but_a_file(config):
     os.mkfifo("fifo.json")
     for act in [lambda c: c.get("a"), lambda c: c.set("a", 1)]:
@@ -6251,10 +6277,13 @@ def test_a_store_of_ones_own_that_raises_holds_up_no_other(tmp_path):
     assert [*store.names()] == ["B_TOKEN"]
 
 
-def test_a_variable_that_is_no_text_is_not_rotated(tmp_path):
-    os.environ["ODD_TOKEN"] = CANARY + "\udcff"
+def test_a_value_that_is_no_text_is_not_rotated(tmp_path):
+    class Odd(ps.MemoryStore):
+        def get(self, name):
+            return CANARY + "\udcff"
+
     with pytest.raises(ps.BadValue, match="the value is not UTF-8") as caught:
-        ps.SecretRotation("env", tmp_path / "rotation.json").rotate("ODD_TOKEN")
+        ps.SecretRotation(Odd(), tmp_path / "rotation.json").rotate("ODD_TOKEN")
     assert caught.value.__context__ is None
 
 
