@@ -2539,75 +2539,17 @@ def _read_log_n_setting() -> int:
 
 
 # === Vault settings =========================================================================================
-# What the `vault` and `bao` command lines take from the environment, with their precedence, and our own
-# PAISSIVE_VAULT_ variables, read when a store is made. A keyword of VaultStore goes before its variable.
+# The variables that the `vault` and `bao` command lines read, with their precedence, and our own
+# PAISSIVE_VAULT_ ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
 # Go's time.ParseDuration, with the days that Vault adds to it.
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
-# All that Go's strconv.ParseBool knows: a guess at "yes" or "off" could leave certificates unchecked.
+# All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _GO_FALSE = ("0", "f", "F", "false", "FALSE", "False")
-_LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass")
-
-
-class VaultSettings:
-    """How to reach a server and log in to it; a plain class, since some of its attributes are secrets.
-
-    `timeout` is in seconds, for all tries of a request together; as text, it may be a duration such as 1m30s.
-    BadValue for a setting that can't be read, TypeError for a keyword that is none.
-    """
-
-    address: str
-    namespace: str
-    token: str
-    token_file: str
-    ca_cert: str
-    ca_bytes: str
-    ca_path: str
-    client_cert: str
-    client_key: str
-    server_name: str
-    skip_verify: bool
-    timeout: float
-    max_retries: int
-    proxy: str
-    mount: str
-    prefix: str
-    kv_version: int
-    hosts: tuple[str, ...]
-    login: str
-    login_mount: str
-    role: str
-    role_id: str
-    secret_id: str
-    secret_id_file: str
-    wrapped_secret_id: str
-    jwt: str
-    jwt_file: str
-    jwt_audience: str
-    username: str
-    password: str
-    password_file: str
-
-    def __init__(self, **given: Any) -> None:
-        unknown = sorted(set(given) - set(_VAULT_SETTINGS))
-        if unknown:
-            raise TypeError(f"no setting called {unknown[0]}")
-        for name, (variables, parse, default) in _VAULT_SETTINGS.items():
-            value = given.get(name)
-            # The first variable that is not empty; Go takes an empty one for none as well.
-            source = name if value is not None else next(filter(os.environ.get, variables), "")
-            value = " ".join(value) if isinstance(value, (list, tuple)) else value
-            text = os.environ.get(source, "") if value is None else str(value)
-            setattr(self, name, parse(source, text) if text else default)
-
-    def __repr__(self) -> str:
-        return f"<VaultSettings for {self.address}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("the settings of Vault hold secrets, which no pickle is to have")
+_LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass", "ldap", "cert", "github")
 
 
 def _printable(source: str, text: str) -> str:
@@ -2624,7 +2566,7 @@ def _header_value(source: str, text: str) -> str:
     # Anything else could end this header and begin another.
     if not (text.isascii() and text.isprintable()) or " " in text:
         hint = "look for a space or a line break at its end"
-        raise BadValue(f"{source} has a character that it can't have", hint=hint)
+        raise BadValue(f"{source} has a character that isn't allowed in it", hint=hint)
     return text
 
 
@@ -2639,18 +2581,18 @@ def _vault_address(source: str, text: str) -> str:
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False
-    # A password before '@' would be shown in messages; behind '?' or '#' the path of a request would be lost.
+    # Messages would show a password before '@'; after '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
-        raise BadValue(f"{source} is not an address", hint=hint)
-    address = url.geturl().rstrip("/")  # with its scheme in small letters
+        raise BadValue(f"{source} isn't an address", hint=hint)
+    address = url.geturl().rstrip("/")  # with its scheme in lower case
     if address.endswith("/v1"):
-        raise BadValue(f"{source} goes on behind the server", hint="leave /v1 out")
+        raise BadValue(f"{source} includes the API path", hint="leave out /v1")
     return address
 
 
 def _vault_proxy(source: str, text: str) -> str:
-    if not text.startswith("http://"):  # neither SOCKS nor TLS to a proxy is spoken here
-        raise BadValue(f"{source} is not a proxy that can be used", hint="use http://host:port")
+    if not text.startswith("http://"):  # SOCKS and TLS to a proxy are not supported
+        raise BadValue(f"{source} isn't a supported proxy", hint="use http://host:port")
     return text
 
 
@@ -2658,15 +2600,15 @@ def _vault_folder(source: str, text: str) -> str:
     folder = text.strip("/")
     problem = _name_problem(folder)
     if problem:
-        raise BadValue(f"{source} is no path in Vault: {problem}", hint="write it as team/app")
+        raise BadValue(f"{source} isn't a path in Vault: {problem}", hint="write it as team/app")
     return folder
 
 
 def _go_duration(source: str, text: str) -> float:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        return float(text)  # a bare number is seconds for Vault, though not for Go
+        return float(text)  # a bare number means seconds to Vault, though not to Go
     if not re.fullmatch(f"(?:{_GO_TERM})+", text):
-        raise BadValue(f"{source} is not a duration", hint="use seconds, or a duration such as 1m30s")
+        raise BadValue(f"{source} isn't a duration", hint="use seconds, or a duration such as 1m30s")
     return sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
 
 
@@ -2677,89 +2619,133 @@ def _go_bool(source: str, text: str) -> bool:
 
 
 def _client_timeout(source: str, text: str) -> float:
-    # Zero means the default, as in Go; what is longer than 30 years no socket can wait.
+    # Zero means the default, as in Go; no socket can wait longer than 30 years.
     return min(_go_duration(source, text), 1e9) or 60.0
 
 
 def _whole_number(source: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise BadValue(f"{source} is not a number", hint="use 0 or more")
+        raise BadValue(f"{source} isn't a number", hint="use 0 or more")
     return int(text)
 
 
 def _kv_version(source: str, text: str) -> int:
     if text not in ("0", "1", "2"):
-        raise BadValue(f"{source} is not a KV version", hint="use 1 or 2, or 0 to have it asked")
+        raise BadValue(f"{source} isn't a KV version", hint="use 1 or 2, or 0 to detect it")
     return int(text)
 
 
-def _word_list(source: str, text: str) -> tuple[str, ...]:
+def _word_list(_source: str, text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").lower().split())
 
 
-def _login_name(source: str, text: str) -> str:
+def _login_name(_source: str, text: str) -> str:
     if text not in _LOGIN_NAMES:
         raise BadValue(f"no login called {_show(text)}", hint=f"use one of {', '.join(_LOGIN_NAMES)}")
     return text
 
 
-def _theirs(*names: str) -> tuple[str, ...]:
-    """The variables of a setting of `vault` and `bao`; BAO_X goes before VAULT_X."""
-    return tuple(prefix + name for name in names for prefix in ("BAO_", "VAULT_"))
+class _Setting(NamedTuple):
+    variables: tuple[str, ...]
+    parse: Callable[[str, str], Any]
+    default: Any
 
 
-def _ours(name: str) -> tuple[str, ...]:
-    return ("PAISSIVE_VAULT_" + name,)
+def _theirs(names: str, parse: Callable[[str, str], _T], default: _T) -> _T:
+    """Declare a setting of `vault` and `bao`, whose type is its default's; BAO_X precedes VAULT_X."""
+    variables = tuple(prefix + name for name in names.split() for prefix in ("BAO_", "VAULT_"))
+    return cast("_T", _Setting(variables, parse, default))
 
 
-_VAULT_SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any], Any]] = {
-    "address": (_theirs("AGENT_ADDR", "ADDR"), _vault_address, "https://127.0.0.1:8200"),
-    "namespace": (_theirs("NAMESPACE"), _header_value, ""),
-    "token": (_theirs("TOKEN"), _header_value, ""),
-    "token_file": (_theirs("TOKEN_PATH"), _printable, "~/.vault-token"),
-    "ca_cert": (_theirs("CACERT"), _printable, ""),
-    "ca_bytes": (_theirs("CACERT_BYTES"), _any_text, ""),
-    "ca_path": (_theirs("CAPATH"), _printable, ""),
-    "client_cert": (_theirs("CLIENT_CERT"), _printable, ""),
-    "client_key": (_theirs("CLIENT_KEY"), _printable, ""),
-    "server_name": (_theirs("TLS_SERVER_NAME"), _printable, ""),
-    "skip_verify": (_theirs("SKIP_VERIFY"), _go_bool, False),
-    "timeout": (_theirs("CLIENT_TIMEOUT"), _client_timeout, 60.0),
-    "max_retries": (_theirs("MAX_RETRIES"), _whole_number, 2),
-    "proxy": (_theirs("PROXY_ADDR", "HTTP_PROXY"), _vault_proxy, ""),
-    "mount": (_ours("MOUNT"), _vault_folder, "secret"),
-    "prefix": (_ours("PREFIX"), _vault_folder, ""),
-    "kv_version": (_ours("KV"), _kv_version, 0),
-    "hosts": (_ours("HOSTS"), _word_list, ()),
-    "login": (_ours("LOGIN"), _login_name, "token"),
-    "login_mount": (_ours("LOGIN_MOUNT"), _vault_folder, ""),
-    "role": (_ours("ROLE"), _printable, ""),
-    "role_id": (_ours("ROLE_ID"), _printable, ""),
-    "secret_id": (_ours("SECRET_ID"), _printable, ""),
-    "secret_id_file": (_ours("SECRET_ID_FILE"), _printable, ""),
-    "wrapped_secret_id": (_ours("WRAPPED_SECRET_ID"), _printable, ""),
-    "jwt": (_ours("JWT"), _printable, ""),
-    "jwt_file": (_ours("JWT_FILE"), _printable, ""),
-    "jwt_audience": (_ours("JWT_AUDIENCE"), _printable, ""),
-    "username": (_ours("USERNAME"), _printable, ""),
-    "password": (_ours("PASSWORD"), _printable, ""),
-    "password_file": (_ours("PASSWORD_FILE"), _printable, ""),
-}
+def _ours(name: str, parse: Callable[[str, str], _T], default: _T) -> _T:
+    return cast("_T", _Setting(("PAISSIVE_VAULT_" + name,), parse, default))
+
+
+class VaultSettings:
+    """How to reach a server and log in to it; a plain class, since some of its attributes are secrets.
+
+    `timeout` is in seconds, for all attempts of a request together; as text, it may be a duration such as
+    1m30s. Raises BadValue for a setting that can't be read, TypeError for an unknown keyword.
+    """
+
+    address = _theirs("AGENT_ADDR ADDR", _vault_address, "https://127.0.0.1:8200")
+    namespace = _theirs("NAMESPACE", _header_value, "")
+    token = _theirs("TOKEN", _header_value, "")
+    token_file = _theirs("TOKEN_PATH", _printable, "~/.vault-token")
+    ca_cert = _theirs("CACERT", _printable, "")
+    ca_bytes = _theirs("CACERT_BYTES", _any_text, "")
+    ca_path = _theirs("CAPATH", _printable, "")
+    client_cert = _theirs("CLIENT_CERT", _printable, "")
+    client_key = _theirs("CLIENT_KEY", _printable, "")
+    server_name = _theirs("TLS_SERVER_NAME", _printable, "")
+    skip_verify = _theirs("SKIP_VERIFY", _go_bool, False)
+    timeout = _theirs("CLIENT_TIMEOUT", _client_timeout, 60.0)
+    max_retries = _theirs("MAX_RETRIES", _whole_number, 2)
+    proxy = _theirs("PROXY_ADDR HTTP_PROXY", _vault_proxy, "")
+    mount = _ours("MOUNT", _vault_folder, "secret")
+    prefix = _ours("PREFIX", _vault_folder, "")
+    kv_version = _ours("KV", _kv_version, 0)
+    hosts: tuple[str, ...] = _ours("HOSTS", _word_list, ())
+    keep_alive = _ours("KEEP_ALIVE", _go_bool, False)
+    login = _ours("LOGIN", _login_name, "token")
+    login_mount = _ours("LOGIN_MOUNT", _vault_folder, "")
+    role = _ours("ROLE", _printable, "")
+    role_id = _ours("ROLE_ID", _printable, "")
+    secret_id = _ours("SECRET_ID", _printable, "")
+    secret_id_file = _ours("SECRET_ID_FILE", _printable, "")
+    wrapped_secret_id = _ours("WRAPPED_SECRET_ID", _printable, "")
+    jwt = _ours("JWT", _printable, "")
+    jwt_file = _ours("JWT_FILE", _printable, "")
+    jwt_audience = _ours("JWT_AUDIENCE", _printable, "")
+    username = _ours("USERNAME", _printable, "")
+    password = _ours("PASSWORD", _printable, "")
+    password_file = _ours("PASSWORD_FILE", _printable, "")
+    github_token = _ours("GITHUB_TOKEN", _printable, "")
+    github_token_file = _ours("GITHUB_TOKEN_FILE", _printable, "")
+
+    def __init__(self, **given: Any) -> None:
+        declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, _Setting)}
+        unknown = sorted(set(given) - set(declared))
+        if unknown:
+            raise TypeError(f"no setting called {unknown[0]}")
+        for name, (variables, parse, default) in declared.items():
+            value = given.get(name)
+            # The first variable that isn't empty; Go treats an empty one as unset, too.
+            source = name if value is not None else next(filter(os.environ.get, variables), "")
+            value = " ".join(value) if isinstance(value, (list, tuple)) else value
+            text = os.environ.get(source, "") if value is None else str(value)
+            setattr(self, name, parse(source, text) if text else default)
+
+    def __repr__(self) -> str:
+        return f"<VaultSettings for {self.address}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Vault settings hold secrets and can't be pickled")
 
 
 # === Vault transport ========================================================================================
-# One door to one server: `call` sends a request over a kept connection, follows one redirect and repeats what
-# is worth repeating. A connection that broke is a response of status 0. No message here holds anything that
-# the server sent, since that may be a secret.
+# One door to one server: `call` sends a request over a kept connection, follows one redirect and retries what
+# is worth retrying. A connection that broke is a response of status 0. No message repeats anything that the
+# server sent, since that may be a secret. http.client reads the responses, within a deadline and a size.
 
-_MAX_BODY = 32 << 20  # bytes, as much as the server takes in a request unless told otherwise
-_MAX_HEAD = 1 << 16  # bytes, of a response's headers
-_MAX_IDLE = 90  # seconds, as in Go's client: firewalls forget a silent connection and tell neither end
-_FIRST_WAIT = 0.5  # seconds before the first repetition, doubled for each one after it: a failover takes some
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MAX_BODY = 32 << 20  # bytes, the server's own default for a request
+_MAX_HEAD = 1 << 16  # bytes, of a header line or of all that surrounds a body
+_MAX_LINES = 1 << 15  # header lines and chunks of a response: tiny chunks cost far more than their bytes
+_MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
+_MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
+_MAX_IDLE = 8  # connections kept for later
+_FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
+_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
-# Statuses which say that a write was not carried out: a node that is behind (412), or too busy (429).
-_NOT_DONE = {412, 429, *_REDIRECTS}
+# Statuses that mean a write was not carried out: from a node that is behind (412), or too busy (429). A
+# redirect doesn't: a standby also answers 307 when it lost the active node's response.
+_NOT_DONE = {412, 429}
+_SSL_WANT_READ = 2  # ssl.SSL_ERROR_WANT_READ, TLS's way to say that nothing is there yet
+_ADDRESS_HINT = "check VAULT_ADDR"
+_TOO_LARGE = "the response is too large to be Vault's"
+_WANTS_TLS = "the server expects TLS"
+_HTTPS_HINT = "use https:// in VAULT_ADDR"
+_PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 
 
 class _Response:
@@ -2767,9 +2753,9 @@ class _Response:
 
     __slots__ = ("body", "broken", "headers", "proxied", "repeated", "sent", "status")
 
-    def __init__(self, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, status: int, headers: Any = None) -> None:
         self.status = status
-        self.headers = headers  # by their names in small letters
+        self.headers: Mapping[str, str] = headers or {}  # http.client's ignore case
         self.body: dict[str, Any] = {}
         self.broken = ""  # why there is no response
         self.proxied = False  # whether that may be the proxy's fault
@@ -2778,17 +2764,17 @@ class _Response:
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may have another response soon; never what is not implemented (501)."""
-        return self.status == 0 or self.status in _NOT_DONE or 500 <= self.status != 501
+        """Whether a retry may help; never where something isn't implemented (501)."""
+        return self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
 
     @property
     def may_be_done(self) -> bool:
-        """Whether a write may have been carried out."""
-        return self.sent and self.status not in _NOT_DONE
+        """Whether a write may have been carried out although nothing confirms it."""
+        return self.repeated or (self.sent and self.may_pass and self.status not in _NOT_DONE)
 
     @property
     def data(self) -> dict[str, Any]:
-        """What every response of Vault has its payload in."""
+        """The member that holds the payload of every response."""
         return _json_object(self.body.get("data"))
 
     @property
@@ -2797,7 +2783,7 @@ class _Response:
         return bool(self.body.get("errors") or self.body.get("warnings"))
 
     def says(self, words: str) -> bool:
-        """Whether an error or a warning of the server has these words."""
+        """Whether an error or a warning of the server contains these words."""
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
 
@@ -2809,26 +2795,26 @@ def _json_object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _json_number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
+
+
 def _json_text(value: object) -> str:
     import json
 
     return json.dumps(value)
 
 
-def _json_number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
-
-
 class _Lock:
     """A lock that is free in a child process: the thread that held it stays in the parent.
 
-    It is to be entered by `with lock.here`: an interrupt can't come in between, as it could in an `__enter__`
-    or `__exit__` of ours, and leave it taken for ever.
+    Enter it by `with lock.here`: an interrupt could come in between in an `__enter__` or `__exit__` of ours
+    and leave it taken for ever.
     """
 
     def __init__(self) -> None:
         self.begin()
-        _begun_by_children().add(self)
+        _reset_in_children().add(self)
 
     def begin(self) -> None:
         """Be free."""
@@ -2838,8 +2824,8 @@ class _Lock:
 
 
 @functools.lru_cache(maxsize=1)
-def _begun_by_children() -> WeakSet[Any]:
-    """What begins anew, by its `begin`, in each child process."""
+def _reset_in_children() -> WeakSet[Any]:
+    """Return the set of objects whose `begin` is called in each child process."""
     from weakref import WeakSet
 
     found: WeakSet[Any] = WeakSet()
@@ -2851,22 +2837,22 @@ def _begun_by_children() -> WeakSet[Any]:
 class _Transport:
     """Requests to one server; safe to use from many threads.
 
-    A standby node answers reads from what it has by itself, which may be older than what was just written
-    through it. So it is told of the newest write seen here, and asks the active node if it lags behind.
+    A standby node answers reads from its own copy, which may lag behind what was just written through it. So
+    each request names the newest write seen here, and a node that lags behind it asks the active one.
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
-    def __init__(self, settings: VaultSettings) -> None:
+    def __init__(self, settings: VaultSettings, newest: str = "") -> None:
         from urllib.request import OpenerDirector
 
         self.settings = settings
-        self._newest = ""  # X-Vault-Index of a write
+        self.newest = newest  # X-Vault-Index of a write
         self._lock = _Lock()
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
-        # This one knows http and https only, redirects nothing and raises on no status.
-        self._opener = cast("Any", OpenerDirector())  # whose types ask for their own classes
+        # Unlike build_opener's, this one only knows http and https, and leaves redirects and errors to us.
+        self._opener = cast("Any", OpenerDirector())  # whose types ask for urllib's own classes
         self._opener.add_handler(self.connections)
 
     def call(
@@ -2877,131 +2863,105 @@ class _Transport:
         *,
         token: str = "",
         repeat: bool = True,
+        timeout: float | None = None,
     ) -> _Response:
-        """Send `path`, quoted already, and return the response; `repeat` says that twice is harmless."""
-        deadline = time.monotonic() + self.settings.timeout
+        """Send a request for `path`, already quoted; `repeat` says that sending it twice is harmless."""
+        deadline = time.monotonic() + (self.settings.timeout if timeout is None else timeout)
         data = b"" if body is None else _json_text(body).encode()
-        if len(data) > _MAX_BODY:
+        if len(data) > _MAX_BODY or _has_too_many_items(data):
             raise BadValue("the value is too large for Vault")
         repeated = False
         for attempt in itertools.count():
-            response = self._once(method, f"{self.base}/v1/{path}", data, token, deadline)
-            response.repeated = repeated
-            if method != "GET" and "x-vault-index" in response.headers:
-                self._note_write(response.headers["x-vault-index"])
-            final = not response.may_pass or (response.may_be_done and not repeat)
-            if final or attempt >= self.settings.max_retries:
-                break
+            send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
+            response = self._follow(send, method, f"{self.base}/v1/{path}", repeat)
+            response.repeated = repeated = repeated or response.repeated
+            if method != "GET":
+                self._note_write(response.headers.get("x-vault-index", ""))
             wait = _wait_before(response, attempt)
-            if time.monotonic() + wait > deadline:
+            if not response.may_pass or (response.may_be_done and not repeat) or self.connections.closed:
+                break
+            if attempt >= self.settings.max_retries or time.monotonic() + wait > deadline:
                 break
             time.sleep(wait)
-            repeated = repeated or response.may_be_done
+            repeated = response.may_be_done
         return response
 
     def _note_write(self, index: str) -> None:
-        if not (index.isascii() and index.isprintable()):
-            return  # it would be no header of ours
+        if not index or not (index.isascii() and index.isprintable()):
+            return  # it can't be sent in a header
         with self._lock.here:
-            old, new = _read_index(self._newest), _read_index(index)
+            old, new = _read_index(self.newest), _read_index(index)
             if old[0] != new[0] or old[1] < new[1]:
-                self._newest = index
+                self.newest = index
 
-    def _once(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
-        response = self._send(method, url, data, token, deadline)
+    def _follow(self, send: Callable[[str], _Response], method: str, url: str, repeat: bool) -> _Response:
+        """Send a request, and follow the one redirect that a cluster needs: to its active node."""
+        response = send(url)
         if response.status not in _REDIRECTS:
             return response
         target = self._redirected(url, response.headers.get("location", ""))
-        # The others ask for a GET (RFC 9110, section 15.4), which would write nothing and look like success.
+        # The other statuses ask for a GET (RFC 9110, section 15.4): it writes nothing and looks like success.
         if method != "GET" and response.status not in (307, 308):
             raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
+        if not repeat:
+            problem = "Vault redirects what must not be sent twice, and may have carried it out"
+            raise Unavailable(problem, hint="name the active node in VAULT_ADDR")
         if not target:
             return response  # a standby node that has lost the active one does this too: it may pass
-        # One hop is what a cluster needs, from a standby node to the active one.
-        response = self._send(method, target, data, token, deadline)
+        response = send(target)
         if response.status in _REDIRECTS:
             raise Unavailable("Vault redirects more than once", hint=_ADDRESS_HINT)
+        response.repeated = True
         return response
 
     def _redirected(self, url: str, location: str) -> str:
-        """Where a redirect leads, or "" where the token may not go: a server may lie about its neighbours."""
+        """Return where a redirect leads, or "" where the token may not go: servers may lie."""
         from urllib.parse import urljoin, urlsplit
 
         try:
             old, new = urlsplit(url), urlsplit(urljoin(url, location))
-            host, place = new.hostname or "", (new.hostname, new.port or _PORTS.get(new.scheme))
-            ours = place == (old.hostname, old.port or _PORTS[old.scheme]) or self._trusted(host, place[1])
-        except ValueError:
-            raise Unavailable("Vault redirects to something that is no address") from None
-        url = new._replace(path=new.path or "/", fragment="").geturl()
-        if new.scheme not in _PORTS or "@" in new.netloc or not url.isascii() or " " in url:
-            raise Unavailable("Vault redirects to something that is no address")
-        if (old.scheme, new.scheme) == ("https", "http"):
-            raise Unavailable("Vault redirects from https to http, where the token would be seen")
-        if not ours and (old.scheme, new.scheme, old.hostname) == ("http", "https", host):
-            raise Unavailable("Vault redirects from http to https", hint="use https:// in VAULT_ADDR")
-        return url if ours else ""
-
-    def _trusted(self, host: str, port: int | None) -> bool:
+            host, port = new.hostname or "", new.port or _PORTS[new.scheme]
+            target = new._replace(path=new.path or "/", fragment="").geturl()
+            if "@" in new.netloc or not target.isascii() or " " in target:
+                raise ValueError
+        except (ValueError, KeyError):
+            raise Unavailable("Vault redirects to something that isn't an address") from None
         spelled = f"[{host}]" if ":" in host else host
-        return not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
+        trusted = not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
+        trusted = trusted or (host, port) == (old.hostname, old.port or _PORTS[old.scheme])
+        if (old.scheme, new.scheme) == ("https", "http"):
+            raise Unavailable("Vault redirects from https to http, which would expose the token")
+        if not trusted and (old.scheme, new.scheme, old.hostname) == ("http", "https", host):
+            raise Unavailable("Vault redirects from http to https", hint=_HTTPS_HINT)
+        return target if trusted else ""
 
     def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
-        request = _Request(method, url, data)
+        from urllib.request import Request
+
+        # urllib shows a request's headers and data to audit hooks, which may log them: ours stand elsewhere.
+        request: Any = Request(url, method=method)  # noqa: S310 - the scheme was checked
+        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
+        fields = {"Host": request.host, "X-Vault-Request": "true", "Content-Length": str(len(data))}
+        if data:
+            fields["Content-Type"] = "application/json"
         if self.settings.namespace:
-            request.fields["X-Vault-Namespace"] = self.settings.namespace
-        if self._newest:
-            request.fields["X-Vault-Index"] = self._newest
-            request.fields["X-Vault-Inconsistent"] = "forward-active-node"
+            fields["X-Vault-Namespace"] = self.settings.namespace
+        if self.newest:
+            fields["X-Vault-Index"] = self.newest
+            fields["X-Vault-Inconsistent"] = "forward-active-node"
         if token:
-            request.fields["X-Vault-Token"] = token
+            fields["X-Vault-Token"] = token
+        request.fields, request.body = fields, data
         response: _Response = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
         return response
 
 
-class _Request:
-    """What urllib's openers want to know of a request: its own one takes each URL apart several times.
-
-    They tell `headers` and `data` to audit hooks, which may log them: token and body stand elsewhere.
-    """
-
-    data, timeout, proxied, tunnel = None, 0.0, False, ""
-
-    def __init__(self, method: str, url: str, body: bytes) -> None:
-        self.method, self.full_url, self.body = method, url, body
-        self.type, _, rest = url.partition("://")
-        self.host, _, path = rest.partition("/")
-        self.selector = "/" + path
-        self.headers: dict[str, str] = {}  # what a proxy is to know
-        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
-        self.fields = {"Host": self.host, "X-Vault-Request": "true", "Content-Length": str(len(body))}
-        if body:
-            self.fields["Content-Type"] = "application/json"
-
-    def get_method(self) -> str:
-        return self.method
-
-    def go_by(self, proxy: str) -> None:
-        """Have a proxy pass on what it is sent, or what it can't read through a tunnel."""
-        login, host = _proxy_parts(proxy)
-        self.proxied = True
-        if login:
-            self.headers["Proxy-Authorization"] = login
-        if self.type == "https":
-            self.tunnel = self.host
-        else:
-            self.selector = self.full_url
-        self.host = host
-
-
-_PORTS = {"http": 80, "https": 443}
-_SSL_WANT_READ = 2  # ssl.SSL_ERROR_WANT_READ, TLS's way to say that there is nothing yet
-_ADDRESS_HINT = "check VAULT_ADDR"
-_PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
+def _has_too_many_items(data: bytes) -> bool:
+    return data.count(b",") + data.count(b"[") + 4 * data.count(b"{") > _MAX_ITEMS
 
 
 def _read_index(text: str) -> tuple[str, int]:
-    """Cluster and number of an X-Vault-Index of OpenBao; one that is written otherwise is the newest."""
+    """Return cluster and number of OpenBao's X-Vault-Index; one in another form counts as the newest."""
     import base64
     import json
 
@@ -3013,23 +2973,23 @@ def _read_index(text: str) -> tuple[str, int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _url_path(path: str) -> str:
+def _url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
-    return quote(path)
+    return quote(path, safe)
 
 
 def _wait_before(response: _Response, attempt: int) -> float:
-    """Seconds to wait before the next attempt: what the server asks for, else jittered and doubling."""
-    import secrets
+    """Return the seconds until the next attempt: what the server asks for, else jittered and doubling."""
+    import random
 
-    jittered: float = _FIRST_WAIT * 2**attempt * (1 + secrets.randbelow(1000) / 1000)
+    jittered: float = _FIRST_WAIT * 2**attempt * (1 + random.SystemRandom().random())
     asked = response.headers.get("retry-after", "")
     return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
 
 
 def _proxies(settings: VaultSettings) -> dict[str, str]:
-    """The proxy of each scheme."""
+    """Return the proxy of each scheme."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies
 
@@ -3037,126 +2997,160 @@ def _proxies(settings: VaultSettings) -> dict[str, str]:
         return {}
     if settings.proxy:
         return {"http": settings.proxy, "https": settings.proxy}
-    # For these Go never asks a proxy of the environment either.
-    return {} if urlsplit(settings.address).hostname in _LOOPBACK else getproxies()
+    # Go's client ignores the environment's proxy for these as well.
+    return {} if _is_loopback(urlsplit(settings.address).hostname or "") else getproxies()
 
 
-def _proxy_parts(proxy: str) -> tuple[str, str]:
-    """What a proxy wants to hear of who asks, and its host and port."""
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Proxy(NamedTuple):
+    host: str
+    port: int
+    headers: Any  # what identifies us to it
+
+
+def _parse_proxy(proxy: str) -> _Proxy:
     import base64
     from urllib.parse import unquote
 
     kind, mark, rest = proxy.rpartition("://")
     login, _, host = rest.partition("/")[0].rpartition("@")
-    host = unquote(host)
     try:
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
-        good = _host_and_port("http", host)[0] and ":/" not in proxy.replace("://", "")
-    except ValueError:  # a port that is none, or bytes that are no text
+        name, port = _host_and_port("http", unquote(host))
+        good = name and ":/" not in proxy.replace("://", "")
+    except ValueError:  # an invalid port, or bytes that aren't text
         good = False
-    # To one that speaks TLS or SOCKS, a password would go in clear.
+    # A password would reach a proxy that expects TLS or SOCKS in clear text.
     if not good or (mark and kind.lower() != "http"):
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
-        raise BadValue("the proxy of the environment is not one that can be used", hint=hint)
-    return login and basic, host
+        raise BadValue("the environment names a proxy that isn't supported", hint=hint)
+    return _Proxy(name, port, (("Proxy-Authorization", basic),) if login else ())
 
 
 class _Connections:
-    """A urllib handler for http and https that keeps its connections, for any number of threads.
-
-    A connection is in the hands of one thread, or in the list of idle ones: taking and giving back is one
-    append or pop.
-    """
+    """A urllib handler for http and https that keeps its connections, for any number of threads."""
 
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
         self._proxies = _proxies(settings)
         self._context: Any = None
+        self._lock = _Lock()
         self.begin()
-        _begun_by_children().add(self)
+        _reset_in_children().add(self)
 
     def begin(self) -> None:
-        """Have no connection; in a child process, those that are there are its parent's."""
-        self._idle: dict[tuple[str, ...], list[_Wire]] = {}
+        """Have no connection: in a child process, those that are there are its parent's."""
+        self.closed = False
+        self._idle: list[tuple[Any, _Wire]] = []
+        self._busy: set[_Wire] = set()
 
     def add_parent(self, parent: Any) -> None:
-        """urllib's handlers are told of their opener; this one has no use for it."""
+        """Ignore the opener, which urllib's handlers are told of."""
 
-    def http_open(self, request: _Request) -> _Response:
-        deadline = time.monotonic() + request.timeout
-        if self._proxies:
-            self._choose_proxy(request)
-        where = (request.type, request.host, request.tunnel)
-        wire, again = None, False
+    def http_open(self, request: Any) -> _Response:
+        """Exchange a request for a response; urllib calls this."""
+        proxy = self._proxy_of(request)
+        where = (request.type, request.host, proxy)
+        wire, done = None, False
         try:
-            wire = self._take(where) or self._dial(request, deadline)
-            response, raw, again = _exchange(wire, request, deadline)
+            deadline = time.monotonic() + request.timeout
+            wire = self._take(where) or self._dial(request, proxy, deadline)
+            self._busy.add(wire)
+            wire.send(_request_bytes(request, proxy), deadline)
+            response, raw, done = wire.receive(request.method)
         except SecretsError:
             raise
         except (OSError, ValueError) as error:
-            return _broken(error, request, sent=wire is not None)
+            return _broken(error, request, sent=wire is not None, proxied=proxy is not None)
         finally:
-            if wire and not again:
-                wire.close()
-        if again:
-            self._idle.setdefault(where, []).append(wire)
-        return _read_response(response, raw)
+            if wire:
+                self._give_back(where, wire, done)
+        return _read_response(response, raw, request.type)
 
     https_open = http_open
 
-    def _choose_proxy(self, request: _Request) -> None:
+    def _proxy_of(self, request: Any) -> _Proxy | None:
         from urllib.request import proxy_bypass
 
         proxy = self._proxies.get(request.type)
-        # One that is set for Vault is used whatever NO_PROXY says.
-        if proxy and (self._settings.proxy or not proxy_bypass(request.host)):
-            request.go_by(proxy)
+        # A proxy set for Vault is used whatever NO_PROXY says.
+        return (
+            _parse_proxy(proxy)
+            if proxy and (self._settings.proxy or not proxy_bypass(request.host))
+            else None
+        )
 
-    def _take(self, where: tuple[str, ...]) -> _Wire | None:
-        idle = self._idle.setdefault(where, [])
-        while idle:
-            try:
-                wire = idle.pop()
-            except IndexError:  # another thread was faster
-                break
-            if not wire.has_news():
-                return wire
-            wire.close()  # the server has hung up, or talks out of turn
-        return None
+    def _take(self, where: Any) -> _Wire | None:
+        """Return an idle connection, and close all those that the server has closed."""
+        with self._lock.here:
+            live = []
+            for place, wire in self._idle:
+                if wire.is_stale():
+                    wire.hang_up()
+                else:
+                    live.append((place, wire))
+            self._idle = live
+            found = next((pair for pair in reversed(live) if pair[0] == where), None)
+            if found:
+                live.remove(found)
+        return found[1] if found else None
 
-    def _dial(self, request: _Request, deadline: float) -> _Wire:
-        scheme = "http" if request.tunnel else request.type
-        wire = _Wire(self._connected(scheme, request.host, deadline))
+    def _give_back(self, where: Any, wire: _Wire, reusable: bool) -> None:
+        self._busy.discard(wire)
+        with self._lock.here:
+            if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
+                self._idle.append((where, wire))
+                return
+        wire.hang_up()
+
+    def close(self) -> None:
+        """Close all connections; whoever waits for a response in another thread gets an error at once."""
+        self.closed = True
+        for wire in [*self._busy, *(wire for _, wire in self._idle)]:
+            wire.shut_down()
+        self._idle = []
+
+    def _dial(self, request: Any, proxy: _Proxy | None, deadline: float) -> _Wire:
+        host, port = _host_and_port(request.type, request.host)
+        wire = _Wire(self._connect((proxy.host, proxy.port) if proxy else (host, port), deadline))
+        if request.type == "http":
+            return wire
+        self._busy.add(wire)
         try:
-            if request.tunnel:
-                _ask_proxy(wire, request, deadline)
-            if request.type == "https":
-                wire.sock = self._secured(wire.sock, request.tunnel or request.host)
+            if proxy:
+                _ask_proxy(wire, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy, deadline)
+            self._context = self._context or _tls_context(self._settings)
+            name = self._settings.server_name or host
+            wire.raw.sock.settimeout(_time_left(deadline))
+            wire.raw.sock = self._context.wrap_socket(wire.raw.sock, server_hostname=name)
             return wire
         except BaseException:
-            wire.close()
+            self._busy.discard(wire)
+            wire.hang_up()
             raise
 
-    def _secured(self, plain: Any, host: str) -> Any:
-        name = self._settings.server_name or _host_and_port("https", host)[0]
-        self._context = self._context or _tls_context(self._settings)
-        return self._context.wrap_socket(plain, server_hostname=name)
-
-    def _connected(self, scheme: str, host: str, deadline: float) -> Any:
+    def _connect(self, target: tuple[str, int], deadline: float) -> socket.socket:
         import socket
 
-        if self._settings.address.startswith("unix://") and host == "localhost":  # else a redirect's
+        if self._settings.address.startswith("unix://") and target[0] == "localhost":  # else a redirect's
             where = self._settings.address[len("unix://") :]
             return _connect([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", where)], deadline)
-        # How long names are looked up is for resolv.conf to say; no library call can be told of a deadline.
-        found = socket.getaddrinfo(*_host_and_port(scheme, host), type=socket.SOCK_STREAM)
-        plain = _connect(found, deadline)
+        # How long a name lookup takes is up to resolv.conf; no library call takes a deadline.
+        plain = _connect(socket.getaddrinfo(*target, type=socket.SOCK_STREAM), deadline)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return plain
 
 
 def _connect(addresses: list[Any], deadline: float) -> socket.socket:
-    """A connection to the first address that answers; each has its share of the time that is left."""
+    """Connect to the first address that answers; each gets its share of the time that is left."""
     import socket
 
     error: OSError = OSError()
@@ -3165,7 +3159,6 @@ def _connect(addresses: list[Any], deadline: float) -> socket.socket:
         try:
             plain.settimeout(_time_left(deadline) / (len(addresses) - number))
             plain.connect(address)
-            plain.settimeout(_time_left(deadline))  # for the handshake of TLS
             return plain
         except OSError as failed:
             plain.close()
@@ -3187,108 +3180,163 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[scheme]
 
 
-def _ask_proxy(wire: _Wire, request: _Request, deadline: float) -> None:
-    """Have a proxy connect us; its own login, in the request's headers, is not for the server."""
-    host, port = _host_and_port("https", request.tunnel)
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    wire.begin(deadline)
-    wire.send(_request_head(f"CONNECT {where} HTTP/1.1", {"Host": where, **request.headers}))
-    # Nobody speaks before TLS does: more bytes would be the proxy's, in the place of the server's.
-    if _read_head(wire)[0] != 200 or wire.has_news():
-        raise Unavailable("the proxy does not connect to Vault", hint=_PROXY_HINT)
-    wire.sock.settimeout(_time_left(deadline))
+def _ask_proxy(wire: _Wire, target: str, proxy: _Proxy, deadline: float) -> None:
+    """Open a tunnel to the target; the login of the proxy goes no further."""
+    from http.client import HTTPResponse
+
+    wire.send(_http_head(f"CONNECT {target} HTTP/1.1", {"Host": target, **dict(proxy.headers)}), deadline)
+    response = HTTPResponse(cast("Any", wire), method="CONNECT")
+    response.begin()
+    # Nobody may speak before TLS does: more bytes would be the proxy's, in place of the server's.
+    if response.status != 200 or wire.is_stale():
+        raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
 
 
-class _Wire:
-    """A connection whose every exchange ends by a deadline and within a size, whoever is there."""
+def _request_bytes(request: Any, proxy: _Proxy | None) -> bytes:
+    plain = request.type == "http" and proxy  # else the proxy only tunnels
+    fields = {**request.fields, **dict(plain.headers)} if plain else request.fields
+    target = request.full_url if plain else request.selector
+    return _http_head(f"{request.method} {target} HTTP/1.1", fields) + bytes(request.body)
+
+
+def _http_head(first: str, fields: dict[str, str]) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    return f"{first}\r\n{lines}\r\n".encode("ascii")
+
+
+class _Socket(io.RawIOBase):
+    """A socket to read from until a deadline, and up to a number of bytes."""
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self._here = bytearray()  # what was received and not yet taken
-        self._deadline = self._stale_at = 0.0
-        self._left = 0
+        self.deadline = 0.0  # in seconds of the monotonic clock; 0 not to wait
+        self.left = 0
+        self.ended = False
 
-    def begin(self, deadline: float) -> None:
-        """Start an exchange; `deadline` is in seconds of the monotonic clock."""
-        self._deadline, self._stale_at = deadline, time.monotonic() + _MAX_IDLE
-        self._left = _MAX_BODY + _MAX_HEAD
-
-    def send(self, data: bytes) -> None:
-        self.sock.settimeout(_time_left(self._deadline))
-        self.sock.sendall(data)
-
-    def until(self, mark: bytes) -> bytes:
-        """What comes before the next `mark`, which is taken away as well."""
-        start = 0
-        while (end := self._here.find(mark, start)) < 0:
-            start = max(0, len(self._here) - len(mark) + 1)  # nothing is searched twice
-            if start > _MAX_HEAD:
-                raise _too_large()
-            self._must_receive()
-        return self.exactly(end + len(mark))[:end]
-
-    def exactly(self, size: int) -> bytes:
-        """The next `size` bytes."""
-        while len(self._here) < size:
-            self._must_receive()
-        taken = bytes(self._here[:size])
-        del self._here[:size]
-        return taken
-
-    def rest(self) -> bytes:
-        """All until the other side hangs up."""
-        while self._receive():
-            pass
-        return self.exactly(len(self._here))
-
-    def _must_receive(self) -> None:
-        if not self._receive():
-            raise ConnectionResetError
-
-    def _receive(self) -> bool:
-        self.sock.settimeout(_time_left(self._deadline))
-        part = self.sock.recv(1 << 16)
-        self._here += part
-        self._left -= len(part)
-        if self._left < 0:
-            raise _too_large()
-        return bool(part)
-
-    def has_news(self) -> bool:
-        """Whether there is something to read while nothing was asked: the end, or what is not a response."""
-        if self._here or time.monotonic() > self._stale_at:
-            return True
-        # Only reading tells: TLS 1.3 has messages of its own after the handshake, which are no news.
-        self.sock.settimeout(0)
-        try:
-            self.sock.recv(1)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            return error.errno != _SSL_WANT_READ
+    def readable(self) -> bool:
+        """Return True, as BufferedReader demands."""
         return True
 
-    def close(self) -> None:
-        self.sock.close()
+    def readinto(self, buffer: Any) -> int | None:
+        """Receive what is there, None if that is nothing yet."""
+        self.sock.settimeout(_time_left(self.deadline) if self.deadline else 0)
+        try:
+            size = int(self.sock.recv_into(buffer))
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if self.deadline or error.errno != _SSL_WANT_READ:
+                raise
+            return None  # TLS 1.3 sends messages of its own after the handshake
+        self.ended, self.left = size == 0, self.left - size
+        if self.left < 0:
+            raise _not_vault(_TOO_LARGE)
+        return size
 
-    # A store that is let go has no other end, nor has what a child process inherits; Python would warn of it.
-    def __del__(self) -> None:
-        if hasattr(self, "sock"):  # an interrupt may have come first
-            self.close()
+
+# RFC 9112 without what it tolerates for old servers: folded lines, lone line feeds, control characters.
+_LINE = rb"(?:[!-~][^\0-\x08\n-\x1f\x7f]*)?\r\n"
+
+
+class _Wire(io.BufferedReader):
+    """A connection, and what http.client takes for its socket and for the file that it reads."""
+
+    raw: _Socket
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(_Socket(sock), 1 << 16)
+        self._stale_at = 0.0
+        self._lines = 0
+
+    def makefile(self, _mode: str) -> _Wire:
+        """Return the connection itself: what is left in its buffer belongs to no response."""
+        return self
+
+    def close(self) -> None:
+        """Stay open: http.client closes its file after each response."""
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.raw.sock.close()
+
+    # Python would warn of a connection that a dropped store, or a child process, leaves open.
+    __del__ = hang_up
+
+    def shut_down(self) -> None:
+        """End the connection, also for a thread that waits for it."""
+        import socket
+
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.raw.sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
+
+    def is_stale(self) -> bool:
+        """Whether the server has closed it, or sent what nobody asked for."""
+        self.raw.deadline = 0.0
+        try:
+            return time.monotonic() > self._stale_at or bool(self.peek(1)) or self.raw.ended
+        except (OSError, ValueError):
+            return True
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Begin an exchange, which ends by the deadline."""
+        self.raw.deadline, self.raw.left, self._lines = deadline, _MAX_BODY + _MAX_HEAD, _MAX_LINES
+        self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
+        self.raw.sock.settimeout(_time_left(deadline))
+        self.raw.sock.sendall(data)
+
+    def receive(self, method: str) -> tuple[_Response, bytes, bool]:
+        """Return a response, its body, and whether the connection can be used again."""
+        from http.client import HTTPException, HTTPResponse, IncompleteRead
+
+        response = HTTPResponse(cast("Any", self), method=method)
+        try:
+            response.begin()
+            lengths = response.headers.get_all("content-length", [])
+            codings = [coding.lower() for coding in response.headers.get_all("transfer-encoding", [])]
+            # Where the end of a response is in doubt, the next one would be read wrongly.
+            told = [*codings, *map(str.isdigit, lengths)]
+            if told not in ([], [True], ["chunked"]) or response.headers.defects:
+                raise ValueError
+            raw = response.read()
+        except IncompleteRead:
+            raise ConnectionResetError from None
+        except HTTPException:
+            raise ValueError from None  # its message may quote the server
+        return _Response(response.status, response.headers), raw, not response.will_close
+
+    def read(self, size: int | None = None) -> bytes:
+        """Read as BufferedReader does, but check a size before allocating memory for it."""
+        if size is not None and not 0 <= size <= _MAX_BODY:
+            raise ValueError if size < 0 else _not_vault(_TOO_LARGE)
+        return super().read(size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read a line of a head, or the size of a chunk."""
+        line = super().readline(size)
+        self._lines -= 1
+        if self._lines < 0 or len(line) > _MAX_HEAD:
+            raise _not_vault(_TOO_LARGE)
+        if not line:
+            raise ConnectionResetError
+        if not re.fullmatch(_LINE, line):
+            raise (
+                ValueError if line[:2] != b"\x15\x03" else _not_vault(_WANTS_TLS, _HTTPS_HINT)
+            )  # an alert, in answer to plain HTTP
+        return line
+
+
+def _not_vault(problem: str = "the response isn't Vault's", hint: str = _ADDRESS_HINT) -> Unavailable:
+    return Unavailable(problem, hint=hint)
 
 
 def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
     try:
-        files = _authorities(settings)
-        text = _certificates(settings.ca_bytes) if settings.ca_bytes and not settings.ca_cert else None
-        context = ssl.create_default_context(cafile=files[0] if files else None, cadata=text)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2  # as old as Vault itself speaks it
-        for file in files[1:]:
-            context.load_verify_locations(file)
+        context = ssl.create_default_context(cadata=_authorities(settings))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
         if settings.client_cert or settings.client_key:
-            # A password is given so that none is asked for on the terminal, in the midst of a program.
+            # The empty password keeps OpenSSL from prompting on the terminal, in the middle of a program.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
     except OSError as error:
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
@@ -3299,120 +3347,30 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _authorities(settings: VaultSettings) -> list[str]:
-    """Files with the only CAs to trust. As in Vault a file goes before text, that before a folder."""
-    folder = settings.ca_path
-    if settings.ca_cert or settings.ca_bytes or not folder:
-        return [settings.ca_cert] if settings.ca_cert else []
-    # As `vault` and `bao` do it: with all folders inside, without what is no certificate; or it is a file.
-    files = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
-    found = [file for file in [folder] * os.path.isfile(folder) or files if _has_certificate(file)]
-    if not found:  # without any, OpenSSL would trust the system's
-        raise BadValue("there is no certificate in VAULT_CAPATH", hint="check it, or set VAULT_CACERT")
-    return found
+def _authorities(settings: VaultSettings) -> str | None:
+    """Return the CAs to trust, None for the system's. As in Vault, a file precedes text, text a folder."""
+    if settings.ca_cert:
+        source, files, text = "VAULT_CACERT", [settings.ca_cert], ""
+    elif settings.ca_bytes or not settings.ca_path:
+        source, files, text = "VAULT_CACERT_BYTES", [], settings.ca_bytes
+    else:  # `vault` and `bao` read all files of all its folders as well; or it is a file
+        folder, source, text = settings.ca_path, "VAULT_CAPATH", ""
+        walk = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
+        files = [folder] if os.path.isfile(folder) else walk
+    for file in files:
+        with open_regular(file) as opened:
+            text += read_bounded(opened, file).decode("latin-1")
+    # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
+    found = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
+    if not found and (files or text or source == "VAULT_CAPATH"):  # OpenSSL would trust the system's
+        raise BadValue(f"there is no certificate in {source}", hint="check it: it has to be PEM")
+    return "\n".join(found) or None
 
 
-def _certificates(text: str) -> str:
-    """The text without what certificates never hold: notes between them need not be ASCII."""
-    if "-----BEGIN " not in text:  # for none at all, Python would trust the system's
-        raise BadValue("there is no certificate in VAULT_CACERT_BYTES", hint="put its PEM text there")
-    return text.encode("ascii", "ignore").decode()
-
-
-def _has_certificate(path: str) -> bool:
-    with open(path, "rb") as file:
-        return b"-----BEGIN " in file.read(1 << 20)
-
-
-def _exchange(wire: _Wire, request: _Request, deadline: float) -> tuple[_Response, bytes, bool]:
-    """Send a request; return the response, its body, and whether the connection may be used again."""
-    fields = request.fields if request.tunnel else {**request.fields, **request.headers}
-    wire.begin(deadline)
-    wire.send(_request_head(f"{request.method} {request.selector} HTTP/1.1", fields) + request.body)
-    status, fields = _read_head(wire)
-    raw = _read_body(wire, status, fields)
-    return _Response(status, fields), raw, "close" not in fields.get("connection", "").lower()
-
-
-def _request_head(first: str, headers: dict[str, str]) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return f"{first}\r\n{lines}\r\n".encode("ascii")
-
-
-# HTTP/1.1 as RFC 9112 has it, without the spellings that it lets servers have for their age (folded lines,
-# lone line feeds) and those that leave in doubt where a response ends, since the next would be read wrongly.
-# http.client makes an e-mail of the headers first, which takes a quarter of a read's time.
-_TEXT = r"[^\0-\x08\n-\x1f\x7f]*"
-_FIELD_LINE = rf"\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:{_TEXT}"
-_HEAD = rf"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: {_TEXT})?((?:{_FIELD_LINE}){{0,100}})"
-_CHUNK_LINE = rf"([0-9A-Fa-f]{{1,12}})[ \t]*(?:;{_TEXT})?"
-
-
-def _read_head(wire: _Wire) -> tuple[int, dict[str, str]]:
-    """Status and headers of the next response, in small letters (RFC 9112, sections 4 and 5)."""
-    status = "1"
-    while status < "2":  # 1xx announces what comes next
-        found = re.fullmatch(_HEAD, wire.until(b"\r\n\r\n").decode("latin-1"))
-        if not found:
-            raise ValueError
-        version, status, lines = found.groups()
-    headers = {} if version == "1" else {"connection": "close"}
-    for line in lines.split("\r\n")[1:]:
-        name, _, value = line.partition(":")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return int(status), headers
-
-
-def _read_body(wire: _Wire, status: int, headers: dict[str, str]) -> bytes:
-    """The body of a response (RFC 9112, section 6.3); two that differ on its length are none."""
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    # These have no body, whatever their headers say.
-    if status in (204, 304):
-        return b""
-    if coding is not None:
-        if length is not None or coding.lower() != "chunked":
-            raise ValueError  # both at once is how one response is smuggled into another
-        return _read_chunks(wire)
-    if length is None:
-        return wire.rest()
-    if not (length.isascii() and length.isdigit() and len(length) < 16):
-        raise ValueError
-    return wire.exactly(_bounded(int(length)))
-
-
-def _read_chunks(wire: _Wire) -> bytes:
-    """A body whose length is told piece by piece (RFC 9112, section 7.1)."""
-    parts, total = [], 0
-    while size := _chunk_size(wire):
-        total = _bounded(total + size)
-        parts.append(wire.exactly(size))
-        if wire.exactly(2) != b"\r\n":
-            raise ValueError
-    while wire.until(b"\r\n"):
-        pass  # headers once more, which nobody needs
-    return b"".join(parts)
-
-
-def _chunk_size(wire: _Wire) -> int:
-    found = re.fullmatch(_CHUNK_LINE, wire.until(b"\r\n").decode("latin-1"))
-    if not found:
-        raise ValueError
-    return int(found[1], 16)
-
-
-def _bounded(size: int) -> int:
-    if size > _MAX_BODY:  # looked at before memory is set aside for it
-        raise _too_large()
-    return size
-
-
-def _too_large() -> Unavailable:
-    return Unavailable("the answer is too large to be Vault's", hint=_ADDRESS_HINT)
-
-
-def _read_response(response: _Response, raw: bytes) -> _Response:
-    """The response with its JSON object, read strictly; errors of proxies have none."""
+def _read_response(response: _Response, raw: bytes, scheme: str) -> _Response:
+    """Return the response with its JSON object, parsed strictly; a proxy's errors have none."""
+    if response.status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
+        raise _not_vault(_WANTS_TLS, _HTTPS_HINT)
     try:
         response.body = _read_object(raw if response.status == 200 else raw or b"{}")
         if response.status == 404 and not response.body.keys() & {"data", "errors"}:
@@ -3423,63 +3381,63 @@ def _read_response(response: _Response, raw: bytes) -> _Response:
     return response
 
 
-def _not_vault() -> Unavailable:
-    return Unavailable("the answer is not Vault's", hint=_ADDRESS_HINT)
-
-
 def _read_object(raw: bytes) -> dict[str, Any]:
+    if _has_too_many_items(raw):
+        raise _not_vault(_TOO_LARGE)
     found = _strict_json().decode(raw.decode())
     if not isinstance(found, dict):
         raise ValueError
     return found
 
 
-# Of a key that is there twice one reader takes the first and another the last, and NaN is Python's own (RFC
-# 8259, sections 4 and 6): who puts such a thing into a response means to have it read in two ways.
+# Of a duplicate key some parsers take the first value and others the last, and NaN is Python's own (RFC 8259,
+# sections 4 and 6): a response with either is meant to be read in two ways.
 @functools.lru_cache(maxsize=1)
 def _strict_json() -> JSONDecoder:
     from json import JSONDecoder
 
-    return JSONDecoder(object_pairs_hook=reject_duplicate_keys, parse_constant=_no_constant)
+    return JSONDecoder(object_pairs_hook=reject_duplicate_keys, parse_constant=_reject_constant)
 
 
-def _no_constant(_name: str) -> None:
+def _reject_constant(_name: str) -> None:
     raise ValueError("not JSON")
 
 
+# OpenSSL's names of what went wrong, which nothing but text tells apart; the first row that fits counts.
 _TLS_PROBLEMS = (
-    ("WRONG_VERSION_NUMBER", "the server does not speak TLS", "use http:// in VAULT_ADDR if that is right"),
+    ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
+    ("PROTOCOL", "the server supports no TLS version from 1.2 on", "update it, or the proxy in front of it"),
     ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
 )
 
 
-def _broken(error: Exception, request: _Request, *, sent: bool) -> _Response:
-    """The response of a connection that broke; what no repetition mends is raised."""
+def _broken(error: Exception, request: Any, *, sent: bool, proxied: bool) -> _Response:
+    """Return the response of a connection that broke, or raise what no retry can fix."""
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):
-        message = f"the server's certificate is not trusted: {error.verify_message}"
+        message = f"the server's certificate isn't trusted: {error.verify_message}"
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
         raise Unavailable(message, hint=hint) from None
-    for reason, message, hint in _TLS_PROBLEMS:  # OpenSSL's names of them have no other door
+    for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
             raise Unavailable(message, hint=hint) from None
-    response = _Response(0, {})
-    response.sent, response.proxied, response.broken = sent, request.proxied, _why(error)
+    response = _Response(0)
+    response.sent, response.proxied, response.broken = sent, proxied, _why(error)
     return response
 
 
 def _why(error: Exception) -> str:
-    """What broke a connection, in words of this side."""
+    """Say in our own words what broke a connection."""
     import socket
     import ssl
 
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # a name that DNS could not spell is the latter
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter for a name that DNS can't spell
         return "no host of that name"
     if isinstance(error, (TimeoutError, socket.timeout)):
-        return "it did not answer in time"
+        return "it didn't answer in time"
     if isinstance(error, ValueError):
-        return "what answers there does not speak HTTP"
+        return "what answers there doesn't speak HTTP"
     if isinstance(error, ssl.SSLError):  # its numbers are OpenSSL's, not the system's
         return "the TLS connection broke"
     number = getattr(error, "errno", None)
@@ -3487,30 +3445,38 @@ def _why(error: Exception) -> str:
 
 
 # What the server says, in its own words, and what that means to a user; the first row that fits counts. Its
-# words are looked for and never repeated: some of its errors quote what they were sent.
+# words are searched and never repeated: some of its errors quote the request.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
     ("versioned k/v", BadValue, "the mount is KV version 2, not 1", "leave out PAISSIVE_VAULT_KV"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
+    ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, its version now"),
 )
 _STATUS_FAILURES: dict[int, tuple[str, str]] = {
-    400: ("finds something wrong with", "see the server's log"),
-    405: ("can't do", _ADDRESS_HINT),
+    400: ("rejects", "see the server's log"),
+    405: ("doesn't support", _ADDRESS_HINT),
     412: ("is behind its other nodes for", "try again"),
-    429: ("has too many requests to do", "try again later, or raise its rate limit"),
+    429: ("has too many requests to handle", "try again later, or raise its rate limit"),
 }
 
 
 def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
-    """The error that a response is: what happened, and what to do; never what the server said."""
+    """Return the error that a response means, with the next step; never what the server said."""
+    error = _failure_of(transport, response, capability, path)
+    if capability not in ("read", "list") and response.may_be_done:
+        error.message += "; whether it was carried out is unknown"
+    return error
+
+
+def _failure_of(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
     address = transport.settings.address
     if not response.status:
         way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
         return Unavailable(f"Vault can't be reached at {address}{way}: {response.broken}", hint=hint)
     if response.status in _REDIRECTS:
         hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
-        return Unavailable("Vault redirects to another host, which the token is not meant for", hint=hint)
+        return Unavailable("Vault redirects to another host, which must not see the token", hint=hint)
     if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
@@ -3535,42 +3501,69 @@ _NEW = ("not initialised", "initialise it with: vault operator init")
 
 
 # === Vault logins ===========================================================================================
-# A session has a token, and keeps having one: it renews it at two thirds of its lease, and logs in again when
-# it is gone. Many threads may see that at the same time; one acts, under the lock, for all of them.
+# A session has a token and keeps it alive: it renews it at two thirds of its lease, and logs in again when it
+# is gone. That happens within calls, so a program that is idle for longer than a third of a lease needs the
+# setting keep_alive. Of many threads that notice, one acts, under the lock, for all of them.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
-_LOGIN_PAUSE = 1.0  # seconds for which a login that failed is not tried again: user names get locked out
+_LOOK_UP_AFTER = (
+    1.0  # seconds of use after which a given token is asked for its lease: most commands end before
+)
+_LOGIN_PAUSE = 1.0  # seconds for which a failed login is not tried again: user names get locked out
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+_ABROAD_HINT = "the token belongs to another namespace: check VAULT_NAMESPACE"
+_LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
+_MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
 
 
 class _Session:
     """Calls with a token that is kept alive."""
 
     def __init__(self, settings: VaultSettings) -> None:
+        import threading
+
         self.settings = settings
-        self.transport = _Transport(settings)
         self.logins = 0
-        self.abroad = False  # whether the token is of a namespace that ours is not in
+        self.abroad = False  # whether the token is known to belong to a namespace that ours isn't in
+        self._transport = _Transport(settings)
+        self._here = threading.local()
         self._lock = _Lock()
         self._token: str | None = None
-        self._lease = 0.0  # seconds that the token was given for; 0 where it is not renewed
+        self._lease: float | None = (
+            None  # seconds the token was granted for; 0 if not renewable, None if unknown
+        )
         self._renew_at = float("inf")
         self._failed: tuple[float, SecretsError] | None = None
+        self._keeper: tuple[int, threading.Event] | None = (
+            None  # the process and the end of a renewing thread
+        )
+
+    @property
+    def transport(self) -> _Transport:
+        """The transport of this thread: a listing has its own, to be closed while it waits."""
+        found: _Transport = getattr(self._here, "transport", self._transport)
+        return found
+
+    def use(self, transport: _Transport) -> None:
+        """Use another transport in this thread."""
+        self._here.transport = transport
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, repeat: bool = True
     ) -> _Response:
-        """What `_Transport.call` does, with a token; a token that is gone is replaced once."""
+        """Do what `_Transport.call` does, with a token; replace a token that is gone, once."""
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
-        # A policy that refuses and a token that is unknown have the same status. Refused is not carried out.
+        # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
         if response.status == 403 and self._replaced(token):
-            response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
+            again = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
+            again.repeated = again.repeated or response.repeated
+            return again
         return response
 
     def token(self) -> str:
-        """The token now: the first caller logs in, and one of those after two thirds of the lease renews."""
+        """Return the token: the first caller logs in, the first after two thirds of the lease renews it."""
         if self._token is None:
             with self._lock.here:
                 if self._token is None:
@@ -3579,35 +3572,78 @@ class _Session:
             with self._lock.here:
                 if time.monotonic() >= self._renew_at:
                     self._renew()
+        if self.settings.keep_alive and (self._keeper is None or self._keeper[0] != os.getpid()):
+            self._keep_alive()
         return self._token or ""
 
+    def _keep_alive(self) -> None:
+        import threading
+
+        ended = threading.Event()
+        self._keeper = os.getpid(), ended  # a child process has no thread of its parent's
+
+        def work() -> None:
+            while not ended.wait(min(max(0.1, self._renew_at - time.monotonic()), 3600)):
+                with contextlib.suppress(SecretsError):
+                    self.token()
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def close(self, leases: list[tuple[int, str]], timeout: float) -> bool:
+        """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
+        deadline = time.monotonic() + timeout
+        revoke = functools.partial(self._transport.call, "POST", token=self._token or "")
+        if self._keeper:
+            self._keeper[1].set()
+        if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
+            if revoke("auth/token/revoke-self", {}, timeout=timeout).status == 204:
+                leases = [lease for lease in leases if lease[0] != self.logins]
+            self._token = None
+        left = [
+            lease
+            for _, lease in leases
+            if revoke("sys/leases/revoke", {"lease_id": lease}, timeout=deadline - time.monotonic()).status
+            not in (200, 204)
+        ]
+        self._transport.connections.close()
+        self._transport = _Transport(self.settings, self._transport.newest)
+        return not left
+
     def _replaced(self, stale: str) -> bool:
-        """Whether there is another token by now than the one that was refused; not if its policies refuse."""
+        """Return whether there is a newer token than the one that was refused; not if its policies refuse."""
         with self._lock.here:
             if self._token != stale:
                 return True
-            # Without a token, this asks whether an agent in between puts its own to the request.
+            # Without a token, this asks whether an agent in between adds its own to the request.
             # Most tokens may look themselves up. Where a policy refuses even that, it is the one error of a
-            # list; of a token that is unknown the server says so in a bare line, or in two errors.
-            response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
+            # list; an unknown token gets a bare line, or two errors.
+            response = self._look_up(stale)
             if response.status != 403 or response.says("1 error occurred"):
                 return False
             self._log_in(stale)
             return True
 
+    def _look_up(self, token: str) -> _Response:
+        response = self.transport.call("GET", "auth/token/lookup-self", token=token)
+        if response.status == 200:
+            home = response.data.get("namespace_path")  # "" or a path that ends with '/'
+            ours = f"{self.settings.namespace.strip('/')}/"
+            self.abroad = isinstance(home, str) and not ours.startswith(home)
+        return response
+
     def sealed(self) -> bool:
-        """Whether the server waits to be unsealed."""
+        """Return whether the server waits to be unsealed."""
         response = self.transport.call("GET", "sys/seal-status")
         if response.status != 200:
             raise _failure(self.transport, response, "read", "sys/seal-status")
         return response.body.get("sealed") is not False
 
     def status(self) -> Iterator[tuple[str, str]]:
-        """How this is logged in, with which policies and for how long; not the token."""
+        """Yield how this is logged in, with which policies and for how long; not the token."""
         yield "login", self.settings.login
         about = self.call("GET", "auth/token/lookup-self").data
         policies = [*_json_list(about.get("policies")), *_json_list(about.get("identity_policies"))]
-        # A server that lies could have put the token among its policies' names; an agent's nobody here knows.
+        # A lying server could have put the token among the policies' names; nobody here knows an agent's.
         shown = [p for p in map(str, policies) if not self.token() or self.token() not in p]
         yield "policies", ", ".join(shown) or "unknown"
         ttl = int(_json_number(about.get("ttl")))
@@ -3616,10 +3652,10 @@ class _Session:
 
     def _log_in(self, stale: str | None = None) -> None:
         if self._failed and time.monotonic() < self._failed[0]:
-            # A new one, since the other's traceback is that of another thread.
+            # A new one, since the other's traceback belongs to another thread.
             raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
         try:
-            auth = _log_in(self.settings, self.transport, stale)
+            auth = _log_in(self.settings, self.transport)
         except SecretsError as error:
             self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
             raise
@@ -3627,79 +3663,67 @@ class _Session:
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.logins += 1
-        self.abroad = auth.get("abroad") is True
         self._use(auth)
 
     def _use(self, auth: dict[str, Any]) -> None:
         self._token = _header_value("the token", str(auth["client_token"]))
-        self._lease = _json_number(auth.get("lease_duration"))
-        self._renew_at = time.monotonic() + self._lease * _RENEW_AT if self._lease else float("inf")
+        self._lease = _json_number(auth["lease_duration"]) if "lease_duration" in auth else None
+        due = self._lease * _RENEW_AT if self._lease else float("inf")
+        self._renew_at = time.monotonic() + (_LOOK_UP_AFTER if self._lease is None else due)
 
     def _renew(self) -> None:
-        """Ask for more time; where there is less left to have than half of it, log in anew."""
-        lease, token = self._lease, self._token or ""
-        # When to try again if this fails. Other threads go on with what they have, which is good for a while.
+        """Extend the lease; if it can't be extended by half of what it was, log in again."""
+        lease, token = self._lease or 0.0, self._token or ""
+        # When to try again if this fails; meanwhile other threads go on with the token.
         self._renew_at = time.monotonic() + max(1.0, lease / 10)
-        try:
+        with contextlib.suppress(SecretsError):  # the token is good for another third of its lease
+            if self._lease is None:
+                about = self._look_up(token).data
+                left = about.get("ttl") if about.get("renewable") else 0
+                return self._use({"client_token": token, "lease_duration": left})
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
             auth = _json_object(response.body.get("auth"))
             if response.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
                 self._use({**auth, "client_token": token})
             elif self.settings.login != "token":
                 self._log_in()
-        except SecretsError:
-            pass  # the token that is there is good for another third of its lease
 
 
-_ABROAD_HINT = "the token is of another namespace: check VAULT_NAMESPACE"
-_LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
-
-
-def _log_in(settings: VaultSettings, transport: _Transport, stale: str | None) -> dict[str, Any]:
-    """What Vault says of a new token: client_token and lease_duration; `stale` is known to be gone."""
-    if settings.login == "token":
-        return _own_token(settings, transport, stale)
-    mount = settings.login_mount or settings.login  # where `vault auth enable` puts it unless told otherwise
+def _log_in(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
+    """Return what Vault says of a new token: client_token and lease_duration."""
+    if settings.login == "token":  # without one, an agent may add its own to the requests
+        path = os.path.expanduser(settings.token_file)
+        text = settings.token or (_file_text(path, pipe=False) if os.path.exists(path) else "")
+        return {"client_token": _header_value("the token", text), **({} if text else {"lease_duration": 0})}
+    mount = settings.login_mount or settings.login  # where `vault auth enable` puts it by default
     path, body = _LOGINS[settings.login](settings, transport)
     where = f"auth/{_url_path(mount)}/{path}"
     response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
-    auth = response.body.get("auth")
+    auth = _json_object(response.body.get("auth"))
     if response.status in (400, 403):
         hint = f"check the credentials, and the login mount {mount}"
         raise Locked(f"Vault refuses the {settings.login} login", hint=hint)
-    if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
+    if auth.get("mfa_requirement"):
+        raise Locked(f"the {settings.login} login needs a second factor", hint=_MFA_HINT)
+    if not isinstance(auth.get("client_token"), str):
         raise _failure(transport, response, "update", where)
-    return auth
-
-
-def _own_token(settings: VaultSettings, transport: _Transport, stale: str | None) -> dict[str, Any]:
-    token = settings.token or _file_text(os.path.expanduser(settings.token_file), missing="")
-    token = _header_value("the token", token)
-    if not token or token == stale:  # without one, an agent may put its own to the request
-        return {"client_token": token}
-    response = transport.call("GET", "auth/token/lookup-self", token=token)
-    if response.status not in (200, 403):  # a token need not be allowed to ask about itself
-        raise _failure(transport, response, "read", "auth/token/lookup-self")
-    lease = response.data.get("ttl") if response.data.get("renewable") else 0
-    home = response.data.get("namespace_path")  # "" or a path that ends with '/'
-    abroad = isinstance(home, str) and not f"{settings.namespace.strip('/')}/".startswith(home)
-    return {"client_token": token, "lease_duration": lease, "abroad": abroad}
+    return {"lease_duration": 0, **auth}
 
 
 def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[str, Any]]:
     if settings.wrapped_secret_id:
-        settings.secret_id = _unwrapped(settings.wrapped_secret_id, transport)
+        settings.secret_id = _unwrap_secret_id(settings.wrapped_secret_id, transport)
         settings.wrapped_secret_id = ""  # it opens once only
     return "login", {name: _login_value(settings, name) for name in ("role_id", "secret_id")}
 
 
-def _unwrapped(token: str, transport: _Transport) -> str:
-    """The secret id in a response-wrapping token: https://openbao.org/docs/concepts/response-wrapping/"""
+def _unwrap_secret_id(token: str, transport: _Transport) -> str:
+    """Return the secret id in a response-wrapping token: https://openbao.org/docs/concepts/response-wrapping/"""
     token, path = _header_value("the token", token), "sys/wrapping/unwrap"
     response = transport.call("POST", path, {}, token=token, repeat=False)
     if response.status not in (200, 400, 403, 404):
         raise _failure(transport, response, "update", path)
-    # That it opens once is the point: who opened it before us has the secret id.
+    # That it opens once is the point: whoever opened it before us has the secret id.
     if not isinstance(response.data.get("secret_id"), str):
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
@@ -3719,9 +3743,9 @@ def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str
 
 
 def _github_jwt(url: str, settings: VaultSettings) -> str:
-    """The token that GitHub Actions gives a job with `permissions: id-token: write`."""
+    """Return the token that GitHub Actions gives a job with `permissions: id-token: write`."""
     import json
-    from http.client import HTTPException  # no OSError, which is all that urllib makes its own of
+    from http.client import HTTPException  # not an OSError, which urllib turns into its own
     from urllib.parse import quote
     from urllib.request import Request, build_opener
 
@@ -3740,20 +3764,32 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
 
 
 def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    name = _login_value(settings, "username")
-    return f"login/{_url_path(name)}", {"password": _login_value(settings, "password")}
+    name = _url_path(_login_value(settings, "username"), safe="")
+    return f"login/{name}", {"password": _login_value(settings, "password")}
 
 
+def _cert(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
+    if not settings.client_cert:
+        raise Locked(
+            "no client certificate to log in with", hint="set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        )
+    return "login", {"name": settings.role} if settings.role else {}
+
+
+# To add a login: its name in _LOGIN_NAMES, and a function that returns the end of its path and the body.
 _LOGINS: dict[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]] = {
     "approle": _approle,
     "kubernetes": _kubernetes,
     "jwt": _jwt,
     "userpass": _userpass,
+    "ldap": _userpass,
+    "cert": _cert,
+    "github": lambda settings, _: ("login", {"token": _login_value(settings, "github_token")}),
 }
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
-    """A setting, or what the file holds that its _FILE twin names, read again for each login."""
+    """Return a setting, or the text of the file that its _FILE twin names, read again for each login."""
     path = getattr(settings, name + "_file", None)
     value: str = getattr(settings, name) or (_file_text(path) if path else "")
     if not value:
@@ -3762,52 +3798,78 @@ def _login_value(settings: VaultSettings, name: str) -> str:
     return value
 
 
-def _file_text(path: str, missing: str | None = None) -> str:
+def _file_text(path: str, *, pipe: bool = True) -> str:
+    """Return the text of a file with a credential; a FIFO that nobody writes to could keep us waiting."""
     try:
-        with open(path, "rb") as file:
-            return read_bounded(file, path).decode().strip()
+        if pipe:
+            return check_value(read_credential(path).strip())
+        warn_if_exposed(path, os.stat(path))
+        return check_value(read_file(path).decode().strip())
     except FileNotFoundError:
-        if missing is not None:
-            return missing
         raise Locked(f"no file {_show(path)}", hint="check the path") from None
     except (OSError, ValueError):
         raise Locked(f"the file {_show(path)} can't be read", hint="check its owner and mode") from None
 
 
 # === Vault store ============================================================================================
-# Name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`. A
-# write reads the other fields and sends all of them back, on condition that nobody wrote in between.
+# Name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`, and
+# `app/db#` stands for all fields, as JSON. A name that begins with the path of a mount is in that mount, any
+# other in the configured one, below its prefix: for reading, writing and listing alike. Setting one field
+# reads the others and writes all of them, provided that nobody wrote in between (check-and-set).
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
 # Settings that are secrets; a proxy may have a password in its address.
-_OPENING = {"token", "secret_id", "wrapped_secret_id", "jwt", "password", "proxy"}
+_KEYS = ("token", "secret_id", "wrapped_secret_id", "jwt", "password", "github_token", "proxy")
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
 _WALKERS = 8  # requests at once while names are listed
+_CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait for a server that is away
 _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
+_UNKNOWN = "whether the write was carried out is unknown"
+
+
+class SecretVersion(NamedTuple):
+    """A version of a KV 2 secret; the times are UTC, "" where there is none."""
+
+    number: int
+    created: str
+    deleted: str
+    destroyed: bool
+
+
+class _Path(NamedTuple):
+    """Where a secret is; `kv` is 0 outside of KV mounts."""
+
+    mount: str
+    kv: int
+    path: str
+
+    def at(self, kind: str) -> str:
+        """Return an API path: KV 2 has one for a secret's data, one for its metadata and so on."""
+        return "/".join([self.mount, *[kind] * (self.kv == 2), self.path])
 
 
 class VaultStore:
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
-    Where the KV mount has no such secret, any other path is read: `database/creds/app#password`. NotFound,
-    Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable are different things.
+    Other readable paths work as well: `database/creds/app#password`. A store is safe to use from many
+    threads. NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable are
+    different things.
     """
 
     def __init__(self, **settings: Any) -> None:
         self.settings = VaultSettings(**settings)
         self._session = _Session(self.settings)
-        self._version = self.settings.kv_version
         self._mounts: dict[str, Any] | None = None
-        self._leases: dict[str, _Lease] = {}  # of paths outside of the mount
+        self._leases: dict[str, _Lease] = {}  # by paths outside of KV mounts
         self._subkeys = True  # whether the token may read field names without values
 
     def __repr__(self) -> str:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled store is a place: what opens it is read from the environment, wherever it is loaded."""
-        place = {name: value for name, value in vars(self.settings).items() if name not in _OPENING}
+        """Pickle the address, not the keys: they are read from the environment where it is loaded."""
+        place = {name: value for name, value in vars(self.settings).items() if name not in _KEYS}
         return functools.partial(type(self), **place), ()
 
     def __copy__(self) -> VaultStore:
@@ -3817,65 +3879,131 @@ class VaultStore:
         return self
 
     def get(self, name: str, version: int | None = None) -> str:
-        """The value of a field, now or as it was in a version of a KV 2 secret."""
+        """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
-        try:
-            fields = self._present_here(self._fetch(path, version), name, version)
-        except Deleted:
-            raise
-        except (NotFound, Denied) as error:  # which is what this mount says of paths in another one
-            fields = self._elsewhere(name, path, version, error)
+        fields = self._read(path, version)
+        if not field:
+            return _json_text(fields)
         if field not in fields:
             raise not_found_error(name)
-        value = fields[field]
-        text = value if isinstance(value, str) else _json_text(value)
-        if not _is_unicode(text):
-            raise _not_vault()  # JSON can spell half a character, which Vault's own never does
-        return text
+        return _value_text(fields[field])
 
-    def set(self, name: str, value: str) -> None:
-        """Set one field; the others stay as they are, also while others write them (KV 2)."""
+    def get_fields(self, path: str, version: int | None = None) -> dict[str, str]:
+        """Return all fields of a secret, read by one request, so that they belong together."""
+        return {field: _value_text(value) for field, value in self._read(_whole(path), version).items()}
+
+    def set(self, name: str, value: str, *, cas: int | None = None) -> None:
+        """Set one field; the others stay as they are, also while others write them (KV 2).
+
+        With `cas`, raise Conflict unless the secret is at this version; version 0 is a secret that is absent.
+        """
         path, field = _path_and_field(name)
         check_value(value)
-        self._change(name, path, lambda secret: {**(secret.fields or {}), field: value})
+        if not field:
+            self.set_fields(path, _read_object(value.encode()), cas=cas)
+        else:
+            self._change(path, lambda fields: {**fields, field: value}, cas)
 
-    def delete(self, name: str) -> None:
-        """Remove one field; with the last one the secret goes, which KV 2 can undelete."""
+    def set_fields(self, path: str, fields: Mapping[str, str], *, cas: int | None = None) -> int:
+        """Replace all fields of a secret by one request; return the new version, 0 in KV 1.
+
+        With `cas`, raise Conflict unless the secret is at this version; version 0 is a secret that is absent.
+        """
+        place = self._kv_place(_whole(path))
+        for field, value in fields.items():
+            check_value(value, f"the field {_show(field)}")
+        version = self._write(place, dict(fields), cas, new=not cas)
+        if version is None:
+            raise Conflict(
+                f"{_show(path)}: the version {cas} did not match the current version", hint=_CAS_HINT
+            )
+        return version
+
+    def delete(
+        self, name: str, *, version: int | Sequence[int] | None = None, metadata: bool = False
+    ) -> None:
+        """Remove one field; with the last one the secret goes, which KV 2 can undelete.
+
+        With `version`, delete only these versions of the whole secret; with `metadata`, remove it for good,
+        with its history.
+        """
         path, field = _path_and_field(name)
-
-        def without(secret: _Secret) -> dict[str, Any]:
-            fields = self._present_here(secret, name)
-            if field not in fields:
-                raise not_found_error(name)
-            return {key: value for key, value in fields.items() if key != field}
-
-        self._change(name, path, without)
+        if metadata:
+            self._post(self._versioned(path), "metadata", None, "DELETE")
+        elif version is not None:
+            self._on_versions("delete", path, version)
+        else:
+            self._change(path, lambda fields: _without(fields, field, name), None, present=True)
 
     def names(self) -> Iterator[str]:
-        """Every field of every secret below the prefix that the token may list."""
-        folders = [""]
-        while folders:  # all of one depth at once
-            keys = [*itertools.chain.from_iterable(_mapped(self._list, folders))]
-            # Below a folder that no name can lead into there are none; a server may say there is no end.
-            folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
-            secrets = [key for key in keys if not key.endswith("/")]
-            for found in _mapped(self._names_of, secrets):
-                yield from found
+        """Yield every field of every secret below the prefix that the token may list."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        root = self._root()
+        # A transport of its own: closing it ends all requests at once, after an interrupt for instance.
+        own = _Transport(self.settings, self._session.transport.newest)
+        pool = ThreadPoolExecutor(_WALKERS, initializer=self._session.use, initargs=(own,))
+        try:
+            folders = [""]
+            while folders:  # all of one depth at once
+                keys = [*itertools.chain.from_iterable(_mapped(pool, self._list, root, folders))]
+                # No name leads below some folders; and a server may say that there is no end of them.
+                folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
+                secrets = [key for key in keys if not key.endswith("/")]
+                for found in _mapped(pool, self._names_of, root, secrets):
+                    yield from found
+        finally:
+            own.connections.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def versions(self, name: str) -> list[SecretVersion]:
+        """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
+        place = self._versioned(_path_and_field(name)[0])
+        response = self._call("GET", place, "metadata")
+        if response.status == 404 and not response.complains:
+            raise not_found_error(name)
+        if response.status != 200:
+            raise self._failure(response, "read", place.at("metadata"))
+        rows = {int(n): _json_object(row) for n, row in _json_object(response.data.get("versions")).items()}
+        return [
+            SecretVersion(
+                number,
+                _timestamp(row.get("created_time")),
+                _timestamp(row.get("deletion_time")),
+                row.get("destroyed") is True,
+            )
+            for number, row in sorted(rows.items())
+        ]
+
+    def undelete(self, name: str, version: int | Sequence[int] | None = None) -> None:
+        """Bring back deleted versions of the secret that `name` is in, by default the newest."""
+        self._on_versions("undelete", _path_and_field(name)[0], version)
+
+    def destroy(self, name: str, version: int | Sequence[int]) -> None:
+        """Remove versions of the secret that `name` is in for good, with all their fields."""
+        self._on_versions("destroy", _path_and_field(name)[0], version)
+
+    def close(self) -> None:
+        """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
+        leases = [(lease.login, lease.id) for lease in self._leases.values() if lease.pid == os.getpid()]
+        self._leases = {}
+        if not self._session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS):
+            warn_once(
+                f"leases of Vault at {self.settings.address} could not be revoked; they expire by themselves"
+            )
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return the name of a stage: a field of the same secret, to which a policy gives the same rights."""
-        return (name if "#" in name else f"{name}#{_FIELD}") + STAGES[stage]
+        """Return a field of the same secret, so that rotation needs no further permissions."""
+        path, field = _path_and_field(name)
+        return f"{path}#{field}{STAGES[stage]}"
 
-    def undelete(self, name: str, version: int | None = None) -> None:
-        """Bring back a deleted version of the secret that `name` is in, the newest unless told otherwise."""
-        self._on_version("undelete", name, version)
-
-    def destroy(self, name: str, version: int) -> None:
-        """Remove a version of the secret that `name` is in for good, with all its fields."""
-        self._on_version("destroy", name, version)
+    def store_keys(self) -> Iterator[str]:
+        """Yield what opens the store."""
+        keys = [getattr(self.settings, name) for name in _KEYS]
+        yield from filter(None, [self._session._token, *keys])
 
     def store_status(self) -> Iterator[tuple[str, str]]:
-        """What there is to know without any value: (what, state) pairs; "problem" is what to mend."""
+        """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
         yield "store", "vault"
         yield "address", self.settings.address
         if self.settings.namespace:
@@ -3885,58 +4013,244 @@ class VaultStore:
                 yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
             yield "sealed", "yes" if self._session.sealed() else "no"
             yield from self._session.status()
-            yield "mount", f"{self.settings.mount}/, KV version {self._kv()}"
-            yield from self._capabilities()
+            root = self._root()
+            yield "mount", f"{root.mount}/, KV version {root.kv}"
+            yield from self._capabilities(root)
         except SecretsError as error:
             yield "problem", str(error)
 
-    def _capabilities(self) -> Iterator[tuple[str, str]]:
-        paths = [self._where(kind, "") for kind in ("data", "metadata")][: self._kv()]
+    def _capabilities(self, root: _Path) -> Iterator[tuple[str, str]]:
+        paths = [root.at(kind) for kind in ("data", "metadata")][: root.kv]
         found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
         for path in paths:
             allowed = [word for word in _CAPABILITIES if word in _json_list(found.get(path))]
             yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
 
-    def _kv(self) -> int:
-        """The KV version of the mount, asked for once."""
-        if not self._version:
-            mount = self.settings.mount
-            # What the web interface and `vault kv` ask as well; any token may that may do something in there.
+    # Where names lead
+
+    def _locate(self, path: str) -> _Path:
+        """Return where a secret is, for every operation on it."""
+        mounts = self._seen_mounts() if "/" in path or not self.settings.kv_version else {}
+        inside = [mount for mount in mounts if path.startswith(mount)]
+        if not inside:
+            root = self._root()
+            return root._replace(path=root.path + path)
+        mount = max(inside, key=len)
+        return _Path(mount[:-1], _kv_of(mounts[mount]), path[len(mount) :])
+
+    def _root(self) -> _Path:
+        """Return the place that a name is put behind: mount, KV version and prefix."""
+        prefix = self.settings.prefix and self.settings.prefix + "/"
+        return _Path(self.settings.mount, self.settings.kv_version or self._detected_kv(), prefix)
+
+    def _detected_kv(self) -> int:
+        mount = self.settings.mount
+        found = self._seen_mounts().get(mount + "/")
+        if found is None:  # it isn't there, or the token may not see it: this says which
             response = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
             if response.status == 403:
                 hint = "check PAISSIVE_VAULT_MOUNT, or set PAISSIVE_VAULT_KV to 1 or 2"
                 hint = _ABROAD_HINT if self._session.abroad else hint
-                raise Denied(f"there is no mount {mount}/, or its KV version may not be asked", hint=hint)
+                raise Denied(f"there is no mount {mount}/, or the token may not see it", hint=hint)
             if response.status != 200:
                 raise self._failure(response, "read", f"sys/internal/ui/mounts/{mount}")
-            if response.data.get("type") not in ("kv", "generic"):
-                raise BadValue(f"{mount}/ is not a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-            self._version = self._kv_of_mount(response.data)
-        return self._version
+            found = response.data
+            if found.get("path", f"{mount}/") != f"{mount}/":
+                hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
+                raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {mount}/", hint=hint)
+            self._mounts = {**(self._mounts or {}), f"{mount}/": found}
+        if not _kv_of(found):
+            raise BadValue(f"{mount}/ isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
+        return _kv_of(found)
 
-    def _kv_of_mount(self, found: dict[str, Any]) -> int:
-        version, mount = _kv_of(found), self.settings.mount
-        # It may be another one, that ours begins with: KV 2 has paths of its own between the two.
-        if version == 2 and found.get("path", f"{mount}/") != f"{mount}/":
-            hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
-            raise BadValue(f"PAISSIVE_VAULT_MOUNT goes on behind a mount: {mount}/", hint=hint)
-        return version
+    def _seen_mounts(self) -> dict[str, Any]:
+        """Return the mounts that the token may see, by their paths, asked for once."""
+        if self._mounts is None:
+            where = "sys/internal/ui/mounts"  # as the web interface does, for any token
+            response = self._session.call("GET", where)
+            if response.status in (403, 404, 405):
+                return {}
+            if response.status != 200:
+                raise self._failure(response, "read", where)
+            found = _json_object(response.data.get("secret"))
+            self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
+        return self._mounts
 
-    def _check_kv(self) -> None:
-        """Raise BadValue if the KV version that was set is not the mount's, as far as that may be asked."""
-        mount = f"{self.settings.mount}/"
-        found = self._seen_mounts().get(mount) if self.settings.kv_version else None
-        if found and _kv_of(found) != self.settings.kv_version:
-            message = f"{mount} is not KV version {self.settings.kv_version}"
-            raise BadValue(message, hint="leave out PAISSIVE_VAULT_KV")
+    def _kv_place(self, path: str) -> _Path:
+        """Return where a secret is that can be written."""
+        place = self._locate(path)
+        if not place.kv:
+            hint = f"in {self.settings.mount}/ it would be {self.settings.mount}/{path}"
+            raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read", hint=hint)
+        return place
 
-    def _where(self, kind: str, path: str) -> str:
-        """The API path of a secret: KV 2 has one for its data, one for its metadata and so on."""
-        parts = [self.settings.mount, kind if self._kv() == 2 else "", self.settings.prefix]
-        return "/".join([*filter(None, parts), path])
+    def _versioned(self, path: str) -> _Path:
+        place = self._kv_place(path)
+        if place.kv == 1:
+            raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
+        return place
 
-    def _call(self, method: str, kind: str, path: str, body: Any = None, *, repeat: bool = True) -> _Response:
-        return self._session.call(method, _url_path(self._where(kind, path)), body, repeat=repeat)
+    # Reading
+
+    def _read(self, path: str, version: int | None = None) -> dict[str, Any]:
+        """Return the fields of a secret, or NotFound; Deleted where it can be brought back."""
+        place = self._locate(path)
+        if version is not None:
+            place = self._versioned(path)
+        return (
+            self._present(self._fetch(place, version), place, path, version)
+            if place.kv
+            else self._leased(place)
+        )
+
+    def _present(
+        self, secret: _Secret, place: _Path, path: str, version: int | None = None
+    ) -> dict[str, Any]:
+        if secret.destroyed:
+            raise Deleted(f"{_show(path)} was destroyed", hint="older versions: get NAME --version N")
+        if secret.deleted:
+            hint = f"bring it back with: undelete {path}"
+            raise Deleted(f"{_show(path)} was deleted on {secret.deleted}", hint=hint)
+        if secret.version:
+            return secret.fields or {}
+        if version is not None:
+            raise NotFound(f"no version {version} of {_show(path)}")
+        self._check_kv(place)
+        error = not_found_error(path)
+        if place.kv == 2 and place.path.startswith(("data/", "metadata/")):
+            error.hint = f"leave out the API's data/: {place.mount}/{place.path.partition('/')[2]}"
+        raise error
+
+    def _check_kv(self, place: _Path) -> None:
+        """Raise BadValue if the KV version that was set isn't the mount's, as far as the token may see it."""
+        found = self._seen_mounts().get(f"{place.mount}/")
+        if found and _kv_of(found) != place.kv:
+            raise BadValue(f"{place.mount}/ isn't KV version {place.kv}", hint="leave out PAISSIVE_VAULT_KV")
+
+    def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
+        if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
+            raise BadValue("there is no such version", hint="they are counted from 1")
+        query = "" if version is None else f"?version={version}"
+        response = self._call("GET", place, "data", query=query)
+        # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
+        # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
+        if response.status != 200 and (response.status != 404 or response.complains):
+            raise self._failure(response, "read", place.at("data"))
+        return _Secret(response, place.kv)
+
+    def _leased(self, place: _Path) -> dict[str, Any]:
+        """Return any path's data, kept for two thirds of its lease: user and password belong together."""
+        path = place.at("")
+        lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
+        with lease.lock.here:
+            if time.monotonic() < lease.until and lease.login == self._session.logins:
+                return lease.data
+            # Each read creates a database user, say, so it isn't repeated.
+            response = self._session.call("GET", _url_path(path), repeat=False)
+            if response.status == 404 and not response.complains:
+                raise not_found_error(path)
+            if response.status != 200:
+                raise self._failure(response, "read", path)
+            lease.id, lease.pid = str(response.body.get("lease_id") or ""), os.getpid()
+            lease.login, lease.data = self._session.logins, response.data
+            seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT if lease.id else 0
+            lease.until = time.monotonic() + seconds
+            return lease.data
+
+    # Writing
+
+    def _change(
+        self,
+        path: str,
+        edit: Callable[[dict[str, Any]], dict[str, Any]],
+        cas: int | None,
+        present: bool = False,
+    ) -> None:
+        """Read, edit and write the fields of a secret, again for as long as others write it in between."""
+        import random
+
+        place, lost = self._kv_place(path), cast("dict[str, Any]", {})
+        for attempt in range(_CAS_TRIES):
+            secret = self._fetch(place)
+            if present:
+                self._present(secret, place, path)
+            if cas not in (None, secret.version):
+                raise Conflict(f"{_show(path)} is at version {secret.version}, not {cas}", hint=_CAS_HINT)
+            old = {
+                key: value for key, value in (secret.fields or {}).items() if (key, value) not in lost.items()
+            }
+            fields = edit(old)
+            if not fields:
+                if self._remove(place, secret):
+                    return
+            elif self._write(place, fields, secret.version, new=not secret.version) is not None:
+                # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
+                if (
+                    place.kv == 1
+                    or fields.keys().isdisjoint(old)
+                    or not self._fetch(place, secret.version).deleted
+                ):
+                    return
+                lost, cas = old, None
+            time.sleep(random.SystemRandom().random() * min(attempt, 20) / 200)
+        raise Conflict(f"others keep writing {_show(path)}", hint="try again")
+
+    def _write(self, place: _Path, fields: dict[str, Any], cas: int | None, *, new: bool) -> int | None:
+        """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""
+        if place.kv == 1:
+            response = self._call("POST", place, "", fields, repeat=False)
+        else:
+            options = {} if cas is None else {"options": {"cas": cas}}  # 0: only where there is none yet
+            response = self._call("POST", place, "data", {**options, "data": fields}, repeat=cas is not None)
+        if response.says("check-and-set parameter did not match"):
+            return self._landed(place, fields, (cas or 0) + 1) if response.repeated else None
+        if response.status not in (200, 204):
+            raise self._failure(response, "create" if new else "update", place.at("data"))
+        if place.kv == 2 and not response.data.get("version"):
+            self._call("DELETE", place, "data")  # which a mount of version 1 took for a secret of its own
+            raise BadValue(f"{place.mount}/ isn't KV version 2", hint="leave out PAISSIVE_VAULT_KV")
+        return int(_json_number(response.data.get("version")))
+
+    def _landed(self, place: _Path, fields: dict[str, Any], version: int) -> int | None:
+        """Return `version` if an attempt whose response was lost has written it; None if it was another's."""
+        found = self._fetch(place, version)
+        if found.fields is None:
+            raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
+        return version if found.fields == fields else None
+
+    def _remove(self, place: _Path, secret: _Secret) -> bool:
+        """Return whether the secret's fields are gone; not if a newer version has them, too."""
+        kind = "delete" if place.kv == 2 else ""
+        method, body = ("POST", {"versions": [secret.version]}) if kind else ("DELETE", None)
+        response = self._call(method, place, kind, body, repeat=bool(kind))
+        if response.status == 403 and kind:  # many policies only allow deleting the newest version
+            response = self._call("DELETE", place, "data", repeat=False)
+        if response.status not in (200, 204):
+            raise self._failure(response, "delete", place.at("data"))
+        return not kind or (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
+
+    def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
+        """Delete, undelete or destroy versions; of a list, as in `vault kv`, those that exist."""
+        place = self._versioned(path)
+        if version is None or isinstance(version, int):
+            secret = self._fetch(place, version)
+            if not secret.version or secret.destroyed:
+                raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
+            version = [secret.version]
+        numbers = [*version]
+        if not numbers or not all(isinstance(number, int) and number > 0 for number in numbers):
+            raise BadValue("versions are a list of numbers", hint="they are counted from 1")
+        self._post(place, kind, {"versions": numbers})
+
+    def _post(self, place: _Path, kind: str, body: Any, method: str = "POST") -> None:
+        response = self._call(method, place, kind, body)
+        if response.status not in (200, 204):
+            raise self._failure(response, "delete" if method == "DELETE" else "update", place.at(kind))
+
+    def _call(
+        self, method: str, place: _Path, kind: str, body: Any = None, *, query: str = "", repeat: bool = True
+    ) -> _Response:
+        return self._session.call(method, _url_path(place.at(kind)) + query, body, repeat=repeat)
 
     def _failure(self, response: _Response, capability: str, path: str) -> SecretsError:
         error = _failure(self._session.transport, response, capability, path)
@@ -3944,156 +4258,45 @@ class VaultStore:
             error.hint = _ABROAD_HINT
         return error
 
-    def _present_here(self, secret: _Secret, name: str, version: int | None = None) -> dict[str, Any]:
-        """The fields of a secret, or NotFound; Deleted where it can be brought back."""
-        if not secret.version:
-            self._check_kv()
-        path, _ = _path_and_field(name)
-        return _present(secret, name, version, hint=f"bring it back with: undelete {path}")
+    # Listing
 
-    def _fetch(self, path: str, version: int | None = None) -> _Secret:
-        if version is not None and self._kv() == 1:
-            raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
-        return self._fetch_at(self._where("data", path), version)
-
-    def _fetch_at(self, where: str, version: int | None, kv: int | None = None) -> _Secret:
-        """What an API path has, in this mount or in another one whose KV version is `kv`."""
-        if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
-            raise BadValue("there is no such version", hint="they are counted from 1")
-        query = "" if version is None else f"?version={version}"
-        response = self._session.call("GET", _url_path(where) + query)
-        # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
-        # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
-        if response.status != 200 and (response.status != 404 or response.complains):
-            raise self._failure(response, "read", where)
-        return _Secret(response, kv or self._kv())
-
-    def _change(self, name: str, path: str, edit: Callable[[_Secret], dict[str, Any]]) -> None:
-        """Read, edit and write a secret, again for as long as others write it in between."""
-        import secrets
-
-        for attempt in range(_CAS_TRIES):
-            secret = self._fetch(path)
-            fields = edit(secret)
-            if self._write(path, fields, secret.version) if fields else self._remove(path, secret):
-                return
-            time.sleep(secrets.randbelow(1 + min(attempt, 20)) / 200)
-        raise Conflict(f"others keep writing {_show(name)}", hint="try again")
-
-    def _write(self, path: str, fields: dict[str, Any], version: int) -> bool:
-        """Whether the fields were written; not if KV 2 has another version by now."""
-        if self._kv() == 1:
-            response = self._call("POST", "", path, fields, repeat=False)
-        else:
-            body = {"options": {"cas": version}, "data": fields}  # version 0: only where there is none yet
-            response = self._call("POST", "data", path, body)
-        if response.says("check-and-set parameter did not match"):
-            # It may be an earlier attempt of ours, whose response was lost, that stands in the way.
-            return response.repeated and self._fetch(path, version + 1).fields == fields
-        if response.status not in (200, 204):
-            raise self._failure(response, "update" if version else "create", self._where("data", path))
-        if self._kv() == 2 and not response.data.get("version"):
-            self._call("DELETE", "data", path)  # which a mount of version 1 took for a secret of its own
-            raise BadValue(f"{self.settings.mount}/ is not KV version 2", hint="leave out PAISSIVE_VAULT_KV")
-        return True
-
-    def _remove(self, path: str, secret: _Secret) -> bool:
-        """Whether the secret's fields are gone; not if there is a newer version by now that has them, too."""
-        kind = "delete" if self._kv() == 2 else ""
-        method, body = ("POST", {"versions": [secret.version]}) if kind else ("DELETE", None)
-        response = self._call(method, kind, path, body, repeat=bool(kind))
-        if response.status == 403 and kind:  # many policies allow a deletion of the newest version only
-            response = self._call("DELETE", "data", path, repeat=False)
-        if response.status not in (200, 204):
-            raise self._failure(response, "delete", self._where("data", path))
-        return not kind or (secret.fields or {}).keys().isdisjoint(self._fetch(path).fields or ())
-
-    def _on_version(self, kind: str, name: str, version: int | None) -> None:
-        path, _ = _path_and_field(name)
-        if self._kv() == 1:
-            raise BadValue(f"{self.settings.mount}/ is KV version 1, which keeps no older versions")
-        secret = self._fetch(path, version)
-        if not secret.version or secret.destroyed:
-            raise NotFound(f"no such version of {_show(name)}, or it is destroyed")
-        response = self._call("POST", kind, path, {"versions": [secret.version]})
-        if response.status not in (200, 204):
-            raise self._failure(response, "update", self._where(kind, path))
-
-    def _list(self, folder: str) -> list[str]:
-        """What is in a folder; nothing where the token may not look, unless that is the first one."""
-        where = self._where("metadata", folder)
-        # LIST, spelled so that every proxy lets it pass.
-        response = self._session.call("GET", _url_path(where) + "?list=true")
+    def _list(self, root: _Path, folder: str) -> list[str]:
+        """Return what is in a folder; nothing where the token may not look, unless that is the first one."""
+        place = root._replace(path=root.path + folder)
+        # LIST, in a form that every proxy lets pass.
+        response = self._call("GET", place, "metadata", query="?list=true")
         if (response.status == 404 and not response.complains) or (response.status == 403 and folder):
-            self._check_kv()
+            if self.settings.kv_version:
+                self._check_kv(place)
             return []
         keys = response.data.get("keys")
         if response.status != 200 or not isinstance(keys, list):
-            raise self._failure(response, "list", where)
+            raise self._failure(response, "list", place.at("metadata"))
         return [folder + key for key in sorted(map(str, keys))]
 
-    def _names_of(self, path: str) -> list[str]:
-        names = [path if field == _FIELD else f"{path}#{field}" for field in self._fields_of(path)]
+    def _names_of(self, root: _Path, path: str) -> list[str]:
+        # What looks like a path in a mount is spelled with its own mount.
+        inside = any(path.startswith(mount) for mount in self._mounts or ())
+        shown = f"{root.mount}/{root.path}{path}" if inside else path
+        fields = self._fields_of(root._replace(path=root.path + path))
+        names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
         # A path with '#' in it could not be told from a field of another one.
-        return [name for name in names if _may_be_asked(name) and "#" not in path]
+        return [name for name in names if _is_valid(name) and "#" not in path]
 
-    def _fields_of(self, path: str) -> list[str]:
-        """Names of a secret's fields, without their values where the token may ask for just that."""
-        if self._kv() == 2 and self._subkeys:  # of older servers and stricter policies there are none
-            response = self._call("GET", "subkeys", path)
+    def _fields_of(self, place: _Path) -> list[str]:
+        """Return a secret's field names, without their values where the token may ask for just that."""
+        if place.kv == 2 and self._subkeys:  # older servers and stricter policies have none
+            response = self._call("GET", place, "subkeys")
             if response.status in (200, 404) and not response.complains:
                 return sorted(_json_object(response.data.get("subkeys")))
             self._subkeys = response.status not in (403, 404, 405)
         try:
-            return sorted(self._fetch(path).fields or ())
+            return sorted(self._fetch(place).fields or ())
         except Denied:
             return [_FIELD]  # it is there; `get` will say what is in the way
 
-    def _elsewhere(self, name: str, path: str, version: int | None, error: SecretsError) -> dict[str, Any]:
-        """What a path outside of the KV mount has, if it is in another mount that the token may see."""
-        ours = self.settings.mount + "/"
-        if isinstance(error, NotFound) and path.startswith(ours):
-            raise NotFound(error.message, hint=f"leave out the mount: {path[len(ours) :]}")
-        mounts = self._seen_mounts()
-        inside = [mount for mount in mounts if path.startswith(mount) and mount != ours]
-        if not inside:
-            raise error
-        mount = max(inside, key=len)
-        if _kv_of(mounts[mount]) == 2:
-            secret = self._fetch_at(f"{mount}data/{path[len(mount) :]}", version, 2)
-            hint = f"bring it back with PAISSIVE_VAULT_MOUNT={mount[:-1]} and: undelete {path[len(mount) :]}"
-            return _present(secret, name, version, hint)
-        if version is not None:
-            raise BadValue(f"{mount} keeps no older versions")
-        return self._leased(path)
 
-    def _seen_mounts(self) -> dict[str, Any]:
-        if self._mounts is None:
-            response = self._session.call("GET", "sys/internal/ui/mounts")
-            if response.status != 200:
-                return {}
-            found = _json_object(response.data.get("secret"))
-            self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
-        return self._mounts
-
-    def _leased(self, path: str) -> dict[str, Any]:
-        """Any path's data. What has a lease is kept for two thirds of it: user and password have to match."""
-        lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
-        with lease.lock.here:
-            if time.monotonic() < lease.until and lease.login == self._session.logins:
-                return lease.data
-            # Each read makes a user in a database, say, so it isn't repeated.
-            response = self._session.call("GET", _url_path(path), repeat=False)
-            if response.status == 404 and not response.complains:
-                raise not_found_error(path)
-            if response.status != 200:
-                raise self._failure(response, "read", path)
-            if not response.body.get("lease_id"):
-                return response.data
-            seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT
-            lease.until, lease.login = time.monotonic() + seconds, self._session.logins
-            lease.data = response.data
-            return lease.data
+_CAS_HINT = "read it again, and decide anew"
 
 
 class _Lease:
@@ -4101,52 +4304,29 @@ class _Lease:
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
-        self.login, self.until = 0, 0.0
+        self.id, self.pid, self.login, self.until = "", 0, 0, 0.0
         self.lock = _Lock()
 
 
-def _mapped(act: Callable[[str], list[str]], paths: list[str]) -> Iterator[list[str]]:
-    """What `act` gives for each path, in their order; not more are asked for ahead than are soon taken."""
-    import threading
+def _mapped(
+    pool: Any, act: Callable[[_Path, str], list[str]], root: _Path, paths: list[str]
+) -> Iterator[list[str]]:
+    """Yield what `act` returns for each path, in their order, a bounded number of steps ahead."""
     from collections import deque
-    from concurrent.futures import Future
-    from queue import SimpleQueue
 
-    todo: SimpleQueue[Any] = SimpleQueue()
-    ahead: deque[Future[list[str]]] = deque()
-
-    def work() -> None:
-        for path, answer in iter(todo.get, None):
-            if answer.set_running_or_notify_cancel():
-                _fulfil(answer, act, path)
-
-    try:
-        for _ in paths[:_WALKERS]:
-            # Those of an executor would be waited for in the end, for as long as the server is silent.
-            threading.Thread(target=work, daemon=True).start()
-        for path in paths:
-            ahead.append(Future())
-            todo.put((path, ahead[-1]))
-            if len(ahead) == 8 * _WALKERS:
-                yield ahead.popleft().result()
-        while ahead:
+    ahead: deque[Any] = deque()
+    for path in paths:
+        ahead.append(pool.submit(act, root, path))
+        if len(ahead) == 8 * _WALKERS:
             yield ahead.popleft().result()
-    finally:
-        for answer in ahead:
-            answer.cancel()
-        for _ in range(_WALKERS):
-            todo.put(None)
-
-
-def _fulfil(answer: Any, act: Callable[[str], list[str]], path: str) -> None:
-    try:
-        answer.set_result(act(path))
-    except BaseException as error:  # it is for whoever waits
-        answer.set_exception(error)
+    for future in ahead:
+        yield future.result()
 
 
 def _kv_of(mount: dict[str, Any]) -> int:
-    """The KV version of a mount, as the server describes it; other engines answer like version 1."""
+    """Return the KV version of a mount, as the server describes it; 0 for other engines."""
+    if mount.get("type") not in ("kv", "generic"):
+        return 0
     return 2 if _json_object(mount.get("options")).get("version") == "2" else 1
 
 
@@ -4157,55 +4337,67 @@ class _Secret:
 
     def __init__(self, response: _Response, kv: int) -> None:
         there = response.status == 200
-        self.fields = response.data if there else None
+        self.fields: dict[str, Any] | None = response.data if there else None
         self.version, self.deleted, self.destroyed = int(there), "", False
         if kv == 2 and response.data:
             self._read_version_2(response.data.get("data"), response.data.get("metadata"), there)
+        elif there and (kv == 2 or not response.data):
+            raise _not_vault()
 
     def _read_version_2(self, fields: Any, about: Any, there: bool) -> None:
         if not isinstance(about, dict) or not (fields is None or isinstance(fields, dict)):
-            raise BadValue(
-                "the answer is not of KV version 2", hint="leave out PAISSIVE_VAULT_KV to have it asked"
-            )
+            hint = "leave out PAISSIVE_VAULT_KV to have it detected"
+            raise BadValue("the response isn't of KV version 2", hint=hint)
         self.fields = fields or {} if there else None
         self.version = int(_json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
         self.deleted = _timestamp(about.get("deletion_time")) if not there else ""
+        if there and self.version < 1:
+            raise _not_vault()
 
 
-def _present(secret: _Secret, name: str, version: int | None, hint: str) -> dict[str, Any]:
-    """The secret's fields, if it is there; `hint` says how to bring back one that is deleted."""
-    if secret.destroyed:
-        raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
-    if secret.deleted:
-        raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
-    if not secret.version:
-        raise not_found_error(name) if version is None else NotFound(f"no version {version} of {_show(name)}")
-    return secret.fields or {}
+def _without(fields: dict[str, Any], field: str, name: str) -> dict[str, Any]:
+    if field and field not in fields:
+        raise not_found_error(name)
+    return {key: value for key, value in fields.items() if field and key != field}
 
 
 def _timestamp(value: object) -> str:
-    """A time that the server tells, up to the second; nothing else gets into a message."""
+    """Return a time that the server tells, to the second; nothing else gets into a message."""
     text = str(value)[:19]
     shape = "".join("0" if c in "0123456789" else c for c in text)
     return text if shape == "0000-00-00T00:00:00" else ""
 
 
-def _may_be_asked(name: str) -> bool:
-    """Whether `get` takes it: others may write what no name of ours leads to."""
+def _value_text(value: object) -> str:
+    text = value if isinstance(value, str) else _json_text(value)
+    if not _is_unicode(text):
+        raise _not_vault()  # JSON can spell half a character, which Vault itself never does
+    return text
+
+
+def _is_valid(name: str) -> bool:
+    """Return whether `get` accepts it: others may write what none of our names leads to."""
     try:
-        _path_and_field(name)
+        return bool(_path_and_field(name))
     except BadName:
         return False
-    return True
 
 
 def _path_and_field(name: str) -> tuple[str, str]:
-    """Path and field of a name."""
+    """Return path and field of a name; the field of `app/db#` is "", for all of them."""
     path, mark, field = check_name(name).partition("#")
-    if (mark and not (path and field)) or path != path.strip("/ "):
+    if not path or path != path.strip("/ "):
         raise BadName(f"bad name {_show(name)}", hint="use path#field, such as app/db#password")
-    return path, field or _FIELD
+    return path, field if mark else _FIELD
+
+
+def _whole(path: str) -> str:
+    """Return the path of a secret, which may end with '#'."""
+    found, mark, field = check_name(path).partition("#")
+    if field:
+        raise BadName(f"{_show(path)} names one field", hint=f"leave it out: {_show(found)}")
+    return _path_and_field(found)[0] if mark else _path_and_field(path)[0]
 
 
 # === Manager and references =================================================================================
