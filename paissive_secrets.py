@@ -230,7 +230,7 @@ _REFERENCE = "secret:"  # the start of a text that is a reference as a whole
 _EMBEDDED_REFERENCE = r"\$?\$\{secret:([^{}]*)\}"  # $${secret:…} is the escaped form
 # Variables that hold a key to a store, or with _FILE lead to one.
 _KEYS_TO_STORES = (
-    r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD))"
+    r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
     r"|(?:VAULT|BAO)_TOKEN)(?:_FILE)?"
 )
 _GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # the start of the two variables with a job's identity token
@@ -2730,7 +2730,7 @@ class VaultSettings:
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _MAX_HEAD = 1 << 16  # bytes, of a header line or of all that surrounds a body
-_MAX_LINES = 1 << 15  # header lines and chunks of a response: tiny chunks cost far more than their bytes
+_MAX_HTTP_LINES = 1 << 15  # header lines and chunks of a response: tiny chunks cost far more than their bytes
 _MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
@@ -3279,7 +3279,7 @@ class _Wire(io.BufferedReader):
 
     def send(self, data: bytes, deadline: float) -> None:
         """Begin an exchange, which ends by the deadline."""
-        self.raw.deadline, self.raw.left, self._lines = deadline, _MAX_BODY + _MAX_HEAD, _MAX_LINES
+        self.raw.deadline, self.raw.left, self._lines = deadline, _MAX_BODY + _MAX_HEAD, _MAX_HTTP_LINES
         self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
         self.raw.sock.settimeout(_time_left(deadline))
         self.raw.sock.sendall(data)
@@ -3881,7 +3881,7 @@ class VaultStore:
     def get(self, name: str, version: int | None = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
-        fields = self._read(path, version)
+        fields = self._read(name, path, version)
         if not field:
             return _json_text(fields)
         if field not in fields:
@@ -3890,7 +3890,7 @@ class VaultStore:
 
     def get_fields(self, path: str, version: int | None = None) -> dict[str, str]:
         """Return all fields of a secret, read by one request, so that they belong together."""
-        return {field: _value_text(value) for field, value in self._read(_whole(path), version).items()}
+        return {field: _value_text(value) for field, value in self._read(path, _whole(path), version).items()}
 
     def set(self, name: str, value: str, *, cas: int | None = None) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2).
@@ -3902,7 +3902,7 @@ class VaultStore:
         if not field:
             self.set_fields(path, _read_object(value.encode()), cas=cas)
         else:
-            self._change(path, lambda fields: {**fields, field: value}, cas)
+            self._change(name, lambda fields: {**fields, field: value}, cas)
 
     def set_fields(self, path: str, fields: Mapping[str, str], *, cas: int | None = None) -> int:
         """Replace all fields of a secret by one request; return the new version, 0 in KV 1.
@@ -3933,7 +3933,7 @@ class VaultStore:
         elif version is not None:
             self._on_versions("delete", path, version)
         else:
-            self._change(path, lambda fields: _without(fields, field, name), None, present=True)
+            self._change(name, lambda fields: _without(fields, field, name), None, present=True)
 
     def names(self) -> Iterator[str]:
         """Yield every field of every secret below the prefix that the token may list."""
@@ -4092,31 +4092,28 @@ class VaultStore:
 
     # Reading
 
-    def _read(self, path: str, version: int | None = None) -> dict[str, Any]:
+    def _read(self, name: str, path: str, version: int | None = None) -> dict[str, Any]:
         """Return the fields of a secret, or NotFound; Deleted where it can be brought back."""
         place = self._locate(path)
-        if version is not None:
-            place = self._versioned(path)
-        return (
-            self._present(self._fetch(place, version), place, path, version)
-            if place.kv
-            else self._leased(place)
-        )
+        if not place.kv and version is None:
+            return self._leased(place)
+        place = place if version is None else self._versioned(path)
+        return self._present(self._fetch(place, version), place, name, version)
 
     def _present(
-        self, secret: _Secret, place: _Path, path: str, version: int | None = None
+        self, secret: _Secret, place: _Path, name: str, version: int | None = None
     ) -> dict[str, Any]:
         if secret.destroyed:
-            raise Deleted(f"{_show(path)} was destroyed", hint="older versions: get NAME --version N")
+            raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
-            hint = f"bring it back with: undelete {path}"
-            raise Deleted(f"{_show(path)} was deleted on {secret.deleted}", hint=hint)
+            hint = f"bring it back with: undelete {name.partition('#')[0]}"
+            raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
         if secret.version:
             return secret.fields or {}
         if version is not None:
-            raise NotFound(f"no version {version} of {_show(path)}")
+            raise NotFound(f"no version {version} of {_show(name)}")
         self._check_kv(place)
-        error = not_found_error(path)
+        error = not_found_error(name)
         if place.kv == 2 and place.path.startswith(("data/", "metadata/")):
             error.hint = f"leave out the API's data/: {place.mount}/{place.path.partition('/')[2]}"
         raise error
@@ -4161,7 +4158,7 @@ class VaultStore:
 
     def _change(
         self,
-        path: str,
+        name: str,
         edit: Callable[[dict[str, Any]], dict[str, Any]],
         cas: int | None,
         present: bool = False,
@@ -4169,13 +4166,14 @@ class VaultStore:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
         import random
 
-        place, lost = self._kv_place(path), cast("dict[str, Any]", {})
+        place = self._kv_place(_path_and_field(name)[0])
+        lost: dict[str, Any] = {}
         for attempt in range(_CAS_TRIES):
             secret = self._fetch(place)
             if present:
-                self._present(secret, place, path)
+                self._present(secret, place, name)
             if cas not in (None, secret.version):
-                raise Conflict(f"{_show(path)} is at version {secret.version}, not {cas}", hint=_CAS_HINT)
+                raise Conflict(f"{_show(name)} is at version {secret.version}, not {cas}", hint=_CAS_HINT)
             old = {
                 key: value for key, value in (secret.fields or {}).items() if (key, value) not in lost.items()
             }
@@ -4193,7 +4191,7 @@ class VaultStore:
                     return
                 lost, cas = old, None
             time.sleep(random.SystemRandom().random() * min(attempt, 20) / 200)
-        raise Conflict(f"others keep writing {_show(path)}", hint="try again")
+        raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
     def _write(self, place: _Path, fields: dict[str, Any], cas: int | None, *, new: bool) -> int | None:
         """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""

@@ -4690,7 +4690,7 @@ def test_older_versions_undelete_and_destroy():
     store.set("app#a", "1")
     store.set("app#a", "2")
     assert (store.get("app#a"), store.get("app#a", 1)) == ("2", "1")
-    assert "no version 7 of 'app'" in str(failure(store.get, "app#a", 7))
+    assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
     for version in (0, -1, 1 << 63):
         told = failure(store.get, "app#a", version)
         assert (type(told), str(told)) == (ps.BadValue, "there is no such version; they are counted from 1")
