@@ -88,6 +88,8 @@ settings.load_profile("any machine")
 # What a shell's background job ignores, its children would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup, which this process still has to survive
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 # === Helpers ================================================================================================
