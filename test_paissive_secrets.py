@@ -11457,6 +11457,58 @@ def test_the_chapter_of_readme_says_what_happens(title, tmp_path):
     assert len(played) >= 8
 
 
+# What the tool's user asked for, each line in a process of its own, in one folder; Vault is a real server.
+USERS_PYTHON = {
+    'set_secret("API_KEY", "k1"); print(get_secret("API_KEY"))': "k1",
+    'print(get_secret("API_KEY"))': "typed",  # what the command line has stored
+    'print(get_secret("DB_PASSWORD", backend=SecretsBackend.FILE))': "blue",
+    'set_secret("DB_PASSWORD", "v", backend=SecretsBackend.VAULT)': "",
+    'print(get_secret("DB_PASSWORD", backend=SecretsBackend.VAULT))': "v",
+    'print(config.get("database.host", default="localhost"))': "localhost",
+    'set_secret("database.password", "p"); print(config.get("database.password", use_secret=True))': "p",
+    'config.set("app.log_level", "INFO")': "",
+    'print(config.get("app.log_level"))': "INFO",
+    'config.set("app.api_key", "k2", use_secret=True)': "",
+    'print(config.get("app.api_key", use_secret=True), config.get("app.api_key"))': "k2 secret:app.api_key",
+}
+USERS_COMMANDS = [
+    ('set API_KEY --value="k3"', 0, ""),
+    ("get API_KEY", 0, "k3"),
+    ("list", 0, "API_KEY\nAPP_API_KEY\n"),
+    ("delete API_KEY", 0, ""),
+    ("get API_KEY", 1, ""),
+    ("audit", 1, "temp/b.py"),
+    ("audit temp", 1, "temp/b.py"),
+    ("audit --output report.txt", 1, ""),
+    ("audit --json --output report.json", 1, ""),
+    ("audit --exclude tests temp", 0, "no findings in"),
+]
+
+
+def test_every_example_of_the_tools_user_works(tmp_path):
+    env = {"PAISSIVE_MASTER_PASSWORD": "four words of mine", "PAISSIVE_SCRYPT_LOG_N": "15"}
+    env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PYTHONPATH=str(ROOT))
+    for name in ("tests/a.py", "temp/b.py"):
+        (tmp_path / name).parent.mkdir()
+        leak(tmp_path / name)
+    typed = on_a_terminal(sys.executable, str(MODULE), "set", "API_KEY", answers=[b"typed"] * 2, cwd=tmp_path)
+    assert typed[0] == 0
+    assert (
+        cli("--backend", "file", "set", "DB_PASSWORD", stdin=b"blue", cwd=tmp_path, env=env).returncode == 0
+    )
+    for line, printed in USERS_PYTHON.items():
+        code = f"from paissive_secrets import *; config = SecretConfig(); {line}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **env}, capture_output=True
+        )
+        assert (line, done.stdout.decode().strip(), done.stderr) == (line, printed, b"")
+    for line, status, printed in USERS_COMMANDS:
+        done = cli(*shlex.split(line), cwd=tmp_path, env=env)
+        assert (line, done.returncode, done.stdout.decode()[: len(printed) or 99]) == (line, status, printed)
+    assert json.loads((tmp_path / "report.json").read_text())["version"] == 1
+    assert "tests/a.py" in (tmp_path / "report.txt").read_text()
+
+
 IN_NODE = """
 import os, sys, warnings
 warnings.simplefilter("error")
