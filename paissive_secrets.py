@@ -11668,7 +11668,7 @@ def _report_file(path: str) -> Iterator[IO[bytes]]:
 
 
 def cmd_check(args: argparse.Namespace) -> int:
-    """Compare the names that code and config ask for with the store's.
+    """Compare the names that code asks for with the store's.
 
     Looks for literals in Python, such as get_secret("X") and os.environ["X"], for the lines of
     .env.example, and for references in config files. A name with a default is optional. Exits
