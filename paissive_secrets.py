@@ -1039,19 +1039,19 @@ class Dotenv:
     def __init__(self, text: str, where: str = ".env") -> None:
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
         self._pieces = list(_pieces(text[len(self._bom) :]))
-        self._places = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
+        self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
         self.where = where
 
     def __repr__(self) -> str:
-        return f"<{self.where} with {len(self._places)} names>"
+        return f"<{self.where} with {len(self.assigned)} names>"
 
     def names(self) -> set[str]:
         """Every name that is assigned, readable or not."""
-        return set(self._places)
+        return set(self.assigned)
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """What its last assignment says, or None; BadValue where that can't be read."""
-        place = self._places.get(name)
+        place = self.assigned.get(name)
         if place is None:
             return None
         self._check(place)
@@ -1092,13 +1092,13 @@ class Dotenv:
     def with_values(self, values: Mapping[str, str]) -> str:
         """The text with these assignments: the last one of a name is changed, new ones are added."""
         texts = [piece.text for piece in self._pieces]
-        places = [self._places.get(name, len(texts)) for name in values]
+        places = [self.assigned.get(name, len(texts)) for name in values]
         # Nothing is written where a reader would take it for part of something else.
         self._check_before(max(places, default=0))
         for name, value in values.items():
-            if name in self._places:
-                old = self._pieces[self._places[name]]
-                texts[self._places[name]] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
+            if name in self.assigned:
+                old = self._pieces[self.assigned[name]]
+                texts[self.assigned[name]] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
             else:
                 head, tail = self._line_ends(texts)
                 texts.append(head + dotenv_assignment(name, value) + tail)
@@ -1304,6 +1304,7 @@ class EnvironmentStore:
         self._deleted_here: set[str] = set()
         self._replaced: set[str] = set()  # of what was set last
         self._files = FileCache()
+        self._checked: tuple[object, bool] = (None, False)  # a state of the file, and whether it is used
 
     def __repr__(self) -> str:
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
@@ -1347,7 +1348,7 @@ class EnvironmentStore:
         """Delete one secret, from the process or from the dotenv file; raise NotFound if there is none."""
         variable = _checked_variable(name)
         path = "" if variable in self._deleted_here else mounted_path(name, variable)
-        assigned = variable not in self._deleted_here and bool(self._assigned(name, variable))
+        assigned = variable not in self._deleted_here and bool(_spellings_in(self._load(), name, variable))
         set_here = variable in os.environ
         if not (set_here or path or assigned):
             raise not_found_error(name)
@@ -1420,9 +1421,8 @@ class EnvironmentStore:
         reason = "" if named else _why_ignored(path)
         if reason:
             return f"{reason}, so it is ignored: name it in PAISSIVE_ENV_FILE to use it"
-        if _is_setting(_checked_variable(name)) and self._assigned(
-            name, _checked_variable(name), any_name=True
-        ):
+        variable = _checked_variable(name)
+        if _is_setting(variable) and _spellings_in(self._load(), name, variable):
             return f"{path} has it, but settings are not read from there"
         return ""
 
@@ -1464,15 +1464,11 @@ class EnvironmentStore:
         if path:
             return _read_mounted(path, name)
         dotenv = self._load()
-        for key in self._assigned(name, variable):
-            value = dotenv.get(key, os.environ)
-            return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
+        for key in _spellings_in(dotenv, name, variable):
+            if not _is_setting(variable):
+                value = dotenv.get(key, os.environ)
+                return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
         return None
-
-    def _assigned(self, name: str, variable: str, *, any_name: bool = False) -> list[str]:
-        """Return how the dotenv file spells the name, if it assigns it."""
-        found = [key for key in (variable, name) if key in self._load().names()]
-        return found if found and (any_name or not _is_setting(variable)) else []
 
     def _load(self) -> Dotenv:
         """Return the dotenv file as it is now."""
@@ -1480,18 +1476,27 @@ class EnvironmentStore:
         try:
             status = os.stat(path)
         except FileNotFoundError:
-            return Dotenv("", path)
+            return _NO_DOTENV
         except OSError as error:
             raise _disk_error(f"read {path}", error) from None
+        state = (path, status.st_ino, status.st_ctime_ns)
+        if self._checked[0] != state:
+            self._checked = state, self._check_access(path, status)
+        if not self._checked[1]:
+            return _NO_DOTENV
+        with disk_errors(f"read {path}"):
+            return self._files.load(path, functools.partial(_parse_dotenv, path))
+
+    def _check_access(self, path: str, status: os.stat_result) -> bool:
+        """Return whether the dotenv file is used, with a warning if others can access it."""
         if self._named_file() is None:
             reason = _why_ignored(path)
             if reason:
                 warn_once(f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it")
             if reason or stat.S_ISDIR(status.st_mode):  # a virtual environment
-                return Dotenv("", path)
+                return False
         warn_if_exposed(path, status)
-        with disk_errors(f"read {path}"):
-            return self._files.load(path, functools.partial(_parse_dotenv, path))
+        return True
 
     def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
         path = self.plaintext_file()
@@ -1530,6 +1535,14 @@ def _why_ignored(path: str) -> str:
     if not owners <= {user_id(), 0}:
         return f"{path} belongs to another user"
     return f"others can write to {path}" if others_may("write", status) else ""
+
+
+_NO_DOTENV = Dotenv("")
+
+
+def _spellings_in(dotenv: Dotenv, name: str, variable: str) -> list[str]:
+    """Return the names under which a dotenv file, which may have names that no variable has, assigns it."""
+    return [key for key in (variable, name) if key in dotenv.assigned]
 
 
 def _parse_dotenv(path: str, data: bytes) -> Dotenv:
@@ -4449,7 +4462,7 @@ class SecretsManager:
         """Return the store of a backend, the same one each time; raise BadValue for anything else."""
         chosen = self._default if backend is None else backend
         if chosen is None:
-            chosen = os.environ.get("PAISSIVE_BACKEND") or "env"
+            chosen = _default_backend()
         if not isinstance(chosen, str):
             return _check_store(chosen)
         if chosen not in _STORES:
@@ -4476,8 +4489,9 @@ class SecretsManager:
         "pending" or "previous".
         """
         store = self.store(backend)
+        stored = name if stage == "current" else stage_name(store, name, stage)
         try:
-            return self.read(name if stage == "current" else stage_name(store, name, stage), store)
+            return self.read(stored, store)
         except NotFound:
             return default
 
@@ -4523,7 +4537,7 @@ class SecretsManager:
         """Return what the store holds, with references resolved; raise NotFound if there is nothing."""
         value = store.get(name)
         # The cheap test first: it settles nearly every value.
-        if looks_like_reference(value) and holds_references(store, name):
+        if _REFERENCE in value and looks_like_reference(value) and holds_references(store, name):
             return Resolver(self).text(value, store, name)
         return value
 
@@ -4541,6 +4555,17 @@ class SecretsManager:
         with contextlib.suppress(SecretsError):
             return type(other) is not type(store) and name in other.names()
         return False
+
+
+_BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"
+
+
+def _default_backend() -> str:
+    # os.environ raises an exception for what is absent; to look inside it halves the time of a get.
+    inside = getattr(os.environ, "_data", None)
+    if inside is not None and _BACKEND_KEY not in inside:
+        return "env"
+    return os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
 def secret_names(store: Store) -> list[str]:
