@@ -1388,7 +1388,9 @@ class EnvironmentStore:
 
     def plaintext_file(self) -> str:
         """Return the path of the dotenv file, which need not exist, or ""."""
-        named = self._named_file()
+        return self._path(self._named_file())
+
+    def _path(self, named: str | None) -> str:
         if named is not None or not self._folder:
             return named or ""
         return ".env" if _working_directory() == self._folder else os.path.join(self._folder, ".env")
@@ -1472,14 +1474,15 @@ class EnvironmentStore:
 
     def _load(self) -> Dotenv:
         """Return the dotenv file as it is now."""
-        path = self.plaintext_file()
+        named = self._named_file()
+        path = self._path(named)
         try:
             status = os.stat(path)
         except FileNotFoundError:
             return _NO_DOTENV
         except OSError as error:
             raise _disk_error(f"read {path}", error) from None
-        state = (path, status.st_ino, status.st_ctime_ns)
+        state = (path, named, status.st_ino, status.st_ctime_ns)
         if self._checked[0] != state:
             self._checked = state, self._check_access(path, status)
         if not self._checked[1]:
