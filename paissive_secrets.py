@@ -88,7 +88,6 @@ from typing import (
 if TYPE_CHECKING:
     import argparse
     import ast
-    import collections.abc
     import socket
     import subprocess
     from json import JSONDecoder
@@ -8729,11 +8728,16 @@ class _Window(NamedTuple):
 
 
 def scan(
-    read: Callable[[int], bytes], path: str, key: bytes = b""
-) -> collections.abc.Generator[Match, None, str]:
+    read: Callable[[int], bytes],
+    path: str,
+    key: bytes = b"",
+    *,
+    custom: tuple[Rule, ...] = (),
+    skipped: dict[str, int] | None = None,
+) -> Iterator[Match]:
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
-    Returned is why the rest was not examined ("binary"), or "" if all was.
+    `custom` are rules of the project. `skipped` counts, by kind, files that were not examined ("binary").
     """
     text, language = _text_reader(read), language_of(path)
     for number, window in enumerate(_windows(text) if text else ()):
@@ -8743,7 +8747,8 @@ def scan(
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
-    return "" if text else "binary"
+    if skipped is not None and not text:
+        skipped["binary"] = skipped.get("binary", 0) + 1
 
 
 def _is_bundle(text: bytes) -> bool:
@@ -10022,9 +10027,9 @@ class Audit:
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._bases = _bases(self.paths, self.baseline)
         self._least = CONFIDENCES.index(confidence)
-        self._key = self.baseline.salt if self.baseline else os.urandom(16)
         self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
         self._settings = AuditSettings() if untrusted else self._read_settings()
+        self._scanner = _Scanner(self.baseline.salt if self.baseline else os.urandom(16))
         self._disabled = {*_as_list(disable), *self._settings.disabled}
         if not all_rule_ids().issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
@@ -10104,8 +10109,9 @@ class Audit:
     def _excluded(self) -> None:
         self.summary.excluded += 1
 
-    def _skip(self, why: str) -> None:
-        self.summary.skipped[why] = self.summary.skipped.get(why, 0) + 1
+    def _skip(self, skipped: Mapping[str, int]) -> None:
+        for why, count in skipped.items():
+            self.summary.skipped[why] = self.summary.skipped.get(why, 0) + count
 
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
@@ -10126,12 +10132,11 @@ class Audit:
         while files or folders:
             items = itertools.chain(files, *(self._below(*folder) for folder in folders))
             files, folders = [], []
-            for scanned in _scan_all(items, self._key, self.jobs, self._progress):
+            for scanned in _scan_all(items, self._scanner, self.jobs, self._progress):
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
                 for path, why in scanned.errors:
                     self._unreadable(path, why)
-                for why in scanned.skipped:
-                    self._skip(why)
+                self._skip(scanned.skipped)
                 self._count(scanned.files, scanned.bytes)
                 yield from scanned.matches
 
@@ -10166,7 +10171,7 @@ class Audit:
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
-        folder, paragraphs, missing = self._repository(), _Paragraphs(), 0
+        folder, paragraphs, missing = self._repository(), _Paragraphs(self._scanner), 0
         why = missing_history(folder)
         if why:
             self._unreadable(folder, why)
@@ -10175,10 +10180,9 @@ class Audit:
                 missing += 1
                 continue
             self._count(1, size)
-            why = paragraphs.add(oid, size, read)
-            if why:
-                self._skip(why)
+            paragraphs.add(oid, size, read)
         paragraphs.flush()
+        self._skip(paragraphs.skipped)
         if missing:  # in one line: in a partial clone that may be most
             self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
         suspects = paragraphs.suspects
@@ -10199,10 +10203,11 @@ class Audit:
             if size < 0:
                 self._unreadable(path, "this clone lacks it")
                 continue
-            found, skipped = _scan_bounded(read, blob.path, self._key)
+            skipped: dict[str, int] = {}
+            found = self._scanner.scan(read, blob.path, skipped)
             if self.history is None:
                 self._count(1, size)
-                self._skip(skipped) if skipped else None
+                self._skip(skipped)
             yield from ((blob._replace(path=path), match) for match in found)
 
     def _choose(self, folder: str, blobs: Iterable[Blob]) -> Iterator[Blob]:
@@ -10373,29 +10378,28 @@ def _with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) 
 class _Paragraphs:
     """Which paragraphs may hold a secret: versions of a file share most of them, and each is scanned once."""
 
-    def __init__(self) -> None:
+    def __init__(self, scanner: _Scanner) -> None:
+        self._scanner, self.skipped = scanner._replace(key=b""), dict[str, int]()
         self.suspects: dict[str, set[int]] = {}  # by blob, hashes of those that may
         self._clean: set[int] = set()
         self._suspect: set[int] = set()
         self._fresh: dict[int, bytes] = {}  # to be scanned together: each scan has a fixed cost
         self._waiting: dict[str, list[int]] = {}
 
-    def add(self, oid: str, size: int, read: Callable[[int], bytes]) -> str:
-        """Take in a blob; return why it was not examined, or ""."""
+    def add(self, oid: str, size: int, read: Callable[[int], bytes]) -> None:
+        """Take in a blob."""
         text = read(min(size, _MAX_PARAGRAPHS_BYTES))
         if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
             rest = itertools.chain([text], iter(lambda: read(_MAX_PARAGRAPHS_BYTES), b""))
-            found, skipped = _scan_bounded(lambda _: next(rest, b""), _UNNAMED, b"", 1)
-            if found:
+            if self._scanner.scan(lambda _: next(rest, b""), _UNNAMED, self.skipped, 1):
                 self.suspects[oid] = {hash(oid)}
-            return skipped
+            return
         # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
         parts = {hash(part): part for part in text.split(b"\n\n")}
         self._waiting[oid] = [key for key in parts if key not in self._clean]
         self._fresh.update((key, parts[key]) for key in self._waiting[oid] if key not in self._suspect)
         if len(self._waiting) == _BATCH:
             self.flush()
-        return ""
 
     def flush(self) -> None:
         """Scan what is waiting."""
@@ -10409,7 +10413,7 @@ class _Paragraphs:
 
     def _classify(self, fresh: dict[int, bytes]) -> None:
         text, line = b"\n\n".join(fresh.values()), 1
-        matches = list(scan(io.BytesIO(text).read, _UNNAMED))
+        matches = self._scanner.scan(io.BytesIO(text).read, _UNNAMED, {}, sys.maxsize)
         for key, part in fresh.items() if matches else ():
             # Lines in the text that was joined, where one empty line stands between two paragraphs.
             last = line + part.count(b"\n")
@@ -10419,17 +10423,18 @@ class _Paragraphs:
         self._clean.update(fresh.keys() - self._suspect)
 
 
-def _scan_bounded(
-    read: Callable[[int], bytes], path: str, key: bytes, most: int = _MAX_FINDINGS
-) -> tuple[list[Match], str]:
-    """Return the first matches, and why the rest was not examined, or ""."""
-    skipped = ""
+class _Scanner(NamedTuple):
+    """What files are scanned for, here or in another process."""
 
-    def matches() -> Iterator[Match]:
-        nonlocal skipped
-        skipped = yield from scan(read, path, key)
+    key: bytes = b""
+    custom: tuple[Rule, ...] = ()  # the project's own rules
 
-    return list(itertools.islice(matches(), most)), skipped
+    def scan(
+        self, read: Callable[[int], bytes], path: str, skipped: dict[str, int], most: int = _MAX_FINDINGS
+    ) -> list[Match]:
+        """Return the first matches; count in `skipped` what was not examined, by kind."""
+        found = scan(read, path, self.key, custom=self.custom, skipped=skipped)
+        return list(itertools.islice(found, most))
 
 
 _Progress = Callable[[int, int], None]  # takes numbers of files and bytes
@@ -10442,7 +10447,7 @@ class _Scanned:
         self.matches: list[tuple[Blob, Match]] = []
         self.folders: list[_File] = []  # repositories inside this one
         self.errors: list[tuple[str, str]] = []
-        self.skipped: list[str] = []  # why a file was not examined, for each such file
+        self.skipped: dict[str, int] = {}  # files that were not examined, by kind
         self.left: list[_File] = []  # still to be scanned: what was found fills the memory
         self.files = self.bytes = 0
 
@@ -10452,20 +10457,22 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _scan_all(items: Iterable[_File], key: bytes, jobs: int, progress: _Progress) -> Iterator[_Scanned]:
+def _scan_all(
+    items: Iterable[_File], scanner: _Scanner, jobs: int, progress: _Progress
+) -> Iterator[_Scanned]:
     """Scan here at first, and what is left after a while in `jobs` processes: a small tree starts none."""
     start, items = time.monotonic(), iter(items)
     for batch in iter(lambda: list(itertools.islice(items, _BATCH)), []):
         if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
-            for scanned in _scan_in_processes(batch, items, key, jobs):
+            for scanned in _scan_in_processes(batch, items, scanner, jobs):
                 yield scanned
-                yield from (_scan_files([file], key) for file in scanned.left)
+                yield from (_scan_files([file], scanner) for file in scanned.left)
         else:
-            yield from (_scan_files([file], key, progress) for file in batch)
+            yield from (_scan_files([file], scanner, progress) for file in batch)
 
 
 def _scan_in_processes(
-    batch: list[_File], items: Iterator[_File], key: bytes, jobs: int
+    batch: list[_File], items: Iterator[_File], scanner: _Scanner, jobs: int
 ) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
@@ -10479,7 +10486,7 @@ def _scan_in_processes(
     try:
         while batch:
             with _interrupts_blocked():
-                running.append(pool.submit(_scan_files, batch, key))
+                running.append(pool.submit(_scan_files, batch, scanner))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
             batch = list(itertools.islice(items, _BATCH))
@@ -10521,7 +10528,7 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _scan_files(files: list[_File], key: bytes, progress: _Progress | None = None) -> _Scanned:
+def _scan_files(files: list[_File], scanner: _Scanner, progress: _Progress | None = None) -> _Scanned:
     """Scan files, in this process or another."""
     scanned = _Scanned()
     for n, (path, shown) in enumerate(files):
@@ -10529,7 +10536,7 @@ def _scan_files(files: list[_File], key: bytes, progress: _Progress | None = Non
             scanned.left = files[n:]
             break
         try:
-            _scan_file(path, shown, key, scanned, progress)
+            _scan_file(path, shown, scanner, scanned, progress)
         except IsADirectoryError:  # git lists a repository inside this one by its name alone
             scanned.folders.append((path, shown))
         except OSError as error:
@@ -10537,7 +10544,9 @@ def _scan_files(files: list[_File], key: bytes, progress: _Progress | None = Non
     return scanned
 
 
-def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _Progress | None) -> None:
+def _scan_file(
+    path: str, shown: str, scanner: _Scanner, scanned: _Scanned, progress: _Progress | None
+) -> None:
     def read(size: int) -> bytes:
         data = os.read(fd, size)
         scanned.bytes += len(data)
@@ -10551,9 +10560,8 @@ def _scan_file(path: str, shown: str, key: bytes, scanned: _Scanned, progress: _
     with file:
         fd = file.fileno()
         # A list: a file that fails half-way is unreadable, and none of it is reported.
-        found, skipped = _scan_bounded(read, shown, key)
+        found = scanner.scan(read, shown, scanned.skipped)
     scanned.matches += [(Blob("", shown), match) for match in found]
-    scanned.skipped += [skipped] if skipped else []
     scanned.files += 1
     if len(found) == _MAX_FINDINGS:
         why = f"it has more than {_MAX_FINDINGS} findings, of which the first are given"

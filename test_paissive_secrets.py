@@ -9789,7 +9789,7 @@ def test_a_file_that_vanishes_is_no_trouble(tmp_path, monkeypatch):
     run = ps.Audit(on_error=pytest.fail)
     items = list(ps.files_below(".", "", run._accept))
     (tmp_path / "a.py").unlink()
-    scanned = ps._scan_files(items, b"key")
+    scanned = ps._scan_files(items, ps._Scanner())
     assert [blob.path for blob, _ in scanned.matches] == ["b.py"] and scanned.errors == []
 
 
@@ -10393,7 +10393,7 @@ def test_an_interrupt_is_left_to_the_process_that_was_started(folder):
 
 def test_what_is_remembered_of_a_long_history_is_bounded(monkeypatch):
     monkeypatch.setattr(ps, "_MAX_KNOWN_PARAGRAPHS", 1000)
-    paragraphs = ps._Paragraphs()
+    paragraphs = ps._Paragraphs(ps._Scanner())
     tracemalloc.start()
     for n in range(640):
         text = "\n\n".join(f"{n}.{m}" for m in range(50)).encode()
