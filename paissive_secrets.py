@@ -2644,12 +2644,6 @@ def _whole_number(source: str, text: str) -> int:
     return int(text)
 
 
-def _kv_version(source: str, text: str) -> int:
-    if text not in ("0", "1", "2"):
-        raise BadValue(f"{source} isn't a KV version", hint="use 1 or 2, or 0 to detect it")
-    return int(text)
-
-
 def _word_list(_source: str, text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").lower().split())
 
@@ -2699,9 +2693,7 @@ class VaultSettings:
     proxy = _theirs("PROXY_ADDR HTTP_PROXY", _vault_proxy, "")
     mount = _ours("MOUNT", _vault_folder, "secret")
     prefix = _ours("PREFIX", _vault_folder, "")
-    kv_version = _ours("KV", _kv_version, 0)
     hosts: tuple[str, ...] = _ours("HOSTS", _word_list, ())
-    keep_alive = _ours("KEEP_ALIVE", _go_bool, False)
     login = _ours("LOGIN", _login_name, "token")
     login_mount = _ours("LOGIN_MOUNT", _vault_folder, "")
     role = _ours("ROLE", _printable, "")
@@ -3135,7 +3127,8 @@ class _Connections:
 
     def _dial(self, request: Any, proxy: _Proxy | None, deadline: float) -> _Wire:
         host, port = _host_and_port(request.type, request.host)
-        wire = _Wire(self._connect((proxy.host, proxy.port) if proxy else (host, port), deadline))
+        next_hop = (proxy.host, proxy.port) if proxy else (host, port)
+        wire = _Wire(_connect(self._settings, *next_hop, deadline))
         if request.type == "http":
             return wire
         self._busy.add(wire)
@@ -3152,28 +3145,26 @@ class _Connections:
             wire.hang_up()
             raise
 
-    def _connect(self, target: tuple[str, int], deadline: float) -> socket.socket:
-        import socket
 
-        if self._settings.address.startswith("unix://") and target[0] == "localhost":  # else a redirect's
-            where = self._settings.address[len("unix://") :]
-            return _connect([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", where)], deadline)
-        # How long a name lookup takes is up to resolv.conf; no library call takes a deadline.
-        plain = _connect(socket.getaddrinfo(*target, type=socket.SOCK_STREAM), deadline)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return plain
-
-
-def _connect(addresses: list[Any], deadline: float) -> socket.socket:
+def _connect(settings: VaultSettings, host: str, port: int, deadline: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time that is left."""
     import socket
 
+    unix = settings.address.startswith("unix://") and host == "localhost"  # else a redirect's
+    if unix:
+        addresses: list[Any] = [
+            (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", settings.address[len("unix://") :])
+        ]
+    else:  # how long this takes is up to resolv.conf: no library call takes a deadline
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     error: OSError = OSError()
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         plain = socket.socket(family, kind, protocol)
         try:
             plain.settimeout(_time_left(deadline) / (len(addresses) - number))
             plain.connect(address)
+            if not unix:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return plain
         except OSError as failed:
             plain.close()
@@ -3464,7 +3455,6 @@ def _why(error: Exception) -> str:
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
-    ("versioned k/v", BadValue, "the mount is KV version 2, not 1", "leave out PAISSIVE_VAULT_KV"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
     ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, its version now"),
 )
@@ -3517,8 +3507,8 @@ _NEW = ("not initialised", "initialise it with: vault operator init")
 
 # === Vault logins ===========================================================================================
 # A session has a token and keeps it alive: it renews it at two thirds of its lease, and logs in again when it
-# is gone. That happens within calls, so a program that is idle for longer than a third of a lease needs the
-# setting keep_alive. Of many threads that notice, one acts, under the lock, for all of them.
+# is gone. That happens within calls: a program whose token can't be replaced by a login has to call
+# something in the last third of each lease. Of many threads that notice, one acts for all of them.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
@@ -3550,9 +3540,6 @@ class _Session:
         )
         self._renew_at = float("inf")
         self._failed: tuple[float, SecretsError] | None = None
-        self._keeper: tuple[int, threading.Event] | None = (
-            None  # the process and the end of a renewing thread
-        )
 
     @property
     def transport(self) -> _Transport:
@@ -3587,29 +3574,12 @@ class _Session:
             with self._lock.here:
                 if time.monotonic() >= self._renew_at:
                     self._renew()
-        if self.settings.keep_alive and (self._keeper is None or self._keeper[0] != os.getpid()):
-            self._keep_alive()
         return self._token or ""
-
-    def _keep_alive(self) -> None:
-        import threading
-
-        ended = threading.Event()
-        self._keeper = os.getpid(), ended  # a child process has no thread of its parent's
-
-        def work() -> None:
-            while not ended.wait(min(max(0.1, self._renew_at - time.monotonic()), 3600)):
-                with contextlib.suppress(SecretsError):
-                    self.token()
-
-        threading.Thread(target=work, daemon=True).start()
 
     def close(self, leases: list[tuple[int, str]], timeout: float) -> bool:
         """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
         deadline = time.monotonic() + timeout
         revoke = functools.partial(self._transport.call, "POST", token=self._token or "")
-        if self._keeper:
-            self._keeper[1].set()
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
             if revoke("auth/token/revoke-self", {}, timeout=timeout).status == 204:
                 leases = [lease for lease in leases if lease[0] != self.logins]
@@ -4045,7 +4015,7 @@ class VaultStore:
 
     def _locate(self, path: str) -> _Path:
         """Return where a secret is, for every operation on it."""
-        mounts = self._seen_mounts() if "/" in path or not self.settings.kv_version else {}
+        mounts = self._seen_mounts()
         inside = [mount for mount in mounts if path.startswith(mount)]
         if not inside:
             root = self._root()
@@ -4054,37 +4024,32 @@ class VaultStore:
         return _Path(mount[:-1], _kv_of(mounts[mount]), path[len(mount) :])
 
     def _root(self) -> _Path:
-        """Return the place that a name is put behind: mount, KV version and prefix."""
-        prefix = self.settings.prefix and self.settings.prefix + "/"
-        return _Path(self.settings.mount, self.settings.kv_version or self._detected_kv(), prefix)
-
-    def _detected_kv(self) -> int:
+        """Return the place that names are relative to: mount, KV version and prefix."""
         mount = self.settings.mount
-        found = self._seen_mounts().get(mount + "/")
-        if found is None:  # it isn't there, or the token may not see it: this says which
-            response = self._session.call("GET", f"sys/internal/ui/mounts/{_url_path(mount)}")
-            if response.status == 403:
-                hint = "check PAISSIVE_VAULT_MOUNT, or set PAISSIVE_VAULT_KV to 1 or 2"
-                hint = _ABROAD_HINT if self._session.abroad else hint
-                raise Denied(f"there is no mount {mount}/, or the token may not see it", hint=hint)
-            if response.status != 200:
-                raise self._failure(response, "read", f"sys/internal/ui/mounts/{mount}")
-            found = response.data
-            if found.get("path", f"{mount}/") != f"{mount}/":
-                hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
-                raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {mount}/", hint=hint)
-            self._mounts = {**(self._mounts or {}), f"{mount}/": found}
+        found = self._seen_mounts().get(mount + "/") or self._ask_for_mount(f"sys/internal/ui/mounts/{mount}")
         if not _kv_of(found):
             raise BadValue(f"{mount}/ isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-        return _kv_of(found)
+        return _Path(mount, _kv_of(found), self.settings.prefix and self.settings.prefix + "/")
+
+    def _ask_for_mount(self, where: str) -> dict[str, Any]:
+        """Say why the mount isn't among those that the token sees; or it is a new one."""
+        mount = self.settings.mount
+        response = self._session.call("GET", _url_path(where))
+        if response.status == 403:
+            hint = _ABROAD_HINT if self._session.abroad else "check PAISSIVE_VAULT_MOUNT"
+            raise Denied(f"there is no mount {mount}/, or the token may not see it", hint=hint)
+        if response.status != 200:
+            raise self._failure(response, "read", where)
+        if response.data.get("path", f"{mount}/") != f"{mount}/":
+            hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
+            raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {mount}/", hint=hint)
+        return response.data
 
     def _seen_mounts(self) -> dict[str, Any]:
         """Return the mounts that the token may see, by their paths, asked for once."""
         if self._mounts is None:
-            where = "sys/internal/ui/mounts"  # as the web interface does, for any token
+            where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
             response = self._session.call("GET", where)
-            if response.status in (403, 404, 405):
-                return {}
             if response.status != 200:
                 raise self._failure(response, "read", where)
             found = _json_object(response.data.get("secret"))
@@ -4127,17 +4092,10 @@ class VaultStore:
             return secret.fields or {}
         if version is not None:
             raise NotFound(f"no version {version} of {_show(name)}")
-        self._check_kv(place)
         error = not_found_error(name)
         if place.kv == 2 and place.path.startswith(("data/", "metadata/")):
             error.hint = f"leave out the API's data/: {place.mount}/{place.path.partition('/')[2]}"
         raise error
-
-    def _check_kv(self, place: _Path) -> None:
-        """Raise BadValue if the KV version that was set isn't the mount's, as far as the token may see it."""
-        found = self._seen_mounts().get(f"{place.mount}/")
-        if found and _kv_of(found) != place.kv:
-            raise BadValue(f"{place.mount}/ isn't KV version {place.kv}", hint="leave out PAISSIVE_VAULT_KV")
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
@@ -4219,9 +4177,6 @@ class VaultStore:
             return self._landed(place, fields, (cas or 0) + 1) if response.repeated else None
         if response.status not in (200, 204):
             raise self._failure(response, "create" if new else "update", place.at("data"))
-        if place.kv == 2 and not response.data.get("version"):
-            self._call("DELETE", place, "data")  # which a mount of version 1 took for a secret of its own
-            raise BadValue(f"{place.mount}/ isn't KV version 2", hint="leave out PAISSIVE_VAULT_KV")
         return int(_json_number(response.data.get("version")))
 
     def _landed(self, place: _Path, fields: dict[str, Any], version: int) -> int | None:
@@ -4279,8 +4234,6 @@ class VaultStore:
         # LIST, in a form that every proxy lets pass.
         response = self._call("GET", place, "metadata", query="?list=true")
         if (response.status == 404 and not response.complains) or (response.status == 403 and folder):
-            if self.settings.kv_version:
-                self._check_kv(place)
             return []
         keys = response.data.get("keys")
         if response.status != 200 or not isinstance(keys, list):
@@ -4349,23 +4302,15 @@ class _Secret:
     __slots__ = ("deleted", "destroyed", "fields", "version")
 
     def __init__(self, response: _Response, kv: int) -> None:
-        there = response.status == 200
-        self.fields: dict[str, Any] | None = response.data if there else None
-        self.version, self.deleted, self.destroyed = int(there), "", False
-        if kv == 2 and response.data:
-            self._read_version_2(response.data.get("data"), response.data.get("metadata"), there)
-        elif there and (kv == 2 or not response.data):
-            raise _not_vault()
-
-    def _read_version_2(self, fields: Any, about: Any, there: bool) -> None:
-        if not isinstance(about, dict) or not (fields is None or isinstance(fields, dict)):
-            hint = "leave out PAISSIVE_VAULT_KV to have it detected"
-            raise BadValue("the response isn't of KV version 2", hint=hint)
-        self.fields = fields or {} if there else None
+        there, fields = response.status == 200, response.data
+        about = _json_object(fields.get("metadata")) if kv == 2 else {"version": int(there)}
+        if kv == 2:
+            fields = _json_object(fields.get("data"))
+        self.fields = fields if there else None
         self.version = int(_json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
-        self.deleted = _timestamp(about.get("deletion_time")) if not there else ""
-        if there and self.version < 1:
+        self.deleted = "" if there else _timestamp(about.get("deletion_time"))
+        if there and (self.version < 1 or not response.data):
             raise _not_vault()
 
 
