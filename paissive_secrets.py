@@ -340,9 +340,9 @@ _T = TypeVar("_T")
 
 def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[bytes]:
     """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
+    nofollow = 0 if follow else _NOFOLLOW
     try:
-        opener = _open_nonblocking if follow else _open_nofollow
-        file = open(path, "rb", buffering, opener=opener)  # noqa: SIM115 - the caller closes it
+        file = open(path, "rb", buffering, opener=lambda path, to: _open_nonblocking(path, to | nofollow))  # noqa: SIM115
     except OSError as error:
         import errno
 
@@ -358,10 +358,6 @@ def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[b
 
 def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | _NONBLOCKING, 0o600)
-
-
-def _open_nofollow(path: str, flags: int) -> int:
-    return os.open(path, flags | _NONBLOCKING | _NOFOLLOW, 0o600)
 
 
 def _not_a_file_error(path: str) -> Unsafe:
@@ -390,41 +386,37 @@ class FileCache:
     """What was made of files, kept while they are unchanged; copies and pickles of a cache are empty."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Parsed] = {}
+        # Of each path: state, when that was first seen, whether the bytes are known to be its, bytes, result.
+        self._kept: dict[str, tuple[tuple[int, ...], float, bool, bytes, Any]] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
 
     def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
         """Return what `parse` makes of the file at `path`; an unchanged file is parsed once."""
-        state, kept = file_state(path, follow=follow), self._kept.get(path)
-        if kept is not None and kept.settled and kept.state == state:
-            return cast("_T", kept.parsed)
+        state = file_state(path, follow=follow)
+        kept, seen, settled, known, parsed = self._kept.get(path, _NEVER_READ)
+        if settled and kept == state:
+            found: _T = parsed
+            return found
         # Read after the state was taken: if the file changes in between, its next state differs.
         now, data = time.monotonic(), read_file(path, follow=follow)
-        seen = kept.seen if kept is not None and kept.state == state else now
-        parsed = cast("_T", kept.parsed) if kept is not None and kept.data == data else parse(data)
+        if known != data:
+            parsed = parse(data)
         # Two writes of one size within a tick of the file system's clock look like one. That clock may be
         # another machine's, so for longer than any tick the bytes are read again and compared.
-        fine = state[3] % 1_000_000_000 and time.time_ns() - max(state[2:4]) > _OLD_NS
-        settled = bool(fine) or now - seen > _SETTLING_SECONDS
-        self._kept[path] = _Parsed(state, seen, settled, data, parsed)
-        return parsed
+        seen = seen if kept == state else now
+        old = bool(state[3] % 1_000_000_000) and time.time_ns() - max(state[2:4]) > _OLD_NS
+        self._kept[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
+        found = parsed
+        return found
 
     def forget(self, path: str) -> None:
         """Drop what was kept of the file at `path`."""
         self._kept.pop(path, None)
 
 
-class _Parsed:
-    """A file's state, when that was first seen, whether its bytes are known to be the state's, and those."""
-
-    __slots__ = ("data", "parsed", "seen", "settled", "state")
-
-    def __init__(
-        self, state: tuple[int, ...], seen: float, settled: bool, data: bytes, parsed: object
-    ) -> None:
-        self.state, self.seen, self.settled, self.data, self.parsed = state, seen, settled, data, parsed
+_NEVER_READ: Any = ((), 0.0, False, None, None)
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -446,16 +438,12 @@ def read_credential(path: str) -> str:
     if stat.S_ISFIFO(status.st_mode):
         return _read_pipe(path, status.st_ino)
     warn_if_exposed(path, status)
-    return _credential_text(path)
+    return _read_pipe.__wrapped__(path, 0)
 
 
 @functools.lru_cache(maxsize=16)
 def _read_pipe(path: str, _inode: int) -> str:
-    return _credential_text(path)
-
-
-def _credential_text(path: str) -> str:
-    # The very bytes, as an environment variable would have them: whoever needs UTF-8 checks that.
+    # The very bytes, as an environment variable would have them: a caller that needs UTF-8 checks that.
     return without_newline(read_file(path, pipe=True).decode("utf-8", "surrogateescape"))
 
 
@@ -548,13 +536,14 @@ class FileLock:
 
     def __exit__(self, *error: object) -> None:
         if not self._shared:
-            if not self._stays and os.name != "nt":
-                self._remove_folder()  # while it is locked
-            # Closing is not enough: a process forked meanwhile has the open file too.
-            _unlock(self._fd)
+            if not self._stays:
+                self._remove_folder()  # while it is locked; Windows removes no open file, so there it stays
+            if sys.platform != "win32":
+                import fcntl
+
+                # Closing is not enough: a process forked meanwhile has the open file too.
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)
-        if not self._stays and os.name == "nt":  # where no open file can be removed
-            self._remove_folder()
 
     def fileno(self) -> int:
         """Return the descriptor; a child started with pass_fds=[lock.fileno()] holds the lock as well."""
@@ -597,7 +586,8 @@ class FileLock:
             raise Conflict(f"{self._what} is under way{_holder(fd)}", hint="try again when it is done")
         import threading
 
-        notice = threading.Timer(_NOTICE_SECONDS, lambda: _say_waiting(self._path, fd))
+        told = f"waiting for another writer of {self._path}{_holder(fd)}"
+        notice = threading.Timer(_NOTICE_SECONDS, warn_once, [told])
         notice.daemon = True
         notice.start()
         try:
@@ -631,10 +621,6 @@ def _holder(fd: int) -> str:
     return f" (process {found[1].decode()})" if found else ""
 
 
-def _say_waiting(path: str, fd: int) -> None:
-    warn_once(f"waiting for another writer of {path}{_holder(fd)}")
-
-
 def _try_lock(fd: int, *, wait: bool = False) -> bool:
     """Lock an open file, for this process and for those that inherit it; return false if another has it."""
     if sys.platform == "win32":
@@ -656,18 +642,6 @@ def _try_lock(fd: int, *, wait: bool = False) -> bool:
         except BlockingIOError:
             return False
     return True
-
-
-def _unlock(fd: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def leftover(path: str) -> str:
@@ -699,13 +673,13 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     """
     target = os.path.realpath(path) if keep else path
     temporary = os.path.join(folder or work_folder(path), "new")
-    mode, owner = _mode_and_owner(target, mode) if keep else (mode, None)
     _remove_quietly(temporary)
     # Exclusively: what somebody puts there meanwhile, a link for instance, is not written through.
-    file = open(temporary, "xb", opener=_open_nofollow)  # noqa: SIM115
+    file = open(temporary, "xb", opener=lambda path, new: os.open(path, new | _NOFOLLOW, 0o600))  # noqa: SIM115
     try:
         with file:
-            _set_access(file.fileno(), mode, owner, target)
+            if os.name != "nt":
+                _set_access(file.fileno(), mode, target if keep else "")
             yield file
             # The bytes before the name: after a power cut the name must not lead to an empty file.
             file.flush()
@@ -718,32 +692,22 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     sync_folder(os.path.dirname(target), f"{path} is written")
 
 
-def _mode_and_owner(path: str, mode: int) -> tuple[int, tuple[int, int] | None]:
-    try:
-        before = os.stat(path)
-    except FileNotFoundError:
-        return mode, None
-    return before.st_mode & 0o7777, (before.st_uid, before.st_gid)
-
-
-def _set_access(fd: int, mode: int, owner: tuple[int, int] | None, path: str) -> None:
-    """Give a new file a mode and, with an owner, the owner and access control list of the one at `path`."""
-    if os.name == "nt":
-        return
-    status = os.fstat(fd)
-    # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
-    if owner not in (None, (status.st_uid, status.st_gid)):  # a folder may give files its own group
-        os.fchown(fd, *owner)
-    if owner and sys.platform == "linux":
-        # Without the list, the mode's group bits, its upper bound, would be the group's own.
-        name = "system.posix_acl_access"
-        try:
-            acl = os.getxattr(path, name)
-        except OSError:  # it has none, and the new file may have the folder's
-            with contextlib.suppress(OSError):
-                os.removexattr(fd, name)
-        else:
-            os.setxattr(fd, name, acl)
+def _set_access(fd: int, mode: int, like: str) -> None:
+    """Give a new file the mode, owner and access control list of the one at `like`, or else `mode`."""
+    if like and os.path.lexists(like):
+        before, now = os.stat(like), os.fstat(fd)
+        mode = before.st_mode & 0o7777
+        # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
+        if (before.st_uid, before.st_gid) != (
+            now.st_uid,
+            now.st_gid,
+        ):  # a folder may give files its own group
+            os.fchown(fd, before.st_uid, before.st_gid)
+        if sys.platform == "linux":
+            # Without the list, the mode's group bits, its upper bound, would be the group's own.
+            with contextlib.suppress(OSError):  # it has none
+                name = "system.posix_acl_access"
+                os.setxattr(fd, name, os.getxattr(like, name))
     os.fchmod(fd, mode)
 
 
@@ -2055,7 +2019,7 @@ class FileStore:
         self.policy_file = os.path.join(self.folder, "rotation.age")
         self._prompted_password = ""
         self._has_short_password = False  # set here
-        self._cache = FileCache()  # of values
+        self._cache, self._openers = FileCache(), FileCache()  # values, and which identity opens a file
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
@@ -2347,10 +2311,15 @@ class FileStore:
     def _key_of_another(self, keys: tuple[Identity, ...]) -> Identity:
         """Return which of the keys opens a secret of the store, passing over those that are damaged."""
         with disk_errors(f"read {self._secrets}"):
-            for name in _names_under(self._secrets, ""):
+            for path in map(self._path, _names_under(self._secrets, "")):
                 with contextlib.suppress(Corrupt):
-                    return _unseal_file(self._path(name), None, keys)[0]
+                    return self._opening_key(path, keys)
         return keys[0]
+
+    def _opening_key(self, path: str, keys: tuple[Identity, ...]) -> Identity:
+        """Return which of the keys opens a file, without opening it again while it is unchanged."""
+        known = self._openers.load(path, lambda sealed: _unseal_file(path, sealed, keys)[0], follow=False)
+        return known if known in keys else _unseal_file(path, None, keys)[0]
 
     def _first(self) -> str | None:
         with disk_errors(f"read {self._secrets}"):
