@@ -6337,10 +6337,11 @@ def _adapt_terminals(outputs: list[_Relay], raw: bool) -> None:
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes on
 # its way to a handler, that make its message and its line, and those that report exceptions nobody caught.
 
+Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
 
 
-def redact(value: _T, source: Backend | Iterable[str] | RedactingFilter) -> _T:
+def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
     """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
 
     `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter:
@@ -6352,7 +6353,50 @@ def redact(value: _T, source: Backend | Iterable[str] | RedactingFilter) -> _T:
     return cast("_T", redacting.redact(value))
 
 
-def redact_logs(source: Backend | Iterable[str]) -> RedactingFilter:
+class _Unchanged(Exception):
+    """A file has nothing to redact."""
+
+
+def redact_file(
+    path: str, secrets: RedactingFilter, then: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
+) -> bool:
+    """Mask values in a text file, atomically, keeping its mode and owner; return whether it held any.
+
+    `then` may mask more of the stream. Raise Unsafe for a symlink, for a file with several names or of the
+    store's own, BadValue for a binary file, and Conflict for one that changes meanwhile.
+    """
+    state = file_state(path, follow=False)
+    with open_regular(path, follow=False) as file:
+        _check_redactable(path, file, secrets)
+
+        def read(size: int) -> bytes:
+            data = file.read(size)
+            if b"\0" in data:
+                raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
+            return data
+
+        with contextlib.suppress(_Unchanged), FileLock(path), replacing(path) as target:
+            target.writelines(then(secrets.stream(read)))
+            if file_state(path, follow=False) != state:
+                raise Conflict(f"{path} changed meanwhile", hint="try again when nothing writes to it")
+            if target.tell() == state[1]:  # a mask is shorter than any value
+                raise _Unchanged
+            return True
+    return False
+
+
+def _check_redactable(path: str, file: IO[bytes], secrets: RedactingFilter) -> None:
+    status = os.fstat(file.fileno())
+    if status.st_nlink > 1:
+        raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
+    # Settings such as PAISSIVE_MASTER_PASSWORD_FILE and DB_PASSWORD_FILE name files to read values from.
+    named = {text for variable, text in os.environ.items() if variable.endswith("_FILE")}
+    for own in filter(os.path.isfile, named | secrets.files):
+        if os.path.samestat(os.stat(own), status):
+            raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
+
+
+def redact_logs(source: Redactable) -> RedactingFilter:
     """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
     `source` is a backend, a store, values, or a mapping (whose values count). Call it again for new values,
@@ -6402,7 +6446,7 @@ def _redact_logging(redacting: RedactingFilter) -> None:
 class RedactingFilter:
     """A logging filter that lets every record pass, without the values in it; threads may share one."""
 
-    def __init__(self, source: Backend | Iterable[str] = ()) -> None:
+    def __init__(self, source: Redactable = ()) -> None:
         import logging
         import threading
 
@@ -6411,12 +6455,18 @@ class RedactingFilter:
         self._adding = threading.Lock()
         self._values: set[str] = set()
         self._spellings = Spellings()
+        self.files: set[str] = set()  # where stores keep values in plaintext
         self.add(source)
 
-    def add(self, source: Backend | Iterable[str]) -> list[str]:
+    def add(self, source: Redactable) -> list[str]:
         """Redact these values as well; return the names of those that are too short for it."""
-        values = _values_of(source)
+        manager, chosen = (source, None) if isinstance(source, SecretsManager) else (_manager, source)
+        if chosen is None or (isinstance(chosen, str) and chosen in _STORES):
+            chosen = manager.store(chosen)
+        values = _values_of(chosen, manager)
         with self._adding:
+            if hasattr(chosen, "names"):
+                self.files.add(plaintext_file(cast("Store", chosen)))
             self._values = self._values.union(*values.values())
             self._spellings = Spellings(
                 self._values
@@ -6439,6 +6489,13 @@ class RedactingFilter:
         redacted = [self.redact(item, depth + 1) for item in items]
         changed = any(new is not old for new, old in zip(redacted, items))
         return type(value)(redacted) if changed else value
+
+    def stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
+        """Yield what `read(size)` returns until it is b"", masked wherever a value is split."""
+        masker = Masker(self._spellings)
+        for data in iter(functools.partial(read, _PIPE_BYTES), b""):
+            yield masker.feed(data)
+        yield masker.close()
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and whatever else a record was given."""
@@ -6463,27 +6520,21 @@ class RedactingFilter:
         return record
 
 
-def _values_of(source: Backend | Iterable[str]) -> dict[str, set[str]]:
+def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values to mask by name; those that came without a name are numbered."""
-    if source is None or (isinstance(source, str) and source in _STORES):
-        source = _manager.store(source)
     if isinstance(source, str):  # perhaps a value: it must not be in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
     if hasattr(source, "names"):
-        return _values_in(cast("Store", source))
+        found = {}
+        for name in source.names():
+            with contextlib.suppress(NotFound):  # deleted meanwhile
+                found[name] = _resolve_for_masking(manager, _REFERENCE + name, source, name)[1]
+        return found
     values = source if isinstance(source, Iterable) else [source]
     named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
     if not all(isinstance(value, str) for value in named.values()):  # it would spoil each later call
         raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
     return {str(name): {value} for name, value in named.items()}
-
-
-def _values_in(store: Store) -> dict[str, set[str]]:
-    found = {}
-    for name in store.names():
-        with contextlib.suppress(NotFound):  # deleted meanwhile
-            found[name] = _resolve_for_masking(_manager, _REFERENCE + name, store, name)[1]
-    return found
 
 
 # === Rules ==================================================================================================
@@ -10991,14 +11042,14 @@ def _end_on_signals() -> None:
             signal.signal(number, end)
 
 
-def _write_stdout(text: str) -> None:
+def _write_stdout(text: str | bytes) -> None:
     """Print exactly this, in UTF-8 whatever the locale: another program may read it."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     out = getattr(sys.stdout, "buffer", None)
     if out is None:  # somebody's own sys.stdout
-        sys.stdout.write(text)
+        sys.stdout.write(data.decode("utf-8", "surrogateescape"))
         return
     sys.stdout.flush()
-    data = text.encode("utf-8", "surrogateescape")
     while data:  # an unbuffered stdout may take only a part
         data = data[out.write(data) :]
 
@@ -11352,6 +11403,42 @@ def cmd_run(args: argparse.Namespace) -> int:
     if short:
         _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
     return run_masked(args.command_line, environment, itertools.chain(*values.values()))
+
+
+def cmd_redact(args: argparse.Namespace) -> int:
+    """Replace the store's values in any text with ***.
+
+    Masks all stages of all secrets, in every encoding that run masks, from files or stdin to stdout.
+    With --in-place, replaces the files: text files only, and none that a store reads. Git history
+    keeps the old text.
+
+    $ redact < app.log > shared.log
+    $ redact --in-place app.log notes.txt
+    """
+    secrets = RedactingFilter()
+    short = secrets.add(args.manager)
+    if short:
+        _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
+    if args.in_place:
+        return _redact_files(args.files, secrets)
+    for path in args.files or ["-"]:
+        with open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, buffering=0) as file:
+            for piece in secrets.stream(file.read):
+                _write_stdout(piece)
+                sys.stdout.flush()
+    return 0
+
+
+def _redact_files(paths: list[str], secrets: RedactingFilter) -> int:
+    changed, code = 0, 0
+    for path in paths:
+        try:
+            changed += redact_file(path, secrets)
+        except SecretsError as error:  # the others are redacted all the same
+            _warn(str(error))
+            code = error.exit_code
+    _warn(f"redacted {changed} of {_plural(len(paths), 'file')}; git history keeps the old text")
+    return code
 
 
 def cmd_config_get(args: argparse.Namespace) -> int:
@@ -11943,6 +12030,12 @@ _COMMANDS: dict[str, _Command] = {
         cmd_export,
         _NAMES,
         _arg("--format", choices=EXPORT_FORMS, default="env", help="default: env"),
+        _BACKEND,
+    ),
+    "redact": _row(
+        cmd_redact,
+        _arg("files", metavar="FILE", nargs="*", help="text files, - for stdin; default: stdin"),
+        _flag("--in-place", "replace the files instead of printing them"),
         _BACKEND,
     ),
     "config get": _row(cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references"), _BACKEND),

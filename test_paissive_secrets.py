@@ -7801,6 +7801,92 @@ def test_redact_text_bytes_and_what_holds_them():
     assert ps.redact(f"in {SAFE}", {"db": SAFE}) == "in ***"
 
 
+def test_redact_2000_streams_split_anywhere():
+    seed = int(os.environ.get("PAISSIVE_TEST_SEED") or time.time_ns())
+    print("seed", seed)  # shown if it fails
+    rng = random.Random(seed)
+    values = [VALUE, SAFE, "8letters", "two lines\nof one value"]
+    forms = [text for value in values for how, text in spelled(value) if not how.startswith("base64")]
+    secrets = ps.RedactingFilter(values)
+    for _ in range(2000):
+        parts = [rng.choice([b"<", b"\n", b"\xff\0", b"= 12%"]) for _ in range(9)]
+        hidden = [rng.choice([*forms, b""]) for _ in parts]
+        stream = b"".join(itertools.chain(*zip(parts, hidden)))
+        pieces = split_anywhere(stream, rng)
+        wanted = b"".join(part + (b"***" if form else b"") for part, form in zip(parts, hidden))
+        assert b"".join(secrets.stream(lambda size: next(pieces, b""))) == wanted
+
+
+def split_anywhere(data, rng):
+    places = sorted([0, *(rng.randrange(len(data)) for _ in range(9)), len(data)])
+    return (data[start:end] for start, end in zip(places, places[1:]) if start < end)
+
+
+def test_redact_from_stdin_and_files_to_stdout(tmp_path):
+    (tmp_path / "log").write_bytes(b"\xff " + SAFE.encode() + b"\r\n")
+    env = {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}
+    done = cli("redact", "log", "-", cwd=tmp_path, env=env, stdin=b"piped " + SAFE.encode())
+    assert (done.returncode, done.stdout) == (0, b"\xff ***\r\npiped ***")
+    assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: PIN_CODE\n"
+
+
+def test_redact_shows_a_line_of_a_stream_at_once():
+    words = [sys.executable, str(MODULE), "redact"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen(words, env={**os.environ, **GIVEN}, **pipes) as process:
+        process.stdin.write(SAFE.encode() + b"\n")
+        assert process.stdout.readline() == b"***\n"
+
+
+def test_redact_in_place_keeps_mode_and_files_without_values(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    Path("a.log").write_text(f"in {SAFE}\n")
+    Path("a.log").chmod(0o640)
+    Path("b.log").write_text("nothing\n")
+    before = os.stat("b.log")
+    assert ps.main(["redact", "--in-place", "a.log", "b.log"]) == 0
+    assert (Path("a.log").read_text(), os.stat("a.log").st_mode & 0o777) == ("in ***\n", 0o640)
+    assert os.stat("b.log") == before and sorted(os.listdir()) == ["a.log", "b.log"]
+    told = "paissive_secrets: redacted 1 of 2 files; git history keeps the old text\n"
+    assert capsys.readouterr().err == told
+
+
+def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DB_PASSWORD_FILE", str(tmp_path / "password"))
+    text = f"TOKEN={SAFE}\n"
+    for name in (".env", "password", "binary", "target", "first"):
+        Path(name).write_text(text)
+    Path("binary").write_bytes(b"\0" + text.encode())
+    Path("symlink").symlink_to("target")
+    os.link("first", "second")
+    files = [".env", "password", "binary", "symlink", "second"]
+    assert ps.main(["redact", "--in-place", *files]) == 2
+    said = capsys.readouterr().err
+    wanted = ["where values are read from"] * 2 + [
+        "is binary",
+        "not a file",
+        "has other names",
+        "redacted 0 of 5",
+    ]
+    assert all(part in line for part, line in zip(wanted, said.splitlines())), said
+    assert all(text in Path(name).read_text() for name in (".env", "password", "binary", "target", "first"))
+
+
+def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(f"in {SAFE}\n")
+
+    def change(pieces):
+        yield from pieces
+        log.write_text(f"more in {SAFE}\n")
+
+    with pytest.raises(ps.Conflict, match="changed meanwhile"):
+        ps.redact_file(str(log), ps.RedactingFilter([SAFE]), change)
+    assert (log.read_text(), os.listdir(tmp_path)) == (f"more in {SAFE}\n", ["log"])
+
+
 def test_redact_keeps_arguments_where_they_make_up_the_message(log):
     seen = []
     ps.redact_logs([SAFE])
