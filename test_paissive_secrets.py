@@ -6103,7 +6103,7 @@ def test_functions_take_the_value_and_their_errors_do_not_give_it_away(rotation,
 
 
 def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, tmp_path, monkeypatch):
-    for name in [*ps._KEYS_TO_STORES, "PAISSIVE_IDENTITY_FILE", "A_TOKEN__PENDING"]:
+    for name in [*OPENERS, "A_TOKEN__PENDING"]:
         monkeypatch.setenv(name, CANARY + "-opens")
     monkeypatch.setenv("A_TOKEN", "ordinary")
     script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; echo "$(cat stdin)" >&2'
@@ -7167,12 +7167,17 @@ def test_run_says_what_refers_to_nothing(name, url, told):
     assert done.returncode == (1 if "no secret" in told else 2)
 
 
+OPENERS = (
+    "PAISSIVE_MASTER_PASSWORD PAISSIVE_MASTER_PASSWORD_FILE PAISSIVE_IDENTITY PAISSIVE_IDENTITY_FILE".split()
+)
+OPENERS += "VAULT_TOKEN BAO_TOKEN PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT PAISSIVE_VAULT_PASSWORD".split()
+
+
 def test_run_keeps_what_opens_our_own_stores_to_itself():
-    keys = [*ps._KEYS_TO_STORES, "PAISSIVE_MASTER_PASSWORD_FILE", "PAISSIVE_IDENTITY_FILE"]
-    own = {**dict.fromkeys(keys, "x" * 9), "VAULT_ADDR": "a"}
+    own = {**dict.fromkeys(OPENERS, "x" * 9), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h"}
     for names in (["APP_TOKEN"], []):
         seen = run(*names, "--", "env", env=own).stdout.decode()
-        assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR"]
+        assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR", "VAULT_TOKEN_TTL"]
 
 
 @pytest.mark.parametrize(
