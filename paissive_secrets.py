@@ -979,113 +979,90 @@ def not_found_error(name: str) -> NotFound:
 
 
 # === Dotenv =================================================================================================
-# A .env file means what python-dotenv and bash say where the two agree, and what most readers say elsewhere:
-# ${NAME} and ${NAME:-default} stand for values outside of single quotes, $NAME is text. A rewrite touches the
-# one assignment. What is written reads the same in bash, python-dotenv and Docker Compose, or is refused.
+# A .env file means what python-dotenv and bash agree on, and else what most readers do: ${NAME} and
+# ${NAME:-default} are filled in outside of single quotes, $NAME is text. A rewrite changes one assignment.
+# Values are written so that bash, python-dotenv and Docker Compose read them alike, or refused.
 
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
-_QUOTED = {  # steps to the closing quote: python-dotenv's, then bash's, which has no escapes in single quotes
-    "'": (r"(?s)\\.|'", "'"),
-    '"': (r'(?s)\\.|"',),
-}
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
-_OPENS_IN_BASH = r"""(?s)\\.|['"`()\\]"""
 
 
 class Dotenv:
-    """The text of a .env file: what it says, and the same text with one assignment changed."""
+    """The text of a .env file: what it assigns, and the same text with other values."""
 
     def __init__(self, text: str, where: str = ".env") -> None:
-        self._bom = "\ufeff" if text.startswith("\ufeff") else ""
-        self._pieces = list(_pieces(text[len(self._bom) :]))
-        self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
         self.where = where
+        self._bom = "\ufeff" if text.startswith("\ufeff") else ""
+        self._pieces = list(_split(text[len(self._bom) :]))
+        # By name, the place of the last assignment, which counts.
+        self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
 
     def __repr__(self) -> str:
         return f"<{self.where} with {len(self.assigned)} names>"
 
-    def names(self) -> set[str]:
-        """Every name that is assigned, readable or not."""
-        return set(self.assigned)
-
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
-        """What its last assignment says, or None; BadValue where that can't be read."""
+        """Return the value of a name, or None; raise BadValue if it can't be read."""
         place = self.assigned.get(name)
         if place is None:
             return None
-        self._check(place)
         piece = self._pieces[place]
+        if piece.problem:
+            raise self._error(place)
         return self.values(environ)[name] if "${" in piece.raw else piece.value()
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
+        """Return what can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
         found: dict[str, str] = {}
         room = MAX_FILE_BYTES
         for piece in self._pieces:
-            # An earlier assignment does not come back: who reads on would get an outdated value.
+            # An earlier assignment doesn't count: its value is outdated.
             if piece.problem:
                 found.pop(piece.name, None)
             elif piece.name:
                 found[piece.name] = piece.value(found, environ)
                 room -= len(found[piece.name])
             if room < 0:
-                raise _too_much(piece.name)
+                raise _too_long(piece.name)
         return found
 
     def problems(self, *, assignments: bool = True) -> Iterator[BadValue]:
-        """Yield an error for each line that is neither an assignment, a readable one, nor a comment."""
-        for number, piece in enumerate(self._pieces):
-            line = f"line {self._line(number)} of {self.where}"
-            if piece.problem and assignments:
-                yield BadValue(f"{line} has {piece.problem}", hint="quote its value again")
-            elif not piece.name and not re.match(r"\s*(#|\Z)", piece.text):
-                yield BadValue(f"{line} is not NAME=value", hint="fix it, or put # before it")
-
-    def _check(self, place: int) -> None:
-        problem = self._pieces[place].problem
-        if problem:
-            raise BadValue(
-                f"line {self._line(place)} of {self.where} has {problem}", hint="quote its value again"
-            )
+        """Yield an error for each line that is neither a comment nor an assignment (that can be read)."""
+        for place, piece in enumerate(self._pieces):
+            stray = not piece.name and not re.match(r"\s*(#|\Z)", piece.text)
+            if stray or (piece.problem and assignments):
+                yield self._error(place)
 
     def with_values(self, values: Mapping[str, str]) -> str:
-        """The text with these assignments: the last one of a name is changed, new ones are added."""
+        """Return the text with these values: in place of the last assignment of a name, or at the end."""
         texts = [piece.text for piece in self._pieces]
-        places = [self.assigned.get(name, len(texts)) for name in values]
-        # Nothing is written where a reader would take it for part of something else.
-        self._check_before(max(places, default=0))
+        end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
         for name, value in values.items():
+            place = self.assigned.get(name, len(self._pieces))
+            for earlier, piece in enumerate(self._pieces[:place]):
+                if piece.problem:  # a reader might take what is written here for a part of that
+                    raise self._error(earlier)
             if name in self.assigned:
-                old = self._pieces[self.assigned[name]]
-                texts[self.assigned[name]] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
+                old = self._pieces[place]
+                texts[place] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
             else:
-                head, tail = self._line_ends(texts)
-                texts.append(head + dotenv_assignment(name, value) + tail)
+                before = "" if not texts or texts[-1].endswith(("\n", "\r")) else end
+                texts.append(before + dotenv_assignment(name, value) + end)
         return self._bom + "".join(texts)
 
     def without(self, *names: str) -> str:
-        """The text without any assignment of these."""
+        """Return the text without any assignment of these names."""
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
-    def _line_ends(self, texts: list[str]) -> tuple[str, str]:
-        """What to write before and after a new last line, with the line ends of the first line."""
-        end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
-        return "" if not texts or texts[-1].endswith(("\n", "\r")) else end, end
-
-    def _check_before(self, place: int) -> None:
-        """Raise BadValue where what is written at `place` would be taken for part of something earlier."""
-        for number, piece in enumerate(self._pieces[:place]):
-            reader = piece.left_open_for()
-            if reader:
-                what = f"line {self._line(number)} of {self.where} leaves a quote or a bracket open"
-                raise BadValue(f"{what} for {reader}, which reads on in the next lines", hint="mend it first")
-
-    def _line(self, number: int) -> int:
-        return 1 + sum(len(re.findall(_LINE_END, piece.text)) for piece in self._pieces[:number])
+    def _error(self, place: int) -> BadValue:
+        number = 1 + sum(len(re.findall(_LINE_END, piece.text)) for piece in self._pieces[:place])
+        line = f"line {number} of {self.where}"
+        if self._pieces[place].problem:
+            return BadValue(f"{line} has {self._pieces[place].problem}", hint="quote its value again")
+        return BadValue(f"{line} is not NAME=value", hint="fix it, or put # before it")
 
 
 class _Piece:
@@ -1093,25 +1070,15 @@ class _Piece:
 
     def __init__(self, text: str, name: str = "", head: str = "") -> None:
         self.text = text  # all of it, with its line end
-        self.name = name  # "" where nothing is assigned
-        self.head = head  # what stands before the name
+        self.name = name  # "" if nothing is assigned
+        self.head = head  # what precedes the name
         self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
         self.problem = ""  # why there is no value
-
-    def left_open_for(self) -> str:
-        """Who would take what follows for part of it: "bash", "python-dotenv" or ""."""
-        written = self.text if self.problem else self.quote + self.raw + self.quote
-        if not self.name and not self.problem:
-            written = self.text.partition("#")[0]  # a comment ends with its line
-        if not _ends_in_bash(written):
-            return "bash"
-        goes_on = self.quote == "'" and _closing(written, 1, "'", _QUOTED["'"][0]) < 0
-        return "python-dotenv" if goes_on else ""
 
     def value(self, *variables: Mapping[str, str]) -> str:
         room = MAX_FILE_BYTES
 
-        def filled(match: re.Match[str]) -> str:
+        def fill_in(match: re.Match[str]) -> str:
             nonlocal room
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
@@ -1119,120 +1086,86 @@ class _Piece:
             text = next((v[name] for v in variables if name in v), "") or match["default"] or ""
             room -= len(text)
             if room < 0:
-                raise _too_much(self.name)
+                raise _too_long(self.name)
             return text
 
         raw = re.sub(_LINE_END, "\n", self.raw)
-        # The one escape that python-dotenv knows there.
-        if self.quote == "'":
+        if self.quote == "'":  # python-dotenv knows this one escape there
             return raw.replace("\\'", "'")
         escape = r"(?s)\\." if self.quote else r"(?!)"
-        end = raw.rfind("}") + 1  # each ${ behind it would be followed to the end of the text, in vain
-        return re.sub(f"{escape}|{_VARIABLE}", filled, raw[:end]) + re.sub(escape, filled, raw[end:])
+        end = raw.rfind("}") + 1  # from each ${ behind it, a search would go to the end of the text in vain
+        return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
 
-def _too_much(name: str) -> BadValue:
-    """A few lines such as A=${A}${A} would fill any memory."""
-    return BadValue(
-        f"the values up to {_show(name)} grow over {MAX_FILE_BYTES >> 20} MiB", hint="look at its ${...}"
-    )
+def _too_long(name: str) -> BadValue:
+    # A few lines such as A=${A}${A} would fill any memory.
+    problem = f"the values up to {_show(name)} grow over {MAX_FILE_BYTES >> 20} MiB"
+    return BadValue(problem, hint="look at its ${...}")
 
 
-def _pieces(text: str) -> Iterator[_Piece]:
+def _split(text: str) -> Iterator[_Piece]:
     line_end, assigned = re.compile(_LINE_END), re.compile(_ASSIGNED)
     at = 0
     while at < len(text):
         found = line_end.search(text, at)
         line = text[at : found.end() if found else len(text)]
         match = assigned.match(line)
-        piece = _assignment(text, at, line, match) if match else _Piece(line)
+        piece = _parse_assignment(text, at, line, match) if match else _Piece(line)
         yield piece
         at += len(piece.text)
 
 
-def _assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
+def _parse_assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
     rest = line[match.end() :]
     piece = _Piece(line, match[2].strip("'"), match[1])
-    if rest[:1] in _QUOTED:
-        _read_quoted(piece, text, at, at + match.end())
+    if rest[:1] in ("'", '"'):
+        _parse_quoted(piece, text, at, at + match.end())
     else:
-        # Spaces are looked at once, by the lookbehind: a long run of them would be tried from each one.
+        # The lookbehind makes a long run of spaces one attempt instead of one for each space.
         comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
         piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
-        # A comment after nothing would become part of the value that is written before it.
+        # A comment after an empty value must not become part of the value that is written before it.
         piece.tail = " " * (not piece.raw and bool(comment)) + rest[len(piece.raw) :]
     return piece
 
 
-def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    piece.problem = "a quote that is never closed"
-    piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
-    quote = text[start]
-    for steps in _QUOTED[quote]:
-        end = _closing(text, start + 1, quote, steps)
-        tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
-        if tail:
-            piece.text = text[at : tail.end()]
-            piece.quote, piece.raw, piece.tail = quote, text[start + 1 : end], tail[0]
-            piece.problem = ""
-            return
-        if end >= 0:
-            piece.problem = "text after a closing quote"
-
-
-def _closing(text: str, at: int, quote: str, steps: str) -> int:
-    """Where the quote ends, or -1; step by step, as one expression would keep each step in memory."""
-    return next((m.start() for m in re.compile(steps).finditer(text, at) if m[0] == quote), -1)
-
-
-def _ends_in_bash(value: str) -> bool:
-    """Whether bash takes what follows this value for the next line."""
-    opens, at = re.compile(_OPENS_IN_BASH), 0
-    while at >= 0:
-        found = opens.search(value, at)
-        if not found:
-            return True
-        if found[0] in _QUOTED:
-            at = _closing(value, found.end(), found[0], _QUOTED[found[0]][-1]) + 1 or -1
-        else:
-            at = found.end() if len(found[0]) > 1 else -1  # a bracket, or a backslash at the end
-    return False
+def _parse_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
+    quote, end = text[start], -1
+    # Step by step: one expression for the whole value would keep each step in memory.
+    for step in re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1):
+        if step[0] == quote:
+            end = step.start()
+            break
+    tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
+    if tail:
+        piece.text = text[at : tail.end()]
+        piece.quote, piece.raw, piece.tail = quote, text[start + 1 : end], tail[0]
+    else:
+        piece.problem = "text after a closing quote" if end >= 0 else "a quote that is never closed"
+        piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
 
 
 def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
-    """NAME=value, in the quotes given if they fit, else in those that do; BadValue if none do.
+    """Return NAME=value, in the given quotes if they fit, else in others; raise BadValue if none do.
 
-    Each way is one that bash, python-dotenv, Docker Compose and, with `node`, npm's dotenv read alike.
+    Bash, python-dotenv, Docker Compose and, with `node`, npm's dotenv read it alike.
     """
     for mark in (quote, "", "'", '"'):
         if _fits(value, mark, node):
             written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
             return f"{name}={mark}{written}{mark}"
     hint = "use --format json, or shell" if node else "another store holds any text, such as --backend file"
-    raise BadValue(f"a .env file can't hold {_show(name)}: {_misread(value)}", hint=hint)
+    raise BadValue(f"a .env file can't hold {_show(name)} so that every reader agrees", hint=hint)
 
 
 def _fits(value: str, quote: str, node: bool) -> bool:
     if not quote:
         return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
-    if quote == "'":  # python-dotenv takes a backslash off and fills in variables, which bash does not
-        return not re.search(r"['\r]|\\\\|\\\Z", value) and not _has_variable(value)
+    if quote == "'":  # python-dotenv removes a backslash and fills in variables, bash doesn't
+        has_variable = re.search(_VARIABLE, value[: value.rfind("}") + 1])
+        return not has_variable and not re.search(r"['\r]|\\\\|\\\Z", value)
     # Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
     return not re.search(r'[\r$`"\\]' if node else r"[\r$`]|\\\Z", value)
-
-
-def _has_variable(value: str) -> bool:
-    return bool(re.search(_VARIABLE, value[: value.rfind("}") + 1]))
-
-
-def _misread(value: str) -> str:
-    if "\r" in value:
-        return "python-dotenv reads a carriage return as a line feed"
-    if _has_variable(value):
-        return "python-dotenv fills in ${...} in every quoting"
-    if value.endswith("\\"):
-        return "python-dotenv may read a backslash at its end together with the closing quote"
-    return "no quoting keeps its mix of quotes, backslashes, $ and ` for every reader"
 
 
 # === Environment ============================================================================================
@@ -1327,7 +1260,7 @@ class EnvironmentStore:
 
     def names(self) -> Iterator[str]:
         """Yield the names in the dotenv file, and variables and mounted files that look like secrets."""
-        found = {name for name in self._load().names() if not _is_setting(variable_name(name))}
+        found = {name for name in set(self._load().assigned) if not _is_setting(variable_name(name))}
         found |= set(_credential_names())
         for variable, value in environment_now().items():
             # NAME_FILE leads to the secret NAME, as long as there is something to read.
@@ -1477,7 +1410,7 @@ class EnvironmentStore:
             raise Unsafe(_why_ignored(path), hint="name it in PAISSIVE_ENV_FILE if you trust it")
         with disk_errors(f"write {path}"), FileLock(path):
             dotenv = self._load()
-            self._replaced = dotenv.names() & set(changes)
+            self._replaced = dotenv.assigned.keys() & set(changes)
             rewrite(path, change(dotenv).encode("utf-8", "surrogateescape"))
 
 
