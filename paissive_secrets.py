@@ -90,7 +90,6 @@ if TYPE_CHECKING:
     import ast
     import socket
     import subprocess
-    from json import JSONDecoder
     from typing import IO, TextIO
     from weakref import WeakSet
 
@@ -2645,6 +2644,7 @@ _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connectio
 _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
+_LOOPBACK = r"localhost|::1|127(?:\.[0-9]+){3}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 # Statuses that mean a write was not carried out: from a node that is behind (412), or too busy (429). A
 # redirect doesn't: a standby also answers 307 when it lost the active node's response.
@@ -2756,7 +2756,6 @@ class _Transport:
 
         self.settings = settings
         self.newest = newest  # X-Vault-Index of a write
-        self._lock = _Lock()
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
@@ -2798,7 +2797,7 @@ class _Transport:
     def _note_write(self, index: str) -> None:
         if not index or not (index.isascii() and index.isprintable()):
             return  # it can't be sent in a header
-        with self._lock.here:
+        with self.connections.lock.here:
             old, new = _read_index(self.newest), _read_index(index)
             if old[0] != new[0] or old[1] < new[1]:
                 self.newest = index
@@ -2897,35 +2896,8 @@ def _wait_before(response: _Response, attempt: int) -> float:
     return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
 
 
-def _proxies(settings: VaultSettings) -> dict[str, str]:
-    """Return the proxy of each scheme."""
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies
-
-    if settings.address.startswith("unix://"):
-        return {}
-    if settings.proxy:
-        return {"http": settings.proxy, "https": settings.proxy}
-    # Go's client ignores the environment's proxy for these as well.
-    return {} if _is_loopback(urlsplit(settings.address).hostname or "") else getproxies()
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _Proxy(NamedTuple):
-    host: str
-    port: int
-    headers: Any  # what identifies us to it
-
-
-def _parse_proxy(proxy: str) -> _Proxy:
+def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
+    """Return host and port of a proxy, and the headers that log in to it."""
     import base64
     from urllib.parse import unquote
 
@@ -2941,17 +2913,24 @@ def _parse_proxy(proxy: str) -> _Proxy:
     if not good or (mark and kind.lower() != "http"):
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
         raise BadValue("the environment names a proxy that isn't supported", hint=hint)
-    return _Proxy(name, port, (("Proxy-Authorization", basic),) if login else ())
+    return name, port, {"Proxy-Authorization": basic} if login else {}
 
 
 class _Connections:
     """A urllib handler for http and https that keeps its connections, for any number of threads."""
 
     def __init__(self, settings: VaultSettings) -> None:
+        from urllib.parse import urlsplit
+        from urllib.request import getproxies
+
+        url = urlsplit(settings.address)
+        # Go's client ignores the environment's proxies for this machine as well.
+        local = url.scheme == "unix" or re.fullmatch(_LOOPBACK, url.hostname or "")
+        given = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and url.scheme != "unix" else {}
+        self._proxies = given or ({} if local else getproxies())
         self._settings = settings
-        self._proxies = _proxies(settings)
         self._context: Any = None
-        self._lock = _Lock()
+        self.lock = _Lock()
         self.begin()
         _reset_in_children().add(self)
 
@@ -2968,17 +2947,20 @@ class _Connections:
         """Exchange a request for a response; urllib calls this."""
         proxy = self._proxy_of(request)
         where = (request.type, request.host, proxy)
+        target, fields = request.selector, request.fields
+        if proxy and request.type == "http":  # else it only tunnels
+            target, fields = request.full_url, {**fields, **proxy[2]}
         wire, done = None, False
         try:
             deadline = time.monotonic() + request.timeout
             wire = self._take(where) or self._dial(request, proxy, deadline)
             self._busy.add(wire)
-            wire.send(_request_bytes(request, proxy), deadline)
+            wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, deadline)
             response, raw, done = wire.receive(request.method)
         except SecretsError:
             raise
         except (OSError, ValueError) as error:
-            return _broken(error, request, sent=wire is not None, proxied=proxy is not None)
+            return _broken(error, sent=wire is not None, proxied=proxy is not None)
         finally:
             if wire:
                 self._give_back(where, wire, done)
@@ -2986,20 +2968,18 @@ class _Connections:
 
     https_open = http_open
 
-    def _proxy_of(self, request: Any) -> _Proxy | None:
+    def _proxy_of(self, request: Any) -> Any:
         from urllib.request import proxy_bypass
 
         proxy = self._proxies.get(request.type)
         # A proxy set for Vault is used whatever NO_PROXY says.
-        return (
-            _parse_proxy(proxy)
-            if proxy and (self._settings.proxy or not proxy_bypass(request.host))
-            else None
-        )
+        if proxy and (self._settings.proxy or not proxy_bypass(request.host)):
+            return _parse_proxy(proxy)
+        return None
 
     def _take(self, where: Any) -> _Wire | None:
         """Return an idle connection, and close all those that the server has closed."""
-        with self._lock.here:
+        with self.lock.here:
             live = []
             for place, wire in self._idle:
                 if wire.is_stale():
@@ -3014,7 +2994,7 @@ class _Connections:
 
     def _give_back(self, where: Any, wire: _Wire, reusable: bool) -> None:
         self._busy.discard(wire)
-        with self._lock.here:
+        with self.lock.here:
             if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
                 self._idle.append((where, wire))
                 return
@@ -3027,16 +3007,16 @@ class _Connections:
             wire.shut_down()
         self._idle = []
 
-    def _dial(self, request: Any, proxy: _Proxy | None, deadline: float) -> _Wire:
+    def _dial(self, request: Any, proxy: Any, deadline: float) -> _Wire:
         host, port = _host_and_port(request.type, request.host)
-        next_hop = (proxy.host, proxy.port) if proxy else (host, port)
-        wire = _Wire(_connect(self._settings, *next_hop, deadline))
+        next_hop = proxy[:2] if proxy else (host, port)
+        wire = _Wire(_connect(self._settings, next_hop, deadline))
         if request.type == "http":
             return wire
         self._busy.add(wire)
         try:
             if proxy:
-                _ask_proxy(wire, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy, deadline)
+                _ask_proxy(wire, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy[2], deadline)
             self._context = self._context or _tls_context(self._settings)
             name = self._settings.server_name or host
             wire.raw.sock.settimeout(_time_left(deadline))
@@ -3048,17 +3028,17 @@ class _Connections:
             raise
 
 
-def _connect(settings: VaultSettings, host: str, port: int, deadline: float) -> socket.socket:
+def _connect(settings: VaultSettings, target: tuple[str, int], deadline: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time that is left."""
     import socket
 
-    unix = settings.address.startswith("unix://") and host == "localhost"  # else a redirect's
+    unix = settings.address.startswith("unix://") and target[0] == "localhost"  # else a redirect's
     if unix:
         addresses: list[Any] = [
             (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", settings.address[len("unix://") :])
         ]
     else:  # how long this takes is up to resolv.conf: no library call takes a deadline
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
     error: OSError = OSError()
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         plain = socket.socket(family, kind, protocol)
@@ -3088,28 +3068,16 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[scheme]
 
 
-def _ask_proxy(wire: _Wire, target: str, proxy: _Proxy, deadline: float) -> None:
+def _ask_proxy(wire: _Wire, target: str, login: dict[str, str], deadline: float) -> None:
     """Open a tunnel to the target; the login of the proxy goes no further."""
     from http.client import HTTPResponse
 
-    wire.send(_http_head(f"CONNECT {target} HTTP/1.1", {"Host": target, **dict(proxy.headers)}), deadline)
+    wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **login}, b"", deadline)
     response = HTTPResponse(cast("Any", wire), method="CONNECT")
     response.begin()
     # Nobody may speak before TLS does: more bytes would be the proxy's, in place of the server's.
     if response.status != 200 or wire.is_stale():
         raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
-
-
-def _request_bytes(request: Any, proxy: _Proxy | None) -> bytes:
-    plain = request.type == "http" and proxy  # else the proxy only tunnels
-    fields = {**request.fields, **dict(plain.headers)} if plain else request.fields
-    target = request.full_url if plain else request.selector
-    return _http_head(f"{request.method} {target} HTTP/1.1", fields) + bytes(request.body)
-
-
-def _http_head(first: str, fields: dict[str, str]) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-    return f"{first}\r\n{lines}\r\n".encode("ascii")
 
 
 class _Socket(io.RawIOBase):
@@ -3185,12 +3153,13 @@ class _Wire(io.BufferedReader):
         except (OSError, ValueError):
             return True
 
-    def send(self, data: bytes, deadline: float) -> None:
-        """Begin an exchange, which ends by the deadline."""
+    def send(self, first: str, fields: dict[str, str], body: bytes, deadline: float) -> None:
+        """Begin an exchange, which ends by the deadline, with a request."""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
         self.raw.deadline, self.raw.left, self._lines = deadline, _MAX_BODY + _MAX_HEAD, _MAX_HTTP_LINES
         self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
         self.raw.sock.settimeout(_time_left(deadline))
-        self.raw.sock.sendall(data)
+        self.raw.sock.sendall(f"{first}\r\n{lines}\r\n".encode("ascii") + body)
 
     def receive(self, method: str) -> tuple[_Response, bytes, bool]:
         """Return a response, its body, and whether the connection can be used again."""
@@ -3290,25 +3259,18 @@ def _read_response(response: _Response, raw: bytes, scheme: str) -> _Response:
 
 
 def _read_object(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object; ValueError for what parsers read differently (RFC 8259, sections 4 and 6)."""
+    import json
+
+    def reject(_constant: str) -> None:
+        raise ValueError
+
     if _has_too_many_items(raw):
         raise _not_vault(_TOO_LARGE)
-    found = _strict_json().decode(raw.decode())
+    found = json.loads(raw.decode(), object_pairs_hook=reject_duplicate_keys, parse_constant=reject)
     if not isinstance(found, dict):
         raise ValueError
     return found
-
-
-# Of a duplicate key some parsers take the first value and others the last, and NaN is Python's own (RFC 8259,
-# sections 4 and 6): a response with either is meant to be read in two ways.
-@functools.lru_cache(maxsize=1)
-def _strict_json() -> JSONDecoder:
-    from json import JSONDecoder
-
-    return JSONDecoder(object_pairs_hook=reject_duplicate_keys, parse_constant=_reject_constant)
-
-
-def _reject_constant(_name: str) -> None:
-    raise ValueError("not JSON")
 
 
 # OpenSSL's names of what went wrong, which nothing but text tells apart; the first row that fits counts.
@@ -3319,8 +3281,9 @@ _TLS_PROBLEMS = (
 )
 
 
-def _broken(error: Exception, request: Any, *, sent: bool, proxied: bool) -> _Response:
+def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     """Return the response of a connection that broke, or raise what no retry can fix."""
+    import socket
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -3330,26 +3293,18 @@ def _broken(error: Exception, request: Any, *, sent: bool, proxied: bool) -> _Re
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
             raise Unavailable(message, hint=hint) from None
-    response = _Response(0)
-    response.sent, response.proxied, response.broken = sent, proxied, _why(error)
-    return response
-
-
-def _why(error: Exception) -> str:
-    """Say in our own words what broke a connection."""
-    import socket
-    import ssl
-
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter for a name that DNS can't spell
-        return "no host of that name"
-    if isinstance(error, (TimeoutError, socket.timeout)):
-        return "it didn't answer in time"
-    if isinstance(error, ValueError):
-        return "what answers there doesn't speak HTTP"
-    if isinstance(error, ssl.SSLError):  # its numbers are OpenSSL's, not the system's
-        return "the TLS connection broke"
+    kinds: tuple[tuple[Any, str], ...] = (
+        ((socket.gaierror, UnicodeError), "no host of that name"),  # the latter if DNS can't spell it
+        ((TimeoutError, socket.timeout), "it didn't answer in time"),
+        (ValueError, "what answers there doesn't speak HTTP"),
+        (ssl.SSLError, "the TLS connection broke"),  # its numbers are OpenSSL's, not the system's
+    )
     number = getattr(error, "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number > 0 else "the connection broke"
+    why = os.strerror(number) if isinstance(number, int) and number > 0 else "the connection broke"
+    response = _Response(0)
+    response.sent, response.proxied = sent, proxied
+    response.broken = next((text for kind, text in kinds if isinstance(error, kind)), why)
+    return response
 
 
 # What the server says, in its own words, and what that means to a user; the first row that fits counts. Its
@@ -3370,13 +3325,6 @@ _STATUS_FAILURES: dict[int, tuple[str, str]] = {
 
 def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
     """Return the error that a response means, with the next step; never what the server said."""
-    error = _failure_of(transport, response, capability, path)
-    if capability not in ("read", "list") and response.may_be_done:
-        error.message += "; whether it was carried out is unknown"
-    return error
-
-
-def _failure_of(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
     address = transport.settings.address
     if not response.status:
         way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
@@ -3389,22 +3337,20 @@ def _failure_of(transport: _Transport, response: _Response, capability: str, pat
         return Denied(f"the token may not {capability} {path}", hint=hint)
     if response.status == 503 and response.says("sealed"):
         # A server that is new says that it is sealed, too.
-        started = transport.call("GET", "sys/seal-status").body.get("initialized") is not False
-        state, hint = _SEALED if started else _NEW
-        return VaultSealed(f"Vault at {address} is {state}", hint=hint)
+        new = transport.call("GET", "sys/seal-status").body.get("initialized") is False
+        state, step = ("not initialised", "initialise it with: vault operator init") if new else _SEALED
+        return VaultSealed(f"Vault at {address} is {state}", hint=step)
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
     if response.status < 300:
         return _not_vault()
-    does, hint = _STATUS_FAILURES.get(
-        response.status, (f"answers {response.status} to", "see the server's log")
-    )
+    other = (f"answers {response.status} to", "see the server's log")
+    does, hint = _STATUS_FAILURES.get(response.status, other)
     return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
 
 
 _SEALED = ("sealed", "unseal it with: vault operator unseal")
-_NEW = ("not initialised", "initialise it with: vault operator init")
 
 
 # === Vault logins ===========================================================================================
@@ -3434,7 +3380,7 @@ class _Session:
         self.logins = 0
         self.abroad = False  # whether the token is known to belong to a namespace that ours isn't in
         self._transport = _Transport(settings)
-        self._here = threading.local()
+        self.here = threading.local()
         self._lock = _Lock()
         self._token: str | None = None
         self._lease: float | None = (
@@ -3446,12 +3392,7 @@ class _Session:
     @property
     def transport(self) -> _Transport:
         """The transport of this thread: a listing has its own, to be closed while it waits."""
-        found: _Transport = getattr(self._here, "transport", self._transport)
-        return found
-
-    def use(self, transport: _Transport) -> None:
-        """Use another transport in this thread."""
-        self._here.transport = transport
+        return cast("_Transport", getattr(self.here, "transport", self._transport))
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, repeat: bool = True
@@ -3483,15 +3424,14 @@ class _Session:
         deadline = time.monotonic() + timeout
         revoke = functools.partial(self._transport.call, "POST", token=self._token or "")
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
-            if revoke("auth/token/revoke-self", {}, timeout=timeout).status == 204:
-                leases = [lease for lease in leases if lease[0] != self.logins]
+            gone = revoke("auth/token/revoke-self", {}, timeout=timeout).status == 204
+            leases = [lease for lease in leases if not gone or lease[0] != self.logins]
             self._token = None
-        left = [
-            lease
-            for _, lease in leases
-            if revoke("sys/leases/revoke", {"lease_id": lease}, timeout=deadline - time.monotonic()).status
-            not in (200, 204)
-        ]
+        left = list(leases)
+        for lease in leases:
+            answer = revoke("sys/leases/revoke", {"lease_id": lease[1]}, timeout=deadline - time.monotonic())
+            if answer.status in (200, 204):
+                left.remove(lease)
         self._transport.connections.close()
         self._transport = _Transport(self.settings, self._transport.newest)
         return not left
@@ -3769,41 +3709,36 @@ class VaultStore:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         fields = self._read(name, path, version)
-        if not field:
-            return _json_text(fields)
-        if field not in fields:
+        if field and field not in fields:
             raise not_found_error(name)
-        return _value_text(fields[field])
+        return _value_text(fields[field] if field else fields)
 
     def get_fields(self, path: str, version: int | None = None) -> dict[str, str]:
         """Return all fields of a secret, read by one request, so that they belong together."""
-        return {field: _value_text(value) for field, value in self._read(path, _whole(path), version).items()}
+        found = self._read(path, _whole(path), version)
+        return {field: _value_text(value) for field, value in found.items()}
 
     def set(self, name: str, value: str, *, cas: int | None = None) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2).
 
-        With `cas`, raise Conflict unless the secret is at this version; version 0 is a secret that is absent.
+        With `cas`, raise Conflict unless the secret is at this version; 0 stands for an absent secret.
         """
         path, field = _path_and_field(name)
         check_value(value)
-        if not field:
-            self.set_fields(path, _read_object(value.encode()), cas=cas)
-        else:
+        if field:
             self._change(name, lambda fields: {**fields, field: value}, cas)
+        else:
+            self.set_fields(path, _read_object(value.encode()), cas=cas)
 
     def set_fields(self, path: str, fields: Mapping[str, str], *, cas: int | None = None) -> int:
-        """Replace all fields of a secret by one request; return the new version, 0 in KV 1.
-
-        With `cas`, raise Conflict unless the secret is at this version; version 0 is a secret that is absent.
-        """
+        """Replace all fields by one request, with `cas` as in `set`; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path))
         for field, value in fields.items():
             check_value(value, f"the field {_show(field)}")
-        version = self._write(place, dict(fields), cas, new=not cas)
+        version = self._write(place, dict(fields), cas)
         if version is None:
-            raise Conflict(
-                f"{_show(path)}: the version {cas} did not match the current version", hint=_CAS_HINT
-            )
+            hint = "read it again before you decide what to write"
+            raise Conflict(f"version {cas} of {_show(path)} did not match the current version", hint=hint)
         return version
 
     def delete(
@@ -3815,12 +3750,18 @@ class VaultStore:
         with its history.
         """
         path, field = _path_and_field(name)
+
+        def without(fields: dict[str, Any]) -> dict[str, Any]:
+            if field and field not in fields:
+                raise not_found_error(name)
+            return {key: value for key, value in fields.items() if field and key != field}
+
         if metadata:
-            self._post(self._versioned(path), "metadata", None, "DELETE")
+            self._call("DELETE", self._kv_place(path, versions=True), "metadata", needs="delete")
         elif version is not None:
             self._on_versions("delete", path, version)
         else:
-            self._change(name, lambda fields: _without(fields, field, name), None, present=True)
+            self._change(name, without, present=True)
 
     def names(self) -> Iterator[str]:
         """Yield every field of every secret below the prefix that the token may list."""
@@ -3829,7 +3770,9 @@ class VaultStore:
         root = self._root()
         # A transport of its own: closing it ends all requests at once, after an interrupt for instance.
         own = _Transport(self.settings, self._session.transport.newest)
-        pool = ThreadPoolExecutor(_WALKERS, initializer=self._session.use, initargs=(own,))
+        pool = ThreadPoolExecutor(
+            _WALKERS, initializer=setattr, initargs=(self._session.here, "transport", own)
+        )
         try:
             folders = [""]
             while folders:  # all of one depth at once
@@ -3845,19 +3788,17 @@ class VaultStore:
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
-        place = self._versioned(_path_and_field(name)[0])
-        response = self._call("GET", place, "metadata")
-        if response.status == 404 and not response.complains:
+        place = self._kv_place(_path_and_field(name)[0], versions=True)
+        response = self._call("GET", place, "metadata", ok=(200, 404))
+        if response.status == 404:
             raise not_found_error(name)
-        if response.status != 200:
-            raise self._failure(response, "read", place.at("metadata"))
         rows = {int(n): _json_object(row) for n, row in _json_object(response.data.get("versions")).items()}
         return [
             SecretVersion(
                 number,
                 _timestamp(row.get("created_time")),
                 _timestamp(row.get("deletion_time")),
-                row.get("destroyed") is True,
+                _is_destroyed(row),
             )
             for number, row in sorted(rows.items())
         ]
@@ -3874,7 +3815,10 @@ class VaultStore:
         """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
         leases = [(lease.login, lease.id) for lease in self._leases.values() if lease.pid == os.getpid()]
         self._leases = {}
-        if not self._session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS):
+        done = False
+        with contextlib.suppress(SecretsError):
+            done = self._session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS)
+        if not done:
             warn_once(
                 f"leases of Vault at {self.settings.address} could not be revoked; they expire by themselves"
             )
@@ -3902,16 +3846,13 @@ class VaultStore:
             yield from self._session.status()
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
-            yield from self._capabilities(root)
+            paths = [root.at(kind) for kind in ("data", "metadata")][: root.kv]
+            found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
+            for path in paths:
+                allowed = [word for word in _CAPABILITIES if word in _json_list(found.get(path))]
+                yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
         except SecretsError as error:
             yield "problem", str(error)
-
-    def _capabilities(self, root: _Path) -> Iterator[tuple[str, str]]:
-        paths = [root.at(kind) for kind in ("data", "metadata")][: root.kv]
-        found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
-        for path in paths:
-            allowed = [word for word in _CAPABILITIES if word in _json_list(found.get(path))]
-            yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
 
     # Where names lead
 
@@ -3958,17 +3899,13 @@ class VaultStore:
             self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
         return self._mounts
 
-    def _kv_place(self, path: str) -> _Path:
-        """Return where a secret is that can be written."""
-        place = self._locate(path)
+    def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
+        """Return where a secret is that can be written, or that has versions."""
+        place, ours = self._locate(path), self.settings.mount
         if not place.kv:
-            hint = f"in {self.settings.mount}/ it would be {self.settings.mount}/{path}"
+            hint = f"in {ours}/ it would be {ours}/{path}"
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read", hint=hint)
-        return place
-
-    def _versioned(self, path: str) -> _Path:
-        place = self._kv_place(path)
-        if place.kv == 1:
+        if versions and place.kv == 1:
             raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
         return place
 
@@ -3979,7 +3916,8 @@ class VaultStore:
         place = self._locate(path)
         if not place.kv and version is None:
             return self._leased(place)
-        place = place if version is None else self._versioned(path)
+        if version is not None:
+            self._kv_place(path, versions=True)
         return self._present(self._fetch(place, version), place, name, version)
 
     def _present(
@@ -4003,12 +3941,9 @@ class VaultStore:
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = "" if version is None else f"?version={version}"
-        response = self._call("GET", place, "data", query=query)
         # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
         # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
-        if response.status != 200 and (response.status != 404 or response.complains):
-            raise self._failure(response, "read", place.at("data"))
-        return _Secret(response, place.kv)
+        return _Secret(self._call("GET", place, "data", query=query, ok=(200, 404)), place.kv)
 
     def _leased(self, place: _Path) -> dict[str, Any]:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
@@ -4035,7 +3970,8 @@ class VaultStore:
         self,
         name: str,
         edit: Callable[[dict[str, Any]], dict[str, Any]],
-        cas: int | None,
+        cas: int | None = None,
+        *,
         present: bool = False,
     ) -> None:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
@@ -4048,7 +3984,9 @@ class VaultStore:
             if present:
                 self._present(secret, place, name)
             if cas not in (None, secret.version):
-                raise Conflict(f"{_show(name)} is at version {secret.version}, not {cas}", hint=_CAS_HINT)
+                raise Conflict(
+                    f"{_show(name)} is at version {secret.version}, not {cas}", hint="read it again"
+                )
             old = {
                 key: value for key, value in (secret.fields or {}).items() if (key, value) not in lost.items()
             }
@@ -4056,33 +3994,31 @@ class VaultStore:
             if not fields:
                 if self._remove(place, secret):
                     return
-            elif self._write(place, fields, secret.version, new=not secret.version) is not None:
+            elif self._write(place, fields, secret.version) is not None:
                 # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
-                if (
-                    place.kv == 1
-                    or fields.keys().isdisjoint(old)
-                    or not self._fetch(place, secret.version).deleted
-                ):
+                kept = place.kv == 2 and not fields.keys().isdisjoint(old)
+                if not kept or not self._fetch(place, secret.version).deleted:
                     return
                 lost, cas = old, None
             time.sleep(random.SystemRandom().random() * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
-    def _write(self, place: _Path, fields: dict[str, Any], cas: int | None, *, new: bool) -> int | None:
+    def _write(self, place: _Path, fields: dict[str, Any], cas: int | None) -> int | None:
         """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""
         if place.kv == 1:
-            response = self._call("POST", place, "", fields, repeat=False)
-        else:
-            options = {} if cas is None else {"options": {"cas": cas}}  # 0: only where there is none yet
-            response = self._call("POST", place, "data", {**options, "data": fields}, repeat=cas is not None)
-        if response.says("check-and-set parameter did not match"):
-            return self._landed(place, fields, (cas or 0) + 1) if response.repeated else None
-        if response.status not in (200, 204):
-            raise self._failure(response, "create" if new else "update", place.at("data"))
-        return int(_json_number(response.data.get("version")))
-
-    def _landed(self, place: _Path, fields: dict[str, Any], version: int) -> int | None:
-        """Return `version` if an attempt whose response was lost has written it; None if it was another's."""
+            self._call("POST", place, "", fields, repeat=False, needs="update" if cas else "create")
+            return 0
+        options = {} if cas is None else {"options": {"cas": cas}}  # 0: only where there is none yet
+        body, needs = {**options, "data": fields}, "update" if cas else "create"
+        response = self._call("POST", place, "data", body, repeat=cas is not None, needs=needs, ok=(200, 400))
+        if response.status == 200:
+            return int(_json_number(response.data.get("version")))
+        if not response.says("check-and-set parameter did not match"):
+            raise self._failure(response, needs, place.at("data"))
+        if not response.repeated:
+            return None
+        # An attempt whose response was lost may have written it.
+        version = (cas or 0) + 1
         found = self._fetch(place, version)
         if found.fields is None:
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
@@ -4090,40 +4026,50 @@ class VaultStore:
 
     def _remove(self, place: _Path, secret: _Secret) -> bool:
         """Return whether the secret's fields are gone; not if a newer version has them, too."""
-        kind = "delete" if place.kv == 2 else ""
-        method, body = ("POST", {"versions": [secret.version]}) if kind else ("DELETE", None)
-        response = self._call(method, place, kind, body, repeat=bool(kind))
-        if response.status == 403 and kind:  # many policies only allow deleting the newest version
-            response = self._call("DELETE", place, "data", repeat=False)
-        if response.status not in (200, 204):
-            raise self._failure(response, "delete", place.at("data"))
-        return not kind or (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
+        if place.kv == 1:
+            self._call("DELETE", place, "", repeat=False, needs="delete")
+            return True
+        numbers = {"versions": [secret.version]}
+        response = self._call("POST", place, "delete", numbers, needs="delete", ok=(200, 204, 403))
+        if response.status == 403:  # many policies only allow deleting the newest version
+            self._call("DELETE", place, "data", repeat=False, needs="delete")
+        return (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
         """Delete, undelete or destroy versions; of a list, as in `vault kv`, those that exist."""
-        place = self._versioned(path)
+        place = self._kv_place(path, versions=True)
         if version is None or isinstance(version, int):
             secret = self._fetch(place, version)
             if not secret.version or secret.destroyed:
                 raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
             version = [secret.version]
-        numbers = [*version]
-        if not numbers or not all(isinstance(number, int) and number > 0 for number in numbers):
+        if not version or not all(isinstance(number, int) and number > 0 for number in version):
             raise BadValue("versions are a list of numbers", hint="they are counted from 1")
-        self._post(place, kind, {"versions": numbers})
-
-    def _post(self, place: _Path, kind: str, body: Any, method: str = "POST") -> None:
-        response = self._call(method, place, kind, body)
-        if response.status not in (200, 204):
-            raise self._failure(response, "delete" if method == "DELETE" else "update", place.at(kind))
+        self._call("POST", place, kind, {"versions": [*version]}, needs="update")
 
     def _call(
-        self, method: str, place: _Path, kind: str, body: Any = None, *, query: str = "", repeat: bool = True
+        self,
+        method: str,
+        place: _Path,
+        kind: str,
+        body: dict[str, Any] | None = None,
+        *,
+        query: str = "",
+        repeat: bool = True,
+        needs: str = "read",
+        ok: tuple[int, ...] = (200, 204),
     ) -> _Response:
-        return self._session.call(method, _url_path(place.at(kind)) + query, body, repeat=repeat)
+        """Return a response whose status is one of `ok`; a 404 only if that is all it says."""
+        path = place.at(kind)
+        response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
+        if response.status not in ok or (response.status == 404 and response.complains):
+            raise self._failure(response, needs, path)
+        return response
 
     def _failure(self, response: _Response, capability: str, path: str) -> SecretsError:
         error = _failure(self._session.transport, response, capability, path)
+        if capability not in ("read", "list") and response.may_be_done:
+            error.message += f"; {_UNKNOWN}"
         if isinstance(error, Denied) and self._session.abroad:
             error.hint = _ABROAD_HINT
         return error
@@ -4134,12 +4080,13 @@ class VaultStore:
         """Return what is in a folder; nothing where the token may not look, unless that is the first one."""
         place = root._replace(path=root.path + folder)
         # LIST, in a form that every proxy lets pass.
-        response = self._call("GET", place, "metadata", query="?list=true")
-        if (response.status == 404 and not response.complains) or (response.status == 403 and folder):
+        ok = (200, 404, 403) if folder else (200, 404)
+        response = self._call("GET", place, "metadata", query="?list=true", needs="list", ok=ok)
+        if response.status != 200:
             return []
         keys = response.data.get("keys")
-        if response.status != 200 or not isinstance(keys, list):
-            raise self._failure(response, "list", place.at("metadata"))
+        if not isinstance(keys, list):
+            raise _not_vault()
         return [folder + key for key in sorted(map(str, keys))]
 
     def _names_of(self, root: _Path, path: str) -> list[str]:
@@ -4154,7 +4101,7 @@ class VaultStore:
     def _fields_of(self, place: _Path) -> list[str]:
         """Return a secret's field names, without their values where the token may ask for just that."""
         if place.kv == 2 and self._subkeys:  # older servers and stricter policies have none
-            response = self._call("GET", place, "subkeys")
+            response = self._session.call("GET", _url_path(place.at("subkeys")))
             if response.status in (200, 404) and not response.complains:
                 return sorted(_json_object(response.data.get("subkeys")))
             self._subkeys = response.status not in (403, 404, 405)
@@ -4162,9 +4109,6 @@ class VaultStore:
             return sorted(self._fetch(place).fields or ())
         except Denied:
             return [_FIELD]  # it is there; `get` will say what is in the way
-
-
-_CAS_HINT = "read it again, and decide anew"
 
 
 class _Lease:
@@ -4210,16 +4154,14 @@ class _Secret:
             fields = _json_object(fields.get("data"))
         self.fields = fields if there else None
         self.version = int(_json_number(about.get("version")))
-        self.destroyed = about.get("destroyed") is True
+        self.destroyed = _is_destroyed(about)
         self.deleted = "" if there else _timestamp(about.get("deletion_time"))
         if there and (self.version < 1 or not response.data):
             raise _not_vault()
 
 
-def _without(fields: dict[str, Any], field: str, name: str) -> dict[str, Any]:
-    if field and field not in fields:
-        raise not_found_error(name)
-    return {key: value for key, value in fields.items() if field and key != field}
+def _is_destroyed(about: dict[str, Any]) -> bool:
+    return about.get("destroyed") is True
 
 
 def _timestamp(value: object) -> str:
@@ -4254,10 +4196,10 @@ def _path_and_field(name: str) -> tuple[str, str]:
 
 def _whole(path: str) -> str:
     """Return the path of a secret, which may end with '#'."""
-    found, mark, field = check_name(path).partition("#")
+    found, field = _path_and_field(path if "#" in path else path + "#")
     if field:
-        raise BadName(f"{_show(path)} names one field", hint=f"leave it out: {_show(found)}")
-    return _path_and_field(found)[0] if mark else _path_and_field(path)[0]
+        raise BadName(f"{_show(path)} is one field", hint=f"leave out the field: {_show(found)}")
+    return found
 
 
 # === Manager and references =================================================================================

@@ -3500,7 +3500,7 @@ def test_a_store_that_is_let_go_leaves_no_connection_open_in_any_process():
 
 def test_a_child_process_waits_for_no_lock_of_its_parents_threads(stub):
     store = stub(http()).store()
-    locks = store._session._lock.here, store._session.transport._lock.here
+    locks = store._session._lock.here, store._session.transport.connections.lock.here
     with locks[0], locks[1]:
         child = fork()
         if not child:
@@ -3522,7 +3522,7 @@ def test_an_interrupt_leaves_no_lock_taken():
     try:
         for _ in range(50):
             until_interrupted(lambda: transport._note_write("i"))
-            assert not transport._lock.here.locked()
+            assert not transport.connections.lock.here.locked()
     finally:
         signal.signal(signal.SIGVTALRM, before)
 
@@ -3747,7 +3747,7 @@ def test_an_answer_in_chunks_is_put_together(stub):
 def heard(raw, size=1 << 16):
     """Status, headers and body that a connection gives on which `raw` comes in pieces of a size."""
     wire = ps._Wire(Pieces(raw, size))
-    wire.send(b"", time.monotonic() + 60)
+    wire.send("", {}, b"", time.monotonic() + 60)
     response, body, _ = wire.receive("GET")
     return response.status, dict(response.headers.items()), body
 
