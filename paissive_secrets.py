@@ -585,8 +585,8 @@ class FileLock:
             raise Conflict(f"{self._what} is under way{_holder(fd)}", hint="try again when it is done")
         import threading
 
-        told = f"waiting for another writer of {self._path}{_holder(fd)}"
-        notice = threading.Timer(_NOTICE_SECONDS, warn_once, [told])
+        waiting = f"waiting for another writer of {self._path}"
+        notice = threading.Timer(_NOTICE_SECONDS, lambda: warn_once(waiting + _holder(fd)))
         notice.daemon = True
         notice.start()
         try:
