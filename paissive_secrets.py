@@ -10929,6 +10929,18 @@ def _write_stdout(text: str | bytes) -> None:
         data = data[out.write(data) :]
 
 
+def _write_value(value: str) -> None:
+    """Print a value, with a newline only on a terminal: a program would take it for a part of the value."""
+    _write_stdout(value + "\n" if sys.stdout.isatty() else value)
+
+
+def _write_json(value: Any) -> None:
+    """Print JSON; TOML's dates and times, which it lacks, become text."""
+    import json
+
+    _write_stdout(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
 def _discard_output() -> None:
     """Send the rest of stdout to /dev/null, so that Python's last flush doesn't complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -11083,12 +11095,12 @@ def cmd_set(args: argparse.Namespace) -> int:
     $ set DEPLOY_KEY --from-file id_ed25519 --backend file
     """
     if args.stray:
-        raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to be asked for it")
-    store = _lasting_store(args)
+        raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
+    store = _persistent_store(args)
     check_name(args.name)
-    # Stores may have such names, but who types one means NAME=value: names are shown, values are not.
+    # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
     if "=" in args.name:
-        raise BadName("NAME=value is no name", hint="give NAME alone: its value is asked for, or piped in")
+        raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
     value = _value_given(args, store)
     # Before it is set, which makes the variable.
     shadow = overridden_by(store, args.name)
@@ -11098,8 +11110,7 @@ def cmd_set(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lasting_store(args: argparse.Namespace) -> Store:
-    """The store, if what is set in it is still there when this process has ended."""
+def _persistent_store(args: argparse.Namespace) -> Store:
     store = persistent(args.manager.store())
     if not outlives_process(store):
         hint = "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE"
@@ -11110,15 +11121,14 @@ def _lasting_store(args: argparse.Namespace) -> Store:
 def _value_given(args: argparse.Namespace, store: Store) -> str:
     sources = [args.value, args.from_file, args.generate]
     if sources.count(None) < len(sources) - 1:
-        raise BadValue("two sources of one value", hint="use one of --value, --from-file, --generate")
+        raise BadValue("--value, --from-file and --generate can't be combined", hint="use one of them")
     if args.value is not None:
         _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
         return check_value(args.value)
     if args.generate is not None:
         return generate(args.generate)
     if args.from_file is not None:
-        with disk_errors(f"read {args.from_file}"), open(args.from_file, "rb") as file:
-            return decode_value(read_bounded(file, args.from_file))
+        return decode_value(_read_source(args.from_file))
     return _read_value(args.name, store)
 
 
@@ -11152,8 +11162,7 @@ def cmd_get(args: argparse.Namespace) -> int:
         value = store.get(name)
     else:
         value = args.manager.require_secret(args.name, stage=args.stage)
-    # A newline would become part of the value in whatever reads it; a prompt needs one.
-    _write_stdout(value + "\n" if sys.stdout.isatty() else value)
+    _write_value(value)
     return 0
 
 
@@ -11165,10 +11174,9 @@ def cmd_list(args: argparse.Namespace) -> int:
     """
     names = [name for name in args.manager.list_secrets() if name.startswith(args.prefix)]
     if args.json:
-        import json
-
-        names = [json.dumps(names, ensure_ascii=False)]
-    _write_stdout("".join(name + "\n" for name in names))
+        _write_json(names)
+    else:
+        _write_stdout("".join(name + "\n" for name in names))
     return 0
 
 
@@ -11204,14 +11212,14 @@ def cmd_import(args: argparse.Namespace) -> int:
     $ import .env --backend file --remove
     sops -d secrets.json | $ import -
     """
-    store = _lasting_store(args)
-    # With --remove the only copy would go.
+    store = _persistent_store(args)
+    # --remove would delete the only copy.
     own = plaintext_file(store)
     if own and os.path.realpath(own) == os.path.realpath(args.file):
         raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_source(args.file)
     if args.remove and not os.path.isfile(args.file):
-        raise BadValue(f"{args.file} is not a file that could be removed", hint="leave --remove out")
+        raise BadValue(f"{args.file} is not a file to remove", hint="leave --remove out")
     values = parse_secrets(data, args.file)
     if not values:  # a file of something else stays, --remove or not
         _warn(f"note: {args.file} holds no secrets")
@@ -11226,15 +11234,17 @@ def cmd_import(args: argparse.Namespace) -> int:
 
 
 def _read_source(path: str) -> bytes:
-    with disk_errors(f"read {path}"), _source(path) as file:
+    """Read a file, or stdin where its name is "-"."""
+    if path == "-":
+        return read_bounded(_stdin(), "stdin")
+    with disk_errors(f"read {path}"), open(path, "rb") as file:
         return read_bounded(file, path)
 
 
 def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path: str) -> None:
-    """Remove the plaintext, if the store gives every value back and nobody wrote to the file meanwhile."""
-    # The plaintext is the only copy until the store has shown that it has one.
+    """Remove the plaintext once the store returns every value, unless the file has changed meanwhile."""
     if any(store.get(name) != value for name, value in values.items()):
-        raise Conflict(f"{path} stays, since the store gives back other values than those in it")
+        raise Conflict(f"{path} stays, since the store returns other values than it holds")
     if _read_source(path) != data:
         raise Conflict(f"{path} stays, since it was changed meanwhile", hint="import it again")
     with disk_errors(f"remove {path}"):
@@ -11271,7 +11281,7 @@ def cmd_run(args: argparse.Namespace) -> int:
     environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
         _warn("note: the command gets no secret; see where they are looked for with: status")
-    # The process itself becomes the command, so that signals, terminal and exit code need nobody in between.
+    # The process becomes the command, so signals, terminal and exit code need no relay.
     if args.no_mask:
         run_in_place(args.command_line, environment)
     short = sorted(variable for variable, held in values.items() if not all(map(maskable, held)))
@@ -11328,18 +11338,13 @@ def cmd_config_get(args: argparse.Namespace) -> int:
         there = os.path.exists(config.path)
         hint = f"see: config explain {args.key}" if there else f"there is no {config.path}"
         raise NotFound(f"no setting {_show(args.key)}", hint=hint)
-    text = value if isinstance(value, str) else _shown_setting(value)
-    if not _is_unicode(text):  # JSON's "\\ud800", half a character
+    if not _is_unicode(str(value)):  # JSON's "\\ud800", half a character
         raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="fix the file")
-    _write_stdout(text + "\n" if sys.stdout.isatty() or not isinstance(value, str) else text)
+    if isinstance(value, str):
+        _write_value(value)
+    else:
+        _write_json(value)
     return 0
-
-
-def _shown_setting(value: Any) -> str:
-    """A setting as JSON; dates and times, which only TOML has, as the text that they are there."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def cmd_config_set(args: argparse.Namespace) -> int:
@@ -11349,7 +11354,7 @@ def cmd_config_set(args: argparse.Namespace) -> int:
     $ config set database.port 5432 --json
     $ config set database.password --secret   # prompts
     """
-    config, store = _config(args), _lasting_store(args) if args.secret else None
+    config, store = _config(args), _persistent_store(args) if args.secret else None
     if store:
         check_replaceable(store, args.key)  # before the value is typed
     value = _setting(args, store)
@@ -11365,7 +11370,7 @@ def _setting(args: argparse.Namespace, store: Store | None) -> Any:
     import json
 
     if args.secret and args.value is not None:
-        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out: it is asked for")
+        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out to get a prompt")
     value = _read_value(args.key, store) if args.value is None else args.value
     try:
         return json.loads(value) if args.json else value
@@ -11398,11 +11403,11 @@ def _config(args: argparse.Namespace) -> SecretConfig:
 
 
 def _read_value(what: str, store: Store | None = None) -> str:
-    """A value asked for twice without echo or, from a pipe, all of stdin but one newline at its end."""
+    """Prompt twice for a value without echo or, from a pipe, read all but one newline at its end."""
     if not can_ask():
         data = read_bounded(_stdin(), "the value")
         if not data:
-            raise BadValue("no value on stdin", hint="pipe it in; an empty line is the empty value")
+            raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
         return without_newline(decode_value(data))
     if store:
         unlock(store)
@@ -11418,13 +11423,8 @@ def _read_value(what: str, store: Store | None = None) -> str:
     return check_value(value)
 
 
-def _source(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    """A file that was named, or stdin, which stays open."""
-    return contextlib.nullcontext(_stdin()) if path == "-" else open(path, "rb")
-
-
 def _stdin() -> IO[bytes]:
-    """What is piped in; empty where the caller closed it."""
+    """Standard input; empty if the caller closed it."""
     return sys.stdin.buffer if sys.stdin else io.BytesIO()
 
 
@@ -11455,7 +11455,7 @@ def cmd_audit(args: argparse.Namespace) -> int:
         else:
             report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
             report(progress.around(run), run.summary, to)
-    # A pipeline that is green because nothing could be read would be a lie.
+    # CI must not pass because nothing could be read.
     nothing_read = run.summary.unreadable and not run.summary.files
     found = run.summary.findings and not args.update_baseline
     return args.exit_code if found else 2 if nothing_read else 0
@@ -11482,7 +11482,7 @@ def _check_audit(args: argparse.Namespace) -> None:
 
 def _explain_line(place: str) -> int:
     path, _, line = place.rpartition(":")
-    if not path or not line.isdecimal() or not int(line[:18]):  # more digits than int takes say no more
+    if not path or not line.isdecimal() or not int(line[:18]):  # int refuses more digits than some limit
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
         said = list(explain(file, path, int(line[:18])))
@@ -11520,7 +11520,7 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
 
 
 def _own_report(args: argparse.Namespace, bases: Sequence[str]) -> Iterator[str]:
-    """The report that is about to be replaced, as a pattern: it tells of secrets, and holds none."""
+    """The pattern that excludes the report about to be replaced."""
     if args.output and os.path.isfile(args.output) and not args.staged and args.history is None:
         real = _real_path(args.output)
         for base in (base for base in bases if real.startswith(base)):
@@ -11532,7 +11532,7 @@ def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | N
     if args.untrusted and not args.baseline:  # one that is named may come from elsewhere
         return None
     path = args.baseline or baseline_beside(paths, in_git=in_git)
-    # A link that leads nowhere is an error and not no baseline: one was meant.
+    # A dangling link is an error: somebody meant to have a baseline.
     if os.path.lexists(path) or args.update_baseline:
         return Baseline(path)
     if args.baseline:
@@ -11558,11 +11558,11 @@ def _report_stream(path: str | None) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _report_file(path: str) -> Iterator[IO[bytes]]:
-    """What a report is written to: if nothing comes of the audit, the earlier report stays."""
+    """The file to write a report to; if the audit fails, the earlier report stays."""
     target = os.path.realpath(path)
     # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
     replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
-    # Asked of the path: where that leads to a pipe, no file has the name that it leads to.
+    # `path`, not `target`: a link in /proc to a pipe resolves to a name that doesn't exist.
     if os.path.exists(path) and not replaceable:
         with open(path, "wb") as file:
             yield file
@@ -11572,7 +11572,7 @@ def _report_file(path: str) -> Iterator[IO[bytes]]:
 
     umask = os.umask(0o077)  # it can't be read without being set
     os.umask(umask)
-    # Elsewhere until it is whole: beside the target it might lie in the tree, and be audited itself.
+    # Not beside the target until it is complete: there the audit might read it.
     with FileLock(target), replacing(target, 0o666 & ~umask) as file, tempfile.TemporaryFile() as whole:
         yield whole
         whole.seek(0)
@@ -11600,9 +11600,7 @@ def cmd_check(args: argparse.Namespace) -> int:
         how: {n: [f"{u.path}:{u.line}" for u in uses] for n, uses in f.items()} for how, f in places.items()
     }
     if args.json:
-        import json
-
-        _write_stdout(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        _write_json(found)
     # An optional setting such as PORT is nothing that a store would hold.
     rows = ((how, n, at) for how, names in found.items() for n, at in names.items() if not args.json)
     for how, name, at in (row for row in rows if row[0] != "optional" or looks_secret(row[1])):
@@ -11665,22 +11663,21 @@ def cmd_identity(args: argparse.Namespace) -> int:
 
 
 def _file_store(args: argparse.Namespace) -> Any:
-    return _store_that(
-        args.manager.store(args.backend or "file"), "rekey", "only sealed files have a master password"
-    )
+    return _store_with("rekey", args.manager.store(args.backend or "file"), "file")
 
 
-def _store_that(store: Store, method: str, problem: str) -> Any:
-    """The store, if it has a method that only some stores have."""
+def _vault_store(args: argparse.Namespace) -> Any:
+    return _store_with("undelete", args.manager.store(), "vault")
+
+
+def _store_with(method: str, store: Store, backend: str) -> Any:
     if not hasattr(store, method):
-        raise BadValue(problem, hint="choose another --backend")
+        raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
     return store
 
 
 def cmd_undelete(args: argparse.Namespace) -> int:
-    """Restore a deleted version of a Vault secret.
-
-    All its fields come back.
+    """Restore a deleted version of a Vault secret, all fields.
 
     $ undelete app/db --backend vault
     """
@@ -11689,18 +11686,12 @@ def cmd_undelete(args: argparse.Namespace) -> int:
 
 
 def cmd_destroy(args: argparse.Namespace) -> int:
-    """Remove a version of a Vault secret for good.
-
-    All its fields go.
+    """Remove a version of a Vault secret for good, all fields.
 
     $ destroy app/db --version 2 --backend vault
     """
     _vault_store(args).destroy(args.name, args.version)
     return 0
-
-
-def _vault_store(args: argparse.Namespace) -> Any:
-    return _store_that(args.manager.store(), "undelete", "only Vault keeps versions")
 
 
 def cmd_status(args: argparse.Namespace) -> int:
@@ -11712,10 +11703,7 @@ def cmd_status(args: argparse.Namespace) -> int:
     store = args.manager.store()
     rows = list(store_status(store))
     if args.json:
-        import json
-
-        labels = {label: [text for key, text in rows if key == label] for label, _ in rows}
-        _write_stdout(json.dumps(labels, ensure_ascii=False, indent=2) + "\n")
+        _write_json({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
         print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
     return 2 if any(what == "problem" for what, _ in rows) else 0
@@ -11778,7 +11766,7 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
 
 
 def _due_or_note(rotation: SecretRotation) -> list[str]:
-    """What is due; from cron, which has none of its caller's variables, the wrong file would be silence."""
+    """What is due, with a note if no policies exist: cron, lacking our variables, may look elsewhere."""
     if not os.path.lexists(rotation.path):
         _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
     return rotation.due()
@@ -11826,7 +11814,7 @@ def cmd_rotate_drop(args: argparse.Namespace) -> int:
 def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
     """Rotations of `names`, if the store can keep their new values."""
     if names:
-        _lasting_store(args)
+        _persistent_store(args)
     return SecretRotation(args.manager, args.file)
 
 

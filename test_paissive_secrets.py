@@ -2381,7 +2381,7 @@ def test_only_sealed_files_have_a_password_to_change(monkeypatch, capsys):
     status, _, err = command(monkeypatch, capsys, "rekey", "--backend", "env")
     assert (status, err) == (
         2,
-        "paissive_secrets: only sealed files have a master password; choose another --backend\n",
+        "paissive_secrets: only the file backend can do that; use --backend file\n",
     )
 
 
@@ -4721,7 +4721,7 @@ def test_version_1_keeps_no_versions():
 @pytest.mark.parametrize("verb", ["get", "undelete", "destroy"])
 def test_version_0_is_no_version(verb, tmp_path):
     done = cli(verb, "A", "--version", "0", cwd=tmp_path, env={"A": "value"})
-    assert (done.returncode, done.stdout, b"only Vault keeps versions" in done.stderr) == (2, b"", True)
+    assert (done.returncode, done.stdout, b"only the vault backend can" in done.stderr) == (2, b"", True)
     env = {"PAISSIVE_BACKEND": "vault", "VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}
     done = cli(verb, "A", "--version", "0", cwd=tmp_path, env=env)
     assert (done.returncode, err(done)) == (2, "there is no such version; they are counted from 1\n")
@@ -4742,7 +4742,7 @@ def test_only_vault_keeps_versions():
     done = cli("undelete", "app", "--backend", "memory")
     assert (done.returncode, done.stderr) == (
         2,
-        b"paissive_secrets: only Vault keeps versions; choose another --backend\n",
+        b"paissive_secrets: only the vault backend can do that; use --backend vault\n",
     )
 
 
@@ -10963,8 +10963,11 @@ def test_a_file_without_secrets_outlives_import(text, tmp_path):
 
 def test_a_value_that_is_typed_with_its_name_is_neither_kept_nor_shown(tmp_path):
     done = cli("set", "A_TOKEN=c4nary", cwd=tmp_path, stdin=b"v")
-    hint = b"give NAME alone: its value is asked for, or piped in"
-    assert (done.returncode, done.stderr) == (2, b"paissive_secrets: NAME=value is no name; " + hint + b"\n")
+    hint = b"give NAME alone, and pipe the value in"
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"paissive_secrets: NAME=value isn't a name; " + hint + b"\n",
+    )
     assert os.listdir(tmp_path) == []
 
 
@@ -11161,13 +11164,21 @@ def test_every_command_has_a_short_summary_and_examples_that_run_it(words, monke
         (["rm", "NOPE"], 1, "no secret named 'NOPE'"),
         (["get", "../x"], 2, "bad name '../x': an empty, '.' or '..' part"),
         (["set", "X"], 2, "no value on stdin; pipe it in"),
-        (["set", "X", "canary"], 2, "the value is not an argument; pipe it in, or leave it out to be asked"),
+        (
+            ["set", "X", "canary"],
+            2,
+            "the value is not an argument; pipe it in, or leave it out to get a prompt",
+        ),
         (["rotate", "now", "--all"], 2, "unrecognized arguments; see: paissive_secrets.py rotate now --help"),
         (["export", "--formt", "canary"], 2, "unrecognized arguments; did you mean --format?\n"),
         (["list", "a", "can\nary"], 2, "unrecognized arguments; see: paissive_secrets.py list --help\n"),
         (["config", "get", "x", "--file", "absent"], 1, "no setting 'x'; there is no absent"),
         (["set", "X", "--generate", "canary"], 2, "no such generator; use token:32"),
-        (["set", "X", "--generate", "uuid", "--value", "canary"], 2, "two sources of one value"),
+        (
+            ["set", "X", "--generate", "uuid", "--value", "canary"],
+            2,
+            "--value, --from-file and --generate can't be combined",
+        ),
         (["set", "X", "--from-file", "nope"], 2, "can't read nope: No such file or directory"),
         (["list", "--json=canary"], 2, "argument --json: ignored explicit argument; see"),
         (
