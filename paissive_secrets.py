@@ -6221,8 +6221,8 @@ def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
 
     `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter:
     `secrets = RedactingFilter("env")`. A processor of structlog, best behind the renderer, is
-    `lambda logger, method, event: redact(event, secrets)`; a patcher of loguru is
-    `lambda record: record.update(redact(record, secrets))`, which doesn't reach tracebacks: its sinks can.
+    `lambda logger, method, event: redact(event, secrets)`; a patcher of loguru, which leaves tracebacks to
+    sinks, is `lambda record: record.update(redact(record, secrets))`.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
     return cast("_T", redacting.redact(value))
