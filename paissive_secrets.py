@@ -4344,7 +4344,7 @@ class SecretsManager:
         """Return whether another store of this machine lists the name; nothing is opened for that."""
         other = self._stores.get(backend) or _STORES[backend]()
         with contextlib.suppress(SecretsError):
-            return type(other) is not type(store) and name in other.names()
+            return other is not store and name in other.names()
         return False
 
 
