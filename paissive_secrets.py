@@ -897,28 +897,27 @@ class MemoryStore:
 
 def persistent(store: Store) -> Store:
     """Return the view of a store whose writes outlive the process."""
-    view: Store = _optional(store, "persistent", store)
-    return view
+    return _optional(store, "persistent", store)
 
 
 def outlives_process(store: Store) -> bool:
     """Return whether what is set in the store is still there when this process has ended."""
-    return bool(_optional(store, "outlives_process", True))
+    return _optional(store, "outlives_process", True)
 
 
 def holds_references(store: Store, name: str) -> bool:
     """Return whether references in the value of `name` are followed: in configuration, never in data."""
-    return bool(_optional(store, "holds_references", False, name))
+    return _optional(store, "holds_references", False, name)
 
 
 def overridden_by(store: Store, name: str) -> str:
     """Return what comes before the store's own value of `name`: "variable X", a path, or ""."""
-    return str(_optional(store, "overridden_by", "", name))
+    return _optional(store, "overridden_by", "", name)
 
 
 def plaintext_file(store: Store) -> str:
     """Return the path of the file in which the store keeps values in plaintext, or ""."""
-    return str(_optional(store, "plaintext_file", ""))
+    return _optional(store, "plaintext_file", "")
 
 
 def notes_on_set(store: Store, *names: str) -> Iterator[str]:
@@ -943,7 +942,7 @@ def unlock(store: Store) -> None:
 
 def hint_if_missing(store: Store, name: str) -> str:
     """Return why the store may lack a name, and what to do about it, or ""."""
-    return str(_optional(store, "hint_if_missing", "", name))
+    return _optional(store, "hint_if_missing", "", name)
 
 
 STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # of a rotation: how names end
@@ -967,8 +966,8 @@ def is_stage(name: str, names: Container[str]) -> bool:
     return any(base in names or base.partition("#")[0] in names for base in bases)  # Vault: a field of it
 
 
-def _optional(store: Store, member: str, default: Any, *arguments: str) -> Any:
-    method = getattr(store, member, None)
+def _optional(store: Store, member: str, default: _T, *arguments: str) -> _T:
+    method: Callable[..., _T] | None = getattr(store, member, None)
     return method(*arguments) if method else default
 
 
@@ -1259,16 +1258,15 @@ class EnvironmentStore:
 
     def names(self) -> Iterator[str]:
         """Yield the names in the dotenv file, and variables and mounted files that look like secrets."""
-        found = {name for name in set(self._load().assigned) if not _is_setting(variable_name(name))}
-        found |= set(_credential_names())
+        found = {name for name in self._load().assigned if not _is_setting(variable_name(name))}
+        found.update(_credential_names())
         for variable, value in environment_now().items():
             # NAME_FILE leads to the secret NAME, as long as there is something to read.
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 found.add(base)
-        found = {name for name in found if variable_name(name) not in self._deleted_here} | {
-            name for name in self._set_here if name in os.environ
-        }
+        found = {name for name in found if variable_name(name) not in self._deleted_here}
+        found |= self._set_here & set(os.environ)
         return iter(sorted(filter(_is_gettable, found)))
 
     def persistent(self) -> EnvironmentStore:
@@ -1311,38 +1309,30 @@ class EnvironmentStore:
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
         path, named = self.plaintext_file(), self._named_file()
-        if not path:
-            return ".env is disabled, since PAISSIVE_ENV_FILE is empty" if named == "" else ""
-        if not os.path.exists(path):
-            return f"{path}, the dotenv file that was named, does not exist" if named else ""
-        reason = "" if named else _why_ignored(path)
-        if reason:
-            return f"{reason}, so it is ignored: name it in PAISSIVE_ENV_FILE to use it"
+        if named == "":
+            return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
+        if named and not os.path.exists(path):
+            return f"{path}, the dotenv file that was named, does not exist"
         variable = _checked_variable(name)
         if _is_setting(variable) and _spellings_in(self._load(), name, variable):
             return f"{path} has it, but settings are not read from there"
-        return ""
+        return self._why_ignored()
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs, no values; the label "problem" marks an error."""
-        path = self.plaintext_file()
+        path, ignored = self.plaintext_file(), self._why_ignored()
         yield "store", "environment"
         yield "dotenv", os.path.abspath(path) if path else "none"
         if path and not os.path.lexists(path):
             yield "note", "there is no such file yet: the first set creates it"
-        if path and os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
+        if os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
             yield "note", f"others can read the file: chmod 600 {path}"
         try:
-            reason = "" if self._named_file() else _why_ignored(path)
-            if reason:
-                yield "problem", f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
-            dotenv = self._load()
+            dotenv, left = self._load(), leftover(path) if path else ""
             yield "secrets", str(len(list(self.names())))
-            for problem in dotenv.problems():
-                yield "problem", str(problem)
-            left = leftover(path) if path else ""
-            if left:
-                yield "problem", f"a killed writer left {left}: the next set removes it"
+            problems = [ignored, *map(str, dotenv.problems())]
+            problems += [f"a killed writer left {left}: the next set removes it"] if left else []
+            yield from (("problem", problem) for problem in problems if problem)
         except SecretsError as error:
             yield "problem", str(error)
 
@@ -1361,11 +1351,11 @@ class EnvironmentStore:
         if path:
             return _read_mounted(path, name)
         dotenv = self._load()
-        for key in _spellings_in(dotenv, name, variable):
-            if not _is_setting(variable):
-                value = dotenv.get(key, os.environ)
-                return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
-        return None
+        spellings = _spellings_in(dotenv, name, variable)
+        if not spellings or _is_setting(variable):
+            return None
+        value = dotenv.get(spellings[0], os.environ)
+        return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
 
     def _load(self) -> Dotenv:
         """Return the dotenv file as it is now."""
@@ -1379,22 +1369,34 @@ class EnvironmentStore:
             raise _disk_error(f"read {path}", error) from None
         state = (path, named, status.st_ino, status.st_ctime_ns)
         if self._checked[0] != state:
-            self._checked = state, self._check_access(path, status)
+            ignored = self._why_ignored()
+            if ignored:
+                warn_once(ignored)
+            else:
+                warn_if_exposed(path, status)
+            is_folder = stat.S_ISDIR(status.st_mode) and named is None  # a virtual environment
+            self._checked = state, not (ignored or is_folder)
         if not self._checked[1]:
             return _NO_DOTENV
         with disk_errors(f"read {path}"):
             return self._files.load(path, functools.partial(_parse_dotenv, path))
 
-    def _check_access(self, path: str, status: os.stat_result) -> bool:
-        """Return whether the dotenv file is used, with a warning if others can access it."""
-        if self._named_file() is None:
-            reason = _why_ignored(path)
-            if reason:
-                warn_once(f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it")
-            if reason or stat.S_ISDIR(status.st_mode):  # a virtual environment
-                return False
-        warn_if_exposed(path, status)
-        return True
+    def _why_ignored(self) -> str:
+        """Return why a dotenv file that nobody named is not to be trusted, or ""."""
+        path, reason = self.plaintext_file(), ""
+        try:
+            status, owners = os.stat(path), {os.stat(path).st_uid, os.lstat(path).st_uid}
+        except OSError:
+            return ""
+        if self._named_file() is not None or os.name == "nt" or stat.S_ISDIR(status.st_mode):
+            return ""
+        if not stat.S_ISREG(status.st_mode):
+            reason = f"{path} is not a file"
+        elif not owners <= {user_id(), 0}:
+            reason = f"{path} belongs to another user"
+        elif others_may("write", status):
+            reason = f"others can write to {path}"
+        return reason and f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
 
     def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
         path = self.plaintext_file()
@@ -1405,8 +1407,8 @@ class EnvironmentStore:
             raise BadValue("there is no dotenv file to write", hint=hint)
         if os.path.lexists(os.path.realpath(path)) and not os.path.isfile(path):
             raise BadValue(f"{path} is not a file", hint="name one in PAISSIVE_ENV_FILE")
-        if self._named_file() is None and _why_ignored(path):
-            raise Unsafe(_why_ignored(path), hint="name it in PAISSIVE_ENV_FILE if you trust it")
+        if self._why_ignored():
+            raise Unsafe(self._why_ignored())
         with disk_errors(f"write {path}"), FileLock(path):
             dotenv = self._load()
             self._replaced = dotenv.assigned.keys() & set(changes)
@@ -1418,21 +1420,6 @@ def _working_directory() -> str:
         return os.getcwd()
     except OSError:  # it was removed
         return ""
-
-
-def _why_ignored(path: str) -> str:
-    """Return why a dotenv file that nobody named is not to be trusted, or ""."""
-    try:
-        status, owners = os.stat(path), {os.stat(path).st_uid, os.lstat(path).st_uid}
-    except OSError:
-        return ""
-    if os.name == "nt" or stat.S_ISDIR(status.st_mode):
-        return ""
-    if not stat.S_ISREG(status.st_mode):
-        return f"{path} is not a file"
-    if not owners <= {user_id(), 0}:
-        return f"{path} belongs to another user"
-    return f"others can write to {path}" if others_may("write", status) else ""
 
 
 _NO_DOTENV = Dotenv("")
@@ -1465,11 +1452,11 @@ def _check_variable_value(variable: str, value: str) -> None:
         problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
         raise BadValue(problem, hint="use another store, such as --backend file")
     try:
-        os.fsencode(value)
-        return
+        encodable = bool(os.fsencode(value) or True)
     except UnicodeEncodeError:  # which holds the value
-        pass
-    raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
+        encodable = False
+    if not encodable:
+        raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1414,7 +1414,7 @@ def test_a_dotenv_file_that_others_can_write_is_used_only_if_it_is_named(here, m
     assert ps.get_secret("A_TOKEN") is None
     ignored = "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
     assert capfd.readouterr().err == f"paissive_secrets: warning: {ignored}\n"
-    assert cli("status").stdout.decode().endswith(f"problem    {ignored}\nsecrets    0\n")
+    assert cli("status").stdout.decode().endswith(f"secrets    0\nproblem    {ignored}\n")
     done = cli("set", "A_TOKEN", stdin=b"2")
     assert (done.returncode, (here / ".env").read_text()) == (2, "A_TOKEN=1\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
@@ -5325,7 +5325,7 @@ def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monk
     assert asked() == "see what there is with: list"
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
-    assert asked() == "others can write to .env, so it is ignored: name it in PAISSIVE_ENV_FILE to use it"
+    assert asked() == "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
     assert asked(PAISSIVE_ENV_FILE="") == ".env is disabled, since PAISSIVE_ENV_FILE is empty"
     assert asked(PAISSIVE_ENV_FILE="gone.env") == "gone.env, the dotenv file that was named, does not exist"
     (here / "gone.env").touch()
