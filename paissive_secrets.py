@@ -3713,9 +3713,13 @@ class VaultStore:
         path, field = _path_and_field(name)
         check_value(value)
         if field:
-            self._change(name, lambda fields: {**fields, field: value}, cas)
-        else:
-            self.set_fields(path, _read_object(value.encode()), cas=cas)
+            return self._change(name, lambda fields: {**fields, field: value}, cas)
+        try:
+            fields = _read_object(value.encode())
+        except (ValueError, RecursionError):
+            hint = "use an object with text members"
+            raise BadValue("all fields together are not JSON", hint=hint) from None
+        self.set_fields(path, fields, cas=cas)
 
     def set_fields(self, path: str, fields: Mapping[str, str], *, cas: int | None = None) -> int:
         """Replace all fields by one request, with `cas` as in `set`; return the new version, 0 in KV 1."""

@@ -49,6 +49,7 @@ import shutil
 import signal
 import socket
 import socketserver
+import ssl
 import stat
 import string
 import struct
@@ -3478,6 +3479,41 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(stub, monkeypat
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
 
 
+def test_few_connections_are_kept_and_none_that_the_server_has_closed(stub):
+    together = threading.Barrier(30)
+    server = stub(lambda request: together.wait(20) is not None and http())
+    server.server.RequestHandlerClass.timeout = 0.5
+    store, before = server.store(), len(os.listdir("/dev/fd"))
+    with ThreadPoolExecutor(30) as pool:
+        assert list(pool.map(store.get, ["a"] * 30)) == ["v"] * 30
+    eventually(lambda: len(os.listdir("/dev/fd")) <= before + 2 * 8 or later())  # theirs and ours
+    together.reset()
+    time.sleep(0.6)  # the server hangs up
+    together = threading.Barrier(1)
+    assert store.get("a") == "v"
+    eventually(lambda: len(os.listdir("/dev/fd")) <= before + 2 or later())
+
+
+def test_a_command_makes_two_requests(stub):
+    server = stub(http())
+    env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE}
+    assert cli("get", "a", "--backend", "vault", env=env).stdout == b"v"
+    assert [r.split()[1] for r in server.requests] == [b"/v1/secret/data/a"]  # and one for the mounts
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"data": []}']
+)
+def test_a_malformed_secret_is_not_an_absent_one(stub, body):
+    assert type(failure(stub(http(body)).store().get, "a")) is ps.Unavailable
+
+
+def test_a_small_answer_that_would_cost_much_is_too_large(stub):
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n"
+    for raw in (http(b'{"data": [' + b"[]," * 250_000 + b"0]}"), chunks):
+        assert "the response is too large to be Vault's" in str(failure(stub(raw).store().get, "a"))
+
+
 def test_a_connection_is_not_taken_over_by_a_child_process(stub):
     server = stub(http())
     store = server.store()
@@ -3591,34 +3627,41 @@ def test_only_who_may_not_read_names_of_fields_alone_stops_asking_for_them(stub,
     assert [*store.names(), *store.names()] == ["a", "a"] and server.tries("/subkeys/") == again
 
 
-def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub):
+REDIRECT = http(b"", 307, "Location: /v1/secret/data/a")
+
+
+@pytest.mark.parametrize("answer", [None, REDIRECT])
+def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
     read = http(b'{"data": {"other": "o"}}')
-    server = stub(lambda request: read if request.startswith(b"GET") else None)
-    with pytest.raises(ps.Unavailable, match="the connection broke"):
-        server.kv = "1"
-        server.store().set("a", "new")
-    assert sum(request.startswith(b"POST") for request in server.requests) == 1
+    server = stub(lambda request: read if request.startswith(b"GET") else answer)
+    server.kv = "1"
+    for act in (lambda: server.store().set("a", "new"), lambda: server.store().delete("a#other")):
+        server.requests.clear()
+        assert re.search("out is unknown|may have carried it out", str(failure(act)))
+        assert sum(not request.startswith(b"GET") for request in server.requests) == 1
 
 
-def test_a_write_whose_answer_was_lost_is_found_out_about_on_kv_2(stub):
-    kept = {"version": 1, "data": {"value": "old", "other": "o"}}
+@pytest.mark.parametrize("answer", [None, REDIRECT])
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_write_whose_answer_was_lost_is_not_done_twice_on_kv_2(stub, answer, overtaken):
+    history = [{"value": "old", "other": "o"}]
 
-    def answer(request):
+    def act(request):
         head, _, body = request.partition(b"\r\n\r\n")
         if head.startswith(b"GET"):
-            return http(
-                json.dumps(
-                    {"data": {"data": kept["data"], "metadata": {"version": kept["version"]}}}
-                ).encode()
-            )
+            version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
+            shown = {"data": history[version - 1], "metadata": {"version": version}}
+            return http(json.dumps({"data": shown}).encode())
         sent = json.loads(body)
-        if sent["options"]["cas"] != kept["version"]:
+        if sent["options"]["cas"] != len(history):
             return http(b'{"errors": ["check-and-set parameter did not match the current version"]}', 400)
-        kept.update(version=kept["version"] + 1, data=sent["data"])
-        return None  # done, but nobody hears of it
+        history.append(sent["data"])
+        history.extend([{"value": "another's"}] * overtaken)
+        return answer  # done, but nobody hears of it
 
-    stub(answer).store().set("a", "new")
-    assert kept == {"version": 2, "data": {"value": "new", "other": "o"}}
+    stub(act).store().set("a", "new")
+    new = [{"value": "old", "other": "o"}, {"value": "new", "other": "o"}]
+    assert history == new + [{"value": "another's"}] * overtaken
 
 
 def test_a_token_goes_only_to_the_server_it_was_given_for(stub):
@@ -3902,7 +3945,7 @@ def test_a_certificate_that_is_not_trusted_is_named_as_such_and_not_tried_again(
         bao().tls_store(server_name="elsewhere").get("a")
     with pytest.raises(ps.Unavailable, match="doesn't speak TLS; use http://"):
         bao().store(address=bao().address.replace("http:", "https:")).get("a")
-    with pytest.raises(ps.Unavailable, match="VAULT_ADDR"):
+    with pytest.raises(ps.Unavailable, match="the server expects TLS; use https:// in VAULT_ADDR"):
         bao().store(address=bao().tls.replace("https:", "http:")).get("a")
 
 
@@ -3938,6 +3981,7 @@ def test_a_folder_of_authorities_may_hold_more_and_not_none(tmp_path, monkeypatc
     (tmp_path / "..data").symlink_to("..version")
     (tmp_path / "ca.crt").symlink_to("..data/ca.crt")
     (tmp_path / "README").write_text("no certificate\n")
+    shutil.copy(bao().client["client_key"], tmp_path)
     with pytest.raises(ps.NotFound):
         bao().store(address=bao().tls, ca_path=str(tmp_path)).get("a")
 
@@ -3947,6 +3991,24 @@ def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
         bao().tls_store(bao().mutual, max_retries=0).get("a")
     with pytest.raises(ps.BadValue, match="certificates can't be loaded: .*VAULT_CLIENT_KEY"):
         bao().tls_store(bao().mutual, client_cert="/nowhere.pem").get("a")
+
+
+def test_a_server_with_old_tls_is_named_as_such():
+    folder, context = Path(bao().ca).parent, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+
+    def answer(listener):
+        with contextlib.suppress(OSError), listener.accept()[0] as other:
+            context.wrap_socket(other, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        store = bao().tls_store(f"https://127.0.0.1:{listener.getsockname()[1]}", max_retries=0)
+        assert "the server supports no TLS version from 1.2 on" in str(failure(store.get, "a"))
 
 
 def test_a_client_key_with_a_password_is_an_error_and_asks_for_none(tmp_path):
@@ -4053,6 +4115,8 @@ def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
     assert "no host of that name" in str(failure(bao().store(address=far, max_retries=0).get, "a"))
     monkeypatch.setenv("NO_PROXY", "elsewhere")
+    near = bao().store(address=f"http://127.9.9.9:{free_port()}", max_retries=0)
+    assert "by the proxy" not in str(failure(near.get, "a"))  # all of 127.0.0.0/8 is this machine
     assert bao().store(address=far).get("a") == "v"
 
 
@@ -4250,6 +4314,37 @@ def test_a_login_by_jwt(tmp_path):
     assert works(login_store("jwt", role="ci", jwt_file=str(tmp_path / "jwt")))
 
 
+def test_a_login_by_client_certificate():
+    auth_methods()
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/auth/cert", {"type": "cert"})
+    known = {"certificate": Path(bao().client["client_cert"]).read_text(), "token_policies": "all"}
+    bao().ask("POST", "auth/cert/certs/app", known)
+    given = {"ca_cert": bao().ca, "role": "app", **bao().client}
+    assert works(login_store("cert", address=bao().mutual, **given))
+    assert failure(login_store("cert").get, "a").hint == "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+
+
+@pytest.mark.parametrize(
+    ("login", "given", "path", "body"),
+    [
+        ("github", {"github_token": TELLTALE}, b"github/login", {"token": TELLTALE}),
+        ("ldap", {"username": "ada", "password": TELLTALE}, b"ldap/login/ada", {"password": TELLTALE}),
+    ],
+)
+def test_a_login_by_github_token_or_ldap(stub, login, given, path, body):
+    server = stub(grants(100), http())
+    assert server.store(token="", login=login, **given).get("a") == "v"
+    head, _, sent = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/auth/" + path + b" HTTP") and json.loads(sent) == body
+
+
+def test_a_login_that_needs_a_second_factor_says_so(stub):
+    mfa = http(b'{"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}')
+    error = failure(stub(mfa).store(token="", login="userpass", username="u", password="p").get, "a")
+    assert type(error) is ps.Locked and "the userpass login needs a second factor" in str(error)
+
+
 def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
     key = auth_methods()
     token = json.dumps({"value": signed_jwt(key)}).encode()
@@ -4370,6 +4465,16 @@ def test_what_the_token_of_an_agent_may_not_do_is_denied_and_no_lack_of_a_token(
     assert (ours.get("app/db"), list(ours.names())) == ("v", ["app/db"])
     assert type(failure(ours.set, "app/db", "w")) is ps.Denied
     assert dict(ours.store_status())["policies"].startswith("agent")
+
+
+def test_a_token_file_that_others_can_read_gets_a_warning_and_a_fifo_is_refused(tmp_path, capsys):
+    (tmp_path / "token").write_text(bao().root)
+    (tmp_path / "token").chmod(0o644)
+    tmp_path.chmod(0o755)
+    assert works(bao().store(token="", token_file=str(tmp_path / "token")))
+    assert f"others can read {tmp_path}/token" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "fifo")
+    assert type(failure(bao().store(token="", token_file=str(tmp_path / "fifo")).get, "a")) is ps.Locked
 
 
 def test_a_token_file_that_comes_late_is_found(tmp_path):
@@ -4536,9 +4641,10 @@ def test_threads_that_find_no_token_or_an_old_one_together_act_once(stub, monkey
 
 def test_what_may_be_good_for_one_login_only_is_sent_once(stub):
     for secret, path in (({"secret_id": "s"}, "/login"), ({"wrapped_secret_id": "w"}, "/unwrap")):
-        server = stub(None)
-        error = failure(server.store(token="", login="approle", role_id="r", **secret).get, "a")
-        assert (type(error), server.tries(path)) == (ps.Unavailable, 1)
+        for answer in (None, http(b"", 307, "Location: /v1/auth/approle/login")):
+            server = stub(answer)
+            error = failure(server.store(token="", login="approle", role_id="r", **secret).get, "a")
+            assert (type(error), server.tries(path)) == (ps.Unavailable, 1)
 
 
 def test_the_token_of_a_github_job_stays_with_github(stub, monkeypatch):
@@ -4591,6 +4697,112 @@ def test_a_field_that_was_deleted_is_not_said_to_be_absent_since_another_came_at
     store._session.transport.call = overtaken
     store.delete("app#a")
     assert list(store.names()) == ["app#b"]
+
+
+def test_a_field_that_was_deleted_while_another_was_set_does_not_come_back():
+    store = bao().store()
+    other, call, left = bao().store(prefix=store.settings.prefix), store._session.transport.call, ["app#a"]
+
+    def overtaken(method, path, *args, **more):
+        response = call(method, path, *args, **more)
+        while left and method == "GET" and "/data/" in path:
+            other.delete(left.pop())
+        return response
+
+    store.set("app#a", "v")
+    store._session.transport.call = overtaken
+    store.set("app#b", "w")
+    assert list(store.names()) == ["app#b"]
+
+
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+def test_all_fields_are_read_and_written_by_one_request(mount):
+    store, asked = bao().store(mount=mount), []
+    store.set("warm", "up")
+    call = store._session.transport.call
+    store._session.transport.call = lambda *args, **more: (asked.append(args[0]), call(*args, **more))[1]
+    assert store.set_fields("app", {"user": "u", "password": "p"}) == (mount == "secret")
+    assert store.get_fields("app#") == {"user": "u", "password": "p"} and asked == ["POST", "GET"]
+    assert json.loads(store.get("app#")) == {"user": "u", "password": "p"}
+    store.set("app#", '{"only": "this"}')
+    assert store.get_fields("app") == {"only": "this"}
+    assert "is one field; leave out the field: 'app'" in str(failure(store.get_fields, "app#only"))
+    for bad in ("[]", '{"a": "1", "a": "2"}', '{"a": 1}'):
+        assert type(failure(store.set, "app#", bad)) is ps.BadValue
+
+
+def test_a_write_may_be_on_condition_of_a_version():
+    store = bao().store()
+    store.set("app#a", "1", cas=0)
+    assert store.set_fields("app", {"a": "2"}, cas=1) == 2
+    store.set("app#b", "3", cas=2)
+    for act in (store.set, lambda name, value, cas: store.set_fields("app", {"a": value}, cas=cas)):
+        for cas in (0, 2, 9):
+            with pytest.raises(ps.Conflict):
+                act("app#a", "x", cas=cas)
+    assert store.get_fields("app") == {"a": "2", "b": "3"}
+
+
+def test_versions_can_be_listed_and_deleted_and_all_forgotten():
+    store = bao().store()
+    for value in "1234":
+        store.set("app#a", value)
+    store.delete("app", version=1)
+    store.delete("app", version=[2, 99])
+    store.destroy("app", [3])
+    found = store.versions("app#a")
+    assert [(v.number, bool(v.deleted), v.destroyed) for v in found] == [
+        (1, True, False),
+        (2, True, False),
+        (3, False, True),
+        (4, False, False),
+    ]
+    assert all(v.created[:2] == "20" for v in found) and store.get("app#a") == "4"
+    store.undelete("app", [1, 2])
+    assert (store.get("app#a", 1), store.get("app#a", 2)) == ("1", "2")
+    store.delete("app", metadata=True)
+    with pytest.raises(OSError, match="404"):  # nor is its name listed
+        bao().ask("GET", f"secret/metadata/{store.settings.prefix}?list=true")
+    assert type(failure(store.versions, "app")) is ps.NotFound
+    assert "no such version" in str(failure(lambda: store.delete("app", version=0)))
+
+
+@pytest.mark.parametrize("login", ["token", "userpass"])
+def test_closing_revokes_the_leases_that_this_process_took(stub, login, capsys):
+    def answer(request):
+        if b"/creds/" in request:
+            return http(b'{"lease_id": "db/creds/app/7", "lease_duration": 60, "data": {"user": "u"}}')
+        if b"/login/" in request:
+            return grants(100)
+        mounts = http(b'{"data": {"secret": {"db/": {}}}}')
+        return mounts if b"/ui/mounts" in request else http(b"", 204) if b"/revoke" in request else http()
+
+    server = stub(answer)
+    server.kv = None
+    store = server.store(login=login, username="u", password="p")
+    assert store.get("db/creds/app#user") == "u"
+    child = fork()
+    if not child:
+        os._exit(store.close() is not None)
+    os.waitpid(child, 0)
+    assert server.tries("/revoke") == 0
+    store.close(), store.close()
+    assert server.requests[-1].split()[1] == {"token": b"/v1/sys/leases/revoke"}.get(
+        login, b"/v1/auth/token/revoke-self"
+    )
+    assert (server.tries("/revoke"), capsys.readouterr().err) == (1, "")
+
+
+def test_closing_without_a_server_takes_two_seconds_and_only_warns(stub, capsys):
+    lease = http(b'{"lease_id": "l", "lease_duration": 60, "data": {"user": "u"}}')
+    server = stub(lambda request: http() and lease if b"/creds/" in request else time.sleep(9))
+    server.kv = "db"
+    store = server.store()
+    store._mounts = {"db/": {}}
+    assert store.get("db/creds/app#user") == "u"
+    start = time.monotonic()
+    store.close()
+    assert time.monotonic() - start < 4 and "could not be revoked" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
