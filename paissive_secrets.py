@@ -935,6 +935,11 @@ def store_keys(store: Store) -> Iterator[str]:
     yield from _optional(store, "store_keys", ())
 
 
+def close_store(store: Store) -> None:
+    """Give back what the store has taken from a server, if anything."""
+    _optional(store, "close", None)
+
+
 def unlock(store: Store) -> None:
     """Fail or prompt for what opens the store now, rather than after a value has been typed."""
     _optional(store, "unlock", None)
@@ -4289,6 +4294,11 @@ class SecretsManager:
                 error.hint = self._hint_if_missing(store, name) or error.hint
             raise
 
+    def close(self) -> None:
+        """Close the stores that were opened here: Vault revokes the leases of dynamic secrets."""
+        for store in self._stores.values():
+            close_store(store)
+
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
         """Store `value` under `name`, replacing any previous value.
 
@@ -5829,20 +5839,30 @@ def environment_with_secrets(
     stages of the secrets and what opens their stores are to be masked as well.
     """
     names = list(names)
-    named, asker = _variables_for(store, names), "the command line" if names else "the store"
+    whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
+    plain = [name for name in names if name not in whole]
+    fields = _fields_for(store, whole)
+    named = _variables_for(store, plain) if plain or not whole else {}
+    asker = "the command line" if names else "the store"
     # Secrets come last, so that no variable of ours takes their place.
-    environment = {**foreign_environment(), **named}
+    environment = {**foreign_environment(), **named, **fields}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
         where = asker if variable in named else variable
-        environment[variable], values[variable] = _resolve_for_masking(
-            manager or _manager, text, store, where
-        )
+        if variable in fields:
+            values[variable] = {text, *filter(maskable, store_keys(store))}
+        else:
+            environment[variable], values[variable] = _resolve_for_masking(
+                manager or _manager, text, store, where
+            )
         # A program that resolves references would follow it.
         if looks_like_reference(environment[variable]):
             problem = f"the value for {variable} looks like a reference, which the command might follow"
             raise BadValue(problem, hint="name the secrets that the command needs, without it")
         _check_passable(environment[variable], variable)
+    for variable in fields:
+        if variable.endswith(tuple(filter(None, STAGES.values()))):  # to be masked, not to be used
+            del environment[variable]
     return environment, values
 
 
@@ -5855,6 +5875,15 @@ def _resolve_for_masking(
     for holder, name in resolver.sources:
         values.update(stage_values(holder, name).values(), filter(maskable, store_keys(holder)))
     return resolved, values
+
+
+def _fields_for(store: Any, names: Iterable[str]) -> dict[str, str]:
+    """Return the fields of secrets that are named `path#`, by variables; each secret is read at once."""
+    return {
+        variable_name(name + field): value
+        for name in names
+        for field, value in store.get_fields(name).items()
+    }
 
 
 def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
@@ -11084,10 +11113,13 @@ def cmd_set(args: argparse.Namespace) -> int:
     $ set API_TOKEN --generate         # nobody sees it
     gh auth token | $ set GH_TOKEN
     $ set DEPLOY_KEY --from-file id_ed25519 --backend file
+    $ set app/db --json --backend vault < fields.json
     """
     if args.stray:
         raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
     store = _persistent_store(args)
+    if args.json:
+        args.name = _store_with("set_fields", store, "vault") and args.name.rstrip("#") + "#"
     check_name(args.name)
     # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
     if "=" in args.name:
@@ -11144,10 +11176,14 @@ def cmd_get(args: argparse.Namespace) -> int:
     $ get DB_PASSWORD
     $ get app/db#password --backend vault
     $ get DB_PASSWORD --stage previous
+    $ get app/db --json --backend vault
     """
     store = args.manager.store()
     name = stage_name(store, args.name, args.stage)
-    if args.version is not None:
+    if args.json:
+        whole = args.name.rstrip("#") + "#"
+        value = _store_with("get_fields", store, "vault").get(whole, args.version)
+    elif args.version is not None:
         value = _vault_store(args).get(name, args.version)
     elif args.raw:
         value = store.get(name)
@@ -11174,12 +11210,18 @@ def cmd_list(args: argparse.Namespace) -> int:
 def cmd_delete(args: argparse.Namespace) -> int:
     """Delete secrets, with their previous and pending values.
 
+    With --version or --metadata, whole Vault secrets lose a version, or their history as well.
+
     $ delete API_TOKEN DB_PASSWORD
+    $ delete app/db --metadata --backend vault
     """
     code = 0
     for name in args.names:
         try:
-            _delete(args.manager, name)
+            if args.metadata or args.version is not None:
+                _vault_store(args).delete(name, version=args.version, metadata=args.metadata)
+            else:
+                _delete(args.manager, name)
         except SecretsError as error:
             _warn(str(error))
             code = max(code, error.exit_code)
@@ -11266,6 +11308,7 @@ def cmd_run(args: argparse.Namespace) -> int:
 
     $ run -- ./server                  # with all secrets
     $ run DB_PASSWORD -- psql app      # with one
+    $ run app/db# --backend vault -- psql   # with all fields: APP_DB_USER, APP_DB_PASSWORD
     """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
@@ -11278,7 +11321,10 @@ def cmd_run(args: argparse.Namespace) -> int:
     short = sorted(variable for variable, held in values.items() if not all(map(maskable, held)))
     if short:
         _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
-    return run_masked(args.command_line, environment, itertools.chain(*values.values()))
+    try:
+        return run_masked(args.command_line, environment, itertools.chain(*values.values()))
+    finally:
+        args.manager.close()
 
 
 def cmd_redact(args: argparse.Namespace) -> int:
@@ -11667,6 +11713,18 @@ def _store_with(method: str, store: Store, backend: str) -> Any:
     return store
 
 
+def cmd_versions(args: argparse.Namespace) -> int:
+    """List the versions of a Vault secret.
+
+    $ versions app/db --backend vault
+    """
+    for version in _vault_store(args).versions(args.name):
+        deleted = version.deleted and f"deleted {version.deleted}Z"
+        state = "destroyed" if version.destroyed else deleted or "there"
+        _write_stdout(f"{version.number:>4}  {version.created}Z  {state}\n")
+    return 0
+
+
 def cmd_undelete(args: argparse.Namespace) -> int:
     """Restore a deleted version of a Vault secret, all fields.
 
@@ -11849,6 +11907,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--from-file", metavar="F", help="store what this file holds, byte for byte"),
         _arg("--generate", metavar="SPEC", nargs="?", const="token:32", help=f"a new value; {_SPEC_HINT}"),
         _arg("--value", metavar="V", help="unsafe: ps and the shell's history show the value"),
+        _flag("--json", "the value is a JSON object with all fields of a Vault secret"),
         _BACKEND,
     ),
     "get": _row(
@@ -11857,6 +11916,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--stage", choices=list(STAGES), default="current", help="previous: before the last rotation"),
         _arg("--version", type=int, metavar="N", help="a version that Vault keeps; default: the newest"),
         _flag("--raw", "print a reference instead of what it points to"),
+        _flag("--json", "all fields of a Vault secret"),
         _BACKEND,
     ),
     "list": _row(
@@ -11865,7 +11925,15 @@ _COMMANDS: dict[str, _Command] = {
         _JSON,
         _BACKEND,
     ),
-    "delete": _row(cmd_delete, _arg("names", metavar="NAME", nargs="+", help="a secret's name"), _BACKEND),
+    "delete": _row(
+        cmd_delete,
+        _arg("names", metavar="NAME", nargs="+", help="a secret's name"),
+        _arg(
+            "--version", type=int, metavar="N", help="delete this version of a Vault secret, all its fields"
+        ),
+        _flag("--metadata", "remove a Vault secret with all its versions, for good"),
+        _BACKEND,
+    ),
     "run": _row(
         cmd_run,
         _NAMES,
@@ -11970,6 +12038,7 @@ _COMMANDS: dict[str, _Command] = {
     "password": _row(cmd_password, _BACKEND),
     "rekey": _row(cmd_rekey, _BACKEND),
     "identity": _row(cmd_identity, _BACKEND),
+    "versions": _row(cmd_versions, _NAME, _BACKEND),
     "undelete": _row(
         cmd_undelete,
         _NAME,

@@ -4767,6 +4767,48 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     assert "no such version" in str(failure(lambda: store.delete("app", version=0)))
 
 
+def test_commands_for_whole_secrets_and_their_versions(monkeypatch, capsysbinary):
+    store = bao().store()
+    monkeypatch.setenv("PAISSIVE_BACKEND", "vault")
+    monkeypatch.setenv("VAULT_ADDR", bao().address)
+    monkeypatch.setenv("VAULT_TOKEN", bao().root)
+    monkeypatch.setenv("PAISSIVE_VAULT_PREFIX", store.settings.prefix)
+
+    def printed(*argv, stdin="", code=0):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        assert ps.main(list(argv)) == code
+        return capsysbinary.readouterr().out.decode()
+
+    fields = {"user": "ada-lovelace", "password": "pass-" + TELLTALE}
+    printed("set", "app/db", "--json", stdin=json.dumps(fields))
+    assert json.loads(printed("get", "app/db", "--json")) == fields == store.get_fields("app/db")
+    store.set("app/db#user__PREVIOUS", "bob")
+    shown = "import os; print(*sorted(os.environ[v] for v in os.environ if v.startswith('APP_DB_')))"
+    env = {name: os.environ[name] for name in os.environ if name.startswith(SETTINGS)}
+    ran = cli("run", "app/db#", "--no-mask", "--", sys.executable, "-c", shown, env=env)
+    assert ran.stdout.decode().split() == [*fields.values()]
+    store.set("app/db#user", "x")
+    printed("delete", "app/db", "--version", "1")
+    rows = [line.split() for line in printed("versions", "app/db").splitlines()]
+    assert [(row[0], row[2]) for row in rows] == [("1", "deleted"), ("2", "there"), ("3", "there")]
+    printed("delete", "app/db", "--metadata")
+    printed("versions", "app/db", code=1)
+
+
+def test_run_revokes_what_it_has_leased(stub):
+    def answer(request):
+        if b"/creds/" in request:
+            return http(b'{"lease_id": "db/creds/app/7", "lease_duration": 60, "data": {"user": "u-1234"}}')
+        return http(b"", 204) if b"/revoke" in request else http(b'{"data": {"secret": {"db/": {}}}}')
+
+    server = stub(answer)
+    server.kv = None
+    env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
+    assert cli("get", "db/creds/app#user", env=env).stdout == b"u-1234" and server.tries("/revoke") == 0
+    assert cli("run", "db/creds/app#", "--", "sh", "-c", "echo $DB_CREDS_APP_USER", env=env).returncode == 0
+    assert server.tries("/revoke") == 1
+
+
 @pytest.mark.parametrize("login", ["token", "userpass"])
 def test_closing_revokes_the_leases_that_this_process_took(stub, login, capsys):
     def answer(request):
