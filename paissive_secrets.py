@@ -5909,12 +5909,10 @@ def stage_values(store: Store, name: str) -> dict[str, str]:
 
 
 def _check_passable(text: str, variable: str) -> None:
-    try:
-        passable = b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        passable = False
-    if not passable:
-        raise BadValue(f"the value for {variable} can't be in an environment", hint=_BINARY_HINT)
+    with contextlib.suppress(UnicodeEncodeError):
+        if b"\0" not in os.fsencode(text):
+            return
+    raise BadValue(f"the value for {variable} can't be in an environment", hint=_BINARY_HINT)
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
@@ -5956,7 +5954,7 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     keys = [_Relay(os.dup(0), os.dup(outputs[0].source), Masker(Spellings()))] if interactive else []
     try:
         # Signals first: one that comes while the command starts is passed on once it is there.
-        with _signals_forwarded(outputs, interactive) as forward_to, _raw_terminal(interactive):
+        with _forward_signals(outputs, interactive) as forward_to, _raw_terminal(interactive):
             process = _start(command, environment, ends, interactive)
             forward_to(process)
             status = _wait_for(process, outputs, keys)
@@ -6182,7 +6180,7 @@ def _in_foreground(terminal: int | str) -> bool:
 
 
 @contextlib.contextmanager
-def _signals_forwarded(outputs: list[_Relay], interactive: bool) -> Iterator[Callable[[Any], None]]:
+def _forward_signals(outputs: list[_Relay], interactive: bool) -> Iterator[Callable[[Any], None]]:
     """Forward signals to the process that is passed to the function; in a program, leave them to that."""
     import signal
 
@@ -6223,7 +6221,7 @@ def _adapt_terminals(outputs: list[_Relay], raw: bool) -> None:
         if raw and _in_foreground(0):  # whoever stopped us may have set other modes
             tty.setraw(0, termios.TCSANOW)
         for relay in outputs:
-            if os.isatty(relay.target):
+            if os.isatty(relay.target) and relay.source >= 0:
                 _resize(relay.source, relay.target)
 
 
@@ -6271,7 +6269,7 @@ def redact_file(
             return data
 
         with contextlib.suppress(_Unchanged), FileLock(path), replacing(path) as target:
-            target.writelines(then(secrets.stream(read)))
+            target.writelines(then(secrets.redact_stream(read)))
             if file_state(path, follow=False) != state:
                 raise Conflict(f"{path} changed meanwhile", hint="try again when nothing writes to it")
             if target.tell() == state[1]:  # a mask is shorter than any value
@@ -6316,6 +6314,8 @@ def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
     import threading
 
+    mask = redacting.redact
+
     def replace(owner: object, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         before = getattr(owner, name)
         setattr(owner, name, functools.wraps(before)(make(before)))
@@ -6325,14 +6325,18 @@ def _redact_logging(redacting: RedactingFilter) -> None:
             with contextlib.redirect_stderr(io.StringIO()) as said:
                 hook(*args)
             if sys.stderr:
-                sys.stderr.write(redacting.text(said.getvalue()))
+                sys.stderr.write(mask(said.getvalue()))
 
         return redacted
 
-    replace(logging.Logger, "callHandlers", lambda f: lambda self, record: f(self, redacting.fields(record)))
-    replace(logging.LogRecord, "getMessage", lambda f: lambda self: redacting.text(f(self)))
+    replace(
+        logging.Logger,
+        "callHandlers",
+        lambda f: lambda self, record: f(self, redacting.redact_record(record)),
+    )
+    replace(logging.LogRecord, "getMessage", lambda f: lambda self: mask(f(self)))
     # Not always text: some formatters return a dict, or bytes.
-    replace(logging.Handler, "format", lambda f: lambda self, record: redacting.redact(f(self, record)))
+    replace(logging.Handler, "format", lambda f: lambda self, record: mask(f(self, record)))
     for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         replace(module, hook, report)
     logging.Logger.callHandlers.redacting = redacting  # type: ignore[attr-defined]
@@ -6363,21 +6367,17 @@ class RedactingFilter:
             if hasattr(chosen, "names"):
                 self.files.add(plaintext_file(cast("Store", chosen)))
             self._values = self._values.union(*values.values())
-            self._spellings = Spellings(
-                self._values
-            )  # a new one, since other threads may be using the old one
+            # A new one, since other threads may be using the old one.
+            self._spellings = Spellings(self._values)
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
-    def text(self, text: str) -> str:
-        """Return the text without the values in it; the very same object if there are none."""
-        return self._spellings.mask(text)
-
     def redact(self, value: Any, depth: int = 0) -> Any:
-        """Return text, bytes, lists, tuples and dicts without the values in them; anything else as it is."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, bytes):
-            return self._spellings.mask(value)
+        """Return text, bytes, lists, tuples and dicts without the values in them.
+
+        What holds none, and any other object, is returned itself.
+        """
+        if isinstance(value, (str, bytes)):
+            return self._spellings.mask(cast("Any", value))
         if type(value) not in (tuple, list, dict) or depth == _MAX_NESTING:
             return value
         items = list(value.items()) if isinstance(value, dict) else list(value)
@@ -6385,7 +6385,7 @@ class RedactingFilter:
         changed = any(new is not old for new, old in zip(redacted, items))
         return type(value)(redacted) if changed else value
 
-    def stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns until it is b"", masked wherever a value is split."""
         masker = Masker(self._spellings)
         for data in iter(functools.partial(read, _PIPE_BYTES), b""):
@@ -6394,14 +6394,15 @@ class RedactingFilter:
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and whatever else a record was given."""
-        self.fields(record)
+        self.redact_record(record)
         with contextlib.suppress(Exception):  # logging reports a message that can't be made
             message = record.getMessage()
-            if self.text(message) is not message:
-                record.msg, record.args = self.text(message), ()
+            redacted = self.redact(message)
+            if redacted is not message:
+                record.msg, record.args = redacted, ()
         return True
 
-    def fields(self, record: Any) -> Any:
+    def redact_record(self, record: Any) -> Any:
         """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
         for name in vars(record).keys() - self._usual:
             setattr(record, name, self.redact(getattr(record, name)))
@@ -6410,8 +6411,9 @@ class RedactingFilter:
             import traceback
 
             text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
-            if self.text(text) is not text:  # formatters use the text if there is one
-                record.exc_text, record.exc_info = self.text(text).rstrip("\n"), None
+            redacted = self.redact(text)
+            if redacted is not text:  # formatters use the text if there is one
+                record.exc_text, record.exc_info = redacted.rstrip("\n"), None
         return record
 
 
@@ -11345,7 +11347,7 @@ def cmd_redact(args: argparse.Namespace) -> int:
         return _redact_files(args.files, secrets)
     for path in args.files or ["-"]:
         with open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, buffering=0) as file:
-            for piece in secrets.stream(file.read):
+            for piece in secrets.redact_stream(file.read):
                 _write_stdout(piece)
                 sys.stdout.flush()
     return 0
