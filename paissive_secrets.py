@@ -110,6 +110,7 @@ __all__ = [
     "FileStore",
     "Finding",
     "Identity",
+    "KnownValues",
     "Locked",
     "MemoryStore",
     "NotFound",
@@ -2004,6 +2005,12 @@ class FileStore:
                 with contextlib.suppress(OSError):  # it holds others
                     os.rmdir(folder)
 
+    def open_copy(self, name: str, sealed: bytes) -> str:
+        """Return the value in another copy of a secret's file, such as an older one in git."""
+        return _parse_entry(
+            _unseal_file(f"a copy of {name}", sealed, self._keys())[1], name, f"a copy of {name}"
+        )
+
     def names(self) -> Iterator[str]:
         """Yield the names, which anybody who can read the folder sees."""
         self._check_folders("")
@@ -3799,6 +3806,12 @@ class VaultStore:
             for number, row in sorted(rows.items())
         ]
 
+    def older_values(self, name: str) -> Iterator[str]:
+        """Yield the values that a secret had in older versions; raise BadValue in KV 1, which has none."""
+        for version in self.versions(name)[:-1]:
+            with contextlib.suppress(NotFound, Deleted):
+                yield self.get(name, version.number)
+
     def undelete(self, name: str, version: int | Sequence[int] | None = None) -> None:
         """Bring back deleted versions of the secret that `name` is in, by default the newest."""
         self._on_versions("undelete", _path_and_field(name)[0], version)
@@ -4883,6 +4896,10 @@ class SecretRotation:
         self._policies().change(check_name(name), policy)
         self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
+    def scheduled(self) -> list[str]:
+        """Return the names that have a policy, sorted."""
+        return sorted(self._policies().load())
+
     def unschedule(self, name: str) -> bool:
         """Delete the policy of `name` and return whether there was one; the secret and its stages stay."""
         return self._policies().change(name, None)
@@ -5539,7 +5556,7 @@ class Spellings:
     """Values to mask, in every encoding; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        found = {spelling for value in values if maskable(value) for spelling in _spell(value)}
+        found = {spelling for value in values if maskable(value) for spelling in spell(value)}
         self._sorted = sorted(found)
         short = [spelling for spelling in self._sorted if len(spelling) < _LONG]
         self._searched = short if len(short) <= _MAX_SEARCHED else []
@@ -5562,6 +5579,10 @@ class Spellings:
             elif start < cut and len(data) < start + len(spelling) and spelling.startswith(data[start:]):
                 cut = start
         return _join_spans(found), len(data) if last else cut
+
+    def occurrences(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield (start, spelling) of everything that matches, in no order."""
+        return ((start, text) for start, text in self._candidates(data) if data.startswith(text, start))
 
     def _candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (start, spelling): all that match, those that end beyond the data, some that don't."""
@@ -5680,7 +5701,7 @@ class Masker:
         return b"".join(written)
 
 
-def _spell(value: str) -> set[bytes]:
+def spell(value: str) -> set[bytes]:
     """Return every form that a value is looked for in: itself, its lines, encoded, quoted and escaped."""
     parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
     whole, lines = set(parts), []
@@ -8596,21 +8617,36 @@ def scan(
     *,
     custom: tuple[Rule, ...] = (),
     skipped: dict[str, int] | None = None,
+    known: Callable[[bytes], list[Span]] | None = None,
 ) -> Iterator[Match]:
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
-    `custom` are rules of the project. `skipped` counts, by kind, files that were not examined ("binary").
+    `custom` are rules of the project, `known` finds spans that nothing else may hide. `skipped` counts, by
+    kind, files that were not examined ("binary").
     """
     text, language = _text_reader(read), language_of(path)
     for number, window in enumerate(_windows(text) if text else ()):
         bulk = number * _READ_SIZE > _BULK
         found = _spans(window.text, language, bulk or (language == "source" and _is_bundle(window.text)))
         found = itertools.islice(found, _SPANS_MOST)
+        found = _around_known(known(window.text), found) if known else found
         spans = [span for span in found if window.begin <= span.start < window.until]
         if spans:
             yield from _matches(window, spans, key)
     if skipped is not None and not text:
         skipped["binary"] = skipped.get("binary", 0) + 1
+
+
+def _around_known(known: list[Span], spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield the known spans, which are in order, and those that overlap none of them."""
+    import bisect
+
+    yield from known
+    starts = [span.start for span in known]
+    for span in spans:
+        after = bisect.bisect_left(starts, span.end)
+        if not after or known[after - 1].end <= span.start:
+            yield span
 
 
 def _is_bundle(text: bytes) -> bool:
@@ -9824,6 +9860,9 @@ class Finding(NamedTuple):
     confidence: str  # "low", "medium" or "high": how likely it is a secret
     sample: str  # the public prefix and at most two characters, then "…"
     fingerprint: str  # 16 hex digits, the same wherever in the file it moves
+    fix: str = ""  # what to do next
+    secret: str = ""  # of a known value: its name,
+    verdict: str = ""  # and whether it is "current", "pending", "previous" or "retired"
     commit: str = ""  # in history: the id of the commit that brought it,
     date: str = ""  # and when its author wrote it, ISO 8601
 
@@ -9859,9 +9898,10 @@ class Audit:
     rules to skip, `baseline` what was accepted, or its file. `staged` reads git's index instead of the
     working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
     what is ignored. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
-    finding. `jobs` limits the processes. `on_error(path, why)` is called for what can't be read, and
-    `on_progress(files, bytes)` every now and then. Raises BadValue for a bad path or option, Unavailable if
-    git fails, Conflict when it is iterated over again.
+    finding. `known` are values to search for as well, `verdicts` those of them to report. `jobs` limits the
+    processes. `on_error(path, why)` is called for what can't be read, and `on_progress(files, bytes)` every
+    now and then. Raises BadValue for a bad path or option, Unavailable if git fails, Conflict when it is
+    iterated over again.
     """
 
     def __init__(
@@ -9876,6 +9916,8 @@ class Audit:
         history: _OneOrMore | None = None,
         gitignore: bool = True,
         untrusted: bool = False,
+        known: KnownValues | None = None,
+        verdicts: _OneOrMore = (),
         jobs: int = 1,
         on_error: Callable[[str, str], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -9891,7 +9933,10 @@ class Audit:
         self._least = CONFIDENCES.index(confidence)
         self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
         self._settings = AuditSettings() if untrusted else self._read_settings()
-        self._scanner = _Scanner(self.baseline.salt if self.baseline else os.urandom(16))
+        self._scanner = _Scanner(self.baseline.salt if self.baseline else os.urandom(16), (), known)
+        self._known, self._verdicts = known, set(_as_list(verdicts)) or set(VERDICTS)
+        if not self._verdicts.issubset(VERDICTS):
+            raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
         self._disabled = {*_as_list(disable), *self._settings.disabled}
         if not all_rule_ids().issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
@@ -9931,14 +9976,32 @@ class Audit:
         value = fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
         place = blob.path, match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence
-        return Finding(*place, *kind, match.sample, value, blob.commit, blob.date)
+        if self._known and rule in self._known.about:
+            about = self._known.about[rule]
+            return Finding(*place, *kind, "…", value, self._known.fix(*about), *about, *blob[2:])
+        return Finding(*place, *kind, match.sample, value, replacement(blob.path, rule), "", "", *blob[2:])
 
     def _silenced_by(self, path: str, match: Match) -> str:
         if match.rule.id in self._disabled:
             return "disabled rules"
         if self._settings.allows(path, match.rule.id):
             return AUDIT_SETTINGS
+        if self._known and match.rule in self._known.about:
+            if self._known.about[match.rule][1] not in self._verdicts:
+                return "--verdict"
+            if self._is_own_file(path):
+                return "the store's own file"
         return "" if self._untrusted else match.silenced
+
+    def _is_own_file(self, path: str) -> bool:
+        """Return whether a file is the store's, and git doesn't track it: then it's where values belong."""
+        own = self._known.own_file if self._known else ""
+        if not own or self.staged or self.history is not None or self._bases[0] + path != own:
+            return False
+        try:
+            return not _ask_git(os.path.dirname(own), "ls-files", "--", own)
+        except Unavailable:
+            return True
 
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
@@ -10047,6 +10110,8 @@ class Audit:
         self._skip(paragraphs.skipped)
         if missing:  # in one line: in a partial clone that may be most
             self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
+        if self._known:
+            yield from self._in_messages(folder, self._known, revisions)
         suspects = paragraphs.suspects
         seen: set[tuple[str, str, str]] = set()
         blobs = find_introductions(folder, suspects, revisions, self._wants)
@@ -10056,6 +10121,20 @@ class Audit:
             if spot not in seen:  # a secret is in every later version of its file as well
                 yield blob, match
             seen.add(spot)
+
+    def _in_messages(
+        self, folder: str, known: KnownValues, revisions: Sequence[str]
+    ) -> Iterator[tuple[Blob, Match]]:
+        commits = (
+            _reached(folder, revisions)
+            if revisions
+            else _objects(folder, "commit tag", "--batch-all-objects")
+        )
+        for oid, size, read in read_objects(folder, commits):
+            text = read(max(size, 0))
+            for match in self._scanner.scan(io.BytesIO(text).read, "", {}) if known.find(text) else ():
+                if match.rule in known.about:
+                    yield Blob(oid, f"commit {oid[:12]}", oid), match
 
     def _in_blobs(self, folder: str, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
         wanted = list(self._choose(folder, blobs))
@@ -10227,6 +10306,130 @@ def _settings_error(number: int, why: str, hint: str) -> BadValue:
     return BadValue(f"line {number} of {AUDIT_SETTINGS} {why}", hint=hint)
 
 
+# --- known values -------------------------------------------------------------------------------------------
+
+VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}  # with severities
+# Too common to search for: host names, words, numbers.
+_TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
+_NO_HISTORY = "this store keeps no older values, so retired ones can't be searched for"
+
+
+class KnownValues:
+    """The values that a store holds, to be found in any encoding; nothing shown or written has one."""
+
+    def __init__(self, store: Store) -> None:
+        self.about: dict[Rule, tuple[str, str]] = {}  # the name of the secret and the verdict
+        self.notes: list[str] = []
+        self.own_file = _real_path(plaintext_file(store)) if plaintext_file(store) else ""
+        self._rules: dict[bytes, Rule] = {}
+        self._scheduled: set[str] = set()
+        with contextlib.suppress(SecretsError):
+            self._scheduled.update(SecretRotation(store).scheduled())
+        values: dict[str, tuple[str, str]] = {}
+        plain: set[str] = set()
+        for name, verdict, value in self._collect(store):
+            if not maskable(value) or _TOO_PLAIN.fullmatch(value):
+                plain.add(name)
+            else:
+                values.setdefault(value, (name, verdict))
+        for value, (name, verdict) in values.items():
+            what, severity = f"value of {printable(name)}, {verdict}", VERDICTS[verdict]
+            rule = Rule("known-value", what, "", "", "high", severity, "", "")
+            self.about[rule] = name, verdict
+            self._rules.update((spelling, self._rules.get(spelling, rule)) for spelling in spell(value))
+        self._spellings = Spellings(values)
+        if plain:
+            self.notes.append(
+                f"too short or too plain to search for: {', '.join(map(printable, sorted(plain)))}"
+            )
+
+    def __repr__(self) -> str:
+        return f"<KnownValues of {len(self.about)} secrets>"
+
+    def find(self, text: bytes) -> list[Span]:
+        """Return where values stand, in order; of two that overlap, the first or longer one."""
+        spans: list[Span] = []
+        found = self._spellings.occurrences(text)
+        for start, negative, spelling in sorted({(at, -len(spelling), spelling) for at, spelling in found}):
+            if not spans or start >= spans[-1].end:
+                spans.append(Span(start, start - negative, self._rules[spelling], "high"))
+        return spans
+
+    def fix(self, name: str, verdict: str) -> str:
+        """Return what to do about a value that was found."""
+        now = (
+            f"rotate now {name}" if name in self._scheduled else f"change it where it is used, and set {name}"
+        )
+        then = {"previous": f"rotate drop {name}", "retired": ""}
+        return then.get(verdict, now)
+
+    def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, verdict, value), what is valid first."""
+        every = set(store.names())
+        names = sorted(name for name in every if not is_stage(name, every))
+        stages = [(name, stage_values(store, name)) for name in names]
+        for verdict in ("current", "pending", "previous"):
+            for name, values in stages:
+                value = values.get(verdict, "")
+                if value and not (holds_references(store, name) and looks_like_reference(value)):
+                    yield name, verdict, value
+        older = self._sealed_in_git(store) if hasattr(store, "open_copy") else self._older(store, names)
+        yield from ((name, "retired", value) for name, value in older)
+
+    def _older(self, store: Store, names: list[str]) -> Iterator[tuple[str, str]]:
+        try:
+            for name in names:
+                for value in cast("Any", store).older_values(name):
+                    yield name, value
+        except (AttributeError, BadValue):  # KV 1
+            self.notes.append(_NO_HISTORY)
+
+    def _sealed_in_git(self, store: Any) -> Iterator[tuple[str, str]]:
+        """Yield what older files of a sealed store in git hold; count what its identity doesn't open."""
+        unopened = 0
+        try:
+            top = path_in_repository(os.path.join(store.folder, "secrets"))
+            commits = list(_objects(store.folder, "commit", "--batch-all-objects"))
+        except Unavailable:
+            self.notes.append(_NO_HISTORY)
+            return
+        diff = ("diff-tree", "--stdin", "--root", "-r", "-m", "--raw", "-z", "--no-renames", "--no-abbrev")
+        with _Git(store.folder, *diff, feed=_spool(commits)) as git:
+            blobs = {blob.oid: blob for blob in _parse_changes(git.records()) if _is_within(blob.path, [top])}
+        for oid, size, read in read_objects(store.folder, blobs):
+            name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
+            try:
+                yield re.sub("__(PENDING|PREVIOUS)$", "", name), store.open_copy(name, read(max(size, 0)))
+            except (WrongKey, Corrupt, NotFound):
+                unopened += 1
+        if unopened:
+            self.notes.append(f"older sealed files that the store's identity doesn't open: {unopened}")
+
+
+# What reads a secret in a language, by the end of a file's name. To add one, add a row.
+_READS = {
+    ".py": 'os.environ["{}"]',
+    ".js .jsx .ts .tsx .mjs .cjs .vue": "process.env.{}",
+    ".go": 'os.Getenv("{}")',
+    ".rb .erb": 'ENV.fetch("{}")',
+    ".php": "getenv('{}')",
+    ".java .kt .scala .groovy": 'System.getenv("{}")',
+    ".cs": 'Environment.GetEnvironmentVariable("{}")',
+    ".rs": 'std::env::var("{}")',
+    ".sh .bash .zsh .yml .yaml .properties": "${{{}}}",
+    ".json .toml": "secret:{}",
+    ".env": "secret://file/{}",
+}
+
+
+def replacement(path: str, rule: Rule) -> str:
+    """Return how to store a secret that was found, and what to write in its place."""
+    name = re.sub(r"\W", "_", rule.id).upper()
+    end = os.path.splitext(path)[1] or os.path.basename(path)
+    reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
+    return f"set {name}, and write {reads.format(name)}" if reads else ""
+
+
 def _with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
     """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
     seen: set[tuple[str, int]] = set()
@@ -10290,12 +10493,14 @@ class _Scanner(NamedTuple):
 
     key: bytes = b""
     custom: tuple[Rule, ...] = ()  # the project's own rules
+    known: KnownValues | None = None
 
     def scan(
         self, read: Callable[[int], bytes], path: str, skipped: dict[str, int], most: int = _MAX_FINDINGS
     ) -> list[Match]:
         """Return the first matches; count in `skipped` what was not examined, by kind."""
-        found = scan(read, path, self.key, custom=self.custom, skipped=skipped)
+        known = self.known.find if self.known else None
+        found = scan(read, path, self.key, custom=self.custom, skipped=skipped, known=known)
         return list(itertools.islice(found, most))
 
 
@@ -10343,12 +10548,12 @@ def _scan_in_processes(
 
     context = multiprocessing.get_context("fork" if _has_one_thread() else "spawn")
     most = min(jobs, _MAX_PROCESSES_WINDOWS) if os.name == "nt" else jobs
-    pool = ProcessPoolExecutor(most, context, _ignore_interrupts)
+    pool = ProcessPoolExecutor(most, context, _start_helper, (scanner,))
     running: deque[Future[_Scanned]] = deque()
     try:
         while batch:
             with _interrupts_blocked():
-                running.append(pool.submit(_scan_files, batch, scanner))
+                running.append(pool.submit(_scan_as_helper, batch))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
             batch = list(itertools.islice(items, _BATCH))
@@ -10383,11 +10588,20 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ignore_interrupts() -> None:
+_helper = _Scanner()  # of a process that helps
+
+
+def _start_helper(scanner: _Scanner) -> None:
     """Leave Ctrl-C to the process that started this one, which then stops it."""
     import signal
 
+    global _helper
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _helper = scanner
+
+
+def _scan_as_helper(files: list[_File]) -> _Scanned:
+    return _scan_files(files, _helper)
 
 
 def _scan_files(files: list[_File], scanner: _Scanner, progress: _Progress | None = None) -> _Scanned:
@@ -10539,7 +10753,7 @@ def _baseline_text(value: object) -> str:
 # above all a path, is escaped for where it goes.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
-_JSON_FIELDS = Finding._fields[:-2]  # commit and date are there only in history
+_OPTIONAL_FIELDS = Finding._fields[-5:]
 _MAX_SARIF_RESULTS = 25_000  # of a run: GitHub refuses the whole report otherwise
 # GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
@@ -10572,7 +10786,8 @@ def report_text(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
         place = to.paint(f"{printable(finding.path)}:{finding.line}:{finding.column}:", "path")
         level = to.paint(finding.confidence, finding.confidence)
         origin = f" from {finding.commit[:12]} of {finding.date}" if finding.commit else ""
-        to.line(f"{place} {level}: {finding.what} [{finding.rule}] {printable(finding.sample)}{origin}")
+        fix = f"; next: {printable(finding.fix)}" if finding.fix else ""
+        to.line(f"{place} {level}: {finding.what} [{finding.rule}] {printable(finding.sample)}{origin}{fix}")
     for entry in summary.stale:
         accepted = f"{entry.path} no longer has the accepted {entry.rule} {entry.fingerprint}"
         to.line(f"stale: {printable(accepted)}")
@@ -10609,8 +10824,9 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
     to.line('{"version": 1, "findings": [')
     comma = ""
     for finding in findings:
-        row = {name: utf8_text(value) for name, value in finding._asdict().items()}
-        to.line(comma + json.dumps(row if finding.commit else {name: row[name] for name in _JSON_FIELDS}))
+        fields = finding._asdict().items()
+        row = {name: utf8_text(value) for name, value in fields if value or name not in _OPTIONAL_FIELDS}
+        to.line(comma + json.dumps(row))
         comma = ","
     stale = [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale]
     to.line(f'], "summary": {json.dumps({**vars(summary), "stale": stale})}}}')
@@ -11542,6 +11758,9 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
     if excluded:  # which may have taken a PATH for one more name
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(excluded)}")
     baseline = _baseline_of(args, paths)
+    known = KnownValues(args.manager.store()) if args.known else None
+    for note in known.notes if known else ():
+        _warn(f"note: {note}")
     return Audit(
         paths,
         exclude=[*excluded, *_own_report(args, _bases(paths, baseline))],
@@ -11552,6 +11771,8 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
         history=None if args.history is None else [word for word in revisions if word not in folders],
         gitignore=not args.no_gitignore,
         untrusted=args.untrusted,
+        known=known,
+        verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=args.jobs or available_cores(),
         on_error=on_error,
         on_progress=progress,
@@ -12028,6 +12249,9 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one per core"),
         _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
+        _flag("--known", "also search for the values that the store holds, in every encoding"),
+        _arg("--verdict", metavar="V,…", help=f"report only these known values: {','.join(VERDICTS)}"),
+        _BACKEND,
     ),
     "check": _row(
         cmd_check,

@@ -10836,8 +10836,12 @@ def test_a_canary_appears_in_no_output(repository):
         ["--history"],
         ["--confidence", "low"],
         ["absent"],
+        ["--known"],
+        ["--known", "--json", "--history"],
+        ["--known", "--sarif", "--staged"],
     ):
-        said.append(cli("audit", *args, cwd=repository))
+        said.append(cli("audit", *args, cwd=repository, env={"A_TOKEN": canaries[0], "B_TOKEN": canaries[3]}))
+    assert [b"known-value" in done.stdout for done in said[-3:]] == [True, True, False]
     said.append(cli("audit", "--update-baseline", "--baseline", "accepted", cwd=repository))
     (repository / "0.py").unlink()
     said.append(cli("audit", "--baseline", "accepted", "--output", "report", cwd=repository))
@@ -10856,6 +10860,124 @@ def test_the_project_audits_itself_clean(args):
     assert int(re.search(rb"in ([0-9,]+) files", done.stdout)[1].replace(b",", b"")) >= 4
 
 
+ENCODINGS = (
+    *(lambda v: v, lambda v: v.encode().hex(), lambda v: v.encode().hex().upper(), json.dumps),
+    *(lambda v, n=n: base64.b64encode(b"x" * n + v.encode() + b"y" * n).decode() for n in range(3)),
+    *(lambda v: base64.urlsafe_b64encode(v.encode()).decode(), urllib.parse.quote, shlex.quote, repr),
+    xml.sax.saxutils.escape,
+)
+
+
+@pytest.fixture
+def held():
+    """A store of 50 secrets in some stages, and what an audit says of each value."""
+    store, dice, said = ps.MemoryStore(), random.Random(7), {}
+    for n in range(50):
+        stage = ("current", "pending", "previous")[n % 3]
+        value = "".join(dice.choices(string.ascii_letters + "+/&<'\"\\ ü$", k=20 + n))
+        store.set(f"SECRET_{n}", f"another one {n} of them")
+        store.set(ps.stage_name(store, f"SECRET_{n}", stage), value)
+        said[value] = (f"SECRET_{n}", stage)
+    return store, said
+
+
+@pytest.mark.parametrize("where", ["tree", "index", "history", "dangling", "message", "stash"])
+def test_known_values_are_found_everywhere_and_in_every_encoding(repository, held, where):
+    store, said = held
+    (repository / "clean").write_text("x")
+    commit(repository)
+    for n, encode in enumerate(ENCODINGS):
+        path = repository / f"{n}.txt"
+        path.write_text("".join(f"a {encode(value)} b\n" for value in said), encoding="utf-8")
+        if where == "message":
+            git(repository, "commit", "-q", "--allow-empty", "--cleanup=verbatim", "-F", path.name)
+        if where in ("message", "dangling"):
+            git(repository, "hash-object", "-w", path.name) if where == "dangling" else None
+            path.unlink()
+    if where in ("index", "history", "stash"):
+        git(repository, "add", ".")
+    if where == "history":
+        commit(repository)
+    if where == "stash":
+        git(repository, "stash", "-q")
+    options = {"tree": {}, "index": {"staged": True}}.get(where, {"history": []})
+    run = ps.Audit(known=ps.KnownValues(store), **options)
+    found = [finding for finding in run if finding.rule == "known-value"]
+    assert len(found) == len(ENCODINGS) * 50 and {f.sample for f in found} == {"…"}
+    for path in {finding.path for finding in found}:
+        here = sorted((f.line, (f.secret, f.verdict)) for f in found if f.path == path)
+        assert [about for _, about in here] == list(said.values())
+
+
+def audited(capsys, *args):
+    """(exit code, verdicts, what to do) of an audit for known values."""
+    capsys.readouterr()
+    code = ps.main(["audit", "--known", "--json", *args])
+    rows = [row for row in json.loads(capsys.readouterr().out)["findings"] if "verdict" in row]
+    return code, [row["verdict"] for row in rows], [row.get("fix", "") for row in rows]
+
+
+@pytest.mark.parametrize("backend", ["env", "file"])
+def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, backend):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "correct horse battery")
+    monkeypatch.setenv("PAISSIVE_BACKEND", backend)
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    (repository / ".gitignore").write_text(".env\nrotation.json\n")
+    secret = "".join(random.Random(3).choices(string.ascii_letters, k=30))
+    assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
+    (repository / "leak.md").write_text(f"it is {secret} I think")
+    commit(repository)
+    fix = "change it where it is used, and set DB_PASSWORD"
+    assert audited(capsys) == (1, ["current"], [fix])
+    assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
+    assert audited(capsys) == (1, ["current"], ["rotate now DB_PASSWORD"])
+    assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
+    assert audited(capsys) == (1, ["previous"], ["rotate drop DB_PASSWORD"])
+    git(repository, "add", ".")
+    git(repository, "commit", "--allow-empty", "-qm", "x")
+    assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
+    valid = ["--verdict", "current,pending,previous"]
+    if backend == "env":
+        assert audited(capsys)[1] == [] and ps.main(["audit", "--known"]) == 0
+        told = "note: this store keeps no older values, so retired ones can't be searched for\n"
+        assert told in capsys.readouterr().err
+    else:
+        assert audited(capsys) == (1, ["retired"], [""]) and audited(capsys, *valid)[:2] == (0, [])
+        assert audited(capsys, "--history")[1] == ["retired"]
+
+
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+def test_a_leak_is_known_by_what_vault_remembers(repository, mount):
+    store = bao().store(mount=mount, prefix=uuid.uuid4().hex)
+    values = ["".join(random.Random(n).choices(string.ascii_letters, k=20)) for n in range(3)]
+    rotation = ps.SecretRotation(store, repository / "policies")
+    rotation.schedule("app#password", "30d", apply=lambda value: True)
+    for value in values:
+        rotation.rotate("app#password", value)
+    (repository / "leak").write_text("\n".join(values))
+    known = ps.KnownValues(store)
+    verdicts = {f.line: (f.secret, f.verdict) for f in ps.audit(known=known) if f.rule == "known-value"}
+    retired = {1: ("app#password", "retired")} if mount == "secret" else {}
+    assert verdicts == {**retired, 2: ("app#password", "previous"), 3: ("app#password", "current")}
+    told = ["this store keeps no older values, so retired ones can't be searched for"]
+    assert known.notes == ([] if retired else told)
+
+
+def test_values_that_are_short_or_plain_are_listed_by_name_and_ones_own_file_is_no_leak(folder, capsys):
+    (folder / ".env").write_text(
+        "A_KEY=abc\nB_KEY=localhost:5432\nC_KEY='rE4l one+with'\nD_KEY=secret:C_KEY\n"
+    )
+    (folder / "a.txt").write_text("abc localhost:5432 secret:C_KEY")
+    os.chmod(".env", 0o600)
+    code = ps.main(["audit", "--known", "--json"])
+    said = capsys.readouterr()
+    assert "note: too short or too plain to search for: A_KEY, B_KEY\n" in said.err
+    assert (code, json.loads(said.out)["summary"]["silenced"]) == (0, {"the store's own file": 1})
+    git(folder, "init", "-q")
+    git(folder, "add", ".env")
+    assert (ps.main(["audit", "--known"]), "C_KEY, current" in capsys.readouterr().out) == (1, True)
+
+
 # === Reports ================================================================================================
 
 
@@ -10872,7 +10994,8 @@ def test_text_has_a_line_for_each_finding_and_ends_with_what_was_left_out(folder
     (folder / "d.bin").write_bytes(b"\0" + token().encode())
     (finding, _) = ps.audit()
     first, empty, *steps, blank, total = report(folder, "--exclude", "./c.py").splitlines()
-    assert first == f"a.py:1:6: high: {finding.what} [{finding.rule}] {finding.sample}"
+    assert first == f"a.py:1:6: high: {finding.what} [{finding.rule}] {finding.sample}; next: {finding.fix}"
+    assert finding.fix == 'set GITHUB_TOKEN, and write os.environ["GITHUB_TOKEN"]'
     assert (empty, blank) == ("", "") and steps[0].startswith("next: revoke each secret")
     found = "1 finding (1 high) in 3 files, 0.0 MB; silenced: 1 by `gitleaks:allow`"
     assert total == found + "; not examined: 1 binary, 1 excluded"
@@ -10951,7 +11074,7 @@ def test_json_has_a_version_and_these_fields(folder):
     leak(folder / "a.py")
     done = json.loads(report(folder, "--json"))
     assert done["version"] == 1 and set(done) == {"version", "findings", "summary"}
-    fields = "path line end_line column rule what severity confidence sample fingerprint"
+    fields = "path line end_line column rule what severity confidence sample fingerprint fix"
     assert [" ".join(row) for row in done["findings"]] == [fields]
     assert done["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
