@@ -2745,8 +2745,8 @@ def _reset_in_children() -> WeakSet[Any]:
 class _Transport:
     """Requests to one server; safe to use from many threads.
 
-    A standby node answers reads from its own copy, which may lag behind what was just written through it. So
-    each request names the newest write seen here, and a node that lags behind it asks the active one.
+    A standby node answers reads from its own copy, which may lag behind what was just written, or read from
+    another node. So each request names the newest state seen here, and a node behind it asks the active one.
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
@@ -2754,7 +2754,7 @@ class _Transport:
         from urllib.request import OpenerDirector
 
         self.settings = settings
-        self.newest = newest  # X-Vault-Index of a write
+        self.newest = newest  # X-Vault-Index of a response
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
@@ -2782,8 +2782,7 @@ class _Transport:
             send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
             response = self._follow(send, method, f"{self.base}/v1/{path}", repeat)
             response.repeated = repeated = repeated or response.repeated
-            if method != "GET":
-                self._note_write(response.headers.get("x-vault-index", ""))
+            self._note_index(response.headers.get("x-vault-index", ""))
             wait = _wait_before(response, attempt)
             if not response.may_pass or (response.may_be_done and not repeat) or self.connections.closed:
                 break
@@ -2793,9 +2792,9 @@ class _Transport:
             repeated = response.may_be_done
         return response
 
-    def _note_write(self, index: str) -> None:
-        if not index or not (index.isascii() and index.isprintable()):
-            return  # it can't be sent in a header
+    def _note_index(self, index: str) -> None:
+        if index in ("", self.newest) or not (index.isascii() and index.isprintable()):
+            return  # the latter can't be sent in a header
         with self.connections.lock.here:
             old, new = _read_index(self.newest), _read_index(index)
             if old[0] != new[0] or old[1] < new[1]:
@@ -3651,11 +3650,12 @@ _CAS_TRIES = 50  # writers of one secret that may go first before a write gives 
 _WALKERS = 8  # requests at once while names are listed
 _CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait for a server that is away
 _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
+_OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": str, "custom_metadata": dict}
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret; the times are UTC, "" where there is none."""
+    """A version of a KV 2 secret; the times are UTC, "" for never. A deletion may be one to come."""
 
     number: int
     created: str
@@ -3725,7 +3725,8 @@ class VaultStore:
         path, field = _path_and_field(name)
         check_value(value)
         if field:
-            return self._change(name, lambda fields: {**fields, field: value}, cas)
+            self._change(name, lambda fields: {**fields, field: value}, cas)
+            return
         try:
             fields = _read_object(value.encode())
         except (ValueError, RecursionError):
@@ -3733,11 +3734,18 @@ class VaultStore:
             raise BadValue("all fields together are not JSON", hint=hint) from None
         self.set_fields(path, fields, cas=cas)
 
-    def set_fields(self, path: str, fields: Mapping[str, str], *, cas: int | None = None) -> int:
-        """Replace all fields by one request, with `cas` as in `set`; return the new version, 0 in KV 1."""
+    def set_fields(
+        self, path: str, fields: Mapping[str, str], *, cas: int | None = None, merge: bool = False
+    ) -> int:
+        """Replace all fields by one request, or with `merge` these; return the new version, 0 in KV 1.
+
+        `cas` is what it is to `set`.
+        """
         place = self._kv_place(_whole(path))
         for field, value in fields.items():
             check_value(value, f"the field {_show(field)}")
+        if merge:
+            return self._change(path, lambda old: {**old, **fields}, cas)
         version = self._write(place, dict(fields), cas)
         if version is None:
             hint = "read it again before you decide what to write"
@@ -3791,20 +3799,39 @@ class VaultStore:
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
-        place = self._kv_place(_path_and_field(name)[0], versions=True)
-        response = self._call("GET", place, "metadata", ok=(200, 404))
+        rows = _json_object(self.configuration(_path_and_field(name)[0]).get("versions"))
+        return [_read_version(int(number), rows[number]) for number in sorted(rows, key=int)]
+
+    def get_version(
+        self, path: str, version: int | None = None
+    ) -> tuple[SecretVersion, dict[str, str] | None]:
+        """Return a version and its fields, None if it is deleted, by one request: for `cas`, for instance."""
+        secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
+        if not secret.version:
+            raise not_found_error(path)
+        fields = secret.fields
+        return secret.about, None if fields is None else {key: _value_text(fields[key]) for key in fields}
+
+    def configuration(self, path: str = "") -> dict[str, Any]:
+        """Return what the server says of a KV 2 secret, or without a path of its mount."""
+        response = self._call("GET", self._options_of(path), "", ok=(200, 404))
         if response.status == 404:
-            raise not_found_error(name)
-        rows = {int(n): _json_object(row) for n, row in _json_object(response.data.get("versions")).items()}
-        return [
-            SecretVersion(
-                number,
-                _timestamp(row.get("created_time")),
-                _timestamp(row.get("deletion_time")),
-                _is_destroyed(row),
-            )
-            for number, row in sorted(rows.items())
-        ]
+            raise not_found_error(path)
+        return response.data
+
+    def configure(self, path: str = "", **options: Any) -> None:
+        """Set options of a KV 2 secret, or without a path of its mount; None leaves one as it is."""
+        options = {name: value for name, value in options.items() if value is not None}
+        for name, kind in _OPTIONS.items():
+            if not isinstance(options.get(name, kind()), kind):
+                raise BadValue(f"{kind.__name__} expected for {name} param")
+        self._call("POST", self._options_of(path), "", options, needs="update")
+
+    def _options_of(self, path: str) -> _Path:
+        if not path:
+            return _Path(self.settings.mount, 1, "config")
+        place = self._kv_place(_whole(path), versions=True)
+        return _Path(place.mount, 1, f"metadata/{place.path}")
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values that a secret had in older versions; raise BadValue in KV 1, which has none."""
@@ -3818,7 +3845,7 @@ class VaultStore:
 
     def destroy(self, name: str, version: int | Sequence[int]) -> None:
         """Remove versions of the secret that `name` is in for good, with all their fields."""
-        self._on_versions("destroy", _path_and_field(name)[0], version)
+        self._on_versions("destroy", _path_and_field(name)[0], () if version is None else version)
 
     def close(self) -> None:
         """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
@@ -3932,7 +3959,7 @@ class VaultStore:
     def _present(
         self, secret: _Secret, place: _Path, name: str, version: int | None = None
     ) -> dict[str, Any]:
-        if secret.destroyed:
+        if secret.about.destroyed:
             raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
             hint = f"bring it back with: undelete {name.partition('#')[0]}"
@@ -3982,7 +4009,7 @@ class VaultStore:
         cas: int | None = None,
         *,
         present: bool = False,
-    ) -> None:
+    ) -> int:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
         import random
 
@@ -4000,14 +4027,12 @@ class VaultStore:
                 key: value for key, value in (secret.fields or {}).items() if (key, value) not in lost.items()
             }
             fields = edit(old)
-            if not fields:
-                if self._remove(place, secret):
-                    return
-            elif self._write(place, fields, secret.version) is not None:
-                # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
-                kept = place.kv == 2 and not fields.keys().isdisjoint(old)
-                if not kept or not self._fetch(place, secret.version).deleted:
-                    return
+            version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
+            # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
+            kept = place.kv == 2 and not fields.keys().isdisjoint(old)
+            if version is not None and not (kept and self._fetch(place, secret.version).deleted):
+                return version
+            if version is not None:
                 lost, cas = old, None
             time.sleep(random.SystemRandom().random() * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
@@ -4033,23 +4058,24 @@ class VaultStore:
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
         return version if found.fields == fields else None
 
-    def _remove(self, place: _Path, secret: _Secret) -> bool:
-        """Return whether the secret's fields are gone; not if a newer version has them, too."""
+    def _remove(self, place: _Path, secret: _Secret) -> int | None:
+        """Return 0 if the secret's fields are gone; None if a newer version has them, too."""
         if place.kv == 1:
             self._call("DELETE", place, "", repeat=False, needs="delete")
-            return True
+            return 0
         numbers = {"versions": [secret.version]}
         response = self._call("POST", place, "delete", numbers, needs="delete", ok=(200, 204, 403))
         if response.status == 403:  # many policies only allow deleting the newest version
             self._call("DELETE", place, "data", repeat=False, needs="delete")
-        return (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
+        gone = (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
+        return 0 if gone else None
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
         """Delete, undelete or destroy versions; of a list, as in `vault kv`, those that exist."""
         place = self._kv_place(path, versions=True)
         if version is None or isinstance(version, int):
             secret = self._fetch(place, version)
-            if not secret.version or secret.destroyed:
+            if not secret.version or secret.about.destroyed:
                 raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
             version = [secret.version]
         if not version or not all(isinstance(number, int) and number > 0 for number in version):
@@ -4154,7 +4180,7 @@ def _kv_of(mount: dict[str, Any]) -> int:
 class _Secret:
     """Fields of a KV secret, None if there are none, and its version: 0 if it is absent, 1 in KV 1."""
 
-    __slots__ = ("deleted", "destroyed", "fields", "version")
+    __slots__ = ("about", "deleted", "fields", "version")
 
     def __init__(self, response: _Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
@@ -4163,14 +4189,16 @@ class _Secret:
             fields = _json_object(fields.get("data"))
         self.fields = fields if there else None
         self.version = int(_json_number(about.get("version")))
-        self.destroyed = _is_destroyed(about)
-        self.deleted = "" if there else _timestamp(about.get("deletion_time"))
+        self.about = _read_version(self.version, about)
+        self.deleted = "" if there else self.about.deleted  # else it may be a time to come
         if there and (self.version < 1 or not response.data):
             raise _not_vault()
 
 
-def _is_destroyed(about: dict[str, Any]) -> bool:
-    return about.get("destroyed") is True
+def _read_version(number: int, about: Any) -> SecretVersion:
+    about = _json_object(about)
+    created, deleted = (_timestamp(about.get(f"{name}_time")) for name in ("created", "deletion"))
+    return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
 def _timestamp(value: object) -> str:

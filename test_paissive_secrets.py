@@ -3553,11 +3553,11 @@ def until_interrupted(act):
 
 
 def test_an_interrupt_leaves_no_lock_taken():
-    transport = ps.VaultStore()._session.transport
+    transport, numbers = ps.VaultStore()._session.transport, map(str, itertools.count(1))
     before = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
     try:
         for _ in range(50):
-            until_interrupted(lambda: transport._note_write("i"))
+            until_interrupted(lambda: transport._note_index(next(numbers)))
             assert not transport.connections.lock.here.locked()
     finally:
         signal.signal(signal.SIGVTALRM, before)
@@ -4809,6 +4809,24 @@ def test_run_revokes_what_it_has_leased(stub):
     assert server.tries("/revoke") == 1
 
 
+def test_options_and_the_state_of_a_secret_can_be_read_and_set():
+    store = bao().store()
+    assert store.set_fields("app", {"a": "1"}, merge=True) == 1
+    assert store.set_fields("app", {"b": "2"}, merge=True) == 2
+    about, fields = store.get_version("app")
+    assert (about.number, about.deleted, fields) == (2, "", {"a": "1", "b": "2"})
+    store.configure("app", max_versions=7, cas_required=True, custom_metadata=None)
+    assert store.configuration("app")["max_versions"] == 7 and "max_versions" in store.configuration()
+    with pytest.raises(ps.Conflict, match="requires check-and-set; pass cas="):
+        store.set_fields("app", {"a": "3"})
+    assert "bool expected for cas_required" in str(failure(lambda: store.configure(cas_required="cats")))
+    store.delete("app#")
+    about, fields = store.get_version("app")
+    assert (about.number, about.deleted[:2], fields) == (2, "20", None)
+    for act in (store.get_version, store.configuration):
+        assert type(failure(act, "nothing")) is ps.NotFound
+
+
 @pytest.mark.parametrize("login", ["token", "userpass"])
 def test_closing_revokes_the_leases_that_this_process_took(stub, login, capsys):
     def answer(request):
@@ -5156,6 +5174,20 @@ def test_a_path_of_the_api_in_a_name_is_pointed_out():
         hint = failure(store.get, name).hint
         assert hint == "leave out the API's data/: secret/app/api"
     assert store.get("secret/app/api#password") == "v"
+
+
+def test_each_request_names_the_newest_state_that_was_seen(stub):
+    def index(number):
+        raw = base64.b64encode(json.dumps({"cluster": "c", "value": number}).encode()).decode()
+        return f"X-Vault-Index: {raw}"
+
+    server = stub(*(http(ANSWER, 200, index(number)) for number in "4929"))
+    store = server.store()
+    [store.get("a") for _ in range(5)]
+    sent = [re.findall(rb"X-Vault-Index: (\S+)", request) for request in server.requests]
+    assert [json.loads(base64.b64decode(*found or [b"e30="])).get("value") for found in sent] == [
+        *(None, "4", "9", "9", "9")
+    ]
 
 
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"])
