@@ -5890,34 +5890,24 @@ def environment_with_secrets(
     names = list(names)
     whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
     plain = [name for name in names if name not in whole]
-    fields = _fields_for(store, whole)
     named = _variables_for(store, plain) if plain or not whole else {}
     asker = "the command line" if names else "the store"
     # Secrets come last, so that no variable of ours takes their place.
-    environment = {**foreign_environment(), **named, **fields}
+    environment = {**foreign_environment(), **named}
     values: dict[str, set[str]] = {}
     for variable, text in environment.items():
         where = asker if variable in named else variable
-        if variable in fields:
-            values[variable] = {text, *filter(maskable, store_keys(store))}
-        else:
-            environment[variable], values[variable] = _resolve_for_masking(
-                manager or _manager, text, store, where
-            )
-        # A program that resolves references would follow it.
-        if looks_like_reference(environment[variable]):
-            problem = f"the value for {variable} looks like a reference, which the command might follow"
-            raise BadValue(problem, hint="name the secrets that the command needs, without it")
-        _check_passable(environment[variable], variable)
-    for variable in fields:
-        if variable.endswith(tuple(filter(None, STAGES.values()))):  # to be masked, not to be used
-            del environment[variable]
+        environment[variable], values[variable] = _resolve(manager or _manager, text, store, where)
+    for variable, text in _fields_for(store, whole).items():
+        values[variable] = {text, *filter(maskable, store_keys(store))}
+        if not variable.endswith(tuple(filter(None, STAGES.values()))):  # which is only masked
+            environment[variable] = text
+    for variable, text in environment.items():
+        _check_passable(text, variable)
     return environment, values
 
 
-def _resolve_for_masking(
-    manager: SecretsManager, text: str, store: Store, where: str
-) -> tuple[str, set[str]]:
+def _resolve(manager: SecretsManager, text: str, store: Store, where: str) -> tuple[str, set[str]]:
     """Return `text` with its references resolved, and what to mask wherever it is used."""
     resolver = Resolver(manager)
     resolved, values = resolver.text(text, store, where), resolver.values
@@ -5958,6 +5948,10 @@ def stage_values(store: Store, name: str) -> dict[str, str]:
 
 
 def _check_passable(text: str, variable: str) -> None:
+    # A program that resolves references would follow it.
+    if looks_like_reference(text):
+        problem = f"the value for {variable} looks like a reference, which the command might follow"
+        raise BadValue(problem, hint="name the secrets that the command needs, without it")
     with contextlib.suppress(UnicodeEncodeError):
         if b"\0" not in os.fsencode(text):
             return
@@ -6001,9 +5995,10 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     interactive = os.isatty(1) and _in_foreground(0)
     outputs, ends = _open_outputs(Spellings(values), interactive)
     keys = [_Relay(os.dup(0), os.dup(outputs[0].source), Masker(Spellings()))] if interactive else []
+    raw_terminal = _raw_terminal() if interactive else contextlib.nullcontext()
     try:
         # Signals first: one that comes while the command starts is passed on once it is there.
-        with _forward_signals(outputs, interactive) as forward_to, _raw_terminal(interactive):
+        with _forward_signals(outputs, interactive) as forward_to, raw_terminal:
             process = _start(command, environment, ends, interactive)
             forward_to(process)
             status = _wait_for(process, outputs, keys)
@@ -6180,11 +6175,8 @@ class _Relay:
 
 
 @contextlib.contextmanager
-def _raw_terminal(wanted: bool) -> Iterator[None]:
+def _raw_terminal() -> Iterator[None]:
     """Let every key through to the command's own terminal."""
-    if not wanted:
-        yield
-        return
     import termios
     import tty
 
@@ -6474,7 +6466,7 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
         found = {}
         for name in source.names():
             with contextlib.suppress(NotFound):  # deleted meanwhile
-                found[name] = _resolve_for_masking(manager, _REFERENCE + name, source, name)[1]
+                found[name] = _resolve(manager, _REFERENCE + name, source, name)[1]
         return found
     values = source if isinstance(source, Iterable) else [source]
     named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
