@@ -4548,8 +4548,6 @@ resolve_text = _manager.resolve_text
 # What the file gives as a reference stays one unless its secret is asked for, whatever the environment holds:
 # no value comes along by accident.
 
-_MAX_DEPTH = 100  # objects in objects of a config file
-
 
 class SecretConfig:
     """Settings under dotted keys, from the environment first, then from a JSON or TOML file.
@@ -4567,6 +4565,7 @@ class SecretConfig:
         named = os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or named or "config.json")
         self._manager, self._backend = manager_and_backend(backend)
+        self._files = FileCache()
 
     def __repr__(self) -> str:
         return f"<SecretConfig {self.path}>"
@@ -4577,8 +4576,7 @@ class SecretConfig:
         `database.host` is looked up as DATABASE_HOST in the environment (which gives text), then in the file
         and, with `use_secret`, as the secret `database.host`.
         """
-        path = _key_path(key)
-        found = self._resolve(_look_up(self._tree(), path, self.path), path, use_secret)
+        found = self._get(_key_path(key), use_secret)
         if found is not _ABSENT:
             return found
         return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
@@ -4618,7 +4616,7 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file as a dict, with all values in place; NotFound if a secret is missing."""
-        tree: dict[str, Any] = self._resolve(self._tree(), (), True)
+        tree: dict[str, Any] = self._get((), True)
         return tree
 
     def explain(self, key: str) -> str:
@@ -4662,6 +4660,12 @@ class SecretConfig:
         except NotFound:
             return None
 
+    def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
+        try:
+            return self._resolve(_look_up(self._tree(), path, self.path), path, use_secret)
+        except RecursionError:
+            raise BadValue(f"{self.path} is nested too deeply", hint="fix the file") from None
+
     def _resolve(self, found: Any, path: tuple[str, ...], use_secret: bool) -> Any:
         """Return what was found at `path`, with variables for leaves and, if asked, values for references."""
         if isinstance(found, dict):
@@ -4673,41 +4677,33 @@ class SecretConfig:
         # Only for leaves, also those of lists (HOSTS_0): no text could stand for a whole object.
         variable = _variable(path)
         text = self._environment(variable)
-        leaf, refers = found, True
-        if text is not None:
-            leaf, refers = text, holds_references(self._manager.store("env"), variable)
+        leaf = found if text is None else text
+        refers = text is None or holds_references(self._manager.store("env"), variable)
         if use_secret and refers and isinstance(leaf, str) and looks_like_reference(leaf):
             return self._manager.resolve_text(leaf, self._store(), ".".join(path))
         return leaf
 
     def _tree(self) -> dict[str, Any]:
+        try:
+            with disk_errors(f"read {self.path}", but=FileNotFoundError):
+                return self._files.load(self.path, self._parse)
+        except FileNotFoundError:
+            return {}
+
+    def _parse(self, data: bytes) -> dict[str, Any]:
+        text = decode_value(data, self.path)
         if not self.path.endswith(".toml"):
-            return parse_json(self._json(), self.path)
+            return parse_json(text, self.path)
         if sys.version_info < (3, 11):
             raise BadValue(f"{self.path}: reading TOML needs Python 3.11", hint="use JSON, or a newer Python")
         import tomllib
 
         try:
-            tree = tomllib.loads((self._text() or "").lstrip("\ufeff"))
+            return tomllib.loads(text.lstrip("\ufeff"))
         except tomllib.TOMLDecodeError as error:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
         except RecursionError:
-            raise _too_deep(self.path) from None
-        return _check_depth(tree, self.path)
-
-    def _json(self) -> str:
-        """Return the text of the file, or of an empty object if there is none."""
-        if self.path.endswith(".toml"):
-            raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
-        text = self._text()
-        return "{}\n" if text is None else text
-
-    def _text(self) -> str | None:
-        try:
-            with disk_errors(f"read {self.path}", but=FileNotFoundError), open_regular(self.path) as file:
-                return _decode_utf8(read_bounded(file, self.path), self.path)
-        except FileNotFoundError:
-            return None
+            raise BadValue(f"{self.path} is nested too deeply", hint="fix the file") from None
 
     def _edit(self, change: Callable[[dict[str, Any]], bool]) -> bool:
         """Change the file while no other writer does; return whether there was anything to write."""
@@ -4719,7 +4715,10 @@ class SecretConfig:
 
     def _edited(self, change: Callable[[dict[str, Any]], bool]) -> str | None:
         """Return the text of the file after `change`, or None if that changes nothing."""
-        before = self._json()
+        if self.path.endswith(".toml"):
+            raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
+        with disk_errors(f"read {self.path}"):
+            before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}"
         tree = parse_json(before, self.path)
         return dump_json(tree, self.path, before) if change(tree) else None
 
@@ -4793,13 +4792,6 @@ def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
     return True
 
 
-def _decode_utf8(data: bytes, where: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise BadValue(f"{where} is not UTF-8", hint="convert it") from None
-
-
 def parse_json(text: str, where: str) -> dict[str, Any]:
     """Return a JSON object; BadValue if it is none, has a key twice, or is nested too deeply."""
     import json
@@ -4819,23 +4811,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
         raise BadValue(problem, hint="fix the file")
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
-    return _check_depth(tree, where)
-
-
-def _check_depth(tree: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the tree, unless it is so deep that recursion over it would run out of stack."""
-    # Level by level, without recursion.
-    level: list[Any] = [tree]
-    for _ in range(_MAX_DEPTH):
-        inner = (node.values() if isinstance(node, dict) else node for node in level)
-        level = [node for nodes in inner for node in nodes if isinstance(node, (dict, list))]
-    if level:
-        raise _too_deep(where)
     return tree
-
-
-def _too_deep(where: str) -> BadValue:
-    return BadValue(f"{where} is nested too deeply", hint="fix the file")
 
 
 def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
@@ -4860,8 +4836,8 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
-_STEP_SECONDS = 60.0  # seconds that a command may take, unless its policy says otherwise
-_COMMAND = "command:"  # prefix of a generator that is a shell command
+_TIME_FOR_STEP = "60s"  # that a command may take, unless its policy says otherwise
+_COMMAND = "command:"  # prefix of a generator that is a shell command line
 
 
 class _Duration(Protocol):
@@ -4873,7 +4849,6 @@ class _Duration(Protocol):
 Interval = Union[str, float, _Duration]
 Step = Union[Callable[[str], object], str, Sequence[str], None]
 Generator = Union[Callable[[], str], str, Sequence[str]]
-_Functions = dict[str, Callable[..., Any]]  # by kind of step
 
 
 class SecretRotation:
@@ -4891,7 +4866,7 @@ class SecretRotation:
     ) -> None:
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
-        self._functions: dict[str, _Functions] = {}  # by name
+        self._functions: dict[str, dict[str, Callable[..., Any]]] = {}  # by name, then kind of step
 
     def schedule(
         self,
@@ -4901,7 +4876,7 @@ class SecretRotation:
         generate: Generator = "token:32",
         apply: Step = None,
         verify: Step = None,
-        timeout: float = _STEP_SECONDS,
+        timeout: Interval = _TIME_FOR_STEP,
         keep_previous: Interval | None = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", a timedelta or seconds.
@@ -4909,16 +4884,15 @@ class SecretRotation:
         `generate` is a specification such as "token:32", a function, or a command that prints the value: a
         shell command line after "command:", or a list of arguments. `apply` and `verify` are functions of the
         new value, or commands that get it on stdin: a shell command line or a list of arguments. A status
-        other than 0, False or an exception is a failure; `timeout` is in seconds, for each command. Functions
-        live as long as this object. After `keep_previous`, an interval as well, `rotate_due` deletes the
-        previous value; by default it stays.
+        other than 0, False or an exception is a failure; `timeout` is for each command. Functions live as
+        long as this object. After `keep_previous`, `rotate_due` deletes the previous value.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
         policy = {
-            "every": _checked_interval(every),
-            "keep_previous": None if keep_previous is None else _checked_interval(keep_previous),
-            **{kind: _stored_step(kind, step) for kind, step in steps.items()},
-            "timeout": _checked_timeout(timeout),
+            "every": _interval(every),
+            "timeout": _interval(timeout),
+            "keep_previous": None if keep_previous is None else _interval(keep_previous),
+            **{kind: _step(kind, step) for kind, step in steps.items()},
             "scheduled": _now(),  # the first interval starts here
         }
         self._policies().change(check_name(name), policy)
@@ -4960,7 +4934,7 @@ class SecretRotation:
         for name, policy in sorted(self._policies().load().items()):
             try:
                 if _due_at(name, policy) <= time.time():
-                    self._rotate_or_resume(name, policy)
+                    self._rotate_or_resume(name)
                     done.append(name)
                 elif _previous_ends_at(name, policy) <= time.time():
                     self.drop(name)
@@ -4971,17 +4945,18 @@ class SecretRotation:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
 
-    def _rotate_or_resume(self, name: str, policy: dict[str, Any]) -> None:
+    def _rotate_or_resume(self, name: str) -> None:
         with self._locked(name) as rotation:
-            if "started" in policy and rotation.value("pending") is not None:
-                rotation.resume()
-            else:
-                rotation.start(None)
+            pending = rotation.value("pending") if "started" in rotation.policy else None
+            rotation.start(None) if pending is None else rotation.finish(pending)
 
     def rollback(self, name: str) -> None:
         """Rotate to the previous value; the current one becomes previous. NotFound if there is none."""
         with self._locked(name) as rotation:
-            rotation.roll_back()
+            previous = rotation.value("previous")
+            if previous is None:
+                raise NotFound(f"{_show(name)} has no previous value", hint="it was not rotated, or dropped")
+            rotation.start(previous)
 
     def resume(self, name: str) -> None:
         """Finish a rotation that failed or was killed; NotFound if there is none.
@@ -4989,7 +4964,7 @@ class SecretRotation:
         Conflict, with the process ID, while a command that the killed rotation started is still running.
         """
         with self._locked(name) as rotation:
-            rotation.resume()
+            rotation.finish(rotation.unfinished())
 
     def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed; NotFound if there is none.
@@ -4999,12 +4974,19 @@ class SecretRotation:
         unless `force` is true: that command may yet write the value that is given up here.
         """
         with self._locked(name, force=force) as rotation:
-            rotation.abort()
+            # A rotation that was killed before it had a value left no more than its record.
+            if "started" not in rotation.policy or rotation.value("pending") is not None:
+                rotation.undo(rotation.unfinished())
+            rotation.record(started=None)
+            rotation.remove("pending")
 
     def drop(self, name: str) -> bool:
         """Delete the previous value and return whether there was one; then there is no way to roll back."""
         with self._locked(name) as rotation:
-            return rotation.drop()
+            rotation.check_finished()  # abort may need the previous value
+            dropped = rotation.remove("previous")
+            rotation.record(dropped=_now())
+            return dropped
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
@@ -5027,82 +5009,58 @@ class _Rotation:
     """The steps for one secret while its lock is held, by its policy as it is at the beginning."""
 
     def __init__(
-        self, name: str, store: Store, policies: _Policies, functions: _Functions, lock: FileLock
+        self, name: str, store: Store, policies: _Policies, functions: Mapping[str, Any], lock: FileLock
     ) -> None:
         check_replaceable(store, name)
         self._name, self._store, self._policies = name, store, policies
         self._functions, self._lock = functions, lock
-        self._policy = policies.load().get(name, {})
-        self._hint = f"then use: rotate resume {name}, or: rotate abort {name}"
+        self.policy = policies.load().get(name, {})
+        self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
 
     def start(self, value: str | None) -> None:
-        self._check_finished()
-        current = self.value("current")
-        if value is None and not self._policy:
-            raise self._no_policy(current is not None)
+        self.check_finished()
+        if value is None and not self.policy:
+            problem = f"no policy says how to replace {_show(self._name)} and where to apply the new value"
+            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or give --generate or --stdin")
         value = check_value(self._generate() if value is None else value)
-        if current is not None and _same(value, current):
+        if _same(value, self.value("current")):
             raise BadValue(f"the new value of {_show(self._name)} is its current one", hint="give another")
         # Recorded before there is anything to resume: after a kill in between, `due` names it.
-        self._record(started=_now())
+        self.record(started=_now())
         self._set("pending", value)
         self._check_pending(value)  # another machine may have been as fast
-        self._finish(value)
+        self.finish(value)
 
-    def roll_back(self) -> None:
-        previous = self.value("previous")
-        if previous is None:
-            raise NotFound(
-                f"{_show(self._name)} has no previous value", hint="it wasn't rotated, or it was dropped"
-            )
-        self.start(previous)
-
-    def resume(self) -> None:
-        pending = self.value("pending")
-        if pending is None:
-            raise self._nothing_unfinished()
-        self._finish(pending)
-
-    def abort(self) -> None:
-        pending = self.value("pending")
-        if pending is not None:
-            self._undo(pending)
-        elif "started" not in self._policy:  # else it was killed before it had a value
-            raise self._nothing_unfinished()
-        self._record(started=None)
-        self._remove("pending")
-
-    def drop(self) -> bool:
-        self._check_finished()  # abort may need the previous value
-        dropped = self._remove("previous")
-        self._record(dropped=_now())
-        return dropped
-
-    def _finish(self, pending: str) -> None:
-        current = self.value("current")
+    def finish(self, pending: str) -> None:
         # If they are equal, it was killed after the last step but one: nothing is left to apply.
-        if current is None or not _same(pending, current):
+        applied = _same(pending, self.value("current"))
+        if not applied:
             self._run("apply", pending)
             self._run("verify", pending)
-            with self._explained("is applied, but not yet current"):
+            self._check_pending(pending)
+        try:
+            if not applied:
                 self._promote(pending)
-        with self._explained("is current, but its rotation isn't recorded as finished"):
-            self._record(rotated=_now(), started=None, dropped=None)
-            self._remove("pending")
+            self.record(rotated=_now(), started=None, dropped=None)
+            self.remove("pending")
+        except SecretsError as error:  # which speaks of its own write alone
+            now = "current" if _same(pending, self.value("current")) else "applied, but not yet current"
+            error.message = f"the new value of {_show(self._name)} is {now}: {error.message}"
+            error.hint = f"then {self._hint}"
+            raise
 
     def _promote(self, pending: str) -> None:
-        self._check_pending(pending)
         current = self.value("current")
         if current is None:
-            self._remove("previous")
+            self.remove("previous")
         else:
             # Previous before current: after a kill in between, the old value is there twice.
             self._set("previous", current)
         self._set("current", pending)
 
-    def _undo(self, pending: str) -> None:
+    def undo(self, pending: str) -> None:
         current, previous = self.value("current"), self.value("previous")
-        promoted = current is not None and _same(pending, current)
+        promoted = _same(pending, current)
         before = previous if promoted else current
         # Applied while pending is still there: if that fails, abort can be repeated.
         if before is not None:
@@ -5110,10 +5068,26 @@ class _Rotation:
         if promoted and before is not None:
             self._set("current", before)
         elif promoted:
-            self._remove("current")
-        # The copy that this rotation made.
-        if before is not None and previous is not None and _same(before, previous):
-            self._remove("previous")
+            self.remove("current")
+        if _same(before, previous):  # the copy that this rotation made
+            self.remove("previous")
+
+    def unfinished(self) -> str:
+        """Return the pending value."""
+        pending = self.value("pending")
+        if pending is None:
+            raise NotFound(f"no rotation of {_show(self._name)} was left unfinished", hint="nothing to do")
+        return pending
+
+    def check_finished(self) -> None:
+        pending = self.value("pending")
+        if pending is not None and not _same(pending, self.value("current")):
+            raise Conflict(f"a rotation of {_show(self._name)} was left unfinished", hint=self._hint)
+
+    def _check_pending(self, value: str) -> None:
+        if not _same(value, self.value("pending")):
+            problem = f"the pending value of {_show(self._name)} was changed meanwhile"
+            raise Conflict(problem, hint="see what else rotates it")
 
     def value(self, stage: str) -> str | None:
         try:
@@ -5125,58 +5099,21 @@ class _Rotation:
     def _set(self, stage: str, value: str) -> None:
         self._store.set(stage_name(self._store, self._name, stage), value)
 
-    def _remove(self, stage: str) -> bool:
+    def remove(self, stage: str) -> bool:
         return remove_secret(self._store, self._name, stage)
 
-    def _record(self, **times: str | None) -> None:
+    def record(self, **times: str | None) -> None:
         self._policies.change(self._name, times, known=True)
-
-    def _check_finished(self) -> None:
-        pending, current = self.value("pending"), self.value("current")
-        if pending is not None and (current is None or not _same(pending, current)):
-            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name}"
-            raise Conflict(f"a rotation of {_show(self._name)} was left unfinished", hint=hint)
-
-    def _check_pending(self, value: str) -> None:
-        pending = self.value("pending")
-        if pending is None or not _same(value, pending):
-            problem = f"the pending value of {_show(self._name)} was changed meanwhile"
-            raise Conflict(problem, hint="see what else rotates it")
-
-    def _no_policy(self, exists: bool) -> SecretsError:
-        # Of a mistyped name, the new value would never be used; of any other, it would be applied nowhere.
-        if exists:
-            problem = f"no policy says how to replace {_show(self._name)} and where to apply the new value"
-            return BadValue(problem, hint=f"use: rotate schedule {self._name}, or give --generate or --stdin")
-        problem = f"no secret named {_show(self._name)}, and no rotation of it is scheduled"
-        return NotFound(problem, hint=f"set it first with: set {self._name}")
-
-    def _nothing_unfinished(self) -> NotFound:
-        return NotFound(f"no rotation of {_show(self._name)} was left unfinished", hint="nothing to do")
-
-    @contextlib.contextmanager
-    def _explained(self, outcome: str) -> Iterator[None]:
-        """Make an error say how far the rotation came; the store speaks of its last write alone."""
-        try:
-            yield
-        except SecretsError as error:
-            error.message = f"the new value of {_show(self._name)} {outcome}: {error.message}"
-            error.hint = self._hint
-            raise
 
     def _run(self, kind: str, value: str) -> None:
         """Apply or verify `value`."""
-        step = self._step(kind)
-        problem = _run_step(step, value, self._timeout(), self._lock)[1] if step else ""
+        problem = self._call(kind, value)[1]
         if problem:
             message = f"{kind} of {_show(self._name)} failed, current is unchanged: {problem}"
-            raise RotationFailed(message, hint=self._hint)
+            raise RotationFailed(message, hint=f"then {self._hint}")
 
     def _generate(self) -> str:
-        step = self._step("generate")
-        if step is None or isinstance(step, str):
-            return generate(step or "token:32")
-        value, problem = _run_step(step, None, self._timeout(), self._lock)
+        value, problem = self._call("generate", None)
         if not problem and not isinstance(value, str):
             problem = f"it returned {type(value).__name__}, not text"
         if problem or not value:
@@ -5184,19 +5121,23 @@ class _Rotation:
             raise RotationFailed(message, hint="current is unchanged")
         return cast(str, value)
 
-    def _step(self, kind: str) -> Any:
-        """A step of the policy as it can be run: a function, an argument list, a specification."""
-        step = self._policy.get(kind)
+    def _call(self, kind: str, value: str | None) -> tuple[Any, str]:
+        """Give `value` to a step of the policy, or get one if it is None: the result, and what went wrong."""
+        step = _step(kind, self.policy.get(kind))
+        if isinstance(step, list):
+            timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
+            return _run_command(step, value, timeout, self._lock)
         if not isinstance(step, dict):
-            return step if step is None or (kind == "generate" and isinstance(step, str)) else _argv(step)
-        if kind not in self._functions:
-            function = _show(step.get("function"))
-            problem = f"{kind} of {_show(self._name)} is a function of another program: {function}"
-            raise BadValue(problem, hint="rotate it there")
-        return self._functions[kind]
-
-    def _timeout(self) -> float:
-        return _checked_timeout(self._policy.get("timeout", _STEP_SECONDS))
+            return (generate(step or "token:32") if kind == "generate" else None), ""
+        function = self._functions.get(kind)
+        if not function:
+            problem = f"{kind} of {_show(self._name)} is a function of another program"
+            raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
+        try:
+            result = function() if value is None else function(value)
+        except Exception as error:  # whose text may hold the value
+            return None, f"it raised {type(error).__name__}"
+        return result, "it returned False" if result is False else ""
 
 
 class _Policies:
@@ -5206,20 +5147,17 @@ class _Policies:
         sealed = getattr(store, "policy_file", "")
         self._sealed: Any = store if sealed and not named else None
         self.path = os.path.abspath(named or sealed or "rotation.json")
-        self._folder = os.path.dirname(self.path)
 
     def load(self) -> dict[str, dict[str, Any]]:
         text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
-        if text is None:
-            return {}
-        found = parse_json(text, self.path)
-        if found.get("version", 1) != 1:
-            raise BadValue(f"{self.path} is of another version", hint="use the program that wrote it")
+        found = {"version": 1, "policies": {}} if text is None else parse_json(text, self.path)
         policies = found.get("policies")
-        if not isinstance(policies, dict) or not all(
-            isinstance(policy, dict) and not _name_problem(name) for name, policy in policies.items()
-        ):
-            raise BadValue(f"{self.path} holds no policies", hint="write them with: rotate schedule")
+        if found.get("version") != 1 or not isinstance(policies, dict):
+            hint = "write them with: rotate schedule, and with the same version of this program"
+            raise BadValue(f"{self.path} holds no policies", hint=hint)
+        for name, policy in policies.items():
+            if not isinstance(policy, dict) or _name_problem(name):
+                raise BadValue(f"{self.path} holds a bad policy", hint="fix the file")
         return policies
 
     def change(self, name: str, changes: dict[str, Any] | None, *, known: bool = False) -> bool:
@@ -5243,18 +5181,19 @@ class _Policies:
         return before is not None
 
     def lock(self, name: str) -> FileLock:
-        """One rotation of a name at a time."""
+        """Return the lock that lets one rotation of a name at a time."""
         import hashlib
 
-        self._make_folder()
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         # A name may hold '/', and be as long as a file name may be.
-        path = os.path.join(self._folder, f".rotation-{digest}")
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        path = os.path.join(self._make_folder(), f".rotation-{digest}")
         return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
 
-    def _make_folder(self) -> None:
-        with disk_errors(f"make {self._folder}"):
-            os.makedirs(self._folder, 0o700, exist_ok=True)
+    def _make_folder(self) -> str:
+        folder = os.path.dirname(self.path)
+        with disk_errors(f"make {folder}"):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        return folder
 
 
 def _trusted_text(path: str) -> str | None:
@@ -5265,28 +5204,23 @@ def _trusted_text(path: str) -> str | None:
             if os.name != "nt" and (status.st_uid not in (0, user_id()) or others_may("write", status)):
                 hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
                 raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-            return _decode_utf8(read_bounded(file, path), path)
+            return decode_value(read_bounded(file, path), path)
     except FileNotFoundError:
         return None
 
 
-def _stored_step(kind: str, step: Any) -> Any:
-    """Return a step as policies hold it: an argument list, a specification, or a function's name."""
+def _step(kind: str, step: Any) -> Any:
+    """Return a step as policies hold it: an argument list, a generator, or the name of a function."""
     if callable(step):  # no file can hold it, and one found by its name might be another
         return {"function": getattr(step, "__qualname__", type(step).__name__)}
-    if kind == "generate" and isinstance(step, str):
-        if step.startswith(_COMMAND):
-            return _argv(step[len(_COMMAND) :])
+    if isinstance(step, str) and kind == "generate" and not step.startswith(_COMMAND):
         generate(step)  # a bad specification is to be found now
         return step
-    return None if step is None else _argv(step)
-
-
-def _argv(command: Any) -> list[str]:
-    """The argument list of a command: of a list the list itself, of a text a shell's."""
-    if isinstance(command, str):
-        command = ["sh", "-c", command] if command.strip() else []
-    argv = list(command) if isinstance(command, (list, tuple)) else []
+    if isinstance(step, str) and step.strip():
+        return ["sh", "-c", step[len(_COMMAND) :] if kind == "generate" else step]
+    if step is None or (isinstance(step, dict) and step):
+        return step
+    argv = list(step) if isinstance(step, (list, tuple)) else []
     if not argv or not all(isinstance(word, str) and "\0" not in word and _is_unicode(word) for word in argv):
         raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
     return argv
@@ -5310,15 +5244,10 @@ def _seconds(interval: Any) -> float:
     return float(seconds)
 
 
-def _checked_interval(interval: Interval) -> str:
+def _interval(interval: Interval) -> str:
+    """Return an interval as policies hold it."""
     seconds = _seconds(interval)
     return interval if isinstance(interval, str) else f"{seconds:.15g}s"
-
-
-def _checked_timeout(timeout: Any) -> float:
-    if not isinstance(timeout, (int, float)) or not 0 < timeout < 1e6:
-        raise BadValue(f"{_show(timeout)} isn't a valid timeout", hint="use seconds, such as 60")
-    return timeout
 
 
 def _due_at(name: str, policy: dict[str, Any]) -> float:
@@ -5344,21 +5273,11 @@ def _policy_time(name: str, text: Any) -> float:
         raise BadValue(f"the policy of {_show(name)} has no valid time", hint="schedule it again") from None
 
 
-def _same(a: str, b: str) -> bool:
+def _same(a: str | None, b: str | None) -> bool:
     import hmac
 
-    return hmac.compare_digest(a.encode(), b.encode())
-
-
-def _run_step(step: Any, value: str | None, timeout: float, lock: FileLock) -> tuple[Any, str]:
-    """Give `value` to a function or command, or get one if it is None: the result, and what went wrong."""
-    if not callable(step):
-        return _run_command(step, value, timeout, lock)
-    try:
-        result = step() if value is None else step(value)
-    except Exception as error:  # whose text may hold the value
-        return None, f"it raised {type(error).__name__}"
-    return result, "it returned False" if result is False else ""
+    # None equals nothing: an absent stage is never the one that another holds.
+    return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
 def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileLock) -> tuple[str, str]:
@@ -5371,67 +5290,52 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
         return "", "this process ignores SIGCHLD, so it can't see how a command ends"
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
     into, out = (none, pipe) if value is None else (pipe, none)  # whatever else it prints may hold the value
+    # It holds the lock as well, in case this process is killed; its session is killed with all it started.
+    kept = () if os.name == "nt" else (lock.fileno(),)
+    own = {"env": foreign_environment(value or ""), "pass_fds": kept, "start_new_session": True}
     try:
-        child = subprocess.Popen(
-            argv,
-            stdin=into,
-            stdout=out,
-            stderr=none,
-            env=foreign_environment(value or ""),
-            start_new_session=True,  # so that it can be killed with all that it starts
-            pass_fds=()
-            if os.name == "nt"
-            else (lock.fileno(),),  # so that it holds the lock if we are killed
-        )
+        child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=none, **own)  # type: ignore[call-overload]
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
     lock.share(child.pid)
-    printed, problem = _converse(child, (value or "").encode(), timeout)
+    late, printed = _converse(child, (value or "").encode(), timeout)
     lock.share(0)
+    if len(printed) > MAX_FILE_BYTES:
+        return "", f"it printed more than {MAX_FILE_BYTES >> 20} MiB"
+    if child.returncode:
+        how = "signal" if child.returncode < 0 else "status"
+        ended = f"it ended with {how} {abs(child.returncode)}"
+        return "", f"it took longer than {timeout:g} s" if late else ended
     try:
-        return without_newline(printed.decode()), problem
+        return without_newline(printed.decode()), ""
     except UnicodeDecodeError:
         return "", "it printed what is not UTF-8"
 
 
-def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> tuple[bytes, str]:
-    """Write to a command's stdin and read its stdout, bounded in time and size; and what went wrong."""
+def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> tuple[bool, bytes]:
+    """Write to a command's stdin and read its stdout, at most; return whether time was up, and the output."""
     import threading
 
-    expired: list[bool] = []
-
-    def expire() -> None:
-        expired.append(True)
-        _kill_session(child)
-
-    timer = threading.Timer(timeout, expire)
+    timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), _kill_session, [child])
+    end, printed = time.monotonic() + timeout, b""
     timer.start()
     try:
-        if child.stdin:
-            with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
-                stdin.write(given)
-        printed = child.stdout.read(MAX_FILE_BYTES + 1) if child.stdout else b""
-        if len(printed) > MAX_FILE_BYTES:
-            return b"", f"it printed more than {MAX_FILE_BYTES >> 20} MiB"
-        child.wait()
+        if child.stdout:
+            with child.stdout:
+                printed = child.stdout.read(MAX_FILE_BYTES + 1)
+        if len(printed) <= MAX_FILE_BYTES:
+            child.communicate(given) if child.stdin else child.wait()
     finally:
         timer.cancel()
         _kill_session(child)
-        if child.stdout:
-            child.stdout.close()
-    if expired:
-        return b"", f"it took longer than {timeout:g} s"
-    if child.returncode < 0:
-        return b"", f"it was killed by signal {-child.returncode}"
-    return printed, f"it ended with status {child.returncode}" if child.returncode else ""
+    return time.monotonic() >= end, printed
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
-    """Kill a command that is still running, with what it started."""
+    """Kill a command that is still running, with what it started and would leave behind."""
     import signal
 
     if child.poll() is None:
-        # The whole session: sh -c leaves its children behind, with the value in their memory.
         os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
         child.wait()
 
@@ -5454,34 +5358,25 @@ _DOCKER_LINE = 65535  # bytes that docker reads as one line
 
 
 def parse_secrets(data: bytes, where: str) -> dict[str, str]:
-    """The names and values in a .env file, or in JSON if it begins with a brace."""
+    """Return the names and values in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
+    values: dict[str, Any]
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
-        values = _strings(parse_json(text, where), where)
+        values, refers = parse_json(text, where), False
     else:
         dotenv = Dotenv(text, where)
         for problem in dotenv.problems():  # what is left out would be lost with the file
             raise problem
-        values = dotenv.values(os.environ)
-        _check_no_reference(values, where)
-    return {check_name(name): check_value(value) for name, value in values.items()}
-
-
-def _check_no_reference(values: Mapping[str, str], where: str) -> None:
-    """Raise BadValue for what is configuration in a .env file: a store would hold its text as a value."""
-    for name, value in values.items():
-        # Where it names the secret that is to be set, the only copy of that would go.
-        if looks_like_reference(value):
-            problem = f"{where} gives {_show(name)} a reference, which is no value to keep"
-            raise BadValue(problem, hint="take its line out")
-
-
-def _strings(values: dict[str, Any], where: str) -> dict[str, str]:
+        values, refers = dotenv.values(os.environ), True
     for name, value in values.items():
         if not isinstance(value, str):
             hint = "write an object of names and strings"
-            raise BadValue(f"{where} gives {_show(name)} what is no string", hint=hint)
-    return values
+            raise BadValue(f"{where}: the value of {_show(name)} is not a string", hint=hint)
+        # In a .env file it is configuration. Imported, it could replace the very secret that it names.
+        if refers and looks_like_reference(value):
+            hint = "remove its line, or write it to the .env file in use"
+            raise BadValue(f"{where}: the value of {_show(name)} is a reference", hint=hint)
+    return {check_name(name): check_value(value) for name, value in values.items()}
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
@@ -5507,10 +5402,9 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
-    """The text of these in the form "env", "shell", "json" or "docker"; BadValue where it can't hold one."""
-    odd = sorted(name for name, value in values.items() if not _is_unicode(value))
-    if odd:  # a variable may hold any bytes
-        raise BadValue(f"the value of {_show(odd[0])} is not valid Unicode", hint=_BINARY_HINT)
+    """Return these as text in the form "env", "shell", "json" or "docker"; BadValue if it can't hold one."""
+    for name in sorted(values):  # a variable may hold any bytes
+        check_value(values[name], f"the value of {_show(name)}")
     if form == "json":
         import json
 
@@ -12222,9 +12116,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--generate", metavar="SPEC", default="token:32", help=f"{_SPEC_HINT}, or command:CMD"),
         _arg("--apply", metavar="CMD", help="puts the value, which it gets on stdin, where it is used"),
         _arg("--verify", metavar="CMD", help="fails if the value, which it gets on stdin, doesn't work"),
-        _arg(
-            "--timeout", metavar="S", type=float, default=_STEP_SECONDS, help="seconds for each; default: 60"
-        ),
+        _arg("--timeout", metavar="TIME", default=_TIME_FOR_STEP, help="for each of these; default: 60s"),
         _arg("--keep-previous", metavar="TIME", help="delete the previous value then; default: never"),
         _POLICIES,
         _BACKEND,
