@@ -4319,21 +4319,22 @@ class SecretsManager:
         store = self.store(backend)
         stored = name if stage == "current" else stage_name(store, name, stage)
         try:
-            return self.read(stored, store)
+            value = store.get(stored)
         except NotFound:
             return default
+        return self._resolve(value, stored, store)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound, which says where else to look."""
         store = self.store(backend)
         stored = stage_name(store, name, stage)
         try:
-            return self.read(stored, store)
+            value = store.get(stored)
         except NotFound as error:
-            # A deleted secret, or a reference that leads nowhere, has a better hint.
-            if type(error) is NotFound and error.message == not_found_error(stored).message:
+            if type(error) is NotFound:  # a deleted secret has a better hint
                 error.hint = self._hint_if_missing(store, name) or error.hint
             raise
+        return self._resolve(value, stored, store)
 
     def close(self) -> None:
         """Close the stores that were opened here: Vault revokes the leases of dynamic secrets."""
@@ -4368,7 +4369,9 @@ class SecretsManager:
 
     def read(self, name: str, store: Store) -> str:
         """Return what the store holds, with references resolved; raise NotFound if there is nothing."""
-        value = store.get(name)
+        return self._resolve(store.get(name), name, store)
+
+    def _resolve(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
         if _REFERENCE in value and looks_like_reference(value) and holds_references(store, name):
             return Resolver(self).text(value, store, name)

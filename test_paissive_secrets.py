@@ -5551,6 +5551,18 @@ def test_a_reference_is_never_replaced_by_a_value(here, monkeypatch):
         assert (done.returncode, refused in err(done)) == (2, True)
 
 
+@pytest.mark.parametrize("target", ["secret:ABSENT", "secret://file/ABSENT", "x${secret:ABSENT}"])
+def test_a_reference_to_nothing_is_an_error_and_no_default(here, target):
+    (here / ".env").write_text(f"A_TOKEN={target}\n")
+    for act in (
+        lambda: ps.get_secret("A_TOKEN", "default"),
+        lambda: ps.require_secret("A_TOKEN"),
+        lambda: ps.SecretConfig().get("a.token", "default", use_secret=True),
+    ):
+        with pytest.raises(ps.NotFound, match="'?ABSENT'?.*refers to; set it with: set ABSENT"):
+            act()
+
+
 READERS = {
     "get": lambda backend, name: ["get", name, "--backend", backend],
     "export": lambda backend, name: ["export", name, "--format", "json", "--backend", backend],
