@@ -2473,10 +2473,6 @@ def _printable(source: str, text: str) -> str:
     return text
 
 
-def _any_text(_source: str, text: str) -> str:
-    return text
-
-
 def _header_value(source: str, text: str) -> str:
     # Anything else could end this header and begin another.
     if not (text.isascii() and text.isprintable()) or " " in text:
@@ -2544,10 +2540,6 @@ def _whole_number(source: str, text: str) -> int:
     return int(text)
 
 
-def _word_list(_source: str, text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").lower().split())
-
-
 def _login_name(_source: str, text: str) -> str:
     if text not in _LOGIN_NAMES:
         raise BadValue(f"no login called {_show(text)}", hint=f"use one of {', '.join(_LOGIN_NAMES)}")
@@ -2582,7 +2574,7 @@ class VaultSettings:
     token = _theirs("TOKEN", _header_value, "")
     token_file = _theirs("TOKEN_PATH", _printable, "~/.vault-token")
     ca_cert = _theirs("CACERT", _printable, "")
-    ca_bytes = _theirs("CACERT_BYTES", _any_text, "")
+    ca_bytes = _theirs("CACERT_BYTES", lambda _, text: text, "")
     ca_path = _theirs("CAPATH", _printable, "")
     client_cert = _theirs("CLIENT_CERT", _printable, "")
     client_key = _theirs("CLIENT_KEY", _printable, "")
@@ -2593,7 +2585,7 @@ class VaultSettings:
     proxy = _theirs("PROXY_ADDR HTTP_PROXY", _vault_proxy, "")
     mount = _ours("MOUNT", _vault_folder, "secret")
     prefix = _ours("PREFIX", _vault_folder, "")
-    hosts: tuple[str, ...] = _ours("HOSTS", _word_list, ())
+    hosts: tuple[str, ...] = _ours("HOSTS", lambda _, text: (*text.replace(",", " ").lower().split(),), ())
     login = _ours("LOGIN", _login_name, "token")
     login_mount = _ours("LOGIN_MOUNT", _vault_folder, "")
     role = _ours("ROLE", _printable, "")
@@ -2783,10 +2775,11 @@ class _Transport:
             response = self._follow(send, method, f"{self.base}/v1/{path}", repeat)
             response.repeated = repeated = repeated or response.repeated
             self._note_index(response.headers.get("x-vault-index", ""))
-            wait = _wait_before(response, attempt)
-            if not response.may_pass or (response.may_be_done and not repeat) or self.connections.closed:
+            final = not response.may_pass or (response.may_be_done and not repeat)
+            if final or self.connections.closed or attempt >= self.settings.max_retries:
                 break
-            if attempt >= self.settings.max_retries or time.monotonic() + wait > deadline:
+            wait = _wait_before(response, attempt)
+            if time.monotonic() + wait > deadline:
                 break
             time.sleep(wait)
             repeated = response.may_be_done
@@ -3006,6 +2999,8 @@ class _Connections:
         self._idle = []
 
     def _dial(self, request: Any, proxy: Any, deadline: float) -> _Wire:
+        if self.closed:
+            raise ConnectionAbortedError
         host, port = _host_and_port(request.type, request.host)
         next_hop = proxy[:2] if proxy else (host, port)
         wire = _Wire(_connect(self._settings, next_hop, deadline))
@@ -3381,9 +3376,7 @@ class _Session:
         self.here = threading.local()
         self._lock = _Lock()
         self._token: str | None = None
-        self._lease: float | None = (
-            None  # seconds the token was granted for; 0 if not renewable, None if unknown
-        )
+        self._lease: float | None = None  # seconds; 0 where it can't be renewed, None if unknown
         self._renew_at = float("inf")
         self._failed: tuple[float, SecretsError] | None = None
 
@@ -3456,15 +3449,12 @@ class _Session:
             self.abroad = isinstance(home, str) and not ours.startswith(home)
         return response
 
-    def sealed(self) -> bool:
-        """Return whether the server waits to be unsealed."""
+    def status(self) -> Iterator[tuple[str, str]]:
+        """Yield the state of the server and the login: policies and time left; not the token."""
         response = self.transport.call("GET", "sys/seal-status")
         if response.status != 200:
             raise _failure(self.transport, response, "read", "sys/seal-status")
-        return response.body.get("sealed") is not False
-
-    def status(self) -> Iterator[tuple[str, str]]:
-        """Yield how this is logged in, with which policies and for how long; not the token."""
+        yield "sealed", "no" if response.body.get("sealed") is False else "yes"
         yield "login", self.settings.login
         about = self.call("GET", "auth/token/lookup-self").data
         policies = [*_json_list(about.get("policies")), *_json_list(about.get("identity_policies"))]
@@ -3698,11 +3688,10 @@ class VaultStore:
         place = {name: value for name, value in vars(self.settings).items() if name not in _KEYS}
         return functools.partial(type(self), **place), ()
 
-    def __copy__(self) -> VaultStore:
+    def __copy__(self, _memo: object = None) -> VaultStore:
         return self  # its connections and its login are there to be shared
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> VaultStore:
-        return self
+    __deepcopy__ = __copy__
 
     def get(self, name: str, version: int | None = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
@@ -3878,7 +3867,6 @@ class VaultStore:
         try:
             if self.settings.skip_verify:
                 yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
-            yield "sealed", "yes" if self._session.sealed() else "no"
             yield from self._session.status()
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
@@ -4130,8 +4118,8 @@ class VaultStore:
         shown = f"{root.mount}/{root.path}{path}" if inside else path
         fields = self._fields_of(root._replace(path=root.path + path))
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
-        # A path with '#' in it could not be told from a field of another one.
-        return [name for name in names if _is_valid(name) and "#" not in path]
+        # No name of ours leads to some that others wrote: '#' in a path would begin a field, for instance.
+        return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
 
     def _fields_of(self, place: _Path) -> list[str]:
         """Return a secret's field names, without their values where the token may ask for just that."""
@@ -4213,14 +4201,6 @@ def _value_text(value: object) -> str:
     if not _is_unicode(text):
         raise _not_vault()  # JSON can spell half a character, which Vault itself never does
     return text
-
-
-def _is_valid(name: str) -> bool:
-    """Return whether `get` accepts it: others may write what none of our names leads to."""
-    try:
-        return bool(_path_and_field(name))
-    except BadName:
-        return False
 
 
 def _path_and_field(name: str) -> tuple[str, str]:
