@@ -9059,6 +9059,7 @@ _REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
+_EVERYTHING = ("--all", "--reflog")  # revisions that reach all but dangling objects
 _LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
 _SILENCE_SECONDS = 5.0  # a git that sleeps for this long, twice, waits forever
 _GOOD_EXITS = (0, -13)  # done, or SIGPIPE because we stopped reading
@@ -9227,10 +9228,11 @@ def path_in_repository(path: str) -> str:
     return (_ask_git(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
 
 
-def top_of_repository(path: str) -> str:
-    """Return the folder that paths in the repository of `path` are relative to; of a bare one, its own."""
-    folder, _ = existing_folder(path)
-    return os.path.normpath(os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup")))
+def top_of_repository(paths: Sequence[str]) -> str:
+    """Return the folder that paths in the repository are relative to, with a "/" at its end."""
+    folder, _ = existing_folder(paths[0] if paths else ".")
+    top = os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup"))
+    return os.path.realpath(top).replace(os.sep, "/").rstrip("/") + "/"
 
 
 def git_folder(folder: str) -> str:
@@ -9291,8 +9293,7 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
     Ids of objects that are missing or broken are among them.
     """
     if not revisions:
-        # In the order of the pack: deltas resolve faster.
-        yield from _objects(folder, "blob missing", "--batch-all-objects", "--unordered")
+        yield from _objects(folder, "blob missing")
         return
     reached = ["rev-list", "--objects", "--no-object-names", "--missing=print", "--end-of-options"]
     with _Git(folder, *reached, *revisions, "--") as git:
@@ -9300,9 +9301,10 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
     yield from _objects(folder, "blob missing", feed=feed)
 
 
-def _objects(folder: str, kinds: str, *which: str, feed: IO[bytes] | None = None) -> Iterator[str]:
-    """Yield the ids of the objects of some kinds; one that a partial clone lacks is "missing"."""
+def _objects(folder: str, kinds: str, feed: IO[bytes] | None = None) -> Iterator[str]:
+    """Yield the ids of the objects of some kinds, dangling ones too; one that a clone lacks is "missing"."""
     check = "--batch-check=%(objectname) %(objecttype)"
+    which = () if feed else ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
     with _Git(folder, "cat-file", "--buffer", check, *which, feed=feed) as git:
         yield from (oid for oid, kind in map(str.split, git.records(b"\n")) if kind in kinds.split())
 
@@ -9329,7 +9331,7 @@ def find_introductions(
     missing = set(oids)
     found: dict[str, Blob] = {}
     # Unreachable commits come last: what an amended commit brought is often in a later one as well.
-    for commits in (_reached(folder, revisions), _objects(folder, "commit", "--batch-all-objects")):
+    for commits in (_reached(folder, revisions), _objects(folder, "commit")):
         for blob in _introduced(folder, commits, missing) if missing else ():
             if wants(blob.path) or blob.oid not in found:
                 found.pop(blob.oid, None)  # so that they stay in order
@@ -9343,12 +9345,9 @@ def find_introductions(
 
 
 def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    with _Git(folder, "rev-list", "--reverse", "--topo-order", *_revision_args(revisions), "--") as git:
+    which = ("--end-of-options", *revisions) if revisions else _EVERYTHING
+    with _Git(folder, "rev-list", "--reverse", "--topo-order", *which, "--") as git:
         yield from git.records(b"\n")
-
-
-def _revision_args(revisions: Sequence[str]) -> Sequence[str]:
-    return ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
 
 
 def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
@@ -9369,9 +9368,13 @@ def _dates(folder: str, commits: Iterable[str]) -> dict[str, str]:
     return {fields[0]: fields[1] for fields in lines if fields[0] != "commit"}
 
 
-def was_changed(folder: str, path: str, revisions: Sequence[str]) -> bool:
-    """Return whether a commit that revisions reach, or any if there are none, changed what is at `path`."""
-    return bool(_ask_git(folder, "rev-list", "-1", *_revision_args(revisions), "--", f":(top,literal){path}"))
+def was_there(folder: str, path: str) -> bool:
+    """Return whether a path, which is gone from the working tree, is in the index or the history."""
+    there = f":(top,literal){path}"
+    return bool(
+        _ask_git(folder, "ls-files", "--", there)
+        or _ask_git(folder, "rev-list", "-1", *_EVERYTHING, "--", there)
+    )
 
 
 _GIT_NEEDS = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "SYSTEMROOT")  # to find what it ignores
@@ -9823,10 +9826,12 @@ class Audit:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs, Summary()
         self._paths_by_real = {_real_path(path): path for path in self.paths}
-        self._roots: dict[str, str] = {}  # in git: the PATHs, as git names them
+        self._roots: set[str] = set()  # in git: the PATHs, as git names them
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-        self._bases = _bases(self.paths, self.baseline)
+        self._in_git = staged or history is not None
+        base = top_of_repository(self.paths) if self._in_git else shown_from(self.paths, self.baseline)
+        self._base = base  # what paths are relative to
         self._least = CONFIDENCES.index(confidence)
         self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
         self._settings = AuditSettings() if untrusted else self._read_settings()
@@ -9893,7 +9898,7 @@ class Audit:
     def _is_own_file(self, path: str) -> bool:
         """Return whether a file is the store's, and git doesn't track it: then it's where values belong."""
         own = self._known.own_file if self._known else ""
-        if not own or self.staged or self.history is not None or self._bases[0] + path != own:
+        if self._in_git or self._base + path != own:
             return False
         try:
             return not _ask_git(os.path.dirname(own), "ls-files", "--", own)
@@ -9903,20 +9908,13 @@ class Audit:
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
         if self.staged:
-            folder = existing_folder(self.paths[0] if self.paths else ".")[0]
-            return AuditSettings(staged_file(folder, AUDIT_SETTINGS))
-        if self.history is None:
-            folders = [_real_path(existing_folder(path)[0]) for path in self.paths]
-            start, base = [*_common_folders(folders), "."][0], self._bases[-1]
-        else:
-            start = top_of_repository(self.paths[0] if self.paths else ".")
-            base = _real_path(start).rstrip("/") + "/"
+            return AuditSettings(staged_file(self._base, AUDIT_SETTINGS))
+        start = self._base if self._in_git else _common_folder(self.paths) or self._base
         for top in folders_of_repository(start) or [start]:  # elsewhere the folders above may be anybody's
             path = os.path.join(top, AUDIT_SETTINGS)
             if os.path.lexists(path):
                 with disk_errors(f"read {printable(path)}"):
-                    text = read_file(path, follow=False)
-                return AuditSettings(text, base, _real_path(top).rstrip("/") + "/")
+                    return AuditSettings(read_file(path, follow=False), self._base, f"{_real_path(top)}/")
         return AuditSettings()
 
     def _excludes(self, path: str) -> bool:
@@ -9947,7 +9945,10 @@ class Audit:
     def _matches(self) -> Iterator[tuple[Blob, Match]]:
         if self.history is not None:
             return self._in_history(self.history)
-        return self._in_index() if self.staged else self._in_files()
+        if self.staged:
+            folder = self._repository()
+            return self._in_blobs(folder, staged_blobs(folder))
+        return self._in_files()
 
     def _in_files(self) -> Iterator[tuple[Blob, Match]]:
         files, folders = self._named_files()
@@ -9974,7 +9975,7 @@ class Audit:
         """Return the files and the folders among the PATHs, each once, whatever leads to it."""
         files, folders = [], []
         for real, path in self._paths_by_real.items():
-            shown = shown_path(path, self._bases)
+            shown = shown_path(path, self._base)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
             elif not self._accept.takes(shown):  # a shell or a hook may name all files
@@ -9986,10 +9987,6 @@ class Audit:
             else:
                 raise BadValue(f"no file or folder called {_show(path)}")
         return files, folders
-
-    def _in_index(self) -> Iterator[tuple[Blob, Match]]:
-        folder = self._repository()
-        return self._in_blobs(folder, staged_blobs(folder))
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
@@ -10022,11 +10019,7 @@ class Audit:
     def _in_messages(
         self, folder: str, known: KnownValues, revisions: Sequence[str]
     ) -> Iterator[tuple[Blob, Match]]:
-        commits = (
-            _reached(folder, revisions)
-            if revisions
-            else _objects(folder, "commit tag", "--batch-all-objects")
-        )
+        commits = _reached(folder, revisions) if revisions else _objects(folder, "commit tag")
         for oid, size, read in read_objects(folder, commits):
             text = read(max(size, 0))
             for match in self._scanner.scan(io.BytesIO(text).read, "", {}) if known.find(text) else ():
@@ -10034,7 +10027,7 @@ class Audit:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
     def _in_blobs(self, folder: str, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
-        wanted = list(self._choose(folder, blobs))
+        wanted = list(self._choose(blobs))
         opened = read_objects(folder, (blob.oid for blob in wanted))
         for blob, (oid, size, read) in zip(wanted, opened):
             path = blob.path or f"blob {oid[:12]}"
@@ -10048,20 +10041,14 @@ class Audit:
                 self._skip(skipped)
             yield from ((blob._replace(path=path), match) for match in found)
 
-    def _choose(self, folder: str, blobs: Iterable[Blob]) -> Iterator[Blob]:
-        absent = {root: path for root, path in self._roots.items() if not os.path.lexists(path)}
+    def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
         for blob in blobs:
-            absent = {root: path for root, path in absent.items() if not _is_within(blob.path, [root])}
             if self._wants(blob.path) and not blob.oid and self.staged:
                 self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
             elif self._wants(blob.path):
                 yield blob
             elif _is_within(blob.path, self._roots) and self._excludes(blob.path):
                 self._excluded()
-        for root, path in sorted(absent.items()):
-            # It may have been there, and clean: then no blob of it was looked up.
-            if self.history is None or not was_changed(folder, root, self.history):
-                self._unreadable(path, "there is no such file or folder, and git has nothing to show of it")
 
     def _wants(self, path: str) -> bool:
         wanted = _is_within(path, self._roots) and _SKIPPED_FOLDERS.isdisjoint(path.split("/"))
@@ -10072,19 +10059,20 @@ class Audit:
         folders = list(dict.fromkeys(existing_folder(path)[0] for path in self.paths or ["."]))
         if len(folders) > 1 and len(set(map(git_folder, folders))) > 1:
             raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
-        whole = self.paths in ([], ["."])
-        self._roots = {"": "."} if whole else {path_in_repository(path): path for path in self.paths}
-        self._bases = [_real_path(top_of_repository(folders[0])).rstrip("/") + "/"]
+        self._roots = {""} if self.paths in ([], ["."]) else {path_in_repository(path) for path in self.paths}
+        for path in self.paths:
+            if not os.path.lexists(path) and not was_there(folders[0], path_in_repository(path)):
+                raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
         return "." if is_hook_of(folders[0]) else folders[0]
 
     def _gone(self, path: str) -> bool:
         """Return whether there is no longer a file at a path of the baseline: it may have been renamed."""
-        return not any(os.path.lexists(base + path) for base in self._bases)
+        return not os.path.lexists(self._base + path)
 
     def _covers(self) -> Callable[[str], bool]:
         """Return what says whether this audit has looked where a path is or was."""
-        roots = {shown_path(path, self._bases) for path in self.paths}
-        unread = {shown_path(path, self._bases) for path in self._unread}
+        roots = {shown_path(path, self._base) for path in self.paths}
+        unread = {shown_path(path, self._base) for path in self._unread}
         return lambda path: (
             _is_within(path, roots) and not _is_within(path, unread) and not self._excludes(path)
         )
@@ -10100,43 +10088,37 @@ def _real_path(path: str) -> str:
     return path if path == "-" else os.path.realpath(path).replace(os.sep, "/")
 
 
-def _bases(paths: Iterable[str], baseline: Baseline | None = None) -> list[str]:
-    """Return the folders that paths are shown relative to, each with a "/" at its end.
+def _common_folder(paths: Iterable[str]) -> str:
+    """Return the folder that all paths are in, with a "/" at its end; "" if they are on several drives."""
+    folders = [_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
+    try:
+        return os.path.commonpath(folders).replace(os.sep, "/").rstrip("/") + "/"
+    except ValueError:
+        return ""
 
-    The first is the working directory, or the folder above it that the baseline is in; for paths outside of
-    it, there is one that they have in common.
+
+def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
+    """Return the folder that paths are shown relative to, with a "/" at its end.
+
+    It is the working directory, or the folder above it that the baseline is in; for paths of which one is
+    outside of it, what they have in common.
     """
     here = _real_path(os.curdir).rstrip("/") + "/"
     if baseline:  # files have the same names wherever below it an audit is started
         above = _real_path(os.path.dirname(baseline.path) or os.curdir).rstrip("/") + "/"
         here = above if here.startswith(above) else here
-    folders = {_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths}
-    outside = [folder for folder in folders if not f"{folder}/".startswith(here)]
-    return [here, *_common_folders(outside)]
+    common = _common_folder(paths)
+    return here if common.startswith(here) else common
 
 
-def _common_folders(folders: Sequence[str]) -> list[str]:
-    """Return what folders have in common, with a "/" at its end."""
-    try:
-        return [_real_path(os.path.commonpath(folders)).rstrip("/") + "/"] if folders else []
-    except ValueError:  # they are on several drives
-        return [folder.rstrip("/") + "/" for folder in folders]
-
-
-def shown_path(path: str, bases: Iterable[str]) -> str:
-    """Return a path relative to the first base that it is in; "" for that base itself."""
-    real = _real_path(path)
-    inside = (real[len(base) :] for base in bases if f"{real}/".startswith(base))
-    return next(inside, os.path.basename(path))
+def shown_path(path: str, base: str) -> str:
+    """Return a path relative to the base that it is in; "" for the base itself."""
+    return path if path == "-" else _real_path(path)[len(base) :]
 
 
 def baseline_beside(paths: Sequence[str], *, in_git: bool = False) -> str:
     """Return where the baseline is by default: in the folder that paths are shown relative to."""
-    if in_git:
-        return os.path.normpath(os.path.join(top_of_repository(paths[0] if paths else "."), BASELINE))
-    bases = _bases(paths)
-    outside = (path for path in paths if os.path.isdir(path) and not shown_path(path, bases))
-    return os.path.normpath(os.path.join(next(outside, "."), BASELINE))
+    return os.path.relpath((top_of_repository(paths) if in_git else shown_from(paths)) + BASELINE)
 
 
 def fingerprint(spot: tuple[str, str], value: str) -> str:
@@ -10286,7 +10268,7 @@ class KnownValues:
         unopened = 0
         try:
             top = path_in_repository(os.path.join(store.folder, "secrets"))
-            commits = list(_objects(store.folder, "commit", "--batch-all-objects"))
+            commits = list(_objects(store.folder, "commit"))
         except Unavailable:
             self.notes.append(_NO_HISTORY)
             return
@@ -11660,7 +11642,7 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
         _warn(f"note: {note}")
     return Audit(
         paths,
-        exclude=[*excluded, *_own_report(args, _bases(paths, baseline))],
+        exclude=[*excluded, *_own_report(args, shown_from(paths, baseline))],
         confidence=args.confidence,
         disable=itertools.chain(*args.disable),
         baseline=baseline,
@@ -11676,11 +11658,11 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
     )
 
 
-def _own_report(args: argparse.Namespace, bases: Sequence[str]) -> Iterator[str]:
-    """The pattern that excludes the report about to be replaced."""
+def _own_report(args: argparse.Namespace, base: str) -> Iterator[str]:
+    """The report that is about to be replaced, as a pattern: it tells of secrets, and holds none."""
     if args.output and os.path.isfile(args.output) and not args.staged and args.history is None:
         real = _real_path(args.output)
-        for base in (base for base in bases if real.startswith(base)):
+        if real.startswith(base):
             yield "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", real[len(base) :])
 
 
