@@ -6064,7 +6064,7 @@ def test_config_reads_toml_and_leaves_writing_it_to_people(config):
     Path("app.toml").write_text('[database]\npassword = "secret:DB_PASSWORD"\n')
     toml = ps.SecretConfig("app.toml", config._store())
     if sys.version_info < (3, 11):
-        with pytest.raises(ps.BadValue, match="Python reads TOML from 3.11 on"):
+        with pytest.raises(ps.BadValue, match="reading TOML needs Python 3.11"):
             toml.get("database.password")
         return
     assert toml.get("database.password", use_secret=True) == CANARY
