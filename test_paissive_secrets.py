@@ -6389,7 +6389,7 @@ def test_a_failure_is_seen_where_a_parent_ignores_the_end_of_its_children(rotati
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         rotation.schedule("DB_PASSWORD", "1d", apply="false")
-        with pytest.raises(ps.RotationFailed, match="as it was: this process ignores SIGCHLD"):
+        with pytest.raises(ps.RotationFailed, match="unchanged: this process ignores SIGCHLD"):
             rotation.rotate("DB_PASSWORD")
     finally:
         signal.signal(signal.SIGCHLD, before)
@@ -6674,7 +6674,7 @@ def test_a_bad_generator_is_refused_when_it_is_scheduled(rotation):
 
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=fail)
-    other = ps.SecretRotation(rotation._backend, rotation._given_file)
+    other = ps.SecretRotation(rotation._backend, rotation.path)
     with pytest.raises(ps.BadValue, match="apply of 'DB_PASSWORD' is a function of another program: 'fail'"):
         other.rotate("DB_PASSWORD", NEW)
     assert stage_of(rotation, "current") == OLD
