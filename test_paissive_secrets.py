@@ -7830,6 +7830,13 @@ def test_run_passes_on_variables_that_are_no_text():
     assert subprocess.run(words, stdout=subprocess.PIPE, env=env).stdout == b"\xff\xfe***\xff\n"
 
 
+def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        code = ps.run_masked(["sh", "-c", f"echo {SAFE}; exit 3"], dict(os.environ), {SAFE})
+    assert (capfd.readouterr().out, code) == ("***\n", 3)
+
+
 def test_run_keeps_a_sealed_value_to_the_environment_of_the_command(tmp_path):
     """A canary, in a store that is sealed, is looked for in all that `run` leaves and that others can see."""
     canary = "canary-" + uuid.uuid4().hex
