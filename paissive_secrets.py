@@ -5772,9 +5772,16 @@ def environment_with_secrets(
     # Secrets come last, so that no variable of ours takes their place.
     environment = {**foreign_environment(), **named}
     values: dict[str, set[str]] = {}
+    missing: list[NotFound] = []
     for variable, text in environment.items():
         where = asker if variable in named else variable
-        environment[variable], values[variable] = _resolve(manager or _manager, text, store, where)
+        try:
+            environment[variable], values[variable] = _resolve(manager or _manager, text, store, where)
+        except NotFound as error:
+            missing.append(error)
+    if missing:
+        problems = "; ".join(error.message for error in missing)
+        raise NotFound(problems, hint="set them" if missing[1:] else missing[0].hint)
     for variable, text in _fields_for(store, whole).items():
         values[variable] = {text, *filter(maskable, store_keys(store))}
         if not variable.endswith(tuple(filter(None, STAGES.values()))):  # which is only masked

@@ -7494,6 +7494,12 @@ OPENERS = (
 OPENERS += "VAULT_TOKEN BAO_TOKEN PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT PAISSIVE_VAULT_PASSWORD".split()
 
 
+def test_run_names_everything_that_is_missing_at_once():
+    said = run("ABSENT", "APP_TOKEN", "GONE", "--", "true", env={"URL": "${secret:LOST}"}).stderr.decode()
+    assert re.findall("no secret named '(.+?)'", said) == ["LOST", "ABSENT", "GONE"]
+    assert said.count("\n") == 1
+
+
 def test_run_keeps_what_opens_our_own_stores_to_itself():
     own = {**dict.fromkeys(OPENERS, "x" * 9), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h"}
     for names in (["APP_TOKEN"], []):
