@@ -839,7 +839,7 @@ def _random_uuid() -> str:
 # === Stores =================================================================================================
 # A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
 # is a store too. It may say more about itself by methods with the names of the functions below, which hold
-# the defaults.
+# the defaults, and by `unlock()`, which prompts before a value is typed, `close()` and `hint_if_missing(name)`.
 
 
 class Store(Protocol):
@@ -898,57 +898,42 @@ class MemoryStore:
 
 def persistent(store: Store) -> Store:
     """Return the view of a store whose writes outlive the process."""
-    return _optional(store, "persistent", store)
+    return ask_store(store, "persistent", store)
 
 
 def outlives_process(store: Store) -> bool:
     """Return whether what is set in the store is still there when this process has ended."""
-    return _optional(store, "outlives_process", True)
+    return ask_store(store, "outlives_process", True)
 
 
 def holds_references(store: Store, name: str) -> bool:
     """Return whether references in the value of `name` are followed: in configuration, never in data."""
-    return _optional(store, "holds_references", False, name)
+    return ask_store(store, "holds_references", False, name)
 
 
 def overridden_by(store: Store, name: str) -> str:
     """Return what comes before the store's own value of `name`: "variable X", a path, or ""."""
-    return _optional(store, "overridden_by", "", name)
+    return ask_store(store, "overridden_by", "", name)
 
 
 def plaintext_file(store: Store) -> str:
     """Return the path of the file in which the store keeps values in plaintext, or ""."""
-    return _optional(store, "plaintext_file", "")
+    return ask_store(store, "plaintext_file", "")
 
 
 def notes_on_set(store: Store, *names: str) -> Iterator[str]:
     """Yield what to tell a user who has just set these names."""
-    yield from _optional(store, "notes_on_set", (), *names)
+    yield from ask_store(store, "notes_on_set", (), *names)
 
 
 def store_status(store: Store) -> Iterator[tuple[str, str]]:
     """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
-    yield from _optional(store, "store_status", [("store", repr(store))])
+    yield from ask_store(store, "store_status", [("store", repr(store))])
 
 
 def store_keys(store: Store) -> Iterator[str]:
     """Yield the values that open the store, such as a password or a token: output must not show them."""
-    yield from _optional(store, "store_keys", ())
-
-
-def close_store(store: Store) -> None:
-    """Give back what the store has taken from a server, if anything."""
-    _optional(store, "close", None)
-
-
-def unlock(store: Store) -> None:
-    """Fail or prompt for what opens the store now, rather than after a value has been typed."""
-    _optional(store, "unlock", None)
-
-
-def hint_if_missing(store: Store, name: str) -> str:
-    """Return why the store may lack a name, and what to do about it, or ""."""
-    return _optional(store, "hint_if_missing", "", name)
+    yield from ask_store(store, "store_keys", ())
 
 
 STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # of a rotation: how names end
@@ -960,9 +945,9 @@ def stage_name(store: Store, name: str, stage: str) -> str:
         check_name(name)
     if stage not in STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(STAGES)}")
-    return (
-        name if stage == "current" else str(_optional(store, "stage_name", name + STAGES[stage], name, stage))
-    )
+    if stage == "current":
+        return name
+    return ask_store(store, "stage_name", name + STAGES[stage], name, stage)
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
@@ -972,7 +957,7 @@ def is_stage(name: str, names: Container[str]) -> bool:
     return any(base in names or base.partition("#")[0] in names for base in bases)  # Vault: a field of it
 
 
-def _optional(store: Store, member: str, default: _T, *arguments: str) -> _T:
+def ask_store(store: Store, member: str, default: _T, *arguments: str) -> _T:
     method: Callable[..., _T] | None = getattr(store, member, None)
     return method(*arguments) if method else default
 
@@ -4319,7 +4304,7 @@ class SecretsManager:
     def close(self) -> None:
         """Close the stores that were opened here: Vault revokes the leases of dynamic secrets."""
         for store in self._stores.values():
-            close_store(store)
+            ask_store(store, "close", None)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
         """Store `value` under `name`, replacing any previous value.
@@ -4359,18 +4344,13 @@ class SecretsManager:
 
     def _hint_if_missing(self, store: Store, name: str) -> str:
         """Return where else a secret may be: what the store says, or another store on this machine."""
-        hint = hint_if_missing(store, name)
-        others = [] if hint else [backend for backend in ("env", "file") if self._has(backend, store, name)]
-        for backend in others:
-            hint = f"the {backend} backend has one: add --backend {backend}, or set PAISSIVE_BACKEND"
+        hint = ask_store(store, "hint_if_missing", "", name)
+        for backend in () if hint else ("env", "file"):
+            other = self.store(backend)
+            with contextlib.suppress(SecretsError):
+                if other is not store and name in other.names():
+                    hint = f"the {backend} backend has one: add --backend {backend}, or set PAISSIVE_BACKEND"
         return hint
-
-    def _has(self, backend: str, store: Store, name: str) -> bool:
-        """Return whether another store of this machine lists the name; nothing is opened for that."""
-        other = self._stores.get(backend) or _STORES[backend]()
-        with contextlib.suppress(SecretsError):
-            return other is not store and name in other.names()
-        return False
 
 
 _BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"
@@ -4401,7 +4381,7 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
 
 def check_settable(store: Store, name: str) -> None:
     """Raise an error if a value must not be set under this name: it is a stage, or holds a reference."""
-    if _names_stage(check_name(name)):
+    if check_name(name).endswith((STAGES["pending"], STAGES["previous"])):
         hint = "rotate the secret itself, or choose another name"
         raise BadName(f"{_show(name)} ends like a stage of a rotation", hint=hint)
     check_not_reference(store, name)
@@ -4417,10 +4397,6 @@ def check_not_reference(store: Store, name: str) -> None:
         targets = ", ".join(str(reference) for reference in references_in(value))
         hint = "set that one, with its --backend" if targets else "edit it where it stands"
         raise BadValue(f"{_show(name)} is a reference to {targets or 'nothing'}", hint=hint)
-
-
-def _names_stage(name: str) -> bool:
-    return name.endswith((STAGES["pending"], STAGES["previous"]))
 
 
 def _check_store(store: Store) -> Store:
@@ -5149,7 +5125,7 @@ class _Policies:
         With `known` none is added: it may be deleted while its secret is rotated, and times are no policy.
         """
         if self._sealed:
-            unlock(self._sealed)  # don't prompt while holding the lock
+            ask_store(self._sealed, "unlock", None)  # don't prompt while holding the lock
         self._make_folder()
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             policies = self.load()
@@ -11551,7 +11527,7 @@ def _read_value(what: str, store: Store | None = None) -> str:
             raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
         return without_newline(decode_value(data))
     if store:
-        unlock(store)
+        ask_store(store, "unlock", None)
     import getpass
 
     try:
