@@ -839,7 +839,8 @@ def _random_uuid() -> str:
 # === Stores =================================================================================================
 # A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
 # is a store too. It may say more about itself by methods with the names of the functions below, which hold
-# the defaults, and by `unlock()`, which prompts before a value is typed, `close()` and `hint_if_missing(name)`.
+# the defaults, and by `unlock()`, which prompts before a value is typed, `close()` and
+# `hint_if_missing(name)`.
 
 
 class Store(Protocol):
