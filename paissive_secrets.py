@@ -35,9 +35,9 @@ Contents, bottom-up; each section uses only the sections above it:
     Processes               commands with secrets in their environment
     Redaction               values taken out of text, files and logs
     Rules                   what secrets look like
-    Candidates              values that are given to telling names
-    Judgement               whether such a value is a secret
-    Forms                   secrets that their surroundings give away
+    Candidates              values that are assigned to telltale names
+    Judgement               features, weights, and the one verdict
+    Detectors               places in a window that may hold a secret
     Scan                    matches in a stream of bytes
     Git                     what a repository lists, stages and remembers
     Files                   which files of a tree are read
@@ -6337,14 +6337,13 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
 
 
 # === Rules ==================================================================================================
-# What secrets look like, as one table. A row: id, what it is, confidence and severity, literal prefix, shape
-# and, where the shape itself is no sample, an input that must hit and a near miss that must not. {A36} stands
-# for 36 characters of class A: an expression in a shape, letters put together at run time in a sample, so
-# that no row is itself a finding. A near miss that is not given is the hit without its last character.
+# What secrets look like, in three tables: literal prefixes, patterns around keywords, names of providers.
+# {A36} stands for 36 characters of class A: an expression in a shape, sample letters in a proof, so that no
+# row is itself a finding. Repetitions are bounded, which keeps every expression linear in time.
 
 
 def lazily(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """The pattern, compiled when it is first used: an import for a secret need not wait for an audit's."""
+    """Compiled on first use, so importing the module does not pay for the auditor."""
     return cast("re.Pattern[AnyStr]", _Lazy(pattern, flags))
 
 
@@ -6360,16 +6359,16 @@ class _Lazy:
 
 
 class Rule(NamedTuple):
-    """One kind of secret: a literal prefix to look for, the shape of the rest, and its own proofs."""
+    """One kind of secret. The text of a secret comes with its proofs: inputs that must and must not match."""
 
     id: str
     what: str
-    prefix: str  # literal text that every match begins with; a(b|c) stands for ab and ac
-    shape: str  # what follows, in the notation above, linear in time
     confidence: str  # "high", "medium" or "low"
     severity: str  # "critical", "high", "medium" or "low"
-    hit: str  # an input that must match
-    miss: str  # a near miss that must not
+    prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
+    shape: str = ""  # what follows it
+    hit: str = ""
+    miss: str = ""
 
 
 _CLASSES = {
@@ -6389,6 +6388,9 @@ _CLASSES = {
     "h": "a-f0-9",
 }
 
+# To add a rule with a prefix, add a row: id, what it is, confidence and severity, prefix, shape. Where the
+# shape itself is no sample, an input that must match follows, and a near miss that must not; a near miss that
+# is left out is the hit without its last character.
 _PREFIXED = r"""
 github-token            GitHub token                        high critical    gh(p|o|u|s|r)_  {A36,251}
 github-app-jwt          GitHub app token                    high critical    ghs_
@@ -6412,6 +6414,8 @@ bitbucket-app-password  Bitbucket app password              high critical    ATB
 bitbucket-token         Bitbucket repository token          high critical    ATCTT3xFfGN0  {W50,400}
 grafana-service-token   Grafana service account token       high critical    glsa_  {A32}_{H8}
 grafana-cloud-token     Grafana Cloud token                 high critical    glc_  {B32,400}={0,2}
+ntlm-response           NTLM response                       medium high      TlRMTVNTUAADAAAA
+        {B40,2000}={0,2}
 grafana-api-key         Grafana API key                     high critical    eyJrIjoi  {B40,400}={0,2}
 aws-access-key          AWS access key id                   high critical    A(KIA|SIA|BIA|CCA)
         {K16}  AKIA{K16}
@@ -6743,248 +6747,286 @@ growthbook-secret       GrowthBook secret key               high high        sec
 dub-key                 Dub key                             high medium      dub_  {A24}
 """
 
-# What has no prefix of its own: other parts of the scan find these, by what stands around them.
-_STRUCTURAL = """
+# To add a rule for what stands around a value, add a row: id, what it is, confidence and severity. Each form
+# follows on a line of its own: a keyword in lower case that every match contains (or /name of a file), the
+# expression, whose last group is the value, and an input that must match. The near miss is that input with
+# ${NAME} for a value. A row without forms is found by a parser, or judged by name and value.
+_PATTERNS = r"""
 private-key             private key                         high critical
 encrypted-key           private key under a password        medium medium
 json-web-key            private JSON web key                high critical
 url-password            password in a URL                   medium high
-basic-auth              Basic credentials                   medium high
-login-arguments         password behind its user in a call  medium high
-bearer-token            token in a header                   medium high
-bundler-login           login of a gem server               medium high
-softlayer-key           SoftLayer key                       medium high
-mailchimp-key           Mailchimp key                       medium high
-command-password        password on a command line          medium high
-netrc-password          password in a .netrc file           medium high
-registry-auth           login in Base64                     medium high
-npmrc-login             login of an npm registry            medium critical
-pypirc-password         login of a Python package index     medium critical
-uuid-key                identifier used as a key            medium high
-header-token            token in a header of its own        medium high
-azure-account-key       Azure account key                   high critical
-aws-secret-key          AWS secret access key               high critical
-azure-client-secret     Azure client secret                 high critical
 kubernetes-secret       value in a Kubernetes Secret        medium high
-putty-key               PuTTY private key                   high critical
-hex-private-key         private key in hex                  medium critical
-php-constant            secret in a PHP constant            medium high
-xml-login               password beside its user in XML     medium high
-azure-signature         Azure shared access signature       medium high
-ifttt-webhook           IFTTT webhook                       medium medium
-make-webhook            Make webhook                        medium medium
-chat-webhook            Mattermost or Rocket.Chat webhook   medium medium
-azure-function-key      Azure Functions key                 medium high
-braintree-token         Braintree access token              high critical
-zapier-webhook          Zapier webhook                      medium medium
-wecom-webhook           WeCom webhook                       medium medium
-slack-webhook           Slack webhook                       medium high
-discord-webhook         Discord webhook                     high high
-teams-webhook           Microsoft Teams webhook             high high
+aws-secret-key          AWS secret access key               high critical
+registry-auth           login in Base64                     medium high
+uuid-key                identifier used as a key            medium high
 password                password                            medium high
 secret                  secret                              medium high
 token                   token                               medium high
 key                     key                                 medium high
 credential              credential                          medium high
-uuid                    identifier used as a secret         low medium
+basic-auth              Basic credentials                   medium high
+    basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU6azNYdzl2UXo=
+bearer-token            token in a header                   medium high
+    bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
+    authorization
+        [Aa]uthorization["'\])\\]{0,4}[:=,\s]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
+        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
+        Authorization: Token {h40}
+login-arguments         password behind its user in a call  medium high
+    basicauth(  (?i:basicauth)\({login}  r.SetBasicAuth("me", "{p}")
+    plainauth(  (?i:plainauth)\({argument}{login}  smtp.PlainAuth("", "me", "{p}", "x.local")
+    credential(  (?i:credential)\({login}  new NetworkCredential("me", "{p}")
+    credentials(  (?i:credentials)\({login}  new UsernamePasswordCredentials("me", "{p}")
+    authentication(  (?i:authentication)\({login}  new PasswordAuthentication("me", "{p}".toCharArray())
+    connection(  (?i:getconnection)\({argument}{login}  DriverManager.getConnection("jdbc:a:b", "me", "{p}")
+    connect(  (?i:connect)\((?:&[\w.>-]{1,40}, ?)?{argument}{login}
+        mysql_real_connect(&db, "x.local", "me", "{p}", "a", 0)
+command-password        password on a command line          medium high
+    sshpass  sshpass -p ?{typed}  sshpass -p {p} ssh x.local
+    docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
+    psexec  (?i:psexec)[^\n]{0,120}? -p {typed}  psexec.exe x.local -u me -p {p} cmd
+    redis-cli  redis-cli (?:[^\n|;&]{0,200}? )?-a {typed}  redis-cli -h x.local -a {p}
+    ldapsearch  ldapsearch (?:[^\n|;&]{0,300}? )?-w ?{typed}  ldapsearch -x -w {p}
+    htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
+        htpasswd -bc users me {p}
+    -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
+    --service-principal  --service-principal [^\n|;&]{0,200}?-p {typed}
+        az login --service-principal -u me -p {p}
+    mysql  mysql(?:dump|admin)? (?:[^\n|;&]{0,200}? )?-p{typed}  mysqldump -u me -p{p} shop
+    curl
+        curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}["']?(?=([^\s:"'$<]{0,80}))\1["']?
+        :["']?([^\s"'$<{(\[][^\s"']{2,99}|\{[^\s"'}]{0,40}\d[^\s"'}]{0,40}\})
+        curl -u 'me':'{p}' https://x.local
+    curl
+        curl [^\n]{0,300}?(?:-u|--user)[ =]{0,3}["']?(?=[^\s:"'$<{(\[]{12,99}:)((?=[^\s:"']{0,20}\d)[^\s:"'$
+        <{(\[]{12,99}):["'\s]  curl -u {A20}: https://x.local
+    convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\n][^"'$\n]{3,100})["']
+        ConvertTo-SecureString -String "{p}" -AsPlainText
+    psk=  psk=["']?([^\s"'$<{][^\s"']{7,63})  psk="{p}"
+netrc-password          password in a .netrc file           medium high
+    machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
+        machine x.local login me password {p}
+    default login  default login \S{1,99}\s+password ([^\s"'$<{(\[]\S{2,99})  default login me password {p}
+pgpass-password         password in a .pgpass file          medium high
+    /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
+xml-password            password in an XML element          medium high
+    <pass  <[Pp]ass(?:word)?(?: encoding="base64")?>([^\s<>$%{}@]{3,99})</[Pp]ass
+        <Pass encoding="base64">{p}</Pass>
+bundler-login           login of a gem server               medium high
+    bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
+        BUNDLE_GEMS__LOCAL__COM: me:{p}
+npmrc-login             login of an npm registry            medium critical
+    :_authtoken  //[^\s=]{3,90}:_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
+    :_password  //[^\s=]{3,90}:_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
+azure-account-key       Azure account key                   high critical
+    accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
+    sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
+azure-client-secret     Azure client secret                 high critical
+    q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
+azure-signature         Azure shared access signature       medium high
+    &sp=  &sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
+        ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
+azure-function-key      Azure Functions key                 medium high
+    .azurewebsites.net/api/
+        \.azurewebsites\.net/api/[^\s"'<>?]{1,100}\?(?:[^\s"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})
+        x.azurewebsites.net/api/a?code={W54}==
+hex-private-key         private key in hex                  medium critical
+    private  (?i:private_?key)(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
+        PRIVATE_KEY=0x{h64}
+putty-key               PuTTY private key                   high critical
+    private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
+        Private-Lines: 1 {B64} a
+stripe-webhook-secret   Stripe webhook secret               high high
+    whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
+mailchimp-key           Mailchimp key                       medium high
+    -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
+softlayer-key           SoftLayer key                       medium high
+    /soap/v  softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})  softlayer.com/soap/v3.1/{a64}
+braintree-token         Braintree access token              high critical
+    access_token$  access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)
+        access_token$production${a16}${h32}
+slack-webhook           Slack webhook                       medium high
+    hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})
+        https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
+discord-webhook         Discord webhook                     high high
+    /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
+teams-webhook           Microsoft Teams webhook             high high
+    .webhook.office.com/
+        \.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})
+        x.webhook.office.com/webhookb2/{u}@{u}/IncomingWebhook/{h32}/{u}
+zapier-webhook          Zapier webhook                      medium medium
+    zapier.com/hooks/  zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)
+        https://hooks.zapier.com/hooks/catch/{d7}/{a7}/
+ifttt-webhook           IFTTT webhook                       medium medium
+    /with/key/  /with/key/((?=[A-Za-z_-]{0,40}\d)[\w-]{20,64})  maker.ifttt.com/trigger/a/with/key/{W22}
+make-webhook            Make webhook                        medium medium
+    .make.com/  hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)  https://hook.eu1.make.com/{a32}
+chat-webhook            Mattermost or Rocket.Chat webhook   medium medium
+    /hooks/  /hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])
+        https://x.local/hooks/{a26}
+wecom-webhook           WeCom webhook                       medium medium
+    /webhook/send?key=  /webhook/send\?key=([0-9a-f-]{36})(?!\w)  /cgi-bin/webhook/send?key={u}
 """
+_MACROS = {
+    "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
+    "{argument}": r"""\s{0,40}(?:@?["'][^"'\n]{0,200}["']|[\w.&$>-]{1,60})\s{0,9},""",
+    "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
+    r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
+}
 
-
-# Formats that only the name of their provider, near the value, tells from other random letters.
-_NAMED = r"""
-ably {W6}\.{W6}:{W43}; abstractapi {h32}; abuseipdb {h80}; accuweather {A32}|{X35}; activecampaign {h72};
-adafruit {X32}; adobe {h32}; aeroapi|flightaware {A32}; africastalking {h64}; agora {h32}|{H32}; ahrefs {W40};
-airbrake {h32}|{h40}; aircall {h32}; airtable {a17}; airvisual {u}; alchemy {W32}; algolia {a32};
-alibaba|aliyun {A30}; alienvault|otx {h64}; alphavantage {U16}; amadeus {A32}; amap|gaode {h32}; ambee {h64};
-amplitude {h32}; apiflash {a32}; apify {A17}; apilayer {A32}; apimatic {W64}; appcenter {h40};
-appdynamics {u}; appoptics {W71}; appveyor {a20}|v2\.{a20}; aqicn {h40};
-artifactory|jfrog|artifact {A64}|{A73}|AP[0-9A-F]{A10,99}|AKC{A10,99}; asana {d16}|{a32}|[12]/{d16}:{h32};
-assembly {h32}; assemblyai {h32}; atlassian|confluence|jira {A24}; auth0 {W64}; authy {A32}; autodesk {A32};
-avalara {A16}; aviationstack {h32}; aws|awssecret {B40}|{B100,2000}={0,2}; axonaut {h32}; aylien {h32};
-azure {B43}=|{B86}==|{W40}|{h32}; azuredevops|azdo {a52}|{A76}AZDO{A4};
-azureopenai|cognitiveservices|azurespeech|azuretranslator {h32}; azuresearch {A32}|{A42}AzSe{A6};
-bannerbear {A24}; baremetrics {W24}; basecamp {h40}; beehiiv {A64}; betteruptime|betterstack {A24};
-bigcommerce {a31}|{h64}; bigdatacloud bdc_{h32}; binance {A64}; bingmaps {W64}; bitbucket {a32}|{X64}|{A32};
-bitcoinaverage {A43}; bitfinex {A43}; bitly {h40}; bitmex {A48}|{W24}|{W48}; bitrise {W86}; bittrex {a32};
-blockcypher {h32}; blockfrost (?:mainnet|preview|preprod){A32}; blynk {W32}; boxapi|boxtoken {A32};
-braintree {h32}; branchio {W32}; brandfetch {W43}; brightdata {u}; browserstack {A20};
-bscscan|polygonscan|arbiscan|ftmscan|snowtrace {U34}; bugcrowd {W60,90}; bugsnag {h32}; buildkite {h40}|{h50};
-builtwith {u}; buttercms {h40}; calendarific {h40}; calendly ey{W60,900}\.{W20,900}\.{W20,400};
-callrail {h32}; cannyio {u}; carto {h40}; censys {A32}; chainstack {h32}; chargebee (?:live|test)_{A24,60};
-chartmogul {h32}; chatwoot {A24}; checklyhq|checkly {h32}; circleci {h40}; civo {A50}; clarifai {h32};
-clearbit sk_{h32}; clickatell {W22}==; clicksend {U8}-{U4}-{U4}-{U4}-{U12}; clickup {A32}; clockify {A48};
-closecrm {A24}; cloudant {a64}|{a24}; cloudflare {h37}|{W40}; cloudinary {W27}; cloudmersive {u};
-cloudsmith {h40}; cloudways {A30}; codacy {A20}|{h32}; codeclimate {h64}; codecov {a32}|{u}; cohere {A40};
-coinapi {u}; coinbase {W64}|{A16}|{A32}; coincap {h64}; coinlayer {h32}; coinmarketcap {u};
-coinpayments {h64}; cometml|comet {A25}; commercetools {W32}; confluent {a64}|{B64}|{a16}; contentful {X43};
-convertapi {A16}|secret_{A16}; convertkit {W22}; copyleaks {u}; covalent ckey_{h27}; coveralls {A33};
-craftmyform {W60}; cratesio {A32}; crowdin {h80}; crunchbase {h32}; cryptocompare {h64}; currencyfreaks {h32};
-currencylayer {h32}; currencyscoop {h32}; currentsapi {W48}; customerio {h20}|{h32}; dailyco {h64};
-databox {A22}; datadog {a40}|{h32}; deepgram {h40}; deepinfra {A32}; deepl {u}(?::fx)?; delighted {A32};
-detectify {h32}; detectlanguage {h32}; dialpad {A80}; dingtalk|dingding {h64}; discogs {A40};
-discord {h64}|{d18}|{X32}; disqus {A64}; dockerhub|docker {u}; docparser {h40}; doordash {W43}; douyin {h32};
-droneci {a32}; dropbox {a15}; duckdns {u}; dwolla {A50}; dynatrace {W21}; easybill {A64};
-ecwid (?:secret|public)_{A32}; edamam {h32}; elasticemail {H96}; equinix {A32}; etherscan {U34}; etsy {a24};
-eventbrite {U20}; everhour {h4}-{h4}-{h6}-{h6}-{h8}; exchangerate {h24}|{h32}; exotel {h40};
-facebook|fb {h32}|{d15,16}\|{X27,40}; fanarttv {h32}; fastforex {h10}-{h10}-{a6}; fastly {X32};
-fcm {W39}|AAAA{W7}:{W140}; feishu|larksuite {A32}; filestack A{A20}z; finicity {h32}|{a20};
-finnhub {a20}|{a40}; fixer {h32}; flagsmith ser\.{A22}; flickr {a32}|{h16}; flightapi {h24}; fogbugz {a30};
-footballdata {h32}; fossa {h32}; foursquare {U48}; freshbooks {a64}; freshdesk {A20}; freshservice {A20};
-fullcontact {A32}; geoapify {h32}; geocodio {h39}; getgeoapi {h40}; getresponse {a32};
-getstream|streamio {a60}|{a64}; ghostadmin {h24}:{h64}; giphy {A32}; gitea|forgejo|gogs {h40}; github {h40};
-gitlab {W20}|{h64}; gitter {W40}; glassnode {A27}; gnews {h32}; gocd {h40}; godaddy {A37}; gorest {h64};
-gorgias {h64}; graphhopper {u}; greynoise {A64}; gtmetrix {h32}; guardian {u}; gumroad {W43}; harvest {A97};
-helius {u}; helpscout {A40}; hereapi {W43}; heroku {u}; hetzner {A64}; hetznerdns {A32};
-hibp|haveibeenpwned {h32}; holidayapi {u}; honeybadger {A20}|{h32}; hotjar {A32}; hubspot {u}; hunter {h40};
-hybridanalysis {a64}; hypertrack {W54}; ibm|ibmcloud|iam {W44}; iconfinder {A64}; iexcloud (?:s|p)k_{h32};
-imagekit private_{W27,30}=; imgbb {h32}; imgur {h40}|{h15}; infobip {h32}-{u}; infura {h32}; instamojo {h32};
-instana {W22}; intelx {u}; intercom {X60}; intrinio {A40}; ipapi {h32}; ipdata {h56}; ipgeolocation {h32};
-ipinfo {h14}; ipquality {A32}; ipregistry {a16}; ipstack {h32}; iterable {h32}; jotform {h32}; jpush {h24};
-jumpcloud {h40}; kagi {W11}\.{W43}; kakao {h32}; keenio {U64}|{h64}; kickbox {h64}; kickfire {h16};
-klaviyo {A34}; klipfolio {h40}; kraken {Z80,90}; kucoin {h24}|{u}; languagelayer {h32}; lastfm {h32};
-launchdarkly {X40}|{u}; leakix {W48}; leanix {A40}; lemlist {h32}; leonardoai {u}; librariesio {h32};
-librato {h64}; linear {h32}; linechannel {h32}|{B170}=; linenotify {A43}; linkedin {A14}|{A16};
-linkpreview {h32}; linode {h64}; livekit {A43}; lob (?:test|live)_(?:pub_)?{h31,35}; locationiq {h32};
-logdna {h32}; logentries {u}; loggly {u}; logzio {A32}; lokalise {h40}; looker {a20}|{a24}; loyverse {h32};
-magento|adobecommerce {a32}; mailboxlayer {h32}; mailchimp {h32}-us{d1,2}; mailerlite {h32}; mailersend {h64};
-mailgun {h32}-{h8}-{h8}|{h32}; mailjet {h32}; mailtrap {h32}; mandrill {W22}|md-{W22}; mapbox {W60};
-mapquest {A32}; maptiler {A20}; marketstack {h32}; mattermost {a26}; maxmind {A16}|{A6}_{A29}_mmk;
-meaningcloud {h32}; mediastack {h32}; meraki {h40}; messagebird {A25}|{u}; metrilo {h16}; miro {A27};
-mistral|mistralai {A32}; mixpanel {h32}; moesif {W40}; mollie (?:live|test)_{A30}; moonclerk {h32};
-moosend {u}; moralis {A64}; mux {A75}|{B75}; namecheap {h32}; nasa {A40}; nasdaqdatalink {W20};
-neptuneai eyJ{W80,400}; netlify {X40,46}; neutrinoapi {A48}; neverbounce (?:secret|private)_{h32};
-newrelic {a64}|{h40}|{h36}NRAL; newsapi {h32}; newscatcher {W43}; nexmo|vonage {A16}|{h8}; nftport {u};
-ngrok {A25,30}_{A18,22}|{A25,28}; nightfall {A36}; novita sk_{W43}; npm {u}; numverify {h32}; nvd {u};
-nylas {A30}; nytimes {X32}; oanda {h32}-{h32}; ocrspace K{d8}{d6,7}; okta 00{X40}|{W40}|{W64}; omdb {h8};
-onelogin {h64}; onesignal {u}|{A48}; onfleet {h32}; opencage {h32}; openrouteservice {h56}; opensea {h32};
-opentok|vonagevideo {h40}; openuv {h32}; openweather|openweathermap|owm {h32}; opsgenie {u}; optimizely {W54};
-optimove {u}; owlbot {h40}; packagecloud {h48}; packagist {h20}; paddlevendor {h50};
-pagerduty {W20}|u\+{W18}|{h32}; pandadoc {h40}; papertrail {A20}; parsehub {W12}; passivetotal {h64};
-paypal {W80}; paystack {h40}; pdflayer {h32}; pdfshift {h32}|sk_{h40}; peopledatalabs {h64}; pepipost {h32};
-pexels {A56}; pinata {h64}; pingdom {W64}; pipedrive {h40}; pivotaltracker {h32}; pixabay {d8}-{h25};
-plaid {A24}|{a30}; plivo {A40}; poloniex {h128}; polygon {W32}; positionstack {h32}; postageapp {A32};
-postmark {u}; prestashop {U32}; printful {A40}|{a8}-{a4}-{a4}:{a4}-{a12}; privateai {a32}; proxycrawl {W22};
-pubnub (?:s|p)ub-c-{u}; pulsedive {h64}; pushbots {h32}; pushbullet o\.{A32}; pusher {h20}; pushover {a30};
-pushy {h64}; qase {h40}; qiniu {W40}; qualys {A32}; quandl {W20}; quicknode {h40}; raindrop {u};
-rapidapi {X50}; rawg {h32}; raygun {A22}; razorpay {A24}; rebrandly {h32}; recurly {h32}; reddit {W27}|{W30};
-redmine {h40}; removebg {A24}; rescuetime {W40}; ringcentral {W22}; rollbar {h32}; route4me {h32};
-runscope {u}; sanity sk{A80,200}; saucelabs|sauce {u}; scaleway {u}; scrapeops {u}; scraperapi {h32};
-scrapfly scp-(?:live|test)-{a32}; scrapingbee {U80}; screenshotapi {u}; screenshotlayer {h32};
-scrutinizer {h64}; secretaccesskey|cossecretkey|coshmac|hmacsecretkey {B40}|{h48}; securitytrails {A32};
-segment {A32}; semaphoreci {h40}|{W20}; semrush {h32}; sendbird {h40}|{u}; sendinblue {h64}; sendpulse {h32};
-sentry {h64}|{h32}|{h40}; serpapi {h64}; serper {h40}; serpstack {h32}; shodan {A32}; shortcut {u};
-shotstack {A40}; sidekiq|contribsys {h8}:{h8}; sightengine {A20}; signalfx {W22}; signalwire {A50};
-similarweb {h32}; sinch {h32}; site24x7 {h32}; skylight {W43}; slack {A24}|{h32};
-slapi|slapikey|softlayer|slkey|slpass {a64}; smartsheet {A37}|{a26}; sms77 {A64}; smsapi {A40};
-snipcart {B60,100}; snyk {u}; socialblade {h64}; sonarcloud {h40}; sonar|sonarqube {A40}; sourcegraph {H40};
-sparkpost {h40}; speechmatics {A32}; splitio {a52,56}; splunk {u}; spoonacular {h32}; sportsmonk {A60};
-spotify {h32}; squarespace {u}; stability sk-{A48}; stabilityai sk-{A48}; stackhawk {A20};
-statuscake {A20}|{A30}; statuspage {u}; steam|steamweb {H32}; stormglass {u}-{u}; storyblok {A22}tt;
-strava {h40}; stripe {A24}; sumo|sumologic su{A12}|{A64}; surge {h32}; swaggerhub {u}; tableau {B22}==:{A32};
-tatum {u}; taxjar {h32}; teamwork {A20}; telegram {d5,16}:A{W34}; telesign {B86}==; tencent {A32};
-testingbot {h32}; textmagic {A30}; theoddsapi {h32}; thingspeak {U16}; threatbook {h64}; thunderforest {h32};
-ticketmaster {A32}; tiingo {h40}; tiktok {A32}|{a40}; timezonedb {U12}; tinify|tinypng {A32};
-tmdb|themoviedb {h32}; todoist {h40}; togetherai {h64}; toggl {h32}; tomorrowio|climacell {A32}; tomtom {A32};
-trakt {h64}; transloadit {h40}; travelpayouts {h32}; travis|travisci {A22}; trello {A32}|{h64}; truelayer {u};
-tumblr {A50}; twelvedata {h32}; twilio {h32}; twitch {a30}; twitter {A25}|{A50}|{A45}|{d15,25}-{A20,40};
-typeform {A44}; ubidots BBFF-{A30}; unify {A20}; unsplash {W43}; upcdatabase {U32}; uploadcare {h20};
-upstash A{A55,60}={0,2}; uptimerobot u{d5,9}-{h24}; urlscan {u}; userstack {h32}; vatlayer {h32};
-vault s\.{A24}; vercel|zeit {A24}; vimeo {h32}; virustotal {h64}; visualcrossing {U25}; vk {h85}|{h76};
-vonagesignature {A60}; vultr {U36}; wakatime {u}; walkscore {h32}; waqi {h40}; wavefront {u};
-weatherapi {h31}; weatherbit {h32}; weatherstack {h32}; weaviate {A36}; webex {W64}_{W4}_{u}; webflow {h64};
-wechat|weixin {h32}; weibo {h32}; wercker {h64}; wistia {h64}; witai {U32}; wolfram|wolframalpha {U6}-{U10};
-worldtides {u}; wrike ey{W60,900}; yelp {W128}; ynab|youneedabudget {W43}|{h64}; youtube {W39}; zendesk {A40};
-zenrows {h40}; zenserp {u}; zenvia {W30}; zeplin {W43}; zerobounce {h32}; zerotier {A32};
-zipcode|zipcodeapi {A64}; zoominfo {u}; zoomus|zoomapi {A32}|{A36}; zotero {A24}; zulip {A32}
+# To add a provider whose values have no prefix, put its name behind their shape: where the name stands near a
+# value of that shape, it is that provider's. Spellings of one name are all listed.
+_PROVIDERS = r"""
+{A4}-{A4}-{A6}-{A6}-{A8} everhour; {A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12}
+clicksend; {A8}:{A8} contribsys sidekiq; {A10}-{A10}-{A6} fastforex; {A12} timezonedb; {A14} ipinfo;
+{A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara ipregistry kickfire
+metrilo thingspeak; {A16}|secret_{A16} convertapi; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase;
+{A16}|{A64}|{B64} confluent; {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify;
+{A20} browserstack eventbrite freshdesk freshservice maptiler packagist papertrail pusher sightengine
+stackhawk teamwork unify uploadcare; {A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A30} statuscake;
+{A20}|{A32} codacy customerio finicity honeybadger; {A20}|{A40} finnhub; {A22} databox raygun travis
+travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack betteruptime chatwoot closecrm confluence
+etsy flightapi jira jpush razorpay removebg stripe vercel zeit zotero; {A24}:{A64} ghostadmin; {A24}|{A30}
+plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin; {A25,28}|{A25,30}_{A18,22}
+ngrok; {A25} comet cometml visualcrossing; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u}
+messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} glassnode miro; {A30} alibaba aliyun cloudways
+fogbugz nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} abstractapi adobe
+adobecommerce aeroapi agora aircall algolia amadeus amap amplitude apiflash apilayer assembly assemblyai
+authy autodesk aviationstack axonaut aylien azureopenai azurespeech azuretranslator bittrex blockcypher
+boxapi boxtoken braintree bugsnag callrail censys chainstack chartmogul checkly checklyhq clarifai clickup
+climacell cognitiveservices coinlayer cratesio crunchbase currencyfreaks currencylayer currencyscoop
+deepinfra delighted detectify detectlanguage douyin droneci edamam equinix fanarttv feishu fixer flightaware
+footballdata fossa fullcontact gaode geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp
+hotjar imgbb infura instamojo ipapi ipgeolocation ipquality ipstack iterable jotform kakao languagelayer
+larksuite lastfm lemlist librariesio linear linkpreview locationiq logdna logzio loyverse magento
+mailboxlayer mailerlite mailjet mailtrap mapquest marketstack meaningcloud mediastack mistral mistralai
+mixpanel moonclerk namecheap newsapi numverify onfleet opencage opensea openuv openweather openweathermap owm
+pdflayer pepipost pivotaltracker positionstack postageapp prestashop privateai pushbots qualys rawg rebrandly
+recurly rollbar route4me scraperapi screenshotlayer securitytrails segment semrush sendpulse serpstack shodan
+similarweb sinch speechmatics spoonacular spotify steam steamweb surge taxjar tencent testingbot
+themoviedb theoddsapi thunderforest ticketmaster tinify tinypng tmdb toggl tomorrowio tomtom travelpayouts
+twelvedata twilio upcdatabase userstack vatlayer vimeo walkscore weatherbit weatherstack wechat weibo weixin
+witai zerobounce zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip;
+{A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|sk_{A40} pdfshift; {A32}|u\+{W18}|{W20} pagerduty;
+{A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok;
+{A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel;
+{A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
+facebook fb; {A32}|{u} codecov; {A33} coveralls; {A34} arbiscan bscscan etherscan ftmscan klaviyo polygonscan
+snowtrace; {A36} nightfall vultr weaviate; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40}
+cloudflare; {A39} geocodio; {A40} appcenter aqicn basecamp bitly buttercms calendarific carto circleci
+cloudsmith cohere deepgram discogs docparser exotel forgejo getgeoapi gitea github gocd gogs helpscout hunter
+intrinio jumpcloud klipfolio leanix lokalise meraki nasa opentok owlbot pandadoc paystack pipedrive plivo
+qase quicknode redmine serper shotstack smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava tiingo
+todoist transloadit vonagevideo waqi zendesk zenrows; {A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12}
+printful; {A40}|{W20} semaphoreci; {A40}|{u} sendbird; {A43} bitcoinaverage bitfinex linenotify livekit;
+{A44} typeform; {A48} clockify foursquare neutrinoapi packagecloud; {A48}|{B40} coshmac cossecretkey
+hmacsecretkey secretaccesskey; {A48}|{W24}|{W48} bitmex; {A48}|{u} onesignal; {A50} civo dwolla paddlevendor
+signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4} azdo azuredevops; {A56} ipdata openrouteservice
+pexels; {A60} sportsmonk vonagesignature; {A60}|{A64} getstream streamio; {A64} africastalking alienvault
+ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dailyco dingding dingtalk disqus
+easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis iconfinder keenio kickbox librato linode
+mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive pushy scrutinizer sendinblue
+serpapi slapi slapikey slkey slpass sms77 socialblade softlayer threatbook togetherai trakt virustotal
+webflow wercker wistia zipcode; {A64}|su{A12} sumo sumologic;
+{A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18}
+discord; {A64}|{W43} ynab youneedabudget; {A72} activecampaign; {A75}|{B75} mux; {A76}|{A85} vk; {A80}
+abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex; (?:s|p)ub-c-{u}
+pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics brightdata builtwith cannyio cloudmersive coinapi
+coinmarketcap copyleaks docker dockerhub duckdns graphhopper guardian helius heroku holidayapi hubspot intelx
+leonardoai logentries loggly moosend nftport npm nvd opsgenie optimove postmark raindrop runscope sauce
+saucelabs scaleway scrapeops screenshotapi shortcut snyk splunk squarespace statuspage swaggerhub tatum
+truelayer urlscan wakatime wavefront worldtides zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass;
+u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39} fcm;
+K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi; {W12} parsehub; A{A20}z filestack; {W20}
+nasdaqdatalink quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22} flagsmith; {B22}==:{A32} tableau;
+{W22} convertkit instana proxycrawl ringcentral signalfx; {W22}== clickatell; (?:live|test)_{A24,60}
+chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent; private_{W27,30}= imagekit; {W27}
+cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30} ubidots; {W30} zenvia;
+(?:test|live)_(?:pub_)?{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost; (?:secret|private)_{A32}
+neverbounce; (?:secret|public)_{A32} ecwid; (?:s|p)k_{A32} iexcloud; bdc_{A32} bigdatacloud; o\.{A32}
+pushbullet; scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit alchemy blynk branchio
+commercetools fastly nytimes polygon; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter moesif qiniu
+rescuetime; {W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash gumroad hereapi
+newscatcher skylight unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48}
+currentsapi leakix; {W50} rapidapi; {W54} hypertrack optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike;
+ey{W60,900}\.{W20,900}\.{W20,400} calendly; {B60,100} snipcart; {W60,90} bugcrowd; {W60} craftmyform intercom
+mapbox; {W64} apimatic auth0 bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai;
+sk{A80,200} sanity; {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise; {B100,2000}={0,2}|{B40}
+aws awssecret; {W128} yelp
 """
 
 
 @functools.cache
 def prefixed_rules() -> tuple[Rule, ...]:
     """Rules that a literal prefix gives away, in order of precedence."""
-    return tuple(_rule(*re.split(r"\s{2,}", row)) for row in re.split(r"\n(?! )", _PREFIXED.strip()))
-
-
-@functools.cache
-def structural_rules() -> dict[str, Rule]:
-    """Rules that need more than an expression, by id."""
-    rows = (re.split(r"\s{2,}| (?=\w+$)", row) for row in _STRUCTURAL.strip().splitlines())
-    return {name: Rule(name, what, "", "", sure, bad, "", "") for name, what, sure, bad in rows}
+    return tuple(_prefixed_rule(*re.split(r"\s{2,}", row)) for row in _table_rows(_PREFIXED))
 
 
 @functools.cache
 def named_rules() -> dict[str, Rule]:
     """{name of a provider: its rule, whose shape a whole value has to have}."""
     rules: dict[str, Rule] = {}
-    for names, shape in (row.split(None, 1) for row in re.split(r";\s+", _NAMED.strip())):
-        rule = _named_rule(names.split("|")[0], shape)
-        rules.update(dict.fromkeys(names.split("|"), rule))
+    for shape, *names in map(str.split, re.split(r";\s+", _PROVIDERS.strip())):
+        value = samples(_plain(shape))
+        for name in names:
+            hit, miss = (f'{name}_api_key = "{text}"' for text in (value, value[:-1]))
+            levels = "medium", "high"
+            rules[name] = Rule(f"{name}-credential", f"{name} credential", *levels, "", shape, hit, miss)
     return rules
 
 
-def _named_rule(name: str, shape: str) -> Rule:
-    value = samples(_plain(shape))
-    hit, miss = (f'{name}_api_key = "{text}"' for text in (value, value[:-1]))
-    return Rule(f"{name}-credential", f"{name} credential", "", shape, "medium", "high", hit, miss)
+class Pattern(NamedTuple):
+    """What stands around a value, and a keyword that leads there."""
+
+    rule: Rule
+    keyword: bytes
+    regex: re.Pattern[bytes]
+    hit: str
 
 
-@functools.lru_cache(1024)
-def words_of(name: str) -> list[str]:
-    """The words of an identifier, however they are joined, in lower case."""
-    return " ".join(_WORD.findall(name)).lower().split()
-
-
-_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-
-
-def named_providers(context: bytes) -> list[Rule]:
-    """The rules of the providers that are named in `context`: long names anywhere, short ones as words."""
-    words = words_of(context.decode("latin-1"))
-    short = (name for name in (*words, *map("".join, zip(words, words[1:]))) if len(name) < _LONG_NAME)
-    names = [*_long_names().findall("".join(words)), *short]
-    return [rule for rule in map(named_rules().get, names) if rule]
-
-
-_LONG_NAME = 6  # letters of a name that is part of no other word
-
-
-@functools.lru_cache(1024)
-def named_places(context: bytes) -> list[tuple[int, Rule]]:
-    """(where it ends, rule) of each name of a provider that `context` has, written in one to three words."""
-    text, rules = context.decode("latin-1"), named_rules()
-    words = words_of(text)
-    pairs = [*map(str.__add__, words, words[1:])]
-    triples = [*map(str.__add__, pairs, words[2:])]
-    last = dict(zip(words + pairs + triples, words + words[1:] + words[2:]))  # {name: its last word}
-    lowered = text.lower()
-    return sorted(
-        (lowered.rfind(last[name]) + len(last[name]), rules[name]) for name in rules.keys() & last.keys()
+@functools.cache
+def patterns() -> tuple[Pattern, ...]:
+    """Every form of every rule in the table of patterns."""
+    return tuple(
+        Pattern(
+            rule,
+            keyword.encode(),
+            _around(keyword, "".join(regex)),
+            samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}")),
+        )
+        for rule, forms in _pattern_rows()
+        for keyword, *regex, hit in forms
     )
 
 
 @functools.cache
-def _long_names() -> re.Pattern[str]:
-    names = sorted((n for n in named_rules() if len(n) >= _LONG_NAME), key=lambda name: (name[0], -len(name)))
-    by_letter = itertools.groupby(names, key=lambda name: name[0])
-    return re.compile("|".join(f"{a}(?:{'|'.join(n[1:] for n in of)})" for a, of in by_letter))
+def pattern_rules() -> dict[str, Rule]:
+    """The rules of the table of patterns, by id."""
+    return {rule.id: rule for rule, _ in _pattern_rows()}
 
 
-def has_shape(rule: Rule, value: bytes) -> bool:
-    """Whether the whole of `value` has the shape of a rule without a prefix."""
-    return re.fullmatch(expression(rule.shape).encode(), value) is not None
+def _pattern_rows() -> Iterator[tuple[Rule, list[list[str]]]]:
+    for row in _table_rows(_PATTERNS):
+        head, *forms = re.split(r"\n {4}(?! )", row)
+        name, what, levels = re.split(r"\s{2,}", head)
+        yield Rule(name, what, *levels.split()), [re.split(r"\s{2,}", form.strip()) for form in forms]
 
 
-@functools.cache
-def shape_sizes(rule: Rule) -> list[int]:
-    """How long the shortest value of each kind is that a rule without a prefix knows."""
-    return [len(samples(_plain(part))) for part in re.split(r"\|(?![^()]*\))", rule.shape)]
+_BEFORE_KEYWORD = 100  # bytes of a pattern that may stand before its keyword
 
 
-@functools.cache
-def public_prefixes() -> tuple[bytes, ...]:
-    """Prefixes that are long enough to say on their own whose token this means to be."""
-    literals = {literal for rule in prefixed_rules() for literal in rule_prefixes(rule)}
-    return tuple(literal.encode() for literal in literals if len(literal) > (3 if literal[-1] == "_" else 5))
+def _around(keyword: str, regex: str) -> re.Pattern[bytes]:
+    """The expression of a pattern, to be matched where its keyword begins, or that many bytes before."""
+    for macro, text in _MACROS.items():
+        regex = regex.replace(macro, text)
+    if not keyword.startswith("/") or "/" in keyword[1:]:
+        regex = rf"(?s:.{{0,{_BEFORE_KEYWORD}}}?)(?:{regex})"
+    return re.compile(regex.encode())
+
+
+def _table_rows(table: str) -> list[str]:
+    return re.split(r"\n(?! )", table.strip())
 
 
 @functools.cache
@@ -6994,14 +7036,31 @@ def all_rule_ids() -> frozenset[str]:
 
 def all_rules() -> list[Rule]:
     """Every rule there is, those with a prefix first."""
-    named = {rule.id: rule for rule in named_rules().values()}
-    return [*prefixed_rules(), *named.values(), *structural_rules().values()]
+    return [*prefixed_rules(), *named_rules().values(), *pattern_rules().values()]
 
 
-def _rule(name: str, what: str, levels: str, prefix: str, shape: str, hit: str = "=", miss: str = "") -> Rule:
+def custom_rule(name: str, pattern: str) -> Rule:
+    """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
+
+    Raises BadValue unless the prefix is literal and the shape is made of classes, so that it stays linear.
+    """
+    prefix, _, shape = pattern.strip().partition(" ")
+    if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
+        raise BadValue(f"rule {_show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
+    if not _CUSTOM_SHAPE.fullmatch(shape.strip()) or "{" not in shape:
+        raise BadValue(f"rule {_show(name)} has no shape", hint="write it like: acme_ {A32} or acme_ {h8,40}")
+    return _prefixed_rule(name, name, "high high", prefix, shape.strip())
+
+
+_CUSTOM_SHAPE = lazily(r"(?:\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]){1,20}")
+
+
+def _prefixed_rule(
+    name: str, what: str, levels: str, prefix: str, shape: str, hit: str = "=", miss: str = ""
+) -> Rule:
     confidence, severity = levels.split()
     hit = samples(_alternatives(prefix)[0] + _plain(shape) if hit == "=" else hit)
-    return Rule(name, what, prefix, shape, confidence, severity, hit, samples(miss) or hit[:-1])
+    return Rule(name, what, confidence, severity, prefix, shape, hit, samples(miss) or hit[:-1])
 
 
 def _plain(shape: str) -> str:
@@ -7047,44 +7106,138 @@ def _alternatives(prefix: str) -> list[str]:
     return [rest for choice in choices.split("|") for rest in _alternatives(head + choice + tail)]
 
 
-class Head(NamedTuple):
-    """What the first characters of a run of token characters, or the two before it, may begin."""
+# --- prefixes -----------------------------------------------------------------------------------------------
 
-    offset: int  # bytes between the beginning of the prefix and that of the run
-    any: re.Pattern[bytes]
-    each: list[tuple[Rule, int, re.Pattern[bytes]]]  # with the length of the prefix
+
+class Literal(NamedTuple):
+    text: bytes
+    offset: int  # bytes of it that stand before a run of token characters
+    rule: Rule
+
+
+class Prefixes:
+    """Where the literals of some rules may begin, looked up by two bytes."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.starts: dict[bytes, list[Literal]] = {}  # by the first two bytes
+        self.joints: dict[
+            bytes, dict[int, list[Literal]]
+        ] = {}  # by the two before a run, and how many there are
+        self.encoded: tuple[bytes, ...] = _KEY_IN_BASE64
+        self._any: dict[tuple[bytes, int], re.Pattern[bytes]] = {}
+        for rule in rules:
+            for literal in map(str.encode, rule_prefixes(rule)):
+                offset = len(literal) - len(re.split(rb"[^A-Za-z0-9_-]", literal)[-1])
+                entry = Literal(literal, offset, rule)
+                self.starts.setdefault(literal[:2], []).append(entry)
+                if offset:
+                    self.joints.setdefault(literal[:offset][-2:], {}).setdefault(offset, []).append(entry)
+                elif len(literal) > 3:
+                    self.encoded += (_encoded_beginning(literal),)
+        self.literals = {two: tuple(text for text, _, _ in of) for two, of in self.starts.items()}
+        for text in self.encoded:
+            self.literals[text[:2]] = (*self.literals.get(text[:2], ()), text)
+        self.joint_bytes = frozenset(two[-1] for two in self.joints)
+
+    def groups_at(self, text: bytes, start: int) -> Iterator[tuple[int, list[Literal], re.Pattern[bytes]]]:
+        """(where they begin, entries, what any of them matches) for a run of token characters at `start`."""
+        two, before = text[start : start + 2], text[max(0, start - 2) : start]
+        groups = [(0, two, self.starts.get(two, []))]
+        groups += [(offset, before, of) for offset, of in self.joints.get(before, {}).items()]
+        for offset, key, entries in groups:
+            if entries and (key, offset) not in self._any:
+                self._any[key, offset] = re.compile(b"|".join(anchored(*entry).pattern for entry in entries))
+            if entries and start >= offset:
+                yield start - offset, entries, self._any[key, offset]
+
+
+_KEY_IN_BASE64 = (b"LS0tLS1CRUdJTi",)  # -----BEGIN
+
+
+def _encoded_beginning(literal: bytes) -> bytes:
+    """What the Base64 of everything that begins with `literal` begins with."""
+    import base64
+
+    return base64.b64encode(literal)[: len(literal) * 8 // 6]
+
+
+@functools.lru_cache(4)
+def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
+    """The literals of all rules, those of a project first."""
+    return Prefixes((*custom, *prefixed_rules()))
+
+
+@functools.lru_cache(4096)
+def anchored(literal: bytes, offset: int, rule: Rule) -> re.Pattern[bytes]:
+    """What matches a whole token at its first byte."""
+    behind, shape = re.fullmatch(r"((?:\(\?<[=!][^()]*\))?)(.*)", rule.shape, re.S).groups()  # type: ignore[union-attr]
+    behind = behind or (r"(?<![A-Za-z0-9])" if offset else "")
+    text = re.escape(literal.decode())
+    return re.compile(f"{behind}{text}(?:{expression(shape)})(?![A-Za-z0-9_-])".encode())
+
+
+# --- providers ----------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(1024)
+def words_of(name: str) -> list[str]:
+    """The words of an identifier, however they are joined, in lower case."""
+    return " ".join(_WORD.findall(name)).lower().split()
+
+
+_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def provider_rule(before: bytes, value: bytes) -> Rule | None:
+    """The rule of the provider that is named in `before`, right before a value of the shape it gives out.
+
+    Hashes look like keys: away from the name a value has to look more random than they do, or a word such as
+    `token` has to stand there too.
+    """
+    for end, rule in _provider_names(before):
+        if not re.fullmatch(expression(rule.shape).encode(), value):
+            continue
+        gap = before[end:]
+        if _HASH_WORD.search(gap):
+            return None
+        told = _CREDENTIAL_WORD.search(before.lower())
+        if told or ("{u}" not in rule.shape and (not _LETTER.search(gap) or _MIXED.match(value))):
+            return rule
+    return None
+
+
+_LETTER = lazily(rb"[A-Za-z]")
+_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
+_CREDENTIAL_WORD = lazily(rb"key|token|secret|cred|auth|passw|api")
+_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
+
+
+@functools.lru_cache(1024)
+def _provider_names(context: bytes) -> list[tuple[int, Rule]]:
+    """(end, rule) of each provider's name in `context`, written in one to three words, last first."""
+    text, rules = context.decode("latin-1"), named_rules()
+    words = words_of(text)
+    pairs = [*map(str.__add__, words, words[1:])]
+    triples = [*map(str.__add__, pairs, words[2:])]
+    last = dict(zip(words + pairs + triples, words + words[1:] + words[2:]))  # {name: its last word}
+    for word in words:
+        if len(word) > _MIN_LONG_NAME:
+            last.update((name, word) for name in _long_names().findall(word))
+    lowered = text.lower()
+    ends = ((lowered.rfind(last[name]) + len(last[name]), name) for name in rules.keys() & last.keys())
+    return [(end, rules[name]) for end, name in sorted(ends, reverse=True)]
+
+
+_MIN_LONG_NAME = 6  # letters of a name that is part of no other word
 
 
 @functools.cache
-def rule_heads() -> dict[bytes, dict[int, list[tuple[Rule, str]]]]:
-    """{two or three bytes: {offset: [(rule, literal)]}}: they begin a run or stand before it."""
-    heads: dict[bytes, dict[int, list[tuple[Rule, str]]]] = {}
-    for rule in prefixed_rules():
-        for literal in rule_prefixes(rule):
-            offset = len(literal) - len(re.split(r"[^A-Za-z0-9_-]", literal)[-1])
-            head = literal[max(offset - 3, 0) : offset] or literal[:3]
-            heads.setdefault(head.encode(), {}).setdefault(offset, []).append((rule, literal))
-    return heads
+def _long_names() -> re.Pattern[str]:
+    return re.compile("|".join(sorted((n for n in named_rules() if len(n) >= _MIN_LONG_NAME), key=len)[::-1]))
 
 
-@functools.cache
-def heads_of(bytes_: bytes) -> list[Head]:
-    """What may begin at a run with these bytes: compiled when the first one is met."""
-    found = []
-    for offset, rules in rule_heads()[bytes_].items():
-        each = [(rule, len(literal), _anchored(literal, rule.shape, bool(offset))) for rule, literal in rules]
-        whole = re.compile(b"|".join(pattern.pattern for _, _, pattern in each))
-        found.append(Head(offset, whole, each))
-    return found
-
-
-def _anchored(literal: str, shape: str, inside: bool) -> re.Pattern[bytes]:
-    behind, shape = re.fullmatch(r"((?:\(\?<[=!][^()]*\))?)(.*)", shape, re.S).groups()  # type: ignore[union-attr]
-    behind = behind or (r"(?<![A-Za-z0-9])" if inside else "")
-    return re.compile(f"{behind}{re.escape(literal)}(?:{expression(shape)})(?![A-Za-z0-9_-])".encode())
-
-
-# Checks that some formats carry. They raise confidence and never lower it: most samples in the wild fail.
+# --- checks -------------------------------------------------------------------------------------------------
+# Some formats carry a checksum. It raises confidence and never lowers it: most samples in the wild fail.
 
 
 def checksum_holds(rule: Rule, value: bytes) -> bool:
@@ -7138,17 +7291,60 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
 }
 
 
+def decode64(encoded: bytes) -> bytes:
+    """What this is the Base64 of, in either alphabet, padded or not; b"" where it is none."""
+    import binascii
+
+    try:
+        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
+    except ValueError:
+        return b""
+
+
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+
+
+def is_web_token(token: bytes) -> bool:
+    """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
+    header, payload, *signature = token.split(b".")
+    signed = signature and signature[0]
+    head = decode64(header)
+    named = _is_json(header) or (b'"alg"' in head and head.endswith(b"}"))
+    return named and bool(signed or _is_json(payload))
+
+
+def _is_json(encoded: bytes) -> bool:
+    """Whether this is Base64 of a JSON object."""
+    import json
+
+    try:
+        return isinstance(json.loads(decode64(encoded)), dict)
+    except (ValueError, RecursionError):  # a stranger's brackets may be as deep as they like
+        return False
+
+
+def is_login(encoded: bytes) -> bool:
+    """Whether this is Base64 of printable text with a colon and something after it."""
+    user, colon, password = decode64(encoded).decode("utf-8", "replace").partition(":")
+    foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
+    return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
+
+
+# What else has to be true of a match of these rules.
+CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth": is_login}
+
+
 # === Candidates =============================================================================================
-# Values that are given to names. A few letters (pass, key, …) say where to look: one search in C finds them
-# all, and what stands behind each is matched up to a value. UUIDs are candidates wherever they stand.
+# Values that are assigned to names. A few letters (pass, key, …) say where to look: one search in C finds
+# them all, and what stands behind each is matched up to a value.
 
 
 class Candidate(NamedTuple):
-    """A value that is given to a name, and the line around it."""
+    """A value that is assigned to a name, and the line around it."""
 
     start: int
     end: int
-    kind: str  # what the name is about, or "uuid"
+    kind: str  # what the name is about
     name: str
     separator: str
     quote: str  # "" around a bare value
@@ -7161,45 +7357,43 @@ class Candidate(NamedTuple):
         return f"<candidate {self.kind} at {self.start}>"
 
 
-def candidates(window: bytes, language: str) -> Iterator[Candidate]:
-    """Give the values that names with a telling fragment are given, then the other UUIDs."""
-    seen = set()
-    for _, given in tellings(window, language):
-        found = candidate_of(window, language, given)
-        if found:
-            seen.add(found.start)
-            yield found
-    yield from uuids(window, language, token_runs(window), seen)
+class Span(NamedTuple):
+    """A place that a detector found, and what the verdict on it is."""
+
+    start: int
+    end: int
+    rule: Rule
+    confidence: str  # "high", "medium", "low", or "" for no finding
+    candidate: Candidate | None = None
+    reason: str = ""  # why the confidence is less than the rule's or the model's
 
 
-# One search in C finds all telling words: each has one of a few rare letters, and those are folded into one,
-# k, for which the expression looks first. The fewer letters, the faster: what is read in bulk is searched for
-# the most telling words alone.
-_RARE, _RARE_IN_BULK = b"bcpuq", b"cw"
-_FOR_WORDS = (b"pass", b"pwd", b"secret", b"identified by")  # what they are given may be any word
-# What these are given has a digit or is long.
-_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")
+# Every keyword contains one of a few rare letters. Folding those to `k` lets `re` skip from k to k.
+_RARE = b"bcpuq"
+_FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # what is assigned to these may be any word
+_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # here it has a digit or is long
 _SECOND, _THIRD = b"aertws", b"dehnsy./"  # what stands right behind a rare letter, and next, in most words
-_MOST_TELLING = (b"passwor", b"passwd", b"secret")  # for what is read in bulk
+_RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
-# What repeats is looked ahead at, kept and then passed, (?=(?P<x>…))(?P=x), for that takes nothing back.
-_GIVEN = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
+# `(?=(?P<x>…))(?P=x)` is an atomic group, which `re` has only from 3.11.
+_ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
     (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
        (?:\\{0,3}["'`](?:[\s,{]{1,40}(?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
             \\{0,3}["']?(?:[vV]alue|default)\\{0,3}["']?(?=\s{0,9}[:=]))?
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
-      # or a type, which no string is given, and which tells nothing itself
+      # or a type, which no string is assigned to, and which has no keyword itself
       |(?<!["'`])(?::\ ?|\ (?!\w{0,20}(?:pass|secret|token)))
        (?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3[dD]|&gt;
           |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t]))
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)
-       (?:\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
+       (?:[\[{(]\s{0,40}(?=["'])  # a list
+         |\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
           (?:\(|[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL]))))?[bBfFuUrRlL@]?
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
-      |(?P<bare>=>|:{1,3}=|[?.]=|[=:]|%%3[dD]|>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
+      |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|%%3[dD]|>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
 _WITH_A_DIGIT = rb"""(?=[A-Za-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or a letter behind a bracket
@@ -7209,72 +7403,98 @@ _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
 _BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
 # No value follows in source: the line ends before any begins, nor is there one on the next line.
-_IN_VAIN = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
+_NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
-_UUID = lazily(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])")
-_UUID_BEGIN = lazily(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{8}\Z")
-_UUID_GIVEN = lazily(rb"(?<![\w.$-])([\w.$-]{1,60})\\{0,3}[\"']?\]?\s?([:=(]|=>|:=)\s?\\{0,3}([\"']?)\Z")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
-_CALLED = lazily(  # of a function, an index, a member or a cmdlet
+_CALL = lazily(  # of a function, an index, a member or a cmdlet
     rb"[A-Za-z_]\w*(?:\.\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
-_KINDS = (  # the first fragment that a name has counts
-    (b"pass", "pass"), (b"pwd", "pass"), (b"secret", "secret"), (b"token", "token"), (b"key", "key"),
-    (b"cred", "cred"), (b"auth", "auth"), (b"nonce", "nonce"),
-)  # fmt: skip
-
-
-def tellings(
-    window: bytes, language: str, sparing: bool = False, phrases: tuple[bytes, ...] = ()
-) -> Iterator[tuple[bytes, re.Match[bytes]]]:
-    """Give (fragment, match up to the value) where a name with a telling fragment is given something, and
-    (phrase, match) of `phrases`, which are found in folded text: other words may match, only places count."""
-    words, fold, pattern = _told(language == "source", sparing, phrases)
-    folded, count = window.translate(fold), 0
-    told = pattern.search(folded)
-    while told:
-        end = told.end()
-        word, given = words[told.lastgroup or ""]
-        found = told if given is None else None
-        if given and window[end - len(word) : end].lower() == word:
-            found = given(window, end)
-        if found:
-            yield word, found
-            end = found.end()
-        count += 1
-        told = pattern.search(folded, max(end, look_from(count, sparing)))
-
-
-def look_from(count: int, sparing: bool = False) -> int:
-    """Where one may look once more after so many looks, most of them in vain, so that no crowd costs much."""
-    return (count - 200) * 5000 if sparing else (count - 2000) * 300
-
+_KINDS = (
+    b"pass",
+    b"pwd",
+    b"secret",
+    b"token",
+    b"key",
+    b"cred",
+    b"auth",
+    b"nonce",
+)  # the first in a name counts
+_KIND = lazily(b"|".join(_KINDS))
+_NO_VALUES = frozenset(
+    b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
+)
+MAX_VALUE = 300  # bytes: more is judged by its beginning
 
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
+Detector = Callable[
+    [bytes, int], "tuple[Iterable[Span], int]"
+]  # takes where a keyword ends; returns resume_at
+
+
+def keyword_hits(
+    window: bytes, language: str, keywords: tuple[bytes, ...] = ()
+) -> Iterator[tuple[bytes, re.Match[bytes]]]:
+    """Give (fragment, match up to the value) where a name with a telltale fragment is assigned to, and
+    (keyword, match) of `keywords`: these are found in folded text, so other words may match."""
+    words, inner, fold, pattern = _keyword_search(language == "source", keywords)
+    folded = window.translate(fold)
+    hit = pattern.search(folded)
+    while hit:
+        end = hit.end()
+        word, match = words[hit.lastgroup or ""]
+        found = hit if match is None else None
+        if match and window[end - len(word) : end].lower() == word:
+            found = match(window, end)
+        if found:
+            yield word, found
+            end = found.end() if match else hit.start() + 1  # another one may begin in it
+        for fragment, assigned, back in inner.get(word, ()) if found else ():
+            found = assigned(window, hit.end() - back)
+            if found:
+                yield fragment, found
+                end = found.end()
+        hit = pattern.search(folded, end)
+
+
+class _Search(NamedTuple):
+    words: dict[
+        str, tuple[bytes, _Match | None]
+    ]  # {group: keyword or fragment, what the latter is followed by}
+    inner: dict[bytes, list[tuple[bytes, _Match, int]]]  # {keyword: a fragment in it, bytes of it after that}
+    fold: bytes
+    pattern: re.Pattern[bytes]
 
 
 @functools.cache
-def _told(
-    source: bool, sparing: bool, phrases: tuple[bytes, ...]
-) -> tuple[dict[str, tuple[bytes, _Match | None]], bytes, re.Pattern[bytes]]:
-    """({group: phrase or fragment, what the latter is followed by}, what folds letters, what finds them)"""
-    given = _GIVEN % (_BARE_LITERAL if source else _BARE_BEGIN)
-    strong, weak = re.compile(given).match, re.compile(given + _WITH_A_DIGIT).match
-    words: list[tuple[bytes, _Match | None]] = [(word, None) for word in phrases]
-    words += [(word, strong) for word in (_MOST_TELLING if sparing else _FOR_WORDS)]
-    words += [(word, weak) for word in (() if sparing else _FOR_RANDOM)]
+def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _Search:
+    assigned = _ASSIGNMENT % (_BARE_LITERAL if source else _BARE_BEGIN)
+    strong, weak = re.compile(assigned).match, re.compile(assigned + _WITH_A_DIGIT).match
+    words: list[tuple[bytes, _Match | None]] = [(word, None) for word in keywords]
+    words += [(word, strong) for word in _FOR_WORDS] + [(word, weak) for word in _FOR_RANDOM]
+    words.sort(key=lambda item: -len(item[0]))  # the longest that matches
     groups = {f"w{number}": word for number, word in enumerate(words)}
-    fold = _fold(_RARE_IN_BULK if sparing else _RARE)
-    ahead = _IN_VAIN if source and not sparing else b""
-    finds = _finds(((group, word, ahead if given else b"") for group, (word, given) in groups.items()), fold)
-    return groups, fold, re.compile(finds)
+    fold = _fold(word for word, _ in words)
+    ahead = _NO_VALUE_AHEAD if source else b""
+    found = _trie_regex(
+        ((group, word, ahead if match else b"") for group, (word, match) in groups.items()), fold
+    )
+    inner = {
+        word: [(f, match, len(word) - word.find(f) - len(f)) for f, match in words if match and f in word]
+        for word in keywords
+    }
+    return _Search(groups, inner, fold, re.compile(found))
 
 
-def _fold(rare: bytes) -> bytes:
+def _fold(words: Iterable[bytes]) -> bytes:
+    """What folds the rare letters to k: a word that has none of them adds the rarest of its own."""
+    rare = set(_RARE + b"k")
+    for word in words:
+        if rare.isdisjoint(word):
+            rare.add(min(word, key=_RAREST_FIRST.index))
     return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
 
 
-def _finds(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
+def _trie_regex(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
     """What finds (group, word, what is ahead of it) in folded text.
 
     Nearly every k is none of a word, so there is a branch for each letter that may come next, and in it one
@@ -7283,7 +7503,7 @@ def _finds(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
         folded = word.lower().translate(fold)
-        at = _anchor(folded)
+        at = _best_anchor(folded)
         second, third, rest = map(re.escape, (folded[at : at + 1], folded[at + 1 : at + 2], folded[at + 2 :]))
         whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(folded), ahead, group.encode())
         branches.setdefault(second, {}).setdefault(third, []).append(whole)
@@ -7294,34 +7514,55 @@ def _branched(rests: Mapping[bytes, Iterable[bytes]]) -> bytes:
     return b"(?:%s)" % b"|".join(letter + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
-def _anchor(folded: bytes) -> int:
+def _best_anchor(folded: bytes) -> int:
     """Where a word goes on after the k that is passed most easily where it is none of a word's."""
-    places = [match.end() for match in re.finditer(rb"k(?=.)", folded)]
-    return min(places, key=lambda at: (folded[at] not in _SECOND) + (folded[at + 1 : at + 2] not in _THIRD))
+    places = [match.end() for match in re.finditer(rb"k", folded)]
+    return min(places, key=lambda at: (folded[at : at + 1] in _SECOND) + (folded[at + 1 : at + 2] in _THIRD))
 
 
-_NO_VALUES = frozenset(
-    b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
-)
+def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Iterator[Candidate]:
+    """The values that follow a telltale fragment: one, or the items of a list."""
+    found = candidate_at(window, language, match)
+    if not found:
+        return
+    yield found
+    opener = window[match.end("separator") : match.start("quote")].strip() if found.quote else b""
+    item = _NEXT_ITEM.match(window, found.end + len(found.quote)) if opener in (b"[", b"{", b"(") else None
+    for _ in range(MAX_ITEMS if item else 0):
+        if not item:
+            return
+        after = _text(_rest_of_line(window, item.end(2)))
+        yield found._replace(start=item.start(2), end=item.end(2), value=_text(item[2]), after=after)
+        item = _NEXT_ITEM.match(window, item.end() + 1)
 
 
-def candidate_of(window: bytes, language: str, given: re.Match[bytes]) -> Candidate | None:
-    """The value that follows a telling fragment, where there is one."""
-    at, start = given.span()
-    rest, separator, quote, bare = [part or b"" for part in given.group("rest", "separator", "quote", "bare")]
-    value = _quoted(quote).match(window, start, start + _VALUE_MOST) if quote else _bare(window, start)
+MAX_ITEMS = 50  # of one list
+_NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
+
+
+def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
+    """The value that follows a telltale fragment, where there is one."""
+    at, start = match.span()
+    rest, separator, quote, bare = (
+        match.group("rest"),
+        match["separator"] or b"",
+        match["quote"] or b"",
+        match["bare"],
+    )
+    value = _quoted(quote).match(window, start, start + MAX_VALUE) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
     name = window[begin:at] + rest[: len(rest) - len(rest.lstrip(_NAME_LETTERS))]
-    if not quote and (_OUR_REFERENCE.match(window, begin) or _CALLED.match(window, start)):
+    if not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start)):
         return None
-    if not quote and not bare and _is_prose(name, value[0]):
+    kind = _kind_of(name)
+    if not kind or (not quote and not bare and _is_prose(name, value[0])):
         return None
-    parts = name, (separator or bare).strip() or b"_", quote, value[0]
+    parts = name, (separator or bare or b"").strip() or b"_", quote, value[0]
     texts = map(_text, (*parts, *_line_around(window, begin, value.end())))
-    return Candidate._make([*value.span(), _kind_of(name), *texts, language])
+    return Candidate._make([*value.span(), kind, *texts, language])
 
 
 def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
@@ -7351,10 +7592,13 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 def _kind_of(name: bytes) -> str:
     """What the name is about; the fragment that comes first in the table counts."""
     lowered = name.lower()
-    for fragment, kind in _KINDS:
-        if fragment in lowered:
-            return kind
-    return "pass"  # it is "identified by"
+    kinds = set(_KIND.findall(lowered))
+    kind = next(filter(kinds.__contains__, _KINDS), b"")
+    if kind:
+        return "pass" if kind == b"pwd" else kind.decode()
+    if b"pw" in lowered and not {"pw", "pws"}.intersection(words_of(_text(name))):
+        return ""  # in the middle of another word
+    return "pass"  # or it is "identified by"
 
 
 def _text(part: bytes) -> str:
@@ -7378,9 +7622,6 @@ def _quoted(quote: bytes) -> re.Pattern[bytes]:
     )
 
 
-_VALUE_MOST = 300  # bytes: more is judged by its beginning
-
-
 def _line_around(window: bytes, start: int, end: int) -> tuple[bytes, bytes]:
     """At most 200 bytes of the line before `start`, and 120 after `end`."""
     first = window.rfind(b"\n", max(0, start - 200), start) + 1 or max(0, start - 200)
@@ -7392,47 +7633,13 @@ def _rest_of_line(window: bytes, end: int) -> bytes:
     return window[end : last if last >= 0 else end + 120]
 
 
-def token_runs(text: bytes) -> list[tuple[int, int]]:
-    """(begin, end) of each run of 20 and more letters, digits, `_` and `-`, which long tokens have."""
-    runs: list[tuple[int, int]] = []
-    find = text.translate(_TWO_CLASSES).find
-    start = find(_RUN)
-    while start >= 0:
-        end = find(b" ", start + len(_RUN))
-        if end < 0:
-            return [*runs, (start, len(text))]
-        runs.append((start, end))
-        start = find(_RUN, end)
-    return runs
-
-
-_RUN = b"a" * 20
-_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
-
-
-def uuids(
-    window: bytes, language: str, runs: Iterable[tuple[int, int]], seen: set[int]
-) -> Iterator[Candidate]:
-    """Give the UUIDs in `runs` of token characters that do not begin where something was `seen`."""
-    long = (run for run in runs if run[1] - run[0] >= 36)
-    for count, match in enumerate(match for run in long for match in _UUID.finditer(window, *run)):
-        begin = _UUID_BEGIN.search(window, max(0, match.start() - 9), match.start())
-        if begin and begin.start() not in seen and begin.start() >= look_from(count):
-            yield _uuid_candidate(window, language, begin.start(), match.end())
-
-
-def _uuid_candidate(window: bytes, language: str, start: int, end: int) -> Candidate:
-    before, after = map(_text, _line_around(window, start, end))
-    given = _UUID_GIVEN.search(before.encode("latin-1"), max(0, len(before) - 60))
-    name, separator, quote = (part.decode() for part in given.groups()) if given else ("", "_", before[-1:])
-    quote = quote if quote and quote in "\"'`" else ""
-    value = window[start:end].decode()
-    return Candidate(start, end, "uuid", name, separator, quote, value, before, after, language)
-
-
 # --- languages ----------------------------------------------------------------------------------------------
+# To add a language, put the endings of its files behind the group that it is written like.
 
 _LANGUAGES = {
+    "source": "py pyw pyi pyx js jsx mjs cjs ts tsx mts cts java kt kts scala groovy gradle c h cc cpp cxx"
+    " hpp hh hxx ino cs fs vb go rs swift m mm rb rake php phtml pl pm t lua r jl dart ex exs erl hrl hs clj"
+    " cljs coffee sql pas d nim zig sol proto bas asm s as hx ml lisp el vim",
     "config": "yml yaml ini conf cfg config properties env toml tf hcl tfvars example template cnf ldif dist",
     "json": "json ipynb har cast jsonl json5 webmanifest",
     "docs": "md rst txt adoc markdown org tex csv",
@@ -7444,9 +7651,8 @@ _LANGUAGES = {
 
 def language_of(path: str) -> str:
     """Say which kind of file this is by its name: source, config, json, docs, log, markup, shell or none."""
-    name = os.path.basename(path).lower()
-    ending = name.rpartition(".")[2]
-    return _language_of_ending().get(ending) or ("source" if "." in name[1:] else "none")
+    ending = os.path.basename(path).lower().rpartition(".")[2]
+    return _language_of_ending().get(ending, "none")
 
 
 @functools.cache
@@ -7455,34 +7661,31 @@ def _language_of_ending() -> dict[str, str]:
 
 
 # === Judgement ==============================================================================================
-# Whether a candidate is a secret. What stands there becomes features with names, whose weights add up to log
-# odds in hundredths, and the three confidences are thresholds on that sum. The table of weights is made by
-# .ci/train.py. Some objections count whatever the sum says.
+# Whether a candidate is a secret. What stands there becomes named features, whose weights add up to log odds
+# in hundredths; the three confidences are thresholds on that sum. .ci/train.py makes the table of weights.
+# The verdict is the single gate that every span passes: it caps what a hard rule contradicts.
 
 THRESHOLDS = (("high", 210), ("medium", -60), ("low", -150))  # log odds in hundredths
-RULES_OF_KINDS = {"pass": "password", "secret": "secret", "token": "token", "key": "key", "uuid": "uuid"}
-RULES_OF_KINDS.update(dict.fromkeys(("auth", "cred", "nonce"), "credential"))
+RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
-def weigh(candidate: Candidate, window: bytes) -> str:
-    """How sure it is that the candidate is a secret: "high", "medium", "low", or "" for not at all."""
-    single, crossed, most = _tables(candidate.kind)
-    facts, nothing = _facts_of_place(candidate), _NOTHING
-    _facts_of_value(candidate.value, facts)
-    score = _name_score(candidate.name)
-    score += sum([single.get(group, nothing).get(value, 0) for group, value in facts.items()])
-    score += sum([table.get((facts[one], facts[other]), 0) for one, other, table in crossed])
-    score += sum([single.get(group, nothing).get(value, 0) for group, value in _marks(candidate)])
-    if score + most < THRESHOLDS[-1][1]:  # whatever stands around it
-        return ""
-    around = _facts_around(candidate, window).items()
-    return confidence_of(score + sum([single.get(group, nothing).get(value, 0) for group, value in around]))
-
-
-def evidence(candidate: Candidate, window: bytes) -> Iterator[tuple[str, int]]:
-    """Give what speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
+def judge(candidate: Candidate) -> Span:
+    """The candidate as a span, with the confidence that its features give it."""
     weights = _weights()
-    return ((feature, weights[feature]) for feature in features(candidate, window) if feature in weights)
+    score = sum(filter(None, map(weights.get, features(candidate))))
+    rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
+    return Span(candidate.start, candidate.end, rule, confidence_of(score), candidate)
+
+
+def is_judged(span: Span) -> bool:
+    """Whether its features gave the span its confidence, not its shape or what stands around it."""
+    return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
+
+
+def evidence(candidate: Candidate) -> list[tuple[str, int]]:
+    """What speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
+    weights = _weights()
+    return [(feature, weights[feature]) for feature in features(candidate) if feature in weights]
 
 
 def confidence_of(score: int) -> str:
@@ -7493,11 +7696,12 @@ def confidence_of(score: int) -> str:
 # --- features -----------------------------------------------------------------------------------------------
 
 _SHAPE = lazily(
-    r"(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\Z)|(?P<digits>\d+\Z)|(?P<number>[-+]?[\d.,_]+\Z)"
+    r"(?P<digits>\d+\Z)|(?P<number>[-+]?[\d.,_]+\Z)"
     r"|(?P<lower>[a-z]+\Z)|(?P<upper>[A-Z]+\Z)|(?P<capital>[A-Z][a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
     r"|(?P<letters>[a-zA-Z]+\Z)|(?P<CONSTANT>[A-Z][A-Z0-9]*[_-][A-Z0-9_-]+\Z)|(?P<snake>[a-z]+_[a-z0-9_]+\Z)"
     r"|(?P<kebab>[A-Za-z]+-[a-zA-Z0-9-]+\Z)|(?P<dotted>[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z)"
-    r"|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|(?P<alnum>[A-Za-z0-9]+\Z)"
+    r"|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)"
+    r"|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|(?P<alnum>[A-Za-z0-9]+\Z)"
     r"|(?P<version>[\w-]+-\d+(?:\.\d+)+[\w.-]*\Z)|(?P<url>\w+://)"
     r"|(?P<path>[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z)"
     r"|(?P<name>[A-Za-z_$][\w$]*\Z)"
@@ -7505,7 +7709,7 @@ _SHAPE = lazily(
     r"|(?P<spaces>.*\s)|(?P<foreign>.*[\x80-\xff])"
 )
 # What is put in later, and so stands for a value.
-_PLACEHOLDER = lazily(
+_TEMPLATE = lazily(
     r"\A(?:\$\w+|%\w+%|@\w+@?|&\w+;?|<[^<>]*>|\[[\w .-]*\]|\{[\w .:$-]*\}|__\w+__|:\w+)\Z"  # all of it
     r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # in it
     r"|\*{3}|xxxx|\.{3}|\A\s*\+|\+\s*\Z| \+ "
@@ -7515,90 +7719,86 @@ _MARKS = lazily(
     "|client|name|value|invalid|wrong|fake|string|123|abc|default|http|error|type"
 )
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
-_CROSSES = (
-    ("kind", "language"), ("kind", "quote"), ("kind", "separator"), ("kind", "shape"), ("kind", "length"),
-    ("kind", "letters"), ("kind", "digits"), ("kind", "classes"), ("kind", "symbols"), ("language", "quote"),
-    ("language", "separator"), ("language", "shape"), ("shape", "length"), ("shape", "quote"),
-    ("digits", "letters"), ("language", "named"),
-)  # fmt: skip
+_WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
 
 
-def features(candidate: Candidate, window: bytes) -> list[str]:
+def features(c: Candidate) -> list[str]:
     """What speaks for or against the candidate, each as "group value"."""
-    facts = _facts(candidate, window)
-    found = ["bias -", *(f"{group} {value}" for group, value in facts.items())]
-    found += [f"{one}/{other} {facts[one]}/{facts[other]}" for one, other in _CROSSES]
-    return found + [f"{group} {value}" for group, value in (*_name_marks(candidate.name), *_marks(candidate))]
-
-
-def _facts(candidate: Candidate, window: bytes) -> dict[str, str]:
-    """{group: value} of what every candidate has one of."""
-    facts = _facts_of_place(candidate)
-    _facts_of_value(candidate.value, facts)
-    return {**facts, **_facts_around(candidate, window)}
+    facts = {**_facts_of_place(c), **_facts_of_value(c.value)}
+    crossed = map(f"kind/{{}} {c.kind}/{{}}".format, _WITH_KIND, map(facts.__getitem__, _WITH_KIND))
+    return ["bias -", *map("{} {}".format, facts, facts.values()), *crossed, *_name_marks(c.name), *_marks(c)]
 
 
 def _facts_of_place(c: Candidate) -> dict[str, str]:
     before, after = c.before.strip()[-1:], c.after[len(c.quote) :].strip()[:1]
+    call = _CALLED_WITH.search(c.before) if c.separator in ",(" else None
     return {
         "kind": c.kind,
         "language": c.language,
         "quote": _QUOTES.get(c.quote, "escaped"),
-        "separator": "=" if c.separator in ",_" and _is_set(c) else c.separator.replace(" ", "_"),
+        "separator": c.separator.replace(" ", "_"),
+        "call": ("gets" if call["gets"] else "sets") if call else "-",
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
         "words": str(min(len(words_of(c.name)), 4)),
+        "ends": "told" if _TELLTALE_END.search(c.name) else "-",
     }
 
 
-def _is_set(c: Candidate) -> bool:
-    """Whether a call or a macro sets the name to the value, which is no word."""
-    if c.separator == "_":
-        return c.value.isalnum() and bool(_MACRO.search(c.before) and _DIGIT.search(c.value))
-    return bool(_SETTER.search(c.before) and _DIGIT.search(c.value))
+_TELLTALE_END = lazily(
+    r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
+)
 
 
-_MACRO = lazily(r"#\s?define\s{1,9}\Z")
-_SETTER = lazily(
-    r"""(?i)(?:set\w{0,20}|put\w{0,9}|header|property)\(\s?[bu]?["']\Z|setopt\([\w$>-]{1,40}, ?\Z"""
+_CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
+    r"""(?i)(?:(?P<gets>(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup))"""
+    r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
 
 
-def _facts_of_value(value: str, facts: dict[str, str]) -> None:
-    size, shape = len(value), _SHAPE.match(value)
+def _facts_of_value(value: str) -> dict[str, str]:
+    size, shape, characters = len(value), _SHAPE.match(value), set(value)
     classes = value.encode("latin-1").translate(_CLASS_OF)
     digits = classes.count(b"0")
-    facts["shape"] = (shape and shape.lastgroup) or "symbols"
-    facts["length"] = _length_names()[min(size, _LENGTHS[-1])]
-    facts["letters"] = wordness(value)
-    facts["digits"] = ("none" if not digits else "two" if digits < 3
-                       else "some" if digits < 0.3 * size else "many")  # fmt: skip
-    facts["classes"] = "".join([name for name, of in _KINDS_OF_CHARACTERS if of in classes])
-    characters = set(value)
-    facts["symbols"] = str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else "")
-    facts["distinct"] = str(10 * len(characters) // size)
+    return {
+        "shape": (shape and shape.lastgroup) or "symbols",
+        "length": _length_names()[min(size, MAX_VALUE)],
+        "letters": wordness(value),
+        "digits": "none"
+        if not digits
+        else "two"
+        if digits < 3
+        else "some"
+        if digits < 0.3 * size
+        else "many",
+        "classes": "a" * (b"a" in classes)
+        + "A" * (b"A" in classes)
+        + "0" * bool(digits)
+        + "-" * (b"-" in classes),
+        "symbols": str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
+        "distinct": str(10 * len(characters) // size),
+    }
 
 
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
 )
-_KINDS_OF_CHARACTERS = (("a", b"a"), ("A", b"A"), ("0", b"0"), ("-", b"-"))
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 
 
 @functools.cache
 def _length_names() -> list[str]:
     """For each length, the name of the range that it is in."""
-    return [str(next(most for most in _LENGTHS if size <= most)) for size in range(_LENGTHS[-1] + 1)]
+    return [str(next(most for most in _LENGTHS if size <= most)) for size in range(MAX_VALUE + 1)]
 
 
 def wordness(value: str) -> str:
     """How much its pairs of letters are those of words: "0" not at all to "9"; "few" where there are few."""
     rows, run = _letter_pairs(), value.encode("latin-1").translate(_LETTER_OF)
-    pairs, often = divmod(sum([rows[a][b] for a, b in zip(run, run[1:])]), _PAIR)
+    pairs, often = divmod(sum(map(list.__getitem__, map(rows.__getitem__, run), run[1:])), _PAIR)
     return str(round(often / pairs)) if pairs > 2 else "few"
 
 
@@ -7606,88 +7806,37 @@ _LETTER_OF = bytes(ord(chr(n).lower()) - 97 if chr(n).isalpha() and n < 128 else
 _PAIR = 10_000  # a pair counts this much and how often it is in words, so that one sum tells both
 
 
-def _facts_around(c: Candidate, window: bytes) -> dict[str, str]:
-    """Whether value and name stand there more often; values with digits may, for secrets are copied too."""
-    begin, end = max(0, c.start - _AROUND), c.end + _AROUND
-    value, name = c.value.encode("latin-1"), c.name.encode("latin-1")
-    repeats = "-" if _DIGIT.search(c.value) else str(min(max(window.count(value, begin, end) - 1, 0), 3))
-    fellows = str(min(window.count(name, begin, end) - 1, 5)) if name else "-"
-    near = window[begin:end].lower() if c.kind == "uuid" else b""
-    told = "uuid" if b"uuid" in near or b"guid" in near else "-"
-    return {"repeats": repeats, "fellows": fellows, "near": told}
-
-
-_AROUND = 2000  # bytes on each side
-_GROUPS_AROUND = ("repeats", "fellows", "near")
-_DIGIT = lazily("[0-9]")
-
-
-def _marks(c: Candidate) -> list[tuple[str, str]]:
-    """(group, value) of what some candidates have, several of a group perhaps."""
+def _marks(c: Candidate) -> list[str]:
+    """What some candidates have, several of a group perhaps."""
     value = c.value.lower()
-    found = [("has", mark) for mark in set(_MARKS.findall(value))]
-    if [word for word in words_of(c.name) if word in value and len(word) > 2]:
-        found.append(("echoes", c.kind if c.name.lower() not in value else "name"))
+    found = [*map("has ".__add__, set(_MARKS.findall(value)))]
+    if any(map(value.__contains__, filter(_is_long, words_of(c.name)))):
+        found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
-        found.append(("brackets", "cross"))
-    elif (not value.isalnum() or "xxxx" in value) and _PLACEHOLDER.search(value):
-        found.append(("placeholder", c.language))
-    if _COMMENT.match(c.before.encode("latin-1")):
-        found.append(("comment", c.language))
+        found.append("brackets cross")
+    elif (not value.isalnum() or "xxxx" in value) and _TEMPLATE.search(value):
+        found.append(f"placeholder {c.language}")
+    if _COMMENT.match(c.before):
+        found.append(f"comment {c.language}")
     if not c.before.strip("\"'-{ \t"):
-        found.append(("begins", "line"))
+        found.append("begins line")
     if c.quote and not c.after:
-        found.append(("quote", "unclosed"))
-    if c.kind == "uuid" and (_IDENTIFIES.search(c.before) or c.after[:1] == "@"):
-        found.append(("line", "identifies"))
+        found.append("quote unclosed")
     return found
 
 
-_COMMENT = lazily(rb"\s*(?:#|//|/?\*|--)")
+def _is_long(word: str) -> bool:
+    return len(word) > 2
 
 
-def _name_marks(name: str) -> list[tuple[str, str]]:
-    words = words_of(name)
-    found = [("name", word) for word in set(words)]
-    return [*found, ("first", words[0]), ("last", words[-1])] if words else found
-
-
-_IDENTIFIES = lazily("(?i)[ug]uid|urn|arn:|example")
-
-# --- the model ----------------------------------------------------------------------------------------------
-
-_NOTHING: dict[str, int] = {}
-
-
-class _Tables(NamedTuple):
-    """The weights for one kind of candidates, arranged so that each fact is looked up once."""
-
-    single: dict[str, dict[str, int]]  # {group: {value: weight, alone and with the kind}}
-    crossed: list[tuple[str, str, dict[tuple[str, str], int]]]  # group, group, {(value, value): weight}
-    most: int  # that what stands around can speak for a candidate
-
-
-@functools.cache
-def _tables(kind: str) -> _Tables:
-    single: dict[str, dict[str, int]] = {}
-    crossed: dict[str, dict[tuple[str, str], int]] = {}
-    for feature, weight in _weights().items():
-        group, value = feature.split(" ")
-        (one, _, other), (first, _, second) = group.partition("/"), value.partition("/")
-        if other and one != "kind":
-            crossed.setdefault(group, {})[first, second] = weight
-        elif not other or first == kind:
-            table = single.setdefault(other or group, {})
-            table[second if other else value] = table.get(second if other else value, 0) + weight
-    most = sum(max(0, *single.get(group, {"": 0}).values()) for group in _GROUPS_AROUND)
-    return _Tables(single, [(*group.split("/"), table) for group, table in crossed.items()], most)  # type: ignore[misc]
+_COMMENT = lazily(r"\s*(?:#|//|/?\*|--)")
 
 
 @functools.lru_cache(1024)
-def _name_score(name: str) -> int:
-    """What speaks for any value of this name."""
-    weight_of = _weights().get
-    return sum(weight_of(f"{group} {value}", 0) for group, value in (("bias", "-"), *_name_marks(name)))
+def _name_marks(name: str) -> list[str]:
+    words = words_of(name)
+    found = [f"name {word}" for word in sorted(set(words))]
+    return [*found, f"first {words[0]}", f"last {words[-1]}"] if words else found
 
 
 @functools.cache
@@ -7711,87 +7860,59 @@ def _letter_pairs() -> list[list[int]]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 62 end 36 ; 32 \ 29 } 27 - 18 , -18 ) -23 > -27 word -70 : -80 ( -90
-before: { 81 / 55 & 54 # 48 " 9 word -11 ' -22 ( -24 : -27 < -32 - -163
-begins: line 33
-bias: - -23
+after: - 64 & 43 ; 35 end 31 } 17 , -18 ) -20 ] -35 < -44 word -44 ( -64 : -65
+before: # 62 , 15 start 6 word -11 ( -32 = -41 : -43
+begins: line 22
+bias: - -11
 brackets: cross 300
-classes: A0 88 aA0 54 a 40 a0- 26 a0 14 0 -19 aA -72 - -116 A- -130 0- -235
-comment: config 21 docs -26
-digits: some 46 many 22 two -55 none -72
-digits/letters: two/3 96 many/6 56 none/3 52 many/5 34 some/2 26 none/2 15 many/2 -17 many/3 -20
-  none/6 -35 two/5 -44 none/7 -48 none/5 -56 some/6 -59 none/few -66 two/7 -103 two/6 -133
-distinct: 4 35 8 32 9 30 3 23 7 16 5 -24 10 -27 2 -79 0 -159
-echoes: token -41 key -43 auth -61 secret -90 name -139 pass -210
-fellows: 3 36 4 25 2 16 - -9 0 -11 1 -15 5 -40
-first: access 114 consumer 75 test 65 proxy 56 x 53 pass 52 config 51 o 40 refresh 39 private 36 mysql 33
-  oauth -33 keyword -45 self -49 key -75 public -79 token -85 change -134
-has: key -8 your -20 auth -25 admin -52 bar -72 test -76 user -82 example -83 foo -111 token -132 abc -232
-  pass -277 secret -323 123 -344
-kind: nonce 25 uuid 5 pass -22 key -23 auth -40
-kind/classes: uuid/A0- 95 token/a0- 53 auth/aA0- 47 pass/a 47 uuid/a0- 46 secret/a0 38 cred/aA0- 18
-  key/A0 17 pass/a0 16 key/aA0- 11 pass/0 9 key/a0 -18 auth/A0- -23 token/aA0 -24 key/A0- -37 pass/aA- -38
-  pass/A0- -39 pass/aA0- -53 pass/0- -62 secret/a- -76 uuid/0- -87 pass/A- -90 key/a0- -106 pass/- -111
-kind/digits: pass/two 78 key/none 32 auth/some 28 secret/many 24 token/many 20 secret/some 17 uuid/many 15
-  key/some 10 pass/none -22 key/many -39 auth/two -42 key/two -57 secret/none -73 pass/some -80
-  token/two -89
-kind/language: uuid/source 45 key/config 42 pass/config 26 pass/source 12 key/source -17 pass/markup -25
-  auth/docs -26 cred/source -46 uuid/config -53 pass/json -115
-kind/length: pass/7 67 pass/9 66 cred/63 58 token/300 54 key/63 36 key/24 32 pass/5 31 token/100 29
-  token/16 24 token/24 21 token/64 21 auth/12 20 pass/12 20 key/20 8 uuid/39 5 pass/24 -9 pass/31 -22
-  key/32 -40 token/5 -42 pass/1 -47 pass/2 -48 auth/20 -54 token/63 -62 pass/100 -64 secret/5 -81
-  key/5 -85 pass/300 -88 pass/63 -107 pass/3 -129 key/7 -148 token/7 -202
-kind/letters: pass/1 74 auth/3 63 key/2 63 uuid/6 57 secret/few 50 secret/3 45 uuid/few 42 key/3 33
-  pass/2 30 uuid/5 20 key/4 15 token/3 12 auth/few -14 secret/7 -15 token/few -17 key/7 -18 pass/few -22
-  pass/5 -29 pass/7 -30 cred/few -31 pass/3 -31 uuid/3 -35 key/5 -59 key/few -60 key/6 -105 uuid/2 -106
-  auth/6 -116
-kind/quote: uuid/double 75 secret/single 43 auth/escaped 42 key/bare 16 secret/bare 16 pass/double -5
-  auth/double -16 pass/bare -17 pass/back -23 key/single -29 secret/double -69 auth/bare -100
-kind/separator: nonce/: 79 key/= 75 auth/, 46 pass/_ 27 secret/= 22 uuid/: 15 pass/: 3 token/: -2
-  uuid/_ -9 pass/( -39 auth/: -44 auth/= -54 pass/> -59 secret/, -61 key/_ -169 pass/, -171
-kind/shape: pass/base36 64 token/symbols 48 pass/kebab 47 pass/lower 47 secret/base36 37 token/dotted 33
-  key/hex 32 auth/spaces 24 key/symbols 19 pass/digits 9 uuid/uuid 5 key/numbered -21 secret/spaces -24
-  token/alnum -24 auth/base36 -27 pass/path -36 auth/symbols -38 pass/dotted -69 pass/spaces -70
-  pass/crypt -123
-kind/symbols: auth/1s 59 nonce/0 57 token/3s 57 token/3 45 key/2 31 uuid/0 5 pass/1 -9 pass/0s -11
-  pass/2 -35 auth/0 -89 key/0 -121
-language: config 9 json -4 source -6 markup -44
-language/named: config/bare 11 source/bare -9 markup/bare -75
-language/quote: source/double 29 source/escaped 29 config/bare 10 source/single -11 config/double -22
-  docs/double -30 source/back -30 markup/single -32 source/bare -94
-language/separator: json/= 83 source/=> 57 docs/( 56 shell/= 46 config/= 25 docs/: 21 source/: 16
-  config/_ -24 docs/_ -31 json/: -65 source/, -94 source/( -97 markup/= -100
-language/shape: json/symbols 69 source/uuid 68 docs/hex 57 config/base36 53 config/lower 43 source/hex 30
-  config/alnum 29 source/base64 29 source/symbols 23 docs/uuid 21 source/base36 10 source/dotted -10
-  source/name -10 source/numbered -12 docs/lower -18 source/url -28 source/digits -31 source/alnum -46
-  config/uuid -53 source/CONSTANT -53 source/crypt -55 json/spaces -79
-last: password 95 str 58 secret 40 authorization 32 credential 26 key 12 pass 12 token 8 passwd -18
-  bypass -24 hash -51 uuid -69
-length: 12 43 40 30 16 29 39 29 300 26 9 14 24 13 7 -23 63 -58 2 -67 5 -86 1 -134 3 -184
-letters: 3 119 2 78 1 54 4 52 5 -36 few -69 6 -109 7 -137
-line: identifies -125
-name: private 86 api 73 access 68 set 64 str 58 consumer 53 x 53 proxy 51 test 51 authorization 50
-  config 47 o 35 data 28 auth 26 mysql 26 nonce 23 request 22 secret 21 password 19 token -7 client -15
-  passwd -20 uuid -31 bypass -35 key -35 keys -35 self -49 cache -53 hash -54 keyword -60 check -71
-  public -126 change -154
+call: - -12
+classes: A0 58 aA0 55 a 42 aA0- 17 a0- 12 a0 6 0 -45 0- -64 A0- -68 aA -68 A- -104 - -122
+digits: some 30 many 29 two -36 none -50
+distinct: 7 35 5 -1 10 -24 2 -44 0 -112
+echoes: key -33 token -46 auth -72 secret -75 pass -158 name -164
+ends: - -99
+first: access 110 test 89 pass 66 o 45 postgres 45 x 41 nonce 40 mysql 32 password 31 secret 24 keyctl -20
+  passport -54 token -66 key -71
+has: key -11 auth -41 bar -54 admin -62 user -65 foo -99 abc -113 token -124 test -126 secret -152
+  123 -160 pass -288
+kind: nonce 45 pass -15 key -23 auth -39
+kind/classes: secret/a0 66 token/a0- 57 pass/a 53 pass/aA0 44 pass/0 21 key/aA0- 19 pass/a0 13 key/aA -19
+  key/0 -23 pass/aA- -37 pass/aA0- -38 key/a0 -42 secret/a- -54 key/a0- -60 pass/A- -84 pass/- -110
+kind/digits: pass/two 92 key/none 54 secret/many 36 secret/some 36 pass/many 32 token/some 30
+  token/many 21 pass/none -38 secret/none -56 key/two -69 auth/two -82 pass/some -85 token/two -101
+kind/ends: nonce/- 52 token/told 42 secret/told 19 auth/told -33 key/- -41 secret/- -54 pass/- -98
+  token/- -98
+kind/language: key/config 44 pass/config 35 pass/shell 18 auth/json 17 pass/source 13 pass/docs 12
+  key/source -6 token/source -22 cred/source -55 key/markup -69 pass/json -101
+kind/length: pass/7 70 pass/9 59 pass/12 49 key/24 46 key/20 42 pass/16 34 key/63 33 pass/5 -4 pass/24 -26
+  pass/31 -34 key/32 -52 key/5 -54 token/63 -54 pass/2 -59 pass/100 -62 key/7 -63 pass/1 -76 pass/300 -80
+  secret/5 -92 pass/3 -97 token/7 -111 pass/63 -119
+kind/letters: pass/1 81 secret/3 81 key/3 55 token/3 54 key/2 40 pass/4 37 secret/few 26 pass/2 18
+  pass/few -13 token/few -25 token/6 -35 key/5 -46 secret/6 -46 key/few -48 pass/7 -53 secret/7 -77
+  key/7 -80 auth/6 -104 key/6 -105
+kind/quote: secret/single 60 token/double 44 nonce/double 40 pass/bare -22 key/single -38
+  secret/double -47 pass/back -66 auth/bare -75
+kind/separator: pass/== 66 secret/= 43 nonce/: 35 pass/= 33 pass/_ 30 key/= 26 pass/: 7 auth/: -29
+  pass/( -59 secret/, -68 key/_ -91 pass/, -117
+kind/shape: pass/marked 192 secret/base36 56 token/symbols 54 pass/lower 53 pass/base36 52
+  pass/numbered 46 key/symbols 44 pass/digits 21 key/letters -18 key/digits -23 pass/snake -24
+  secret/snake -32 pass/name -34 pass/path -44 key/numbered -45 pass/dotted -76 pass/spaces -81
+  pass/crypt -107
+language: config 36 shell 23 json -13 source -20 none -31 markup -36
+last: password 43 secret 21 key -35 bypass -52 keys -70
+length: 16 52 12 50 40 49 9 29 32 24 24 19 63 -7 2 -80 5 -84 1 -107 3 -131
+letters: 2 123 3 113 1 81 4 70 5 -25 6 -63 few -63 7 -113
+name: access 83 data 82 private 79 api 49 set 49 nonce 45 postgres 45 x 41 o 40 auth 34 mysql 24
+  password 23 token -10 keyctl -21 current -22 new -27 client -34 key -40 passport -54 bypass -56
+  check -59 keys -79 public -95
 named: bare -14
-near: - 3 uuid -182
-placeholder: config -41 source -171
-quote: escaped 37 double -6 bare -18 back -87
-repeats: 0 132 - 23 2 -158 1 -212 3 -313
-separator: => 54 = 35 : 22 _ -70 > -86 , -141
-shape: hex 80 base36 65 symbols 65 lower 40 alnum 37 uuid 23 letters -10 capital -12 digits -19
-  numbered -21 snake -26 name -28 dotted -40 spaces -43 path -46 CONSTANT -85 crypt -133
-shape/length: dotted/300 91 lower/16 77 hex/12 63 hex/32 61 kebab/9 59 numbered/12 55 digits/16 54
-  upper/20 54 symbols/9 50 base36/16 40 symbols/12 39 base36/32 30 base36/7 30 spaces/100 30 lower/5 29
-  spaces/300 26 uuid/39 23 lower/9 19 url/63 -23 dotted/63 -38 base64/32 -59 digits/5 -62 hex/7 -64
-  numbered/9 -81 digits/1 -89 symbols/31 -99 lower/3 -101 base36/5 -119
-shape/quote: base64/double 86 hex/single 54 symbols/double 53 hex/bare 40 alnum/bare 35 uuid/double 34
-  base36/single 33 hex/double 26 kebab/single 26 digits/bare 19 lower/bare 14 symbols/single 9
-  lower/single 7 base64/bare -11 letters/double -18 alnum/double -23 CONSTANT/double -27
-  numbered/single -34 base64/single -35 digits/single -44 dotted/bare -56 crypt/double -97
-symbols: 5 132 3 71 4 62 3s 40 1s 13 1 -20 0 -36 0s -94
-words: 1 48 2 9 0 -9 3 -40 4 -121
+placeholder: docs -56 shell -81 source -127
+quote: double 13 bare -23 back -101
+separator: => 83 == 63 = 35 : 21 > -40 _ -63 ( -65 , -157
+shape: marked 196 symbols 80 hex 61 lower 42 base36 32 base64 9 letters -22 path -44 digits -45 dotted -54
+  name -56 snake -62 spaces -71 CONSTANT -73 crypt -121
+symbols: 5 178 3 51 4 39 1 20 0 -45 0s -100
+words: 2 19 1 18 3 -31 4 -79
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -7824,118 +7945,120 @@ _PAIRS = r"""
 10005000400110200000000000
 """
 
-# --- objections ---------------------------------------------------------------------------------------------
+# --- verdict ------------------------------------------------------------------------------------------------
 
 
-def lessened(confidence: str, candidate: Candidate, providers: list[Rule]) -> str:
-    """The confidence, less where something says that this is no secret, whatever its weights."""
-    if objection(candidate):
-        return "low"
-    if candidate.kind == "uuid":  # an identifier, most often
-        return {"high": "medium"}.get(confidence, confidence)
-    if candidate.kind != "pass" and _shape_missed(providers, candidate.value):
-        return {"high": "medium"}.get(confidence, "low")
-    return confidence
+def verdict(span: Span, value: bytes) -> Span:
+    """The span with the confidence that counts, and the reason where something contradicts it."""
+    candidate, public = span.candidate, _public_part(span.rule, value)
+    reason = ""
+    if not is_judged(span) and is_made_up(value[public:]):
+        if public >= _LONG_PREFIX and not (value[public:].isdigit() or _MADE_UP.search(value)):
+            return span._replace(confidence="medium", reason="only its prefix is convincing")
+        reason = "it is made up"
+    elif candidate:
+        reason = objection(candidate)
+    elif not public and (
+        _SAMPLE.search(value) or (span.rule.id in _WEAK_TOO and _WEAK.search(value.lower()))
+    ):
+        reason = "it is a placeholder or an example"
+    elif checksum_holds(span.rule, value):
+        return span._replace(confidence="high")
+    if not reason:
+        return span
+    return span._replace(confidence=span.confidence and "low", reason=reason)
 
 
-def objection(candidate: Candidate) -> str:
+_LONG_PREFIX = 8  # bytes: nobody else's tokens begin so
+_WEAK_TOO = frozenset(
+    ("login-arguments", "command-password", "xml-password", "npmrc-login", "bundler-login", "netrc-password")
+)
+
+
+def _public_part(rule: Rule, value: bytes) -> int:
+    """How many bytes of a token are its rule's prefix."""
+    return max((len(p) for p in rule_prefixes(rule) if value.startswith(p.encode())), default=0)
+
+
+def is_made_up(body: bytes) -> bool:
+    """Too uniform to be random: xxxx, EXAMPLE, long one-case words, or what asks for a value to be put in."""
+    lower = body.lower()
+    if len(set(body)) < min(6, len(body) // 3) or b"xxxx" in lower or b"example" in lower:
+        return True
+    return bool(_MADE_UP.search(body)) or (
+        len(body) >= 20 and lower.isalpha() and (body == lower or body.isupper())
+    )
+
+
+def objection(c: Candidate) -> str:
     """What says that the value is no secret, whatever its weights; "" where nothing does."""
-    name, value = candidate.name, candidate.value.encode("latin-1")
-    if _URL_BEGIN.match(value) or _TYPE.search(candidate.before) or _HASH.match(value):
-        return "it is a URL, a type or a hash"
-    if _SAMPLE.search(value) and not brackets_cross(candidate.value):
-        return "it reads like a sample, a placeholder or prose"
-    if not candidate.quote and len(value.split(b":")[0]) < 4:
+    value = c.value.encode("latin-1")
+    if _UUID.match(value):
+        return "" if _UUID_NAME.search(c.name) else "it is an identifier"
+    for reason, pattern in _NO_VALUE:
+        if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
+            return reason
+    if not c.quote and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"
-    if _foreign(candidate, value):
-        return "its provider gives out no such values"
-    if _SAID_NOT.match(name) or (candidate.kind != "uuid" and _ABOUT.search(name)):
-        return "its name is that of no secret"
-    if _SAID.search(candidate.before):
-        return "it is said to people, or a checksum"
-    if name.lower() == candidate.value.lower() or (candidate.kind == "uuid" and _identifies(candidate)):
+    if c.name.lower() == c.value.lower():
         return "it names a thing"
-    if candidate.kind not in ("pass", "uuid"):
-        return _objection_to_a_key(name, value)
+    if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
+        return "its name is that of no secret"
+    if c.kind != "pass" and (_DOTTED.match(value) or (_WORDS.match(value) and wordness(c.value) > "4")):
+        return "it is a name, a word or a time"
     return ""
 
 
-def _objection_to_a_key(name: str, value: bytes) -> str:
-    """What no password is objected to for: it may have any name, and be of words or digits."""
-    if _NO_SECRET.search(name):
-        return "its name is that of no secret"
-    return "it is a dotted name or a time" if _DOTTED.match(value) else ""
-
-
-def _identifies(candidate: Candidate) -> bool:
-    """Whether a UUID names a thing: it tells a time, is a part of more, or stands where a name would."""
-    timed, ahead = _TIMED.match(candidate.value), _NAMES_A_THING.search(candidate.before)
-    return bool(timed or ahead or re.match(r"[\w/@%-]", candidate.after))
-
-
-# version 1, of the years 1982 to 2039 (RFC 9562): as good as no part of it is random
-_TIMED = lazily(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-11[c-fC-F][0-9a-fA-F]-[89abAB]")
-_NAMES_A_THING = lazily(  # a GUID, the code of an error, a link, a class in braces, a field of an ACL
-    r"(?i)(?:[ug]uid|error)\w{0,20}\W{0,6}\Z|uuid|href=\W{1,4}\Z|[\"'(\\]\{\Z|[\w.;-]\Z"
+_MADE_UP = lazily(
+    rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
 )
-
-
-def _foreign(candidate: Candidate, value: bytes) -> bool:
-    """Whether a provider that the name or the value itself tells gives out no such values."""
-    if value.startswith(public_prefixes()):  # a token's beginning, not of its shape
-        return True
-    if candidate.kind == "pass" or _OTHER_SECRET.search(candidate.name) or brackets_cross(candidate.value):
-        return False
-    words = re.split(r"[^\w.-]+", candidate.before.rstrip())[-1:]
-    named = named_providers(" ".join([*words, candidate.name]).encode("latin-1"))
-    return _shape_missed(named, candidate.value)
-
-
-def _shape_missed(rules: list[Rule], value: str) -> bool:
-    """Whether the value is about as long as one of these providers' values, but of other characters.
-
-    A much longer or shorter one may be another kind of secret, for there are more than the table has.
-    """
-    sizes = (size for rule in rules for size in shape_sizes(rule))
-    return any(0.8 * size - 2 < len(value) < 2 * size for size in sizes)
-
-
-_OTHER_SECRET = lazily(r"(?i)webhook|signing|session|jwt|cookie|crypt|master|salt|hmac")  # of no one shape
-
-
-def _is_no_value(value: str) -> bool:
-    """Whether this is text between two strings, or made of parts."""
-    return bool(_BETWEEN.match(value) or (_PART.search(value) and not brackets_cross(value)))
-
-
-_BETWEEN = lazily(r"""[\s,;:)\]]|["']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}["'),;]{0,4}\Z""")
-_PART = lazily(r"\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z")
-_TYPE = lazily(r"[\"'](?:\w+::)+\Z")  # before the last part of a type's name in quotes
-_URL_BEGIN = lazily(rb"[a-z+]{2,16}://")  # whose password, if any, has a rule of its own
-_HASH = lazily(  # of a password, as crypt(3), LDAP and Django write it: it opens no door
-    rb"\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
-    rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
-    rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*\$"
-    rb"|ENC\[[A-Z]|Ag[A-D][A-Za-z0-9+/]{290}"  # encrypted, by SOPS or eyaml, or sealed for a cluster
+_WEAK = lazily(
+    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me"
+    rb"|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
+_UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID_NAME = lazily(r"(?i)(?!.*(?:id|uuid|guid)\Z)(?:secret|token|passw|[a-z][_.-]?key)")
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
     rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]"
-    rb"|\$\{|\{#|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/"
-    rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z|\A[a-z][\w-]*-\d+(?:\.\d+)+\Z"
+    rb"|\$\{|\{#|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/|\A\$\(|\{\{|\A<[^<>]+>\Z"
+    rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|-?0x[0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
 )
-_SAID_NOT = lazily(r"(?:no[nt]|fake|dummy)(?=[A-Z_-])")
+_IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is made of parts")  # if brackets cross
+_NO_VALUE = (
+    (_IN_DRAWN_VALUES[0], _SAMPLE),
+    ("it is a URL, a version or a type", lazily(
+        rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
+        rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.]+)?\Z"
+        rb"|\A[\w/.-]+\.(?:py|js|ts|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|required)\b"
+    )),
+    ("it is encrypted or hashed", lazily(
+        rb"\A(?:\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
+        rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
+        rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT|!vault|\{cipher\}"
+        rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
+        rb"|ENC\[[A-Z]|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
+        rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
+    )),
+    (_IN_DRAWN_VALUES[1], lazily(
+        rb"\A[\s,;:)\]]|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
+        rb"|\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z"
+    )),
+)  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
-    r"(?i)(?:type|algorithm|mode|method|policy|format|state|encoder|scheme|strength|length"
-    r"|error|message|hint|label|title|prompt)\Z"
-    r"|hashed|(?:hash|digest|checksum|fingerprint)\Z|\A(?:label|field|text|title|hint|button|notice)_"
+    r"(?:no[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|algorithm|alg|mode|method|policy|format|state|encoder|scheme"
+    r"|strength|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
+    r"|hashed|hash|digest|checksum|fingerprint|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
+    r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
+    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
 )
-_SAID = lazily(r"""(?i)(?:labels?|messages?|lang|strings?|translations?)\[["']\Z|checksum/\Z""")
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}[-_./: ]?){1,8}\Z")  # whose letters are those of words
 _DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds since 1970
     rb"[a-z][a-z_-]{1,40}(?:\.[a-z0-9_]{1,60}){1,20}(?:\.[a-z_]{3,60}\Z|\[)|1[0-9]{9}\Z"
 )
@@ -7943,7 +8066,7 @@ _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz])"
     r"|(?i:author(?!i[sz]))"
-    r"|(?i:key_?down|key_?hash|websocket[_-]?key|[_.-]name$)"
+    r"|(?i:key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
@@ -7951,227 +8074,257 @@ _NO_SECRET = lazily(
 )
 
 
-def _dull(body: bytes) -> bool:
-    """Whether nobody would draw these characters at random: xxxx, EXAMPLE, words alone."""
-    lower = body.lower()
-    if len(set(body)) < min(6, len(body) // 3) or b"xxxx" in lower or b"example" in lower:
-        return True
-    return lower.isalpha() and (body == lower or body.isupper())
-
-
-_MADE_UP = lazily(rb"(?i)xxxx|your|placeholder|insert|redacted|change.?me")
-_WEAK = lazily(
-    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me"
-    rb"|xxx|secret\Z|token\Z|^\d{3,6}\Z"
-)
-
-# === Forms ==================================================================================================
-# Secrets that their surroundings give away, whatever they look like: keys between their marks, passwords in
-# URLs, in headers and on command lines, fields of files of a known form, Kubernetes Secrets, JSON web keys. A
-# row of a table where an expression does; each finder looks no further than some thousand bytes.
+# === Detectors ==============================================================================================
+# What turns places in a window into spans: runs of token characters by their prefix or the provider before
+# them, keywords by the pattern around them, and the few kinds that need a parser. A detector for a keyword
+# takes the place where it ends, and says where to go on; each looks no further than some thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 
 
-class Span(NamedTuple):
-    start: int
-    end: int
-    rule: Rule
-    confidence: str
+class Budget:
+    """What a window may cost: more than any file that people write, and no more than its size allows."""
+
+    def __init__(self, size: int) -> None:
+        self.left = max(MIN_BUDGET, size // 4)
+
+    def spend(self, units: int) -> bool:
+        """Take that much off; whether there was any left."""
+        self.left -= units
+        return self.left > 0
 
 
-# --- fields -------------------------------------------------------------------------------------------------
+MIN_BUDGET = 25_000  # units of about twelve steps
+_HIT, _CANDIDATE = 2, 12  # what it costs to look around a keyword, and to judge a value
 
 
-class Form(NamedTuple):
-    """A place in a file or a header of a known form: what the name, its value and what is ahead look like."""
+def detect(
+    text: bytes,
+    path: str,
+    custom: tuple[Rule, ...] = (),
+    near_misses: bool = False,
+    budget: Budget | None = None,
+) -> Iterator[Span]:
+    """Everything in `text` that may be a secret, with the verdict on it, until the budget is spent."""
+    budget = budget or Budget(len(text))
+    yield from _tokens(text, prefixes(custom), near_misses)
+    yield from urls(text)
+    of_file = _patterns_of_files().get(os.path.basename(path).lower(), ())
+    for pattern in of_file:
+        for found in pattern.regex.finditer(text):
+            yield verdict(Span(*found.span(1), pattern.rule, pattern.rule.confidence), found[1])
+    detectors, resume_at = keyword_detectors(), dict.fromkeys(keyword_detectors(), 0)
+    language = language_of(path)
+    for word, hit in keyword_hits(text, language, tuple(detectors)):
+        if not budget.spend(_HIT if word in detectors else _CANDIDATE // 3):
+            return
+        if word not in detectors:
+            for candidate in candidates_at(text, language, hit):
+                budget.spend(_CANDIDATE)
+                yield from _assigned(text, candidate)
+        elif hit.start() >= resume_at[word]:  # what one has seen is not looked at again
+            spans, resume_at[word] = detectors[word](text, hit.end())
+            yield from spans
+    if not of_file:
+        yield from _named_by_file(text, path)
 
-    name: re.Pattern[str]
-    value: re.Pattern[bytes]
-    ahead: re.Pattern[bytes]  # up to the value
-    rule: str
+
+def _assigned(text: bytes, candidate: Candidate) -> Iterator[Span]:
+    """A value assigned to a telltale name: a login, of the shape of a provider named there, or judged."""
+    value, rule = candidate.value.encode("latin-1"), None
+    if candidate.kind in ("auth", "pass", "secret") and is_login(value):
+        rule = pattern_rules()["registry-auth"]
+    elif _UUID.match(value):
+        rule = pattern_rules()["uuid-key"]
+    elif _TOKEN_LIKE.match(value):
+        rule = provider_rule(text[max(0, candidate.start - _NAME_REACH) : candidate.start], value)
+    span = (
+        Span(candidate.start, candidate.end, rule, rule.confidence, candidate) if rule else judge(candidate)
+    )
+    yield verdict(span, value)
 
 
-_ANY = r"[^\0]{8,}"
-_IN_PYPIRC = r"\[[^\]\n]{1,60}\]\s*\n(?:(?:repository|username)\s*[=:]\s*\S+\s*\n){1,3}\w+\s*[=:]\s*"
-_UUID_ALONE = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_FORMS = (
-    ("(?:Account|SharedAccess)Key", "[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=", "", "azure-account-key"),
-    ("_auth(?:Token)?|_password", _ANY, r"=\s?", "npmrc-login"),
-    ("password", _ANY, _IN_PYPIRC, "pypirc-password"),
-    (r"(?i)(?!\w*id\Z)(?:\w*priv(?:ate)?_?key\w*|\w*wallet\w*)", "(?:0x)?[0-9a-fA-F]{64}", "",
-     "hex-private-key"),
-    (r"\w+", _ANY, r"define\(\s?[\"']\w+[\"'],\s?[\"']", "php-constant"),
-    (r"\w+", _ANY, r"<user(?:name)?>[^<]{1,80}</[^<]{1,80}<\w+>", "xml-login"),
-    (r"(?i)[\w-]*(?:api|access|auth|secret|app|license|subscription|service|private)"
-     r"[_-]?(?:key|token|secret)", _UUID_ALONE, "", "uuid-key"),
-    (r"(?:[Xx]|[Oo]cp-[Aa]pim)-[\w-]{0,40}(?:[Kk]ey|[Tt]oken|[Ss]ecret|[Aa]uth|KEY|TOKEN)",
-     r"(?=[^\d]{0,40}\d)[\w.:/+=|-]{16,200}", "", "header-token"),
-)  # fmt: skip
+_NAME_REACH = 64  # bytes before a value in which a provider may be named
+_TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
+
+
+def _named_by_file(text: bytes, path: str) -> Iterator[Span]:
+    """The only word of a file whose name is telltale, such as master.key or db_password."""
+    name, value = os.path.basename(path), text.strip()
+    kind = _kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
+    if kind and re.search(r"(?i)pass|pw|secret|token|key|cred|auth", name) and len(text.split()) == 1:
+        start = text.find(value)
+        candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
+        yield verdict(judge(candidate), value)
+
+
+# --- tokens -------------------------------------------------------------------------------------------------
+
+
+def token_runs(text: bytes) -> list[tuple[int, int]]:
+    """(begin, end) of each run of 20 and more letters, digits, `_` and `-`, which long tokens have."""
+    runs: list[tuple[int, int]] = []
+    find = text.translate(_TWO_CLASSES).find
+    start = find(_RUN)
+    while start >= 0:
+        end = find(b" ", start + len(_RUN))
+        if end < 0:
+            return [*runs, (start, len(text))]
+        runs.append((start, end))
+        start = find(_RUN, end)
+    return runs
+
+
+_RUN = b"a" * 20
+_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
+
+
+def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
+    """What a literal prefix gives away, or the name of the provider right before it.
+
+    Each run of 20 and more token characters is met here, so every step of this loop counts.
+    """
+    literals, joints, joint_bytes = known.literals, known.joints, known.joint_bytes
+    for start, end in token_runs(text):
+        found, last = literals.get(text[start : start + 2]), text[start - 1] if start else 10
+        if found and text.startswith(found, start):
+            at = start
+        elif last == 92:  # a backslash: what looks like the first letter is an escape's
+            at = start + 1
+        elif last == 46 and end - start >= 32 and (at := _start_of_dotted(text, start, literals)) >= 0:
+            pass  # a dot inside a token of several parts
+        elif last in joint_bytes and text[start - 2 : start] in joints:
+            at = start
+        else:
+            at = -1
+        span = token_at(text, at, known, near_misses) if at >= 0 else None
+        if span:
+            yield verdict(span, text[span.start : span.end])
+            if span.rule.id == "aws-access-key":
+                yield from _aws_secrets(text, span)
+        elif last in _VALUE_OPENERS:
+            lead = text[start : start + 25]
+            if len(lead.translate(None, b"0123456789")) != len(lead):
+                yield from _value_after_provider(text, start)
+
+
+def _start_of_dotted(text: bytes, start: int, literals: dict[bytes, tuple[bytes, ...]]) -> int:
+    """Where a token of several parts begins that goes on at `start`; -1 where no prefix begins one."""
+    before = text[max(0, start - 60) : start]
+    at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
+    found = literals.get(text[at : at + 2])
+    return at if found and text.startswith(found, at) else -1
+
+
+def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False) -> Span | None:
+    """The token whose prefix begins at `start`, or goes on there with a run of token characters."""
+    for at, entries, any_of in known.groups_at(text, start):
+        for entry in entries if any_of.match(text, at) else ():
+            found = anchored(*entry).match(text, at)
+            if found and CHECKS.get(entry.rule.id, bool)(found[0]):
+                return Span(*found.span(), entry.rule, entry.rule.confidence)
+        for literal, _, rule in entries if near_misses else ():
+            if text.startswith(literal, at):
+                return Span(at, at + len(literal), rule, "", None, "the prefix is known, the rest differs")
+    return _encoded_token(text, start, known) if text.startswith(known.encoded, start) else None
+
+
+def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
+    """What the Base64 at `start` holds: a token, or a private key."""
+    run = _BASE64.match(text, start)
+    plain = decode64(run[0][: len(run[0]) // 4 * 4]) if run else b""
+    if run and _KEY_BEGIN.match(plain):
+        rule = pattern_rules()["private-key"]
+        return Span(*run.span(), rule, rule.confidence)
+    span = token_at(plain, 0, known) if plain and not plain.startswith(known.encoded) else None
+    return span and run and span._replace(start=run.start(), end=run.end())
+
+
+_BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
+_VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
+_RANDOM = lazily(  # no identifier of several words, no number
+    rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
+    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
+    rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
+)
+
+
+def _value_after_provider(text: bytes, start: int) -> Iterator[Span]:
+    """A value of the shape that the provider gives it, behind its name."""
+    random = _RANDOM.match(text, start)
+    before = text[max(0, start - _NAME_REACH) : start]
+    if not random or (before.endswith(b"\n") and b" " not in before[-40:]):  # lines of Base64 name anything
+        return
+    if before.endswith((b":", b"|")):  # an account's number before the token
+        digits = len(before) - len(before[:-1].rstrip(b"0123456789"))
+        start, before = start - (digits - 1), before[: len(before) - digits + 1] if digits > 1 else before
+        start = random.start() - (digits if digits > 1 else 0)
+        before = text[max(0, start - _NAME_REACH) : start]
+    value = text[start : random.end()]
+    rule = provider_rule(before, value)
+    if rule:
+        yield verdict(Span(start, random.end(), rule, rule.confidence), value)
+
+
+def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
+    """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
+    rule = pattern_rules()["aws-secret-key"]
+    for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
+        for found in _AWS_SECRET.finditer(text, begin, end):
+            if not _HEX_ONLY.fullmatch(found[0]):
+                yield verdict(Span(*found.span(), rule, rule.confidence), found[0])
+
+
+_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
+_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
+_BESIDE_ID = 200  # bytes between an AWS key id and its secret
+
+# --- patterns around keywords -------------------------------------------------------------------------------
 
 
 @functools.cache
-def _forms() -> list[Form]:
-    return [
-        Form(re.compile(name), re.compile(value.encode()), re.compile(ahead.encode() + rb"\Z"), rule)
-        for name, value, ahead, rule in _FORMS
-    ]
+def keyword_detectors() -> dict[bytes, Detector]:
+    """{keyword: what looks around it}"""
+    of_keyword: dict[bytes, list[Pattern]] = {}
+    for pattern in patterns():
+        if not _is_file_name(pattern.keyword):
+            of_keyword.setdefault(pattern.keyword, []).append(pattern)
+    detectors: dict[bytes, Detector] = {
+        keyword: functools.partial(_match_patterns, of, len(keyword)) for keyword, of in of_keyword.items()
+    }
+    detectors[b"private key"] = _private_key
+    detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
+    return {**detectors, b"kind": _kube_secret}
 
 
-def login_rule(text: bytes, candidate: Candidate, value: bytes) -> Rule | None:
-    """The rule of what stands in a file or a header of a known form."""
-    if candidate.kind == "auth" and _is_login(value):
-        return structural_rules()["registry-auth"]
-    if (
-        _dull(value)
-        or any(made_up.search(value) for made_up in (_SAMPLE, _MADE_UP))
-        or _WEAK.search(value.lower())
-    ):
-        return None
-    name, before = candidate.name.split(".")[-1], text[max(0, candidate.start - 400) : candidate.start]
-    for form in _forms():
-        if form.name.fullmatch(name) and form.value.fullmatch(value) and form.ahead.search(before):
-            loose = form.rule in ("uuid-key", "header-token") and _foreign(candidate, value)
-            return None if loose else structural_rules()[form.rule]
-    return None
-
-
-# --- phrases ------------------------------------------------------------------------------------------------
-
-_REACH, _OPTIONS_MOST = 1500, 60  # bytes of a command, and what may be options there
-_SAME_COMMAND = 100  # bytes after a `curl` in which another would see the same options
-_TYPED_IN = "shell docs config none"  # where command lines stand
-# A row: words to look for, bytes before them, what stands there with the value as its last group, rule.
-_PHRASES = {
-    "": (  # in every language, and in what is read in bulk
-        (b"asic ", 1, rb"[Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})", "basic-auth"),
-    ),
-    "source config json docs log markup shell none": (
-        (b"authorization", 0,
-         rb"[Aa]uthorization[\"'\])\\]{0,4}[:=,\s]{1,4}\\?[\"']?"
-         rb"(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:token=)?[\"']?)?"
-         rb"(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])", "bearer-token"),
-        (b"whsec_", 0, rb"(whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])", "stripe-webhook"),
-        (b"-us", 32, rb"(?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])", "mailchimp-key"),
-        (b"/soap/v", 13, rb"softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})", "softlayer-key"),
-        (b"ooks.slack.com/", 1, rb"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})", "slack-webhook"),
-        (b"/api/webhooks/", 0, rb"/api/webhooks/\d{17,20}/([\w-]{60,70})", "discord-webhook"),
-        (b".webhook.office.com/", 0,
-         rb"\.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})",
-         "teams-webhook"),
-        (b"access_token$", 0, rb"access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)",
-         "braintree-token"),
-        (b"private-lines: ", 0, rb"Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})",
-         "putty-key"),
-        (b"&sp=", 0, rb"&sp=[^&\s]{1,60}&[^\s\"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})", "azure-signature"),
-        (b"zapier.com/hooks/", 0, rb"zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)",
-         "zapier-webhook"),
-        (b"/with/key/", 0, rb"/with/key/((?=[A-Za-z_-]{0,40}\d)[\w-]{20,64})", "ifttt-webhook"),
-        (b".make.com/", 8, rb"hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)", "make-webhook"),
-        (b"/hooks/", 0,
-         rb"/hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])",
-         "chat-webhook"),
-        (b".azurewebsites.net/api/", 0,
-         rb"\.azurewebsites\.net/api/[^\s\"'<>?]{1,100}\?"
-         rb"(?:[^\s\"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})",
-         "azure-function-key"),
-        (b"/webhook/send?key=", 0, rb"/webhook/send\?key=([0-9a-f-]{36})(?!\w)", "wecom-webhook"),
-    ),
-    "docs config none": (
-        (b"machine ", 0, rb"machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password (\S{3,99})",
-         "netrc-password"),
-        (b"default login ", 0, rb"default login \S{1,99}\s+password (\S{3,99})", "netrc-password"),
-    ),
-    _TYPED_IN: (
-        (b"BUNDLE_", 0,
-         rb"BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}[\"']? ?[:=] ?[\"']?([\w.-]{1,60}:[^\s\"';,&{}$]{3,100})",
-         "bundler-login"),
-        (b"psk=", 0, rb"psk=[\"']?([^\s\"'$<{][^\s\"']{7,63})", "password"),
-        (b"ConvertTo-SecureString", 0,
-         rb"ConvertTo-SecureString(?: -\w+){0,3} [\"']([^\"'$\n]{4,100})[\"']", "command-password"),
-        (b"curl ", 0,
-         rb"curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}[\"']?"
-         rb"(?:(?=([^\s:\"'$<]{0,80}))\1[\"']?:[\"']?"
-         rb"([^\s\"'$<{(\[][^\s\"']{2,99}|\{[^\s\"'}]{0,40}\d[^\s\"'}]{0,40}\})"
-         rb"|(?=[^\s:\"'$<{(\[]{12,99}:)((?=[^\s:\"']{0,20}\d)[^\s:\"'$<{(\[]{12,99}):[\"'\s])",
-         "command-password"),
-    ),
-}  # fmt: skip
-_TO_MYSQL = rb"mysql(?:dump|admin)? (?:[^\n|;&]{0,200}? )?-p"  # the password follows this letter at once
-# (words to look for, bytes before them, the command up to a password)
-_COMMAND_LINES = (
-    (b"sshpass -p", 0, rb"sshpass -p ?"),
-    (b"docker login ", 0, rb"docker login [^\n]{0,100}?(?:-p |--password[ =])"),
-    (b"psexec", 0, rb"(?i:psexec)[^\n]{0,120}? -p "),
-    (b"redis-cli ", 0, rb"redis-cli (?:[^\n|;&]{0,200}? )?-a "),
-    (b"ldapsearch ", 0, rb"ldapsearch (?:[^\n|;&]{0,300}? )?-w ?"),
-    (b"htpasswd ", 0, rb"htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}"),
-    (b"-pass pass:", 0, rb"-pass pass:"),
-    (b"--service-principal", 0, rb"--service-principal [^\n|;&]{0,200}?-p "),
-    (b"mysql -", 0, _TO_MYSQL),
-    (b"mysqldump -", 0, _TO_MYSQL),
-    (b"mysqladmin -", 0, _TO_MYSQL),
-)
-_PASSWORD_TYPED = rb"[\"']?([^\s\"'$<{%-][^\s\"']{3,99})"
-
-# (words to look for, bytes before them, the call, how many arguments it has before a user and a password)
-_LOGIN_CALLS = (
-    (b"basicauth(", 0, rb"(?i:basicauth)\(", 0), (b"ainauth(", 2, rb"(?i:plainauth)\(", 1),
-    (b"credential(", 0, rb"(?i:credential)\(", 0), (b"credentials(", 0, rb"(?i:credentials)\(", 0),
-    (b"authentication(", 0, rb"(?i:authentication)\(", 0),
-    (b"onnection(", 4, rb"(?i:getconnection)\(", 1),
-    (b"nnect(", 2, rb"(?i:connect)\((?:&[\w.>-]{1,40}, ?)?", 1),
-)  # fmt: skip
-_ARGUMENT = rb"\s{0,40}(?:@?[\"'][^\"'\n]{0,200}[\"']|[\w.&$>-]{1,60})\s{0,9},"
-_LOGIN_ARGUMENTS = (
-    rb"\s{0,40}[\"'][^\"'\s]{1,80}[\"']\s{0,9},\s{0,40}[\"']"
-    rb"((?=[^\"'\n]{0,60}[0-9!@#$%^*?+])[^\s\"'$<{%][^\s\"'$<{}]{5,99})[\"']"
-)
-
-Finder = Callable[[bytes, int], "tuple[Iterable[Span], int]"]  # takes where a word ends; says where to go on
+def _is_file_name(keyword: bytes) -> bool:
+    return keyword.startswith(b"/") and b"/" not in keyword[1:]
 
 
 @functools.cache
-def phrases_of(language: str) -> dict[bytes, Finder]:
-    """{telling phrase: what looks around it}"""
-    rules = {rule.id: rule for rule in all_rules()}
-    found: dict[bytes, Finder] = {b"private key": _private_key}
-    found.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
-    if language in _MANIFESTS.split():
-        found[b"kind"] = _kube_secret
-    for word, back, call, before in _LOGIN_CALLS if language in ("source", "shell", "docs", "none") else ():
-        shape = re.compile(b"".join((call, _ARGUMENT * before, _LOGIN_ARGUMENTS)))
-        found[word] = functools.partial(_phrase, shape, rules["login-arguments"], len(word) + back)
-    for languages, rows in _PHRASES.items():
-        for word, back, pattern, name in rows if not languages or language in languages.split() else ():
-            found[word] = functools.partial(_phrase, re.compile(pattern), rules[name], len(word) + back)
-    for word, back, command in _COMMAND_LINES if language in _TYPED_IN.split() else ():
-        shape, rule = re.compile(command + _PASSWORD_TYPED), rules["command-password"]
-        found[word] = functools.partial(_phrase, shape, rule, len(word) + back)
+def _patterns_of_files() -> dict[str, list[Pattern]]:
+    found: dict[str, list[Pattern]] = {}
+    for pattern in patterns():
+        if _is_file_name(pattern.keyword):
+            found.setdefault(pattern.keyword[1:].decode(), []).append(pattern)
     return found
 
 
-def _phrase(
-    pattern: re.Pattern[bytes], rule: Rule, back: int, text: bytes, at: int
-) -> tuple[Iterable[Span], int]:
-    """What stands around telling words; the pattern begins `back` bytes before `at`."""
-    crowd = rule.id == "command-password" and text.count(b"-u", at, at + _REACH) > _OPTIONS_MOST
-    found = pattern.match(text, max(at - back, 0), at + 200 if crowd else len(text))
-    if not found:
-        return (), at + (_SAME_COMMAND if rule.id == "command-password" else 0)
-    group = found.lastindex or 0
-    sure = _is_told(rule, found[group])
-    return [Span(*found.span(group), rule, rule.confidence)] if sure else (), found.end()
+_REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and what may be options there
 
 
-def _is_told(rule: Rule, value: bytes) -> bool:
-    """Whether what stands where a phrase has its secret may be one."""
-    if rule.id == "basic-auth":
-        return _is_login(value)
-    if rule.id == "login-arguments" and _WEAK.search(value.lower()):
-        return False
-    typed = rule.id in ("login-arguments", "command-password")
-    return not (_dull(value) or (typed and (_SAMPLE.search(value) or _MADE_UP.search(value))))
+def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
+    """What stands around a keyword that ends at `at`."""
+    crowd = text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
+    for pattern in of:
+        found = pattern.regex.match(
+            text, max(at - size - _BEFORE_KEYWORD, 0), at + 200 if crowd else len(text)
+        )
+        group = found.lastindex or 0 if found else 0
+        if found and found.end() >= at and CHECKS.get(pattern.rule.id, bool)(found[group]):
+            span = Span(*found.span(group), pattern.rule, pattern.rule.confidence)
+            return [verdict(span, found[group])], found.end()
+    return (), at
 
 
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -8194,7 +8347,7 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
     body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
     if len(body) >= 50 and len(set(body)) > 15:
         hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
-        rule = structural_rules()["encrypted-key" if hidden else "private-key"]
+        rule = pattern_rules()["encrypted-key" if hidden else "private-key"]
         yield Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
 
 
@@ -8209,24 +8362,63 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     end = text.find(b"}", at, at + 4000)
     if not 0 <= begin < end:
         return (), max(at, end)
-    found, rule = _WEB_KEY_SECRET.search(text, begin, end), structural_rules()["json-web-key"]
+    found, rule = _WEB_KEY_SECRET.search(text, begin, end), pattern_rules()["json-web-key"]
     return [Span(*found.span(1), rule, rule.confidence)] if found else (), end
 
 
+# --- URLs ---------------------------------------------------------------------------------------------------
+
+_USERINFO = lazily(
+    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
+)
+_BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
+
+
+def urls(text: bytes) -> Iterator[Span]:
+    """Passwords in URLs and connection strings."""
+    rule = pattern_rules()["url-password"]
+    for found in _userinfos(text):
+        user, password, host = found.groups()
+        lower = password.lower()
+        made_up = (
+            b"example" in host or _CONSTANT.match(password) or len(set(lower)) < 3 or _WEAK.search(lower)
+        )
+        alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
+        if made_up or alike or user.lower() in _PLAIN_USERS or _TEMPLATE.search(_text(password)):
+            yield Span(*found.span(2), rule, "low", None, "it is a placeholder or an example")
+        else:
+            yield Span(*found.span(2), rule, rule.confidence)
+
+
+def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
+    """What stands between `://` and `@`: for the second is rare, it is looked for first."""
+    at, steps = text.find(b"@"), itertools.count()
+    while at >= 0:
+        if next(steps) * 100 > len(text):  # they are many: the rest is stepped through in C
+            yield from _USERINFO.finditer(text, max(0, at - 300))
+            return
+        scheme = text.rfind(b"://", max(0, at - 300), at) if text[at - 1] not in _BEFORE_AT else -1
+        found = _USERINFO.match(text, scheme) if scheme >= 0 else None
+        if found and found.end() > at:
+            yield found
+        at = text.find(b"@", at + 1)
+
+
+_CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
+_PLAIN_USERS = frozenset(
+    (b"user", b"username", b"usr", b"foo", b"me", b"a", b"u", b"name", b"login", b"scott")
+)
+
 # --- Kubernetes ---------------------------------------------------------------------------------------------
 
-_MANIFESTS = "config json docs shell none"  # where Kubernetes objects are written down
 _KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
-_KUBE_MAPPINGS_MOST = 40  # called data in that reach, of which an object has two
+_MAX_MAPPINGS = 40  # called data in that reach, of which an object has two
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
 _KUBE_DATA = lazily(
     rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
 )
 _KUBE_ENTRY = lazily(
     rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
-)
-_KUBE_PUBLIC = lazily(
-    rb"(?i)(?:user(?:name)?|login|host(?:name)?|port|namespace|name|e?mail|region|.*\.crt|.*url|.*_id)\Z"
 )
 
 
@@ -8264,23 +8456,16 @@ def _column(text: bytes, at: int) -> int:
 
 
 def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]:
-    data, left = _KUBE_DATA.search(text, begin, end), _KUBE_MAPPINGS_MOST
+    data, left = _KUBE_DATA.search(text, begin, end), _MAX_MAPPINGS
     while data and left:
         at, left = data.end(), left - 1
         one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
         if one_line or _column(text, data.start()) == _column(text, kind):
             at = _kube_end(text, data, end)
-            yield from _kube_entries(text, data, at)
+            for key in _kube_keys(text, data, at):
+                entry = _KUBE_ENTRY.match(text, key, at)
+                yield from _kube_entry(entry, data[1] == b"data") if entry else ()
         data = _KUBE_DATA.search(text, at, end)
-
-
-def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> Iterator[Span]:
-    rule = structural_rules()["kubernetes-secret"]
-    for at in _kube_keys(text, data, end):
-        entry = _KUBE_ENTRY.match(text, at, end)
-        sure = _kube_confidence(entry[1], entry[2], data[1] == b"data") if entry else ""
-        if entry and sure:
-            yield Span(*entry.span(2), rule, sure)
 
 
 def _kube_end(text: bytes, data: re.Match[bytes], end: int) -> int:
@@ -8300,171 +8485,33 @@ def _kube_keys(text: bytes, data: re.Match[bytes], end: int) -> list[int]:
     return [match.end() for match in re.compile(between).finditer(text, begin, end)]
 
 
-def _kube_confidence(name: bytes, value: bytes, encoded: bool) -> str:
-    """How sure it is that this is a secret: "" where it is a template, or no Base64 where that is due."""
-    plain = _decoded64(value) if encoded else value
+def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
+    """One value of a Secret, unless it is a template, or no Base64 where that is due."""
+    value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
-        return ""
+        return
+    plain = decode64(value) if encoded else value
     text = plain.decode("utf-8", "replace")
     readable = "\ufffd" not in text and all(c.isprintable() or c in "\r\n\t" for c in text)
-    if len(plain) < 3 or not (readable or len(set(plain)) * 4 > min(len(plain), 256)):
-        return ""
     if (
-        _KUBE_PUBLIC.match(name)
-        or _is_no_value(_text(plain))
-        or _SAMPLE.search(plain)
-        or _WEAK.search(plain.lower())
+        len(plain) < 3
+        or b"BEGIN CERTIFICATE" in plain
+        or not (readable or len(set(plain)) * 4 > min(len(plain), 256))
     ):
-        return "low"
-    return "medium"
-
-
-# --- URLs, Azure, AWS ---------------------------------------------------------------------------------------
-
-_USERINFO = lazily(
-    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
-)
-
-
-def urls(text: bytes) -> Iterator[Span]:
-    """Passwords in URLs and connection strings."""
-    rule = structural_rules()["url-password"]
-    for found in _userinfos(text):
-        yield Span(*found.span(2), rule, _url_confidence(*found.groups()))
-
-
-_BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
-
-
-def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
-    """What stands between `://` and `@`: for the second is rare, it is looked for first."""
-    at, steps = text.find(b"@"), itertools.count()
-    while at >= 0:
-        if next(steps) * 100 > len(text):  # they are many: the rest is stepped through in C
-            yield from _USERINFO.finditer(text, max(0, at - 300))
-            return
-        driver = _driver_login(text, at) if text.startswith((b"tcp(", b"unix("), at + 1) else None
-        if driver:
-            yield driver
-        inside = text[at - 1] not in _BEFORE_AT
-        scheme = text.rfind(b"://", max(0, at - 300), at) if inside else -1
-        found = _USERINFO.match(text, scheme) if scheme >= 0 else None
-        if found and found.end() > at:
-            yield found
-        at = text.find(b"@", at + 1)
-
-
-_DRIVER_LOGIN = lazily(rb"([\w.%+-]{1,64}):([^\s\"'`<>${}()\\:/]{3,100})()\Z")
-_USER_LETTERS = (_NAME_LETTERS + b"%+").replace(b"$", b"")
-
-
-def _driver_login(text: bytes, at: int) -> re.Match[bytes] | None:
-    """What Go's MySQL driver takes, which has no scheme: user:password@tcp(host:port)/database."""
-    colon = text.rfind(b":", max(0, at - 101), at)
-    user = text[max(0, colon - 64) : max(0, colon)]
-    begin = colon - len(user) + len(user.rstrip(_USER_LETTERS))
-    return _DRIVER_LOGIN.match(text, begin, at) if begin >= 0 else None
-
-
-def _url_confidence(user: bytes, password: bytes, host: bytes) -> str:
-    lower = password.lower()
-    told = b"example" in host or (host.startswith(_HERE) and _SPOKEN.fullmatch(password))  # as manuals do
-    made_up = told or _CONSTANT.match(password) or lower == user.lower() or len(set(lower)) < 4
-    return "low" if made_up or _WEAK.search(lower) else "medium"
-
-
-_CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
-_HERE = (b"localhost", b"127.0.0.1")
-_SPOKEN = lazily(rb"[a-z]+(?:-[a-z]+)+")
-
-_AZURE_BEGIN = lazily(rb"[A-Za-z0-9_.~-]{3}\dQ~")
-_AZURE = lazily(rb"(?<=[0-9])Q~[\w.~-]{31,34}(?![\w.~-])")
-
-
-def azure_secrets(text: bytes) -> Iterator[Span]:
-    """Client secrets of Azure, in which dots and tildes leave no long run."""
-    at = text.find(b"~")
-    while at >= 0:  # one byte is sought several times as fast as two
-        if text[at - 1] == 81:  # a Q
-            yield from _azure_secret(text, at - 1)
-        at = text.find(b"~", at + 1)
-
-
-def _azure_secret(text: bytes, at: int) -> Iterator[Span]:
-    found, rule = _AZURE.match(text, max(at, 0)), structural_rules()["azure-client-secret"]
-    if found and not _dull(found[0]):
-        begin = at - 4 if _AZURE_BEGIN.match(text, max(0, at - 4)) else at
-        yield Span(begin, found.end(), rule, rule.confidence)
-
-
-_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
-_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
-_BESIDE_ID = 200  # bytes between an AWS key id and its secret
-
-
-def aws_secret(text: bytes, key: Span) -> Iterator[Span]:
-    """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
-    rule = structural_rules()["aws-secret-key"]
-    for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
-        for found in _AWS_SECRET.finditer(text, begin, end):
-            if not (_dull(found[0]) or _HEX_ONLY.fullmatch(found[0])):
-                yield Span(*found.span(), rule, rule.confidence)
-
-
-# --- Base64 -------------------------------------------------------------------------------------------------
-
-
-def is_web_token(token: bytes) -> bool:
-    """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
-    header, payload, *signature = token.split(b".")
-    signed = signature and signature[0]
-    head = _decoded64(header)
-    named = _is_json(header) or (b'"alg"' in head and head.endswith(b"}"))
-    return named and bool(signed or _is_json(payload))
-
-
-def _is_json(encoded: bytes) -> bool:
-    """Whether this is Base64 of a JSON object."""
-    import json
-
-    try:
-        return isinstance(json.loads(_decoded64(encoded)), dict)
-    except (ValueError, RecursionError):  # a stranger's brackets may be as deep as they like
-        return False
-
-
-def _decoded64(encoded: bytes) -> bytes:
-    """What this is the Base64 of, in either alphabet, padded or not; b"" where it is none."""
-    import binascii
-
-    try:
-        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
-    except ValueError:
-        return b""
-
-
-_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-
-
-def _is_login(encoded: bytes) -> bool:
-    """Whether this is Base64 of printable text with a colon and something after it."""
-    decoded = _decoded64(encoded)
-    user, colon, password = decoded.decode("utf-8", "replace").partition(":")
-    foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
-    return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
+        return
+    rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
+    candidate = Candidate(*entry.span(2), "pass", name, ":", "'", shown, "", "", "config")
+    yield verdict(Span(*entry.span(2), rule, rule.confidence, candidate), plain)
 
 
 # === Scan ===================================================================================================
 # A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed
-# here, so that no record outside of this room ever holds a value. Speed comes from the C primitives of bytes:
-# each window is mapped to two classes, runs of 20 and more token characters are walked, and only a run that
-# begins like some prefix meets an expression, anchored there. No rule ever runs over a whole window.
+# here, so that no record outside of this section ever holds a value. Speed comes from the C primitives of
+# bytes: each window is mapped to two classes, runs of 20 and more token characters are walked, and only a run
+# that begins like some prefix meets an expression, anchored there. No rule ever runs over a whole window.
 
 _READ_SIZE = 1 << 19  # bytes asked for in one read
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
-_BULK = 1 << 20  # bytes of a file, of a log say, after which only the most telling names are judged
-_SPANS_MOST = 4000  # that may be secrets in one window: twice what is reported of a file
-_WEIGHED_MOST = 200  # values of one window that are judged in vain: files written by people have a tenth
 
 
 class Match(NamedTuple):
@@ -8478,6 +8525,7 @@ class Match(NamedTuple):
     sample: str  # masked: at most the public prefix and two characters
     digest: str  # hex of a hash of the value, keyed, so of no use without the key
     silenced: str  # the comment on the line that allows it, or ""
+    why: tuple[str, ...] = ()  # lines that explain the confidence, where those are asked for
 
 
 class _Window(NamedTuple):
@@ -8499,23 +8547,26 @@ def scan(
     custom: tuple[Rule, ...] = (),
     skipped: dict[str, int] | None = None,
     known: Callable[[bytes], list[Span]] | None = None,
+    explain: bool = False,
 ) -> Iterator[Match]:
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
     `custom` are rules of the project, `known` finds spans that nothing else may hide. `skipped` counts, by
-    kind, files that were not examined ("binary").
+    kind, files that were not examined ("binary") or not to the end ("budget"). With `explain`, what was
+    considered and rejected is given too, and why.
     """
-    text, language = _text_reader(read), language_of(path)
-    for number, window in enumerate(_windows(text) if text else ()):
-        bulk = number * _READ_SIZE > _BULK
-        found = _spans(window.text, language, bulk or (language == "source" and _is_bundle(window.text)))
-        found = itertools.islice(found, _SPANS_MOST)
+    text, over = _text_reader(read), False
+    for window in _windows(text) if text else ():
+        budget = Budget(len(window.text))
+        found = detect(window.text, path, custom, explain, budget)
         found = _around_known(known(window.text), found) if known else found
-        spans = [span for span in found if window.begin <= span.start < window.until]
+        spans = [s for s in found if window.begin <= s.start < window.until and (s.confidence or explain)]
+        over = over or budget.left <= 0
         if spans:
-            yield from _matches(window, spans, key)
-    if skipped is not None and not text:
-        skipped["binary"] = skipped.get("binary", 0) + 1
+            yield from _matches(window, spans, key, explain)
+    kind = "budget" if over else "" if text else "binary"
+    if skipped is not None and kind:
+        skipped[kind] = skipped.get(kind, 0) + 1
 
 
 def _around_known(known: list[Span], spans: Iterable[Span]) -> Iterator[Span]:
@@ -8528,11 +8579,6 @@ def _around_known(known: list[Span], spans: Iterable[Span]) -> Iterator[Span]:
         after = bisect.bisect_left(starts, span.end)
         if not after or known[after - 1].end <= span.start:
             yield span
-
-
-def _is_bundle(text: bytes) -> bool:
-    """Whether a machine has written this code: the lines of a large window are of 1,000 bytes and more."""
-    return len(text) > 1 << 16 and text.count(b"\n") * 1000 < len(text)
 
 
 def _text_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes] | None:
@@ -8616,31 +8662,32 @@ def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
     return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
 
 
-def _matches(window: _Window, spans: list[Span], key: bytes) -> Iterator[Match]:
+def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> Iterator[Match]:
     text, at = window.text, 0
     line, column = window.line, window.column
-    for start, end, rule, confidence in _apart(spans):
-        line, column = _place(text[at:start], start - at, line, column)
-        at = start
-        value = text[start:end]
-        end_line = line + value.count(b"\n")
+    kept = _resolve_overlaps([span for span in spans if span.confidence])
+    for span in _with_rejected(spans, kept) if explain else kept:
+        line, column = _place(text[at : span.start], span.start - at, line, column)
+        at = span.start
+        value = text[at : span.end]
         yield Match(
-            rule,
-            confidence,
+            span.rule,
+            span.confidence,
             line,
             column + 1,
-            end_line,
-            _mask(rule, value),
+            line + value.count(b"\n"),
+            _mask(span.rule, value),
             _digest(value, key),
-            _allowed(text, start, end),
+            _allow_comment(text, at, span.end),
+            tuple(_reasons(span)) if explain else (),
         )
 
 
-def _apart(spans: list[Span]) -> list[Span]:
+def _resolve_overlaps(spans: list[Span]) -> list[Span]:
     """Without those that overlap a surer one, or else an earlier one, in order of place."""
     import bisect
 
-    sure = _swept([span for span in spans if span.confidence != "low"])
+    sure = _without_overlaps([span for span in spans if span.confidence != "low"])
     if len(sure) == len(spans):
         return sure
     starts = [span.start for span in sure]
@@ -8648,12 +8695,19 @@ def _apart(spans: list[Span]) -> list[Span]:
         after = bisect.bisect_left(starts, span.end)
         if span.confidence == "low" and (not after or sure[after - 1].end <= span.start):
             sure.append(span)  # behind those that `starts` knows
-    return _swept(sure)
+    return _without_overlaps(sure)
 
 
-def _swept(spans: list[Span]) -> list[Span]:
+def _with_rejected(spans: list[Span], kept: list[Span]) -> list[Span]:
+    """All spans in order of place; those that overlap a surer one say so."""
+    lost = {span: span._replace(confidence="", reason="a surer finding overlaps it") for span in spans}
+    chosen = {span for span in spans if not span.confidence}.union(kept)
+    return sorted((span if span in chosen else lost[span] for span in spans), key=lambda span: span.start)
+
+
+def _without_overlaps(spans: list[Span]) -> list[Span]:
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda s: s.start):  # stable: of two at one place the first found wins
+    for span in sorted(spans, key=lambda s: (s.start, is_judged(s))):  # what is judged by name yields
         if not kept or span.start >= kept[-1].end:
             kept.append(span)
     return kept
@@ -8676,7 +8730,7 @@ _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
 
-def _allowed(text: bytes, start: int, end: int) -> str:
+def _allow_comment(text: bytes, start: int, end: int) -> str:
     """The comment on the line of a match, or right above it, that silences it."""
     above = max(text.rfind(b"\n", 0, start), 0)
     before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
@@ -8688,336 +8742,46 @@ def _allowed(text: bytes, start: int, end: int) -> str:
     return found[0].decode() if found else ""
 
 
-# --- what is in a window ------------------------------------------------------------------------------------
-
-
-def _spans(text: bytes, language: str, sparing: bool) -> Iterator[Span]:
-    """Everything in `text` that looks like a secret; of what overlaps, the more telling comes first."""
-    runs = token_runs(text)
-    for span in _tokens(text, runs, sparing):
-        yield span
-        if span.rule.id == "aws-access-key":
-            yield from aws_secret(text, span)
-    yield from () if sparing else azure_secrets(text)
-    yield from urls(text)
-    yield from _told_spans(text, language, runs, sparing)
-
-
-def _told_spans(text: bytes, language: str, runs: Iterable[tuple[int, int]], sparing: bool) -> Iterator[Span]:
-    """What telling words lead to: phrases of a known form, then values that are given to names."""
-    finders = phrases_of("" if sparing else language)
-    done, given = dict.fromkeys(finders, 0), []
-    for word, told in tellings(text, language, sparing, tuple(finders)):
-        if word not in finders:
-            given.append(candidate_of(text, language, told))
-        elif told.start() >= done[word]:  # what one has seen is not looked at again
-            spans, done[word] = finders[word](text, told.end())
-            yield from spans
-    candidates = [candidate for candidate in given if candidate]
-    seen = {candidate.start for candidate in candidates}
-    yield from _assigned(text, candidates, _WEIGHED_MOST // 5 if sparing else _WEIGHED_MOST)
-    if not sparing and language != "log":  # where every request has one
-        yield from _assigned(text, uuids(text, language, runs, seen), _WEIGHED_MOST)
-
-
-def _assigned(text: bytes, candidates: Iterable[Candidate], most: int) -> Iterator[Span]:
-    """Values that are given to telling names: of the shape of a provider that is named there, or judged."""
-    in_vain: set[tuple[str, bytes, str]] = set()
-    for candidate in candidates:
-        value = candidate.value.encode("latin-1")
-        known = (candidate.name, value, candidate.after)
-        if _is_no_value(candidate.value) or known in in_vain:
-            continue
-        found = list(_assigned_span(text, candidate, value))
-        yield from found
-        if not found:
-            in_vain.add(known)
-        if len(in_vain) >= most:
-            return
-
-
-def _assigned_span(text: bytes, candidate: Candidate, value: bytes) -> Iterable[Span]:
-    tokens = list(_begun(text, candidate.start)) if value.startswith(public_prefixes()) else []
-    named = candidate.kind == "uuid" and _identifies(candidate)
-    providers = _providers(candidate) if _TOKEN_LIKE.match(value) and not named else []
-    if candidate.name == "_authToken" and not _NPMRC_HOST.search(candidate.before):
-        return ()  # npm reads no such line
-    login = login_rule(text, candidate, value)
-    if login and not tokens:
-        tokens = [Span(candidate.start, candidate.end, login, login.confidence)]
-    if not tokens and not (_dull(value) or _SAMPLE.search(value)):
-        rules = (rule for rule in providers if has_shape(rule, value))
-        tokens = [Span(candidate.start, candidate.end, rule, rule.confidence) for rule in rules][:1]
-    return tokens or _judged(text, candidate, providers)
-
-
-_NPMRC_HOST = lazily(r"//[\w.-]+(?::\d+)?/(?:\S*/)?:\Z")
-
-_TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
-
-
-def _providers(candidate: Candidate) -> list[Rule]:
-    return named_providers((candidate.before[-60:] + candidate.name).encode("latin-1"))
-
-
-def _judged(text: bytes, candidate: Candidate, providers: list[Rule]) -> Iterator[Span]:
-    confidence = weigh(candidate, text)
-    if confidence:
-        rule = structural_rules()[RULES_OF_KINDS[candidate.kind]]
-        yield Span(candidate.start, candidate.end, rule, lessened(confidence, candidate, providers))
-
-
-def _tokens(text: bytes, runs: Iterable[tuple[int, int]], sparing: bool = False) -> Iterator[Span]:
-    """What a literal prefix gives away, or the name of the provider right before it.
-
-    Each run of 20 and more token characters is met here, so every step of this loop counts.
-    """
-    beginnings, heads, joints = _beginnings(), rule_heads(), _joints()
-    gives, match_random = frozenset() if sparing else _GIVES, _RANDOM.match
-    begun_from, named_from, begun, named = 0, 0, 0, 0
-    in_vain: dict[bytes, int] = {}  # {what stood before values that no provider gave: how many}
-    for start, end in runs:
-        prefixes, last = beginnings.get(text[start : start + 2]), text[start - 1]
-        if prefixes and text.startswith(prefixes, start):
-            begin = start
-        elif last == 92:  # a backslash: what looks like the first letter is an escape's
-            begin = start + 1
-        elif last in joints and (text[start - 3 : start] in heads or text[start - 2 : start] in heads):
-            begin = start
-        elif last == 46 and end - start >= 32:  # a dot
-            begin = _dotted(text, start)
-        elif last in gives:
-            begin = -1
-        else:
-            continue
-        if begin >= 0 and start >= begun_from:
-            found = list(_begun(text, begin))
-            begun += not found
-            begun_from = look_from(begun, sparing)
-            yield from found
-        lead = text[start : start + 25]
-        if last not in gives or start < named_from or len(lead.translate(None, b"0123456789")) == len(lead):
-            continue
-        random, before = match_random(text, start), text[start - 12 : start]
-        if random and in_vain.get(before, 0) < _SAME_IN_VAIN:
-            found = list(_named_run(text, start, random.end()))
-            if not found:
-                named, in_vain[before] = named + 1, in_vain.get(before, 0) + 1
-            named_from = look_from(named)
-            yield from found
-
-
-@functools.cache
-def _beginnings() -> dict[bytes, tuple[bytes, ...]]:
-    """{what a run begins with: the prefixes that it may begin with}"""
-    found: dict[bytes, tuple[bytes, ...]] = {}
-    for rule in prefixed_rules():
-        for literal in rule_prefixes(rule):
-            found[literal[:2].encode()] = (*found.get(literal[:2].encode(), ()), literal.encode())
-    return found
-
-
-def _dotted(text: bytes, start: int) -> int:
-    """Where `_begun` sees a token of several parts that goes on at `start`; -1 where no prefix begins one."""
-    before = text[max(0, start - 60) : start]
-    at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
-    prefixes = _beginnings().get(text[at : at + 2])
-    if not prefixes or not text.startswith(prefixes, at):
-        return -1
-    return max(at + len(p) * p.endswith(b".") for p in prefixes if text.startswith(p, at))
-
-
-@functools.cache
-def _joints() -> frozenset[int]:
-    """What may stand between a prefix and the run that goes on after it."""
-    return frozenset(head[-1] for head in rule_heads() if _TWO_CLASSES[head[-1]] == 32)
-
-
-_SAME_IN_VAIN = 50  # values behind one name, as in a table, after which no more of them are looked at
-_GIVES = frozenset(b"\"'` :=|(,\n")  # what stands right before a value
-_RANDOM = lazily(  # no identifier of several words, no number
-    rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
-    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
-    rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
-)
-_GAP = lazily(rb"""\\{0,2}["'`\])]{0,2}[ \t]{0,4}(?:=>|:{0,3}=|\?=|[:,(>|]|[ \t])[ \t]{0,4}\\{0,2}["'`]?""")
-_GAP_BYTES = b" \t\"'`\\])|:=>?,("
-
-
-def _named_run(text: bytes, start: int, end: int) -> Iterator[Span]:
-    """A value of the shape that the provider gives it, behind its name."""
-    line = ahead = text[max(0, start - 70) : start]
-    if line.endswith((b":", b"|")):  # an account's number before the token
-        ahead = line[:-1].rstrip(b"0123456789")
-    at = start - len(line) + len(ahead)
-    rules = _rules_before(ahead[-_NAME_AND_REACH:], text[at:end])
-    rule = next((rule for rule in rules if has_shape(rule, text[at:end])), None)
-    if ahead.endswith((b"Bearer ", b"bearer ")):  # in no header: one of those is found as such
-        rule = structural_rules()["bearer-token"]
-    if rule and not (_dull(text[at:end]) or _SAMPLE.search(text[at:end]) or _TOLD_AS_NONE.search(line)):
-        yield Span(at, end, rule, rule.confidence)
-
-
-_TOLD_AS_NONE = lazily(rb"(?i)(?:[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision)[^\w\n]{1,6}\Z")
-_REACH_OF_NAME, _NAME_AND_REACH = 40, 64  # bytes between a provider's name and its value; with the name
-_BESIDE_VALUES = lazily(rb"key|token|secret|cred|auth|passw|api")
-_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
-
-
-def _rules_before(before: bytes, value: bytes) -> list[Rule]:
-    """The rules of the providers that are named right before a value, or not far before it, last first.
-
-    Hashes look like keys: far from its name a value has to look more random than they do, or a word that goes
-    with a secret has to stand there too.
-    """
-    places = named_places(before)
-    if not places:
-        return []
-    named = before.rstrip(_GAP_BYTES)
-    rule = _provider_named(named[-40:]) if _GAP.fullmatch(before[len(named) :]) else None
-    if rule:
-        return [rule]
-    if before.endswith(b"\n") and b" " not in before[-_REACH_OF_NAME:]:  # lines of Base64 name anything
-        return []
-    if not (_MIXED.match(value) or _BESIDE_VALUES.search(before.lower())):
-        return []
-    return [rule for at, rule in places if len(before) - at <= _REACH_OF_NAME][::-1]
-
-
-@functools.lru_cache(1024)
-def _provider_named(before: bytes) -> Rule | None:
-    """The rule of the provider that the last name before a value tells, words that go with a secret aside."""
-    names = before[len(before.rstrip(_NAME_LETTERS + b" ")) :].decode("latin-1").split()
-    for name in reversed(names[-3:]):
-        words = words_of(name)
-        telling = "".join(word for word in words if word not in _words_beside())
-        if telling:
-            rule = named_rules().get("".join(words)) or named_rules().get(telling)
-            return rule if rule and "{u}" not in rule.shape else None
-    return None
-
-
-@functools.cache
-def _words_beside() -> frozenset[str]:
-    return frozenset(_BESIDE.split())
-
-
-_BESIDE = """
-    access account admin api app application auth authenticate authentication bot client com configure
-    connect const create cred credential credentials dev export final from hmac init initialize key let live
-    login my new oauth pass password pat personal private prod production public pw pwd secret server service
-    session set setup static string test token user value var webhook with
-"""
-
-
-def _begun(text: bytes, start: int) -> Iterator[Span]:
-    """The token whose prefix begins at `start`, or ends there."""
-    heads = rule_heads()
-    start = max(start, 0)
-    for at, to in ((start, start + 3), (start, start + 2), (start - 3, start), (start - 2, start)):
-        head = text[at:to]
-        for offset, whole, each in heads_of(head) if head in heads else ():
-            found = (
-                _first_rule(text, start - offset, each) if whole.match(text, max(start - offset, 0)) else None
-            )
-            if found:
-                yield found
-                return
-
-
-def _first_rule(text: bytes, at: int, each: list[tuple[Rule, int, re.Pattern[bytes]]]) -> Span | None:
-    for rule, public, pattern in each:
-        found = pattern.match(text, at)
-        sure = _token_confidence(rule, found[0], public) if found else ""
-        if found and sure:
-            return Span(*found.span(), rule, sure)
-    return None
-
-
-def _token_confidence(rule: Rule, token: bytes, public: int) -> str:
-    """How sure it is that this is no made-up token; its first `public` bytes are the prefix."""
-    body = token[public:]
-    if rule.id == "jwt" and not is_web_token(token):
-        return ""
-    if checksum_holds(rule, token):
-        return "high"
-    if not _dull(body):
-        return rule.confidence
-    shown = b"EXAMPLE" in body  # as in the manuals of AWS
-    told = public >= 8 or (rule.id.startswith("aws") and not shown)  # a prefix that is nobody else's
-    told = told and not body.isdigit()
-    return "medium" if told and not _MADE_UP.search(body) else ""
-
-
 # --- why a line is reported or not --------------------------------------------------------------------------
 
 
-def explain(file: IO[bytes], path: str, line: int) -> Iterator[str]:
-    """Say why `line` of a file was or was not reported, as an audit reads it; no value is shown."""
-    reader = _text_reader(file.read)
-    if reader is None:
-        yield "it is binary, so it is not read"
-        return
-    around = _around_line(reader, line)
-    if around is None:
-        yield f"it ends before line {line}"
-        return
-    file.seek(0)
-    for match in itertools.takewhile(lambda match: match.line <= line, scan(file.read, path)):
-        if line <= match.end_line:
-            silenced = f", silenced by {match.silenced}" if match.silenced else ""
-            yield f"column {match.column}: rule {match.rule.id}, {match.confidence} confidence{silenced}"
-    yield from _judgements(*around, language_of(path))
+def explain(file: IO[bytes], path: str, line: int, custom: tuple[Rule, ...] = ()) -> Iterator[str]:
+    """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
+    skipped: dict[str, int] = {}
+    lines, nothing = 1, True
 
+    def read(size: int) -> bytes:
+        nonlocal lines
+        data = file.read(size)
+        lines += data.count(b"\n")
+        return data
 
-def _around_line(read: Callable[[int], bytes], line: int) -> tuple[bytes, int, int] | None:
-    """A line, the first _BULK bytes of a longer one, and what stands beside it: text, begin and end in it.
-
-    None where there are fewer lines.
-    """
-    before, text, more = line - 1, b"", read(_READ_SIZE)
-    while more and before > more.count(b"\n"):
-        before, text, more = before - more.count(b"\n"), more[-_BEHIND:], read(_READ_SIZE)
-    begin, text = len(text), text + more
-    for _ in range(before):
-        begin = text.find(b"\n", begin) + 1
-        if not begin:
-            return None
-    end = 0
-    while more and not end and len(text) - begin < _BULK:
-        more = read(_READ_SIZE)
-        text += more
-        end = text.find(b"\n", begin) + 1
-    end = end or text.find(b"\n", begin) + 1 or len(text)
-    if end + _BEHIND > len(text):
-        text += read(_BEHIND)
-    first = max(0, begin - _BEHIND)
-    return text[first : end + _BEHIND], begin - first, end - first
-
-
-def _judgements(text: bytes, first: int, last: int, language: str) -> Iterator[str]:
-    nothing = True
-    for candidate in candidates(text, language):
-        if first <= candidate.start < last:
+    for match in scan(read, path, custom=custom, skipped=skipped, explain=True):
+        if match.line <= line <= match.end_line:
             nothing = False
-            yield from _weighed(candidate, text, candidate.start - first)
-    if nothing:
-        yield f"nothing on this line is given to a name that tells a secret ({language})"
+            silenced = f", silenced by {match.silenced}" if match.silenced else ""
+            said = f"{match.confidence} confidence{silenced}" if match.confidence else "not reported"
+            yield f"column {match.column}: rule {match.rule.id}, {said}"
+            yield from match.why
+    if "binary" in skipped:
+        yield "it is binary, so it is not read"
+    elif lines < line:
+        yield f"it ends before line {line}"
+    elif nothing:
+        yield f"nothing on this line is assigned to a name that tells a secret ({language_of(path)})"
 
 
-def _weighed(candidate: Candidate, window: bytes, column: int) -> Iterator[str]:
-    found = sorted(evidence(candidate, window), key=lambda item: (-abs(item[1]), item))
-    score = sum(weight for _, weight in found)
-    limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
-    judged = confidence_of(score) or "no secret"
-    # Not the name: it may be a part of a value, such as that of --password=Xy7token=Z1.
-    what = f"a value given to a name of kind {candidate.kind!r}"
-    yield f"column {column + 1}: {what} in {candidate.language}: {judged}"
-    yield f"  log odds {score / 100:+.2f}; {limits}"
-    against = "it is made of parts" if _is_no_value(candidate.value) else objection(candidate)
-    if against:
-        yield f"  of low confidence at most, for {against}"
-    yield from (f"  {weight / 100:+6.2f}  {feature}" for feature, weight in found)
+def _reasons(span: Span) -> Iterator[str]:
+    """Why a span has its confidence: what capped it, and the features of what was judged."""
+    if span.reason:
+        yield f"  {'low at most' if span.confidence else 'no finding'}: {span.reason}"
+    if span.candidate and is_judged(span):
+        found = sorted(evidence(span.candidate), key=lambda item: (-abs(item[1]), item))
+        limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
+        # Not the name: it may be a part of the value that another name is assigned.
+        yield f"  a value assigned to a name of kind {span.candidate.kind!r} in {span.candidate.language}"
+        yield f"  log odds {sum(weight for _, weight in found) / 100:+.2f}; {limits}"
+        yield from (f"  {weight / 100:+6.2f}  {feature}" for feature, weight in found)
 
 
 # === Git ====================================================================================================

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Fit the weights of the judgement, and print the tables that paissive_secrets.py holds.
+"""Fit the weights of the judgement, and print the table that paissive_secrets.py holds.
 
-    train.py DATA [DATA …] [--clean DIR …] [--write]
+    train.py EVALUATE.PY DATA [DATA …] [--clean DIR …] [--passwords FILE] [--write]
 
-A DATA folder is one variant of CredData: `meta/*.csv` with labelled lines, `data/REPOSITORY/…` with files.
-First every sixth of the repositories is judged by weights that come from the others, which is printed as
-accuracy; then the table is fitted on everything. Logistic regression with an L1 penalty (FTRL-Proximal,
-McMahan et al. 2013), standard library only, fixed seed: same data, same table. --clean names code that holds
-no secret; --write puts the table into the module.
+EVALUATE.PY scores findings on labelled lines. A DATA folder is one variant of CredData: `meta/*.csv` with
+labelled lines, `data/REPOSITORY/…` with files. First every sixth of the repositories is judged by weights
+that come from the others, which is printed as accuracy; then the table is fitted on everything. Logistic
+regression with an L1 penalty (FTRL-Proximal, McMahan et al. 2013), standard library only, fixed seed: same
+data, same table.
 
-What is an artefact of the data is kept out. Each occurrence of a true value was replaced by another random
-one, so none repeats there, as real ones do: that a value repeats is a feature of values without digits only.
-No feature names a file, a repository or a secret.
+What is an artefact of the data is kept out. Its true values were replaced by random letters, which never
+hold "pass" or "123" as real ones do, so some of --passwords, which people chose, stand beside each true
+one. --clean names code that holds no secret; the table in use was fitted with CPython 3.12's library, SymPy
+and npm packages. No feature names a file, a repository or a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ import argparse
 import bisect
 import collections
 import csv
+import functools
+import importlib.util
 import math
+import multiprocessing
 import random
 import re
 import string
@@ -35,90 +39,93 @@ import paissive_secrets as ps  # noqa: E402
 FOLDS = 6
 EPOCHS = 8
 RATE, L1, L2 = 0.1, 20.0, 1.0  # FTRL: learning rate, penalties
-KEPT = 500  # features in the table
+KEPT = 300  # features in the table
 PRIOR = {"brackets cross": 300}  # what the data has too little of: no code and no template looks so
-UNLABELLED, CLEAN = 0.5, 0.15  # how much a line counts that nobody labelled, and one of clean code
-DRAWN = 0.2  # and one with a value like those that password managers draw, put where a secret stood
+UNLABELLED, CLEAN = 0.5, 0.3  # how much a line counts that nobody labelled, and one of clean code
+DRAWN, CHOSEN = 0.2, 0.5  # and one with a value that a password manager drew, or a person chose
 RARE = (6, 3)  # fewer examples, or repositories, than these, and a feature is not used
 WIDTH = 106  # columns of a printed line
 
 
 class Example:
-    """A candidate: where it stands, its label and features, and what a scan makes of each confidence."""
+    """A candidate: where it stands, its label and features, and the most that the verdict allows."""
 
-    def __init__(self, place, truth, weight, features, lowered):
+    def __init__(self, place, truth, weight, candidate):
         self.variant, self.path, self.line = place
         self.repository = self.path.split("/")[1]
-        self.truth, self.weight, self.features, self.lowered = truth, weight, features, lowered
+        self.truth, self.weight = truth, weight
+        self.features = tuple(sorted(set(ps.features(candidate))))
+        best = ps.Span(candidate.start, candidate.end, ps.pattern_rules()["key"], "high", candidate)
+        self.capped = ps.verdict(best, candidate.value.encode("latin-1")).confidence != "high"
+
+    def confidence(self, score):
+        found = ps.confidence_of(score)
+        return found and ("low" if self.capped else found)
 
 
 # --- data ---------------------------------------------------------------------------------------------------
 
 
-def labels(root):
-    """{path: [row]}, with LICENSE and COPYING left out"""
+def spans_of(root):
+    """{path: [(first line, last line, is it a secret, first column, last column)]}"""
     rows = collections.defaultdict(list)
     for name in sorted((root / "meta").glob("*.csv")):
         with open(name, newline="") as file:
             for row in csv.DictReader(file):
-                lines = int(row["LineStart"]), int(row["LineEnd"])
                 columns = int(row["ValueStart"] or 0), int(row["ValueEnd"] or 1 << 30)
-                rows[row["FilePath"]].append((*lines, row["GroundTruth"] == "T", *columns))
+                truth = row["GroundTruth"] == "T"
+                rows[row["FilePath"]].append((int(row["LineStart"]), int(row["LineEnd"]), truth, *columns))
     return rows
 
 
-def examples(root, structural):
-    """Every candidate of one variant; what the other rules find goes to `structural`."""
-    rows = labels(root)
+def examples(root, passwords):
+    """([every candidate of one variant], [what is found without the model])"""
+    rows, found, other = spans_of(root), [], []
     for path in sorted((root / "data").rglob("*")):
         name = "data/" + path.relative_to(root / "data").as_posix()
-        if path.is_file() and not re.search("/(COPYING|LICENSE)", name.upper()):
-            text = path.read_bytes()
-            if b"\0" not in text[:8000]:
-                structural += other_findings(text, root.name, name)
-                yield from examples_of(text, (root.name, name), rows.get(name, ()))
+        text = path.read_bytes() if path.is_file() else b"\0"
+        if b"\0" not in text[:8000] and not re.search("/(COPYING|LICENSE)", name.upper()):
+            found += examples_of(text, (str(root), name), rows.get(name, ()), other, passwords)
+    return found, other
 
 
-def other_findings(text, variant, name):
-    """What the rules with a structure find."""
-    parts = iter((text, b""))
-    found = ps.scan(lambda _size: next(parts, b""), name)
-    return [(variant, name, m.line, m.end_line, m.confidence) for m in found]
-
-
-def examples_of(text, place, rows, unlabelled=UNLABELLED):
+def examples_of(text, place, rows, other, passwords=(), unlabelled=UNLABELLED):
     draw = random.Random(len(text))
     starts = [0, *(match.end() for match in re.finditer(b"\n", text))]
-    for candidate in ps.candidates(text, ps.language_of(place[1])):
-        if ps._is_no_value(candidate.value):
+    for span in ps.detect(text, place[1]):
+        line = bisect.bisect_right(starts, span.start)
+        candidate = span.candidate
+        if candidate is None or not ps.is_judged(span):
+            last = bisect.bisect_right(starts, max(span.start, span.end - 1))
+            other.append((place[0], place[1], line, last, span.confidence, span.rule.id))
             continue
-        line = bisect.bisect_right(starts, candidate.start)
-        column = len(text[starts[line - 1] : candidate.start].decode("utf-8", "replace"))
+        column = len(text[starts[line - 1] : span.start].decode("utf-8", "replace"))
         truth, weight = label(rows, line, column, column + len(candidate.value), unlabelled)
-        yield Example((*place, line), truth, weight, features_of(candidate, text), lowered(candidate))
-        if truth and weight == 1.0 and candidate.quote and candidate.kind != "uuid":
-            made = candidate._replace(value=drawn(draw))
-            yield Example(("drawn", *place[1:], line), True, DRAWN, features_of(made, text), lowered(made))
+        yield Example((*place, line), truth, weight, candidate)
+        if truth and weight == 1.0:
+            for value, counts in made_up(candidate, draw, passwords):
+                yield Example(("made up", place[1], line), True, counts, candidate._replace(value=value))
 
 
-def features_of(candidate, text):
-    return sorted(set(ps.features(candidate, text)))
-
-
-def lowered(candidate):
-    """{confidence by the weights: confidence that is reported}"""
-    value = candidate.value.encode("latin-1")
-    providers = ps._providers(candidate) if ps._TOKEN_LIKE.match(value) else []
-    return {name: ps.lessened(name, candidate, providers) for name, _ in ps.THRESHOLDS}
-
-
-def drawn(draw):
-    """A value as password managers draw them; the data has few, for it is older than their use."""
-    letters = draw.choice(
-        (string.ascii_lowercase, string.ascii_letters, string.ascii_letters + string.digits * 2)
-    )
-    alphabet = letters + "!#$%&()*+,-./:;<=>?@[]^_{|}~" * draw.choice((1, 1, 2))
-    return "".join(draw.choice(alphabet) for _ in range(draw.choice((8, 12, 12, 16, 20, 24, 32, 40))))
+def made_up(candidate, draw, passwords):
+    """Values that may stand for this one: drawn as password managers do, or chosen by a person."""
+    if candidate.quote:
+        letters = draw.choice(
+            (string.ascii_lowercase, string.ascii_letters, string.ascii_letters + string.digits * 2)
+        )
+        alphabet = letters + "!#$%&()*+,-./:;<=>?@[]^_{|}~" * draw.choice((1, 1, 2))
+        yield (
+            "".join(draw.choice(alphabet) for _ in range(draw.choice((8, 12, 12, 16, 20, 24, 32, 40)))),
+            DRAWN,
+        )
+    if candidate.kind == "pass" and passwords and re.fullmatch(r"[\w!@#$%^&*.+-]{4,24}", candidate.value):
+        for _ in range(2):
+            word = draw.choice(passwords)
+            if draw.random() < 0.4:
+                word = (
+                    word[0].upper() + word[1:] + str(draw.randrange(1, 2030)) + draw.choice(" !!#$@").strip()
+                )
+            yield word, CHOSEN
 
 
 def label(rows, line, start, end, unlabelled):
@@ -131,12 +138,15 @@ def label(rows, line, start, end, unlabelled):
 
 
 def clean_examples(folders):
-    """Every candidate of code that holds no secret; each folder counts as a repository."""
+    """Every candidate of code that holds no secret; each folder in one counts as a repository."""
     for folder in folders:
         for path in sorted(Path(folder).rglob("*")):
             text = path.read_bytes() if path.is_file() and path.stat().st_size < 1 << 20 else b"\0"
             if b"\0" not in text[:8000]:
-                yield from examples_of(text, ("clean", f"data/{folder.name}/{path.name}"), (), CLEAN)
+                part = path.relative_to(folder).parts[0]
+                yield from examples_of(
+                    text, ("clean", f"data/{folder.name}-{part}/{path.name}"), (), [], (), CLEAN
+                )
 
 
 # --- model --------------------------------------------------------------------------------------------------
@@ -164,7 +174,10 @@ def fit(train):
 def regression(train, use, seed=7):
     """{feature: weight in hundredths}"""
     index = {name: n for n, name in enumerate(sorted(use))}
-    rows = [([index[f] for f in e.features if f in use], e.truth, e.weight) for e in train if e.weight]
+    same = collections.Counter()
+    for e in train:
+        same[tuple(index[f] for f in e.features if f in use), e.truth] += e.weight
+    rows = sorted((active, truth, weight) for (active, truth), weight in same.items() if weight)
     size, order = len(index), random.Random(seed)
     w, z, n = [0.0] * size, [0.0] * size, [0.0] * size
     l1, l2 = L1, L2
@@ -200,52 +213,35 @@ def folds(all_examples):
 def cross_validated(data):
     """[(example, score by weights that do not know its repository)]"""
     fold = folds(data)
-    for n in range(FOLDS):
-        weights = fit([e for e in data if fold[e.repository] != n])
-        for e in data:
-            if fold[e.repository] == n:
-                yield e, sum(weights.get(f, 0) for f in e.features)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        parts = [[e for e in data if fold[e.repository] != n] for n in range(FOLDS)]
+        weights = pool.map(fit, parts, 1)
+    return [(e, sum(weights[fold[e.repository]].get(f, 0) for f in e.features)) for e in data]
 
 
-# --- scores -------------------------------------------------------------------------------------------------
-
-
-def accuracy(found, rows):
-    """(precision, recall, F1, findings on lines without a label), counted by line"""
-    hit, labelled, unlabelled = set(), set(), set()
-    for path, first, last in found:
-        touched = [
-            (row[2], (path, n)) for n, row in enumerate(rows.get(path, ())) if touches(row, first, last)
-        ]
-        true = {place for truth, place in touched if truth}
-        hit |= true
-        if not true:
-            (labelled if touched else unlabelled).add((path, first))
-    lines = {(path, n) for path, i in hit for n in range(rows[path][i][0], rows[path][i][1] + 1)}
-    total, false = sum(row[2] for of in rows.values() for row in of), len(labelled - lines)
-    precision, recall = len(hit) / max(1, len(hit) + false), len(hit) / total
-    f1 = 2 * precision * recall / max(1e-9, precision + recall)
-    return precision, recall, f1, len(unlabelled - lines - labelled)
-
-
-def touches(row, first, last):
-    one_line = row[0] == row[1]
-    return row[0] <= last and first <= row[1] and (not one_line or first == row[0] or last - first < 3)
-
-
-def report(scored, structural, roots):
-    sure = [(e, e.lowered[name]) for e, s in scored for name in [ps.confidence_of(s)] if name]
+def report(scored, other, roots, evaluate):
+    judged = [(e, e.confidence(s)) for e, s in scored]
     for root in roots:
-        rows = labels(root)
-        for n, (confidence, _) in enumerate(ps.THRESHOLDS):
-            levels = {name for name, _ in ps.THRESHOLDS[: n + 1]}
-            found = [at[1:4] for at in structural if at[0] == root.name and at[4] in levels]
-            found += [
-                (e.path, e.line, e.line) for e, name in sure if name in levels and e.variant == root.name
-            ]
-            precision, recall, f1, unlabelled = accuracy(found, rows)
-            figures = f"P {precision:.3f} R {recall:.3f} F1 {f1:.3f} unlabelled {unlabelled}"
-            print(f"{root.name:8} {confidence:7} {figures}")
+        rows = evaluate.labels(root)
+        for n in range(1, 4):
+            levels = evaluate.LEVELS[:n]
+            found = [span[1:] for span in other if span[0] == str(root) and span[4] in levels]
+            found += [(e.path, e.line, e.line, level, "") for e, level in judged
+                      if level in levels and e.variant == str(root)]  # fmt: skip
+            precision, recall, f1 = evaluate.f1(*counts(evaluate, found, rows))
+            plain = evaluate.f1(*counts(evaluate, *evaluate.without_uuids(found, rows)))[2]
+            (total, hit) = evaluate.score(found, rows)[4]
+            figures = f"P {precision:.3f} R {recall:.3f} F1 {f1:.3f} no uuid {plain:.3f}"
+            print(
+                f"{root} {levels[-1]:7} {figures} passwords {hit['Password'] / max(1, total['Password']):.3f}"
+            )
+    lines = collections.Counter(level for e, level in judged if e.variant == "clean")
+    print("clean code:", dict(lines))
+
+
+def counts(evaluate, found, rows):
+    hit, missed, false, *_ = evaluate.score(found, rows)
+    return hit, false, missed
 
 
 # --- tables -------------------------------------------------------------------------------------------------
@@ -284,13 +280,11 @@ def pair_table():
     return "\n".join("".join(digit(a + b) for b in letters) for a in letters)
 
 
-def write(weights, pairs):
+def write(name, table):
     path = ROOT / "paissive_secrets.py"
-    text = path.read_text()
-    for name, table in (("_WEIGHTS", weights), ("_PAIRS", pairs)):
-        text = re.sub(
-            rf'(?s)\n{name} = r"""\n.*?\n"""', lambda _, n=name, t=table: f'\n{n} = r"""\n{t}\n"""', text
-        )
+    text = re.sub(
+        rf'(?s)\n{name} = r"""\n.*?\n"""', lambda _: f'\n{name} = r"""\n{table}\n"""', path.read_text()
+    )
     path.write_text(text)
 
 
@@ -298,24 +292,30 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("evaluate", type=Path)
     parser.add_argument("data", nargs="*", type=Path)
     parser.add_argument("--clean", nargs="*", type=Path, default=())
+    parser.add_argument("--passwords", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--pairs", action="store_true", help="make the letter pairs anew, nothing else")
     options = parser.parse_args()
     if options.pairs:
-        write(ps._WEIGHTS.strip("\n"), pair_table())
+        write("_PAIRS", pair_table())
         return
-    structural = []
-    ps.weigh = lambda candidate, window: ""  # so that a scan finds what the other rules find
-    data = [e for root in options.data for e in examples(root, structural)]
+    spec = importlib.util.spec_from_file_location("evaluate", options.evaluate)
+    evaluate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(evaluate)
+    passwords = options.passwords.read_text().split() if options.passwords else ()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        parts = pool.map(functools.partial(examples, passwords=passwords), options.data, 1)
+    data, other = [e for part, _ in parts for e in part], [s for _, part in parts for s in part]
     data += clean_examples(options.clean)
     print(f"{len(data)} candidates", file=sys.stderr)
-    report(list(cross_validated(data)), structural, options.data)
+    report(cross_validated(data), other, options.data, evaluate)
     weights = weight_table(fit(data))
     print(weights)
     if options.write:
-        write(weights, ps._PAIRS.strip("\n"))
+        write("_WEIGHTS", weights)
 
 
 if __name__ == "__main__":
