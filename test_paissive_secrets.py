@@ -2107,12 +2107,21 @@ def test_a_wrong_password_opens_nothing_even_after_the_right_one(files, store_fo
     assert PASSWORD not in err
 
 
-def test_after_a_wrong_password_the_right_one_can_be_typed(files, store_folder, monkeypatch):
+@pytest.mark.parametrize("answers", [[b"wrong", PASSWORD.encode()], [PASSWORD.encode(), b"new words"]])
+def test_a_password_that_is_wrong_or_became_so_is_asked_for_anew(answers, files, store_folder, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    code = "import paissive_secrets as p; s = p.FileStore()\n"
-    code += "try: s.get('DB')\nexcept p.WrongKey: print(s.get('DB'))"
-    env = {"PYTHONPATH": str(ROOT)}
-    answers = [b"wrong", PASSWORD.encode()]
+    code = f"""if True:
+        import os, paissive_secrets as p
+        store = p.FileStore()
+        try:
+            store.reveal_identity()
+            os.environ["PAISSIVE_MASTER_PASSWORD"] = "{PASSWORD}"
+            p.FileStore().change_password("new words")
+            del os.environ["PAISSIVE_MASTER_PASSWORD"]
+            store.reveal_identity()
+        except p.WrongKey:
+            print(store.get("DB"))"""
+    env = {"PYTHONPATH": str(ROOT), "PAISSIVE_SCRYPT_LOG_N": "15"}
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=answers, env=env)
     assert (status, shown.split()[-1]) == (0, b"db-value")
 
