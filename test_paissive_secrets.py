@@ -566,11 +566,13 @@ def test_a_writer_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_a_process_forked_while_a_lock_is_held_does_not_hold_it(tmp_path):
-    with ps.FileLock(tmp_path / "x"):
+    with ps.FileLock(tmp_path):
         child = in_child(signal.pause)
-    with ps.FileLock(tmp_path / "x", wait=False):
+    try:
+        ps.FileLock(tmp_path, wait=False).__enter__().__exit__()
+    finally:
         os.kill(child, signal.SIGKILL)
-    ended(child)
+        ended(child)
 
 
 def test_a_command_holds_the_lock_that_it_was_left_with_until_it_ends(tmp_path):
