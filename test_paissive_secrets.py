@@ -11839,7 +11839,9 @@ def test_import_never_removes_what_was_written_meanwhile(tmp_path, monkeypatch, 
     monkeypatch.setenv("A", "1")
     status, _, said = command(monkeypatch, capsys, "import", "old.env", "--remove")
     assert (status, "old.env stays, since it was changed meanwhile" in said, file.exists()) == (2, True, True)
-    assert command(monkeypatch, capsys, "import", "-", "--remove", stdin="A=1")[0] == 2
+    file.write_text("A=2\n")
+    _, _, said = command(monkeypatch, capsys, "import", "old.env", "--remove")
+    assert "old.env stays, since the store returns other values than it holds" in said
 
 
 def test_import_never_removes_the_file_that_it_fills(tmp_path):
@@ -12014,6 +12016,146 @@ def test_the_chapter_of_readme_says_what_happens(title, tmp_path):
     played = play(title, tmp_path, env)
     assert [step for step in played if not as_shown(*step[1:])] == []
     assert len(played) >= 8
+
+
+# Cause and message of errors, in the order of the module; $ is the command line, … stands for anything.
+CAUSES = r"""
+MemoryStore().set("A", 5)                             a secret is text, not int
+generate("token:0")                                   the size of a new value is 8 to 1024; …
+generate("password:8:xyz")                            a password's classes are l(ower), u(pper), d(igits), …
+persistent(EnvironmentStore("")).set("A", "v")        there is no dotenv file to write; …
+seal(b"")                                             sealing needs a recipient
+seal(b"", Passphrase("x"), KEY.recipient())           a passphrase can't be combined with other recipients
+Passphrase("x", log_n=40)                             scrypt's log N is 1 to 20, not 40
+Passphrase("")                                        the passphrase is empty, or not valid Unicode
+unseal(seal(b"", KEY.recipient()), Passphrase("x"))   none of the keys opens this
+unseal(seal(b"", WEAK).replace(b" 15", b" 30"), WEAK)  the file asks for 2**30 units of scrypt, …
+FileStore(".paissive").set("a.age/b", "v")            bad name 'a.age/b': …
+FileStore(".paissive").set("a" * 254, "v")            bad name 'a…: with .age it is longer than 255 bytes
+VaultStore(address="ftp://x")                         address isn't an address; use https://host:8200, …
+VaultStore(proxy="ftp://x")                           proxy isn't a supported proxy; use http://host:port
+VaultStore(mount="../x")                              mount isn't a path in Vault: …
+VaultStore(timeout="soon")                            timeout isn't a duration; use seconds, or …
+VaultStore(skip_verify="perhaps")                     skip_verify is neither true nor false; …
+VaultStore(max_retries="many")                        max_retries isn't a number; use 0 or more
+VaultStore(login="magic")                             no login called 'magic'; …
+VaultStore(token="a\nb").get("a")                     token has a character that isn't allowed in it; …
+VaultStore(login="approle").get("a")                  no role_id to log in with; set PAISSIVE_VAULT_ROLE_ID
+VaultStore(token="t").get_fields("a#b")               'a#b' is one field; leave out the field: 'a'
+get_secret("A", backend=5)                            a backend is a name or a store, not 'int'; …
+SecretConfig("bad.toml").get("a")                     bad.toml is not TOML: …
+SecretConfig("bad.toml").set("a", 1)                  bad.toml: TOML can only be read; …
+redact("x", 5)                                        what to redact has to be text; …
+environment_with_secrets(REFERENCE, ["A"])            the value for A looks like a reference, …
+Audit([], confidence="some")                          no confidence 'some'; …
+$ set A v                                             the value is not an argument; …
+$ set A=v                                             NAME=value isn't a name; …
+$ get a --version 2                                   only the vault backend can do that; use --backend vault
+$ rekey --backend env                                 only the file backend can do that; use --backend file
+$ import .env                                         .env is the env store's own file; …
+$ import - --remove --backend file                    - is not a file to remove; leave --remove out
+$ export A N --format docker                          docker's env file can't hold N: …; …
+$ config set a v --secret                             a secret on the command line shows in ps; …
+$ config set a v --json                               VALUE is not JSON; leave --json out for plain text
+$ audit --jobs 0                                      --jobs takes the number of processes; …
+$ audit --explain x                                   --explain takes FILE:LINE; …
+$ audit --json --sarif                                --json and --sarif can't be combined; use one of them
+$ audit --baseline none                               no baseline 'none'; write one with --update-baseline
+$ rotate unschedule A                                 'A' isn't scheduled; see: rotate due
+$ rotate now A B --generate uuid                      --stdin and --generate are for one secret; …
+$ rotate drop A                                       'A' has no previous value; nothing to do
+$ run -- ./folder                                     can't run './folder': permission denied; …
+$ redact binary --in-place                            binary is binary; …
+$ redact linked --in-place                            linked has other names, which would keep the old text; …
+"""
+
+
+@pytest.mark.parametrize("row", CAUSES.strip().splitlines(), ids=lambda row: row.split("  ")[0])
+def test_an_error_says_what_is_wrong_and_what_to_do(row, tmp_path, monkeypatch, capsys):
+    cause, message = re.split("  +", row, maxsplit=1)
+    if "is not TOML" in message and sys.version_info < (3, 11):
+        message = "bad.toml: reading TOML needs Python 3.11; …"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    for name, text in {
+        "bad.toml": "a = ",
+        ".env": "A=blue-hill-1\nN='two\nlines'\n",
+        "binary": "\0",
+        "file": "x",
+    }.items():
+        Path(name).write_text(text)
+    Path("folder").mkdir()
+    os.link("file", "linked")
+    if cause.startswith("$ "):
+        status, _, said = command(monkeypatch, capsys, *shlex.split(cause[2:]), stdin="A=1")
+        assert status > 0
+        said = said.splitlines()[0].replace("paissive_secrets: ", "", 1)
+    else:
+        reference = ps.MemoryStore()
+        reference.set("A", "secret:B")
+        given = {"KEY": ps.Identity.generate(), "WEAK": ps.Passphrase("x", log_n=15), "REFERENCE": reference}
+        with pytest.raises(ps.SecretsError) as error:
+            eval(cause, {**vars(ps), **given})
+        said = str(error.value)
+    assert as_shown(said, message), said
+
+
+def error_messages():
+    """{(class, message)} of all errors that the module makes, with … for what varies."""
+    names = [
+        n.name
+        for n in TREE.body
+        if isinstance(n, ast.ClassDef) and issubclass(getattr(ps, n.name), Exception)
+    ]
+
+    def text(node):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+
+    for function in functions():
+        values = {
+            n.targets[0].id: text(n.value)
+            for n in ast.walk(function)
+            if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)
+        }
+        for call in (n for n in ast.walk(function) if isinstance(n, ast.Call) and n.args):
+            if getattr(call.func, "id", "") in names:
+                yield call.func.id, values.get(getattr(call.args[0], "id", ""), text(call.args[0]))
+
+
+# By Windows, servers, other writers or keys that a test would have to imitate; or made of nothing but parts.
+NOT_PROVOKED = {
+    "bad name …: Windows can't have a file called that",
+    "PAISSIVE_IDENTITY is …",
+    "PAISSIVE_VAULT_MOUNT is more than a mount: …/",
+    "all fields together are not JSON",
+    "the environment names a proxy that isn't supported",
+    "versions are a list of numbers",
+    "without an age identity",
+    "others keep writing …",
+    "… is at version …, not …",
+    "no master password was typed",
+    "the wrapped secret id is used up or has expired",
+    "Vault at … …: … …",
+    "Vault at … is …",
+}
+
+
+def test_every_error_message_is_expected_by_a_test():
+    """Shown as a table, each with a test that provokes it, by: pytest -s -k every_error_message"""
+    tests = {}
+    for node in ast.parse(Path(__file__).read_text(encoding="utf-8")).body:
+        for constant in (n.value for n in ast.walk(node) if isinstance(n, ast.Constant)):
+            if isinstance(constant, (str, bytes)):
+                tests.setdefault(str(constant), getattr(node, "name", "a table"))
+    unseen = set()
+    for kind, message in sorted(set(error_messages())):
+        words = max((part.strip(" :,;") for part in message.split("…")), key=len).split()
+        runs = [" ".join(words[n : n + 3]) for n in range(max(1, len(words) - 2))]
+        seen = [name for text, name in tests.items() if any(run in text for run in runs)]
+        print(f"{kind:<15} {message:<80} {(seen or ['-'])[0]}")
+        unseen |= {message} if words and not seen else set()
+    assert unseen - NOT_PROVOKED == set()
 
 
 # What the tool's user asked for, each line in a process of its own, in one folder; Vault is a real server.
