@@ -11151,9 +11151,11 @@ def cmd_export(args: argparse.Namespace) -> int:
 def cmd_run(args: argparse.Namespace) -> int:
     """Run a command with secrets, masked in its output.
 
+    app/db# stands for all fields of a Vault secret: APP_DB_USER, APP_DB_PASSWORD and so on.
+
     $ run -- ./server                  # with all secrets
     $ run DB_PASSWORD -- psql app      # with one
-    $ run app/db# --backend vault -- psql   # with all fields: APP_DB_USER, APP_DB_PASSWORD
+    $ run app/db# --backend vault -- psql
     """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
