@@ -120,6 +120,7 @@ __all__ = [
     "RotationFailed",
     "SecretConfig",
     "SecretRotation",
+    "SecretVersion",
     "SecretsBackend",
     "SecretsError",
     "SecretsManager",
@@ -2732,7 +2733,8 @@ class _Transport:
         from urllib.request import OpenerDirector
 
         self.settings = settings
-        self.newest = newest  # X-Vault-Index of a response
+        self.newest = newest  # X-Vault-Index of a response, and what it says
+        self._state = (newest, 0)
         unix = settings.address.startswith("unix://")
         self.base = "http://localhost" if unix else settings.address
         self.connections = _Connections(settings)
@@ -2760,7 +2762,7 @@ class _Transport:
             send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
             response = self._follow(send, method, f"{self.base}/v1/{path}", repeat)
             response.repeated = repeated = repeated or response.repeated
-            self._note_index(response.headers.get("x-vault-index", ""))
+            self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.connections.closed or attempt >= self.settings.max_retries:
                 break
@@ -2771,13 +2773,23 @@ class _Transport:
             repeated = response.may_be_done
         return response
 
-    def _note_index(self, index: str) -> None:
+    def _note_index(self, index: str, write: bool) -> None:
+        """Keep the newest X-Vault-Index: OpenBao's has a cluster and a number; of others a write's counts."""
+        import base64
+        import json
+
         if index in ("", self.newest) or not (index.isascii() and index.isprintable()):
             return  # the latter can't be sent in a header
+        try:
+            found = json.loads(base64.b64decode(index))
+            state = str(found["cluster"]), int(found["value"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            state = index, 0
+            if not write:
+                return
         with self.connections.lock.here:
-            old, new = _read_index(self.newest), _read_index(index)
-            if old[0] != new[0] or old[1] < new[1]:
-                self.newest = index
+            if self._state[0] != state[0] or self._state[1] < state[1]:
+                self._state, self.newest = state, index
 
     def _follow(self, send: Callable[[str], _Response], method: str, url: str, repeat: bool) -> _Response:
         """Send a request, and follow the one redirect that a cluster needs: to its active node."""
@@ -2845,19 +2857,6 @@ def _has_too_many_items(data: bytes) -> bool:
     return data.count(b",") + data.count(b"[") + 4 * data.count(b"{") > _MAX_ITEMS
 
 
-def _read_index(text: str) -> tuple[str, int]:
-    """Return cluster and number of OpenBao's X-Vault-Index; one in another form counts as the newest."""
-    import base64
-    import json
-
-    try:
-        found = json.loads(base64.b64decode(text))
-        return str(found["cluster"]), int(found["value"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return text, 0
-
-
-@functools.lru_cache(maxsize=1024)
 def _url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
@@ -2957,16 +2956,12 @@ class _Connections:
     def _take(self, where: Any) -> _Wire | None:
         """Return an idle connection, and close all those that the server has closed."""
         with self.lock.here:
-            live = []
-            for place, wire in self._idle:
-                if wire.is_stale():
-                    wire.hang_up()
-                else:
-                    live.append((place, wire))
-            self._idle = live
-            found = next((pair for pair in reversed(live) if pair[0] == where), None)
+            for stale in [pair for pair in self._idle if pair[1].is_stale()]:
+                self._idle.remove(stale)
+                stale[1].hang_up()
+            found = next((pair for pair in reversed(self._idle) if pair[0] == where), None)
             if found:
-                live.remove(found)
+                self._idle.remove(found)
         return found[1] if found else None
 
     def _give_back(self, where: Any, wire: _Wire, reusable: bool) -> None:

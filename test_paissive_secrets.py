@@ -3510,7 +3510,7 @@ def test_an_interrupt_leaves_no_lock_taken():
     before = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
     try:
         for _ in range(50):
-            until_interrupted(lambda: transport._note_index(next(numbers)))
+            until_interrupted(lambda: transport._note_index(next(numbers), True))
             assert not transport.connections.lock.here.locked()
     finally:
         signal.signal(signal.SIGVTALRM, before)
