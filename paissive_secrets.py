@@ -70,6 +70,7 @@ import itertools
 import re
 import stat
 import time
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -8829,21 +8830,18 @@ class _Git:
         # What git tells a hook is true of the repository that the hook runs in, not of other folders.
         hidden = () if folder == "." else _REPOSITORY_VARIABLES
         # Traces would mix with the error messages that we report.
-        settings = {
-            name: text
-            for name, text in foreign_environment().items()
-            if name not in hidden and not name.startswith("GIT_TRACE")
-        }
+        ours = foreign_environment().items()
+        env = {name: text for name, text in ours if name not in hidden and name[:9] != "GIT_TRACE"}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe could fill up unread)
         try:
             self._process = subprocess.Popen(
                 [*command, *args],
-                cwd=folder,
-                env={**settings, **_GIT_SETTINGS},
+                bufsize=1 << 18,
                 stdin=feed or subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                bufsize=1 << 18,
+                cwd=folder,
+                env={**env, **_GIT_SETTINGS},
             )
         except OSError as error:
             self._errors.close()
@@ -9484,7 +9482,6 @@ _UNNAMED = ".env"  # scan blobs whose name isn't known yet as the language where
 _MAX_PARAGRAPHS_BYTES = 1 << 20  # larger blobs are scanned as a whole
 _MAX_KNOWN_PARAGRAPHS = 200_000  # in some 20 MB
 _BATCH = 64  # files that a process scans at a time
-_MAX_PROCESSES_WINDOWS = 61  # the system can't wait for more
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
 
@@ -9515,8 +9512,8 @@ class Summary:
 
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.excluded = self.unreadable = self.baseline = 0
-        self.silenced: dict[str, int] = {}  # findings, by what silenced them
-        self.skipped: dict[str, int] = {}  # files that were not examined, by why
+        self.silenced = Counter[str]()  # findings, by what silenced them
+        self.skipped = Counter[str]()  # files that were not examined, by why
         self.stale: list[Entry] = []
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -9604,7 +9601,7 @@ class Audit:
                 continue
             silenced = self._silenced_by(blob.path, match)
             if silenced:
-                self.summary.silenced[silenced] = self.summary.silenced.get(silenced, 0) + 1
+                self.summary.silenced[silenced] += 1
             elif accepted:
                 self.summary.baseline += 1
             else:
@@ -9672,10 +9669,6 @@ class Audit:
     def _excluded(self) -> None:
         self.summary.excluded += 1
 
-    def _skip(self, skipped: Mapping[str, int]) -> None:
-        for why, count in skipped.items():
-            self.summary.skipped[why] = self.summary.skipped.get(why, 0) + count
-
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
         self.summary.bytes += size
@@ -9702,7 +9695,7 @@ class Audit:
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
                 for path, why in scanned.errors:
                     self._unreadable(path, why)
-                self._skip(scanned.skipped)
+                self.summary.skipped.update(scanned.skipped)
                 self._count(scanned.files, scanned.bytes)
                 yield from scanned.matches
 
@@ -9744,7 +9737,7 @@ class Audit:
             self._count(1, size)
             paragraphs.add(oid, size, read)
         paragraphs.flush()
-        self._skip(paragraphs.skipped)
+        self.summary.skipped.update(paragraphs.skipped)
         if missing:  # in one line: in a partial clone that may be most
             self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
         if self._known:
@@ -9781,7 +9774,7 @@ class Audit:
             found = self._scanner.scan(read, blob.path, skipped)
             if self.history is None:
                 self._count(1, size)
-                self._skip(skipped)
+                self.summary.skipped.update(skipped)
             yield from ((blob._replace(path=path), match) for match in found)
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
@@ -10169,8 +10162,8 @@ def _scan_in_processes(
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("fork" if _has_one_thread() else "spawn")
-    most = min(jobs, _MAX_PROCESSES_WINDOWS) if os.name == "nt" else jobs
-    pool = ProcessPoolExecutor(most, context, _start_helper, (scanner,))
+    # Windows can't wait for more than 61.
+    pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
     running: deque[Future[_Scanned]] = deque()
     try:
         while batch:
