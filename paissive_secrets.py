@@ -9176,10 +9176,10 @@ def _is_our_hook(path: str) -> bool:
 # Which files of a tree are read: in a repository what git lists, elsewhere what .gitignore files leave. No
 # symlink is followed, and only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
-_SKIPPED_FOLDERS = {  # what others wrote, or what can be made again
-    *(".git", ".hg", ".svn", ".jj", ".bzr", "node_modules", "bower_components", ".venv", "venv", ".eggs"),
-    *("__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox"),
-    *(".gradle", ".next"),
+_HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
+_VENDORED_FOLDERS = {  # what others wrote, or what can be made again
+    *("node_modules", "bower_components", ".venv", "venv", ".eggs", "__pycache__", ".cache", ".mypy_cache"),
+    *(".pytest_cache", ".ruff_cache", ".tox", ".nox", ".gradle", ".next"),
 }
 _MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
 _MAX_IGNORE_STATES = 1 << 16  # of all that apply to a path; further .gitignore files are not read
@@ -9191,13 +9191,13 @@ class FileFilter(NamedTuple):
     excludes: Callable[[str], bool]  # whether a path, as it is shown, is left out
     gitignore: bool
     on_error: Callable[[str, str], None]
-    on_exclude: Callable[[], None]
+    on_skip: Callable[[str], None]  # takes the kind
 
     def takes(self, shown: str) -> bool:
         """Return whether a path is not excluded; report one that is."""
         if not self.excludes(shown):
             return True
-        self.on_exclude()
+        self.on_skip("excluded")
         return False
 
 
@@ -9255,9 +9255,11 @@ def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
         if above != folder:  # git goes by its index even where a folder has become a symlink
             folder, path = above, os.path.join(top, *above.split("/"))
             real = not above or os.path.realpath(path) == path
-        if name == "." or not real or not _SKIPPED_FOLDERS.isdisjoint(above.split("/")):
+        if name == "." or not real or not _HISTORY_FOLDERS.isdisjoint(above.split("/")):
             continue  # "." is the folder itself, if a repository inside claims it too
-        if accept.takes(shown + name):
+        if not _VENDORED_FOLDERS.isdisjoint(above.split("/")):
+            accept.on_skip("vendored")
+        elif accept.takes(shown + name):
             yield os.path.join(root, name), shown + name
 
 
@@ -9282,7 +9284,11 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         for name in names:
             if not _ignored(_advance(ignores, name), False) and accept.takes(shown + folder + name):
                 yield folder + name
-        pending += [(folder + name, ignores) for name in reversed(folders) if name not in _SKIPPED_FOLDERS]
+        for name in reversed(folders):
+            if name in _VENDORED_FOLDERS:
+                accept.on_skip("vendored")
+            elif name not in _HISTORY_FOLDERS:
+                pending.append((folder + name, ignores))
 
 
 def _scan_folder(path: str, accept: FileFilter) -> tuple[list[str], list[str]]:
@@ -9511,7 +9517,7 @@ class Summary:
     """What an audit has done; complete after its last finding."""
 
     def __init__(self) -> None:
-        self.files = self.bytes = self.findings = self.excluded = self.unreadable = self.baseline = 0
+        self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
         self.silenced = Counter[str]()  # findings, by what silenced them
         self.skipped = Counter[str]()  # files that were not examined, by why
         self.stale: list[Entry] = []
@@ -9584,7 +9590,7 @@ class Audit:
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
-        self._accept = FileFilter(self._excludes, gitignore, self._unreadable, self._excluded)
+        self._accept = FileFilter(self._excludes, gitignore, self._unreadable, self._skip)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
         self._begun = False
@@ -9650,12 +9656,12 @@ class Audit:
         if self.staged:
             return AuditSettings(staged_file(self._base, AUDIT_SETTINGS))
         start = self._base if self._in_git else _common_folder(self.paths) or self._base
-        for top in folders_of_repository(start) or [start]:  # elsewhere the folders above may be anybody's
-            path = os.path.join(top, AUDIT_SETTINGS)
-            if os.path.lexists(path):
-                with disk_errors(f"read {printable(path)}"):
-                    return AuditSettings(read_file(path, follow=False), self._base, f"{_real_path(top)}/")
-        return AuditSettings()
+        top = [self._base, *folders_of_repository(start)][-1]
+        path = os.path.join(top, AUDIT_SETTINGS)
+        if not os.path.lexists(path):
+            return AuditSettings()
+        with disk_errors(f"read {printable(path)}"):
+            return AuditSettings(read_file(path, follow=False), self._base, _real_path(top).rstrip("/") + "/")
 
     def _excludes(self, path: str) -> bool:
         return matches_path(self._patterns, path) or self._settings.excludes(path)
@@ -9666,8 +9672,8 @@ class Audit:
         if self._on_error:
             self._on_error(path, why)
 
-    def _excluded(self) -> None:
-        self.summary.excluded += 1
+    def _skip(self, kind: str) -> None:
+        self.summary.skipped[kind] += 1
 
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
@@ -9784,10 +9790,10 @@ class Audit:
             elif self._wants(blob.path):
                 yield blob
             elif _is_within(blob.path, self._roots) and self._excludes(blob.path):
-                self._excluded()
+                self._skip("excluded")
 
     def _wants(self, path: str) -> bool:
-        wanted = _is_within(path, self._roots) and _SKIPPED_FOLDERS.isdisjoint(path.split("/"))
+        wanted = _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
         return wanted and not self._excludes(path)
 
     def _repository(self) -> str:
@@ -10115,8 +10121,11 @@ class _Scanner(NamedTuple):
     ) -> list[Match]:
         """Return the first matches; count in `skipped` what was not examined, by kind."""
         known = self.known.find if self.known else None
-        found = scan(read, path, self.key, custom=self.custom, skipped=skipped, known=known)
-        return list(itertools.islice(found, most))
+        matches = scan(read, path, self.key, custom=self.custom, skipped=skipped, known=known)
+        found = list(itertools.islice(matches, most))
+        if len(found) == _MAX_FINDINGS:
+            skipped["too many findings"] = skipped.get("too many findings", 0) + 1
+        return found
 
 
 _Progress = Callable[[int, int], None]  # takes numbers of files and bytes
@@ -10254,9 +10263,6 @@ def _scan_file(
         found = scanner.scan(read, shown, scanned.skipped)
     scanned.matches += [(Blob("", shown), match) for match in found]
     scanned.files += 1
-    if len(found) == _MAX_FINDINGS:
-        why = f"it has more than {_MAX_FINDINGS} findings, of which the first are given"
-        scanned.errors.append((shown, why))
 
 
 class Entry(NamedTuple):
@@ -10418,7 +10424,7 @@ def _totals(summary: Summary, to: Printer) -> str:
     found = f"{_plural(summary.findings, 'finding')} ({', '.join(counts)})" if counts else "no findings"
     silenced = [f"{count} by `{why}`" for why, count in sorted(summary.silenced.items())]
     silenced += [f"{summary.baseline} in the baseline"] if summary.baseline else []
-    skipped = {**summary.skipped, "excluded": summary.excluded, "unreadable": summary.unreadable}
+    skipped = {**summary.skipped, "unreadable": summary.unreadable}
     left = [f"{count} {why}" for why, count in sorted(skipped.items()) if count]
     parts = [f"{to.paint(found, 'high' if counts else 'good')} in {_plural(summary.files, 'file')}"]
     parts[0] += f", {summary.bytes / 1e6:.1f} MB"
@@ -10613,7 +10619,7 @@ class Check:
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files below the paths, other than the store's own."""
-        everything = FileFilter(lambda path: False, True, lambda path, why: None, lambda: None)
+        everything = FileFilter(lambda path: False, True, lambda path, why: None, lambda kind: None)
         for root in paths:
             shown = "" if root == "." else root.rstrip("/") + "/"
             listed = files_below(root, shown, everything) if os.path.isdir(root) else [(root, root)]

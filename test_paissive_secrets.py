@@ -9597,7 +9597,7 @@ def test_history_holds_what_was_copied_from_a_folder_that_is_left_out(repository
     leak(repository / "tests" / "c.py", 2)
     commit(repository)
     run = ps.Audit(history=[], exclude=["tests"])
-    assert ({finding.path for finding in run}, run.summary.excluded) == ({"a.py", "b.py"}, 1)
+    assert ({finding.path for finding in run}, run.summary.skipped["excluded"]) == ({"a.py", "b.py"}, 1)
 
 
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]])
@@ -9996,7 +9996,7 @@ def listing(folder):
 
 
 def everything():
-    return ps.FileFilter(lambda path: False, True, lambda path, why: None, lambda: None)
+    return ps.FileFilter(lambda path: False, True, lambda path, why: None, lambda kind: None)
 
 
 def patterns(lines):
@@ -10135,11 +10135,15 @@ def test_a_file_that_became_a_folder_is_read_once(repository):
     assert [finding.path for finding in ps.audit()] == ["a/b.py"]
 
 
-def test_folders_of_others_are_left_out_until_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize("in_git", [False, True])
+def test_folders_of_others_are_left_out_until_named_and_counted(tmp_path, monkeypatch, in_git):
     monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "-q") if in_git else None
     leak(tmp_path / "node_modules" / "x" / "a.py")
     leak(tmp_path / "src" / ".venv" / "a.py")
-    assert leaks() == set()
+    plant(tmp_path, "clean.py")
+    run = ps.Audit()
+    assert list(run) == [] and run.summary.skipped == {"vendored": 2}
     assert leaks(["node_modules"]) == {("node_modules/x/a.py", 1)}
 
 
@@ -10152,7 +10156,7 @@ def test_exclude_takes_names_globs_and_paths(tmp_path, monkeypatch, in_git):
         git(tmp_path, "init", "-q")
     run = ps.Audit(exclude=["*.min.js", "tests", "docs/*.md"])
     assert {finding.path for finding in run} == {"a.py", "docs/f/g.md"}
-    assert run.summary.excluded >= 4
+    assert run.summary.skipped["excluded"] >= 4
 
 
 @pytest.mark.parametrize(
@@ -10838,9 +10842,8 @@ def test_more_processes_find_the_same(folder, monkeypatch):
 
 def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
     (folder / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(ps._MAX_FINDINGS + 100)))
-    told = []
-    assert len(list(ps.audit(on_error=lambda path, why: told.append((path, why))))) == ps._MAX_FINDINGS
-    assert told == [("a.py", "it has more than 2000 findings, of which the first are given")]
+    run = ps.Audit()
+    assert len(list(run)) == ps._MAX_FINDINGS and run.summary.skipped == {"too many findings": 1}
 
 
 @pytest.mark.slow
