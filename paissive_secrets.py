@@ -497,8 +497,7 @@ def check_folder(path: str) -> None:
     except OSError as error:
         raise _disk_error(f"look at {path}", error) from None
     if not stat.S_ISDIR(status.st_mode):
-        hint = "a symlink is not followed: move it, or make a real folder"
-        raise Unsafe(f"{path} is not a folder", hint=hint)
+        raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
     if os.name == "nt":
         return
     if status.st_uid not in (user_id(), 0):  # root needs no folder to do harm
@@ -1981,7 +1980,7 @@ class FileStore:
             raise self._read_error(name, error) from None
         with self._writing():
             # A cloned folder may lead out of the store: nothing is deleted there.
-            self._check_folders(name)
+            folders = self._check_folders(name)
             folder, file = os.path.split(path)
             # Where file names have no case, another secret may be found under this name.
             if not os.path.lexists(path) or file not in os.listdir(folder):
@@ -1989,7 +1988,7 @@ class FileStore:
             os.unlink(path)
             self._cache.forget(path)
             sync_folder(folder, f"{_show(name)} is deleted")
-            for folder in reversed(self._folders(name)[2:]):
+            for folder in reversed(folders):
                 with contextlib.suppress(OSError):  # it holds others
                     os.rmdir(folder)
 
@@ -2041,8 +2040,7 @@ class FileStore:
             keys = read_keys()
             if not os.path.lexists(self._identity_file):
                 # Of the identities in PAISSIVE_IDENTITY, those of this store.
-                files = [(self._path(name), None) for name in self.names()]
-                opening = {_unseal_file(path, sealed, keys)[0] for path, sealed in files} or set(keys)
+                opening = {_unseal_file(self._path(name), None, keys)[0] for name in self.names()} or keys
                 keys = tuple(key for key in keys if key in opening)
             self._replace_identity(keys, password)
             self._prompted_password = password
@@ -2132,18 +2130,16 @@ class FileStore:
     def _path(self, name: str) -> str:
         return os.path.join(self._secrets, _file_name(name))
 
-    def _folders(self, name: str) -> list[str]:
-        """Return the folders down to the secret's file: the store's own, secrets, and those of the name."""
+    def _check_folders(self, name: str, *, make: bool = False) -> list[str]:
+        """Check, or make, the folders down to a secret's file; return those that its name adds."""
         folders = [self.folder, self._secrets]
         for part in name.split("/")[:-1]:
             folders.append(os.path.join(folders[-1], part))
-        return folders
-
-    def _check_folders(self, name: str, *, make: bool = False) -> None:
-        for folder in self._folders(name):
+        for folder in folders:
             if make and not os.path.lexists(folder):
                 make_folder(folder)
             check_folder(folder)
+        return folders[2:]
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
         """Return the error to raise for a secret whose file could not be read."""

@@ -14,6 +14,7 @@ fails where PAISSIVE_TEST_ALL is set.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import atexit
 import base64
@@ -573,6 +574,21 @@ def test_a_process_forked_while_a_lock_is_held_does_not_hold_it(tmp_path):
     finally:
         os.kill(child, signal.SIGKILL)
         ended(child)
+
+
+def test_on_windows_writers_take_turns_by_locking_a_byte(tmp_path, monkeypatch):
+    def locking(fd, how, size):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+
+    msvcrt = argparse.Namespace(LK_LOCK=1, LK_NBLCK=2, locking=locking)
+    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with ps.FileLock(tmp_path), pytest.raises(ps.Conflict, match="another write is under way"):
+        ps.FileLock(tmp_path, wait=False).__enter__()
+    ps.FileLock(tmp_path, wait=False).__enter__().__exit__()
 
 
 def test_a_command_holds_the_lock_that_it_was_left_with_until_it_ends(tmp_path):
@@ -2566,7 +2582,7 @@ def spoilt(what, store_folder):
         (store_folder / "identity.age").write_bytes(theirs)
 
 
-NO_FOLDER = "is not a folder; a symlink is not followed: move it, or make a real folder"
+NO_FOLDER = "is not a folder; a symlink is not followed: make a real folder"
 NO_FILE = "STORE/secrets/DB.age is not a file; look at it, and remove it"
 MOVED = "STORE/secrets/DB.age holds the secret 'app/db'; somebody moved it: move it back"
 BAD, RESTORE = "not what was sealed:", "restore it from a copy"
