@@ -8561,6 +8561,20 @@ def scan(
         skipped[kind] = skipped.get(kind, 0) + 1
 
 
+def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield a text with `***` in place of what is found with high confidence and not allowed by a comment."""
+    chunks, done = filter(None, pieces), 0  # leading bytes of a window that belong to a mask before it
+    for window in _windows(lambda size: next(chunks, b"")):
+        text, at = window.text, window.begin + done
+        for span in _resolve_overlaps([span for span in detect(text, path) if span.confidence]):
+            known = span.confidence == "high" and span.end - span.start > 3  # longer than the mask
+            if at <= span.start < window.until and known and not _allow_comment(text, span.start, span.end):
+                yield text[at : span.start] + b"***"
+                at = span.end
+        yield text[at : window.until]
+        done = max(at - window.until, 0)
+
+
 def _around_known(known: list[Span], spans: Iterable[Span]) -> Iterator[Span]:
     """Yield the known spans, which are in order, and those that overlap none of them."""
     import bisect
@@ -11172,31 +11186,33 @@ def cmd_redact(args: argparse.Namespace) -> int:
     keeps the old text.
 
     $ redact < app.log > shared.log
-    $ redact --in-place app.log notes.txt
+    $ redact --in-place --found app.log notes.txt
     """
     secrets = RedactingFilter()
     short = secrets.add(args.manager)
     if short:
         _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
     if args.in_place:
-        return _redact_files(args.files, secrets)
+        return _redact_files(args, secrets)
     for path in args.files or ["-"]:
         with open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, buffering=0) as file:
-            for piece in secrets.redact_stream(file.read):
+            pieces = secrets.redact_stream(file.read)
+            for piece in mask_found(pieces, path) if args.found else pieces:
                 _write_stdout(piece)
                 sys.stdout.flush()
     return 0
 
 
-def _redact_files(paths: list[str], secrets: RedactingFilter) -> int:
+def _redact_files(args: argparse.Namespace, secrets: RedactingFilter) -> int:
     changed, code = 0, 0
-    for path in paths:
+    for path in args.files:
         try:
-            changed += redact_file(path, secrets)
+            then = functools.partial(mask_found, path=path) if args.found else iter
+            changed += redact_file(path, secrets, then)
         except SecretsError as error:  # the others are redacted all the same
             _warn(str(error))
             code = error.exit_code
-    _warn(f"redacted {changed} of {_plural(len(paths), 'file')}; git history keeps the old text")
+    _warn(f"redacted {changed} of {_plural(len(args.files), 'file')}; git history keeps the old text")
     return code
 
 
@@ -11800,6 +11816,7 @@ _COMMANDS: dict[str, _Command] = {
         cmd_redact,
         _arg("files", metavar="FILE", nargs="*", help="text files, - for stdin; default: stdin"),
         _flag("--in-place", "replace the files instead of printing them"),
+        _flag("--found", "also mask what an audit finds with high confidence"),
         _BACKEND,
     ),
     "config get": _row(cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references"), _BACKEND),

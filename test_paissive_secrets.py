@@ -8143,6 +8143,22 @@ def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, caps
     assert all(text in Path(name).read_text() for name in (".env", "password", "binary", "target", "first"))
 
 
+def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    der = b"0\x82\x04\xa4\x02\x01\0\x02\x82\x01\x01\0" + random.Random(1).randbytes(1180)
+    key = "-----BEGIN {0}-----\n{1}-----END {0}-----".format(
+        "RSA PRIVATE" + " KEY", base64.encodebytes(der).decode()
+    )
+    before = "".join(f"line {n} of a log\n" for n in range(30_000))  # more than a window
+    log = tmp_path / "log"
+    log.write_text(f"{before}{key}\n{SAFE}\n{before}{key} pragma: allowlist secret\n")
+    assert ps.main(["redact", "--found", str(log)]) == 0
+    shown = capfd.readouterr().out
+    assert shown == f"{before}***\n***\n{before}{key} pragma: allowlist secret\n"
+    assert ps.main(["redact", "--found", "--in-place", str(log)]) == 0
+    assert log.read_text() == shown
+
+
 def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
     log = tmp_path / "log"
     log.write_text(f"in {SAFE}\n")
