@@ -3795,10 +3795,8 @@ class VaultStore:
         self._call("POST", self._options_of(path), "", options, needs="update")
 
     def _options_of(self, path: str) -> _Path:
-        if not path:
-            return _Path(self.settings.mount, 1, "config")
-        place = self._kv_place(_whole(path), versions=True)
-        return _Path(place.mount, 1, f"metadata/{place.path}")
+        place = self._kv_place(_whole(path) if path else f"{self.settings.mount}/config", versions=True)
+        return _Path(place.mount, 1, f"metadata/{place.path}" if path else "config")
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values that a secret had in older versions; raise BadValue in KV 1, which has none."""

@@ -4957,6 +4957,7 @@ def test_version_1_keeps_no_versions():
     store = bao().store(mount="kv1")
     for act in (store.get, store.destroy, store.undelete):
         assert "KV version 1, which keeps no older versions" in str(failure(act, "a", 1))
+    assert "KV version 1, which keeps no" in str(failure(lambda: store.configure(max_versions=3)))
 
 
 @pytest.mark.parametrize("verb", ["get", "undelete", "destroy"])
