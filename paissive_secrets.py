@@ -92,7 +92,6 @@ if TYPE_CHECKING:
     import socket
     import subprocess
     from typing import IO, TextIO
-    from weakref import WeakSet
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -2689,35 +2688,6 @@ def _json_text(value: object) -> str:
     return json.dumps(value)
 
 
-class _Lock:
-    """A lock that is free in a child process: the thread that held it stays in the parent.
-
-    Enter it by `with lock.here`: an interrupt could come in between in an `__enter__` or `__exit__` of ours
-    and leave it taken for ever.
-    """
-
-    def __init__(self) -> None:
-        self.begin()
-        _reset_in_children().add(self)
-
-    def begin(self) -> None:
-        """Be free."""
-        import threading
-
-        self.here = threading.Lock()
-
-
-@functools.lru_cache(maxsize=1)
-def _reset_in_children() -> WeakSet[Any]:
-    """Return the set of objects whose `begin` is called in each child process."""
-    from weakref import WeakSet
-
-    found: WeakSet[Any] = WeakSet()
-    if hasattr(os, "register_at_fork"):  # Windows has no fork
-        os.register_at_fork(after_in_child=lambda: [each.begin() for each in found] and None)
-    return found
-
-
 class _Transport:
     """Requests to one server; safe to use from many threads.
 
@@ -2784,7 +2754,7 @@ class _Transport:
             state = index, 0
             if not write:
                 return
-        with self.connections.lock.here:
+        with self.connections.lock:
             if self._state[0] != state[0] or self._state[1] < state[1]:
                 self._state, self.newest = state, index
 
@@ -2893,6 +2863,7 @@ class _Connections:
     """A urllib handler for http and https that keeps its connections, for any number of threads."""
 
     def __init__(self, settings: VaultSettings) -> None:
+        import threading
         from urllib.parse import urlsplit
         from urllib.request import getproxies
 
@@ -2903,12 +2874,7 @@ class _Connections:
         self._proxies = given or ({} if local else getproxies())
         self._settings = settings
         self._context: Any = None
-        self.lock = _Lock()
-        self.begin()
-        _reset_in_children().add(self)
-
-    def begin(self) -> None:
-        """Have no connection: in a child process, those that are there are its parent's."""
+        self.lock = threading.Lock()
         self.closed = False
         self._idle: list[tuple[Any, _Wire]] = []
         self._busy: set[_Wire] = set()
@@ -2952,7 +2918,7 @@ class _Connections:
 
     def _take(self, where: Any) -> _Wire | None:
         """Return an idle connection, and close all those that the server has closed."""
-        with self.lock.here:
+        with self.lock:
             for stale in [pair for pair in self._idle if pair[1].is_stale()]:
                 self._idle.remove(stale)
                 stale[1].hang_up()
@@ -2963,7 +2929,7 @@ class _Connections:
 
     def _give_back(self, where: Any, wire: _Wire, reusable: bool) -> None:
         self._busy.discard(wire)
-        with self.lock.here:
+        with self.lock:
             if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
                 self._idle.append((where, wire))
                 return
@@ -3336,32 +3302,28 @@ _LOOK_UP_AFTER = (
 )
 _LOGIN_PAUSE = 1.0  # seconds for which a failed login is not tried again: user names get locked out
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-_ABROAD_HINT = "the token belongs to another namespace: check VAULT_NAMESPACE"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
 
 
 class _Session:
-    """Calls with a token that is kept alive."""
+    """Calls with a token that is kept alive.
 
-    def __init__(self, settings: VaultSettings) -> None:
+    One that is made of another shares its token, but no connection and no lock: a child process can't use
+    those of its parent, and a listing closes its own.
+    """
+
+    def __init__(self, settings: VaultSettings, other: _Session | None = None) -> None:
         import threading
 
         self.settings = settings
-        self.logins = 0
-        self.abroad = False  # whether the token is known to belong to a namespace that ours isn't in
-        self._transport = _Transport(settings)
-        self.here = threading.local()
-        self._lock = _Lock()
-        self._token: str | None = None
-        self._lease: float | None = None  # seconds; 0 where it can't be renewed, None if unknown
-        self._renew_at = float("inf")
+        self.transport: _Transport = _Transport(settings, other.transport.newest if other else "")
+        self.logins: int = other.logins if other else 0
+        self._lock = threading.Lock()
+        self.held: str | None = other.held if other else None  # the token
+        self._lease: float | None = other._lease if other else None  # seconds; 0 if it can't be renewed
+        self._renew_at: float = other._renew_at if other else float("inf")
         self._failed: tuple[float, SecretsError] | None = None
-
-    @property
-    def transport(self) -> _Transport:
-        """The transport of this thread: a listing has its own, to be closed while it waits."""
-        return cast("_Transport", getattr(self.here, "transport", self._transport))
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, repeat: bool = True
@@ -3378,54 +3340,46 @@ class _Session:
 
     def token(self) -> str:
         """Return the token: the first caller logs in, the first after two thirds of the lease renews it."""
-        if self._token is None:
-            with self._lock.here:
-                if self._token is None:
+        if self.held is None:
+            with self._lock:
+                if self.held is None:
                     self._log_in()
         elif time.monotonic() >= self._renew_at:
-            with self._lock.here:
+            with self._lock:
                 if time.monotonic() >= self._renew_at:
                     self._renew()
-        return self._token or ""
+        return self.held or ""
 
     def close(self, leases: list[tuple[int, str]], timeout: float) -> bool:
         """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
         deadline = time.monotonic() + timeout
-        revoke = functools.partial(self._transport.call, "POST", token=self._token or "")
+        revoke = functools.partial(self.transport.call, "POST", token=self.held or "")
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
             gone = revoke("auth/token/revoke-self", {}, timeout=timeout).status == 204
             leases = [lease for lease in leases if not gone or lease[0] != self.logins]
-            self._token = None
+            self.held = None
         left = list(leases)
         for lease in leases:
             answer = revoke("sys/leases/revoke", {"lease_id": lease[1]}, timeout=deadline - time.monotonic())
             if answer.status in (200, 204):
                 left.remove(lease)
-        self._transport.connections.close()
-        self._transport = _Transport(self.settings, self._transport.newest)
+        self.transport.connections.close()
+        self.transport = _Transport(self.settings, self.transport.newest)
         return not left
 
     def _replaced(self, stale: str) -> bool:
         """Return whether there is a newer token than the one that was refused; not if its policies refuse."""
-        with self._lock.here:
-            if self._token != stale:
+        with self._lock:
+            if self.held != stale:
                 return True
             # Without a token, this asks whether an agent in between adds its own to the request.
             # Most tokens may look themselves up. Where a policy refuses even that, it is the one error of a
             # list; an unknown token gets a bare line, or two errors.
-            response = self._look_up(stale)
+            response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
             if response.status != 403 or response.says("1 error occurred"):
                 return False
             self._log_in(stale)
             return True
-
-    def _look_up(self, token: str) -> _Response:
-        response = self.transport.call("GET", "auth/token/lookup-self", token=token)
-        if response.status == 200:
-            home = response.data.get("namespace_path")  # "" or a path that ends with '/'
-            ours = f"{self.settings.namespace.strip('/')}/"
-            self.abroad = isinstance(home, str) and not ours.startswith(home)
-        return response
 
     def status(self) -> Iterator[tuple[str, str]]:
         """Yield the state of the server and the login: policies and time left; not the token."""
@@ -3459,19 +3413,19 @@ class _Session:
         self._use(auth)
 
     def _use(self, auth: dict[str, Any]) -> None:
-        self._token = _header_value("the token", str(auth["client_token"]))
+        self.held = _header_value("the token", str(auth["client_token"]))
         self._lease = _json_number(auth["lease_duration"]) if "lease_duration" in auth else None
         due = self._lease * _RENEW_AT if self._lease else float("inf")
         self._renew_at = time.monotonic() + (_LOOK_UP_AFTER if self._lease is None else due)
 
     def _renew(self) -> None:
         """Extend the lease; if it can't be extended by half of what it was, log in again."""
-        lease, token = self._lease or 0.0, self._token or ""
+        lease, token = self._lease or 0.0, self.held or ""
         # When to try again if this fails; meanwhile other threads go on with the token.
         self._renew_at = time.monotonic() + max(1.0, lease / 10)
         with contextlib.suppress(SecretsError):  # the token is good for another third of its lease
             if self._lease is None:
-                about = self._look_up(token).data
+                about = self.transport.call("GET", "auth/token/lookup-self", token=token).data
                 left = about.get("ttl") if about.get("renewable") else 0
                 return self._use({"client_token": token, "lease_duration": left})
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
@@ -3653,7 +3607,7 @@ class VaultStore:
 
     def __init__(self, **settings: Any) -> None:
         self.settings = VaultSettings(**settings)
-        self._session = _Session(self.settings)
+        self._own, self._pid = _Session(self.settings), os.getpid()
         self._mounts: dict[str, Any] | None = None
         self._leases: dict[str, _Lease] = {}  # by paths outside of KV mounts
         self._subkeys = True  # whether the token may read field names without values
@@ -3670,6 +3624,12 @@ class VaultStore:
         return self  # its connections and its login are there to be shared
 
     __deepcopy__ = __copy__
+
+    @property
+    def _session(self) -> _Session:
+        if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
+            self._own, self._leases, self._pid = _Session(self.settings, self._own), {}, os.getpid()
+        return self._own
 
     def get(self, name: str, version: int | None = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
@@ -3746,22 +3706,22 @@ class VaultStore:
         from concurrent.futures import ThreadPoolExecutor
 
         root = self._root()
-        # A transport of its own: closing it ends all requests at once, after an interrupt for instance.
-        own = _Transport(self.settings, self._session.transport.newest)
-        pool = ThreadPoolExecutor(
-            _WALKERS, initializer=setattr, initargs=(self._session.here, "transport", own)
-        )
+        # A session of its own: closing it ends all requests at once, after an interrupt for instance.
+        lister = object.__new__(type(self))
+        vars(lister).update(vars(self), _own=_Session(self.settings, self._session))
+        pool = ThreadPoolExecutor(_WALKERS)
         try:
             folders = [""]
             while folders:  # all of one depth at once
-                keys = [*itertools.chain.from_iterable(_mapped(pool, self._list, root, folders))]
+                keys = [*itertools.chain.from_iterable(_mapped(pool, lister._list, root, folders))]
                 # No name leads below some folders; and a server may say that there is no end of them.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
                 secrets = [key for key in keys if not key.endswith("/")]
-                for found in _mapped(pool, self._names_of, root, secrets):
+                for found in _mapped(pool, lister._names_of, root, secrets):
                     yield from found
         finally:
-            own.connections.close()
+            self._subkeys = lister._subkeys
+            lister._own.transport.connections.close()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -3814,11 +3774,11 @@ class VaultStore:
 
     def close(self) -> None:
         """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
-        leases = [(lease.login, lease.id) for lease in self._leases.values() if lease.pid == os.getpid()]
+        session, leases = self._session, [(lease.login, lease.id) for lease in self._leases.values()]
         self._leases = {}
         done = False
         with contextlib.suppress(SecretsError):
-            done = self._session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS)
+            done = session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS)
         if not done:
             warn_once(
                 f"leases of Vault at {self.settings.address} could not be revoked; they expire by themselves"
@@ -3832,7 +3792,7 @@ class VaultStore:
     def store_keys(self) -> Iterator[str]:
         """Yield what opens the store."""
         keys = [getattr(self.settings, name) for name in _KEYS]
-        yield from filter(None, [self._session._token, *keys])
+        yield from filter(None, [self._session.held, *keys])
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
@@ -3879,7 +3839,7 @@ class VaultStore:
         mount = self.settings.mount
         response = self._session.call("GET", _url_path(where))
         if response.status == 403:
-            hint = _ABROAD_HINT if self._session.abroad else "check PAISSIVE_VAULT_MOUNT"
+            hint = "check PAISSIVE_VAULT_MOUNT and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {mount}/, or the token may not see it", hint=hint)
         if response.status != 200:
             raise self._failure(response, "read", where)
@@ -3947,19 +3907,19 @@ class VaultStore:
 
     def _leased(self, place: _Path) -> dict[str, Any]:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
-        path = place.at("")
+        session, path = self._session, place.at("")
         lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
-        with lease.lock.here:
-            if time.monotonic() < lease.until and lease.login == self._session.logins:
+        with lease.lock:
+            if time.monotonic() < lease.until and lease.login == session.logins:
                 return lease.data
             # Each read creates a database user, say, so it isn't repeated.
-            response = self._session.call("GET", _url_path(path), repeat=False)
+            response = session.call("GET", _url_path(path), repeat=False)
             if response.status == 404 and not response.complains:
                 raise not_found_error(path)
             if response.status != 200:
                 raise self._failure(response, "read", path)
-            lease.id, lease.pid = str(response.body.get("lease_id") or ""), os.getpid()
-            lease.login, lease.data = self._session.logins, response.data
+            lease.id = str(response.body.get("lease_id") or "")
+            lease.login, lease.data = session.logins, response.data
             seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT if lease.id else 0
             lease.until = time.monotonic() + seconds
             return lease.data
@@ -4069,8 +4029,6 @@ class VaultStore:
         error = _failure(self._session.transport, response, capability, path)
         if capability not in ("read", "list") and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
-        if isinstance(error, Denied) and self._session.abroad:
-            error.hint = _ABROAD_HINT
         return error
 
     # Listing
@@ -4114,9 +4072,11 @@ class _Lease:
     """What a path gave for a while, and to which login; a plain class, since that is a secret."""
 
     def __init__(self) -> None:
+        import threading
+
         self.data: dict[str, Any] = {}
-        self.id, self.pid, self.login, self.until = "", 0, 0, 0.0
-        self.lock = _Lock()
+        self.id, self.login, self.until = "", 0, 0.0
+        self.lock = threading.Lock()
 
 
 def _mapped(

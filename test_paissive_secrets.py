@@ -3505,7 +3505,7 @@ def test_a_store_that_is_let_go_leaves_no_connection_open_in_any_process():
 
 def test_a_child_process_waits_for_no_lock_of_its_parents_threads(stub):
     store = stub(http()).store()
-    locks = store._session._lock.here, store._session.transport.connections.lock.here
+    locks = store._session._lock, store._session.transport.connections.lock
     with locks[0], locks[1]:
         child = fork()
         if not child:
@@ -3527,7 +3527,7 @@ def test_an_interrupt_leaves_no_lock_taken():
     try:
         for _ in range(50):
             until_interrupted(lambda: transport._note_index(next(numbers), True))
-            assert not transport.connections.lock.here.locked()
+            assert not transport.connections.lock.locked()
     finally:
         signal.signal(signal.SIGVTALRM, before)
 
@@ -4263,7 +4263,7 @@ def test_a_secret_id_may_come_wrapped_and_opens_once():
     settings = approle(wrapped=True)
     store = login_store("approle", **settings)
     assert works(store)
-    store._session._token = None
+    store._session.held = None
     assert works(store)  # the secret id stays in memory for the next login
     with pytest.raises(ps.Locked, match="treat the secret id as stolen"):
         login_store("approle", **settings).get("A_TOKEN")
@@ -4462,7 +4462,7 @@ def test_a_token_is_renewed_at_two_thirds_of_its_lease():
     while time.monotonic() < end:
         assert store.get("A_TOKEN") == "v"
         time.sleep(0.1)
-    assert store._session._token == token
+    assert store._session.held == token
 
 
 @pytest.mark.slow
@@ -4477,7 +4477,7 @@ def test_a_revoked_token_is_replaced_once_for_all_threads():
     store = login_store("approle", **approle())
     assert works(store)
     for round_ in (2, 3):
-        bao().ask("POST", "auth/token/revoke", {"token": store._session._token})
+        bao().ask("POST", "auth/token/revoke", {"token": store._session.held})
         barrier = threading.Barrier(8)
         with ThreadPoolExecutor(8) as pool:
             got = list(pool.map(lambda _: (barrier.wait(), store.get("A_TOKEN"))[1], range(8)))
@@ -4489,7 +4489,7 @@ def test_a_login_that_fails_is_not_stormed():
     store = login_store("approle", **settings)
     assert works(store)
     bao().ask("POST", "auth/approle/role/app/secret-id/destroy", {"secret_id": settings["secret_id"]})
-    bao().ask("POST", "auth/token/revoke", {"token": store._session._token})
+    bao().ask("POST", "auth/token/revoke", {"token": store._session.held})
     tried = []
     call = store._session.transport.call
     store._session.transport.call = lambda *a, **k: (tried.append(a[1]), call(*a, **k))[1]
@@ -5090,19 +5090,12 @@ def test_a_namespace_holds_its_own_secrets():
     assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
 
 
-def test_a_token_of_another_namespace_is_named_as_such():
-    for name in ("home", "away"):
-        with contextlib.suppress(OSError):
-            bao().ask("POST", f"sys/namespaces/{name}", {})
+def test_a_token_of_another_namespace_is_pointed_out():
+    with contextlib.suppress(OSError):
+        bao().ask("POST", "sys/namespaces/home", {})
     made = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
-    token = made["auth"]["client_token"]
-    for wrong in ({}, {"namespace": "away"}):
-        error = failure(bao().store(token=token, **wrong).get, "a")
-        assert type(error) is ps.Denied and "belongs to another namespace: check VAULT_NAMESPACE" in str(
-            error
-        )
-    error = failure(bao().store(token=token, namespace="/home").get, "a")
-    assert type(error) is ps.Denied and "NAMESPACE" not in str(error)
+    error = failure(bao().store(token=made["auth"]["client_token"]).get, "a")
+    assert type(error) is ps.Denied and "check PAISSIVE_VAULT_MOUNT and VAULT_NAMESPACE" in str(error)
 
 
 def test_a_pickled_vault_store_is_a_place_not_what_opens_it(monkeypatch):
