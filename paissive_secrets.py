@@ -2727,9 +2727,14 @@ class _Transport:
         repeated = False
         for attempt in itertools.count():
             send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
+            asked = self._state
             response = self._follow(send, method, f"{self.base}/v1/{path}", repeat)
             response.repeated = repeated = repeated or response.repeated
-            self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
+            cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
+            if repeat and method == "GET" and cluster == asked[0] and number < asked[1]:
+                response = _Response(
+                    412
+                )  # a node that was the active one, and doesn't know that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.connections.closed or attempt >= self.settings.max_retries:
                 break
@@ -2740,23 +2745,24 @@ class _Transport:
             repeated = response.may_be_done
         return response
 
-    def _note_index(self, index: str, write: bool) -> None:
-        """Keep the newest X-Vault-Index: OpenBao's has a cluster and a number; of others a write's counts."""
+    def _note_index(self, index: str, write: bool) -> tuple[str, int]:
+        """Keep the newest X-Vault-Index; return the cluster and the number that OpenBao's is made of."""
         import base64
         import json
 
-        if index in ("", self.newest) or not (index.isascii() and index.isprintable()):
-            return  # the latter can't be sent in a header
+        if not index or not (index.isascii() and index.isprintable()):
+            return "", 0  # the latter can't be sent in a header
         try:
             found = json.loads(base64.b64decode(index))
             state = str(found["cluster"]), int(found["value"])
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            state = index, 0
             if not write:
-                return
+                return "", 0
+            state = index, 0
         with self.connections.lock:
             if self._state[0] != state[0] or self._state[1] < state[1]:
                 self._state, self.newest = state, index
+        return state
 
     def _follow(self, send: Callable[[str], _Response], method: str, url: str, repeat: bool) -> _Response:
         """Send a request, and follow the one redirect that a cluster needs: to its active node."""
@@ -3132,10 +3138,10 @@ class _Wire(io.BufferedReader):
             raise _not_vault(_TOO_LARGE)
         if not line:
             raise ConnectionResetError
+        if line[:2] == b"\x15\x03":  # a TLS alert, in answer to plain HTTP
+            raise _not_vault(_WANTS_TLS, _HTTPS_HINT)
         if not re.fullmatch(_LINE, line):
-            raise (
-                ValueError if line[:2] != b"\x15\x03" else _not_vault(_WANTS_TLS, _HTTPS_HINT)
-            )  # an alert, in answer to plain HTTP
+            raise ValueError
         return line
 
 
@@ -3213,7 +3219,8 @@ def _read_object(raw: bytes) -> dict[str, Any]:
 # OpenSSL's names of what went wrong, which nothing but text tells apart; the first row that fits counts.
 _TLS_PROBLEMS = (
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
-    ("PROTOCOL", "the server supports no TLS version from 1.2 on", "update it, or the proxy in front of it"),
+    ("UNSUPPORTED_PROTOCOL", "the server supports no TLS version from 1.2 on", "update it, or its proxy"),
+    ("PROTOCOL_VERSION", "the server supports no TLS version from 1.2 on", "update it, or its proxy"),
     ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
 )
 
@@ -3274,9 +3281,10 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
         return Denied(f"the token may not {capability} {path}", hint=hint)
     if response.status == 503 and response.says("sealed"):
         # A server that is new says that it is sealed, too.
-        new = transport.call("GET", "sys/seal-status").body.get("initialized") is False
-        state, step = ("not initialised", "initialise it with: vault operator init") if new else _SEALED
-        return VaultSealed(f"Vault at {address} is {state}", hint=step)
+        if transport.call("GET", "sys/seal-status").body.get("initialized") is False:
+            hint = "initialise it with: vault operator init"
+            return VaultSealed(f"Vault at {address} is not initialised", hint=hint)
+        return VaultSealed(f"Vault at {address} is sealed", hint="unseal it with: vault operator unseal")
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
@@ -3285,9 +3293,6 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
     other = (f"answers {response.status} to", "see the server's log")
     does, hint = _STATUS_FAILURES.get(response.status, other)
     return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
-
-
-_SEALED = ("sealed", "unseal it with: vault operator unseal")
 
 
 # === Vault logins ===========================================================================================

@@ -5139,17 +5139,17 @@ def test_a_path_of_the_api_in_a_name_is_pointed_out():
     assert store.get("secret/app/api#password") == "v"
 
 
-def test_each_request_names_the_newest_state_that_was_seen(stub):
-    def index(number):
+def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
+    def at(number, value):
         raw = base64.b64encode(json.dumps({"cluster": "c", "value": number}).encode()).decode()
-        return f"X-Vault-Index: {raw}"
+        return http(ANSWER.replace(b'"v"', b'"%s"' % value), 200, f"X-Vault-Index: {raw}")
 
-    server = stub(*(http(ANSWER, 200, index(number)) for number in "4929"))
+    server = stub(at("4", b"old"), at("9", b"new"), at("4", b"old"), at("9", b"new"))
     store = server.store()
-    [store.get("a") for _ in range(5)]
+    assert [store.get("a") for _ in range(3)] == ["old", "new", "new"]
     sent = [re.findall(rb"X-Vault-Index: (\S+)", request) for request in server.requests]
     assert [json.loads(base64.b64decode(*found or [b"e30="])).get("value") for found in sent] == [
-        *(None, "4", "9", "9", "9")
+        *(None, "4", "9", "9")
     ]
 
 
