@@ -6164,8 +6164,6 @@ class Rotated:
 
             return tick
 
-        if isinstance(self.store, ps.VaultStore):  # no connection is shared with the parent
-            self.store._session = ps._Session(self.store.settings)
         patch(self.store, "set", ticking(self.store.set))
         patch(self.store, "delete", ticking(self.store.delete))
         patch(ps, "_run_command", ticking(ps._run_command))
