@@ -8507,19 +8507,19 @@ def scan(
     """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
     `custom` are rules of the project, `known` finds spans that nothing else may hide. `skipped` counts, by
-    kind, files that were not examined ("binary") or not to the end ("budget"). With `explain`, what was
-    considered and rejected is given too, and why.
+    kind, files that were not examined ("binary", "archive", but for what is known) or not to the end
+    ("budget"). With `explain`, what was considered and rejected is given too, and why.
     """
-    text, over = _text_reader(read), False
-    for window in _windows(text) if text else ():
+    (text, kind), over = _text_reader(read), False
+    for window in _windows(text) if known or not kind else ():
         budget = Budget(len(window.text))
-        found = detect(window.text, path, custom, explain, budget)
+        found = iter(()) if kind else detect(window.text, path, custom, explain, budget)
         found = _around_known(known(window.text), found) if known else found
         spans = [s for s in found if window.begin <= s.start < window.until and (s.confidence or explain)]
         over = over or budget.left <= 0
         if spans:
             yield from _matches(window, spans, key, explain)
-    kind = "budget" if over else "" if text else "binary"
+    kind = "budget" if over else kind
     if skipped is not None and kind:
         skipped[kind] = skipped.get(kind, 0) + 1
 
@@ -8550,18 +8550,22 @@ def _around_known(known: list[Span], spans: Iterable[Span]) -> Iterator[Span]:
             yield span
 
 
-def _text_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes] | None:
-    """`read`, decoded from UTF-16 where that is what it gives; None where it is binary."""
-    first = read(_READ_SIZE)
+def _text_reader(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], str]:
+    """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" for what is no text."""
+    first, kind = read(_READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
-        return None
+        kind = "archive" if first.startswith(_ARCHIVES) or first[257:262] == b"ustar" else "binary"
     pending = [first[3:] if first[:3] == b"\xef\xbb\xbf" else first]
 
     def from_start(size: int) -> bytes:
         return pending.pop() if pending else read(size)
 
-    return from_start if encoding is None else _decoded(from_start, encoding)
+    return from_start if encoding is None else _decoded(from_start, encoding), kind
+
+
+# How they begin: zip, gzip, bzip2, xz, 7z, zstd.
+_ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 
 
 def _utf16(first: bytes) -> str | None:
@@ -8732,7 +8736,7 @@ def explain(file: IO[bytes], path: str, line: int, custom: tuple[Rule, ...] = ()
             said = f"{match.confidence} confidence{silenced}" if match.confidence else "not reported"
             yield f"column {match.column}: rule {match.rule.id}, {said}"
             yield from match.why
-    if "binary" in skipped:
+    if not skipped.keys().isdisjoint(("binary", "archive")):
         yield "it is binary, so it is not read"
     elif lines < line:
         yield f"it ends before line {line}"
@@ -9553,13 +9557,15 @@ class Audit:
         self._base = base  # what paths are relative to
         self._least = CONFIDENCES.index(confidence)
         self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
-        self._settings = AuditSettings() if untrusted else self._read_settings()
-        self._scanner = _Scanner(self.baseline.salt if self.baseline else os.urandom(16), (), known)
+        self.settings = AuditSettings() if untrusted else self._read_settings()
+        self._scanner = _Scanner(
+            self.baseline.salt if self.baseline else os.urandom(16), self.settings.rules, known
+        )
         self._known, self._verdicts = known, set(_as_list(verdicts)) or set(VERDICTS)
         if not self._verdicts.issubset(VERDICTS):
             raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
-        self._disabled = {*_as_list(disable), *self._settings.disabled}
-        if not all_rule_ids().issuperset(self._disabled):
+        self._disabled = {*_as_list(disable), *self.settings.disabled}
+        if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
@@ -9605,7 +9611,7 @@ class Audit:
     def _silenced_by(self, path: str, match: Match) -> str:
         if match.rule.id in self._disabled:
             return "disabled rules"
-        if self._settings.allows(path, match.rule.id):
+        if self.settings.allows(path, match.rule.id):
             return AUDIT_SETTINGS
         if self._known and match.rule in self._known.about:
             if self._known.about[match.rule][1] not in self._verdicts:
@@ -9637,7 +9643,7 @@ class Audit:
             return AuditSettings(read_file(path, follow=False), self._base, _real_path(top).rstrip("/") + "/")
 
     def _excludes(self, path: str) -> bool:
-        return matches_path(self._patterns, path) or self._settings.excludes(path)
+        return matches_path(self._patterns, path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
@@ -9860,6 +9866,8 @@ class AuditSettings:
         self._base, self._top = base, top
         sections = self._parse(os.fsdecode(text))
         self._exclude = Patterns(os.fsencode(line) for line in sections["exclude"].values())
+        self.rules = tuple(self._rule(line, number) for number, line in sections["rules"].items())
+        self.rule_ids = all_rule_ids().union(rule.id for rule in self.rules)
         self.disabled = {line for number, line in sections["disable"].items() if self._check([line], number)}
         self._allowed: list[tuple[Patterns, list[str]]] = []
         for number, line in sections["allow"].items():
@@ -9882,8 +9890,18 @@ class AuditSettings:
         return sections
 
     @staticmethod
-    def _check(rules: list[str], number: int) -> bool:
-        if not rules or not all_rule_ids().issuperset(rules):
+    def _rule(line: str, number: int) -> Rule:
+        name, _, pattern = line.partition("=")
+        try:
+            rule = custom_rule(name.strip(), pattern)
+            re.compile(expression(rule.shape))
+        except (BadValue, KeyError, re.error):
+            hint = "write a name, =, what it begins with and its shape: acme-key = acme_(live|test)_ {A32}"
+            raise _settings_error(number, "is no rule", hint) from None
+        return rule
+
+    def _check(self, rules: list[str], number: int) -> bool:
+        if not rules or not self.rule_ids.issuperset(rules):
             raise _settings_error(number, "names no rule", "see: audit --list-rules")
         return True
 
@@ -11338,7 +11356,7 @@ def _explain_line(place: str) -> int:
     if not path or not line.isdecimal() or not int(line[:18]):  # int refuses more digits than some limit
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
-        said = list(explain(file, path, int(line[:18])))
+        said = list(explain(file, path, int(line[:18]), Audit(path).settings.rules))
     for text in said:
         print(printable(text))
     return 0

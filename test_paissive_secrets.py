@@ -10687,8 +10687,10 @@ fixtures
 *.min.js
 [disable]
 url-password
+[rules]
+acme-key = acmw_(live|test)_ {A32}
 [allow]
-docs/** github-token
+docs/** github-token acme-key
 """
 
 
@@ -10697,33 +10699,38 @@ def project(repository):
     (repository / ".paissive-audit").write_text(SETTINGS_OF_PROJECT)
     for n, name in enumerate(("a.py", "docs/deep/b.md", "fixtures/c.py", "src/d.min.js", "src/e.py")):
         leak(repository / name, n)
+    acme = "acmw_live_" + "".join(random.Random(5).choices(string.ascii_letters, k=32))
+    (repository / "src" / "g.md").write_text(f"we use {acme} here")
+    shutil.copy(repository / "src" / "g.md", repository / "docs")
     (repository / "src" / "f.py").write_text("x = 'postgres://" + "joe:Hw9xTq2vLk@db.internal/x'\n")
     return repository
 
 
 def test_a_project_says_what_it_excludes_disables_and_allows(project, capsys):
-    assert leaks() == {("a.py", 1), ("src/e.py", 1)}
+    assert leaks() == {("a.py", 1), ("src/e.py", 1), ("src/g.md", 1)}
     ps.main(["audit"])
-    silenced = "silenced: 1 by `.paissive-audit`, 1 by `disabled rules`; not examined: 2 excluded\n"
+    silenced = "silenced: 2 by `.paissive-audit`, 1 by `disabled rules`; not examined: 2 excluded\n"
     assert capsys.readouterr().out.endswith(silenced)
+    assert ps.main(["audit", "--explain", "src/g.md:1"]) == 0
+    assert capsys.readouterr().out.startswith("column 8: rule acme-key, high confidence\n")
     os.chdir("src")
-    assert leaks() == {("e.py", 1)}
+    assert leaks() == {("e.py", 1), ("g.md", 1)}
     os.chdir("../docs")
     assert leaks() == set()
     os.chdir("/")
-    assert {path.rpartition("/")[2] for path, _ in leaks([project])} == {"a.py", "e.py"}
+    assert {path.rpartition("/")[2] for path, _ in leaks([project])} == {"a.py", "e.py", "g.md"}
     os.chdir("/usr")
-    assert leaks([project / "src", project / "docs"]) == {("src/e.py", 1)}
+    assert leaks([project / "src", project / "docs"]) == {("src/e.py", 1), ("src/g.md", 1)}
 
 
 def test_what_is_staged_is_audited_by_the_settings_that_are_staged(project):
     git(project, "add", ".")
     (project / ".paissive-audit").unlink()
-    assert leaks(staged=True) == {("a.py", 1), ("src/e.py", 1)}
+    assert leaks(staged=True) == {("a.py", 1), ("src/e.py", 1), ("src/g.md", 1)}
     git(project, "commit", "-qm", "x")
     assert len(leaks(history=[])) == 6
     git(project, "checkout", ".paissive-audit")
-    assert leaks(history=[]) == {("a.py", 1), ("src/e.py", 1)}
+    assert leaks(history=[]) == {("a.py", 1), ("src/e.py", 1), ("src/g.md", 1)}
 
 
 def test_a_stranger_is_not_trusted_to_silence_findings(project, capsys):
@@ -10752,6 +10759,9 @@ def test_rules_are_disabled_and_the_exit_code_is_chosen(folder, capsys):
         ("a\n[exclude]", "line 1 of .paissive-audit stands in no section; use one of exclude, disable, "),
         ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit stands in no section"),
         ("[disable]\n\nany", "line 3 of .paissive-audit names no rule; see: audit --list-rules"),
+        ("[rules]\nx = acme_ {A32,5}", "line 2 of .paissive-audit is no rule; write a name, =, what it"),
+        ("[rules]\nx = acme_ {Y32}", "line 2 of .paissive-audit is no rule"),
+        ("[rules]\nx = acme_ (A+)+", "line 2 of .paissive-audit is no rule"),
         ("[allow]\ndocs", "line 2 of .paissive-audit names no rule"),
         ("[allow]\ndocs github-token any", "line 2 of .paissive-audit names no rule"),
     ],
@@ -11002,6 +11012,20 @@ def test_a_leak_is_known_by_what_vault_remembers(repository, mount):
     assert verdicts == {**retired, 2: ("app#password", "previous"), 3: ("app#password", "current")}
     told = ["this store keeps no older values, so retired ones can't be searched for"]
     assert known.notes == ([] if retired else told)
+
+
+def test_an_archive_is_counted_and_what_is_known_is_found_in_any_file(folder, held):
+    store, said = held
+    for name, head in (
+        ("a.zip", b"PK\3\4\0"),
+        ("b.gz", b"\x1f\x8b\0"),
+        ("c.bin", b"\0"),
+        ("d.tar", b"\0" * 257 + b"ustar"),
+    ):
+        (folder / name).write_bytes(head + "\0".join(said).encode() + token().encode())
+    run = ps.Audit(known=ps.KnownValues(store))
+    assert len(list(run)) == 200 and run.summary.skipped == {"archive": 3, "binary": 1}
+    assert leaks() == set()
 
 
 def test_values_that_are_short_or_plain_are_listed_by_name_and_ones_own_file_is_no_leak(folder, capsys):
