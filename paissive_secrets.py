@@ -2198,7 +2198,7 @@ class FileStore:
         return keys
 
     def _ensure_identity(self) -> None:
-        if not os.path.lexists(self._identity_file) and not self._opener():
+        if not (os.path.lexists(self._identity_file) or self._opener() or self._first()):
             self._replace_identity((Identity.generate(),), self._password())
 
     def _password(self) -> str:

@@ -2288,6 +2288,20 @@ def test_of_several_values_all_are_stored_or_none(files, store_folder):
     assert tree(store_folder) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_import_that_is_ended_takes_back_what_it_has_stored(number, files, store_folder):
+    before = read_sealed()
+    Path("given.env").write_text("DB=new\n" + "".join(f"N{n}=v\n" for n in range(3000)))
+    argv = [sys.executable, str(MODULE), "import", "given.env", "--backend", "file"]
+    heed = functools.partial(signal.signal, number, signal.SIG_DFL)  # nohup ignores SIGHUP
+    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15"}
+    with subprocess.Popen(argv, env=env, preexec_fn=heed, stderr=subprocess.DEVNULL) as importing:
+        while not (store_folder / "secrets/N20.age").exists():
+            time.sleep(0.01)
+        importing.send_signal(number)
+    assert (importing.returncode, read_sealed()) == (128 + number, before)
+
+
 def test_a_deletion_that_fails_to_be_synced_has_happened(files, store_folder, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EIO)
     with pytest.raises(ps.Unavailable, match="'DB' is deleted, but perhaps not yet on the disk: Input"):
