@@ -5752,6 +5752,18 @@ def config(tmp_path, monkeypatch):
     return ps.SecretConfig(backend=memory)
 
 
+@pytest.fixture
+def say(tmp_path, monkeypatch, capsys):
+    """Run the command line in this process, in an empty folder; returns (status, what it printed)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv, stdin=""):
+        status, out, errors = command(monkeypatch, capsys, *argv, stdin=stdin)
+        return status, out + errors.partition(": ")[2]  # without this program's name
+
+    return run
+
+
 CANARY = "canary" + "-in-the-store"
 CONFIG = b"""{
     "name": "shop",
@@ -5765,10 +5777,9 @@ CONFIG = b"""{
 """
 
 
-@pytest.mark.parametrize("key", ["name", "database.host", "tags.0", "café", "port"])
-def test_config_finds_dotted_keys(config, key):
+def test_config_finds_dotted_keys(config):
     wanted = {"name": "shop", "database.host": "db", "tags.0": "a", "café": True, "port": 8000}
-    assert config.get(key) == wanted[key]
+    assert {key: config.get(key) for key in wanted} == wanted
 
 
 def test_config_looks_into_the_environment_first(config, monkeypatch):
@@ -5880,12 +5891,10 @@ def test_config_resolves_everything_at_once(config, monkeypatch):
     }
 
 
-def test_config_does_not_open_the_store_without_a_reference(config):
-    assert ps.SecretConfig(backend="no such backend").get("database.password") == "secret:DB_PASSWORD"
-
-
-def test_config_without_a_file_is_empty(tmp_path):
-    assert ps.SecretConfig(tmp_path / "absent.json").get("a.b", 7) == 7
+def test_config_needs_neither_a_file_nor_a_store_that_opens(config):
+    unopened = ps.SecretConfig(backend="no such backend")
+    assert unopened.get("database.password") == "secret:DB_PASSWORD"
+    assert ps.SecretConfig("absent.json").get("a.b", 7) == 7
 
 
 def test_config_keeps_order_and_indent(config):
@@ -5897,20 +5906,14 @@ def test_config_keeps_order_and_indent(config):
     assert Path("config.json").read_text() == text
 
 
-def test_config_keeps_mode_and_symlink(config):
+def test_config_keeps_mode_and_symlink_and_starts_a_private_file(config):
     Path("config.json").chmod(0o640)
     Path("link.json").symlink_to("config.json")
-    linked = ps.SecretConfig("link.json")
-    linked.set("a.b", 1)
+    for path, mode in [("link.json", 0o640), ("fresh.json", 0o600)]:
+        ps.SecretConfig(path).set("a.b", 1)
+        assert Path(path).stat().st_mode & 0o777 == mode
     assert (config.get("a.b"), Path("link.json").is_symlink()) == (1, True)
-    assert Path("config.json").stat().st_mode & 0o777 == 0o640
-
-
-def test_config_starts_a_file_that_only_its_owner_reads(config):
-    fresh = ps.SecretConfig("fresh.json")
-    fresh.set("a.b", "c")
-    assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": "c"\n  }\n}\n'
-    assert Path("fresh.json").stat().st_mode & 0o777 == 0o600
+    assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
 
 
 def test_config_keeps_secrets_in_the_store(config):
@@ -5951,9 +5954,15 @@ def test_config_says_what_is_wrong_and_leaves_the_file(config, content, key, pro
     assert (Path("config.json").read_bytes(), list(config._store().names())) == (content, ["DB_PASSWORD"])
 
 
+DEEP = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
+
+
 def test_config_never_writes_what_it_could_not_read_again(config):
-    with pytest.raises(ps.BadValue, match="config.json would be larger"):
-        config.set("name", "x" * ps.MAX_FILE_BYTES)
+    for value in (float("nan"), b"x", {1, 2}, "\ud800", object(), DEEP, "x" * ps.MAX_FILE_BYTES):
+        with pytest.raises(
+            ps.BadValue, match="^config.json would (hold what JSON can't|be larger than 16 MiB);"
+        ):
+            config.set("name", value)
     assert Path("config.json").read_bytes() == CONFIG
 
 
@@ -5961,16 +5970,6 @@ def test_config_takes_only_digits_for_a_place_in_a_list(config):
     assert [config.get(f"tags.{place}", None) for place in ("0", "2")] == ["a", None]
     with pytest.raises(ps.BadValue, match="'tags' is not an object"):
         config.get("tags.\u00b2")
-
-
-DEEP = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
-
-
-@pytest.mark.parametrize("value", [float("nan"), b"x", {1, 2}, "\ud800", object(), DEEP], ids=range(6))
-def test_config_refuses_what_json_cannot_hold(config, value):
-    with pytest.raises(ps.BadValue, match="^config.json would hold what JSON can't;"):
-        config.set("name", value)
-    assert Path("config.json").read_bytes() == CONFIG
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="nothing is unwritable to root")
@@ -6054,45 +6053,43 @@ def test_config_reads_toml_and_leaves_writing_it_to_people(config):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
-def test_config_get_shows_what_json_can_not_hold(tmp_path):
-    (tmp_path / "app.toml").write_text("day = 2024-01-31\nall = {at = 07:32:00}\nmost = inf\n")
-    wanted = {"day": b'"2024-01-31"\n', "all": b'{\n  "at": "07:32:00"\n}\n', "most": b"Infinity\n"}
-    for key, shown in wanted.items():
-        done = cli("config", "get", key, "--file", "app.toml", cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (0, shown)
+def test_config_get_shows_what_json_can_not_hold(say):
+    Path("app.toml").write_text("day = 2024-01-31\nall = {at = 07:32:00}\nmost = inf\n")
+    wanted = {"day": '"2024-01-31"\n', "all": '{\n  "at": "07:32:00"\n}\n', "most": "Infinity\n"}
+    assert {key: say("config", "get", key, "--file", "app.toml")[1] for key in wanted} == wanted
 
 
-def test_config_get_refuses_half_a_character(tmp_path):
-    (tmp_path / "config.json").write_text('{"half": "\\ud800"}')
-    done = cli("config", "get", "half", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == b"paissive_secrets: the value of 'half' is not valid Unicode; fix the file\n"
+def test_config_get_refuses_half_a_character(say):
+    Path("config.json").write_text('{"half": "\\ud800"}')
+    assert say("config", "get", "half") == (2, "the value of 'half' is not valid Unicode; fix the file\n")
 
 
-def test_config_commands(tmp_path):
-    def config(*argv, stdin=b"", **env):
-        done = cli("config", *argv, cwd=tmp_path, stdin=stdin, env={"DB_PASSWORD": CANARY, **env})
-        return done.returncode, (done.stdout + done.stderr).decode()
-
-    assert config("set", "database.port", "5432", "--json") == (0, "")
-    assert config("set", "url", "x://${secret:DB_PASSWORD}/") == (0, "")
-    assert config("get", "database") == (0, '{\n  "port": 5432\n}\n')
-    assert config("get", "url") == (0, "x://${secret:DB_PASSWORD}/")
-    assert config("get", "url", "--secret") == (0, f"x://{CANARY}/")
-    assert config("explain", "url") == (0, "config.json, which refers to secret:DB_PASSWORD\n")
-    assert config("delete", "url") == (0, "")
-    assert config("delete", "url") == (1, "paissive_secrets: no setting 'url' in config.json\n")
-    assert config("get", "url") == (1, "paissive_secrets: no setting 'url'; see: config explain url\n")
-    assert config("set", "a.b", CANARY, "--secret")[0] == 2
-    assert CANARY not in config("set", "a.b", CANARY, "--secret")[1]
-    code, said = config("set", "a.b", "--secret", stdin=CANARY.encode())
+def test_config_commands(say, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", CANARY)
+    assert say("config", "set", "database.port", "5432", "--json") == (0, "")
+    assert say("config", "set", "url", "x://${secret:DB_PASSWORD}/") == (0, "")
+    assert say("config", "get", "database") == (0, '{\n  "port": 5432\n}\n')
+    assert say("config", "get", "url") == (0, "x://${secret:DB_PASSWORD}/")
+    assert say("config", "get", "url", "--secret") == (0, f"x://{CANARY}/")
+    assert say("config", "explain", "url") == (0, "config.json, which refers to secret:DB_PASSWORD\n")
+    assert say("config", "delete", "url") == (0, "")
+    assert say("config", "delete", "url") == (1, "no setting 'url' in config.json\n")
+    assert say("config", "get", "url") == (1, "no setting 'url'; see: config explain url\n")
+    code, said = say("config", "set", "a.b", CANARY, "--secret")
+    assert (code, CANARY in said) == (2, False)
+    code, said = say("config", "set", "a.b", "--secret", stdin=CANARY)
     assert (code, "in plaintext" in said) == (0, True)
-    assert config("get", "a.b", "--secret") == (0, CANARY)
-    lost = config("set", "a.c", "--secret", stdin=b"x", PAISSIVE_ENV_FILE="")
-    assert lost[1].startswith("paissive_secrets: this store doesn't outlive the command")
-    hidden = config("set", "a.c", "--secret", stdin=b"x", A_C="y")
-    assert "variable A_C would hide the new value of 'a.c'" in hidden[1]
-    assert config("get", "a.c")[0] == 1
+    assert say("config", "get", "a.b", "--secret") == (0, CANARY)
+    monkeypatch.setenv("A_C", "y")
+    assert (
+        "variable A_C would hide the new value of 'a.c'"
+        in say("config", "set", "a.c", "--secret", stdin="x")[1]
+    )
+    assert say("config", "set", "a.c", "z") == (0, "note: variable A_C comes before the file\n")
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
+    assert say("config", "set", "a.d", "--secret", stdin="x")[1].startswith(
+        "this store doesn't outlive the com"
+    )
 
 
 # === Rotation ===============================================================================================
@@ -6412,28 +6409,17 @@ def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotati
     assert "PATH=" in Path("env").read_text()
 
 
-def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path):
-    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PAISSIVE_BACKEND": "file"}
-    store = ps.FileStore(tmp_path / ".paissive")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PAISSIVE_IDENTITY", env["PAISSIVE_IDENTITY"])
-        store.set("DB_PASSWORD", OLD + CANARY)
-    said = b""
-    for argv in [
-        ["schedule", "DB_PASSWORD", "--apply", "cat; exit 1"],
-        ["now", "DB_PASSWORD", "--stdin"],
-        ["now", "DB_PASSWORD", "--stdin"],
-        ["due"],
-        ["resume", "DB_PASSWORD"],
-        ["schedule", "DB_PASSWORD", "--apply", "cat"],
-        ["resume", "DB_PASSWORD"],
-        ["rollback", "DB_PASSWORD"],
-        ["abort", "DB_PASSWORD"],
+def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monkeypatch):
+    store = sealed_store(tmp_path, monkeypatch)
+    store.set("DB_PASSWORD", OLD + CANARY)
+    said = ""
+    for argv in ["schedule --apply 'cat; exit 1'", "now --stdin", "now --stdin", "resume"] + [
+        *("schedule --apply cat", "resume", "rollback", "abort")
     ]:
-        done = cli("rotate", *argv, cwd=tmp_path, env=env, stdin=CANARY.encode())
-        said += done.stdout + done.stderr
+        action, *options = shlex.split(argv)
+        said += say("rotate", action, "DB_PASSWORD", *options, "--backend", "file", stdin=CANARY)[1]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert CANARY.encode() not in said + b"".join(path.read_bytes() for path in files)
+    assert CANARY.encode() not in said.encode() + b"".join(path.read_bytes() for path in files)
     assert "rotation.age" in {path.name for path in files}
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
@@ -6562,11 +6548,6 @@ def test_a_value_that_is_no_text_is_not_rotated(tmp_path):
     assert caught.value.__context__ is None
 
 
-def test_an_interval_in_seconds_is_kept_to_the_second(rotation, tmp_path):
-    rotation.schedule("DB_PASSWORD", 1_234_567)
-    assert '"every": "1234567s"' in (tmp_path / "rotation.json").read_text()
-
-
 @pytest.mark.parametrize(
     "every", ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), None]
 )
@@ -6625,26 +6606,15 @@ def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, tmp_path
     rotation.rotate("DB_PASSWORD", NEW)
     assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
     assert '"apply": [\n        "sh",\n        "-c",' in Path("rotation.json").read_text()
+    rotation.schedule("DB_PASSWORD", 1_234_567)
+    assert '"every": "1234567s"' in Path("rotation.json").read_text()
 
 
-def test_policies_of_another_version_are_not_guessed_at(rotation):
-    Path(rotation.path).write_text('{"version": 2, "policies": {}}')
-    with pytest.raises(
-        ps.BadValue, match="holds no policies; write them with: rotate schedule, and with the"
-    ):
-        rotation.schedule("DB_PASSWORD", "1d")
-
-
-def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path):
-    said = f"paissive_secrets: note: nothing is scheduled in {tmp_path.resolve()}/rotation.json; for other"
+def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path, say):
+    said = f"note: nothing is scheduled in {tmp_path.resolve()}/rotation.json; for other"
     for action in ("now", "due"):
-        done = cli("rotate", action, cwd=tmp_path)
-        assert (done.returncode, done.stderr.decode().startswith(said)) == (0, True)
-
-
-def test_a_bad_generator_is_refused_when_it_is_scheduled(rotation):
-    with pytest.raises(ps.BadValue, match="no such generator"):
-        rotation.schedule("DB_PASSWORD", "1d", generate="tokn:32")
+        code, printed = say("rotate", action)
+        assert (code, printed.startswith(said)) == (0, True)
 
 
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
@@ -6655,7 +6625,9 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert stage_of(rotation, "current") == OLD
 
 
-@pytest.mark.parametrize("refused", [{"every": "soon"}, {"timeout": 0}, {"verify": ""}])
+@pytest.mark.parametrize(
+    "refused", [{"every": "soon"}, {"timeout": 0}, {"verify": ""}, {"generate": "tokn:32"}]
+)
 def test_a_policy_that_is_refused_leaves_the_one_before(rotation, refused):
     taken = []
     rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
@@ -6685,45 +6657,34 @@ def test_rotations_of_one_name_exclude_each_other(rotation, tmp_path):
     assert (len(log), log[-1]) == (ends.count("rotated"), stage_of(rotation, "current"))
 
 
-def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(tmp_path):
-    def rotate(**env):
-        done = cli("rotate", "now", "DB_PASSWORD", cwd=tmp_path, env=env)
-        return done.returncode, done.stderr.decode()
-
-    lost = (
-        2,
-        "paissive_secrets: this store doesn't outlive the command; "
-        "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE\n",
-    )
-    hidden = "variable DB_PASSWORD would hide the new value of 'DB_PASSWORD'; remove it there"
-    assert rotate(PAISSIVE_ENV_FILE="") == lost
-    assert rotate(DB_PASSWORD=OLD) == (2, f"paissive_secrets: {hidden}\n")
-    (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
-    unplanned = (
-        "paissive_secrets: no policy says how to replace 'DB_PASSWORD' and where to apply the new value"
-    )
-    assert rotate()[1].startswith(unplanned)
-    cli("rotate", "schedule", "DB_PASSWORD", cwd=tmp_path)
-    assert rotate() == (0, "") and f"DB_PASSWORD={OLD}\n" not in (tmp_path / ".env").read_text()
+def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, monkeypatch):
+    Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
+    now = ("rotate", "now", "DB_PASSWORD")
+    assert say(*now)[1].startswith("no policy says how to replace 'DB_PASSWORD' and where to apply the new")
+    say("rotate", "schedule", "DB_PASSWORD")
+    with monkeypatch.context() as patch:
+        patch.setenv("DB_PASSWORD", OLD)
+        hidden = "variable DB_PASSWORD would hide the new value of 'DB_PASSWORD'; remove it there\n"
+        assert say(*now) == (2, hidden)
+        patch.setenv("PAISSIVE_ENV_FILE", "")
+        assert say(*now)[1].startswith("this store doesn't outlive the command")
+    assert say(*now) == (0, "rotated DB_PASSWORD\n") and f"DB_PASSWORD={OLD}" not in Path(".env").read_text()
 
 
 @pytest.mark.parametrize("action", ["now", "abort"])
-def test_a_reference_is_not_rotated_in_the_place_of_its_secret(tmp_path, action):
-    lines = "DB_PASSWORD=secret://file/DB_PASSWORD\nDB_PASSWORD__PENDING=new\n"
-    (tmp_path / ".env").write_text(lines if action == "abort" else lines.splitlines()[0])
-    before = (tmp_path / ".env").read_text()
-    cli("rotate", "schedule", "DB_PASSWORD", "--apply", "tee applied", cwd=tmp_path)
-    done = cli("rotate", action, "DB_PASSWORD", cwd=tmp_path)
+def test_a_reference_is_not_rotated_in_the_place_of_its_secret(say, action):
+    lines = "DB_PASSWORD=secret://file/DB_PASSWORD\n" + "DB_PASSWORD__PENDING=new\n" * (action == "abort")
+    Path(".env").write_text(lines)
+    say("rotate", "schedule", "DB_PASSWORD", "--apply", "tee applied")
+    code, said = say("rotate", action, "DB_PASSWORD")
     refused = "'DB_PASSWORD' is a reference to secret://file/DB_PASSWORD; set that one"
-    assert (done.returncode, done.stderr.decode()[18:].startswith(refused)) == (2, True)
-    assert ((tmp_path / ".env").read_text(), (tmp_path / "applied").exists()) == (before, False)
+    assert (code, said.startswith(refused)) == (2, True)
+    assert (Path(".env").read_text(), Path("applied").exists()) == (lines, False)
 
 
 def test_another_process_is_told_of_the_rotation_that_is_under_way(rotation, tmp_path):
     def look(value):
-        done = cli(
-            "rotate", "now", "DB_PASSWORD", "--file", str(tmp_path / "rotation.json"), "--backend", "env"
-        )
+        done = cli("rotate", "now", "DB_PASSWORD", "--file", rotation.path)
         assert (done.returncode, b"a rotation of 'DB_PASSWORD' is under way" in done.stderr) == (2, True)
 
     rotation.schedule("DB_PASSWORD", "1d", apply=look)
@@ -6814,6 +6775,7 @@ POLICIES = '{"version": 1, "policies": {%s}}'
         ("[]", "rotation.json is not a JSON object"),
         ('{"policies": {"caf\xe9": {"apply": ["caf\xe9"]}}}', "rotation.json is not UTF-8"),
         ("{}", "rotation.json holds no policies"),
+        ('{"version": 2, "policies": {}}', "rotation.json holds no policies; .+ with the same version"),
         (POLICIES % '"A": 1', "rotation.json holds a bad policy"),
         (POLICIES % '"\\u001b[2J": {}', "rotation.json holds a bad policy"),
         (POLICIES % '"A": {}', "the policy of 'A' has no valid time"),
@@ -6903,35 +6865,31 @@ def test_there_is_nothing_to_go_back_to_or_on_with(rotation, action, problem):
         getattr(rotation, action)("DB_PASSWORD")
 
 
-def test_rotate_commands(tmp_path):
-    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PAISSIVE_BACKEND": "file"}
+def test_rotate_commands(tmp_path, say, monkeypatch):
+    def rotate(*argv, stdin=""):
+        return say("rotate", *argv, stdin=stdin)
 
-    def rotate(*argv, stdin=b""):
-        done = cli(*argv, cwd=tmp_path, env=env, stdin=stdin)
-        return done.returncode, (done.stdout + done.stderr).decode()
-
-    assert rotate("rotate", "now", "A_TOKEN", "--generate", "hex:8") == (0, "rotated A_TOKEN\n")
-    assert rotate("rotate", "now", "A_TOKEN", "--generate", "hex:8", "--stdin")[0] == 2
-    assert rotate("rotate", "now", "A_TOKEN", "--stdin", stdin=b"one\n") == (0, "rotated A_TOKEN\n")
-    assert rotate("rotate", "schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:16") == (0, "")
-    time.sleep(1.1)
-    assert rotate("rotate", "due") == (1, "A_TOKEN\n")
-    assert rotate("rotate", "now") == (0, "rotated A_TOKEN\n")
-    assert rotate("get", "A_TOKEN", "--stage", "previous") == (0, "one")
-    assert rotate("rotate", "rollback", "A_TOKEN") == (0, "")
-    assert rotate("get", "A_TOKEN") == (0, "one")
-    assert rotate("list") == (0, "A_TOKEN\n")
-    assert rotate("rotate", "drop", "A_TOKEN") == (0, "")
-    assert rotate("rotate", "drop", "A_TOKEN")[0] == rotate("get", "A_TOKEN", "--stage", "previous")[0] == 1
-    assert rotate("rotate", "schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
-    assert rotate("rotate", "abort", "A_TOKEN", "--force")[0] == 1
-    assert rotate("rotate", "unschedule", "A_TOKEN") == (0, "")
-    assert rotate("rotate", "due") == (0, "")
-    assert rotate("rotate", "resume", "A_TOKEN")[0] == 1
-    assert rotate("rotate", "schedule", "A_TOKEN", "--every", "soon") == (
-        2,
-        "paissive_secrets: 'soon' isn't a valid interval; write 30d, 12h, 90m or 2w\n",
-    )
+    clock = [1_800_000_000.0]
+    monkeypatch.setattr(ps.time, "time", lambda: clock[0])
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
+    sealed_store(tmp_path, monkeypatch)
+    assert rotate("now", "A_TOKEN", "--generate", "hex:8") == (0, "rotated A_TOKEN\n")
+    assert rotate("now", "A_TOKEN", "--generate", "hex:8", "--stdin")[0] == 2
+    assert rotate("now", "A_TOKEN", "--stdin", stdin="one\n") == (0, "rotated A_TOKEN\n")
+    assert rotate("schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:16") == (0, "")
+    clock[0] += 1
+    assert rotate("due") == (1, "A_TOKEN\n")
+    assert rotate("now") == (0, "rotated A_TOKEN\n")
+    assert say("get", "A_TOKEN", "--stage", "previous") == (0, "one")
+    assert rotate("rollback", "A_TOKEN") == (0, "")
+    assert (say("get", "A_TOKEN"), say("list")) == ((0, "one"), (0, "A_TOKEN\n"))
+    assert rotate("drop", "A_TOKEN") == (0, "")
+    assert rotate("drop", "A_TOKEN")[0] == say("get", "A_TOKEN", "--stage", "previous")[0] == 1
+    assert rotate("schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
+    assert rotate("abort", "A_TOKEN", "--force")[0] == rotate("resume", "A_TOKEN")[0] == 1
+    assert rotate("unschedule", "A_TOKEN") == rotate("due") == (0, "")
+    refused = "'soon' isn't a valid interval; write 30d, 12h, 90m or 2w\n"
+    assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
     assert (tmp_path / ".paissive" / "rotation.age").read_bytes().startswith(b"age-encryption.org/v1\n")
 
 
@@ -7077,11 +7035,10 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
     assert {name: store.get(name) for name in store.names()} == values
 
 
-def test_import_removes_a_symlink_with_what_it_leads_to(tmp_path):
-    (tmp_path / "old").write_text("A=1\n")
-    (tmp_path / "link").symlink_to("old")
-    assert cli("import", "link", "--remove", cwd=tmp_path).returncode == 0
-    assert os.listdir(tmp_path) == [".env"]
+def test_import_removes_a_symlink_with_what_it_leads_to(say):
+    Path("old").write_text("A=1\n")
+    Path("link").symlink_to("old")
+    assert (say("import", "link", "--remove")[0], os.listdir()) == (0, [".env"])
 
 
 def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
@@ -7108,21 +7065,17 @@ def test_import_of_a_reference_does_not_replace_the_secret_that_it_names(value):
     assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
 
 
-def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuration(tmp_path):
-    env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
-    (tmp_path / ".env").write_text("A=secret:B\nB=resolved\n")
-    cli("set", "A", "--backend", "file", cwd=tmp_path, env=env, stdin=b"secret:DB_PASSWORD")
-
-    def export(*argv):
-        done = cli("export", "A", *argv, cwd=tmp_path, env=env)
-        return done.returncode, (done.stdout + done.stderr).decode()
-
-    said = "paissive_secrets: the value of 'A' would be followed as a reference; use --format json, which is"
+def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuration(tmp_path, say, monkeypatch):
+    Path(".env").write_text("A=secret:B\nB=resolved\n")
+    sealed_store(tmp_path, monkeypatch).set("A", "secret:DB_PASSWORD")
+    refused = "the value of 'A' would be followed as a reference; use --format json, which is read as data\n"
     for form in ("env", "shell", "docker"):
-        code, told = export("--format", form, "--backend", "file")
-        assert (code, told.startswith(said)) == (2, True)
-    assert export("--format", "json", "--backend", "file") == (0, '{\n  "A": "secret:DB_PASSWORD"\n}\n')
-    assert export() == (0, "A=resolved\n")
+        assert say("export", "A", "--format", form, "--backend", "file") == (2, refused)
+    assert (
+        say("export", "A", "--format", "json", "--backend", "file")[1]
+        == '{\n  "A": "secret:DB_PASSWORD"\n}\n'
+    )
+    assert say("export", "A") == (0, "A=resolved\n")
 
 
 def test_what_an_export_can_not_hold_is_held_by_another_format():
