@@ -10830,7 +10830,7 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
     import argparse
 
     run, arguments = _COMMANDS[name]
-    parser = _parser(name, run.__doc__ or "")
+    parser = _parser(name, lambda: _describe_command(run.__doc__ or ""))
     for flags, settings in arguments:
         parser.add_argument(*flags, **{"help": argparse.SUPPRESS, **settings})
     # No argument behind this is an option: a hook may pass a file that is called --exit-code=0.
@@ -10846,20 +10846,19 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
 
 def _overview_parser(group: str) -> argparse.ArgumentParser:
     """The parser of what precedes a command; its help lists all commands, or those of one group."""
-    rows = {name: row[0].__doc__ or "" for name, row in _COMMANDS.items() if name.startswith(group)}
-    about = [] if group else [(__doc__ or "").partition("\n")[0], ""]
-    lines = [f"  {name:<17} {doc.partition(chr(10))[0]}" for name, doc in rows.items()]
-    parser = _parser(group, "")
+    parser = _parser(group, lambda: _describe_group(group))
     parser.usage = "%(prog)s [--backend B] COMMAND ..."
-    parser.description = "\n".join([*about, "commands:", *lines])
-    parser.epilog = (
-        f"{_program()} help {group} COMMAND explains one."
-        if group
-        else _EPILOG.replace("$ ", f"{_program()} ")
-    )
     parser.add_argument("--version", action="version", version=f"paissive_secrets {__version__}")
     parser.add_argument(*_BACKEND[0], **_BACKEND[1])
     return parser
+
+
+def _describe_group(group: str) -> tuple[str, str]:
+    rows = {name: row[0].__doc__ or "" for name, row in _COMMANDS.items() if name.startswith(group)}
+    lines = [f"  {name:<17} {doc.splitlines()[0]}" for name, doc in rows.items()]
+    about = "" if group else (__doc__ or "").partition("\n")[0] + "\n\n"
+    epilog = f"$ help {group} COMMAND explains one." if group else _EPILOG
+    return about + "\n".join(["commands:", *lines]), epilog.replace("$ ", f"{_program()} ")
 
 
 _EPILOG = """\
@@ -10874,26 +10873,30 @@ store. Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained 
 one line."""
 
 
-def _parser(name: str, doc: str) -> argparse.ArgumentParser:
-    """A parser whose help is `doc`: paragraphs, then examples, in which $ stands for this program."""
-    import argparse
+def _describe_command(doc: str) -> tuple[str, str]:
+    """The paragraphs of a docstring, and its examples, in which $ stands for this program."""
     import textwrap
 
+    *paragraphs, examples = doc.rstrip().split("\n\n")
+    lines = textwrap.indent(textwrap.dedent(examples).replace("$ ", f"{_program()} "), "  ")
+    about = [textwrap.fill(" ".join(text.split()), 78) for text in paragraphs]
+    return "\n\n".join(about), f"examples:\n{lines}"
+
+
+def _parser(name: str, describe: Callable[[], tuple[str, str]]) -> argparse.ArgumentParser:
+    """A parser; what surrounds the arguments in its help is only put together when help is shown."""
+    import argparse
+
     class Parser(argparse.ArgumentParser):
+        def format_help(self) -> str:
+            self.description, self.epilog = describe()
+            return super().format_help()
+
         def error(self, message: str) -> NoReturn:
             raise _usage_error(message, self)
 
-    *paragraphs, examples = ["", *doc.rstrip().split("\n\n")]
-    if "$ " not in examples:
-        paragraphs, examples = [*paragraphs, examples], ""
-    lines = textwrap.indent(textwrap.dedent(examples).replace("$ ", f"{_program()} "), "  ")
-    return Parser(
-        prog=f"{_program()} {name}".rstrip(),
-        description="\n\n".join(textwrap.fill(" ".join(text.split()), 78) for text in paragraphs[1:]),
-        epilog=lines and f"examples:\n{lines}",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    return Parser(prog=f"{_program()} {name}".rstrip(), allow_abbrev=False, formatter_class=as_written)
 
 
 def _program() -> str:
