@@ -695,14 +695,11 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
 def _set_access(fd: int, mode: int, like: str) -> None:
     """Give a new file the mode, owner and access control list of the one at `like`, or else `mode`."""
     if like and os.path.lexists(like):
-        before, now = os.stat(like), os.fstat(fd)
-        mode = before.st_mode & 0o7777
+        before, new = os.stat(like), os.fstat(fd)
+        mode, owner = before.st_mode & 0o7777, (before.st_uid, before.st_gid)
         # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
-        if (before.st_uid, before.st_gid) != (
-            now.st_uid,
-            now.st_gid,
-        ):  # a folder may give files its own group
-            os.fchown(fd, before.st_uid, before.st_gid)
+        if owner != (new.st_uid, new.st_gid):  # a folder may give files its own group
+            os.fchown(fd, *owner)
         if sys.platform == "linux":
             # Without the list, the mode's group bits, its upper bound, would be the group's own.
             with contextlib.suppress(OSError):  # it has none
@@ -1993,9 +1990,8 @@ class FileStore:
 
     def open_copy(self, name: str, sealed: bytes) -> str:
         """Return the value in another copy of a secret's file, such as an older one in git."""
-        return _parse_entry(
-            _unseal_file(f"a copy of {name}", sealed, self._keys())[1], name, f"a copy of {name}"
-        )
+        copy = f"a copy of {name}"
+        return _parse_entry(_unseal_file(copy, sealed, self._keys())[1], name, copy)
 
     def names(self) -> Iterator[str]:
         """Yield the names, which anybody who can read the folder sees."""
@@ -2090,10 +2086,7 @@ class FileStore:
             yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
             status = os.stat(self.folder)
             if os.name != "nt" and others_may("read", status):  # as a service may have to
-                yield (
-                    "note",
-                    "others can read the folder: names, and what a password can be guessed from",
-                )
+                yield "note", "others can read names, and a file that the password can be guessed from"
             left = leftover(self.folder)
             if left:
                 yield "note", f"a killed writer left {left}: the next set removes it"
