@@ -1345,6 +1345,17 @@ def test_a_program_sets_and_deletes_for_itself_alone(here):
     assert ps.get_secret("B_TOKEN") == "again"
 
 
+def test_what_is_written_to_the_dotenv_file_is_what_this_process_reads(here, monkeypatch):
+    (here / ".env").write_text("A_TOKEN=old\nB_TOKEN=old\n")
+    ps.delete_secret("A_TOKEN")
+    ps.SecretConfig().set("A_TOKEN", "new", use_secret=True)
+    monkeypatch.setenv("B_TOKEN", "old")
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
+    ps.set_secret("B_TOKEN", "new")
+    assert (ps.get_secret("A_TOKEN"), ps.get_secret("B_TOKEN")) == ("new", "new")
+    assert (here / ".env").read_text() == "A_TOKEN=new\nB_TOKEN=new\n"
+
+
 def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, monkeypatch):
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / "below").mkdir()
