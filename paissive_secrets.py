@@ -2438,9 +2438,21 @@ def _read_log_n_setting() -> int:
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
-_GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
-_GO_FALSE = ("0", "f", "F", "false", "FALSE", "False")
+_GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
 _LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass", "ldap", "cert", "github")
+
+
+def _matching(
+    pattern: str, problem: str, hint: str, convert: Callable[[str], _T]
+) -> Callable[[str, str], _T]:
+    """Return a function that checks and converts the text of a setting."""
+
+    def parse(source: str, text: str) -> _T:
+        if not re.fullmatch(pattern, text):
+            raise BadValue(f"{source} {problem}", hint=hint)
+        return convert(text)
+
+    return parse
 
 
 def _printable(source: str, text: str) -> str:
@@ -2477,12 +2489,6 @@ def _vault_address(source: str, text: str) -> str:
     return address
 
 
-def _vault_proxy(source: str, text: str) -> str:
-    if not text.startswith("http://"):  # SOCKS and TLS to a proxy are not supported
-        raise BadValue(f"{source} isn't a supported proxy", hint="use http://host:port")
-    return text
-
-
 def _vault_folder(source: str, text: str) -> str:
     folder = text.strip("/")
     problem = _name_problem(folder)
@@ -2499,27 +2505,18 @@ def _go_duration(source: str, text: str) -> float:
     return sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
 
 
-def _go_bool(source: str, text: str) -> bool:
-    if text not in _GO_TRUE + _GO_FALSE:
-        raise BadValue(f"{source} is neither true nor false", hint="use 1, t, true, 0, f or false")
-    return text in _GO_TRUE
-
-
 def _client_timeout(source: str, text: str) -> float:
     # Zero means the default, as in Go; no socket can wait longer than 30 years.
     return min(_go_duration(source, text), 1e9) or 60.0
 
 
-def _whole_number(source: str, text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise BadValue(f"{source} isn't a number", hint="use 0 or more")
-    return int(text)
-
-
-def _login_name(_source: str, text: str) -> str:
-    if text not in _LOGIN_NAMES:
-        raise BadValue(f"no login called {_show(text)}", hint=f"use one of {', '.join(_LOGIN_NAMES)}")
-    return text
+_BOOLEAN = _matching(
+    _GO_BOOL, "is neither true nor false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
+)
+_NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
+# SOCKS and TLS to a proxy are not supported.
+_PROXY = _matching("(?s)http://.*", "isn't a supported proxy", "use http://host:port", str)
+_LOGIN = _matching("|".join(_LOGIN_NAMES), "isn't a login", f"use one of {', '.join(_LOGIN_NAMES)}", str)
 
 
 class _Setting(NamedTuple):
@@ -2555,14 +2552,14 @@ class VaultSettings:
     client_cert = _theirs("CLIENT_CERT", _printable, "")
     client_key = _theirs("CLIENT_KEY", _printable, "")
     server_name = _theirs("TLS_SERVER_NAME", _printable, "")
-    skip_verify = _theirs("SKIP_VERIFY", _go_bool, False)
+    skip_verify = _theirs("SKIP_VERIFY", _BOOLEAN, False)
     timeout = _theirs("CLIENT_TIMEOUT", _client_timeout, 60.0)
-    max_retries = _theirs("MAX_RETRIES", _whole_number, 2)
-    proxy = _theirs("PROXY_ADDR HTTP_PROXY", _vault_proxy, "")
+    max_retries = _theirs("MAX_RETRIES", _NUMBER, 2)
+    proxy = _theirs("PROXY_ADDR HTTP_PROXY", _PROXY, "")
     mount = _ours("MOUNT", _vault_folder, "secret")
     prefix = _ours("PREFIX", _vault_folder, "")
     hosts: tuple[str, ...] = _ours("HOSTS", lambda _, text: (*text.replace(",", " ").lower().split(),), ())
-    login = _ours("LOGIN", _login_name, "token")
+    login = _ours("LOGIN", _LOGIN, "token")
     login_mount = _ours("LOGIN_MOUNT", _vault_folder, "")
     role = _ours("ROLE", _printable, "")
     role_id = _ours("ROLE_ID", _printable, "")
@@ -2883,7 +2880,12 @@ class _Connections:
 
     def http_open(self, request: Any) -> _Response:
         """Exchange a request for a response; urllib calls this."""
-        proxy = self._proxy_of(request)
+        from urllib.request import proxy_bypass
+
+        proxy: Any = self._proxies.get(request.type)
+        # A proxy set for Vault is used whatever NO_PROXY says.
+        used = proxy and (self._settings.proxy or not proxy_bypass(request.host))
+        proxy = _parse_proxy(proxy) if used else None
         where = (request.type, request.host, proxy)
         target, fields = request.selector, request.fields
         if proxy and request.type == "http":  # else it only tunnels
@@ -2905,15 +2907,6 @@ class _Connections:
         return _read_response(response, raw, request.type)
 
     https_open = http_open
-
-    def _proxy_of(self, request: Any) -> Any:
-        from urllib.request import proxy_bypass
-
-        proxy = self._proxies.get(request.type)
-        # A proxy set for Vault is used whatever NO_PROXY says.
-        if proxy and (self._settings.proxy or not proxy_bypass(request.host)):
-            return _parse_proxy(proxy)
-        return None
 
     def _take(self, where: Any) -> _Wire | None:
         """Return an idle connection, and close all those that the server has closed."""
@@ -3708,15 +3701,20 @@ class VaultStore:
         lister = object.__new__(type(self))
         vars(lister).update(vars(self), _own=_Session(self.settings, self._session))
         pool = ThreadPoolExecutor(_WALKERS)
+
+        def each(act: Callable[[_Path, str], list[str]], paths: list[str]) -> Iterator[str]:
+            for start in range(0, len(paths), 8 * _WALKERS):  # no further ahead than is soon used
+                for found in pool.map(functools.partial(act, root), paths[start : start + 8 * _WALKERS]):
+                    yield from found
+
         try:
             folders = [""]
             while folders:  # all of one depth at once
-                keys = [*itertools.chain.from_iterable(_mapped(pool, lister._list, root, folders))]
+                keys = [*each(lister._list, folders)]
                 # No name leads below some folders; and a server may say that there is no end of them.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
                 secrets = [key for key in keys if not key.endswith("/")]
-                for found in _mapped(pool, lister._names_of, root, secrets):
-                    yield from found
+                yield from each(lister._names_of, secrets)
         finally:
             self._subkeys = lister._subkeys
             lister._own.transport.connections.close()
@@ -4075,21 +4073,6 @@ class _Lease:
         self.data: dict[str, Any] = {}
         self.id, self.login, self.until = "", 0, 0.0
         self.lock = threading.Lock()
-
-
-def _mapped(
-    pool: Any, act: Callable[[_Path, str], list[str]], root: _Path, paths: list[str]
-) -> Iterator[list[str]]:
-    """Yield what `act` returns for each path, in their order, a bounded number of steps ahead."""
-    from collections import deque
-
-    ahead: deque[Any] = deque()
-    for path in paths:
-        ahead.append(pool.submit(act, root, path))
-        if len(ahead) == 8 * _WALKERS:
-            yield ahead.popleft().result()
-    for future in ahead:
-        yield future.result()
 
 
 def _kv_of(mount: dict[str, Any]) -> int:
