@@ -3824,25 +3824,18 @@ class VaultStore:
 
     def _root(self) -> _Path:
         """Return the place that names are relative to: mount, KV version and prefix."""
-        mount = self.settings.mount
-        found = self._seen_mounts().get(mount + "/") or self._ask_for_mount(f"sys/internal/ui/mounts/{mount}")
-        if not _kv_of(found):
-            raise BadValue(f"{mount}/ isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-        return _Path(mount, _kv_of(found), self.settings.prefix and self.settings.prefix + "/")
-
-    def _ask_for_mount(self, where: str) -> dict[str, Any]:
-        """Say why the mount isn't among those that the token sees; or it is a new one."""
-        mount = self.settings.mount
-        response = self._session.call("GET", _url_path(where))
-        if response.status == 403:
+        own, mounts = self.settings.mount + "/", self._seen_mounts()
+        if own not in mounts:
+            self._mounts = None  # it may be created later
+            if any(own.startswith(mount) for mount in mounts):
+                hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
+                raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {own}", hint=hint)
             hint = "check PAISSIVE_VAULT_MOUNT and VAULT_NAMESPACE"
-            raise Denied(f"there is no mount {mount}/, or the token may not see it", hint=hint)
-        if response.status != 200:
-            raise self._failure(response, "read", where)
-        if response.data.get("path", f"{mount}/") != f"{mount}/":
-            hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
-            raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {mount}/", hint=hint)
-        return response.data
+            raise Denied(f"there is no mount {own}, or the token may not see it", hint=hint)
+        if not _kv_of(mounts[own]):
+            raise BadValue(f"{own} isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
+        prefix = self.settings.prefix and self.settings.prefix + "/"
+        return _Path(self.settings.mount, _kv_of(mounts[own]), prefix)
 
     def _seen_mounts(self) -> dict[str, Any]:
         """Return the mounts that the token may see, by their paths, asked for once."""
