@@ -3659,7 +3659,7 @@ class VaultStore:
 
         `cas` is what it is to `set`.
         """
-        place = self._kv_place(_whole(path))
+        place = self._kv_place(_whole(path), versions=cas is not None)
         for field, value in fields.items():
             check_value(value, f"the field {_show(field)}")
         if merge:
@@ -3679,10 +3679,12 @@ class VaultStore:
         with its history.
         """
         path, field = _path_and_field(name)
+        seen: list[str] = []  # once it was there, somebody else may remove it first
 
         def without(fields: dict[str, Any]) -> dict[str, Any]:
-            if field and field not in fields:
+            if field not in ("", *fields, *seen):
                 raise not_found_error(name)
+            seen.append(field)
             return {key: value for key, value in fields.items() if field and key != field}
 
         if metadata:
@@ -3722,8 +3724,9 @@ class VaultStore:
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
-        rows = _json_object(self.configuration(_path_and_field(name)[0]).get("versions"))
-        return [_read_version(int(number), rows[number]) for number in sorted(rows, key=int)]
+        found = _json_object(self.configuration(_path_and_field(name)[0]).get("versions"))
+        rows = {int(key): row for key, row in found.items() if re.fullmatch("[0-9]{1,15}", key)}
+        return [_read_version(number, rows[number]) for number in sorted(rows)]
 
     def get_version(
         self, path: str, version: int | None = None
@@ -3926,7 +3929,7 @@ class VaultStore:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
         import random
 
-        place = self._kv_place(_path_and_field(name)[0])
+        place = self._kv_place(_path_and_field(name)[0], versions=cas is not None)
         lost: dict[str, Any] = {}
         for attempt in range(_CAS_TRIES):
             secret = self._fetch(place)
