@@ -2516,7 +2516,9 @@ _BOOLEAN = _matching(
 _NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
 # SOCKS and TLS to a proxy are not supported.
 _PROXY = _matching("(?s)http://.*", "isn't a supported proxy", "use http://host:port", str)
-_LOGIN = _matching("|".join(_LOGIN_NAMES), "isn't a login", f"use one of {', '.join(_LOGIN_NAMES)}", str)
+_LOGIN = _matching(
+    "|".join(_LOGIN_NAMES), "isn't a known login method", f"use one of {', '.join(_LOGIN_NAMES)}", str
+)
 
 
 class _Setting(NamedTuple):
