@@ -5119,7 +5119,7 @@ def _now() -> str:
     return time.strftime(_TIME, time.gmtime(time.time()))
 
 
-def _seconds(interval: Any) -> float:
+def _seconds(interval: Any, what: str = "") -> float:
     """The length of an interval: "30d", seconds, or a timedelta."""
     try:
         if isinstance(interval, str):
@@ -5129,7 +5129,7 @@ def _seconds(interval: Any) -> float:
     except (TypeError, ValueError, KeyError, IndexError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise BadValue(f"{_show(interval)} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
+        raise BadValue(f"{what}not a valid interval", hint="write 30d, 12h, 90m or 2w")
     return float(seconds)
 
 
@@ -5144,13 +5144,15 @@ def _due_at(name: str, policy: dict[str, Any]) -> float:
     if "started" in policy:
         return 0
     last = policy.get("rotated") or policy.get("scheduled")
-    return _policy_time(name, last) + _seconds(policy.get("every"))
+    return _policy_time(name, last) + _seconds(policy.get("every"), f"the policy of {_show(name)}: ")
 
 
 def _previous_ends_at(name: str, policy: dict[str, Any]) -> float:
     if "keep_previous" not in policy or "rotated" not in policy or "dropped" in policy:
         return float("inf")
-    return _policy_time(name, policy["rotated"]) + _seconds(policy["keep_previous"])
+    return _policy_time(name, policy["rotated"]) + _seconds(
+        policy["keep_previous"], f"the policy of {_show(name)}: "
+    )
 
 
 def _policy_time(name: str, text: Any) -> float:

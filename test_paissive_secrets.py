@@ -6521,7 +6521,7 @@ def test_a_value_is_not_replaced_by_one_that_no_policy_applies(rotation):
 
 def test_a_timeout_and_the_time_of_the_previous_value_are_intervals(rotation):
     for option in ("timeout", "keep_previous"):
-        with pytest.raises(ps.BadValue, match="'60' isn't a valid interval; write 30d, 12h, 90m or 2w"):
+        with pytest.raises(ps.BadValue, match="not a valid interval; write 30d, 12h, 90m or 2w"):
             rotation.schedule("DB_PASSWORD", "1d", **{option: "60"})
 
 
@@ -6569,7 +6569,7 @@ def test_a_value_that_is_no_text_is_not_rotated(tmp_path):
     "every", ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), None]
 )
 def test_an_interval_is_a_number_with_a_unit(rotation, every):
-    with pytest.raises(ps.BadValue, match="isn't a valid interval"):
+    with pytest.raises(ps.BadValue, match="not a valid interval"):
         rotation.schedule("DB_PASSWORD", every)
     assert rotation.due() == []
 
@@ -6796,7 +6796,10 @@ POLICIES = '{"version": 1, "policies": {%s}}'
         (POLICIES % '"A": 1', "rotation.json holds a bad policy"),
         (POLICIES % '"\\u001b[2J": {}', "rotation.json holds a bad policy"),
         (POLICIES % '"A": {}', "the policy of 'A' has no valid time"),
-        (POLICIES % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}', "'x' isn't a valid"),
+        (
+            POLICIES % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}',
+            "the policy of 'A': not a valid interval",
+        ),
     ],
 )
 def test_a_policy_file_that_is_wrong_is_said_to_be(rotation, tmp_path, content, problem):
@@ -6905,7 +6908,7 @@ def test_rotate_commands(tmp_path, say, monkeypatch):
     assert rotate("schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
     assert rotate("abort", "A_TOKEN", "--force")[0] == rotate("resume", "A_TOKEN")[0] == 1
     assert rotate("unschedule", "A_TOKEN") == rotate("due") == (0, "")
-    refused = "'soon' isn't a valid interval; write 30d, 12h, 90m or 2w\n"
+    refused = "not a valid interval; write 30d, 12h, 90m or 2w\n"
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
     assert (tmp_path / ".paissive" / "rotation.age").read_bytes().startswith(b"age-encryption.org/v1\n")
 
@@ -11634,6 +11637,7 @@ def test_every_command_has_a_short_summary_and_examples_that_run_it(words, monke
         (["list", "a", "can\nary"], 2, "unrecognized arguments; see: paissive_secrets.py list --help\n"),
         (["config", "get", "x", "--file", "absent"], 1, "no setting 'x'; there is no absent"),
         (["set", "X", "--generate", "canary"], 2, "no such generator; use token:32"),
+        (["rotate", "schedule", "X", "--every", "canary"], 2, "not a valid interval; write 30d"),
         (
             ["set", "X", "--generate", "uuid", "--value", "canary"],
             2,
@@ -11975,6 +11979,16 @@ def test_main_changes_nothing_about_the_program_that_calls_it(monkeypatch, capsy
     assert ps.main(["set", "A", "--generate", "--backend", "memory"]) == 2
     assert ps.main(["get", "A", "--backend", "memory"]) == 1
     assert ([*map(signal.getsignal, signals)], list(sys.path), dict(os.environ)) == before
+
+
+def test_main_opens_stores_of_its_own(tmp_path):
+    for folder, value in {".": "A=1\n", "other": "A=2\n"}.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / ".env").write_text(value)
+    code = "import os; from paissive_secrets import *; import paissive_secrets as ps; ps.main(['get', 'A'])"
+    code += "; os.chdir('other'); print(get_secret('A'))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path, env=env) == b"12\n"
 
 
 def test_a_file_beside_the_script_is_not_imported_in_place_of_pythons(tmp_path):
