@@ -5804,18 +5804,18 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
 
 def _scrub_environment() -> None:
     """Overwrite what opens our stores where ps and /proc show our environment to whoever we start."""
-    if __name__ != "__main__" or os.name == "nt":  # in a program, the environment is the program's
+    keys = {os.fsencode(variable): text for variable, text in os.environ.items() if opens_stores(variable)}
+    if not keys or __name__ != "__main__" or os.name == "nt":  # in a program, it is the program's
         return
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import ctypes
 
         find = ctypes.CDLL(None).getenv
         find.restype = ctypes.c_void_p
-        for variable in filter(opens_stores, os.environ):
-            name = os.fsencode(variable)
-            address = find(name)
+        for variable, text in keys.items():
+            address = find(variable)
             if address:
-                ctypes.memset(address, 0, len(os.environb[name]))
+                ctypes.memset(address, 0, len(os.fsencode(text)))
 
 
 def _start(

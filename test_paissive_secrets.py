@@ -7281,9 +7281,9 @@ def test_mask_needs_no_more_memory_for_its_tables_than_it_is_given(monkeypatch):
 
 
 def test_mask_spells_a_value_that_no_variable_could_hold_only_in_part():
-    long = "".join(f"{n:x}-" for n in range(200_000))
+    long = "".join(f"{n:x}-" for n in range(60_000))
     spelled = ps.spell(long)
-    assert len(long) > 2**20 and sum(map(len, spelled)) < 60 * 2**17 + 6 * len(long)
+    assert len(long) > 2**18 and sum(map(len, spelled)) < 60 * 2**17 + 6 * len(long)
     assert masked([long.encode()], long) == b"***"
 
 
@@ -7326,6 +7326,7 @@ def test_mask_shows_no_value_in_a_repr():
 
 SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
 GIVEN = {"APP_TOKEN": SAFE}
+RUN = [sys.executable, str(MODULE), "run"]
 
 
 def run(*argv, **settings):
@@ -7492,7 +7493,7 @@ def test_run_without_masking_becomes_the_command():
 
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
 def test_run_leaves_broken_pipes_to_end_the_command(mask):
-    words = [sys.executable, str(MODULE), "run", *mask, "APP_TOKEN", "--", "yes"]
+    words = [*RUN, *mask, "APP_TOKEN", "--", "yes"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, **GIVEN}) as yes:
         yes.stdout.readline()
         yes.stdout.close()
@@ -7503,7 +7504,7 @@ def test_run_passes_stdin_and_keeps_the_order_of_outputs_that_share_a_place(tmp_
     with open(tmp_path / "log", "wb") as log:
         words = "i=0; while [ $i -lt 300 ]; do echo $i; echo $i >&2; i=$((i+1)); done; cat"
         subprocess.run(
-            [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", "sh", "-c", words],
+            [*RUN, "APP_TOKEN", "--", "sh", "-c", words],
             input=b"stdin",
             stdout=log,
             stderr=log,
@@ -7514,7 +7515,7 @@ def test_run_passes_stdin_and_keeps_the_order_of_outputs_that_share_a_place(tmp_
 
 def started(*argv, **more):
     return subprocess.Popen(
-        [sys.executable, str(MODULE), "run", "APP_TOKEN", *argv],
+        [*RUN, "APP_TOKEN", *argv],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **GIVEN},
@@ -7600,7 +7601,7 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
-            [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", *argv],
+            [*RUN, "APP_TOKEN", "--", *argv],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
@@ -7705,16 +7706,7 @@ def test_run_on_a_terminal_takes_a_long_paste():
 def test_run_on_a_terminal_with_stdin_from_elsewhere(tmp_path):
     master, slave = os.openpty()
     done = subprocess.run(
-        [
-            sys.executable,
-            str(MODULE),
-            "run",
-            "APP_TOKEN",
-            "--",
-            "sh",
-            "-c",
-            "test -t 1 && cat && echo $APP_TOKEN",
-        ],
+        [*RUN, "APP_TOKEN", "--", "sh", "-c", "test -t 1 && cat && echo $APP_TOKEN"],
         input=b"piped\n",
         stdout=slave,
         env={**os.environ, **GIVEN},
@@ -7733,7 +7725,7 @@ def test_run_with_closed_outputs():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
 def test_run_says_that_output_could_not_be_written():
     with open("/dev/full", "wb") as full:
-        words = [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", "yes"]
+        words = [*RUN, "APP_TOKEN", "--", "yes"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, env={**os.environ, **GIVEN})
     wanted = b"paissive_secrets: the command's output can't be written: no space left on device\n"
     assert (done.stderr, done.returncode) == (wanted, 2)
@@ -7741,7 +7733,7 @@ def test_run_says_that_output_could_not_be_written():
 
 def test_run_passes_on_variables_that_are_no_text():
     env = {**os.environb, b"APP_TOKEN": SAFE.encode(), b"ODD": b"\xff\xfe" + SAFE.encode() + b"\xff"}
-    words = [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", "printenv", "ODD"]
+    words = [*RUN, "APP_TOKEN", "--", "printenv", "ODD"]
     assert subprocess.run(words, stdout=subprocess.PIPE, env=env).stdout == b"\xff\xfe***\xff\n"
 
 
@@ -7788,7 +7780,7 @@ while sent < 100_000_000:
 @pytest.mark.parametrize("through", ["cat", "run"])
 def test_bench_output_through(through, benchmark):
     words = {"cat": ["sh", "-c", f"'{sys.executable}' -c '{PACED}' | cat"]}
-    words["run"] = [sys.executable, str(MODULE), "run", "APP_TOKEN", "--", sys.executable, "-c", PACED]
+    words["run"] = [*RUN, "APP_TOKEN", "--", sys.executable, "-c", PACED]
     output = {"stdout": subprocess.DEVNULL, "env": {**os.environ, **GIVEN}}
     benchmark(lambda: subprocess.run(words[through], check=True, **output))
 
