@@ -4324,9 +4324,19 @@ def check_not_reference(store: Store, name: str) -> None:
     except (NotFound, BadValue):  # what can't be read may be replaced
         return
     if looks_like_reference(value):
-        targets = ", ".join(str(reference) for reference in references_in(value))
-        hint = "set that one, with its --backend" if targets else "edit it where it stands"
-        raise BadValue(f"{_show(name)} is a reference to {targets or 'nothing'}", hint=hint)
+        targets = ", ".join(_targets(value, store))
+        hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
+        raise BadValue(f"{_show(name)} is a reference to {targets or 'no secret'}", hint=hint)
+
+
+def _targets(value: str, store: Store) -> Iterator[str]:
+    """Yield the references in a value that lead somewhere; others may be no references, and aren't shown."""
+    with contextlib.suppress(SecretsError):
+        for reference in references_in(value):
+            if not reference.backend:
+                store.get(reference.name)
+            if not reference.backend or reference.backend in _STORES:
+                yield str(reference)
 
 
 def _check_store(store: Store) -> Store:

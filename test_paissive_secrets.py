@@ -5536,13 +5536,23 @@ def test_a_name_that_ends_like_a_stage_is_refused(here, name):
 
 
 def test_a_reference_is_never_replaced_by_a_value(here, monkeypatch):
-    (here / ".env").write_text("A_TOKEN=secret://file/B_TOKEN\nA_URL=x://${secret:C}@${secret:D}\n")
+    (here / ".env").write_text("A_TOKEN=secret://file/B_TOKEN\nA_URL=x://${secret:C}@${secret:D}\nC=1\nD=2\n")
     for name, targets in (("A_TOKEN", "secret://file/B_TOKEN"), ("A_URL", "secret:C, secret:D")):
         refused = f"{name!r} is a reference to {targets}; set that one, with its --backend"
         with pytest.raises(ps.BadValue, match=re.escape(refused)):
             ps.set_secret(name, "v")
         done = cli("set", name, stdin=b"v")
         assert (done.returncode, refused in err(done)) == (2, True)
+
+
+@pytest.mark.parametrize("value", ["secret:%s", "secret:%s\n", "secret://%s/a", "secret:", "x${secret:%s}"])
+def test_a_value_that_only_looks_like_a_reference_is_not_shown_when_it_is_to_be_replaced(monkeypatch, value):
+    monkeypatch.setenv("A_TOKEN", value.replace("%s", CANARY))
+    with pytest.raises(
+        ps.BadValue, match="^'A_TOKEN' is a reference to no secret; change it where it is"
+    ) as refused:
+        ps.set_secret("A_TOKEN", "v")
+    assert CANARY not in "".join(traceback.format_exception(refused.type, refused.value, refused.tb))
 
 
 @pytest.mark.parametrize("target", ["secret:ABSENT", "secret://file/ABSENT", "x${secret:ABSENT}"])
