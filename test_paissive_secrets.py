@@ -2969,7 +2969,7 @@ def test_a_canary_is_in_no_file_when_a_set_is_killed_at_any_step(files, store_fo
         assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
 
 
-@pytest.mark.parametrize("what", ["a .env", "a config", "a sealed set"])
+@pytest.mark.parametrize("what", ["a .env", "a sealed set"])
 def test_git_takes_nothing_that_a_killed_writer_leaves(what, files, store_folder, monkeypatch):
     subprocess.run(["git", "init", "-q", store_folder.parent], check=True)
     listing = ["git", "ls-files", "--others", "--exclude-standard"]
