@@ -4884,7 +4884,8 @@ class SecretRotation:
         with self._locked(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
             dropped = rotation.remove("previous")
-            rotation.record(dropped=_now())
+            with contextlib.suppress(SecretsError):  # it only spares `rotate_due` another look
+                rotation.record(dropped=_now())
             return dropped
 
     @contextlib.contextmanager
