@@ -2527,13 +2527,13 @@ class _Setting(NamedTuple):
     default: Any
 
 
-def _theirs(names: str, parse: Callable[[str, str], _T], default: _T) -> _T:
+def _standard(names: str, parse: Callable[[str, str], _T], default: _T) -> _T:
     """Declare a setting of `vault` and `bao`, whose type is its default's; BAO_X precedes VAULT_X."""
     variables = tuple(prefix + name for name in names.split() for prefix in ("BAO_", "VAULT_"))
     return cast("_T", _Setting(variables, parse, default))
 
 
-def _ours(name: str, parse: Callable[[str, str], _T], default: _T) -> _T:
+def _custom(name: str, parse: Callable[[str, str], _T], default: _T) -> _T:
     return cast("_T", _Setting(("PAISSIVE_VAULT_" + name,), parse, default))
 
 
@@ -2544,38 +2544,38 @@ class VaultSettings:
     1m30s. Raises BadValue for a setting that can't be read, TypeError for an unknown keyword.
     """
 
-    address = _theirs("AGENT_ADDR ADDR", _vault_address, "https://127.0.0.1:8200")
-    namespace = _theirs("NAMESPACE", _header_value, "")
-    token = _theirs("TOKEN", _header_value, "")
-    token_file = _theirs("TOKEN_PATH", _printable, "~/.vault-token")
-    ca_cert = _theirs("CACERT", _printable, "")
-    ca_bytes = _theirs("CACERT_BYTES", lambda _, text: text, "")
-    ca_path = _theirs("CAPATH", _printable, "")
-    client_cert = _theirs("CLIENT_CERT", _printable, "")
-    client_key = _theirs("CLIENT_KEY", _printable, "")
-    server_name = _theirs("TLS_SERVER_NAME", _printable, "")
-    skip_verify = _theirs("SKIP_VERIFY", _BOOLEAN, False)
-    timeout = _theirs("CLIENT_TIMEOUT", _client_timeout, 60.0)
-    max_retries = _theirs("MAX_RETRIES", _NUMBER, 2)
-    proxy = _theirs("PROXY_ADDR HTTP_PROXY", _PROXY, "")
-    mount = _ours("MOUNT", _vault_folder, "secret")
-    prefix = _ours("PREFIX", _vault_folder, "")
-    hosts: tuple[str, ...] = _ours("HOSTS", lambda _, text: (*text.replace(",", " ").lower().split(),), ())
-    login = _ours("LOGIN", _LOGIN, "token")
-    login_mount = _ours("LOGIN_MOUNT", _vault_folder, "")
-    role = _ours("ROLE", _printable, "")
-    role_id = _ours("ROLE_ID", _printable, "")
-    secret_id = _ours("SECRET_ID", _printable, "")
-    secret_id_file = _ours("SECRET_ID_FILE", _printable, "")
-    wrapped_secret_id = _ours("WRAPPED_SECRET_ID", _printable, "")
-    jwt = _ours("JWT", _printable, "")
-    jwt_file = _ours("JWT_FILE", _printable, "")
-    jwt_audience = _ours("JWT_AUDIENCE", _printable, "")
-    username = _ours("USERNAME", _printable, "")
-    password = _ours("PASSWORD", _printable, "")
-    password_file = _ours("PASSWORD_FILE", _printable, "")
-    github_token = _ours("GITHUB_TOKEN", _printable, "")
-    github_token_file = _ours("GITHUB_TOKEN_FILE", _printable, "")
+    address = _standard("AGENT_ADDR ADDR", _vault_address, "https://127.0.0.1:8200")
+    namespace = _standard("NAMESPACE", _header_value, "")
+    token = _standard("TOKEN", _header_value, "")
+    token_file = _standard("TOKEN_PATH", _printable, "~/.vault-token")
+    ca_cert = _standard("CACERT", _printable, "")
+    ca_bytes = _standard("CACERT_BYTES", lambda _, text: text, "")
+    ca_path = _standard("CAPATH", _printable, "")
+    client_cert = _standard("CLIENT_CERT", _printable, "")
+    client_key = _standard("CLIENT_KEY", _printable, "")
+    server_name = _standard("TLS_SERVER_NAME", _printable, "")
+    skip_verify = _standard("SKIP_VERIFY", _BOOLEAN, False)
+    timeout = _standard("CLIENT_TIMEOUT", _client_timeout, 60.0)
+    max_retries = _standard("MAX_RETRIES", _NUMBER, 2)
+    proxy = _standard("PROXY_ADDR HTTP_PROXY", _PROXY, "")
+    mount = _custom("MOUNT", _vault_folder, "secret")
+    prefix = _custom("PREFIX", _vault_folder, "")
+    hosts: tuple[str, ...] = _custom("HOSTS", lambda _, text: (*text.replace(",", " ").lower().split(),), ())
+    login = _custom("LOGIN", _LOGIN, "token")
+    login_mount = _custom("LOGIN_MOUNT", _vault_folder, "")
+    role = _custom("ROLE", _printable, "")
+    role_id = _custom("ROLE_ID", _printable, "")
+    secret_id = _custom("SECRET_ID", _printable, "")
+    secret_id_file = _custom("SECRET_ID_FILE", _printable, "")
+    wrapped_secret_id = _custom("WRAPPED_SECRET_ID", _printable, "")
+    jwt = _custom("JWT", _printable, "")
+    jwt_file = _custom("JWT_FILE", _printable, "")
+    jwt_audience = _custom("JWT_AUDIENCE", _printable, "")
+    username = _custom("USERNAME", _printable, "")
+    password = _custom("PASSWORD", _printable, "")
+    password_file = _custom("PASSWORD_FILE", _printable, "")
+    github_token = _custom("GITHUB_TOKEN", _printable, "")
+    github_token_file = _custom("GITHUB_TOKEN_FILE", _printable, "")
 
     def __init__(self, **given: Any) -> None:
         declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, _Setting)}
@@ -2868,8 +2868,8 @@ class _Connections:
         url = urlsplit(settings.address)
         # Go's client ignores the environment's proxies for this machine as well.
         local = url.scheme == "unix" or re.fullmatch(_LOOPBACK, url.hostname or "")
-        given = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and url.scheme != "unix" else {}
-        self._proxies = given or ({} if local else getproxies())
+        chosen = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and url.scheme != "unix" else {}
+        self._proxies = chosen or ({} if local else getproxies())
         self._settings = settings
         self._context: Any = None
         self.lock = threading.Lock()
@@ -3102,8 +3102,8 @@ class _Wire(io.BufferedReader):
             lengths = response.headers.get_all("content-length", [])
             codings = [coding.lower() for coding in response.headers.get_all("transfer-encoding", [])]
             # Where the end of a response is in doubt, the next one would be read wrongly.
-            told = [*codings, *map(str.isdigit, lengths)]
-            if told not in ([], [True], ["chunked"]) or response.headers.defects:
+            framing = [*codings, *map(str.isdigit, lengths)]
+            if framing not in ([], [True], ["chunked"]) or response.headers.defects:
                 raise ValueError
             raw = response.read()
         except IncompleteRead:
@@ -3947,8 +3947,8 @@ class VaultStore:
             fields = edit(old)
             version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
             # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
-            kept = place.kv == 2 and not fields.keys().isdisjoint(old)
-            if version is not None and not (kept and self._fetch(place, secret.version).deleted):
+            carried = place.kv == 2 and not fields.keys().isdisjoint(old)
+            if version is not None and not (carried and self._fetch(place, secret.version).deleted):
                 return version
             if version is not None:
                 lost, cas = old, None
