@@ -8767,6 +8767,7 @@ _REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
+_DIFF_TREE = ("diff-tree", "--stdin", "--root", "-r", "--raw", "-z", "--no-renames", "--no-abbrev")
 _EVERYTHING = ("--all", "--reflog")  # revisions that reach all but dangling objects
 _LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
 _SILENCE_SECONDS = 5.0  # a git that sleeps for this long, twice, waits forever
@@ -9056,9 +9057,8 @@ def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
 
 
 def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
-    diff = ("diff-tree", "--stdin", "--root", "-r", "-c", "--raw", "-z", "--no-renames", "--no-abbrev")
     # It fails where a partial clone lacks trees, or a dangling commit's parent is gone: no name then.
-    with contextlib.suppress(Unavailable), _Git(folder, *diff, feed=_spool(commits)) as git:
+    with contextlib.suppress(Unavailable), _Git(folder, *_DIFF_TREE, "-c", feed=_spool(commits)) as git:
         for blob in _parse_changes(git.records()):
             if blob.oid in oids:
                 yield blob
@@ -9171,8 +9171,6 @@ def files_below(root: str, shown: str, accept: FileFilter, *, nested: bool = Fal
     Those are walked later, as `nested` ones, by their own rules.
     """
     has_git = os.path.lexists(os.path.join(root, ".git")) if nested else folders_of_repository(root)
-    if nested and accept.gitignore and not has_git and _is_listed_from_above(root):
-        return
     if accept.gitignore and has_git:
         names = _files_of_git(root, shown, accept)
         try:
@@ -9198,17 +9196,6 @@ def folders_of_repository(folder: str) -> list[str]:
         if folders[-1] == folders[-2]:
             return []
     return folders
-
-
-def _is_listed_from_above(root: str) -> bool:
-    """Return whether this folder replaced a file that git tracks: its files were then listed already.
-
-    Git doesn't look into a submodule without its .git; asked from inside, it says "./".
-    """
-    try:
-        return next(tracked_files(root, lambda path, why: None), "./") != "./"
-    except Unavailable:
-        return False
 
 
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
@@ -9716,7 +9703,9 @@ class Audit:
             yield from self._in_messages(folder, self._known, revisions)
         suspects = paragraphs.suspects
         seen: set[tuple[str, str, str]] = set()
-        blobs = find_introductions(folder, suspects, revisions, self._wants)
+        # Of several paths, one where nothing is allowed counts.
+        wants = lambda path: self._wants(path) and not self.settings.allows(path)  # noqa: E731
+        blobs = find_introductions(folder, suspects, revisions, wants)
         # Scan again, since a file's name decides how it is read; but only what has unseen suspects.
         for blob, match in self._in_blobs(folder, _with_unseen_suspects(blobs, suspects)):
             spot = (blob.path, match.rule.id, match.digest)
@@ -9895,10 +9884,11 @@ class AuditSettings:
     def excludes(self, path: str) -> bool:
         return matches_path(self._exclude, (self._base + path).removeprefix(self._top))
 
-    def allows(self, path: str, rule: str) -> bool:
-        """Return whether findings of a rule are allowed at a path."""
+    def allows(self, path: str, rule: str = "") -> bool:
+        """Return whether findings of a rule, by default any, are allowed at a path."""
         path = (self._base + path).removeprefix(self._top)
-        return any(rule in rules and matches_path(patterns, path) for patterns, rules in self._allowed)
+        allowed = (patterns for patterns, rules in self._allowed if not rule or rule in rules)
+        return any(matches_path(patterns, path) for patterns in allowed)
 
 
 def _settings_error(number: int, why: str, hint: str) -> BadValue:
@@ -9992,8 +9982,7 @@ class KnownValues:
         except Unavailable:
             self.notes.append(_NO_HISTORY)
             return
-        diff = ("diff-tree", "--stdin", "--root", "-r", "-m", "--raw", "-z", "--no-renames", "--no-abbrev")
-        with _Git(store.folder, *diff, feed=_spool(commits)) as git:
+        with _Git(store.folder, *_DIFF_TREE, "-m", feed=_spool(commits)) as git:
             blobs = {blob.oid: blob for blob in _parse_changes(git.records()) if _is_within(blob.path, [top])}
         for oid, size, read in read_objects(store.folder, blobs):
             name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
