@@ -6102,6 +6102,8 @@ def redact_file(
     `then` may mask more of the stream. Raise Unsafe for a symlink, for a file with several names or of the
     store's own, BadValue for a binary file, and Conflict for one that changes meanwhile.
     """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
     state = file_state(path, follow=False)
     with open_regular(path, follow=False) as file:
         _check_redactable(path, file, secrets)
@@ -11158,7 +11160,7 @@ def cmd_redact(args: argparse.Namespace) -> int:
     if args.in_place:
         return _redact_files(args, secrets)
     for path in args.files or ["-"]:
-        with open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, buffering=0) as file:
+        with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
             pieces = secrets.redact_stream(file.read)
             for piece in mask_found(pieces, path) if args.found else pieces:
                 _write_stdout(piece)
@@ -11167,11 +11169,14 @@ def cmd_redact(args: argparse.Namespace) -> int:
 
 
 def _redact_files(args: argparse.Namespace, secrets: RedactingFilter) -> int:
+    if not args.files:
+        raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
     changed, code = 0, 0
     for path in args.files:
+        then = functools.partial(mask_found, path=path) if args.found else iter
         try:
-            then = functools.partial(mask_found, path=path) if args.found else iter
-            changed += redact_file(path, secrets, then)
+            with disk_errors(f"redact {path}"):
+                changed += redact_file(path, secrets, then)
         except SecretsError as error:  # the others are redacted all the same
             _warn(str(error))
             code = error.exit_code

@@ -8111,16 +8111,13 @@ def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, caps
     Path("binary").write_bytes(b"\0" + text.encode())
     Path("symlink").symlink_to("target")
     os.link("first", "second")
-    files = [".env", "password", "binary", "symlink", "second"]
+    files = [".env", "password", "binary", "symlink", "second", "absent"]
     assert ps.main(["redact", "--in-place", *files]) == 2
     said = capsys.readouterr().err
-    wanted = ["where values are read from"] * 2 + [
-        "is binary",
-        "not a file",
-        "has other names",
-        "redacted 0 of 5",
-    ]
+    wanted = [*["where values are read from"] * 2, "is binary", "is not a regular file", "has other names"]
+    wanted += ["can't redact absent: No such file", "redacted 0 of 6 files"]
     assert all(part in line for part, line in zip(wanted, said.splitlines())), said
+    assert ps.main(["redact", "--in-place"]) == 2 and "--in-place needs files" in capsys.readouterr().err
     assert all(text in Path(name).read_text() for name in (".env", "password", "binary", "target", "first"))
 
 
