@@ -6601,7 +6601,6 @@ twitch-chat-token       Twitch chat token                   high medium      oau
 dependency-track-key    Dependency-Track key                high high        odt_  (?:{A8}_)?{A32}
 jenkins-secret          secret under Jenkins's key          medium medium    AQAAABAAA
         (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
-jfrog-key               JFrog key                           medium high      AKC  {A20,120}
 stackhawk-key           StackHawk key                       high high        hawk.  {A20}\.{A20}
 baidu-key               Baidu Cloud key                     high high        ALTAK|bce-v3/ALTAK-
         {A21}(?:/{h40})?
@@ -6710,7 +6709,7 @@ token                   token                               medium high
 key                     key                                 medium high
 credential              credential                          medium high
 basic-auth              Basic credentials                   medium high
-    basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU6azNYdzl2UXo=
+    basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU{A0}6azNYdzl2UXo=
 bearer-token            token in a header                   medium high
     bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
     authorization
@@ -7150,6 +7149,7 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
     return None
 
 
+_NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
 _CREDENTIAL_WORD = lazily(rb"key|token|secret|cred|auth|passw|api")
@@ -7595,8 +7595,16 @@ _LANGUAGES = {
 
 def language_of(path: str) -> str:
     """Say which kind of file this is by its name: source, config, json, docs, log, markup, shell or none."""
+    if _TRANSLATION.search(path):
+        return "docs"
     ending = os.path.basename(path).lower().rpartition(".")[2]
     return _language_of_ending().get(ending, "none")
+
+
+_TRANSLATION = lazily(
+    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:[/._-][^/]*)?\.\w+\Z"
+    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
+)
 
 
 @functools.cache
@@ -7618,7 +7626,36 @@ def judge(candidate: Candidate) -> Span:
     weights = _weights()
     score = sum(filter(None, map(weights.get, features(candidate))))
     rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
-    return Span(candidate.start, candidate.end, rule, confidence_of(score), candidate)
+    confidence = confidence_of(score)
+    if (confidence != "high" and _sets_password(candidate)) or (confidence and candidate.kind == "nonce"):
+        confidence = "medium"
+    return Span(candidate.start, candidate.end, rule, confidence, candidate)
+
+
+def _sets_password(c: Candidate) -> bool:
+    """Whether a line of a configuration file sets a password: any word, there."""
+    if (
+        c.kind != "pass"
+        or c.language not in _SETTING_LANGUAGES
+        or c.separator not in "=:"
+        or len(c.value) < 4
+    ):
+        return False
+    alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name)
+    more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
+    if (
+        not alone
+        or (more and more not in "#,;}|]")
+        or _WEAK.search(c.value.lower().encode("latin-1"))
+        or _REFERS_TO_VARIABLE.search(c.value)
+    ):
+        return False
+    return c.language == "config" or not (c.value.isalpha() or " " in c.value)
+
+
+_REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
+_SETTING_LANGUAGES = ("config", "json", "none", "shell")
+_LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 
 def is_judged(span: Span) -> bool:
@@ -7938,13 +7975,20 @@ def objection(c: Candidate) -> str:
     """What says that the value is no secret, whatever its weights; "" where nothing does."""
     value = c.value.encode("latin-1")
     if _UUID.match(value):
-        return "" if _UUID_NAME.search(c.name) else "it is an identifier"
+        told = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
+        return "" if told else "it is an identifier"
     for reason, pattern in _NO_VALUE:
         if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
             return reason
+    if c.kind == "nonce" and "<" in c.before:
+        return "it is the nonce of a page"
+    if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
+        return "it is a variable, or inside a template"
     if not c.quote and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"
-    if c.name.lower() == c.value.lower():
+    if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
+        return "it is prose"
+    if c.value.lower().endswith(c.name.lower() or " "):
         return "it names a thing"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
@@ -7953,6 +7997,9 @@ def objection(c: Candidate) -> str:
     return ""
 
 
+_BEFORE_SPACE = lazily(
+    r"(?i)(?:^\s*|\b(?:set|with|identified|to|define) )\Z"
+)  # which a name and a space follow
 _MADE_UP = lazily(
     rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
 )
@@ -7961,7 +8008,10 @@ _WEAK = lazily(
     rb"|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_UUID_NAME = lazily(r"(?i)(?!.*(?:id|uuid|guid)\Z)(?:secret|token|passw|[a-z][_.-]?key)")
+_UUID_NAME = lazily(
+    r"(?i)(?:secret|token|passw\w*|(?:api|access|auth|app|licen[cs]e|subscription|service|private|client|server)"
+    r"[_.-]?key)\Z"
+)
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
@@ -7971,15 +8021,15 @@ _SAMPLE = lazily(
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
-    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[\x80-\xff]+[ .:!?]{0,3})\Z"
+    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*)\Z"
 )
 _IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is made of parts")  # if brackets cross
 _NO_VALUE = (
     (_IN_DRAWN_VALUES[0], _SAMPLE),
     ("it is a URL, a version or a type", lazily(
         rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
-        rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.]+)?\Z"
-        rb"|\A[\w/.-]+\.(?:py|js|ts|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
+        rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
+        rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
         rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|required)\b"
     )),
     ("it is encrypted or hashed", lazily(
@@ -7991,7 +8041,8 @@ _NO_VALUE = (
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
-        rb"\A[\s,;:)\]]|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
+        rb"\A[\s,;:)\]]|\A\.[a-z]\w*\(|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
+        rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
         rb"|\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z"
     )),
 )  # fmt: skip
@@ -8014,7 +8065,7 @@ _NO_SECRET = lazily(
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
-    r"|(?i:(?:next|page|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
+    r"|(?i:(?:next|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
 
 
@@ -8088,7 +8139,6 @@ def _assigned(text: bytes, candidate: Candidate) -> Iterator[Span]:
     yield verdict(span, value)
 
 
-_NAME_REACH = 64  # bytes before a value in which a provider may be named
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
 
@@ -8261,9 +8311,10 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
     """What stands around a keyword that ends at `at`."""
     crowd = text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
     for pattern in of:
-        found = pattern.regex.match(
-            text, max(at - size - _BEFORE_KEYWORD, 0), at + 200 if crowd else len(text)
-        )
+        begin, last = max(at - size - _BEFORE_KEYWORD, 0), at + 200 if crowd else len(text)
+        found = pattern.regex.match(text, begin, last)
+        if found and found.end() < at:  # another one stands before it
+            found = pattern.regex.match(text, found.end(), last)
         group = found.lastindex or 0 if found else 0
         if found and found.end() >= at and CHECKS.get(pattern.rule.id, bool)(found[group]):
             span = Span(*found.span(group), pattern.rule, pattern.rule.confidence)
@@ -8444,7 +8495,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     ):
         return
     rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
-    candidate = Candidate(*entry.span(2), "pass", name, ":", "'", shown, "", "", "config")
+    candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")
     yield verdict(Span(*entry.span(2), rule, rule.confidence, candidate), plain)
 
 
@@ -10674,9 +10725,8 @@ def _literal(node: object) -> str:
 
 
 # === Commands ===============================================================================================
-# One function per command: its docstring is its help, its result the exit code. The table at the end of the
-# file says which arguments each takes. Results go to stdout, everything else to stderr. Every call of main()
-# opens stores of its own, so it changes nothing about the program that makes it.
+# One function a command: its docstring is its help line, its number the exit code. The table at the end of
+# the file says which arguments each takes. Results go to stdout, everything else to stderr.
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -10814,9 +10864,7 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
         parser.add_argument(*flags, **{"help": argparse.SUPPRESS, **settings})
     # No argument behind this is an option: a hook may pass a file that is called --exit-code=0.
     cut = words.index("--") if name in ("run", "audit") and "--" in words else len(words)
-    # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
-    parse = parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args
-    args = parse(words[:cut])
+    args = parser.parse_intermixed_args(words[:cut])
     if backend and not hasattr(args, "backend"):
         parser.error("--backend doesn't apply to this command")
     args.backend = getattr(args, "backend", None) or backend
