@@ -8758,7 +8758,13 @@ def _allow_comment(text: bytes, start: int, end: int) -> str:
 # --- why a line is reported or not --------------------------------------------------------------------------
 
 
-def explain(file: IO[bytes], path: str, line: int, custom: tuple[Rule, ...] = ()) -> Iterator[str]:
+def explain(
+    file: IO[bytes],
+    path: str,
+    line: int,
+    custom: tuple[Rule, ...] = (),
+    silenced_by: Callable[[str, Match], str] = lambda path, match: match.silenced,
+) -> Iterator[str]:
     """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
     skipped: dict[str, int] = {}
     lines, nothing = 1, True
@@ -8772,7 +8778,8 @@ def explain(file: IO[bytes], path: str, line: int, custom: tuple[Rule, ...] = ()
     for match in scan(read, path, custom=custom, skipped=skipped, explain=True):
         if match.line <= line <= match.end_line:
             nothing = False
-            silenced = f", silenced by {match.silenced}" if match.silenced else ""
+            why = match.confidence and silenced_by(path, match)
+            silenced = f", silenced by {why}" if why else ""
             said = f"{match.confidence} confidence{silenced}" if match.confidence else "not reported"
             yield f"column {match.column}: rule {match.rule.id}, {said}"
             yield from match.why
@@ -9580,8 +9587,8 @@ class Audit:
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._in_git = staged or history is not None
-        base = top_of_repository(self.paths) if self._in_git else shown_from(self.paths, self.baseline)
-        self._base = base  # what paths are relative to
+        # What paths are relative to.
+        self.base = top_of_repository(self.paths) if self._in_git else shown_from(self.paths, self.baseline)
         self._least = CONFIDENCES.index(confidence)
         self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
         self.settings = AuditSettings() if untrusted else self._read_settings()
@@ -9596,7 +9603,7 @@ class Audit:
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
-        self._accept = FileFilter(self._excludes, gitignore, self._unreadable, self._skip)
+        self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self._skip)
         self._unread: set[str] = set()
         self._nth: dict[tuple[str, str], int] = {}
         self._begun = False
@@ -9611,7 +9618,7 @@ class Audit:
             accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self._gone)
             if CONFIDENCES.index(match.confidence) < self._least:
                 continue
-            silenced = self._silenced_by(blob.path, match)
+            silenced = self.silenced_by(blob.path, match)
             if silenced:
                 self.summary.silenced[silenced] += 1
             elif accepted:
@@ -9635,7 +9642,8 @@ class Audit:
             return Finding(*place, *kind, "…", value, self._known.fix(*about), *about, *blob[2:])
         return Finding(*place, *kind, match.sample, value, replacement(blob.path, rule), "", "", *blob[2:])
 
-    def _silenced_by(self, path: str, match: Match) -> str:
+    def silenced_by(self, path: str, match: Match) -> str:
+        """Return why a match is not reported, or ""."""
         if match.rule.id in self._disabled:
             return "disabled rules"
         if self.settings.allows(path, match.rule.id):
@@ -9650,7 +9658,7 @@ class Audit:
     def _is_own_file(self, path: str) -> bool:
         """Return whether a file is the store's, and git doesn't track it: then it's where values belong."""
         own = self._known.own_file if self._known else ""
-        if self._in_git or self._base + path != own:
+        if self._in_git or self.base + path != own:
             return False
         try:
             return not _ask_git(os.path.dirname(own), "ls-files", "--", own)
@@ -9660,16 +9668,17 @@ class Audit:
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
         if self.staged:
-            return AuditSettings(staged_file(self._base, AUDIT_SETTINGS))
-        start = self._base if self._in_git else _common_folder(self.paths) or self._base
-        top = [self._base, *folders_of_repository(start)][-1]
+            return AuditSettings(staged_file(self.base, AUDIT_SETTINGS))
+        start = self.base if self._in_git else _common_folder(self.paths) or self.base
+        top = [self.base, *folders_of_repository(start)][-1]
         path = os.path.join(top, AUDIT_SETTINGS)
         if not os.path.lexists(path):
             return AuditSettings()
         with disk_errors(f"read {printable(path)}"):
-            return AuditSettings(read_file(path, follow=False), self._base, _real_path(top).rstrip("/") + "/")
+            return AuditSettings(read_file(path, follow=False), self.base, _real_path(top).rstrip("/") + "/")
 
-    def _excludes(self, path: str) -> bool:
+    def excludes(self, path: str) -> bool:
+        """Return whether a path is left out, here or by the project."""
         return matches_path(self._patterns, path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
@@ -9723,7 +9732,7 @@ class Audit:
         """Return the files and the folders among the PATHs, each once, whatever leads to it."""
         files, folders = [], []
         for real, path in self._paths_by_real.items():
-            shown = shown_path(path, self._base)
+            shown = shown_path(path, self.base)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
             elif not self._accept.takes(shown):  # a shell or a hook may name all files
@@ -9797,12 +9806,12 @@ class Audit:
                 self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
             elif self._wants(blob.path):
                 yield blob
-            elif _is_within(blob.path, self._roots) and self._excludes(blob.path):
+            elif _is_within(blob.path, self._roots) and self.excludes(blob.path):
                 self._skip("excluded")
 
     def _wants(self, path: str) -> bool:
         wanted = _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
-        return wanted and not self._excludes(path)
+        return wanted and not self.excludes(path)
 
     def _repository(self) -> str:
         """Return a folder of the repository that all PATHs are in, and look up their names there."""
@@ -9817,14 +9826,14 @@ class Audit:
 
     def _gone(self, path: str) -> bool:
         """Return whether there is no longer a file at a path of the baseline: it may have been renamed."""
-        return not os.path.lexists(self._base + path)
+        return not os.path.lexists(self.base + path)
 
     def _covers(self) -> Callable[[str], bool]:
         """Return what says whether this audit has looked where a path is or was."""
-        roots = {shown_path(path, self._base) for path in self.paths}
-        unread = {shown_path(path, self._base) for path in self._unread}
+        roots = {shown_path(path, self.base) for path in self.paths}
+        unread = {shown_path(path, self.base) for path in self._unread}
         return lambda path: (
-            _is_within(path, roots) and not _is_within(path, unread) and not self._excludes(path)
+            _is_within(path, roots) and not _is_within(path, unread) and not self.excludes(path)
         )
 
 
@@ -9884,6 +9893,14 @@ def fingerprint(spot: tuple[str, str], value: str) -> str:
     return place.hexdigest()[:10] + both.hexdigest()[:6]
 
 
+_SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
+    "rules": "write a name, what it begins with and its shape: acme-key = acme_(live|test)_ {A32}",
+    "exclude": "write a pattern, as in .gitignore",
+    "disable": "write the id of a rule; see: audit --list-rules",
+    "allow": "write a pattern and the ids of rules; see: audit --list-rules",
+}
+
+
 class AuditSettings:
     """What `.paissive-audit` says: sections, one entry per line, patterns as in .gitignore.
 
@@ -9893,46 +9910,43 @@ class AuditSettings:
 
     def __init__(self, text: bytes = b"", base: str = "", top: str = "") -> None:
         self._base, self._top = base, top
-        sections = self._parse(os.fsdecode(text))
-        self._exclude = Patterns(os.fsencode(line) for line in sections["exclude"].values())
-        self.rules = tuple(self._rule(line, number) for number, line in sections["rules"].items())
-        self.rule_ids = all_rule_ids().union(rule.id for rule in self.rules)
-        self.disabled = {line for number, line in sections["disable"].items() if self._check([line], number)}
+        self.rules: tuple[Rule, ...] = ()
+        self.rule_ids = set(all_rule_ids())
+        self.disabled: set[str] = set()
+        self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
-        for number, line in sections["allow"].items():
-            pattern, *rules = re.split(r"(?<!\\)\s+", line)
-            self._check(rules, number)
-            self._allowed.append((Patterns([os.fsencode(pattern)]), rules))
-
-    @staticmethod
-    def _parse(text: str) -> dict[str, dict[int, str]]:
-        """Return {section: {number of a line: what it says}}."""
-        sections: dict[str, dict[int, str]] = {name: {} for name in ("exclude", "disable", "rules", "allow")}
-        section = None
-        for number, line in enumerate(map(str.strip, text.split("\n")), 1):
+        section, entries = "", []
+        for number, line in enumerate(map(str.strip, os.fsdecode(text).lstrip("\ufeff").split("\n")), 1):
             if line[:1] == "[" and line[-1] == "]":
-                section = sections.get(line[1:-1])
+                section = line[1:-1]
             elif line and line[0] != "#":
-                if section is None:
-                    raise _settings_error(number, "stands in no section", f"use one of {', '.join(sections)}")
-                section[number] = line
-        return sections
+                entries.append((section, number, line))
+        for section, number, line in sorted(
+            entries, key=lambda entry: entry[0] != "rules"
+        ):  # others name them
+            try:
+                self._add(section, line)
+            except (BadValue, KeyError, re.error):
+                hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
+                raise BadValue(f"line {number} of {AUDIT_SETTINGS} can't be understood", hint=hint) from None
+        self._exclude = Patterns(self._excluded)
 
-    @staticmethod
-    def _rule(line: str, number: int) -> Rule:
-        name, _, pattern = line.partition("=")
-        try:
+    def _add(self, section: str, line: str) -> None:
+        pattern, *rules = re.split(r"(?<!\\)\s+", line) if section == "allow" else [line, line]
+        if section == "exclude":
+            self._excluded.append(os.fsencode(line))
+        elif section == "rules":
+            name, _, pattern = line.partition("=")
             rule = custom_rule(name.strip(), pattern)
             re.compile(expression(rule.shape))
-        except (BadValue, KeyError, re.error):
-            hint = "write a name, =, what it begins with and its shape: acme-key = acme_(live|test)_ {A32}"
-            raise _settings_error(number, "is no rule", hint) from None
-        return rule
-
-    def _check(self, rules: list[str], number: int) -> bool:
-        if not rules or not self.rule_ids.issuperset(rules):
-            raise _settings_error(number, "names no rule", "see: audit --list-rules")
-        return True
+            self.rules += (rule,)
+            self.rule_ids.add(rule.id)
+        elif section not in _SETTINGS_HINTS or not rules or not self.rule_ids.issuperset(rules):
+            raise KeyError
+        elif section == "disable":
+            self.disabled.update(rules)
+        else:
+            self._allowed.append((Patterns([os.fsencode(pattern)]), rules))
 
     def excludes(self, path: str) -> bool:
         return matches_path(self._exclude, (self._base + path).removeprefix(self._top))
@@ -9942,10 +9956,6 @@ class AuditSettings:
         path = (self._base + path).removeprefix(self._top)
         allowed = (patterns for patterns, rules in self._allowed if not rule or rule in rules)
         return any(matches_path(patterns, path) for patterns in allowed)
-
-
-def _settings_error(number: int, why: str, hint: str) -> BadValue:
-    return BadValue(f"line {number} of {AUDIT_SETTINGS} {why}", hint=hint)
 
 
 # --- known values -------------------------------------------------------------------------------------------
@@ -10561,14 +10571,12 @@ class Progress:
     """A line on a terminal that says how far an audit is, once it has taken a second."""
 
     def __init__(self, out: TextIO) -> None:
-        self._out = out
+        self._out, self._shown = out, False
         self._next = time.monotonic() + 1 if out.isatty() else float("inf")
-        self._shown = False
 
     def __call__(self, files: int, size: int) -> None:
         if time.monotonic() > self._next:
-            self._next = time.monotonic() + 0.1
-            self._shown = True
+            self._next, self._shown = time.monotonic() + 0.1, True
             self._out.write(f"\r\x1b[K{_plural(files, 'file')}, {size / 1e6:,.0f} MB")
             self._out.flush()
 
@@ -10576,7 +10584,7 @@ class Progress:
         if self._shown:
             self._out.write("\r\x1b[K")
             self._out.flush()
-        self._shown = False
+            self._shown = False
 
     def around(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """Yield the findings, and keep the line out of the way of whoever prints them."""
@@ -11391,9 +11399,12 @@ def _explain_line(place: str) -> int:
     if not path or not line.isdecimal() or not int(line[:18]):  # int refuses more digits than some limit
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
-        said = list(explain(file, path, int(line[:18]), Audit(path).settings.rules))
-    for text in said:
-        print(printable(text))
+        audit = Audit(path)
+        shown = shown_path(path, audit.base)
+        if audit.excludes(shown):
+            print("it is excluded, so it is not read")
+        for text in explain(file, shown, int(line[:18]), audit.settings.rules, audit.silenced_by):
+            print(printable(text))
     return 0
 
 

@@ -10691,6 +10691,10 @@ def test_a_project_says_what_it_excludes_disables_and_allows(project, capsys):
     assert capsys.readouterr().out.endswith(silenced)
     assert ps.main(["audit", "--explain", "src/g.md:1"]) == 0
     assert capsys.readouterr().out.startswith("column 8: rule acme-key, high confidence\n")
+    assert ps.main(["audit", "--explain", "docs/deep/b.md:1"]) == 0
+    assert "rule github-token, high confidence, silenced by .paissive-audit\n" in capsys.readouterr().out
+    assert ps.main(["audit", "--explain", "src/d.min.js:1"]) == 0
+    assert capsys.readouterr().out.startswith("it is excluded, so it is not read\n")
     os.chdir("src")
     assert leaks() == {("e.py", 1), ("g.md", 1)}
     os.chdir("../docs")
@@ -10734,14 +10738,20 @@ def test_rules_are_disabled_and_the_exit_code_is_chosen(folder, capsys):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("a\n[exclude]", "line 1 of .paissive-audit stands in no section; use one of exclude, disable, "),
-        ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit stands in no section"),
-        ("[disable]\n\nany", "line 3 of .paissive-audit names no rule; see: audit --list-rules"),
-        ("[rules]\nx = acme_ {A32,5}", "line 2 of .paissive-audit is no rule; write a name, =, what it"),
-        ("[rules]\nx = acme_ {Y32}", "line 2 of .paissive-audit is no rule"),
-        ("[rules]\nx = acme_ (A+)+", "line 2 of .paissive-audit is no rule"),
-        ("[allow]\ndocs", "line 2 of .paissive-audit names no rule"),
-        ("[allow]\ndocs github-token any", "line 2 of .paissive-audit names no rule"),
+        ("a\n[exclude]", "line 1 of .paissive-audit can't be understood; put it below one of [rules], ["),
+        ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit can't be understood; put it below one of"),
+        (
+            "[disable]\n\nany",
+            "line 3 of .paissive-audit can't be understood; write the id of a rule; see: audit",
+        ),
+        ("[rules]\nx = acme_ {A32,5}", "line 2 of .paissive-audit can't be understood; write a name, what"),
+        ("[rules]\nx = acme_ {Y32}", "line 2"),
+        ("[rules]\nx = acme_ (A+)+", "line 2"),
+        (
+            "[allow]\ndocs",
+            "line 2 of .paissive-audit can't be understood; write a pattern and the ids of rules",
+        ),
+        ("[allow]\ndocs github-token any", "line 2"),
     ],
 )
 def test_what_a_project_can_not_say_is_an_error(folder, text, told):
