@@ -999,7 +999,7 @@ class Dotenv:
         piece = self._pieces[place]
         if piece.problem:
             raise self._error(place)
-        return self.values(environ)[name] if "${" in piece.raw else piece.value()
+        return self.values(environ)[name] if "${" in piece.raw else piece.value({}, {})
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return what can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
@@ -1062,7 +1062,7 @@ class _Piece:
         self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
         self.problem = ""  # why there is no value
 
-    def value(self, *variables: Mapping[str, str]) -> str:
+    def value(self, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
         room = MAX_FILE_BYTES
 
         def fill_in(match: re.Match[str]) -> str:
@@ -1070,7 +1070,9 @@ class _Piece:
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
             name = match["name"]
-            text = next((v[name] for v in variables if name in v), "") or match["default"] or ""
+            # A stranger's file must not pass a key to our stores on under another name.
+            known = found if name in found or opens_stores(name.upper()) else environ
+            text = known.get(name) or match["default"] or ""
             room -= len(text)
             if room < 0:
                 raise _too_long(self.name)
@@ -4419,6 +4421,9 @@ class Resolver:
         try:
             reference = _parse_reference(target)
             holder = self._manager.store(reference.backend) if reference.backend else store
+            # Whoever wrote the reference need not know the key, and must not get it under another name.
+            if opens_stores(variable_name(reference.name).upper()) and overridden_by(holder, reference.name):
+                raise BadValue("no reference leads to a key to a store", hint="name the variable itself")
             return reference.name, holder, holder.get(reference.name)
         except (BadName, BadValue, NotFound) as error:
             failure = error

@@ -1152,6 +1152,23 @@ def test_a_stranger_can_not_fill_memory_with_a_few_lines():
         ours("A=" + "x" * 2**20 + "\nA=" + "${A}" * 17)
 
 
+def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(tmp_path, monkeypatch):
+    lines = "A=${VAULT_TOKEN}\nB=${BAO_TOKEN:-none}\nC=secret://env/VAULT_TOKEN\n"
+    lines += "D='x${secret:paissive/master-password}'\nE=${HOST}\nVAULT_TOKEN=mine\nF=${VAULT_TOKEN}\n"
+    (tmp_path / ".env").write_text(lines)
+    (tmp_path / "pw").write_text(CANARY)
+    monkeypatch.chdir(tmp_path)
+    for name in ("VAULT_TOKEN", "BAO_TOKEN"):
+        monkeypatch.setenv(name, CANARY)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", "pw")
+    monkeypatch.setenv("HOST", "here")
+    assert [ps.SecretsManager().get_secret(name) for name in "ABEF"] == ["", "none", "here", "mine"]
+    for name in "CD":
+        with pytest.raises(ps.BadValue, match=f"^{name}: no reference leads to a key to a store; name the"):
+            ps.SecretsManager().get_secret(name)
+    assert ps.get_secret("VAULT_TOKEN") == CANARY
+
+
 @pytest.mark.parametrize("hole", [" ", "\t", "\\a", "a", "${", "${a:-", "'\"", '\\"', "a#", "export "])
 @pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s", "A=(%s"])
 def test_a_long_line_costs_no_more_than_its_length(hole, line):
