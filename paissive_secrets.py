@@ -2513,13 +2513,13 @@ def _client_timeout(source: str, text: str) -> float:
 
 
 _BOOLEAN = _matching(
-    _GO_BOOL, "is neither true nor false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
+    _GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
 )
 _NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
 # SOCKS and TLS to a proxy are not supported.
 _PROXY = _matching("(?s)http://.*", "isn't a supported proxy", "use http://host:port", str)
 _LOGIN = _matching(
-    "|".join(_LOGIN_NAMES), "isn't a known login method", f"use one of {', '.join(_LOGIN_NAMES)}", str
+    "|".join(_LOGIN_NAMES), "isn't a known login method", "use " + ", ".join(_LOGIN_NAMES), str
 )
 
 
@@ -2696,8 +2696,7 @@ class _Transport:
         self.settings = settings
         self.newest = newest  # X-Vault-Index of a response, and what it says
         self._state = (newest, 0)
-        unix = settings.address.startswith("unix://")
-        self.base = "http://localhost" if unix else settings.address
+        self.base = re.sub("unix://.*", "http://localhost", settings.address)
         self.connections = _Connections(settings)
         # Unlike build_opener's, this one only knows http and https, and leaves redirects and errors to us.
         self._opener = cast("Any", OpenerDirector())  # whose types ask for urllib's own classes
@@ -2967,9 +2966,8 @@ def _connect(settings: VaultSettings, target: tuple[str, int], deadline: float) 
 
     unix = settings.address.startswith("unix://") and target[0] == "localhost"  # else a redirect's
     if unix:
-        addresses: list[Any] = [
-            (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", settings.address[len("unix://") :])
-        ]
+        path = settings.address[len("unix://") :]
+        addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
     else:  # how long this takes is up to resolv.conf: no library call takes a deadline
         addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
     error: OSError = OSError()
@@ -3472,11 +3470,6 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
     return str(response.data["secret_id"])
 
 
-def _kubernetes(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    jwt = settings.jwt or _file_text(settings.jwt_file or _KUBERNETES_TOKEN)
-    return "login", {"role": _login_value(settings, "role"), "jwt": jwt}
-
-
 def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
     asked = os.environ.get(_GITHUB_JOB + "URL")
     given = settings.jwt or settings.jwt_file
@@ -3521,7 +3514,13 @@ def _cert(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[st
 # To add a login: its name in _LOGIN_NAMES, and a function that returns the end of its path and the body.
 _LOGINS: dict[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]] = {
     "approle": _approle,
-    "kubernetes": _kubernetes,
+    "kubernetes": lambda settings, _: (
+        "login",
+        {
+            "role": _login_value(settings, "role"),
+            "jwt": settings.jwt or _file_text(settings.jwt_file or _KUBERNETES_TOKEN),
+        },
+    ),
     "jwt": _jwt,
     "userpass": _userpass,
     "ldap": _userpass,
@@ -3569,6 +3568,9 @@ _CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait
 _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
 _OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": str, "custom_metadata": dict}
 _UNKNOWN = "whether the write was carried out is unknown"
+
+
+_Edit = Callable[["dict[str, Any]"], "dict[str, Any]"]  # of a secret's fields
 
 
 class SecretVersion(NamedTuple):
@@ -3783,9 +3785,7 @@ class VaultStore:
         with contextlib.suppress(SecretsError):
             done = session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS)
         if not done:
-            warn_once(
-                f"leases of Vault at {self.settings.address} could not be revoked; they expire by themselves"
-            )
+            warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return a field of the same secret, so that rotation needs no further permissions."""
@@ -3848,12 +3848,20 @@ class VaultStore:
         """Return the mounts that the token may see, by their paths, asked for once."""
         if self._mounts is None:
             where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
-            response = self._session.call("GET", where)
-            if response.status != 200:
-                raise self._failure(response, "read", where)
-            found = _json_object(response.data.get("secret"))
-            self._mounts = {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
+            found = self._ask_for_mounts(where)
+            logins = self._session.logins
+            if self.settings.mount + "/" not in found:
+                # Without a token the list is empty, but this is refused, which leads to a login.
+                self._session.call("GET", f"{where}/{_url_path(self.settings.mount)}")
+            self._mounts = found if logins == self._session.logins else self._ask_for_mounts(where)
         return self._mounts
+
+    def _ask_for_mounts(self, where: str) -> dict[str, Any]:
+        response = self._session.call("GET", where)
+        if response.status != 200:
+            raise self._failure(response, "read", where)
+        found = _json_object(response.data.get("secret"))
+        return {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
         """Return where a secret is that can be written, or that has versions."""
@@ -3922,14 +3930,7 @@ class VaultStore:
 
     # Writing
 
-    def _change(
-        self,
-        name: str,
-        edit: Callable[[dict[str, Any]], dict[str, Any]],
-        cas: int | None = None,
-        *,
-        present: bool = False,
-    ) -> int:
+    def _change(self, name: str, edit: _Edit, cas: int | None = None, *, present: bool = False) -> int:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
         import random
 
@@ -3940,12 +3941,9 @@ class VaultStore:
             if present:
                 self._present(secret, place, name)
             if cas not in (None, secret.version):
-                raise Conflict(
-                    f"{_show(name)} is at version {secret.version}, not {cas}", hint="read it again"
-                )
-            old = {
-                key: value for key, value in (secret.fields or {}).items() if (key, value) not in lost.items()
-            }
+                raise Conflict(f"{_show(name)} is at version {secret.version}", hint="read it again")
+            now = secret.fields or {}
+            old = {key: value for key, value in now.items() if (key, value) not in lost.items()}
             fields = edit(old)
             version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
             # Deleting a version is no write that check-and-set would notice: don't bring its fields back.

@@ -4497,6 +4497,11 @@ def test_a_token_file_that_comes_late_is_found(tmp_path):
     assert "no token for Vault" in str(failure(store.get, "A_TOKEN"))
     (tmp_path / "token").write_text(bao().new_token(READ_ALL))
     assert works(store)
+    (tmp_path / "token").unlink()
+    late = bao().store(token="", token_file=str(tmp_path / "token"))
+    assert type(failure(late.get, "cubbyhole/a#b")) is ps.Locked
+    (tmp_path / "token").write_text(bao().new_token(READ_ALL))
+    assert "cubbyhole/ isn't a KV mount" in str(failure(late.set, "cubbyhole/a#b", "v"))
 
 
 @pytest.mark.slow
