@@ -7141,7 +7141,7 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
     `token` has to stand there too.
     """
     for end, rule in _provider_names(before):
-        if not re.fullmatch(expression(rule.shape).encode(), value):
+        if not re.fullmatch(expression(rule.shape).encode(), value) or _is_camel_case(value):
             continue
         gap = before[end:]
         if _HASH_WORD.search(gap):
@@ -7152,6 +7152,12 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
     return None
 
 
+def _is_camel_case(value: bytes) -> bool:
+    """Whether capitalized words make up most of it, as in the names that programmers give."""
+    return 3 * len(_CAPITALIZED.sub(b"", value)) < len(value)
+
+
+_CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
 _NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
@@ -7354,7 +7360,7 @@ _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _CALL = lazily(  # of a function, an index, a member or a cmdlet
-    rb"[A-Za-z_]\w*(?:\.\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
+    rb"[A-Za-z_]\w*(?:\.\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = (
     b"pass",
@@ -7474,7 +7480,8 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
         return
     yield found
     opener = window[match.end("separator") : match.start("quote")].strip() if found.quote else b""
-    item = _NEXT_ITEM.match(window, found.end + len(found.quote)) if opener in (b"[", b"{", b"(") else None
+    more = opener in (b"[", b"{", b"(") and not _VALIDATION.match(found.value)
+    item = _NEXT_ITEM.match(window, found.end + len(found.quote)) if more else None
     for _ in range(MAX_ITEMS if item else 0):
         if not item:
             return
@@ -7484,6 +7491,7 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
 
 
 MAX_ITEMS = 50  # of one list
+_VALIDATION = lazily(r"(?:required|nullable|sometimes|bail|filled|present|string|confirmed|min:\d{1,4})\Z")
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
 
 
@@ -7538,14 +7546,21 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 def _kind_of(name: bytes) -> str:
     """What the name is about; the fragment that comes first in the table counts."""
-    lowered = name.lower()
+    lowered, words = name.lower(), words_of(_text(name))
     kinds = set(_KIND.findall(lowered))
-    kind = next(filter(kinds.__contains__, _KINDS), b"")
+    if b"pass" in kinds and not any(map(_PASS_WORD.search, words)):
+        kinds.remove(b"pass")  # a compass, a passenger
+    kind = next(filter(kinds.__contains__, _KINDS), b"").decode()
     if kind:
-        return "pass" if kind == b"pwd" else kind.decode()
-    if b"pw" in lowered and not {"pw", "pws"}.intersection(words_of(_text(name))):
-        return ""  # in the middle of another word
-    return "pass"  # or it is "identified by"
+        return "pass" if kind == "pwd" else kind
+    return "pass" if lowered == b"by" or not {"pw", "pws"}.isdisjoint(words) else ""
+
+
+_PASS_WORD = lazily(  # pass itself, passphrase, dbpass, in some languages; no passenger, no bypass
+    r"pass(?:w|ph|fr|or|co|ke|str|e\Z)"
+    r"|\A(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
+    r"|new|old|work|login|http|proxy|auth|web|api|redis|mongo|postgres)pass\Z"
+)
 
 
 def _text(part: bytes) -> str:
@@ -7720,7 +7735,7 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
         "kind": c.kind,
         "language": c.language,
         "quote": _QUOTES.get(c.quote, "escaped"),
-        "separator": c.separator.replace(" ", "_"),
+        "separator": "=" if call or c.name.lower() == "by" else c.separator.replace(" ", "_"),
         "call": ("gets" if call["gets"] else "sets") if call else "-",
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
@@ -8035,6 +8050,13 @@ _NO_VALUE = (
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
         rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|required)\b"
     )),
+    ("it is a range of versions, a format, a counter, a rule or PEM", lazily(
+        rb"\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
+        rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: \|\| | - |, ?| )RANGE){1,9}\Z".replace(
+            b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
+        + rb"|%(?:\[\d\]|\d\$)[+#-]?[\d.]{0,5}[A-Za-z]|\A(?:\\u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){2,40}\Z"
+        rb"|\ALS0tLS1CRUdJTi|\A0{4,}\d{1,4}\Z|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
+    )),
     ("it is encrypted or hashed", lazily(
         rb"\A(?:\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
         rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
@@ -8230,7 +8252,10 @@ def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
     """What the Base64 at `start` holds: a token, or a private key."""
     run = _BASE64.match(text, start)
     plain = decode64(run[0][: len(run[0]) // 4 * 4]) if run else b""
-    if run and _KEY_BEGIN.match(plain):
+    key = _KEY_BEGIN.match(plain)
+    if run and key:
+        if b"-----END" in plain and not any(_key_body(plain, key)):
+            return None
         rule = pattern_rules()["private-key"]
         return Span(*run.span(), rule, rule.confidence)
     span = token_at(plain, 0, known) if plain and not plain.startswith(known.encoded) else None

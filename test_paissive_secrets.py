@@ -8668,6 +8668,50 @@ def test_what_only_looks_like_a_secret_is_left(line, path):
 @pytest.mark.parametrize(
     "line",
     [
+        'db_pass: "npm:^7.0.4"',
+        'js-tokens: "npm:^3.0.0 || ^4.0.0"',
+        '"some-tokens": ">=3.1.0 <5.2",',
+        '"css-tokens": "workspace:*",',
+        'password = "%[1]s%[2]s"',
+        "$password = '%1$s';",
+        r'"key": "\uD83D\uDC69\u200D\uD83D\uDCBB"',
+        r"token: '\u{1F600}\u{1F601}'",
+        'nonceCount := "00000001"',
+        "'password' => ['required', 'confirmed', 'max:255', 'regex:/[0-9]/'],",
+        "'password' => 'nullable|string|min:8',",
+        "password: this.$t('Password 2')",
+        "<token>urn:ietf:params:oauth:token-type:jwt2</token>",
+        'azureProvider: "InMageAzureV2SwitchProviderInput"',
+    ],
+)
+@pytest.mark.parametrize("path", ["a.ts", "a.yml"])
+def test_versions_formats_and_rules_are_no_secrets(line, path):
+    assert [m.rule.id for m in scanned(line + "\n", path) if m.confidence != "low"] == []
+
+
+def test_pass_counts_only_as_a_word_of_its_own():
+    names = "db_pass dbPass PGPASS userpass passwd Passwort pass2 compass bypass minipass passengerName"
+    told = [name for name in names.split() if judged(f'{name}: "{GUESSED}"', "a.yml")]
+    assert told == names.split()[:7]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'SECRET = os.environ.get("SECRET_KEY", "{}")',
+        "'password' => env('DB_PASSWORD', '{}'),",
+        "define('DB_PASSWORD', '{}');",
+        "ALTER USER 'app'@'%' IDENTIFIED BY '{}';",
+    ],
+)
+def test_what_a_call_falls_back_on_or_sets_is_a_secret(line):
+    ((_, confidence),) = judged(line.replace("{}", GUESSED), "a.php")
+    assert confidence in ("high", "medium")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         'x = new Guid ("{}");',
         "(OA;;RP;{};;AU)",
         "GET /tasks/{}/status",
@@ -8800,7 +8844,8 @@ def test_private_keys_are_found_in_files_and_in_strings(escape):
 
 @pytest.mark.parametrize("body", ["", "...", "anything", "x" * 80, "YWJj" * 9])
 def test_a_header_without_a_key_is_no_private_key(body):
-    assert found("-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----") == []
+    text = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
+    assert found(text) == found(f"x: {base64_of(text)}") == []
 
 
 def test_an_encrypted_private_key_counts_less():
