@@ -362,7 +362,9 @@ def _open_nonblocking(path: str, flags: int) -> int:
 
 
 def _not_a_file_error(path: str) -> Unsafe:
-    return Unsafe(f"{path} is not a file", hint="look at it, and remove it")
+    folder = os.path.isdir(path)
+    hint = "name a file, or move the folder away" if folder else "look at it, and remove it"
+    return Unsafe(f"{path} is not a file", hint=hint)
 
 
 def read_file(path: str, *, follow: bool = True, pipe: bool = False) -> bytes:
@@ -4460,9 +4462,7 @@ class SecretConfig:
     """
 
     def __init__(
-        self,
-        config_file: str | os.PathLike[str] | None = None,
-        backend: Backend | SecretsManager = None,
+        self, config_file: str | os.PathLike[str] | None = None, backend: Backend | SecretsManager = None
     ) -> None:
         named = os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or named or "config.json")
@@ -4490,12 +4490,8 @@ class SecretConfig:
         process can read it: the environment to its .env file. BadValue if `key` leads through a setting that
         is not an object.
         """
-        path = _key_path(key)
-
-        def insert(tree: dict[str, Any]) -> bool:
-            _insert(tree, path, _REFERENCE + key if use_secret else value, self.path)
-            return True
-
+        written = _REFERENCE + key if use_secret else value
+        insert = functools.partial(_insert, path=_key_path(key), value=written, where=self.path)
         if not use_secret:
             self._edit(insert)
             return
@@ -4513,11 +4509,10 @@ class SecretConfig:
 
     def delete(self, key: str) -> bool:
         """Remove one setting from the file and return whether it was there; a secret it refers to stays."""
-        path = _key_path(key)
-        return self._edit(lambda tree: _remove(tree, path, self.path))
+        return self._edit(functools.partial(_remove, path=_key_path(key), where=self.path))
 
     def resolve(self) -> dict[str, Any]:
-        """Return the whole file as a dict, with all values in place; NotFound if a secret is missing."""
+        """Return the whole file as a dict, with all values in place; NotFound names every missing secret."""
         tree: dict[str, Any] = self._get((), True)
         return tree
 
@@ -4541,17 +4536,16 @@ class SecretConfig:
 
     def _explain_references(self, value: Any, key: str) -> str:
         """Return what a value refers to, and what is wrong with that."""
-        try:
-            names = ", ".join(map(str, references_in(value))) if isinstance(value, str) else ""
-        except BadName as error:
-            return f", which refers to no secret: {error.message}"
-        if not names:
+        if not isinstance(value, str):
             return ""
+        refers = ", which refers to no secret"
         try:
+            names = ", ".join(map(str, references_in(value)))
+            refers = names and f", which refers to {names}"
             self._manager.resolve_text(value, self._store(), key)
         except SecretsError as error:
-            return f", which refers to {names}, and that fails: {error.message}"
-        return f", which refers to {names}"
+            return f"{refers}: {error.message}"
+        return refers
 
     def _store(self) -> Store:
         return self._manager.store(self._backend)
@@ -4563,26 +4557,37 @@ class SecretConfig:
             return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
+        missing: list[NotFound] = []
         try:
-            return self._resolve(_look_up(self._tree(), path, self.path), path, use_secret)
+            found = _look_up(self._tree(), path, self.path)
+            found = self._resolve(found, path, missing if use_secret else None)
         except RecursionError:
             raise BadValue(f"{self.path} is nested too deeply", hint="fix the file") from None
+        raise_missing(missing)
+        return found
 
-    def _resolve(self, found: Any, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return what was found at `path`, with variables for leaves and, if asked, values for references."""
+    def _resolve(self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None) -> Any:
+        """Return what was found at `path`, with variables in place of leaves.
+
+        References are resolved if there is a list for secrets that are missing.
+        """
         if isinstance(found, dict):
-            return {key: self._resolve(value, (*path, key), use_secret) for key, value in found.items()}
+            return {key: self._resolve(value, (*path, key), missing) for key, value in found.items()}
         if isinstance(found, list):
-            return [self._resolve(value, (*path, str(n)), use_secret) for n, value in enumerate(found)]
-        if not use_secret and isinstance(found, str) and looks_like_reference(found):
+            return [self._resolve(value, (*path, str(n)), missing) for n, value in enumerate(found)]
+        if missing is None and isinstance(found, str) and looks_like_reference(found):
             return found
         # Only for leaves, also those of lists (HOSTS_0): no text could stand for a whole object.
         variable = _variable(path)
         text = self._environment(variable)
         leaf = found if text is None else text
         refers = text is None or holds_references(self._manager.store("env"), variable)
-        if use_secret and refers and isinstance(leaf, str) and looks_like_reference(leaf):
-            return self._manager.resolve_text(leaf, self._store(), ".".join(path))
+        if missing is not None and refers and isinstance(leaf, str) and looks_like_reference(leaf):
+            where, store = ".".join(path), self._store()
+            try:
+                return self._manager.resolve_text(leaf, store, where)
+            except NotFound as error:
+                missing += missing_in(leaf, store, where, self._manager) or [error]
         return leaf
 
     def _tree(self) -> dict[str, Any]:
@@ -4633,6 +4638,24 @@ def manager_and_backend(backend: Backend | SecretsManager) -> tuple[SecretsManag
     return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
 
 
+def missing_in(text: str, store: Store, where: str, manager: SecretsManager) -> list[NotFound]:
+    """Return an error for each secret that is missing of those that `text` refers to."""
+    missing = []
+    for reference in references_in(text):
+        try:
+            manager.resolve_text(str(reference), store, where)
+        except NotFound as error:
+            missing.append(error)
+    return missing
+
+
+def raise_missing(errors: list[NotFound]) -> None:
+    """Raise one error for all of these, if there are any."""
+    if errors:
+        problems = "; ".join(error.message for error in errors)
+        raise NotFound(problems, hint="set them" if errors[1:] else errors[0].hint)
+
+
 def check_replaceable(store: Store, name: str) -> None:
     """Raise an error if no value may be set under `name`, or if something would hide it."""
     check_settable(store, name)
@@ -4675,12 +4698,13 @@ def _not_an_object(path: tuple[str, ...], depth: int, where: str) -> BadValue:
     return BadValue(f"{where}: {outer} is not an object, so there is no {inner} in it", hint=hint)
 
 
-def _insert(tree: Any, path: tuple[str, ...], value: Any, where: str) -> None:
+def _insert(tree: Any, path: tuple[str, ...], value: Any, where: str) -> bool:
     for depth, key in enumerate(path[:-1]):
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
             raise _not_an_object(path, depth + 1, where)
     tree[path[-1]] = value
+    return True
 
 
 def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
@@ -5686,7 +5710,7 @@ def environment_with_secrets(
     References in our environment are resolved; our own password, identity and token are left out. Other
     stages of the secrets and what opens their stores are to be masked as well.
     """
-    names = list(names)
+    names, manager = list(names), manager or _manager
     whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
     plain = [name for name in names if name not in whole]
     named = _variables_for(store, plain) if plain or not whole else {}
@@ -5698,12 +5722,10 @@ def environment_with_secrets(
     for variable, text in environment.items():
         where = asker if variable in named else variable
         try:
-            environment[variable], values[variable] = _resolve(manager or _manager, text, store, where)
+            environment[variable], values[variable] = _resolve(manager, text, store, where)
         except NotFound as error:
-            missing.append(error)
-    if missing:
-        problems = "; ".join(error.message for error in missing)
-        raise NotFound(problems, hint="set them" if missing[1:] else missing[0].hint)
+            missing += missing_in(text, store, where, manager) or [error]
+    raise_missing(missing)
     for variable, text in _fields_for(store, whole).items():
         values[variable] = {text, *filter(maskable, store_keys(store))}
         if not variable.endswith(tuple(filter(None, STAGES.values()))):  # which is only masked

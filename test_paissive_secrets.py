@@ -640,8 +640,10 @@ def test_a_change_of_a_file_is_seen_at_once(how, tmp_path, monkeypatch):
 def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for read in (ps.read_file, lambda path: ps.FileCache().load(path, bytes)):
-        with pytest.raises(ps.Unsafe, match="fifo is not a file"):
+        with pytest.raises(ps.Unsafe, match="fifo is not a file; look at it, and remove it"):
             read(str(tmp_path / "fifo"))
+        with pytest.raises(ps.Unsafe, match="is not a file; name a file, or move the folder away"):
+            read(str(tmp_path))
 
 
 def test_a_lock_that_can_not_be_had_leaves_no_file_open(tmp_path, monkeypatch):
@@ -2627,7 +2629,7 @@ HOSTILE = {
     "a store of another user": "STORE belongs to another user; work as that user, or chown it if it is yours",
     "others' files": "others can write to STORE/secrets; chmod -R go-w STORE/secrets",
     "a fifo": NO_FILE,
-    "a folder": NO_FILE,
+    "a folder": "STORE/secrets/DB.age is not a file; name a file, or move the folder away",
     "a symlink": NO_FILE,
     "swapped": MOVED,
     "an older one of another name": MOVED,
@@ -5940,6 +5942,17 @@ def test_config_resolves_everything_at_once(config, monkeypatch):
     }
 
 
+def test_config_names_every_secret_that_is_missing(config):
+    config.set("token", "secret:TOKEN")
+    config.set("tags", ["${secret:TOKEN}@${secret:DB_PASSWORD}@${secret:OTHER}"])
+    with pytest.raises(ps.NotFound) as caught:
+        config.resolve()
+    assert str(caught.value) == (
+        "no secret named 'TOKEN', which tags.0 refers to; no secret named 'OTHER', which tags.0 refers to; "
+        "no secret named 'TOKEN', which token refers to; set them"
+    )
+
+
 def test_config_needs_neither_a_file_nor_a_store_that_opens(config):
     unopened = ps.SecretConfig(backend="no such backend")
     assert unopened.get("database.password") == "secret:DB_PASSWORD"
@@ -6076,8 +6089,7 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
         "config.json",
         "config.json, which refers to secret:DB_PASSWORD",
         "variable CACHE_URL, which refers to secret:DB_PASSWORD",
-        "config.json, which refers to secret:ABSENT, and that fails: "
-        "no secret named 'ABSENT', which lost refers to",
+        "config.json, which refers to secret:ABSENT: no secret named 'ABSENT', which lost refers to",
         "config.json, which refers to no secret: bad name ' A': it begins or ends with a space",
         "nowhere: no variable DB_PASSWORD, not in config.json, "
         "but there is a secret 'DB_PASSWORD' (for use_secret)",
