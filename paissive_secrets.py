@@ -9976,9 +9976,10 @@ class AuditSettings:
         ):  # others name them
             try:
                 self._add(section, line)
-            except (BadValue, KeyError, re.error):
+            except (BadValue, KeyError, re.error) as error:
+                why = error.message if isinstance(error, BadValue) else "can't be understood"
                 hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
-                raise BadValue(f"line {number} of {AUDIT_SETTINGS} can't be understood", hint=hint) from None
+                raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
         self._exclude = Patterns(self._excluded)
 
     def _add(self, section: str, line: str) -> None:
@@ -10028,10 +10029,12 @@ class KnownValues:
         with contextlib.suppress(SecretsError):
             self._scheduled.update(SecretRotation(store).scheduled())
         values: dict[str, tuple[str, str]] = {}
-        plain: set[str] = set()
+        left_out: dict[str, set[str]] = {}
         for name, verdict, value in self._collect(store):
-            if not maskable(value) or _TOO_PLAIN.fullmatch(value):
-                plain.add(name)
+            if holds_references(store, name) and looks_like_reference(value):
+                left_out.setdefault("references, whose store --backend searches for", set()).add(name)
+            elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
+                left_out.setdefault("too short or too plain to search for", set()).add(name)
             else:
                 values.setdefault(value, (name, verdict))
         for value, (name, verdict) in values.items():
@@ -10040,10 +10043,7 @@ class KnownValues:
             self.about[rule] = name, verdict
             self._rules.update((spelling, self._rules.get(spelling, rule)) for spelling in spell(value))
         self._spellings = Spellings(values)
-        if plain:
-            self.notes.append(
-                f"too short or too plain to search for: {', '.join(map(printable, sorted(plain)))}"
-            )
+        self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
     def __repr__(self) -> str:
         return f"<KnownValues of {len(self.about)} secrets>"
@@ -10059,11 +10059,8 @@ class KnownValues:
 
     def fix(self, name: str, verdict: str) -> str:
         """Return what to do about a value that was found."""
-        now = (
-            f"rotate now {name}" if name in self._scheduled else f"change it where it is used, and set {name}"
-        )
-        then = {"previous": f"rotate drop {name}", "retired": ""}
-        return then.get(verdict, now)
+        replace = f"rotate now {name}" if name in self._scheduled else f"change it where used, and set {name}"
+        return {"previous": f"rotate drop {name}", "retired": ""}.get(verdict, replace)
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value), what is valid first."""
@@ -10071,10 +10068,7 @@ class KnownValues:
         names = sorted(name for name in every if not is_stage(name, every))
         stages = [(name, stage_values(store, name)) for name in names]
         for verdict in ("current", "pending", "previous"):
-            for name, values in stages:
-                value = values.get(verdict, "")
-                if value and not (holds_references(store, name) and looks_like_reference(value)):
-                    yield name, verdict, value
+            yield from ((name, verdict, values[verdict]) for name, values in stages if verdict in values)
         older = self._sealed_in_git(store) if hasattr(store, "open_copy") else self._older(store, names)
         yield from ((name, "retired", value) for name, value in older)
 
@@ -10091,12 +10085,13 @@ class KnownValues:
         unopened = 0
         try:
             top = path_in_repository(os.path.join(store.folder, "secrets"))
-            commits = list(_objects(store.folder, "commit"))
-        except Unavailable:
+            commits = _objects(store.folder, "commit")
+            with _Git(store.folder, *_DIFF_TREE, "-m", feed=_spool(commits)) as git:
+                changes = _parse_changes(git.records())
+                blobs = {blob.oid: blob for blob in changes if _is_within(blob.path, [top])}
+        except Unavailable:  # no repository, or not all of it
             self.notes.append(_NO_HISTORY)
             return
-        with _Git(store.folder, *_DIFF_TREE, "-m", feed=_spool(commits)) as git:
-            blobs = {blob.oid: blob for blob in _parse_changes(git.records()) if _is_within(blob.path, [top])}
         for oid, size, read in read_objects(store.folder, blobs):
             name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
             try:
@@ -11440,6 +11435,8 @@ def _check_audit(args: argparse.Namespace) -> None:
         if all(getattr(args, option) not in (False, None) for option in (one, other)):
             options = f"--{one} and --{other.replace('_', '-')}"
             raise BadValue(f"{options} can't be combined", hint="use one of them")
+    if args.verdict and not args.known:
+        raise BadValue("--verdict chooses among known values", hint="add --known")
     if args.jobs is not None and args.jobs < 1:
         raise BadValue("--jobs takes the number of processes", hint="1 scans in this one alone")
 

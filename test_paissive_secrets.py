@@ -10817,20 +10817,15 @@ def test_rules_are_disabled_and_the_exit_code_is_chosen(folder, capsys):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("a\n[exclude]", "line 1 of .paissive-audit can't be understood; put it below one of [rules], ["),
-        ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit can't be understood; put it below one of"),
-        (
-            "[disable]\n\nany",
-            "line 3 of .paissive-audit can't be understood; write the id of a rule; see: audit",
-        ),
-        ("[rules]\nx = acme_ {A32,5}", "line 2 of .paissive-audit can't be understood; write a name, what"),
-        ("[rules]\nx = acme_ {Y32}", "line 2"),
-        ("[rules]\nx = acme_ (A+)+", "line 2"),
-        (
-            "[allow]\ndocs",
-            "line 2 of .paissive-audit can't be understood; write a pattern and the ids of rules",
-        ),
-        ("[allow]\ndocs github-token any", "line 2"),
+        ("a\n[exclude]", "line 1 of .paissive-audit: can't be understood; put it below one of [rules], ["),
+        ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit: can't be understood; put it below one"),
+        ("[disable]\n\nany", "line 3 of .paissive-audit: can't be understood; write the id of a rule; see: "),
+        ("[rules]\nx = acme_ {A32,5}", "line 2 of .paissive-audit: can't be understood; write a name, what"),
+        ("[rules]\nx = acme_ {Y32}", "line 2 of .paissive-audit"),
+        ("[rules]\nx = acme_ (A+)+", "line 2 of .paissive-audit: rule 'x' has no shape; write a name, what"),
+        ("[rules]\nx = {A32}", "line 2 of .paissive-audit: rule 'x' has no literal prefix; write a name"),
+        ("[allow]\ndocs", "line 2 of .paissive-audit: can't be understood; write a pattern and the ids of"),
+        ("[allow]\ndocs github-token any", "line 2 of .paissive-audit"),
     ],
 )
 def test_what_a_project_can_not_say_is_an_error(folder, text, told):
@@ -11045,7 +11040,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
     (repository / "leak.md").write_text(f"it is {secret} I think")
     commit(repository)
-    fix = "change it where it is used, and set DB_PASSWORD"
+    fix = "change it where used, and set DB_PASSWORD"
     assert audited(capsys) == (1, ["current"], [fix])
     assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
     assert audited(capsys) == (1, ["current"], ["rotate now DB_PASSWORD"])
@@ -11104,6 +11099,7 @@ def test_values_that_are_short_or_plain_are_listed_by_name_and_ones_own_file_is_
     code = ps.main(["audit", "--known", "--json"])
     said = capsys.readouterr()
     assert "note: too short or too plain to search for: A_KEY, B_HOST\n" in said.err
+    assert "note: references, whose store --backend searches for: D_KEY\n" in said.err
     assert (code, json.loads(said.out)["summary"]["silenced"]) == (0, {"the store's own file": 1})
     git(folder, "init", "-q")
     git(folder, "add", ".env")
@@ -12154,6 +12150,7 @@ $ audit --explain x                                   --explain takes FILE:LINE;
 $ audit --json --sarif                                --json and --sarif can't be combined; use one of them
 $ audit --baseline none                               no baseline 'none'; write one with --update-baseline
 $ audit --known --verdict stale                        no such verdict; …
+$ audit --verdict current                              --verdict chooses among known values; add --known
 $ rotate unschedule A                                 'A' isn't scheduled; see: rotate due
 $ rotate now A B --generate uuid                      --stdin and --generate are for one secret; …
 $ rotate drop A                                       'A' has no previous value; nothing to do
