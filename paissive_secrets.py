@@ -10875,7 +10875,8 @@ def _write_json(value: Any) -> None:
 
 def _discard_output() -> None:
     """Send the rest of stdout to /dev/null, so that Python's last flush doesn't complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(AttributeError, OSError):  # a caller's own sys.stdout may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _location(error: BaseException) -> str:

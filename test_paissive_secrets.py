@@ -12122,7 +12122,7 @@ def test_options_may_stand_anywhere(tmp_path, monkeypatch, capsys):
     assert command(monkeypatch, capsys, "export", "A", "--format", "shell", "B")[1].count("export") == 2
     assert command(monkeypatch, capsys, "config", "set", "port", "--json", "5432")[0] == 0
     assert json.loads((tmp_path / "config.json").read_text()) == {"port": 5432}
-    assert command(monkeypatch, capsys, "--backend", "env", "ls", "--json", "B")[1] == '["B"]\n'
+    assert command(monkeypatch, capsys, "--backend", "env", "ls", "--json", "B")[1] == '[\n  "B"\n]\n'
     assert command(monkeypatch, capsys, "run", "A", "--no-mask", "B", "--")[2].startswith(
         "paissive_secrets: no c"
     )
