@@ -276,15 +276,15 @@ def check_value(value: str, what: str = "the value") -> str:
         raise BadValue(f"a secret is text, not {type(value).__name__}")
     if "\0" in value:
         raise BadValue(f"{what} has a NUL character", hint=_BINARY_HINT)
-    if not _is_unicode(value):
+    if not _is_encodable(value):
         raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
     return value
 
 
-def _is_unicode(text: str) -> bool:
-    """Return whether UTF-8 can encode the text; the exception, which holds the text, ends here."""
+def _is_encodable(text: str, encoding: str = "utf-8") -> bool:
+    """Return whether the encoding has all of the text; the exception, which holds the text, ends here."""
     try:
-        text.encode()
+        text.encode(encoding)
     except UnicodeEncodeError:
         return False
     return True
@@ -398,10 +398,10 @@ class FileCache:
     def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
         """Return what `parse` makes of the file at `path`; an unchanged file is parsed once."""
         state = file_state(path, follow=follow)
+        parsed: _T
         kept, seen, settled, known, parsed = self._kept.get(path, _NEVER_READ)
         if settled and kept == state:
-            found: _T = parsed
-            return found
+            return parsed
         # Read after the state was taken: if the file changes in between, its next state differs.
         now, data = time.monotonic(), read_file(path, follow=follow)
         if known != data:
@@ -411,8 +411,7 @@ class FileCache:
         seen = seen if kept == state else now
         old = bool(state[3] % 1_000_000_000) and time.time_ns() - max(state[2:4]) > _OLD_NS
         self._kept[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
-        found = parsed
-        return found
+        return parsed
 
     def forget(self, path: str) -> None:
         """Drop what was kept of the file at `path`."""
@@ -522,12 +521,9 @@ class FileLock:
     which stays. Without `wait`, raises Conflict if there is another holder: "`what` is under way".
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, wait: bool = True, what: str = "another write"
-    ) -> None:
-        self._path, self._wait, self._what = os.fspath(path), wait, what
-        self._fd = -1
-        self._shared = False
+    def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
+        self._path, self._wait, self._what = path, wait, what
+        self._fd, self._shared = -1, False
 
     def __enter__(self) -> FileLock:
         self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
@@ -720,11 +716,9 @@ def folder_of(path: str) -> str:
 
 def make_folder(path: str) -> None:
     """Make a folder of this user's alone, durably."""
-    try:
+    with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    sync_folder(os.path.dirname(path), f"{path} is made")
+        sync_folder(os.path.dirname(path), f"{path} is made")
 
 
 def _remove_quietly(path: str) -> None:
@@ -1001,21 +995,29 @@ class Dotenv:
         piece = self._pieces[place]
         if piece.problem:
             raise self._error(place)
-        return self.values(environ)[name] if "${" in piece.raw else piece.value({}, {})
+        return self.values(environ)[name] if "${" in piece.raw else piece.value(str)
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return what can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
         found: dict[str, str] = {}
         room = MAX_FILE_BYTES
+
+        def look_up(name: str) -> str:
+            nonlocal room
+            # A stranger's file must not pass a key to our stores on under another name.
+            text = (found if name in found or opens_stores(name.upper()) else environ).get(name, "")
+            room -= len(text)
+            if room < 0:  # a few lines such as A=${A}${A} would fill any memory
+                problem = f"the values up to {_show(piece.name)} grow over {MAX_FILE_BYTES >> 20} MiB"
+                raise BadValue(problem, hint="look at its ${...}")
+            return text
+
         for piece in self._pieces:
             # An earlier assignment doesn't count: its value is outdated.
             if piece.problem:
                 found.pop(piece.name, None)
             elif piece.name:
-                found[piece.name] = piece.value(found, environ)
-                room -= len(found[piece.name])
-            if room < 0:
-                raise _too_long(piece.name)
+                found[piece.name] = piece.value(look_up)
         return found
 
     def problems(self, *, assignments: bool = True) -> Iterator[BadValue]:
@@ -1064,21 +1066,11 @@ class _Piece:
         self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
         self.problem = ""  # why there is no value
 
-    def value(self, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
-        room = MAX_FILE_BYTES
-
+    def value(self, look_up: Callable[[str], str]) -> str:
         def fill_in(match: re.Match[str]) -> str:
-            nonlocal room
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
-            name = match["name"]
-            # A stranger's file must not pass a key to our stores on under another name.
-            known = found if name in found or opens_stores(name.upper()) else environ
-            text = known.get(name) or match["default"] or ""
-            room -= len(text)
-            if room < 0:
-                raise _too_long(self.name)
-            return text
+            return look_up(match["name"]) or match["default"] or ""
 
         raw = re.sub(_LINE_END, "\n", self.raw)
         if self.quote == "'":  # python-dotenv knows this one escape there
@@ -1086,12 +1078,6 @@ class _Piece:
         escape = r"(?s)\\." if self.quote else r"(?!)"
         end = raw.rfind("}") + 1  # from each ${ behind it, a search would go to the end of the text in vain
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
-
-
-def _too_long(name: str) -> BadValue:
-    # A few lines such as A=${A}${A} would fill any memory.
-    problem = f"the values up to {_show(name)} grow over {MAX_FILE_BYTES >> 20} MiB"
-    return BadValue(problem, hint="look at its ${...}")
 
 
 def _split(text: str) -> Iterator[_Piece]:
@@ -1121,12 +1107,10 @@ def _parse_assignment(text: str, at: int, line: str, match: re.Match[str]) -> _P
 
 
 def _parse_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    quote, end = text[start], -1
+    quote = text[start]
     # Step by step: one expression for the whole value would keep each step in memory.
-    for step in re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1):
-        if step[0] == quote:
-            end = step.start()
-            break
+    steps = re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1)
+    end = next((step.start() for step in steps if step[0] == quote), -1)
     tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
     if tail:
         piece.text = text[at : tail.end()]
@@ -1274,9 +1258,7 @@ class EnvironmentStore:
 
     def plaintext_file(self) -> str:
         """Return the path of the dotenv file, which need not exist, or ""."""
-        return self._path(self._named_file())
-
-    def _path(self, named: str | None) -> str:
+        named = self._named_file()
         if named is not None or not self._folder:
             return named or ""
         return ".env" if _working_directory() == self._folder else os.path.join(self._folder, ".env")
@@ -1342,7 +1324,8 @@ class EnvironmentStore:
             return None
         path = mounted_path(name, variable)
         if path:
-            return _read_mounted(path, name)
+            with disk_errors(f"read {path}, where {_show(name)} is kept"):
+                return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
         dotenv = self._load()
         spellings = _spellings_in(dotenv, name, variable)
         if not spellings or _is_setting(variable):
@@ -1352,8 +1335,7 @@ class EnvironmentStore:
 
     def _load(self) -> Dotenv:
         """Return the dotenv file as it is now."""
-        named = self._named_file()
-        path = self._path(named)
+        named, path = self._named_file(), self.plaintext_file()
         try:
             status = os.stat(path)
         except FileNotFoundError:
@@ -1444,11 +1426,7 @@ def _check_variable_value(variable: str, value: str) -> None:
     if looks_like_reference(value):
         problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
         raise BadValue(problem, hint="use another store, such as --backend file")
-    try:
-        encodable = bool(os.fsencode(value) or True)
-    except UnicodeEncodeError:  # which holds the value
-        encodable = False
-    if not encodable:
+    if not _is_encodable(value, sys.getfilesystemencoding()):
         raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
 
 
@@ -1489,11 +1467,6 @@ def mounted_path(name: str, variable: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
     return named or next((path for path in paths if os.path.isfile(path)), "")
-
-
-def _read_mounted(path: str, name: str) -> str:
-    with disk_errors(f"read {path}, where {_show(name)} is kept"):
-        return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
@@ -1595,10 +1568,9 @@ class Recipient:
         ephemeral = X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        shared = _agree(ephemeral, self._point)
-        if shared is None:
+        key = _wrapping_key(ephemeral, self._point, share + self._point)
+        if key is None:
             raise BadValue("the recipient is not a usable public key")
-        key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
         return _Stanza(b"X25519", [_base64(share)], _seal_box(key, file_key))
 
 
@@ -1633,12 +1605,9 @@ class Identity:
         share = _unbase64(stanza.args[0]) if len(stanza.args) == 1 else b""
         if len(share) != 32:
             raise _corrupt("an X25519 stanza has one share of 32 bytes")
-        # A point of low order gives every key the same secret, which its sender knows (RFC 7748, 6.1).
-        shared = _agree(self._key, share)
-        if shared is None:
+        key = _wrapping_key(self._key, share, share + self._point)
+        if key is None:
             raise _corrupt("the shared secret is all zero")
-        # Both public keys are bound in, so the same shared secret gives another recipient another key.
-        key = _hkdf(shared, share + self._point, b"age-encryption.org/v1/X25519")
         return _open_box(key, stanza.body)
 
 
@@ -1696,11 +1665,10 @@ def _read_log_n(text: bytes) -> int:
 
 
 def _unwrap(stanzas: list[_Stanza], identities: tuple[Identity | Passphrase, ...]) -> bytes:
-    for identity in identities:
-        for stanza in stanzas:
-            file_key = identity.unwrap(stanza)
-            if file_key is not None:
-                return file_key
+    for identity, stanza in itertools.product(identities, stanzas):
+        file_key = identity.unwrap(stanza)
+        if file_key is not None:
+            return file_key
     raise WrongKey("none of the keys opens this")
 
 
@@ -1809,14 +1777,16 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
         return None
 
 
-def _agree(key: X25519PrivateKey, point: bytes) -> bytes | None:
-    """Return the shared secret, or None for a point of low order, with which it would be all zero."""
+def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes | None:
+    """Return the key that wraps a file key, or None for a point of low order (RFC 7748, 6.1)."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
     try:
-        return key.exchange(X25519PublicKey.from_public_bytes(point))
-    except ValueError:
+        shared = key.exchange(X25519PublicKey.from_public_bytes(point))
+    except ValueError:  # the secret would be all zero, so everybody would know it
         return None
+    # `both` public keys are bound in, so the same shared secret gives another recipient another key.
+    return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
@@ -1931,7 +1901,7 @@ class FileStore:
         self.policy_file = os.path.join(self.folder, "rotation.age")
         self._prompted_password = ""
         self._has_short_password = False  # set here
-        self._cache, self._openers = FileCache(), FileCache()  # values, and which identity opens a file
+        self._cache = FileCache()
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
@@ -2008,12 +1978,10 @@ class FileStore:
     def read_policies(self) -> str | None:
         """Return the text of the rotation policies, or None if there are none."""
         self._check_folders("")
-        try:
-            sealed = read_file(self.policy_file, follow=False)
-        except FileNotFoundError:
+        if not os.path.lexists(self.policy_file):
             return None
-        except OSError as error:
-            raise _disk_error(f"read {self.policy_file}", error) from None
+        with disk_errors(f"read {self.policy_file}"):
+            sealed = read_file(self.policy_file, follow=False)
         return _unseal_file(self.policy_file, sealed, self._keys())[1].decode("utf-8", "replace")
 
     def write_policies(self, text: str) -> None:
@@ -2224,13 +2192,8 @@ class FileStore:
         with disk_errors(f"read {self._secrets}"):
             for path in map(self._path, _names_under(self._secrets, "")):
                 with contextlib.suppress(Corrupt):
-                    return self._opening_key(path, keys)
+                    return _unseal_file(path, None, keys)[0]
         return keys[0]
-
-    def _opening_key(self, path: str, keys: tuple[Identity, ...]) -> Identity:
-        """Return which of the keys opens a file, without opening it again while it is unchanged."""
-        known = self._openers.load(path, lambda sealed: _unseal_file(path, sealed, keys)[0], follow=False)
-        return known if known in keys else _unseal_file(path, None, keys)[0]
 
     def _first(self) -> str | None:
         with disk_errors(f"read {self._secrets}"):
@@ -2277,11 +2240,11 @@ def _find_folder() -> str:
     # As git does it; a folder that is there and unsafe is an error later, not a reason to look further up.
     with disk_errors("look at the working directory"):
         here = folder = os.getcwd()
-    while not os.path.lexists(os.path.join(folder, ".paissive")):
+    while not os.path.lexists(found := os.path.join(folder, ".paissive")):
         if folder == os.path.dirname(folder):
             return os.path.join(here, ".paissive")
         folder = os.path.dirname(folder)
-    return os.path.join(folder, ".paissive")
+    return found
 
 
 @functools.lru_cache(maxsize=4096)
@@ -4115,7 +4078,7 @@ def _timestamp(value: object) -> str:
 
 def _value_text(value: object) -> str:
     text = value if isinstance(value, str) else _json_text(value)
-    if not _is_unicode(text):
+    if not _is_encodable(text):
         raise _not_vault()  # JSON can spell half a character, which Vault itself never does
     return text
 
@@ -4196,9 +4159,7 @@ class SecretsManager:
         return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
 
     @overload
-    def get_secret(
-        self, name: str, default: str, *, backend: Backend = None, stage: str = "current"
-    ) -> str: ...
+    def get_secret(self, name: str, default: str, *, backend: Backend = ..., stage: str = ...) -> str: ...
 
     @overload
     def get_secret(
@@ -5148,7 +5109,9 @@ def _step(kind: str, step: Any) -> Any:
     if step is None or (isinstance(step, dict) and step):
         return step
     argv = list(step) if isinstance(step, (list, tuple)) else []
-    if not argv or not all(isinstance(word, str) and "\0" not in word and _is_unicode(word) for word in argv):
+    if not argv or not all(
+        isinstance(word, str) and "\0" not in word and _is_encodable(word) for word in argv
+    ):
         raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
     return argv
 
@@ -11298,7 +11261,7 @@ def cmd_config_get(args: argparse.Namespace) -> int:
         there = os.path.exists(config.path)
         hint = f"see: config explain {args.key}" if there else f"there is no {config.path}"
         raise NotFound(f"no setting {_show(args.key)}", hint=hint)
-    if not _is_unicode(str(value)):  # JSON's "\\ud800", half a character
+    if not _is_encodable(str(value)):  # JSON's "\\ud800", half a character
         raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="fix the file")
     if isinstance(value, str):
         _write_value(value)
