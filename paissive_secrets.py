@@ -4747,9 +4747,7 @@ class SecretRotation:
     """
 
     def __init__(
-        self,
-        backend: Backend | SecretsManager = None,
-        policy_file: str | os.PathLike[str] | None = None,
+        self, backend: Backend | SecretsManager = None, policy_file: str | os.PathLike[str] | None = None
     ) -> None:
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
@@ -4801,7 +4799,7 @@ class SecretRotation:
     def due(self) -> list[str]:
         """Return the names that are due, or whose rotation was left unfinished, sorted."""
         policies = self._policies().load()
-        return [name for name in sorted(policies) if _due_at(name, policies[name]) <= time.time()]
+        return [name for name in sorted(policies) if _is_due(name, policies[name])]
 
     def rotate(self, name: str, new_value: str | None = None) -> None:
         """Replace the value of `name` by `new_value`, or by one that its policy generates.
@@ -4820,10 +4818,10 @@ class SecretRotation:
         done, failed = [], []
         for name, policy in sorted(self._policies().load().items()):
             try:
-                if _due_at(name, policy) <= time.time():
+                if _is_due(name, policy):
                     self._rotate_or_resume(name)
                     done.append(name)
-                elif _previous_ends_at(name, policy) <= time.time():
+                elif _outlived_previous(name, policy):
                     self.drop(name)
             except Exception as error:  # a user's own store may raise anything, with a value in it
                 problem = f"{_show(name)}: {type(error).__name__}"
@@ -4865,13 +4863,13 @@ class SecretRotation:
             if "started" not in rotation.policy or rotation.value("pending") is not None:
                 rotation.undo(rotation.unfinished())
             rotation.record(started=None)
-            rotation.remove("pending")
+            rotation.set("pending", None)
 
     def drop(self, name: str) -> bool:
         """Delete the previous value and return whether there was one; then there is no way to roll back."""
         with self._locked(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
-            dropped = rotation.remove("previous")
+            dropped = rotation.set("previous", None)
             with contextlib.suppress(SecretsError):  # it only spares `rotate_due` another look
                 rotation.record(dropped=_now())
             return dropped
@@ -4915,7 +4913,7 @@ class _Rotation:
             raise BadValue(f"the new value of {_show(self._name)} is its current one", hint="give another")
         # Recorded before there is anything to resume: after a kill in between, `due` names it.
         self.record(started=_now())
-        self._set("pending", value)
+        self.set("pending", value)
         self._check_pending(value)  # another machine may have been as fast
         self.finish(value)
 
@@ -4928,23 +4926,16 @@ class _Rotation:
             self._check_pending(pending)
         try:
             if not applied:
-                self._promote(pending)
+                # Previous before current: after a kill in between, the old value is there twice.
+                self.set("previous", self.value("current"))
+                self.set("current", pending)
             self.record(rotated=_now(), started=None, dropped=None)
-            self.remove("pending")
+            self.set("pending", None)
         except SecretsError as error:  # which speaks of its own write alone
             now = "current" if _same(pending, self.value("current")) else "applied, but not yet current"
             error.message = f"the new value of {_show(self._name)} is {now}: {error.message}"
             error.hint = f"then {self._hint}"
             raise
-
-    def _promote(self, pending: str) -> None:
-        current = self.value("current")
-        if current is None:
-            self.remove("previous")
-        else:
-            # Previous before current: after a kill in between, the old value is there twice.
-            self._set("previous", current)
-        self._set("current", pending)
 
     def undo(self, pending: str) -> None:
         current, previous = self.value("current"), self.value("previous")
@@ -4953,12 +4944,10 @@ class _Rotation:
         # Applied while pending is still there: if that fails, abort can be repeated.
         if before is not None:
             self._run("apply", before)
-        if promoted and before is not None:
-            self._set("current", before)
-        elif promoted:
-            self.remove("current")
+        if promoted:
+            self.set("current", before)
         if _same(before, previous):  # the copy that this rotation made
-            self.remove("previous")
+            self.set("previous", None)
 
     def unfinished(self) -> str:
         """Return the pending value."""
@@ -4984,11 +4973,12 @@ class _Rotation:
         except NotFound:
             return None
 
-    def _set(self, stage: str, value: str) -> None:
+    def set(self, stage: str, value: str | None) -> bool:
+        """Store the value of a stage, or delete it if that is None; return whether one was deleted."""
+        if value is None:
+            return remove_secret(self._store, self._name, stage)
         self._store.set(stage_name(self._store, self._name, stage), value)
-
-    def remove(self, stage: str) -> bool:
-        return remove_secret(self._store, self._name, stage)
+        return False
 
     def record(self, **times: str | None) -> None:
         self._policies.change(self._name, times, known=True)
@@ -5002,12 +4992,13 @@ class _Rotation:
 
     def _generate(self) -> str:
         value, problem = self._call("generate", None)
-        if not problem and not isinstance(value, str):
-            problem = f"it returned {type(value).__name__}, not text"
-        if problem or not value:
-            message = f"no new value for {_show(self._name)}: {problem or 'it is empty'}"
-            raise RotationFailed(message, hint="current is unchanged")
-        return cast(str, value)
+        if isinstance(value, str) and value and not problem:
+            return value
+        problem = problem or (
+            "it is empty" if value == "" else f"it returned {type(value).__name__}, not text"
+        )
+        message = f"no new value for {_show(self._name)}: {problem}"
+        raise RotationFailed(message, hint="current is unchanged")
 
     def _call(self, kind: str, value: str | None) -> tuple[Any, str]:
         """Give `value` to a step of the policy, or get one if it is None: the result, and what went wrong."""
@@ -5140,29 +5131,26 @@ def _interval(interval: Interval) -> str:
     return interval if isinstance(interval, str) else f"{seconds:.15g}s"
 
 
-def _due_at(name: str, policy: dict[str, Any]) -> float:
-    """Seconds since 1970; 0 for an unfinished rotation, since until it ends two values may be in use."""
-    if "started" in policy:
-        return 0
-    last = policy.get("rotated") or policy.get("scheduled")
-    return _policy_time(name, last) + _seconds(policy.get("every"), f"the policy of {_show(name)}: ")
+def _is_due(name: str, policy: dict[str, Any]) -> bool:
+    # An unfinished rotation always is: until it ends, two values may be in use.
+    return "started" in policy or _is_over(name, policy, "every")
 
 
-def _previous_ends_at(name: str, policy: dict[str, Any]) -> float:
-    if "keep_previous" not in policy or "rotated" not in policy or "dropped" in policy:
-        return float("inf")
-    return _policy_time(name, policy["rotated"]) + _seconds(
-        policy["keep_previous"], f"the policy of {_show(name)}: "
-    )
+def _outlived_previous(name: str, policy: dict[str, Any]) -> bool:
+    waiting = "keep_previous" in policy and "rotated" in policy and "dropped" not in policy
+    return waiting and _is_over(name, policy, "keep_previous")
 
 
-def _policy_time(name: str, text: Any) -> float:
+def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
+    """Whether that much time has passed since the last rotation, or since the policy was made."""
     import calendar
 
+    what = f"the policy of {_show(name)}"
     try:
-        return calendar.timegm(time.strptime(text, _TIME))
-    except (TypeError, ValueError):
-        raise BadValue(f"the policy of {_show(name)} has no valid time", hint="schedule it again") from None
+        start = calendar.timegm(time.strptime(policy.get("rotated") or policy["scheduled"], _TIME))
+    except (KeyError, TypeError, ValueError):
+        raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
+    return start + _seconds(policy.get(interval), f"{what}: ") <= time.time()
 
 
 def _same(a: str | None, b: str | None) -> bool:
@@ -5181,12 +5169,16 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         return "", "this process ignores SIGCHLD, so it can't see how a command ends"
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
-    into, out = (none, pipe) if value is None else (pipe, none)  # whatever else it prints may hold the value
-    # It holds the lock as well, in case this process is killed; its session is killed with all it started.
-    kept = () if os.name == "nt" else (lock.fileno(),)
-    own = {"env": foreign_environment(value or ""), "pass_fds": kept, "start_new_session": True}
     try:
-        child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=none, **own)  # type: ignore[call-overload]
+        child = subprocess.Popen(
+            argv,
+            stdin=none if value is None else pipe,
+            stdout=pipe if value is None else none,  # whatever else it prints may hold the value
+            stderr=none,
+            env=foreign_environment(value or ""),
+            pass_fds=() if os.name == "nt" else (lock.fileno(),),  # held in case this process is killed
+            start_new_session=True,  # which is killed with all it started
+        )
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
     lock.share(child.pid)
@@ -5689,10 +5681,12 @@ def environment_with_secrets(
         except NotFound as error:
             missing += missing_in(text, store, where, manager) or [error]
     raise_missing(missing)
-    for variable, text in _fields_for(store, whole).items():
-        values[variable] = {text, *filter(maskable, store_keys(store))}
-        if not variable.endswith(tuple(filter(None, STAGES.values()))):  # which is only masked
-            environment[variable] = text
+    for name in whole:
+        for field, text in cast("Any", store).get_fields(name).items():
+            variable = variable_name(name + field)
+            values[variable] = {text, *filter(maskable, store_keys(store))}
+            if not field.endswith((STAGES["pending"], STAGES["previous"])):  # which are only masked
+                environment[variable] = text
     for variable, text in environment.items():
         _check_passable(text, variable)
     return environment, values
@@ -5705,15 +5699,6 @@ def _resolve(manager: SecretsManager, text: str, store: Store, where: str) -> tu
     for holder, name in resolver.sources:
         values.update(stage_values(holder, name).values(), filter(maskable, store_keys(holder)))
     return resolved, values
-
-
-def _fields_for(store: Any, names: Iterable[str]) -> dict[str, str]:
-    """Return the fields of secrets that are named `path#`, by variables; each secret is read at once."""
-    return {
-        variable_name(name + field): value
-        for name in names
-        for field, value in store.get_fields(name).items()
-    }
 
 
 def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
@@ -6148,7 +6133,7 @@ def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
     import threading
 
-    mask = redacting.redact
+    mask, clean = redacting.redact, redacting.redact_record
 
     def replace(owner: object, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         before = getattr(owner, name)
@@ -6163,11 +6148,7 @@ def _redact_logging(redacting: RedactingFilter) -> None:
 
         return redacted
 
-    replace(
-        logging.Logger,
-        "callHandlers",
-        lambda f: lambda self, record: f(self, redacting.redact_record(record)),
-    )
+    replace(logging.Logger, "callHandlers", lambda f: lambda self, record: f(self, clean(record)))
     replace(logging.LogRecord, "getMessage", lambda f: lambda self: mask(f(self)))
     # Not always text: some formatters return a dict, or bytes.
     replace(logging.Handler, "format", lambda f: lambda self, record: mask(f(self, record)))
@@ -6193,7 +6174,7 @@ class RedactingFilter:
 
     def add(self, source: Redactable) -> list[str]:
         """Redact these values as well; return the names of those that are too short for it."""
-        manager, chosen = (source, None) if isinstance(source, SecretsManager) else (_manager, source)
+        manager, chosen = manager_and_backend(cast("Any", source))
         if chosen is None or (isinstance(chosen, str) and chosen in _STORES):
             chosen = manager.store(chosen)
         values = _values_of(chosen, manager)
