@@ -9576,7 +9576,6 @@ class Audit:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs, Summary()
-        self._paths_by_real = {_real_path(path): path for path in self.paths}
         self._roots: set[str] = set()  # in git: the PATHs, as git names them
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
@@ -9703,8 +9702,11 @@ class Audit:
 
     def _in_files(self) -> Iterator[tuple[Blob, Match]]:
         files, folders = self._named_files()
+        seen: set[str] = set()
         while files or folders:
-            items = itertools.chain(files, *(self._below(*folder) for folder in folders))
+            below = (files_below(path, shown, self._accept, nested=n) for path, shown, n in folders)
+            items: Iterator[_File] = itertools.chain(files, *below)
+            items = _each_once(items, seen) if len(self.paths) > 1 else items
             files, folders = [], []
             for scanned in _scan_all(items, self._scanner, self.jobs, self._progress):
                 folders += [(path, shown + "/", True) for path, shown in scanned.folders]
@@ -9714,25 +9716,17 @@ class Audit:
                 self._count(scanned.files, scanned.bytes)
                 yield from scanned.matches
 
-    def _below(self, path: str, shown: str, nested: bool) -> Iterator[_File]:
-        """Yield the files below a folder, without those below another PATH, which may read ignored files."""
-        top = _real_path(path).rstrip("/") + "/"
-        others = {real[len(top) :] for real in self._paths_by_real if real.startswith(top)} - {""}
-        for file, name in files_below(path, shown, self._accept, nested=nested):
-            if not others or not _is_within(name[len(shown) :], others):
-                yield file, name
-
     def _named_files(self) -> tuple[list[_File], list[tuple[str, str, bool]]]:
-        """Return the files and the folders among the PATHs, each once, whatever leads to it."""
+        """Return the files and the folders among the PATHs."""
         files, folders = [], []
-        for real, path in self._paths_by_real.items():
+        for path in self.paths:
             shown = shown_path(path, self.base)
             if os.path.isdir(path):
                 folders.append((path, shown and shown + "/", False))
             elif not self._accept.takes(shown):  # a shell or a hook may name all files
                 continue
             elif path == "-" or os.path.isfile(path):
-                files.append((real, shown))
+                files.append((_real_path(path), shown))
             elif os.path.lexists(path):
                 self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
             else:
@@ -9829,6 +9823,14 @@ class Audit:
         return lambda path: (
             _is_within(path, roots) and not _is_within(path, unread) and not self.excludes(path)
         )
+
+
+def _each_once(files: Iterable[_File], seen: set[str]) -> Iterator[_File]:
+    """Yield each file once, though several PATHs may lead to it."""
+    for path, shown in files:
+        if shown not in seen:
+            seen.add(shown)
+            yield path, shown
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:

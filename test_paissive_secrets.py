@@ -11337,7 +11337,7 @@ def test_a_canary_appears_in_no_output(repository):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
-@pytest.mark.parametrize("args", [[], ["--history", "HEAD"]], ids=" ".join)
+@pytest.mark.parametrize("args", [[], pytest.param(["--history", "HEAD"], marks=pytest.mark.slow)])
 def test_the_project_audits_itself_clean(args):
     done = cli("audit", *args, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, b""), done.stdout.decode()
