@@ -10724,8 +10724,9 @@ def _literal(node: object) -> str:
 
 
 # === Commands ===============================================================================================
-# One function a command: its docstring is its help line, its number the exit code. The table at the end of
-# the file says which arguments each takes. Results go to stdout, everything else to stderr.
+# One function per command: its docstring is its help, its result the exit code. The table at the end of the
+# file says which arguments each takes. Results go to stdout, everything else to stderr. Every call of main()
+# opens stores of its own, so it changes nothing about the program that makes it.
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -10864,7 +10865,9 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
         parser.add_argument(*flags, **{"help": argparse.SUPPRESS, **settings})
     # No argument behind this is an option: a hook may pass a file that is called --exit-code=0.
     cut = words.index("--") if name in ("run", "audit") and "--" in words else len(words)
-    args = parser.parse_intermixed_args(words[:cut])
+    # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
+    parse = parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args
+    args = parse(words[:cut])
     if backend and not hasattr(args, "backend"):
         parser.error("--backend doesn't apply to this command")
     args.backend = getattr(args, "backend", None) or backend
@@ -11208,7 +11211,9 @@ def cmd_redact(args: argparse.Namespace) -> int:
     if args.in_place:
         return _redact_files(args, secrets)
     for path in args.files or ["-"]:
-        with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
+        with disk_errors(f"read {path}"):
+            file = open(0 if path == "-" else path, "rb", 0, closefd=path != "-")  # noqa: SIM115
+        with file:
             pieces = secrets.redact_stream(file.read)
             for piece in mask_found(pieces, path) if args.found else pieces:
                 _write_stdout(piece)

@@ -12072,6 +12072,8 @@ def test_every_command_has_a_short_summary_and_examples_that_run_it(words, monke
     [
         (["get", "NOPE"], 1, "no secret named 'NOPE'"),
         (["rm", "NOPE"], 1, "no secret named 'NOPE'"),
+        (["rm", "--", "-x"], 1, "no secret named '-x'"),
+        (["redact", "nope"], 2, "can't read nope: No such file or directory"),
         (["get", "../x"], 2, "bad name '../x': an empty, '.' or '..' part"),
         (["set", "X"], 2, "no value on stdin; pipe it in"),
         (
@@ -12122,10 +12124,8 @@ def test_options_may_stand_anywhere(tmp_path, monkeypatch, capsys):
     assert command(monkeypatch, capsys, "export", "A", "--format", "shell", "B")[1].count("export") == 2
     assert command(monkeypatch, capsys, "config", "set", "port", "--json", "5432")[0] == 0
     assert json.loads((tmp_path / "config.json").read_text()) == {"port": 5432}
-    assert command(monkeypatch, capsys, "--backend", "env", "ls", "--json", "B")[1] == '[\n  "B"\n]\n'
-    assert command(monkeypatch, capsys, "run", "A", "--no-mask", "B", "--")[2].startswith(
-        "paissive_secrets: no c"
-    )
+    assert json.loads(command(monkeypatch, capsys, "--backend", "env", "ls", "--json", "B")[1]) == ["B"]
+    assert "no command to run" in command(monkeypatch, capsys, "run", "A", "--no-mask", "B", "--")[2]
 
 
 def test_status_is_also_there_for_programs(tmp_path, monkeypatch, capsys):
