@@ -6725,6 +6725,10 @@ pgpass-password         password in a .pgpass file          medium high
 xml-password            password in an XML element          medium high
     <pass  <[Pp]ass(?:word)?(?: encoding="base64")?>([^\s<>$%{}@]{3,99})</[Pp]ass
         <Pass encoding="base64">{p}</Pass>
+firefox-login           password saved by Firefox           medium high
+    encryptedpassword
+        encryptedPassword\\?":\s?\\?"M[A-Za-z0-9+/]{2}EEPgA{19}EwFAYIKoZIhvcNAwcE(C[A-Za-z0-9+/]{20,400}={0,2})
+        "encryptedPassword":"MDoEEPgAAAAAAAAAAAAAAAAAAAEwFAYIKoZIhvcNAwcEC{B40}"
 bundler-login           login of a gem server               medium high
     bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
         BUNDLE_GEMS__LOCAL__COM: me:{p}
@@ -7630,7 +7634,7 @@ def _sets_password(c: Candidate) -> bool:
     if (
         not alone
         or (more and more not in "#,;}|]")
-        or _WEAK.search(c.value.lower().encode("latin-1"))
+        or (_WEAK.search(c.value.lower().encode("latin-1")) and not _NUMBERED.search(c.value))
         or _REFERS_TO_VARIABLE.search(c.value)
     ):
         return False
@@ -7638,6 +7642,7 @@ def _sets_password(c: Candidate) -> bool:
 
 
 _REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
+_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
 _SETTING_LANGUAGES = ("config", "json", "none", "shell")
 _LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 

@@ -9140,6 +9140,14 @@ def test_one_and_the_same_line_gets_the_same_confidence_everywhere(padding):
     assert [m.confidence for m in scanned(text, "a.yml") if m.line == line] == ["high"]
 
 
+@pytest.mark.parametrize(
+    ("value", "found"), [("AdminPassword#123", 1), ("password", 0), ("your_password#123", 0)]
+)
+def test_a_weak_password_with_a_number_is_in_use_where_a_setting_holds_it(value, found):
+    line = "Pass" + f"word={value.replace('#', '')}\n"
+    assert len([m for m in scanned(line, "server.ini") if m.confidence != "low"]) == found
+
+
 def test_letter_pairs_tell_words_from_random_letters():
     words, letters = (ps.wordness(text) for text in ("administration", "xqzvkjwqpxzg"))
     assert int(words) > 5 > int(letters)
