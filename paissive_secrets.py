@@ -6733,8 +6733,8 @@ bundler-login           login of a gem server               medium high
     bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
         BUNDLE_GEMS__LOCAL__COM: me:{p}
 npmrc-login             login of an npm registry            medium critical
-    :_authtoken  //[^\s=]{3,90}:_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
-    :_password  //[^\s=]{3,90}:_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
+    :_authtoken  (?<=[\w/]):_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
+    :_password  (?<=[\w/]):_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
 azure-account-key       Azure account key                   high critical
     accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
     sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
@@ -6897,6 +6897,7 @@ class Pattern(NamedTuple):
 
     rule: Rule
     keyword: bytes
+    lead: int  # bytes that its matches have before the keyword
     regex: re.Pattern[bytes]
     hit: str
 
@@ -6904,16 +6905,17 @@ class Pattern(NamedTuple):
 @functools.cache
 def patterns() -> tuple[Pattern, ...]:
     """Every form of every rule in the table of patterns."""
-    return tuple(
-        Pattern(
-            rule,
-            keyword.encode(),
-            _around(keyword, "".join(regex)),
-            samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}")),
-        )
-        for rule, forms in _pattern_rows()
-        for keyword, *regex, hit in forms
-    )
+    return tuple(_pattern(rule, *form) for rule, forms in _pattern_rows() for form in forms)
+
+
+def _pattern(rule: Rule, keyword: str, *parts: str) -> Pattern:
+    *regexes, hit = parts
+    regex, hit = "".join(regexes), samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
+    for macro, text in _MACROS.items():
+        regex = regex.replace(macro, text)
+    compiled, at = re.compile(regex.encode()), hit.lower().find(keyword)
+    found = compiled.search(hit.encode())
+    return Pattern(rule, keyword.encode(), max(at - found.start(), 0) if found else 0, compiled, hit)
 
 
 @functools.cache
@@ -6927,18 +6929,6 @@ def _pattern_rows() -> Iterator[tuple[Rule, list[list[str]]]]:
         head, *forms = re.split(r"\n {4}(?! )", row)
         name, what, levels = re.split(r"\s{2,}", head)
         yield Rule(name, what, *levels.split()), [re.split(r"\s{2,}", form.strip()) for form in forms]
-
-
-_BEFORE_KEYWORD = 100  # bytes of a pattern that may stand before its keyword
-
-
-def _around(keyword: str, regex: str) -> re.Pattern[bytes]:
-    """The expression of a pattern, to be matched where its keyword begins, or that many bytes before."""
-    for macro, text in _MACROS.items():
-        regex = regex.replace(macro, text)
-    if not keyword.startswith("/") or "/" in keyword[1:]:
-        regex = rf"(?s:.{{0,{_BEFORE_KEYWORD}}}?)(?:{regex})"
-    return re.compile(regex.encode())
 
 
 def _table_rows(table: str) -> list[str]:
@@ -7605,7 +7595,7 @@ def _language_of_ending() -> dict[str, str]:
 # in hundredths; the three confidences are thresholds on that sum. .ci/train.py makes the table of weights.
 # The verdict is the single gate that every span passes: it caps what a hard rule contradicts.
 
-THRESHOLDS = (("high", 210), ("medium", -60), ("low", -150))  # log odds in hundredths
+THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
@@ -7830,59 +7820,48 @@ def _letter_pairs() -> list[list[int]]:
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: - 64 & 43 ; 35 end 31 } 17 , -18 ) -20 ] -35 < -44 word -44 ( -64 : -65
-before: # 62 , 15 start 6 word -11 ( -32 = -41 : -43
-begins: line 22
-bias: - -11
+after: - 73 ; 30 end 26 , -19 word -55 ( -58 : -71
+before: # 44 " 16 start 7 word -17 ( -32 : -56
+begins: line 10
+bias: - -13
 brackets: cross 300
-call: - -12
-classes: A0 58 aA0 55 a 42 aA0- 17 a0- 12 a0 6 0 -45 0- -64 A0- -68 aA -68 A- -104 - -122
-digits: some 30 many 29 two -36 none -50
-distinct: 7 35 5 -1 10 -24 2 -44 0 -112
-echoes: key -33 token -46 auth -72 secret -75 pass -158 name -164
-ends: - -99
-first: access 110 test 89 pass 66 o 45 postgres 45 x 41 nonce 40 mysql 32 password 31 secret 24 keyctl -20
-  passport -54 token -66 key -71
-has: key -11 auth -41 bar -54 admin -62 user -65 foo -99 abc -113 token -124 test -126 secret -152
-  123 -160 pass -288
-kind: nonce 45 pass -15 key -23 auth -39
-kind/classes: secret/a0 66 token/a0- 57 pass/a 53 pass/aA0 44 pass/0 21 key/aA0- 19 pass/a0 13 key/aA -19
-  key/0 -23 pass/aA- -37 pass/aA0- -38 key/a0 -42 secret/a- -54 key/a0- -60 pass/A- -84 pass/- -110
-kind/digits: pass/two 92 key/none 54 secret/many 36 secret/some 36 pass/many 32 token/some 30
-  token/many 21 pass/none -38 secret/none -56 key/two -69 auth/two -82 pass/some -85 token/two -101
-kind/ends: nonce/- 52 token/told 42 secret/told 19 auth/told -33 key/- -41 secret/- -54 pass/- -98
-  token/- -98
-kind/language: key/config 44 pass/config 35 pass/shell 18 auth/json 17 pass/source 13 pass/docs 12
-  key/source -6 token/source -22 cred/source -55 key/markup -69 pass/json -101
-kind/length: pass/7 70 pass/9 59 pass/12 49 key/24 46 key/20 42 pass/16 34 key/63 33 pass/5 -4 pass/24 -26
-  pass/31 -34 key/32 -52 key/5 -54 token/63 -54 pass/2 -59 pass/100 -62 key/7 -63 pass/1 -76 pass/300 -80
-  secret/5 -92 pass/3 -97 token/7 -111 pass/63 -119
-kind/letters: pass/1 81 secret/3 81 key/3 55 token/3 54 key/2 40 pass/4 37 secret/few 26 pass/2 18
-  pass/few -13 token/few -25 token/6 -35 key/5 -46 secret/6 -46 key/few -48 pass/7 -53 secret/7 -77
-  key/7 -80 auth/6 -104 key/6 -105
-kind/quote: secret/single 60 token/double 44 nonce/double 40 pass/bare -22 key/single -38
-  secret/double -47 pass/back -66 auth/bare -75
-kind/separator: pass/== 66 secret/= 43 nonce/: 35 pass/= 33 pass/_ 30 key/= 26 pass/: 7 auth/: -29
-  pass/( -59 secret/, -68 key/_ -91 pass/, -117
-kind/shape: pass/marked 192 secret/base36 56 token/symbols 54 pass/lower 53 pass/base36 52
-  pass/numbered 46 key/symbols 44 pass/digits 21 key/letters -18 key/digits -23 pass/snake -24
-  secret/snake -32 pass/name -34 pass/path -44 key/numbered -45 pass/dotted -76 pass/spaces -81
-  pass/crypt -107
-language: config 36 shell 23 json -13 source -20 none -31 markup -36
-last: password 43 secret 21 key -35 bypass -52 keys -70
-length: 16 52 12 50 40 49 9 29 32 24 24 19 63 -7 2 -80 5 -84 1 -107 3 -131
-letters: 2 123 3 113 1 81 4 70 5 -25 6 -63 few -63 7 -113
-name: access 83 data 82 private 79 api 49 set 49 nonce 45 postgres 45 x 41 o 40 auth 34 mysql 24
-  password 23 token -10 keyctl -21 current -22 new -27 client -34 key -40 passport -54 bypass -56
-  check -59 keys -79 public -95
-named: bare -14
-placeholder: docs -56 shell -81 source -127
-quote: double 13 bare -23 back -101
-separator: => 83 == 63 = 35 : 21 > -40 _ -63 ( -65 , -157
-shape: marked 196 symbols 80 hex 61 lower 42 base36 32 base64 9 letters -22 path -44 digits -45 dotted -54
-  name -56 snake -62 spaces -71 CONSTANT -73 crypt -121
-symbols: 5 178 3 51 4 39 1 20 0 -45 0s -100
-words: 2 19 1 18 3 -31 4 -79
+call: - -21
+classes: aA0 54 A0 49 a 40 aA0- 33 0 -38 0- -66 aA -77 A0- -81 - -96 A- -103
+digits: some 49 many 31 two -32 none -55
+distinct: 7 39 10 -24 0 -114
+echoes: secret -66 auth -80 pass -161 name -175
+ends: told 24 - -61
+first: access 100 test 93 pass 68 o 55 password 37 forgot -34 key -53 token -75
+has: foo -101 abc -116 token -121 test -125 secret -143 123 -156 pass -261
+kind: pass -24 key -39
+kind/classes: pass/a 56 token/a0- 53 pass/aA0 48 key/a0- -32 pass/aA- -41 pass/aA0- -48 secret/a- -54
+  key/a0 -66 pass/A- -83 pass/- -89
+kind/digits: pass/two 88 key/none 46 pass/many 46 pass/none -46 key/two -48 secret/none -60 auth/two -72
+  pass/some -95 token/two -115
+kind/ends: nonce/- 89 token/told 16 secret/- -41 key/- -44 auth/told -60 token/- -112 pass/- -127
+kind/language: pass/config 31 key/markup -49 pass/json -111
+kind/length: pass/7 89 pass/9 65 pass/12 55 pass/16 35 key/20 34 key/5 -42 pass/1 -61 pass/300 -81
+  pass/3 -90 secret/5 -95 key/7 -98 token/7 -113 pass/63 -124
+kind/letters: pass/1 84 secret/3 79 key/3 42 token/3 39 pass/4 29 pass/6 22 pass/few -13 secret/6 -36
+  key/few -44 pass/7 -49 secret/7 -79 key/7 -83 key/6 -122 auth/6 -129
+kind/quote: secret/single 95 token/double 28 secret/double -18 pass/bare -25 key/single -43 pass/back -65
+  auth/bare -133
+kind/separator: secret/= 71 pass/= 40 key/= 8 pass/> -48 key/_ -67 pass/( -70 secret/, -77 pass/, -133
+kind/shape: pass/marked 193 pass/lower 56 pass/numbered 53 token/symbols 51 key/symbols 50 pass/symbols 22
+  key/numbered -67 pass/dotted -74 pass/spaces -88 pass/crypt -107
+language: config 49 json -9 source -18 markup -50
+last: password 34 key -39 keys -66
+length: 40 58 16 52 12 47 9 34 5 -76 1 -85 2 -93 3 -128
+letters: 2 132 3 132 4 90 1 84 few -53 6 -76 7 -109
+name: authorization 97 access 71 set 58 password 20 auth 6 key -44 forgot -46 keys -79
+named: bare -12
+placeholder: source -128
+quote: double 12 bare -24 back -107
+separator: => 77 : 27 = 23 _ -61 > -73 ( -83 , -111
+shape: marked 197 symbols 77 hex 73 base36 68 lower 40 spaces -31 digits -38 dotted -38 capital -47
+  snake -65 name -69 CONSTANT -78 crypt -122
+symbols: 5 178 3 48 0 -46 0s -96
+words: 2 29 1 21 3 -20 4 -71
 """
 
 # Made by .ci/train.py: a row for each first letter, a column for each second.
@@ -7920,6 +7899,8 @@ _PAIRS = r"""
 
 def verdict(span: Span, value: bytes) -> Span:
     """The span with the confidence that counts, and the reason where something contradicts it."""
+    if not span.confidence:
+        return span
     candidate, public = span.candidate, _public_part(span.rule, value)
     reason = ""
     if not is_judged(span) and is_made_up(value[public:]):
@@ -7936,7 +7917,7 @@ def verdict(span: Span, value: bytes) -> Span:
         return span._replace(confidence="high")
     if not reason:
         return span
-    return span._replace(confidence=span.confidence and "low", reason=reason)
+    return span._replace(confidence="low", reason=reason)
 
 
 _LONG_PREFIX = 8  # bytes: nobody else's tokens begin so
@@ -8049,7 +8030,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
 )
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}[-_./: ]?){1,8}\Z")  # whose letters are those of words
+_WORDS = lazily(rb"[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}\Z")  # whose letters are those of words
 _DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds since 1970
     rb"[a-z][a-z_-]{1,40}(?:\.[a-z0-9_]{1,60}){1,20}(?:\.[a-z_]{3,60}\Z|\[)|1[0-9]{9}\Z"
 )
@@ -8174,7 +8155,8 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
 
     Each run of 20 and more token characters is met here, so every step of this loop counts.
     """
-    literals, joints, joint_bytes = known.literals, known.joints, known.joint_bytes
+    literals, joints, joint_bytes, openers = known.literals, known.joints, known.joint_bytes, _VALUE_OPENERS
+    rejected: dict[bytes, int] = {}  # {what stood before values that no provider gave: how many}
     for start, end in token_runs(text):
         found, last = literals.get(text[start : start + 2]), text[start - 1] if start else 10
         if found and text.startswith(found, start):
@@ -8192,10 +8174,8 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
             yield verdict(span, text[span.start : span.end])
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
-        elif last in _VALUE_OPENERS:
-            lead = text[start : start + 25]
-            if len(lead.translate(None, b"0123456789")) != len(lead):
-                yield from _value_after_provider(text, start)
+        elif last in openers and rejected.get(text[start - 12 : start], 0) < MAX_REJECTED:
+            yield from _value_after_provider(text, start, rejected)
 
 
 def _start_of_dotted(text: bytes, start: int, literals: dict[bytes, tuple[bytes, ...]]) -> int:
@@ -8234,6 +8214,9 @@ def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
 
 
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
+MAX_REJECTED = (
+    50  # values behind one and the same text, as in a log, after which no more of them are looked at
+)
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
 _RANDOM = lazily(  # no identifier of several words, no number
     rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
@@ -8242,21 +8225,24 @@ _RANDOM = lazily(  # no identifier of several words, no number
 )
 
 
-def _value_after_provider(text: bytes, start: int) -> Iterator[Span]:
-    """A value of the shape that the provider gives it, behind its name."""
+def _value_after_provider(text: bytes, start: int, rejected: dict[bytes, int]) -> Iterator[Span]:
+    """A value of the shape that the provider gives it, behind its name; `rejected` counts what is none."""
+    key, lead = text[start - 12 : start], text[start : start + 25]
+    if len(lead.translate(None, b"0123456789")) == len(lead):
+        return
+    rejected[key] = rejected.get(key, 0) + 1
     random = _RANDOM.match(text, start)
     before = text[max(0, start - _NAME_REACH) : start]
     if not random or (before.endswith(b"\n") and b" " not in before[-40:]):  # lines of Base64 name anything
         return
     if before.endswith((b":", b"|")):  # an account's number before the token
-        digits = len(before) - len(before[:-1].rstrip(b"0123456789"))
-        start, before = start - (digits - 1), before[: len(before) - digits + 1] if digits > 1 else before
-        start = random.start() - (digits if digits > 1 else 0)
-        before = text[max(0, start - _NAME_REACH) : start]
-    value = text[start : random.end()]
-    rule = provider_rule(before, value)
+        begin = len(before[:-1].rstrip(b"0123456789"))
+        if begin < len(before) - 1:
+            start, before = start - len(before) + begin, before[:begin]
+    rule = provider_rule(before, text[start : random.end()])
     if rule:
-        yield verdict(Span(start, random.end(), rule, rule.confidence), value)
+        rejected[key] -= 1
+        yield verdict(Span(start, random.end(), rule, rule.confidence), random[0])
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
@@ -8310,14 +8296,12 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
     """What stands around a keyword that ends at `at`."""
     crowd = text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
     for pattern in of:
-        begin, last = max(at - size - _BEFORE_KEYWORD, 0), at + 200 if crowd else len(text)
-        found = pattern.regex.match(text, begin, last)
-        if found and found.end() < at:  # another one stands before it
-            found = pattern.regex.match(text, found.end(), last)
-        group = found.lastindex or 0 if found else 0
-        if found and found.end() >= at and CHECKS.get(pattern.rule.id, bool)(found[group]):
-            span = Span(*found.span(group), pattern.rule, pattern.rule.confidence)
-            return [verdict(span, found[group])], found.end()
+        begin = at - size - pattern.lead
+        found = pattern.regex.match(text, begin, at + 200 if crowd else len(text)) if begin >= 0 else None
+        value = found[found.lastindex or 0] if found else b""
+        if found and CHECKS.get(pattern.rule.id, bool)(value):
+            span = Span(*found.span(found.lastindex or 0), pattern.rule, pattern.rule.confidence)
+            return [verdict(span, value)], found.end()
     return (), at
 
 

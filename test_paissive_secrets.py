@@ -8470,7 +8470,7 @@ def test_tokens_in_the_form_that_their_providers_document_are_found():
 def test_each_pattern_finds_its_own_and_leaves_a_reference():
     for pattern in ps.patterns():
         path = ".pgpass" if pattern.keyword == b"/.pgpass" else "notes.txt"
-        start, end = (match := pattern.regex.match(pattern.hit.encode())).span(match.lastindex)
+        start, end = (match := pattern.regex.search(pattern.hit.encode())).span(match.lastindex)
         miss = pattern.hit[:start] + "${NAME}" + pattern.hit[end:]
         rules = [[m.rule.id for m in scanned(t, path) if m.confidence != "low"] for t in (pattern.hit, miss)]
         assert rules == [[pattern.rule.id], []], pattern

@@ -39,7 +39,7 @@ import paissive_secrets as ps  # noqa: E402
 FOLDS = 6
 EPOCHS = 8
 RATE, L1, L2 = 0.1, 20.0, 1.0  # FTRL: learning rate, penalties
-KEPT = 300  # features in the table
+KEPT = 200  # features in the table
 PRIOR = {"brackets cross": 300}  # what the data has too little of: no code and no template looks so
 UNLABELLED, CLEAN = 0.5, 0.3  # how much a line counts that nobody labelled, and one of clean code
 DRAWN, CHOSEN = 0.2, 0.5  # and one with a value that a password manager drew, or a person chose
