@@ -64,6 +64,7 @@ if (
 
 import contextlib
 import enum
+import errno
 import functools
 import io
 import itertools
@@ -345,8 +346,6 @@ def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[b
     try:
         file = open(path, "rb", buffering, opener=lambda path, to: _open_nonblocking(path, to | nofollow))  # noqa: SIM115
     except OSError as error:
-        import errno
-
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV):  # links, sockets, devices
             raise _not_a_file_error(path) from None
         raise
@@ -622,7 +621,6 @@ def _holder(fd: int) -> str:
 def _try_lock(fd: int, *, wait: bool = False) -> bool:
     """Lock an open file, for this process and for those that inherit it; return false if another has it."""
     if sys.platform == "win32":
-        import errno
         import msvcrt
 
         os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
@@ -643,11 +641,11 @@ def _try_lock(fd: int, *, wait: bool = False) -> bool:
 
 
 def leftover(path: str) -> str:
-    """Return the file that a killed writer of `path` left, or ""; the next writer removes it."""
+    """Return a note on the file that a killed writer of `path` left, or ""."""
     left = os.path.join(work_folder(path), "new")
     if os.path.lexists(left):
         with contextlib.suppress(SecretsError), FileLock(path, wait=False):
-            return left
+            return f"a killed writer left {left}: the next set removes it"
     return ""
 
 
@@ -728,8 +726,6 @@ def _remove_quietly(path: str) -> None:
 
 def sync_folder(path: str, done: str) -> None:
     """Make renames and removals in a folder durable, or raise Unavailable, which says what is `done`."""
-    import errno
-
     if os.name == "nt":  # where folders can't be opened
         return
     try:
@@ -1303,10 +1299,8 @@ class EnvironmentStore:
         if os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
             yield "note", f"others can read the file: chmod 600 {path}"
         try:
-            dotenv, left = self._load(), leftover(path) if path else ""
             yield "secrets", str(len(list(self.names())))
-            problems = [ignored, *map(str, dotenv.problems())]
-            problems += [f"a killed writer left {left}: the next set removes it"] if left else []
+            problems = [ignored, *map(str, self._load().problems()), path and leftover(path)]
             yield from (("problem", problem) for problem in problems if problem)
         except SecretsError as error:
             yield "problem", str(error)
@@ -1729,37 +1723,31 @@ def _read_line(sealed: bytes, pos: int) -> tuple[bytes, int]:
 
 
 def _seal_payload(file_key: bytes, plaintext: bytes) -> bytes:
-    # Payload (age.md): STREAM, each chunk under a counter, the key bound to the file by a nonce of its own.
     nonce = os.urandom(_NONCE)
     aead = _chacha(_hkdf(file_key, nonce, b"payload"))
-    last = max(len(plaintext) - 1, 0) // _CHUNK  # an empty plaintext is one empty chunk, else none is empty
-    return nonce + b"".join(
-        aead.encrypt(_counter(i, last), plaintext[i * _CHUNK : (i + 1) * _CHUNK], None)
-        for i in range(last + 1)
-    )
+    return nonce + b"".join(aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
 
 
 def _open_payload(file_key: bytes, payload: bytes) -> bytes:
     from cryptography.exceptions import InvalidTag
 
     aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
-    chunks = payload[_NONCE:]
-    size = _CHUNK + _TAG
-    last = max(len(chunks) - 1, 0) // size
+    chunks = _chunks(payload[_NONCE:], _CHUNK + _TAG)
     try:
-        opened = [
-            aead.decrypt(_counter(i, last), chunks[i * size : (i + 1) * size], None) for i in range(last + 1)
-        ]
+        opened = [aead.decrypt(count, chunk, None) for count, chunk in chunks]
     except InvalidTag:
         raise _corrupt("the payload was changed or cut off") from None
-    if last and not opened[-1]:
+    if len(opened) > 1 and not opened[-1]:
         raise _corrupt("the last chunk is empty")
     return b"".join(opened)
 
 
-def _counter(index: int, last: int) -> bytes:
-    """Return the nonce of a chunk; its last byte marks the last chunk, so that truncation shows."""
-    return index.to_bytes(11, "big") + bytes([index == last])
+def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (nonce, chunk) of a payload; the nonce marks the last chunk, so that truncation shows."""
+    # Payload (age.md): STREAM, each chunk under a counter, the key bound to the file by a nonce of its own.
+    last = max(len(data) - 1, 0) // size  # an empty plaintext is one empty chunk, else none is empty
+    for i in range(last + 1):
+        yield i.to_bytes(11, "big") + bytes([i == last]), data[i * size : (i + 1) * size]
 
 
 def _seal_box(key: bytes, file_key: bytes) -> bytes:
@@ -2061,7 +2049,7 @@ class FileStore:
                 yield "note", "others can read names, and a file that the password can be guessed from"
             left = leftover(self.folder)
             if left:
-                yield "note", f"a killed writer left {left}: the next set removes it"
+                yield "note", left
         except SecretsError as error:
             yield "opens", "no"
             yield "problem", str(error)
@@ -2176,14 +2164,17 @@ class FileStore:
         and what can't be opened, or is another secret, is not overwritten.
         """
         keys = self._keys()
+        sealed = None
         try:
             sealed = read_file(path, follow=False)
-        except FileNotFoundError:
-            sealed, key = None, self._key_of_another(keys)
-        else:
             key, plaintext = _unseal_file(path, sealed, keys)
             if name:
-                _check_replaceable(plaintext, name, path)
+                _parse_entry(plaintext, name, path)
+        except FileNotFoundError:
+            key = self._key_of_another(keys)
+        except NotFound as error:
+            problem = f"{_show(name)} is the same file here as another secret"
+            raise BadName(problem, hint=error.hint) from None
         # After a rekey that was killed, the password leads to two: the first is the new one.
         return (key if len(keys) == 1 or self._opener() else keys[0]), sealed
 
@@ -2320,13 +2311,6 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
     if _same_file(entry["name"], name):
         raise NotFound(f"no secret named {_show(name)}", hint=f"there is {_show(entry['name'])}")
     raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="somebody moved it: move it back")
-
-
-def _check_replaceable(plaintext: bytes, name: str, path: str) -> None:
-    try:
-        _parse_entry(plaintext, name, path)
-    except NotFound as error:
-        raise BadName(f"{_show(name)} is the same file here as another secret", hint=error.hint) from None
 
 
 def _same_file(one: str, other: str) -> bool:
