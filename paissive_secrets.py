@@ -4326,9 +4326,10 @@ _Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so 
 class Resolver:
     """Follow references, through the manager's stores; a step that is already on the trail is a cycle."""
 
-    def __init__(self, manager: SecretsManager) -> None:
+    def __init__(self, manager: SecretsManager, missing: list[NotFound] | None = None) -> None:
         self._manager = manager
         self._left = _MAX_REFERENCES
+        self._missing = missing  # if given, it gets the errors for missing secrets, which don't raise then
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
@@ -4347,7 +4348,13 @@ class Resolver:
         return re.sub(_EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
     def _value(self, target: str, store: Store, trail: _Trail) -> str:
-        name, holder, value = self._look_up(target, store, trail)
+        try:
+            name, holder, value = self._look_up(target, store, trail)
+        except NotFound as error:
+            if self._missing is None:
+                raise
+            self._missing.append(error)
+            return ""
         step = (id(holder), name)
         self._left -= 1
         if step in trail or len(trail) > _MAX_REFERENCE_DEPTH or self._left < 0:
@@ -4528,11 +4535,7 @@ class SecretConfig:
         leaf = found if text is None else text
         refers = text is None or holds_references(self._manager.store("env"), variable)
         if missing is not None and refers and isinstance(leaf, str) and looks_like_reference(leaf):
-            where, store = ".".join(path), self._store()
-            try:
-                return self._manager.resolve_text(leaf, store, where)
-            except NotFound as error:
-                missing += missing_in(leaf, store, where, self._manager) or [error]
+            return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
         return leaf
 
     def _tree(self) -> dict[str, Any]:
@@ -4581,17 +4584,6 @@ _ABSENT: Any = object()
 def manager_and_backend(backend: Backend | SecretsManager) -> tuple[SecretsManager, Backend]:
     """Return the manager to use, and the backend to ask it for; a mere backend is the default manager's."""
     return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
-
-
-def missing_in(text: str, store: Store, where: str, manager: SecretsManager) -> list[NotFound]:
-    """Return an error for each secret that is missing of those that `text` refers to."""
-    missing = []
-    for reference in references_in(text):
-        try:
-            manager.resolve_text(str(reference), store, where)
-        except NotFound as error:
-            missing.append(error)
-    return missing
 
 
 def raise_missing(errors: list[NotFound]) -> None:
@@ -4727,7 +4719,8 @@ class SecretRotation:
 
     The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else in
     rotation.json in the working directory; but those of sealed files are sealed with them. `backend` is as
-    for SecretConfig. Thread-safe: while a name is rotated, another rotation of it raises Conflict.
+    for SecretConfig. Thread-safe: while a name is rotated, or a command that a killed rotation of it started
+    still runs, another action on it raises Conflict, with the process ID.
     """
 
     def __init__(
@@ -4828,10 +4821,7 @@ class SecretRotation:
             rotation.start(previous)
 
     def resume(self, name: str) -> None:
-        """Finish a rotation that failed or was killed; NotFound if there is none.
-
-        Conflict, with the process ID, while a command that the killed rotation started is still running.
-        """
+        """Finish a rotation that failed or was killed; NotFound if there is none."""
         with self._locked(name) as rotation:
             rotation.finish(rotation.unfinished())
 
@@ -4839,8 +4829,7 @@ class SecretRotation:
         """Undo a rotation that failed or was killed; NotFound if there is none.
 
         The value from before is applied again. If that fails, raise RotationFailed; abort can be repeated.
-        Conflict, with the process ID, while a command that the killed rotation started is still running,
-        unless `force` is true: that command may yet write the value that is given up here.
+        With `force`, no command is waited for: one may yet write the value that is given up here.
         """
         with self._locked(name, force=force) as rotation:
             # A rotation that was killed before it had a value left no more than its record.
@@ -5295,12 +5284,12 @@ def _shell_line(variable: str, value: str) -> str:
 def _docker_line(variable: str, value: str) -> str:
     """A line for `docker run --env-file`, which takes what follows '=' as it is."""
     line = f"{variable}={value}"
-    if "\n" in value or value.endswith("\r"):
-        problem = "docker takes a line break for the end of the value"
-    elif len(line.encode()) > _DOCKER_LINE:
-        problem = "docker reads no line that long"
-    else:
+    broken = "\n" in value or value.endswith("\r")
+    if not broken and len(line.encode()) <= _DOCKER_LINE:
         return line
+    problem = (
+        "docker takes a line break for the end of the value" if broken else "docker reads no line that long"
+    )
     raise BadValue(f"docker's env file can't hold {variable}: {problem}", hint="mount it as a file instead")
 
 
@@ -5660,10 +5649,7 @@ def environment_with_secrets(
     missing: list[NotFound] = []
     for variable, text in environment.items():
         where = asker if variable in named else variable
-        try:
-            environment[variable], values[variable] = _resolve(manager, text, store, where)
-        except NotFound as error:
-            missing += missing_in(text, store, where, manager) or [error]
+        environment[variable], values[variable] = _resolve(Resolver(manager, missing), text, store, where)
     raise_missing(missing)
     for name in whole:
         for field, text in cast("Any", store).get_fields(name).items():
@@ -5676,9 +5662,8 @@ def environment_with_secrets(
     return environment, values
 
 
-def _resolve(manager: SecretsManager, text: str, store: Store, where: str) -> tuple[str, set[str]]:
+def _resolve(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
     """Return `text` with its references resolved, and what to mask wherever it is used."""
-    resolver = Resolver(manager)
     resolved, values = resolver.text(text, store, where), resolver.values
     for holder, name in resolver.sources:
         values.update(stage_values(holder, name).values(), filter(maskable, store_keys(holder)))
@@ -6224,7 +6209,7 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
         found = {}
         for name in source.names():
             with contextlib.suppress(NotFound):  # deleted meanwhile
-                found[name] = _resolve(manager, _REFERENCE + name, source, name)[1]
+                found[name] = _resolve(Resolver(manager), _REFERENCE + name, source, name)[1]
         return found
     values = source if isinstance(source, Iterable) else [source]
     named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}

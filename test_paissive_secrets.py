@@ -7445,10 +7445,11 @@ def test_run_resolves_references_in_the_environment():
     [
         ("APP_TOKEN", "secret:ABSENT", "no secret named 'ABSENT', which URL refers to; "),
         ("ABSENT", "", "no secret named 'ABSENT', which the command line refers to; "),
+        ("APP_TOKEN", "${secret:A} ${secret:B}", "no secret named %r, which URL refers to; " * 2 % (*"AB",)),
         ("APP_TOKEN", "x ${secret: A}", "URL: bad name ' A': "),
         ("APP_TOKEN", "secret://nowhere/A", "URL: no backend called 'nowhere'; "),
     ],
-    ids=["absent", "not named", "no name", "no backend"],  # pytest puts them into the environment
+    ids=["absent", "not named", "two", "no name", "no backend"],  # pytest puts them into the environment
 )
 def test_run_says_what_refers_to_nothing(name, url, told):
     done = run(name, "--", "true", env={"URL": url})
