@@ -9619,7 +9619,8 @@ class Audit:
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
         if self.staged:
-            return AuditSettings(staged_file(self.base, AUDIT_SETTINGS))
+            folder = "." if is_hook_of(self.base) else self.base  # git commit -a has an index of its own
+            return AuditSettings(staged_file(folder, AUDIT_SETTINGS))
         start = self.base if self._in_git else _common_folder(self.paths) or self.base
         top = [self.base, *folders_of_repository(start)][-1]
         path = os.path.join(top, AUDIT_SETTINGS)
@@ -9869,6 +9870,8 @@ class AuditSettings:
         self.disabled: set[str] = set()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
+        if len(text) > _MAX_IGNORE_BYTES:  # matching so many patterns would take too long
+            raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section, entries = "", []
         for number, line in enumerate(map(str.strip, os.fsdecode(text).lstrip("\ufeff").split("\n")), 1):
             if line[:1] == "[" and line[-1] == "]":

@@ -10279,6 +10279,18 @@ def test_a_hook_of_ones_own_reads_the_index_of_the_commit_below_a_path_too(repos
             git(repository, "commit", "-qm", "x", *words)
 
 
+def test_a_hook_heeds_the_settings_that_its_commit_brings(repository):
+    leak(repository / "a.py")
+    (repository / ".paissive-audit").write_text("")
+    commit(repository)
+    ps.install_hook()
+    leak(repository / "a.py", 1)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(repository, "commit", "-qam", "x")
+    (repository / ".paissive-audit").write_text("[exclude]\na.py\n")
+    git(repository, "commit", "-qam", "x")
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_a_foreign_hook_is_never_overwritten(repository, link):
     hook = repository / ".git" / "hooks" / "pre-commit"
@@ -11197,6 +11209,7 @@ def test_rules_are_disabled_and_the_exit_code_is_chosen(folder, capsys):
 @pytest.mark.parametrize(
     "text, told",
     [
+        ("#" * 70_000, ".paissive-audit is larger than 64 KiB"),
         ("a\n[exclude]", "line 1 of .paissive-audit: can't be understood; put it below one of [rules], ["),
         ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit: can't be understood; put it below one"),
         ("[disable]\n\nany", "line 3 of .paissive-audit: can't be understood; write the id of a rule; see: "),
