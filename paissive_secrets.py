@@ -7405,10 +7405,10 @@ def _best_anchor(folded: bytes) -> int:
 def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Iterator[Candidate]:
     """The values that follow a telltale fragment: one, or the items of a list."""
     found = candidate_at(window, language, match)
-    if not found:
+    opener = window[match.end("separator") : match.start("quote")].strip() if found and found.quote else b""
+    if not found or (opener in (b"[", b"{") and _IS_KEY.match(window, found.end + len(found.quote))):
         return
     yield found
-    opener = window[match.end("separator") : match.start("quote")].strip() if found.quote else b""
     more = opener in (b"[", b"{", b"(") and not _VALIDATION.match(found.value)
     item = _NEXT_ITEM.match(window, found.end + len(found.quote)) if more else None
     for _ in range(MAX_ITEMS if item else 0):
@@ -7420,6 +7420,7 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
 
 
 MAX_ITEMS = 50  # of one list
+_IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
 _VALIDATION = lazily(r"(?:required|nullable|sometimes|bail|filled|present|string|confirmed|min:\d{1,4})\Z")
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
 
@@ -7916,6 +7917,8 @@ def objection(c: Candidate) -> str:
     if _UUID.match(value):
         told = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
         return "" if told else "it is an identifier"
+    if c.separator == ":" and not c.quote and c.before.endswith(":"):
+        return "it is a part of a name"  # arn:aws:secretsmanager:…
     for reason, pattern in _NO_VALUE:
         if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
             return reason
@@ -7975,8 +7978,10 @@ _NO_VALUE = (
         rb"\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
         rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: \|\| | - |, ?| )RANGE){1,9}\Z".replace(
             b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
-        + rb"|%(?:\[\d\]|\d\$)[+#-]?[\d.]{0,5}[A-Za-z]|\A(?:\\u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){2,40}\Z"
-        rb"|\ALS0tLS1CRUdJTi|\A0{4,}\d{1,4}\Z|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
+        + rb"|%(?:\[\d\]|\d\$)[+#-]?[\d.]{0,5}[A-Za-z]"
+        rb"|\A(?:\\{1,4}u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){1,40}\Z"
+        rb"|\ALS0tLS1CRUdJTi|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|\A0{4,}\d{1,4}\Z"
+        rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
     )),
     ("it is encrypted or hashed", lazily(
         rb"\A(?:\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
