@@ -6810,7 +6810,7 @@ def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mod
 
 def test_policies_of_sealed_files_are_sealed_with_them(tmp_path, monkeypatch):
     rotation = ps.SecretRotation(store := sealed_store(tmp_path, monkeypatch))
-    rotation.schedule("DB_PASSWORD", "1d", apply="touch " + CANARY)
+    rotation.schedule("DB_PASSWORD", "1d", apply="true " + CANARY)
     rotation.rotate("DB_PASSWORD", NEW)
     sealed = Path(rotation.path).read_bytes()
     assert (CANARY.encode() in sealed, ps.SecretRotation(store).due()) == (False, [])
@@ -7445,7 +7445,11 @@ def test_run_resolves_references_in_the_environment():
     [
         ("APP_TOKEN", "secret:ABSENT", "no secret named 'ABSENT', which URL refers to; "),
         ("ABSENT", "", "no secret named 'ABSENT', which the command line refers to; "),
-        ("APP_TOKEN", "${secret:A} ${secret:B}", "no secret named %r, which URL refers to; " * 2 % (*"AB",)),
+        (
+            "APP_TOKEN",
+            "${secret:A} ${secret:B}",
+            "no secret named %r, which URL refers to; " * 2 % ("A", "B"),
+        ),
         ("APP_TOKEN", "x ${secret: A}", "URL: bad name ' A': "),
         ("APP_TOKEN", "secret://nowhere/A", "URL: no backend called 'nowhere'; "),
     ],
