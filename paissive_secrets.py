@@ -10557,6 +10557,8 @@ class Progress:
 
 _EXAMPLE_FILES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example")
 _CONFIG_FILES = (".json", ".toml", ".yaml", ".yml")
+# Both have two groups: a backend or nothing, and a name.
+_ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*="
 _REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)"""
 
 
@@ -10617,29 +10619,22 @@ class Check:
                     yield name, data
 
     def _uses(self, path: str, data: bytes) -> Iterable[Use]:
-        if path.endswith(".py"):
-            try:
-                return list(_uses_in_python(path, data))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                self.unparsed += 1
-                return ()
-        text = data.decode("utf-8", "replace")
-        if os.path.basename(path) in _EXAMPLE_FILES:
-            return _uses_in_example(path, text)
-        return _uses_in_config(path, text) if path.endswith(_CONFIG_FILES) else ()
+        if not path.endswith(".py"):
+            return _uses_in_text(path, data.decode("utf-8", "replace"))
+        try:
+            return list(_uses_in_python(path, data))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self.unparsed += 1
+            return ()
 
 
-def _uses_in_example(path: str, text: str) -> Iterator[Use]:
-    for number, line in enumerate(text.splitlines(), 1):
-        assignment = re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", line)
-        if assignment:  # the value of API_KEY=changeme is an example, that of PORT=3000 a default
-            name = assignment[1]
-            yield Use(name, path, number, "requires" if looks_secret(name) else "default")
-
-
-def _uses_in_config(path: str, text: str) -> Iterator[Use]:
-    for match in re.finditer(_REFERENCE_AT, text):
-        yield Use(match[2], path, text.count("\n", 0, match.start()) + 1, "requires", match[1] or "")
+def _uses_in_text(path: str, text: str) -> Iterator[Use]:
+    example = os.path.basename(path) in _EXAMPLE_FILES
+    if example or path.endswith(_CONFIG_FILES):
+        for match in re.finditer(_ASSIGNMENT_AT if example else _REFERENCE_AT, text, re.M):
+            # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
+            how = "default" if example and not looks_secret(match[2]) else "requires"
+            yield Use(match[2], path, text.count("\n", 0, match.start()) + 1, how, match[1] or "")
 
 
 def _uses_in_python(path: str, data: bytes) -> Iterator[Use]:
@@ -10665,14 +10660,13 @@ def _uses_in_python(path: str, data: bytes) -> Iterator[Use]:
 def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:
     """The (name, how, backend) of a call that asks for a name, such as get_secret("X") or os.getenv("X")."""
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    name, backend = _literal(call.args[0]), ""
-    how = "default" if len(call.args) > 1 else "requires"
-    for keyword in call.keywords:
-        how = "default" if keyword.arg == "default" else how
-        if keyword.arg == "backend":  # "file", or SecretsBackend.FILE
-            backend = _literal(keyword.value) or getattr(keyword.value, "attr", "?").lower()
+    name = _literal(call.args[0])
+    options = {keyword.arg: keyword.value for keyword in call.keywords}
+    how = "default" if len(call.args) > 1 or "default" in options else "requires"
     if function in ("get_secret", "require_secret"):
-        return name if imported else "", how, backend
+        backend = options.get("backend")  # "file", or SecretsBackend.FILE
+        attribute = getattr(backend, "attr", "?" if backend else "").lower()
+        return name if imported else "", how, _literal(backend) or attribute
     on_environ = _is_environ(getattr(call.func, "value", None))
     if function == "getenv" or (on_environ and function in ("get", "pop")):
         return name, "reads" if how == "requires" else how, ""
@@ -10690,9 +10684,9 @@ def _literal(node: object) -> str:
 
 
 # === Commands ===============================================================================================
-# One function per command: its docstring is its help, its result the exit code. The table at the end of the
-# file says which arguments each takes. Results go to stdout, everything else to stderr. Every call of main()
-# opens stores of its own, so it changes nothing about the program that makes it.
+# One function per command: its docstring is its help, its result the exit code, where None is 0. The table at
+# the end of the file says which arguments each takes. Results go to stdout, everything else to stderr. Every
+# call of main() opens stores of its own, so it changes nothing about the program that makes it.
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -10700,7 +10694,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _set_up_streams()
         args = _parse(sys.argv[1:] if argv is None else list(argv))
-        code: int = args.run(args)
+        code: int = args.run(args) or 0
         sys.stdout.flush()
         return code
     except SystemExit as end:  # --help, --version or a signal
@@ -10826,9 +10820,9 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> argparse
     import argparse
 
     run, arguments = _COMMANDS[name]
-    parser = _parser(name, lambda: _describe_command(run.__doc__ or ""))
-    for flags, settings in arguments:
-        parser.add_argument(*flags, **{"help": argparse.SUPPRESS, **settings})
+    parser = _parser(name, lambda: _describe_command(name))
+    for argument, settings in arguments:
+        parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
     # No argument behind this is an option: a hook may pass a file that is called --exit-code=0.
     cut = words.index("--") if name in ("run", "audit") and "--" in words else len(words)
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
@@ -10847,7 +10841,7 @@ def _overview_parser(group: str) -> argparse.ArgumentParser:
     parser = _parser(group, lambda: _describe_group(group))
     parser.usage = "%(prog)s [--backend B] COMMAND ..."
     parser.add_argument("--version", action="version", version=f"paissive_secrets {__version__}")
-    parser.add_argument(*_BACKEND[0], **_BACKEND[1])
+    parser.add_argument(_BACKEND[0], **_BACKEND[1])
     return parser
 
 
@@ -10871,11 +10865,16 @@ store. Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained 
 one line."""
 
 
-def _describe_command(doc: str) -> tuple[str, str]:
+def _describe_command(name: str) -> tuple[str, str]:
     """The paragraphs of a docstring, and its examples, in which $ stands for this program."""
     import textwrap
 
-    *paragraphs, examples = doc.rstrip().split("\n\n")
+    run, arguments = _COMMANDS[name]
+    example = " ".join(
+        ["$", name, *(_EXAMPLES.get(str(a[1].get("metavar")), "") for a in arguments)]
+    ).rstrip()
+    doc = (run.__doc__ or "").rstrip()
+    *paragraphs, examples = (doc if "$ " in doc else f"{doc}\n\n{example}").split("\n\n")
     lines = textwrap.indent(textwrap.dedent(examples).replace("$ ", f"{_program()} "), "  ")
     about = [textwrap.fill(" ".join(text.split()), 78) for text in paragraphs]
     return "\n\n".join(about), f"examples:\n{lines}"
@@ -10934,7 +10933,7 @@ def _warn(message: str) -> None:
     print(f"{_program().removesuffix('.py')}: {printable(message)}", file=sys.stderr)
 
 
-def cmd_set(args: argparse.Namespace) -> int:
+def cmd_set(args: argparse.Namespace) -> None:
     """Store a secret; prompts twice, or reads stdin.
 
     One newline at the end of piped input is dropped. A value that ends with a newline, such as
@@ -10961,7 +10960,6 @@ def cmd_set(args: argparse.Namespace) -> int:
     check_settable(store, args.name)
     store.set(args.name, value)
     _say_after_set(store, args.name, shadow=shadow)
-    return 0
 
 
 def _persistent_store(args: argparse.Namespace) -> Store:
@@ -10997,7 +10995,7 @@ def _say_after_set(store: Store, *names: str, shadow: str = "") -> None:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
 
 
-def cmd_get(args: argparse.Namespace) -> int:
+def cmd_get(args: argparse.Namespace) -> None:
     """Print the value of a secret.
 
     Nothing is added to the value unless stdout is a terminal, so `get KEY > file` writes exactly
@@ -11021,10 +11019,9 @@ def cmd_get(args: argparse.Namespace) -> int:
     else:
         value = args.manager.require_secret(args.name, stage=args.stage)
     _write_value(value)
-    return 0
 
 
-def cmd_list(args: argparse.Namespace) -> int:
+def cmd_list(args: argparse.Namespace) -> None:
     """List the names of secrets, never values.
 
     $ list
@@ -11035,7 +11032,6 @@ def cmd_list(args: argparse.Namespace) -> int:
         _write_json(names)
     else:
         _write_stdout("".join(name + "\n" for name in names))
-    return 0
 
 
 def cmd_delete(args: argparse.Namespace) -> int:
@@ -11068,7 +11064,7 @@ def _delete(manager: SecretsManager, name: str) -> None:
         _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
 
 
-def cmd_import(args: argparse.Namespace) -> int:
+def cmd_import(args: argparse.Namespace) -> None:
     """Import all secrets of a .env or JSON file.
 
     Into a .env file, that is all or nothing; other imports can be repeated after an error.
@@ -11087,14 +11083,13 @@ def cmd_import(args: argparse.Namespace) -> int:
     values = parse_secrets(data, args.file)
     if not values:  # a file of something else stays, --remove or not
         _warn(f"note: {args.file} holds no secrets")
-        return 0
+        return
     import_secrets(store, values)
     _say_after_set(store, *values)
     if args.remove:
         _remove_imported(store, values, data, args.file)
     elif args.file != "-":
         _warn(f"note: {args.file} still holds them in plaintext; --remove deletes it")
-    return 0
 
 
 def _read_source(path: str) -> bytes:
@@ -11118,7 +11113,7 @@ def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path:
             os.unlink(path)
 
 
-def cmd_export(args: argparse.Namespace) -> int:
+def cmd_export(args: argparse.Namespace) -> None:
     """Print secrets for another program to read.
 
     $ export DB_PASSWORD --format json
@@ -11131,7 +11126,6 @@ def cmd_export(args: argparse.Namespace) -> int:
         problem = f"the value of {_show(odd[0])} would be followed as a reference"
         raise BadValue(problem, hint="use --format json, which is read as data")
     _write_stdout(export_secrets(values, args.format))
-    return 0
 
 
 def cmd_run(args: argparse.Namespace) -> int:
@@ -11203,7 +11197,7 @@ def _redact_files(args: argparse.Namespace, secrets: RedactingFilter) -> int:
     return code
 
 
-def cmd_config_get(args: argparse.Namespace) -> int:
+def cmd_config_get(args: argparse.Namespace) -> None:
     """Print a setting; with --secret, resolve its references.
 
     $ config get database.password            # a reference
@@ -11221,10 +11215,9 @@ def cmd_config_get(args: argparse.Namespace) -> int:
         _write_value(value)
     else:
         _write_json(value)
-    return 0
 
 
-def cmd_config_set(args: argparse.Namespace) -> int:
+def cmd_config_set(args: argparse.Namespace) -> None:
     """Write a setting; with --secret, store its value.
 
     $ config set database.host db1
@@ -11240,7 +11233,6 @@ def cmd_config_set(args: argparse.Namespace) -> int:
         _say_after_set(store, args.key)
     elif config.get(args.key) != value:
         _warn(f"note: {config.explain(args.key)} comes before the file")
-    return 0
 
 
 def _setting(args: argparse.Namespace, store: Store | None) -> Any:
@@ -11255,24 +11247,16 @@ def _setting(args: argparse.Namespace, store: Store | None) -> Any:
         raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
 
 
-def cmd_config_delete(args: argparse.Namespace) -> int:
-    """Remove a setting; a secret it refers to stays.
-
-    $ config delete database.port
-    """
+def cmd_config_delete(args: argparse.Namespace) -> None:
+    """Remove a setting; a secret it refers to stays."""
     config = _config(args)
     if not config.delete(args.key):
         raise NotFound(f"no setting {_show(args.key)} in {config.path}")
-    return 0
 
 
-def cmd_config_explain(args: argparse.Namespace) -> int:
-    """Say where a setting comes from, never its value.
-
-    $ config explain database.password
-    """
+def cmd_config_explain(args: argparse.Namespace) -> None:
+    """Say where a setting comes from, never its value."""
     print(printable(_config(args).explain(args.key)))
-    return 0
 
 
 def _config(args: argparse.Namespace) -> SecretConfig:
@@ -11318,7 +11302,7 @@ def cmd_audit(args: argparse.Namespace) -> int:
     _check_audit(args)
     if args.explain:
         return _explain_line(args.explain)
-    with _report_stream(args.output) as out:
+    with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
         to = Printer(out)
         if args.list_rules:
             report_rules(args.json, to)
@@ -11428,42 +11412,28 @@ def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | N
 
 
 @contextlib.contextmanager
-def _report_stream(path: str | None) -> Iterator[TextIO]:
-    if not path:
-        yield sys.stdout
-        return
-    try:
-        with _report_file(path) as file:
-            text = io.TextIOWrapper(file, "utf-8", write_through=True)
-            yield text
-            text.detach()  # all of it is in the file, which is closed by who opened it
-    except SecretsError:  # of the audit itself, of which some are an OSError too
-        raise
-    except OSError as error:
-        raise Unavailable(f"can't write {printable(path)}: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _report_file(path: str) -> Iterator[IO[bytes]]:
+def _report_file(path: str) -> Iterator[TextIO]:
     """The file to write a report to; if the audit fails, the earlier report stays."""
-    target = os.path.realpath(path)
-    # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
-    replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
-    # `path`, not `target`: a link in /proc to a pipe resolves to a name that doesn't exist.
-    if os.path.exists(path) and not replaceable:
-        with open(path, "wb") as file:
-            yield file
-        return
     import shutil
     import tempfile
 
-    umask = os.umask(0o077)  # it can't be read without being set
-    os.umask(umask)
-    # Not beside the target until it is complete: there the audit might read it.
-    with FileLock(target), replacing(target, 0o666 & ~umask) as file, tempfile.TemporaryFile() as whole:
-        yield whole
-        whole.seek(0)
-        shutil.copyfileobj(whole, file)
+    target = os.path.realpath(path)
+    # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
+    replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
+    with disk_errors(f"write {printable(path)}"):
+        # `path`, not `target`: a link in /proc to a pipe resolves to a name that doesn't exist.
+        if os.path.exists(path) and not replaceable:
+            with open(path, "w", encoding="utf-8") as file:
+                yield file
+            return
+        umask = os.umask(0o077)  # it can't be read without being set
+        os.umask(umask)
+        # Not beside the target until it is complete: there the audit might read it.
+        with FileLock(target), replacing(target, 0o666 & ~umask) as new, tempfile.TemporaryFile() as whole:
+            text = io.TextIOWrapper(whole, "utf-8", write_through=True)
+            yield text
+            text.seek(0)
+            shutil.copyfileobj(whole, new)
 
 
 def cmd_check(args: argparse.Namespace) -> int:
@@ -11497,22 +11467,19 @@ def cmd_check(args: argparse.Namespace) -> int:
     return 1 if check.missing else 0
 
 
-def cmd_hook_install(args: argparse.Namespace) -> int:
+def cmd_hook_install(args: argparse.Namespace) -> None:
     """Have git audit what is staged before each commit.
 
     $ hook install
     SKIP=paissive-audit git commit     # skip it once
     """
     _warn(f"installed {install_hook()}; leave it out once with: SKIP=paissive-audit git commit")
-    return 0
 
 
-def cmd_password(args: argparse.Namespace) -> int:
+def cmd_password(args: argparse.Namespace) -> None:
     """Change the master password of the sealed files.
 
     Prompts for the new password twice, or reads it from a pipe.
-
-    $ password
     """
     store = _file_store(args)
     store.reveal_identity()  # asks for the old one first
@@ -11521,22 +11488,18 @@ def cmd_password(args: argparse.Namespace) -> int:
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
     for note in notes_on_set(store):
         _warn(note)
-    return 0
 
 
-def cmd_rekey(args: argparse.Namespace) -> int:
+def cmd_rekey(args: argparse.Namespace) -> None:
     """Seal all secrets to a new identity.
 
     After a leak of the old identity, change the master password and the secrets as well.
-
-    $ rekey
     """
     count = _file_store(args).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
-    return 0
 
 
-def cmd_identity(args: argparse.Namespace) -> int:
+def cmd_identity(args: argparse.Namespace) -> None:
     """Print the identity that opens the sealed files.
 
     It needs no password: for CI and services.
@@ -11546,7 +11509,6 @@ def cmd_identity(args: argparse.Namespace) -> int:
     identity = _file_store(args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
-    return 0
 
 
 def _file_store(args: argparse.Namespace) -> Any:
@@ -11563,7 +11525,7 @@ def _store_with(method: str, store: Store, backend: str) -> Any:
     return store
 
 
-def cmd_versions(args: argparse.Namespace) -> int:
+def cmd_versions(args: argparse.Namespace) -> None:
     """List the versions of a Vault secret.
 
     $ versions app/db --backend vault
@@ -11572,25 +11534,22 @@ def cmd_versions(args: argparse.Namespace) -> int:
         deleted = version.deleted and f"deleted {version.deleted}Z"
         state = "destroyed" if version.destroyed else deleted or "there"
         _write_stdout(f"{version.number:>4}  {version.created}Z  {state}\n")
-    return 0
 
 
-def cmd_undelete(args: argparse.Namespace) -> int:
+def cmd_undelete(args: argparse.Namespace) -> None:
     """Restore a deleted version of a Vault secret, all fields.
 
     $ undelete app/db --backend vault
     """
     _vault_store(args).undelete(args.name, args.version)
-    return 0
 
 
-def cmd_destroy(args: argparse.Namespace) -> int:
+def cmd_destroy(args: argparse.Namespace) -> None:
     """Remove a version of a Vault secret for good, all fields.
 
     $ destroy app/db --version 2 --backend vault
     """
     _vault_store(args).destroy(args.name, args.version)
-    return 0
 
 
 def cmd_status(args: argparse.Namespace) -> int:
@@ -11608,7 +11567,7 @@ def cmd_status(args: argparse.Namespace) -> int:
     return 2 if any(what == "problem" for what, _ in rows) else 0
 
 
-def cmd_rotate_schedule(args: argparse.Namespace) -> int:
+def cmd_rotate_schedule(args: argparse.Namespace) -> None:
     """Rotate a secret regularly.
 
     Run `rotate now` from cron to rotate whatever is due. Scheduling again replaces all options.
@@ -11617,35 +11576,25 @@ def cmd_rotate_schedule(args: argparse.Namespace) -> int:
     $ rotate schedule DB_PASSWORD --generate password:24 \\
         --apply ./set-password --verify ./log-in
     """
-    steps = {"generate": args.generate, "apply": args.apply, "verify": args.verify}
-    _rotation(args).schedule(
-        args.name, args.every, **steps, timeout=args.timeout, keep_previous=args.keep_previous
-    )
-    return 0
+    options = ("generate", "apply", "verify", "timeout", "keep_previous")
+    _rotation(args).schedule(args.name, args.every, **{option: getattr(args, option) for option in options})
 
 
-def cmd_rotate_unschedule(args: argparse.Namespace) -> int:
-    """Forget the schedule of a secret.
-
-    $ rotate unschedule DB_PASSWORD
-    """
+def cmd_rotate_unschedule(args: argparse.Namespace) -> None:
+    """Forget the schedule of a secret."""
     if not _rotation(args).unschedule(args.name):
         raise NotFound(f"{_show(args.name)} isn't scheduled", hint="see: rotate due")
-    return 0
 
 
 def cmd_rotate_due(args: argparse.Namespace) -> int:
-    """List secrets that are due or half rotated; exit 1 if any.
-
-    $ rotate due
-    """
+    """List secrets that are due or half rotated; exit 1 if any."""
     due = _due_or_note(_rotation(args))
     for name in due:
         print(name)
     return 1 if due else 0
 
 
-def cmd_rotate_now(args: argparse.Namespace) -> int:
+def cmd_rotate_now(args: argparse.Namespace) -> None:
     """Rotate these secrets, or all that are due.
 
     $ rotate now                       # from cron
@@ -11661,7 +11610,6 @@ def cmd_rotate_now(args: argparse.Namespace) -> int:
             value = _read_value(name, args.manager.store()) if args.stdin else None
             rotation.rotate(name, generate(args.generate) if args.generate else value)
         print(f"rotated {name}")
-    return 0
 
 
 def _due_or_note(rotation: SecretRotation) -> list[str]:
@@ -11671,43 +11619,28 @@ def _due_or_note(rotation: SecretRotation) -> list[str]:
     return rotation.due()
 
 
-def cmd_rotate_rollback(args: argparse.Namespace) -> int:
-    """Make the previous value current again.
-
-    $ rotate rollback DB_PASSWORD
-    """
+def cmd_rotate_rollback(args: argparse.Namespace) -> None:
+    """Make the previous value current again."""
     _rotation(args, args.name).rollback(args.name)
-    return 0
 
 
-def cmd_rotate_resume(args: argparse.Namespace) -> int:
-    """Finish a rotation that failed or was killed.
-
-    $ rotate resume DB_PASSWORD
-    """
+def cmd_rotate_resume(args: argparse.Namespace) -> None:
+    """Finish a rotation that failed or was killed."""
     _rotation(args, args.name).resume(args.name)
-    return 0
 
 
-def cmd_rotate_abort(args: argparse.Namespace) -> int:
+def cmd_rotate_abort(args: argparse.Namespace) -> None:
     """Undo a rotation that failed or was killed.
 
     While a command that it started still runs, that is refused without --force.
-
-    $ rotate abort DB_PASSWORD
     """
     _rotation(args, args.name).abort(args.name, force=args.force)
-    return 0
 
 
-def cmd_rotate_drop(args: argparse.Namespace) -> int:
-    """Delete the previous value of a secret.
-
-    $ rotate drop DB_PASSWORD
-    """
+def cmd_rotate_drop(args: argparse.Namespace) -> None:
+    """Delete the previous value of a secret."""
     if not _rotation(args, args.name).drop(args.name):
         raise NotFound(f"{_show(args.name)} has no previous value", hint="nothing to do")
-    return 0
 
 
 def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
@@ -11717,192 +11650,157 @@ def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
     return SecretRotation(args.manager, args.file)
 
 
-_Argument = tuple[tuple[str, ...], dict[str, Any]]
-_Command = tuple[Callable[["argparse.Namespace"], int], tuple[_Argument, ...]]
+_Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
+_Command = tuple[Callable[["argparse.Namespace"], Any], tuple[_Argument, ...]]
 
 
-def _arg(*flags: str, **settings: Any) -> _Argument:
-    """One argument of a command, as argparse's add_argument takes it."""
-    return flags, settings
+def _arg(name: str, metavar: str | None, help: str, **settings: Any) -> _Argument:
+    return name, {"metavar": metavar, "help": help, **settings}
 
 
 def _flag(name: str, help: str) -> _Argument:
-    return _arg(name, action="store_true", help=help)
+    return name, {"action": "store_true", "help": help}
 
 
-def _row(run: Callable[[argparse.Namespace], int], *arguments: _Argument) -> _Command:
-    return run, arguments
+def _version(help: str, **settings: Any) -> _Argument:
+    return _arg("--version", "N", help, type=int, **settings)
 
 
-_BACKEND = _arg("--backend", choices=list(_STORES), default=None, help="where secrets are stored")
-_NAME = _arg("name", metavar="NAME", help="the secret's name, such as DB_PASSWORD or app/db#password")
-_NAMES = _arg("names", metavar="NAME", nargs="*", help="secrets; default: all")
+def _row(run: Callable[[argparse.Namespace], Any], *arguments: _Argument) -> _Command:
+    return run, (*arguments, _BACKEND)
+
+
+_BACKEND = _arg("--backend", None, "where secrets are stored", choices=list(_STORES))
+_NAME = _arg("name", "NAME", "the secret's name, such as DB_PASSWORD or app/db#password")
+_NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
-_KEY = _arg("key", metavar="KEY", help="the setting, such as database.host")
-_CONFIG = _arg("--file", metavar="F", help="the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
-_POLICIES = _arg(
-    "--file", metavar="F", help="the policies; default: PAISSIVE_ROTATION_FILE, else the store's"
-)
+_KEY = _arg("key", "KEY", "the setting, such as database.host")
+_CONFIG = _arg("--file", "F", "the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
+_POLICIES = _arg("--file", "F", "the policies; default: PAISSIVE_ROTATION_FILE, else the store's")
 
 _ALIASES = {"ls": "list", "rm": "delete"}
+_EXAMPLES = {"NAME": "DB_PASSWORD", "KEY": "database.password"}  # of arguments, where a docstring has none
 
-# One row per command, in the order of help: the function, then its arguments. Its docstring is its help: a
-# summary under 60 characters, paragraphs, and examples in which $ stands for this program. "config get" is
-# a command of the group "config". Only rows with _BACKEND take --backend, before or after the command.
+# One row per command, in the order of help: the function, then its arguments; `_row` adds --backend, which
+# may also stand before the command. The docstring is its help: a summary under 60 characters, paragraphs,
+# and examples in which $ stands for this program. "config get" is a command of the group "config".
 _COMMANDS: dict[str, _Command] = {
     "set": _row(
         cmd_set,
         _NAME,
-        _arg("stray", nargs="*"),
-        _arg("--from-file", metavar="F", help="store what this file holds, byte for byte"),
-        _arg("--generate", metavar="SPEC", nargs="?", const="token:32", help=f"a new value; {_SPEC_HINT}"),
-        _arg("--value", metavar="V", help="unsafe: ps and the shell's history show the value"),
+        ("stray", {"nargs": "*"}),
+        _arg("--from-file", "F", "store what this file holds, byte for byte"),
+        _arg("--generate", "SPEC", f"a new value; {_SPEC_HINT}", nargs="?", const="token:32"),
+        _arg("--value", "V", "unsafe: ps and the shell's history show the value"),
         _flag("--json", "the value is a JSON object with all fields of a Vault secret"),
-        _BACKEND,
     ),
     "get": _row(
         cmd_get,
         _NAME,
-        _arg("--stage", choices=list(STAGES), default="current", help="previous: before the last rotation"),
-        _arg("--version", type=int, metavar="N", help="a version that Vault keeps; default: the newest"),
+        _arg("--stage", None, "previous: before the last rotation", choices=list(STAGES), default="current"),
+        _version("a version that Vault keeps; default: the newest"),
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
-        _BACKEND,
     ),
     "list": _row(
-        cmd_list,
-        _arg("prefix", metavar="PREFIX", nargs="?", default="", help="only names that start with this"),
-        _JSON,
-        _BACKEND,
+        cmd_list, _arg("prefix", "PREFIX", "only names that start with this", nargs="?", default=""), _JSON
     ),
     "delete": _row(
         cmd_delete,
-        _arg("names", metavar="NAME", nargs="+", help="a secret's name"),
-        _arg(
-            "--version", type=int, metavar="N", help="delete this version of a Vault secret, all its fields"
-        ),
+        _arg("names", "NAME", "a secret's name", nargs="+"),
+        _version("delete this version of a Vault secret, all its fields"),
         _flag("--metadata", "remove a Vault secret with all its versions, for good"),
-        _BACKEND,
     ),
     "run": _row(
         cmd_run,
         _NAMES,
         # For the help only: the parser never sees what follows the dashes.
-        _arg("command_line", metavar="-- CMD", nargs="*", help="the command and its arguments"),
+        _arg("command_line", "-- CMD", "the command and its arguments", nargs="*"),
         _flag("--no-mask", "leave the command's output as it is"),
-        _BACKEND,
     ),
     "import": _row(
         cmd_import,
-        _arg("file", metavar="FILE", help="a .env or JSON file; - for stdin"),
+        _arg("file", "FILE", "a .env or JSON file; - for stdin"),
         _flag("--remove", "delete FILE once the store returns every value"),
-        _BACKEND,
     ),
     "export": _row(
-        cmd_export,
-        _NAMES,
-        _arg("--format", choices=EXPORT_FORMS, default="env", help="default: env"),
-        _BACKEND,
+        cmd_export, _NAMES, _arg("--format", None, "default: env", choices=EXPORT_FORMS, default="env")
     ),
     "redact": _row(
         cmd_redact,
-        _arg("files", metavar="FILE", nargs="*", help="text files, - for stdin; default: stdin"),
+        _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
         _flag("--found", "also mask what an audit finds with high confidence"),
-        _BACKEND,
     ),
-    "config get": _row(cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references"), _BACKEND),
+    "config get": _row(cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references")),
     "config set": _row(
         cmd_config_set,
         _KEY,
-        _arg("value", metavar="VALUE", nargs="?", help="default: prompts, or reads stdin"),
+        _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
         _CONFIG,
         _flag("--json", "VALUE is JSON: a number, true, a list"),
         _flag("--secret", "put the value into the store and a reference into the file"),
-        _BACKEND,
     ),
-    "config delete": _row(cmd_config_delete, _KEY, _CONFIG),
-    "config explain": _row(cmd_config_explain, _KEY, _CONFIG, _BACKEND),
+    "config delete": (cmd_config_delete, (_KEY, _CONFIG)),
+    "config explain": _row(cmd_config_explain, _KEY, _CONFIG),
     "rotate schedule": _row(
         cmd_rotate_schedule,
         _NAME,
-        _arg("--every", metavar="TIME", default="30d", help="30d, 12h, 90m, 2w; default: 30d"),
-        _arg("--generate", metavar="SPEC", default="token:32", help=f"{_SPEC_HINT}, or command:CMD"),
-        _arg("--apply", metavar="CMD", help="puts the value, which it gets on stdin, where it is used"),
-        _arg("--verify", metavar="CMD", help="fails if the value, which it gets on stdin, doesn't work"),
-        _arg("--timeout", metavar="TIME", default=_TIME_FOR_STEP, help="for each of these; default: 60s"),
-        _arg("--keep-previous", metavar="TIME", help="delete the previous value then; default: never"),
+        _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
+        _arg("--generate", "SPEC", f"{_SPEC_HINT}, or command:CMD", default="token:32"),
+        _arg("--apply", "CMD", "puts the value, which it gets on stdin, where it is used"),
+        _arg("--verify", "CMD", "fails if the value, which it gets on stdin, doesn't work"),
+        _arg("--timeout", "TIME", "for each of these; default: 60s", default=_TIME_FOR_STEP),
+        _arg("--keep-previous", "TIME", "delete the previous value then; default: never"),
         _POLICIES,
-        _BACKEND,
     ),
-    "rotate unschedule": _row(cmd_rotate_unschedule, _NAME, _POLICIES, _BACKEND),
-    "rotate due": _row(cmd_rotate_due, _POLICIES, _BACKEND),
+    "rotate unschedule": _row(cmd_rotate_unschedule, _NAME, _POLICIES),
+    "rotate due": _row(cmd_rotate_due, _POLICIES),
     "rotate now": _row(
         cmd_rotate_now,
-        _arg("names", metavar="NAME", nargs="*", help="secrets; default: all that are due"),
+        _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
         _flag("--stdin", "the new value comes from a prompt, or stdin"),
-        _arg("--generate", metavar="SPEC", help=f"a new value; {_SPEC_HINT}"),
+        _arg("--generate", "SPEC", f"a new value; {_SPEC_HINT}"),
         _POLICIES,
-        _BACKEND,
     ),
-    "rotate rollback": _row(cmd_rotate_rollback, _NAME, _POLICIES, _BACKEND),
-    "rotate resume": _row(cmd_rotate_resume, _NAME, _POLICIES, _BACKEND),
+    "rotate rollback": _row(cmd_rotate_rollback, _NAME, _POLICIES),
+    "rotate resume": _row(cmd_rotate_resume, _NAME, _POLICIES),
     "rotate abort": _row(
-        cmd_rotate_abort,
-        _NAME,
-        _flag("--force", "even if a command that the rotation started still runs"),
-        _POLICIES,
-        _BACKEND,
+        cmd_rotate_abort, _NAME, _flag("--force", "even if a command that it started still runs"), _POLICIES
     ),
-    "rotate drop": _row(cmd_rotate_drop, _NAME, _POLICIES, _BACKEND),
+    "rotate drop": _row(cmd_rotate_drop, _NAME, _POLICIES),
     "audit": _row(
         cmd_audit,
-        _arg("paths", metavar="PATH", nargs="*", help="files, folders, - for stdin; default: this folder"),
-        _arg("--exclude", metavar="D", nargs="+", action="append", default=[], help="names or globs to skip"),
-        _arg("--confidence", choices=CONFIDENCES, default="medium", help="this and above; default: medium"),
+        _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
+        _arg("--exclude", "D", "names or globs to skip", nargs="+", action="append", default=[]),
+        _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
         *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
-        _arg("--output", metavar="F", help="write the report to a file"),
-        _arg("--baseline", metavar="F", help=f"accepted findings; default: {BASELINE}"),
+        _arg("--output", "F", "write the report to a file"),
+        _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
         _flag("--update-baseline", "accept what is found now, and drop stale entries"),
         _flag("--staged", "audit what git would commit instead of the working tree"),
-        _arg(
-            "--history", metavar="REV", nargs="*", help="all that git remembers, or what REV or A..B reaches"
-        ),
+        _arg("--history", "REV", "all that git remembers, or what REV or A..B reaches", nargs="*"),
         _flag("--no-gitignore", "also read what .gitignore names"),
-        _arg("--disable", metavar="RULE", nargs="+", action="append", default=[], help="rules to skip"),
+        _arg("--disable", "RULE", "rules to skip", nargs="+", action="append", default=[]),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
-        _arg("--exit-code", metavar="N", type=int, default=1, help="if there are findings; default: 1"),
-        _arg("--jobs", metavar="N", type=int, help="processes for a big tree; default: one per core"),
-        _arg("--explain", metavar="FILE:LINE", help="why a line is reported or not"),
+        _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),
+        _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int),
+        _arg("--explain", "FILE:LINE", "why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the values that the store holds, in every encoding"),
-        _arg("--verdict", metavar="V,…", help=f"report only these known values: {','.join(VERDICTS)}"),
-        _BACKEND,
+        _arg("--verdict", "V,…", f"report only these known values: {','.join(VERDICTS)}"),
     ),
     "check": _row(
-        cmd_check,
-        _arg("paths", metavar="PATH", nargs="*", help="files and folders; default: this folder"),
-        _JSON,
-        _BACKEND,
+        cmd_check, _arg("paths", "PATH", "files and folders; default: this folder", nargs="*"), _JSON
     ),
-    "hook install": _row(cmd_hook_install),
-    "status": _row(cmd_status, _JSON, _BACKEND),
-    "password": _row(cmd_password, _BACKEND),
-    "rekey": _row(cmd_rekey, _BACKEND),
-    "identity": _row(cmd_identity, _BACKEND),
-    "versions": _row(cmd_versions, _NAME, _BACKEND),
-    "undelete": _row(
-        cmd_undelete,
-        _NAME,
-        _arg("--version", type=int, metavar="N", help="the version to restore; default: the newest"),
-        _BACKEND,
-    ),
-    "destroy": _row(
-        cmd_destroy,
-        _NAME,
-        _arg("--version", type=int, metavar="N", required=True, help="the version to remove"),
-        _BACKEND,
-    ),
+    "hook install": (cmd_hook_install, ()),
+    "status": _row(cmd_status, _JSON),
+    "password": _row(cmd_password),
+    "rekey": _row(cmd_rekey),
+    "identity": _row(cmd_identity),
+    "versions": _row(cmd_versions, _NAME),
+    "undelete": _row(cmd_undelete, _NAME, _version("the version to restore; default: the newest")),
+    "destroy": _row(cmd_destroy, _NAME, _version("the version to remove", required=True)),
 }
 
 if __name__ == "__main__":
