@@ -8777,7 +8777,6 @@ _GIT_SETTINGS = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # audit what was pushed, not what this clone shows in its place
     "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone cuts short
-    "GIT_LITERAL_PATHSPECS": "0",  # was_changed() uses pathspec magic
     "LC_ALL": "C",
 }
 _REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
@@ -8785,6 +8784,11 @@ _REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
 _DIFF_TREE = ("diff-tree", "--stdin", "--root", "-r", "--raw", "-z", "--no-renames", "--no-abbrev")
+# What git finds its configuration by. No other variable reaches it: it may be a secret, or change the output.
+_GIT_NEEDS = (
+    *("PATH", "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "LD_LIBRARY_PATH"),
+    "GIT_CEILING_DIRECTORIES",
+)
 _EVERYTHING = ("--all", "--reflog")  # revisions that reach all but dangling objects
 _LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
 _SILENCE_SECONDS = 5.0  # a git that sleeps for this long, twice, waits forever
@@ -8810,10 +8814,11 @@ class _Git:
         import tempfile
 
         # What git tells a hook is true of the repository that the hook runs in, not of other folders.
-        hidden = () if folder == "." else _REPOSITORY_VARIABLES
-        # Traces would mix with the error messages that we report.
-        ours = foreign_environment().items()
-        env = {name: text for name, text in ours if name not in hidden and name[:9] != "GIT_TRACE"}
+        names = {*_GIT_NEEDS, *(_REPOSITORY_VARIABLES if folder == "." else ())}
+        ours = environment_now().items()
+        env = {
+            name: text for name, text in ours if name in names or name.startswith(("GIT_CONFIG", "GIT_TEST"))
+        }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe could fill up unread)
         try:
             self._process = subprocess.Popen(
@@ -9099,20 +9104,12 @@ def was_there(folder: str, path: str) -> bool:
     )
 
 
-_GIT_NEEDS = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "SYSTEMROOT")  # to find what it ignores
-
-
 def git_takes(path: str) -> bool:
     """Return whether the file is in a git repository that does not ignore it."""
-    import subprocess
-
     folder, name = os.path.split(os.path.realpath(path))
-    command = [*_GIT, "-C", folder, "check-ignore", "-q", "--", name]
-    # Only these variables: git must not see the secret that was just set.
-    environment = {**{v: os.environ[v] for v in _GIT_NEEDS if v in os.environ}, **_GIT_SETTINGS}
     try:
-        return subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == 1
-    except (OSError, subprocess.TimeoutExpired):
+        return bool(_ask_git(folder, "ls-files", "-co", "--exclude-standard", "--", f":(literal){name}"))
+    except Unavailable:
         return False  # no git here that could commit it
 
 
