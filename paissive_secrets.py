@@ -2390,17 +2390,25 @@ _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.
 _GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
-_LOGIN_NAMES = ("token", "approle", "kubernetes", "jwt", "userpass", "ldap", "cert", "github")
+# What each login sends: members of its request's body, and the settings that they come from.
+_LOGINS = {
+    "approle": {"role_id": "role_id", "secret_id": "secret_id"},
+    "kubernetes": {"role": "role", "jwt": "jwt"},
+    "jwt": {"role": "role", "jwt": "jwt"},
+    "userpass": {"password": "password"},
+    "ldap": {"password": "password"},
+    "cert": {"name": "role"},
+    "github": {"token": "github_token"},
+}
+_LOGIN_NAMES = ", ".join(["token", *_LOGINS])
 
 
-def _matching(
-    pattern: str, problem: str, hint: str, convert: Callable[[str], _T]
-) -> Callable[[str, str], _T]:
+def _matching(pattern: str, fault: str, hint: str, convert: Callable[[str], _T]) -> Callable[[str, str], _T]:
     """Return a function that checks and converts the text of a setting."""
 
     def parse(source: str, text: str) -> _T:
         if not re.fullmatch(pattern, text):
-            raise BadValue(f"{source} {problem}", hint=hint)
+            raise BadValue(f"{source} {fault}", hint=hint)
         return convert(text)
 
     return parse
@@ -2448,44 +2456,32 @@ def _vault_folder(source: str, text: str) -> str:
     return folder
 
 
-def _go_duration(source: str, text: str) -> float:
+def _client_timeout(source: str, text: str) -> float:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        return float(text)  # a bare number means seconds to Vault, though not to Go
+        text += "s"  # a bare number means seconds to Vault, though not to Go
     if not re.fullmatch(f"(?:{_GO_TERM})+", text):
         raise BadValue(f"{source} isn't a duration", hint="use seconds, or a duration such as 1m30s")
-    return sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
-
-
-def _client_timeout(source: str, text: str) -> float:
+    seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
     # Zero means the default, as in Go; no socket can wait longer than 30 years.
-    return min(_go_duration(source, text), 1e9) or 60.0
+    return min(seconds, 1e9) or 60.0
 
 
-_BOOLEAN = _matching(
-    _GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
-)
+_SWITCH = _matching(_GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT")
 _NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
 # SOCKS and TLS to a proxy are not supported.
 _PROXY = _matching("(?s)http://.*", "isn't a supported proxy", "use http://host:port", str)
-_LOGIN = _matching(
-    "|".join(_LOGIN_NAMES), "isn't a known login method", "use " + ", ".join(_LOGIN_NAMES), str
-)
+_LOGIN = _matching(_LOGIN_NAMES.replace(", ", "|"), "isn't a known login method", f"use {_LOGIN_NAMES}", str)
 
 
 class _Setting(NamedTuple):
-    variables: tuple[str, ...]
     parse: Callable[[str, str], Any]
     default: Any
+    names: str
 
 
-def _standard(names: str, parse: Callable[[str, str], _T], default: _T) -> _T:
-    """Declare a setting of `vault` and `bao`, whose type is its default's; BAO_X precedes VAULT_X."""
-    variables = tuple(prefix + name for name in names.split() for prefix in ("BAO_", "VAULT_"))
-    return cast("_T", _Setting(variables, parse, default))
-
-
-def _custom(name: str, parse: Callable[[str, str], _T], default: _T) -> _T:
-    return cast("_T", _Setting(("PAISSIVE_VAULT_" + name,), parse, default))
+def _declare(parse: Callable[[str, str], _T], default: _T, names: str = "") -> _T:
+    """Declare a setting, whose type is its default's; `names` are those of its variables if not our own."""
+    return cast("_T", _Setting(parse, default, names))
 
 
 class VaultSettings:
@@ -2495,46 +2491,39 @@ class VaultSettings:
     1m30s. Raises BadValue for a setting that can't be read, TypeError for an unknown keyword.
     """
 
-    address = _standard("AGENT_ADDR ADDR", _vault_address, "https://127.0.0.1:8200")
-    namespace = _standard("NAMESPACE", _header_value, "")
-    token = _standard("TOKEN", _header_value, "")
-    token_file = _standard("TOKEN_PATH", _printable, "~/.vault-token")
-    ca_cert = _standard("CACERT", _printable, "")
-    ca_bytes = _standard("CACERT_BYTES", lambda _, text: text, "")
-    ca_path = _standard("CAPATH", _printable, "")
-    client_cert = _standard("CLIENT_CERT", _printable, "")
-    client_key = _standard("CLIENT_KEY", _printable, "")
-    server_name = _standard("TLS_SERVER_NAME", _printable, "")
-    skip_verify = _standard("SKIP_VERIFY", _BOOLEAN, False)
-    timeout = _standard("CLIENT_TIMEOUT", _client_timeout, 60.0)
-    max_retries = _standard("MAX_RETRIES", _NUMBER, 2)
-    proxy = _standard("PROXY_ADDR HTTP_PROXY", _PROXY, "")
-    mount = _custom("MOUNT", _vault_folder, "secret")
-    prefix = _custom("PREFIX", _vault_folder, "")
-    hosts: tuple[str, ...] = _custom("HOSTS", lambda _, text: (*text.replace(",", " ").lower().split(),), ())
-    login = _custom("LOGIN", _LOGIN, "token")
-    login_mount = _custom("LOGIN_MOUNT", _vault_folder, "")
-    role = _custom("ROLE", _printable, "")
-    role_id = _custom("ROLE_ID", _printable, "")
-    secret_id = _custom("SECRET_ID", _printable, "")
-    secret_id_file = _custom("SECRET_ID_FILE", _printable, "")
-    wrapped_secret_id = _custom("WRAPPED_SECRET_ID", _printable, "")
-    jwt = _custom("JWT", _printable, "")
-    jwt_file = _custom("JWT_FILE", _printable, "")
-    jwt_audience = _custom("JWT_AUDIENCE", _printable, "")
-    username = _custom("USERNAME", _printable, "")
-    password = _custom("PASSWORD", _printable, "")
-    password_file = _custom("PASSWORD_FILE", _printable, "")
-    github_token = _custom("GITHUB_TOKEN", _printable, "")
-    github_token_file = _custom("GITHUB_TOKEN_FILE", _printable, "")
+    # Variables of `vault` and `bao`: BAO_X precedes VAULT_X.
+    address = _declare(_vault_address, "https://127.0.0.1:8200", "AGENT_ADDR ADDR")
+    namespace = _declare(_header_value, "", "NAMESPACE")
+    token = _declare(_header_value, "", "TOKEN")
+    token_file = _declare(_printable, "~/.vault-token", "TOKEN_PATH")
+    ca_cert = _declare(_printable, "", "CACERT")
+    ca_bytes = _declare(lambda _, text: text, "", "CACERT_BYTES")
+    ca_path = _declare(_printable, "", "CAPATH")
+    client_cert = _declare(_printable, "", "CLIENT_CERT")
+    client_key = _declare(_printable, "", "CLIENT_KEY")
+    server_name = _declare(_printable, "", "TLS_SERVER_NAME")
+    skip_verify = _declare(_SWITCH, False, "SKIP_VERIFY")
+    timeout = _declare(_client_timeout, 60.0, "CLIENT_TIMEOUT")
+    max_retries = _declare(_NUMBER, 2, "MAX_RETRIES")
+    proxy = _declare(_PROXY, "", "PROXY_ADDR HTTP_PROXY")
+    # Our own: PAISSIVE_VAULT_, and the attribute in upper case.
+    mount = _declare(_vault_folder, "secret")
+    prefix = login_mount = _declare(_vault_folder, "")
+    hosts: tuple[str, ...] = _declare(lambda _, text: (*text.replace(",", " ").lower().split(),), ())
+    login = _declare(_LOGIN, "token")
+    role = role_id = wrapped_secret_id = jwt_audience = username = _declare(_printable, "")
+    secret_id = jwt = password = github_token = _declare(_printable, "")
+    secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
 
     def __init__(self, **given: Any) -> None:
         declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, _Setting)}
         unknown = sorted(set(given) - set(declared))
         if unknown:
             raise TypeError(f"no setting called {unknown[0]}")
-        for name, (variables, parse, default) in declared.items():
+        for name, (parse, default, names) in declared.items():
             value = given.get(name)
+            standard = [prefix + variable for variable in names.split() for prefix in ("BAO_", "VAULT_")]
+            variables = standard or ["PAISSIVE_VAULT_" + name.upper()]
             # The first variable that isn't empty; Go treats an empty one as unset, too.
             source = name if value is not None else next(filter(os.environ.get, variables), "")
             value = " ".join(value) if isinstance(value, (list, tuple)) else value
@@ -2561,6 +2550,7 @@ _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connectio
 _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
+_Json = dict[str, Any]  # an object, as it is in a body
 _LOOPBACK = r"localhost|::1|127(?:\.[0-9]+){3}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 # Statuses that mean a write was not carried out: from a node that is behind (412), or too busy (429). A
@@ -2577,12 +2567,10 @@ _PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 class _Response:
     """A response; a plain class, since the body may hold secrets."""
 
-    __slots__ = ("body", "broken", "headers", "proxied", "repeated", "sent", "status")
-
     def __init__(self, status: int, headers: Any = None) -> None:
         self.status = status
         self.headers: Mapping[str, str] = headers or {}  # http.client's ignore case
-        self.body: dict[str, Any] = {}
+        self.body: _Json = {}
         self.broken = ""  # why there is no response
         self.proxied = False  # whether that may be the proxy's fault
         self.sent = True  # whether the request may have reached the server
@@ -2599,7 +2587,7 @@ class _Response:
         return self.repeated or (self.sent and self.may_pass and self.status not in _NOT_DONE)
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> _Json:
         """The member that holds the payload of every response."""
         return _json_object(self.body.get("data"))
 
@@ -2617,18 +2605,12 @@ def _json_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _json_object(value: object) -> dict[str, Any]:
+def _json_object(value: object) -> _Json:
     return value if isinstance(value, dict) else {}
 
 
 def _json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
-
-
-def _json_text(value: object) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 class _Transport:
@@ -2655,15 +2637,17 @@ class _Transport:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: _Json | None = None,
         *,
         token: str = "",
         repeat: bool = True,
         timeout: float | None = None,
     ) -> _Response:
         """Send a request for `path`, already quoted; `repeat` says that sending it twice is harmless."""
+        import json
+
         deadline = time.monotonic() + (self.settings.timeout if timeout is None else timeout)
-        data = b"" if body is None else _json_text(body).encode()
+        data = b"" if body is None else json.dumps(body).encode()
         if len(data) > _MAX_BODY or _has_too_many_items(data):
             raise BadValue("the value is too large for Vault")
         repeated = False
@@ -2674,9 +2658,7 @@ class _Transport:
             response.repeated = repeated = repeated or response.repeated
             cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
             if repeat and method == "GET" and cluster == asked[0] and number < asked[1]:
-                response = _Response(
-                    412
-                )  # a node that was the active one, and doesn't know that it isn't now
+                response = _Response(412)  # the node was the active one, and doesn't know that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.connections.closed or attempt >= self.settings.max_retries:
                 break
@@ -2824,7 +2806,7 @@ class _Connections:
         self._context: Any = None
         self.lock = threading.Lock()
         self.closed = False
-        self._idle: list[tuple[Any, _Wire]] = []
+        self._idle: list[_Wire] = []
         self._busy: set[_Wire] = set()
 
     def add_parent(self, parent: Any) -> None:
@@ -2842,80 +2824,76 @@ class _Connections:
         target, fields = request.selector, request.fields
         if proxy and request.type == "http":  # else it only tunnels
             target, fields = request.full_url, {**fields, **proxy[2]}
-        wire, done = None, False
+        wire, sent, done = None, False, False
         try:
             deadline = time.monotonic() + request.timeout
-            wire = self._take(where) or self._dial(request, proxy, deadline)
-            self._busy.add(wire)
+            wire = self._take(where)
+            if not wire:
+                hop = proxy[:2] if proxy else _host_and_port(request.type, request.host)
+                wire = _Wire(_connect(self._settings, hop, deadline), where)
+                self._busy.add(wire)
+                if request.type == "https":
+                    self._encrypt(wire, request.host, proxy, deadline)
+            sent = True
             wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, deadline)
             response, raw, done = wire.receive(request.method)
         except SecretsError:
             raise
         except (OSError, ValueError) as error:
-            return _broken(error, sent=wire is not None, proxied=proxy is not None)
+            return _broken(error, sent=sent, proxied=proxy is not None)
         finally:
             if wire:
-                self._give_back(where, wire, done)
+                self._give_back(wire, done)
         return _read_response(response, raw, request.type)
 
     https_open = http_open
 
     def _take(self, where: Any) -> _Wire | None:
         """Return an idle connection, and close all those that the server has closed."""
+        if self.closed:
+            raise ConnectionAbortedError
         with self.lock:
-            for stale in [pair for pair in self._idle if pair[1].is_stale()]:
-                self._idle.remove(stale)
-                stale[1].hang_up()
-            found = next((pair for pair in reversed(self._idle) if pair[0] == where), None)
-            if found:
-                self._idle.remove(found)
-        return found[1] if found else None
+            for wire in filter(_Wire.is_stale, self._idle[:]):
+                self._idle.remove(wire)
+                wire.hang_up()
+            for wire in reversed(self._idle):
+                if wire.place == where:
+                    self._idle.remove(wire)
+                    self._busy.add(wire)
+                    return wire
+        return None
 
-    def _give_back(self, where: Any, wire: _Wire, reusable: bool) -> None:
+    def _give_back(self, wire: _Wire, reusable: bool) -> None:
         self._busy.discard(wire)
         with self.lock:
             if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
-                self._idle.append((where, wire))
+                self._idle.append(wire)
                 return
         wire.hang_up()
 
     def close(self) -> None:
         """Close all connections; whoever waits for a response in another thread gets an error at once."""
         self.closed = True
-        for wire in [*self._busy, *(wire for _, wire in self._idle)]:
+        for wire in [*self._busy, *self._idle]:
             wire.shut_down()
         self._idle = []
 
-    def _dial(self, request: Any, proxy: Any, deadline: float) -> _Wire:
-        if self.closed:
-            raise ConnectionAbortedError
-        host, port = _host_and_port(request.type, request.host)
-        next_hop = proxy[:2] if proxy else (host, port)
-        wire = _Wire(_connect(self._settings, next_hop, deadline))
-        if request.type == "http":
-            return wire
-        self._busy.add(wire)
-        try:
-            if proxy:
-                _ask_proxy(wire, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy[2], deadline)
-            self._context = self._context or _tls_context(self._settings)
-            name = self._settings.server_name or host
-            wire.raw.sock.settimeout(_time_left(deadline))
-            wire.raw.sock = self._context.wrap_socket(wire.raw.sock, server_hostname=name)
-            return wire
-        except BaseException:
-            self._busy.discard(wire)
-            wire.hang_up()
-            raise
+    def _encrypt(self, wire: _Wire, target: str, proxy: Any, deadline: float) -> None:
+        host, port = _host_and_port("https", target)
+        if proxy:
+            _ask_proxy(wire, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy[2], deadline)
+        self._context = self._context or _tls_context(self._settings)
+        wire.raw.sock.settimeout(_time_left(deadline))
+        name = self._settings.server_name or host
+        wire.raw.sock = self._context.wrap_socket(wire.raw.sock, server_hostname=name)
 
 
 def _connect(settings: VaultSettings, target: tuple[str, int], deadline: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time that is left."""
     import socket
 
-    unix = settings.address.startswith("unix://") and target[0] == "localhost"  # else a redirect's
-    if unix:
-        path = settings.address[len("unix://") :]
+    path = settings.address.partition("unix://")[2] if target[0] == "localhost" else ""  # else a redirect's
+    if path:
         addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
     else:  # how long this takes is up to resolv.conf: no library call takes a deadline
         addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
@@ -2925,7 +2903,7 @@ def _connect(settings: VaultSettings, target: tuple[str, int], deadline: float) 
         try:
             plain.settimeout(_time_left(deadline) / (len(addresses) - number))
             plain.connect(address)
-            if not unix:
+            if not path:
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return plain
         except OSError as failed:
@@ -2999,8 +2977,9 @@ class _Wire(io.BufferedReader):
 
     raw: _Socket
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, place: Any = None) -> None:
         super().__init__(_Socket(sock), 1 << 16)
+        self.place = place  # where it leads, and through which proxy
         self._stale_at = 0.0
         self._lines = 0
 
@@ -3138,7 +3117,7 @@ def _read_response(response: _Response, raw: bytes, scheme: str) -> _Response:
     return response
 
 
-def _read_object(raw: bytes) -> dict[str, Any]:
+def _read_object(raw: bytes) -> _Json:
     """Return a JSON object; ValueError for what parsers read differently (RFC 8259, sections 4 and 6)."""
     import json
 
@@ -3155,9 +3134,17 @@ def _read_object(raw: bytes) -> dict[str, Any]:
 
 # OpenSSL's names of what went wrong, which nothing but text tells apart; the first row that fits counts.
 _TLS_PROBLEMS = (
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the server's certificate isn't trusted: ",
+        "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME",
+    ),
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
-    ("UNSUPPORTED_PROTOCOL", "the server supports no TLS version from 1.2 on", "update it, or its proxy"),
-    ("PROTOCOL_VERSION", "the server supports no TLS version from 1.2 on", "update it, or its proxy"),
+    (
+        "UNSUPPORTED_|PROTOCOL_VER",
+        "the server supports no TLS version from 1.2 on",
+        "update it, or its proxy",
+    ),
     ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
 )
 
@@ -3167,13 +3154,9 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     import socket
     import ssl
 
-    if isinstance(error, ssl.SSLCertVerificationError):
-        message = f"the server's certificate isn't trusted: {error.verify_message}"
-        hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-        raise Unavailable(message, hint=hint) from None
     for reason, message, hint in _TLS_PROBLEMS:
-        if isinstance(error, ssl.SSLError) and reason in (error.reason or ""):
-            raise Unavailable(message, hint=hint) from None
+        if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
+            raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
     kinds: tuple[tuple[Any, str], ...] = (
         ((socket.gaierror, UnicodeError), "no host of that name"),  # the latter if DNS can't spell it
         ((TimeoutError, socket.timeout), "it didn't answer in time"),
@@ -3239,9 +3222,7 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
-_LOOK_UP_AFTER = (
-    1.0  # seconds of use after which a given token is asked for its lease: most commands end before
-)
+_LOOK_UP_AFTER = 1.0  # seconds after which a given token's lease is asked for: most commands end before
 _LOGIN_PAUSE = 1.0  # seconds for which a failed login is not tried again: user names get locked out
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
@@ -3267,9 +3248,7 @@ class _Session:
         self._renew_at: float = other._renew_at if other else float("inf")
         self._failed: tuple[float, SecretsError] | None = None
 
-    def call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, repeat: bool = True
-    ) -> _Response:
+    def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
         """Do what `_Transport.call` does, with a token; replace a token that is gone, once."""
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
@@ -3354,7 +3333,7 @@ class _Session:
         self.logins += 1
         self._use(auth)
 
-    def _use(self, auth: dict[str, Any]) -> None:
+    def _use(self, auth: _Json) -> None:
         self.held = _header_value("the token", str(auth["client_token"]))
         self._lease = _json_number(auth["lease_duration"]) if "lease_duration" in auth else None
         due = self._lease * _RENEW_AT if self._lease else float("inf")
@@ -3378,15 +3357,23 @@ class _Session:
                 self._log_in()
 
 
-def _log_in(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
+def _log_in(settings: VaultSettings, transport: _Transport) -> _Json:
     """Return what Vault says of a new token: client_token and lease_duration."""
     if settings.login == "token":  # without one, an agent may add its own to the requests
         path = os.path.expanduser(settings.token_file)
         text = settings.token or (_file_text(path, pipe=False) if os.path.exists(path) else "")
         return {"client_token": _header_value("the token", text), **({} if text else {"lease_duration": 0})}
     mount = settings.login_mount or settings.login  # where `vault auth enable` puts it by default
-    path, body = _LOGINS[settings.login](settings, transport)
-    where = f"auth/{_url_path(mount)}/{path}"
+    where = f"auth/{_url_path(mount)}/login"
+    if settings.login == "cert" and not settings.client_cert:
+        hint = "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        raise Locked("no client certificate to log in with", hint=hint)
+    if settings.login in ("userpass", "ldap"):
+        where += "/" + _url_path(_login_value(settings, "username"), safe="")
+    if settings.login == "approle" and settings.wrapped_secret_id:
+        settings.secret_id = _unwrap_secret_id(settings.wrapped_secret_id, transport)
+        settings.wrapped_secret_id = ""  # it opens once only
+    body = {member: _login_value(settings, name) for member, name in _LOGINS[settings.login].items()}
     response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
     auth = _json_object(response.body.get("auth"))
     if response.status in (400, 403):
@@ -3397,13 +3384,6 @@ def _log_in(settings: VaultSettings, transport: _Transport) -> dict[str, Any]:
     if not isinstance(auth.get("client_token"), str):
         raise _failure(transport, response, "update", where)
     return {"lease_duration": 0, **auth}
-
-
-def _approle(settings: VaultSettings, transport: _Transport) -> tuple[str, dict[str, Any]]:
-    if settings.wrapped_secret_id:
-        settings.secret_id = _unwrap_secret_id(settings.wrapped_secret_id, transport)
-        settings.wrapped_secret_id = ""  # it opens once only
-    return "login", {name: _login_value(settings, name) for name in ("role_id", "secret_id")}
 
 
 def _unwrap_secret_id(token: str, transport: _Transport) -> str:
@@ -3417,13 +3397,6 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
     return str(response.data["secret_id"])
-
-
-def _jwt(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    asked = os.environ.get(_GITHUB_JOB + "URL")
-    given = settings.jwt or settings.jwt_file
-    jwt = _github_jwt(asked, settings) if asked and not given else _login_value(settings, "jwt")
-    return "login", {"role": settings.role, "jwt": jwt}
 
 
 def _github_jwt(url: str, settings: VaultSettings) -> str:
@@ -3447,42 +3420,16 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
         raise Locked("GitHub Actions gives no identity token", hint=hint) from None
 
 
-def _userpass(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    name = _url_path(_login_value(settings, "username"), safe="")
-    return f"login/{name}", {"password": _login_value(settings, "password")}
-
-
-def _cert(settings: VaultSettings, _transport: _Transport) -> tuple[str, dict[str, Any]]:
-    if not settings.client_cert:
-        raise Locked(
-            "no client certificate to log in with", hint="set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
-        )
-    return "login", {"name": settings.role} if settings.role else {}
-
-
-# To add a login: its name in _LOGIN_NAMES, and a function that returns the end of its path and the body.
-_LOGINS: dict[str, Callable[[VaultSettings, _Transport], tuple[str, dict[str, Any]]]] = {
-    "approle": _approle,
-    "kubernetes": lambda settings, _: (
-        "login",
-        {
-            "role": _login_value(settings, "role"),
-            "jwt": settings.jwt or _file_text(settings.jwt_file or _KUBERNETES_TOKEN),
-        },
-    ),
-    "jwt": _jwt,
-    "userpass": _userpass,
-    "ldap": _userpass,
-    "cert": _cert,
-    "github": lambda settings, _: ("login", {"token": _login_value(settings, "github_token")}),
-}
-
-
 def _login_value(settings: VaultSettings, name: str) -> str:
     """Return a setting, or the text of the file that its _FILE twin names, read again for each login."""
+    value: str = getattr(settings, name)
     path = getattr(settings, name + "_file", None)
-    value: str = getattr(settings, name) or (_file_text(path) if path else "")
-    if not value:
+    if name == "jwt" and settings.login == "kubernetes":
+        path = path or _KUBERNETES_TOKEN
+    elif name == "jwt" and not (value or path) and os.environ.get(_GITHUB_JOB + "URL"):
+        return _github_jwt(os.environ[_GITHUB_JOB + "URL"], settings)
+    value = value or (_file_text(path) if path else "")
+    if not value and (name != "role" or settings.login == "kubernetes"):
         hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', or …_FILE'}"
         raise Locked(f"no {name} to log in with", hint=hint)
     return value
@@ -3519,9 +3466,6 @@ _OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": s
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
-_Edit = Callable[["dict[str, Any]"], "dict[str, Any]"]  # of a secret's fields
-
-
 class SecretVersion(NamedTuple):
     """A version of a KV 2 secret; the times are UTC, "" for never. A deletion may be one to come."""
 
@@ -3554,7 +3498,7 @@ class VaultStore:
     def __init__(self, **settings: Any) -> None:
         self.settings = VaultSettings(**settings)
         self._own, self._pid = _Session(self.settings), os.getpid()
-        self._mounts: dict[str, Any] | None = None
+        self._mounts: _Json | None = None
         self._leases: dict[str, _Lease] = {}  # by paths outside of KV mounts
         self._subkeys = True  # whether the token may read field names without values
 
@@ -3636,7 +3580,7 @@ class VaultStore:
         path, field = _path_and_field(name)
         seen: list[str] = []  # once it was there, somebody else may remove it first
 
-        def without(fields: dict[str, Any]) -> dict[str, Any]:
+        def without(fields: _Json) -> _Json:
             if field not in ("", *fields, *seen):
                 raise not_found_error(name)
             seen.append(field)
@@ -3693,7 +3637,7 @@ class VaultStore:
         fields = secret.fields
         return secret.about, None if fields is None else {key: _value_text(fields[key]) for key in fields}
 
-    def configuration(self, path: str = "") -> dict[str, Any]:
+    def configuration(self, path: str = "") -> _Json:
         """Return what the server says of a KV 2 secret, or without a path of its mount."""
         response = self._call("GET", self._options_of(path), "", ok=(200, 404))
         if response.status == 404:
@@ -3793,7 +3737,7 @@ class VaultStore:
         prefix = self.settings.prefix and self.settings.prefix + "/"
         return _Path(self.settings.mount, _kv_of(mounts[own]), prefix)
 
-    def _seen_mounts(self) -> dict[str, Any]:
+    def _seen_mounts(self) -> _Json:
         """Return the mounts that the token may see, by their paths, asked for once."""
         if self._mounts is None:
             where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
@@ -3805,7 +3749,7 @@ class VaultStore:
             self._mounts = found if logins == self._session.logins else self._ask_for_mounts(where)
         return self._mounts
 
-    def _ask_for_mounts(self, where: str) -> dict[str, Any]:
+    def _ask_for_mounts(self, where: str) -> _Json:
         response = self._session.call("GET", where)
         if response.status != 200:
             raise self._failure(response, "read", where)
@@ -3824,7 +3768,7 @@ class VaultStore:
 
     # Reading
 
-    def _read(self, name: str, path: str, version: int | None = None) -> dict[str, Any]:
+    def _read(self, name: str, path: str, version: int | None = None) -> _Json:
         """Return the fields of a secret, or NotFound; Deleted where it can be brought back."""
         place = self._locate(path)
         if not place.kv and version is None:
@@ -3833,9 +3777,7 @@ class VaultStore:
             self._kv_place(path, versions=True)
         return self._present(self._fetch(place, version), place, name, version)
 
-    def _present(
-        self, secret: _Secret, place: _Path, name: str, version: int | None = None
-    ) -> dict[str, Any]:
+    def _present(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
         if secret.about.destroyed:
             raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
@@ -3858,7 +3800,7 @@ class VaultStore:
         # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
         return _Secret(self._call("GET", place, "data", query=query, ok=(200, 404)), place.kv)
 
-    def _leased(self, place: _Path) -> dict[str, Any]:
+    def _leased(self, place: _Path) -> _Json:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
         session, path = self._session, place.at("")
         lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
@@ -3879,12 +3821,14 @@ class VaultStore:
 
     # Writing
 
-    def _change(self, name: str, edit: _Edit, cas: int | None = None, *, present: bool = False) -> int:
+    def _change(
+        self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
+    ) -> int:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
         import random
 
         place = self._kv_place(_path_and_field(name)[0], versions=cas is not None)
-        lost: dict[str, Any] = {}
+        lost: _Json = {}
         for attempt in range(_CAS_TRIES):
             secret = self._fetch(place)
             if present:
@@ -3904,7 +3848,7 @@ class VaultStore:
             time.sleep(random.SystemRandom().random() * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
-    def _write(self, place: _Path, fields: dict[str, Any], cas: int | None) -> int | None:
+    def _write(self, place: _Path, fields: _Json, cas: int | None) -> int | None:
         """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""
         if place.kv == 1:
             self._call("POST", place, "", fields, repeat=False, needs="update" if cas else "create")
@@ -3954,7 +3898,7 @@ class VaultStore:
         method: str,
         place: _Path,
         kind: str,
-        body: dict[str, Any] | None = None,
+        body: _Json | None = None,
         *,
         query: str = "",
         repeat: bool = True,
@@ -4017,12 +3961,12 @@ class _Lease:
     def __init__(self) -> None:
         import threading
 
-        self.data: dict[str, Any] = {}
+        self.data: _Json = {}
         self.id, self.login, self.until = "", 0, 0.0
         self.lock = threading.Lock()
 
 
-def _kv_of(mount: dict[str, Any]) -> int:
+def _kv_of(mount: _Json) -> int:
     """Return the KV version of a mount, as the server describes it; 0 for other engines."""
     if mount.get("type") not in ("kv", "generic"):
         return 0
@@ -4031,8 +3975,6 @@ def _kv_of(mount: dict[str, Any]) -> int:
 
 class _Secret:
     """Fields of a KV secret, None if there are none, and its version: 0 if it is absent, 1 in KV 1."""
-
-    __slots__ = ("about", "deleted", "fields", "version")
 
     def __init__(self, response: _Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
@@ -4049,19 +3991,17 @@ class _Secret:
 
 def _read_version(number: int, about: Any) -> SecretVersion:
     about = _json_object(about)
-    created, deleted = (_timestamp(about.get(f"{name}_time")) for name in ("created", "deletion"))
+    times = [str(about.get(f"{name}_time"))[:19] for name in ("created", "deletion")]
+    # Nothing but a time, to the second, gets into a message.
+    shape = "[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}"
+    created, deleted = (text if re.fullmatch(shape, text) else "" for text in times)
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
-def _timestamp(value: object) -> str:
-    """Return a time that the server tells, to the second; nothing else gets into a message."""
-    text = str(value)[:19]
-    shape = "".join("0" if c in "0123456789" else c for c in text)
-    return text if shape == "0000-00-00T00:00:00" else ""
-
-
 def _value_text(value: object) -> str:
-    text = value if isinstance(value, str) else _json_text(value)
+    import json
+
+    text = value if isinstance(value, str) else json.dumps(value)
     if not _is_encodable(text):
         raise _not_vault()  # JSON can spell half a character, which Vault itself never does
     return text
