@@ -2431,7 +2431,6 @@ def _header_value(source: str, text: str) -> str:
 def _vault_address(source: str, text: str) -> str:
     from urllib.parse import urlsplit
 
-    hint = "use https://host:8200, or unix:///path/of/socket"
     if _printable(source, text).startswith("unix://"):
         return text
     try:
@@ -2441,7 +2440,7 @@ def _vault_address(source: str, text: str) -> str:
         good = False
     # Messages would show a password before '@'; after '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
-        raise BadValue(f"{source} isn't an address", hint=hint)
+        raise BadValue(f"{source} isn't an address", hint="use https://host:8200, or unix:///path/of/socket")
     address = url.geturl().rstrip("/")  # with its scheme in lower case
     if address.endswith("/v1"):
         raise BadValue(f"{source} includes the API path", hint="leave out /v1")
@@ -2589,7 +2588,7 @@ class _Response:
     @property
     def data(self) -> _Json:
         """The member that holds the payload of every response."""
-        return _json_object(self.body.get("data"))
+        return _json(dict, self.body.get("data"))
 
     @property
     def complains(self) -> bool:
@@ -2601,12 +2600,9 @@ class _Response:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
 
-def _json_list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _json_object(value: object) -> _Json:
-    return value if isinstance(value, dict) else {}
+def _json(kind: type[_T], value: object) -> _T:
+    """Return what has to be of this type, or an empty one: a server may send anything."""
+    return value if isinstance(value, kind) else kind()
 
 
 def _json_number(value: object) -> float:
@@ -2625,6 +2621,7 @@ class _Transport:
         from urllib.request import OpenerDirector
 
         self.settings = settings
+        self.deadline = float("inf")  # for all requests
         self.newest = newest  # X-Vault-Index of a response, and what it says
         self._state = (newest, 0)
         self.base = re.sub("unix://.*", "http://localhost", settings.address)
@@ -2634,19 +2631,12 @@ class _Transport:
         self._opener.add_handler(self.connections)
 
     def call(
-        self,
-        method: str,
-        path: str,
-        body: _Json | None = None,
-        *,
-        token: str = "",
-        repeat: bool = True,
-        timeout: float | None = None,
+        self, method: str, path: str, body: _Json | None = None, *, token: str = "", repeat: bool = True
     ) -> _Response:
         """Send a request for `path`, already quoted; `repeat` says that sending it twice is harmless."""
         import json
 
-        deadline = time.monotonic() + (self.settings.timeout if timeout is None else timeout)
+        deadline = min(self.deadline, time.monotonic() + self.settings.timeout)
         data = b"" if body is None else json.dumps(body).encode()
         if len(data) > _MAX_BODY or _has_too_many_items(data):
             raise BadValue("the value is too large for Vault")
@@ -2662,7 +2652,10 @@ class _Transport:
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.connections.closed or attempt >= self.settings.max_retries:
                 break
-            wait = _wait_before(response, attempt)
+            # What the server asks for, else doubling, and jittered so that not all clients come at once.
+            jittered = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
+            asked_for = re.fullmatch("[0-9]{1,8}", response.headers.get("retry-after", ""))
+            wait = max(jittered, int(asked_for[0])) if asked_for else jittered
             if time.monotonic() + wait > deadline:
                 break
             time.sleep(wait)
@@ -2672,12 +2665,11 @@ class _Transport:
     def _note_index(self, index: str, write: bool) -> tuple[str, int]:
         """Keep the newest X-Vault-Index; return the cluster and the number that OpenBao's is made of."""
         import base64
-        import json
 
         if not index or not (index.isascii() and index.isprintable()):
             return "", 0  # the latter can't be sent in a header
         try:
-            found = json.loads(base64.b64decode(index))
+            found = _read_object(base64.b64decode(index))
             state = str(found["cluster"]), int(found["value"])
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             if not write:
@@ -2758,15 +2750,6 @@ def _url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
     return quote(path, safe)
-
-
-def _wait_before(response: _Response, attempt: int) -> float:
-    """Return the seconds until the next attempt: what the server asks for, else jittered and doubling."""
-    import random
-
-    jittered: float = _FIRST_WAIT * 2**attempt * (1 + random.SystemRandom().random())
-    asked = response.headers.get("retry-after", "")
-    return max(jittered, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else jittered
 
 
 def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
@@ -3093,9 +3076,7 @@ def _authorities(settings: VaultSettings) -> str | None:
         folder, source, text = settings.ca_path, "VAULT_CAPATH", ""
         walk = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
         files = [folder] if os.path.isfile(folder) else walk
-    for file in files:
-        with open_regular(file) as opened:
-            text += read_bounded(opened, file).decode("latin-1")
+    text += "".join([read_file(file).decode("latin-1") for file in files])
     # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
     found = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
     if not found and (files or text or source == "VAULT_CAPATH"):  # OpenSSL would trust the system's
@@ -3121,24 +3102,19 @@ def _read_object(raw: bytes) -> _Json:
     """Return a JSON object; ValueError for what parsers read differently (RFC 8259, sections 4 and 6)."""
     import json
 
-    def reject(_constant: str) -> None:
-        raise ValueError
-
     if _has_too_many_items(raw):
         raise _not_vault(_TOO_LARGE)
-    found = json.loads(raw.decode(), object_pairs_hook=reject_duplicate_keys, parse_constant=reject)
+    # NaN and Infinity, which no number may be, are no integers either.
+    found = json.loads(raw.decode(), object_pairs_hook=reject_duplicate_keys, parse_constant=int)
     if not isinstance(found, dict):
         raise ValueError
     return found
 
 
+_TRUST_HINT = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
 # OpenSSL's names of what went wrong, which nothing but text tells apart; the first row that fits counts.
 _TLS_PROBLEMS = (
-    (
-        "CERTIFICATE_VERIFY_FAILED",
-        "the server's certificate isn't trusted: ",
-        "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME",
-    ),
+    ("CERTIFICATE_VERIFY_FAILED", "the server's certificate isn't trusted: ", _TRUST_HINT),
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
     (
         "UNSUPPORTED_|PROTOCOL_VER",
@@ -3230,10 +3206,9 @@ _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and wri
 
 
 class _Session:
-    """Calls with a token that is kept alive.
+    """Calls with a token that is kept alive; made of another, one shares its token, but no connection or lock.
 
-    One that is made of another shares its token, but no connection and no lock: a child process can't use
-    those of its parent, and a listing closes its own.
+    A child process can't use those of its parent, and a listing closes its own.
     """
 
     def __init__(self, settings: VaultSettings, other: _Session | None = None) -> None:
@@ -3261,62 +3236,39 @@ class _Session:
 
     def token(self) -> str:
         """Return the token: the first caller logs in, the first after two thirds of the lease renews it."""
-        if self.held is None:
+        if self.held is None or time.monotonic() >= self._renew_at:
             with self._lock:
                 if self.held is None:
                     self._log_in()
-        elif time.monotonic() >= self._renew_at:
-            with self._lock:
-                if time.monotonic() >= self._renew_at:
+                elif time.monotonic() >= self._renew_at:
                     self._renew()
         return self.held or ""
 
     def close(self, leases: list[tuple[int, str]], timeout: float) -> bool:
         """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
-        deadline = time.monotonic() + timeout
+        self.transport.deadline = time.monotonic() + timeout
         revoke = functools.partial(self.transport.call, "POST", token=self.held or "")
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
-            gone = revoke("auth/token/revoke-self", {}, timeout=timeout).status == 204
+            gone = revoke("auth/token/revoke-self", {}).status == 204
             leases = [lease for lease in leases if not gone or lease[0] != self.logins]
             self.held = None
-        left = list(leases)
-        for lease in leases:
-            answer = revoke("sys/leases/revoke", {"lease_id": lease[1]}, timeout=deadline - time.monotonic())
-            if answer.status in (200, 204):
-                left.remove(lease)
+        answers = [revoke("sys/leases/revoke", {"lease_id": lease}).status for _, lease in leases]
         self.transport.connections.close()
         self.transport = _Transport(self.settings, self.transport.newest)
-        return not left
+        return all(status in (200, 204) for status in answers)
 
     def _replaced(self, stale: str) -> bool:
         """Return whether there is a newer token than the one that was refused; not if its policies refuse."""
         with self._lock:
             if self.held != stale:
                 return True
-            # Without a token, this asks whether an agent in between adds its own to the request.
-            # Most tokens may look themselves up. Where a policy refuses even that, it is the one error of a
-            # list; an unknown token gets a bare line, or two errors.
+            # Without a token, this asks whether an agent in between adds its own to the request. Where a
+            # policy refuses even that, it is the one error of a list; an unknown token gets none, or two.
             response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
             if response.status != 403 or response.says("1 error occurred"):
                 return False
             self._log_in(stale)
             return True
-
-    def status(self) -> Iterator[tuple[str, str]]:
-        """Yield the state of the server and the login: policies and time left; not the token."""
-        response = self.transport.call("GET", "sys/seal-status")
-        if response.status != 200:
-            raise _failure(self.transport, response, "read", "sys/seal-status")
-        yield "sealed", "no" if response.body.get("sealed") is False else "yes"
-        yield "login", self.settings.login
-        about = self.call("GET", "auth/token/lookup-self").data
-        policies = [*_json_list(about.get("policies")), *_json_list(about.get("identity_policies"))]
-        # A lying server could have put the token among the policies' names; nobody here knows an agent's.
-        shown = [p for p in map(str, policies) if not self.token() or self.token() not in p]
-        yield "policies", ", ".join(shown) or "unknown"
-        ttl = int(_json_number(about.get("ttl")))
-        renewable = ", renewable" if about.get("renewable") else ""
-        yield "time left", f"{ttl} seconds{renewable}" if ttl else "no end" if "ttl" in about else "unknown"
 
     def _log_in(self, stale: str | None = None) -> None:
         if self._failed and time.monotonic() < self._failed[0]:
@@ -3350,7 +3302,7 @@ class _Session:
                 left = about.get("ttl") if about.get("renewable") else 0
                 return self._use({"client_token": token, "lease_duration": left})
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            auth = _json_object(response.body.get("auth"))
+            auth = _json(dict, response.body.get("auth"))
             if response.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
                 self._use({**auth, "client_token": token})
             elif self.settings.login != "token":
@@ -3375,7 +3327,7 @@ def _log_in(settings: VaultSettings, transport: _Transport) -> _Json:
         settings.wrapped_secret_id = ""  # it opens once only
     body = {member: _login_value(settings, name) for member, name in _LOGINS[settings.login].items()}
     response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
-    auth = _json_object(response.body.get("auth"))
+    auth = _json(dict, response.body.get("auth"))
     if response.status in (400, 403):
         hint = f"check the credentials, and the login mount {mount}"
         raise Locked(f"Vault refuses the {settings.login} login", hint=hint)
@@ -3403,11 +3355,10 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
     """Return the token that GitHub Actions gives a job with `permissions: id-token: write`."""
     import json
     from http.client import HTTPException  # not an OSError, which urllib turns into its own
-    from urllib.parse import quote
     from urllib.request import Request, build_opener
 
     # https://docs.github.com/actions/concepts/security/openid-connect
-    audience = f"&audience={quote(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
+    audience = f"&audience={_url_path(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
     variable = _GITHUB_JOB + "TOKEN"
     secret = _header_value(variable, os.environ.get(variable, ""))
     try:
@@ -3438,10 +3389,9 @@ def _login_value(settings: VaultSettings, name: str) -> str:
 def _file_text(path: str, *, pipe: bool = True) -> str:
     """Return the text of a file with a credential; a FIFO that nobody writes to could keep us waiting."""
     try:
-        if pipe:
-            return check_value(read_credential(path).strip())
-        warn_if_exposed(path, os.stat(path))
-        return check_value(read_file(path).decode().strip())
+        if not pipe:
+            file_state(path)  # which refuses what isn't a file
+        return check_value(read_credential(path).strip())
     except FileNotFoundError:
         raise Locked(f"no file {_show(path)}", hint="check the path") from None
     except (OSError, ValueError):
@@ -3623,7 +3573,7 @@ class VaultStore:
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
-        found = _json_object(self.configuration(_path_and_field(name)[0]).get("versions"))
+        found = _json(dict, self.configuration(_path_and_field(name)[0]).get("versions"))
         rows = {int(key): row for key, row in found.items() if re.fullmatch("[0-9]{1,15}", key)}
         return [_read_version(number, rows[number]) for number in sorted(rows)]
 
@@ -3694,18 +3644,32 @@ class VaultStore:
         """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
         yield "store", "vault"
         yield "address", self.settings.address
+        session = self._session
         if self.settings.namespace:
             yield "namespace", self.settings.namespace
         try:
             if self.settings.skip_verify:
                 yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
-            yield from self._session.status()
+            response = session.transport.call("GET", "sys/seal-status")
+            if response.status != 200:
+                raise self._failure(response, "read", "sys/seal-status")
+            yield "sealed", "no" if response.body.get("sealed") is False else "yes"
+            yield "login", self.settings.login
+            about = session.call("GET", "auth/token/lookup-self").data
+            policies = [*_json(list, about.get("policies")), *_json(list, about.get("identity_policies"))]
+            # A lying server could have put the token among the policies' names; nobody here knows an agent's.
+            shown = [p for p in map(str, policies) if not session.token() or session.token() not in p]
+            yield "policies", ", ".join(shown) or "unknown"
+            ttl = int(_json_number(about.get("ttl")))
+            more = ", renewable" if about.get("renewable") else ""
+            left = f"{ttl} seconds{more}" if ttl else "no end" if "ttl" in about else "unknown"
+            yield "time left", left
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
             paths = [root.at(kind) for kind in ("data", "metadata")][: root.kv]
-            found = self._session.call("POST", "sys/capabilities-self", {"paths": paths}).data
+            found = session.call("POST", "sys/capabilities-self", {"paths": paths}).data
             for path in paths:
-                allowed = [word for word in _CAPABILITIES if word in _json_list(found.get(path))]
+                allowed = [word for word in _CAPABILITIES if word in _json(list, found.get(path))]
                 yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
         except SecretsError as error:
             yield "problem", str(error)
@@ -3753,8 +3717,8 @@ class VaultStore:
         response = self._session.call("GET", where)
         if response.status != 200:
             raise self._failure(response, "read", where)
-        found = _json_object(response.data.get("secret"))
-        return {name: _json_object(about) for name, about in found.items() if name.endswith("/")}
+        found = _json(dict, response.data.get("secret"))
+        return {name: _json(dict, about) for name, about in found.items() if name.endswith("/")}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
         """Return where a secret is that can be written, or that has versions."""
@@ -3825,8 +3789,6 @@ class VaultStore:
         self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
     ) -> int:
         """Read, edit and write the fields of a secret, again for as long as others write it in between."""
-        import random
-
         place = self._kv_place(_path_and_field(name)[0], versions=cas is not None)
         lost: _Json = {}
         for attempt in range(_CAS_TRIES):
@@ -3845,7 +3807,7 @@ class VaultStore:
                 return version
             if version is not None:
                 lost, cas = old, None
-            time.sleep(random.SystemRandom().random() * min(attempt, 20) / 200)
+            time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
     def _write(self, place: _Path, fields: _Json, cas: int | None) -> int | None:
@@ -3947,7 +3909,7 @@ class VaultStore:
         if place.kv == 2 and self._subkeys:  # older servers and stricter policies have none
             response = self._session.call("GET", _url_path(place.at("subkeys")))
             if response.status in (200, 404) and not response.complains:
-                return sorted(_json_object(response.data.get("subkeys")))
+                return sorted(_json(dict, response.data.get("subkeys")))
             self._subkeys = response.status not in (403, 404, 405)
         try:
             return sorted(self._fetch(place).fields or ())
@@ -3970,7 +3932,7 @@ def _kv_of(mount: _Json) -> int:
     """Return the KV version of a mount, as the server describes it; 0 for other engines."""
     if mount.get("type") not in ("kv", "generic"):
         return 0
-    return 2 if _json_object(mount.get("options")).get("version") == "2" else 1
+    return 2 if _json(dict, mount.get("options")).get("version") == "2" else 1
 
 
 class _Secret:
@@ -3978,9 +3940,9 @@ class _Secret:
 
     def __init__(self, response: _Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
-        about = _json_object(fields.get("metadata")) if kv == 2 else {"version": int(there)}
+        about = _json(dict, fields.get("metadata")) if kv == 2 else {"version": int(there)}
         if kv == 2:
-            fields = _json_object(fields.get("data"))
+            fields = _json(dict, fields.get("data"))
         self.fields = fields if there else None
         self.version = int(_json_number(about.get("version")))
         self.about = _read_version(self.version, about)
@@ -3990,7 +3952,7 @@ class _Secret:
 
 
 def _read_version(number: int, about: Any) -> SecretVersion:
-    about = _json_object(about)
+    about = _json(dict, about)
     times = [str(about.get(f"{name}_time"))[:19] for name in ("created", "deletion")]
     # Nothing but a time, to the second, gets into a message.
     shape = "[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}"
