@@ -2550,7 +2550,6 @@ _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
 _Json = dict[str, Any]  # an object, as it is in a body
-_LOOPBACK = r"localhost|::1|127(?:\.[0-9]+){3}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 # Statuses that mean a write was not carried out: from a node that is behind (412), or too busy (429). A
 # redirect doesn't: a standby also answers 307 when it lost the active node's response.
@@ -2728,16 +2727,12 @@ class _Transport:
         request: Any = Request(url, method=method)  # noqa: S310 - the scheme was checked
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
         fields = {"Host": request.host, "X-Vault-Request": "true", "Content-Length": str(len(data))}
-        if data:
-            fields["Content-Type"] = "application/json"
-        if self.settings.namespace:
-            fields["X-Vault-Namespace"] = self.settings.namespace
-        if self.newest:
-            fields["X-Vault-Index"] = self.newest
-            fields["X-Vault-Inconsistent"] = "forward-active-node"
-        if token:
-            fields["X-Vault-Token"] = token
-        request.fields, request.body = fields, data
+        fields["Content-Type"] = "application/json" if data else ""
+        fields["X-Vault-Namespace"] = self.settings.namespace
+        fields["X-Vault-Index"] = newest = self.newest
+        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
+        fields["X-Vault-Token"] = token
+        request.fields, request.body = {name: value for name, value in fields.items() if value}, data
         response: _Response = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
         return response
 
@@ -2762,13 +2757,12 @@ def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
     try:
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         name, port = _host_and_port("http", unquote(host))
-        good = name and ":/" not in proxy.replace("://", "")
-    except ValueError:  # an invalid port, or bytes that aren't text
-        good = False
-    # A password would reach a proxy that expects TLS or SOCKS in clear text.
-    if not good or (mark and kind.lower() != "http"):
+        # A password would reach a proxy that expects TLS or SOCKS in clear text.
+        if not name or ":/" in proxy.replace("://", "") or (mark and kind.lower() != "http"):
+            raise ValueError
+    except ValueError:  # also an invalid port, or bytes that aren't text
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
-        raise BadValue("the environment names a proxy that isn't supported", hint=hint)
+        raise BadValue("the environment names a proxy that isn't supported", hint=hint) from None
     return name, port, {"Proxy-Authorization": basic} if login else {}
 
 
@@ -2782,7 +2776,7 @@ class _Connections:
 
         url = urlsplit(settings.address)
         # Go's client ignores the environment's proxies for this machine as well.
-        local = url.scheme == "unix" or re.fullmatch(_LOOPBACK, url.hostname or "")
+        local = url.scheme == "unix" or re.fullmatch(r"localhost|::1|127(?:\.[0-9]+){3}", url.hostname or "")
         chosen = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and url.scheme != "unix" else {}
         self._proxies = chosen or ({} if local else getproxies())
         self._settings = settings
@@ -2927,8 +2921,7 @@ class _Socket(io.RawIOBase):
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.deadline = 0.0  # in seconds of the monotonic clock; 0 not to wait
-        self.left = 0
-        self.ended = False
+        self.left, self.ended = 0, False
 
     def readable(self) -> bool:
         """Return True, as BufferedReader demands."""
@@ -2963,8 +2956,7 @@ class _Wire(io.BufferedReader):
     def __init__(self, sock: Any, place: Any = None) -> None:
         super().__init__(_Socket(sock), 1 << 16)
         self.place = place  # where it leads, and through which proxy
-        self._stale_at = 0.0
-        self._lines = 0
+        self._stale_at, self._lines = 0.0, 0
 
     def makefile(self, _mode: str) -> _Wire:
         """Return the connection itself: what is left in its buffer belongs to no response."""
@@ -3068,18 +3060,18 @@ def _tls_context(settings: VaultSettings) -> Any:
 
 def _authorities(settings: VaultSettings) -> str | None:
     """Return the CAs to trust, None for the system's. As in Vault, a file precedes text, text a folder."""
-    if settings.ca_cert:
-        source, files, text = "VAULT_CACERT", [settings.ca_cert], ""
-    elif settings.ca_bytes or not settings.ca_path:
-        source, files, text = "VAULT_CACERT_BYTES", [], settings.ca_bytes
-    else:  # `vault` and `bao` read all files of all its folders as well; or it is a file
-        folder, source, text = settings.ca_path, "VAULT_CAPATH", ""
-        walk = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
-        files = [folder] if os.path.isfile(folder) else walk
-    text += "".join([read_file(file).decode("latin-1") for file in files])
+    given = {"VAULT_CACERT": settings.ca_cert, "VAULT_CACERT_BYTES": settings.ca_bytes}
+    given["VAULT_CAPATH"] = settings.ca_path
+    source = next(filter(given.get, given), "")
+    text = given.get(source, "")
+    if source != "VAULT_CACERT_BYTES":
+        # `vault` and `bao` read all files of all folders in the folder as well; or it is a file.
+        walk = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
+        files = [text] if source == "VAULT_CACERT" or os.path.isfile(text) else walk
+        text = "".join([read_file(file).decode("latin-1") for file in files])
     # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
     found = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
-    if not found and (files or text or source == "VAULT_CAPATH"):  # OpenSSL would trust the system's
+    if source and not found:  # OpenSSL would trust the system's
         raise BadValue(f"there is no certificate in {source}", hint="check it: it has to be PEM")
     return "\n".join(found) or None
 
@@ -3116,11 +3108,7 @@ _TRUST_HINT = "name the CA that signed it in VAULT_CACERT, or the server in VAUL
 _TLS_PROBLEMS = (
     ("CERTIFICATE_VERIFY_FAILED", "the server's certificate isn't trusted: ", _TRUST_HINT),
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
-    (
-        "UNSUPPORTED_|PROTOCOL_VER",
-        "the server supports no TLS version from 1.2 on",
-        "update it, or its proxy",
-    ),
+    ("UNSUPPORTED_|PROTOCOL_V", "the server supports no TLS version from 1.2 on", "update it, or its proxy"),
     ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
 )
 
@@ -3206,7 +3194,7 @@ _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and wri
 
 
 class _Session:
-    """Calls with a token that is kept alive; made of another, one shares its token, but no connection or lock.
+    """Calls with a token that is kept alive; made of another, it shares its token, not connections and locks.
 
     A child process can't use those of its parent, and a listing closes its own.
     """
@@ -3229,9 +3217,9 @@ class _Session:
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
         # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
         if response.status == 403 and self._replaced(token):
-            again = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
-            again.repeated = again.repeated or response.repeated
-            return again
+            repeated = response.repeated
+            response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
+            response.repeated = repeated or response.repeated
         return response
 
     def token(self) -> str:
@@ -3246,15 +3234,15 @@ class _Session:
 
     def close(self, leases: list[tuple[int, str]], timeout: float) -> bool:
         """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
-        self.transport.deadline = time.monotonic() + timeout
-        revoke = functools.partial(self.transport.call, "POST", token=self.held or "")
+        old, self.transport = self.transport, _Transport(self.settings, self.transport.newest)
+        old.deadline = time.monotonic() + timeout
+        revoke = functools.partial(old.call, "POST", token=self.held or "")
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
             gone = revoke("auth/token/revoke-self", {}).status == 204
             leases = [lease for lease in leases if not gone or lease[0] != self.logins]
             self.held = None
         answers = [revoke("sys/leases/revoke", {"lease_id": lease}).status for _, lease in leases]
-        self.transport.connections.close()
-        self.transport = _Transport(self.settings, self.transport.newest)
+        old.connections.close()
         return all(status in (200, 204) for status in answers)
 
     def _replaced(self, stale: str) -> bool:
@@ -3353,7 +3341,6 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
 
 def _github_jwt(url: str, settings: VaultSettings) -> str:
     """Return the token that GitHub Actions gives a job with `permissions: id-token: write`."""
-    import json
     from http.client import HTTPException  # not an OSError, which urllib turns into its own
     from urllib.request import Request, build_opener
 
@@ -3365,7 +3352,7 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
         request = Request(url + audience)  # noqa: S310 - the runner says where
         request.add_unredirected_header("Authorization", f"Bearer {secret}")
         with build_opener().open(request, timeout=settings.timeout) as response:
-            return str(json.loads(response.read(_MAX_BODY))["value"])
+            return str(_read_object(response.read(_MAX_BODY))["value"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, HTTPException):
         hint = "give the job 'permissions: id-token: write'"
         raise Locked("GitHub Actions gives no identity token", hint=hint) from None
@@ -3440,9 +3427,8 @@ class _Path(NamedTuple):
 class VaultStore:
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
-    Other readable paths work as well: `database/creds/app#password`. A store is safe to use from many
-    threads. NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable are
-    different things.
+    Other readable paths work as well: `database/creds/app#password`. Many threads can share a store.
+    NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login) and Unavailable differ.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -3504,10 +3490,7 @@ class VaultStore:
     def set_fields(
         self, path: str, fields: Mapping[str, str], *, cas: int | None = None, merge: bool = False
     ) -> int:
-        """Replace all fields by one request, or with `merge` these; return the new version, 0 in KV 1.
-
-        `cas` is what it is to `set`.
-        """
+        """Replace all fields, or with `merge` these, as `set` does; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path), versions=cas is not None)
         for field, value in fields.items():
             check_value(value, f"the field {_show(field)}")
@@ -3524,8 +3507,7 @@ class VaultStore:
     ) -> None:
         """Remove one field; with the last one the secret goes, which KV 2 can undelete.
 
-        With `version`, delete only these versions of the whole secret; with `metadata`, remove it for good,
-        with its history.
+        With `version`, delete only these versions of the whole secret; with `metadata`, all of it for good.
         """
         path, field = _path_and_field(name)
         seen: list[str] = []  # once it was there, somebody else may remove it first
@@ -3537,7 +3519,7 @@ class VaultStore:
             return {key: value for key, value in fields.items() if field and key != field}
 
         if metadata:
-            self._call("DELETE", self._kv_place(path, versions=True), "metadata", needs="delete")
+            self._call("DELETE", self._kv_place(path, versions=True).at("metadata"), needs="delete")
         elif version is not None:
             self._on_versions("delete", path, version)
         else:
@@ -3589,7 +3571,7 @@ class VaultStore:
 
     def configuration(self, path: str = "") -> _Json:
         """Return what the server says of a KV 2 secret, or without a path of its mount."""
-        response = self._call("GET", self._options_of(path), "", ok=(200, 404))
+        response = self._call("GET", self._options_of(path), ok=(200, 404))
         if response.status == 404:
             raise not_found_error(path)
         return response.data
@@ -3600,11 +3582,11 @@ class VaultStore:
         for name, kind in _OPTIONS.items():
             if not isinstance(options.get(name, kind()), kind):
                 raise BadValue(f"{kind.__name__} expected for {name} param")
-        self._call("POST", self._options_of(path), "", options, needs="update")
+        self._call("POST", self._options_of(path), options, needs="update")
 
-    def _options_of(self, path: str) -> _Path:
+    def _options_of(self, path: str) -> str:
         place = self._kv_place(_whole(path) if path else f"{self.settings.mount}/config", versions=True)
-        return _Path(place.mount, 1, f"metadata/{place.path}" if path else "config")
+        return place.at("metadata") if path else f"{place.mount}/config"
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values that a secret had in older versions; raise BadValue in KV 1, which has none."""
@@ -3637,8 +3619,7 @@ class VaultStore:
 
     def store_keys(self) -> Iterator[str]:
         """Yield what opens the store."""
-        keys = [getattr(self.settings, name) for name in _KEYS]
-        yield from filter(None, [self._session.held, *keys])
+        yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in _KEYS)])
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
@@ -3652,7 +3633,7 @@ class VaultStore:
                 yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
             response = session.transport.call("GET", "sys/seal-status")
             if response.status != 200:
-                raise self._failure(response, "read", "sys/seal-status")
+                raise _failure(session.transport, response, "read", "sys/seal-status")
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
             yield "login", self.settings.login
             about = session.call("GET", "auth/token/lookup-self").data
@@ -3674,16 +3655,13 @@ class VaultStore:
         except SecretsError as error:
             yield "problem", str(error)
 
-    # Where names lead
-
     def _locate(self, path: str) -> _Path:
         """Return where a secret is, for every operation on it."""
         mounts = self._seen_mounts()
-        inside = [mount for mount in mounts if path.startswith(mount)]
-        if not inside:
+        mount = max(filter(path.startswith, mounts), key=len, default="")
+        if not mount:
             root = self._root()
             return root._replace(path=root.path + path)
-        mount = max(inside, key=len)
         return _Path(mount[:-1], _kv_of(mounts[mount]), path[len(mount) :])
 
     def _root(self) -> _Path:
@@ -3714,10 +3692,7 @@ class VaultStore:
         return self._mounts
 
     def _ask_for_mounts(self, where: str) -> _Json:
-        response = self._session.call("GET", where)
-        if response.status != 200:
-            raise self._failure(response, "read", where)
-        found = _json(dict, response.data.get("secret"))
+        found = _json(dict, self._call("GET", where, ok=(200,)).data.get("secret"))
         return {name: _json(dict, about) for name, about in found.items() if name.endswith("/")}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
@@ -3730,15 +3705,11 @@ class VaultStore:
             raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
         return place
 
-    # Reading
-
     def _read(self, name: str, path: str, version: int | None = None) -> _Json:
         """Return the fields of a secret, or NotFound; Deleted where it can be brought back."""
-        place = self._locate(path)
-        if not place.kv and version is None:
+        place = self._locate(path) if version is None else self._kv_place(path, versions=True)
+        if not place.kv:
             return self._leased(place)
-        if version is not None:
-            self._kv_place(path, versions=True)
         return self._present(self._fetch(place, version), place, name, version)
 
     def _present(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
@@ -3762,7 +3733,7 @@ class VaultStore:
         query = "" if version is None else f"?version={version}"
         # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
         # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
-        return _Secret(self._call("GET", place, "data", query=query, ok=(200, 404)), place.kv)
+        return _Secret(self._call("GET", place.at("data"), query=query, ok=(200, 404)), place.kv)
 
     def _leased(self, place: _Path) -> _Json:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
@@ -3772,18 +3743,14 @@ class VaultStore:
             if time.monotonic() < lease.until and lease.login == session.logins:
                 return lease.data
             # Each read creates a database user, say, so it isn't repeated.
-            response = session.call("GET", _url_path(path), repeat=False)
-            if response.status == 404 and not response.complains:
+            response = self._call("GET", path, repeat=False, ok=(200, 404))
+            if response.status == 404:
                 raise not_found_error(path)
-            if response.status != 200:
-                raise self._failure(response, "read", path)
             lease.id = str(response.body.get("lease_id") or "")
             lease.login, lease.data = session.logins, response.data
             seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT if lease.id else 0
             lease.until = time.monotonic() + seconds
             return lease.data
-
-    # Writing
 
     def _change(
         self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
@@ -3813,15 +3780,14 @@ class VaultStore:
     def _write(self, place: _Path, fields: _Json, cas: int | None) -> int | None:
         """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""
         if place.kv == 1:
-            self._call("POST", place, "", fields, repeat=False, needs="update" if cas else "create")
+            self._call("POST", place.at(""), fields, repeat=False, needs="update" if cas else "create")
             return 0
         options = {} if cas is None else {"options": {"cas": cas}}  # 0: only where there is none yet
         body, needs = {**options, "data": fields}, "update" if cas else "create"
-        response = self._call("POST", place, "data", body, repeat=cas is not None, needs=needs, ok=(200, 400))
+        path = place.at("data")
+        response = self._call("POST", path, body, repeat=cas is not None, needs=needs, ok=(200, 400))
         if response.status == 200:
             return int(_json_number(response.data.get("version")))
-        if not response.says("check-and-set parameter did not match"):
-            raise self._failure(response, needs, place.at("data"))
         if not response.repeated:
             return None
         # An attempt whose response was lost may have written it.
@@ -3834,12 +3800,12 @@ class VaultStore:
     def _remove(self, place: _Path, secret: _Secret) -> int | None:
         """Return 0 if the secret's fields are gone; None if a newer version has them, too."""
         if place.kv == 1:
-            self._call("DELETE", place, "", repeat=False, needs="delete")
+            self._call("DELETE", place.at(""), repeat=False, needs="delete")
             return 0
         numbers = {"versions": [secret.version]}
-        response = self._call("POST", place, "delete", numbers, needs="delete", ok=(200, 204, 403))
+        response = self._call("POST", place.at("delete"), numbers, needs="delete", ok=(200, 204, 403))
         if response.status == 403:  # many policies only allow deleting the newest version
-            self._call("DELETE", place, "data", repeat=False, needs="delete")
+            self._call("DELETE", place.at("data"), repeat=False, needs="delete")
         gone = (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
         return 0 if gone else None
 
@@ -3853,13 +3819,12 @@ class VaultStore:
             version = [secret.version]
         if not version or not all(isinstance(number, int) and number > 0 for number in version):
             raise BadValue("versions are a list of numbers", hint="they are counted from 1")
-        self._call("POST", place, kind, {"versions": [*version]}, needs="update")
+        self._call("POST", place.at(kind), {"versions": [*version]}, needs="update")
 
     def _call(
         self,
         method: str,
-        place: _Path,
-        kind: str,
+        path: str,
         body: _Json | None = None,
         *,
         query: str = "",
@@ -3867,27 +3832,22 @@ class VaultStore:
         needs: str = "read",
         ok: tuple[int, ...] = (200, 204),
     ) -> _Response:
-        """Return a response whose status is one of `ok`; a 404 only if that is all it says."""
-        path = place.at(kind)
+        """Return a response whose status is one of `ok`; a 404 or 400 only if it says what is expected."""
         response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
-        if response.status not in ok or (response.status == 404 and response.complains):
-            raise self._failure(response, needs, path)
-        return response
-
-    def _failure(self, response: _Response, capability: str, path: str) -> SecretsError:
-        error = _failure(self._session.transport, response, capability, path)
-        if capability not in ("read", "list") and response.may_be_done:
+        expected = {404: not response.complains, 400: response.says("check-and-set parameter did not match")}
+        if response.status in ok and expected.get(response.status, True):
+            return response
+        error = _failure(self._session.transport, response, needs, path)
+        if needs not in ("read", "list") and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
-        return error
-
-    # Listing
+        raise error
 
     def _list(self, root: _Path, folder: str) -> list[str]:
         """Return what is in a folder; nothing where the token may not look, unless that is the first one."""
         place = root._replace(path=root.path + folder)
         # LIST, in a form that every proxy lets pass.
         ok = (200, 404, 403) if folder else (200, 404)
-        response = self._call("GET", place, "metadata", query="?list=true", needs="list", ok=ok)
+        response = self._call("GET", place.at("metadata"), query="?list=true", needs="list", ok=ok)
         if response.status != 200:
             return []
         keys = response.data.get("keys")
