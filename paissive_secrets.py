@@ -3002,10 +3002,9 @@ class _Wire(io.BufferedReader):
         response = HTTPResponse(cast("Any", self), method=method)
         try:
             response.begin()
-            lengths = response.headers.get_all("content-length", [])
             codings = [coding.lower() for coding in response.headers.get_all("transfer-encoding", [])]
             # Where the end of a response is in doubt, the next one would be read wrongly.
-            framing = [*codings, *map(str.isdigit, lengths)]
+            framing = [*codings, *map(str.isdigit, response.headers.get_all("content-length", []))]
             if framing not in ([], [True], ["chunked"]) or response.headers.defects:
                 raise ValueError
             raw = response.read()
@@ -3194,10 +3193,7 @@ _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and wri
 
 
 class _Session:
-    """Calls with a token that is kept alive; made of another, it shares its token, not connections and locks.
-
-    A child process can't use those of its parent, and a listing closes its own.
-    """
+    """Calls with a token that is kept alive; one made of another shares its login, not its connections."""
 
     def __init__(self, settings: VaultSettings, other: _Session | None = None) -> None:
         import threading
@@ -3250,8 +3246,8 @@ class _Session:
         with self._lock:
             if self.held != stale:
                 return True
-            # Without a token, this asks whether an agent in between adds its own to the request. Where a
-            # policy refuses even that, it is the one error of a list; an unknown token gets none, or two.
+            # Without a token, this asks whether an agent in between adds its own to the request. If a policy
+            # refuses even that, it is the one error of a list; an unknown token gets a bare line, or two.
             response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
             if response.status != 403 or response.says("1 error occurred"):
                 return False
@@ -3546,8 +3542,7 @@ class VaultStore:
                 keys = [*each(lister._list, folders)]
                 # No name leads below some folders; and a server may say that there is no end of them.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
-                secrets = [key for key in keys if not key.endswith("/")]
-                yield from each(lister._names_of, secrets)
+                yield from each(lister._names_of, [key for key in keys if not key.endswith("/")])
         finally:
             self._subkeys = lister._subkeys
             lister._own.transport.connections.close()
@@ -3764,8 +3759,7 @@ class VaultStore:
                 self._present(secret, place, name)
             if cas not in (None, secret.version):
                 raise Conflict(f"{_show(name)} is at version {secret.version}", hint="read it again")
-            now = secret.fields or {}
-            old = {key: value for key, value in now.items() if (key, value) not in lost.items()}
+            old = dict(row for row in (secret.fields or {}).items() if row not in lost.items())
             fields = edit(old)
             version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
             # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
@@ -3806,8 +3800,7 @@ class VaultStore:
         response = self._call("POST", place.at("delete"), numbers, needs="delete", ok=(200, 204, 403))
         if response.status == 403:  # many policies only allow deleting the newest version
             self._call("DELETE", place.at("data"), repeat=False, needs="delete")
-        gone = (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ())
-        return 0 if gone else None
+        return 0 if (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ()) else None
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
         """Delete, undelete or destroy versions; of a list, as in `vault kv`, those that exist."""
