@@ -7397,15 +7397,15 @@ _LANGUAGES = {
 
 
 def language_of(path: str) -> str:
-    """Say which kind of file this is by its name: source, config, json, docs, log, markup, shell or none."""
+    """Say which kind of file this is by its name: a key of _LANGUAGES, translation or none."""
     if _TRANSLATION.search(path):
-        return "docs"
+        return "translation"
     ending = os.path.basename(path).lower().rpartition(".")[2]
     return _language_of_ending().get(ending, "none")
 
 
 _TRANSLATION = lazily(
-    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:[/._-][^/]*)?\.\w+\Z"
+    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:/[a-z]{2}(?:[_-]\w{2,4})?)?(?:[/._-][^/]*)?\.\w+\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
 )
 
@@ -7774,6 +7774,8 @@ def objection(c: Candidate) -> str:
         return "" if told else "it is an identifier"
     if c.separator == ":" and not c.quote and c.before.endswith(":"):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
+    if c.language == "translation" and c.value.isalpha():
+        return "it is the translation of a word"
     for reason, pattern in _NO_VALUE:
         if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
             return reason
@@ -7831,7 +7833,7 @@ _NO_VALUE = (
     )),
     ("it is a range of versions, a format, a counter, a rule or PEM", lazily(
         rb"\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
-        rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: \|\| | - |, ?| )RANGE){1,9}\Z".replace(
+        rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
             b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
         + rb"|%(?:\[\d\]|\d\$)[+#-]?[\d.]{0,5}[A-Za-z]"
         rb"|\A(?:\\{1,4}u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){1,40}\Z"

@@ -8689,6 +8689,7 @@ def test_what_only_looks_like_a_secret_is_left(line, path):
         'js-tokens: "npm:^3.0.0 || ^4.0.0"',
         '"some-tokens": ">=3.1.0 <5.2",',
         '"css-tokens": "workspace:*",',
+        '"fe_change_pwd": "<2.0.5|>=3,<3.0.3",',
         'password = "%[1]s%[2]s"',
         "$password = '%1$s';",
         r'"key": "\uD83D\uDC69\u200D\uD83D\uDCBB"',
@@ -8709,6 +8710,12 @@ def test_what_only_looks_like_a_secret_is_left(line, path):
 @pytest.mark.parametrize("path", ["a.ts", "a.yml"])
 def test_versions_formats_and_rules_are_no_secrets(line, path):
     assert [m.rule.id for m in scanned(line + "\n", path) if m.confidence != "low"] == []
+
+
+@pytest.mark.parametrize("path", ["lang/ro/validation.php", "config/locales/nl.yml", "lang/ca.json"])
+def test_words_of_translations_are_no_passwords(path):
+    for line in ("'password' => 'parola',", '"password": "Wachtwoord",', "  reset_password: Salasana"):
+        assert [m for m in scanned(line + "\n", path) if m.confidence != "low"] == []
 
 
 def test_pass_counts_only_as_a_word_of_its_own():
