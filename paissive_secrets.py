@@ -10432,8 +10432,8 @@ class Use(NamedTuple):
 class Check:
     """The names that a project asks for, compared with those in a store.
 
-    `missing` maps each required name that the store lacks to its uses, `optional` each other name it lacks;
-    `unused` are names in the store that no file mentions. `names`, `files` and `unparsed` are counts.
+    `found` has three kinds: "missing" names are required, "optional" ones are asked for but not required, and
+    the store lacks them; no file mentions "unused" ones. Each maps a name to the places that ask for it.
     """
 
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
@@ -10450,13 +10450,15 @@ class Check:
                     uses.setdefault(use.name, []).append(use)
         known = {*names, *map(variable_name, names), *os.environ}
         known |= {name[: -len("_FILE")] for name in os.environ if name.endswith("_FILE")}
-        lacking = {name: found for name, found in sorted(uses.items()) if variable_name(name) not in known}
-        self.names, self.unused = len(uses), sorted(unmentioned)
-        hows = {name: {use.how for use in found} for name, found in lacking.items()}
-        required = [name for name, how in hows.items() if "requires" in how and how <= {"requires", "reads"}]
-        optional = [name for name, how in hows.items() if name not in required and "provides" not in how]
-        self.missing = {name: lacking[name] for name in required}
-        self.optional = {name: lacking[name] for name in optional}
+        self.names = len(uses)
+        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
+        for name in sorted(name for name in uses if variable_name(name) not in known):
+            hows = {use.how for use in uses[name]}
+            required = "requires" in hows and hows <= {"requires", "reads"}
+            if required or "provides" not in hows:
+                places = [f"{use.path}:{use.line}" for use in uses[name]]
+                self.found["missing" if required else "optional"][name] = places
+        self.found["unused"] = {name: [] for name in sorted(unmentioned)}
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files below the paths, other than the store's own."""
@@ -10664,9 +10666,8 @@ def _parse(argv: list[str], group: str = "", backend: str | None = None) -> argp
         return _parse(rest, name, backend)
     if name not in _COMMANDS:
         known = [row[len(group) :].split()[0] for row in _COMMANDS if row.startswith(group)]
-        raise BadValue(
-            "no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help")
-        )
+        hint = _suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help")
+        raise BadValue("no such command", hint=hint)
     return _parse_command(name, rest, backend)
 
 
@@ -10756,9 +10757,7 @@ def _program() -> str:
 
 
 # What argparse says before it repeats what was typed.
-_BEFORE_TYPED = (
-    r"(?s).*?(?:unrecognized arguments|ignored explicit argument|invalid choice|invalid \w+ value)"
-)
+_BEFORE_TYPED = r"(?s).*?(?:unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value))"
 
 
 def _usage_error(message: str, parser: argparse.ArgumentParser) -> BadValue:
@@ -11151,7 +11150,6 @@ def cmd_audit(args: argparse.Namespace) -> int:
     $ audit --history                  # whatever was
     $ audit --update-baseline          # accept what there is
     $ audit --explain settings.py:12   # why or why not
-    $ audit --sarif --output audit.sarif
     """
     _check_audit(args)
     if args.explain:
@@ -11170,10 +11168,10 @@ def cmd_audit(args: argparse.Namespace) -> int:
         else:
             report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
             report(progress.around(run), run.summary, to)
+    if run.summary.findings and not args.update_baseline:
+        return int(args.exit_code)
     # CI must not pass because nothing could be read.
-    nothing_read = run.summary.unreadable and not run.summary.files
-    found = run.summary.findings and not args.update_baseline
-    return args.exit_code if found else 2 if nothing_read else 0
+    return 2 if run.summary.unreadable and not run.summary.files else 0
 
 
 _CONFLICTING = (
@@ -11305,20 +11303,16 @@ def cmd_check(args: argparse.Namespace) -> int:
         if not os.path.exists(path):
             raise BadValue(f"there is no {_show(path)}", hint="name a file or folder that exists")
     check = Check(paths, args.manager.store(), args.backend or os.environ.get("PAISSIVE_BACKEND") or "env")
-    unused: dict[str, list[Use]] = {name: [] for name in check.unused}
-    places = {"missing": check.missing, "optional": check.optional, "unused": unused}
-    found = {
-        how: {n: [f"{u.path}:{u.line}" for u in uses] for n, uses in f.items()} for how, f in places.items()
-    }
     if args.json:
-        _write_json(found)
+        _write_json(check.found)
     # An optional setting such as PORT is nothing that a store would hold.
-    rows = ((how, n, at) for how, names in found.items() for n, at in names.items() if not args.json)
+    rows = ((how, *row) for how, names in check.found.items() for row in names.items() if not args.json)
     for how, name, at in (row for row in rows if row[0] != "optional" or looks_secret(row[1])):
         print(f"{how:<9} {printable(name)}", printable(", ".join(at[:3])), sep="  " if at else "")
-    counts = f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {len(check.missing)} missing"
+    missing = len(check.found["missing"])
+    counts = f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing"
     _warn(counts + (f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""))
-    return 1 if check.missing else 0
+    return 1 if missing else 0
 
 
 def cmd_hook_install(args: argparse.Namespace) -> None:
@@ -11453,7 +11447,6 @@ def cmd_rotate_now(args: argparse.Namespace) -> None:
 
     $ rotate now                       # from cron
     $ rotate now DB_PASSWORD
-    $ rotate now SESSION_KEY --generate hex:32
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
     rotation = _rotation(args, *(args.names or _due_or_note(_rotation(args))))
@@ -11644,9 +11637,7 @@ _COMMANDS: dict[str, _Command] = {
         _flag("--known", "also search for the values that the store holds, in every encoding"),
         _arg("--verdict", "V,…", f"report only these known values: {','.join(VERDICTS)}"),
     ),
-    "check": _row(
-        cmd_check, _arg("paths", "PATH", "files and folders; default: this folder", nargs="*"), _JSON
-    ),
+    "check": _row(cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
     "hook install": (cmd_hook_install, ()),
     "status": _row(cmd_status, _JSON),
     "password": _row(cmd_password),
