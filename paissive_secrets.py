@@ -7146,16 +7146,7 @@ _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds 
 _CALL = lazily(  # of a function, an index, a member or a cmdlet
     rb"[A-Za-z_]\w*(?:\.\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
-_KINDS = (
-    b"pass",
-    b"pwd",
-    b"secret",
-    b"token",
-    b"key",
-    b"cred",
-    b"auth",
-    b"nonce",
-)  # the first in a name counts
+_KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
 _KIND = lazily(b"|".join(_KINDS))
 _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
@@ -7283,12 +7274,8 @@ _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, where there is one."""
     at, start = match.span()
-    rest, separator, quote, bare = (
-        match.group("rest"),
-        match["separator"] or b"",
-        match["quote"] or b"",
-        match["bare"],
-    )
+    rest, bare = match.group("rest", "bare")
+    separator, quote = match["separator"] or b"", match["quote"] or b""
     value = _quoted(quote).match(window, start, start + MAX_VALUE) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
@@ -7551,17 +7538,8 @@ def _facts_of_value(value: str) -> dict[str, str]:
         "shape": (shape and shape.lastgroup) or "symbols",
         "length": _length_names()[min(size, MAX_VALUE)],
         "letters": wordness(value),
-        "digits": "none"
-        if not digits
-        else "two"
-        if digits < 3
-        else "some"
-        if digits < 0.3 * size
-        else "many",
-        "classes": "a" * (b"a" in classes)
-        + "A" * (b"A" in classes)
-        + "0" * bool(digits)
-        + "-" * (b"-" in classes),
+        "digits": ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
+        "classes": _text(bytes(sorted(set(classes), reverse=True))),
         "symbols": str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
         "distinct": str(10 * len(characters) // size),
     }
