@@ -8288,7 +8288,8 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         return
     rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
     candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")
-    yield verdict(Span(*entry.span(2), rule, rule.confidence, candidate), plain)
+    span = Span(*entry.span(2), rule, rule.confidence, candidate)
+    yield verdict(span, plain) if readable else span  # bytes that are no text are no placeholder or prose
 
 
 # === Scan ===================================================================================================
@@ -8492,15 +8493,16 @@ def _resolve_overlaps(spans: list[Span]) -> list[Span]:
     """Without those that overlap a surer one, or else an earlier one, in order of place."""
     import bisect
 
-    sure = _without_overlaps([span for span in spans if span.confidence != "low"])
-    if len(sure) == len(spans):
-        return sure
-    starts = [span.start for span in sure]
-    for span in spans:
-        after = bisect.bisect_left(starts, span.end)
-        if span.confidence == "low" and (not after or sure[after - 1].end <= span.start):
-            sure.append(span)  # behind those that `starts` knows
-    return _without_overlaps(sure)
+    kept: list[Span] = []
+    for confidence in ("high", "medium", "low"):
+        starts = [span.start for span in kept]
+        free = []
+        for span in (span for span in spans if span.confidence == confidence):
+            after = bisect.bisect_left(starts, span.end)
+            if not after or kept[after - 1].end <= span.start:
+                free.append(span)
+        kept = _without_overlaps(kept + free)
+    return kept
 
 
 def _with_rejected(spans: list[Span], kept: list[Span]) -> list[Span]:

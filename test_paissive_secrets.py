@@ -9338,7 +9338,7 @@ metadata:
 data:
   any-entry: {base64_of(LOGIN)}
   # binary, and a template
-  blob: {base64_of(bytes(range(40, 72)) + bytes(range(200, 250, 3)))}
+  blob: {base64_of(hashlib.sha384(b"any bytes").digest())}
   made: {{{{ .Values.made }}}}
 stringData:
   file: |
