@@ -8493,11 +8493,14 @@ def _resolve_overlaps(spans: list[Span]) -> list[Span]:
     """Without those that overlap a surer one, or else an earlier one, in order of place."""
     import bisect
 
+    def rank(span: Span) -> tuple[bool, bool, bool]:  # a format says more than a value judged by its name
+        return span.confidence == "low", is_judged(span), span.confidence != "high"
+
     kept: list[Span] = []
-    for confidence in ("high", "medium", "low"):
+    for level in sorted(set(map(rank, spans))):
         starts = [span.start for span in kept]
         free = []
-        for span in (span for span in spans if span.confidence == confidence):
+        for span in (span for span in spans if rank(span) == level):
             after = bisect.bisect_left(starts, span.end)
             if not after or kept[after - 1].end <= span.start:
                 free.append(span)
@@ -8514,7 +8517,7 @@ def _with_rejected(spans: list[Span], kept: list[Span]) -> list[Span]:
 
 def _without_overlaps(spans: list[Span]) -> list[Span]:
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda s: (s.start, is_judged(s))):  # what is judged by name yields
+    for span in sorted(spans, key=lambda span: span.start):
         if not kept or span.start >= kept[-1].end:
             kept.append(span)
     return kept
