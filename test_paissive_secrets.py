@@ -11755,6 +11755,38 @@ def test_every_rule_is_listed(folder):
     assert [line.split()[0] for line in lines] == [row["id"] for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        ({"hook_event_name": "UserPromptSubmit", "prompt": "deploy with {}"}, 2),
+        (
+            {
+                "hook_event_name": "PreToolUse",
+                "tool_input": {"command": 'curl -H "Authorization: Bearer {}"'},
+            },
+            2,
+        ),
+        (
+            {"hook_event_name": "PreToolUse", "tool_input": {"file_path": "a.py", "content": 'KEY = "{}"\n'}},
+            2,
+        ),
+        (
+            {
+                "hook_event_name": "PreToolUse",
+                "tool_input": {"command": "ls"},
+                "session_id": str(uuid.UUID(int=7)),
+            },
+            0,
+        ),
+    ],
+)
+def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(payload, status, tmp_path):
+    token = documented_sample(["gh" + "p_", "A36"])
+    stdin = json.dumps(payload).replace("{}", token).encode()
+    done = cli("audit", "-", "--exit-code", "2", cwd=tmp_path, stdin=stdin)
+    assert (done.returncode, token.encode() in done.stdout + done.stderr) == (status, False)
+
+
 # === Check ==================================================================================================
 
 ASKING = """import os
