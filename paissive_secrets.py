@@ -1072,7 +1072,7 @@ class _Piece:
         if self.quote == "'":  # python-dotenv knows this one escape there
             return raw.replace("\\'", "'")
         escape = r"(?s)\\." if self.quote else r"(?!)"
-        end = raw.rfind("}") + 1  # from each ${ behind it, a search would go to the end of the text in vain
+        end = raw.rfind("}") + 1  # no ${ after the last } can be closed, so don't search from it
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
 
@@ -2787,7 +2787,7 @@ class _Connections:
         self._busy: set[_Wire] = set()
 
     def add_parent(self, parent: Any) -> None:
-        """Ignore the opener, which urllib's handlers are told of."""
+        """Ignore the opener that urllib passes to every handler."""
 
     def http_open(self, request: Any) -> _Response:
         """Exchange a request for a response; urllib calls this."""
@@ -4234,7 +4234,7 @@ class Resolver:
             return reference.name, holder, holder.get(reference.name)
         except (BadName, BadValue, NotFound) as error:
             failure = error
-        # The text is the value of a secret, and perhaps no reference: it is not repeated.
+        # Don't repeat the text: it may be the value of a secret rather than a reference.
         if len(trail) > 1:
             problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
             hint = "set the secret that it names, or write ${secret: as $${secret: if it is none"
@@ -5355,7 +5355,7 @@ def spell(value: str) -> set[bytes]:
 
 
 def _secret_leaves(value: str) -> Iterator[str]:
-    """Yield the texts in a JSON document whose own key looks secret: documents are written anew."""
+    """Yield the texts in a JSON document whose own key looks secret: programs re-serialise documents."""
     import json
 
     found: list[tuple[str, Any]] = []
