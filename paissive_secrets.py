@@ -6,9 +6,9 @@
 """Store secrets, pass them on, and find the ones that were left in code: one module to copy, run or embed.
 
     >>> from paissive_secrets import get_secret, set_secret
-    >>> set_secret("DB_PASSWORD", "blue-hill", backend="memory")  # or "env", "file", "vault"
+    >>> set_secret("DB_PASSWORD", "…", backend="memory")  # or "env", "file", "vault"
     >>> get_secret("DB_PASSWORD", backend="memory")
-    'blue-hill'
+    '…'
 
 Functions, managers and stores may be shared by threads; a rotation or a write by one keeps others out.
 
@@ -6519,7 +6519,7 @@ login-arguments         password behind its user in a call  medium high
     connect(  (?i:connect)\((?:&[\w.>-]{1,40}, ?)?{argument}{login}
         mysql_real_connect(&db, "x.local", "me", "{p}", "a", 0)
 command-password        password on a command line          medium high
-    sshpass  sshpass -p ?{typed}  sshpass -p {p} ssh x.local
+    sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
     docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
     psexec  (?i:psexec)[^\n]{0,120}? -p {typed}  psexec.exe x.local -u me -p {p} cmd
     redis-cli  redis-cli (?:[^\n|;&]{0,200}? )?-a {typed}  redis-cli -h x.local -a {p}
