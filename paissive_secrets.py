@@ -80,6 +80,7 @@ from typing import (
     Callable,
     NamedTuple,
     NoReturn,
+    Optional,
     Protocol,
     TypeVar,
     Union,
@@ -145,6 +146,9 @@ __all__ = [
     "unseal",
 ]
 __version__ = "1.0.0"
+
+# Public annotations avoid `X | Y`, so that typing.get_type_hints works on them in Python 3.9.
+StrPath = Union[str, os.PathLike[str]]
 
 
 # === Errors =================================================================================================
@@ -1163,7 +1167,7 @@ class EnvironmentStore:
     and `delete` affect only this process. `db/password` and `db-password` are both the variable DB_PASSWORD.
     """
 
-    def __init__(self, dotenv: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, dotenv: Optional[StrPath] = None) -> None:
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         self._folder = _working_directory()
         self._persists = False
@@ -1489,7 +1493,7 @@ _MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile fil
 _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
-def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
+def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     """Return `plaintext` as a binary age v1 file (https://c2sp.org/age) that each recipient's key opens.
 
     The file does not authenticate its sender. Raises BadValue for a Passphrase that is not the only
@@ -1511,7 +1515,7 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
     return header + b" " + _base64(mac) + b"\n" + _seal_payload(file_key, plaintext)
 
 
-def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
+def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     """Return what was sealed; raise WrongKey if no identity opens it, Corrupt if it was changed since.
 
     Raises BadValue for a file that demands too much work: scrypt over 2**20, or over 1000 recipients.
@@ -1592,7 +1596,7 @@ class Identity:
         """Return the private key as text."""
         return _bech32(_IDENTITY, self._scalar)
 
-    def unwrap(self, stanza: _Stanza) -> bytes | None:
+    def unwrap(self, stanza: _Stanza) -> Optional[bytes]:
         """Return the file key, or None if the stanza is for somebody else."""
         if stanza.kind != b"X25519":
             return None
@@ -1629,7 +1633,7 @@ class Passphrase:
         body = _seal_box(self._scrypt(salt, self._log_n), file_key)
         return _Stanza(b"scrypt", [_base64(salt), str(self._log_n).encode()], body)
 
-    def unwrap(self, stanza: _Stanza) -> bytes | None:
+    def unwrap(self, stanza: _Stanza) -> Optional[bytes]:
         """Return the file key, or None if it needs another passphrase."""
         if stanza.kind != b"scrypt":
             return None
@@ -1880,7 +1884,7 @@ class FileStore:
     open it, Corrupt for a damaged file, Unsafe if others can write to the folder. Threads may share a store.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, folder: Optional[StrPath] = None) -> None:
         # In a unit file or in quotes no shell expands it, and a first set would make a folder called ~.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         self.folder = os.path.abspath(folder or self._configured or _find_folder())
@@ -1963,7 +1967,7 @@ class FileStore:
         with disk_errors(f"read {self._secrets}"):
             yield from _names_under(self._secrets, "")
 
-    def read_policies(self) -> str | None:
+    def read_policies(self) -> Optional[str]:
         """Return the text of the rotation policies, or None if there are none."""
         self._check_folders("")
         if not os.path.lexists(self.policy_file):
@@ -3453,7 +3457,7 @@ class VaultStore:
             self._own, self._leases, self._pid = _Session(self.settings, self._own), {}, os.getpid()
         return self._own
 
-    def get(self, name: str, version: int | None = None) -> str:
+    def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         fields = self._read(name, path, version)
@@ -3461,12 +3465,12 @@ class VaultStore:
             raise not_found_error(name)
         return _value_text(fields[field] if field else fields)
 
-    def get_fields(self, path: str, version: int | None = None) -> dict[str, str]:
+    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, str]:
         """Return all fields of a secret, read by one request, so that they belong together."""
         found = self._read(path, _whole(path), version)
         return {field: _value_text(value) for field, value in found.items()}
 
-    def set(self, name: str, value: str, *, cas: int | None = None) -> None:
+    def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2).
 
         With `cas`, raise Conflict unless the secret is at this version; 0 stands for an absent secret.
@@ -3484,7 +3488,7 @@ class VaultStore:
         self.set_fields(path, fields, cas=cas)
 
     def set_fields(
-        self, path: str, fields: Mapping[str, str], *, cas: int | None = None, merge: bool = False
+        self, path: str, fields: Mapping[str, str], *, cas: Optional[int] = None, merge: bool = False
     ) -> int:
         """Replace all fields, or with `merge` these, as `set` does; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path), versions=cas is not None)
@@ -3499,7 +3503,7 @@ class VaultStore:
         return version
 
     def delete(
-        self, name: str, *, version: int | Sequence[int] | None = None, metadata: bool = False
+        self, name: str, *, version: Union[int, Sequence[int], None] = None, metadata: bool = False
     ) -> None:
         """Remove one field; with the last one the secret goes, which KV 2 can undelete.
 
@@ -3555,8 +3559,8 @@ class VaultStore:
         return [_read_version(number, rows[number]) for number in sorted(rows)]
 
     def get_version(
-        self, path: str, version: int | None = None
-    ) -> tuple[SecretVersion, dict[str, str] | None]:
+        self, path: str, version: Optional[int] = None
+    ) -> tuple[SecretVersion, Optional[dict[str, str]]]:
         """Return a version and its fields, None if it is deleted, by one request: for `cas`, for instance."""
         secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
         if not secret.version:
@@ -3589,11 +3593,11 @@ class VaultStore:
             with contextlib.suppress(NotFound, Deleted):
                 yield self.get(name, version.number)
 
-    def undelete(self, name: str, version: int | Sequence[int] | None = None) -> None:
+    def undelete(self, name: str, version: Union[int, Sequence[int], None] = None) -> None:
         """Bring back deleted versions of the secret that `name` is in, by default the newest."""
         self._on_versions("undelete", _path_and_field(name)[0], version)
 
-    def destroy(self, name: str, version: int | Sequence[int]) -> None:
+    def destroy(self, name: str, version: Union[int, Sequence[int]]) -> None:
         """Remove versions of the secret that `name` is in for good, with all their fields."""
         self._on_versions("destroy", _path_and_field(name)[0], () if version is None else version)
 
@@ -4003,11 +4007,11 @@ class SecretsManager:
     @overload
     def get_secret(
         self, name: str, default: None = None, *, backend: Backend = None, stage: str = "current"
-    ) -> str | None: ...
+    ) -> Optional[str]: ...
 
     def get_secret(
-        self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
-    ) -> str | None:
+        self, name: str, default: Optional[str] = None, *, backend: Backend = None, stage: str = "current"
+    ) -> Optional[str]:
         """Return the value of a secret, or `default` if there is none.
 
         A store that is locked, denied or unreachable raises. During and after a rotation, `stage` may be
@@ -4269,7 +4273,7 @@ class SecretConfig:
     """
 
     def __init__(
-        self, config_file: str | os.PathLike[str] | None = None, backend: Backend | SecretsManager = None
+        self, config_file: Optional[StrPath] = None, backend: Union[Backend, SecretsManager] = None
     ) -> None:
         named = os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or named or "config.json")
@@ -4579,7 +4583,7 @@ class SecretRotation:
     """
 
     def __init__(
-        self, backend: Backend | SecretsManager = None, policy_file: str | os.PathLike[str] | None = None
+        self, backend: Union[Backend, SecretsManager] = None, policy_file: Optional[StrPath] = None
     ) -> None:
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
@@ -4594,7 +4598,7 @@ class SecretRotation:
         apply: Step = None,
         verify: Step = None,
         timeout: Interval = _TIME_FOR_STEP,
-        keep_previous: Interval | None = None,
+        keep_previous: Optional[Interval] = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", a timedelta or seconds.
 
@@ -4633,7 +4637,7 @@ class SecretRotation:
         policies = self._policies().load()
         return [name for name in sorted(policies) if _is_due(name, policies[name])]
 
-    def rotate(self, name: str, new_value: str | None = None) -> None:
+    def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value of `name` by `new_value`, or by one that its policy generates.
 
         RotationFailed if a step fails, Conflict while another rotation is under way or unfinished: current is
@@ -5875,7 +5879,7 @@ Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values t
 _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
 
 
-def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
+def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
     """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
 
     `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter:
@@ -9332,7 +9336,7 @@ class Summary:
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
 
-_OneOrMore = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
+_OneOrMore = Union[StrPath, Iterable[StrPath]]
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
@@ -9365,16 +9369,16 @@ class Audit:
         exclude: _OneOrMore = (),
         confidence: str = "medium",
         disable: _OneOrMore = (),
-        baseline: Baseline | str | os.PathLike[str] | None = None,
+        baseline: Union[Baseline, StrPath, None] = None,
         staged: bool = False,
-        history: _OneOrMore | None = None,
+        history: Optional[_OneOrMore] = None,
         gitignore: bool = True,
         untrusted: bool = False,
-        known: KnownValues | None = None,
+        known: Optional[KnownValues] = None,
         verdicts: _OneOrMore = (),
         jobs: int = 1,
-        on_error: Callable[[str, str], None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_error: Optional[Callable[[str, str], None]] = None,
+        on_progress: Optional[Callable[[int, int], None]] = None,
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
@@ -10107,7 +10111,7 @@ class Baseline:
     isn't there yet accepts nothing. Raises BadValue for what is no baseline, Unavailable if it can't be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         self.path, self.salt = os.fspath(path), os.urandom(16)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # of those, what only history has: no audit of files finds that

@@ -5675,7 +5675,6 @@ def public_objects():
                 yield f"{name}.{method}", getattr(getattr(ps, name), method)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 can't evaluate X | Y")
 def test_everything_public_has_a_docstring_and_type_hints():
     undocumented = [name for name, found in public_objects() if not (found.__doc__ or "").strip()]
     for _, found in public_objects():
