@@ -3812,7 +3812,6 @@ def heard(raw, size=1 << 16):
         "HTTP/1.1 200 OK\r\nA : b",
         "HTTP/1.1 200 OK\r\n: b",
         "HTTP/1.1 200 OK\r\nA",
-        "HTTP/1.1 200 OK" + "\r\nA: b" * 101,
         "HTTP/1.1 099 OK",
         "HTTP/1.1 2000 OK",
         "HTTP/2 200 OK",
@@ -3854,10 +3853,8 @@ class Pieces:
     def sendall(self, _data):
         pass
 
-    def recv_into(self, buffer):
-        part = self.parts.pop(0) if self.parts else b""
-        buffer[: len(part)] = part
-        return len(part)
+    def recv(self, _size):
+        return self.parts.pop(0) if self.parts else b""
 
     def close(self):
         pass
@@ -3893,9 +3890,8 @@ def test_any_bytes_are_one_answer_or_none_however_they_come_in_pieces(raw, edits
 
 
 def test_a_head_without_end_is_too_large():
-    for head in ("HTTP/1.1 200 OK\r\nA: " + "x" * 200_000, "x" * 200_000):
-        with pytest.raises(ps.Unavailable, match="too large"):
-            heard(head.encode())
+    with pytest.raises(ps.Unavailable, match="too large"):
+        heard(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000)
 
 
 def test_an_answer_without_length_ends_with_its_connection(stub):
