@@ -91,6 +91,7 @@ from typing import (
 if TYPE_CHECKING:
     import argparse
     import ast
+    import selectors
     import socket
     import subprocess
     from typing import IO, TextIO
@@ -5178,7 +5179,7 @@ EXPORT_FORMS = ("env", "shell", "json", "docker")
 # === Masking ================================================================================================
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
 # Only words of four or eight bytes at evenly spaced offsets are looked up, so a thousand values cost no more
-# than one: an encoding longer than a step and a word contains such a word wherever it stands.
+# than one: an encoding longer than a step and a word contains such a word.
 
 MIN_MASKED = 8  # characters; shorter values would blacken ordinary words
 _MASK = b"***"
@@ -5187,9 +5188,10 @@ _LONG = 15  # bytes; an encoding this long contains a word of eight at one of ev
 _MAX_SEARCHED = 16  # short encodings up to this number are found faster one by one
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
 _MAX_STEP = 8  # words from one lookup to the next
-_MAX_WORDS = 500_000  # entries of a table of words that may have fewer, about 100 MB
+_MAX_WORDS = 500_000  # entries of a table that may have fewer, about 100 MB
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _MAX_LINES = 1000  # encoded one by one
+_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 # Characters left as they are: none; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
 # RFC 3986; by encodeURI().
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
@@ -5205,47 +5207,60 @@ _CONTROLS = (("abtnvfrE", "03o"), ("abtn fre", "o"), ("abtnvfr ", "03o"))
 _PLAIN_SETTING = r"\w+://.*|[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?|[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16}"
 
 
+def maskable(value: str) -> bool:
+    """Return whether a value is long enough to be masked."""
+    return len(value.strip()) >= MIN_MASKED
+
+
 class Spellings:
     """Values to mask, in every encoding; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        found = {spelling for value in values if maskable(value) for spelling in spell(value)}
-        self._sorted = sorted(found)
+        self._sorted = sorted({text for value in values if maskable(value) for text in spell(value)})
         short = [spelling for spelling in self._sorted if len(spelling) < _LONG]
         self._searched = short if len(short) <= _MAX_SEARCHED else []
-        long = [spelling for spelling in self._sorted if len(spelling) >= _LONG]
-        tables = (long, [] if self._searched else short)
-        self._tables = [_WordTable(spellings) for spellings in tables if spellings]
-        self._reach = max([_LONG - 1, *(table.reach for table in self._tables)])
+        looked_up = [text for text in self._sorted if len(text) >= _LONG or not self._searched]
+        shortest = min(map(len, looked_up), default=_LONG)
+        self._size = size = 8 if len(looked_up) > _MANY and shortest >= _LONG else 4
+        # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
+        affordable = min(_MAX_STEP, _MAX_WORDS // (size * max(len(looked_up), 1)))
+        self._step = step = max(1, min((shortest + 1) // size - 1, affordable))
+        self._reach = max((step + 1) * size - 2, _LONG - 1)  # bytes of a spelling that may go unnoticed
+        self._words: dict[int, list[tuple[int, bytes]]] = {}
+        for spelling in looked_up:
+            for offset in range(step * size):
+                word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
+                self._words.setdefault(word, []).append((offset, spelling))
 
-    def find(self, data: bytes, last: bool = False) -> tuple[list[tuple[int, int]], int]:
-        """Return the spans of values, overlaps joined, and the start of one that `data` may cut off.
+    def find(self, data: bytes, last: bool = False) -> tuple[list[tuple[int, bytes]], int]:
+        """Return (start, spelling) of all matches, in no order, and where one begins that is cut off.
 
         With `last` nothing follows, so nothing is cut off.
         """
-        found = []
+        matches = []
         cut = len(data) if last else self._find_cut(data)
         for start, spelling in self._candidates(data):
             if data.startswith(spelling, start):
-                found.append((start, start + len(spelling)))
+                matches.append((start, spelling))
             # It matches as far as the data goes: the next write decides.
-            elif start < cut and len(data) < start + len(spelling) and spelling.startswith(data[start:]):
+            elif not last and start < cut and spelling.startswith(data[start:]):
                 cut = start
-        return _join_spans(found), len(data) if last else cut
-
-    def occurrences(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (start, spelling) of everything that matches, in no order."""
-        return ((start, text) for start, text in self._candidates(data) if data.startswith(text, start))
+        return matches, cut
 
     def _candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (start, spelling): all that match, those that end beyond the data, some that don't."""
         for spelling in self._searched:
-            start = data.find(spelling)
-            while start >= 0:
+            start = -1
+            while (start := data.find(spelling, start + 1)) >= 0:
                 yield start, spelling
-                start = data.find(spelling, start + 1)
-        for table in self._tables:
-            yield from table.candidates(data)
+        whole = memoryview(data)[: len(data) // self._size * self._size]
+        words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
+        if self._words.keys().isdisjoint(words):  # the whole cost of output without values
+            return
+        hits = [(place, self._words[word]) for place, word in enumerate(words) if word in self._words]
+        for place, known in hits:
+            at = place * self._size * self._step
+            yield from ((at - offset, spelling) for offset, spelling in known if at >= offset)
 
     def _find_cut(self, data: bytes) -> int:
         """Return where in the last few bytes a spelling may begin."""
@@ -5259,56 +5274,12 @@ class Spellings:
         return len(data)
 
     def mask(self, text: AnyStr) -> AnyStr:
-        """Return the text with every value masked; the very same object if there is none."""
+        """Return the text with every value masked."""
         data = text if isinstance(text, bytes) else _to_bytes(text)
-        if not self.find(data, last=True)[0]:  # log redaction relies on the identity
+        masked = Masker(self).feed(data, last=True)
+        if masked == data:  # if not, it is shorter
             return text
-        masker = Masker(self)
-        masked = masker.feed(data) + masker.close()
         return masked if isinstance(text, bytes) else masked.decode("utf-8", "surrogateescape")
-
-
-class _WordTable:
-    """Spellings by the words in them, one of which stands at an aligned offset wherever a spelling does."""
-
-    def __init__(self, spellings: list[bytes]) -> None:
-        shortest = min(map(len, spellings))
-        self._size = size = 8 if len(spellings) > _MANY and shortest >= _LONG else 4
-        # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
-        affordable = min(_MAX_STEP, _MAX_WORDS // (size * len(spellings)))
-        self._step = max(1, min((shortest + 1) // size - 1, affordable))
-        self.reach = (self._step + 1) * size - 2  # bytes of a spelling that may contain no such word
-        self._known: dict[int, list[tuple[int, bytes]]] = {}
-        for spelling in spellings:
-            for offset in range(self._step * size):
-                word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
-                self._known.setdefault(word, []).append((offset, spelling))
-
-    def candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (start, spelling) for each spelling that one of its words suggests."""
-        whole = memoryview(data)[: len(data) // self._size * self._size]
-        words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
-        if self._known.keys().isdisjoint(words):  # the whole cost of output without values
-            return
-        hits = [(place, self._known[word]) for place, word in enumerate(words) if word in self._known]
-        for place, known in hits:
-            at = place * self._size * self._step
-            yield from ((at - offset, spelling) for offset, spelling in known if at >= offset)
-
-
-def maskable(value: str) -> bool:
-    """Whether a value is long enough to be masked."""
-    return len(value.strip()) >= MIN_MASKED
-
-
-def _join_spans(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if joined and start < joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
 
 
 class Masker:
@@ -5320,38 +5291,32 @@ class Masker:
         self._done = 0  # leading bytes of the tail already written, masked or shown
         self._masked = False  # whether those end in a mask
 
-    def feed(self, data: bytes) -> bytes:
-        """Return what can be written of the stream so far."""
+    def feed(self, data: bytes, last: bool = False) -> bytes:
+        """Return what can be written of the stream so far; with `last`, all of it."""
         data = self._tail + data
-        return self._write(data, *self._spellings.find(data))
-
-    def pause(self) -> bytes:
-        """Return what may be shown because the stream has paused: a few characters."""
-        return self._write(self._tail, [], len(self._tail), 0) if self.waiting else b""
+        matches, cut = self._spellings.find(data, last)
+        written = []
+        for start, spelling in sorted(match for match in matches if match[0] < cut):
+            # One that overlaps what was masked last needs no mask of its own.
+            if start >= self._done or not self._masked:
+                written += [data[self._done : start], _MASK]
+            self._done, self._masked = max(self._done, start + len(spelling)), True
+        if self._done < cut:
+            written.append(data[self._done : cut])
+            self._done, self._masked = cut, False
+        self._tail, self._done = data[cut:], self._done - cut
+        return b"".join(written)
 
     @property
     def waiting(self) -> bool:
         """Whether a pause would let something out."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
-    def close(self) -> bytes:
-        """Return the rest of the stream."""
-        return self._write(self._tail, *self._spellings.find(self._tail, last=True))
-
-    def _write(self, data: bytes, spans: list[tuple[int, int]], end: int, keep: int | None = None) -> bytes:
-        """Return data up to `end`, masked; what comes from `keep` on stays to be looked at again."""
-        written = []
-        for start, stop in (span for span in spans if span[0] < end):
-            # One that overlaps what was masked last needs no mask of its own.
-            if start >= self._done or not self._masked:
-                written += [data[self._done : start], _MASK]
-            self._done, self._masked = max(self._done, stop), True
-        if self._done < end:
-            written.append(data[self._done : end])
-            self._done, self._masked = end, False
-        keep = end if keep is None else keep
-        self._tail, self._done = data[keep:], self._done - keep
-        return b"".join(written)
+    def pause(self) -> bytes:
+        """Return what may be shown because the stream has paused: a few characters."""
+        shown = self._tail[self._done :] if self.waiting else b""
+        self._done, self._masked = self._done + len(shown), self._masked and not shown
+        return shown
 
 
 def spell(value: str) -> set[bytes]:
@@ -5362,8 +5327,7 @@ def spell(value: str) -> set[bytes]:
         split = re.split("\r\n|\r|\n", text.rstrip("\r\n"))
         whole |= {"\n".join(split), "\r\n".join(split)}  # as files and terminals have it
         # Logs put something before each line. The armour of a key is not secret.
-        lines += [line for line in split[1:] and split if maskable(line) and line[:5] != "-----"]
-    lines = [line.strip() for line in lines]
+        lines += [line.strip() for line in split[1:] and split if maskable(line) and line[:5] != "-----"]
     found = {_to_bytes(text) for text in whole.union(lines)}
     for text in parts.union(lines[:_MAX_LINES]):
         text = text[:_MAX_ENCODED]
@@ -5399,31 +5363,28 @@ def _in_base64(raw: bytes) -> Iterator[bytes]:
     """Yield the part of the value's base64 that neighbours don't change, at each alignment; and it alone."""
     import base64
 
-    def both(encoded: bytes) -> Iterator[bytes]:
-        yield from (encoded, encoded.translate(bytes.maketrans(b"+/", b"-_")))
-
+    encodings = []
     # Three bytes make four characters (RFC 4648), so those at the edges depend on the neighbours, too.
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
-        yield from both(base64.b64encode(b"\0" * shift + raw)[first:last])
-    for alone in (raw, raw + b"\n"):
-        encoded = base64.b64encode(alone)
-        for spelling in (encoded, *_wrap(encoded, 64), *_wrap(encoded, 76)):
-            yield from both(spelling)
+        encodings.append(base64.b64encode(b"\0" * shift + raw)[first:last])
+    for alone in (base64.b64encode(raw), base64.b64encode(raw + b"\n")):
+        encodings += [alone, *_wrap(alone, 64), *_wrap(alone, 76)]
+    for encoded in encodings:
+        yield from (encoded, encoded.translate(_URL_ALPHABET))
 
 
 def _in_hex(raw: bytes) -> Iterator[bytes]:
     for pairs in (raw.hex(), raw.hex().upper()):
         spaced = [pairs[at : at + 2] for at in range(0, len(pairs), 2)]
-        for between in ("", " ", ":", "%", "\\x"):
-            yield between.join(spaced).encode()
+        yield from (between.join(spaced).encode() for between in ("", " ", ":", "%", "\\x"))
         yield from _wrap(pairs.encode(), 60)  # xxd -p
 
 
 def _wrap(encoded: bytes, width: int) -> list[bytes]:
     """Break an encoding into lines; return it whole and line by line."""
     lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-    return [b"\n".join(lines), b"\r\n".join(lines), *lines[:-1]] if len(lines) > 1 else []
+    return [b"\n".join(lines), b"\r\n".join(lines), *lines[:-1]]
 
 
 def _in_urls(text: str) -> Iterator[str]:
@@ -5456,22 +5417,19 @@ def _in_quotes(text: str) -> Iterator[str]:
     for special in _BACKSLASHED:
         quoted = re.sub(special, r"\\\g<0>", text)
         yield quoted
-        if not (text.isascii() and text.isprintable()):
-            yield from _escape_controls(quoted)
+        for letters, octal in _CONTROLS if not (text.isascii() and text.isprintable()) else ():
+            table = {code: f"\\{code:{octal}}" for code in (*range(32), 127)}
+            table.update(
+                (code, "\\" + name) for code, name in zip((*range(7, 14), 27), letters) if name != " "
+            )
+            escaped = quoted.translate(table)
+            yield from (escaped, _number_wide(escaped, "\\x{{{:x}}}"))
+            yield _number_wide(_to_bytes(escaped).decode("latin-1"), "\\{:o}")  # byte by byte
 
 
-def _escape_controls(quoted: str) -> Iterator[str]:
-    for letters, octal in _CONTROLS:
-        table = {code: f"\\{code:{octal}}" for code in (*range(32), 127)}
-        named = zip((*range(7, 14), 27), letters)
-        escaped = quoted.translate({**table, **{code: "\\" + name for code, name in named if name != " "}})
-        yield escaped
-        yield _replace_wide(escaped, lambda char: "".join(f"\\{byte:o}" for byte in _to_bytes(char)))
-        yield _replace_wide(escaped, lambda char: f"\\x{{{ord(char):x}}}")
-
-
-def _replace_wide(text: str, encode: Callable[[str], str]) -> str:
-    return re.sub("[^\0-\x7f]", lambda match: encode(match[0]), text)
+def _number_wide(text: str, form: str) -> str:
+    """Write characters outside ASCII as their numbers."""
+    return re.sub("[^\0-\x7f]", lambda match: form.format(ord(match[0])), text)
 
 
 def _in_markup(text: str) -> Iterator[str]:
@@ -5479,9 +5437,7 @@ def _in_markup(text: str) -> Iterator[str]:
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     quoted = plain.replace('"', "&quot;")
     for form in (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;"))):
-        yield form
-        for reference in ("&#{};", "&#x{:x};", "&#x{:X};"):
-            yield _replace_wide(form, lambda char: reference.format(ord(char)))  # noqa: B023 - used at once
+        yield from (form, *(_number_wide(form, number) for number in ("&#{};", "&#x{:x};", "&#x{:X};")))
 
 
 # === Processes ==============================================================================================
@@ -5514,15 +5470,14 @@ def environment_with_secrets(
     """
     names, manager = list(names), manager or _manager
     whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
-    plain = [name for name in names if name not in whole]
-    named = _variables_for(store, plain) if plain or not whole else {}
+    references = _references_by_variable(store, names, whole)
     asker = "the command line" if names else "the store"
     # Secrets come last, so that no variable of ours takes their place.
-    environment = {**foreign_environment(), **named}
+    environment = {**foreign_environment(), **references}
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
-        where = asker if variable in named else variable
+        where = asker if variable in references else variable
         environment[variable], values[variable] = _resolve(Resolver(manager, missing), text, store, where)
     raise_missing(missing)
     for name in whole:
@@ -5536,25 +5491,25 @@ def environment_with_secrets(
     return environment, values
 
 
+def _references_by_variable(store: Store, names: list[str], whole: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names or secret_names(store):
+        variable = variable_name(check_name(name))
+        # Not even a secret of the store: a child could open everything with it.
+        if name in whole or (not names and opens_stores(variable)):
+            continue
+        if found.setdefault(variable, name) != name:
+            both = f"{_show(found[variable])} and {_show(name)}"
+            raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
+    return {variable: _REFERENCE + name for variable, name in found.items()}
+
+
 def _resolve(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
     """Return `text` with its references resolved, and what to mask wherever it is used."""
     resolved, values = resolver.text(text, store, where), resolver.values
     for holder, name in resolver.sources:
         values.update(stage_values(holder, name).values(), filter(maskable, store_keys(holder)))
     return resolved, values
-
-
-def _variables_for(store: Store, names: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in names or secret_names(store):
-        variable = variable_name(check_name(name))
-        # Not even a secret of the store: a child could open everything with it.
-        if not names and opens_stores(variable):
-            continue
-        if found.setdefault(variable, name) != name:
-            both = f"{_show(found[variable])} and {_show(name)}"
-            raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
-    return {variable: _REFERENCE + name for variable, name in found.items()}
 
 
 def stage_values(store: Store, name: str) -> dict[str, str]:
@@ -5591,8 +5546,6 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _not_runnable(program: str, error: OSError) -> NotRunnable:
-    import errno
-
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         hint = "check that it exists, and the interpreter that its first line names"
         missing = NotRunnable(f"no command {_show(program)}", hint=hint)
@@ -5611,20 +5564,28 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
             os.fstat(standard)
         except OSError:  # closed: the next file that is opened would take its place
             os.open(os.devnull, os.O_RDWR)
-    interactive = os.isatty(1) and _in_foreground(0)
+    interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Spellings(values), interactive)
-    keys = [_Relay(os.dup(0), os.dup(outputs[0].source), Masker(Spellings()))] if interactive else []
+    relays = list(outputs)
     raw_terminal = _raw_terminal() if interactive else contextlib.nullcontext()
     try:
         # Signals first: one that comes while the command starts is passed on once it is there.
         with _forward_signals(outputs, interactive) as forward_to, raw_terminal:
             process = _start(command, environment, ends, interactive)
             forward_to(process)
-            status = _wait_for(process, outputs, keys)
+            if interactive:
+                relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Spellings()), outputs[0]))
+            for relay in relays:
+                relay.thread.start()
+            status = process.wait()
+            for relay in relays:
+                relay.ending = True
+            for output in outputs:
+                output.thread.join()
     finally:
-        for relay in (*outputs, *keys):
-            relay.close()
-    for failure in sorted({relay.failure for relay in outputs} - {""}):
+        for output in outputs:
+            output.close()
+    for failure in sorted({output.failure for output in outputs} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return status if status >= 0 else 128 - status
 
@@ -5643,6 +5604,46 @@ def _scrub_environment() -> None:
             address = find(variable)
             if address:
                 ctypes.memset(address, 0, len(os.fsencode(text)))
+
+
+def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], dict[int, int]]:
+    """Open a relay for each place that our outputs go to; return the command's ends for 1 and 2 as well.
+
+    If both go to the same place they share a relay, which keeps their order.
+    """
+    ends: dict[int, int] = {}
+    shared: dict[tuple[int, int], int] = {}
+    relays = []
+    for fd in (1, 2):
+        status = os.fstat(fd)
+        place = (status.st_dev, status.st_ino or -fd)  # Windows has no number for pipes
+        if place not in shared:
+            terminal = os.isatty(fd) and hasattr(os, "openpty")
+            source, shared[place] = _open_terminal(fd, interactive) if terminal else os.pipe()
+            relays.append(_Relay(source, fd, Masker(spellings)))
+        ends[fd] = shared[place]
+    return relays, ends
+
+
+def _open_terminal(like: int, cooked: bool) -> tuple[int, int]:
+    """Open a terminal with the modes and size of another; `cooked` if lines end as on that one."""
+    import termios
+
+    master, slave = os.openpty()
+    modes = termios.tcgetattr(like)
+    if not cooked:  # the other one still makes the line ends
+        modes[1] &= ~termios.OPOST
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    _resize(master, like)
+    return master, slave
+
+
+def _resize(terminal: int, like: int) -> None:
+    import fcntl
+    import termios
+
+    with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, bytes(8)))
 
 
 def _start(
@@ -5675,109 +5676,52 @@ def _start(
             os.close(end)
 
 
-def _wait_for(process: subprocess.Popen[bytes], outputs: list[_Relay], keys: list[_Relay]) -> int:
-    import signal
-
-    for relay in keys:  # a terminal that is closed takes no keys and shows nothing
-        relay.at_end, outputs[0].at_end = outputs[0].finish, relay.finish
-    # Threads start with signals blocked: those are for the main thread, whose wait they interrupt.
-    blocking = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()) if blocking else ()
-    for relay in (*outputs, *keys):
-        relay.thread.start()
-    if blocking:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    status = process.wait()
-    for output in outputs:
-        output.finish(_GRACE_SECONDS)
-        output.thread.join()
-    for relay in keys:
-        relay.finish(0)
-        relay.thread.join(_GRACE_SECONDS)
-    return status
-
-
-def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], dict[int, int]]:
-    """Open a relay for each place that our outputs go to; return the command's ends for 1 and 2 as well.
-
-    If both go to the same place they share a relay, which keeps their order.
-    """
-    ends: dict[int, int] = {}
-    shared: dict[tuple[int, int], int] = {}
-    relays = []
-    for fd in (1, 2):
-        status = os.fstat(fd)
-        place = (status.st_dev, status.st_ino or -fd)  # Windows has no number for pipes
-        if place not in shared:
-            terminal = os.isatty(fd) and hasattr(os, "openpty")
-            source, shared[place] = _new_terminal(fd, interactive) if terminal else os.pipe()
-            relays.append(_Relay(source, fd, Masker(spellings)))
-        ends[fd] = shared[place]
-    return relays, ends
-
-
 class _Relay:
-    """A thread that passes on what one descriptor gives to another, masked."""
+    """A thread that passes on what one descriptor gives to another, masked; its peer ends with it."""
 
-    def __init__(self, source: int, target: int, masker: Masker) -> None:
-        import selectors
+    def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
         import threading
 
-        self.source = source
-        self.target = target
+        self.source, self.target = source, target
+        self.ending = False  # whether to stop once nothing comes any more
         self.failure = ""  # why the rest could not be written
-        self.at_end: Callable[[float], None] = lambda patience: None  # called with 0
         self.thread = threading.Thread(target=self._run, daemon=True)
-        self._masker = masker
-        self._patience: float | None = None  # seconds to wait for more
-        self._woken, self._wake = os.pipe()
-        self._selector = selectors.DefaultSelector()
-        for fd in (source, self._woken):
-            self._selector.register(fd, selectors.EVENT_READ)
-
-    def finish(self, patience: float) -> None:
-        """Make the thread stop once nothing has come for `patience` seconds."""
-        self._patience = patience
-        os.write(self._wake, b".")
+        self._masker, self._peer = masker, peer
 
     def close(self) -> None:
-        for fd in {self.source, self._woken, self._wake} - {-1}:
+        """Close the descriptors that are our own: whoever goes on writing learns that nobody reads."""
+        for fd in {self.source, self.target} - {-1, 0, 1, 2}:
             os.close(fd)
+        self.source = -1
 
     def _run(self) -> None:
-        data = b"."
-        while data and self._wait():
+        import selectors
+        import signal
+
+        if hasattr(signal, "pthread_sigmask"):  # signals are to interrupt the wait of the main thread
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.source, selectors.EVENT_READ)
+            while self._pass_on(selector):
+                pass
+        self._write(self._masker.feed(b"", last=True))
+        self.close()
+        if self._peer:
+            self._peer.ending = True
+
+    def _pass_on(self, selector: selectors.BaseSelector) -> bool:
+        """Write what has come, or what may be a prompt; return whether there may be more."""
+        waiting = self._masker.waiting
+        # On Windows, nothing but reading waits for a pipe.
+        if os.name == "nt" or selector.select(_QUIET_SECONDS if waiting else _GRACE_SECONDS):
             try:
                 data = os.read(self.source, _PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
                 data = b""
-            if not self._write(self._masker.feed(data)):
-                break
-        self._write(self._masker.close())
-        self._selector.close()
-        # Whoever goes on writing learns that nobody reads.
-        for fd in {self.source, self.target} - {1, 2}:
-            os.close(fd)
-        self.source = -1
-        self.at_end(0)
-
-    def _wait(self) -> bool:
-        """Return whether there is more to read; show what may be a prompt when nothing comes for a while."""
-        while os.name != "nt":  # where only reading waits for a pipe
-            waiting = self._masker.waiting
-            ready = self._selector.select(_QUIET_SECONDS if waiting else self._patience)
-            if any(key.fd == self.source for key, _ in ready):
-                return True
-            if ready:
-                os.read(self._woken, 1)
-            elif waiting:
-                self._write(self._masker.pause())
-            else:
-                return False
-        return True
+            return bool(data) and self._write(self._masker.feed(data))
+        return self._write(self._masker.pause()) if waiting else not self.ending
 
     def _write(self, data: bytes) -> bool:
-        import errno
         import select
 
         rest = memoryview(data)
@@ -5808,34 +5752,12 @@ def _raw_terminal() -> Iterator[None]:
             termios.tcsetattr(0, termios.TCSANOW, modes)
 
 
-def _new_terminal(like: int, cooked: bool) -> tuple[int, int]:
-    """Open a terminal with the modes and size of another; `cooked` if lines end as on that one."""
-    import termios
-
-    master, slave = os.openpty()
-    modes = termios.tcgetattr(like)
-    if not cooked:  # the other one still makes the line ends
-        modes[1] &= ~termios.OPOST
-    termios.tcsetattr(slave, termios.TCSANOW, modes)
-    _resize(master, like)
-    return master, slave
-
-
-def _resize(terminal: int, like: int) -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, bytes(8)))
-
-
-def _in_foreground(terminal: int | str) -> bool:
-    """Whether this is a terminal, and its keys mean us."""
+def _in_foreground() -> bool:
+    """Return whether the keys of our terminal, such as ^C, mean us."""
     try:
-        if isinstance(terminal, int):
-            return os.tcgetpgrp(terminal) == os.getpgrp()
-        with open(terminal, "rb", 0, opener=_open_nonblocking) as file:
-            return _in_foreground(file.fileno())
-    except (OSError, AttributeError):  # Windows has neither function
+        with open("/dev/tty", "rb", 0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (OSError, AttributeError):  # none; Windows has neither function
         return False
 
 
@@ -5844,45 +5766,34 @@ def _forward_signals(outputs: list[_Relay], interactive: bool) -> Iterator[Calla
     """Forward signals to the process that is passed to the function; in a program, leave them to that."""
     import signal
 
-    commands: list[subprocess.Popen[bytes]] = []
+    processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # came before there was a process
 
     def handle(number: int, _frame: object) -> None:
-        if number in (signal.SIGWINCH, signal.SIGCONT):
-            _adapt_terminals(outputs, raw=interactive and number == signal.SIGCONT)
-        elif not commands:
+        if number == signal.SIGWINCH:
+            for output in outputs:
+                _resize(output.source, output.target)
+        elif not processes:
             early.append(number)
-        elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground("/dev/tty"):
-            commands[0].send_signal(number)
         # Else the keyboard interrupts the command as well, being in our process group.
+        elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
+            processes[0].send_signal(number)
 
     def forward_to(process: subprocess.Popen[bytes]) -> None:
-        commands.append(process)
+        processes.append(process)
         for number in early:
             process.send_signal(number)
 
-    names = (*_FORWARDED, "SIGCONT", "SIGWINCH") if __name__ == "__main__" and os.name != "nt" else ()
-    numbers = [getattr(signal, name) for name in names]
-    # What is ignored stays ignored: nohup.
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in heeded}
+    names = (*_FORWARDED, "SIGWINCH") if __name__ == "__main__" and os.name != "nt" else ()
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # what is ignored stays ignored: nohup
+            signal.signal(number, handle)
     try:
         yield forward_to
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _adapt_terminals(outputs: list[_Relay], raw: bool) -> None:
-    import termios
-    import tty
-
-    with contextlib.suppress(OSError, ValueError, termios.error):  # closed meanwhile
-        if raw and _in_foreground(0):  # whoever stopped us may have set other modes
-            tty.setraw(0, termios.TCSANOW)
-        for relay in outputs:
-            if os.isatty(relay.target) and relay.source >= 0:
-                _resize(relay.source, relay.target)
 
 
 # === Redaction ==============================================================================================
@@ -6048,7 +5959,7 @@ class RedactingFilter:
         masker = Masker(self._spellings)
         for data in iter(functools.partial(read, _PIPE_BYTES), b""):
             yield masker.feed(data)
-        yield masker.close()
+        yield masker.feed(b"", last=True)
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and whatever else a record was given."""
@@ -9822,7 +9733,7 @@ class KnownValues:
     def find(self, text: bytes) -> list[Span]:
         """Return where values stand, in order; of two that overlap, the first or longer one."""
         spans: list[Span] = []
-        found = self._spellings.occurrences(text)
+        found, _ = self._spellings.find(text, last=True)
         for start, negative, spelling in sorted({(at, -len(spelling), spelling) for at, spelling in found}):
             if not spans or start >= spans[-1].end:
                 spans.append(Span(start, start - negative, self._rules[spelling], "high"))
