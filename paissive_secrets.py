@@ -340,6 +340,7 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
 _OLD_NS = 60_000_000_000  # age of a file whose times surely differ from those of the next write
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
+_POLL_SECONDS = 0.01  # between attempts to lock
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far behind the text
 
 _T = TypeVar("_T")
@@ -347,9 +348,9 @@ _T = TypeVar("_T")
 
 def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[bytes]:
     """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
-    nofollow = 0 if follow else _NOFOLLOW
+    more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
-        file = open(path, "rb", buffering, opener=lambda path, to: _open_nonblocking(path, to | nofollow))  # noqa: SIM115
+        file = open(path, "rb", buffering, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV):  # links, sockets, devices
             raise _not_a_file_error(path) from None
@@ -361,21 +362,14 @@ def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[b
     raise _not_a_file_error(path)
 
 
-def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | _NONBLOCKING, 0o600)
-
-
 def _not_a_file_error(path: str) -> Unsafe:
-    folder = os.path.isdir(path)
-    hint = "name a file, or move the folder away" if folder else "look at it, and remove it"
-    return Unsafe(f"{path} is not a file", hint=hint)
+    return Unsafe(f"{path} is not a file", hint="name a file, or move it away")
 
 
-def read_file(path: str, *, follow: bool = True, pipe: bool = False) -> bytes:
-    """Return the bytes of a file, at most MAX_FILE_BYTES; with `pipe`, a FIFO is read to its end as well."""
-    if not pipe:
-        file_state(path, follow=follow)  # for folders, and for links on Windows
-    with open(path, "rb") if pipe else open_regular(path, follow=follow) as file:
+def read_file(path: str, *, follow: bool = True) -> bytes:
+    """Return the bytes of a file, at most MAX_FILE_BYTES."""
+    file_state(path, follow=follow)  # for folders, and for links on Windows
+    with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
 
@@ -383,43 +377,42 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
     """Return the rest of an open file; raise BadValue if that is more than MAX_FILE_BYTES."""
     data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise BadValue(
-            f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right file"
-        )
+        problem = f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB"
+        raise BadValue(problem, hint="check that it is the right file")
     return data
 
 
 class FileCache:
-    """What was made of files, kept while they are unchanged; copies and pickles of a cache are empty."""
+    """Parsed files, each parsed again when it changes; copies and pickles of a cache are empty."""
 
     def __init__(self) -> None:
-        # Of each path: state, when that was first seen, whether the bytes are known to be its, bytes, result.
-        self._kept: dict[str, tuple[tuple[int, ...], float, bool, bytes, Any]] = {}
+        # By path: state, when that was first seen, whether it is settled, bytes, what they were parsed to.
+        self._entries: dict[str, tuple[tuple[int, ...], float, bool, bytes, Any]] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
 
     def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
-        """Return what `parse` makes of the file at `path`; an unchanged file is parsed once."""
+        """Return what `parse` makes of the file at `path`."""
         state = file_state(path, follow=follow)
         parsed: _T
-        kept, seen, settled, known, parsed = self._kept.get(path, _NEVER_READ)
-        if settled and kept == state:
+        known, seen, settled, before, parsed = self._entries.get(path, _NEVER_READ)
+        if settled and known == state:
             return parsed
         # Read after the state was taken: if the file changes in between, its next state differs.
         now, data = time.monotonic(), read_file(path, follow=follow)
-        if known != data:
+        if before != data:
             parsed = parse(data)
         # Two writes of one size within a tick of the file system's clock look like one. That clock may be
         # another machine's, so for longer than any tick the bytes are read again and compared.
-        seen = seen if kept == state else now
+        seen = seen if known == state else now
         old = bool(state[3] % 1_000_000_000) and time.time_ns() - max(state[2:4]) > _OLD_NS
-        self._kept[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
+        self._entries[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
         return parsed
 
     def forget(self, path: str) -> None:
-        """Drop what was kept of the file at `path`."""
-        self._kept.pop(path, None)
+        """Drop the entry of the file at `path`."""
+        self._entries.pop(path, None)
 
 
 _NEVER_READ: Any = ((), 0.0, False, None, None)
@@ -437,20 +430,19 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 def read_credential(path: str) -> str:
     """Return the text of the file that a variable like NAME_FILE names, without one newline at its end.
 
-    A FIFO (`<(pass show x)`) gives it once, so it is kept while the path leads to this very one. A file that
-    others can read or write is used with a warning.
+    A file that others can read or write is used with a warning.
     """
     status = os.stat(path)
     if stat.S_ISFIFO(status.st_mode):
         return _read_pipe(path, status.st_ino)
     warn_if_exposed(path, status)
-    return _read_pipe.__wrapped__(path, 0)
+    return without_newline(read_file(path).decode("utf-8", "surrogateescape"))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)  # `<(pass show x)` can be read only once
 def _read_pipe(path: str, _inode: int) -> str:
-    # The very bytes, as an environment variable would have them: a caller that needs UTF-8 checks that.
-    return without_newline(read_file(path, pipe=True).decode("utf-8", "surrogateescape"))
+    with open(path, "rb") as file:
+        return without_newline(read_bounded(file, path).decode("utf-8", "surrogateescape"))
 
 
 def without_newline(text: str) -> str:
@@ -460,7 +452,7 @@ def without_newline(text: str) -> str:
 
 def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, of a file with secrets that this user could protect better from others."""
-    if os.name == "nt" or status.st_uid != user_id() or not stat.S_ISREG(status.st_mode):
+    if os.name == "nt" or status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
         return
     access = "write" if others_may("write", status) else "read" if others_may("read", status) else ""
     # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
@@ -487,24 +479,17 @@ def _is_private_group(uid: int, gid: int) -> bool:
     return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
 
 
-def user_id() -> int:
-    """Return the effective user, or the real one in WebAssembly, which has no other."""
-    return os.geteuid() if hasattr(os, "geteuid") else os.getuid()
-
-
 def check_folder(path: str) -> None:
     """Raise Unsafe for a folder where others could put files; one that is absent is safe."""
     try:
         status = os.lstat(path)
-    except FileNotFoundError:
+    except OSError:  # a folder that can't be looked at is an error for whoever uses it
         return
-    except OSError as error:
-        raise _disk_error(f"look at {path}", error) from None
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
     if os.name == "nt":
         return
-    if status.st_uid not in (user_id(), 0):  # root needs no folder to do harm
+    if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
         raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
     if others_may("write", status):
         raise Unsafe(f"others can write to {path}", hint=f"chmod -R go-w {path}")
@@ -532,14 +517,17 @@ class FileLock:
     def __enter__(self) -> FileLock:
         self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
-            while not self._acquire():
-                pass
+            while self._fd < 0:
+                self._acquire()
         return self
 
     def __exit__(self, *error: object) -> None:
         if not self._shared:
             if not self._stays:
-                self._remove_folder()  # while it is locked; Windows removes no open file, so there it stays
+                # While it is locked; Windows removes no open file, so there the folder stays.
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self._folder, ".gitignore"))
+                    os.rmdir(self._folder)
             if sys.platform != "win32":
                 import fcntl
 
@@ -561,13 +549,12 @@ class FileLock:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(work_folder(self._path), ".gitignore"))
 
-    def _acquire(self) -> bool:
-        """Take the lock, or return false if the previous holder removed what we waited for."""
+    def _acquire(self) -> None:
+        """Lock the file, unless its previous holder removes it meanwhile."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
-        path = os.path.join(self._folder, ".gitignore")
-        fd = -1
+        path, fd = os.path.join(self._folder, ".gitignore"), -1
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             self._wait_for(fd)
@@ -577,72 +564,53 @@ class FileLock:
         except FileNotFoundError:
             pass
         finally:
-            if fd >= 0 and self._fd < 0:  # also after Ctrl-C, and where the file system has no locks
+            if fd >= 0 and self._fd < 0:  # also after Ctrl-C
                 os.close(fd)
-        return self._fd >= 0
 
     def _wait_for(self, fd: int) -> None:
-        if _try_lock(fd):
-            return
-        if not self._wait:
-            raise Conflict(f"{self._what} is under way{_holder(fd)}", hint="try again when it is done")
-        import threading
-
-        waiting = f"waiting for another writer of {self._path}"
-        notice = threading.Timer(_NOTICE_SECONDS, lambda: warn_once(waiting + _holder(fd)))
-        notice.daemon = True
-        notice.start()
-        try:
-            while not _try_lock(fd, wait=True):
-                pass
-        finally:
-            notice.cancel()
+        notice = time.monotonic() + _NOTICE_SECONDS
+        while not _try_lock(fd):
+            os.lseek(fd, 0, os.SEEK_SET)
+            found = re.search(rb"process (\d+)", os.read(fd, 100))
+            holder = f" (process {found[1].decode()})" if found else ""
+            if not self._wait:
+                raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
+            if time.monotonic() >= notice:
+                warn_once(f"waiting for another writer of {self._path}{holder}")
+                notice = float("inf")
+            time.sleep(_POLL_SECONDS)
 
     def _write_holder(self, pid: int) -> None:
         os.lseek(self._fd, 0, os.SEEK_SET)
         os.write(self._fd, b"*\n# locked by process %-10d\n" % pid)
 
-    def _remove_folder(self) -> None:
-        with contextlib.suppress(OSError):
-            if os.listdir(self._folder) == [".gitignore"]:
-                os.unlink(os.path.join(self._folder, ".gitignore"))
-                os.rmdir(self._folder)
+
+def _try_lock(fd: int) -> bool:
+    """Lock an open file, for this process and for those that inherit it; return false if another has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def work_folder(path: str) -> str:
-    """Return the folder for what a writer of `path` has not finished; see FileLock."""
+    """Return FileLock's folder for a writer of `path`; raise Unavailable if there is no place for it."""
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
-    return f"{os.path.join(folder_of(path), os.path.basename(os.path.realpath(path)))}.paissive-tmp"
-
-
-def _holder(fd: int) -> str:
-    """Return " (PID)" of the process that locked the file, as far as it could say so."""
-    os.lseek(fd, 0, os.SEEK_SET)
-    found = re.search(rb"process (\d+)", os.read(fd, 100))
-    return f" (process {found[1].decode()})" if found else ""
-
-
-def _try_lock(fd: int, *, wait: bool = False) -> bool:
-    """Lock an open file, for this process and for those that inherit it; return false if another has it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EDEADLK):  # the latter after ten seconds
-                raise
-            return False
-    else:
-        import fcntl
-
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-    return True
+    target = os.path.realpath(path)
+    if not os.path.isdir(os.path.dirname(target)):
+        problem = f"there is no folder {os.path.dirname(target)}"
+        raise Unavailable(problem, hint="make it first, or name another file")
+    return f"{target}.paissive-tmp"
 
 
 def leftover(path: str) -> str:
@@ -655,10 +623,7 @@ def leftover(path: str) -> str:
 
 
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write atomically where `path` leads, through symlinks; the caller holds FileLock(path).
-
-    An existing file keeps its mode, owner and access control list. BadValue if it is too long to read back.
-    """
+    """Write atomically where `path` leads, as `replacing` does; BadValue if it is too long to read back."""
     if len(data) > MAX_FILE_BYTES:
         raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is as it was")
     with replacing(path, mode) as file:
@@ -669,14 +634,15 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
 def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = "") -> Iterator[IO[bytes]]:
     """Open a file that durably replaces the one at `path` at the end; after an error that is as it was.
 
-    With `keep`, an existing file's mode, owner and access control list stay. The caller holds a FileLock: of
-    `path`, or the one whose work folder is `folder`.
+    With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds a
+    FileLock: of `path`, or the one whose work folder is `folder`.
     """
     target = os.path.realpath(path) if keep else path
     temporary = os.path.join(folder or work_folder(path), "new")
-    _remove_quietly(temporary)
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
     # Exclusively: what somebody puts there meanwhile, a link for instance, is not written through.
-    file = open(temporary, "xb", opener=lambda path, new: os.open(path, new | _NOFOLLOW, 0o600))  # noqa: SIM115
+    file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
     try:
         with file:
             if os.name != "nt":
@@ -688,33 +654,20 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
         os.replace(temporary, target)
     # After Ctrl-C as well: half a secret in plaintext is not left behind.
     except BaseException:
-        _remove_quietly(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
     sync_folder(os.path.dirname(target), f"{path} is written")
 
 
 def _set_access(fd: int, mode: int, like: str) -> None:
-    """Give a new file the mode, owner and access control list of the one at `like`, or else `mode`."""
+    """Give a new file the mode and owner of the one at `like`, if there is one, else `mode`."""
     if like and os.path.lexists(like):
-        before, new = os.stat(like), os.fstat(fd)
-        mode, owner = before.st_mode & 0o7777, (before.st_uid, before.st_gid)
+        before = os.stat(like)
+        mode = stat.S_IMODE(before.st_mode)
         # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
-        if owner != (new.st_uid, new.st_gid):  # a folder may give files its own group
-            os.fchown(fd, *owner)
-        if sys.platform == "linux":
-            # Without the list, the mode's group bits, its upper bound, would be the group's own.
-            with contextlib.suppress(OSError):  # it has none
-                name = "system.posix_acl_access"
-                os.setxattr(fd, name, os.getxattr(like, name))
+        os.fchown(fd, before.st_uid, before.st_gid)
     os.fchmod(fd, mode)
-
-
-def folder_of(path: str) -> str:
-    """Return the folder that a file is written in, through symlinks; raise Unavailable if it is missing."""
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise Unavailable(f"there is no folder {folder}", hint="make it first, or name another file")
-    return folder
 
 
 def make_folder(path: str) -> None:
@@ -724,27 +677,21 @@ def make_folder(path: str) -> None:
         sync_folder(os.path.dirname(path), f"{path} is made")
 
 
-def _remove_quietly(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-
-
 def sync_folder(path: str, done: str) -> None:
     """Make renames and removals in a folder durable, or raise Unavailable, which says what is `done`."""
     if os.name == "nt":  # where folders can't be opened
         return
     try:
         fd = os.open(path or ".", os.O_RDONLY)
-    except PermissionError:  # one may write in a folder that one can't list
-        return
-    try:
-        os.fsync(fd)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # how some file systems say that they can't
-            problem = f"{done}, but perhaps not yet on the disk: {error.strerror}"
+        # Some file systems can't, and one may write in a folder that one can't list.
+        if error.errno not in (errno.EINVAL, errno.EACCES):
+            problem = f"{done}, but may not be on the disk yet: {error.strerror}"
             raise Unavailable(problem, hint="check the disk, then try again") from None
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -769,6 +716,7 @@ def _disk_error(doing: str, error: OSError) -> SecretsError:
 # A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
 # repeat it: it may be a value in the wrong place.
 
+_DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"], "uuid": []}
 _SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
 _SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"
 _PASSWORD_CLASSES = {
@@ -776,13 +724,6 @@ _PASSWORD_CLASSES = {
     "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "d": "0123456789",
     "s": "-_.!@%^*+=?,:~",  # none that needs an escape in a shell or a quoted string
-}
-# The word: the defaults of its details, and what makes the value of them.
-_GENERATORS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
-    "token": (("32",), lambda size: _random_base64(_size(size))),
-    "password": (("24", "luds"), lambda size, classes: _random_password(_size(size), classes)),
-    "hex": (("16",), lambda size: os.urandom(_size(size)).hex()),
-    "uuid": ((), lambda: _random_uuid()),
 }
 
 
@@ -793,23 +734,25 @@ def generate(spec: str = "token:32") -> str:
     CLASSES are some of l, u, d, s. A uuid is of version 4 (RFC 9562). Raise BadValue for any other text.
     """
     word, *details = spec.split(":")
-    defaults, make = _GENERATORS.get(word, ((), None))
-    if make is None or len(details) > len(defaults):
+    defaults = _DEFAULT_DETAILS.get(word)
+    if defaults is None or len(details) > len(defaults):
         raise BadValue("no such generator", hint=_SPEC_HINT)
-    return make(*details, *defaults[len(details) :])
+    if word == "uuid":
+        import uuid
 
-
-def _size(text: str) -> int:
+        return str(uuid.UUID(bytes=os.urandom(16), version=4))
+    text, *classes = [*details, *defaults[len(details) :]]
     # int() would also accept signs, spaces, underscores and the digits of other scripts.
-    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) in _SIZES):
+    if not re.fullmatch("[0-9]{1,4}", text) or int(text) not in _SIZES:
         raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=_SPEC_HINT)
-    return int(text)
-
-
-def _random_base64(size: int) -> str:
+    if word == "password":
+        return _random_password(int(text), *classes)
+    data = os.urandom(int(text))
+    if word == "hex":
+        return data.hex()
     import base64
 
-    return base64.urlsafe_b64encode(os.urandom(size)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _random_password(size: int, classes: str) -> str:
@@ -824,16 +767,10 @@ def _random_password(size: int, classes: str) -> str:
             return password
 
 
-def _random_uuid() -> str:
-    import uuid
-
-    return str(uuid.UUID(bytes=os.urandom(16), version=4))
-
-
 # === Stores =================================================================================================
 # A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
 # is a store too. It may say more about itself by methods with the names of the functions below, which hold
-# the defaults, and by `unlock()`, which prompts before a value is typed, `close()` and
+# the defaults, and by `outlives_process()`, `unlock()`, which prompts before a value is typed, `close()` and
 # `hint_if_missing(name)`.
 
 
@@ -896,14 +833,9 @@ def persistent(store: Store) -> Store:
     return ask_store(store, "persistent", store)
 
 
-def outlives_process(store: Store) -> bool:
-    """Return whether what is set in the store is still there when this process has ended."""
-    return ask_store(store, "outlives_process", True)
-
-
-def holds_references(store: Store, name: str) -> bool:
-    """Return whether references in the value of `name` are followed: in configuration, never in data."""
-    return ask_store(store, "holds_references", False, name)
+def find_references(store: Store, *names: str) -> dict[str, str]:
+    """Return those of the names whose values are references that are followed, with these values."""
+    return ask_store(store, "find_references", {}, *names)
 
 
 def overridden_by(store: Store, name: str) -> str:
@@ -916,19 +848,19 @@ def plaintext_file(store: Store) -> str:
     return ask_store(store, "plaintext_file", "")
 
 
-def notes_on_set(store: Store, *names: str) -> Iterator[str]:
-    """Yield what to tell a user who has just set these names."""
-    yield from ask_store(store, "notes_on_set", (), *names)
+def notes_on_set(store: Store, *names: str) -> Iterable[str]:
+    """Return what to tell a user who has just set these names."""
+    return ask_store(store, "notes_on_set", (), *names)
 
 
-def store_status(store: Store) -> Iterator[tuple[str, str]]:
-    """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
-    yield from ask_store(store, "store_status", [("store", repr(store))])
+def store_status(store: Store) -> Iterable[tuple[str, str]]:
+    """Return (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+    return ask_store(store, "store_status", [("store", repr(store))])
 
 
-def store_keys(store: Store) -> Iterator[str]:
-    """Yield the values that open the store, such as a password or a token: output must not show them."""
-    yield from ask_store(store, "store_keys", ())
+def store_keys(store: Store) -> Iterable[str]:
+    """Return the values that open the store, such as a password or a token: output must not show them."""
+    return ask_store(store, "store_keys", ())
 
 
 STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # of a rotation: how names end
@@ -936,8 +868,7 @@ STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # of
 
 def stage_name(store: Store, name: str, stage: str) -> str:
     """Return the name under which the store holds a stage of a secret."""
-    if not isinstance(name, str):
-        check_name(name)
+    check_name(name)
     if stage not in STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     if stage == "current":
@@ -981,7 +912,11 @@ class Dotenv:
     def __init__(self, text: str, where: str = ".env") -> None:
         self.where = where
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
-        self._pieces = list(_split(text[len(self._bom) :]))
+        self._pieces: list[_Piece] = []
+        at = len(self._bom)
+        while at < len(text):
+            self._pieces.append(_Piece(text, at))
+            at += len(self._pieces[-1].text)
         # By name, the place of the last assignment, which counts.
         self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
 
@@ -990,12 +925,11 @@ class Dotenv:
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, or None; raise BadValue if it can't be read."""
-        place = self.assigned.get(name)
-        if place is None:
+        if name not in self.assigned:
             return None
-        piece = self._pieces[place]
+        piece = self._pieces[self.assigned[name]]
         if piece.problem:
-            raise self._error(place)
+            raise self._error(self.assigned[name])
         return self.values(environ)[name] if "${" in piece.raw else piece.value(str)
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -1021,24 +955,23 @@ class Dotenv:
                 found[piece.name] = piece.value(look_up)
         return found
 
-    def problems(self, *, assignments: bool = True) -> Iterator[BadValue]:
-        """Yield an error for each line that is neither a comment nor an assignment (that can be read)."""
+    def problems(self) -> Iterator[BadValue]:
+        """Yield an error for each line that is neither a comment nor an assignment that can be read."""
         for place, piece in enumerate(self._pieces):
-            stray = not piece.name and not re.match(r"\s*(#|\Z)", piece.text)
-            if stray or (piece.problem and assignments):
+            if piece.problem or not (piece.name or re.match(r"\s*(#|\Z)", piece.text)):
                 yield self._error(place)
 
     def with_values(self, values: Mapping[str, str]) -> str:
         """Return the text with these values: in place of the last assignment of a name, or at the end."""
-        texts = [piece.text for piece in self._pieces]
+        pieces, texts = self._pieces, [piece.text for piece in self._pieces]
         end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
+        broken = next((place for place, piece in enumerate(pieces) if piece.problem), len(pieces))
         for name, value in values.items():
-            place = self.assigned.get(name, len(self._pieces))
-            for earlier, piece in enumerate(self._pieces[:place]):
-                if piece.problem:  # a reader might take what is written here for a part of that
-                    raise self._error(earlier)
+            place = self.assigned.get(name, len(pieces))
+            if broken < place:  # a reader might take what is written here for a part of that
+                raise self._error(broken)
             if name in self.assigned:
-                old = self._pieces[place]
+                old = pieces[place]
                 texts[place] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
             else:
                 before = "" if not texts or texts[-1].endswith(("\n", "\r")) else end
@@ -1051,23 +984,51 @@ class Dotenv:
 
     def _error(self, place: int) -> BadValue:
         number = 1 + sum(len(re.findall(_LINE_END, piece.text)) for piece in self._pieces[:place])
-        line = f"line {number} of {self.where}"
-        if self._pieces[place].problem:
-            return BadValue(f"{line} has {self._pieces[place].problem}", hint="quote its value again")
-        return BadValue(f"{line} is not NAME=value", hint="fix it, or put # before it")
+        problem = self._pieces[place].problem
+        hint = "quote its value again" if problem else "fix it, or put # before it"
+        return BadValue(f"line {number} of {self.where} {problem or 'is not NAME=value'}", hint=hint)
 
 
 class _Piece:
     """A stretch of a .env file: one assignment, or one line of anything else."""
 
-    def __init__(self, text: str, name: str = "", head: str = "") -> None:
-        self.text = text  # all of it, with its line end
-        self.name = name  # "" if nothing is assigned
-        self.head = head  # what precedes the name
+    def __init__(self, text: str, at: int) -> None:
+        end = re.compile(_LINE_END).search(text, at)
+        self.text = line = text[at : end.end() if end else len(text)]  # all of it, with its line end
+        self.name = self.head = ""  # the name, if one is assigned, and what precedes it
         self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
         self.problem = ""  # why there is no value
+        match = re.match(_ASSIGNED, line)
+        if not match:
+            return
+        self.head, self.name, rest = match[1], match[2].strip("'"), line[match.end() :]
+        if rest[:1] in ("'", '"'):
+            self._parse_quoted(text, at, at + match.end())
+        else:
+            # The lookbehind makes a long run of spaces one attempt instead of one for each space.
+            comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
+            self.raw = (rest[: comment.start()] if comment else rest).rstrip()
+            # A comment after an empty value must not become part of the value that is written before it.
+            self.tail = " " * (not self.raw and bool(comment)) + rest[len(self.raw) :]
+
+    def _parse_quoted(self, text: str, at: int, start: int) -> None:
+        quote = text[start]
+        # Step by step: one expression for the whole value would keep each step in memory.
+        steps = re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1)
+        end = next((step.start() for step in steps if step[0] == quote), -1)
+        tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
+        if tail:
+            self.text = text[at : tail.end()]
+            self.quote, self.raw, self.tail = quote, text[start + 1 : end], tail[0]
+        else:
+            self.problem = (
+                f"has {'text after a closing quote' if end >= 0 else 'a quote that is never closed'}"
+            )
+            self.tail = self.text[len(self.text.rstrip("\r\n")) :]
 
     def value(self, look_up: Callable[[str], str]) -> str:
+        """Return the value, with what `look_up` returns in place of ${NAME}."""
+
         def fill_in(match: re.Match[str]) -> str:
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
@@ -1079,46 +1040,6 @@ class _Piece:
         escape = r"(?s)\\." if self.quote else r"(?!)"
         end = raw.rfind("}") + 1  # no ${ after the last } can be closed, so don't search from it
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
-
-
-def _split(text: str) -> Iterator[_Piece]:
-    line_end, assigned = re.compile(_LINE_END), re.compile(_ASSIGNED)
-    at = 0
-    while at < len(text):
-        found = line_end.search(text, at)
-        line = text[at : found.end() if found else len(text)]
-        match = assigned.match(line)
-        piece = _parse_assignment(text, at, line, match) if match else _Piece(line)
-        yield piece
-        at += len(piece.text)
-
-
-def _parse_assignment(text: str, at: int, line: str, match: re.Match[str]) -> _Piece:
-    rest = line[match.end() :]
-    piece = _Piece(line, match[2].strip("'"), match[1])
-    if rest[:1] in ("'", '"'):
-        _parse_quoted(piece, text, at, at + match.end())
-    else:
-        # The lookbehind makes a long run of spaces one attempt instead of one for each space.
-        comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
-        piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
-        # A comment after an empty value must not become part of the value that is written before it.
-        piece.tail = " " * (not piece.raw and bool(comment)) + rest[len(piece.raw) :]
-    return piece
-
-
-def _parse_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    quote = text[start]
-    # Step by step: one expression for the whole value would keep each step in memory.
-    steps = re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1)
-    end = next((step.start() for step in steps if step[0] == quote), -1)
-    tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
-    if tail:
-        piece.text = text[at : tail.end()]
-        piece.quote, piece.raw, piece.tail = quote, text[start + 1 : end], tail[0]
-    else:
-        piece.problem = "text after a closing quote" if end >= 0 else "a quote that is never closed"
-        piece.tail = piece.text[len(piece.text.rstrip("\r\n")) :]
 
 
 def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
@@ -1176,7 +1097,6 @@ class EnvironmentStore:
         self._deleted_here: set[str] = set()
         self._replaced: set[str] = set()  # of what was set last
         self._files = FileCache()
-        self._checked: tuple[object, bool] = (None, False)  # a state of the file, and whether it is used
 
     def __repr__(self) -> str:
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
@@ -1187,7 +1107,14 @@ class EnvironmentStore:
         try:
             return os.environ[variable]
         except KeyError:
-            value = self._find_in_files(name, variable)
+            pass  # and no context of the errors below
+        if variable in self._deleted_here:
+            raise not_found_error(name)
+        path = mounted_path(name, variable)
+        if path:
+            with disk_errors(f"read {path}, where {_show(name)} is kept"):
+                return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
+        value = _find_assigned(self._load(), name, variable)
         if value is None:
             raise not_found_error(name)
         return value
@@ -1201,14 +1128,19 @@ class EnvironmentStore:
         changes = {_checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names are one variable", hint="import them into another store")
+        writes_file = self._writes_file()
         for variable, value in changes.items():
-            _check_variable_value(variable, value)
-        here = changes
-        if self._writes_file():
-            bad = [variable for variable in changes if _is_setting(variable)]
-            if bad:
+            # Whoever made the value up could otherwise have another secret put in its place.
+            if looks_like_reference(value):
+                problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
+                raise BadValue(problem, hint="use another store, such as --backend file")
+            if not _is_encodable(value, sys.getfilesystemencoding()):
+                raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
+            if writes_file and _is_setting(variable):
                 hint = "export it, or choose another name"
-                raise BadName(f"{bad[0]} is a setting, which no dotenv file supplies", hint=hint)
+                raise BadName(f"{variable} is a setting, which no dotenv file supplies", hint=hint)
+        here = changes
+        if writes_file:
             self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
             # This process, too, reads what it wrote.
             here = {variable: value for variable, value in changes.items() if variable in os.environ}
@@ -1219,10 +1151,11 @@ class EnvironmentStore:
     def delete(self, name: str) -> None:
         """Delete one secret, from the process or from the dotenv file; raise NotFound if there is none."""
         variable = _checked_variable(name)
-        path = "" if variable in self._deleted_here else mounted_path(name, variable)
-        assigned = variable not in self._deleted_here and bool(_spellings_in(self._load(), name, variable))
-        set_here = variable in os.environ
-        if not (set_here or path or assigned):
+        path, assigned = "", False
+        if variable not in self._deleted_here:
+            path = mounted_path(name, variable)
+            assigned = not self._load().assigned.keys().isdisjoint((variable, name))
+        if not (variable in os.environ or path or assigned):
             raise not_found_error(name)
         if not self._writes_file():
             self._deleted_here.add(variable)
@@ -1237,7 +1170,10 @@ class EnvironmentStore:
     def names(self) -> Iterator[str]:
         """Yield the names in the dotenv file, and variables and mounted files that look like secrets."""
         found = {name for name in self._load().assigned if not _is_setting(variable_name(name))}
-        found.update(_credential_names())
+        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        with disk_errors(f"read {folder}"):
+            credentials = os.listdir(folder) if folder else []
+        found.update(name for name in credentials if not re.match(_STORE_SETTING + r"|\.", name))
         for variable, value in environment_now().items():
             # NAME_FILE leads to the secret NAME, as long as there is something to read.
             base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
@@ -1269,10 +1205,20 @@ class EnvironmentStore:
         variable = _checked_variable(name)
         return f"variable {variable}" if variable in os.environ else mounted_path(name, variable)
 
-    def holds_references(self, name: str) -> bool:
-        """Return whether the value is configuration: a variable or an assignment, not a mounted file."""
-        variable = _checked_variable(name)
-        return variable in os.environ or not mounted_path(name, variable)
+    def find_references(self, *names: str) -> dict[str, str]:
+        """Return those of the names whose values are references; a mounted file holds data, and none."""
+        found, dotenv = {}, self._load()
+        for name in names:
+            variable = _checked_variable(name)
+            value = os.environ.get(variable)
+            if value is None and variable not in self._deleted_here:
+                with contextlib.suppress(BadValue):  # what can't be read can't be followed
+                    value = _find_assigned(dotenv, name, variable)
+            if not value or not looks_like_reference(value):
+                continue
+            if variable in os.environ or not mounted_path(name, variable):
+                found[name] = value
+        return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Say that the file is plaintext, which variable it holds, and whether another value was replaced."""
@@ -1284,19 +1230,18 @@ class EnvironmentStore:
 
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
-        path, named = self.plaintext_file(), self._named_file()
-        if named == "":
+        path = self.plaintext_file()
+        if self._named_file() == "":
             return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
-        if named and not os.path.exists(path):
+        if self._named_file() and not os.path.exists(path):
             return f"{path}, the dotenv file that was named, does not exist"
-        variable = _checked_variable(name)
-        if _is_setting(variable) and _spellings_in(self._load(), name, variable):
+        if _is_setting(name) and name in self._load().assigned:
             return f"{path} has it, but settings are not read from there"
         return self._why_ignored()
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs, no values; the label "problem" marks an error."""
-        path, ignored = self.plaintext_file(), self._why_ignored()
+        path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", os.path.abspath(path) if path else "none"
         if path and not os.path.lexists(path):
@@ -1305,7 +1250,7 @@ class EnvironmentStore:
             yield "note", f"others can read the file: chmod 600 {path}"
         try:
             yield "secrets", str(len(list(self.names())))
-            problems = [ignored, *map(str, self._load().problems()), path and leftover(path)]
+            problems = [self._why_ignored(), *map(str, self._load().problems()), path and leftover(path)]
             yield from (("problem", problem) for problem in problems if problem)
         except SecretsError as error:
             yield "problem", str(error)
@@ -1318,55 +1263,26 @@ class EnvironmentStore:
     def _writes_file(self) -> bool:
         return self._persists or bool(self._named_file())
 
-    def _find_in_files(self, name: str, variable: str) -> str | None:
-        if variable in self._deleted_here:
-            return None
-        path = mounted_path(name, variable)
-        if path:
-            with disk_errors(f"read {path}, where {_show(name)} is kept"):
-                return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
-        dotenv = self._load()
-        spellings = _spellings_in(dotenv, name, variable)
-        if not spellings or _is_setting(variable):
-            return None
-        value = dotenv.get(spellings[0], os.environ)
-        return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
-
     def _load(self) -> Dotenv:
         """Return the dotenv file as it is now."""
-        named, path = self._named_file(), self.plaintext_file()
+        path, ignored = self.plaintext_file(), self._why_ignored()
+        if ignored:
+            warn_once(ignored)
+        if ignored or (os.path.isdir(path) and self._named_file() is None):  # a virtual environment
+            return _NO_DOTENV
         try:
-            status = os.stat(path)
+            with disk_errors(f"read {path}", but=FileNotFoundError):
+                return self._files.load(path, functools.partial(_parse_dotenv, path))
         except FileNotFoundError:
             return _NO_DOTENV
-        except OSError as error:
-            raise _disk_error(f"read {path}", error) from None
-        state = (path, named, status.st_ino, status.st_ctime_ns)
-        if self._checked[0] != state:
-            ignored = self._why_ignored()
-            if ignored:
-                warn_once(ignored)
-            else:
-                warn_if_exposed(path, status)
-            is_folder = stat.S_ISDIR(status.st_mode) and named is None  # a virtual environment
-            self._checked = state, not (ignored or is_folder)
-        if not self._checked[1]:
-            return _NO_DOTENV
-        with disk_errors(f"read {path}"):
-            return self._files.load(path, functools.partial(_parse_dotenv, path))
 
     def _why_ignored(self) -> str:
         """Return why a dotenv file that nobody named is not to be trusted, or ""."""
         path, reason = self.plaintext_file(), ""
-        try:
-            status, owners = os.stat(path), {os.stat(path).st_uid, os.lstat(path).st_uid}
-        except OSError:
+        if self._named_file() is not None or os.name == "nt" or not os.path.isfile(path):
             return ""
-        if self._named_file() is not None or os.name == "nt" or stat.S_ISDIR(status.st_mode):
-            return ""
-        if not stat.S_ISREG(status.st_mode):
-            reason = f"{path} is not a file"
-        elif not owners <= {user_id(), 0}:
+        status = os.stat(path)
+        if not {status.st_uid, os.lstat(path).st_uid} <= {os.geteuid(), 0}:
             reason = f"{path} belongs to another user"
         elif others_may("write", status):
             reason = f"others can write to {path}"
@@ -1374,12 +1290,10 @@ class EnvironmentStore:
 
     def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
         path = self.plaintext_file()
-        if not path and self._named_file() is None:
-            raise Unavailable("the working directory is gone", hint="change to another one")
         if not path:
             hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
             raise BadValue("there is no dotenv file to write", hint=hint)
-        if os.path.lexists(os.path.realpath(path)) and not os.path.isfile(path):
+        if os.path.isdir(path):
             raise BadValue(f"{path} is not a file", hint="name one in PAISSIVE_ENV_FILE")
         if self._why_ignored():
             raise Unsafe(self._why_ignored())
@@ -1389,6 +1303,9 @@ class EnvironmentStore:
             rewrite(path, change(dotenv).encode("utf-8", "surrogateescape"))
 
 
+_NO_DOTENV = Dotenv("")
+
+
 def _working_directory() -> str:
     try:
         return os.getcwd()
@@ -1396,37 +1313,27 @@ def _working_directory() -> str:
         return ""
 
 
-_NO_DOTENV = Dotenv("")
-
-
-def _spellings_in(dotenv: Dotenv, name: str, variable: str) -> list[str]:
-    """Return the names under which a dotenv file, which may have names that no variable has, assigns it."""
-    return [key for key in (variable, name) if key in dotenv.assigned]
-
-
 def _parse_dotenv(path: str, data: bytes) -> Dotenv:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
         raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
+    warn_if_exposed(path, os.stat(path))
     dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
-    for problem in itertools.islice(dotenv.problems(assignments=False), 1):
+    for problem in itertools.islice(dotenv.problems(), 1):
         warn_once(str(problem))
     return dotenv
+
+
+def _find_assigned(dotenv: Dotenv, name: str, variable: str) -> str | None:
+    """Return the value in a dotenv file, which may have names that no variable has."""
+    key = variable if variable in dotenv.assigned else name
+    value = None if _is_setting(variable) else dotenv.get(key, os.environ)
+    return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
 
 
 def environment_now() -> dict[str, str]:
     """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
     found = ((name, os.environ.get(name)) for name in list(os.environ))
     return {name: text for name, text in found if text is not None}
-
-
-def _check_variable_value(variable: str, value: str) -> None:
-    """Raise BadValue for a value that the environment can't hold."""
-    # Whoever made the value up could otherwise have another secret put in its place.
-    if looks_like_reference(value):
-        problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
-        raise BadValue(problem, hint="use another store, such as --backend file")
-    if not _is_encodable(value, sys.getfilesystemencoding()):
-        raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -1471,13 +1378,6 @@ def mounted_path(name: str, variable: str) -> str:
 def decode_value(data: bytes, what: str = "the value") -> str:
     """Return the text that a file or a pipe holds, or raise BadValue."""
     return check_value(data.decode("utf-8", "surrogateescape"), what)  # no exception that would hold the data
-
-
-def _credential_names() -> list[str]:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    with disk_errors(f"read {folder}"):
-        found = os.listdir(folder) if folder else []
-    return [name for name in found if name.isascii() and not re.match(_STORE_SETTING + r"|\.", name)]
 
 
 # === Age format =============================================================================================
@@ -4090,7 +3990,7 @@ class SecretsManager:
 
     def _resolve(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
-        if _REFERENCE in value and looks_like_reference(value) and holds_references(store, name):
+        if _REFERENCE in value and find_references(store, name):
             return Resolver(self).text(value, store, name)
         return value
 
@@ -4131,21 +4031,13 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     return True
 
 
-def check_settable(store: Store, name: str) -> None:
-    """Raise an error if a value must not be set under this name: it is a stage, or holds a reference."""
-    if check_name(name).endswith((STAGES["pending"], STAGES["previous"])):
-        hint = "rotate the secret itself, or choose another name"
-        raise BadName(f"{_show(name)} ends like a stage of a rotation", hint=hint)
-    check_not_reference(store, name)
-
-
-def check_not_reference(store: Store, name: str) -> None:
-    """Raise BadValue, naming the target, if what the store holds under this name is a reference."""
-    try:
-        value = store.get(name) if holds_references(store, name) else ""
-    except (NotFound, BadValue):  # what can't be read may be replaced
-        return
-    if looks_like_reference(value):
+def check_settable(store: Store, *names: str) -> None:
+    """Raise an error if a value must not be set under a name: it is a stage, or holds a reference."""
+    for name in names:
+        if check_name(name).endswith((STAGES["pending"], STAGES["previous"])):
+            hint = "rotate the secret itself, or choose another name"
+            raise BadName(f"{_show(name)} ends like a stage of a rotation", hint=hint)
+    for name, value in find_references(store, *names).items():
         targets = ", ".join(_targets(value, store))
         hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
         raise BadValue(f"{_show(name)} is a reference to {targets or 'no secret'}", hint=hint)
@@ -4236,7 +4128,7 @@ class Resolver:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "form a cycle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        if holds_references(holder, name):
+        if find_references(holder, name):
             value = self._text(value, holder, (*trail, step))
         self.values.add(value)
         self.sources.append((holder, name))
@@ -4322,7 +4214,7 @@ class SecretConfig:
         if not use_secret:
             self._edit(insert)
             return
-        folder_of(self.path)
+        work_folder(self.path)
         self._edited(insert)  # what is wrong with the file is found before the value is stored
         store = persistent(self._store())
         check_replaceable(store, key)
@@ -4408,8 +4300,9 @@ class SecretConfig:
         variable = _variable(path)
         text = self._environment(variable)
         leaf = found if text is None else text
-        refers = text is None or holds_references(self._manager.store("env"), variable)
-        if missing is not None and refers and isinstance(leaf, str) and looks_like_reference(leaf):
+        if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
+            return leaf
+        if text is None or find_references(self._manager.store("env"), variable):
             return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
         return leaf
 
@@ -4928,7 +4821,7 @@ def _trusted_text(path: str) -> str | None:
     try:
         with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if os.name != "nt" and (status.st_uid not in (0, user_id()) or others_may("write", status)):
+            if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or others_may("write", status)):
                 hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
                 raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
             return decode_value(read_bounded(file, path), path)
@@ -5113,8 +5006,7 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these, in one write if the store can; else an error says how many were set before it."""
-    for name in values:
-        check_settable(store, name)
+    check_settable(store, *values)
     set_all = getattr(store, "set_all", None)
     if set_all:
         set_all(values)
@@ -9713,7 +9605,7 @@ class KnownValues:
         values: dict[str, tuple[str, str]] = {}
         left_out: dict[str, set[str]] = {}
         for name, verdict, value in self._collect(store):
-            if holds_references(store, name) and looks_like_reference(value):
+            if looks_like_reference(value) and find_references(store, name):
                 left_out.setdefault("references, whose store --backend searches for", set()).add(name)
             elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
                 left_out.setdefault("too short or too plain to search for", set()).add(name)
@@ -10733,7 +10625,7 @@ def cmd_set(args: argparse.Namespace) -> None:
 
 def _persistent_store(args: argparse.Namespace) -> Store:
     store = persistent(args.manager.store())
-    if not outlives_process(store):
+    if not ask_store(store, "outlives_process", True):
         hint = "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE"
         raise BadValue("this store doesn't outlive the command", hint=hint)
     return store
