@@ -233,7 +233,7 @@ class Conflict(SecretsError, RuntimeError):
 _BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
 _REFERENCE = "secret:"  # the start of a text that is a reference as a whole
-_EMBEDDED_REFERENCE = r"\$?\$\{secret:([^{}]*)\}"  # $${secret:…} is the escaped form
+_EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
 # Variables that hold a key to a store, or with _FILE lead to one.
 _KEYS_TO_STORES = (
     r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
@@ -3865,8 +3865,7 @@ def _whole(path: str) -> str:
 # are followed only in configuration: config files, variables and .env. What other stores hold is data:
 # whoever can write one secret must not be able to read another through us.
 
-_MAX_REFERENCE_DEPTH = 20  # more is a mistake
-_MAX_REFERENCES = 1000  # that one text may lead to: a few variables could ask for endless work
+_MAX_REFERENCES = 100  # that one text may lead to: a few variables could ask for endless work
 
 
 class SecretsBackend(str, enum.Enum):
@@ -3877,15 +3876,11 @@ class SecretsBackend(str, enum.Enum):
     MEMORY = "memory"
     VAULT = "vault"
 
-    # By default, versions of Python differ.
-    __str__ = str.__str__
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
+    __str__ = str.__str__  # for which format() looks as well; by default, versions of Python differ
 
 
 Backend = Union[str, Store, None]
-
+_BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"  # inside os.environ
 _STORES: dict[str, Callable[[], Store]] = {
     "env": EnvironmentStore,
     "file": FileStore,
@@ -3909,13 +3904,20 @@ class SecretsManager:
         """Return the store of a backend, the same one each time; raise BadValue for anything else."""
         chosen = self._default if backend is None else backend
         if chosen is None:
-            chosen = _default_backend()
-        if not isinstance(chosen, str):
-            return _check_store(chosen)
-        if chosen not in _STORES:
-            raise BadValue(f"no backend called {_show(chosen)}", hint=f"use one of {', '.join(_STORES)}")
-        # setdefault: two threads that open a store at once get the same one.
-        return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
+            # os.environ raises an exception for what is absent; looking inside halves the time of a get.
+            unset = _BACKEND_KEY not in getattr(os.environ, "_data", (_BACKEND_KEY,))
+            chosen = "env" if unset else os.environ.get("PAISSIVE_BACKEND") or "env"
+        if isinstance(chosen, str):
+            if chosen not in _STORES:
+                raise BadValue(f"no backend called {_show(chosen)}", hint=f"use one of {', '.join(_STORES)}")
+            # setdefault: two threads that open a store at once get the same one.
+            return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
+        # A class has the methods, too, but its first call would fail with an obscure error.
+        methods = ("get", "set", "delete", "names")
+        if isinstance(chosen, type) or not all(hasattr(chosen, method) for method in methods):
+            hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
+            raise BadValue(f"a backend is a name or a store, not {_show(type(chosen).__name__)}", hint=hint)
+        return chosen
 
     @overload
     def get_secret(self, name: str, default: str, *, backend: Backend = ..., stage: str = ...) -> str: ...
@@ -3978,15 +3980,12 @@ class SecretsManager:
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Return the names, sorted, without the stages of rotations; never values."""
-        return secret_names(self.store(backend))
+        names = set(self.store(backend).names())
+        return sorted(name for name in names if not is_stage(name, names))
 
     def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
         """Return `text` with values in place of its references; `where` names the text in errors."""
         return Resolver(self).text(text, self.store(backend), where)
-
-    def read(self, name: str, store: Store) -> str:
-        """Return what the store holds, with references resolved; raise NotFound if there is nothing."""
-        return self._resolve(store.get(name), name, store)
 
     def _resolve(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
@@ -4005,23 +4004,6 @@ class SecretsManager:
         return hint
 
 
-_BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"
-
-
-def _default_backend() -> str:
-    # os.environ raises an exception for what is absent; to look inside it halves the time of a get.
-    inside = getattr(os.environ, "_data", None)
-    if inside is not None and _BACKEND_KEY not in inside:
-        return "env"
-    return os.environ.get("PAISSIVE_BACKEND") or "env"
-
-
-def secret_names(store: Store) -> list[str]:
-    """Return the names of the secrets in the store, sorted, without the stages of rotations."""
-    names = set(store.names())
-    return sorted(name for name in names if not is_stage(name, names))
-
-
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     """Delete a stage of a secret; return whether it existed."""
     try:
@@ -4038,53 +4020,37 @@ def check_settable(store: Store, *names: str) -> None:
             hint = "rotate the secret itself, or choose another name"
             raise BadName(f"{_show(name)} ends like a stage of a rotation", hint=hint)
     for name, value in find_references(store, *names).items():
-        targets = ", ".join(_targets(value, store))
+        targets = _existing_targets(value, store)
         hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
-        raise BadValue(f"{_show(name)} is a reference to {targets or 'no secret'}", hint=hint)
+        raise BadValue(f"{_show(name)} is a reference to {', '.join(targets) or 'no secret'}", hint=hint)
 
 
-def _targets(value: str, store: Store) -> Iterator[str]:
-    """Yield the references in a value that lead somewhere; others may be no references, and aren't shown."""
+def _existing_targets(value: str, store: Store) -> list[str]:
+    """Return the references in a value that lead somewhere; others may be no references, and aren't shown."""
+    targets = []
     with contextlib.suppress(SecretsError):
         for reference in references_in(value):
-            if not reference.backend:
-                store.get(reference.name)
-            if not reference.backend or reference.backend in _STORES:
-                yield str(reference)
+            backend, target = _parse_reference(reference)
+            if not backend:
+                store.get(target)
+            if not backend or backend in _STORES:
+                targets.append(reference)
+    return targets
 
 
-def _check_store(store: Store) -> Store:
-    methods = (getattr(store, method, None) for method in ("get", "set", "delete", "names"))
-    # A class has the methods, too, but its first call would fail with an obscure error.
-    if isinstance(store, type) or not all(map(callable, methods)):
-        hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
-        raise BadValue(f"a backend is a name or a store, not {_show(type(store).__name__)}", hint=hint)
-    return store
-
-
-class Reference(NamedTuple):
-    """What a reference points to; an empty `backend` is the store that holds the reference."""
-
-    backend: str
-    name: str
-
-    def __str__(self) -> str:
-        return _REFERENCE + (f"//{self.backend}/" if self.backend else "") + self.name
-
-
-def references_in(text: str) -> list[Reference]:
-    """Return the references that `text` is or contains; raise BadName if one has no valid name."""
+def references_in(text: str) -> list[str]:
+    """Return the references, `secret:…`, that `text` is or contains."""
     if text.startswith(_REFERENCE):
-        return [_parse_reference(text[len(_REFERENCE) :])]
+        return [text]
     found = re.finditer(_EMBEDDED_REFERENCE, text)
-    return [_parse_reference(match[1]) for match in found if not match[0].startswith("$$")]
+    return [match[1] for match in found if not match[0].startswith("$$")]
 
 
-def _parse_reference(target: str) -> Reference:
-    if not target.startswith("//"):
-        return Reference("", check_name(target))
-    backend, _, name = target[2:].partition("/")
-    return Reference(backend, check_name(name))
+def _parse_reference(reference: str) -> tuple[str, str]:
+    """Return the backend, or "" for the same store, and the name; raise BadName for an invalid one."""
+    target = reference[len(_REFERENCE) :]
+    backend, _, name = target[2:].partition("/") if target.startswith("//") else ("", "", target)
+    return backend, check_name(name)
 
 
 _Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so far
@@ -4100,13 +4066,11 @@ class Resolver:
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
-    def text(self, text: str, store: Store, where: str) -> str:
+    def text(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
         """Return `text` with values in place of its references; `where` names the text in errors."""
-        return self._text(text, store, ((0, where),))
-
-    def _text(self, text: str, store: Store, trail: _Trail) -> str:
+        trail = trail or ((0, where),)
         if text.startswith(_REFERENCE):
-            return self._value(text[len(_REFERENCE) :], store, trail)
+            return self._value(text, store, trail)
 
         def value(match: re.Match[str]) -> str:
             escaped = match[0].startswith("$$")
@@ -4114,47 +4078,46 @@ class Resolver:
 
         return re.sub(_EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
-    def _value(self, target: str, store: Store, trail: _Trail) -> str:
+    def _value(self, reference: str, store: Store, trail: _Trail) -> str:
+        name, value, failure = "", "", None
         try:
-            name, holder, value = self._look_up(target, store, trail)
-        except NotFound as error:
-            if self._missing is None:
-                raise
-            self._missing.append(error)
+            backend, name = _parse_reference(reference)
+            store = self._manager.store(backend) if backend else store
+            # Whoever wrote the reference need not know the key, and must not get it under another name.
+            if opens_stores(variable_name(name).upper()) and overridden_by(store, name):
+                raise BadValue("no reference leads to a key to a store", hint="name the variable itself")
+            value = store.get(name)
+        except (BadName, BadValue, NotFound) as error:
+            failure = _reference_error(error, name, trail)
+        if failure:
+            if self._missing is None or not isinstance(failure, NotFound):
+                raise failure
+            self._missing.append(failure)
             return ""
-        step = (id(holder), name)
+        step = (id(store), name)
         self._left -= 1
-        if step in trail or len(trail) > _MAX_REFERENCE_DEPTH or self._left < 0:
+        if step in trail or self._left < 0:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "form a cycle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        if find_references(holder, name):
-            value = self._text(value, holder, (*trail, step))
+        if find_references(store, name):
+            value = self.text(value, store, name, (*trail, step))
         self.values.add(value)
-        self.sources.append((holder, name))
+        self.sources.append((store, name))
         return value
 
-    def _look_up(self, target: str, store: Store, trail: _Trail) -> tuple[str, Store, str]:
-        """Return the name that a reference has, the store that it points to, and what that holds."""
-        where = trail[-1][1]
-        try:
-            reference = _parse_reference(target)
-            holder = self._manager.store(reference.backend) if reference.backend else store
-            # Whoever wrote the reference need not know the key, and must not get it under another name.
-            if opens_stores(variable_name(reference.name).upper()) and overridden_by(holder, reference.name):
-                raise BadValue("no reference leads to a key to a store", hint="name the variable itself")
-            return reference.name, holder, holder.get(reference.name)
-        except (BadName, BadValue, NotFound) as error:
-            failure = error
-        # Don't repeat the text: it may be the value of a secret rather than a reference.
-        if len(trail) > 1:
-            problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
-            hint = "set the secret that it names, or write ${secret: as $${secret: if it is none"
-            raise NotFound(problem, hint=hint)
-        if not isinstance(failure, NotFound):
-            raise type(failure)(f"{where}: {failure.message}", hint=failure.hint)
-        problem = f"no secret named {_show(reference.name)}, which {where} refers to"
-        raise NotFound(problem, hint=f"set it with: set {reference.name}")
+
+def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
+    where = trail[-1][1]
+    # Don't repeat the text: it may be the value of a secret rather than a reference.
+    if len(trail) > 1:
+        problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
+        hint = "set the secret that it names, or write ${secret: as $${secret: if it is none"
+        return NotFound(problem, hint=hint)
+    if not isinstance(error, NotFound):
+        return type(error)(f"{where}: {error.message}", hint=error.hint)
+    problem = f"no secret named {_show(name)}, which {where} refers to"
+    return NotFound(problem, hint=f"set it with: set {name}")
 
 
 _manager = SecretsManager()
@@ -4188,9 +4151,6 @@ class SecretConfig:
         self._manager, self._backend = manager_and_backend(backend)
         self._files = FileCache()
 
-    def __repr__(self) -> str:
-        return f"<SecretConfig {self.path}>"
-
     def get(self, key: str, default: Any = None, *, use_secret: bool = False) -> Any:
         """Return the setting, or `default`; a reference is returned as text unless `use_secret` is true.
 
@@ -4209,18 +4169,18 @@ class SecretConfig:
         process can read it: the environment to its .env file. BadValue if `key` leads through a setting that
         is not an object.
         """
-        written = _REFERENCE + key if use_secret else value
-        insert = functools.partial(_insert, path=_key_path(key), value=written, where=self.path)
+        path = _key_path(key)
         if not use_secret:
-            self._edit(insert)
+            self._write(path, value)
             return
+        reference = _REFERENCE + key
         work_folder(self.path)
-        self._edited(insert)  # what is wrong with the file is found before the value is stored
+        self._changed(path, reference)  # what is wrong with the file is found before the value is stored
         store = persistent(self._store())
         check_replaceable(store, key)
         store.set(key, value)  # which may lock the same folder
         try:
-            self._edit(insert)
+            self._write(path, reference)
         except SecretsError as error:
             error.message = f"{_show(key)} is stored, but {self.path} doesn't refer to it: {error.message}"
             error.hint = "set it again when that is fixed"
@@ -4228,7 +4188,7 @@ class SecretConfig:
 
     def delete(self, key: str) -> bool:
         """Remove one setting from the file and return whether it was there; a secret it refers to stays."""
-        return self._edit(functools.partial(_remove, path=_key_path(key), where=self.path))
+        return self._write(_key_path(key), _ABSENT)
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file as a dict, with all values in place; NotFound names every missing secret."""
@@ -4238,42 +4198,37 @@ class SecretConfig:
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never what it is."""
         path = _key_path(key)
-        in_file, variable = _look_up(self._tree(), path, self.path), _variable(path)
-        in_environment = None if isinstance(in_file, (dict, list)) else self._environment(variable)
-        if in_environment is not None:
-            store = self._manager.store("env")
-            source = overridden_by(store, variable) or plaintext_file(store) or f"variable {variable}"
-            return source + self._explain_references(in_environment, key)
-        if in_file is not _ABSENT:
-            return self.path + self._explain_references(in_file, key)
-        nowhere = f"nowhere: {f'no variable {variable}, ' if variable else ''}not in {self.path}"
+        in_file = _look_up(self._tree(), path, self.path)
+        variable, value = self._variable(path)
+        source, environment = self.path, self._manager.store("env")
+        if value is None or isinstance(in_file, (dict, list)):
+            value = in_file
+        else:
+            source = overridden_by(environment, variable) or plaintext_file(environment)
         try:
-            self._store().get(key)
+            if value is _ABSENT:
+                source = f"nowhere: no variable {variable}, not in {self.path}"
+                self._store().get(key)
+                return f"{source}, but there is a secret {_show(key)} (for use_secret)"
+            if isinstance(value, str) and references_in(value):
+                self._manager.resolve_text(value, self._store(), key)
+                source += f", which refers to {', '.join(references_in(value))}"
         except SecretsError as error:
-            return f"{nowhere}: {error.message}"
-        return f"{nowhere}, but there is a secret {_show(key)} (for use_secret)"
-
-    def _explain_references(self, value: Any, key: str) -> str:
-        """Return what a value refers to, and what is wrong with that."""
-        if not isinstance(value, str):
-            return ""
-        refers = ", which refers to no secret"
-        try:
-            names = ", ".join(map(str, references_in(value)))
-            refers = names and f", which refers to {names}"
-            self._manager.resolve_text(value, self._store(), key)
-        except SecretsError as error:
-            return f"{refers}: {error.message}"
-        return refers
+            return f"{source}: {error.message}"
+        return source
 
     def _store(self) -> Store:
         return self._manager.store(self._backend)
 
-    def _environment(self, variable: str) -> str | None:
+    def _variable(self, path: tuple[str, ...]) -> tuple[str, str | None]:
+        """Return the variable that comes before a setting, and its value, if it has one."""
+        variable = variable_name("_".join(path)).upper()
         try:
-            return self._manager.store("env").get(variable) if variable else None
+            if variable.strip("_"):  # `_` is the shell's, and would be many keys at once
+                return variable, self._manager.store("env").get(variable)
         except NotFound:
-            return None
+            pass
+        return variable, None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         missing: list[NotFound] = []
@@ -4297,8 +4252,7 @@ class SecretConfig:
         if missing is None and isinstance(found, str) and looks_like_reference(found):
             return found
         # Only for leaves, also those of lists (HOSTS_0): no text could stand for a whole object.
-        variable = _variable(path)
-        text = self._environment(variable)
+        variable, text = self._variable(path)
         leaf = found if text is None else text
         if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
             return leaf
@@ -4323,27 +4277,33 @@ class SecretConfig:
 
         try:
             return tomllib.loads(text.lstrip("\ufeff"))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
-        except RecursionError:
-            raise BadValue(f"{self.path} is nested too deeply", hint="fix the file") from None
 
-    def _edit(self, change: Callable[[dict[str, Any]], bool]) -> bool:
-        """Change the file while no other writer does; return whether there was anything to write."""
+    def _write(self, path: tuple[str, ...], value: Any) -> bool:
+        """Set or, if `value` is _ABSENT, remove a setting; return whether that changed the file."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
-            after = self._edited(change)
-            if after is not None:
-                rewrite(self.path, after.encode())
-        return after is not None
+            text = self._changed(path, value)
+            if text:
+                rewrite(self.path, text.encode())
+        return bool(text)
 
-    def _edited(self, change: Callable[[dict[str, Any]], bool]) -> str | None:
-        """Return the text of the file after `change`, or None if that changes nothing."""
+    def _changed(self, path: tuple[str, ...], value: Any) -> str:
+        """Return the text of the file with one setting changed, or "" if there is nothing to remove."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}"
-        tree = parse_json(before, self.path)
-        return dump_json(tree, self.path, before) if change(tree) else None
+        parent = tree = parse_json(before, self.path)
+        for depth, key in enumerate(path[:-1], 1):
+            parent = parent.setdefault(key, {})
+            if not isinstance(parent, dict):
+                raise _not_an_object(path, depth, self.path)
+        if value is not _ABSENT:
+            parent[path[-1]] = value
+        elif parent.pop(path[-1], _ABSENT) is _ABSENT:
+            return ""
+        return dump_json(tree, self.path, before)
 
 
 _ABSENT: Any = object()
@@ -4377,12 +4337,6 @@ def _key_path(key: str) -> tuple[str, ...]:
     return path
 
 
-def _variable(path: tuple[str, ...]) -> str:
-    """Return the variable that comes before a setting, or "" if no letter or digit is left for its name."""
-    variable = variable_name("_".join(path)).upper()
-    return variable if variable.strip("_") else ""  # `_` is the shell's, and would be many keys at once
-
-
 def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
@@ -4403,26 +4357,6 @@ def _not_an_object(path: tuple[str, ...], depth: int, where: str) -> BadValue:
     return BadValue(f"{where}: {outer} is not an object, so there is no {inner} in it", hint=hint)
 
 
-def _insert(tree: Any, path: tuple[str, ...], value: Any, where: str) -> bool:
-    for depth, key in enumerate(path[:-1]):
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise _not_an_object(path, depth + 1, where)
-    tree[path[-1]] = value
-    return True
-
-
-def _remove(tree: Any, path: tuple[str, ...], where: str) -> bool:
-    """Remove what is at `path` and return whether it was there."""
-    if _look_up(tree, path, where) is _ABSENT:
-        return False
-    parent = _look_up(tree, path[:-1], where)
-    if not isinstance(parent, dict):
-        raise _not_an_object(path, len(path) - 1, where)
-    del parent[path[-1]]
-    return True
-
-
 def parse_json(text: str, where: str) -> dict[str, Any]:
     """Return a JSON object; BadValue if it is none, has a key twice, or is nested too deeply."""
     import json
@@ -4430,16 +4364,10 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
     tree = problem = None
     try:
         tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=reject_duplicate_keys)
-    except json.JSONDecodeError as error:
-        problem = f"{where} is not JSON: line {error.lineno} column {error.colno}: {error.msg}"
-    except RecursionError:
-        problem = f"{where} is nested too deeply"
-    except BadValue as error:
-        problem = f"{where}: {error.message}"
-    except ValueError:  # Python's limit of digits
-        problem = f"{where} has a number that is too long"
-    if problem:  # raised here, since those exceptions hold the text
-        raise BadValue(problem, hint="fix the file")
+    except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
+        problem = str(error)
+    if problem:  # raised here, since that exception holds the text
+        raise BadValue(f"{where} can't be read as JSON: {problem}", hint="fix the file")
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
     return tree
@@ -4466,18 +4394,12 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
 # valid current value and all that resume and abort need. So apply may run twice with the same value.
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
+_MAX_SECONDS = 1e9  # 30 years: more would overflow timers
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
 _TIME_FOR_STEP = "60s"  # that a command may take, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
 
-
-class _Duration(Protocol):
-    """A timedelta, whose module would double the time to import this one."""
-
-    def total_seconds(self) -> float: ...
-
-
-Interval = Union[str, float, _Duration]
+Interval = Union[str, float]
 Step = Union[Callable[[str], object], str, Sequence[str], None]
 Generator = Union[Callable[[], str], str, Sequence[str]]
 
@@ -4509,7 +4431,7 @@ class SecretRotation:
         timeout: Interval = _TIME_FOR_STEP,
         keep_previous: Optional[Interval] = None,
     ) -> None:
-        """Rotate `name` as often as `every` says: "30d", "12h", a timedelta or seconds.
+        """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
         `generate` is a specification such as "token:32", a function, or a command that prints the value: a
         shell command line after "command:", or a list of arguments. `apply` and `verify` are functions of the
@@ -4544,7 +4466,7 @@ class SecretRotation:
     def due(self) -> list[str]:
         """Return the names that are due, or whose rotation was left unfinished, sorted."""
         policies = self._policies().load()
-        return [name for name in sorted(policies) if _is_due(name, policies[name])]
+        return [name for name in sorted(policies) if _is_over(name, policies[name], "every")]
 
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value of `name` by `new_value`, or by one that its policy generates.
@@ -4563,10 +4485,10 @@ class SecretRotation:
         done, failed = [], []
         for name, policy in sorted(self._policies().load().items()):
             try:
-                if _is_due(name, policy):
+                if _is_over(name, policy, "every"):
                     self._rotate_or_resume(name)
                     done.append(name)
-                elif _outlived_previous(name, policy):
+                elif "keep_previous" in policy and _is_over(name, policy, "keep_previous"):
                     self.drop(name)
             except Exception as error:  # a user's own store may raise anything, with a value in it
                 problem = f"{_show(name)}: {type(error).__name__}"
@@ -4610,10 +4532,7 @@ class SecretRotation:
         """Delete the previous value and return whether there was one; then there is no way to roll back."""
         with self._locked(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
-            dropped = rotation.set("previous", None)
-            with contextlib.suppress(SecretsError):  # it only spares `rotate_due` another look
-                rotation.record(dropped=_now())
-            return dropped
+            return rotation.set("previous", None)
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
@@ -4622,24 +4541,19 @@ class SecretRotation:
         if force:
             lock.break_()
         with lock:
-            yield _Rotation(name, self._store(), policies, self._functions.get(name, {}), lock)
-
-    def _store(self) -> Store:
-        return persistent(self._manager.store(self._backend))
+            yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
     def _policies(self) -> _Policies:
         named = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
-        return _Policies(self._store(), named)
+        return _Policies(persistent(self._manager.store(self._backend)), named)
 
 
 class _Rotation:
     """The steps for one secret while its lock is held, by its policy as it is at the beginning."""
 
-    def __init__(
-        self, name: str, store: Store, policies: _Policies, functions: Mapping[str, Any], lock: FileLock
-    ) -> None:
-        check_replaceable(store, name)
-        self._name, self._store, self._policies = name, store, policies
+    def __init__(self, name: str, policies: _Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
+        check_replaceable(policies.store, name)
+        self._name, self._shown, self._store, self._policies = name, _show(name), policies.store, policies
         self._functions, self._lock = functions, lock
         self.policy = policies.load().get(name, {})
         self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
@@ -4647,11 +4561,12 @@ class _Rotation:
     def start(self, value: str | None) -> None:
         self.check_finished()
         if value is None and not self.policy:
-            problem = f"no policy says how to replace {_show(self._name)} and where to apply the new value"
+            problem = f"no policy says how to replace {self._shown} and where to apply the new value"
             raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or give --generate or --stdin")
-        value = check_value(self._generate() if value is None else value)
+        value = self._run("generate") if value is None else value
+        value = check_value(value, f"the new value of {self._shown}")
         if _same(value, self.value("current")):
-            raise BadValue(f"the new value of {_show(self._name)} is its current one", hint="give another")
+            raise BadValue(f"the new value of {self._shown} is its current one", hint="give another")
         # Recorded before there is anything to resume: after a kill in between, `due` names it.
         self.record(started=_now())
         self.set("pending", value)
@@ -4659,22 +4574,20 @@ class _Rotation:
         self.finish(value)
 
     def finish(self, pending: str) -> None:
-        # If they are equal, it was killed after the last step but one: nothing is left to apply.
-        applied = _same(pending, self.value("current"))
-        if not applied:
-            self._run("apply", pending)
-            self._run("verify", pending)
-            self._check_pending(pending)
+        # Also where it is current already: an abort that failed may have applied the old value.
+        self._run("apply", pending)
+        self._run("verify", pending)
+        self._check_pending(pending)
         try:
-            if not applied:
+            current = self.value("current")
+            if not _same(pending, current):
                 # Previous before current: after a kill in between, the old value is there twice.
-                self.set("previous", self.value("current"))
+                self.set("previous", current)
                 self.set("current", pending)
-            self.record(rotated=_now(), started=None, dropped=None)
+            self.record(rotated=_now(), started=None)
             self.set("pending", None)
         except SecretsError as error:  # which speaks of its own write alone
-            now = "current" if _same(pending, self.value("current")) else "applied, but not yet current"
-            error.message = f"the new value of {_show(self._name)} is {now}: {error.message}"
+            error.message = f"rotation of {self._shown} failed after apply, {self._state()}: {error.message}"
             error.hint = f"then {self._hint}"
             raise
 
@@ -4694,18 +4607,22 @@ class _Rotation:
         """Return the pending value."""
         pending = self.value("pending")
         if pending is None:
-            raise NotFound(f"no rotation of {_show(self._name)} was left unfinished", hint="nothing to do")
+            raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
         return pending
 
     def check_finished(self) -> None:
         pending = self.value("pending")
         if pending is not None and not _same(pending, self.value("current")):
-            raise Conflict(f"a rotation of {_show(self._name)} was left unfinished", hint=self._hint)
+            raise Conflict(f"a rotation of {self._shown} was left unfinished", hint=self._hint)
 
     def _check_pending(self, value: str) -> None:
         if not _same(value, self.value("pending")):
-            problem = f"the pending value of {_show(self._name)} was changed meanwhile"
+            problem = f"the pending value of {self._shown} was changed meanwhile"
             raise Conflict(problem, hint="see what else rotates it")
+
+    def _state(self) -> str:
+        promoted = _same(self.value("pending"), self.value("current"))
+        return "the new value is current" if promoted else "current is unchanged"
 
     def value(self, stage: str) -> str | None:
         try:
@@ -4724,47 +4641,38 @@ class _Rotation:
     def record(self, **times: str | None) -> None:
         self._policies.change(self._name, times, known=True)
 
-    def _run(self, kind: str, value: str) -> None:
-        """Apply or verify `value`."""
-        problem = self._call(kind, value)[1]
-        if problem:
-            message = f"{kind} of {_show(self._name)} failed, current is unchanged: {problem}"
-            raise RotationFailed(message, hint=f"then {self._hint}")
-
-    def _generate(self) -> str:
-        value, problem = self._call("generate", None)
-        if isinstance(value, str) and value and not problem:
-            return value
-        problem = problem or (
-            "it is empty" if value == "" else f"it returned {type(value).__name__}, not text"
-        )
-        message = f"no new value for {_show(self._name)}: {problem}"
-        raise RotationFailed(message, hint="current is unchanged")
-
-    def _call(self, kind: str, value: str | None) -> tuple[Any, str]:
-        """Give `value` to a step of the policy, or get one if it is None: the result, and what went wrong."""
-        step = _step(kind, self.policy.get(kind))
+    def _run(self, kind: str, value: str | None = None) -> Any:
+        """Apply or verify `value`, or return a new one."""
+        step, result, problem = _step(kind, self.policy.get(kind)), None, ""
         if isinstance(step, list):
             timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
-            return _run_command(step, value, timeout, self._lock)
-        if not isinstance(step, dict):
-            return (generate(step or "token:32") if kind == "generate" else None), ""
-        function = self._functions.get(kind)
-        if not function:
-            problem = f"{kind} of {_show(self._name)} is a function of another program"
-            raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
-        try:
-            result = function() if value is None else function(value)
-        except Exception as error:  # whose text may hold the value
-            return None, f"it raised {type(error).__name__}"
-        return result, "it returned False" if result is False else ""
+            result, problem = _run_command(step, value, timeout, self._lock)
+        elif isinstance(step, dict):
+            function = self._functions.get(kind)
+            if not function:
+                problem = f"{kind} of {self._shown} is a function of another program"
+                raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
+            try:
+                result = function() if value is None else function(value)
+                problem = "it returned False" if result is False else ""
+            except Exception as error:  # whose text may hold the value
+                problem = f"it raised {type(error).__name__}"
+        elif kind == "generate":
+            result = generate(step or "token:32")
+        if value is None and result == "":
+            problem = problem or "it returned nothing"
+        if problem:
+            message = f"{kind} of {self._shown} failed, {self._state()}: {problem}"
+            raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
+        return result
 
 
 class _Policies:
     """The policies by name, in a file or sealed with their store, and the locks beside them."""
 
-    def __init__(self, store: Store, named: str | os.PathLike[str]) -> None:
+    def __init__(self, store: Store, named: StrPath) -> None:
         sealed = getattr(store, "policy_file", "")
+        self.store = store
         self._sealed: Any = store if sealed and not named else None
         self.path = os.path.abspath(named or sealed or "rotation.json")
 
@@ -4773,11 +4681,12 @@ class _Policies:
         found = {"version": 1, "policies": {}} if text is None else parse_json(text, self.path)
         policies = found.get("policies")
         if found.get("version") != 1 or not isinstance(policies, dict):
-            hint = "write them with: rotate schedule, and with the same version of this program"
-            raise BadValue(f"{self.path} holds no policies", hint=hint)
+            raise BadValue(
+                f"{self.path} has no policies of version 1", hint="write them with: rotate schedule"
+            )
         for name, policy in policies.items():
             if not isinstance(policy, dict) or _name_problem(name):
-                raise BadValue(f"{self.path} holds a bad policy", hint="fix the file")
+                raise BadValue(f"{self.path} has a bad policy", hint="fix the file")
         return policies
 
     def change(self, name: str, changes: dict[str, Any] | None, *, known: bool = False) -> bool:
@@ -4787,8 +4696,7 @@ class _Policies:
         """
         if self._sealed:
             ask_store(self._sealed, "unlock", None)  # don't prompt while holding the lock
-        self._make_folder()
-        with disk_errors(f"write {self.path}"), FileLock(self.path):
+        with self.lock(), disk_errors(f"write {self.path}"):
             policies = self.load()
             before = policies.pop(name, None)
             if before is None and (known or changes is None):
@@ -4800,20 +4708,19 @@ class _Policies:
             self._sealed.write_policies(text) if self._sealed else rewrite(self.path, text.encode())
         return before is not None
 
-    def lock(self, name: str) -> FileLock:
-        """Return the lock that lets one rotation of a name at a time."""
+    def lock(self, name: str = "") -> FileLock:
+        """Return the lock on the policies, or the one that lets one rotation of `name` at a time."""
+        folder = os.path.dirname(self.path)
+        with disk_errors(f"make {folder}"):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        if not name:
+            return FileLock(self.path)
         import hashlib
 
         # A name may hold '/', and be as long as a file name may be.
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        path = os.path.join(self._make_folder(), f".rotation-{digest}")
+        path = os.path.join(folder, f".rotation-{digest}")
         return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
-
-    def _make_folder(self) -> str:
-        folder = os.path.dirname(self.path)
-        with disk_errors(f"make {folder}"):
-            os.makedirs(folder, 0o700, exist_ok=True)
-        return folder
 
 
 def _trusted_text(path: str) -> str | None:
@@ -4831,19 +4738,18 @@ def _trusted_text(path: str) -> str | None:
 
 def _step(kind: str, step: Any) -> Any:
     """Return a step as policies hold it: an argument list, a generator, or the name of a function."""
+    if step is None or isinstance(step, dict):
+        return step
     if callable(step):  # no file can hold it, and one found by its name might be another
         return {"function": getattr(step, "__qualname__", type(step).__name__)}
-    if isinstance(step, str) and kind == "generate" and not step.startswith(_COMMAND):
-        generate(step)  # a bad specification is to be found now
-        return step
-    if isinstance(step, str) and step.strip():
-        return ["sh", "-c", step[len(_COMMAND) :] if kind == "generate" else step]
-    if step is None or (isinstance(step, dict) and step):
-        return step
+    if isinstance(step, str):
+        if kind == "generate" and not step.startswith(_COMMAND):
+            generate(step)  # so that a bad specification is found now
+            return step
+        line = step[len(_COMMAND) :] if kind == "generate" else step
+        step = ["sh", "-c", line] if line.strip() else []
     argv = list(step) if isinstance(step, (list, tuple)) else []
-    if not argv or not all(
-        isinstance(word, str) and "\0" not in word and _is_encodable(word) for word in argv
-    ):
+    if not argv or not all(isinstance(w, str) and "\0" not in w and _is_encodable(w) for w in argv):
         raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
     return argv
 
@@ -4853,39 +4759,27 @@ def _now() -> str:
 
 
 def _seconds(interval: Any, what: str = "") -> float:
-    """The length of an interval: "30d", seconds, or a timedelta."""
-    try:
-        if isinstance(interval, str):
-            seconds = float(interval[:-1]) * _UNITS[interval[-1]]
-        else:
-            seconds = interval.total_seconds() if hasattr(interval, "total_seconds") else float(interval)
-    except (TypeError, ValueError, KeyError, IndexError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
+    """Return the length of an interval as policies hold it, such as "30d"."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(interval))
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < seconds < _MAX_SECONDS:
         raise BadValue(f"{what}not a valid interval", hint="write 30d, 12h, 90m or 2w")
-    return float(seconds)
+    return seconds
 
 
 def _interval(interval: Interval) -> str:
     """Return an interval as policies hold it."""
-    seconds = _seconds(interval)
-    return interval if isinstance(interval, str) else f"{seconds:.15g}s"
-
-
-def _is_due(name: str, policy: dict[str, Any]) -> bool:
-    # An unfinished rotation always is: until it ends, two values may be in use.
-    return "started" in policy or _is_over(name, policy, "every")
-
-
-def _outlived_previous(name: str, policy: dict[str, Any]) -> bool:
-    waiting = "keep_previous" in policy and "rotated" in policy and "dropped" not in policy
-    return waiting and _is_over(name, policy, "keep_previous")
+    text = interval if isinstance(interval, str) else f"{interval}s"
+    _seconds(text)
+    return text
 
 
 def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
-    """Whether that much time has passed since the last rotation, or since the policy was made."""
+    """Return whether that much time has passed since the last rotation, or since the policy was made."""
     import calendar
 
+    if interval == "every" and "started" in policy:  # until it ends, two values may be in use
+        return True
     what = f"the policy of {_show(name)}"
     try:
         start = calendar.timegm(time.strptime(policy.get("rotated") or policy["scheduled"], _TIME))
@@ -4916,44 +4810,41 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
             stdin=none if value is None else pipe,
             stdout=pipe if value is None else none,  # whatever else it prints may hold the value
             stderr=none,
-            env=foreign_environment(value or ""),
+            env=foreign_environment(value),
             pass_fds=() if os.name == "nt" else (lock.fileno(),),  # held in case this process is killed
             start_new_session=True,  # which is killed with all it started
         )
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror}"
+    end = time.monotonic() + timeout
     lock.share(child.pid)
-    late, printed = _converse(child, (value or "").encode(), timeout)
+    printed = _converse(child, (value or "").encode(), timeout)
     lock.share(0)
     if len(printed) > MAX_FILE_BYTES:
         return "", f"it printed more than {MAX_FILE_BYTES >> 20} MiB"
+    if child.returncode and time.monotonic() >= end:
+        return "", f"it took longer than {timeout:g} s"
     if child.returncode:
         how = "signal" if child.returncode < 0 else "status"
-        ended = f"it ended with {how} {abs(child.returncode)}"
-        return "", f"it took longer than {timeout:g} s" if late else ended
-    try:
-        return without_newline(printed.decode()), ""
-    except UnicodeDecodeError:
-        return "", "it printed what is not UTF-8"
+        return "", f"it ended with {how} {abs(child.returncode)}"
+    return without_newline(printed.decode("utf-8", "surrogateescape")), ""
 
 
-def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> tuple[bool, bytes]:
-    """Write to a command's stdin and read its stdout, at most; return whether time was up, and the output."""
+def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> bytes:
+    """Write to a command's stdin or read its stdout, until it ends or is killed."""
     import threading
 
-    timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), _kill_session, [child])
-    end, printed = time.monotonic() + timeout, b""
+    timer = threading.Timer(timeout, _kill_session, [child])
     timer.start()
-    try:
-        if child.stdout:
-            with child.stdout:
-                printed = child.stdout.read(MAX_FILE_BYTES + 1)
-        if len(printed) <= MAX_FILE_BYTES:
-            child.communicate(given) if child.stdin else child.wait()
-    finally:
-        timer.cancel()
-        _kill_session(child)
-    return time.monotonic() >= end, printed
+    with child:  # closes its pipes
+        try:
+            printed = child.stdout.read(MAX_FILE_BYTES + 1) if child.stdout else b""
+            if len(printed) <= MAX_FILE_BYTES:
+                child.communicate(given)
+        finally:
+            timer.cancel()
+            _kill_session(child)
+    return printed
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
@@ -4962,16 +4853,15 @@ def _kill_session(child: subprocess.Popen[bytes]) -> None:
 
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
-        child.wait()
 
 
-def foreign_environment(value: str = "") -> dict[str, str]:
+def foreign_environment(value: str | None = None) -> dict[str, str]:
     """Return our environment for a user's command: without what opens our stores, stages, and `value`."""
     environment = environment_now()
     return {
         name: text
         for name, text in environment.items()
-        if not opens_stores(name) and not is_stage(name, environment) and (not value or text != value)
+        if not opens_stores(name) and not is_stage(name, environment) and text != value
     }
 
 
@@ -4979,6 +4869,7 @@ def foreign_environment(value: str = "") -> dict[str, str]:
 # Secrets come in from a .env file or a flat JSON object, and go out in the words of whoever reads them next.
 # A secret that the reader can't hold is named, and nothing is written.
 
+EXPORT_FORMS = ("env", "shell", "json", "docker")
 _DOCKER_LINE = 65535  # bytes that docker reads as one line
 
 
@@ -5007,22 +4898,16 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these, in one write if the store can; else an error says how many were set before it."""
     check_settable(store, *values)
-    set_all = getattr(store, "set_all", None)
-    if set_all:
-        set_all(values)
+    if hasattr(store, "set_all"):
+        store.set_all(values)
         return
-    done, name = 0, ""
-    try:
-        for name, value in values.items():
+    for done, (name, value) in enumerate(values.items()):
+        try:
             store.set(name, value)
-            done += 1
-    except BaseException as error:  # a signal that ends the command as well
-        so_far = f"imported {done} of {len(values)} secrets"
-        if not isinstance(error, SecretsError):
-            warn_once(f"{so_far}; import them again for the rest")
-        else:
-            error.message = f"{so_far}, then {_show(name)} failed: {error.message}"
-        raise
+        except SecretsError as error:
+            progress = f"imported {done} of {len(values)} secrets"
+            error.message = f"{progress}, then {_show(name)} failed: {error.message}"
+            raise
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -5038,34 +4923,25 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
         variable = _checked_variable(name)
         if names.setdefault(variable, name) != name:
             raise BadName(f"{_show(names[variable])} and {_show(name)} are both variable {variable}")
-    line = _EXPORT_LINES[form]
-    return "".join(line(variable, values[name]) + "\n" for variable, name in names.items())
+    return "".join(_export_line(form, variable, values[name]) + "\n" for variable, name in names.items())
 
 
-def _shell_line(variable: str, value: str) -> str:
-    # In single quotes a shell reads nothing but the next one (POSIX, Shell Command Language 2.2.2).
-    quoted = value.replace("'", "'\\''")
-    return f"export {variable}='{quoted}'"
-
-
-def _docker_line(variable: str, value: str) -> str:
-    """A line for `docker run --env-file`, which takes what follows '=' as it is."""
+def _export_line(form: str, variable: str, value: str) -> str:
+    if form == "env":
+        return dotenv_assignment(variable, value, node=True)
+    if form == "shell":
+        # In single quotes a shell reads nothing but the next one (POSIX, Shell Command Language 2.2.2).
+        quoted = value.replace("'", "'\\''")
+        return f"export {variable}='{quoted}'"
+    # `docker run --env-file` takes what follows '=' as it is.
     line = f"{variable}={value}"
-    broken = "\n" in value or value.endswith("\r")
-    if not broken and len(line.encode()) <= _DOCKER_LINE:
+    if "\n" in value or value.endswith("\r"):
+        problem = "docker takes a line break for the end of the value"
+    elif len(line.encode()) > _DOCKER_LINE:
+        problem = "docker reads no line that long"
+    else:
         return line
-    problem = (
-        "docker takes a line break for the end of the value" if broken else "docker reads no line that long"
-    )
     raise BadValue(f"docker's env file can't hold {variable}: {problem}", hint="mount it as a file instead")
-
-
-_EXPORT_LINES: dict[str, Callable[[str, str], str]] = {
-    "env": functools.partial(dotenv_assignment, node=True),
-    "shell": _shell_line,
-    "docker": _docker_line,
-}
-EXPORT_FORMS = ("env", "shell", "json", "docker")
 
 
 # === Masking ================================================================================================
@@ -5385,7 +5261,7 @@ def environment_with_secrets(
 
 def _references_by_variable(store: Store, names: list[str], whole: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name in names or secret_names(store):
+    for name in names or list_secrets(backend=store):
         variable = variable_name(check_name(name))
         # Not even a secret of the store: a child could open everything with it.
         if name in whole or (not names and opens_stores(variable)):
@@ -10247,7 +10123,7 @@ class Check:
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
         self.files = self.unparsed = 0
         self._own_file = os.path.realpath(plaintext_file(store) or os.devnull)
-        names = secret_names(store)
+        names = list_secrets(backend=store)
         # A variable of this process comes from elsewhere, and may serve any program.
         unmentioned = {name for name in names if variable_name(name) not in os.environ}
         uses: dict[str, list[Use]] = {}
@@ -10781,7 +10657,8 @@ def cmd_export(args: argparse.Namespace) -> None:
     $ export --format shell
     """
     store = args.manager.store()
-    values = {name: args.manager.read(name, store) for name in args.names or secret_names(store)}
+    names = args.names or list_secrets(backend=store)
+    values = {name: args.manager.require_secret(name, backend=store) for name in names}
     odd = sorted(name for name, value in values.items() if looks_like_reference(value))
     if odd and args.format != "json":
         problem = f"the value of {_show(odd[0])} would be followed as a reference"
