@@ -5823,391 +5823,381 @@ _CLASSES = {
     "h": "a-f0-9",
 }
 
-# To add a rule with a prefix, add a row: id, what it is, confidence and severity, prefix, shape. Where the
-# shape itself is no sample, an input that must match follows, and a near miss that must not; a near miss that
-# is left out is the hit without its last character.
+# To add a rule with a prefix, add a row below its confidence and severity: id, what it is, prefix, shape.
+# Where the shape itself is no sample, an input that must match follows, and a near miss that must not; a near
+# miss that is left out is the hit without its last character. Of several matches the first row wins.
 _PREFIXED = r"""
-github-token            GitHub token                        high critical    gh(p|o|u|s|r)_  {A36,251}
-github-app-jwt          GitHub app token                    high critical    ghs_
-        {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
-github-fine-grained     GitHub fine-grained token           high critical    github_pat_  {W82}
-gitlab-token            GitLab token                        high critical    gl(pat|dt|rt|ft|soat|ffct)-
-        {W20,300}(?:\.[0-9a-z.]{9,11})?
-gitlab-job-token        GitLab CI/CD job token              high high        glcbt-  {W20,99}
-gitlab-trigger-token    GitLab pipeline trigger token       high high        glptt-  {W40}
-gitlab-mail-token       GitLab incoming mail token          high medium      glimt-  {W25}
-gitlab-agent-token      GitLab agent token                  high high        glagent-  {W50,99}
-gitlab-oauth-secret     GitLab application secret           high critical    gloas-  {W64}
-gitlab-runner-token     GitLab runner registration token    high high        GR1348941  {W20,60}
-gitlab-session          GitLab session cookie               medium high      _gitlab_session=  {a32}
-npm-token               npm access token                    high critical    npm_  {A36}
-cloudflare-token        Cloudflare API token                high critical    cf(k|ut|at)_  {A40}{h8}
-cloudflare-origin-key   Cloudflare origin CA key            high critical    v1.0-  {h24}-{h146}
-atlassian-token         Atlassian API token                 high critical    AT(ATT|CTT|BBT)3
-        {W80,400}=?{H8}
-bitbucket-app-password  Bitbucket app password              high critical    ATBB  {A24}{H8}
-bitbucket-token         Bitbucket repository token          high critical    ATCTT3xFfGN0  {W50,400}
-grafana-service-token   Grafana service account token       high critical    glsa_  {A32}_{H8}
-grafana-cloud-token     Grafana Cloud token                 high critical    glc_  {B32,400}={0,2}
-ntlm-response           NTLM response                       medium high      TlRMTVNTUAADAAAA
-        {B40,2000}={0,2}
-grafana-api-key         Grafana API key                     high critical    eyJrIjoi  {B40,400}={0,2}
-aws-access-key          AWS access key id                   high critical    A(KIA|SIA|BIA|CCA)
-        {K16}  AKIA{K16}
-aws-legacy-key          AWS access key id                   high critical    A3T  {U1}{K16}
-aws-bedrock-key         Amazon Bedrock key                  high critical    ABSK  {B100,269}={0,2}
-aws-bedrock-short       Amazon Bedrock short-term key       high high        bedrock-api-key-
-        YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
-aws-mws                 Amazon MWS token                    high critical    amzn.mws.  {u}
-aws-appsync             AWS AppSync key                     medium high      da2-  {a26}
-google-api-key          Google API key                      high high        AIza  {W35}
-google-oauth-secret     Google OAuth client secret          high critical    GOCSPX-  {W28}
-google-oauth-token      Google OAuth access token           high high        ya29.
-        {W30,400}(?:\.{W10,400})?
-google-refresh-token    Google OAuth refresh token          high critical    1//0  {W40,120}
-azure-sas               Azure shared access signature       medium high      sig=
-        {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
-slack-token             Slack token                         high critical    xox(b|p|a|r|o|s|c|d|e)-
-        (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
-slack-legacy-token      Slack workspace token               high high        xox(a|r)-  (?:[0-9]-)?{A16,48}
-slack-config-token      Slack configuration token           high critical    xoxe(-|.xoxp-|.xoxb-)
-        [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
-slack-app-token         Slack app token                     high critical    xapp-
-        [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U11}-{d13}-{h64}  xapp-1-{U11}-{d13}
-paystack-key            Paystack key                        high critical    sk_(live|test)_  {h40}
-workos-key              WorkOS key                          high critical    sk_(live|test)_
-        [Ya]{B60,200}={0,2}  sk_live_Y{B60}
-stripe-key              Stripe secret key                   high critical    (s|r)k_(live|prod)_  {A16,200}
-stripe-test-key         Stripe test key                     high medium      (s|r)k_test_  {A16,200}
-stripe-webhook          Stripe webhook secret               high high        whsec_  {B24,88}={0,2}
-openai-project-key      OpenAI key                          high critical    sk-(proj|svcacct|admin|None)-
-        {W10,200}T3BlbkFJ{W10,200}  =  sk-proj-{W20}T4BlbkFJ{W20}
-openai-key              OpenAI key                          high critical    sk-
-        {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
-anthropic-key           Anthropic key                       high critical    sk-ant-
-        (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA  sk-ant-api03-{W93}AA
-openrouter-key          OpenRouter key                      high critical    sk-or-v1-  {h64}
-deepseek-key            DeepSeek key                        medium high      sk-  {h32}
-huggingface-token       Hugging Face token                  high critical    hf_  {L34}
-huggingface-org-token   Hugging Face organization token     high critical    api_org_  {L34}
-groq-key                Groq key                            high critical    gsk_  {A52}
-replicate-token         Replicate token                     high critical    r8_  {A37}
-perplexity-key          Perplexity key                      high critical    pplx-  {A40,60}
-xai-key                 xAI key                             high critical    xai-  {W70,90}
-nvidia-key              NVIDIA key                          high critical    nvapi-  {W60,70}
-pinecone-key            Pinecone key                        high critical    pcsk_  {W50,99}
-langsmith-key           LangSmith key                       high high        lsv2_(pt|sk)_  {h32}_{h10}
-langfuse-key            Langfuse secret key                 high high        sk-lf-  {u}
-together-key            Together key                        high critical    tgp_v1_  {W43}
-fireworks-key           Fireworks key                       high critical    fw_  {A22,40}
-cerebras-key            Cerebras key                        high critical    csk-  {a48}
-elevenlabs-key          ElevenLabs key                      high high        sk_  {h48}
-tavily-key              Tavily key                          high high        tvly-  (?:dev-|prod-)?{A20,40}
-firecrawl-key           Firecrawl key                       medium high      fc-  {h32}
-jina-key                Jina key                            high high        jina_  {h32}{W28,40}
-wandb-key               Weights & Biases key                high high        wandb_v1_  {W40,99}
-voyage-key              Voyage AI key                       medium high      pa-  {W43}
-llamacloud-key          LlamaCloud key                      high high        llx-  {A40,60}
-pypi-token              PyPI upload token                   high critical    pypi-AgE
-        (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
-rubygems-key            RubyGems key                        high critical    rubygems_  {h48}
-nuget-key               NuGet key                           high critical    oy2  {a43}
-crates-token            crates.io token                     high critical    cio  {A32}
-clojars-token           Clojars token                       high critical    CLOJARS_  {a60}
-docker-token            Docker access token                 high critical    dckr_pat_  {W24,27}
-docker-org-token        Docker organization token           high critical    dckr_oat_  {W32}
-docker-swarm-token      Docker Swarm token                  high critical    SWMTKN-1-  {a50}-{a25}
-docker-swarm-unlock     Docker Swarm unlock key             high critical    SWMKEY-1-  {B43}
-jfrog-token             JFrog API key                       high critical    AKCp  {A69}
-jfrog-reference-token   JFrog reference token               high critical    cmVmd  {A59}
-vault-token             Vault service token                 high critical    hvs.  {W90,300}
-vault-batch-token       Vault batch token                   high critical    hvb.  {W138,300}
-vault-recovery-token    Vault recovery token                high critical    hvr.  {W24,300}
-terraform-token         Terraform Cloud token               high critical    .atlasv1.
-        (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
-digitalocean-token      DigitalOcean token                  high critical    do(p|o|r)_v1_  {h64}
-heroku-key              Heroku key                          high critical    HRKU-AA  {W58}
-heroku-key-uuid         Heroku key                          high critical    HRKU-  {u}
-fly-token               Fly.io token                        high critical    fo1_  {W43}
-fly-macaroon            Fly.io macaroon                     high critical    fm(1|1r|1a|2)_  {B80,900}={0,3}
-doppler-token           Doppler token                       high critical    dp.(pt|st|ct|sa|scim|audit).
-        (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A43}  dp.pt.{A39}
-pulumi-token            Pulumi token                        high critical    pul-  {h40}
-onepassword-token       1Password service account token     high critical    ops_eyJ  {B200,2000}={0,3}
-onepassword-key         1Password secret key                high critical    A3-
-        {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
-age-key                 age secret key                      high critical    AGE-SECRET-KEY-1
-        {Q58}  AGE-SECRET-KEY-1{Q58}
-age-key-pq              age secret key, post-quantum        high critical    AGE-SECRET-KEY-PQ-1
-        {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
-sendgrid-key            SendGrid key                        high critical    SG.
-        {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
-brevo-key               Brevo key                           high critical    x(key|smtp)sib-  {h64}-{A16}
-mailgun-key             Mailgun key                         high critical    key-  {h32}
-mailgun-public-key      Mailgun validation key              medium low       pubkey-  {h32}
-mailersend-token        MailerSend token                    high high        mlsn.  {h64}
-resend-key              Resend key                          high critical    re_  {A8}_{A24}
-klaviyo-key             Klaviyo private key                 high high        pk_
-        (?:{h34}|[A-Za-z0-9]{6}_{h34})
-twilio-key              Twilio API key                      high critical    SK  {h32}
-twilio-account          Twilio account id                   medium low       AC  {h32}
-shopify-token           Shopify token                       high critical    shp(at|ca|pa|ss|ua|tka)_
-        {A32,64}
-shopify-partner-token   Shopify partner token               high high        prtapi_|atkn_  {H32}
-square-token            Square token                        high critical    sq0(atp|csp)-  {W22,60}
-square-access-token     Square access token                 high critical    EAAA  [lE]{W59,60}  EAAAl{W59}
-shippo-token            Shippo token                        high high        shippo_(live|test)_  {h40}
-easypost-key            EasyPost key                        high high        EZAK|EZTK  {A54}
-duffel-token            Duffel token                        high high        duffel_(live|test)_  {X43}
-razorpay-key            Razorpay key                        high medium      rzp_live_|rzp_test_  {A14}
-flutterwave-key         Flutterwave key                     high critical    FLWSECK(_TEST|)-
-        (?:{h32}-X|{h12})
-flutterwave-public      Flutterwave public key              medium low       FLWPUBK(_TEST|)-  {h32}-X
-plaid-token             Plaid access token                  high critical    access-
-        (?:sandbox|development|production)-{u}
-gocardless-token        GoCardless token                    medium critical  live_|sandbox_  {X40}
-lob-key                 Lob key                             medium medium    live_  {h35}
-lob-public-key          Lob publishable key                 medium low       live_pub_  {h31}
-adyen-key               Adyen key                           high critical    AQE
-        (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
-databricks-token        Databricks token                    high critical    d(api|kea|ose)
-        {H32}(?:-[0-9])?
-planetscale-token       PlanetScale token                   high critical    pscale_(tkn|pw|oauth)_
-        [\w=.-]{32,64}  pscale_tkn_{W43}  pscale_tkn_{W31}
-supabase-token          Supabase token                      high critical    sbp_|sbp_oauth_  {h40}
-supabase-secret         Supabase secret key                 high critical    sb_secret_  {W31}
-neon-key                Neon key                            high critical    napi_  {A64}
-mongodb-atlas-key       MongoDB Atlas key                   high critical    mdb_sa_sk_  {W40}
-xata-key                Xata key                            high high        xau_  {A36,50}
-clickhouse-key          ClickHouse Cloud key                high critical    4b1d  {A38}
-confluent-key           Confluent Cloud secret              high critical    cflt  {B60}
-aiven-token             Aiven token                         high critical    AVNU_|AVNS_  {B40,900}={0,2}
-telegram-token          Telegram bot token                  high high        AA
-        (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
-discord-token           Discord bot token                   high high        (M|N)(T|D|j|z)|O(T|D)
-        {W22,24}\.{W6}\.{W27,38}
-jwt                     JSON web token                      medium high      eyJ
-        {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}
-        eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W9}
-linear-key              Linear key                          high high        lin_api_|lin_oauth_  {A40,64}
-notion-token            Notion token                        high high        ntn_  {d11}{A35}
-notion-secret           Notion integration secret           high high        secret_  {A43}
-figma-token             Figma token                         high high        fig(d|u|o)_  {W40,60}
-onfido-token            Onfido token                        high critical    api_live(|_us|_eu|_ca).
-        {W11}\.{W32}
-airtable-token          Airtable token                      high high        pat  {A14}\.{h64}
-postman-key             Postman key                         high high        PMAK-  {h24}-{h34}
-postman-collection      Postman collection key              high medium      PMAT-  {U26}
-typeform-token          Typeform token                      high high        tfp_
-        [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
-sentry-org-token        Sentry organization token           high high        sntrys_eyJ
-        {B60,500}={0,2}(?:_{B43})?
-sentry-user-token       Sentry user token                   high high        sntry(u|a|i)_  {h64}
-newrelic-key            New Relic user key                  high high        NRAK-  {A27}
-newrelic-ingest         New Relic ingest key                high medium      NR(II|IQ|RA)-  {W32,48}
-newrelic-browser        New Relic browser key               medium low       NRJS-  {h19}
-newrelic-license        New Relic licence key               high high        (eu|us|jp)01xx  {h30}NRAL
-dynatrace-token         Dynatrace token                     high critical    dt0(c01|s01|s02|s16).
-        {A24}\.{A64}
-posthog-key             PostHog key                         high high        phx_|phc_  {A40,50}
-honeycomb-key           Honeycomb key                       high high        hc(ai|bi|am)k_  {A58}
-datadog-app-key         Datadog key                         high high        ddapp_|ddpat_  {A34,60}
-axiom-token             Axiom token                         high high        xaat-|xapt-  {u}
-launchdarkly-key        LaunchDarkly key                    high high        sdk-|api-|mob-
-        {h8}-{h4}-4{h3}-{h4}-{h12}
-statsig-key             Statsig key                         medium high      secret-|console-  {A38,50}
-configcat-key           ConfigCat key                       high medium      configcat-sdk-1/  {W22}/{W22}
-vercel-token            Vercel token                        high critical    vc(p|i|a|r|k)_  {A24,60}
-vercel-blob             Vercel Blob token                   high high        vercel_blob_rw_  {A16}_{A30}
-netlify-token           Netlify token                       high critical    nf(p|c|o|u|b)_  {A36,40}
-circleci-token          CircleCI token                      high critical    CCIPAT_|CCIPRJ_  {A22}_{h40}
-buildkite-token         Buildkite token                     high high        bk(ua|aj|ar)_  {A36,40}
-tailscale-key           Tailscale key                       high critical    tskey-
-        {L3,12}-{A5,30}-{A20,50}
-sourcegraph-token       Sourcegraph token                   high critical    sg(p|d|s)_
-        (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
-openshift-token         OpenShift token                     high critical    sha256~  {W43}
-scalingo-token          Scalingo token                      high high        tk-us-  {W48}
-scaleway-key            Scaleway key                        medium high      SCW  {U17}  SCW{U17}
-render-key              Render key                          high critical    rnd_  {A28,40}
-prefect-key             Prefect key                         high high        pnu_|pnb_  {A36}
-dbt-token               dbt Cloud token                     high high        dbt(c|u|s)_  {W40,60}
-retool-token            Retool token                        high high        retool_  {A26,50}
-readme-key              ReadMe key                          high medium      rdme_  {a70}
-infracost-key           Infracost key                       high medium      ico-  (?<![\w./]){A32}
-sonar-token             SonarQube token                     high high        sq(u|p|a)_  {A40}
-codeclimate-token       Code Climate token                  high medium      qltcp_|qltcw_  {A40,60}
-contentful-token        Contentful token                    high high        CFPAT-  {W43}
-hubspot-token           HubSpot token                       high high        pat-(na1|na2|eu1|ap1)-  {u}
-intercom-token          Intercom token                      high high        dG9rO
-        [g-v]{B30,60}={0,2}  dG9rOj{B30}
-frameio-token           Frame.io token                      high high        fio-u-  {X64}
-clickup-token           ClickUp token                       high high        pk_
-        [0-9]{5,9}_{U32}  pk_{d8}_{U32}
-dropbox-token           Dropbox access token                high critical    sl.|sl.u.  {W130,1400}
-zoho-token              Zoho token                          high high        1000.  {h32}\.{h32}
-facebook-token          Facebook access token               high critical    EAA
-        [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
-facebook-legacy         Facebook access token               high high        EAACEdEose0cBA  {A20,400}
-instagram-token         Instagram access token              high high        IGQV|IGAA  {A80,250}
-twitter-bearer          X bearer token                      high critical    AAAAAAAAAAAAAAAAAAAAA
-        (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A80}  AAAAAAAAAAAAAAAAAAAAA{A30}
-mapbox-token            Mapbox secret token                 high high        sk.eyJ  {W60,200}\.{W20,30}
-mapbox-public-token     Mapbox public token                 medium low       pk.
-        (?:eyJ{W60,200}|{a60})\.{W20,30}
-radar-key               Apple or Radar secret               high high        prj_(live|test)_sk_  {h40}
-adafruit-key            Adafruit IO key                     high medium      aio_  {A28}
-defined-key             Defined Networking key              high high        dnkey-  {X26}-{X52}
-stytch-secret           Clerk or Stytch secret              high critical    secret-(test|live)-  {W36}
-beamer-key              Beamer key                          medium medium    b_  {X44}
-octopus-key             Octopus Deploy key                  high high        API-  {U26}
-harness-token           Harness token                       high high        (p|s)at.  {W22}\.{A24}\.{A20}
-yandex-key              Yandex Cloud key                    high high        AQVN  {W35,38}
-yandex-token            Yandex Cloud token                  high high        t1.
-        [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
-yandex-secret           Yandex Cloud secret                 high high        YC  {W38}
-yandex-oauth            Yandex OAuth token                  high high        y(0|1|2|3)_  {W50,60}
-alibaba-key             Alibaba access key id               high high        LTAI  {A16,20}
-tencent-key             Tencent Cloud secret id             high high        AKID  {A32}
-volcengine-key          Volcengine access key               medium high      AKLT  {A40,60}
-settlemint-token        SettleMint token                    high high        sm_(p|a|s)at_  {A16}
-intra42-secret          42 client secret                    high medium      s-s4t2ud-|s-s4t2af-  {h64}
-contentstack-token      Contentstack token                  high medium      cs  {h38}
-adobe-secret            Adobe client secret                 high high        p8e-  {h32}|[A-Za-z0-9_-]{32}
-salesforce-refresh      Salesforce refresh token            high high        5Aep861  {W60,100}
-telnyx-key              Telnyx key                          high high        KEY0  {A28}_{A22}
-wakatime-key            WakaTime key                        high low         waka_  {u}
-apify-token             ScraperAPI or Apify token           high medium      apify_api_  {A36,40}
-bitcoin-wif             Bitcoin private key                 medium critical     5(H|J|K)  {C49}  5J{C49}
-bitcoin-wif-compressed  Bitcoin private key                 medium critical     K(w|x|y|z)|L(1|2|3|4|5)
-        {C50}  Kw{C50}
-bip32-xprv              BIP-32 extended private key         high critical    xprv  {C107,108}  xprv{C107}
-nkey-seed               NATS NKEY seed                      medium critical  S(A|C|N|O|P|U|X)
-        {K56}  SU{K56}
-boundary-token          Boundary token                      high high        at_|atr_  {A10}_{A40,300}
-infisical-token         Infisical token                     high critical    st.
-        {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
-bitwarden-token         Bitwarden access token              high critical    0.  {u}\.{A30}:{B22}={0,2}
-twitch-chat-token       Twitch chat token                   high medium      oauth:  {a30}
-dependency-track-key    Dependency-Track key                high high        odt_  (?:{A8}_)?{A32}
-jenkins-secret          secret under Jenkins's key          medium medium    AQAAABAAA
-        (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
-stackhawk-key           StackHawk key                       high high        hawk.  {A20}\.{A20}
-baidu-key               Baidu Cloud key                     high high        ALTAK|bce-v3/ALTAK-
-        {A21}(?:/{h40})?
-cashfree-key            Cashfree key                        high critical    cfsk_ma_(prod|test)_  {h32}_{h8}
-checkout-key            Checkout.com secret key             high critical    sk_sbox_  [a-z0-9*#$=]{27}
-        sk_sbox_{a27}
-cockroach-key           CockroachDB Cloud key               high critical    CCDB1_  {A22}_{A40}
-ebay-secret             eBay certificate id                 high high        PRD-|SBX-
-        {h12}-{h4}-{h4}-{h4}-{h4}
-google-hmac-id          Google storage HMAC id              medium high      GOOG  (?:{U20}|1E{U57})(?![A-Z])
-        GOOG1E{U57}
-fcm-server-key          Firebase messaging server key       high critical    APA91b
-        (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
-gitbook-token           GitBook token                       high high        gb_api_  {A40}
-honeybadger-token       Honeybadger token                   high medium      hbp_  {A36}
-inngest-key             Inngest signing key                 high high        signkey-(prod|test)-  {h64}
-ionic-token             Ionic token                         high high        ion_  {a42}
-kong-token              Kong Konnect token                  high critical    kpat_  {A40,60}
-lichess-token           Lichess token                       high medium      lip_  {A20}
-mercury-token           Mercury token                       high critical    mercury_(production|sandbox)_
-        [a-z]{3}_{A20,80}  mercury_production_wma_{A40}  mercury_production_wma_{A12}
-midtrans-key            Midtrans server key                 high critical    Mid-server-  {W24}
-nylas-key               Nylas key                           high high        nyk_v0_  {A64}
-onesignal-key           OneSignal key                       high high        os_v2_(app|org)_  {a100,110}
-openvsx-token           Open VSX token                      high high        ovsxp_|ovsxat_  {u}
-ory-token               Ory token                           high high        ory_(at|pat|rt|ac|st)_  {A30,80}
-paddle-key              Paddle key                          high critical    pdl_(live|sdbx)_apikey_
-        {a26}_{A22}_{A3}
-persona-key             Persona key                         high critical    persona_(production|sandbox)_
-        {u}
-pinterest-token         Pinterest token                     high high        pina_  {A32,300}
-polar-token             Polar token                         high critical    polar_(pat|oat)_  {A32,80}
-porkbun-key             Porkbun key                         high high        sk1_|pk1_  {h64}
-rootly-key              Rootly key                          high high        rootly_  {h64}
-runpod-key              RunPod key                          high high        rpa_  {U40}{a6}
-salesforce-session      Salesforce session id               high critical    AQ
-        (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
-samsara-token           Samsara token                       high high        samsara_api_  {A30}
-siemens-token           Siemens Code token                  high high        code_pat_  {W20,60}
-svix-token              Svix token                          medium high      testsk_|sk_  {A32}\.(?:eu|us)
-trigger-key             Trigger.dev key                     high high        tr_(dev|prod|stg|pat)_  {A20,40}
-tinybird-token          Tinybird token                      high high        p.eyJ  {W50,300}\.{W40,50}
-unkey-key               Unkey key                           high high        unkey_  {A20,40}
-valtown-token           Val Town token                      high high        vtwn_  {A27}
-voiceflow-key           Voiceflow key                       high high        VF.DM.|VF.WS.  {h24}\.{A16}
-zuplo-key               Zuplo key                           high high        zpka_  {h32}_{h8}
-anyscale-key            Anyscale key                        high high        esecret_  {A26}
-e2b-key                 E2B key                             high high        e2b_  {h40}
-friendli-token          Friendli token                      high high        flp_  {A46}
-helicone-key            Helicone key                        high high        sk-helicone-  {a7}-{a7}-{a7}-{a7}
-runway-key              Runway key                          high high        key_  {h128}
-coze-token              Coze token                          high high        pat_  {A64}
-brave-key               Brave Search key                    medium high      BSA  {W28}
-exoscale-key            Exoscale key                        medium high      EXO  {h26}
-thunderstore-token      Thunderstore token                  high medium      tss_  {A38}
-n8n-key                 n8n key                             high high        n8n_api_  {W36,400}
-ngrok-token             ngrok token                         medium high      cr_  {A27}
-trello-token            Trello token                        high high        ATTA  {h64}
-woocommerce-key         WooCommerce key                     high high        ck_|cs_  {h40}
-mercadopago-token       Mercado Pago access token           high critical    APP_USR-|TEST-
-        {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d16}-{d6}-{h32}-{d9}  APP_USR-{d16}-{d6}-{h31}-{d9}
-codesandbox-token       CodeSandbox token                   high high        csb_v1_  {W43}
-deno-token              Deno Deploy token                   high critical    ddp_|ddo_  {A36}
-riot-key                Riot Games key                      high medium      RGAPI-  {u}
-astra-token             DataStax Astra token                high critical    AstraCS:  {A24}:{h64}
-bitbucket-dc-token      Bitbucket Data Center token         high critical    BBDC-  {B44}
-kaggle-token            Kaggle token                        high high        KGAT_  {h32}
-daytona-key             Daytona key                         high high        dtn_  {h64}
-calcom-key              Cal.com key                         high high        cal_live_|cal_  {h32}
-modal-token             Modal token                         medium high      ak-|as-  {A22}
-pubnub-secret           PubNub secret key                   high high        sec-c-  {B44,60}={0,2}
-elastic-cloud-key       Elastic Cloud key                   high critical    essu_  {B40,200}={0,2}
-twelvelabs-key          Twelve Labs key                     high high        tlk_  {U36}
-cartesia-key            Cartesia key                        high high        sk_car_  {A20,60}
-context7-key            Context7 key                        high medium      ctx7sk-  {u}
-browserbase-key         Browserbase key                     high high        bb_live_  {W26,40}
-plane-key               Plane key                           high high        plane_api_  {h32}
-xendit-key              Xendit secret key                   high critical    xnd_(production|development)_
-        {A40,80}
-omise-key               Omise secret key                    high critical    skey_|skey_test_  {a19}
-google-auth-key         Google authorization key            high high        AQ.Ab  {W45,80}
-slack-cookie            Slack session cookie                high critical    xoxd-  [\w%+/-]{40,400}={0,2}
-        xoxd-{A60}  xoxd-{A30}
-courier-key             Courier key                         high high        (p|d)k_prod_  {U28}
-growthbook-secret       GrowthBook secret key               high high        secret_(user|admin|readonly)_
-        {A30,60}
-dub-key                 Dub key                             high medium      dub_  {A24}
+= high critical
+github-token            GitHub token              gh(p|o|u|s|r)_  {A36,251}
+github-app-jwt          GitHub app token          ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
+github-fine-grained     GitHub fine-grained token  github_pat_  {W82}
+gitlab-token            GitLab token              gl(pat|dt|rt|ft|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
+gitlab-oauth-secret     GitLab application secret  gloas-  {W64}
+npm-token               npm access token          npm_  {A36}
+cloudflare-token        Cloudflare API token      cf(k|ut|at)_  {A40}{h8}
+cloudflare-origin-key   Cloudflare origin CA key  v1.0-  {h24}-{h146}
+atlassian-token         Atlassian API token       AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
+bitbucket-app-password  Bitbucket app password    ATBB  {A24}{H8}
+bitbucket-token         Bitbucket repository token  ATCTT3xFfGN0  {W50,400}
+grafana-service-token   Grafana service account token  glsa_  {A32}_{H8}
+grafana-cloud-token     Grafana Cloud token       glc_  {B32,400}={0,2}
+grafana-api-key         Grafana API key           eyJrIjoi  {B40,400}={0,2}
+aws-access-key          AWS access key id         A(KIA|SIA|BIA|CCA)  {K16}  AKIA{K16}
+aws-legacy-key          AWS access key id         A3T  {U1}{K16}
+aws-bedrock-key         Amazon Bedrock key        ABSK  {B100,269}={0,2}
+aws-mws                 Amazon MWS token          amzn.mws.  {u}
+google-oauth-secret     Google OAuth client secret  GOCSPX-  {W28}
+google-refresh-token    Google OAuth refresh token  1//0  {W40,120}
+slack-token             Slack token               xox(b|p|a|r|o|s|c|d|e)-
+    (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
+slack-config-token      Slack configuration token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}
+    xoxe-1-{A20}
+slack-app-token         Slack app token           xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}
+    xapp-1-{U11}-{d13}-{h64}  xapp-1-{U11}-{d13}
+paystack-key            Paystack key              sk_(live|test)_  {h40}
+workos-key              WorkOS key                sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
+stripe-key              Stripe secret key         (s|r)k_(live|prod)_  {A16,200}
+openai-project-key      OpenAI key                sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}  =
+    sk-proj-{W20}T4BlbkFJ{W20}
+openai-key              OpenAI key                sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
+anthropic-key           Anthropic key             sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA
+    sk-ant-api03-{W93}AA
+openrouter-key          OpenRouter key            sk-or-v1-  {h64}
+huggingface-token       Hugging Face token        hf_  {L34}
+huggingface-org-token   Hugging Face organization token  api_org_  {L34}
+groq-key                Groq key                  gsk_  {A52}
+replicate-token         Replicate token           r8_  {A37}
+perplexity-key          Perplexity key            pplx-  {A40,60}
+xai-key                 xAI key                   xai-  {W70,90}
+nvidia-key              NVIDIA key                nvapi-  {W60,70}
+pinecone-key            Pinecone key              pcsk_  {W50,99}
+together-key            Together key              tgp_v1_  {W43}
+fireworks-key           Fireworks key             fw_  {A22,40}
+cerebras-key            Cerebras key              csk-  {a48}
+pypi-token              PyPI upload token         pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
+rubygems-key            RubyGems key              rubygems_  {h48}
+nuget-key               NuGet key                 oy2  {a43}
+crates-token            crates.io token           cio  {A32}
+clojars-token           Clojars token             CLOJARS_  {a60}
+docker-token            Docker access token       dckr_pat_  {W24,27}
+docker-org-token        Docker organization token  dckr_oat_  {W32}
+docker-swarm-token      Docker Swarm token        SWMTKN-1-  {a50}-{a25}
+docker-swarm-unlock     Docker Swarm unlock key   SWMKEY-1-  {B43}
+jfrog-token             JFrog API key             AKCp  {A69}
+jfrog-reference-token   JFrog reference token     cmVmd  {A59}
+vault-token             Vault service token       hvs.  {W90,300}
+vault-batch-token       Vault batch token         hvb.  {W138,300}
+vault-recovery-token    Vault recovery token      hvr.  {W24,300}
+terraform-token         Terraform Cloud token     .atlasv1.  (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}
+    {A14}.atlasv1.{W59}
+digitalocean-token      DigitalOcean token        do(p|o|r)_v1_  {h64}
+heroku-key              Heroku key                HRKU-AA  {W58}
+heroku-key-uuid         Heroku key                HRKU-  {u}
+fly-token               Fly.io token              fo1_  {W43}
+fly-macaroon            Fly.io macaroon           fm(1|1r|1a|2)_  {B80,900}={0,3}
+doppler-token           Doppler token             dp.(pt|st|ct|sa|scim|audit).
+    (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A43}  dp.pt.{A39}
+pulumi-token            Pulumi token              pul-  {h40}
+onepassword-token       1Password service account token  ops_eyJ  {B200,2000}={0,3}
+onepassword-key         1Password secret key      A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
+age-key                 age secret key            AGE-SECRET-KEY-1  {Q58}  AGE-SECRET-KEY-1{Q58}
+age-key-pq              age secret key, post-quantum  AGE-SECRET-KEY-PQ-1  {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
+sendgrid-key            SendGrid key              SG.  {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
+brevo-key               Brevo key                 x(key|smtp)sib-  {h64}-{A16}
+mailgun-key             Mailgun key               key-  {h32}
+resend-key              Resend key                re_  {A8}_{A24}
+twilio-key              Twilio API key            SK  {h32}
+shopify-token           Shopify token             shp(at|ca|pa|ss|ua|tka)_  {A32,64}
+square-token            Square token              sq0(atp|csp)-  {W22,60}
+square-access-token     Square access token       EAAA  [lE]{W59,60}  EAAAl{W59}
+flutterwave-key         Flutterwave key           FLWSECK(_TEST|)-  (?:{h32}-X|{h12})
+plaid-token             Plaid access token        access-  (?:sandbox|development|production)-{u}
+adyen-key               Adyen key                 AQE  (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
+databricks-token        Databricks token          d(api|kea|ose)  {H32}(?:-[0-9])?
+planetscale-token       PlanetScale token         pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}  pscale_tkn_{W43}
+    pscale_tkn_{W31}
+supabase-token          Supabase token            sbp_|sbp_oauth_  {h40}
+supabase-secret         Supabase secret key       sb_secret_  {W31}
+neon-key                Neon key                  napi_  {A64}
+mongodb-atlas-key       MongoDB Atlas key         mdb_sa_sk_  {W40}
+clickhouse-key          ClickHouse Cloud key      4b1d  {A38}
+confluent-key           Confluent Cloud secret    cflt  {B60}
+aiven-token             Aiven token               AVNU_|AVNS_  {B40,900}={0,2}
+onfido-token            Onfido token              api_live(|_us|_eu|_ca).  {W11}\.{W32}
+dynatrace-token         Dynatrace token           dt0(c01|s01|s02|s16).  {A24}\.{A64}
+vercel-token            Vercel token              vc(p|i|a|r|k)_  {A24,60}
+netlify-token           Netlify token             nf(p|c|o|u|b)_  {A36,40}
+circleci-token          CircleCI token            CCIPAT_|CCIPRJ_  {A22}_{h40}
+tailscale-key           Tailscale key             tskey-  {L3,12}-{A5,30}-{A20,50}
+sourcegraph-token       Sourcegraph token         sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
+openshift-token         OpenShift token           sha256~  {W43}
+render-key              Render key                rnd_  {A28,40}
+dropbox-token           Dropbox access token      sl.|sl.u.  {W130,1400}
+facebook-token          Facebook access token     EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
+twitter-bearer          X bearer token            AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}
+    AAAAAAAAAAAAAAAAAAAAA{A80}  AAAAAAAAAAAAAAAAAAAAA{A30}
+stytch-secret           Clerk or Stytch secret    secret-(test|live)-  {W36}
+bip32-xprv              BIP-32 extended private key  xprv  {C107,108}  xprv{C107}
+infisical-token         Infisical token           st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
+bitwarden-token         Bitwarden access token    0.  {u}\.{A30}:{B22}={0,2}
+cashfree-key            Cashfree key              cfsk_ma_(prod|test)_  {h32}_{h8}
+checkout-key            Checkout.com secret key   sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
+cockroach-key           CockroachDB Cloud key     CCDB1_  {A22}_{A40}
+fcm-server-key          Firebase messaging server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}
+    AAAA{A7}:APA91b{W134}
+kong-token              Kong Konnect token        kpat_  {A40,60}
+mercury-token           Mercury token             mercury_(production|sandbox)_  [a-z]{3}_{A20,80}
+    mercury_production_wma_{A40}  mercury_production_wma_{A12}
+midtrans-key            Midtrans server key       Mid-server-  {W24}
+paddle-key              Paddle key                pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
+persona-key             Persona key               persona_(production|sandbox)_  {u}
+polar-token             Polar token               polar_(pat|oat)_  {A32,80}
+salesforce-session      Salesforce session id     AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}
+    00D{A12}!AQ{A30}
+mercadopago-token       Mercado Pago access token  APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}
+    APP_USR-{d16}-{d6}-{h32}-{d9}  APP_USR-{d16}-{d6}-{h31}-{d9}
+deno-token              Deno Deploy token         ddp_|ddo_  {A36}
+astra-token             DataStax Astra token      AstraCS:  {A24}:{h64}
+bitbucket-dc-token      Bitbucket Data Center token  BBDC-  {B44}
+elastic-cloud-key       Elastic Cloud key         essu_  {B40,200}={0,2}
+xendit-key              Xendit secret key         xnd_(production|development)_  {A40,80}
+omise-key               Omise secret key          skey_|skey_test_  {a19}
+slack-cookie            Slack session cookie      xoxd-  [\w%+/-]{40,400}={0,2}  xoxd-{A60}  xoxd-{A30}
+= high high
+gitlab-job-token        GitLab CI/CD job token    glcbt-  {W20,99}
+gitlab-trigger-token    GitLab pipeline trigger token  glptt-  {W40}
+gitlab-agent-token      GitLab agent token        glagent-  {W50,99}
+gitlab-runner-token     GitLab runner registration token  GR1348941  {W20,60}
+aws-bedrock-short       Amazon Bedrock short-term key  bedrock-api-key-  YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}
+    =  bedrock-api-key-{A28}
+google-api-key          Google API key            AIza  {W35}
+google-oauth-token      Google OAuth access token  ya29.  {W30,400}(?:\.{W10,400})?
+slack-legacy-token      Slack workspace token     xox(a|r)-  (?:[0-9]-)?{A16,48}
+stripe-webhook          Stripe webhook secret     whsec_  {B24,88}={0,2}
+langsmith-key           LangSmith key             lsv2_(pt|sk)_  {h32}_{h10}
+langfuse-key            Langfuse secret key       sk-lf-  {u}
+elevenlabs-key          ElevenLabs key            sk_  {h48}
+tavily-key              Tavily key                tvly-  (?:dev-|prod-)?{A20,40}
+jina-key                Jina key                  jina_  {h32}{W28,40}
+wandb-key               Weights & Biases key      wandb_v1_  {W40,99}
+llamacloud-key          LlamaCloud key            llx-  {A40,60}
+mailersend-token        MailerSend token          mlsn.  {h64}
+klaviyo-key             Klaviyo private key       pk_  (?:{h34}|[A-Za-z0-9]{6}_{h34})
+shopify-partner-token   Shopify partner token     prtapi_|atkn_  {H32}
+shippo-token            Shippo token              shippo_(live|test)_  {h40}
+easypost-key            EasyPost key              EZAK|EZTK  {A54}
+duffel-token            Duffel token              duffel_(live|test)_  {X43}
+xata-key                Xata key                  xau_  {A36,50}
+telegram-token          Telegram bot token        AA  (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
+discord-token           Discord bot token         (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
+linear-key              Linear key                lin_api_|lin_oauth_  {A40,64}
+notion-token            Notion token              ntn_  {d11}{A35}
+notion-secret           Notion integration secret  secret_  {A43}
+figma-token             Figma token               fig(d|u|o)_  {W40,60}
+airtable-token          Airtable token            pat  {A14}\.{h64}
+postman-key             Postman key               PMAK-  {h24}-{h34}
+typeform-token          Typeform token            tfp_  [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
+sentry-org-token        Sentry organization token  sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
+sentry-user-token       Sentry user token         sntry(u|a|i)_  {h64}
+newrelic-key            New Relic user key        NRAK-  {A27}
+newrelic-license        New Relic licence key     (eu|us|jp)01xx  {h30}NRAL
+posthog-key             PostHog key               phx_|phc_  {A40,50}
+honeycomb-key           Honeycomb key             hc(ai|bi|am)k_  {A58}
+datadog-app-key         Datadog key               ddapp_|ddpat_  {A34,60}
+axiom-token             Axiom token               xaat-|xapt-  {u}
+launchdarkly-key        LaunchDarkly key          sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
+vercel-blob             Vercel Blob token         vercel_blob_rw_  {A16}_{A30}
+buildkite-token         Buildkite token           bk(ua|aj|ar)_  {A36,40}
+scalingo-token          Scalingo token            tk-us-  {W48}
+prefect-key             Prefect key               pnu_|pnb_  {A36}
+dbt-token               dbt Cloud token           dbt(c|u|s)_  {W40,60}
+retool-token            Retool token              retool_  {A26,50}
+sonar-token             SonarQube token           sq(u|p|a)_  {A40}
+contentful-token        Contentful token          CFPAT-  {W43}
+hubspot-token           HubSpot token             pat-(na1|na2|eu1|ap1)-  {u}
+intercom-token          Intercom token            dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
+frameio-token           Frame.io token            fio-u-  {X64}
+clickup-token           ClickUp token             pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
+zoho-token              Zoho token                1000.  {h32}\.{h32}
+facebook-legacy         Facebook access token     EAACEdEose0cBA  {A20,400}
+instagram-token         Instagram access token    IGQV|IGAA  {A80,250}
+mapbox-token            Mapbox secret token       sk.eyJ  {W60,200}\.{W20,30}
+radar-key               Apple or Radar secret     prj_(live|test)_sk_  {h40}
+defined-key             Defined Networking key    dnkey-  {X26}-{X52}
+octopus-key             Octopus Deploy key        API-  {U26}
+harness-token           Harness token             (p|s)at.  {W22}\.{A24}\.{A20}
+yandex-key              Yandex Cloud key          AQVN  {W35,38}
+yandex-token            Yandex Cloud token        t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}
+    t1.{A20}.{W86}  t1.{A20}.{W80}
+yandex-secret           Yandex Cloud secret       YC  {W38}
+yandex-oauth            Yandex OAuth token        y(0|1|2|3)_  {W50,60}
+alibaba-key             Alibaba access key id     LTAI  {A16,20}
+tencent-key             Tencent Cloud secret id   AKID  {A32}
+settlemint-token        SettleMint token          sm_(p|a|s)at_  {A16}
+adobe-secret            Adobe client secret       p8e-  {h32}|[A-Za-z0-9_-]{32}
+salesforce-refresh      Salesforce refresh token  5Aep861  {W60,100}
+telnyx-key              Telnyx key                KEY0  {A28}_{A22}
+boundary-token          Boundary token            at_|atr_  {A10}_{A40,300}
+dependency-track-key    Dependency-Track key      odt_  (?:{A8}_)?{A32}
+stackhawk-key           StackHawk key             hawk.  {A20}\.{A20}
+baidu-key               Baidu Cloud key           ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
+ebay-secret             eBay certificate id       PRD-|SBX-  {h12}-{h4}-{h4}-{h4}-{h4}
+gitbook-token           GitBook token             gb_api_  {A40}
+inngest-key             Inngest signing key       signkey-(prod|test)-  {h64}
+ionic-token             Ionic token               ion_  {a42}
+nylas-key               Nylas key                 nyk_v0_  {A64}
+onesignal-key           OneSignal key             os_v2_(app|org)_  {a100,110}
+openvsx-token           Open VSX token            ovsxp_|ovsxat_  {u}
+ory-token               Ory token                 ory_(at|pat|rt|ac|st)_  {A30,80}
+pinterest-token         Pinterest token           pina_  {A32,300}
+porkbun-key             Porkbun key               sk1_|pk1_  {h64}
+rootly-key              Rootly key                rootly_  {h64}
+runpod-key              RunPod key                rpa_  {U40}{a6}
+samsara-token           Samsara token             samsara_api_  {A30}
+siemens-token           Siemens Code token        code_pat_  {W20,60}
+trigger-key             Trigger.dev key           tr_(dev|prod|stg|pat)_  {A20,40}
+tinybird-token          Tinybird token            p.eyJ  {W50,300}\.{W40,50}
+unkey-key               Unkey key                 unkey_  {A20,40}
+valtown-token           Val Town token            vtwn_  {A27}
+voiceflow-key           Voiceflow key             VF.DM.|VF.WS.  {h24}\.{A16}
+zuplo-key               Zuplo key                 zpka_  {h32}_{h8}
+anyscale-key            Anyscale key              esecret_  {A26}
+e2b-key                 E2B key                   e2b_  {h40}
+friendli-token          Friendli token            flp_  {A46}
+helicone-key            Helicone key              sk-helicone-  {a7}-{a7}-{a7}-{a7}
+runway-key              Runway key                key_  {h128}
+coze-token              Coze token                pat_  {A64}
+n8n-key                 n8n key                   n8n_api_  {W36,400}
+trello-token            Trello token              ATTA  {h64}
+woocommerce-key         WooCommerce key           ck_|cs_  {h40}
+codesandbox-token       CodeSandbox token         csb_v1_  {W43}
+kaggle-token            Kaggle token              KGAT_  {h32}
+daytona-key             Daytona key               dtn_  {h64}
+calcom-key              Cal.com key               cal_live_|cal_  {h32}
+pubnub-secret           PubNub secret key         sec-c-  {B44,60}={0,2}
+twelvelabs-key          Twelve Labs key           tlk_  {U36}
+cartesia-key            Cartesia key              sk_car_  {A20,60}
+browserbase-key         Browserbase key           bb_live_  {W26,40}
+plane-key               Plane key                 plane_api_  {h32}
+google-auth-key         Google authorization key  AQ.Ab  {W45,80}
+courier-key             Courier key               (p|d)k_prod_  {U28}
+growthbook-secret       GrowthBook secret key     secret_(user|admin|readonly)_  {A30,60}
+= high medium
+gitlab-mail-token       GitLab incoming mail token  glimt-  {W25}
+stripe-test-key         Stripe test key           (s|r)k_test_  {A16,200}
+razorpay-key            Razorpay key              rzp_live_|rzp_test_  {A14}
+postman-collection      Postman collection key    PMAT-  {U26}
+newrelic-ingest         New Relic ingest key      NR(II|IQ|RA)-  {W32,48}
+configcat-key           ConfigCat key             configcat-sdk-1/  {W22}/{W22}
+readme-key              ReadMe key                rdme_  {a70}
+infracost-key           Infracost key             ico-  (?<![\w./]){A32}
+codeclimate-token       Code Climate token        qltcp_|qltcw_  {A40,60}
+adafruit-key            Adafruit IO key           aio_  {A28}
+intra42-secret          42 client secret          s-s4t2ud-|s-s4t2af-  {h64}
+contentstack-token      Contentstack token        cs  {h38}
+apify-token             ScraperAPI or Apify token  apify_api_  {A36,40}
+twitch-chat-token       Twitch chat token         oauth:  {a30}
+honeybadger-token       Honeybadger token         hbp_  {A36}
+lichess-token           Lichess token             lip_  {A20}
+thunderstore-token      Thunderstore token        tss_  {A38}
+riot-key                Riot Games key            RGAPI-  {u}
+context7-key            Context7 key              ctx7sk-  {u}
+dub-key                 Dub key                   dub_  {A24}
+= high low
+wakatime-key            WakaTime key              waka_  {u}
+= medium critical
+gocardless-token        GoCardless token          live_|sandbox_  {X40}
+bitcoin-wif             Bitcoin private key       5(H|J|K)  {C49}  5J{C49}
+bitcoin-wif-compressed  Bitcoin private key       K(w|x|y|z)|L(1|2|3|4|5)  {C50}  Kw{C50}
+nkey-seed               NATS NKEY seed            S(A|C|N|O|P|U|X)  {K56}  SU{K56}
+= medium high
+gitlab-session          GitLab session cookie     _gitlab_session=  {a32}
+ntlm-response           NTLM response             TlRMTVNTUAADAAAA  {B40,2000}={0,2}
+aws-appsync             AWS AppSync key           da2-  {a26}
+azure-sas               Azure shared access signature  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
+    sig={A43}%3D
+deepseek-key            DeepSeek key              sk-  {h32}
+firecrawl-key           Firecrawl key             fc-  {h32}
+voyage-key              Voyage AI key             pa-  {W43}
+jwt                     JSON web token            eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
+    eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W9}
+statsig-key             Statsig key               secret-|console-  {A38,50}
+scaleway-key            Scaleway key              SCW  {U17}  SCW{U17}
+volcengine-key          Volcengine access key     AKLT  {A40,60}
+google-hmac-id          Google storage HMAC id    GOOG  (?:{U20}|1E{U57})(?![A-Z])  GOOG1E{U57}
+svix-token              Svix token                testsk_|sk_  {A32}\.(?:eu|us)
+brave-key               Brave Search key          BSA  {W28}
+exoscale-key            Exoscale key              EXO  {h26}
+ngrok-token             ngrok token               cr_  {A27}
+modal-token             Modal token               ak-|as-  {A22}
+= medium medium
+lob-key                 Lob key                   live_  {h35}
+beamer-key              Beamer key                b_  {X44}
+jenkins-secret          secret under Jenkins's key  AQAAABAAA  (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
+= medium low
+mailgun-public-key      Mailgun validation key    pubkey-  {h32}
+twilio-account          Twilio account id         AC  {h32}
+flutterwave-public      Flutterwave public key    FLWPUBK(_TEST|)-  {h32}-X
+lob-public-key          Lob publishable key       live_pub_  {h31}
+newrelic-browser        New Relic browser key     NRJS-  {h19}
+mapbox-public-token     Mapbox public token       pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
 """
 
-# To add a rule for what stands around a value, add a row: id, what it is, confidence and severity. Each form
-# follows on a line of its own: a keyword in lower case that every match contains (or /name of a file), the
-# expression, whose last group is the value, and an input that must match. The near miss is that input with
-# ${NAME} for a value. A row without forms is found by a parser, or judged by name and value.
+# To add a rule for what stands around a value, add a row below its confidence and severity: id, what it is.
+# Each form follows on a line of its own: a keyword in lower case that every match contains (or /name of a
+# file), the expression, whose last group is the value, and an input that must match. The near miss is that
+# input with ${NAME} for a value. A row without forms is found by a parser, or judged by name and value.
 _PATTERNS = r"""
-private-key             private key                         high critical
-encrypted-key           private key under a password        medium medium
-json-web-key            private JSON web key                high critical
-url-password            password in a URL                   medium high
-kubernetes-secret       value in a Kubernetes Secret        medium high
-aws-secret-key          AWS secret access key               high critical
-registry-auth           login in Base64                     medium high
-uuid-key                identifier used as a key            medium high
-password                password                            medium high
-secret                  secret                              medium high
-token                   token                               medium high
-key                     key                                 medium high
-credential              credential                          medium high
-basic-auth              Basic credentials                   medium high
+= high critical
+private-key             private key
+json-web-key            private JSON web key
+aws-secret-key          AWS secret access key
+azure-account-key       Azure account key
+    accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
+    sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
+azure-client-secret     Azure client secret
+    q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
+putty-key               PuTTY private key
+    private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
+        Private-Lines: 1 {B64} a
+braintree-token         Braintree access token
+    access_token$  access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)
+        access_token$production${a16}${h32}
+= high high
+stripe-webhook-secret   Stripe webhook secret
+    whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
+discord-webhook         Discord webhook
+    /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
+teams-webhook           Microsoft Teams webhook
+    .webhook.office.com/
+        \.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})
+        x.webhook.office.com/webhookb2/{u}@{u}/IncomingWebhook/{h32}/{u}
+= medium critical
+npmrc-login             login of an npm registry
+    :_authtoken  (?<=[\w/]):_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
+    :_password  (?<=[\w/]):_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
+hex-private-key         private key in hex
+    private  (?i:private_?key)(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
+        PRIVATE_KEY=0x{h64}
+= medium high
+url-password            password in a URL
+kubernetes-secret       value in a Kubernetes Secret
+registry-auth           login in Base64
+uuid-key                identifier used as a key
+password                password
+secret                  secret
+token                   token
+key                     key
+credential              credential
+basic-auth              Basic credentials
     basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU{A0}6azNYdzl2UXo=
-bearer-token            token in a header                   medium high
+bearer-token            token in a header
     bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
     authorization
         [Aa]uthorization["'\])\\]{0,4}[:=,\s]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
-login-arguments         password behind its user in a call  medium high
+login-arguments         password behind its user in a call
     basicauth(  (?i:basicauth)\({login}  r.SetBasicAuth("me", "{p}")
     plainauth(  (?i:plainauth)\({argument}{login}  smtp.PlainAuth("", "me", "{p}", "x.local")
     credential(  (?i:credential)\({login}  new NetworkCredential("me", "{p}")
@@ -6216,7 +6206,7 @@ login-arguments         password behind its user in a call  medium high
     connection(  (?i:getconnection)\({argument}{login}  DriverManager.getConnection("jdbc:a:b", "me", "{p}")
     connect(  (?i:connect)\((?:&[\w.>-]{1,40}, ?)?{argument}{login}
         mysql_real_connect(&db, "x.local", "me", "{p}", "a", 0)
-command-password        password on a command line          medium high
+command-password        password on a command line
     sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
     docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
     psexec  (?i:psexec)[^\n]{0,120}? -p {typed}  psexec.exe x.local -u me -p {p} cmd
@@ -6238,72 +6228,49 @@ command-password        password on a command line          medium high
     convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\n][^"'$\n]{3,100})["']
         ConvertTo-SecureString -String "{p}" -AsPlainText
     psk=  psk=["']?([^\s"'$<{][^\s"']{7,63})  psk="{p}"
-netrc-password          password in a .netrc file           medium high
+netrc-password          password in a .netrc file
     machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
         machine x.local login me password {p}
     default login  default login \S{1,99}\s+password ([^\s"'$<{(\[]\S{2,99})  default login me password {p}
-pgpass-password         password in a .pgpass file          medium high
+pgpass-password         password in a .pgpass file
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
-xml-password            password in an XML element          medium high
+xml-password            password in an XML element
     <pass  <[Pp]ass(?:word)?(?: encoding="base64")?>([^\s<>$%{}@]{3,99})</[Pp]ass
         <Pass encoding="base64">{p}</Pass>
-firefox-login           password saved by Firefox           medium high
+firefox-login           password saved by Firefox
     encryptedpassword
         encryptedPassword\\?":\s?\\?"M[A-Za-z0-9+/]{2}EEPgA{19}EwFAYIKoZIhvcNAwcE(C[A-Za-z0-9+/]{20,400}={0,2})
         "encryptedPassword":"MDoEEPgAAAAAAAAAAAAAAAAAAAEwFAYIKoZIhvcNAwcEC{B40}"
-bundler-login           login of a gem server               medium high
+bundler-login           login of a gem server
     bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
         BUNDLE_GEMS__LOCAL__COM: me:{p}
-npmrc-login             login of an npm registry            medium critical
-    :_authtoken  (?<=[\w/]):_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
-    :_password  (?<=[\w/]):_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
-azure-account-key       Azure account key                   high critical
-    accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
-    sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
-azure-client-secret     Azure client secret                 high critical
-    q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
-azure-signature         Azure shared access signature       medium high
+azure-signature         Azure shared access signature
     &sp=  &sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
         ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
-azure-function-key      Azure Functions key                 medium high
+azure-function-key      Azure Functions key
     .azurewebsites.net/api/
         \.azurewebsites\.net/api/[^\s"'<>?]{1,100}\?(?:[^\s"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})
         x.azurewebsites.net/api/a?code={W54}==
-hex-private-key         private key in hex                  medium critical
-    private  (?i:private_?key)(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
-        PRIVATE_KEY=0x{h64}
-putty-key               PuTTY private key                   high critical
-    private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
-        Private-Lines: 1 {B64} a
-stripe-webhook-secret   Stripe webhook secret               high high
-    whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
-mailchimp-key           Mailchimp key                       medium high
+mailchimp-key           Mailchimp key
     -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
-softlayer-key           SoftLayer key                       medium high
+softlayer-key           SoftLayer key
     /soap/v  softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})  softlayer.com/soap/v3.1/{a64}
-braintree-token         Braintree access token              high critical
-    access_token$  access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)
-        access_token$production${a16}${h32}
-slack-webhook           Slack webhook                       medium high
+slack-webhook           Slack webhook
     hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
-discord-webhook         Discord webhook                     high high
-    /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
-teams-webhook           Microsoft Teams webhook             high high
-    .webhook.office.com/
-        \.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})
-        x.webhook.office.com/webhookb2/{u}@{u}/IncomingWebhook/{h32}/{u}
-zapier-webhook          Zapier webhook                      medium medium
+= medium medium
+encrypted-key           private key under a password
+zapier-webhook          Zapier webhook
     zapier.com/hooks/  zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)
         https://hooks.zapier.com/hooks/catch/{d7}/{a7}/
-ifttt-webhook           IFTTT webhook                       medium medium
+ifttt-webhook           IFTTT webhook
     /with/key/  /with/key/((?=[A-Za-z_-]{0,40}\d)[\w-]{20,64})  maker.ifttt.com/trigger/a/with/key/{W22}
-make-webhook            Make webhook                        medium medium
+make-webhook            Make webhook
     .make.com/  hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)  https://hook.eu1.make.com/{a32}
-chat-webhook            Mattermost or Rocket.Chat webhook   medium medium
+chat-webhook            Mattermost or Rocket.Chat webhook
     /hooks/  /hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])
         https://x.local/hooks/{a26}
-wecom-webhook           WeCom webhook                       medium medium
+wecom-webhook           WeCom webhook
     /webhook/send?key=  /webhook/send\?key=([0-9a-f-]{36})(?!\w)  /cgi-bin/webhook/send?key={u}
 """
 _MACROS = {
@@ -6398,20 +6365,17 @@ aws awssecret; {W128} yelp
 @functools.cache
 def prefixed_rules() -> tuple[Rule, ...]:
     """Rules that a literal prefix gives away, in order of precedence."""
-    return tuple(_prefixed_rule(*re.split(r"\s{2,}", row)) for row in _table_rows(_PREFIXED))
+    return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
 
 @functools.cache
 def named_rules() -> dict[str, Rule]:
     """{name of a provider: its rule, whose shape a whole value has to have}."""
-    rules: dict[str, Rule] = {}
-    for shape, *names in map(str.split, re.split(r";\s+", _PROVIDERS.strip())):
-        value = samples(_plain(shape))
-        for name in names:
-            hit, miss = (f'{name}_api_key = "{text}"' for text in (value, value[:-1]))
-            levels = "medium", "high"
-            rules[name] = Rule(f"{name}-credential", f"{name} credential", *levels, "", shape, hit, miss)
-    return rules
+    return {
+        name: Rule(f"{name}-credential", f"{name} credential", "medium", "high", "", shape)
+        for shape, *names in map(str.split, re.split(r";\s+", _PROVIDERS.strip()))
+        for name in names
+    }
 
 
 class Pattern(NamedTuple):
@@ -6427,7 +6391,8 @@ class Pattern(NamedTuple):
 @functools.cache
 def patterns() -> tuple[Pattern, ...]:
     """Every form of every rule in the table of patterns."""
-    return tuple(_pattern(rule, *form) for rule, forms in _pattern_rows() for form in forms)
+    rows = ((rule, re.split(r"\n {4}(?! )", forms)) for rule, forms in _table_rows(_PATTERNS) if forms)
+    return tuple(_pattern(rule, *re.split(r"\s{2,}", form)) for rule, forms in rows for form in forms)
 
 
 def _pattern(rule: Rule, keyword: str, *parts: str) -> Pattern:
@@ -6435,35 +6400,31 @@ def _pattern(rule: Rule, keyword: str, *parts: str) -> Pattern:
     regex, hit = "".join(regexes), samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
     for macro, text in _MACROS.items():
         regex = regex.replace(macro, text)
-    compiled, at = re.compile(regex.encode()), hit.lower().find(keyword)
+    compiled = re.compile(regex.encode())
     found = compiled.search(hit.encode())
-    return Pattern(rule, keyword.encode(), max(at - found.start(), 0) if found else 0, compiled, hit)
+    lead = hit.lower().find(keyword) - found.start() if found else 0
+    return Pattern(rule, keyword.encode(), max(lead, 0), compiled, hit)
 
 
 @functools.cache
 def pattern_rules() -> dict[str, Rule]:
     """The rules of the table of patterns, by id."""
-    return {rule.id: rule for rule, _ in _pattern_rows()}
+    return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
 
 
-def _pattern_rows() -> Iterator[tuple[Rule, list[list[str]]]]:
-    for row in _table_rows(_PATTERNS):
-        head, *forms = re.split(r"\n {4}(?! )", row)
-        name, what, levels = re.split(r"\s{2,}", head)
-        yield Rule(name, what, *levels.split()), [re.split(r"\s{2,}", form.strip()) for form in forms]
-
-
-def _table_rows(table: str) -> list[str]:
-    return re.split(r"\n(?! )", table.strip())
-
-
-@functools.cache
-def all_rule_ids() -> frozenset[str]:
-    return frozenset(rule.id for rule in all_rules())
+def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
+    """The rule of each row, and what follows its description."""
+    levels = ""
+    for row in re.split(r"\n(?! )", table.strip()):
+        if row.startswith("= "):
+            levels = row[2:]
+        else:
+            name, what, *rest = re.split(r"\s{2,}", row, maxsplit=2)
+            yield Rule(name, what, *levels.split()), "".join(rest)
 
 
 def all_rules() -> list[Rule]:
-    """Every rule there is, those with a prefix first."""
+    """Every rule, those with a prefix first."""
     return [*prefixed_rules(), *named_rules().values(), *pattern_rules().values()]
 
 
@@ -6472,32 +6433,13 @@ def custom_rule(name: str, pattern: str) -> Rule:
 
     Raises BadValue unless the prefix is literal and the shape is made of classes, so that it stays linear.
     """
-    prefix, _, shape = pattern.strip().partition(" ")
+    prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
         raise BadValue(f"rule {_show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
-    if not _CUSTOM_SHAPE.fullmatch(shape.strip()) or "{" not in shape:
+    part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
+    if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape):
         raise BadValue(f"rule {_show(name)} has no shape", hint="write it like: acme_ {A32} or acme_ {h8,40}")
-    return _prefixed_rule(name, name, "high high", prefix, shape.strip())
-
-
-_CUSTOM_SHAPE = lazily(r"(?:\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]){1,20}")
-
-
-def _prefixed_rule(
-    name: str, what: str, levels: str, prefix: str, shape: str, hit: str = "=", miss: str = ""
-) -> Rule:
-    confidence, severity = levels.split()
-    hit = samples(_alternatives(prefix)[0] + _plain(shape) if hit == "=" else hit)
-    return Rule(name, what, confidence, severity, prefix, shape, hit, samples(miss) or hit[:-1])
-
-
-def _plain(shape: str) -> str:
-    """The shape as a sample: optional parts dropped, the first of each choice taken."""
-    shape = re.sub(
-        r"\(\?<?[=!][^()]*\)|\(\?:[^()]*\)\?|\(\?:[^()]*\)\{0,\d+\}|=\{0,\d\}|=\?|\[0-9\]\?", "", shape
-    )
-    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape.replace("[0-9]", "{d1}"))
-    return re.sub(r"(?<!\\)\|.*", "", shape).replace("\\", "")
+    return Rule(name, name, "high", "high", prefix, shape)
 
 
 def samples(text: str) -> str:
@@ -6520,88 +6462,72 @@ def expression(shape: str) -> str:
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
 
 
-def rule_prefixes(rule: Rule) -> list[str]:
-    """The literals that every match of `rule` begins with."""
-    return _alternatives(rule.prefix)
-
-
-def _alternatives(prefix: str) -> list[str]:
-    """Every literal that `prefix` stands for."""
+def rule_prefixes(prefix: str) -> list[str]:
+    """Every literal that the prefix of a rule stands for."""
     found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix)
     if found is None:
         return prefix.split("|")
     head, choices, tail = found.groups()
-    return [rest for choice in choices.split("|") for rest in _alternatives(head + choice + tail)]
+    return [text for choice in choices.split("|") for text in rule_prefixes(head + choice + tail)]
 
 
 # --- prefixes -----------------------------------------------------------------------------------------------
 
 
 class Literal(NamedTuple):
+    """A text that the tokens of a rule begin with."""
+
     text: bytes
     offset: int  # bytes of it that stand before a run of token characters
     rule: Rule
+    regex: re.Pattern[bytes]  # matches a whole token at its first byte
 
 
 class Prefixes:
     """Where the literals of some rules may begin, looked up by two bytes."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
+        import base64
+
         self.starts: dict[bytes, list[Literal]] = {}  # by the first two bytes
-        self.joints: dict[
-            bytes, dict[int, list[Literal]]
-        ] = {}  # by the two before a run, and how many there are
-        self.encoded: tuple[bytes, ...] = _KEY_IN_BASE64
-        self._any: dict[tuple[bytes, int], re.Pattern[bytes]] = {}
+        self.joints: dict[bytes, list[Literal]] = {}  # by the two before a run
+        self.encoded: tuple[bytes, ...] = (
+            b"LS0tLS1CRUdJTi",
+        )  # what Base64 of -----BEGIN or of a literal begins with
         for rule in rules:
-            for literal in map(str.encode, rule_prefixes(rule)):
-                offset = len(literal) - len(re.split(rb"[^A-Za-z0-9_-]", literal)[-1])
-                entry = Literal(literal, offset, rule)
-                self.starts.setdefault(literal[:2], []).append(entry)
+            for text in map(str.encode, rule_prefixes(rule.prefix)):
+                offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
+                literal = Literal(text, offset, rule, lazily(_token_regex(text, offset, rule.shape)))
+                self.starts.setdefault(text[:2], []).append(literal)
                 if offset:
-                    self.joints.setdefault(literal[:offset][-2:], {}).setdefault(offset, []).append(entry)
-                elif len(literal) > 3:
-                    self.encoded += (_encoded_beginning(literal),)
-        self.literals = {two: tuple(text for text, _, _ in of) for two, of in self.starts.items()}
+                    self.joints.setdefault(text[:offset][-2:], []).append(literal)
+                elif len(text) > 3:
+                    self.encoded += (base64.b64encode(text)[: len(text) * 8 // 6],)
+        texts = {two: [literal.text for literal in of] for two, of in self.starts.items()}
         for text in self.encoded:
-            self.literals[text[:2]] = (*self.literals.get(text[:2], ()), text)
-        self.joint_bytes = frozenset(two[-1] for two in self.joints)
+            texts.setdefault(text[:2], []).append(text)
+        self.texts = {two: tuple(of) for two, of in texts.items()}  # for one test in C
 
-    def groups_at(self, text: bytes, start: int) -> Iterator[tuple[int, list[Literal], re.Pattern[bytes]]]:
-        """(where they begin, entries, what any of them matches) for a run of token characters at `start`."""
-        two, before = text[start : start + 2], text[max(0, start - 2) : start]
-        groups = [(0, two, self.starts.get(two, []))]
-        groups += [(offset, before, of) for offset, of in self.joints.get(before, {}).items()]
-        for offset, key, entries in groups:
-            if entries and (key, offset) not in self._any:
-                self._any[key, offset] = re.compile(b"|".join(anchored(*entry).pattern for entry in entries))
-            if entries and start >= offset:
-                yield start - offset, entries, self._any[key, offset]
+    def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, Literal]]:
+        """(where it begins, literal) of those that a run of token characters at `start` begins or goes on."""
+        for literal in self.starts.get(text[start : start + 2], ()):
+            if text.startswith(literal.text, start):
+                yield start, literal
+        for literal in self.joints.get(text[max(0, start - 2) : start], ()):
+            if text.startswith(literal.text, max(0, start - literal.offset)):
+                yield start - literal.offset, literal
 
 
-_KEY_IN_BASE64 = (b"LS0tLS1CRUdJTi",)  # -----BEGIN
-
-
-def _encoded_beginning(literal: bytes) -> bytes:
-    """What the Base64 of everything that begins with `literal` begins with."""
-    import base64
-
-    return base64.b64encode(literal)[: len(literal) * 8 // 6]
+def _token_regex(literal: bytes, offset: int, shape: str) -> bytes:
+    behind, shape = re.fullmatch(r"((?:\(\?<[=!][^()]*\))?)(.*)", shape).groups()  # type: ignore[union-attr]
+    behind = behind or (r"(?<![A-Za-z0-9])" if offset else "")
+    return f"{behind}{re.escape(literal.decode())}(?:{expression(shape)})(?![A-Za-z0-9_-])".encode()
 
 
 @functools.lru_cache(4)
 def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
     """The literals of all rules, those of a project first."""
     return Prefixes((*custom, *prefixed_rules()))
-
-
-@functools.lru_cache(4096)
-def anchored(literal: bytes, offset: int, rule: Rule) -> re.Pattern[bytes]:
-    """What matches a whole token at its first byte."""
-    behind, shape = re.fullmatch(r"((?:\(\?<[=!][^()]*\))?)(.*)", rule.shape, re.S).groups()  # type: ignore[union-attr]
-    behind = behind or (r"(?<![A-Za-z0-9])" if offset else "")
-    text = re.escape(literal.decode())
-    return re.compile(f"{behind}{text}(?:{expression(shape)})(?![A-Za-z0-9_-])".encode())
 
 
 # --- providers ----------------------------------------------------------------------------------------------
@@ -6617,58 +6543,65 @@ _WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def provider_rule(before: bytes, value: bytes) -> Rule | None:
-    """The rule of the provider that is named in `before`, right before a value of the shape it gives out.
+    """The rule of the provider that `before` names, right before a value of the shape it gives out.
 
     Hashes look like keys: away from the name a value has to look more random than they do, or a word such as
     `token` has to stand there too.
     """
-    for end, rule in _provider_names(before):
-        if not re.fullmatch(expression(rule.shape).encode(), value) or _is_camel_case(value):
+    for end, rule in _providers_in(before.translate(_DIGITS_TO_0)):
+        camel_case = 3 * len(_CAPITALIZED.sub(b"", value)) < len(value)
+        if camel_case or not re.fullmatch(expression(rule.shape).encode(), value):
             continue
         gap = before[end:]
         if _HASH_WORD.search(gap):
             return None
-        told = _CREDENTIAL_WORD.search(before.lower())
-        if told or ("{u}" not in rule.shape and (not _LETTER.search(gap) or _MIXED.match(value))):
+        if _CREDENTIAL_WORD.search(before) or (
+            "{u}" not in rule.shape and (not _LETTER.search(gap) or _MIXED.match(value))
+        ):
             return rule
     return None
-
-
-def _is_camel_case(value: bytes) -> bool:
-    """Whether capitalized words make up most of it, as in the names that programmers give."""
-    return 3 * len(_CAPITALIZED.sub(b"", value)) < len(value)
 
 
 _CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
 _NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
-_CREDENTIAL_WORD = lazily(rb"key|token|secret|cred|auth|passw|api")
+_CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
 
 
+# So that lines of a log which differ in their numbers share one look-up.
+_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
+
+
 @functools.lru_cache(1024)
-def _provider_names(context: bytes) -> list[tuple[int, Rule]]:
+def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
     """(end, rule) of each provider's name in `context`, written in one to three words, last first."""
-    text, rules = context.decode("latin-1"), named_rules()
+    text, rules = context.decode("latin-1"), _rules_by_name()
     words = words_of(text)
-    pairs = [*map(str.__add__, words, words[1:])]
-    triples = [*map(str.__add__, pairs, words[2:])]
-    last = dict(zip(words + pairs + triples, words + words[1:] + words[2:]))  # {name: its last word}
-    for word in words:
-        if len(word) > _MIN_LONG_NAME:
-            last.update((name, word) for name in _long_names().findall(word))
-    lowered = text.lower()
-    ends = ((lowered.rfind(last[name]) + len(last[name]), name) for name in rules.keys() & last.keys())
-    return [(end, rules[name]) for end, name in sorted(ends, reverse=True)]
+    pairs = list(map(str.__add__, words, words[1:]))
+    names = rules.keys() & {*words, *pairs, *map(str.__add__, pairs, words[2:])}
+    lowered, found = text.lower(), []
+    for name in names.union(*map(_names_inside, words)):
+        for match in re.finditer(r"[\W_]{0,3}".join(name), lowered):
+            found.append((match.end(), rules[name]))
+    return sorted(found, key=lambda item: -item[0])
 
 
-_MIN_LONG_NAME = 6  # letters of a name that is part of no other word
+@functools.cache
+def _rules_by_name() -> dict[str, Rule]:
+    return {re.sub(r"\d", "0", name): rule for name, rule in named_rules().items()}
+
+
+@functools.lru_cache(1024)
+def _names_inside(word: str) -> list[str]:
+    """The names of six and more letters in a longer word; no other word holds them."""
+    return _long_names().findall(word) if len(word) > 6 else []
 
 
 @functools.cache
 def _long_names() -> re.Pattern[str]:
-    return re.compile("|".join(sorted((n for n in named_rules() if len(n) >= _MIN_LONG_NAME), key=len)[::-1]))
+    return re.compile("|".join(sorted((n for n in _rules_by_name() if len(n) >= 6), key=len)[::-1]))
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -6687,9 +6620,10 @@ def _crc(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-def _base62(number: int) -> bytes:
+def _ends_with_base62_crc(token: bytes) -> bool:
     digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    return bytes(digits[number // 62**place % 62] for place in range(5, -1, -1))
+    crc = _crc(token[4:-6])
+    return token[-6:] == bytes(digits[crc // 62**place % 62] for place in range(5, -1, -1))
 
 
 def _is_nkey(seed: bytes) -> bool:
@@ -6707,16 +6641,14 @@ def _is_base58check(encoded: bytes) -> bool:
 
     number = 0
     for letter in encoded:
-        number = number * 58 + _BASE58.index(letter)
+        number = number * 58 + b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".index(letter)
     raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
     return hashlib.sha256(hashlib.sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]
 
 
-_BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
 _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
-    "github-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
-    "npm-token": lambda v: v[-6:] == _base62(_crc(v[4:-6])),
+    "github-token": _ends_with_base62_crc,
+    "npm-token": _ends_with_base62_crc,
     "cloudflare-token": lambda v: v[-8:] == b"%08x" % _crc(v.split(b"_")[1][:-8]),
     "atlassian-token": lambda v: v[-8:].lower() == b"%08x" % _crc(v[:-9]),
     "bitcoin-wif": _is_base58check,
@@ -6742,14 +6674,12 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 def is_web_token(token: bytes) -> bool:
     """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
     header, payload, *signature = token.split(b".")
-    signed = signature and signature[0]
     head = decode64(header)
-    named = _is_json(header) or (b'"alg"' in head and head.endswith(b"}"))
-    return named and bool(signed or _is_json(payload))
+    has_algorithm = (b'"alg"' in head and head.endswith(b"}")) or _is_json(header)
+    return has_algorithm and (bool(signature and signature[0]) or _is_json(payload))
 
 
 def _is_json(encoded: bytes) -> bool:
-    """Whether this is Base64 of a JSON object."""
     import json
 
     try:
@@ -7429,7 +7359,7 @@ _WEAK_TOO = frozenset(
 
 def _public_part(rule: Rule, value: bytes) -> int:
     """How many bytes of a token are its rule's prefix."""
-    return max((len(p) for p in rule_prefixes(rule) if value.startswith(p.encode())), default=0)
+    return max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
 
 
 def is_made_up(body: bytes) -> bool:
@@ -7662,48 +7592,45 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
 
     Each run of 20 and more token characters is met here, so every step of this loop counts.
     """
-    literals, joints, joint_bytes, openers = known.literals, known.joints, known.joint_bytes, _VALUE_OPENERS
-    rejected: dict[bytes, int] = {}  # {what stood before values that no provider gave: how many}
+    texts, joints, openers = known.texts, known.joints, _VALUE_OPENERS
     for start, end in token_runs(text):
-        found, last = literals.get(text[start : start + 2]), text[start - 1] if start else 10
-        if found and text.startswith(found, start):
-            at = start
-        elif last == 92:  # a backslash: what looks like the first letter is an escape's
-            at = start + 1
-        elif last == 46 and end - start >= 32 and (at := _start_of_dotted(text, start, literals)) >= 0:
-            pass  # a dot inside a token of several parts
-        elif last in joint_bytes and text[start - 2 : start] in joints:
-            at = start
-        else:
-            at = -1
-        span = token_at(text, at, known, near_misses) if at >= 0 else None
+        at, last, span = start, text[start - 1] if start else 10, None
+        if last == 46 and end - start >= 32:  # a dot in a token of several parts, perhaps
+            at = _start_of_dotted(text, start)
+        elif last == 92 and text[start] in b"nrt":  # the first letter is an escape's
+            at += 1
+        found = texts.get(text[at : at + 2])
+        if found and text.startswith(found, at):
+            span = token_at(text, at, known, near_misses)
+        elif text[start - 2 : start] in joints:
+            span = token_at(text, start, known, near_misses)
         if span:
             yield verdict(span, text[span.start : span.end])
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
-        elif last in openers and rejected.get(text[start - 12 : start], 0) < MAX_REJECTED:
-            yield from _value_after_provider(text, start, rejected)
+        elif last in openers:
+            yield from _value_after_provider(text, start)
 
 
-def _start_of_dotted(text: bytes, start: int, literals: dict[bytes, tuple[bytes, ...]]) -> int:
-    """Where a token of several parts begins that goes on at `start`; -1 where no prefix begins one."""
-    before = text[max(0, start - 60) : start]
-    at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
-    found = literals.get(text[at : at + 2])
-    return at if found and text.startswith(found, at) else -1
+def _start_of_dotted(text: bytes, end: int) -> int:
+    """Where the characters of names and dots begin that go on up to `end`."""
+    before = text[max(0, end - 60) : end]
+    return end - len(before) + len(before.rstrip(_NAME_LETTERS))
 
 
 def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False) -> Span | None:
     """The token whose prefix begins at `start`, or goes on there with a run of token characters."""
-    for at, entries, any_of in known.groups_at(text, start):
-        for entry in entries if any_of.match(text, at) else ():
-            found = anchored(*entry).match(text, at)
-            if found and CHECKS.get(entry.rule.id, bool)(found[0]):
-                return Span(*found.span(), entry.rule, entry.rule.confidence)
-        for literal, _, rule in entries if near_misses else ():
-            if text.startswith(literal, at):
-                return Span(at, at + len(literal), rule, "", None, "the prefix is known, the rest differs")
-    return _encoded_token(text, start, known) if text.startswith(known.encoded, start) else None
+    near = None
+    for at, literal in known.literals_at(text, start):
+        found = literal.regex.match(text, at)
+        if found and CHECKS.get(literal.rule.id, bool)(found[0]):
+            return Span(*found.span(), literal.rule, literal.rule.confidence)
+        near = near or Span(
+            at, at + len(literal.text), literal.rule, "", None, "the prefix is known, the rest differs"
+        )
+    if text.startswith(known.encoded, start):
+        return _encoded_token(text, start, known)
+    return near if near_misses else None
 
 
 def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
@@ -7721,9 +7648,6 @@ def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
 
 
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
-MAX_REJECTED = (
-    50  # values behind one and the same text, as in a log, after which no more of them are looked at
-)
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
 _RANDOM = lazily(  # no identifier of several words, no number
     rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
@@ -7732,12 +7656,8 @@ _RANDOM = lazily(  # no identifier of several words, no number
 )
 
 
-def _value_after_provider(text: bytes, start: int, rejected: dict[bytes, int]) -> Iterator[Span]:
-    """A value of the shape that the provider gives it, behind its name; `rejected` counts what is none."""
-    key, lead = text[start - 12 : start], text[start : start + 25]
-    if len(lead.translate(None, b"0123456789")) == len(lead):
-        return
-    rejected[key] = rejected.get(key, 0) + 1
+def _value_after_provider(text: bytes, start: int) -> Iterator[Span]:
+    """A value of the shape that the provider gives it, behind its name."""
     random = _RANDOM.match(text, start)
     before = text[max(0, start - _NAME_REACH) : start]
     if not random or (before.endswith(b"\n") and b" " not in before[-40:]):  # lines of Base64 name anything
@@ -7748,7 +7668,6 @@ def _value_after_provider(text: bytes, start: int, rejected: dict[bytes, int]) -
             start, before = start - len(before) + begin, before[:begin]
     rule = provider_rule(before, text[start : random.end()])
     if rule:
-        rejected[key] -= 1
         yield verdict(Span(start, random.end(), rule, rule.confidence), random[0])
 
 
@@ -8223,7 +8142,7 @@ def _without_overlaps(spans: list[Span]) -> list[Span]:
 
 def _mask(rule: Rule, value: bytes) -> str:
     text = value.decode("utf-8", "replace")
-    public = next((p for p in rule_prefixes(rule) if p and text.startswith(p)), "")
+    public = next((p for p in rule_prefixes(rule.prefix) if p and text.startswith(p)), "")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
     return "".join(c if c.isprintable() else "?" for c in shown) + "…"
 
@@ -9409,7 +9328,7 @@ class AuditSettings:
     def __init__(self, text: bytes = b"", base: str = "", top: str = "") -> None:
         self._base, self._top = base, top
         self.rules: tuple[Rule, ...] = ()
-        self.rule_ids = set(all_rule_ids())
+        self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled: set[str] = set()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []

@@ -8294,16 +8294,32 @@ def found(text, path="notes.txt", **options):
     return [match.rule.id for match in ps.scan(io.BytesIO(data).read, path, **options)]
 
 
+def shape_sample(shape):
+    """A text of this shape: without its optional parts, with the first of each choice."""
+    shape = re.sub(
+        r"\(\?<?[=!][^()]*\)|\(\?:[^()]*\)\?|\(\?:[^()]*\)\{0,\d+\}|=\{0,\d\}|=\?|\[0-9\]\?", "", shape
+    )
+    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape.replace("[0-9]", "{d1}"))
+    return ps.samples(re.sub(r"(?<!\\)\|.*", "", shape).replace("\\", ""))
+
+
+def proofs(rule):
+    """(an input that must match, one that must not) of a rule with a prefix."""
+    hit = ps.samples(rule.hit.strip("=")) or ps.rule_prefixes(rule.prefix)[0] + shape_sample(rule.shape)
+    return hit, ps.samples(rule.miss) or hit[:-1]
+
+
 def test_each_rule_finds_its_own_and_leaves_the_near_miss():
     for rule in ps.prefixed_rules():
-        assert (found(f" {rule.hit} \n"), rule.id in found(f" {rule.miss} \n")) == ([rule.id], False)
+        hit, miss = proofs(rule)
+        assert (found(f" {hit} \n"), rule.id in found(f" {miss} \n")) == ([rule.id], False)
 
 
 def test_each_provider_is_known_by_its_name_and_the_shape_of_its_values():
-    for rule in ps.named_rules().values():
-        name, hit, miss = rule.hit.split('"')[0], rule.hit.split('"')[1], rule.miss.split('"')[1]
-        found = [ps.provider_rule(name.encode(), value.encode()) for value in (hit, miss)]
-        assert found[0].shape == rule.shape and rule not in found[1:]
+    for name, rule in ps.named_rules().items():
+        value = shape_sample(rule.shape).encode()
+        found = [ps.provider_rule(f"{name}_api_key = ".encode(), text) for text in (value, value[:-1])]
+        assert found[0].shape == rule.shape and found[1] != rule
 
 
 # What the best-known providers document of their tokens, written down without a look at the rules: the rule
@@ -9654,7 +9670,8 @@ def test_what_password_managers_draw_is_found(line, size):
 @pytest.mark.parametrize("name", ["github-token", "npm-token", "cloudflare-token", "atlassian-token"])
 def test_a_checksum_that_fails_drops_nothing(name):
     rule = next(rule for rule in ps.prefixed_rules() if rule.id == name)
-    assert (found(rule.hit), ps.checksum_holds(rule, rule.hit.encode())) == ([name], False)
+    hit, _ = proofs(rule)
+    assert (found(hit), ps.checksum_holds(rule, hit.encode())) == ([name], False)
 
 
 def test_checksums_hold_where_providers_computed_them():
@@ -9745,9 +9762,12 @@ def steps(data, path="a.py"):
     return count - 300 * len(found)
 
 
-NEAR_MISSES = [rule.miss.encode() + b"\n" for rule in ps.prefixed_rules()]
-NEAR_MISSES += [rule.miss.encode() + b"\n" for rule in list(ps.named_rules().values())[::20]]
-NEAR_MISSES += [p.encode() + b" " for rule in ps.prefixed_rules() for p in ps.rule_prefixes(rule)[:1]]
+NEAR_MISSES = [proofs(rule)[1].encode() + b"\n" for rule in ps.prefixed_rules()]
+NEAR_MISSES += [
+    f'{name}_api_key = "{shape_sample(rule.shape)[:-1]}"\n'.encode()
+    for name, rule in list(ps.named_rules().items())[::20]
+]
+NEAR_MISSES += [ps.rule_prefixes(rule.prefix)[0].encode() + b" " for rule in ps.prefixed_rules()]
 NEAR_MISSES += [bytes([n]) for n in range(32, 127)]
 NEAR_MISSES += [
     b"://@",
@@ -9821,7 +9841,7 @@ def test_no_bytes_make_a_scan_raise(data, times):
 @pytest.mark.slow
 def test_a_hundred_thousand_hostile_inputs_never_make_a_scan_raise():
     random = __import__("random").Random(7)
-    pieces = [rule.hit.encode() for rule in ps.all_rules() if rule.hit] + [PEM.encode(), GITHUB.encode()]
+    pieces = [proofs(rule)[0].encode() for rule in ps.prefixed_rules()] + [PEM.encode(), GITHUB.encode()]
     pieces += [
         b"password = ",
         b"://",
