@@ -4991,8 +4991,8 @@ class Spellings:
         shortest = min(map(len, looked_up), default=_LONG)
         self._size = size = 8 if len(looked_up) > _MANY and shortest >= _LONG else 4
         # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
-        affordable = min(_MAX_STEP, _MAX_WORDS // (size * max(len(looked_up), 1)))
-        self._step = step = max(1, min((shortest + 1) // size - 1, affordable))
+        longest_step = min((shortest + 1) // size - 1, _MAX_STEP, _MAX_WORDS // (size * len(looked_up) + 1))
+        self._step = step = max(longest_step, 1)
         self._reach = max((step + 1) * size - 2, _LONG - 1)  # bytes of a spelling that may go unnoticed
         self._words: dict[int, list[tuple[int, bytes]]] = {}
         for spelling in looked_up:
@@ -5077,13 +5077,12 @@ class Masker:
 
     @property
     def waiting(self) -> bool:
-        """Whether a pause would let something out."""
+        """Whether a pause lets something out."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        """Return what may be shown because the stream has paused: a few characters."""
-        shown = self._tail[self._done :] if self.waiting else b""
-        self._done, self._masked = self._done + len(shown), self._masked and not shown
+        """Return the few characters that are shown because the stream has paused."""
+        shown, self._done, self._masked = self._tail[self._done :], len(self._tail), False
         return shown
 
 
@@ -5213,19 +5212,11 @@ def _in_markup(text: str) -> Iterator[str]:
 # reads and which signals it gets stay as they would be without us. If we are on a terminal, the command gets
 # one of its own behind ours.
 
-_FORWARDED = (  # would end us and leave the command behind
-    *("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"),
-    *("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGIO"),
-)
+# All but the last would end us and leave the command behind.
+_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH")
 _PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # without output, after which a prompt may be shown
 _GRACE_SECONDS = 0.5  # without output, after which we don't wait for what a finished command left running
-
-
-class NotRunnable(SecretsError, OSError):
-    """The command doesn't exist (exit code 127), or can't be executed."""
-
-    exit_code = 126
 
 
 def environment_with_secrets(
@@ -5301,7 +5292,7 @@ def _check_passable(text: str, variable: str) -> None:
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become the command, unmasked; raise NotRunnable if that fails."""
+    """Become the command, unmasked."""
     import signal
 
     for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, which the command would inherit
@@ -5313,43 +5304,36 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
         raise _not_runnable(command[0], error) from None
 
 
-def _not_runnable(program: str, error: OSError) -> NotRunnable:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        hint = "check that it exists, and the interpreter that its first line names"
-        missing = NotRunnable(f"no command {_show(program)}", hint=hint)
-        missing.exit_code = 127
-        return missing
+def _not_runnable(program: str, error: OSError) -> SecretsError:
+    """Return the error for a command that doesn't exist (exit code 127), or can't be executed."""
+    absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
     what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
-    big = error.errno == errno.E2BIG
-    return NotRunnable(what, hint="name only the secrets it needs" if big else "check that it is a program")
+    hint = "name only the secrets it needs" if error.errno == errno.E2BIG else "check that it is a program"
+    if absent:
+        what = f"no command {_show(program)}"
+        hint = "check that it exists, and the interpreter that its first line names"
+    failure = SecretsError(what, hint=hint)
+    failure.exit_code = 127 if absent else 126
+    return failure
 
 
 def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
     """Run a command, values masked in its outputs; return its status as shells count: 128+N for signal N."""
     _scrub_environment()
-    for standard in (0, 1, 2):
-        try:
-            os.fstat(standard)
-        except OSError:  # closed: the next file that is opened would take its place
-            os.open(os.devnull, os.O_RDWR)
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Spellings(values), interactive)
-    relays = list(outputs)
-    raw_terminal = _raw_terminal() if interactive else contextlib.nullcontext()
     try:
         # Signals first: one that comes while the command starts is passed on once it is there.
-        with _forward_signals(outputs, interactive) as forward_to, raw_terminal:
+        with _forward_signals(outputs, interactive) as forward_to:
             process = _start(command, environment, ends, interactive)
             forward_to(process)
-            if interactive:
-                relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Spellings()), outputs[0]))
-            for relay in relays:
-                relay.thread.start()
-            status = process.wait()
-            for relay in relays:
-                relay.ending = True
             for output in outputs:
-                output.thread.join()
+                output.thread.start()
+            with _relay_keys(outputs[0]) if interactive else contextlib.nullcontext():
+                status = process.wait()
+                for output in outputs:
+                    output.ending = True
+                    output.thread.join()
     finally:
         for output in outputs:
             output.close()
@@ -5360,50 +5344,45 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
 
 def _scrub_environment() -> None:
     """Overwrite what opens our stores where ps and /proc show our environment to whoever we start."""
-    keys = {os.fsencode(variable): text for variable, text in os.environ.items() if opens_stores(variable)}
-    if not keys or __name__ != "__main__" or os.name == "nt":  # in a program, it is the program's
+    variables = list(filter(opens_stores, os.environ))
+    if not variables or __name__ != "__main__" or os.name == "nt":  # in a program, it is the program's
         return
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import ctypes
 
         find = ctypes.CDLL(None).getenv
         find.restype = ctypes.c_void_p
-        for variable, text in keys.items():
-            address = find(variable)
+        for variable in variables:
+            address = find(os.fsencode(variable))
             if address:
-                ctypes.memset(address, 0, len(os.fsencode(text)))
+                ctypes.memset(address, 0, len(os.fsencode(os.environ[variable])))
 
 
-def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], dict[int, int]]:
-    """Open a relay for each place that our outputs go to; return the command's ends for 1 and 2 as well.
+def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], list[int]]:
+    """Open a relay for each place that our outputs go to; return the command's ends as well."""
+    for standard in (0, 1, 2):
+        try:
+            os.fstat(standard)
+        except OSError:  # closed: the next file that is opened would take its place
+            os.open(os.devnull, os.O_RDWR)
+    # One relay keeps the order of what goes to one place. Windows has no number for pipes.
+    same = os.fstat(1).st_ino and os.path.sameopenfile(1, 2)
+    relays, ends = [], []
+    for fd in (1,) if same else (1, 2):
+        if os.isatty(fd) and hasattr(os, "openpty"):
+            import termios
 
-    If both go to the same place they share a relay, which keeps their order.
-    """
-    ends: dict[int, int] = {}
-    shared: dict[tuple[int, int], int] = {}
-    relays = []
-    for fd in (1, 2):
-        status = os.fstat(fd)
-        place = (status.st_dev, status.st_ino or -fd)  # Windows has no number for pipes
-        if place not in shared:
-            terminal = os.isatty(fd) and hasattr(os, "openpty")
-            source, shared[place] = _open_terminal(fd, interactive) if terminal else os.pipe()
-            relays.append(_Relay(source, fd, Masker(spellings)))
-        ends[fd] = shared[place]
+            source, end = os.openpty()
+            modes = termios.tcgetattr(fd)
+            if not interactive:  # our own terminal still makes the line ends
+                modes[1] &= ~termios.OPOST
+            termios.tcsetattr(end, termios.TCSANOW, modes)
+            _resize(source, fd)
+        else:
+            source, end = os.pipe()
+        relays.append(_Relay(source, fd, Masker(spellings)))
+        ends.append(end)
     return relays, ends
-
-
-def _open_terminal(like: int, cooked: bool) -> tuple[int, int]:
-    """Open a terminal with the modes and size of another; `cooked` if lines end as on that one."""
-    import termios
-
-    master, slave = os.openpty()
-    modes = termios.tcgetattr(like)
-    if not cooked:  # the other one still makes the line ends
-        modes[1] &= ~termios.OPOST
-    termios.tcsetattr(slave, termios.TCSANOW, modes)
-    _resize(master, like)
-    return master, slave
 
 
 def _resize(terminal: int, like: int) -> None:
@@ -5415,32 +5394,26 @@ def _resize(terminal: int, like: int) -> None:
 
 
 def _start(
-    command: list[str], environment: dict[str, str], ends: dict[int, int], interactive: bool
+    command: list[str], environment: dict[str, str], ends: list[int], interactive: bool
 ) -> subprocess.Popen[bytes]:
     import subprocess
 
-    prepare = None
-    if interactive:
-        import fcntl
-        import termios
-
-        # The leader of a new session may take a terminal (ioctl_tty(2)), whose ^C and ^Z then mean it.
-        prepare = functools.partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
     try:
         return subprocess.Popen(
             command,
             env=environment,
-            stdin=ends[1] if interactive else None,
-            stdout=ends[1],
-            stderr=ends[2],
+            stdin=ends[0] if interactive else None,
+            stdout=ends[0],
+            stderr=ends[-1],
             close_fds=False,  # those passed to us by number are for the command; ours close by themselves
             start_new_session=interactive,
-            preexec_fn=prepare,  # there are no threads yet
+            # There are no threads yet. The leader of a session gets ^C and ^Z of the first terminal it opens.
+            preexec_fn=(lambda: os.close(os.open(os.ttyname(0), os.O_RDWR))) if interactive else None,
         )
     except OSError as error:
         raise _not_runnable(command[0], error) from None
     finally:
-        for end in set(ends.values()):
+        for end in ends:
             os.close(end)
 
 
@@ -5506,16 +5479,19 @@ class _Relay:
 
 
 @contextlib.contextmanager
-def _raw_terminal() -> Iterator[None]:
-    """Let every key through to the command's own terminal."""
+def _relay_keys(screen: _Relay) -> Iterator[None]:
+    """Pass every key on to the command's own terminal, whose output is relayed to `screen`."""
     import termios
     import tty
 
+    keys = _Relay(0, os.dup(screen.source), Masker(Spellings()), screen)
     modes = termios.tcgetattr(0)
     tty.setraw(0, termios.TCSANOW)
     try:
+        keys.thread.start()
         yield
     finally:
+        keys.ending = True
         with contextlib.suppress(termios.error):  # closed meanwhile
             termios.tcsetattr(0, termios.TCSANOW, modes)
 
@@ -5552,11 +5528,11 @@ def _forward_signals(outputs: list[_Relay], interactive: bool) -> Iterator[Calla
         for number in early:
             process.send_signal(number)
 
-    names = (*_FORWARDED, "SIGWINCH") if __name__ == "__main__" and os.name != "nt" else ()
-    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # what is ignored stays ignored: nohup
-            signal.signal(number, handle)
+    names = _FORWARDED if __name__ == "__main__" and os.name != "nt" else ()
+    numbers = [getattr(signal, name) for name in names]
+    # What is ignored stays ignored: nohup.
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield forward_to
     finally:
@@ -5573,20 +5549,14 @@ Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values t
 _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
 
 
-def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
+def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
     """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
 
     `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter:
-    `secrets = RedactingFilter("env")`. A processor of structlog, best behind the renderer, is
-    `lambda logger, method, event: redact(event, secrets)`; a patcher of loguru, which leaves tracebacks to
-    sinks, is `lambda record: record.update(redact(record, secrets))`.
+    `secrets = RedactingFilter("env")`.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
     return cast("_T", redacting.redact(value))
-
-
-class _Unchanged(Exception):
-    """A file has nothing to redact."""
 
 
 def redact_file(
@@ -5594,48 +5564,41 @@ def redact_file(
 ) -> bool:
     """Mask values in a text file, atomically, keeping its mode and owner; return whether it held any.
 
-    `then` may mask more of the stream. Raise Unsafe for a symlink, for a file with several names or of the
-    store's own, BadValue for a binary file, and Conflict for one that changes meanwhile.
+    `then` may mask more of the stream. Refused are symlinks, binary files, those that have several names,
+    are the store's own, or change meanwhile.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
-    state = file_state(path, follow=False)
+    state, size = file_state(path, follow=False), 0
     with open_regular(path, follow=False) as file:
-        _check_redactable(path, file, secrets)
-
-        def read(size: int) -> bytes:
-            data = file.read(size)
-            if b"\0" in data:
+        status = os.fstat(file.fileno())
+        if status.st_nlink > 1:
+            raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
+        # Settings such as PAISSIVE_MASTER_PASSWORD_FILE and DB_PASSWORD_FILE name files to read values from.
+        sources = {text for variable, text in os.environ.items() if variable.endswith("_FILE")}
+        if any(
+            os.path.samestat(os.stat(own), status) for own in filter(os.path.isfile, sources | secrets.files)
+        ):
+            raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
+        for piece in then(secrets.redact_stream(file.read)):
+            size += len(piece)
+            if b"\0" in piece:
                 raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
-            return data
-
-        with contextlib.suppress(_Unchanged), FileLock(path), replacing(path) as target:
-            target.writelines(then(secrets.redact_stream(read)))
+        if size == state[1]:  # a mask is shorter than any value
+            return False
+        with FileLock(path), replacing(path) as target:
+            file.seek(0)
+            target.writelines(then(secrets.redact_stream(file.read)))
             if file_state(path, follow=False) != state:
                 raise Conflict(f"{path} changed meanwhile", hint="try again when nothing writes to it")
-            if target.tell() == state[1]:  # a mask is shorter than any value
-                raise _Unchanged
-            return True
-    return False
-
-
-def _check_redactable(path: str, file: IO[bytes], secrets: RedactingFilter) -> None:
-    status = os.fstat(file.fileno())
-    if status.st_nlink > 1:
-        raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
-    # Settings such as PAISSIVE_MASTER_PASSWORD_FILE and DB_PASSWORD_FILE name files to read values from.
-    named = {text for variable, text in os.environ.items() if variable.endswith("_FILE")}
-    for own in filter(os.path.isfile, named | secrets.files):
-        if os.path.samestat(os.stat(own), status):
-            raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
+    return True
 
 
 def redact_logs(source: Redactable) -> RedactingFilter:
     """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
-    `source` is a backend, a store, values, or a mapping (whose values count). Call it again for new values,
-    after a rotation for instance; earlier ones stay masked. Those under 8 characters are not: a warning names
-    them.
+    The source is as for `redact`. Call it again for new values, after a rotation for instance; earlier ones
+    stay masked. A warning names those under 8 characters, which are not.
     """
     import logging
 
@@ -5663,10 +5626,10 @@ def _redact_logging(redacting: RedactingFilter) -> None:
 
     def report(hook: Callable[..., object]) -> Callable[..., None]:
         def redacted(*args: Any) -> None:
-            with contextlib.redirect_stderr(io.StringIO()) as said:
+            with contextlib.redirect_stderr(io.StringIO()) as written:
                 hook(*args)
             if sys.stderr:
-                sys.stderr.write(mask(said.getvalue()))
+                sys.stderr.write(mask(written.getvalue()))
 
         return redacted
 
@@ -5687,7 +5650,7 @@ class RedactingFilter:
         import threading
 
         # what every record has: treated on its own, or nothing that a value gets into
-        self._usual = frozenset(vars(logging.makeLogRecord({}))) - {"msg", "args", "exc_text", "stack_info"}
+        self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
         self._adding = threading.Lock()
         self._values: set[str] = set()
         self._spellings = Spellings()
@@ -5709,18 +5672,13 @@ class RedactingFilter:
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
     def redact(self, value: Any, depth: int = 0) -> Any:
-        """Return text, bytes, lists, tuples and dicts without the values in them.
-
-        What holds none, and any other object, is returned itself.
-        """
+        """Return text, bytes, lists, tuples and dicts with masks for values, any other object as it is."""
         if isinstance(value, (str, bytes)):
             return self._spellings.mask(cast("Any", value))
         if type(value) not in (tuple, list, dict) or depth == _MAX_NESTING:
             return value
-        items = list(value.items()) if isinstance(value, dict) else list(value)
-        redacted = [self.redact(item, depth + 1) for item in items]
-        changed = any(new is not old for new, old in zip(redacted, items))
-        return type(value)(redacted) if changed else value
+        items = value.items() if isinstance(value, dict) else value
+        return type(value)([self.redact(item, depth + 1) for item in items])
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns until it is b"", masked wherever a value is split."""
@@ -5730,12 +5688,12 @@ class RedactingFilter:
         yield masker.feed(b"", last=True)
 
     def filter(self, record: Any) -> bool:
-        """Redact message, arguments, exception, stack and whatever else a record was given."""
+        """Redact message, arguments, exception, stack and extra fields."""
         self.redact_record(record)
         with contextlib.suppress(Exception):  # logging reports a message that can't be made
             message = record.getMessage()
             redacted = self.redact(message)
-            if redacted is not message:
+            if redacted != message:
                 record.msg, record.args = redacted, ()
         return True
 
@@ -5743,14 +5701,13 @@ class RedactingFilter:
         """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
         for name in vars(record).keys() - self._usual:
             setattr(record, name, self.redact(getattr(record, name)))
-        exception = record.exc_info[1] if isinstance(record.exc_info, tuple) else record.exc_info
-        if isinstance(exception, BaseException):
-            import traceback
+        if isinstance(record.exc_info, tuple):
+            import logging
 
-            text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+            text = logging.Formatter().formatException(record.exc_info)
             redacted = self.redact(text)
-            if redacted is not text:  # formatters use the text if there is one
-                record.exc_text, record.exc_info = redacted.rstrip("\n"), None
+            if redacted != text:  # formatters use the text if there is one
+                record.exc_text, record.exc_info = redacted, None
         return record
 
 
@@ -5765,10 +5722,10 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
                 found[name] = _resolve(Resolver(manager), _REFERENCE + name, source, name)[1]
         return found
     values = source if isinstance(source, Iterable) else [source]
-    named = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
-    if not all(isinstance(value, str) for value in named.values()):  # it would spoil each later call
+    by_name = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
+    if not all(isinstance(value, str) for value in by_name.values()):  # it would spoil each later call
         raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
-    return {str(name): {value} for name, value in named.items()}
+    return {str(name): {value} for name, value in by_name.items()}
 
 
 # === Rules ==================================================================================================
