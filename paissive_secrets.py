@@ -5305,13 +5305,16 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _not_runnable(program: str, error: OSError) -> SecretsError:
-    """Return the error for a command that doesn't exist (exit code 127), or can't be executed."""
+    """Return the error for a command that doesn't exist (exit code 127), or can't be executed (126)."""
     absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
-    what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
-    hint = "name only the secrets it needs" if error.errno == errno.E2BIG else "check that it is a program"
     if absent:
         what = f"no command {_show(program)}"
         hint = "check that it exists, and the interpreter that its first line names"
+    else:
+        what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
+        hint = (
+            "name only the secrets it needs" if error.errno == errno.E2BIG else "check that it is a program"
+        )
     failure = SecretsError(what, hint=hint)
     failure.exit_code = 127 if absent else 126
     return failure
@@ -5322,21 +5325,21 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     _scrub_environment()
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Spellings(values), interactive)
-    try:
-        # Signals first: one that comes while the command starts is passed on once it is there.
-        with _forward_signals(outputs, interactive) as forward_to:
-            process = _start(command, environment, ends, interactive)
-            forward_to(process)
-            for output in outputs:
-                output.thread.start()
-            with _relay_keys(outputs[0]) if interactive else contextlib.nullcontext():
-                status = process.wait()
-                for output in outputs:
-                    output.ending = True
-                    output.thread.join()
-    finally:
+    with contextlib.ExitStack() as stack:
         for output in outputs:
-            output.close()
+            stack.callback(output.close)
+        # Signals first: one that comes while the command starts is passed on once it is there.
+        forward_to = stack.enter_context(_forward_signals(outputs, interactive))
+        process = _start(command, environment, ends, interactive)
+        forward_to(process)
+        for output in outputs:
+            output.thread.start()
+        if interactive:
+            stack.enter_context(_relay_keys(outputs[0]))
+        status = process.wait()
+        for output in outputs:
+            output.ending = True
+            output.thread.join()
     for failure in sorted({output.failure for output in outputs} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return status if status >= 0 else 128 - status
