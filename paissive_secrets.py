@@ -6735,7 +6735,7 @@ _CALL = lazily(  # of a function, an index, a member or a cmdlet
     rb"[A-Za-z_]\w*(?:\.\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
-_KIND = lazily(b"|".join(_KINDS))
+_KIND = lazily(b"|".join(_KINDS).replace(b"cred", b"cred(?!it)"))  # a credential, not a credit
 _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
 )
@@ -7349,6 +7349,8 @@ def objection(c: Candidate) -> str:
         return "it is the nonce of a page"
     if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
         return "it is a variable, or inside a template"
+    if not c.quote and (c.after.startswith((": ", "...")) or _POINTER.match(c.value)):
+        return "it is an expression, cut off, or inside a sentence"
     if not c.quote and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"
     if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
@@ -7362,6 +7364,7 @@ def objection(c: Candidate) -> str:
     return ""
 
 
+_POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:set|with|identified|to|define) )\Z"
 )  # which a name and a space follow
@@ -7380,13 +7383,14 @@ _UUID_NAME = lazily(
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
-    rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|example|change.?me|fake|dummy|\(\?[a-z:=!<]"
+    rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|[_-]xxx\Z|example|change.?me|fake|dummy|\byour[_-]|\(\?[a-z:=!<]"
     rb"|\$\{|\{#|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/|\A\$\(|\{\{|\A<[^<>]+>\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
-    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)"  # a part of a match, a call, an expression
+    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
-    rb"|#[0-9a-f]{3,8}|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
-    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*)\Z"
+    rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
+    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
+    rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
 )
 _IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is made of parts")  # if brackets cross
 _NO_VALUE = (
@@ -7395,9 +7399,9 @@ _NO_VALUE = (
         rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|required)\b"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required)\b"
     )),
-    ("it is a range of versions, a format, a counter, a rule or PEM", lazily(
+    ("it is a range of versions, a format, a counter, a rule, a path or PEM", lazily(
         rb"\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
         rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
             b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
@@ -7405,6 +7409,7 @@ _NO_VALUE = (
         rb"|\A(?:\\{1,4}u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){1,40}\Z"
         rb"|\ALS0tLS1CRUdJTi|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|\A0{4,}\d{1,4}\Z"
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
+        rb"|\A/(?:[\w.-]{1,20}/){2,20}[\w.-]{0,40}\Z"
     )),
     ("it is encrypted or hashed", lazily(
         rb"\A(?:\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
@@ -7423,7 +7428,7 @@ _NO_VALUE = (
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"(?:no[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|algorithm|alg|mode|method|policy|format|state|encoder|scheme"
     r"|strength|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
-    r"|hashed|hash|digest|checksum|fingerprint|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
+    r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
 )
@@ -7437,7 +7442,7 @@ _NO_SECRET = lazily(
     r"|(?i:author(?!i[sz]))"
     r"|(?i:key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
-    r"|(?i:(?:cache|partition|idempotency|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
+    r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
     r"|(?i:(?:next|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
