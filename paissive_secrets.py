@@ -1,4 +1,8 @@
 #!/usr/bin/env python3
+# paissive_secrets 1.0.0 (2026-11-26)
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: 2026 the paissive_secrets maintainers
+# Home: the project's repository; README says how to verify a copy against it.
 # /// script
 # requires-python = ">=3.9"
 # dependencies = ["cryptography>=42"]
@@ -55,12 +59,10 @@ import sys
 if sys.version_info < (3, 9):  # noqa: UP036 - say so instead of failing somewhere below
     _Error = SystemExit if __name__ == "__main__" else ImportError
     raise _Error("paissive_secrets needs Python 3.9 or newer")
-if (
-    __name__ == "__main__"
-    and not __spec__
-    and sys.path[:1] == [os.path.dirname(os.path.realpath(sys.argv[0]))]
-):
-    del sys.path[0]  # or a project's own json.py beside this file would replace Python's
+if __name__ == "__main__" and not __spec__:
+    # Otherwise a project's own json.py beside this file would replace Python's.
+    _folder = os.path.dirname(os.path.realpath(__file__))
+    sys.path = [path for path in sys.path if path != _folder]
 
 import contextlib
 import enum
@@ -72,29 +74,16 @@ import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    AnyStr,
-    Callable,
-    NamedTuple,
-    NoReturn,
-    Optional,
-    Protocol,
-    TypeVar,
-    Union,
-    cast,
-    overload,
-)
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, TypeVar, Union, cast, overload
 
 if TYPE_CHECKING:
-    import argparse
     import ast
     import selectors
     import socket
     import subprocess
-    from typing import IO, TextIO
+    from argparse import ArgumentParser, Namespace
+    from typing import IO, AnyStr, NoReturn, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -147,6 +136,7 @@ __all__ = [
     "unseal",
 ]
 __version__ = "1.0.0"
+__date__ = "2026-11-26"
 
 # Public annotations avoid `X | Y`, so that typing.get_type_hints works on them in Python 3.9.
 StrPath = Union[str, os.PathLike[str]]
@@ -2266,14 +2256,13 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
     import getpass
 
     try:
-        password = getpass.getpass(prompt)
-        again = getpass.getpass("Again: ") if twice else password
+        typed = getpass.getpass(prompt)
+        again = getpass.getpass("Again: ") if twice else typed
     except EOFError:
-        raise Locked("no master password was typed") from None
-    if not password or password != again:
-        wrong = "the two passwords differ" if password else "the master password is empty"
-        raise BadValue(wrong, hint="try again")
-    return password
+        typed = again = ""
+    if not typed or typed != again:
+        raise BadValue("the two entries differ" if typed else "nothing was typed", hint="try again")
+    return typed
 
 
 def _read_log_n_setting() -> int:
@@ -10113,11 +10102,10 @@ def _literal(node: object) -> str:
 # call of main() opens stores of its own, so it changes nothing about the program that makes it.
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
     try:
-        _set_up_streams()
-        args = _parse(sys.argv[1:] if argv is None else list(argv))
+        args = _parse(list(sys.argv[1:] if argv is None else argv))
         code: int = args.run(args) or 0
         sys.stdout.flush()
         return code
@@ -10127,219 +10115,158 @@ def main(argv: list[str] | None = None) -> int:
         _warn(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        if sys.stderr and sys.stderr.isatty():
-            print(file=sys.stderr)  # so that the shell's prompt starts on its own line
         return 130  # as shells count: 128 and the number of the signal, here SIGINT
-    except BrokenPipeError:
-        _discard_output()
-        return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
     except OSError as error:
-        _discard_output()
+        # Python's last flush must not complain. A caller's own sys.stdout may be no file.
+        with contextlib.suppress(AttributeError, OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
         # An error without a file name is about the output, or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
-        return 2
-    except MemoryError:
-        _warn("out of memory; check that no file you named is endless")
-        return 2
     # No traceback: it would show arguments to whoever looks over a shoulder or reads a CI log.
     except Exception as error:
-        _warn(f"internal error: {_location(error)}; please report it (leave out secrets)")
-        return 2
+        import traceback
+
+        *_, (_, line) = traceback.walk_tb(error.__traceback__)
+        _warn(f"internal error: {type(error).__name__} at line {line}; please report it (leave out secrets)")
+    return 2
 
 
-def _set_up_streams() -> None:
-    """Replace closed streams, and escape characters that the terminal's encoding lacks."""
-    _restore_sigchld()
-    for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # closed by the caller
-            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _restore_sigchld() -> None:
-    """Restore SIGCHLD if our parent ignores it; otherwise wait() reports every exit status as 0."""
+def _set_up_process() -> None:
+    """Prepare streams and signals for main(), which leaves those of a program that calls it alone."""
     import signal
 
-    with contextlib.suppress(AttributeError, ValueError):  # Windows has none; a thread must not change it
-        if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def _end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end a command as cleanly as Ctrl-C, unless they are ignored (nohup)."""
-    import signal
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+    # Programs read UTF-8 there, whatever the locale, and Windows adds no \r. With PYTHONUNBUFFERED, what no
+    # longer fits on a disk would be lost in silence.
+    raw = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
+    sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", raw.isatty())
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGTERM", "SIGHUP"):  # end a command as cleanly as Ctrl-C does, unless they are ignored
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, end)
+    if os.name != "nt":  # where a parent ignores it, wait() would report every exit status as 0
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _write_stdout(text: str | bytes) -> None:
-    """Print exactly this, in UTF-8 whatever the locale: another program may read it."""
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    out = getattr(sys.stdout, "buffer", None)
-    if out is None:  # somebody's own sys.stdout
-        sys.stdout.write(data.decode("utf-8", "surrogateescape"))
-        return
-    sys.stdout.flush()
-    while data:  # an unbuffered stdout may take only a part
-        data = data[out.write(data) :]
+def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Namespace:
+    """Parse what precedes the name of a command, then the rest by its row in the table."""
+    import argparse
 
-
-def _write_value(value: str) -> None:
-    """Print a value, with a newline only on a terminal: a program would take it for a part of the value."""
-    _write_stdout(value + "\n" if sys.stdout.isatty() else value)
-
-
-def _write_json(value: Any) -> None:
-    """Print JSON; TOML's dates and times, which it lacks, become text."""
-    import json
-
-    _write_stdout(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
-
-
-def _discard_output() -> None:
-    """Send the rest of stdout to /dev/null, so that Python's last flush doesn't complain."""
-    with contextlib.suppress(AttributeError, OSError):  # a caller's own sys.stdout may be no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _location(error: BaseException) -> str:
-    """Type and line of an error, without its text, which could hold anything."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f"{type(error).__name__} at line {trace.tb_lineno if trace else 0}"
-
-
-def _parse(argv: list[str], group: str = "", backend: str | None = None) -> argparse.Namespace:
-    """Parse the options before the command, then hand the rest to the parser of its row."""
-    bare = (n for n, w in enumerate(argv) if not w.startswith("-") and argv[n - 1 : n] != ["--backend"])
-    start = next(bare, len(argv))
-    parser = _overview_parser(group)
-    backend = parser.parse_args(argv[:start]).backend or backend
-    if start == len(argv):
-        parser.parse_args(["--help"])
-    word, rest = argv[start], argv[start + 1 :]
+    parser = _parser(group, _describe_group(group))
+    parser.usage = "%(prog)s [--backend B] COMMAND ..."
+    parser.add_argument("--version", action="store_true", help="print the version, and git's id of this file")
+    parser.add_argument(_BACKEND[0], **_BACKEND[1])
+    parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    before = parser.parse_args(argv)
+    if before.version:
+        print(_describe_version())
+        raise SystemExit
+    backend = before.backend or backend
+    word, *rest = before.words or ["help"]
     if word == "help":
         return _parse([*rest, "--help"], group)
     name = f"{group} {_ALIASES.get(word, word)}".lstrip()
-    if any(row.startswith(f"{name} ") for row in _COMMANDS):
+    if name in _COMMANDS:
+        return _parse_command(name, rest, backend)
+    known = [row.removeprefix(group).split()[0] for row in _COMMANDS if row.startswith(group)]
+    if word in known:
         return _parse(rest, name, backend)
-    if name not in _COMMANDS:
-        known = [row[len(group) :].split()[0] for row in _COMMANDS if row.startswith(group)]
-        hint = _suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help")
-        raise BadValue("no such command", hint=hint)
-    return _parse_command(name, rest, backend)
+    raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help"))
 
 
-def _parse_command(name: str, words: list[str], backend: str | None) -> argparse.Namespace:
-    import argparse
+def _describe_version() -> str:
+    """The version of this file and git's id of it, by which the project's repository knows it."""
+    import hashlib
 
-    run, arguments = _COMMANDS[name]
-    parser = _parser(name, lambda: _describe_command(name))
-    for argument, settings in arguments:
-        parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
-    # No argument behind this is an option: a hook may pass a file that is called --exit-code=0.
-    cut = words.index("--") if name in ("run", "audit") and "--" in words else len(words)
-    # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
-    parse = parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args
-    args = parse(words[:cut])
-    if backend and not hasattr(args, "backend"):
-        parser.error("--backend doesn't apply to this command")
-    args.backend = getattr(args, "backend", None) or backend
-    args.manager = SecretsManager(args.backend)
-    args.run, args.command_line = run, words[cut + 1 :]
-    return args
+    with open(__file__, "rb") as file:
+        code = file.read()
+    blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
+    return f"paissive_secrets {__version__} ({__date__}) {blob}"
 
 
-def _overview_parser(group: str) -> argparse.ArgumentParser:
-    """The parser of what precedes a command; its help lists all commands, or those of one group."""
-    parser = _parser(group, lambda: _describe_group(group))
-    parser.usage = "%(prog)s [--backend B] COMMAND ..."
-    parser.add_argument("--version", action="version", version=f"paissive_secrets {__version__}")
-    parser.add_argument(_BACKEND[0], **_BACKEND[1])
-    return parser
-
-
-def _describe_group(group: str) -> tuple[str, str]:
-    rows = {name: row[0].__doc__ or "" for name, row in _COMMANDS.items() if name.startswith(group)}
-    lines = [f"  {name:<17} {doc.splitlines()[0]}" for name, doc in rows.items()]
-    about = "" if group else (__doc__ or "").partition("\n")[0] + "\n\n"
-    epilog = f"$ help {group} COMMAND explains one." if group else _EPILOG
-    return about + "\n".join(["commands:", *lines]), epilog.replace("$ ", f"{_program()} ")
-
-
-_EPILOG = """\
-examples:
-  $ set API_TOKEN            # prompts for the value
-  $ run -- ./server          # with all secrets in its environment
-  $ audit                    # find secrets left in this folder
-  $ help rotate schedule     # explain a command
+_OVERVIEW = """\
+$ set API_TOKEN            # prompts for the value
+$ run -- ./server          # with all secrets in its environment
+$ audit                    # find secrets left in this folder
+$ help rotate schedule     # explain a command
 
 Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names another
 store. Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained in
-one line."""
+one line.
+"""
 
 
-def _describe_command(name: str) -> tuple[str, str]:
-    """The paragraphs of a docstring, and its examples, in which $ stands for this program."""
-    import textwrap
+def _describe_group(group: str) -> str:
+    rows = {name: run.__doc__ or "" for name, (run, _) in _COMMANDS.items() if name.startswith(group)}
+    commands = (f"  {name:<17} " + doc.partition("\n")[0] for name, doc in rows.items())
+    about = f"$ help {next(iter(rows))}\n" if group else f"{(__doc__ or '').splitlines()[0]}\n\n{_OVERVIEW}"
+    return "\n".join([about, "commands:", *commands])
+
+
+def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
+    import argparse
 
     run, arguments = _COMMANDS[name]
-    example = " ".join(
-        ["$", name, *(_EXAMPLES.get(str(a[1].get("metavar")), "") for a in arguments)]
-    ).rstrip()
-    doc = (run.__doc__ or "").rstrip()
-    *paragraphs, examples = (doc if "$ " in doc else f"{doc}\n\n{example}").split("\n\n")
-    lines = textwrap.indent(textwrap.dedent(examples).replace("$ ", f"{_program()} "), "  ")
-    about = [textwrap.fill(" ".join(text.split()), 78) for text in paragraphs]
-    return "\n\n".join(about), f"examples:\n{lines}"
+    parser = _parser(name, _describe_command(name))
+    for argument, settings in arguments:
+        parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
+    parser.set_defaults(backend=backend)
+    # What follows the dashes of `run` is another program's.
+    cut = words.index("--") if name == "run" and "--" in words else len(words)
+    # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
+    args = (parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args)(words[:cut])
+    if backend and _BACKEND not in arguments:
+        parser.error("--backend doesn't apply to this command")
+    args.run, args.command_line, args.manager = run, words[cut + 1 :], SecretsManager(args.backend)
+    return args
 
 
-def _parser(name: str, describe: Callable[[], tuple[str, str]]) -> argparse.ArgumentParser:
-    """A parser; what surrounds the arguments in its help is only put together when help is shown."""
+def _describe_command(name: str) -> str:
+    """The docstring of a command: its summary, examples, details."""
+    run, arguments = _COMMANDS[name]
+    doc = re.sub(r"(?m)^    ", "", run.__doc__ or "")
+    if "$ " in doc:
+        return doc
+    summary, _, details = doc.partition("\n")
+    example = " ".join(["$", name, *(_EXAMPLES[word] for word, _ in arguments if word in _EXAMPLES)])
+    return f"{summary}\n\n{example}\n{details}"
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
     import argparse
 
     class Parser(argparse.ArgumentParser):
-        def format_help(self) -> str:
-            self.description, self.epilog = describe()
-            return super().format_help()
-
         def error(self, message: str) -> NoReturn:
-            raise _usage_error(message, self)
+            # What was typed may be a value in the wrong place, so no message repeats it.
+            said = re.sub(_TYPED, r"\1", message)
+            typed = re.findall(r"[\w-]+", message[len(said) :])[:1]
+            known = re.findall(r"--[\w-]+|(?<=[{,])[\w-]+", self.format_usage())
+            raise BadValue(said, hint=_suggest("".join(typed), known, f"see: {self.prog} --help"))
 
-    as_written = argparse.RawDescriptionHelpFormatter
-    return Parser(prog=f"{_program()} {name}".rstrip(), allow_abbrev=False, formatter_class=as_written)
+    return Parser(
+        prog=f"{_program()} {name}".rstrip(),
+        description=description.replace("$ ", f"{_program()} "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+# How argparse repeats what was typed.
+_TYPED = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
 
 
 def _program() -> str:
     """The name this program was invoked by."""
     return os.path.basename(sys.argv[0]) or "paissive_secrets.py"
-
-
-# What argparse says before it repeats what was typed.
-_BEFORE_TYPED = r"(?s).*?(?:unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value))"
-
-
-def _usage_error(message: str, parser: argparse.ArgumentParser) -> BadValue:
-    """An error that repeats nothing that was typed: it may be a value in the wrong place."""
-    said = re.match(_BEFORE_TYPED, message)
-    otherwise = f"see: {parser.prog} --help"
-    if not said:
-        return BadValue(message, hint=otherwise)
-    choices = re.findall(r"--[\w-]+", parser.format_usage())
-    if said[0].endswith("choice"):
-        choices = re.findall(r"[\w-]+", message.rpartition(" (choose from ")[2])
-        otherwise = f"choose from {', '.join(choices)}"
-    typed = re.search(r"[\w-]+", message[said.end() :])
-    return BadValue(said[0], hint=_suggest(typed[0] if typed else "", choices, otherwise))
 
 
 def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
@@ -10354,36 +10281,47 @@ def _warn(message: str) -> None:
     print(f"{_program().removesuffix('.py')}: {printable(message)}", file=sys.stderr)
 
 
-def cmd_set(args: argparse.Namespace) -> None:
-    """Store a secret; prompts twice, or reads stdin.
+def _write_value(value: str) -> None:
+    """Print a value, with a newline only on a terminal: a program would take it for a part of the value."""
+    print(value, end="\n" if sys.stdout.isatty() else "")
 
-    One newline at the end of piped input is dropped. A value that ends with a newline, such as
-    an SSH key, needs it: store it with --from-file, which changes nothing.
+
+def _write_json(value: Any) -> None:
+    """Print JSON; TOML's dates and times, which it lacks, become text."""
+    import json
+
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def cmd_set(args: Namespace) -> None:
+    """Store a secret; prompts twice, or reads stdin.
 
     $ set DB_PASSWORD                  # prompts, twice
     $ set API_TOKEN --generate         # nobody sees it
     gh auth token | $ set GH_TOKEN
     $ set DEPLOY_KEY --from-file id_ed25519 --backend file
     $ set app/db --json --backend vault < fields.json
+
+    One newline at the end of piped input is dropped. A value that ends with a
+    newline, such as an SSH key, needs it: store it with --from-file, which
+    changes nothing.
     """
     if args.stray:
         raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
-    store = _persistent_store(args)
+    store, name = _persistent_store(args), args.name
     if args.json:
-        args.name = _store_with("set_fields", store, "vault") and args.name.rstrip("#") + "#"
-    check_name(args.name)
+        name = _store_of("vault", store) and name.rstrip("#") + "#"
     # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
-    if "=" in args.name:
+    if "=" in name:
         raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
-    value = _value_given(args, store)
-    # Before it is set, which makes the variable.
-    shadow = overridden_by(store, args.name)
-    check_settable(store, args.name)
-    store.set(args.name, value)
-    _say_after_set(store, args.name, shadow=shadow)
+    value = _new_value(args, store)
+    shadow = overridden_by(store, name)  # before it is set, which makes the variable
+    check_settable(store, name)
+    store.set(name, value)
+    _warn_after_set(store, name, shadow=shadow)
 
 
-def _persistent_store(args: argparse.Namespace) -> Store:
+def _persistent_store(args: Namespace) -> Store:
     store = persistent(args.manager.store())
     if not ask_store(store, "outlives_process", True):
         hint = "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE"
@@ -10391,21 +10329,38 @@ def _persistent_store(args: argparse.Namespace) -> Store:
     return store
 
 
-def _value_given(args: argparse.Namespace, store: Store) -> str:
-    sources = [args.value, args.from_file, args.generate]
-    if sources.count(None) < len(sources) - 1:
+def _new_value(args: Namespace, store: Store) -> str:
+    if [args.value, args.from_file, args.generate].count(None) < 2:
         raise BadValue("--value, --from-file and --generate can't be combined", hint="use one of them")
-    if args.value is not None:
-        _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
-        return check_value(args.value)
     if args.generate is not None:
         return generate(args.generate)
     if args.from_file is not None:
-        return decode_value(_read_source(args.from_file))
-    return _read_value(args.name, store)
+        return decode_value(_read_file(args.from_file))
+    if args.value is None:
+        return _read_value(args.name, store)
+    _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+    return check_value(args.value)
 
 
-def _say_after_set(store: Store, *names: str, shadow: str = "") -> None:
+def _read_value(what: str, store: Store | None = None) -> str:
+    """Prompt twice for a value without echo or, from a pipe, read all but one newline at its end."""
+    if can_ask():
+        if store:
+            ask_store(store, "unlock", None)
+        return check_value(_ask(f"Value of {what}: ", twice=True))
+    data = read_bounded(sys.stdin.buffer, "the value")
+    if not data:
+        raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
+    return without_newline(decode_value(data))
+
+
+def _read_file(path: str) -> bytes:
+    """Read a file, or stdin where its name is "-"."""
+    with disk_errors(f"read {path}"), open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+        return read_bounded(file, "stdin" if path == "-" else path)
+
+
+def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
     for note in notes_on_set(store, *names):
         _warn(note)
     path = plaintext_file(store)
@@ -10416,25 +10371,32 @@ def _say_after_set(store: Store, *names: str, shadow: str = "") -> None:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
 
 
-def cmd_get(args: argparse.Namespace) -> None:
-    """Print the value of a secret.
+def _store_of(backend: str, store: Store) -> Any:
+    """Return the store if it is of this backend."""
+    if not hasattr(store, {"file": "rekey", "vault": "undelete"}[backend]):
+        raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
+    return store
 
-    Nothing is added to the value unless stdout is a terminal, so `get KEY > file` writes exactly
-    what was stored. OpenSSH rejects a key whose last newline is gone: `set` drops it from piped
-    input; store keys with `set KEY --from-file F`.
+
+def cmd_get(args: Namespace) -> None:
+    """Print the value of a secret.
 
     $ get DB_PASSWORD
     $ get app/db#password --backend vault
     $ get DB_PASSWORD --stage previous
     $ get app/db --json --backend vault
+
+    Nothing is added to the value unless stdout is a terminal, so that
+    `get KEY > file` writes exactly what was stored. OpenSSH rejects a key whose
+    last newline is gone: `set` drops it from piped input; store keys with
+    `set KEY --from-file F`.
     """
     store = args.manager.store()
     name = stage_name(store, args.name, args.stage)
     if args.json:
-        whole = args.name.rstrip("#") + "#"
-        value = _store_with("get_fields", store, "vault").get(whole, args.version)
+        value = _store_of("vault", store).get(args.name.rstrip("#") + "#", args.version)
     elif args.version is not None:
-        value = _vault_store(args).get(name, args.version)
+        value = _store_of("vault", store).get(name, args.version)
     elif args.raw:
         value = store.get(name)
     else:
@@ -10442,7 +10404,7 @@ def cmd_get(args: argparse.Namespace) -> None:
     _write_value(value)
 
 
-def cmd_list(args: argparse.Namespace) -> None:
+def cmd_list(args: Namespace) -> None:
     """List the names of secrets, never values.
 
     $ list
@@ -10450,82 +10412,68 @@ def cmd_list(args: argparse.Namespace) -> None:
     """
     names = [name for name in args.manager.list_secrets() if name.startswith(args.prefix)]
     if args.json:
-        _write_json(names)
-    else:
-        _write_stdout("".join(name + "\n" for name in names))
+        return _write_json(names)
+    for name in names:
+        print(name)
 
 
-def cmd_delete(args: argparse.Namespace) -> int:
+def cmd_delete(args: Namespace) -> int:
     """Delete secrets, with their previous and pending values.
-
-    With --version or --metadata, whole Vault secrets lose a version, or their history as well.
 
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
+
+    With --version or --metadata, whole Vault secrets lose a version, or their
+    history as well.
     """
-    code = 0
+    code, store = 0, persistent(args.manager.store())
     for name in args.names:
         try:
+            shadow = overridden_by(store, name)
             if args.metadata or args.version is not None:
-                _vault_store(args).delete(name, version=args.version, metadata=args.metadata)
-            else:
-                _delete(args.manager, name)
+                _store_of("vault", store).delete(name, version=args.version, metadata=args.metadata)
+            elif not args.manager.delete_secret(name, backend=store):
+                raise not_found_error(name)
+            elif shadow:
+                _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
         except SecretsError as error:
             _warn(str(error))
             code = max(code, error.exit_code)
     return code
 
 
-def _delete(manager: SecretsManager, name: str) -> None:
-    store = persistent(manager.store())
-    shadow = overridden_by(store, name)
-    if not manager.delete_secret(name, backend=store):
-        raise not_found_error(name)
-    if shadow:
-        _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
-
-
-def cmd_import(args: argparse.Namespace) -> None:
+def cmd_import(args: Namespace) -> None:
     """Import all secrets of a .env or JSON file.
-
-    Into a .env file, that is all or nothing; other imports can be repeated after an error.
 
     $ import .env --backend file --remove
     sops -d secrets.json | $ import -
+
+    Into a .env file, that is all or nothing; other imports can be repeated
+    after an error.
     """
-    store = _persistent_store(args)
+    store, path = _persistent_store(args), args.file
     # --remove would delete the only copy.
-    own = plaintext_file(store)
-    if own and os.path.realpath(own) == os.path.realpath(args.file):
-        raise BadValue(f"{args.file} is the env store's own file", hint="import it elsewhere: --backend file")
-    data = _read_source(args.file)
-    if args.remove and not os.path.isfile(args.file):
-        raise BadValue(f"{args.file} is not a file to remove", hint="leave --remove out")
-    values = parse_secrets(data, args.file)
+    if os.path.realpath(path) == os.path.realpath(plaintext_file(store) or os.devnull):
+        raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
+    data = _read_file(path)
+    if args.remove and not os.path.isfile(path):
+        raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
+    values = parse_secrets(data, path)
     if not values:  # a file of something else stays, --remove or not
-        _warn(f"note: {args.file} holds no secrets")
-        return
+        return _warn(f"note: {path} holds no secrets")
     import_secrets(store, values)
-    _say_after_set(store, *values)
+    _warn_after_set(store, *values)
     if args.remove:
-        _remove_imported(store, values, data, args.file)
-    elif args.file != "-":
-        _warn(f"note: {args.file} still holds them in plaintext; --remove deletes it")
-
-
-def _read_source(path: str) -> bytes:
-    """Read a file, or stdin where its name is "-"."""
-    if path == "-":
-        return read_bounded(_stdin(), "stdin")
-    with disk_errors(f"read {path}"), open(path, "rb") as file:
-        return read_bounded(file, path)
+        _remove_imported(store, values, data, path)
+    elif path != "-":
+        _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
 
 
 def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path: str) -> None:
     """Remove the plaintext once the store returns every value, unless the file has changed meanwhile."""
     if any(store.get(name) != value for name, value in values.items()):
         raise Conflict(f"{path} stays, since the store returns other values than it holds")
-    if _read_source(path) != data:
+    if _read_file(path) != data:
         raise Conflict(f"{path} stays, since it was changed meanwhile", hint="import it again")
     with disk_errors(f"remove {path}"):
         # What holds the plaintext first, then the link that led to it.
@@ -10534,7 +10482,7 @@ def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path:
             os.unlink(path)
 
 
-def cmd_export(args: argparse.Namespace) -> None:
+def cmd_export(args: Namespace) -> None:
     """Print secrets for another program to read.
 
     $ export DB_PASSWORD --format json
@@ -10547,17 +10495,18 @@ def cmd_export(args: argparse.Namespace) -> None:
     if odd and args.format != "json":
         problem = f"the value of {_show(odd[0])} would be followed as a reference"
         raise BadValue(problem, hint="use --format json, which is read as data")
-    _write_stdout(export_secrets(values, args.format))
+    print(export_secrets(values, args.format), end="")
 
 
-def cmd_run(args: argparse.Namespace) -> int:
+def cmd_run(args: Namespace) -> int:
     """Run a command with secrets, masked in its output.
-
-    app/db# stands for all fields of a Vault secret: APP_DB_USER, APP_DB_PASSWORD and so on.
 
     $ run -- ./server                  # with all secrets
     $ run DB_PASSWORD -- psql app      # with one
     $ run app/db# --backend vault -- psql
+
+    app/db# stands for all fields of a Vault secret: APP_DB_USER,
+    APP_DB_PASSWORD and so on.
     """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
@@ -10567,235 +10516,180 @@ def cmd_run(args: argparse.Namespace) -> int:
     # The process becomes the command, so signals, terminal and exit code need no relay.
     if args.no_mask:
         run_in_place(args.command_line, environment)
-    short = sorted(variable for variable, held in values.items() if not all(map(maskable, held)))
-    if short:
-        _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
+    _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     try:
         return run_masked(args.command_line, environment, itertools.chain(*values.values()))
     finally:
         args.manager.close()
 
 
-def cmd_redact(args: argparse.Namespace) -> int:
-    """Replace the store's values in any text with ***.
+def _warn_unmasked(names: Iterable[str]) -> None:
+    short = sorted(names)
+    if short:
+        _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
 
-    Masks all stages of all secrets, in every encoding that run masks, from files or stdin to stdout.
-    With --in-place, replaces the files: text files only, and none that a store reads. Git history
-    keeps the old text.
+
+def cmd_redact(args: Namespace) -> int:
+    """Replace the store's values in any text with ***.
 
     $ redact < app.log > shared.log
     $ redact --in-place --found app.log notes.txt
+
+    Masks all stages of all secrets, in every encoding that run masks, from files
+    or stdin to stdout. With --in-place, replaces the files: text files only, and
+    none that a store reads. Git history keeps the old text.
     """
-    secrets = RedactingFilter()
-    short = secrets.add(args.manager)
-    if short:
-        _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
-    if args.in_place:
-        return _redact_files(args, secrets)
-    for path in args.files or ["-"]:
-        with disk_errors(f"read {path}"):
-            file = open(0 if path == "-" else path, "rb", 0, closefd=path != "-")  # noqa: SIM115
-        with file:
-            pieces = secrets.redact_stream(file.read)
-            for piece in mask_found(pieces, path) if args.found else pieces:
-                _write_stdout(piece)
-                sys.stdout.flush()
-    return 0
-
-
-def _redact_files(args: argparse.Namespace, secrets: RedactingFilter) -> int:
-    if not args.files:
+    if args.in_place and not args.files:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
-    changed, code = 0, 0
-    for path in args.files:
+    secrets = RedactingFilter()
+    _warn_unmasked(secrets.add(args.manager))
+    redact_one = redact_file if args.in_place else _redact_to_stdout
+    changed = code = 0
+    for path in args.files or ["-"]:
         then = functools.partial(mask_found, path=path) if args.found else iter
         try:
-            with disk_errors(f"redact {path}"):
-                changed += redact_file(path, secrets, then)
+            with disk_errors(f"redact {path}", BrokenPipeError):
+                changed += redact_one(path, secrets, then)
         except SecretsError as error:  # the others are redacted all the same
             _warn(str(error))
             code = error.exit_code
-    _warn(f"redacted {changed} of {_plural(len(args.files), 'file')}; git history keeps the old text")
+    if args.in_place:
+        _warn(f"redacted {changed} of {_plural(len(args.files), 'file')}; git history keeps the old text")
     return code
 
 
-def cmd_config_get(args: argparse.Namespace) -> None:
+def _redact_to_stdout(
+    path: str, secrets: RedactingFilter, then: Callable[[Iterator[bytes]], Iterable[bytes]]
+) -> bool:
+    with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
+        for piece in then(secrets.redact_stream(file.read)):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    return True
+
+
+def cmd_config_get(args: Namespace) -> None:
     """Print a setting; with --secret, resolve its references.
 
     $ config get database.password            # a reference
     $ config get database.password --secret   # its value
     """
-    config = _config(args)
+    config = SecretConfig(args.file, args.manager)
     value = config.get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
-        there = os.path.exists(config.path)
-        hint = f"see: config explain {args.key}" if there else f"there is no {config.path}"
+        exists = os.path.exists(config.path)
+        hint = f"see: config explain {args.key}" if exists else f"there is no {config.path}"
         raise NotFound(f"no setting {_show(args.key)}", hint=hint)
-    if not _is_encodable(str(value)):  # JSON's "\\ud800", half a character
-        raise BadValue(f"the value of {_show(args.key)} is not valid Unicode", hint="fix the file")
-    if isinstance(value, str):
-        _write_value(value)
-    else:
-        _write_json(value)
+    (_write_value if isinstance(value, str) else _write_json)(value)
 
 
-def cmd_config_set(args: argparse.Namespace) -> None:
+def cmd_config_set(args: Namespace) -> None:
     """Write a setting; with --secret, store its value.
 
     $ config set database.host db1
     $ config set database.port 5432 --json
     $ config set database.password --secret   # prompts
     """
-    config, store = _config(args), _persistent_store(args) if args.secret else None
+    import json
+
+    config, store = SecretConfig(args.file, args.manager), _persistent_store(args) if args.secret else None
+    if store and args.value is not None:
+        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out to get a prompt")
     if store:
         check_replaceable(store, args.key)  # before the value is typed
-    value = _setting(args, store)
+    value: Any = _read_value(args.key, store) if args.value is None else args.value
+    try:
+        value = json.loads(value) if args.json else value
+    except (ValueError, RecursionError):
+        raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
     config.set(args.key, value, use_secret=args.secret)
     if store:
-        _say_after_set(store, args.key)
+        _warn_after_set(store, args.key)
     elif config.get(args.key) != value:
         _warn(f"note: {config.explain(args.key)} comes before the file")
 
 
-def _setting(args: argparse.Namespace, store: Store | None) -> Any:
-    import json
-
-    if args.secret and args.value is not None:
-        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out to get a prompt")
-    value = _read_value(args.key, store) if args.value is None else args.value
-    try:
-        return json.loads(value) if args.json else value
-    except (ValueError, RecursionError):
-        raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
-
-
-def cmd_config_delete(args: argparse.Namespace) -> None:
+def cmd_config_delete(args: Namespace) -> None:
     """Remove a setting; a secret it refers to stays."""
-    config = _config(args)
+    config = SecretConfig(args.file, args.manager)
     if not config.delete(args.key):
         raise NotFound(f"no setting {_show(args.key)} in {config.path}")
 
 
-def cmd_config_explain(args: argparse.Namespace) -> None:
+def cmd_config_explain(args: Namespace) -> None:
     """Say where a setting comes from, never its value."""
-    print(printable(_config(args).explain(args.key)))
+    print(printable(SecretConfig(args.file, args.manager).explain(args.key)))
 
 
-def _config(args: argparse.Namespace) -> SecretConfig:
-    return SecretConfig(args.file, args.manager)
-
-
-def _read_value(what: str, store: Store | None = None) -> str:
-    """Prompt twice for a value without echo or, from a pipe, read all but one newline at its end."""
-    if not can_ask():
-        data = read_bounded(_stdin(), "the value")
-        if not data:
-            raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
-        return without_newline(decode_value(data))
-    if store:
-        ask_store(store, "unlock", None)
-    import getpass
-
-    try:
-        value = getpass.getpass(f"Value of {what}: ")
-        again = getpass.getpass("Again: ")
-    except EOFError:
-        raise BadValue("no value was typed") from None
-    if value != again:
-        raise BadValue("the two values differ", hint="try again")
-    return check_value(value)
-
-
-def _stdin() -> IO[bytes]:
-    """Standard input; empty if the caller closed it."""
-    return sys.stdin.buffer if sys.stdin else io.BytesIO()
-
-
-def cmd_audit(args: argparse.Namespace) -> int:
+def cmd_audit(args: Namespace) -> int:
     """Find secrets in files, git's index or its history.
 
     $ audit src --exclude fixtures '*.min.js'
     $ audit --staged                   # what git would commit
     $ audit --history                  # whatever was
-    $ audit --update-baseline          # accept what there is
+    $ audit --update-baseline          # accept what is found now
     $ audit --explain settings.py:12   # why or why not
     """
-    _check_audit(args)
+    for pair in ("staged", "history"), ("untrusted", "update_baseline"), ("output", "update_baseline"):
+        if all(getattr(args, option) not in (False, None) for option in pair):
+            options = " and ".join(f"--{option}" for option in pair).replace("_", "-")
+            raise BadValue(f"{options} can't be combined", hint="use one of them")
     if args.explain:
         return _explain_line(args.explain)
     with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
-        to = Printer(out)
         if args.list_rules:
-            report_rules(args.json, to)
+            report_rules(args.report == "json", Printer(out))
             return 0
         progress = Progress(sys.stderr)
         run = _audit_of(args, progress)
         if args.update_baseline and run.baseline:
-            past = args.history is not None
-            run.baseline.update(progress.around(run), run.summary, history=past)
+            run.baseline.update(progress.around(run), run.summary, history=args.history is not None)
             _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
-            report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
-            report(progress.around(run), run.summary, to)
+            REPORTS[args.report or "text"][0](progress.around(run), run.summary, Printer(out))
     if run.summary.findings and not args.update_baseline:
         return int(args.exit_code)
     # CI must not pass because nothing could be read.
     return 2 if run.summary.unreadable and not run.summary.files else 0
 
 
-_CONFLICTING = (
-    *itertools.combinations(list(REPORTS)[1:], 2),
-    ("untrusted", "update_baseline"),
-    ("staged", "history"),
-    ("explain", "list_rules"),
-    *((name, "update_baseline") for name in [*list(REPORTS)[1:], "output"]),  # which reports nothing
-)
-
-
-def _check_audit(args: argparse.Namespace) -> None:
-    """Raise BadValue where options say two things at once, or what can't be done."""
-    for one, other in _CONFLICTING:
-        if all(getattr(args, option) not in (False, None) for option in (one, other)):
-            options = f"--{one} and --{other.replace('_', '-')}"
-            raise BadValue(f"{options} can't be combined", hint="use one of them")
-    if args.verdict and not args.known:
-        raise BadValue("--verdict chooses among known values", hint="add --known")
-    if args.jobs is not None and args.jobs < 1:
-        raise BadValue("--jobs takes the number of processes", hint="1 scans in this one alone")
-
-
 def _explain_line(place: str) -> int:
     path, _, line = place.rpartition(":")
-    if not path or not line.isdecimal() or not int(line[:18]):  # int refuses more digits than some limit
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
         audit = Audit(path)
         shown = shown_path(path, audit.base)
         if audit.excludes(shown):
             print("it is excluded, so it is not read")
-        for text in explain(file, shown, int(line[:18]), audit.settings.rules, audit.silenced_by):
+        for text in explain(file, shown, int(line), audit.settings.rules, audit.silenced_by):
             print(printable(text))
     return 0
 
 
-def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
+def _audit_of(args: Namespace, progress: Progress) -> Audit:
     def on_error(path: str, why: str) -> None:
         progress.clear()
         _warn(f"can't read {printable(path)}: {printable(why)}")
 
     revisions = args.history or ()
     folders = [word for word in revisions if os.path.isdir(word)]  # git too tells them from revisions
-    paths = [*args.paths, *folders, *args.command_line] or ["."]
-    excluded = list(itertools.chain(*args.exclude))
-    if excluded:  # which may have taken a PATH for one more name
-        _warn(f"note: auditing {', '.join(paths)} without {', '.join(excluded)}")
+    paths = [*args.paths, *folders] or ["."]
+    exclude = list(itertools.chain(*args.exclude))
+    if exclude:  # which may have taken a PATH for one more name
+        _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
     baseline = _baseline_of(args, paths)
-    known = KnownValues(args.manager.store()) if args.known else None
+    if args.output and not args.staged and args.history is None:
+        # An earlier report, full of samples, is no part of the next one.
+        report, base = _real_path(args.output), shown_from(paths, baseline)
+        pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
+        exclude += [pattern] if report.startswith(base) else []
+    known = KnownValues(args.manager.store()) if args.known or args.verdict else None
     for note in known.notes if known else ():
         _warn(f"note: {note}")
     return Audit(
         paths,
-        exclude=[*excluded, *_own_report(args, shown_from(paths, baseline))],
+        exclude=exclude,
         confidence=args.confidence,
         disable=itertools.chain(*args.disable),
         baseline=baseline,
@@ -10805,25 +10699,16 @@ def _audit_of(args: argparse.Namespace, progress: Progress) -> Audit:
         untrusted=args.untrusted,
         known=known,
         verdicts=args.verdict.split(",") if args.verdict else (),
-        jobs=args.jobs or available_cores(),
+        jobs=max(args.jobs, 0) or available_cores(),
         on_error=on_error,
         on_progress=progress,
     )
 
 
-def _own_report(args: argparse.Namespace, base: str) -> Iterator[str]:
-    """The report that is about to be replaced, as a pattern: it tells of secrets, and holds none."""
-    if args.output and os.path.isfile(args.output) and not args.staged and args.history is None:
-        real = _real_path(args.output)
-        if real.startswith(base):
-            yield "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", real[len(base) :])
-
-
-def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | None:
-    in_git = args.staged or args.history is not None
+def _baseline_of(args: Namespace, paths: Sequence[str]) -> Baseline | None:
     if args.untrusted and not args.baseline:  # one that is named may come from elsewhere
         return None
-    path = args.baseline or baseline_beside(paths, in_git=in_git)
+    path = args.baseline or baseline_beside(paths, in_git=args.staged or args.history is not None)
     # A dangling link is an error: somebody meant to have a baseline.
     if os.path.lexists(path) or args.update_baseline:
         return Baseline(path)
@@ -10834,38 +10719,27 @@ def _baseline_of(args: argparse.Namespace, paths: Sequence[str]) -> Baseline | N
 
 @contextlib.contextmanager
 def _report_file(path: str) -> Iterator[TextIO]:
-    """The file to write a report to; if the audit fails, the earlier report stays."""
+    """Open a file that is copied to `path` once it is complete: before, the audit might read it there."""
     import shutil
     import tempfile
 
-    target = os.path.realpath(path)
-    # In place where it is /dev/stderr or a pipe, or where one may write the file but not its folder.
-    replaceable = os.path.isfile(target) and os.access(os.path.dirname(target), os.W_OK)
-    with disk_errors(f"write {printable(path)}"):
-        # `path`, not `target`: a link in /proc to a pipe resolves to a name that doesn't exist.
-        if os.path.exists(path) and not replaceable:
-            with open(path, "w", encoding="utf-8") as file:
-                yield file
-            return
-        umask = os.umask(0o077)  # it can't be read without being set
-        os.umask(umask)
-        # Not beside the target until it is complete: there the audit might read it.
-        with FileLock(target), replacing(target, 0o666 & ~umask) as new, tempfile.TemporaryFile() as whole:
-            text = io.TextIOWrapper(whole, "utf-8", write_through=True)
-            yield text
-            text.seek(0)
-            shutil.copyfileobj(whole, new)
+    with disk_errors(f"save {printable(path)}"), tempfile.TemporaryFile("w+", encoding="utf-8") as report:
+        yield report
+        report.seek(0)
+        with open(path, "w", encoding="utf-8") as target:
+            shutil.copyfileobj(report, target)
 
 
-def cmd_check(args: argparse.Namespace) -> int:
+def cmd_check(args: Namespace) -> int:
     """Compare the names that code asks for with the store's.
-
-    Looks for literals in Python, such as get_secret("X") and os.environ["X"], for the lines of
-    .env.example, and for references in config files. A name with a default is optional. Exits
-    with 1 if a required name is missing; no value is read.
 
     $ check
     $ check src --backend file --json
+
+    Looks for literals in Python, such as get_secret("X") and os.environ["X"], for
+    the lines of .env.example, and for references in config files. A name with a
+    default is optional. Exits with 1 if a required name is missing; no value is
+    read.
     """
     paths = args.paths or ["."]
     for path in paths:
@@ -10874,17 +10748,18 @@ def cmd_check(args: argparse.Namespace) -> int:
     check = Check(paths, args.manager.store(), args.backend or os.environ.get("PAISSIVE_BACKEND") or "env")
     if args.json:
         _write_json(check.found)
-    # An optional setting such as PORT is nothing that a store would hold.
-    rows = ((how, *row) for how, names in check.found.items() for row in names.items() if not args.json)
-    for how, name, at in (row for row in rows if row[0] != "optional" or looks_secret(row[1])):
-        print(f"{how:<9} {printable(name)}", printable(", ".join(at[:3])), sep="  " if at else "")
+    for how, names in check.found.items() if not args.json else ():
+        for name, places in names.items():
+            # An optional setting such as PORT is nothing that a store would hold.
+            if how != "optional" or looks_secret(name):
+                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
     missing = len(check.found["missing"])
-    counts = f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing"
-    _warn(counts + (f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""))
+    unparsed = f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
+    _warn(f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing{unparsed}")
     return 1 if missing else 0
 
 
-def cmd_hook_install(args: argparse.Namespace) -> None:
+def cmd_hook_install(args: Namespace) -> None:
     """Have git audit what is staged before each commit.
 
     $ hook install
@@ -10893,12 +10768,12 @@ def cmd_hook_install(args: argparse.Namespace) -> None:
     _warn(f"installed {install_hook()}; leave it out once with: SKIP=paissive-audit git commit")
 
 
-def cmd_password(args: argparse.Namespace) -> None:
+def cmd_password(args: Namespace) -> None:
     """Change the master password of the sealed files.
 
     Prompts for the new password twice, or reads it from a pipe.
     """
-    store = _file_store(args)
+    store = _store_of("file", args.manager.store(args.backend or "file"))
     store.reveal_identity()  # asks for the old one first
     new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
     store.change_password(new)
@@ -10907,120 +10782,107 @@ def cmd_password(args: argparse.Namespace) -> None:
         _warn(note)
 
 
-def cmd_rekey(args: argparse.Namespace) -> None:
+def cmd_rekey(args: Namespace) -> None:
     """Seal all secrets to a new identity.
 
-    After a leak of the old identity, change the master password and the secrets as well.
+    After a leak of the old identity, change the master password and the secrets
+    as well.
     """
-    count = _file_store(args).rekey()
+    count = _store_of("file", args.manager.store(args.backend or "file")).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
 
 
-def cmd_identity(args: argparse.Namespace) -> None:
+def cmd_identity(args: Namespace) -> None:
     """Print the identity that opens the sealed files.
 
-    It needs no password: for CI and services.
-
     $ identity | gh secret set PAISSIVE_IDENTITY
+
+    It needs no password: for CI and services.
     """
-    identity = _file_store(args).reveal_identity()
+    identity = _store_of("file", args.manager.store(args.backend or "file")).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
 
 
-def _file_store(args: argparse.Namespace) -> Any:
-    return _store_with("rekey", args.manager.store(args.backend or "file"), "file")
-
-
-def _vault_store(args: argparse.Namespace) -> Any:
-    return _store_with("undelete", args.manager.store(), "vault")
-
-
-def _store_with(method: str, store: Store, backend: str) -> Any:
-    if not hasattr(store, method):
-        raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
-    return store
-
-
-def cmd_versions(args: argparse.Namespace) -> None:
+def cmd_versions(args: Namespace) -> None:
     """List the versions of a Vault secret.
 
     $ versions app/db --backend vault
     """
-    for version in _vault_store(args).versions(args.name):
+    for version in _store_of("vault", args.manager.store()).versions(args.name):
         deleted = version.deleted and f"deleted {version.deleted}Z"
         state = "destroyed" if version.destroyed else deleted or "there"
-        _write_stdout(f"{version.number:>4}  {version.created}Z  {state}\n")
+        print(f"{version.number:>4}  {version.created}Z  {state}")
 
 
-def cmd_undelete(args: argparse.Namespace) -> None:
+def cmd_undelete(args: Namespace) -> None:
     """Restore a deleted version of a Vault secret, all fields.
 
     $ undelete app/db --backend vault
     """
-    _vault_store(args).undelete(args.name, args.version)
+    _store_of("vault", args.manager.store()).undelete(args.name, args.version)
 
 
-def cmd_destroy(args: argparse.Namespace) -> None:
+def cmd_destroy(args: Namespace) -> None:
     """Remove a version of a Vault secret for good, all fields.
 
     $ destroy app/db --version 2 --backend vault
     """
-    _vault_store(args).destroy(args.name, args.version)
+    _store_of("vault", args.manager.store()).destroy(args.name, args.version)
 
 
-def cmd_status(args: argparse.Namespace) -> int:
+def cmd_status(args: Namespace) -> int:
     """Describe the store and what is wrong with it; no values.
 
     $ status
     $ status --json --backend vault
     """
-    store = args.manager.store()
-    rows = list(store_status(store))
+    rows = list(store_status(args.manager.store()))
     if args.json:
         _write_json({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
         print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
-    return 2 if any(what == "problem" for what, _ in rows) else 0
+    return 2 if any(label == "problem" for label, _ in rows) else 0
 
 
-def cmd_rotate_schedule(args: argparse.Namespace) -> None:
+def cmd_rotate_schedule(args: Namespace) -> None:
     """Rotate a secret regularly.
-
-    Run `rotate now` from cron to rotate whatever is due. Scheduling again replaces all options.
 
     $ rotate schedule API_TOKEN --every 30d
     $ rotate schedule DB_PASSWORD --generate password:24 \\
         --apply ./set-password --verify ./log-in
+
+    Run `rotate now` from cron to rotate whatever is due. Scheduling again
+    replaces all options.
     """
     options = ("generate", "apply", "verify", "timeout", "keep_previous")
     _rotation(args).schedule(args.name, args.every, **{option: getattr(args, option) for option in options})
 
 
-def cmd_rotate_unschedule(args: argparse.Namespace) -> None:
+def cmd_rotate_unschedule(args: Namespace) -> None:
     """Forget the schedule of a secret."""
     if not _rotation(args).unschedule(args.name):
         raise NotFound(f"{_show(args.name)} isn't scheduled", hint="see: rotate due")
 
 
-def cmd_rotate_due(args: argparse.Namespace) -> int:
+def cmd_rotate_due(args: Namespace) -> int:
     """List secrets that are due or half rotated; exit 1 if any."""
-    due = _due_or_note(_rotation(args))
+    due = _due(_rotation(args))
     for name in due:
         print(name)
     return 1 if due else 0
 
 
-def cmd_rotate_now(args: argparse.Namespace) -> None:
+def cmd_rotate_now(args: Namespace) -> None:
     """Rotate these secrets, or all that are due.
 
     $ rotate now                       # from cron
     $ rotate now DB_PASSWORD
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
-    rotation = _rotation(args, *(args.names or _due_or_note(_rotation(args))))
     if (args.stdin or args.generate) and (len(args.names) != 1 or (args.stdin and args.generate)):
         raise BadValue("--stdin and --generate are for one secret", hint="name it, and use one of them")
+    rotation = _rotation(args, writes=bool(args.names or _due(_rotation(args))))
     for name in args.names or rotation.rotate_due():
         if args.names:
             value = _read_value(name, args.manager.store()) if args.stdin else None
@@ -11028,46 +10890,44 @@ def cmd_rotate_now(args: argparse.Namespace) -> None:
         print(f"rotated {name}")
 
 
-def _due_or_note(rotation: SecretRotation) -> list[str]:
-    """What is due, with a note if no policies exist: cron, lacking our variables, may look elsewhere."""
-    if not os.path.lexists(rotation.path):
+def _due(rotation: SecretRotation) -> list[str]:
+    if not os.path.lexists(rotation.path):  # cron, lacking our variables, may look elsewhere
         _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
     return rotation.due()
 
 
-def cmd_rotate_rollback(args: argparse.Namespace) -> None:
+def cmd_rotate_rollback(args: Namespace) -> None:
     """Make the previous value current again."""
-    _rotation(args, args.name).rollback(args.name)
+    _rotation(args, writes=True).rollback(args.name)
 
 
-def cmd_rotate_resume(args: argparse.Namespace) -> None:
+def cmd_rotate_resume(args: Namespace) -> None:
     """Finish a rotation that failed or was killed."""
-    _rotation(args, args.name).resume(args.name)
+    _rotation(args, writes=True).resume(args.name)
 
 
-def cmd_rotate_abort(args: argparse.Namespace) -> None:
+def cmd_rotate_abort(args: Namespace) -> None:
     """Undo a rotation that failed or was killed.
 
     While a command that it started still runs, that is refused without --force.
     """
-    _rotation(args, args.name).abort(args.name, force=args.force)
+    _rotation(args, writes=True).abort(args.name, force=args.force)
 
 
-def cmd_rotate_drop(args: argparse.Namespace) -> None:
+def cmd_rotate_drop(args: Namespace) -> None:
     """Delete the previous value of a secret."""
-    if not _rotation(args, args.name).drop(args.name):
+    if not _rotation(args, writes=True).drop(args.name):
         raise NotFound(f"{_show(args.name)} has no previous value", hint="nothing to do")
 
 
-def _rotation(args: argparse.Namespace, *names: str) -> SecretRotation:
-    """Rotations of `names`, if the store can keep their new values."""
-    if names:
+def _rotation(args: Namespace, *, writes: bool = False) -> SecretRotation:
+    if writes:
         _persistent_store(args)
     return SecretRotation(args.manager, args.file)
 
 
 _Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
-_Command = tuple[Callable[["argparse.Namespace"], Any], tuple[_Argument, ...]]
+_Command = tuple[Callable[["Namespace"], Any], tuple[_Argument, ...]]
 
 
 def _arg(name: str, metavar: str | None, help: str, **settings: Any) -> _Argument:
@@ -11078,11 +10938,11 @@ def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
-def _version(help: str, **settings: Any) -> _Argument:
-    return _arg("--version", "N", help, type=int, **settings)
+def _report(name: str, help: str) -> _Argument:
+    return f"--{name}", {"dest": "report", "action": "store_const", "const": name, "help": help}
 
 
-def _row(run: Callable[[argparse.Namespace], Any], *arguments: _Argument) -> _Command:
+def _row(run: Callable[[Namespace], Any], *arguments: _Argument) -> _Command:
     return run, (*arguments, _BACKEND)
 
 
@@ -11090,16 +10950,17 @@ _BACKEND = _arg("--backend", None, "where secrets are stored", choices=list(_STO
 _NAME = _arg("name", "NAME", "the secret's name, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
+_VERSION = _arg("--version", "N", "a version of a Vault secret; default: the newest", type=int)
 _KEY = _arg("key", "KEY", "the setting, such as database.host")
 _CONFIG = _arg("--file", "F", "the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
 _POLICIES = _arg("--file", "F", "the policies; default: PAISSIVE_ROTATION_FILE, else the store's")
 
 _ALIASES = {"ls": "list", "rm": "delete"}
-_EXAMPLES = {"NAME": "DB_PASSWORD", "KEY": "database.password"}  # of arguments, where a docstring has none
+_EXAMPLES = {"name": "DB_PASSWORD", "key": "database.password"}  # where a docstring has none
 
 # One row per command, in the order of help: the function, then its arguments; `_row` adds --backend, which
-# may also stand before the command. The docstring is its help: a summary under 60 characters, paragraphs,
-# and examples in which $ stands for this program. "config get" is a command of the group "config".
+# may also stand before the command. The docstring is its help: a summary under 60 characters, examples in
+# which $ stands for this program, details. "config get" is a command of the group "config".
 _COMMANDS: dict[str, _Command] = {
     "set": _row(
         cmd_set,
@@ -11114,7 +10975,7 @@ _COMMANDS: dict[str, _Command] = {
         cmd_get,
         _NAME,
         _arg("--stage", None, "previous: before the last rotation", choices=list(STAGES), default="current"),
-        _version("a version that Vault keeps; default: the newest"),
+        _VERSION,
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
@@ -11124,7 +10985,7 @@ _COMMANDS: dict[str, _Command] = {
     "delete": _row(
         cmd_delete,
         _arg("names", "NAME", "a secret's name", nargs="+"),
-        _version("delete this version of a Vault secret, all its fields"),
+        _arg("--version", "N", "delete this version of a Vault secret, all its fields", type=int),
         _flag("--metadata", "remove a Vault secret with all its versions, for good"),
     ),
     "run": _row(
@@ -11190,7 +11051,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
         _arg("--exclude", "D", "names or globs to skip", nargs="+", action="append", default=[]),
         _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
-        *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
+        *(_report(name, what) for name, (_, what) in REPORTS.items() if what),
         _arg("--output", "F", "write the report to a file"),
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
         _flag("--update-baseline", "accept what is found now, and drop stale entries"),
@@ -11200,7 +11061,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--disable", "RULE", "rules to skip", nargs="+", action="append", default=[]),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
         _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),
-        _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int),
+        _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int, default=0),
         _arg("--explain", "FILE:LINE", "why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the values that the store holds, in every encoding"),
@@ -11213,10 +11074,12 @@ _COMMANDS: dict[str, _Command] = {
     "rekey": _row(cmd_rekey),
     "identity": _row(cmd_identity),
     "versions": _row(cmd_versions, _NAME),
-    "undelete": _row(cmd_undelete, _NAME, _version("the version to restore; default: the newest")),
-    "destroy": _row(cmd_destroy, _NAME, _version("the version to remove", required=True)),
+    "undelete": _row(cmd_undelete, _NAME, _VERSION),
+    "destroy": _row(
+        cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)
+    ),
 }
 
 if __name__ == "__main__":
-    _end_on_signals()
+    _set_up_process()
     sys.exit(main())

@@ -2100,7 +2100,7 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder):
     code = "import paissive_secrets as p; p.FileStore().set('A', '1')"
     env = {"PAISSIVE_MASTER_PASSWORD": "", "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"two"], env=env)
-    assert status != 0 and b"the two passwords differ; try again" in shown and not store_folder.exists()
+    assert status != 0 and b"the two entries differ; try again" in shown and not store_folder.exists()
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"one"], env=env)
     assert (status, shown.count(b":")) == (0, 2) and b"one" not in shown
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one"], env=env)
@@ -6098,11 +6098,6 @@ def test_config_get_shows_what_json_can_not_hold(say):
     Path("app.toml").write_text("day = 2024-01-31\nall = {at = 07:32:00}\nmost = inf\n")
     wanted = {"day": '"2024-01-31"\n', "all": '{\n  "at": "07:32:00"\n}\n', "most": "Infinity\n"}
     assert {key: say("config", "get", key, "--file", "app.toml")[1] for key in wanted} == wanted
-
-
-def test_config_get_refuses_half_a_character(say):
-    Path("config.json").write_text('{"half": "\\ud800"}')
-    assert say("config", "get", "half") == (2, "the value of 'half' is not valid Unicode; fix the file\n")
 
 
 def test_config_commands(say, monkeypatch):
@@ -11065,20 +11060,14 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "options",
     [
-        "--json --sarif",
         "--staged --history",
-        "--explain a.py:1 --list-rules",
-        "--jobs 0",
-        "--jobs -3",
-        "--json --update-baseline",
         "--output F --update-baseline",
         "--untrusted --update-baseline",
     ],
 )
-def test_options_that_say_two_things_or_nothing_are_refused(folder, options, capsys):
+def test_options_that_say_two_things_are_refused(folder, options, capsys):
     code, said = ps.main(["audit", *options.split()]), capsys.readouterr()
-    hint = "; 1 scans in this one alone\n" if "jobs" in options else "; use one of them\n"
-    assert (code, said.out, said.err.endswith(hint)) == (2, "", True)
+    assert (code, said.out, said.err.endswith("can't be combined; use one of them\n")) == (2, "", True)
 
 
 def test_a_baseline_that_is_a_link_is_updated_where_it_leads(folder):
@@ -11598,12 +11587,6 @@ def test_a_path_that_is_hostile_to_terminals_is_escaped(folder):
     assert report(folder).startswith(r"\x1b]0;owned\x07\n\udcff\u202e.py:1:6: high: ")
 
 
-def test_output_that_is_not_utf_8_gets_escapes(folder):
-    leak(folder / "ü.py")
-    done = cli("audit", cwd=folder, env={"PYTHONIOENCODING": "ascii"})
-    assert done.stdout.startswith(rb"\xfc.py:1:6:")
-
-
 def on_terminal(*argv, cwd, **env):
     """What the command line writes when stdout and stderr are a terminal."""
     main, side = pty.openpty()
@@ -11720,7 +11703,7 @@ def test_a_report_keeps_the_mode_and_the_link_that_are_there_and_else_heeds_the_
 
 def test_a_report_that_cannot_be_written_is_trouble(folder):
     done = cli("audit", "--output", "absent/report", cwd=folder)
-    expected = f"paissive_secrets: there is no folder {folder}/absent; make it first, or name another file\n"
+    expected = "paissive_secrets: can't save absent/report: No such file or directory\n"
     assert (done.returncode, done.stderr.decode()) == (2, expected)
 
 
@@ -11938,8 +11921,11 @@ def test_git_is_not_handed_the_value_that_is_set(tmp_path):
     assert (done.returncode, CANARY in seen, "HOME=/there" in seen) == (0, False, True)
 
 
-def test_the_version_is_told(tmp_path):
-    assert cli("--version", cwd=tmp_path).stdout == f"paissive_secrets {ps.__version__}\n".encode()
+def test_the_file_says_what_it_is_and_git_knows_it_by_the_same_id():
+    blob = subprocess.check_output([tool("git"), "hash-object", MODULE]).decode()
+    identity = f"paissive_secrets {ps.__version__} ({ps.__date__})"
+    assert cli("--version").stdout.decode() == f"{identity} {blob}"
+    assert SOURCE.startswith(f"#!/usr/bin/env python3\n# {identity}\n# SPDX-License-Identifier: MIT\n")
 
 
 def test_the_first_screen_of_readme_works_on_a_bare_python_in_an_empty_folder(tmp_path):
@@ -12063,8 +12049,8 @@ def test_a_canary_shows_in_nothing_that_the_commands_say(argv, stdin, status, tm
     before = "KEPT=c4nary\nLINES='c4nary\n'\nMIX=it's$c4nary\nBROKEN='c4nary'c4nary\n"
     (tmp_path / ".env").write_text(before)
     done = lines_of(argv, tmp_path, input=stdin.encode())
-    lines = (status > 0 and argv != ["status"]) + ("--value" in argv)
-    assert (done.returncode, done.stderr.count(b"\n")) == (status, lines)
+    errors = [line for line in done.stderr.splitlines() if b"warning: " not in line]
+    assert (done.returncode, len(errors)) == (status, status > 0 and argv != ["status"])
     assert b"c4nary" not in (done.stdout + done.stderr).replace(b"'c4nary_TOKEN'", b"").replace(
         b"'c4nary/", b""
     )
@@ -12106,16 +12092,6 @@ def test_what_is_no_file_keeps_no_audit_waiting(make, tmp_path):
     for argv, name in [(["."], ".paissive-baseline"), (["--explain", "odd:1"], "odd")]:
         done = cli("audit", *argv, cwd=tmp_path)
         assert (done.returncode, err(done)) == (2, f"{name} is not a file; name a file, or move it away\n")
-
-
-def test_a_file_that_memory_does_not_hold_gets_one_line(monkeypatch, capsys):
-    def too_much(_):
-        raise MemoryError
-
-    monkeypatch.setattr(ps, "decode_value", too_much)
-    assert ps.main(["set", "A_TOKEN", "--from-file", os.devnull]) == 2
-    told = "out of memory; check that no file you named is endless"
-    assert capsys.readouterr().err == f"paissive_secrets: {told}\n"
 
 
 def test_a_canary_is_in_no_argument_list_and_no_file_of_a_set_that_waits_and_is_killed(tmp_path):
@@ -12170,14 +12146,13 @@ def test_help_and_messages_name_the_program_as_it_was_invoked(monkeypatch, capsy
 
 
 @pytest.mark.parametrize("words", ps._COMMANDS)
-def test_every_command_has_a_short_summary_and_examples_that_run_it(words, monkeypatch, capsys):
-    assert len(ps._COMMANDS[words][0].__doc__.partition("\n")[0]) <= 60
+def test_the_help_of_a_command_begins_with_a_summary_and_examples_that_run(words, monkeypatch, capsys):
     assert ps.main([*words.split(), "--help"]) == 0
-    shown = capsys.readouterr().out.split("examples:\n")[1]
-    assert max(map(len, shown.splitlines())) < 80
+    summary, examples = capsys.readouterr().out.split("\n\n")[1:3]
+    assert len(summary) <= 60 and max(map(len, examples.splitlines())) < 80
     monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, ps._COMMANDS[words][1]))
-    for line in re.findall(r"paissive_secrets.py ([^|\n]+)", shown.replace("\\\n", "")):
-        assert ps.main(shlex.split(line, comments=True)) == 42
+    lines = re.findall(r"paissive_secrets.py ([^|\n]+)", examples.replace("\\\n", ""))
+    assert lines and {ps.main(shlex.split(line, comments=True)) for line in lines} == {42}
 
 
 @pytest.mark.parametrize(
@@ -12186,7 +12161,7 @@ def test_every_command_has_a_short_summary_and_examples_that_run_it(words, monke
         (["get", "NOPE"], 1, "no secret named 'NOPE'"),
         (["rm", "NOPE"], 1, "no secret named 'NOPE'"),
         (["rm", "--", "-x"], 1, "no secret named '-x'"),
-        (["redact", "nope"], 2, "can't read nope: No such file or directory"),
+        (["redact", "nope"], 2, "can't redact nope: No such file or directory"),
         (["get", "../x"], 2, "bad name '../x': an empty, '.' or '..' part"),
         (["set", "X"], 2, "no value on stdin; pipe it in"),
         (
@@ -12210,7 +12185,7 @@ def test_every_command_has_a_short_summary_and_examples_that_run_it(words, monke
         (
             ["get", "X", "--stage", "canary (choose from canary"],
             2,
-            "argument --stage: invalid choice; choose",
+            "argument --stage: invalid choice; see: paissive_secrets.py get --help",
         ),
         (["get", "X", "--stage", "prev"], 2, "argument --stage: invalid choice; did you mean previous?\n"),
         (["get", "X", "--version", "canary"], 2, "argument --version: invalid int value; see: "),
@@ -12471,9 +12446,9 @@ def test_set_asks_twice_on_a_terminal_without_echo(tmp_path):
 @pytest.mark.parametrize(
     ("typed", "status", "told"),
     [
-        ("other\n", 2, "the two values differ; try again"),
-        ("\x04", 2, "no value was typed"),
-        ("\x03", 130, "\r\n"),
+        ("other\n", 2, "the two entries differ; try again"),
+        ("\x04", 2, "nothing was typed"),
+        ("\x03", 130, ""),
     ],
 )
 def test_what_is_not_typed_twice_is_not_kept(typed, status, told, tmp_path):
@@ -12629,12 +12604,10 @@ $ import - --remove --backend file                    - is not a file to remove;
 $ export A N --format docker                          docker's env file can't hold N: …; …
 $ config set a v --secret                             a secret on the command line shows in ps; …
 $ config set a v --json                               VALUE is not JSON; leave --json out for plain text
-$ audit --jobs 0                                      --jobs takes the number of processes; …
 $ audit --explain x                                   --explain takes FILE:LINE; …
-$ audit --json --sarif                                --json and --sarif can't be combined; use one of them
+$ audit --staged --history                            --staged and --history can't be combined; …
 $ audit --baseline none                               no baseline 'none'; write one with --update-baseline
 $ audit --known --verdict stale                        no such verdict; …
-$ audit --verdict current                              --verdict chooses among known values; add --known
 $ rotate unschedule A                                 'A' isn't scheduled; see: rotate due
 $ rotate now A B --generate uuid                      --stdin and --generate are for one secret; …
 $ rotate drop A                                       'A' has no previous value; nothing to do
@@ -12708,7 +12681,6 @@ NOT_PROVOKED = {
     "without an age identity",
     "others keep writing …",
     "… is at version …, not …",
-    "no master password was typed",
     "the wrapped secret id is used up or has expired",
     "Vault at … …: … …",
     "Vault at … is …",
