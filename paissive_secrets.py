@@ -7884,6 +7884,7 @@ class Match(NamedTuple):
     sample: str  # masked: at most the public prefix and two characters
     digest: str  # hex of a hash of the value, keyed, so of no use without the key
     silenced: str  # the comment on the line that allows it, or ""
+    variable: str = ""  # that it is assigned to in a .env file, if that looks like the name of a secret
     why: tuple[str, ...] = ()  # lines that explain the confidence, where those are asked for
 
 
@@ -8056,6 +8057,7 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
             _mask(span.rule, value),
             _digest(value, key),
             _allow_comment(text, at, span.end),
+            _variable_before(text, at),
             tuple(_reasons(span)) if explain else (),
         )
 
@@ -8099,6 +8101,14 @@ def _mask(rule: Rule, value: bytes) -> str:
     public = next((p for p in rule_prefixes(rule.prefix) if p and text.startswith(p)), "")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
     return "".join(c if c.isprintable() else "?" for c in shown) + "…"
+
+
+def _variable_before(text: bytes, at: int) -> str:
+    """Return the variable that the line assigns the text at a place to, as in a .env file, or ""."""
+    line = text[max(text.rfind(b"\n", 0, at) + 1, at - 200) : at]
+    match = re.fullmatch(rb"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*[\"']?", line)
+    # Not any word: in a value of several lines it could be a part of that.
+    return match[1].decode() if match and looks_secret(match[1].decode()) else ""
 
 
 def _digest(value: bytes, key: bytes) -> str:
@@ -8194,15 +8204,16 @@ _REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
-_DIFF_TREE = ("diff-tree", "--stdin", "--root", "-r", "--raw", "-z", "--no-renames", "--no-abbrev")
 # What git finds its configuration by. No other variable reaches it: it may be a secret, or change the output.
 _GIT_NEEDS = (
     *("PATH", "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "LD_LIBRARY_PATH"),
     "GIT_CEILING_DIRECTORIES",
 )
-_EVERYTHING = ("--all", "--reflog")  # revisions that reach all but dangling objects
+_DIFF_TREE = (
+    *("diff-tree", "--stdin", "--root", "-c", "-r", "--raw", "-z", "--no-renames", "--no-abbrev"),
+    "--format=%H %aI",
+)
 _LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
-_SILENCE_SECONDS = 5.0  # a git that sleeps for this long, twice, waits forever
 _GOOD_EXITS = (0, -13)  # done, or SIGPIPE because we stopped reading
 
 
@@ -8215,85 +8226,50 @@ class Blob(NamedTuple):
     date: str = ""  # the author's, ISO 8601
 
 
-class _Git:
-    """A running git with its output in `out`; leaving it raises Unavailable if git failed."""
+@contextlib.contextmanager
+def _git(
+    folder: str,
+    *args: str,
+    feed: Iterable[str] = (),
+    command: Sequence[str] = _GIT,
+    on_error: Callable[[str, str], object] = lambda folder, line: None,
+) -> Iterator[IO[bytes]]:
+    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails.
 
-    def __init__(
-        self, folder: str, *args: str, feed: IO[bytes] | None = None, command: Sequence[str] = _GIT
-    ) -> None:
-        import subprocess
-        import tempfile
+    `on_error` is called with the folder and each line that a git that succeeds has written to stderr.
+    """
+    import subprocess
+    import tempfile
 
-        # What git tells a hook is true of the repository that the hook runs in, not of other folders.
-        names = {*_GIT_NEEDS, *(_REPOSITORY_VARIABLES if folder == "." else ())}
-        ours = environment_now().items()
-        env = {
-            name: text for name, text in ours if name in names or name.startswith(("GIT_CONFIG", "GIT_TEST"))
-        }
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe could fill up unread)
+    # What git tells a hook is true of the repository that the hook runs in, not of other folders.
+    names = {*_GIT_NEEDS, *(_REPOSITORY_VARIABLES if folder == "." else ())}
+    env = {
+        n: v for n, v in environment_now().items() if n in names or n.startswith(("GIT_CONFIG", "GIT_TEST"))
+    }
+    # Files, since pipes could fill up while git waits for us to read.
+    with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as errors:
+        lines.writelines(line.encode() + b"\n" for line in feed)
+        lines.seek(0)
+        options: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors, "cwd": folder}
         try:
-            self._process = subprocess.Popen(
-                [*command, *args],
-                bufsize=1 << 18,
-                stdin=feed or subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                cwd=folder,
-                env={**env, **_GIT_SETTINGS},
+            process = subprocess.Popen(
+                [*command, *args], bufsize=1 << 18, env={**env, **_GIT_SETTINGS}, **options
             )
         except OSError as error:
-            self._errors.close()
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
-        finally:
-            if feed:  # git has its own descriptor by now
-                feed.close()
-        self.out = cast("IO[bytes]", self._process.stdout)
-        self._wait_for_output()
-
-    def __enter__(self) -> _Git:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind:
-            self._process.kill()
-        self.out.close()
-        code = self._process.wait()
-        errors = self.errors() or [f"nothing, and exits with {code}"]
-        self._errors.close()
-        if not kind and code not in _GOOD_EXITS:
-            raise Unavailable(f"git says: {printable(errors[0])}")
-
-    def _wait_for_output(self) -> None:
-        """Raise Unavailable if git hangs, as it does when a FIFO stands in the place of a file it reads."""
-        import select
-
-        last, path = b"", f"/proc/{self._process.pid}/stat"
-        while hasattr(select, "poll") and os.path.exists(path):
-            poll = select.poll()
-            poll.register(self.out.fileno(), select.POLLIN)
-            if poll.poll(_SILENCE_SECONDS * 1000):
-                return
-            with open(path, "rb") as file:
-                now = file.read().rpartition(b")")[2]
-            # proc_pid_stat(5): it sleeps, and no counter has moved, such as CPU times and page faults.
-            if now == last and now.startswith(b" S"):
-                self.__exit__(Unavailable)
-                raise Unavailable("git waits for a pipe in the place of a file", hint="see: find -type p")
-            last = now
-
-    def errors(self) -> list[str]:
-        """Return the lines that git wrote to stderr."""
-        self._errors.seek(0)
-        return self._errors.read(1 << 16).decode(errors="replace").splitlines()
-
-    def records(self, end: bytes = b"\0") -> Iterator[str]:
-        """Yield what stands between one `end` and the next, in flat memory."""
-        rest = b""
-        for chunk in iter(lambda: self.out.read(1 << 16), b""):
-            *records, rest = (rest + chunk).split(end)
-            yield from map(os.fsdecode, records)
-        if rest:
-            yield os.fsdecode(rest)
+        with process:
+            try:
+                yield cast("IO[bytes]", process.stdout)
+            except BaseException:
+                process.kill()
+                raise
+        errors.seek(0)
+        said = errors.read(1 << 16).decode(errors="replace").splitlines()
+    if process.returncode not in _GOOD_EXITS:
+        said = said or [f"nothing, and exits with {process.returncode}"]
+        raise Unavailable(f"git says: {printable(said[0])}")
+    for line in said:
+        on_error(folder, line)
 
 
 def printable(text: str) -> str:
@@ -8302,105 +8278,73 @@ def printable(text: str) -> str:
 
 
 def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
-    with _Git(folder, *args, command=command) as git:
-        return os.fsdecode(git.out.read().rstrip(b"\n"))
+    with _git(folder, *args, command=command) as out:
+        return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
 
 
-def _spool(lines: Iterable[str]) -> IO[bytes]:
-    """Return a file to feed git from: a pipe could fill up while git waits for us to read."""
-    import tempfile
-
-    file = tempfile.TemporaryFile()  # noqa: SIM115
-    file.writelines(line.encode() + b"\n" for line in lines)
-    file.seek(0)
-    return file
+def _split_records(out: IO[bytes]) -> Iterator[str]:
+    """Yield what stands between one NUL and the next, in flat memory."""
+    rest = b""
+    for chunk in iter(lambda: out.read(1 << 16), b""):
+        *records, rest = (rest + chunk).split(b"\0")
+        yield from map(os.fsdecode, records)
 
 
 def tracked_files(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
     """Yield the files under `folder` that git tracks or does not ignore, and the repositories inside it."""
-    with _Git(folder, "ls-files", "-co", "--exclude-standard", "-z") as git:
-        last = ""
-        for name in git.records():
-            if name != last:  # a conflict lists its file three times
-                yield name
-            last = name
-        errors = git.errors()
-    for line in errors:  # not if git failed: then the folder is walked, which reports what is unreadable
-        on_error(folder, line)
+    with _git(folder, "ls-files", "-co", "--exclude-standard", "-z", on_error=on_error) as out:
+        yield from (
+            name for name, _ in itertools.groupby(_split_records(out))
+        )  # a conflict lists it three times
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
     """Yield what the next commit would bring, as it stands in the index; an unmerged file has no id."""
-    # A renamed file counts as new: under its old name it may have been excluded.
-    args = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _head_tree(folder))
-    with _Git(folder, "diff-index", *args) as git:
-        yield from _parse_changes(git.records())
-
-
-def staged_file(folder: str, path: str) -> bytes:
-    """Return the content of a file in the index, by its path from the repository's top; b"" for none."""
-    with contextlib.suppress(Unavailable), _Git(folder, "cat-file", "blob", f":{path}") as git:
-        return git.out.read(MAX_FILE_BYTES)
-    return b""
-
-
-def _head_tree(folder: str) -> str:
-    """Return the id of the last commit's tree, or of the empty tree before the first commit."""
     try:
-        return _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
-    except Unavailable:
-        return _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+        head = _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
+    except Unavailable:  # there is no commit yet
+        head = _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+    # A renamed file counts as new: under its old name it may have been excluded.
+    options = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev")
+    with _git(folder, "diff-index", *options, head) as out:
+        yield from _parse_changes(_split_records(out))
 
 
-def existing_folder(path: str) -> tuple[str, str]:
-    """Split a path, which may be gone from the working tree, into a folder that exists and the rest."""
-    folder, name = path, ""
-    while folder and not os.path.isdir(folder):
-        folder, last = os.path.split(folder)
-        name = os.path.join(last, name)
-    return folder or ".", name
+def staged_text(folder: str, path: str) -> str:
+    """Return the content of a file in the index, by its path from the repository's top; "" for none."""
+    with contextlib.suppress(Unavailable):
+        return _ask_git(folder, "cat-file", "blob", f":{path}")
+    return ""
 
 
-def path_in_repository(path: str) -> str:
-    """Return a path relative to the top of its repository, "" for the top itself."""
-    folder, name = existing_folder(path)
-    return (_ask_git(folder, "rev-parse", "--show-prefix") + name).rstrip("/")
+def existing_folder(path: str) -> str:
+    """Return the folder that a path is or is in, where the path may be gone from the working tree."""
+    while path and not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path or "."
 
 
-def top_of_repository(paths: Sequence[str]) -> str:
+def top_of_repository(folder: str) -> str:
     """Return the folder that paths in the repository are relative to, with a "/" at its end."""
-    folder, _ = existing_folder(paths[0] if paths else ".")
     top = os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup"))
     return os.path.realpath(top).replace(os.sep, "/").rstrip("/") + "/"
 
 
-def git_folder(folder: str) -> str:
-    """Return where git keeps the repository that a folder is in; a linked working tree has its own."""
-    return _ask_git(folder, "rev-parse", "--absolute-git-dir")
-
-
-def is_hook_of(folder: str) -> bool:
-    """Return whether we run as a hook of this repository: git may then have told us of another index."""
-    try:
-        is_hook = not os.environ.keys().isdisjoint(_REPOSITORY_VARIABLES)
-        return is_hook and git_folder(".") == git_folder(folder)
-    except Unavailable:
-        return False
-
-
 def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
-    """Read git's raw diffs (git-diff-tree(1)): a commit's id, or modes and ids of a change and its path."""
-    commit = ""
+    """Read git's raw diffs (git-diff-tree(1)): a commit and its date, or a change and its path."""
+    commit = date = ""
     for record in records:
-        fields = record.lstrip(":").split()
+        record = record.lstrip("\n")  # a commit's line is ended by a newline or, in a merge, by a NUL
         sides = len(record) - len(record.lstrip(":"))  # one, or in a merge one for each parent
+        if record and not sides:
+            commit, _, date = record.partition(" ")
         if not sides:
-            commit = record
             continue
+        fields = record.lstrip(":").split()
         path, oid = next(records, ""), fields[2 * sides + 1]
         unmerged = fields[-1] == "U"
         if unmerged or (fields[sides] not in _LINK_MODES and oid.strip("0")):  # a removed file has no id
-            yield Blob("" if unmerged else oid, path, commit)
+            yield Blob("" if unmerged else oid, path, commit, date)
 
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
@@ -8408,22 +8352,37 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, C
 
     The size is -1 where a shallow or partial clone lacks it.
     """
-    with _Git(folder, "cat-file", "--batch", "--buffer", feed=_spool(oids)) as git:
+    with _git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
-        for header in iter(git.out.readline, b""):
+        for header in iter(out.readline, b""):
             oid, _, *size = header.decode().split()
             left = int(size[0]) if size else 0
 
             def read(size: int) -> bytes:
                 nonlocal left
-                data = git.out.read(min(size, left))
+                data = out.read(min(size, left))
                 left -= len(data)
                 return data
 
             yield oid, left if size else -1, read
             while read(1 << 18):
                 pass
-            git.out.read(1 if size else 0)  # the newline that follows
+            out.read(1 if size else 0)  # the newline that follows
+
+
+def rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
+    """Yield the ids of what revisions reach, by default of all but dangling objects."""
+    which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
+    with _git(folder, "rev-list", *options, *which, "--") as out:
+        yield from (line.decode().strip("?\n") for line in out)
+
+
+def objects(folder: str, kinds: str, oids: Iterable[str] | None = None) -> Iterator[str]:
+    """Yield the ids of the objects of some kinds, dangling ones too; one that a clone lacks is "missing"."""
+    check = "--batch-check=%(objectname) %(objecttype)"
+    which = () if oids else ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
+    with _git(folder, "cat-file", "--buffer", check, *which, feed=oids or ()) as out:
+        yield from (oid for oid, kind in (line.decode().split() for line in out) if kind in kinds.split())
 
 
 def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
@@ -8431,21 +8390,8 @@ def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
 
     Ids of objects that are missing or broken are among them.
     """
-    if not revisions:
-        yield from _objects(folder, "blob missing")
-        return
-    reached = ["rev-list", "--objects", "--no-object-names", "--missing=print", "--end-of-options"]
-    with _Git(folder, *reached, *revisions, "--") as git:
-        feed = _spool(line.lstrip("?") for line in git.records(b"\n"))
-    yield from _objects(folder, "blob missing", feed=feed)
-
-
-def _objects(folder: str, kinds: str, feed: IO[bytes] | None = None) -> Iterator[str]:
-    """Yield the ids of the objects of some kinds, dangling ones too; one that a clone lacks is "missing"."""
-    check = "--batch-check=%(objectname) %(objecttype)"
-    which = () if feed else ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
-    with _Git(folder, "cat-file", "--buffer", check, *which, feed=feed) as git:
-        yield from (oid for oid, kind in map(str.split, git.records(b"\n")) if kind in kinds.split())
+    options = ("--objects", "--no-object-names", "--missing=print")
+    return objects(folder, "blob missing", rev_list(folder, revisions, *options) if revisions else None)
 
 
 def missing_history(folder: str) -> str:
@@ -8470,49 +8416,32 @@ def find_introductions(
     missing = set(oids)
     found: dict[str, Blob] = {}
     # Unreachable commits come last: what an amended commit brought is often in a later one as well.
-    for commits in (_reached(folder, revisions), _objects(folder, "commit")):
-        for blob in _introduced(folder, commits, missing) if missing else ():
-            if wants(blob.path) or blob.oid not in found:
+    for commits in (rev_list(folder, revisions, "--reverse", "--topo-order"), objects(folder, "commit")):
+        for blob in changed_blobs(folder, commits) if missing else ():
+            wanted = blob.oid in missing and wants(blob.path)
+            if wanted or (blob.oid in missing and blob.oid not in found):
                 found.pop(blob.oid, None)  # so that they stay in order
                 found[blob.oid] = blob
-            if wants(blob.path):
-                missing.remove(blob.oid)
+            missing -= {blob.oid} if wanted else set()
+            if not missing:
+                break
         missing -= found.keys()
-    dates = _dates(folder, {blob.commit for blob in found.values()})
-    yield from (blob._replace(date=dates.get(blob.commit, "")) for blob in found.values())
+    yield from found.values()
     yield from (Blob(oid, "") for oid in sorted(missing))
 
 
-def _reached(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    which = ("--end-of-options", *revisions) if revisions else _EVERYTHING
-    with _Git(folder, "rev-list", "--reverse", "--topo-order", *which, "--") as git:
-        yield from git.records(b"\n")
-
-
-def _introduced(folder: str, commits: Iterable[str], oids: set[str]) -> Iterator[Blob]:
+def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
+    """Yield what each commit brought."""
     # It fails where a partial clone lacks trees, or a dangling commit's parent is gone: no name then.
-    with contextlib.suppress(Unavailable), _Git(folder, *_DIFF_TREE, "-c", feed=_spool(commits)) as git:
-        for blob in _parse_changes(git.records()):
-            if blob.oid in oids:
-                yield blob
-            if not oids:
-                break
-
-
-def _dates(folder: str, commits: Iterable[str]) -> dict[str, str]:
-    show = ("rev-list", "--no-walk=unsorted", "--stdin", "--format=%H %aI")
-    with _Git(folder, *show, feed=_spool(commits)) as git:
-        lines = [line.split(" ") for line in git.records(b"\n")]
-    return {fields[0]: fields[1] for fields in lines if fields[0] != "commit"}
+    with contextlib.suppress(Unavailable), _git(folder, *_DIFF_TREE, feed=commits) as out:
+        yield from _parse_changes(_split_records(out))
 
 
 def was_there(folder: str, path: str) -> bool:
     """Return whether a path, which is gone from the working tree, is in the index or the history."""
     there = f":(top,literal){path}"
-    return bool(
-        _ask_git(folder, "ls-files", "--", there)
-        or _ask_git(folder, "rev-list", "-1", *_EVERYTHING, "--", there)
-    )
+    args = ("rev-list", "-1", "--all", "--reflog", "--", there)
+    return bool(_ask_git(folder, "ls-files", "--", there) or _ask_git(folder, *args))
 
 
 def git_takes(path: str) -> bool:
@@ -8544,21 +8473,16 @@ def install_hook(folder: str = ".") -> str:
     hooks = _ask_git(folder, "rev-parse", "--git-path", "hooks", command=["git"])
     path = os.path.normpath(os.path.join(folder, hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
-    if os.path.lexists(path) and not _is_our_hook(path):
-        raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=f"add to it: {command}")
+    # In a hook of our own the command may be another, of a file that has moved since.
+    ours = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.islink(path) or not re.fullmatch(ours, os.fsdecode(read_file(path))):
+            hint = f"add to it: {command}"
+            raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(os.fsencode(_HOOK.format(command=command)))
     return path
-
-
-def _is_our_hook(path: str) -> bool:
-    """Return whether the hook is what we wrote; its command may be another, of a file that has moved."""
-    if os.path.islink(path) or not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        text = os.fsdecode(file.read(1 << 16))
-    return bool(re.fullmatch(re.escape(_HOOK).replace(r"\{command\}", "[^\n]+"), text))
 
 
 # === Files ==================================================================================================
@@ -8573,9 +8497,11 @@ _VENDORED_FOLDERS = {  # what others wrote, or what can be made again
 _MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
 _MAX_IGNORE_STATES = 1 << 16  # of all that apply to a path; further .gitignore files are not read
 
+_File = tuple[str, str]  # path to open, path to show
+
 
 class FileFilter(NamedTuple):
-    """Which files to leave out, and whom to tell."""
+    """Which files to leave out, and what to call about those."""
 
     excludes: Callable[[str], bool]  # whether a path, as it is shown, is left out
     gitignore: bool
@@ -8590,40 +8516,35 @@ class FileFilter(NamedTuple):
         return False
 
 
-def files_below(root: str, shown: str, accept: FileFilter, *, nested: bool = False) -> Iterator[_File]:
-    """Yield (path to open, path to show) of each file below a folder, and of each repository in it.
-
-    Those are walked later, as `nested` ones, by their own rules.
-    """
-    has_git = os.path.lexists(os.path.join(root, ".git")) if nested else folders_of_repository(root)
-    if accept.gitignore and has_git:
-        names = _files_of_git(root, shown, accept)
+def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
+    """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
+    pending = [(root, shown, bool(repository_above(root)))]
+    for root, shown, has_git in pending:
+        names = _files_of_git(root, shown, accept) if accept.gitignore and has_git else iter(())
         try:
             first = next(names, None)
         except Unavailable:  # git is missing, or refuses a repository that someone else owns
             first = None
-        if first:
-            yield first
-            yield from names
-            return
-    for name in _walk(root, shown, accept):  # also what git ignores, if it was named as a PATH
-        yield f"{root}/{name}", shown + name
+        # A PATH may be what git ignores.
+        for name in itertools.chain([first], names) if first else _walk(root, shown, accept):
+            path = f"{root}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                pending.append((path, f"{shown}{name}/", os.path.lexists(f"{path}/.git")))
+            else:
+                yield path, shown + name
 
 
-_File = tuple[str, str]  # path to open, path to show
+def repository_above(folder: str) -> str:
+    """Return the top of the repository that a folder is in, or ""."""
+    folder = os.path.realpath(folder)
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return ""
+    return folder
 
 
-def folders_of_repository(folder: str) -> list[str]:
-    """Return a folder and those above it up to the top of its repository; none outside of one."""
-    folders = [os.path.realpath(folder)]
-    while not os.path.lexists(os.path.join(folders[-1], ".git")):
-        folders.append(os.path.dirname(folders[-1]))
-        if folders[-1] == folders[-2]:
-            return []
-    return folders
-
-
-def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
+def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     top, folder, real = os.path.realpath(root), "", True
     for name in tracked_files(root, accept.on_error):
         name = name.rstrip("/")
@@ -8636,11 +8557,11 @@ def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
         if not _VENDORED_FOLDERS.isdisjoint(above.split("/")):
             accept.on_skip("vendored")
         elif accept.takes(shown + name):
-            yield os.path.join(root, name), shown + name
+            yield name
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    """Yield the files below a folder, sorted; ignored and excluded folders are not entered."""
+    """Yield the files below a folder, sorted, and the repositories; ignored folders are not entered."""
     pending: list[tuple[str, _Ignores]] = [("", ())]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python's.
@@ -8650,7 +8571,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
             continue
         names, folders = _scan_folder(os.path.join(root, path), accept)
         if accept.gitignore and path and (".git" in folders or ".git" in names):
-            yield path  # a repository of its own, which git is asked about
+            yield path  # git is asked about it
             continue
         folder, ignores = path and f"{path}/", _advance(ignores, "/")
         has_room = sum(patterns.size for patterns, _ in ignores) < _MAX_IGNORE_STATES
@@ -8670,23 +8591,20 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
 def _scan_folder(path: str, accept: FileFilter) -> tuple[list[str], list[str]]:
     """Return the names of the files and of the folders in a folder; links, FIFOs and devices are left out."""
     try:
-        with os.scandir(path) as entries:  # of which each takes far more memory than its name
-            kinds = (
+        with os.scandir(path) as entries:
+            # (name, is a file, is a folder): an entry itself takes far more memory.
+            found = [
                 (e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False)) for e in entries
-            )
-            names = [name + "/" * is_folder for name, is_file, is_folder in kinds if is_file or is_folder]
+            ]
     except OSError as error:
         accept.on_error(path, str(error.strerror))
         return [], []
-    names.sort()
-    return [n for n in names if n[-1] != "/"], [n[:-1] for n in names if n[-1] == "/"]
+    found.sort()
+    return [name for name, is_file, _ in found if is_file], [name for name, _, is_dir in found if is_dir]
 
 
 def open_listed(path: str) -> IO[bytes] | None:
-    """Open what was a file a moment ago; return None if it now is a link or a FIFO, or has vanished.
-
-    A folder raises IsADirectoryError, and nothing is waited for.
-    """
+    """Open what was a file a moment ago; return None if it now is a link or a FIFO, or has vanished."""
     try:
         return open_regular(path, follow=False, buffering=0)
     except (Unsafe, FileNotFoundError, NotADirectoryError):
@@ -8694,18 +8612,12 @@ def open_listed(path: str) -> IO[bytes] | None:
 
 
 def _read_gitignore(path: str) -> Patterns:
-    try:
-        file = open_listed(path)
-    except OSError:
-        file = None
-    if not file:
-        return Patterns(())
-    with file:
+    text = b""
+    with contextlib.suppress(OSError), open_listed(path) or io.BytesIO() as file:
         text = file.read(_MAX_IGNORE_BYTES)
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    return Patterns(
-        lines[:-1] if len(text) == _MAX_IGNORE_BYTES else lines
-    )  # half a line could match anything
+    # Half a line could match anything.
+    return Patterns(lines[: -1 if len(text) == _MAX_IGNORE_BYTES else None])
 
 
 _Ignores = tuple[tuple["Patterns", int], ...]  # the nearest .gitignore first, with a path's state in it
@@ -8769,16 +8681,13 @@ class Patterns:
     def advance(self, state: int, text: bytes) -> int:
         """Return the state of a path that was in `state` and goes on with `text`."""
         for byte in text if state else b"":
-            on, stay = self._masks.get(byte) or self._mask(byte)
+            if byte not in self._masks:
+                on = _as_bits(byte in step.on for step in self._steps)
+                self._masks[byte] = on, _as_bits(byte in step.stay for step in self._steps)
+            on, stay = self._masks[byte]
             moved = (state & on) << 1
             state = moved | (moved & self._skips) << 1 | state & stay
         return state
-
-    def _mask(self, byte: int) -> tuple[int, int]:
-        on = _as_bits(byte in step.on for step in self._steps)
-        stay = _as_bits(byte in step.stay for step in self._steps)
-        self._masks[byte] = on, stay
-        return on, stay
 
     def verdict(self, state: int, is_folder: bool) -> bool | None:
         """Return whether the last pattern that matches a path leaves it out; None if none matches."""
@@ -8801,7 +8710,6 @@ _ATOM = lazily(
 _SET_ITEM = lazily(rb"\[:([^\]]*):\]|\\?(.)(?:-\\?(.))?", re.S)
 _SET_CLASSES = rb"""alnum=a-zA-Z0-9 alpha=a-zA-Z blank=\x20\t cntrl=\0-\x1f\x7f digit=0-9 graph=!-~ lower=a-z
     print=\x20-~ punct=!-/:-@\[-`{-~ space=\x20\t\r\n upper=A-Z xdigit=0-9A-Fa-f"""  # as git has them
-_IN_CLASS = dict(pair.split(b"=") for pair in _SET_CLASSES.split())
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
@@ -8829,30 +8737,25 @@ def _parse_glob(glob: bytes) -> list[_Step]:
         else:
             steps.append(_Step(_matching_bytes(atom), stay))
             stay = b""
-            if not steps[-1].on:
+            if not steps[-1].on:  # git finds it malformed
                 return []
     return [*steps, _Step(b"", stay)]
 
 
 def _matching_bytes(atom: re.Match[bytes]) -> bytes:
-    """Return the bytes that match a part of a pattern; none if git finds it malformed."""
-    if atom["set"] is not None:
-        found = _bytes_of_set(atom["set"])
-        return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
-    return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
-
-
-def _bytes_of_set(items: bytes) -> set[int]:
-    """Return the bytes that stand in a […]; none if it has an unknown class."""
+    """Return the bytes that match a part of a pattern; none if it is malformed, or has an unknown class."""
+    if atom["set"] is None:
+        return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
+    classes = dict(pair.split(b"=") for pair in _SET_CLASSES.split())
     found: set[int] = set()
-    for name, low, high in _SET_ITEM.findall(items):
+    for name, low, high in _SET_ITEM.findall(atom["set"]):
         if low:
             found.update(low, range(low[0], (high or low)[0] + 1))
-        elif name in _IN_CLASS:
-            found.update(*re.findall(b"[%b]" % _IN_CLASS[name], _BYTES))
+        elif name in classes:
+            found.update(*re.findall(b"[%b]" % classes[name], _BYTES))
         else:
-            return set()
-    return found
+            return b""
+    return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
 
 
 # === Audit ==================================================================================================
@@ -8860,7 +8763,7 @@ def _bytes_of_set(items: bytes) -> set[int]:
 # baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
 
 CONFIDENCES = ("low", "medium", "high")
-BASELINE = ".paissive-baseline"  # read if no other is named
+BASELINE = ".paissive-baseline"  # read unless another one is chosen
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 2000  # of one file: a hostile one must not fill the memory
 _UNNAMED = ".env"  # scan blobs whose name isn't known yet as the language where most values are secrets
@@ -8924,9 +8827,8 @@ class Audit:
     working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
     what is ignored. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
     finding. `known` are values to search for as well, `verdicts` those of them to report. `jobs` limits the
-    processes. `on_error(path, why)` is called for what can't be read, and `on_progress(files, bytes)` every
-    now and then. Raises BadValue for a bad path or option, Unavailable if git fails, Conflict when it is
-    iterated over again.
+    processes; 0 is one per core. `on_error(path, why)` is called for what can't be read. Raises BadValue for
+    a bad path or option, Unavailable if git fails, Conflict when it is iterated over again.
     """
 
     def __init__(
@@ -8945,34 +8847,34 @@ class Audit:
         verdicts: _OneOrMore = (),
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
-        on_progress: Optional[Callable[[int, int], None]] = None,
     ) -> None:
+        self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
             raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs, Summary()
-        self._roots: set[str] = set()  # in git: the PATHs, as git names them
-        self.history = None if history is None else _as_list(history)
-        self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-        self._in_git = staged or history is not None
-        # What paths are relative to.
-        self.base = top_of_repository(self.paths) if self._in_git else shown_from(self.paths, self.baseline)
-        self._least = CONFIDENCES.index(confidence)
-        self._on_error, self._on_progress, self._untrusted = on_error, on_progress, untrusted
-        self.settings = AuditSettings() if untrusted else self._read_settings()
-        self._scanner = _Scanner(
-            self.baseline.salt if self.baseline else os.urandom(16), self.settings.rules, known
-        )
-        self._known, self._verdicts = known, set(_as_list(verdicts)) or set(VERDICTS)
         if not self._verdicts.issubset(VERDICTS):
             raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
-        self._disabled = {*_as_list(disable), *self.settings.disabled}
-        if not self.settings.rule_ids.issuperset(self._disabled):
-            raise BadValue("no such rule to disable", hint="see: audit --list-rules")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs or cores, Summary()
+        self.history = None if history is None else _as_list(history)
+        self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
+        self._on_error, self._untrusted, self._unread = on_error, untrusted, set[str]()
+        self._in_git = staged or history is not None
+        if self._in_git:
+            self._folder, self.base = find_repository(self.paths)
+        else:
+            self.base = shown_from(self.paths, self.baseline)
+        self.settings = AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
         self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self._skip)
-        self._unread: set[str] = set()
-        self._nth: dict[tuple[str, str], int] = {}
+        self._known, self._about = known, known.about if known else {}
+        self._disabled = {*_as_list(disable), *self.settings.disabled}
+        if not self.settings.rule_ids.issuperset(self._disabled):
+            raise BadValue("no such rule to disable", hint="see: audit --list-rules")
+        self._least = CONFIDENCES.index(confidence)
+        salt = self.baseline.salt if self.baseline else os.urandom(16)
+        self._scanner = _Scanner(salt, self.settings.rules, known)
+        self._nth = Counter[tuple[str, str]]()
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
@@ -8994,32 +8896,34 @@ class Audit:
                 self.summary.findings += 1
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
-        if self.baseline and not self.staged and self.history is None:
+        if self.baseline and not self._in_git:
             self.summary.stale = self.baseline.stale(self._covers())
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
         rule, spot = match.rule, (blob.path, match.rule.id)
-        self._nth[spot] = self._nth.get(spot, 0) + 1
+        self._nth[spot] += 1
         # A bare hash of the value would let anybody with the report try guesses.
         value = fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
         place = blob.path, match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence
-        if self._known and rule in self._known.about:
-            about = self._known.about[rule]
-            return Finding(*place, *kind, "…", value, self._known.fix(*about), *about, *blob[2:])
-        return Finding(*place, *kind, match.sample, value, replacement(blob.path, rule), "", "", *blob[2:])
+        if self._known and rule in self._about:
+            secret, verdict = self._about[rule]
+            fix = self._known.fix(secret, verdict)
+            return Finding(*place, *kind, "…", value, fix, secret, verdict, blob.commit, blob.date)
+        fix = replacement(blob.path, match)
+        return Finding(*place, *kind, match.sample, value, fix, commit=blob.commit, date=blob.date)
 
     def silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
+        _, verdict = self._about.get(match.rule, ("", ""))
         if match.rule.id in self._disabled:
             return "disabled rules"
         if self.settings.allows(path, match.rule.id):
             return AUDIT_SETTINGS
-        if self._known and match.rule in self._known.about:
-            if self._known.about[match.rule][1] not in self._verdicts:
-                return "--verdict"
-            if self._is_own_file(path):
-                return "the store's own file"
+        if verdict and verdict not in self._verdicts:
+            return "--verdict"
+        if verdict and self._is_own_file(path):
+            return "the store's own file"
         return "" if self._untrusted else match.silenced
 
     def _is_own_file(self, path: str) -> bool:
@@ -9035,15 +8939,13 @@ class Audit:
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
         if self.staged:
-            folder = "." if is_hook_of(self.base) else self.base  # git commit -a has an index of its own
-            return AuditSettings(staged_file(folder, AUDIT_SETTINGS))
+            return AuditSettings(staged_text(self._folder, AUDIT_SETTINGS))
         start = self.base if self._in_git else _common_folder(self.paths) or self.base
-        top = [self.base, *folders_of_repository(start)][-1]
-        path = os.path.join(top, AUDIT_SETTINGS)
-        if not os.path.lexists(path):
+        top = _real_path(repository_above(start) or self.base).rstrip("/") + "/"
+        if not os.path.lexists(top + AUDIT_SETTINGS):
             return AuditSettings()
-        with disk_errors(f"read {printable(path)}"):
-            return AuditSettings(read_file(path, follow=False), self.base, _real_path(top).rstrip("/") + "/")
+        with disk_errors(f"read {printable(top + AUDIT_SETTINGS)}"):
+            return AuditSettings(os.fsdecode(read_file(top + AUDIT_SETTINGS, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
         """Return whether a path is left out, here or by the project."""
@@ -9061,44 +8963,44 @@ class Audit:
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
         self.summary.bytes += size
-        self._progress(0, 0)
-
-    def _progress(self, files: int, size: int) -> None:
-        if self._on_progress:
-            self._on_progress(self.summary.files + files, self.summary.bytes + size)
 
     def _matches(self) -> Iterator[tuple[Blob, Match]]:
-        if self.history is not None:
-            return self._in_history(self.history)
-        if self.staged:
-            folder = self._repository()
-            return self._in_blobs(folder, staged_blobs(folder))
-        return self._in_files()
+        if not self._in_git:
+            return self._in_files()
+        everywhere = self.paths in ([], ["."])
+        self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
+        for path in self.paths:
+            if not os.path.lexists(path) and not was_there(self._folder, shown_path(path, self.base)):
+                raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
+        return self._in_blobs(staged_blobs(self._folder)) if self.staged else self._in_history()
 
     def _in_files(self) -> Iterator[tuple[Blob, Match]]:
-        files, folders = self._named_files()
-        seen: set[str] = set()
-        while files or folders:
-            below = (files_below(path, shown, self._accept, nested=n) for path, shown, n in folders)
-            items: Iterator[_File] = itertools.chain(files, *below)
-            items = _each_once(items, seen) if len(self.paths) > 1 else items
-            files, folders = [], []
-            for scanned in _scan_all(items, self._scanner, self.jobs, self._progress):
-                folders += [(path, shown + "/", True) for path, shown in scanned.folders]
-                for path, why in scanned.errors:
-                    self._unreadable(path, why)
-                self.summary.skipped.update(scanned.skipped)
-                self._count(scanned.files, scanned.bytes)
-                yield from scanned.matches
+        for scanned in _scan_all(self._files(), self._scanner, self.jobs):
+            for path, why in scanned.errors:
+                self._unreadable(path, why)
+            self.summary.skipped.update(scanned.skipped)
+            self._count(scanned.files, scanned.bytes)
+            yield from scanned.matches
 
-    def _named_files(self) -> tuple[list[_File], list[tuple[str, str, bool]]]:
+    def _files(self) -> Iterator[_File]:
+        """Yield the files at and below the PATHs, each once, though several may lead to it."""
+        files, folders = self._split_paths()
+        below = (files_below(path, shown, self._accept) for path, shown in folders)
+        seen: set[str] = set()
+        for path, shown in itertools.chain(files, *below):
+            if shown not in seen:
+                yield path, shown
+            if len(self.paths) > 1:
+                seen.add(shown)
+
+    def _split_paths(self) -> tuple[list[_File], list[_File]]:
         """Return the files and the folders among the PATHs."""
         files, folders = [], []
         for path in self.paths:
             shown = shown_path(path, self.base)
             if os.path.isdir(path):
-                folders.append((path, shown and shown + "/", False))
-            elif not self._accept.takes(shown):  # a shell or a hook may name all files
+                folders.append((path, shown and shown + "/"))
+            elif not self._accept.takes(shown):  # a shell or a hook may list every file
                 continue
             elif path == "-" or os.path.isfile(path):
                 files.append((_real_path(path), shown))
@@ -9108,9 +9010,10 @@ class Audit:
                 raise BadValue(f"no file or folder called {_show(path)}")
         return files, folders
 
-    def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
+    def _in_history(self) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
-        folder, paragraphs, missing = self._repository(), _Paragraphs(self._scanner), 0
+        folder, revisions = self._folder, self.history or []
+        paragraphs, missing = _Paragraphs(self._scanner, self.summary.skipped), 0
         why = missing_history(folder)
         if why:
             self._unreadable(folder, why)
@@ -9121,71 +9024,55 @@ class Audit:
             self._count(1, size)
             paragraphs.add(oid, size, read)
         paragraphs.flush()
-        self.summary.skipped.update(paragraphs.skipped)
         if missing:  # in one line: in a partial clone that may be most
             self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
         if self._known:
-            yield from self._in_messages(folder, self._known, revisions)
-        suspects = paragraphs.suspects
+            yield from self._in_messages(self._known, revisions)
         seen: set[tuple[str, str, str]] = set()
         # Of several paths, one where nothing is allowed counts.
         wants = lambda path: self._wants(path) and not self.settings.allows(path)  # noqa: E731
-        blobs = find_introductions(folder, suspects, revisions, wants)
+        blobs = find_introductions(folder, paragraphs.suspects, revisions, wants)
         # Scan again, since a file's name decides how it is read; but only what has unseen suspects.
-        for blob, match in self._in_blobs(folder, _with_unseen_suspects(blobs, suspects)):
+        for blob, match in self._in_blobs(paragraphs.with_unseen_suspects(blobs)):
             spot = (blob.path, match.rule.id, match.digest)
             if spot not in seen:  # a secret is in every later version of its file as well
                 yield blob, match
             seen.add(spot)
 
-    def _in_messages(
-        self, folder: str, known: KnownValues, revisions: Sequence[str]
-    ) -> Iterator[tuple[Blob, Match]]:
-        commits = _reached(folder, revisions) if revisions else _objects(folder, "commit tag")
-        for oid, size, read in read_objects(folder, commits):
+    def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
+        oids = rev_list(self._folder, revisions) if revisions else objects(self._folder, "commit tag")
+        for oid, size, read in read_objects(self._folder, oids):
             text = read(max(size, 0))
             for match in self._scanner.scan(io.BytesIO(text).read, "", {}) if known.find(text) else ():
                 if match.rule in known.about:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
-    def _in_blobs(self, folder: str, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
+    def _in_blobs(self, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
         wanted = list(self._choose(blobs))
-        opened = read_objects(folder, (blob.oid for blob in wanted))
-        for blob, (oid, size, read) in zip(wanted, opened):
+        for blob, (oid, size, read) in zip(wanted, read_objects(self._folder, (blob.oid for blob in wanted))):
             path = blob.path or f"blob {oid[:12]}"
             if size < 0:
                 self._unreadable(path, "this clone lacks it")
                 continue
             skipped: dict[str, int] = {}
             found = self._scanner.scan(read, blob.path, skipped)
-            if self.history is None:
+            if self.staged:  # what history has was counted when it was read for the first time
                 self._count(1, size)
                 self.summary.skipped.update(skipped)
             yield from ((blob._replace(path=path), match) for match in found)
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
         for blob in blobs:
-            if self._wants(blob.path) and not blob.oid and self.staged:
-                self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
-            elif self._wants(blob.path):
+            if self._wants(blob.path) and blob.oid:
                 yield blob
+            elif self._wants(blob.path):
+                self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
             elif _is_within(blob.path, self._roots) and self.excludes(blob.path):
                 self._skip("excluded")
 
     def _wants(self, path: str) -> bool:
         wanted = _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
         return wanted and not self.excludes(path)
-
-    def _repository(self) -> str:
-        """Return a folder of the repository that all PATHs are in, and look up their names there."""
-        folders = list(dict.fromkeys(existing_folder(path)[0] for path in self.paths or ["."]))
-        if len(folders) > 1 and len(set(map(git_folder, folders))) > 1:
-            raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
-        self._roots = {""} if self.paths in ([], ["."]) else {path_in_repository(path) for path in self.paths}
-        for path in self.paths:
-            if not os.path.lexists(path) and not was_there(folders[0], path_in_repository(path)):
-                raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
-        return "." if is_hook_of(folders[0]) else folders[0]
 
     def _gone(self, path: str) -> bool:
         """Return whether there is no longer a file at a path of the baseline: it may have been renamed."""
@@ -9200,18 +9087,22 @@ class Audit:
         )
 
 
-def _each_once(files: Iterable[_File], seen: set[str]) -> Iterator[_File]:
-    """Yield each file once, though several PATHs may lead to it."""
-    for path, shown in files:
-        if shown not in seen:
-            seen.add(shown)
-            yield path, shown
-
-
 def _is_within(path: str, roots: Container[str]) -> bool:
     """Return whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
     above = itertools.accumulate(path.split("/"), "{}/{}".format)
     return "" in roots or any(folder in roots for folder in above)
+
+
+def find_repository(paths: Sequence[str]) -> tuple[str, str]:
+    """Return the folder to run git in for these paths, and the top of the repository that they are in."""
+    folders = list(dict.fromkeys(map(existing_folder, paths or ["."])))
+    tops = [top_of_repository(folder) for folder in folders]
+    if len(set(tops)) > 1:
+        raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
+    # As a hook, git finds the index of its commit only in the working directory.
+    with contextlib.suppress(Unavailable):
+        folders = ["."] if top_of_repository(".") == tops[0] else folders
+    return folders[0], tops[0]
 
 
 def _real_path(path: str) -> str:
@@ -9246,11 +9137,6 @@ def shown_path(path: str, base: str) -> str:
     return path if path == "-" else _real_path(path)[len(base) :]
 
 
-def baseline_beside(paths: Sequence[str], *, in_git: bool = False) -> str:
-    """Return where the baseline is by default: in the folder that paths are shown relative to."""
-    return os.path.relpath((top_of_repository(paths) if in_git else shown_from(paths)) + BASELINE)
-
-
 def fingerprint(spot: tuple[str, str], value: str) -> str:
     """Return a hash of the place and 24 bits of the value: too few to confirm a guess.
 
@@ -9279,7 +9165,7 @@ class AuditSettings:
     names the line.
     """
 
-    def __init__(self, text: bytes = b"", base: str = "", top: str = "") -> None:
+    def __init__(self, text: str = "", base: str = "", top: str = "") -> None:
         self._base, self._top = base, top
         self.rules: tuple[Rule, ...] = ()
         self.rule_ids = {rule.id for rule in all_rules()}
@@ -9289,14 +9175,12 @@ class AuditSettings:
         if len(text) > _MAX_IGNORE_BYTES:  # matching so many patterns would take too long
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section, entries = "", []
-        for number, line in enumerate(map(str.strip, os.fsdecode(text).lstrip("\ufeff").split("\n")), 1):
+        for number, line in enumerate(map(str.strip, text.lstrip("\ufeff").split("\n")), 1):
             if line[:1] == "[" and line[-1] == "]":
                 section = line[1:-1]
             elif line and line[0] != "#":
-                entries.append((section, number, line))
-        for section, number, line in sorted(
-            entries, key=lambda entry: entry[0] != "rules"
-        ):  # others name them
+                entries.append((section != "rules", number, section, line))
+        for _, number, section, line in sorted(entries):  # rules first, since others refer to them
             try:
                 self._add(section, line)
             except (BadValue, KeyError, re.error) as error:
@@ -9347,24 +9231,23 @@ class KnownValues:
         self.about: dict[Rule, tuple[str, str]] = {}  # the name of the secret and the verdict
         self.notes: list[str] = []
         self.own_file = _real_path(plaintext_file(store)) if plaintext_file(store) else ""
-        self._rules: dict[bytes, Rule] = {}
         self._scheduled: set[str] = set()
         with contextlib.suppress(SecretsError):
             self._scheduled.update(SecretRotation(store).scheduled())
-        values: dict[str, tuple[str, str]] = {}
+        self._rules: dict[bytes, Rule] = {}
+        values: set[str] = set()
         left_out: dict[str, set[str]] = {}
         for name, verdict, value in self._collect(store):
             if looks_like_reference(value) and find_references(store, name):
                 left_out.setdefault("references, whose store --backend searches for", set()).add(name)
             elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
                 left_out.setdefault("too short or too plain to search for", set()).add(name)
-            else:
-                values.setdefault(value, (name, verdict))
-        for value, (name, verdict) in values.items():
-            what, severity = f"value of {printable(name)}, {verdict}", VERDICTS[verdict]
-            rule = Rule("known-value", what, "", "", "high", severity, "", "")
-            self.about[rule] = name, verdict
-            self._rules.update((spelling, self._rules.get(spelling, rule)) for spelling in spell(value))
+            elif value not in values:
+                values.add(value)
+                what = f"value of {printable(name)}, {verdict}"
+                rule = Rule("known-value", what, "high", VERDICTS[verdict])
+                self.about[rule] = name, verdict
+                self._rules.update((spelling, self._rules.get(spelling, rule)) for spelling in spell(value))
         self._spellings = Spellings(values)
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
@@ -9385,37 +9268,32 @@ class KnownValues:
         replace = f"rotate now {name}" if name in self._scheduled else f"change it where used, and set {name}"
         return {"previous": f"rotate drop {name}", "retired": ""}.get(verdict, replace)
 
-    def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
+    def _collect(self, store: Any) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value), what is valid first."""
-        every = set(store.names())
-        names = sorted(name for name in every if not is_stage(name, every))
+        names = list_secrets(backend=store)
         stages = [(name, stage_values(store, name)) for name in names]
         for verdict in ("current", "pending", "previous"):
             yield from ((name, verdict, values[verdict]) for name, values in stages if verdict in values)
         older = self._sealed_in_git(store) if hasattr(store, "open_copy") else self._older(store, names)
         yield from ((name, "retired", value) for name, value in older)
 
-    def _older(self, store: Store, names: list[str]) -> Iterator[tuple[str, str]]:
+    def _older(self, store: Any, names: list[str]) -> Iterator[tuple[str, str]]:
         try:
-            for name in names:
-                for value in cast("Any", store).older_values(name):
-                    yield name, value
+            yield from ((name, value) for name in names for value in store.older_values(name))
         except (AttributeError, BadValue):  # KV 1
             self.notes.append(_NO_HISTORY)
 
     def _sealed_in_git(self, store: Any) -> Iterator[tuple[str, str]]:
         """Yield what older files of a sealed store in git hold; count what its identity doesn't open."""
-        unopened = 0
+        folder, unopened = store.folder, 0
         try:
-            top = path_in_repository(os.path.join(store.folder, "secrets"))
-            commits = _objects(store.folder, "commit")
-            with _Git(store.folder, *_DIFF_TREE, "-m", feed=_spool(commits)) as git:
-                changes = _parse_changes(git.records())
-                blobs = {blob.oid: blob for blob in changes if _is_within(blob.path, [top])}
-        except Unavailable:  # no repository, or not all of it
+            top = shown_path(os.path.join(folder, "secrets"), top_of_repository(folder))
+        except Unavailable:
             self.notes.append(_NO_HISTORY)
             return
-        for oid, size, read in read_objects(store.folder, blobs):
+        changes = changed_blobs(folder, objects(folder, "commit"))
+        blobs = {blob.oid: blob for blob in changes if _is_within(blob.path, [top])}
+        for oid, size, read in read_objects(folder, blobs):
             name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
             try:
                 yield re.sub("__(PENDING|PREVIOUS)$", "", name), store.open_copy(name, read(max(size, 0)))
@@ -9441,29 +9319,19 @@ _READS = {
 }
 
 
-def replacement(path: str, rule: Rule) -> str:
+def replacement(path: str, match: Match) -> str:
     """Return how to store a secret that was found, and what to write in its place."""
-    name = re.sub(r"\W", "_", rule.id).upper()
     end = os.path.splitext(path)[1] or os.path.basename(path)
     reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
+    name = match.variable if end == ".env" and match.variable else re.sub(r"\W", "_", match.rule.id).upper()
     return f"set {name}, and write {reads.format(name)}" if reads else ""
-
-
-def _with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
-    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
-    seen: set[tuple[str, int]] = set()
-    for blob in blobs:
-        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
-        if unseen:
-            yield blob
-        seen |= unseen
 
 
 class _Paragraphs:
     """Which paragraphs may hold a secret: versions of a file share most of them, and each is scanned once."""
 
-    def __init__(self, scanner: _Scanner) -> None:
-        self._scanner, self.skipped = scanner._replace(key=b""), dict[str, int]()
+    def __init__(self, scanner: _Scanner, skipped: dict[str, int]) -> None:
+        self._scanner, self._skipped = scanner._replace(key=b""), skipped
         self.suspects: dict[str, set[int]] = {}  # by blob, hashes of those that may
         self._clean: set[int] = set()
         self._suspect: set[int] = set()
@@ -9475,7 +9343,7 @@ class _Paragraphs:
         text = read(min(size, _MAX_PARAGRAPHS_BYTES))
         if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
             rest = itertools.chain([text], iter(lambda: read(_MAX_PARAGRAPHS_BYTES), b""))
-            if self._scanner.scan(lambda _: next(rest, b""), _UNNAMED, self.skipped, 1):
+            if self._scanner.scan(lambda _: next(rest, b""), _UNNAMED, self._skipped, 1):
                 self.suspects[oid] = {hash(oid)}
             return
         # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
@@ -9487,7 +9355,16 @@ class _Paragraphs:
 
     def flush(self) -> None:
         """Scan what is waiting."""
-        self._classify(self._fresh)
+        line = 1
+        text = b"\n\n".join(self._fresh.values())
+        matches = self._scanner.scan(io.BytesIO(text).read, _UNNAMED, {}, sys.maxsize)
+        for key, part in self._fresh.items() if matches else ():
+            # Lines in the text that was joined, where one empty line stands between two paragraphs.
+            last = line + part.count(b"\n")
+            if any(match.line <= last and line <= match.end_line for match in matches):
+                self._suspect.add(key)
+            line = last + 2
+        self._clean.update(self._fresh.keys() - self._suspect)
         for oid, keys in self._waiting.items():
             if not self._suspect.isdisjoint(keys):
                 self.suspects[oid] = self._suspect.intersection(keys)
@@ -9495,16 +9372,14 @@ class _Paragraphs:
             self._clean, self._suspect = set(), set()
         self._fresh, self._waiting = {}, {}
 
-    def _classify(self, fresh: dict[int, bytes]) -> None:
-        text, line = b"\n\n".join(fresh.values()), 1
-        matches = self._scanner.scan(io.BytesIO(text).read, _UNNAMED, {}, sys.maxsize)
-        for key, part in fresh.items() if matches else ():
-            # Lines in the text that was joined, where one empty line stands between two paragraphs.
-            last = line + part.count(b"\n")
-            if any(match.line <= last and line <= match.end_line for match in matches):
-                self._suspect.add(key)
-            line = last + 2
-        self._clean.update(fresh.keys() - self._suspect)
+    def with_unseen_suspects(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
+        """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
+        seen: set[tuple[str, int]] = set()
+        for blob in blobs:
+            unseen = {(blob.path, key) for key in self.suspects[blob.oid]} - seen
+            if unseen:
+                yield blob
+            seen |= unseen
 
 
 class _Scanner(NamedTuple):
@@ -9526,43 +9401,30 @@ class _Scanner(NamedTuple):
         return found
 
 
-_Progress = Callable[[int, int], None]  # takes numbers of files and bytes
-
-
 class _Scanned:
     """What came of some files."""
 
     def __init__(self) -> None:
         self.matches: list[tuple[Blob, Match]] = []
-        self.folders: list[_File] = []  # repositories inside this one
         self.errors: list[tuple[str, str]] = []
         self.skipped: dict[str, int] = {}  # files that were not examined, by kind
         self.left: list[_File] = []  # still to be scanned: what was found fills the memory
         self.files = self.bytes = 0
 
 
-def available_cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _scan_all(
-    items: Iterable[_File], scanner: _Scanner, jobs: int, progress: _Progress
-) -> Iterator[_Scanned]:
+def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     """Scan here at first, and what is left after a while in `jobs` processes: a small tree starts none."""
-    start, items = time.monotonic(), iter(items)
-    for batch in iter(lambda: list(itertools.islice(items, _BATCH)), []):
+    start = time.monotonic()
+    for file in files:
         if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
-            for scanned in _scan_in_processes(batch, items, scanner, jobs):
+            for scanned in _scan_in_processes(itertools.chain([file], files), scanner, jobs):
                 yield scanned
                 yield from (_scan_files([file], scanner) for file in scanned.left)
         else:
-            yield from (_scan_files([file], scanner, progress) for file in batch)
+            yield _scan_files([file], scanner)
 
 
-def _scan_in_processes(
-    batch: list[_File], items: Iterator[_File], scanner: _Scanner, jobs: int
-) -> Iterator[_Scanned]:
+def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -9573,12 +9435,11 @@ def _scan_in_processes(
     pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
     running: deque[Future[_Scanned]] = deque()
     try:
-        while batch:
+        for batch in iter(lambda: list(itertools.islice(files, _BATCH)), []):
             with _interrupts_blocked():
-                running.append(pool.submit(_scan_as_helper, batch))
+                running.append(pool.submit(_scan_files, batch))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
-            batch = list(itertools.islice(items, _BATCH))
         yield from (future.result() for future in running)
     except BrokenProcessPool:
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
@@ -9622,34 +9483,24 @@ def _start_helper(scanner: _Scanner) -> None:
     _helper = scanner
 
 
-def _scan_as_helper(files: list[_File]) -> _Scanned:
-    return _scan_files(files, _helper)
-
-
-def _scan_files(files: list[_File], scanner: _Scanner, progress: _Progress | None = None) -> _Scanned:
-    """Scan files, in this process or another."""
+def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
+    """Scan files, in this process or, without a scanner, in one that helps."""
     scanned = _Scanned()
     for n, (path, shown) in enumerate(files):
         if len(scanned.matches) > _MAX_FINDINGS:
             scanned.left = files[n:]
             break
         try:
-            _scan_file(path, shown, scanner, scanned, progress)
-        except IsADirectoryError:  # git lists a repository inside this one by its name alone
-            scanned.folders.append((path, shown))
+            _scan_file(path, shown, scanner or _helper, scanned)
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
     return scanned
 
 
-def _scan_file(
-    path: str, shown: str, scanner: _Scanner, scanned: _Scanned, progress: _Progress | None
-) -> None:
+def _scan_file(path: str, shown: str, scanner: _Scanner, scanned: _Scanned) -> None:
     def read(size: int) -> bytes:
         data = os.read(fd, size)
         scanned.bytes += len(data)
-        if progress:
-            progress(scanned.files, scanned.bytes)
         return data
 
     file = open(0, "rb", 0, closefd=False) if path == "-" else open_listed(path)  # noqa: SIM115
@@ -9682,34 +9533,28 @@ class Baseline:
         self.path, self.salt = os.fspath(path), os.urandom(16)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # of those, what only history has: no audit of files finds that
-        self.moved: dict[
-            Entry, Entry
-        ] = {}  # {finding in a renamed file: what accepted it under the old name}
+        self.moved: dict[Entry, Entry] = {}  # {in a renamed file: what accepted it under the old name}
         if os.path.lexists(self.path):
-            self._load()
+            with disk_errors(f"read {printable(self.path)}"):
+                self._load(read_file(self.path))
         self._unseen = set(self.entries)
-        self._gone: dict[str, set[Entry]] | None = None  # by rule, those whose file is gone
+        self._gone: set[Entry] | None = None  # those whose file is gone
 
-    def _load(self) -> None:
+    def _load(self, data: bytes) -> None:
         import json
 
         try:
-            with open_regular(self.path) as file:
-                lines = io.BytesIO(read_bounded(file, "the baseline"))
-            rows: Iterator[dict[str, Any]] = map(json.loads, filter(bytes.strip, lines))
+            rows: Iterator[dict[str, Any]] = map(json.loads, filter(bytes.strip, io.BytesIO(data)))
             first = next(rows, {})
             # Don't guess at other versions: an entry that is misread would hide a secret.
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
             if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
                 raise ValueError
             for row in rows:
-                entry = Entry(*(_baseline_text(row[name]) for name in Entry._fields))
+                entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
+                os.fsencode("".join(entry))  # raises ValueError where no file could be called that
                 self.entries.add(entry)
                 self.past.update([entry] if "history" in row else [])
-        except SecretsError:
-            raise
-        except OSError as error:
-            raise Unavailable(f"the baseline can't be read: {error.strerror}") from None
         except (ValueError, LookupError, TypeError, RecursionError):
             hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
@@ -9718,26 +9563,16 @@ class Baseline:
         """Return whether a finding was accepted before, maybe in a file that is `gone`: it was renamed."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
-            old = self._find_moved(
-                entry, digest, gone, self.entries if finding.commit else self.entries - self.past
-            )
-            self.moved.update({entry: old} if old else {})
+            if self._gone is None:
+                entries = self.entries if finding.commit else self.entries - self.past
+                self._gone = {old for old in entries if gone(old.path)}
+            same = (old for old in self._gone if old.rule == entry.rule)
+            old = next((old for old in same if old.fingerprint == fingerprint(old[:2], digest)), None)
+            if old:
+                self._gone.remove(old)  # it accepts one file
+                self.moved[entry] = old
         self._unseen.discard(self.moved.get(entry, entry))
         return entry in self.entries or entry in self.moved
-
-    def _find_moved(
-        self, entry: Entry, digest: str, gone: Callable[[str], bool], entries: set[Entry]
-    ) -> Entry | None:
-        if self._gone is None:
-            self._gone = {}
-            for old in entries:
-                self._gone.setdefault(old.rule, set()).update([old] if gone(old.path) else [])
-        found = self._gone.get(entry.rule, set())
-        for old in found:
-            if old.fingerprint == fingerprint(old[:2], digest):
-                found.remove(old)  # it accepts one file
-                return old
-        return None
 
     def stale(self, covers: Callable[[str], bool]) -> list[Entry]:
         """Return what was accepted and is no longer there, where the audit has looked."""
@@ -9747,9 +9582,8 @@ class Baseline:
         """Accept these findings too, drop what turned out to be stale, and write the file."""
         import json
 
-        found = {
-            Entry(row.path, row.rule, row.fingerprint) for row in findings
-        }  # which completes the summary
+        # The summary is complete after the last of them.
+        found = {Entry(row.path, row.rule, row.fingerprint) for row in findings}
         self.past |= found if history else set()
         self.entries |= found | self.moved.keys()
         self.entries.difference_update(summary.stale, self.moved.values())
@@ -9760,11 +9594,6 @@ class Baseline:
             lines.write(json.dumps(row).encode() + b"\n")
         with disk_errors(f"write {printable(self.path)}"), FileLock(self.path):
             rewrite(self.path, lines.getvalue(), 0o644)
-
-
-def _baseline_text(value: object) -> str:
-    """Return a text of a baseline, stored once; raise ValueError where no file could be called that."""
-    return sys.intern(os.fsdecode(str(value).encode("utf-8", "surrogateescape")))
 
 
 # === Reports ================================================================================================
@@ -9814,21 +9643,16 @@ def report_text(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
         to.line("       drop these from the baseline with --update-baseline")
     if summary.findings:
         to.line(f"\n{_NEXT_STEPS}\n")
-    to.line(_totals(summary, to))
-
-
-def _totals(summary: Summary, to: Printer) -> str:
-    counts = [f"{count} {name}" for name, count in summary.by_confidence.items() if count]
-    found = f"{_plural(summary.findings, 'finding')} ({', '.join(counts)})" if counts else "no findings"
+    counts = ", ".join(f"{count} {name}" for name, count in summary.by_confidence.items() if count)
+    found = f"{_plural(summary.findings, 'finding')} ({counts})" if counts else "no findings"
     silenced = [f"{count} by `{why}`" for why, count in sorted(summary.silenced.items())]
     silenced += [f"{summary.baseline} in the baseline"] if summary.baseline else []
-    skipped = {**summary.skipped, "unreadable": summary.unreadable}
-    left = [f"{count} {why}" for why, count in sorted(skipped.items()) if count]
-    parts = [f"{to.paint(found, 'high' if counts else 'good')} in {_plural(summary.files, 'file')}"]
-    parts[0] += f", {summary.bytes / 1e6:.1f} MB"
-    parts += [f"silenced: {', '.join(silenced)}"] if silenced else []
-    parts += [f"not examined: {', '.join(left)}"] if left else []
-    return "; ".join(parts)
+    skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
+    left_out = ", ".join(f"{count} {why}" for why, count in skipped if count)
+    total = f"{to.paint(found, 'high' if counts else 'good')} in {_plural(summary.files, 'file')}"
+    total += f", {summary.bytes / 1e6:.1f} MB"
+    total += f"; silenced: {', '.join(silenced)}" if silenced else ""
+    to.line(total + (f"; not examined: {left_out}" if left_out else ""))
 
 
 def _plural(count: int, what: str) -> str:
@@ -9868,8 +9692,8 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> 
             count += 1
     left_out = f"{_plural(summary.findings - count, 'more finding')} than code scanning takes"
     notes = [{"level": "warning", "message": {"text": left_out}}] if summary.findings > count else []
-    nothing_read = summary.unreadable and not summary.files
-    invocation = {"executionSuccessful": not nothing_read, "toolExecutionNotifications": notes}
+    something_read = bool(summary.files or not summary.unreadable)
+    invocation = {"executionSuccessful": something_read, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     to.line(f'], "invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}}}]}}')
 
@@ -9893,7 +9717,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
     # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
     artifact = {"uri": quote(os.fsencode(finding.path)), "uriBaseId": "%SRCROOT%"}
-    origin = {"commit": finding.commit, "date": finding.date} if finding.commit else {}
+    names = ("confidence", "secret", "verdict", "commit", "date")
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
@@ -9902,7 +9726,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
-        "properties": {"confidence": finding.confidence, **origin},
+        "properties": {name: getattr(finding, name) for name in names if getattr(finding, name)},
     }
 
 
@@ -9935,33 +9759,6 @@ def report_rules(as_json: bool, to: Printer) -> None:
         to.line("{id:32} {confidence:6} {severity:8} {what}".format(**row))
 
 
-class Progress:
-    """A line on a terminal that says how far an audit is, once it has taken a second."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out, self._shown = out, False
-        self._next = time.monotonic() + 1 if out.isatty() else float("inf")
-
-    def __call__(self, files: int, size: int) -> None:
-        if time.monotonic() > self._next:
-            self._next, self._shown = time.monotonic() + 0.1, True
-            self._out.write(f"\r\x1b[K{_plural(files, 'file')}, {size / 1e6:,.0f} MB")
-            self._out.flush()
-
-    def clear(self) -> None:
-        if self._shown:
-            self._out.write("\r\x1b[K")
-            self._out.flush()
-            self._shown = False
-
-    def around(self, findings: Iterable[Finding]) -> Iterator[Finding]:
-        """Yield the findings, and keep the line out of the way of whoever prints them."""
-        for finding in findings:
-            self.clear()
-            yield finding
-        self.clear()
-
-
 # === Check ==================================================================================================
 # Which names a project asks for, and where: literals in Python code, lines of .env.example, references in
 # config files. Code is parsed, never run. They are compared with the names in a store; no value is read.
@@ -9974,15 +9771,11 @@ _REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{
 
 
 class Use(NamedTuple):
-    """A place that names a secret.
-
-    It "requires" it, "reads" it and gets None without, has a "default", or "provides" it to the rest.
-    """
+    """A place that names a secret."""
 
     name: str
-    path: str
     line: int
-    how: str
+    how: str  # it "requires" it, "reads" it and gets None without, has a "default", or "provides" it
     backend: str = ""  # empty: the store in use
 
 
@@ -9999,22 +9792,23 @@ class Check:
         names = list_secrets(backend=store)
         # A variable of this process comes from elsewhere, and may serve any program.
         unmentioned = {name for name in names if variable_name(name) not in os.environ}
-        uses: dict[str, list[Use]] = {}
+        hows: dict[str, set[str]] = {}
+        places: dict[str, list[str]] = {}
         for path, data in self._texts(paths):
             unmentioned -= {n for n in unmentioned if n.encode() in data or variable_name(n).encode() in data}
             for use in self._uses(path, data):
                 if use.name and use.backend in ("", backend):
-                    uses.setdefault(use.name, []).append(use)
+                    hows.setdefault(use.name, set()).add(use.how)
+                    places.setdefault(use.name, []).append(f"{path}:{use.line}")
         known = {*names, *map(variable_name, names), *os.environ}
         known |= {name[: -len("_FILE")] for name in os.environ if name.endswith("_FILE")}
-        self.names = len(uses)
-        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
-        for name in sorted(name for name in uses if variable_name(name) not in known):
-            hows = {use.how for use in uses[name]}
-            required = "requires" in hows and hows <= {"requires", "reads"}
-            if required or "provides" not in hows:
-                places = [f"{use.path}:{use.line}" for use in uses[name]]
-                self.found["missing" if required else "optional"][name] = places
+        self.names = len(places)
+        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}, "unused": {}}
+        for name in sorted(name for name in places if variable_name(name) not in known):
+            if "requires" in hows[name] and hows[name] <= {"requires", "reads"}:
+                self.found["missing"][name] = places[name]
+            elif "provides" not in hows[name]:
+                self.found["optional"][name] = places[name]
         self.found["unused"] = {name: [] for name in sorted(unmentioned)}
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -10035,7 +9829,7 @@ class Check:
         if not path.endswith(".py"):
             return _uses_in_text(path, data.decode("utf-8", "replace"))
         try:
-            return list(_uses_in_python(path, data))
+            return list(_uses_in_python(data))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             self.unparsed += 1
             return ()
@@ -10047,10 +9841,10 @@ def _uses_in_text(path: str, text: str) -> Iterator[Use]:
         for match in re.finditer(_ASSIGNMENT_AT if example else _REFERENCE_AT, text, re.M):
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
             how = "default" if example and not looks_secret(match[2]) else "requires"
-            yield Use(match[2], path, text.count("\n", 0, match.start()) + 1, how, match[1] or "")
+            yield Use(match[2], text.count("\n", 0, match.start()) + 1, how, match[1] or "")
 
 
-def _uses_in_python(path: str, data: bytes) -> Iterator[Use]:
+def _uses_in_python(data: bytes) -> Iterator[Use]:
     import ast
 
     tree = ast.parse(data)
@@ -10067,22 +9861,21 @@ def _uses_in_python(path: str, data: bytes) -> Iterator[Use]:
             name, how, backend = _use_in_call(node, imported)
         if name and how:
             line: int = getattr(node, "lineno", 0)
-            yield Use(name, path, line, "default" if id(node) in guarded else how, backend)
+            yield Use(name, line, "default" if id(node) in guarded else how, backend)
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:
-    """The (name, how, backend) of a call that asks for a name, such as get_secret("X") or os.getenv("X")."""
+    """Return the (name, how, backend) of a call such as get_secret("X") or os.getenv("X")."""
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    name = _literal(call.args[0])
+    name, on_environ = _literal(call.args[0]), _is_environ(getattr(call.func, "value", None))
     options = {keyword.arg: keyword.value for keyword in call.keywords}
-    how = "default" if len(call.args) > 1 or "default" in options else "requires"
+    has_default = len(call.args) > 1 or "default" in options
     if function in ("get_secret", "require_secret"):
         backend = options.get("backend")  # "file", or SecretsBackend.FILE
-        attribute = getattr(backend, "attr", "?" if backend else "").lower()
-        return name if imported else "", how, _literal(backend) or attribute
-    on_environ = _is_environ(getattr(call.func, "value", None))
+        chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
+        return name if imported else "", "default" if has_default else "requires", chosen
     if function == "getenv" or (on_environ and function in ("get", "pop")):
-        return name, "reads" if how == "requires" else how, ""
+        return name, "default" if has_default else "reads", ""
     provides = function == "setenv" or (on_environ and function == "setdefault")
     return name, "provides" if provides else "", ""
 
@@ -10640,13 +10433,12 @@ def cmd_audit(args: Namespace) -> int:
         if args.list_rules:
             report_rules(args.report == "json", Printer(out))
             return 0
-        progress = Progress(sys.stderr)
-        run = _audit_of(args, progress)
+        run = _audit_of(args)
         if args.update_baseline and run.baseline:
-            run.baseline.update(progress.around(run), run.summary, history=args.history is not None)
+            run.baseline.update(run, run.summary, history=args.history is not None)
             _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
-            REPORTS[args.report or "text"][0](progress.around(run), run.summary, Printer(out))
+            REPORTS[args.report or "text"][0](run, run.summary, Printer(out))
     if run.summary.findings and not args.update_baseline:
         return int(args.exit_code)
     # CI must not pass because nothing could be read.
@@ -10667,9 +10459,8 @@ def _explain_line(place: str) -> int:
     return 0
 
 
-def _audit_of(args: Namespace, progress: Progress) -> Audit:
+def _audit_of(args: Namespace) -> Audit:
     def on_error(path: str, why: str) -> None:
-        progress.clear()
         _warn(f"can't read {printable(path)}: {printable(why)}")
 
     revisions = args.history or ()
@@ -10684,6 +10475,8 @@ def _audit_of(args: Namespace, progress: Progress) -> Audit:
         report, base = _real_path(args.output), shown_from(paths, baseline)
         pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
         exclude += [pattern] if report.startswith(base) else []
+    if args.backend and not (args.known or args.verdict):
+        raise BadValue("--backend chooses the store for --known", hint="add --known")
     known = KnownValues(args.manager.store()) if args.known or args.verdict else None
     for note in known.notes if known else ():
         _warn(f"note: {note}")
@@ -10699,16 +10492,17 @@ def _audit_of(args: Namespace, progress: Progress) -> Audit:
         untrusted=args.untrusted,
         known=known,
         verdicts=args.verdict.split(",") if args.verdict else (),
-        jobs=max(args.jobs, 0) or available_cores(),
+        jobs=max(args.jobs, 0),
         on_error=on_error,
-        on_progress=progress,
     )
 
 
 def _baseline_of(args: Namespace, paths: Sequence[str]) -> Baseline | None:
     if args.untrusted and not args.baseline:  # one that is named may come from elsewhere
         return None
-    path = args.baseline or baseline_beside(paths, in_git=args.staged or args.history is not None)
+    in_git = args.staged or args.history is not None
+    beside = find_repository(paths)[1] if in_git else shown_from(paths)
+    path = args.baseline or os.path.relpath(beside + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     if os.path.lexists(path) or args.update_baseline:
         return Baseline(path)
