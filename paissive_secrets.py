@@ -2297,12 +2297,14 @@ _LOGINS = {
 _LOGIN_NAMES = ", ".join(["token", *_LOGINS])
 
 
-def _matching(pattern: str, fault: str, hint: str, convert: Callable[[str], _T]) -> Callable[[str, str], _T]:
+def _matching(
+    pattern: str, problem: str, hint: str, convert: Callable[[str], _T]
+) -> Callable[[str, str], _T]:
     """Return a function that checks and converts the text of a setting."""
 
     def parse(source: str, text: str) -> _T:
         if not re.fullmatch(pattern, text):
-            raise BadValue(f"{source} {fault}", hint=hint)
+            raise BadValue(f"{source} {problem}", hint=hint)
         return convert(text)
 
     return parse
@@ -2361,20 +2363,18 @@ def _client_timeout(source: str, text: str) -> float:
 
 _SWITCH = _matching(_GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT")
 _NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
-# SOCKS and TLS to a proxy are not supported.
-_PROXY = _matching("(?s)http://.*", "isn't a supported proxy", "use http://host:port", str)
 _LOGIN = _matching(_LOGIN_NAMES.replace(", ", "|"), "isn't a known login method", f"use {_LOGIN_NAMES}", str)
 
 
 class _Setting(NamedTuple):
     parse: Callable[[str, str], Any]
     default: Any
-    names: str
+    variables: str
 
 
-def _declare(parse: Callable[[str, str], _T], default: _T, names: str = "") -> _T:
-    """Declare a setting, whose type is its default's; `names` are those of its variables if not our own."""
-    return cast("_T", _Setting(parse, default, names))
+def _declare(parse: Callable[[str, str], _T], default: _T, variables: str = "") -> _T:
+    """Declare a setting, whose type is its default's, and its variables if they are not our own."""
+    return cast("_T", _Setting(parse, default, variables))
 
 
 class VaultSettings:
@@ -2398,7 +2398,7 @@ class VaultSettings:
     skip_verify = _declare(_SWITCH, False, "SKIP_VERIFY")
     timeout = _declare(_client_timeout, 60.0, "CLIENT_TIMEOUT")
     max_retries = _declare(_NUMBER, 2, "MAX_RETRIES")
-    proxy = _declare(_PROXY, "", "PROXY_ADDR HTTP_PROXY")
+    proxy = _declare(_printable, "", "PROXY_ADDR HTTP_PROXY")
     # Our own: PAISSIVE_VAULT_, and the attribute in upper case.
     mount = _declare(_vault_folder, "secret")
     prefix = login_mount = _declare(_vault_folder, "")
@@ -2408,36 +2408,33 @@ class VaultSettings:
     secret_id = jwt = password = github_token = _declare(_printable, "")
     secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **values: Any) -> None:
         declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, _Setting)}
-        unknown = sorted(set(given) - set(declared))
+        unknown = sorted(values.keys() - declared)
         if unknown:
             raise TypeError(f"no setting called {unknown[0]}")
-        for name, (parse, default, names) in declared.items():
-            value = given.get(name)
-            standard = [prefix + variable for variable in names.split() for prefix in ("BAO_", "VAULT_")]
-            variables = standard or ["PAISSIVE_VAULT_" + name.upper()]
+        for name, (parse, default, variables) in declared.items():
+            value = values.get(name)
+            standard = [prefix + variable for variable in variables.split() for prefix in ("BAO_", "VAULT_")]
             # The first variable that isn't empty; Go treats an empty one as unset, too.
-            source = name if value is not None else next(filter(os.environ.get, variables), "")
-            value = " ".join(value) if isinstance(value, (list, tuple)) else value
-            text = os.environ.get(source, "") if value is None else str(value)
+            source = next(filter(os.environ.get, standard or ["PAISSIVE_VAULT_" + name.upper()]), "")
+            text = os.environ.get(source, "")
+            if value is not None:
+                source, text = name, " ".join(value) if isinstance(value, (list, tuple)) else str(value)
             setattr(self, name, parse(source, text) if text else default)
 
     def __repr__(self) -> str:
         return f"<VaultSettings for {self.address}>"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("Vault settings hold secrets and can't be pickled")
-
 
 # === Vault transport ========================================================================================
 # One door to one server: `call` sends a request over a kept connection, follows one redirect and retries what
 # is worth retrying. A connection that broke is a response of status 0. No message repeats anything that the
-# server sent, since that may be a secret. http.client reads the responses, within a deadline and a size.
+# server sent, since that may be a secret.
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
-_MAX_HEAD = 1 << 16  # bytes, of a header line or of all that surrounds a body
-_MAX_HTTP_LINES = 1 << 15  # header lines and chunks of a response: tiny chunks cost far more than their bytes
+_MAX_HEAD = 1 << 16  # bytes, of a response without its body
+_CHUNK_COST = 1000  # bytes that a chunk counts beside its own: tiny ones cost far more than those
 _MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
@@ -2451,7 +2448,6 @@ _NOT_DONE = {412, 429}
 _SSL_WANT_READ = 2  # ssl.SSL_ERROR_WANT_READ, TLS's way to say that nothing is there yet
 _ADDRESS_HINT = "check VAULT_ADDR"
 _TOO_LARGE = "the response is too large to be Vault's"
-_WANTS_TLS = "the server expects TLS"
 _HTTPS_HINT = "use https:// in VAULT_ADDR"
 _PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 
@@ -2459,18 +2455,18 @@ _PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 class _Response:
     """A response; a plain class, since the body may hold secrets."""
 
-    def __init__(self, status: int, headers: Any = None) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
-        self.headers: Mapping[str, str] = headers or {}  # http.client's ignore case
+        self.headers = headers or {}  # names in lower case
         self.body: _Json = {}
         self.broken = ""  # why there is no response
-        self.proxied = False  # whether that may be the proxy's fault
+        self.proxied = False  # whether that may be the proxy's doing
         self.sent = True  # whether the request may have reached the server
         self.repeated = False  # whether an earlier attempt may have been carried out
 
     @property
     def may_pass(self) -> bool:
-        """Whether a retry may help; never where something isn't implemented (501)."""
+        # 501 says that something isn't implemented, and never will be.
         return self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
 
     @property
@@ -2480,16 +2476,9 @@ class _Response:
 
     @property
     def data(self) -> _Json:
-        """The member that holds the payload of every response."""
         return _json(dict, self.body.get("data"))
 
-    @property
-    def complains(self) -> bool:
-        """Whether the server says more than its status does."""
-        return bool(self.body.get("errors") or self.body.get("warnings"))
-
     def says(self, words: str) -> bool:
-        """Whether an error or a warning of the server contains these words."""
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
 
@@ -2503,7 +2492,7 @@ def _json_number(value: object) -> float:
 
 
 class _Transport:
-    """Requests to one server; safe to use from many threads.
+    """Requests to one server, over connections that are kept; safe to use from many threads.
 
     A standby node answers reads from its own copy, which may lag behind what was just written, or read from
     another node. So each request names the newest state seen here, and a node behind it asks the active one.
@@ -2511,17 +2500,26 @@ class _Transport:
     """
 
     def __init__(self, settings: VaultSettings, newest: str = "") -> None:
-        from urllib.request import OpenerDirector
+        import threading
+        from urllib.parse import urlsplit
+        from urllib.request import getproxies
 
         self.settings = settings
         self.deadline = float("inf")  # for all requests
         self.newest = newest  # X-Vault-Index of a response, and what it says
         self._state = (newest, 0)
-        self.base = re.sub("unix://.*", "http://localhost", settings.address)
-        self.connections = _Connections(settings)
-        # Unlike build_opener's, this one only knows http and https, and leaves redirects and errors to us.
-        self._opener = cast("Any", OpenerDirector())  # whose types ask for urllib's own classes
-        self._opener.add_handler(self.connections)
+        url = urlsplit(settings.address)
+        socket_only = url.scheme == "unix"
+        self._base = "http://localhost" if socket_only else settings.address
+        # Go's client ignores the environment's proxies for this machine as well.
+        local = socket_only or re.fullmatch(r"localhost|::1|127(?:\.[0-9]+){3}", url.hostname or "")
+        chosen = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and not socket_only else {}
+        self._proxies = chosen or ({} if local else getproxies())
+        self._context: Any = None
+        self.lock = threading.Lock()
+        self.closed = False
+        self._idle: list[_Wire] = []
+        self._busy: set[_Wire] = set()
 
     def call(
         self, method: str, path: str, body: _Json | None = None, *, token: str = "", repeat: bool = True
@@ -2533,22 +2531,22 @@ class _Transport:
         data = b"" if body is None else json.dumps(body).encode()
         if len(data) > _MAX_BODY or _has_too_many_items(data):
             raise BadValue("the value is too large for Vault")
+        send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
         repeated = False
         for attempt in itertools.count():
-            send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
-            asked = self._state
-            response = self._follow(send, method, f"{self.base}/v1/{path}", repeat)
+            known = self._state
+            response = self._follow(send, method, f"{self._base}/v1/{path}", repeat)
             response.repeated = repeated = repeated or response.repeated
             cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
-            if repeat and method == "GET" and cluster == asked[0] and number < asked[1]:
+            if repeat and method == "GET" and cluster == known[0] and number < known[1]:
                 response = _Response(412)  # the node was the active one, and doesn't know that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
-            if final or self.connections.closed or attempt >= self.settings.max_retries:
+            if final or self.closed or attempt >= self.settings.max_retries:
                 break
-            # What the server asks for, else doubling, and jittered so that not all clients come at once.
-            jittered = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
-            asked_for = re.fullmatch("[0-9]{1,8}", response.headers.get("retry-after", ""))
-            wait = max(jittered, int(asked_for[0])) if asked_for else jittered
+            # Doubling, jittered so that not all clients come at once; more if the server asks for it.
+            wait = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
+            if re.fullmatch("[0-9]{1,8}", response.headers.get("retry-after", "")):
+                wait = max(wait, int(response.headers["retry-after"]))
             if time.monotonic() + wait > deadline:
                 break
             time.sleep(wait)
@@ -2568,7 +2566,7 @@ class _Transport:
             if not write:
                 return "", 0
             state = index, 0
-        with self.connections.lock:
+        with self.lock:
             if self._state[0] != state[0] or self._state[1] < state[1]:
                 self._state, self.newest = state, index
         return state
@@ -2578,7 +2576,7 @@ class _Transport:
         response = send(url)
         if response.status not in _REDIRECTS:
             return response
-        target = self._redirected(url, response.headers.get("location", ""))
+        target = self._redirect_target(url, response.headers.get("location", ""))
         # The other statuses ask for a GET (RFC 9110, section 15.4): it writes nothing and looks like success.
         if method != "GET" and response.status not in (307, 308):
             raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
@@ -2593,7 +2591,7 @@ class _Transport:
         response.repeated = True
         return response
 
-    def _redirected(self, url: str, location: str) -> str:
+    def _redirect_target(self, url: str, location: str) -> str:
         """Return where a redirect leads, or "" where the token may not go: servers may lie."""
         from urllib.parse import urljoin, urlsplit
 
@@ -2605,14 +2603,15 @@ class _Transport:
                 raise ValueError
         except (ValueError, KeyError):
             raise Unavailable("Vault redirects to something that isn't an address") from None
-        spelled = f"[{host}]" if ":" in host else host
-        trusted = not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
-        trusted = trusted or (host, port) == (old.hostname, old.port or _PORTS[old.scheme])
         if (old.scheme, new.scheme) == ("https", "http"):
             raise Unavailable("Vault redirects from https to http, which would expose the token")
-        if not trusted and (old.scheme, new.scheme, old.hostname) == ("http", "https", host):
+        spelled = f"[{host}]" if ":" in host else host
+        trusted = not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
+        if trusted or (host, port) == (old.hostname, old.port or _PORTS[old.scheme]):
+            return target
+        if (old.scheme, new.scheme, old.hostname) == ("http", "https", host):
             raise Unavailable("Vault redirects from http to https", hint=_HTTPS_HINT)
-        return target if trusted else ""
+        return ""
 
     def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
         from urllib.request import Request
@@ -2626,9 +2625,128 @@ class _Transport:
         fields["X-Vault-Index"] = newest = self.newest
         fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
         fields["X-Vault-Token"] = token
-        request.fields, request.body = {name: value for name, value in fields.items() if value}, data
-        response: _Response = self._opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
-        return response
+        request.fields = {name: value for name, value in fields.items() if value}
+        request.body, request.deadline, request.exchange = data, deadline, self._exchange
+        return cast("_Response", _opener().open(request))
+
+    def _exchange(self, request: Any) -> _Response:
+        from urllib.request import proxy_bypass
+
+        proxy: Any = self._proxies.get(request.type)
+        # A proxy set for Vault is used whatever NO_PROXY says.
+        used = proxy and (self.settings.proxy or not proxy_bypass(request.host))
+        proxy = _parse_proxy(proxy) if used else None
+        where, deadline = (request.type, request.host, proxy), request.deadline
+        target, fields = request.selector, request.fields
+        if proxy and request.type == "http":  # else it only tunnels
+            target, fields = request.full_url, {**fields, **proxy[2]}
+        wire, sent, reusable = None, False, False
+        try:
+            wire = self._take_idle(where)
+            if not wire:
+                wire = _Wire(self._connect(where, deadline), where)
+                self._busy.add(wire)
+                if request.type == "https":
+                    self._encrypt(wire, deadline)
+            sent = True
+            wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, deadline)
+            status, headers, raw, reusable = wire.receive()
+        except SecretsError:
+            raise
+        except (OSError, ValueError) as error:
+            return _broken(error, sent=sent, proxied=proxy is not None)
+        finally:
+            if wire:
+                self._give_back(wire, reusable)
+        return _read_response(status, headers, raw, request.type)
+
+    def _take_idle(self, where: Any) -> _Wire | None:
+        """Return an idle connection, and close all those that the server has closed."""
+        if self.closed:
+            raise ConnectionAbortedError
+        with self.lock:
+            for stale in filter(_Wire.is_stale, self._idle[:]):
+                self._idle.remove(stale)
+                stale.sock.close()
+            wire = next((idle for idle in reversed(self._idle) if idle.place == where), None)
+            if wire:
+                self._idle.remove(wire)
+                self._busy.add(wire)
+        return wire
+
+    def _give_back(self, wire: _Wire, reusable: bool) -> None:
+        self._busy.discard(wire)
+        with self.lock:
+            if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
+                self._idle.append(wire)
+                return
+        wire.sock.close()
+
+    def close(self) -> None:
+        """Close all connections; whoever waits for a response in another thread gets an error at once."""
+        import socket
+
+        self.closed = True
+        for wire in [*self._busy, *self._idle]:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(wire.sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
+        self._idle = []
+
+    def _connect(self, where: Any, deadline: float) -> socket.socket:
+        """Connect to the first address that answers; each gets its share of the time that is left."""
+        import socket
+
+        scheme, host, proxy = where
+        path = (
+            self.settings.address.partition("unix://")[2] if host == "localhost" else ""
+        )  # else a redirect's
+        if path:
+            addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
+        else:  # how long this takes is up to resolv.conf: no library call takes a deadline
+            target: tuple[str, int] = proxy[:2] if proxy else _host_and_port(scheme, host)
+            addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
+        error: OSError = OSError()
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(_time_left(deadline) / (len(addresses) - number))
+                sock.connect(address)
+                if not path:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock
+            except OSError as failed:
+                sock.close()
+                error = failed
+        raise error
+
+    def _encrypt(self, wire: _Wire, deadline: float) -> None:
+        host, port = _host_and_port("https", wire.place[1])
+        if wire.place[2]:  # a proxy opens a tunnel; its login goes no further
+            target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **wire.place[2][2]}, b"", deadline)
+            # Nobody may speak before TLS does: more bytes would be the proxy's, in place of the server's.
+            if wire.read_head()[0] != 200 or wire.is_stale():
+                raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
+        self._context = self._context or _tls_context(self.settings)
+        wire.sock.settimeout(_time_left(deadline))
+        name = self.settings.server_name or host
+        wire.sock = self._context.wrap_socket(wire.sock, server_hostname=name)
+
+
+@functools.cache
+def _opener() -> Any:
+    """Return urllib's opener of http and https alone; redirects and errors it leaves to us."""
+    from urllib.request import BaseHandler, OpenerDirector
+
+    class Handler(BaseHandler):
+        def http_open(self, request: Any) -> _Response:
+            return cast("_Response", request.exchange(request))
+
+        https_open = http_open
+
+    opener = OpenerDirector()
+    opener.add_handler(Handler())
+    return opener
 
 
 def _has_too_many_items(data: bytes) -> bool:
@@ -2644,143 +2762,19 @@ def _url_path(path: str, safe: str = "/") -> str:
 def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
     """Return host and port of a proxy, and the headers that log in to it."""
     import base64
-    from urllib.parse import unquote
+    from urllib.parse import unquote, urlsplit
 
-    kind, mark, rest = proxy.rpartition("://")
-    login, _, host = rest.partition("/")[0].rpartition("@")
     try:
+        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        host, port, login = url.hostname, url.port or 80, url.netloc.rpartition("@")[0]
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
-        name, port = _host_and_port("http", unquote(host))
         # A password would reach a proxy that expects TLS or SOCKS in clear text.
-        if not name or ":/" in proxy.replace("://", "") or (mark and kind.lower() != "http"):
+        if url.scheme != "http" or not host or url.path not in ("", "/"):
             raise ValueError
     except ValueError:  # also an invalid port, or bytes that aren't text
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
         raise BadValue("the environment names a proxy that isn't supported", hint=hint) from None
-    return name, port, {"Proxy-Authorization": basic} if login else {}
-
-
-class _Connections:
-    """A urllib handler for http and https that keeps its connections, for any number of threads."""
-
-    def __init__(self, settings: VaultSettings) -> None:
-        import threading
-        from urllib.parse import urlsplit
-        from urllib.request import getproxies
-
-        url = urlsplit(settings.address)
-        # Go's client ignores the environment's proxies for this machine as well.
-        local = url.scheme == "unix" or re.fullmatch(r"localhost|::1|127(?:\.[0-9]+){3}", url.hostname or "")
-        chosen = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and url.scheme != "unix" else {}
-        self._proxies = chosen or ({} if local else getproxies())
-        self._settings = settings
-        self._context: Any = None
-        self.lock = threading.Lock()
-        self.closed = False
-        self._idle: list[_Wire] = []
-        self._busy: set[_Wire] = set()
-
-    def add_parent(self, parent: Any) -> None:
-        """Ignore the opener that urllib passes to every handler."""
-
-    def http_open(self, request: Any) -> _Response:
-        """Exchange a request for a response; urllib calls this."""
-        from urllib.request import proxy_bypass
-
-        proxy: Any = self._proxies.get(request.type)
-        # A proxy set for Vault is used whatever NO_PROXY says.
-        used = proxy and (self._settings.proxy or not proxy_bypass(request.host))
-        proxy = _parse_proxy(proxy) if used else None
-        where = (request.type, request.host, proxy)
-        target, fields = request.selector, request.fields
-        if proxy and request.type == "http":  # else it only tunnels
-            target, fields = request.full_url, {**fields, **proxy[2]}
-        wire, sent, done = None, False, False
-        try:
-            deadline = time.monotonic() + request.timeout
-            wire = self._take(where)
-            if not wire:
-                hop = proxy[:2] if proxy else _host_and_port(request.type, request.host)
-                wire = _Wire(_connect(self._settings, hop, deadline), where)
-                self._busy.add(wire)
-                if request.type == "https":
-                    self._encrypt(wire, request.host, proxy, deadline)
-            sent = True
-            wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, deadline)
-            response, raw, done = wire.receive(request.method)
-        except SecretsError:
-            raise
-        except (OSError, ValueError) as error:
-            return _broken(error, sent=sent, proxied=proxy is not None)
-        finally:
-            if wire:
-                self._give_back(wire, done)
-        return _read_response(response, raw, request.type)
-
-    https_open = http_open
-
-    def _take(self, where: Any) -> _Wire | None:
-        """Return an idle connection, and close all those that the server has closed."""
-        if self.closed:
-            raise ConnectionAbortedError
-        with self.lock:
-            for wire in filter(_Wire.is_stale, self._idle[:]):
-                self._idle.remove(wire)
-                wire.hang_up()
-            for wire in reversed(self._idle):
-                if wire.place == where:
-                    self._idle.remove(wire)
-                    self._busy.add(wire)
-                    return wire
-        return None
-
-    def _give_back(self, wire: _Wire, reusable: bool) -> None:
-        self._busy.discard(wire)
-        with self.lock:
-            if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
-                self._idle.append(wire)
-                return
-        wire.hang_up()
-
-    def close(self) -> None:
-        """Close all connections; whoever waits for a response in another thread gets an error at once."""
-        self.closed = True
-        for wire in [*self._busy, *self._idle]:
-            wire.shut_down()
-        self._idle = []
-
-    def _encrypt(self, wire: _Wire, target: str, proxy: Any, deadline: float) -> None:
-        host, port = _host_and_port("https", target)
-        if proxy:
-            _ask_proxy(wire, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy[2], deadline)
-        self._context = self._context or _tls_context(self._settings)
-        wire.sock.settimeout(_time_left(deadline))
-        name = self._settings.server_name or host
-        wire.sock = self._context.wrap_socket(wire.sock, server_hostname=name)
-
-
-def _connect(settings: VaultSettings, target: tuple[str, int], deadline: float) -> socket.socket:
-    """Connect to the first address that answers; each gets its share of the time that is left."""
-    import socket
-
-    path = settings.address.partition("unix://")[2] if target[0] == "localhost" else ""  # else a redirect's
-    if path:
-        addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
-    else:  # how long this takes is up to resolv.conf: no library call takes a deadline
-        addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
-    error: OSError = OSError()
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        plain = socket.socket(family, kind, protocol)
-        try:
-            plain.settimeout(_time_left(deadline) / (len(addresses) - number))
-            plain.connect(address)
-            if not path:
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return plain
-        except OSError as failed:
-            plain.close()
-            error = failed
-    raise error
+    return host, port, {"Proxy-Authorization": basic} if login else {}
 
 
 def _time_left(deadline: float) -> float:
@@ -2797,51 +2791,30 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or _PORTS[scheme]
 
 
-def _ask_proxy(wire: _Wire, target: str, login: dict[str, str], deadline: float) -> None:
-    """Open a tunnel to the target; the login of the proxy goes no further."""
-    wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **login}, b"", deadline)
-    # Nobody may speak before TLS does: more bytes would be the proxy's, in place of the server's.
-    if wire.read_head()[0] != 200 or wire.is_stale():
-        raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
-
-
 # RFC 9112 without what it tolerates for old servers: folded lines, lone line feeds, control characters.
 _TEXT = rb"[^\0-\x08\n-\x1f\x7f]*\r\n"
-_HEADERS = rb"([!-9;-~]+):(%b)" % _TEXT
-_LINE = rb"\r\n|[!-~]%b" % _TEXT
-_HEAD = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:\r\n| %b)((?:%b)*)\r\n" % (_TEXT, _HEADERS)
+_HEADER = rb"([!-9;-~]+):(%b)" % _TEXT
+_HEAD = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:\r\n| %b)((?:%b)*)\r\n" % (_TEXT, _HEADER)
 
 
 class _Wire(io.BufferedIOBase):
-    """A connection, from which http.client reads as from a file, within bounds."""
+    """A connection, from which http.client reads as from a file, until a deadline and within a size."""
 
     def __init__(self, sock: Any, place: Any = None) -> None:
-        self.sock = sock
-        self.place = place  # where it leads, and through which proxy
+        self.sock, self.place = sock, place
         self._buffer = bytearray()  # received and not yet read
         self._deadline = self._stale_at = 0.0  # in seconds of the monotonic clock
-        self._bytes = self._lines = 0  # that may still come
+        self._budget = 0  # bytes that may still come
 
     def makefile(self, _mode: str) -> _Wire:
-        """Return the connection itself: what is left in its buffer belongs to no response."""
-        return self
+        return self  # and not a copy: what is left in its buffer belongs to no response
 
     def close(self) -> None:
         """Stay open: http.client closes its file after each response."""
 
-    def hang_up(self) -> None:
-        """Close the connection."""
-        self.sock.close()
-
     # Python would warn of a connection that a dropped store, or a child process, leaves open.
-    __del__ = hang_up
-
-    def shut_down(self) -> None:
-        """End the connection, also for a thread that waits for it."""
-        import socket
-
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
+    def __del__(self) -> None:
+        self.sock.close()
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or sent what nobody asked for."""
@@ -2850,96 +2823,84 @@ class _Wire(io.BufferedIOBase):
         try:
             self.sock.settimeout(0)
             self.sock.recv(1)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            return error.errno != _SSL_WANT_READ  # TLS 1.3 sends messages of its own after the handshake
+        except OSError as error:  # TLS 1.3 sends messages of its own after the handshake
+            return not isinstance(error, BlockingIOError) and error.errno != _SSL_WANT_READ
         return True
 
     def send(self, first: str, fields: dict[str, str], body: bytes, deadline: float) -> None:
-        """Begin an exchange, which ends by the deadline, with a request."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-        self._deadline, self._bytes, self._lines = deadline, _MAX_BODY + _MAX_HEAD, _MAX_HTTP_LINES
+        self._deadline, self._budget = deadline, _MAX_BODY + _MAX_HEAD
         self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
         self.sock.settimeout(_time_left(deadline))
         self.sock.sendall(f"{first}\r\n{lines}\r\n".encode("ascii") + body)
 
     def read_head(self) -> tuple[int, dict[str, str], bool]:
-        """Return status, headers, and whether the connection can be used for another exchange."""
-        found = re.fullmatch(_HEAD, self._read_until(b"\r\n\r\n", b"HTTP/1."))
-        while found and found[2] < b"200":  # an interim response, before the final one
-            found = re.fullmatch(_HEAD, self._read_until(b"\r\n\r\n"))
-        if not found:
-            raise ValueError
-        rows = re.findall(_HEADERS, found[3])
+        """Return status and headers of a response, and whether HTTP lets the connection be used again."""
+        status = b"100"
+        while status < b"200":  # an interim response, before the final one
+            found = re.fullmatch(_HEAD, self._read_until(b"\r\n\r\n", begin=b"HTTP/1."))
+            if not found:
+                raise ValueError
+            minor, status, lines = found.group(1, 2, 3)
+        rows = re.findall(_HEADER, lines)
         headers = {name.decode().lower(): value.decode("latin-1").strip() for name, value in rows}
         framing = [name for name, _ in rows if name.lower() in (b"content-length", b"transfer-encoding")]
         # Where the end of a response is in doubt, the next one would be read wrongly.
         if len(framing) > 1 or headers.get("transfer-encoding", "chunked").lower() != "chunked":
             raise ValueError
-        reusable = found[1] == b"1" and "close" not in headers.get("connection", "").lower()
-        return int(found[2]), headers, reusable
+        return int(status), headers, minor == b"1" and "close" not in headers.get("connection", "").lower()
 
-    def receive(self, method: str) -> tuple[_Response, bytes, bool]:
-        """Return a response, its body, and whether the connection can be used again."""
+    def receive(self) -> tuple[int, dict[str, str], bytes, bool]:
+        """Return a response's status, headers and body, and whether the connection can be used again."""
         from http.client import HTTPException, HTTPResponse
 
         status, headers, reusable = self.read_head()
-        # http.client reads the body alone: it would take a third of the time of a read to parse the head.
-        body = HTTPResponse(cast("Any", self), method=method)
         length = "0" if status in (204, 304) else headers.get("content-length")
+        if length is not None and not re.fullmatch("[0-9]{1,15}", length):
+            raise ValueError
+        # http.client reads the body alone: parsing the head takes it a third of the time of a read.
+        body = HTTPResponse(cast("Any", self))
         body.chunked, body.chunk_left = "transfer-encoding" in headers, None
-        body.length = None if length is None else int(length) if length.isdigit() else -1
+        body.length = None if length is None else int(length)
         try:
             raw = body.read()
         except HTTPException:  # whose message may quote the server
             raise ConnectionResetError from None
-        return _Response(status, headers), raw, reusable and (body.chunked or length is not None)
+        return status, headers, raw, reusable and (body.chunked or length is not None)
 
     def read(self, size: int | None = None) -> bytes:
-        """Return so many bytes of a body, or all; less at the end of the connection."""
-        if size is not None and not 0 <= size <= _MAX_BODY:
-            raise ValueError if size < 0 else _not_vault(_TOO_LARGE)
+        if size is not None and size < 0:  # of a chunk
+            raise ValueError
+        if size is not None and size > _MAX_BODY:
+            raise _not_vault(_TOO_LARGE)
         while (size is None or len(self._buffer) < size) and self._receive():
             pass
-        return self._cut(len(self._buffer) if size is None else size)
+        piece = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return piece
 
     def readline(self, _limit: int | None = -1) -> bytes:
-        """Return the size of a chunk, or a line that follows the last one."""
-        line = self._read_until(b"\n")
-        self._lines -= 1
-        if self._lines < 0:
-            raise _not_vault(_TOO_LARGE)
-        if not re.fullmatch(_LINE, line):
-            raise ValueError
-        return line
+        self._budget -= _CHUNK_COST
+        return self._read_until(b"\n")
 
     def _read_until(self, end: bytes, begin: bytes = b"") -> bytes:
         start = 0
         while (found := self._buffer.find(end, start)) < 0:
             start = max(0, len(self._buffer) - len(end))
-            if self._buffer[:2] == b"\x15\x03":  # a TLS alert, in answer to plain HTTP
-                raise _not_vault(_WANTS_TLS, _HTTPS_HINT)
-            if not self._buffer.startswith(begin[: len(self._buffer)]):
-                raise ValueError
             if start > _MAX_HEAD:
                 raise _not_vault(_TOO_LARGE)
+            if not self._buffer.startswith(begin[: len(self._buffer)]):
+                raise ValueError
             if not self._receive():
                 raise ConnectionResetError
-        return self._cut(found + len(end))
-
-    def _cut(self, size: int) -> bytes:
-        piece = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return piece
+        return self.read(found + len(end))
 
     def _receive(self) -> int:
-        """Receive more, and return how many bytes: none at the end of the connection."""
         self.sock.settimeout(_time_left(self._deadline))
         data = self.sock.recv(1 << 16)
         self._buffer += data
-        self._bytes -= len(data)
-        if self._bytes < 0:
+        self._budget -= len(data)
+        if self._budget < 0:
             raise _not_vault(_TOO_LARGE)
         return len(data)
 
@@ -2952,7 +2913,7 @@ def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
     try:
-        context = ssl.create_default_context(cadata=_authorities(settings))
+        context = ssl.create_default_context(cadata=_read_authorities(settings))
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting on the terminal, in the middle of a program.
@@ -2966,34 +2927,36 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _authorities(settings: VaultSettings) -> str | None:
+def _read_authorities(settings: VaultSettings) -> str | None:
     """Return the CAs to trust, None for the system's. As in Vault, a file precedes text, text a folder."""
-    given = {"VAULT_CACERT": settings.ca_cert, "VAULT_CACERT_BYTES": settings.ca_bytes}
-    given["VAULT_CAPATH"] = settings.ca_path
-    source = next(filter(given.get, given), "")
-    text = given.get(source, "")
-    if source != "VAULT_CACERT_BYTES":
+    text, path, source = settings.ca_bytes, settings.ca_cert, "VAULT_CACERT"
+    if not path and text:
+        source = "VAULT_CACERT_BYTES"
+    elif not path:
+        path, source = settings.ca_path, "VAULT_CAPATH"
+    if path:
         # `vault` and `bao` read all files of all folders in the folder as well; or it is a file.
-        walk = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
-        files = [text] if source == "VAULT_CACERT" or os.path.isfile(text) else walk
+        inside = [os.path.join(place, name) for place, _, names in os.walk(path) for name in sorted(names)]
+        files = inside if os.path.isdir(path) else [path]
         text = "".join([read_file(file).decode("latin-1") for file in files])
     # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
     found = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
-    if source and not found:  # OpenSSL would trust the system's
+    if (text or path) and not found:  # OpenSSL would trust the system's
         raise BadValue(f"there is no certificate in {source}", hint="check it: it has to be PEM")
     return "\n".join(found) or None
 
 
-def _read_response(response: _Response, raw: bytes, scheme: str) -> _Response:
-    """Return the response with its JSON object, parsed strictly; a proxy's errors have none."""
-    if response.status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
-        raise _not_vault(_WANTS_TLS, _HTTPS_HINT)
+def _read_response(status: int, headers: dict[str, str], raw: bytes, scheme: str) -> _Response:
+    """Return a response with its JSON object, parsed strictly; a proxy's errors have none."""
+    response = _Response(status, headers)
+    if status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
+        raise Unavailable("the server expects TLS", hint=_HTTPS_HINT)
     try:
-        response.body = _read_object(raw if response.status == 200 else raw or b"{}")
-        if response.status == 404 and not response.body.keys() & {"data", "errors"}:
+        response.body = _read_object(raw if status == 200 else raw or b"{}")
+        if status == 404 and not response.body.keys() & {"data", "errors"}:
             raise ValueError
     except (ValueError, RecursionError):
-        if response.status < 300 or response.status in (400, 404, 405):
+        if status < 300 or status in (400, 404, 405):
             raise _not_vault() from None
     return response
 
@@ -3029,17 +2992,19 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
             raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
-    kinds: tuple[tuple[Any, str], ...] = (
-        ((socket.gaierror, UnicodeError), "no host of that name"),  # the latter if DNS can't spell it
-        ((TimeoutError, socket.timeout), "it didn't answer in time"),
-        (ValueError, "what answers there doesn't speak HTTP"),
-        (ssl.SSLError, "the TLS connection broke"),  # its numbers are OpenSSL's, not the system's
-    )
     number = getattr(error, "errno", None)
-    why = os.strerror(number) if isinstance(number, int) and number > 0 else "the connection broke"
     response = _Response(0)
     response.sent, response.proxied = sent, proxied
-    response.broken = next((text for kind, text in kinds if isinstance(error, kind)), why)
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter if DNS can't spell it
+        response.broken = "no host of that name"
+    elif isinstance(error, (TimeoutError, socket.timeout)):
+        response.broken = "it didn't answer in time"
+    elif isinstance(error, ValueError):
+        response.broken = "what answers there doesn't speak HTTP"
+    elif isinstance(error, ssl.SSLError):  # its numbers are OpenSSL's, not the system's
+        response.broken = "the TLS connection broke"
+    else:
+        response.broken = os.strerror(number) if number else "the connection broke"
     return response
 
 
@@ -3051,8 +3016,7 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
     ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, its version now"),
 )
-_STATUS_FAILURES: dict[int, tuple[str, str]] = {
-    400: ("rejects", "see the server's log"),
+_STATUS_FAILURES = {
     405: ("doesn't support", _ADDRESS_HINT),
     412: ("is behind its other nodes for", "try again"),
     429: ("has too many requests to handle", "try again later, or raise its rate limit"),
@@ -3061,10 +3025,11 @@ _STATUS_FAILURES: dict[int, tuple[str, str]] = {
 
 def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
     """Return the error that a response means, with the next step; never what the server said."""
-    address = transport.settings.address
+    server = f"Vault at {transport.settings.address}"
     if not response.status:
         way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
-        return Unavailable(f"Vault can't be reached at {address}{way}: {response.broken}", hint=hint)
+        problem = f"Vault can't be reached at {transport.settings.address}{way}: {response.broken}"
+        return Unavailable(problem, hint=hint)
     if response.status in _REDIRECTS:
         hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
         return Unavailable("Vault redirects to another host, which must not see the token", hint=hint)
@@ -3074,9 +3039,8 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
     if response.status == 503 and response.says("sealed"):
         # A server that is new says that it is sealed, too.
         if transport.call("GET", "sys/seal-status").body.get("initialized") is False:
-            hint = "initialise it with: vault operator init"
-            return VaultSealed(f"Vault at {address} is not initialised", hint=hint)
-        return VaultSealed(f"Vault at {address} is sealed", hint="unseal it with: vault operator unseal")
+            return VaultSealed(f"{server} is not initialised", hint="initialise it with: vault operator init")
+        return VaultSealed(f"{server} is sealed", hint="unseal it with: vault operator unseal")
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
@@ -3084,7 +3048,7 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
         return _not_vault()
     other = (f"answers {response.status} to", "see the server's log")
     does, hint = _STATUS_FAILURES.get(response.status, other)
-    return Unavailable(f"Vault at {address} {does}: {capability} {path}", hint=hint)
+    return Unavailable(f"{server} {does}: {capability} {path}", hint=hint)
 
 
 # === Vault logins ===========================================================================================
@@ -3094,34 +3058,42 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
-_LOOK_UP_AFTER = 1.0  # seconds after which a given token's lease is asked for: most commands end before
+_LOOK_UP_AFTER = 1.0  # seconds after which a configured token's lease is asked for: most commands end before
 _LOGIN_PAUSE = 1.0  # seconds for which a failed login is not tried again: user names get locked out
+_CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait for a server that is away
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
 
 
 class _Session:
-    """Calls with a token that is kept alive; one made of another shares its login, not its connections."""
+    """Calls with a token that is kept alive."""
 
-    def __init__(self, settings: VaultSettings, other: _Session | None = None) -> None:
+    def __init__(self, settings: VaultSettings) -> None:
         import threading
 
         self.settings = settings
-        self.transport: _Transport = _Transport(settings, other.transport.newest if other else "")
-        self.logins: int = other.logins if other else 0
-        self._lock = threading.Lock()
-        self.held: str | None = other.held if other else None  # the token
-        self._lease: float | None = other._lease if other else None  # seconds; 0 if it can't be renewed
-        self._renew_at: float = other._renew_at if other else float("inf")
+        self.transport = _Transport(settings)
+        self.logins = 0
+        self.held: str | None = None  # the token
+        self._lease: float | None = None  # seconds; 0 if it can't be renewed
+        self._renew_at = float("inf")
         self._failed: tuple[float, SecretsError] | None = None
+        self._lock = threading.Lock()
+
+    def sibling(self) -> _Session:
+        """Return a session with the same login, and connections of its own."""
+        twin = _Session(self.settings)
+        lock, transport = twin._lock, _Transport(self.settings, self.transport.newest)
+        vars(twin).update(vars(self), _lock=lock, transport=transport)
+        return twin
 
     def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
         """Do what `_Transport.call` does, with a token; replace a token that is gone, once."""
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
         # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
-        if response.status == 403 and self._replaced(token):
+        if response.status == 403 and self._is_replaced(token):
             repeated = response.repeated
             response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
             response.repeated = repeated or response.repeated
@@ -3137,21 +3109,21 @@ class _Session:
                     self._renew()
         return self.held or ""
 
-    def close(self, leases: list[tuple[int, str]], timeout: float) -> bool:
+    def close(self, leases: list[tuple[int, str]]) -> bool:
         """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
         old, self.transport = self.transport, _Transport(self.settings, self.transport.newest)
-        old.deadline = time.monotonic() + timeout
+        old.deadline = time.monotonic() + _CLOSE_SECONDS
         revoke = functools.partial(old.call, "POST", token=self.held or "")
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
             gone = revoke("auth/token/revoke-self", {}).status == 204
             leases = [lease for lease in leases if not gone or lease[0] != self.logins]
             self.held = None
         answers = [revoke("sys/leases/revoke", {"lease_id": lease}).status for _, lease in leases]
-        old.connections.close()
+        old.close()
         return all(status in (200, 204) for status in answers)
 
-    def _replaced(self, stale: str) -> bool:
-        """Return whether there is a newer token than the one that was refused; not if its policies refuse."""
+    def _is_replaced(self, stale: str) -> bool:
+        """Replace a token that was refused, unless its policies refuse, or another thread has done so."""
         with self._lock:
             if self.held != stale:
                 return True
@@ -3168,7 +3140,7 @@ class _Session:
             # A new one, since the other's traceback belongs to another thread.
             raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
         try:
-            auth = _log_in(self.settings, self.transport)
+            auth = _request_token(self.settings, self.transport)
         except SecretsError as error:
             self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
             raise
@@ -3180,9 +3152,11 @@ class _Session:
 
     def _use(self, auth: _Json) -> None:
         self.held = _header_value("the token", str(auth["client_token"]))
-        self._lease = _json_number(auth["lease_duration"]) if "lease_duration" in auth else None
-        due = self._lease * _RENEW_AT if self._lease else float("inf")
-        self._renew_at = time.monotonic() + (_LOOK_UP_AFTER if self._lease is None else due)
+        if "lease_duration" in auth:
+            self._lease = _json_number(auth["lease_duration"])
+            self._renew_at = time.monotonic() + (self._lease * _RENEW_AT or float("inf"))
+        else:
+            self._lease, self._renew_at = None, time.monotonic() + _LOOK_UP_AFTER
 
     def _renew(self) -> None:
         """Extend the lease; if it can't be extended by half of what it was, log in again."""
@@ -3202,30 +3176,32 @@ class _Session:
                 self._log_in()
 
 
-def _log_in(settings: VaultSettings, transport: _Transport) -> _Json:
+def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
     """Return what Vault says of a new token: client_token and lease_duration."""
-    if settings.login == "token":  # without one, an agent may add its own to the requests
+    login, mount = settings.login, settings.login_mount or settings.login  # the mount's name by default
+    if login == "token":  # without one, an agent may add its own to the requests
         path = os.path.expanduser(settings.token_file)
-        text = settings.token or (_file_text(path, pipe=False) if os.path.exists(path) else "")
+        file = os.path.isfile(path)  # a FIFO that nobody writes to could keep us waiting
+        text = settings.token or (_read_login_file(path) if file else "")
         return {"client_token": _header_value("the token", text), **({} if text else {"lease_duration": 0})}
-    mount = settings.login_mount or settings.login  # where `vault auth enable` puts it by default
     where = f"auth/{_url_path(mount)}/login"
-    if settings.login == "cert" and not settings.client_cert:
-        hint = "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
-        raise Locked("no client certificate to log in with", hint=hint)
-    if settings.login in ("userpass", "ldap"):
+    if login == "cert" and not settings.client_cert:
+        raise Locked(
+            "no client certificate to log in with", hint="set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        )
+    if login in ("userpass", "ldap"):
         where += "/" + _url_path(_login_value(settings, "username"), safe="")
-    if settings.login == "approle" and settings.wrapped_secret_id:
+    if login == "approle" and settings.wrapped_secret_id:
         settings.secret_id = _unwrap_secret_id(settings.wrapped_secret_id, transport)
         settings.wrapped_secret_id = ""  # it opens once only
-    body = {member: _login_value(settings, name) for member, name in _LOGINS[settings.login].items()}
+    body = {member: _login_value(settings, name) for member, name in _LOGINS[login].items()}
     response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
     auth = _json(dict, response.body.get("auth"))
     if response.status in (400, 403):
         hint = f"check the credentials, and the login mount {mount}"
-        raise Locked(f"Vault refuses the {settings.login} login", hint=hint)
+        raise Locked(f"Vault refuses the {login} login", hint=hint)
     if auth.get("mfa_requirement"):
-        raise Locked(f"the {settings.login} login needs a second factor", hint=_MFA_HINT)
+        raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
     if not isinstance(auth.get("client_token"), str):
         raise _failure(transport, response, "update", where)
     return {"lease_duration": 0, **auth}
@@ -3244,15 +3220,29 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
     return str(response.data["secret_id"])
 
 
-def _github_jwt(url: str, settings: VaultSettings) -> str:
+def _login_value(settings: VaultSettings, name: str) -> str:
+    """Return a setting, or the text of the file that its _FILE twin names, read again for each login."""
+    value: str = getattr(settings, name)
+    path = getattr(settings, name + "_file", None)
+    if name == "jwt" and settings.login == "kubernetes":
+        path = path or _KUBERNETES_TOKEN
+    elif name == "jwt" and not (value or path) and os.environ.get(_GITHUB_JOB + "URL"):
+        return _request_github_jwt(os.environ[_GITHUB_JOB + "URL"], settings)
+    value = value or (_read_login_file(path) if path else "")
+    if not value and (name != "role" or settings.login == "kubernetes"):
+        hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', or …_FILE'}"
+        raise Locked(f"no {name} to log in with", hint=hint)
+    return value
+
+
+def _request_github_jwt(url: str, settings: VaultSettings) -> str:
     """Return the token that GitHub Actions gives a job with `permissions: id-token: write`."""
     from http.client import HTTPException  # not an OSError, which urllib turns into its own
     from urllib.request import Request, build_opener
 
     # https://docs.github.com/actions/concepts/security/openid-connect
     audience = f"&audience={_url_path(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
-    variable = _GITHUB_JOB + "TOKEN"
-    secret = _header_value(variable, os.environ.get(variable, ""))
+    secret = _header_value(_GITHUB_JOB + "TOKEN", os.environ.get(_GITHUB_JOB + "TOKEN", ""))
     try:
         request = Request(url + audience)  # noqa: S310 - the runner says where
         request.add_unredirected_header("Authorization", f"Bearer {secret}")
@@ -3263,26 +3253,8 @@ def _github_jwt(url: str, settings: VaultSettings) -> str:
         raise Locked("GitHub Actions gives no identity token", hint=hint) from None
 
 
-def _login_value(settings: VaultSettings, name: str) -> str:
-    """Return a setting, or the text of the file that its _FILE twin names, read again for each login."""
-    value: str = getattr(settings, name)
-    path = getattr(settings, name + "_file", None)
-    if name == "jwt" and settings.login == "kubernetes":
-        path = path or _KUBERNETES_TOKEN
-    elif name == "jwt" and not (value or path) and os.environ.get(_GITHUB_JOB + "URL"):
-        return _github_jwt(os.environ[_GITHUB_JOB + "URL"], settings)
-    value = value or (_file_text(path) if path else "")
-    if not value and (name != "role" or settings.login == "kubernetes"):
-        hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', or …_FILE'}"
-        raise Locked(f"no {name} to log in with", hint=hint)
-    return value
-
-
-def _file_text(path: str, *, pipe: bool = True) -> str:
-    """Return the text of a file with a credential; a FIFO that nobody writes to could keep us waiting."""
+def _read_login_file(path: str) -> str:
     try:
-        if not pipe:
-            file_state(path)  # which refuses what isn't a file
         return check_value(read_credential(path).strip())
     except FileNotFoundError:
         raise Locked(f"no file {_show(path)}", hint="check the path") from None
@@ -3302,7 +3274,6 @@ _FIELD = "value"
 _KEYS = ("token", "secret_id", "wrapped_secret_id", "jwt", "password", "github_token", "proxy")
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
 _WALKERS = 8  # requests at once while names are listed
-_CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait for a server that is away
 _CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
 _OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": str, "custom_metadata": dict}
 _UNKNOWN = "whether the write was carried out is unknown"
@@ -3339,9 +3310,8 @@ class VaultStore:
     def __init__(self, **settings: Any) -> None:
         self.settings = VaultSettings(**settings)
         self._own, self._pid = _Session(self.settings), os.getpid()
-        self._mounts: _Json | None = None
+        self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._leases: dict[str, _Lease] = {}  # by paths outside of KV mounts
-        self._subkeys = True  # whether the token may read field names without values
 
     def __repr__(self) -> str:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
@@ -3359,10 +3329,10 @@ class VaultStore:
     @property
     def _session(self) -> _Session:
         if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
-            self._own, self._leases, self._pid = _Session(self.settings, self._own), {}, os.getpid()
+            self._own, self._leases, self._pid = self._own.sibling(), {}, os.getpid()
         return self._own
 
-    def get(self, name: str, version: Optional[int] = None) -> str:
+    def get(self, name: str, version: int | None = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         fields = self._read(name, path, version)
@@ -3370,12 +3340,12 @@ class VaultStore:
             raise not_found_error(name)
         return _value_text(fields[field] if field else fields)
 
-    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, str]:
+    def get_fields(self, path: str, version: int | None = None) -> dict[str, str]:
         """Return all fields of a secret, read by one request, so that they belong together."""
         found = self._read(path, _whole(path), version)
         return {field: _value_text(value) for field, value in found.items()}
 
-    def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
+    def set(self, name: str, value: str, *, cas: int | None = None) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2).
 
         With `cas`, raise Conflict unless the secret is at this version; 0 stands for an absent secret.
@@ -3393,7 +3363,7 @@ class VaultStore:
         self.set_fields(path, fields, cas=cas)
 
     def set_fields(
-        self, path: str, fields: Mapping[str, str], *, cas: Optional[int] = None, merge: bool = False
+        self, path: str, fields: Mapping[str, str], *, cas: int | None = None, merge: bool = False
     ) -> int:
         """Replace all fields, or with `merge` these, as `set` does; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path), versions=cas is not None)
@@ -3408,7 +3378,7 @@ class VaultStore:
         return version
 
     def delete(
-        self, name: str, *, version: Union[int, Sequence[int], None] = None, metadata: bool = False
+        self, name: str, *, version: int | Sequence[int] | None = None, metadata: bool = False
     ) -> None:
         """Remove one field; with the last one the secret goes, which KV 2 can undelete.
 
@@ -3437,24 +3407,20 @@ class VaultStore:
         root = self._root()
         # A session of its own: closing it ends all requests at once, after an interrupt for instance.
         lister = object.__new__(type(self))
-        vars(lister).update(vars(self), _own=_Session(self.settings, self._session))
+        vars(lister).update(vars(self), _own=self._session.sibling())
         pool = ThreadPoolExecutor(_WALKERS)
-
-        def each(act: Callable[[_Path, str], list[str]], paths: list[str]) -> Iterator[str]:
-            for start in range(0, len(paths), 8 * _WALKERS):  # no further ahead than is soon used
-                for found in pool.map(functools.partial(act, root), paths[start : start + 8 * _WALKERS]):
-                    yield from found
 
         try:
             folders = [""]
             while folders:  # all of one depth at once
-                keys = [*each(lister._list, folders)]
+                keys = [*itertools.chain(*pool.map(functools.partial(lister._list, root), folders))]
+                secrets = [key for key in keys if not key.endswith("/")]
+                for names in pool.map(functools.partial(lister._names_of, root), secrets):
+                    yield from names
                 # No name leads below some folders; and a server may say that there is no end of them.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
-                yield from each(lister._names_of, [key for key in keys if not key.endswith("/")])
         finally:
-            self._subkeys = lister._subkeys
-            lister._own.transport.connections.close()
+            lister._own.transport.close()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -3464,8 +3430,8 @@ class VaultStore:
         return [_read_version(number, rows[number]) for number in sorted(rows)]
 
     def get_version(
-        self, path: str, version: Optional[int] = None
-    ) -> tuple[SecretVersion, Optional[dict[str, str]]]:
+        self, path: str, version: int | None = None
+    ) -> tuple[SecretVersion, dict[str, str] | None]:
         """Return a version and its fields, None if it is deleted, by one request: for `cas`, for instance."""
         secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
         if not secret.version:
@@ -3498,21 +3464,22 @@ class VaultStore:
             with contextlib.suppress(NotFound, Deleted):
                 yield self.get(name, version.number)
 
-    def undelete(self, name: str, version: Union[int, Sequence[int], None] = None) -> None:
+    def undelete(self, name: str, version: int | Sequence[int] | None = None) -> None:
         """Bring back deleted versions of the secret that `name` is in, by default the newest."""
         self._on_versions("undelete", _path_and_field(name)[0], version)
 
-    def destroy(self, name: str, version: Union[int, Sequence[int]]) -> None:
+    def destroy(self, name: str, version: int | Sequence[int]) -> None:
         """Remove versions of the secret that `name` is in for good, with all their fields."""
         self._on_versions("destroy", _path_and_field(name)[0], () if version is None else version)
 
     def close(self) -> None:
         """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
-        session, leases = self._session, [(lease.login, lease.id) for lease in self._leases.values()]
+        session = self._session
+        leases = [(lease.login, lease.id) for lease in self._leases.values() if lease.id]
         self._leases = {}
         done = False
         with contextlib.suppress(SecretsError):
-            done = session.close([lease for lease in leases if lease[1]], _CLOSE_SECONDS)
+            done = session.close(leases)
         if not done:
             warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
 
@@ -3527,28 +3494,29 @@ class VaultStore:
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+        session, settings = self._session, self.settings
         yield "store", "vault"
-        yield "address", self.settings.address
-        session = self._session
-        if self.settings.namespace:
-            yield "namespace", self.settings.namespace
+        yield "address", settings.address
+        if settings.namespace:
+            yield "namespace", settings.namespace
+        if settings.skip_verify:
+            yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
         try:
-            if self.settings.skip_verify:
-                yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
             response = session.transport.call("GET", "sys/seal-status")
             if response.status != 200:
                 raise _failure(session.transport, response, "read", "sys/seal-status")
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
-            yield "login", self.settings.login
+            yield "login", settings.login
             about = session.call("GET", "auth/token/lookup-self").data
             policies = [*_json(list, about.get("policies")), *_json(list, about.get("identity_policies"))]
             # A lying server could have put the token among the policies' names; nobody here knows an agent's.
             shown = [p for p in map(str, policies) if not session.token() or session.token() not in p]
             yield "policies", ", ".join(shown) or "unknown"
-            ttl = int(_json_number(about.get("ttl")))
-            more = ", renewable" if about.get("renewable") else ""
-            left = f"{ttl} seconds{more}" if ttl else "no end" if "ttl" in about else "unknown"
-            yield "time left", left
+            ttl, renewable = int(_json_number(about.get("ttl"))), ", renewable" * bool(about.get("renewable"))
+            yield (
+                "time left",
+                f"{ttl} seconds{renewable}" if ttl else "no end" if "ttl" in about else "unknown",
+            )
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
             paths = [root.at(kind) for kind in ("data", "metadata")][: root.kv]
@@ -3561,16 +3529,16 @@ class VaultStore:
 
     def _locate(self, path: str) -> _Path:
         """Return where a secret is, for every operation on it."""
-        mounts = self._seen_mounts()
+        mounts = self._visible_mounts()
         mount = max(filter(path.startswith, mounts), key=len, default="")
-        if not mount:
-            root = self._root()
-            return root._replace(path=root.path + path)
-        return _Path(mount[:-1], _kv_of(mounts[mount]), path[len(mount) :])
+        if mount:
+            return _Path(mount[:-1], mounts[mount], path[len(mount) :])
+        root = self._root()
+        return root._replace(path=root.path + path)
 
     def _root(self) -> _Path:
         """Return the place that names are relative to: mount, KV version and prefix."""
-        own, mounts = self.settings.mount + "/", self._seen_mounts()
+        own, mounts = self.settings.mount + "/", self._visible_mounts()
         if own not in mounts:
             self._mounts = None  # it may be created later
             if any(own.startswith(mount) for mount in mounts):
@@ -3578,26 +3546,29 @@ class VaultStore:
                 raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {own}", hint=hint)
             hint = "check PAISSIVE_VAULT_MOUNT and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {own}, or the token may not see it", hint=hint)
-        if not _kv_of(mounts[own]):
+        if not mounts[own]:
             raise BadValue(f"{own} isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-        prefix = self.settings.prefix and self.settings.prefix + "/"
-        return _Path(self.settings.mount, _kv_of(mounts[own]), prefix)
+        return _Path(self.settings.mount, mounts[own], self.settings.prefix and self.settings.prefix + "/")
 
-    def _seen_mounts(self) -> _Json:
-        """Return the mounts that the token may see, by their paths, asked for once."""
+    def _visible_mounts(self) -> dict[str, int]:
+        """Return the KV versions of the mounts that the token may see, asked for once."""
         if self._mounts is None:
             where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
-            found = self._ask_for_mounts(where)
-            logins = self._session.logins
+            found, logins = self._ask_for_mounts(where), self._session.logins
             if self.settings.mount + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
                 self._session.call("GET", f"{where}/{_url_path(self.settings.mount)}")
             self._mounts = found if logins == self._session.logins else self._ask_for_mounts(where)
         return self._mounts
 
-    def _ask_for_mounts(self, where: str) -> _Json:
+    def _ask_for_mounts(self, where: str) -> dict[str, int]:
         found = _json(dict, self._call("GET", where, ok=(200,)).data.get("secret"))
-        return {name: _json(dict, about) for name, about in found.items() if name.endswith("/")}
+        mounts = {}
+        for name, about in found.items():
+            kind, options = _json(dict, about).get("type"), _json(dict, _json(dict, about).get("options"))
+            kv = 0 if kind not in ("kv", "generic") else 2 if options.get("version") == "2" else 1
+            mounts.update({name: kv} if name.endswith("/") else {})
+        return mounts
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
         """Return where a secret is that can be written, or that has versions."""
@@ -3613,7 +3584,7 @@ class VaultStore:
         """Return the fields of a secret, or NotFound; Deleted where it can be brought back."""
         place = self._locate(path) if version is None else self._kv_place(path, versions=True)
         if not place.kv:
-            return self._leased(place)
+            return self._read_leased(place.at(""))
         return self._present(self._fetch(place, version), place, name, version)
 
     def _present(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
@@ -3639,9 +3610,9 @@ class VaultStore:
         # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
         return _Secret(self._call("GET", place.at("data"), query=query, ok=(200, 404)), place.kv)
 
-    def _leased(self, place: _Path) -> _Json:
+    def _read_leased(self, path: str) -> _Json:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
-        session, path = self._session, place.at("")
+        session = self._session
         lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
         with lease.lock:
             if time.monotonic() < lease.until and lease.login == session.logins:
@@ -3682,11 +3653,11 @@ class VaultStore:
 
     def _write(self, place: _Path, fields: _Json, cas: int | None) -> int | None:
         """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""
+        needs = "update" if cas else "create"
         if place.kv == 1:
-            self._call("POST", place.at(""), fields, repeat=False, needs="update" if cas else "create")
+            self._call("POST", place.at(""), fields, repeat=False, needs=needs)
             return 0
-        options = {} if cas is None else {"options": {"cas": cas}}  # 0: only where there is none yet
-        body, needs = {**options, "data": fields}, "update" if cas else "create"
+        body = {"data": fields} if cas is None else {"data": fields, "options": {"cas": cas}}  # 0: if absent
         path = place.at("data")
         response = self._call("POST", path, body, repeat=cas is not None, needs=needs, ok=(200, 400))
         if response.status == 200:
@@ -3736,7 +3707,8 @@ class VaultStore:
     ) -> _Response:
         """Return a response whose status is one of `ok`; a 404 or 400 only if it says what is expected."""
         response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
-        expected = {404: not response.complains, 400: response.says("check-and-set parameter did not match")}
+        complaint = response.body.get("errors") or response.body.get("warnings")
+        expected = {404: not complaint, 400: response.says("check-and-set parameter did not match")}
         if response.status in ok and expected.get(response.status, True):
             return response
         error = _failure(self._session.transport, response, needs, path)
@@ -3746,9 +3718,9 @@ class VaultStore:
 
     def _list(self, root: _Path, folder: str) -> list[str]:
         """Return what is in a folder; nothing where the token may not look, unless that is the first one."""
-        place = root._replace(path=root.path + folder)
-        # LIST, in a form that every proxy lets pass.
         ok = (200, 404, 403) if folder else (200, 404)
+        # LIST, in a form that every proxy lets pass.
+        place = root._replace(path=root.path + folder)
         response = self._call("GET", place.at("metadata"), query="?list=true", needs="list", ok=ok)
         if response.status != 200:
             return []
@@ -3758,25 +3730,16 @@ class VaultStore:
         return [folder + key for key in sorted(map(str, keys))]
 
     def _names_of(self, root: _Path, path: str) -> list[str]:
+        try:
+            fields = sorted(self._fetch(root._replace(path=root.path + path)).fields or ())
+        except Denied:
+            fields = [_FIELD]  # it is there; `get` will say what is in the way
         # What looks like a path in a mount is spelled with its own mount.
         inside = any(path.startswith(mount) for mount in self._mounts or ())
         shown = f"{root.mount}/{root.path}{path}" if inside else path
-        fields = self._fields_of(root._replace(path=root.path + path))
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
         # No name of ours leads to some that others wrote: '#' in a path would begin a field, for instance.
         return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
-
-    def _fields_of(self, place: _Path) -> list[str]:
-        """Return a secret's field names, without their values where the token may ask for just that."""
-        if place.kv == 2 and self._subkeys:  # older servers and stricter policies have none
-            response = self._session.call("GET", _url_path(place.at("subkeys")))
-            if response.status in (200, 404) and not response.complains:
-                return sorted(_json(dict, response.data.get("subkeys")))
-            self._subkeys = response.status not in (403, 404, 405)
-        try:
-            return sorted(self._fetch(place).fields or ())
-        except Denied:
-            return [_FIELD]  # it is there; `get` will say what is in the way
 
 
 class _Lease:
@@ -3788,13 +3751,6 @@ class _Lease:
         self.data: _Json = {}
         self.id, self.login, self.until = "", 0, 0.0
         self.lock = threading.Lock()
-
-
-def _kv_of(mount: _Json) -> int:
-    """Return the KV version of a mount, as the server describes it; 0 for other engines."""
-    if mount.get("type") not in ("kv", "generic"):
-        return 0
-    return 2 if _json(dict, mount.get("options")).get("version") == "2" else 1
 
 
 class _Secret:
@@ -3815,10 +3771,10 @@ class _Secret:
 
 def _read_version(number: int, about: Any) -> SecretVersion:
     about = _json(dict, about)
-    times = [str(about.get(f"{name}_time"))[:19] for name in ("created", "deletion")]
     # Nothing but a time, to the second, gets into a message.
     shape = "[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}"
-    created, deleted = (text if re.fullmatch(shape, text) else "" for text in times)
+    times = [re.match(shape, str(about.get(f"{name}_time"))) for name in ("created", "deletion")]
+    created, deleted = (found[0] if found else "" for found in times)
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
