@@ -2436,6 +2436,7 @@ _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _MAX_HEAD = 1 << 16  # bytes, of a response without its body
 _CHUNK_COST = 1000  # bytes that a chunk counts beside its own: tiny ones cost far more than those
 _MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
+_PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
@@ -2445,7 +2446,6 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 # Statuses that mean a write was not carried out: from a node that is behind (412), or too busy (429). A
 # redirect doesn't: a standby also answers 307 when it lost the active node's response.
 _NOT_DONE = {412, 429}
-_SSL_WANT_READ = 2  # ssl.SSL_ERROR_WANT_READ, TLS's way to say that nothing is there yet
 _ADDRESS_HINT = "check VAULT_ADDR"
 _TOO_LARGE = "the response is too large to be Vault's"
 _HTTPS_HINT = "use https:// in VAULT_ADDR"
@@ -2818,13 +2818,15 @@ class _Wire(io.BufferedIOBase):
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or sent what nobody asked for."""
+        import socket
+
         if self._buffer or time.monotonic() > self._stale_at:
             return True
         try:
             self.sock.settimeout(0)
-            self.sock.recv(1)
-        except OSError as error:  # TLS 1.3 sends messages of its own after the handshake
-            return not isinstance(error, BlockingIOError) and error.errno != _SSL_WANT_READ
+            socket.socket.recv(self.sock, 1, socket.MSG_PEEK)  # below TLS
+        except OSError as error:
+            return not isinstance(error, BlockingIOError)
         return True
 
     def send(self, first: str, fields: dict[str, str], body: bytes, deadline: float) -> None:
@@ -2897,7 +2899,7 @@ class _Wire(io.BufferedIOBase):
 
     def _receive(self) -> int:
         self.sock.settimeout(_time_left(self._deadline))
-        data = self.sock.recv(1 << 16)
+        data = self.sock.recv(_PIECE)
         self._buffer += data
         self._budget -= len(data)
         if self._budget < 0:
@@ -3588,13 +3590,13 @@ class VaultStore:
         return self._present(self._fetch(place, version), place, name, version)
 
     def _present(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
+        if secret.fields is not None:
+            return secret.fields
         if secret.about.destroyed:
             raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
             hint = f"bring it back with: undelete {name.partition('#')[0]}"
             raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
-        if secret.version:
-            return secret.fields or {}
         if version is not None:
             raise NotFound(f"no version {version} of {_show(name)}")
         error = not_found_error(name)
@@ -3758,15 +3760,21 @@ class _Secret:
 
     def __init__(self, response: _Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
-        about = _json(dict, fields.get("metadata")) if kv == 2 else {"version": int(there)}
+        self._about: _Json = {"version": int(there)}
         if kv == 2:
-            fields = _json(dict, fields.get("data"))
+            self._about, fields = _json(dict, fields.get("metadata")), _json(dict, fields.get("data"))
         self.fields = fields if there else None
-        self.version = int(_json_number(about.get("version")))
-        self.about = _read_version(self.version, about)
-        self.deleted = "" if there else self.about.deleted  # else it may be a time to come
+        self.version = int(_json_number(self._about.get("version")))
         if there and (self.version < 1 or not response.data):
             raise _not_vault()
+
+    @property
+    def about(self) -> SecretVersion:
+        return _read_version(self.version, self._about)
+
+    @property
+    def deleted(self) -> str:
+        return self.about.deleted if self.fields is None else ""  # else it may be a time to come
 
 
 def _read_version(number: int, about: Any) -> SecretVersion:

@@ -4370,11 +4370,7 @@ def test_a_login_by_kubernetes(stub, tmp_path):
         ("approle", {"secret_id": "x"}, "set PAISSIVE_VAULT_ROLE_ID"),
         ("approle", {"role_id": "x"}, "set PAISSIVE_VAULT_SECRET_ID, or …_FILE"),
         ("userpass", {"password": "x"}, "set PAISSIVE_VAULT_USERNAME"),
-        (
-            "userpass",
-            {"username": "x", "password_file": os.devnull},
-            "set PAISSIVE_VAULT_PASSWORD, or …_FILE",
-        ),
+        ("userpass", {"username": "x"}, "set PAISSIVE_VAULT_PASSWORD, or …_FILE"),
         ("jwt", {"role": "x"}, "set PAISSIVE_VAULT_JWT, or …_FILE"),
         ("kubernetes", {"jwt": "x"}, "set PAISSIVE_VAULT_ROLE"),
         ("kubernetes", {"role": "x"}, "check the path"),
