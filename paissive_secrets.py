@@ -2773,7 +2773,7 @@ def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
             raise ValueError
     except ValueError:  # also an invalid port, or bytes that aren't text
         hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
-        raise BadValue("the environment names a proxy that isn't supported", hint=hint) from None
+        raise BadValue("the proxy isn't supported", hint=hint) from None
     return host, port, {"Proxy-Authorization": basic} if login else {}
 
 
