@@ -87,7 +87,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-    from cryptography.hazmat.primitives.hmac import HMAC
 
 __all__ = [
     "Audit",
@@ -1376,7 +1375,9 @@ def decode_value(data: bytes, what: str = "the value") -> str:
 # "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are different errors.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
-_IDENTITY, _RECIPIENT = "AGE-SECRET-KEY-", "age"  # what the two kinds of key begin with
+# Words between single spaces; then base64 in lines of 64 characters, of which the last one is shorter.
+_STANZA = rb"-> ([ -~]+)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
+_HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
 _TAG = 16  # bytes that ChaCha20-Poly1305 adds
@@ -1391,19 +1392,17 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     recipient, Unavailable without the package cryptography.
     """
     _require_cryptography()
-    _check_kind(plaintext, (bytes, bytearray, memoryview), "what is sealed is bytes")
-    for recipient in recipients:
-        _check_kind(recipient, (Recipient, Passphrase), "a key to seal to is a Recipient or a Passphrase")
     if not recipients:
         raise BadValue("sealing needs a recipient")
-    if len(recipients) > 1 and any(isinstance(r, Passphrase) for r in recipients):
+    if len(recipients) > 1 and any(isinstance(recipient, Passphrase) for recipient in recipients):
         raise BadValue("a passphrase can't be combined with other recipients")
-    file_key = os.urandom(16)
-    stanzas = b"".join(_write_stanza(recipient.wrap(file_key)) for recipient in recipients)
-    header = _AGE_VERSION + stanzas + b"---"
+    file_key, nonce = os.urandom(16), os.urandom(_NONCE)
+    header = _AGE_VERSION + b"".join(recipient.wrap(file_key) for recipient in recipients) + b"---"
     # Header MAC (age.md): up to and with the three dashes, without the space after them.
-    mac = _hmac(_hkdf(file_key, b"", b"header"), header).finalize()
-    return header + b" " + _base64(mac) + b"\n" + _seal_payload(file_key, plaintext)
+    mac = _base64(_hmac(_hkdf(file_key, b"", b"header"), header))
+    aead = _chacha(_hkdf(file_key, nonce, b"payload"))
+    payload = (aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
+    return b"".join([header, b" ", mac, b"\n", nonce, *payload])
 
 
 def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
@@ -1412,45 +1411,39 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     Raises BadValue for a file that demands too much work: scrypt over 2**20, or over 1000 recipients.
     """
     _require_cryptography()
-    _check_kind(sealed, (bytes, bytearray), "what was sealed is bytes")
-    for identity in identities:
-        _check_kind(identity, (Identity, Passphrase), "a key to open with is an Identity or a Passphrase")
-    stanzas, signed, mac, pos = _read_header(sealed)
-    # A file that a passphrase opens must come from somebody who knows it; with other stanzas, anybody who has
-    # one of the other keys could have made it (age.md, scrypt recipient stanza).
-    if len(stanzas) > 1 and any(stanza.kind == b"scrypt" for stanza in stanzas):
-        raise _corrupt("a passphrase stands alone in the header")
-    if len(sealed) < pos + _NONCE:
-        raise _corrupt("it is cut off after the header")
-    file_key = _unwrap(stanzas, identities)
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.constant_time import bytes_eq
 
+    stanzas, header, mac, payload = _split_file(sealed)
+    unwrapped = (identity.unwrap(*stanza) for identity in identities for stanza in stanzas)
+    file_key = next(filter(None, unwrapped), None)
+    if file_key is None:
+        raise WrongKey("none of the keys opens this")
+    if not bytes_eq(_hmac(_hkdf(file_key, b"", b"header"), header), mac):
+        raise _corrupt("the header's MAC does not match")  # a stanza was added, dropped or moved
+    aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
     try:
-        _hmac(_hkdf(file_key, b"", b"header"), signed).verify(mac)
-    except InvalidSignature:  # a stanza was added, dropped or moved
-        raise _corrupt("the header's MAC does not match") from None
-    return _open_payload(file_key, sealed[pos:])
-
-
-def _check_kind(given: object, kinds: tuple[type, ...], should: str) -> None:
-    """Raise BadValue for text instead of bytes or of a key, or the other way round."""
-    if not isinstance(given, kinds):
-        raise BadValue(f"{should}, not {type(given).__name__}")
+        chunks = [aead.decrypt(n, chunk, None) for n, chunk in _chunks(payload[_NONCE:], _CHUNK + _TAG)]
+    except InvalidTag:
+        raise _corrupt("the payload was changed or cut off") from None
+    if len(chunks) > 1 and not chunks[-1]:
+        raise _corrupt("the last chunk is empty")
+    return b"".join(chunks)
 
 
 class Recipient:
     """A public key to seal to, "age1…" (X25519, in Bech32); BadValue for any other text."""
 
     def __init__(self, text: str) -> None:
-        self._point = _bech32_decode(_RECIPIENT, text)
+        self._text, self._point = text, _bech32_decode("age", text)
 
     def __str__(self) -> str:
-        return _bech32(_RECIPIENT, self._point)
+        return self._text
 
     def __repr__(self) -> str:
-        return f"Recipient({str(self)!r})"
+        return f"Recipient({self._text!r})"
 
-    def wrap(self, file_key: bytes) -> _Stanza:
+    def wrap(self, file_key: bytes) -> bytes:
         """Return the stanza from which only this recipient's identity recovers the file key."""
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -1458,9 +1451,7 @@ class Recipient:
         share = ephemeral.public_key().public_bytes_raw()
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
         key = _wrapping_key(ephemeral, self._point, share + self._point)
-        if key is None:
-            raise BadValue("the recipient is not a usable public key")
-        return _Stanza(b"X25519", [_base64(share)], _seal_box(key, file_key))
+        return _write_stanza([b"X25519", _base64(share)], key, file_key)
 
 
 class Identity:
@@ -1470,171 +1461,92 @@ class Identity:
         _require_cryptography()
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-        self._scalar = _bech32_decode(_IDENTITY, text)
-        self._key = X25519PrivateKey.from_private_bytes(self._scalar)
+        self._text = text
+        self._key = X25519PrivateKey.from_private_bytes(_bech32_decode("AGE-SECRET-KEY-", text))
         self._point = self._key.public_key().public_bytes_raw()
 
     @classmethod
     def generate(cls) -> Identity:
         """Return a new one."""
-        return cls(_bech32(_IDENTITY, os.urandom(32)))
+        return cls(_bech32("AGE-SECRET-KEY-", os.urandom(32)))
 
     def recipient(self) -> Recipient:
         """Return the public key to seal to."""
-        return Recipient(_bech32(_RECIPIENT, self._point))
+        return Recipient(_bech32("age", self._point))
 
     def reveal(self) -> str:
         """Return the private key as text."""
-        return _bech32(_IDENTITY, self._scalar)
+        return self._text
 
-    def unwrap(self, stanza: _Stanza) -> Optional[bytes]:
+    def unwrap(self, words: list[bytes], body: bytes) -> Optional[bytes]:
         """Return the file key, or None if the stanza is for somebody else."""
-        if stanza.kind != b"X25519":
+        if words[0] != b"X25519":
             return None
-        share = _unbase64(stanza.args[0]) if len(stanza.args) == 1 else b""
-        if len(share) != 32:
-            raise _corrupt("an X25519 stanza has one share of 32 bytes")
-        key = _wrapping_key(self._key, share, share + self._point)
-        if key is None:
-            raise _corrupt("the shared secret is all zero")
-        return _open_box(key, stanza.body)
+        try:
+            (share,) = map(_unbase64, words[1:])
+            key = _wrapping_key(self._key, share, share + self._point)
+        except ValueError:  # not one, not 32 bytes, or all zero would be the secret (RFC 7748, 6.1)
+            raise _corrupt("an X25519 stanza has no usable share") from None
+        return _open_box(key, body)
 
 
 class Passphrase:
     """A passphrase, to seal and to open with; each use takes 2**log_n KiB of memory and time to match."""
 
     def __init__(self, text: str, log_n: int = 17) -> None:
-        _check_kind(text, (str,), "a passphrase is text")
         if not 1 <= log_n <= _MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {_MAX_LOG_N}, not {log_n}")
-        try:
+        self._log_n, self._text = log_n, b""
+        with contextlib.suppress(UnicodeEncodeError):
             self._text = text.encode("utf-8", "surrogateescape")  # the very bytes of an environment variable
-        except UnicodeEncodeError:
-            self._text = b""
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
-        self._log_n = log_n
 
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a passphrase can't be pickled")
-
-    def wrap(self, file_key: bytes) -> _Stanza:
+    def wrap(self, file_key: bytes) -> bytes:
         """Return the stanza from which only this passphrase recovers the file key."""
         salt = os.urandom(16)
-        body = _seal_box(self._scrypt(salt, self._log_n), file_key)
-        return _Stanza(b"scrypt", [_base64(salt), str(self._log_n).encode()], body)
+        words = [b"scrypt", _base64(salt), str(self._log_n).encode()]
+        return _write_stanza(words, self._scrypt(salt, self._log_n), file_key)
 
-    def unwrap(self, stanza: _Stanza) -> Optional[bytes]:
+    def unwrap(self, words: list[bytes], body: bytes) -> Optional[bytes]:
         """Return the file key, or None if it needs another passphrase."""
-        if stanza.kind != b"scrypt":
+        if words[0] != b"scrypt":
             return None
-        # scrypt recipient stanza (age.md). The work factor is read before any work is done.
-        if len(stanza.args) != 2 or len(_unbase64(stanza.args[0])) != 16:
-            raise _corrupt("a scrypt stanza has a salt of 16 bytes and a work factor")
-        log_n = _read_log_n(stanza.args[1])
-        return _open_box(self._scrypt(_unbase64(stanza.args[0]), log_n), stanza.body)
+        salt = _unbase64(words[1]) if len(words) == 3 else b""
+        if len(salt) != 16 or not re.fullmatch(rb"[1-9][0-9]?", words[2]):
+            raise _corrupt("a scrypt stanza has a salt of 16 bytes and a work factor of one or two digits")
+        log_n = int(words[2])
+        if log_n > _MAX_LOG_N:  # before any work is done
+            raise BadValue(f"the file asks for 2**{log_n} units of scrypt, more than 2**{_MAX_LOG_N}")
+        return _open_box(self._scrypt(salt, log_n), body)
 
     def _scrypt(self, salt: bytes, log_n: int) -> bytes:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
         salt = b"age-encryption.org/v1/scrypt" + salt
-        try:
-            return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(self._text)
-        except MemoryError:
-            raise Unavailable(f"scrypt needs {(1 << log_n) >> 10} MiB of memory here") from None
+        return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(self._text)
 
 
-def _read_log_n(text: bytes) -> int:
-    # No sign, no space, no leading zero, no digits other than ASCII.
-    if not (text.isdigit() and len(text) <= 2 and text[:1] != b"0"):
-        raise _corrupt("the work factor is not a plain number of at most two digits")
-    if int(text) > _MAX_LOG_N:
-        raise BadValue(f"the file asks for 2**{int(text)} units of scrypt, more than 2**{_MAX_LOG_N}")
-    return int(text)
-
-
-def _unwrap(stanzas: list[_Stanza], identities: tuple[Identity | Passphrase, ...]) -> bytes:
-    for identity, stanza in itertools.product(identities, stanzas):
-        file_key = identity.unwrap(stanza)
-        if file_key is not None:
-            return file_key
-    raise WrongKey("none of the keys opens this")
-
-
-class _Stanza(NamedTuple):
-    """The file key, wrapped for one recipient."""
-
-    kind: bytes
-    args: list[bytes]
-    body: bytes
-
-
-def _write_stanza(stanza: _Stanza) -> bytes:
-    # Every body ends with a short line, so one of 48 bytes, a full line, is followed by an empty one.
-    body = _base64(stanza.body)
-    lines = [body[i : i + 64] for i in range(0, len(body) + 1, 64)]
-    return b"-> " + b" ".join([stanza.kind, *stanza.args]) + b"\n" + b"\n".join(lines) + b"\n"
-
-
-def _read_header(sealed: bytes) -> tuple[list[_Stanza], bytes, bytes, int]:
-    """Return the stanzas, the bytes under the header's MAC, that MAC, and where the payload begins."""
+def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
+    """Return the stanzas as (words, body), the bytes under the header's MAC, that MAC, and the payload."""
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
     pos, stanzas = len(_AGE_VERSION), []
-    while sealed.startswith(b"-> ", pos):
-        stanza, pos = _read_stanza(sealed, pos)
-        stanzas.append(stanza)
+    while stanza := re.compile(_STANZA).match(sealed, pos):
+        words, pos = stanza[1].split(b" "), stanza.end()
+        if not all(words):
+            raise _corrupt("a stanza has an empty word")
+        stanzas.append((words, _unbase64(stanza[2].replace(b"\n", b""))))
         if len(stanzas) > _MAX_STANZAS:
             raise BadValue(f"the file has more than {_MAX_STANZAS} recipients")
-    signed = sealed[: pos + 3]
-    line, pos = _read_line(sealed, pos)
-    mac = _unbase64(line[4:])
-    if not stanzas or line[:4] != b"--- " or len(mac) != 32:
-        raise _corrupt("the header does not end as it should")
-    return stanzas, signed, mac, pos
-
-
-def _read_stanza(sealed: bytes, pos: int) -> tuple[_Stanza, int]:
-    line, pos = _read_line(sealed, pos)
-    words = line[3:].split(b" ")
-    if not all(word and all(33 <= byte <= 126 for byte in word) for word in words):
-        raise _corrupt("a stanza has arguments of printable ASCII between single spaces")
-    lines = [b"." * 64]
-    while len(lines[-1]) == 64:
-        line, pos = _read_line(sealed, pos)
-        lines.append(line)
-    text = b"".join(lines[1:])
-    body = _unbase64(text)
-    if len(lines[-1]) > 64 or (text and not body):
-        raise _corrupt("a stanza's body is not canonical base64 in lines of 64")
-    return _Stanza(words[0], words[1:], body), pos
-
-
-def _read_line(sealed: bytes, pos: int) -> tuple[bytes, int]:
-    end = sealed.find(b"\n", pos)
-    if end < 0:
-        raise _corrupt("the header is cut off")
-    return sealed[pos:end], end + 1
-
-
-def _seal_payload(file_key: bytes, plaintext: bytes) -> bytes:
-    nonce = os.urandom(_NONCE)
-    aead = _chacha(_hkdf(file_key, nonce, b"payload"))
-    return nonce + b"".join(aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
-
-
-def _open_payload(file_key: bytes, payload: bytes) -> bytes:
-    from cryptography.exceptions import InvalidTag
-
-    aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
-    chunks = _chunks(payload[_NONCE:], _CHUNK + _TAG)
-    try:
-        opened = [aead.decrypt(count, chunk, None) for count, chunk in chunks]
-    except InvalidTag:
-        raise _corrupt("the payload was changed or cut off") from None
-    if len(opened) > 1 and not opened[-1]:
-        raise _corrupt("the last chunk is empty")
-    return b"".join(opened)
+    end = re.compile(_HEADER_END).match(sealed, pos)
+    if not stanzas or not end or len(sealed) < end.end() + _NONCE:
+        raise _corrupt("the header is damaged or cut off")
+    # A file that a passphrase opens must come from somebody who knows it; with other stanzas, anybody who has
+    # one of the other keys could have made it (age.md, scrypt recipient stanza).
+    if len(stanzas) > 1 and any(words[0] == b"scrypt" for words, _ in stanzas):
+        raise _corrupt("a passphrase stands alone in the header")
+    return stanzas, sealed[: pos + 3], _unbase64(end[1]), sealed[end.end() :]
 
 
 def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -1645,8 +1557,9 @@ def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
         yield i.to_bytes(11, "big") + bytes([i == last]), data[i * size : (i + 1) * size]
 
 
-def _seal_box(key: bytes, file_key: bytes) -> bytes:
-    return _chacha(key).encrypt(bytes(12), file_key, None)  # a zero nonce is safe: each key is used once
+def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
+    box = _chacha(key).encrypt(bytes(12), file_key, None)  # a zero nonce is safe: each key is used once
+    return b"-> %b\n%b\n" % (b" ".join(words), _base64(box))
 
 
 def _open_box(key: bytes, box: bytes) -> bytes | None:
@@ -1660,30 +1573,28 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
         return None
 
 
-def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes | None:
-    """Return the key that wraps a file key, or None for a point of low order (RFC 7748, 6.1)."""
+def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
+    """Return the key that wraps a file key; raise ValueError for a point of low order."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-    try:
-        shared = key.exchange(X25519PublicKey.from_public_bytes(point))
-    except ValueError:  # the secret would be all zero, so everybody would know it
-        return None
     # `both` public keys are bound in, so the same shared secret gives another recipient another key.
-    return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
+    return _hkdf(
+        key.exchange(X25519PublicKey.from_public_bytes(point)), both, b"age-encryption.org/v1/X25519"
+    )
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA256 (RFC 5869): one block."""
-    return _hmac(_hmac(salt, secret).finalize(), info + b"\x01").finalize()
+    return _hmac(_hmac(salt, secret), info + b"\x01")
 
 
-def _hmac(key: bytes, message: bytes) -> HMAC:
+def _hmac(key: bytes, message: bytes) -> bytes:
     # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
     from cryptography.hazmat.primitives import hashes, hmac
 
     code = hmac.HMAC(key, hashes.SHA256())
     code.update(message)
-    return code
+    return code.finalize()
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
@@ -1711,14 +1622,14 @@ def _base64(data: bytes) -> bytes:
 
 
 def _unbase64(text: bytes) -> bytes:
-    """Return the bytes, or b"" unless `text` is exactly what `_base64` writes for them."""
+    """Return the bytes for which `_base64` writes exactly this text, or raise Corrupt."""
     from binascii import Error, a2b_base64
 
-    try:
+    with contextlib.suppress(Error):
         data = a2b_base64(text + b"=" * (-len(text) % 4))
-    except Error:
-        return b""
-    return data if _base64(data) == text else b""
+        if _base64(data) == text:
+            return data
+    raise _corrupt("it has base64 that is not canonical")
 
 
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 5 bits each
@@ -1728,23 +1639,18 @@ def _bech32(prefix: str, data: bytes) -> str:
     """Return 32 bytes in Bech32, in the case of `prefix`."""
     number = int.from_bytes(data, "big") << 4  # 256 bits and 4 of padding are 52 digits
     digits = [number >> shift & 31 for shift in range(255, -1, -5)]
-    digits += _bech32_check([ord(char) for char in prefix.lower()], digits)
-    text = "1" + "".join(_BECH32[digit] for digit in digits)
-    return prefix + (text.upper() if prefix.isupper() else text)
-
-
-def _bech32_check(prefix: list[int], digits: list[int]) -> list[int]:
-    state = 1
-    for digit in [*(c >> 5 for c in prefix), 0, *(c & 31 for c in prefix), *digits, *[0] * 6]:
+    name, state = prefix.lower().encode(), 1
+    for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
         top, state = state >> 25, (state & 0x1FFFFFF) << 5 ^ digit
         for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
             state ^= generator if top >> bit & 1 else 0
-    return [(state ^ 1) >> shift & 31 for shift in range(25, -1, -5)]
+    checksum = [(state ^ 1) >> shift & 31 for shift in range(25, -1, -5)]
+    text = "1" + "".join(_BECH32[digit] for digit in digits + checksum)
+    return prefix + (text.upper() if prefix.isupper() else text)
 
 
 def _bech32_decode(prefix: str, text: str) -> bytes:
     """Return 32 bytes; encoding them again must give `text`, which checks case, padding and checksum."""
-    _check_kind(text, (str,), "an age key is text")
     number = 0
     for char in text[len(prefix) + 1 :][:52]:
         number = number << 5 | max(_BECH32.find(char.lower()), 0)
@@ -1783,7 +1689,6 @@ class FileStore:
         self._identity_file = os.path.join(self.folder, "identity.age")
         self.policy_file = os.path.join(self.folder, "rotation.age")
         self._prompted_password = ""
-        self._has_short_password = False  # set here
         self._cache = FileCache()
 
     def __repr__(self) -> str:
@@ -1807,22 +1712,7 @@ class FileStore:
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these or, after any error, none; a process that is killed leaves each old or new."""
-        entries = [(name, self._path(name), _write_entry(name, check_value(values[name]))) for name in values]
-        if not (os.path.lexists(self._identity_file) and self._password()):
-            self.unlock()  # don't prompt while holding the lock
-        before: list[tuple[str, bytes | None]] = []
-        with self._writing():
-            self._ensure_identity()
-            try:
-                for name, path, entry in entries:
-                    self._check_folders(name, make=True)
-                    key, sealed = self._key_for(name, path)
-                    before.append((path, sealed))
-                    self._replace(path, seal(entry, key.recipient()))
-            except BaseException:
-                if len(entries) > 1:
-                    self._put_back(before)
-                raise
+        self._seal_all([(name, self._path(name), _write_entry(name, values[name])) for name in values])
 
     def delete(self, name: str) -> None:
         """Delete `name`; what is damaged or sealed to another identity, too, so no key is needed."""
@@ -1832,8 +1722,7 @@ class FileStore:
         except OSError as error:
             raise self._read_error(name, error) from None
         with self._writing():
-            # A cloned folder may lead out of the store: nothing is deleted there.
-            folders = self._check_folders(name)
+            self._check_folders(name)  # again: nothing is deleted where a symlink leads
             folder, file = os.path.split(path)
             # Where file names have no case, another secret may be found under this name.
             if not os.path.lexists(path) or file not in os.listdir(folder):
@@ -1841,107 +1730,94 @@ class FileStore:
             os.unlink(path)
             self._cache.forget(path)
             sync_folder(folder, f"{_show(name)} is deleted")
-            for folder in reversed(folders):
-                with contextlib.suppress(OSError):  # it holds others
+            with contextlib.suppress(OSError):  # until one holds others
+                while folder != self._secrets:
                     os.rmdir(folder)
+                    folder = os.path.dirname(folder)
 
     def open_copy(self, name: str, sealed: bytes) -> str:
         """Return the value in another copy of a secret's file, such as an older one in git."""
         copy = f"a copy of {name}"
-        return _parse_entry(_unseal_file(copy, sealed, self._keys())[1], name, copy)
+        return _parse_entry(_open_file(copy, self._keys(), sealed)[1], name, copy)
 
     def names(self) -> Iterator[str]:
         """Yield the names, which anybody who can read the folder sees."""
-        self._check_folders("")
+        self._check_folders()
         if self._configured and not os.path.lexists(self.folder):
             raise self._read_error("", FileNotFoundError())
-        with disk_errors(f"read {self._secrets}"):
-            yield from _names_under(self._secrets, "")
+        yield from _names_under(self._secrets)
 
     def read_policies(self) -> Optional[str]:
         """Return the text of the rotation policies, or None if there are none."""
-        self._check_folders("")
+        self._check_folders()
         if not os.path.lexists(self.policy_file):
             return None
         with disk_errors(f"read {self.policy_file}"):
-            sealed = read_file(self.policy_file, follow=False)
-        return _unseal_file(self.policy_file, sealed, self._keys())[1].decode("utf-8", "replace")
+            return _open_file(self.policy_file, self._keys())[1].decode("utf-8", "replace")
 
     def write_policies(self, text: str) -> None:
         """Seal the text of the rotation policies: they name commands, so nobody else may write them."""
-        self.unlock()
-        with self._writing():
-            self._ensure_identity()
-            key, _ = self._key_for("", self.policy_file)
-            self._replace(self.policy_file, seal(text.encode(), key.recipient()))
+        self._seal_all([("", self.policy_file, text.encode())])
 
     def reveal_identity(self) -> str:
         """Return the private keys that open the store, one a line; two only after a rekey that was killed."""
-        self._check_folders("")
+        self._check_folders()
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
         """Seal the identity to the master password `password`: one file is rewritten."""
-        _check_new_password(password)
-        self._check_folders("")
+        _new_passphrase(password)
+        self._check_folders()
         read_keys = self._keys_by_password if os.path.lexists(self._identity_file) else self._keys
         read_keys()  # don't prompt while holding the lock
         with self._writing():
             keys = read_keys()
-            if not os.path.lexists(self._identity_file):
-                # Of the identities in PAISSIVE_IDENTITY, those of this store.
-                opening = {_unseal_file(self._path(name), None, keys)[0] for name in self.names()} or keys
+            if not os.path.lexists(self._identity_file):  # of those in PAISSIVE_IDENTITY, the store's own
+                opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys
                 keys = tuple(key for key in keys if key in opening)
             self._replace_identity(keys, password)
             self._prompted_password = password
 
     def rekey(self) -> int:
         """Seal everything to a new identity, and return how many secrets; a killed rekey can be repeated."""
-        self._check_folders("")
+        self._check_folders()
         self._keys_by_password()
-        with self._writing():
-            # Both identities stay until all is sealed to the new one: until then, all opens.
-            keys = (Identity.generate(), *self._keys_by_password())
-            self._replace_identity(keys, self._password())
-            names = list(self.names())
-            try:
-                with disk_errors(f"write to {self.folder}"):
-                    self._reseal(names, keys)
-            except SecretsError as error:
-                again = "then rekey again: until then, the old identity still opens secrets"
-                error.hint = f"{error.hint}; {again}" if error.hint else again
-                raise
-            self._replace_identity(keys[:1], self._password())
+        try:
+            with self._writing():
+                # Both identities stay until all is sealed to the new one: until then, all opens.
+                keys = (Identity.generate(), *self._keys_by_password())
+                self._replace_identity(keys, self._password())
+                names = list(self.names())
+                for name in names:
+                    path = self._path(name)
+                    plaintext = _open_file(path, keys)[1]
+                    _parse_entry(plaintext, name, path)  # what somebody moved here must not get the new seal
+                    self._replace(path, seal(plaintext, keys[0].recipient()))
+                if os.path.lexists(self.policy_file):
+                    plaintext = _open_file(self.policy_file, keys)[1]
+                    self._replace(self.policy_file, seal(plaintext, keys[0].recipient()))
+                self._replace_identity(keys[:1], self._password())
+        except SecretsError as error:
+            again = "then rekey again: until then, the old identity still opens secrets"
+            error.hint = f"{error.hint}; {again}" if error.hint else again
+            raise
         return len(names)
-
-    def _reseal(self, names: list[str], keys: tuple[Identity, ...]) -> None:
-        recipient = keys[0].recipient()
-        for name in names:
-            path = self._path(name)
-            plaintext = _unseal_file(path, None, keys)[1]
-            _parse_entry(plaintext, name, path)  # what somebody moved here must not get the new seal
-            self._replace(path, seal(plaintext, recipient))
-        if os.path.lexists(self.policy_file):
-            self._replace(self.policy_file, seal(_unseal_file(self.policy_file, None, keys)[1], recipient))
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
         yield "store", "sealed files"
         yield "folder", self.folder
         try:
-            yield "secrets", str(sum(1 for _ in self.names()))
-            first = self._first()
-            if first is None and not os.path.lexists(self._identity_file):
+            names = list(self.names())
+            yield "secrets", str(len(names))
+            if not names and not os.path.lexists(self._identity_file):
                 yield "opens", "there is nothing yet: a first set makes it"
                 return
             keys = self._keys()
-            if first is not None:
-                self._open(first, self._path(first), None)
+            for name in names[:1]:
+                self._open(name, self._path(name))
             unfinished = len(keys) > 1 and not self._opener()
             yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
-            status = os.stat(self.folder)
-            if os.name != "nt" and others_may("read", status):  # as a service may have to
-                yield "note", "others can read names, and a file that the password can be guessed from"
             left = leftover(self.folder)
             if left:
                 yield "note", left
@@ -1956,44 +1832,34 @@ class FileStore:
             with contextlib.suppress(SecretsError):
                 yield from (key.reveal() for key in self._keys())
 
-    def notes_on_set(self, *_names: str) -> Iterator[str]:
-        """Yield a warning if a new master password is short."""
-        if self._has_short_password:
-            problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
-            yield f"warning: {problem}; choose several random words with: password"
-
     def unlock(self) -> None:
         """Fail, or prompt for the password, now rather than while holding the lock."""
-        self._check_folders("")
-        if os.path.lexists(self._identity_file) or self._opener() or self._first() is not None:
+        self._check_folders()
+        if not self._is_new():
             self._keys()
             return
-        _read_log_n_setting()
         _require_cryptography()  # before anything is made
-        _check_new_password(self._password())
         if not self._password():
             self._prompted_password = _ask(f"New master password for {self.folder}: ", twice=True)
+        _new_passphrase(self._password())
 
     def _path(self, name: str) -> str:
         return os.path.join(self._secrets, _file_name(name))
 
-    def _check_folders(self, name: str, *, make: bool = False) -> list[str]:
-        """Check, or make, the folders down to a secret's file; return those that its name adds."""
-        folders = [self.folder, self._secrets]
-        for part in name.split("/")[:-1]:
-            folders.append(os.path.join(folders[-1], part))
-        for folder in folders:
+    def _check_folders(self, name: str = "", *, make: bool = False) -> None:
+        """Check, or make, the folders down to a secret's file."""
+        parts = [self.folder, "secrets", *name.split("/")[:-1]]
+        for folder in itertools.accumulate(parts, os.path.join):
             if make and not os.path.lexists(folder):
                 make_folder(folder)
             check_folder(folder)
-        return folders[2:]
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
         """Return the error to raise for a secret whose file could not be read."""
+        self._check_folders(name)  # that others can write here is the better thing to say
         if isinstance(error, SecretsError):
             return error
-        self._check_folders(name)  # that others can write here is the better thing to say
-        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        if not isinstance(error, FileNotFoundError):
             return _disk_error(f"read {self._secrets}", error)
         if os.path.lexists(self.folder):
             return not_found_error(name)
@@ -2002,18 +1868,27 @@ class FileStore:
             return Unavailable(f"PAISSIVE_SECRETS_DIR is not there: {self.folder}", hint=hint)
         return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
 
-    def _open(self, name: str, path: str, sealed: bytes | None) -> str:
+    def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
         """Return the value in the file at `path`, of which `sealed` are the bytes, if they are known."""
         self._check_folders(name)
         keys = self._keys()  # outside of try: a wrong password is wrong the second time, too
         try:
-            plaintext = _unseal_file(path, sealed, keys)[1]
+            plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:
-            plaintext = _unseal_file(path, None, self._keys())[1]  # a rekey came between the two
+            plaintext = _open_file(path, self._keys())[1]  # a rekey came between the two
         return _parse_entry(plaintext, name, path)
+
+    def _is_new(self) -> bool:
+        """Return whether there is nothing to open yet: no identity and no secrets."""
+        return not (
+            os.path.lexists(self._identity_file) or self._opener() or next(_names_under(self._secrets), "")
+        )
 
     def _opener(self) -> str:
         return _credential("PAISSIVE_IDENTITY")
+
+    def _password(self) -> str:
+        return self._prompted_password or _credential("PAISSIVE_MASTER_PASSWORD")
 
     def _keys(self) -> tuple[Identity, ...]:
         """Return the identities that open the store, the one to seal to first."""
@@ -2028,104 +1903,88 @@ class FileStore:
     def _keys_by_password(self) -> tuple[Identity, ...]:
         # A store that lost its identity must not get a new one: what is in it would never open again.
         if not os.path.lexists(self._identity_file):
-            lost = "restore it from a copy, or set PAISSIVE_IDENTITY"
-            hint = "make one with: set NAME --backend file" if self._first() is None else lost
+            hint = "a first set makes it; if it was lost, restore it from a copy, or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        password = self._password() or _ask(f"Master password of {self.folder}: ")
+        if not self._password():
+            self._prompted_password = _ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {self._identity_file}"):
-                keys = _unseal_identities(read_file(self._identity_file, follow=False), password)
+                return _unseal_identities(read_file(self._identity_file, follow=False), self._password())
         except WrongKey:
             self._prompted_password = ""  # it may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Corrupt, BadValue) as error:
             raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
-        if not self._password():
-            self._prompted_password = password
-        return keys
 
-    def _ensure_identity(self) -> None:
-        if not (os.path.lexists(self._identity_file) or self._opener() or self._first()):
-            self._replace_identity((Identity.generate(),), self._password())
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Make the store's folders, and keep other writers out."""
+        with disk_errors(f"write to {self.folder}"):
+            self._check_folders(make=True)
+            with FileLock(self.folder):
+                yield
 
-    def _password(self) -> str:
-        return self._prompted_password or _credential("PAISSIVE_MASTER_PASSWORD")
+    def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
+        """Write all of these (name, path, plaintext) or, after any error, none."""
+        if not (os.path.lexists(self._identity_file) and self._password()):
+            self.unlock()  # don't prompt while holding the lock
+        with self._writing(), contextlib.ExitStack() as undo:
+            if self._is_new():
+                self._replace_identity((Identity.generate(),), self._password())
+            keys = self._keys()
+            for name, path, plaintext in entries:
+                self._check_folders(name, make=True)
+                key, sealed = self._key_for(name, path, keys)
+                if len(entries) > 1:
+                    undo.callback(self._put_back, path, sealed)
+                self._replace(path, seal(plaintext, key.recipient()))
+            undo.pop_all()
 
-    def _key_for(self, name: str, path: str) -> tuple[Identity, bytes | None]:
+    def _key_for(self, name: str, path: str, keys: tuple[Identity, ...]) -> tuple[Identity, bytes | None]:
         """Return the identity to seal the file at `path` to, and the bytes that it has.
 
         It opens them or, of a new file, another: nothing is sealed to an old identity that somebody restored,
         and what can't be opened, or is another secret, is not overwritten.
         """
-        keys = self._keys()
         sealed = None
         try:
             sealed = read_file(path, follow=False)
-            key, plaintext = _unseal_file(path, sealed, keys)
+            key, plaintext = _open_file(path, keys, sealed)
             if name:
                 _parse_entry(plaintext, name, path)
         except FileNotFoundError:
-            key = self._key_of_another(keys)
-        except NotFound as error:
-            problem = f"{_show(name)} is the same file here as another secret"
-            raise BadName(problem, hint=error.hint) from None
+            key = self._key_in_use(keys)
         # After a rekey that was killed, the password leads to two: the first is the new one.
-        return (key if len(keys) == 1 or self._opener() else keys[0]), sealed
+        return (key if self._opener() else keys[0]), sealed
 
-    def _key_of_another(self, keys: tuple[Identity, ...]) -> Identity:
+    def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
         """Return which of the keys opens a secret of the store, passing over those that are damaged."""
-        with disk_errors(f"read {self._secrets}"):
-            for path in map(self._path, _names_under(self._secrets, "")):
-                with contextlib.suppress(Corrupt):
-                    return _unseal_file(path, None, keys)[0]
+        for name in _names_under(self._secrets):
+            with contextlib.suppress(Corrupt):
+                return _open_file(self._path(name), keys)[0]
         return keys[0]
-
-    def _first(self) -> str | None:
-        with disk_errors(f"read {self._secrets}"):
-            return next(_names_under(self._secrets, ""), None)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Keep other writers out."""
-        with disk_errors(f"write to {self.folder}"):
-            if not os.path.lexists(self.folder):
-                make_folder(self.folder)
-            check_folder(self.folder)
-            with FileLock(self.folder):
-                yield
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)
-        self._replace(self._identity_file, seal(text.encode(), Passphrase(password, _read_log_n_setting())))
-        self._has_short_password = len(password) < _MIN_PASSWORD
+        self._replace(self._identity_file, seal(text.encode(), _new_passphrase(password)))
 
     def _replace(self, path: str, sealed: bytes) -> None:
         with replacing(path, keep=False, folder=work_folder(self.folder)) as file:
             file.write(sealed)
 
-    def _put_back(self, before: list[tuple[str, bytes | None]]) -> None:
-        """Give files the bytes that they had, without those that could not be written anyway."""
-        for path, sealed in reversed(before):
-            with contextlib.suppress(OSError):
-                if sealed is None:
-                    os.unlink(path)
-                else:
-                    self._replace(path, sealed)
-
-
-def _check_new_password(password: str) -> None:
-    """Raise BadValue for a new password that no prompt takes, neither ours nor the age tool's."""
-    _check_kind(password, (str,), "the master password is text")
-    if "\n" in password or "\r" in password:
-        raise BadValue("the master password has several lines", hint="give it once, as one line")
+    def _put_back(self, path: str, sealed: bytes | None) -> None:
+        with contextlib.suppress(OSError):  # what can't be written anyway
+            if sealed is None:
+                os.unlink(path)
+            else:
+                self._replace(path, sealed)
 
 
 def _find_folder() -> str:
     """Return the nearest `.paissive`, from the working directory up, or where one would be made."""
     # As git does it; a folder that is there and unsafe is an error later, not a reason to look further up.
-    with disk_errors("look at the working directory"):
-        here = folder = os.getcwd()
+    here = folder = os.getcwd()
     while not os.path.lexists(found := os.path.join(folder, ".paissive")):
         if folder == os.path.dirname(folder):
             return os.path.join(here, ".paissive")
@@ -2136,18 +1995,15 @@ def _find_folder() -> str:
 @functools.lru_cache(maxsize=4096)
 def _file_name(name: str) -> str:
     """Return the path of a secret's file in the folder secrets; cached, since a hit takes longer to check."""
-    *folders, last = check_name(name).split("/")
-    # a.age/b and a would want one path for a file and for a folder.
-    if any(folder.lower().endswith(".age") for folder in folders):
-        raise BadName(f"bad name {_show(name)}: sealed files can't be in a folder called .age")
-    if len(last.encode()) > MAX_NAME_BYTES - len(".age"):
-        raise BadName(f"bad name {_show(name)}: with .age it is longer than {MAX_NAME_BYTES} bytes")
-    if os.name == "nt" and (set(name) & set('<>:"|?*') or any(f[-1:] in ". " for f in folders)):
-        raise BadName(f"bad name {_show(name)}: Windows can't have a file called that")
+    # a.age/b and a would want one path for a file and for a folder. Windows has other names to avoid.
+    impossible = r"\.age/" if os.name != "nt" else r'\.age/|[. ]/|[<>:"|?*]'
+    longest = MAX_NAME_BYTES - len(".age")
+    if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
+        raise BadName(f"bad name {_show(name)}: no sealed file can be called that")
     return name + ".age"
 
 
-def _unseal_file(path: str, sealed: bytes | None, keys: tuple[Identity, ...]) -> tuple[Identity, bytes]:
+def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None) -> tuple[Identity, bytes]:
     """Return the key that opens a file, and what is in it; `sealed` are its bytes, if they are known."""
     if sealed is None:
         sealed = read_file(path, follow=False)
@@ -2161,22 +2017,17 @@ def _unseal_file(path: str, sealed: bytes | None, keys: tuple[Identity, ...]) ->
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
 
 
-def _names_under(folder: str, prefix: str) -> Iterator[str]:
-    try:
-        entries = os.scandir(folder)
-    except FileNotFoundError:
-        return
-    with entries:
+def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
+    absent = contextlib.suppress(FileNotFoundError)
+    with absent, disk_errors(f"read {folder}", but=FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            path = prefix + entry.name
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
-            name = path[: -len(".age")] if path.endswith(".age") else ""
-            # No name leads into a folder called .age, in any case: it is not the store's.
-            leads_on = len(path) < MAX_NAME_BYTES and not path.lower().endswith(".age")
-            if leads_on and entry.is_dir(follow_symlinks=False):
-                yield from _names_under(entry.path, f"{path}/")
-            elif name and not _name_problem(name) and entry.is_file(follow_symlinks=False):
+            name, end = prefix + entry.name[:-4], entry.name[-4:]
+            if end == ".age" and not _name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name
+            # No name leads into a folder called .age, in any case: it is not the store's.
+            elif end.lower() != ".age" and len(name) < MAX_NAME_BYTES and entry.is_dir(follow_symlinks=False):
+                yield from _names_under(entry.path, f"{name}{end}/")
 
 
 def _write_entry(name: str, value: str) -> bytes:
@@ -2184,7 +2035,7 @@ def _write_entry(name: str, value: str) -> bytes:
     import json
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    entry = json.dumps({"name": name, "value": value, "updated": updated}).encode() + b"\n"
+    entry = json.dumps({"name": name, "value": check_value(value), "updated": updated}).encode() + b"\n"
     if len(entry) > MAX_FILE_BYTES - _CHUNK:  # sealing adds less than a chunk to it
         raise BadValue("the value is too long", hint="sealed files are for secrets of some MiB at most")
     return entry
@@ -2200,20 +2051,10 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
         entry = None
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
         raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
-    # Somebody who can write to the folder could copy one secret's file over another's.
     if entry["name"] == name:
         return check_value(entry["value"])  # which other tools may have written
-    if _same_file(entry["name"], name):
-        raise NotFound(f"no secret named {_show(name)}", hint=f"there is {_show(entry['name'])}")
-    raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="somebody moved it: move it back")
-
-
-def _same_file(one: str, other: str) -> bool:
-    """Return whether some file systems take two names for the same."""
-    from unicodedata import normalize
-
-    # APFS and NTFS keep the spelling but look for it in any case; HFS+ also in any composition.
-    return normalize("NFC", one).casefold() == normalize("NFC", other).casefold()
+    # Somebody copied another secret's file here, or the file system finds DB where db was asked for.
+    raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="use that name, or move it back")
 
 
 @functools.lru_cache(maxsize=4)
@@ -2236,12 +2077,8 @@ def _credential(name: str) -> str:
     """Return text from the variable, the file that NAME_FILE names or systemd's credentials, or ""."""
     text = os.environ.get(name, "")
     path = "" if text else mounted_path(name, name)
-    if not path:
-        return text
-    try:
-        return read_credential(path)
-    except OSError as error:
-        raise Locked(f"can't read {name} from {path}: {error.strerror}") from None
+    with disk_errors(f"read {name} from {path}"):
+        return read_credential(path) if path else text
 
 
 def can_ask() -> bool:
@@ -2255,23 +2092,27 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
         raise Locked("the master password is needed", hint=hint)
     import getpass
 
-    try:
+    typed = again = ""
+    with contextlib.suppress(EOFError):
         typed = getpass.getpass(prompt)
         again = getpass.getpass("Again: ") if twice else typed
-    except EOFError:
-        typed = again = ""
     if not typed or typed != again:
         raise BadValue("the two entries differ" if typed else "nothing was typed", hint="try again")
     return typed
 
 
-def _read_log_n_setting() -> int:
-    """Return the work factor of the master password: 2**17 units are 128 MiB and about half a second."""
-    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
+def _new_passphrase(password: str) -> Passphrase:
+    """Return what seals an identity: 2**17 units of scrypt are 128 MiB and about half a second."""
+    log_n = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
-    if not text.isdecimal() or len(text) > 2 or not _MIN_LOG_N <= int(text) <= _MAX_LOG_N:
+    if not re.fullmatch("[0-9]{2}", log_n) or not _MIN_LOG_N <= int(log_n) <= _MAX_LOG_N:
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {_MAX_LOG_N}")
-    return int(text)
+    if "\n" in password or "\r" in password:  # no prompt takes it, neither ours nor the age tool's
+        raise BadValue("the master password has several lines", hint="give it once, as one line")
+    if len(password) < _MIN_PASSWORD:
+        problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
+        warn_once(f"{problem}; choose several random words with: password")
+    return Passphrase(password, int(log_n))
 
 
 # === Vault settings =========================================================================================
@@ -10536,8 +10377,6 @@ def cmd_password(args: Namespace) -> None:
     new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
     store.change_password(new)
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
-    for note in notes_on_set(store):
-        _warn(note)
 
 
 def cmd_rekey(args: Namespace) -> None:

