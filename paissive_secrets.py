@@ -217,7 +217,7 @@ class Conflict(SecretsError, RuntimeError):
 
 # === Names ==================================================================================================
 # A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
-# text without NUL. What a reference looks like, and which variables open our stores, is also defined here.
+# text without NUL. Also here: what a reference looks like, and which variables open our stores.
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
@@ -417,21 +417,17 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 
 def read_credential(path: str) -> str:
-    """Return the text of the file that a variable like NAME_FILE names, without one newline at its end.
-
-    A file that others can read or write is used with a warning.
-    """
+    """Return the text of the file that a variable like NAME_FILE names, without one newline at its end."""
     status = os.stat(path)
-    if stat.S_ISFIFO(status.st_mode):
-        return _read_pipe(path, status.st_ino)
     warn_if_exposed(path, status)
-    return without_newline(read_file(path).decode("utf-8", "surrogateescape"))
+    data = _read_pipe(path, status.st_ino) if stat.S_ISFIFO(status.st_mode) else read_file(path)
+    return without_newline(data.decode("utf-8", "surrogateescape"))
 
 
 @functools.lru_cache(maxsize=16)  # `<(pass show x)` can be read only once
-def _read_pipe(path: str, _inode: int) -> str:
+def _read_pipe(path: str, _inode: int) -> bytes:
     with open(path, "rb") as file:
-        return without_newline(read_bounded(file, path).decode("utf-8", "surrogateescape"))
+        return read_bounded(file, path)
 
 
 def without_newline(text: str) -> str:
@@ -455,6 +451,14 @@ def others_may(access: str, status: os.stat_result) -> bool:
     return bool(bits & 0o007 or (bits and not _is_private_group(status.st_uid, status.st_gid)))
 
 
+def is_trusted(status: os.stat_result) -> bool:
+    """Return whether only this user and root can write to a file or folder."""
+    if os.name == "nt":
+        return True
+    link = stat.S_ISLNK(status.st_mode)  # a symlink's own mode means nothing
+    return status.st_uid in (os.geteuid(), 0) and (link or not others_may("write", status))
+
+
 @functools.lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
     """Return whether a group has one user only: Linux distributions make such a group for each user."""
@@ -476,12 +480,9 @@ def check_folder(path: str) -> None:
         return
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
-    if os.name == "nt":
-        return
-    if status.st_uid not in (os.geteuid(), 0):  # root needs no folder to do harm
-        raise Unsafe(f"{path} belongs to another user", hint="work as that user, or chown it if it is yours")
-    if others_may("write", status):
-        raise Unsafe(f"others can write to {path}", hint=f"chmod -R go-w {path}")
+    if not is_trusted(status):
+        hint = f"if it is yours: chown -R $USER {path}; chmod -R go-w {path}"
+        raise Unsafe(f"others can write to {path}", hint=hint)
 
 
 @functools.lru_cache(maxsize=256)
@@ -494,9 +495,8 @@ def warn_once(message: str) -> None:
 class FileLock:
     """`with FileLock(path):` lets one writer in at a time, over threads and processes.
 
-    What is locked is a file in a private folder that git ignores, where new files are written before they
-    replace others: PATH.paissive-tmp, removed at the end, or .paissive-tmp in PATH if that is a folder,
-    which stays. Without `wait`, raises Conflict if there is another holder: "`what` is under way".
+    It makes a private folder that git ignores, for files that are not finished: PATH.paissive-tmp, removed at
+    the end, or .paissive-tmp in a folder PATH, which stays. Without `wait`, another holder raises Conflict.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
@@ -507,7 +507,11 @@ class FileLock:
         self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
             while self._fd < 0:
-                self._acquire()
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(self._folder, 0o700)
+                check_folder(self._folder)
+                with contextlib.suppress(FileNotFoundError):  # its previous holder removed the folder
+                    self._lock_file(os.path.join(self._folder, ".gitignore"))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -525,7 +529,7 @@ class FileLock:
         os.close(self._fd)
 
     def fileno(self) -> int:
-        """Return the descriptor; a child started with pass_fds=[lock.fileno()] holds the lock as well."""
+        """Return the descriptor, which a child process needs to hold the lock as well."""
         return self._fd
 
     def share(self, pid: int) -> None:
@@ -538,22 +542,15 @@ class FileLock:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(work_folder(self._path), ".gitignore"))
 
-    def _acquire(self) -> None:
-        """Lock the file, unless its previous holder removes it meanwhile."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self._folder, 0o700)
-        check_folder(self._folder)
-        path, fd = os.path.join(self._folder, ".gitignore"), -1
+    def _lock_file(self, path: str) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             self._wait_for(fd)
             if os.path.samestat(os.stat(path), os.fstat(fd)):
                 self._fd = fd
                 self._write_holder(os.getpid())
-        except FileNotFoundError:
-            pass
         finally:
-            if fd >= 0 and self._fd < 0:  # also after Ctrl-C
+            if self._fd < 0:
                 os.close(fd)
 
     def _wait_for(self, fd: int) -> None:
@@ -759,8 +756,8 @@ def _random_password(size: int, classes: str) -> str:
 # === Stores =================================================================================================
 # A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
 # is a store too. It may say more about itself by methods with the names of the functions below, which hold
-# the defaults, and by `outlives_process()`, `unlock()`, which prompts before a value is typed, `close()` and
-# `hint_if_missing(name)`.
+# the defaults, by `outlives_process()`, `unlock()`, which prompts before a value is typed, `close()`,
+# `hint_if_missing(name)` and `store_status()`: pairs (label, text) of which the label "problem" is an error.
 
 
 class Store(Protocol):
@@ -840,11 +837,6 @@ def plaintext_file(store: Store) -> str:
 def notes_on_set(store: Store, *names: str) -> Iterable[str]:
     """Return what to tell a user who has just set these names."""
     return ask_store(store, "notes_on_set", (), *names)
-
-
-def store_status(store: Store) -> Iterable[tuple[str, str]]:
-    """Return (label, text) pairs describing the store, no values; the label "problem" marks an error."""
-    return ask_store(store, "store_status", [("store", repr(store))])
 
 
 def store_keys(store: Store) -> Iterable[str]:
@@ -1210,7 +1202,7 @@ class EnvironmentStore:
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
-        """Say that the file is plaintext, which variable it holds, and whether another value was replaced."""
+        """Say that the file is plaintext, which variable it holds, and whether that was replaced."""
         what, variable = f"{len(names)} secrets", _checked_variable(names[0])
         if len(names) == 1:
             what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
@@ -1219,13 +1211,11 @@ class EnvironmentStore:
 
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
-        path = self.plaintext_file()
-        if self._named_file() == "":
+        named = self._named_file()
+        if named == "":
             return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
-        if self._named_file() and not os.path.exists(path):
-            return f"{path}, the dotenv file that was named, does not exist"
-        if _is_setting(name) and name in self._load().assigned:
-            return f"{path} has it, but settings are not read from there"
+        if named and not os.path.exists(named):
+            return f"{named}, the dotenv file that was named, does not exist"
         return self._why_ignored()
 
     def store_status(self) -> Iterator[tuple[str, str]]:
@@ -1267,25 +1257,20 @@ class EnvironmentStore:
 
     def _why_ignored(self) -> str:
         """Return why a dotenv file that nobody named is not to be trusted, or ""."""
-        path, reason = self.plaintext_file(), ""
-        if self._named_file() is not None or os.name == "nt" or not os.path.isfile(path):
+        path = self.plaintext_file()
+        if self._named_file() is not None or not os.path.isfile(path):
             return ""
-        status = os.stat(path)
-        if not {status.st_uid, os.lstat(path).st_uid} <= {os.geteuid(), 0}:
-            reason = f"{path} belongs to another user"
-        elif others_may("write", status):
-            reason = f"others can write to {path}"
-        return reason and f"{reason}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
+        if is_trusted(os.stat(path)) and is_trusted(os.lstat(path)):
+            return ""
+        return f"others can write to {path}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
 
     def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
-        path = self.plaintext_file()
-        if not path:
-            hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
-            raise BadValue("there is no dotenv file to write", hint=hint)
-        if os.path.isdir(path):
-            raise BadValue(f"{path} is not a file", hint="name one in PAISSIVE_ENV_FILE")
-        if self._why_ignored():
-            raise Unsafe(self._why_ignored())
+        path, ignored = self.plaintext_file(), self._why_ignored()
+        if not path or os.path.isdir(path):
+            problem = f"{path} is not a file" if path else "there is no dotenv file to write"
+            raise BadValue(problem, hint="name a file in PAISSIVE_ENV_FILE, or use --backend file")
+        if ignored:
+            raise Unsafe(ignored)
         with disk_errors(f"write {path}"), FileLock(path):
             dotenv = self._load()
             self._replaced = dotenv.assigned.keys() & set(changes)
@@ -4521,8 +4506,7 @@ def _trusted_text(path: str) -> str | None:
     """Return the text of a file with commands, or None if there is none; Unsafe if others can write it."""
     try:
         with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
-            status = os.fstat(file.fileno())
-            if os.name != "nt" and (status.st_uid not in (0, os.geteuid()) or others_may("write", status)):
+            if not is_trusted(os.fstat(file.fileno())):
                 hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
                 raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
             return decode_value(read_bounded(file, path), path)
@@ -10434,7 +10418,8 @@ def cmd_status(args: Namespace) -> int:
     $ status
     $ status --json --backend vault
     """
-    rows = list(store_status(args.manager.store()))
+    store = args.manager.store()
+    rows = list(ask_store(store, "store_status", [("store", repr(store))]))
     if args.json:
         _write_json({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
