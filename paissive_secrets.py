@@ -559,7 +559,7 @@ class FileLock:
             os.lseek(fd, 0, os.SEEK_SET)
             found = re.search(rb"process (\d+)", os.read(fd, 100))
             holder = f" (process {found[1].decode()})" if found else ""
-            if not self._wait:
+            if found and not self._wait:  # a new holder is about to write its number
                 raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
             if time.monotonic() >= notice:
                 warn_once(f"waiting for another writer of {self._path}{holder}")
