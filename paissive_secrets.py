@@ -6291,7 +6291,7 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
         if camel_case or not re.fullmatch(expression(rule.shape).encode(), value):
             continue
         gap = before[end:]
-        if _HASH_WORD.search(gap):
+        if _HASH_WORD.search(gap) or _SENTENCE.search(gap):
             return None
         if _CREDENTIAL_WORD.search(before) or (
             "{u}" not in rule.shape and (not _LETTER.search(gap) or _MIXED.match(value))
@@ -6304,6 +6304,7 @@ _CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
 _NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
+_SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # the name is mentioned, and the value is something else
 _CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
 
@@ -7118,8 +7119,8 @@ def objection(c: Candidate) -> str:
         return "" if told else "it is an identifier"
     if c.separator == ":" and not c.quote and c.before.endswith(":"):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
-    if c.language == "translation" and c.value.isalpha():
-        return "it is the translation of a word"
+    if c.language == "translation" and not re.search(r"\d", c.value):
+        return "it is a translation"
     for reason, pattern in _NO_VALUE:
         if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
             return reason
@@ -7181,6 +7182,7 @@ _NO_VALUE = (
     )),
     ("it is a range of versions, a format, a counter, a rule, a path or PEM", lazily(
         rb"\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
+        rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
             b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
         + rb"|%(?:\[\d\]|\d\$)[+#-]?[\d.]{0,5}[A-Za-z]"
@@ -7189,8 +7191,8 @@ _NO_VALUE = (
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
         rb"|\A/(?:[\w.-]{1,20}/){2,20}[\w.-]{0,40}\Z"
     )),
-    ("it is encrypted or hashed", lazily(
-        rb"\A(?:\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
+    ("it is encrypted, hashed or public", lazily(
+        rb"\A(?:MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
         rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
         rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT|!vault|\{cipher\}"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
@@ -7208,7 +7210,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|strength|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
-    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
+    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
 )
 _WORDS = lazily(rb"[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}\Z")  # whose letters are those of words
 _DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds since 1970
