@@ -6521,9 +6521,8 @@ _NO_VALUES = frozenset(
 MAX_VALUE = 300  # bytes: more is judged by its beginning
 
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
-Detector = Callable[
-    [bytes, int], "tuple[Iterable[Span], int]"
-]  # takes where a keyword ends; returns resume_at
+# Takes a window and where a keyword ends; returns what it found and where to go on.
+Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
 
 
 def keyword_hits(
@@ -6531,76 +6530,63 @@ def keyword_hits(
 ) -> Iterator[tuple[bytes, re.Match[bytes]]]:
     """Give (fragment, match up to the value) where a name with a telltale fragment is assigned to, and
     (keyword, match) of `keywords`: these are found in folded text, so other words may match."""
-    words, inner, fold, pattern = _keyword_search(language == "source", keywords)
+    words, fold, pattern = _keyword_search(language == "source", keywords)
     folded = window.translate(fold)
     hit = pattern.search(folded)
     while hit:
-        end = hit.end()
-        word, match = words[hit.lastgroup or ""]
-        found = hit if match is None else None
-        if match and window[end - len(word) : end].lower() == word:
-            found = match(window, end)
-        if found:
-            yield word, found
-            end = found.end() if match else hit.start() + 1  # another one may begin in it
-        for fragment, assigned, back in inner.get(word, ()) if found else ():
-            found = assigned(window, hit.end() - back)
+        resume_at = hit.end()
+        for word, assigned, after in words[hit.lastgroup or ""]:
+            end = hit.end() - after
+            found = hit if assigned is None else None
+            if assigned and window[end - len(word) : end].lower() == word:
+                found = assigned(window, end)
             if found:
-                yield fragment, found
-                end = found.end()
-        hit = pattern.search(folded, end)
-
-
-class _Search(NamedTuple):
-    words: dict[
-        str, tuple[bytes, _Match | None]
-    ]  # {group: keyword or fragment, what the latter is followed by}
-    inner: dict[bytes, list[tuple[bytes, _Match, int]]]  # {keyword: a fragment in it, bytes of it after that}
-    fold: bytes
-    pattern: re.Pattern[bytes]
+                yield word, found
+                resume_at = found.end() if assigned else hit.start() + 1  # another may begin in a keyword
+        hit = pattern.search(folded, resume_at)
 
 
 @functools.cache
-def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _Search:
+def _keyword_search(
+    source: bool, keywords: tuple[bytes, ...]
+) -> tuple[dict[str, list[tuple[bytes, _Match | None, int]]], bytes, re.Pattern[bytes]]:
+    """({group: what it may stand for, what that is followed by, how far from the end}, fold, expression)"""
     assigned = _ASSIGNMENT % (_BARE_LITERAL if source else _BARE_BEGIN)
     strong, weak = re.compile(assigned).match, re.compile(assigned + _WITH_A_DIGIT).match
-    words: list[tuple[bytes, _Match | None]] = [(word, None) for word in keywords]
-    words += [(word, strong) for word in _FOR_WORDS] + [(word, weak) for word in _FOR_RANDOM]
-    words.sort(key=lambda item: -len(item[0]))  # the longest that matches
-    groups = {f"w{number}": word for number, word in enumerate(words)}
-    fold = _fold(word for word, _ in words)
-    ahead = _NO_VALUE_AHEAD if source else b""
-    found = _trie_regex(
-        ((group, word, ahead if match else b"") for group, (word, match) in groups.items()), fold
-    )
-    inner = {
-        word: [(f, match, len(word) - word.find(f) - len(f)) for f, match in words if match and f in word]
-        for word in keywords
-    }
-    return _Search(groups, inner, fold, re.compile(found))
-
-
-def _fold(words: Iterable[bytes]) -> bytes:
-    """What folds the rare letters to k: a word that has none of them adds the rarest of its own."""
+    fragments: dict[bytes, _Match] = {**dict.fromkeys(_FOR_WORDS, strong), **dict.fromkeys(_FOR_RANDOM, weak)}
+    words = sorted((*keywords, *fragments), key=len, reverse=True)  # the longest that matches
     rare = set(_RARE + b"k")
-    for word in words:
-        if rare.isdisjoint(word):
-            rare.add(min(word, key=_RAREST_FIRST.index))
-    return bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
+    rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
+    fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
+    groups: dict[str, list[tuple[bytes, _Match | None, int]]] = {}
+    for number, word in enumerate(words):
+        groups[f"w{number}"] = [(word, None, 0)] if word in keywords else []
+        groups[f"w{number}"] += [
+            (part, match, len(word) - word.find(part) - len(part))
+            for part, match in fragments.items()
+            if part in word
+        ]
+    ahead = _NO_VALUE_AHEAD if source else b""
+    pattern = _trie_regex(
+        (group, word.lower().translate(fold), b"" if word in keywords else ahead)
+        for group, word in zip(groups, words)
+    )
+    return groups, fold, re.compile(pattern)
 
 
-def _trie_regex(words: Iterable[tuple[str, bytes, bytes]], fold: bytes) -> bytes:
-    """What finds (group, word, what is ahead of it) in folded text.
+def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
+    """What finds (group, folded word, what is ahead of it) in folded text.
 
     Nearly every k is none of a word, so there is a branch for each letter that may come next, and in it one
     for each that may come then: most end there. Only after these the whole word is compared.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
-        folded = word.lower().translate(fold)
-        at = _best_anchor(folded)
-        second, third, rest = map(re.escape, (folded[at : at + 1], folded[at + 1 : at + 2], folded[at + 2 :]))
-        whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(folded), ahead, group.encode())
+        places = [match.end() for match in re.finditer(rb"k", word)]
+        # the k that is passed most easily where it is none of a word's
+        at = min(places, key=lambda at: (word[at : at + 1] in _SECOND) + (word[at + 1 : at + 2] in _THIRD))
+        second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
+        whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
         branches.setdefault(second, {}).setdefault(third, []).append(whole)
     return b"k" + _branched({second: [_branched(thirds)] for second, thirds in branches.items()})
 
@@ -6609,27 +6595,21 @@ def _branched(rests: Mapping[bytes, Iterable[bytes]]) -> bytes:
     return b"(?:%s)" % b"|".join(letter + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
 
 
-def _best_anchor(folded: bytes) -> int:
-    """Where a word goes on after the k that is passed most easily where it is none of a word's."""
-    places = [match.end() for match in re.finditer(rb"k", folded)]
-    return min(places, key=lambda at: (folded[at : at + 1] in _SECOND) + (folded[at + 1 : at + 2] in _THIRD))
-
-
 def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Iterator[Candidate]:
     """The values that follow a telltale fragment: one, or the items of a list."""
-    found = candidate_at(window, language, match)
-    opener = window[match.end("separator") : match.start("quote")].strip() if found and found.quote else b""
-    if not found or (opener in (b"[", b"{") and _IS_KEY.match(window, found.end + len(found.quote))):
+    first = candidate_at(window, language, match)
+    opener = window[match.end("separator") : match.start("quote")].strip() if first and first.quote else b""
+    if not first or (opener in (b"[", b"{") and _IS_KEY.match(window, first.end + len(first.quote))):
         return
-    yield found
-    more = opener in (b"[", b"{", b"(") and not _VALIDATION.match(found.value)
-    item = _NEXT_ITEM.match(window, found.end + len(found.quote)) if more else None
-    for _ in range(MAX_ITEMS if item else 0):
-        if not item:
-            return
-        after = _text(_rest_of_line(window, item.end(2)))
-        yield found._replace(start=item.start(2), end=item.end(2), value=_text(item[2]), after=after)
-        item = _NEXT_ITEM.match(window, item.end() + 1)
+    yield first
+    if opener in (b"[", b"{", b"(") and not _VALIDATION.match(first.value):
+        item = _NEXT_ITEM.match(window, first.end + len(first.quote))
+        for _ in range(MAX_ITEMS):
+            if not item:
+                return
+            after = _text(_rest_of_line(window, item.end(2)))
+            yield first._replace(start=item.start(2), end=item.end(2), value=_text(item[2]), after=after)
+            item = _NEXT_ITEM.match(window, item.end() + 1)
 
 
 MAX_ITEMS = 50  # of one list
@@ -6641,28 +6621,40 @@ _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, where there is one."""
     at, start = match.span()
-    rest, bare = match.group("rest", "bare")
-    separator, quote = match["separator"] or b"", match["quote"] or b""
+    rest, separator, quote, bare = (part or b"" for part in match.group("rest", "separator", "quote", "bare"))
     value = _quoted(quote).match(window, start, start + MAX_VALUE) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
     name = window[begin:at] + rest[: len(rest) - len(rest.lstrip(_NAME_LETTERS))]
+    if not quote and not bare and (name[:1] != b"-" or b"$" in name):  # prose stands after a space, but for
+        least = 6 if name.lower() == b"by" else 16  # options, what looks random, and Oracle's IDENTIFIED BY
+        if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
+            return None
     if not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start)):
         return None
     kind = _kind_of(name)
-    if not kind or (not quote and not bare and _is_prose(name, value[0])):
+    if not kind:
         return None
-    parts = name, (separator or bare or b"").strip() or b"_", quote, value[0]
-    texts = map(_text, (*parts, *_line_around(window, begin, value.end())))
+    line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
+    parts = name, (separator or bare).strip() or b"_", quote, value[0], window[line:begin]
+    texts = map(_text, (*parts, _rest_of_line(window, value.end())))
     return Candidate._make([*value.span(), kind, *texts, language])
+
+
+def _rest_of_line(window: bytes, end: int) -> bytes:
+    last = window.find(b"\n", end, end + 120)
+    return window[end : last if last >= 0 else end + 120]
 
 
 def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
     """A value without quotes: up to what could end it, but all of a line whose brackets belong to no code."""
-    found, whole = _BARE.match(window, start), _BARE_LINE.match(window, start)
-    return whole if found and whole and brackets_cross(_text(whole[0])) else found
+    found = _BARE.match(window, start)
+    if not found or window[found.end() : found.end() + 1].isspace():
+        return found
+    whole = _BARE_LINE.match(window, start)
+    return whole if whole and brackets_cross(_text(whole[0])) else found
 
 
 _BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))")
@@ -6670,29 +6662,25 @@ _BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?
 
 def brackets_cross(value: str) -> bool:
     """Whether some bracket is closed by one of another kind, as in no code and no template."""
-    opened: list[str] = []
-    for bracket in _BRACKET.findall(value):
-        if bracket in _CLOSING:
-            opened.append(_CLOSING[bracket])
-        elif opened and opened.pop() != bracket:
+    expected: list[str] = []
+    for bracket in re.findall(r"[(){}\[\]]", value):
+        if bracket in "({[":
+            expected.append({"(": ")", "[": "]", "{": "}"}[bracket])
+        elif expected and expected.pop() != bracket:
             return True
     return False
 
 
-_BRACKET = lazily(r"[(){}\[\]]")
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
-
-
+@functools.lru_cache(1024)
 def _kind_of(name: bytes) -> str:
     """What the name is about; the fragment that comes first in the table counts."""
     lowered, words = name.lower(), words_of(_text(name))
     kinds = set(_KIND.findall(lowered))
     if b"pass" in kinds and not any(map(_PASS_WORD.search, words)):
         kinds.remove(b"pass")  # a compass, a passenger
-    kind = next(filter(kinds.__contains__, _KINDS), b"").decode()
-    if kind:
-        return "pass" if kind == "pwd" else kind
-    return "pass" if lowered == b"by" or not {"pw", "pws"}.isdisjoint(words) else ""
+    if lowered == b"by" or not {"pw", "pws"}.isdisjoint(words):
+        kinds = kinds or {b"pass"}
+    return _text(next(filter(kinds.__contains__, _KINDS), b"")).replace("pwd", "pass")
 
 
 _PASS_WORD = lazily(  # pass itself, passphrase, dbpass, in some languages; no passenger, no bypass
@@ -6706,32 +6694,14 @@ def _text(part: bytes) -> str:
     return part.decode("latin-1")
 
 
-def _is_prose(name: bytes, value: bytes) -> bool:
-    """Whether a bare value after nothing but a space is a word."""
-    least = 6 if name.lower() == b"by" else 16  # Oracle's IDENTIFIED BY takes a password without quotes
-    option = name.startswith(b"-") and b"$" not in name  # which would be the value itself: -p$PASSWORD
-    return not (option or (len(value) >= least and re.search(rb"\d", value)))
-
-
 @functools.cache
 def _quoted(quote: bytes) -> re.Pattern[bytes]:
     """What stands between such quotes, on one line."""
-    if quote[:1] == b"\\":
+    if quote.startswith(b"\\"):
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
-    return re.compile(
-        rb"[^&\n]{1,300}" if quote[:1] == b"&" else rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:]
-    )
-
-
-def _line_around(window: bytes, start: int, end: int) -> tuple[bytes, bytes]:
-    """At most 200 bytes of the line before `start`, and 120 after `end`."""
-    first = window.rfind(b"\n", max(0, start - 200), start) + 1 or max(0, start - 200)
-    return window[first:start], _rest_of_line(window, end)
-
-
-def _rest_of_line(window: bytes, end: int) -> bytes:
-    last = window.find(b"\n", end, end + 120)
-    return window[end : last if last >= 0 else end + 120]
+    if quote.startswith(b"&"):
+        return re.compile(rb"[^&\n]{1,300}")
+    return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
 
 
 # --- languages ----------------------------------------------------------------------------------------------
@@ -6755,18 +6725,13 @@ def language_of(path: str) -> str:
     if _TRANSLATION.search(path):
         return "translation"
     ending = os.path.basename(path).lower().rpartition(".")[2]
-    return _language_of_ending().get(ending, "none")
+    return next((language for language, endings in _LANGUAGES.items() if ending in endings.split()), "none")
 
 
 _TRANSLATION = lazily(
     r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:/[a-z]{2}(?:[_-]\w{2,4})?)?(?:[/._-][^/]*)?\.\w+\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
 )
-
-
-@functools.cache
-def _language_of_ending() -> dict[str, str]:
-    return {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
 
 
 # === Judgement ==============================================================================================
@@ -6780,40 +6745,11 @@ RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key":
 
 def judge(candidate: Candidate) -> Span:
     """The candidate as a span, with the confidence that its features give it."""
-    weights = _weights()
-    score = sum(filter(None, map(weights.get, features(candidate))))
-    rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
-    confidence = confidence_of(score)
+    confidence = confidence_of(sum(weight for _, weight in evidence(candidate)))
     if (confidence != "high" and _sets_password(candidate)) or (confidence and candidate.kind == "nonce"):
         confidence = "medium"
+    rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
     return Span(candidate.start, candidate.end, rule, confidence, candidate)
-
-
-def _sets_password(c: Candidate) -> bool:
-    """Whether a line of a configuration file sets a password: any word, there."""
-    if (
-        c.kind != "pass"
-        or c.language not in _SETTING_LANGUAGES
-        or c.separator not in "=:"
-        or len(c.value) < 4
-    ):
-        return False
-    alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name)
-    more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
-    if (
-        not alone
-        or (more and more not in "#,;}|]")
-        or (_WEAK.search(c.value.lower().encode("latin-1")) and not _NUMBERED.search(c.value))
-        or _REFERS_TO_VARIABLE.search(c.value)
-    ):
-        return False
-    return c.language == "config" or not (c.value.isalpha() or " " in c.value)
-
-
-_REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
-_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
-_SETTING_LANGUAGES = ("config", "json", "none", "shell")
-_LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 
 def is_judged(span: Span) -> bool:
@@ -6831,6 +6767,22 @@ def confidence_of(score: int) -> str:
     """ "high", "medium" or "low"; "" where the score is below all thresholds."""
     return next((name for name, least in THRESHOLDS if score >= least), "")
 
+
+def _sets_password(c: Candidate) -> bool:
+    """Whether a line of a configuration file sets a password: there, any word may be one."""
+    settings = c.language in ("config", "json", "none", "shell") and c.separator in "=:"
+    if c.kind != "pass" or not settings or len(c.value) < 4:
+        return False
+    more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
+    alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name) and more in "#,;}|]"
+    weak = _WEAK.search(c.value.lower().encode("latin-1")) and not _NUMBERED.search(c.value)
+    prose = c.language != "config" and (c.value.isalpha() or " " in c.value)
+    return bool(alone) and not (weak or prose or _REFERS_TO_VARIABLE.search(c.value))
+
+
+_REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
+_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
+_LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 # --- features -----------------------------------------------------------------------------------------------
 
@@ -6864,7 +6816,7 @@ _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "d
 def features(c: Candidate) -> list[str]:
     """What speaks for or against the candidate, each as "group value"."""
     facts = {**_facts_of_place(c), **_facts_of_value(c.value)}
-    crossed = map(f"kind/{{}} {c.kind}/{{}}".format, _WITH_KIND, map(facts.__getitem__, _WITH_KIND))
+    crossed = [f"kind/{fact} {c.kind}/{facts[fact]}" for fact in _WITH_KIND]
     return ["bias -", *map("{} {}".format, facts, facts.values()), *crossed, *_name_marks(c.name), *_marks(c)]
 
 
@@ -6888,8 +6840,6 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
 _TELLTALE_END = lazily(
     r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
 )
-
-
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
     r"""(?i)(?:(?P<gets>(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup))"""
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
@@ -6898,12 +6848,14 @@ _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple
 
 
 def _facts_of_value(value: str) -> dict[str, str]:
+    import bisect
+
     size, shape, characters = len(value), _SHAPE.match(value), set(value)
     classes = value.encode("latin-1").translate(_CLASS_OF)
     digits = classes.count(b"0")
     return {
         "shape": (shape and shape.lastgroup) or "symbols",
-        "length": _length_names()[min(size, MAX_VALUE)],
+        "length": str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
         "letters": wordness(value),
         "digits": ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
         "classes": _text(bytes(sorted(set(classes), reverse=True))),
@@ -6919,28 +6871,25 @@ _CLASS_OF = bytes(
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 
 
-@functools.cache
-def _length_names() -> list[str]:
-    """For each length, the name of the range that it is in."""
-    return [str(next(most for most in _LENGTHS if size <= most)) for size in range(MAX_VALUE + 1)]
-
-
 def wordness(value: str) -> str:
     """How much its pairs of letters are those of words: "0" not at all to "9"; "few" where there are few."""
-    rows, run = _letter_pairs(), value.encode("latin-1").translate(_LETTER_OF)
-    pairs, often = divmod(sum(map(list.__getitem__, map(rows.__getitem__, run), run[1:])), _PAIR)
-    return str(round(often / pairs)) if pairs > 2 else "few"
+    often = _letter_pairs()
+    pairs = [often[pair] for pair in re.findall("(?=([a-z]{2}))", value.lower())]
+    return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
 
 
-_LETTER_OF = bytes(ord(chr(n).lower()) - 97 if chr(n).isalpha() and n < 128 else 26 for n in range(256))
-_PAIR = 10_000  # a pair counts this much and how often it is in words, so that one sum tells both
+@functools.cache
+def _letter_pairs() -> dict[str, int]:
+    """{two letters: how often they stand side by side in words, 0 to 9}"""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
 
 
 def _marks(c: Candidate) -> list[str]:
     """What some candidates have, several of a group perhaps."""
     value = c.value.lower()
-    found = [*map("has ".__add__, set(_MARKS.findall(value)))]
-    if any(map(value.__contains__, filter(_is_long, words_of(c.name)))):
+    found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
+    if any(len(word) > 2 and word in value for word in words_of(c.name)):
         found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
         found.append("brackets cross")
@@ -6953,10 +6902,6 @@ def _marks(c: Candidate) -> list[str]:
     if c.quote and not c.after:
         found.append("quote unclosed")
     return found
-
-
-def _is_long(word: str) -> bool:
-    return len(word) > 2
 
 
 _COMMENT = lazily(r"\s*(?:#|//|/?\*|--)")
@@ -6979,13 +6924,6 @@ def _weights() -> dict[str, int]:
         group = group if line.startswith(" ") else items.pop(0)[:-1]
         weights.update((f"{group} {value}", int(weight)) for value, weight in zip(items[::2], items[1::2]))
     return weights
-
-
-@functools.cache
-def _letter_pairs() -> list[list[int]]:
-    """Rows for a first letter, of columns for a second: _PAIR and how often they are in words, 0 to 9."""
-    rows = [[_PAIR + int(often) for often in row] + [0] for row in _PAIRS.split()]
-    return [*rows, [0] * (len(rows) + 1)]
 
 
 # Made by .ci/train.py: each group of features, then its values and their weights.
@@ -7071,44 +7009,26 @@ def verdict(span: Span, value: bytes) -> Span:
     """The span with the confidence that counts, and the reason where something contradicts it."""
     if not span.confidence:
         return span
-    candidate, public = span.candidate, _public_part(span.rule, value)
+    public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
     reason = ""
     if not is_judged(span) and is_made_up(value[public:]):
-        if public >= _LONG_PREFIX and not (value[public:].isdigit() or _MADE_UP.search(value)):
+        long_prefix = public >= 8  # nobody else's tokens begin so
+        if long_prefix and not (value[public:].isdigit() or _MADE_UP.search(value)):
             return span._replace(confidence="medium", reason="only its prefix is convincing")
         reason = "it is made up"
-    elif candidate:
-        reason = objection(candidate)
-    elif not public and (
-        _SAMPLE.search(value) or (span.rule.id in _WEAK_TOO and _WEAK.search(value.lower()))
-    ):
+    elif span.candidate:
+        reason = objection(span.candidate)
+    elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _WEAK.search(value.lower()))):
         reason = "it is a placeholder or an example"
     elif checksum_holds(span.rule, value):
         return span._replace(confidence="high")
-    if not reason:
-        return span
-    return span._replace(confidence="low", reason=reason)
-
-
-_LONG_PREFIX = 8  # bytes: nobody else's tokens begin so
-_WEAK_TOO = frozenset(
-    ("login-arguments", "command-password", "xml-password", "npmrc-login", "bundler-login", "netrc-password")
-)
-
-
-def _public_part(rule: Rule, value: bytes) -> int:
-    """How many bytes of a token are its rule's prefix."""
-    return max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
+    return span._replace(confidence="low", reason=reason) if reason else span
 
 
 def is_made_up(body: bytes) -> bool:
     """Too uniform to be random: xxxx, EXAMPLE, long one-case words, or what asks for a value to be put in."""
-    lower = body.lower()
-    if len(set(body)) < min(6, len(body) // 3) or b"xxxx" in lower or b"example" in lower:
-        return True
-    return bool(_MADE_UP.search(body)) or (
-        len(body) >= 20 and lower.isalpha() and (body == lower or body.isupper())
-    )
+    long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
+    return len(set(body)) < min(6, len(body) // 3) or bool(_MADE_UP.search(body)) or long_word
 
 
 def objection(c: Candidate) -> str:
@@ -7134,8 +7054,6 @@ def objection(c: Candidate) -> str:
         return "it is short, and without quotes"
     if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
         return "it is prose"
-    if c.value.lower().endswith(c.name.lower() or " "):
-        return "it names a thing"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
     if c.kind != "pass" and (_DOTTED.match(value) or (_WORDS.match(value) and wordness(c.value) > "4")):
@@ -7162,8 +7080,8 @@ _UUID_NAME = lazily(
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
-    rb"(?i)\A-(?![\w-]{0,99}\d)|xxxx|[_-]xxx\Z|example|change.?me|fake|dummy|\byour[_-]|\(\?[a-z:=!<]"
-    rb"|\$\{|\{#|\[redacted|placeholder|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/|\A\$\(|\{\{|\A<[^<>]+>\Z"
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{#|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/|\A\$\("
+    rb"|\A<[^<>]+>\Z"
     rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
@@ -7173,6 +7091,7 @@ _SAMPLE = lazily(
 )
 _IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is made of parts")  # if brackets cross
 _NO_VALUE = (
+    ("it is made up", _MADE_UP),
     (_IN_DRAWN_VALUES[0], _SAMPLE),
     ("it is a URL, a version or a type", lazily(
         rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
