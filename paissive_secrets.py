@@ -4948,7 +4948,7 @@ def _in_literals(text: str) -> Iterator[str]:
     for ascii_only in (True, False):
         plain = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         html = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", plain)  # as Go writes it
-        for form in (plain, html, plain.replace("/", "\\/"), html.replace("/", "\\/")):
+        for form in (plain, html, plain.replace("/", "\\/")):
             yield from (form, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), form))
             yield json.dumps(form)[1:-1]
     yield from (repr(text)[1:-1], ascii(text)[1:-1], repr(_to_bytes(text))[2:-1])
@@ -5073,9 +5073,8 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
     """Become the command, unmasked."""
     import signal
 
-    for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, which the command would inherit
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    if os.name != "nt":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ignored by Python, which the command would inherit
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -5085,15 +5084,9 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 def _not_runnable(program: str, error: OSError) -> SecretsError:
     """Return the error for a command that doesn't exist (exit code 127), or can't be executed (126)."""
     absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
-    if absent:
-        what = f"no command {_show(program)}"
-        hint = "check that it exists, and the interpreter that its first line names"
-    else:
-        what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
-        hint = (
-            "name only the secrets it needs" if error.errno == errno.E2BIG else "check that it is a program"
-        )
-    failure = SecretsError(what, hint=hint)
+    what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
+    hint = "check that it exists, and the interpreter that its first line names" if absent else ""
+    failure = SecretsError(f"no command {_show(program)}" if absent else what, hint=hint)
     failure.exit_code = 127 if absent else 126
     return failure
 
@@ -5106,10 +5099,8 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     with contextlib.ExitStack() as stack:
         for output in outputs:
             stack.callback(output.close)
-        # Signals first: one that comes while the command starts is passed on once it is there.
-        forward_to = stack.enter_context(_forward_signals(outputs, interactive))
-        process = _start(command, environment, ends, interactive)
-        forward_to(process)
+        start = functools.partial(_start, command, environment, ends, interactive)
+        process = stack.enter_context(_forward_signals(start, outputs, interactive))
         for output in outputs:
             output.thread.start()
         if interactive:
@@ -5287,12 +5278,14 @@ def _in_foreground() -> bool:
 
 
 @contextlib.contextmanager
-def _forward_signals(outputs: list[_Relay], interactive: bool) -> Iterator[Callable[[Any], None]]:
-    """Forward signals to the process that is passed to the function; in a program, leave them to that."""
+def _forward_signals(
+    start: Callable[[], subprocess.Popen[bytes]], outputs: list[_Relay], interactive: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process and forward signals to it; in a program, leave them to that."""
     import signal
 
     processes: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []  # came before there was a process
+    early: list[int] = []  # those that come before there is a process
 
     def handle(number: int, _frame: object) -> None:
         if number == signal.SIGWINCH:
@@ -5304,18 +5297,16 @@ def _forward_signals(outputs: list[_Relay], interactive: bool) -> Iterator[Calla
         elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
             processes[0].send_signal(number)
 
-    def forward_to(process: subprocess.Popen[bytes]) -> None:
-        processes.append(process)
-        for number in early:
-            process.send_signal(number)
-
     names = _FORWARDED if __name__ == "__main__" and os.name != "nt" else ()
     numbers = [getattr(signal, name) for name in names]
     # What is ignored stays ignored: nohup.
     heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heeded}
     try:
-        yield forward_to
+        processes.append(start())
+        for number in early:
+            processes[0].send_signal(number)
+        yield processes[0]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -5355,11 +5346,11 @@ def redact_file(
         status = os.fstat(file.fileno())
         if status.st_nlink > 1:
             raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
-        # Settings such as PAISSIVE_MASTER_PASSWORD_FILE and DB_PASSWORD_FILE name files to read values from.
-        sources = {text for variable, text in os.environ.items() if variable.endswith("_FILE")}
-        if any(
-            os.path.samestat(os.stat(own), status) for own in filter(os.path.isfile, sources | secrets.files)
-        ):
+        # Settings such as DB_PASSWORD_FILE name files to read values from.
+        sources = {
+            text for variable, text in os.environ.items() if variable.endswith("_FILE")
+        } | secrets.files
+        if any(os.path.samestat(os.stat(source), status) for source in filter(os.path.isfile, sources)):
             raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
         for piece in then(secrets.redact_stream(file.read)):
             size += len(piece)
@@ -5480,11 +5471,11 @@ class RedactingFilter:
 
     def redact_record(self, record: Any) -> Any:
         """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
+        import logging
+
         for name in vars(record).keys() - self._usual:
             setattr(record, name, self.redact(getattr(record, name)))
         if isinstance(record.exc_info, tuple):
-            import logging
-
             text = logging.Formatter().formatException(record.exc_info)
             redacted = self.redact(text)
             if redacted != text:  # formatters use the text if there is one
@@ -5494,7 +5485,7 @@ class RedactingFilter:
 
 def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values to mask by name; those that came without a name are numbered."""
-    if isinstance(source, str):  # perhaps a value: it must not be in the error
+    if isinstance(source, str):  # perhaps a value, which must not be in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
     if hasattr(source, "names"):
         found = {}
