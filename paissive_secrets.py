@@ -4235,7 +4235,7 @@ class SecretRotation:
 
     def unschedule(self, name: str) -> bool:
         """Delete the policy of `name` and return whether there was one; the secret and its stages stay."""
-        return self._policies().change(name, None)
+        return self._policies().change(name, {})
 
     @property
     def path(self) -> str:
@@ -4304,7 +4304,7 @@ class SecretRotation:
             # A rotation that was killed before it had a value left no more than its record.
             if "started" not in rotation.policy or rotation.value("pending") is not None:
                 rotation.undo(rotation.unfinished())
-            rotation.record(started=None)
+            rotation.policies.change(name, {"started": None})
             rotation.set("pending", None)
 
     def drop(self, name: str) -> bool:
@@ -4332,9 +4332,9 @@ class _Rotation:
 
     def __init__(self, name: str, policies: _Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
-        self._name, self._shown, self._store, self._policies = name, _show(name), policies.store, policies
+        self._name, self._shown, self._store = name, _show(name), policies.store
         self._functions, self._lock = functions, lock
-        self.policy = policies.load().get(name, {})
+        self.policies, self.policy = policies, policies.load().get(name, {})
         self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
 
     def start(self, value: str | None) -> None:
@@ -4347,7 +4347,7 @@ class _Rotation:
         if _same(value, self.value("current")):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="give another")
         # Recorded before there is anything to resume: after a kill in between, `due` names it.
-        self.record(started=_now())
+        self.policies.change(self._name, {"started": _now()})
         self.set("pending", value)
         self._check_pending(value)  # another machine may have been as fast
         self.finish(value)
@@ -4363,7 +4363,7 @@ class _Rotation:
                 # Previous before current: after a kill in between, the old value is there twice.
                 self.set("previous", current)
                 self.set("current", pending)
-            self.record(rotated=_now(), started=None)
+            self.policies.change(self._name, {"rotated": _now(), "started": None})
             self.set("pending", None)
         except SecretsError as error:  # which speaks of its own write alone
             error.message = f"rotation of {self._shown} failed after apply, {self._state()}: {error.message}"
@@ -4417,9 +4417,6 @@ class _Rotation:
         self._store.set(stage_name(self._store, self._name, stage), value)
         return False
 
-    def record(self, **times: str | None) -> None:
-        self._policies.change(self._name, times, known=True)
-
     def _run(self, kind: str, value: str | None = None) -> Any:
         """Apply or verify `value`, or return a new one."""
         step, result, problem = _step(kind, self.policy.get(kind)), None, ""
@@ -4460,32 +4457,30 @@ class _Policies:
         found = {"version": 1, "policies": {}} if text is None else parse_json(text, self.path)
         policies = found.get("policies")
         if found.get("version") != 1 or not isinstance(policies, dict):
-            raise BadValue(
-                f"{self.path} has no policies of version 1", hint="write them with: rotate schedule"
-            )
+            raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
         for name, policy in policies.items():
             if not isinstance(policy, dict) or _name_problem(name):
                 raise BadValue(f"{self.path} has a bad policy", hint="fix the file")
         return policies
 
-    def change(self, name: str, changes: dict[str, Any] | None, *, known: bool = False) -> bool:
-        """Merge `changes` into a policy, or delete it; return whether it was there. None deletes a key.
+    def change(self, name: str, changes: Mapping[str, Any]) -> bool:
+        """Merge `changes` into a policy, or delete it if there are none; return whether it was there.
 
-        With `known` none is added: it may be deleted while its secret is rotated, and times are no policy.
+        None deletes a key. Times alone make no policy: it may be deleted while its secret is rotated.
         """
         if self._sealed:
             ask_store(self._sealed, "unlock", None)  # don't prompt while holding the lock
         with self.lock(), disk_errors(f"write {self.path}"):
             policies = self.load()
-            before = policies.pop(name, None)
-            if before is None and (known or changes is None):
+            before = policies.pop(name, {})
+            if not before and "every" not in changes:
                 return False
-            if changes is not None:
-                merged = {**(before or {}), **changes}
+            if changes:
+                merged = {**before, **changes}
                 policies[name] = {key: value for key, value in merged.items() if value is not None}
             text = dump_json({"version": 1, "policies": policies}, self.path)
             self._sealed.write_policies(text) if self._sealed else rewrite(self.path, text.encode())
-        return before is not None
+        return bool(before)
 
     def lock(self, name: str = "") -> FileLock:
         """Return the lock on the policies, or the one that lets one rotation of `name` at a time."""
