@@ -5422,13 +5422,12 @@ def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
         manager.get_secret("A_TOKEN", stage="next")
 
 
-@pytest.mark.parametrize("name", ["A_TOKEN", "x" * 255])
-def test_deleting_a_secret_leaves_no_stage_behind(name):
+def test_deleting_a_secret_leaves_no_stage_behind():
     manager = ps.SecretsManager("memory")
-    for stored in [name, "A_TOKEN__PREVIOUS", "A_TOKEN__PENDING"]:
+    for stored in ["A_TOKEN", "A_TOKEN__PREVIOUS", "A_TOKEN__PENDING"]:
         manager.store().set(stored, "value")
-    assert (manager.delete_secret(name), manager.delete_secret(name)) == (True, False)
-    assert name != "A_TOKEN" or list(manager.store().names()) == []
+    assert (manager.delete_secret("A_TOKEN"), manager.delete_secret("A_TOKEN")) == (True, False)
+    assert list(manager.store().names()) == []
 
 
 @pytest.mark.parametrize("length", [242, 246, 251])
@@ -5445,26 +5444,20 @@ def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
     backends = [None, "env", ps.SecretsBackend.ENV, memory]
     assert [manager.get_secret("A_TOKEN", backend=b) for b in backends] == ["from env"] * 3 + ["from memory"]
     monkeypatch.setenv("PAISSIVE_BACKEND", "memory")
-    manager.set_secret("A_TOKEN", "kept", backend=ps.SecretsBackend.MEMORY)
-    assert (manager.get_secret("A_TOKEN"), manager.list_secrets()) == ("kept", ["A_TOKEN"])
+    manager.set_secret("A_TOKEN", "stored", backend=ps.SecretsBackend.MEMORY)
+    assert (manager.get_secret("A_TOKEN"), manager.list_secrets()) == ("stored", ["A_TOKEN"])
     assert ps.SecretsManager("env").get_secret("A_TOKEN") == "from env"
 
 
 @pytest.mark.parametrize("backend", ["", "vaullt", "ENV", 5, True, object(), ps.MemoryStore, {"get": 1}])
 def test_anything_else_is_an_error_and_never_another_store(backend):
-    for act in (ps.get_secret, ps.delete_secret):
+    for act in (
+        lambda: ps.get_secret("A_TOKEN", "default", backend=backend),
+        lambda: ps.delete_secret("A_TOKEN", backend=backend),
+        lambda: ps.SecretsManager(backend).list_secrets(),
+    ):
         with pytest.raises(ps.BadValue, match=r"backend .*use one of env, file, memory, vault"):
-            act("A_TOKEN", backend=backend)
-    with pytest.raises(ps.BadValue):
-        ps.SecretsManager(backend).list_secrets()
-
-
-@pytest.mark.parametrize("name", [None, b"A_TOKEN", 5, ["A_TOKEN"]])
-def test_a_name_that_is_no_text_is_a_bad_name_everywhere(name):
-    manager = ps.SecretsManager("memory")
-    for act in (manager.get_secret, manager.delete_secret, lambda name: manager.set_secret(name, "value")):
-        with pytest.raises(ps.BadName, match="it is not text"):
-            act(name)
+            act()
 
 
 def test_a_backend_of_the_environment_is_checked_as_well(monkeypatch):
@@ -5473,31 +5466,34 @@ def test_a_backend_of_the_environment_is_checked_as_well(monkeypatch):
         ps.get_secret("A_TOKEN", "default")
 
 
+@pytest.mark.parametrize("name", [None, b"A_TOKEN", 5, ["A_TOKEN"]])
+def test_a_name_that_is_not_text_is_a_bad_name_everywhere(name):
+    manager = ps.SecretsManager("memory")
+    for act in (manager.get_secret, manager.delete_secret, lambda name: manager.set_secret(name, "value")):
+        with pytest.raises(ps.BadName, match="it is not text"):
+            act(name)
+
+
 @pytest.mark.parametrize("name", ["SERVICE_KEY__PREVIOUS", "SERVICE_KEY__PENDING"])
-def test_a_name_that_ends_like_a_stage_is_refused(here, name):
-    with pytest.raises(
-        ps.BadName, match=f"^'{name}' ends like a stage of a rotation; rotate the secret itself"
-    ):
-        ps.set_secret(name, "v")
-    done = cli("set", name, stdin=b"v")
-    assert (done.returncode, b"ends like a stage" in done.stderr, os.listdir()) == (2, True, [])
+def test_a_name_that_ends_like_a_stage_is_refused(name, say):
+    refused = f"'{name}' ends like a stage of a rotation; rotate the secret itself, or choose another name\n"
+    assert (say("set", name, stdin="v"), os.listdir()) == ((2, refused), [])
 
 
-def test_a_reference_is_never_replaced_by_a_value(here, monkeypatch):
-    (here / ".env").write_text("A_TOKEN=secret://file/B_TOKEN\nA_URL=x://${secret:C}@${secret:D}\nC=1\nD=2\n")
-    for name, targets in (("A_TOKEN", "secret://file/B_TOKEN"), ("A_URL", "secret:C, secret:D")):
+def test_a_reference_is_never_replaced_by_a_value(say):
+    Path(".env").write_text("A_TOKEN=secret://file/B\nA_URL=x://${secret:C}@${secret:D}\nC=1\nD=2\n")
+    for name, targets in (("A_TOKEN", "secret://file/B"), ("A_URL", "secret:C, secret:D")):
         refused = f"{name!r} is a reference to {targets}; set that one, with its --backend"
+        assert say("set", name, stdin="v") == (2, refused + "\n")
         with pytest.raises(ps.BadValue, match=re.escape(refused)):
             ps.set_secret(name, "v")
-        done = cli("set", name, stdin=b"v")
-        assert (done.returncode, refused in err(done)) == (2, True)
 
 
 @pytest.mark.parametrize("value", ["secret:%s", "secret:%s\n", "secret://%s/a", "secret:", "x${secret:%s}"])
 def test_a_value_that_only_looks_like_a_reference_is_not_shown_when_it_is_to_be_replaced(monkeypatch, value):
     monkeypatch.setenv("A_TOKEN", value.replace("%s", CANARY))
     with pytest.raises(
-        ps.BadValue, match="^'A_TOKEN' is a reference to no secret; change it where it is"
+        ps.BadValue, match="^'A_TOKEN' is a reference to no secret; change it where"
     ) as refused:
         ps.set_secret("A_TOKEN", "v")
     assert CANARY not in "".join(traceback.format_exception(refused.type, refused.value, refused.tb))
@@ -5511,83 +5507,65 @@ def test_a_reference_to_nothing_is_an_error_and_no_default(here, target):
         lambda: ps.require_secret("A_TOKEN"),
         lambda: ps.SecretConfig().get("a.token", "default", use_secret=True),
     ):
-        with pytest.raises(ps.NotFound, match="'?ABSENT'?.*refers to; set it with: set ABSENT"):
+        with pytest.raises(
+            ps.NotFound, match="no secret named 'ABSENT', which .+ refers to; set it with: set"
+        ):
             act()
 
 
 READERS = {
-    "get": lambda backend, name: ["get", name, "--backend", backend],
-    "export": lambda backend, name: ["export", name, "--format", "json", "--backend", backend],
-    "run": lambda backend, name: [
-        "run",
-        name,
-        "--backend",
-        backend,
-        "--",
-        "sh",
-        "-c",
-        f"printf ${name} >out",
-    ],
-    "config get": lambda backend, name: ["config", "get", name, "--secret", "--backend", backend],
+    "get": "get {name} --backend {backend}",
+    "export": "export {name} --format json --backend {backend}",
+    "run": "run {name} --backend {backend} -- sh -c 'printf ${name} >out'",
+    "config get": "config get {name} --secret --backend {backend}",
 }
-HELD = {
-    "A_TOKEN": "env",
-    "B_TOKEN": "env",
-    "C_TOKEN": "env",
-    "D_TOKEN": "env",
-    "E_TOKEN": "file",
-    "F_TOKEN": "vault",
-}
+HELD = {"A_TOKEN": "env", "B_TOKEN": "env", "C_TOKEN": "env", "D_TOKEN": "env"}
+HELD |= {"E_TOKEN": "file", "F_TOKEN": "vault"}
 
 
-@pytest.mark.parametrize("name", HELD)
-def test_every_way_to_read_a_secret_gives_the_same_value(here, name, monkeypatch, capfd):
+def test_every_way_to_read_a_secret_gives_the_same_value(here, monkeypatch, capfd):
     vault = bao().store()
     monkeypatch.setenv("VAULT_ADDR", vault.settings.address)
     monkeypatch.setenv("VAULT_TOKEN", vault.settings.token)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    monkeypatch.setenv("A_TOKEN", "the-value-of-A_TOKEN")
+    monkeypatch.setenv("A_TOKEN", "value-of-A_TOKEN")
     monkeypatch.setenv("D_TOKEN_FILE", str(here / "mounted"))
-    (here / "mounted").write_text("the-value-of-D_TOKEN\n")
-    (here / ".env").write_text("B_TOKEN=the-value-of-B_TOKEN\nC_TOKEN=secret://file/C\n")
-    ps.set_secret("C", "the-value-of-C_TOKEN", backend="file")
-    for backend in ("file", "vault"):
-        ps.set_secret(
-            {"file": "E_TOKEN", "vault": "F_TOKEN"}[backend], f"the-value-of-{name}", backend=backend
-        )
-    found = {"get_secret": ps.get_secret(name, backend=HELD[name])}
-    for reader, argv in READERS.items():
-        assert ps.main(argv(HELD[name], name)) == 0
-        found[reader] = capfd.readouterr().out
-    found["run"], found["export"] = (here / "out").read_text(), json.loads(found["export"])[name]
-    assert found == dict.fromkeys(found, f"the-value-of-{name}")
+    (here / "mounted").write_text("value-of-D_TOKEN\n")
+    (here / ".env").write_text("B_TOKEN='value-of-B_TOKEN'\nC_TOKEN=secret://file/C\n")
+    for name, backend in {"C": "file", "E_TOKEN": "file", "F_TOKEN": "vault"}.items():
+        ps.set_secret(name, f"value-of-{name[0]}_TOKEN", backend=backend)
+    for name, backend in HELD.items():
+        found = {"get_secret": ps.get_secret(name, backend=backend)}
+        for reader, line in READERS.items():
+            assert ps.main(shlex.split(line.format(name=name, backend=backend))) == 0
+            found[reader] = capfd.readouterr().out
+        found["run"], found["export"] = (here / "out").read_text(), json.loads(found["export"])[name]
+        assert found == dict.fromkeys(found, f"value-of-{name}")
 
 
 def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monkeypatch):
-    def asked(**variables):
+    def hint(**variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(ps.NotFound) as missing:
+        with pytest.raises(ps.NotFound, match="^no secret named 'A_TOKEN'; ") as missing:
             ps.require_secret("A_TOKEN")
-        assert missing.value.message == "no secret named 'A_TOKEN'"
         return missing.value.hint
 
-    assert asked() == "see what there is with: list"
+    assert hint() == "see what there is with: list"
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
-    assert asked() == "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
-    assert asked(PAISSIVE_ENV_FILE="") == ".env is disabled, since PAISSIVE_ENV_FILE is empty"
-    assert asked(PAISSIVE_ENV_FILE="gone.env") == "gone.env, the dotenv file that was named, does not exist"
+    assert hint() == "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
+    assert hint(PAISSIVE_ENV_FILE="") == ".env is disabled, since PAISSIVE_ENV_FILE is empty"
+    assert hint(PAISSIVE_ENV_FILE="gone.env") == "gone.env, the dotenv file that was named, does not exist"
     (here / "gone.env").touch()
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.set_secret("A_TOKEN", "v", backend="file")
-    assert asked() == "the file backend has one: add --backend file, or set PAISSIVE_BACKEND"
+    assert hint() == "the file backend has one: add --backend file, or set PAISSIVE_BACKEND"
 
 
-@pytest.mark.parametrize("backend", ps.SecretsBackend)
-def test_a_backend_formats_as_its_name(backend):
-    name = backend.name.lower()
-    assert [str(backend), f"{backend}", f"{backend:>7}"] == [name, name, name.rjust(7)]
+def test_a_backend_formats_as_its_name():
+    shown = [(str(backend), f"{backend}", f"{backend:>7}") for backend in ps.SecretsBackend]
+    assert shown == [(name, name, name.rjust(7)) for name in ("env", "file", "memory", "vault")]
 
 
 def public_objects():
@@ -5617,34 +5595,30 @@ def test_threads_that_open_a_store_at_once_get_the_same_one():
         assert len(set(pool.map(lambda _: manager.store(), range(100)))) == 1
 
 
-def test_the_module_functions_say_what_there_is():
-    assert ps.get_secret("ABSENT_TOKEN") is None
-    assert ps.get_secret("ABSENT_TOKEN", "default") == "default"
+def test_the_module_functions_use_the_environment():
+    assert (ps.get_secret("ABSENT_TOKEN"), ps.get_secret("ABSENT_TOKEN", "default")) == (None, "default")
     ps.set_secret("A_TOKEN", "v")
-    assert (os.environ["A_TOKEN"], ps.get_secret("A_TOKEN")) == ("v", "v")
-    assert "A_TOKEN" in ps.list_secrets()
+    assert (os.environ["A_TOKEN"], ps.get_secret("A_TOKEN"), "A_TOKEN" in ps.list_secrets()) == (
+        "v",
+        "v",
+        True,
+    )
     assert (ps.delete_secret("A_TOKEN"), ps.delete_secret("A_TOKEN")) == (True, False)
 
 
-def test_a_reference_to_nothing_says_who_refers(config):
-    config.set("a.b", "secret:ABSENT")
-    with pytest.raises(ps.NotFound, match="no secret named 'ABSENT', which a.b refers to"):
-        config.get("a.b", use_secret=True)
-
-
-def test_references_in_a_circle_are_named(config, monkeypatch):
+def test_a_cycle_of_references_is_an_error_that_shows_it(monkeypatch):
     for name, value in [("A", "secret:B"), ("B", "x${secret:C}"), ("C", "secret:A")]:
         monkeypatch.setenv(f"REF_{name}", value.replace(":", ":REF_"))
-    config.set("start", "secret://env/REF_A")
-    way = "start -> REF_A -> REF_B -> REF_C -> REF_A"
-    with pytest.raises(ps.BadValue, match=f"references form a cycle: {way}"):
-        config.get("start", use_secret=True)
+    cycle = "references form a cycle: start -> REF_A -> REF_B -> REF_C -> REF_A"
+    with pytest.raises(ps.BadValue, match=cycle):
+        ps.resolve_text("secret://env/REF_A", "memory", "start")
 
 
-def test_references_may_not_ask_for_endless_work(monkeypatch):
-    for n in range(19):
-        monkeypatch.setenv(f"L{n}", f"${{secret:L{n + 1}}}" * 10)
-    monkeypatch.setenv("L19", "ha")
+@pytest.mark.parametrize("chain, times", [(19, 10), (150, 1)])
+def test_references_may_not_ask_for_endless_work(monkeypatch, chain, times):
+    for n in range(chain):
+        monkeypatch.setenv(f"L{n}", f"${{secret:L{n + 1}}}" * times)
+    monkeypatch.setenv(f"L{chain}", "ha")
     with pytest.raises(ps.BadValue, match="references lead to too many others"):
         ps.resolve_text("secret:L0", ps.EnvironmentStore())
 
@@ -5653,47 +5627,42 @@ SLY = ["secret:DB_PASSWORD", "x${secret:DB_PASSWORD}", "secret://env/OTHER_TOKEN
 
 
 @pytest.mark.parametrize("value", SLY, ids=range(len(SLY)))  # pytest puts ids into a variable
-def test_what_a_store_holds_is_data_whatever_it_looks_like(config, monkeypatch, value):
+def test_what_a_store_holds_is_data_and_no_environment_gets_what_it_would_follow(
+    tmp_path, monkeypatch, value
+):
     monkeypatch.setenv("OTHER_TOKEN", "x")
-    config._store().set("SLY", value)
-    config.set("a", "${secret:SLY}!")
-    assert config.get("a", use_secret=True) == value + "!"
-    assert config.get("SLY", use_secret=True) == value
+    store, environment = ps.MemoryStore(), ps.EnvironmentStore(str(tmp_path / ".env"))
+    store.set("SLY", value)
+    assert ps.get_secret("SLY", backend=store) == value
+    assert ps.resolve_text("${secret:SLY}!", store) == value + "!"
     with pytest.raises(ps.BadValue, match="the value for SLY looks like a reference"):
-        ps.environment_with_secrets(config._store(), ["SLY"])
-
-
-@pytest.mark.parametrize("value", SLY, ids=range(len(SLY)))  # pytest puts ids into a variable
-def test_the_environment_is_handed_no_value_that_it_would_follow(tmp_path, value):
-    store = ps.EnvironmentStore(str(tmp_path / ".env"))
+        ps.environment_with_secrets(store, ["SLY"])
     with pytest.raises(ps.BadValue, match="can't hold 'A_TOKEN': it would be followed as a reference; use"):
-        store.set("A_TOKEN", value)
+        environment.set("A_TOKEN", value)
     assert ("A_TOKEN" in os.environ, os.listdir(tmp_path)) == (False, [])
 
 
-def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(config, tmp_path, monkeypatch):
-    (tmp_path / ".env").write_text("URL=x://${secret:OTHER_TOKEN}\nOTHER_TOKEN=secret://memory/T\n")
-    (tmp_path / "mounted").write_text("mounted")
+def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(here, monkeypatch):
+    (here / ".env").write_text("URL=x://${secret:OTHER_TOKEN}\nOTHER_TOKEN=secret://memory/T\n")
+    (here / "mounted").write_text("secret:T")
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", "mounted")
     ps.set_secret("T", "tea", backend="memory")
-    store = ps.EnvironmentStore(".env")
-    environment, values = ps.environment_with_secrets(store, ["URL", "MOUNTED_TOKEN"])
-    assert (environment["URL"], environment["MOUNTED_TOKEN"]) == ("x://tea", "mounted")
-    assert {"tea", "x://tea"} <= values["URL"] and values["MOUNTED_TOKEN"] == {"mounted"}
-    assert ps.SecretConfig("none.json", store).get("URL", use_secret=True) == "x://tea"
-    assert ps.delete_secret("T", backend="memory")
+    environment, values = ps.environment_with_secrets(ps.EnvironmentStore(".env"), ["URL"])
+    assert (environment["URL"], {"tea", "x://tea"} <= values["URL"]) == ("x://tea", True)
+    assert ps.SecretConfig("none.json").get("URL", use_secret=True) == "x://tea"
+    assert ps.get_secret("MOUNTED_TOKEN") == "secret:T"
 
 
 @pytest.mark.parametrize(
     "text", ["secret:", "secret://file", "secret://nowhere/A", "${secret:}", "secret: a"]
 )
-def test_a_reference_that_names_nothing_is_an_error(config, text):
-    with pytest.raises((ps.BadName, ps.BadValue)):
-        ps.resolve_text(text, config._store())
+def test_a_reference_to_no_possible_secret_is_an_error(text):
+    with pytest.raises((ps.BadName, ps.BadValue), match="^the text: (bad name|no backend called)"):
+        ps.resolve_text(text, "memory")
 
 
 @pytest.mark.parametrize("value", ["secret:%s", "x${secret:%s}", "secret://%s/a", "secret:/%s"])
-def test_a_value_that_looks_like_a_reference_is_not_given_away(config, monkeypatch, value):
+def test_no_error_repeats_a_value_that_looks_like_a_reference(monkeypatch, value):
     monkeypatch.setenv("ODD", value % CANARY)
     with pytest.raises(ps.NotFound) as caught:
         ps.resolve_text("secret:ODD", ps.EnvironmentStore())
