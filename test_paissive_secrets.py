@@ -1478,7 +1478,7 @@ def test_a_canary_shows_in_no_error_of_the_environment(tmp_path, monkeypatch, ca
         *(lambda v=v: store.set("A", value + v) for v in ("", "\0", "\r", "\ud800", "'$")),
         lambda: store.set_all({"a/b": value, "A_B": value}),
         lambda: folder.set("A", value),
-        lambda: ps.import_secrets(Full(), dict.fromkeys("ABCD", value)),
+        lambda: ps.import_secrets(Unwritable("D"), dict.fromkeys("ABCD", value)),
         lambda: ps.parse_secrets(f'{{"A": "{value}" "B"'.encode(), "f"),
         lambda: ps.parse_secrets(f"A={value}".encode() + b"\xff", "f"),
         lambda: ps.export_secrets({"A": value + "\n"}, "docker"),
@@ -5721,29 +5721,33 @@ CONFIG = b"""{
 
 
 def test_config_finds_dotted_keys(config):
-    wanted = {"name": "shop", "database.host": "db", "tags.0": "a", "café": True, "port": 8000}
+    wanted = {
+        "name": "shop",
+        "database.host": "db",
+        "tags.0": "a",
+        "tags.2": None,
+        "café": True,
+        "port": 8000,
+    }
     assert {key: config.get(key) for key in wanted} == wanted
-
-
-def test_config_looks_into_the_environment_first(config, monkeypatch):
-    monkeypatch.setenv("DATABASE_HOST", "elsewhere")
-    assert (config.get("database.host"), config.get("database")["host"]) == ("elsewhere", "elsewhere")
+    with pytest.raises(ps.BadValue, match="'tags' is not an object"):
+        config.get("tags.\u00b2")
+    assert ps.SecretConfig("absent.json").get("a.b", 7) == 7
 
 
 def test_config_takes_the_variable_of_the_shell_for_no_key_without_letters(config, monkeypatch):
     monkeypatch.setenv("_", "/usr/bin/python3")
     Path("config.json").write_text('{"*": "any", "é": "fée", "_": "line"}')
     assert (
-        config.resolve() == {key: config.get(key) for key in "*é_"} == {"*": "any", "é": "fée", "_": "line"}
+        [config.resolve()[key] for key in "*é_"]
+        == [config.get(key) for key in "*é_"]
+        == ["any", "fée", "line"]
     )
-    assert [config.explain(key) for key in "é+"] == [
-        "config.json",
-        "nowhere: no variable _, not in config.json: no secret named '+'",
-    ]
 
 
 def test_config_gives_references_as_text_unless_asked(config, monkeypatch):
-    assert config.get("database.password") == "secret:DB_PASSWORD"
+    unopened = ps.SecretConfig(backend="no such backend")
+    assert unopened.get("database.password") == config.get("database.password") == "secret:DB_PASSWORD"
     assert config.get("database.password", use_secret=True) == CANARY
     monkeypatch.setenv("DATABASE_PASSWORD", "of the environment")
     assert config.get("database") == {"host": "db", "password": "secret:DB_PASSWORD"}
@@ -5765,23 +5769,19 @@ def test_what_a_config_stores_the_next_process_reads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ps.SecretConfig().set("app.api_key", CANARY, use_secret=True)
     code = "from paissive_secrets import *; c = SecretConfig(); print(c.get('app.api_key'),"
-    code += " c.get('app.api_key', use_secret=True), get_secret('APP_API_KEY'), c.get('database.host'))"
-    with open(".env", "a") as file:
-        file.write("DATABASE_HOST=db1\n")
+    code += " c.get('app.api_key', use_secret=True), get_secret('APP_API_KEY'))"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
-    assert done.stdout.decode() == f"secret:app.api_key {CANARY} {CANARY} db1\n"
-    assert ps.SecretConfig().explain("database.host") == ".env"
+    assert done.stdout.decode() == f"secret:app.api_key {CANARY} {CANARY}\n"
+    assert CANARY not in Path("config.json").read_text()
 
 
 def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_reference(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("A_B", "x")
     Path(".env").write_text("C_D=secret://file/C\n")
-    for key, problem in [
-        ("a.b", "variable A_B would hide"),
-        ("c.d", "'c.d' is a reference to secret://file/C"),
-    ]:
+    problems = {"a.b": "variable A_B would hide", "c.d": "'c.d' is a reference to secret://file/C"}
+    for key, problem in problems.items():
         with pytest.raises(ps.BadValue, match=f"^{problem}"):
             ps.SecretConfig().set(key, "v", use_secret=True)
     assert (os.listdir(), Path(".env").read_text()) == ([".env"], "C_D=secret://file/C\n")
@@ -5795,19 +5795,13 @@ def test_config_reads_nothing_but_a_file(config):
 
 
 def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(config, monkeypatch):
-    monkeypatch.setattr(
-        os, "replace", lambda *paths: (_ for _ in ()).throw(OSError(errno.ENOSPC, "disk full"))
-    )
+    def replace(*paths):
+        raise OSError(errno.ENOSPC, "disk full")
+
+    monkeypatch.setattr(os, "replace", replace)
     problem = "'a.b' is stored, but config.json doesn't refer to it: can't write config.json: disk full"
     with pytest.raises(ps.Unavailable, match=f"^{problem}; set it again when that is fixed$"):
         config.set("a.b", "v", use_secret=True)
-
-
-def test_config_resolves_references_inside_texts_lists_and_variables(config, monkeypatch):
-    monkeypatch.setenv("EXTRA_URL", "x://${secret:DB_PASSWORD}$${secret:DB_PASSWORD}")
-    assert config.get("url", use_secret=True) == f"postgres://app:{CANARY}@db/app"
-    assert config.get("tags", use_secret=True) == ["a", CANARY]
-    assert config.get("extra.url", use_secret=True) == "x://" + CANARY + "${secret:DB_PASSWORD}"
 
 
 def test_config_looks_for_a_key_that_is_not_in_the_file_in_the_store(config):
@@ -5816,22 +5810,20 @@ def test_config_looks_for_a_key_that_is_not_in_the_file_in_the_store(config):
     assert config.get("OTHER", "none", use_secret=True) == "none"
 
 
-def test_config_refers_to_other_stores(config, monkeypatch):
+def test_config_resolves_everything_at_once(config, monkeypatch):
+    monkeypatch.setenv("DATABASE_HOST", "x://${secret:DB_PASSWORD}$${secret:DB_PASSWORD}")
     monkeypatch.setenv("ELSEWHERE_TOKEN", "from the environment")
     config.set("token", "secret://env/ELSEWHERE_TOKEN")
-    assert config.get("token", use_secret=True) == "from the environment"
-
-
-def test_config_resolves_everything_at_once(config, monkeypatch):
-    monkeypatch.setenv("DATABASE_HOST", "elsewhere")
-    assert config.resolve() == {
+    resolved = {
         "name": "shop",
         "port": 8000,
-        "database": {"host": "elsewhere", "password": CANARY},
+        "database": {"host": "x://" + CANARY + "${secret:DB_PASSWORD}", "password": CANARY},
         "url": f"postgres://app:{CANARY}@db/app",
         "tags": ["a", CANARY],
         "café": True,
+        "token": "from the environment",
     }
+    assert config.resolve() == {key: config.get(key, use_secret=True) for key in resolved} == resolved
 
 
 def test_config_names_every_secret_that_is_missing(config):
@@ -5845,14 +5837,8 @@ def test_config_names_every_secret_that_is_missing(config):
     )
 
 
-def test_config_needs_neither_a_file_nor_a_store_that_opens(config):
-    unopened = ps.SecretConfig(backend="no such backend")
-    assert unopened.get("database.password") == "secret:DB_PASSWORD"
-    assert ps.SecretConfig("absent.json").get("a.b", 7) == 7
-
-
 def test_config_keeps_order_and_indent(config):
-    Path("config.json").write_bytes(b'{\r\n\t"z": {"b": 1},\r\n\t"caf\\u00e9": [1]}')
+    Path("config.json").write_bytes(b'\xef\xbb\xbf{\r\n\t"z": {"b": 1},\r\n\t"caf\\u00e9": [1]}')
     config.set("log.level", "naïve")
     config.set("z.b", None)
     assert config.delete("café") and not config.delete("café") and not config.delete("a.b")
@@ -5860,27 +5846,16 @@ def test_config_keeps_order_and_indent(config):
     assert Path("config.json").read_text() == text
 
 
-def test_config_keeps_mode_and_symlink_and_starts_a_private_file(config):
-    Path("config.json").chmod(0o640)
-    Path("link.json").symlink_to("config.json")
-    for path, mode in [("link.json", 0o640), ("fresh.json", 0o600)]:
-        ps.SecretConfig(path).set("a.b", 1)
-        assert Path(path).stat().st_mode & 0o777 == mode
-    assert (config.get("a.b"), Path("link.json").is_symlink()) == (1, True)
+def test_config_starts_a_private_file(config):
+    ps.SecretConfig("fresh.json").set("a.b", 1)
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
-
-
-def test_config_keeps_secrets_in_the_store(config):
-    config.set("database.password", "new-" + CANARY, use_secret=True)
-    assert config.get("database.password") == "secret:database.password"
-    assert config.get("database.password", use_secret=True) == "new-" + CANARY
-    assert CANARY not in Path("config.json").read_text()
+    assert Path("fresh.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_config_writers_lose_nothing_to_each_other(config):
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: config.set(f"key{n}", n), range(40)))
-    assert [config.get(f"key{n}") for n in range(40)] == list(range(40))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: config.set(f"key{n}", n), range(12)))
+    assert [config.get(f"key{n}") for n in range(12)] == list(range(12))
 
 
 BROKEN = [
@@ -5899,31 +5874,22 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("content, key, problem", BROKEN)
-def test_config_says_what_is_wrong_and_leaves_the_file(config, content, key, problem):
-    Path("config.json").write_bytes(content)
+def test_config_says_what_is_wrong_and_leaves_the_file(tmp_path, content, key, problem):
+    (file := tmp_path / "config.json").write_bytes(content)
+    config = ps.SecretConfig(file, store := ps.MemoryStore())
     changes = [lambda: config.set(key, 1), lambda: config.set(key, "v", use_secret=True)]
     for act in [lambda: config.get(key), lambda: config.delete(key), lambda: config.explain(key), *changes]:
         with pytest.raises(ps.SecretsError, match=problem):
             act()
-    assert (Path("config.json").read_bytes(), list(config._store().names())) == (content, ["DB_PASSWORD"])
-
-
-DEEP = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
+    assert (file.read_bytes(), list(store.names())) == (content, [])
 
 
 def test_config_never_writes_what_it_could_not_read_again(config):
-    for value in (float("nan"), b"x", {1, 2}, "\ud800", object(), DEEP, "x" * ps.MAX_FILE_BYTES):
-        with pytest.raises(
-            ps.BadValue, match="^config.json would (hold what JSON can't|be larger than 16 MiB);"
-        ):
+    deep = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
+    for value in (float("nan"), b"x", {1, 2}, "\ud800", object(), deep):
+        with pytest.raises(ps.BadValue, match="^config.json would hold what JSON can't;"):
             config.set("name", value)
     assert Path("config.json").read_bytes() == CONFIG
-
-
-def test_config_takes_only_digits_for_a_place_in_a_list(config):
-    assert [config.get(f"tags.{place}", None) for place in ("0", "2")] == ["a", None]
-    with pytest.raises(ps.BadValue, match="'tags' is not an object"):
-        config.get("tags.\u00b2")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="nothing is unwritable to root")
@@ -5958,6 +5924,7 @@ def test_config_in_no_folder_says_so(config):
         ps.SecretConfig("no/such/folder.json").set("a", 1)
 
 
+@settings(max_examples=40)
 @given(
     st.binary(max_size=40) | st.text(st.sampled_from('{}[]":,a.1e- \ufeff\\n'), max_size=30).map(str.encode)
 )
@@ -5974,24 +5941,27 @@ def test_any_file_is_read_or_refused_and_what_is_refused_stays(tmp_path_factory,
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
     monkeypatch.setenv("CACHE_URL", "x://${secret:DB_PASSWORD}")
+    Path(".env").write_text("DATABASE_HOST=db1\n")
     config.set("lost", "secret:ABSENT")
     config.set("odd", "secret: A")
-    keys = ["name", "database.password", "cache.url", "lost", "odd", "DB_PASSWORD", "no"]
-    assert [config.explain(key) for key in keys] == [
-        "config.json",
-        "config.json, which refers to secret:DB_PASSWORD",
-        "variable CACHE_URL, which refers to secret:DB_PASSWORD",
-        "config.json: no secret named 'ABSENT', which lost refers to",
-        "config.json: odd: bad name ' A': it begins or ends with a space",
-        "nowhere: no variable DB_PASSWORD, not in config.json, "
+    explained = {
+        "name": "config.json",
+        "database.host": ".env",
+        "database.password": "config.json, which refers to secret:DB_PASSWORD",
+        "cache.url": "variable CACHE_URL, which refers to secret:DB_PASSWORD",
+        "lost": "config.json: no secret named 'ABSENT', which lost refers to",
+        "odd": "config.json: odd: bad name ' A': it begins or ends with a space",
+        "DB_PASSWORD": "nowhere: no variable DB_PASSWORD, not in config.json, "
         "but there is a secret 'DB_PASSWORD' (for use_secret)",
-        "nowhere: no variable NO, not in config.json: no secret named 'no'",
-    ]
+        "no": "nowhere: no variable NO, not in config.json: no secret named 'no'",
+    }
+    assert {key: config.explain(key) for key in explained} == explained
 
 
-def test_config_reads_toml_and_leaves_writing_it_to_people(config):
-    Path("app.toml").write_text('[database]\npassword = "secret:DB_PASSWORD"\n')
-    toml = ps.SecretConfig("app.toml", config._store())
+def test_config_reads_toml_and_leaves_writing_it_to_people(tmp_path, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", CANARY)
+    file, toml = tmp_path / "app.toml", ps.SecretConfig(tmp_path / "app.toml")
+    file.write_text('[database]\npassword = "secret:DB_PASSWORD"\n')
     if sys.version_info < (3, 11):
         with pytest.raises(ps.BadValue, match="reading TOML needs Python 3.11"):
             toml.get("database.password")
@@ -6000,12 +5970,12 @@ def test_config_reads_toml_and_leaves_writing_it_to_people(config):
     with pytest.raises(ps.BadValue, match="TOML can only be read"):
         toml.set("a", 1)
     for text, problem in [
-        ("= 1", "not TOML"),
+        ("= 1", "Invalid"),
         ("a=" + "[" * 9999, "recursion depth"),
-        ("a=" + "[" * 99, "TOML"),
+        ("a=" + "[" * 99, "Inv"),
     ]:
-        Path("app.toml").write_text(text)
-        with pytest.raises(ps.BadValue, match=f"app.toml is .*{problem}"):
+        file.write_text(text)
+        with pytest.raises(ps.BadValue, match=f"app.toml is not TOML: .*{problem}"):
             toml.get("a")
 
 
@@ -6018,42 +5988,46 @@ def test_config_get_shows_what_json_can_not_hold(say):
 
 def test_config_commands(say, monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", CANARY)
-    assert say("config", "set", "database.port", "5432", "--json") == (0, "")
-    assert say("config", "set", "url", "x://${secret:DB_PASSWORD}/") == (0, "")
-    assert say("config", "get", "database") == (0, '{\n  "port": 5432\n}\n')
-    assert say("config", "get", "url") == (0, "x://${secret:DB_PASSWORD}/")
-    assert say("config", "get", "url", "--secret") == (0, f"x://{CANARY}/")
-    assert say("config", "explain", "url") == (0, "config.json, which refers to secret:DB_PASSWORD\n")
-    assert say("config", "delete", "url") == (0, "")
-    assert say("config", "delete", "url") == (1, "no setting 'url' in config.json\n")
-    assert say("config", "get", "url") == (1, "no setting 'url'; see: config explain url\n")
-    code, said = say("config", "set", "a.b", CANARY, "--secret")
-    assert (code, CANARY in said) == (2, False)
+    for line, answer in {
+        "set database.port 5432 --json": (0, ""),
+        "set url x://${secret:DB_PASSWORD}/": (0, ""),
+        "get database": (0, '{\n  "port": 5432\n}\n'),
+        "get url": (0, "x://${secret:DB_PASSWORD}/"),
+        "get url --secret": (0, f"x://{CANARY}/"),
+        "explain url": (0, "config.json, which refers to secret:DB_PASSWORD\n"),
+        "delete url": (0, ""),
+        "delete  url": (1, "no setting 'url' in config.json\n"),
+        "get  url": (1, "no setting 'url'; see: config explain url\n"),
+        f"set a.b {CANARY} --secret": (
+            2,
+            "a secret on the command line shows in ps; leave VALUE out to get a prompt\n",
+        ),
+    }.items():
+        assert say("config", *line.split()) == answer
+
+
+def test_config_commands_store_secrets_that_last_and_that_nothing_hides(say, monkeypatch):
     code, said = say("config", "set", "a.b", "--secret", stdin=CANARY)
-    assert (code, "in plaintext" in said) == (0, True)
-    assert say("config", "get", "a.b", "--secret") == (0, CANARY)
+    assert (code, "in plaintext" in said, say("config", "get", "a.b", "--secret")) == (0, True, (0, CANARY))
     monkeypatch.setenv("A_C", "y")
-    assert (
-        "variable A_C would hide the new value of 'a.c'"
-        in say("config", "set", "a.c", "--secret", stdin="x")[1]
-    )
+    said = say("config", "set", "a.c", "--secret", stdin="x")[1]
+    assert said == "variable A_C would hide the new value of 'a.c'; remove it there\n"
     assert say("config", "set", "a.c", "z") == (0, "note: variable A_C comes before the file\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
-    assert say("config", "set", "a.d", "--secret", stdin="x")[1].startswith(
-        "this store doesn't outlive the com"
-    )
+    said = say("config", "set", "a.d", "--secret", stdin="x")[1]
+    assert said.startswith("this store doesn't outlive the command; use --backend file")
 
 
 # === Rotation ===============================================================================================
-# The kills are real: a forked process gets SIGKILL from itself after its nth step, a step being a change of
-# the store, a run of apply or verify, or a change of the policy file. Memory dies with its process, so there
-# an exception stands in for the signal.
+# A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
+# outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
+# the others an exception that nobody handles stands in for the signal.
 
 OLD, NEW = "old-" + "value", CANARY
 ROTATED = {
-    "env": (lambda tmp_path, monkeypatch: ps.EnvironmentStore(str(tmp_path / ".env")), "DB_PASSWORD"),
+    "env": (env_store, "DB_PASSWORD"),
     "file": (sealed_store, "DB_PASSWORD"),
-    "memory": (lambda tmp_path, monkeypatch: ps.MemoryStore(), "DB_PASSWORD"),
+    "memory": (STORES["memory"], "DB_PASSWORD"),
     "vault, a field": (STORES["vault, KV 2, http"], "app/db#password"),
     "vault, the value": (STORES["vault, KV 2, http"], "app/token"),
     "vault, KV 1": (STORES["vault, KV 1, http"], "app/db#password"),
@@ -6072,14 +6046,15 @@ class Rotated:
     """A secret with a history, a file that apply writes it to, and rotations of it that get killed."""
 
     def __init__(self, tmp_path, store, name):
-        self.folder, self.store, self.name = tmp_path, store, name
-        self.target = tmp_path / "target"
-        self.policies = tmp_path / "rotation.json"
-        self.rotation = ps.SecretRotation(store, self.policies)
-        apply = ["sh", "-c", 'cat > "$1.new" && mv "$1.new" "$1"', "sh", str(self.target)]
-        self.rotation.schedule(name, "30d", apply=apply, verify=f"cmp - {self.target}")
+        self.store, self.name, self.target = store, name, tmp_path / "target"
+        self.apply, self.verify = self.target.write_text, lambda value: value == self.target.read_text()
+        self.rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
 
     def begin(self, stages=("older", OLD)):
+        self.rotation.unschedule(self.name)  # with what is recorded there of a rotation
+        self.rotation.schedule(
+            self.name, "30d", apply=lambda v: self.apply(v), verify=lambda v: self.verify(v)
+        )
         for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
             ps.remove_secret(self.store, self.name, stage)
             if value is not None:
@@ -6091,47 +6066,55 @@ class Rotated:
             os.environ.pop(self.name + suffix, None)
         return tuple(stage_of(self.rotation, s, self.name) for s in ("previous", "current", "pending"))
 
+    def rotate(self, n):
+        """Rotate to NEW and be killed after the nth step; return whether there was one."""
+        return self.act(lambda rotation: rotation.rotate(self.name, NEW), n)
+
     def act(self, action, n):
-        """Do it and be killed after the nth step; whether there was one."""
-        if isinstance(self.store, ps.MemoryStore):
-            return self._act_and_raise(action, n)
-        pid = fork()
-        if not pid:
+        if not isinstance(self.store, (ps.EnvironmentStore, ps.FileStore)):
+            return self._act(action, n, lambda: (_ for _ in ()).throw(Killed))
+        if not (pid := fork()):
             with contextlib.suppress(BaseException):
-                self._ticking(n, lambda: os.kill(os.getpid(), signal.SIGKILL))(action)
+                self._act(action, n, lambda: os.kill(os.getpid(), signal.SIGKILL))
                 os._exit(0)
             os._exit(1)
         status = os.waitpid(pid, 0)[1]
         assert status in (0, signal.SIGKILL)
         return status == signal.SIGKILL
 
-    def _act_and_raise(self, action, n):
-        def die():
-            raise Killed
-
-        with pytest.MonkeyPatch.context() as patch:
-            try:
-                self._ticking(n, die, patch.setattr)(action)
-            except Killed:
-                return True
-        return False
-
-    def _ticking(self, n, die, patch=setattr):
-        left = [n]
+    def _act(self, action, n, die):
+        steps = itertools.count(1)
 
         def ticking(call):
             def tick(*args, **kwargs):
                 result = call(*args, **kwargs)
-                left[0] -= 1
-                return die() if not left[0] else result
+                counts = not args[0].endswith(".env")  # whose store was counted
+                return die() if counts and next(steps) == n else result
 
             return tick
 
-        patch(self.store, "set", ticking(self.store.set))
-        patch(self.store, "delete", ticking(self.store.delete))
-        patch(ps, "_run_command", ticking(ps._run_command))
-        patch(ps._Policies, "change", ticking(ps._Policies.change))
-        return lambda action: action(self.rotation)
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+            for owner, members in {
+                self.store: ("set", "delete"),
+                ps: ("rewrite",),
+                self: ("apply", "verify"),
+            }.items():
+                for member in members:
+                    patch.setattr(owner, member, ticking(getattr(owner, member)))
+            action(self.rotation)
+            return False
+        return True
+
+    def outcomes(self, action, before=("older", OLD)):
+        """What `action` makes of a rotation that was killed, for each step: the stages and the target."""
+        for n in itertools.count(1):
+            self.begin(before)
+            if not self.rotate(n):
+                return
+            assert self.stages()[1] in (NEW, *(before[1:] or [None]))
+            with contextlib.suppress(ps.NotFound):  # nothing is unfinished
+                getattr(self.rotation, action)(self.name)
+            yield (*self.stages(), self.target.read_text())
 
 
 @pytest.fixture(params=ROTATED)
@@ -6141,163 +6124,6 @@ def rotated(request, tmp_path, monkeypatch):
     secret.stages()
 
 
-def rotate_anew(name):
-    return lambda rotation: rotation.rotate(name, NEW)
-
-
-def test_rotation_keeps_the_old_value_as_previous_and_drops_pending(rotated):
-    rotated.begin()
-    rotated.rotation.rotate(rotated.name, NEW)
-    assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
-
-
-def test_rotation_makes_a_first_value(rotated):
-    rotated.begin(())
-    rotated.rotation.rotate(rotated.name)
-    previous, current, pending = rotated.stages()
-    assert (previous, len(current), pending) == (None, 43, None)
-
-
-def test_rollback_swaps_current_and_previous(rotated):
-    rotated.begin()
-    rotated.rotation.rotate(rotated.name, NEW)
-    rotated.rotation.rollback(rotated.name)
-    assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("before", [("older", OLD), (None, OLD), ()], ids=["third", "second", "first"])
-def test_a_rotation_killed_after_any_step_is_resumed(rotated, before):
-    for n in itertools.count(1):
-        rotated.begin(before)
-        killed = rotated.act(rotate_anew(rotated.name), n)
-        previous, current, pending = rotated.stages()
-        assert current in ({*before[1:], NEW} if before else {None, NEW})
-        if not killed:
-            break
-        if pending:
-            rotated.rotation.resume(rotated.name)
-            assert (rotated.stages(), rotated.target.read_text()) == (
-                ((*before, None)[1] if before else None, NEW, None),
-                NEW,
-            )
-        else:
-            assert (current, rotated.target.read_text()) in [(NEW, NEW), (OLD, OLD), (None, "")]
-    assert n == {("older", OLD): 9, (None, OLD): 9, (): 8}[before]
-
-
-def test_a_rotation_killed_after_any_step_is_undone(rotated):
-    for n in itertools.count(1):
-        rotated.begin()
-        killed = rotated.act(rotate_anew(rotated.name), n)
-        if not killed:
-            break
-        if rotated.stages()[2]:
-            rotated.rotation.abort(rotated.name)
-            previous, *rest = rotated.stages()
-            assert (rest, rotated.target.read_text()) == ([OLD, None], OLD)
-            assert previous == ("older" if n < 5 else None)
-    assert n == 9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("action", ["resume", "abort"])
-def test_resume_and_abort_bear_being_killed_as_well(tmp_path, monkeypatch, action):
-    rotated = Rotated(tmp_path, sealed_store(tmp_path, monkeypatch), "DB_PASSWORD")
-    for n, m in itertools.product(range(1, 9), range(1, 8)):
-        rotated.begin()
-        rotated.act(rotate_anew(rotated.name), n)
-        if rotated.stages()[2]:
-            rotated.act(lambda rotation: getattr(rotation, action)(rotated.name), m)
-        assert rotated.stages()[1] in (OLD, NEW)
-        if rotated.stages()[2]:
-            getattr(rotated.rotation, action)(rotated.name)
-        assert rotated.stages()[2] is None
-        assert rotated.target.read_text() == rotated.stages()[1]
-
-
-@pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
-def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field):
-    env = {"VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root, "PAISSIVE_BACKEND": "vault"}
-    env["PAISSIVE_VAULT_PREFIX"] = prefix = "t" + uuid.uuid4().hex
-    bao().ask("POST", f"secret/data/{prefix}/app/db", {"data": {field: OLD, "user": "app"}})
-    assert cli("rotate", "now", name, "--stdin", cwd=tmp_path, env=env, stdin=NEW.encode()).returncode == 0
-    fields = bao().ask("GET", f"secret/data/{prefix}/app/db")["data"]["data"]
-    assert fields == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
-    assert cli("get", name, "--stage", "previous", cwd=tmp_path, env=env).stdout.decode() == OLD
-    assert cli("list", cwd=tmp_path, env=env).stdout.decode().split() == sorted([name, "app/db#user"])
-
-
-def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(rotated):
-    rotated.begin()
-    rotated.act(rotate_anew(rotated.name), 3)
-    assert rotated.rotation.due() == [rotated.name]
-    assert rotated.rotation.rotate_due() == [rotated.name]
-    assert (rotated.stages(), rotated.rotation.due()) == ((OLD, NEW, None), [])
-
-
-def test_a_rotation_killed_before_it_had_a_value_is_undone(rotated):
-    rotated.begin()
-    rotated.act(rotate_anew(rotated.name), 1)
-    assert rotated.rotation.due() == [rotated.name]
-    rotated.rotation.abort(rotated.name)
-    assert (rotated.stages(), rotated.rotation.due()) == (("older", OLD, None), [])
-
-
-def test_an_unfinished_rotation_is_not_rotated_over(rotated):
-    rotated.begin(("older", OLD, NEW))
-    with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
-        rotated.rotation.rotate(rotated.name)
-    assert rotated.stages() == ("older", OLD, NEW)
-
-
-def test_a_reader_sees_no_value_but_the_old_and_the_new_one(rotated):
-    rotated.begin()
-    seen, done = set(), threading.Event()
-
-    def read():
-        while not done.is_set():
-            seen.add(stage_of(rotated.rotation, "current", rotated.name))
-
-    with ThreadPoolExecutor() as pool:
-        reading = pool.submit(read)
-        for value in [NEW, OLD, NEW]:
-            rotated.rotation.rotate(rotated.name, value)
-        done.set()
-        reading.result()
-    assert seen <= {OLD, NEW}
-
-
-def test_stages_are_listed_nowhere_and_go_with_the_secret(rotated):
-    rotated.begin(("older", OLD, NEW))
-    manager = ps.SecretsManager(rotated.store)
-    assert [n for n in manager.list_secrets() if n.startswith(rotated.name)] == [rotated.name]
-    assert manager.get_secret(rotated.name, stage="previous") == "older"
-    manager.delete_secret(rotated.name)
-    assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
-
-
-FAILING = {
-    "exit 3": "it ended with status 3",
-    "kill -9 $$": "it ended with signal 9",
-    "sleep 60 & sleep 60": "it took longer than 0.3 s",
-    "exec 0<&-; exit 1": "it ended with status 1",
-}
-
-
-@pytest.mark.parametrize("script", FAILING)
-@pytest.mark.parametrize("kind", ["apply", "verify"])
-def test_a_step_that_fails_leaves_current_and_says_so(rotation, kind, script):
-    rotation.schedule("DB_PASSWORD", "30d", **{kind: script}, timeout=0.3)
-    with pytest.raises(ps.RotationFailed) as caught:
-        rotation.rotate("DB_PASSWORD", NEW)
-    assert str(caught.value) == (
-        f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {FAILING[script]}; "
-        "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
-    )
-    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, NEW]
-
-
 @pytest.fixture
 def rotation(tmp_path):
     memory = ps.MemoryStore()
@@ -6305,8 +6131,120 @@ def rotation(tmp_path):
     return ps.SecretRotation(memory, tmp_path / "rotation.json")
 
 
+def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rotated):
+    rotated.begin()
+    rotated.rotation.rotate(rotated.name, NEW)
+    assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
+    manager = ps.SecretsManager(rotated.store)
+    assert [n for n in manager.list_secrets() if n.startswith(rotated.name)] == [rotated.name]
+    rotated.rotation.rollback(rotated.name)
+    assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
+    assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
+    assert rotated.stages() == (None, OLD, None)
+    with pytest.raises(ps.NotFound, match="has no previous value"):
+        rotated.rotation.rollback(rotated.name)
+    rotated.begin(("older", OLD, NEW))
+    manager.delete_secret(rotated.name)
+    assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
+
+
+DONE = (OLD, NEW, None, NEW)
+
+
+@pytest.mark.parametrize(
+    "action, wanted",
+    [
+        ("resume", [("older", OLD, None, OLD), *[DONE] * 7]),
+        ("abort", [*[("older", OLD, None, OLD)] * 4, *[(None, OLD, None, OLD)] * 3, DONE]),
+    ],
+)
+def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated, action, wanted):
+    assert list(rotated.outcomes(action)) == wanted
+
+
+@pytest.mark.parametrize(
+    "before, action, wanted",
+    [
+        ((None, OLD), "resume", [(None, OLD, None, OLD), *[DONE] * 7]),
+        ((None, OLD), "abort", [*[(None, OLD, None, OLD)] * 7, DONE]),
+        ((), "resume", [(None, None, None, ""), *[(None, NEW, None, NEW)] * 6]),
+        (
+            (),
+            "abort",
+            [*[(None, None, None, "")] * 2, *[(None, None, None, NEW)] * 4, (None, NEW, None, NEW)],
+        ),
+    ],
+)
+def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(tmp_path, before, action, wanted):
+    assert list(Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD").outcomes(action, before)) == wanted
+
+
+@pytest.mark.parametrize("action", ["resume", "abort"])
+def test_resume_and_abort_may_be_killed_as_well(tmp_path, action):
+    rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+    for n, m in itertools.product(range(2, 8), range(1, 8)):
+        rotated.begin()
+        rotated.rotate(n)
+        rotated.act(lambda rotation: getattr(rotation, action)(rotated.name), m)
+        assert rotated.stages()[1] in (OLD, NEW)
+        with contextlib.suppress(ps.NotFound):
+            getattr(rotated.rotation, action)(rotated.name)
+        assert rotated.stages()[1:] == (rotated.target.read_text(), None)
+
+
+def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(tmp_path):
+    rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+    for n in range(1, 9):  # after the seventh, only pending is left to be dropped
+        rotated.begin()
+        rotated.rotate(n)
+        assert rotated.rotation.due() == rotated.rotation.rotate_due() == ["DB_PASSWORD"] * (n < 7)
+        assert (rotated.rotation.due(), rotated.stages()[1] != OLD) == ([], True)
+
+
+@pytest.mark.parametrize("act", [lambda r: r.rotate("DB_PASSWORD"), lambda r: r.drop("DB_PASSWORD")])
+def test_an_unfinished_rotation_is_not_rotated_over_and_its_previous_value_not_dropped(tmp_path, act):
+    rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+    rotated.begin(("older", OLD, NEW))
+    with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
+        act(rotated.rotation)
+    assert rotated.stages() == ("older", OLD, NEW)
+
+
+@pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
+def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field):
+    store = bao().store()
+    store.set_fields("app/db", {field: OLD, "user": "app"})
+    ps.SecretRotation(store, tmp_path / "rotation.json").rotate(name, NEW)
+    assert store.get_fields("app/db") == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
+    assert ps.list_secrets(backend=store) == sorted([name, "app/db#user"])
+
+
 def fail(value):
     raise ValueError(f"no good: {value}")
+
+
+FAILING = [
+    ("apply", "exit 3", "it ended with status 3"),
+    ("verify", "kill -9 $$", "it ended with signal 9"),
+    ("apply", "sleep 60 & sleep 60", "it took longer than 0.2 s"),
+    ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
+    ("apply", fail, "it raised ValueError"),
+    ("verify", lambda value: False, "it returned False"),
+]
+
+
+@pytest.mark.parametrize("kind, step, problem", FAILING)
+def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation, kind, step, problem):
+    rotation.schedule("DB_PASSWORD", "30d", **{kind: step}, timeout=0.2)
+    with pytest.raises(ps.RotationFailed) as caught:
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert str(caught.value) == (
+        f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {problem}; "
+        "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    )
+    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, NEW]
+    assert NEW not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    assert caught.value.__context__ is None
 
 
 def test_a_failure_is_seen_where_a_parent_ignores_the_end_of_its_children(rotation, tmp_path):
@@ -6319,46 +6257,28 @@ def test_a_failure_is_seen_where_a_parent_ignores_the_end_of_its_children(rotati
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(tmp_path):
-    ignore = "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-    ignore += "os.execv(sys.argv[1], sys.argv[1:])"
-    start = [sys.executable, "-c", ignore, sys.executable, str(MODULE)]
-
-    def rotate(*argv, stdin=b""):
-        done = subprocess.run([*start, *argv], cwd=tmp_path, input=stdin, capture_output=True)
-        return done.returncode, (done.stdout + done.stderr).decode()
-
-    rotate("set", "A_TOKEN", stdin=OLD.encode())
-    rotate("rotate", "schedule", "A_TOKEN", "--apply", "exit 3")
-    code, said = rotate("rotate", "now", "A_TOKEN")
-    assert (code, "ended with status 3" in said, rotate("get", "A_TOKEN")) == (2, True, (0, OLD))
+def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(here):
+    (here / ".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1d", apply="exit 3")
+    ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    ignore += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    argv = [sys.executable, "-c", ignore, str(MODULE), "rotate", "now", "A_TOKEN"]
+    done = subprocess.run(argv, stderr=subprocess.PIPE)
+    assert (done.returncode, b"ended with status 3" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(
-    "step, problem", [(fail, "it raised ValueError"), (lambda v: False, "it returned False")]
-)
-def test_functions_take_the_value_and_their_errors_do_not_give_it_away(rotation, step, problem):
-    taken = []
-    rotation.schedule("DB_PASSWORD", 60, apply=taken.append, verify=step)
-    with pytest.raises(
-        ps.RotationFailed, match=f"verify .* failed, current is unchanged: {problem}"
-    ) as caught:
-        rotation.rotate("DB_PASSWORD", NEW)
-    shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
-    assert (taken, NEW in shown, caught.value.__context__) == ([NEW], False, None)
-
-
-def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, tmp_path, monkeypatch):
+def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, here, monkeypatch, capfd):
     for name in [*OPENERS, "A_TOKEN__PENDING"]:
         monkeypatch.setenv(name, CANARY + "-opens")
-    monkeypatch.setenv("A_TOKEN", "ordinary")
-    script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; echo "$(cat stdin)" >&2'
-    monkeypatch.chdir(tmp_path)
+    for name, value in {"A_TOKEN": "ordinary", "ORDINARY": NEW, "JOBS__PENDING": "5"}.items():
+        monkeypatch.setenv(name, value)
+    script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; cat stdin; cat stdin >&2'
     rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", script])
     rotation.rotate("DB_PASSWORD", NEW)
-    assert Path("stdin").read_text() == NEW
-    assert CANARY not in Path("env").read_text() + Path("argv").read_text()
-    assert "PATH=" in Path("env").read_text()
+    inherited = Path("env").read_text()
+    assert (Path("stdin").read_text(), CANARY in inherited + Path("argv").read_text()) == (NEW, False)
+    assert ("A_TOKEN=ordinary" in inherited, "JOBS__PENDING=5" in inherited) == (True, True)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monkeypatch):
@@ -6376,9 +6296,15 @@ def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monk
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
-def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeypatch):
-    clock = [1_800_000_000.0]
-    monkeypatch.setattr(ps.time, "time", lambda: clock[0])
+@pytest.fixture
+def clock(monkeypatch):
+    """A list whose first item is the time."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(ps.time, "time", lambda: now[0])
+    return now
+
+
+def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     rotation.schedule("DB_PASSWORD", "30d")
     rotation.schedule("API_TOKEN", 36 * 3600)
     assert rotation.due() == []
@@ -6390,9 +6316,7 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, monkeyp
     assert rotation.rotate_due() == ["DB_PASSWORD"]
 
 
-def test_the_previous_value_ends_when_its_time_is_over(rotation, monkeypatch):
-    clock = [1_800_000_000.0]
-    monkeypatch.setattr(ps.time, "time", lambda: clock[0])
+def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
     rotation.schedule("DB_PASSWORD", "30d", keep_previous="7d")
     rotation.rotate("DB_PASSWORD", NEW)
     for days, previous in [(6, OLD), (1, None)]:
@@ -6404,48 +6328,75 @@ def test_the_previous_value_ends_when_its_time_is_over(rotation, monkeypatch):
     assert (rotation.rotate_due(), stage_of(rotation, "previous")) == ([], NEW)
 
 
-def test_drop_ends_the_previous_value_but_not_that_of_an_unfinished_rotation(rotated):
-    rotated.begin()
-    assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
-    assert rotated.stages() == (None, OLD, None)
-    with pytest.raises(ps.NotFound, match="has no previous value"):
-        rotated.rotation.rollback(rotated.name)
-    rotated.begin(("older", OLD, NEW))
-    with pytest.raises(ps.Conflict, match="left unfinished"):
-        rotated.rotation.drop(rotated.name)
+class Unwritable(ps.MemoryStore):
+    """A store that can't change what has the name `full`."""
+
+    def __init__(self, full=""):
+        super().__init__()
+        self.full = full
+
+    def set(self, name, value):
+        self.check(name)
+        super().set(name, value)
+
+    def delete(self, name):
+        self.check(name)
+        super().delete(name)
+
+    def check(self, name):
+        if name == self.full:
+            raise ps.Unavailable("disk full", hint="what was there is as it was")
 
 
-@pytest.mark.parametrize(
-    "stage, said",
-    [
-        ("pending", "the new value is current"),
-        ("", "current is unchanged"),
-    ],
-)
-def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(tmp_path, stage, said):
-    class Failing(ps.MemoryStore):
-        full = False
+FAILED_WRITES = {"DB_PASSWORD__PENDING": "the new value is current", "DB_PASSWORD": "current is unchanged"}
 
-        def set(self, name, value):
-            if self.full and not stage and name == "DB_PASSWORD":
-                raise ps.Unavailable("disk full", hint="what was there is as it was")
-            super().set(name, value)
 
-        def delete(self, name):
-            if self.full and stage and name.endswith("__PENDING"):
-                raise ps.Unavailable("disk full", hint="what was there is as it was")
-            super().delete(name)
-
-    rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
+@pytest.mark.parametrize("action, applied", [("resume", [NEW, NEW]), ("abort", [NEW, OLD])])
+@pytest.mark.parametrize("full", FAILED_WRITES)
+def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(
+    tmp_path, full, action, applied
+):
+    rotation, taken = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json"), []
     store.set("DB_PASSWORD", OLD)
-    store.full = True
-    hint = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+
+    def apply(value):
+        taken.append(value)
+        store.full = full if len(taken) == 1 else ""
+
+    rotation.schedule("DB_PASSWORD", "30d", apply=apply)
     with pytest.raises(ps.Unavailable) as caught:
         rotation.rotate("DB_PASSWORD", NEW)
-    assert str(caught.value) == f"rotation of 'DB_PASSWORD' failed after apply, {said}: disk full; {hint}"
-    store.full = False
-    rotation.resume("DB_PASSWORD")
-    assert [stage_of(rotation, s) for s in ("previous", "current", "pending")] == [OLD, NEW, None]
+    hint = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    problem = f"rotation of 'DB_PASSWORD' failed after apply, {FAILED_WRITES[full]}: disk full"
+    assert str(caught.value) == f"{problem}; {hint}"
+    store.full = ""
+    getattr(rotation, action)("DB_PASSWORD")
+    assert (taken, stage_of(rotation, "current"), stage_of(rotation, "pending")) == (
+        applied,
+        applied[1],
+        None,
+    )
+
+
+@pytest.mark.parametrize("action, value", [("resume", NEW), ("abort", OLD)])
+def test_an_abort_that_fails_after_the_new_value_became_current_says_so(tmp_path, action, value):
+    rotation, applied = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json"), []
+    store.set("DB_PASSWORD", OLD)
+    rotation.schedule(
+        "DB_PASSWORD", "30d", verify=lambda value: setattr(store, "full", "DB_PASSWORD__PENDING")
+    )
+    with pytest.raises(ps.Unavailable):
+        rotation.rotate("DB_PASSWORD", NEW)
+    store.full = ""
+    rotation.schedule("DB_PASSWORD", "30d", apply="exit 3")
+    problem = (
+        "^apply of 'DB_PASSWORD' failed, the new value is current: it ended with status 3; then use: rotate"
+    )
+    with pytest.raises(ps.RotationFailed, match=problem):
+        rotation.abort("DB_PASSWORD")
+    rotation.schedule("DB_PASSWORD", "30d", apply=applied.append)
+    getattr(rotation, action)("DB_PASSWORD")  # apply may have got half way, so resume repeats it
+    assert (applied, stage_of(rotation, "current"), stage_of(rotation, "pending")) == ([value], value, None)
 
 
 def test_a_value_is_not_replaced_by_one_that_no_policy_applies(rotation):
@@ -6454,43 +6405,30 @@ def test_a_value_is_not_replaced_by_one_that_no_policy_applies(rotation):
     assert stage_of(rotation, "current") == OLD
 
 
-def test_a_timeout_and_the_time_of_the_previous_value_are_intervals(rotation):
-    for option in ("timeout", "keep_previous"):
-        with pytest.raises(ps.BadValue, match="not a valid interval; write 30d, 12h, 90m or 2w"):
-            rotation.schedule("DB_PASSWORD", "1d", **{option: "60"})
-
-
 def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation.unschedule("DB_PASSWORD"))
     rotation.rotate("DB_PASSWORD", NEW)
     assert (rotation.unschedule("DB_PASSWORD"), stage_of(rotation, "current")) == (False, NEW)
 
 
-def test_one_that_fails_holds_up_no_other(rotation, monkeypatch):
-    rotation.schedule("A_TOKEN", 1, apply="false")
-    rotation.schedule("DB_PASSWORD", 1)
-    monkeypatch.setattr(ps.time, "time", lambda later=time.time() + 9: later)
-    with pytest.raises(ps.RotationFailed, match="apply of 'A_TOKEN' failed.*; rotated: DB_PASSWORD"):
-        rotation.rotate_due()
-
-
-def test_a_store_of_ones_own_that_raises_holds_up_no_other(tmp_path):
+def test_what_fails_holds_up_no_other_and_shows_no_value(tmp_path, clock):
     class Failing(ps.MemoryStore):
         def set(self, name, value):
-            if name.startswith("A_"):
+            if name.startswith("B_"):
                 raise ConnectionError(value)
             super().set(name, value)
 
     rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
-    for name in ("A_TOKEN", "B_TOKEN"):
-        rotation.schedule(name, 0.001)
-    time.sleep(1.1)
-    with pytest.raises(ps.RotationFailed, match="^'A_TOKEN': ConnectionError; rotated: B_TOKEN$"):
+    for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
+        rotation.schedule(name, 1, apply="false" if name == "A_TOKEN" else None)
+    clock[0] += 9
+    problem = "^apply of 'A_TOKEN' failed, .+ status 1; 'B_TOKEN': ConnectionError; rotated: C_TOKEN$"
+    with pytest.raises(ps.RotationFailed, match=problem):
         rotation.rotate_due()
-    assert [*store.names()] == ["B_TOKEN"]
+    assert [*store.names()] == ["A_TOKEN__PENDING", "C_TOKEN"]
 
 
-def test_a_value_that_is_no_text_is_not_rotated(tmp_path):
+def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
     class Odd(ps.MemoryStore):
         def get(self, name):
             return CANARY + "\udcff"
@@ -6500,18 +6438,38 @@ def test_a_value_that_is_no_text_is_not_rotated(tmp_path):
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize(
-    "every", ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), None]
-)
-def test_an_interval_is_a_number_with_a_unit(rotation, every):
-    with pytest.raises(ps.BadValue, match="not a valid interval"):
-        rotation.schedule("DB_PASSWORD", every)
-    assert rotation.due() == []
+@pytest.mark.parametrize("option", ["every", "timeout", "keep_previous"])
+def test_an_interval_is_a_number_with_a_unit(rotation, option):
+    for interval in [
+        "",
+        "d",
+        "30",
+        "30y",
+        "-1d",
+        "0d",
+        "30dd",
+        "5md",
+        "nan",
+        "infd",
+        0,
+        -5,
+        float("inf"),
+        1e10,
+    ]:
+        with pytest.raises(ps.BadValue, match="not a valid interval; write 30d, 12h, 90m or 2w"):
+            rotation.schedule("DB_PASSWORD", **{"every": "1d", option: interval})
+    assert rotation.scheduled() == []
 
 
 @pytest.mark.parametrize(
     "generate, length",
-    [("hex:16", 32), (lambda: "x" * 9, 9), (["printf", "12345\n"], 5), ("command:printf 12 | cat", 2)],
+    [
+        ("token:32", 43),
+        ("hex:16", 32),
+        (lambda: "x" * 9, 9),
+        (["printf", "12345\n"], 5),
+        ("command:printf 12 | cat", 2),
+    ],
 )
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation, generate, length):
     rotation.schedule("DB_PASSWORD", "1d", generate=generate)
@@ -6523,55 +6481,42 @@ def raises():
     raise OSError(CANARY)
 
 
+FAILED = "generate of 'DB_PASSWORD' failed, current is unchanged: "
 GENERATORS = [
-    (raises, "it raised OSError"),
-    (lambda: "", "it returned nothing"),
-    ("command:true", "it returned nothing"),
-    ("command:exit 1", "it ended with status 1"),
-    (["no-such-program"], "no-such-program: No such file or directory"),
-    ("command:yes", "it printed more than 16 MiB"),
-    ("command:trap '' PIPE; yes; sleep 60", "it printed more than 16 MiB"),
+    (raises, FAILED + "it raised OSError"),
+    (lambda: "", FAILED + "it returned nothing"),
+    ("command:true", FAILED + "it returned nothing"),
+    ("command:exit 1", FAILED + "it ended with status 1"),
+    (["no-such-program"], FAILED + "no-such-program: No such file or directory"),
+    ("command:trap '' PIPE; yes; sleep 60", FAILED + "it printed more than 16 MiB"),
+    (lambda: 5, "a secret is text, not int"),
+    (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
+    (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
 ]
 
 
 @pytest.mark.parametrize("generate, problem", GENERATORS)
 def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     rotation.schedule("DB_PASSWORD", "1d", generate=generate)
-    with pytest.raises(ps.RotationFailed) as caught:
+    with pytest.raises((ps.RotationFailed, ps.BadValue)) as caught:
         rotation.rotate("DB_PASSWORD")
-    assert caught.value.message == f"generate of 'DB_PASSWORD' failed, current is unchanged: {problem}"
-    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
-
-
-@pytest.mark.parametrize(
-    "generate, problem",
-    [
-        (lambda: 5, "a secret is text, not int"),
-        (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
-    ],
-)
-def test_a_generator_of_no_text_changes_nothing(rotation, generate, problem):
-    rotation.schedule("DB_PASSWORD", "1d", generate=generate)
-    with pytest.raises(ps.BadValue, match=problem):
-        rotation.rotate("DB_PASSWORD")
+    assert (caught.value.message, caught.value.__context__) == (problem, None)
     assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
 
 
 @pytest.mark.parametrize("step", ["", " ", [], ["a\0b"], ["a\ud800"], [1], 5], ids=ascii)
-def test_what_is_no_command_is_refused_when_it_is_scheduled(rotation, step):
+def test_what_is_not_a_command_is_refused_when_it_is_scheduled(rotation, step):
     with pytest.raises(ps.BadValue, match="not a command"):
         rotation.schedule("DB_PASSWORD", "1d", apply=step)
-    assert not rotation.unschedule("DB_PASSWORD")
+    assert rotation.scheduled() == []
 
 
-def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rotation.schedule("DB_PASSWORD", "1d", apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
+def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
+    rotation.schedule("DB_PASSWORD", 1_234_567, apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
     rotation.rotate("DB_PASSWORD", NEW)
     assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
-    assert '"apply": [\n        "sh",\n        "-c",' in Path("rotation.json").read_text()
-    rotation.schedule("DB_PASSWORD", 1_234_567)
-    assert '"every": "1234567s"' in Path("rotation.json").read_text()
+    policy = json.loads(Path(rotation.path).read_text())["policies"]["DB_PASSWORD"]
+    assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], "1234567s")
 
 
 def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path, say):
@@ -6582,11 +6527,14 @@ def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path, say):
 
 
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
-    rotation.schedule("DB_PASSWORD", "1d", apply=fail)
-    other = ps.SecretRotation(rotation._backend, rotation.path)
+    taken = []
+    rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
+    rotation.schedule("DB_PASSWORD", "1d", apply="true")
+    other = ps.SecretRotation(ps.MemoryStore(), rotation.path)
+    other.schedule("DB_PASSWORD", "1d", apply=fail)
     with pytest.raises(ps.BadValue, match="apply of 'DB_PASSWORD' is a function of another program: 'fail'"):
-        other.rotate("DB_PASSWORD", NEW)
-    assert stage_of(rotation, "current") == OLD
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert (taken, stage_of(rotation, "current")) == ([], OLD)
 
 
 @pytest.mark.parametrize(
@@ -6599,27 +6547,6 @@ def test_a_policy_that_is_refused_leaves_the_one_before(rotation, refused):
         rotation.schedule("DB_PASSWORD", **{"every": "1d", "apply": "false", **refused})
     rotation.rotate("DB_PASSWORD", NEW)
     assert taken == [NEW]
-
-
-def test_rotations_of_one_name_exclude_each_other(rotation, tmp_path):
-    rotation.schedule(
-        "DB_PASSWORD", "1d", apply=f"sh -c 'cat >> {tmp_path}/log; echo >> {tmp_path}/log; sleep 0.05'"
-    )
-
-    def work(_):
-        try:
-            rotation.rotate("DB_PASSWORD")
-        except ps.Conflict as error:
-            return error.message
-        return "rotated"
-
-    with ThreadPoolExecutor(8) as pool:
-        ends = list(pool.map(work, range(16)))
-    log = (tmp_path / "log").read_text().split()
-    # The process is this one or, while it runs, the command.
-    told = "a rotation of 'DB_PASSWORD' is under way (process N)"
-    assert {re.sub(r"\d+", "N", end) for end in ends} == {"rotated", told}
-    assert (len(log), log[-1]) == (ends.count("rotated"), stage_of(rotation, "current"))
 
 
 def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, monkeypatch):
@@ -6647,26 +6574,37 @@ def test_a_reference_is_not_rotated_in_the_place_of_its_secret(say, action):
     assert (Path(".env").read_text(), Path("applied").exists()) == (lines, False)
 
 
-def test_another_process_is_told_of_the_rotation_that_is_under_way(rotation, tmp_path):
-    def look(value):
-        done = cli("rotate", "now", "DB_PASSWORD", "--file", rotation.path)
-        assert (done.returncode, b"a rotation of 'DB_PASSWORD' is under way" in done.stderr) == (2, True)
+def test_rotations_of_one_name_exclude_each_other_in_threads_and_processes(rotation, tmp_path):
+    refused = []
 
-    rotation.schedule("DB_PASSWORD", "1d", apply=look)
+    def apply(value):
+        with ThreadPoolExecutor() as pool:
+            refused.append(str(pool.submit(rotation.rotate, "DB_PASSWORD").exception()))
+        refused.append(err(cli("rotate", "now", "DB_PASSWORD", "--file", rotation.path)).strip())
+
+    rotation.schedule("DB_PASSWORD", "1d", apply=apply)
     rotation.rotate("DB_PASSWORD")
-    assert not list(tmp_path.glob(".*"))
+    problem = f"a rotation of 'DB_PASSWORD' is under way (process {os.getpid()}); try again when it is done"
+    assert (refused, list(tmp_path.glob(".*"))) == ([problem] * 2, [])
+
+
+def kill_rotation(folder, script, kill):
+    """Kill a rotation while apply runs `script`; return the process ID of that, and another rotation."""
+    (folder / ".env").write_text(f"DB_PASSWORD={OLD}\n")
+    rotation = ps.SecretRotation(ps.EnvironmentStore(str(folder / ".env")), folder / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d", apply=f"cd {folder}; {script}")
+    argv = [sys.executable, "-m", MODULE.stem, "rotate", "now", "DB_PASSWORD"]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, cwd=folder, env=env) as rotating:
+        pid = eventually(lambda: int((folder / "pid").read_text()))
+        rotating.send_signal(kill)
+    return pid, rotation
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda kill: kill.name)
 def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
-    (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
     script = "read v || :; echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo $v >> target"
-    rotation = ps.SecretRotation(ps.EnvironmentStore(str(tmp_path / ".env")), tmp_path / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d", apply=f"cd {tmp_path}; {script}")
-    argv = [sys.executable, str(MODULE), "rotate", "now", "DB_PASSWORD"]
-    with subprocess.Popen(argv, cwd=tmp_path, env={"PATH": os.environ["PATH"]}) as rotating:
-        pid = eventually(lambda: int((tmp_path / "pid").read_text()))
-        rotating.send_signal(kill)
+    pid, rotation = kill_rotation(tmp_path, script, kill)
     if kill == signal.SIGKILL:  # nobody was there to kill the command as well
         for act in (rotation.abort, rotation.resume):
             with pytest.raises(ps.Conflict, match=rf"is under way \(process {pid}\)"):
@@ -6677,16 +6615,8 @@ def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
 
 
 def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
-    (tmp_path / ".env").write_text(f"DB_PASSWORD={OLD}\n")
-    rotation = ps.SecretRotation(ps.EnvironmentStore(str(tmp_path / ".env")), tmp_path / "rotation.json")
-    rotation.schedule(
-        "DB_PASSWORD", "1d", apply=f"cd {tmp_path}; [ -e pid ] || {{ echo $$ > pid; exec sleep 60; }}"
-    )
-    if not (child := fork()):
-        rotation.rotate("DB_PASSWORD", NEW)
-    pid = eventually(lambda: int((tmp_path / "pid").read_text()))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    script = "[ -e pid ] || { echo $$ > pid; exec sleep 60; }"
+    pid, rotation = kill_rotation(tmp_path, script, signal.SIGKILL)
     with pytest.raises(ps.Conflict):
         rotation.abort("DB_PASSWORD")
     rotation.abort("DB_PASSWORD", force=True)
@@ -6702,6 +6632,18 @@ def test_a_pending_value_that_somebody_else_changed_is_not_promoted(rotation):
     with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
         rotation.rotate("DB_PASSWORD")
     assert stage_of(rotation, "current") == OLD
+
+
+def test_a_pending_value_that_another_machine_replaced_at_once_is_not_applied(tmp_path):
+    class Raced(ps.MemoryStore):
+        def set(self, name, value):
+            super().set(name, "theirs" if name.endswith("__PENDING") else value)
+
+    applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d", apply=applied.append)
+    with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
+        rotation.rotate("DB_PASSWORD", NEW)
+    assert (applied, list(store.names())) == ([], ["DB_PASSWORD__PENDING"])
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o666])
@@ -6726,125 +6668,32 @@ def test_policies_of_sealed_files_are_sealed_with_them(tmp_path, monkeypatch):
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(os.devnull, path)])
 def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
     make(tmp_path / "rotation.json")
-    with pytest.raises(ps.Unsafe, match="rotation.json is not a file; name a file, or move it away"):
+    with pytest.raises(ps.Unsafe, match="rotation.json is not a file; "):
         rotation.due()
 
 
 POLICIES = '{"version": 1, "policies": {%s}}'
+BAD_POLICIES = {
+    "{": "rotation.json can't be read as JSON: .+ line 1 column 2",
+    "[]": "rotation.json is not a JSON object",
+    '{"policies": {"caf\xe9": {}}}': "rotation.json is not UTF-8",
+    "{}": "rotation.json has no policies of version 1; use: rotate schedule",
+    '{"version": 2, "policies": {}}': "rotation.json has no policies of version 1",
+    POLICIES % '"A": 1': "rotation.json has a bad policy",
+    POLICIES % '"\\u001b[2J": {}': "rotation.json has a bad policy",
+    POLICIES % '"A": {}': "the policy of 'A' has no valid time",
+    POLICIES
+    % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "policy of 'A': not a valid interval",
+}
 
 
-@pytest.mark.parametrize(
-    "content, problem",
-    [
-        ("{", "rotation.json can't be read as JSON: .+ line 1 column 2"),
-        ("[]", "rotation.json is not a JSON object"),
-        ('{"policies": {"caf\xe9": {"apply": ["caf\xe9"]}}}', "rotation.json is not UTF-8"),
-        ("{}", "rotation.json has no policies of version 1; write them with: rotate schedule"),
-        ('{"version": 2, "policies": {}}', "rotation.json has no policies of version 1"),
-        (POLICIES % '"A": 1', "rotation.json has a bad policy"),
-        (POLICIES % '"\\u001b[2J": {}', "rotation.json has a bad policy"),
-        (POLICIES % '"A": {}', "the policy of 'A' has no valid time"),
-        (
-            POLICIES % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}',
-            "the policy of 'A': not a valid interval",
-        ),
-    ],
-)
-def test_a_policy_file_that_is_wrong_is_said_to_be(rotation, tmp_path, content, problem):
+@pytest.mark.parametrize("content", BAD_POLICIES)
+def test_a_policy_file_that_is_wrong_is_said_to_be_and_stays(rotation, tmp_path, content):
     (tmp_path / "rotation.json").write_text(content, "latin-1")
     (tmp_path / "rotation.json").chmod(0o600)
-    with pytest.raises(ps.BadValue, match=problem):
+    with pytest.raises(ps.BadValue, match=BAD_POLICIES[content]):
         rotation.due()
     assert (tmp_path / "rotation.json").read_text("latin-1") == content
-
-
-def test_a_pending_value_that_another_machine_replaced_at_once_is_not_applied(tmp_path):
-    class Raced(ps.MemoryStore):
-        def set(self, name, value):
-            super().set(name, "theirs" if name.endswith("__PENDING") else value)
-
-    applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d", apply=applied.append)
-    with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
-        rotation.rotate("DB_PASSWORD", NEW)
-    assert (applied, list(store.names())) == ([], ["DB_PASSWORD__PENDING"])
-
-
-def test_a_rotation_killed_before_it_drops_pending_is_not_due(tmp_path):
-    class Killing(ps.MemoryStore):
-        def delete(self, name):
-            if name.endswith("__PENDING"):
-                raise Killed
-            super().delete(name)
-
-    rotation = ps.SecretRotation(Killing(), tmp_path / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d")
-    with pytest.raises(Killed):
-        rotation.rotate("DB_PASSWORD", NEW)
-    assert rotation.due() == []
-    assert [stage_of(rotation, s) for s in ("current", "pending")] == [NEW, NEW]
-
-
-def test_an_abort_that_fails_after_the_new_value_was_promoted_says_so_and_is_repeated(tmp_path):
-    class Failing(ps.MemoryStore):
-        def delete(self, name):
-            raise ps.Unavailable("server gone")
-
-    rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d", apply=(applied := []).append)
-    store.set("DB_PASSWORD", OLD)
-    with pytest.raises(ps.Unavailable):
-        rotation.rotate("DB_PASSWORD", NEW)
-    rotation.schedule("DB_PASSWORD", "1d", apply="exit 3")
-    problem = (
-        "apply of 'DB_PASSWORD' failed, the new value is current: it ended with status 3; then use: rotate"
-    )
-    with pytest.raises(ps.RotationFailed, match=problem):
-        rotation.abort("DB_PASSWORD")
-    assert stage_of(rotation, "current") == NEW
-    rotation.schedule("DB_PASSWORD", "1d", apply=applied.append)
-    del Failing.delete
-    rotation.abort("DB_PASSWORD")
-    assert (applied, stage_of(rotation, "current"), list(store.names())) == ([NEW, OLD], OLD, ["DB_PASSWORD"])
-
-
-def test_abort_of_a_first_rotation_deletes_nothing_but_pending(tmp_path):
-    class Recording(ps.MemoryStore):
-        def delete(self, name):
-            deleted.append(name)
-            super().delete(name)
-
-    deleted, rotation = [], ps.SecretRotation(Recording(), tmp_path / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d", apply="false")
-    with pytest.raises(ps.RotationFailed):
-        rotation.rotate("DB_PASSWORD", NEW)
-    rotation.abort("DB_PASSWORD")
-    assert deleted == ["DB_PASSWORD__PENDING"]
-
-
-def test_a_command_inherits_no_variable_that_holds_the_value(rotation, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("ORDINARY", NEW)
-    monkeypatch.setenv("JOBS__PENDING", "5")
-    monkeypatch.chdir(tmp_path)
-    rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", "env > env; cat; cat env >&2; echo said >&2"])
-    rotation.rotate("DB_PASSWORD", NEW)
-    inherited = Path("env").read_text()
-    assert (NEW in inherited, "JOBS__PENDING=5" in inherited, capfd.readouterr()) == (False, True, ("", ""))
-
-
-def test_a_function_that_a_command_replaced_is_not_called_for_another_programs_function(rotation):
-    taken = []
-    rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
-    rotation.schedule("DB_PASSWORD", "1d", apply="true")
-    ps.SecretRotation(ps.MemoryStore(), rotation.path).schedule("DB_PASSWORD", "1d", apply=fail)
-    with pytest.raises(ps.BadValue, match="is a function of another program: 'fail'"):
-        rotation.rotate("DB_PASSWORD", NEW)
-    assert taken == []
-
-
-def test_the_same_value_is_not_a_rotation(rotation):
-    with pytest.raises(ps.BadValue, match="the new value of 'DB_PASSWORD' is its current one"):
-        rotation.rotate("DB_PASSWORD", OLD)
 
 
 @pytest.mark.parametrize(
@@ -6856,12 +6705,10 @@ def test_there_is_nothing_to_go_back_to_or_on_with(rotation, action, problem):
         getattr(rotation, action)("DB_PASSWORD")
 
 
-def test_rotate_commands(tmp_path, say, monkeypatch):
+def test_rotate_commands(tmp_path, say, monkeypatch, clock):
     def rotate(*argv, stdin=""):
         return say("rotate", *argv, stdin=stdin)
 
-    clock = [1_800_000_000.0]
-    monkeypatch.setattr(ps.time, "time", lambda: clock[0])
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     sealed_store(tmp_path, monkeypatch)
     assert rotate("now", "A_TOKEN", "--generate", "hex:8") == (0, "rotated A_TOKEN\n")
@@ -6881,7 +6728,6 @@ def test_rotate_commands(tmp_path, say, monkeypatch):
     assert rotate("unschedule", "A_TOKEN") == rotate("due") == (0, "")
     refused = "not a valid interval; write 30d, 12h, 90m or 2w\n"
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
-    assert (tmp_path / ".paissive" / "rotation.age").read_bytes().startswith(b"age-encryption.org/v1\n")
 
 
 # === Import and export ======================================================================================
@@ -6913,34 +6759,23 @@ def exported(values, form):
 
 
 @pytest.mark.slow
-def test_export_env_is_read_back_by_bash_python_dotenv_node_and_compose(tmp_path):
-    held, text = exported(HARD + some_values(3000), "env")
-    assert len(held) > 2000
+def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
+    values = HARD + some_values(400)
+    env, text = exported(values, "env")
     (tmp_path / "env-0").write_bytes(text.encode())
-    assert ps.parse_secrets(text.encode(), "f") == held
-    assert read_by_python_dotenv(tmp_path / "env-0") == held
-    assert read_by_bash(tmp_path, held) == [held]
-    assert read_by_compose(text) == held
-    assert read_by_node(tmp_path / "env-0") == held
-
-
-@pytest.mark.parametrize(
-    ("form", "read", "refused"),
-    [
-        ("shell", lambda text, held: by_shell(text, held), 0),
-        ("json", lambda text, held: json.loads(text), 0),
-        ("docker", lambda text, held: by_docker(text), 4),
-    ],
-)
-def test_export_is_read_back_by_the_reader_it_is_for(form, read, refused):
-    values = HARD + some_values(500)
-    held, text = exported(values, form)
-    assert read(text, held) == held
-    assert len([v for n, v in enumerate(HARD) if f"V{n}" not in held]) == refused
+    assert ps.parse_secrets(text.encode(), "f") == read_by_python_dotenv(tmp_path / "env-0") == env
+    assert read_by_compose(text) == read_by_node(tmp_path / "env-0") == read_by_bash(tmp_path, env)[0] == env
+    shell, text = exported(values, "shell")
+    assert by_shell(text, shell) == shell
+    for form, read in {"json": json.loads, "docker": by_docker}.items():
+        held, text = exported(values, form)
+        assert read(text) == held
+    everything = len(values)
+    assert (len(shell), len(env) > 0.7 * everything, len(held) > 0.8 * everything) == (everything, True, True)
 
 
 @pytest.mark.parametrize("form", ps.EXPORT_FORMS)
-def test_export_refuses_bytes_that_are_no_text(form):
+def test_export_refuses_bytes_that_are_not_text(form):
     with pytest.raises(ps.BadValue, match="the value of 'A' is not UTF-8"):
         ps.export_secrets({"A": "\udcff"}, form)
 
@@ -6949,6 +6784,23 @@ def test_export_refuses_two_secrets_that_are_one_variable():
     with pytest.raises(ps.BadName, match="'DB_PASSWORD' and 'db/password' are both variable DB_PASSWORD"):
         ps.export_secrets({"db/password": "1", "DB_PASSWORD": "2"}, "shell")
     assert ps.export_secrets({"db/password": "1"}, "json") == '{\n  "db/password": "1"\n}\n'
+
+
+REFUSED = [
+    ("env", "${x}", "'A' so that every reader agrees; use --format json, or shell"),
+    ("docker", "x\ny", "docker's env file can't hold A: docker takes a line break for the end of the value"),
+    (
+        "docker",
+        "x" * 65534,
+        "docker's env file can't hold A: docker reads no line that long; mount it as a file",
+    ),
+]
+
+
+@pytest.mark.parametrize("form, value, problem", REFUSED)
+def test_what_an_export_can_not_hold_is_refused_by_name(form, value, problem):
+    with pytest.raises(ps.BadValue, match=problem):
+        ps.export_secrets({"A": value}, form)
 
 
 @pytest.mark.parametrize(
@@ -6960,69 +6812,66 @@ def test_import_reads_dotenv_and_json(data):
     assert {name: store.get(name) for name in store.names()} == {"A": "1", "B": "x y"}
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"A=1\nB='canary", "line 2 of f has a quote that is never closed"),
-        (b"\xff", "f is not UTF-8"),
-        (b"A=1\n../B=canary\n", "bad name '../B'"),
-        (b"{", "f can't be read as JSON: Expecting property name"),
-        (b'{"A": 5}', "f: the value of 'A' is not a string"),
-        (b'{"A": "1", "A": "canary"}', "f can't be read as JSON: the key 'A' is there twice"),
-        (b'{"A": {"B": "canary"}}', "f: the value of 'A' is not a string"),
-        (b'{"A": "\\u0000canary"}', "the value has a NUL character"),
-        (b'{"A": "\\ud800canary"}', "the value is not UTF-8"),
-        (b'{"":' * 9999, "f can't be read as JSON: "),
-    ],
-)
-def test_import_refuses_a_file_that_is_not_all_right(data, message):
-    with pytest.raises(ps.SecretsError, match=f"^{re.escape(message)}") as refused:
+BAD_IMPORTS = {
+    b"A=1\nB='canary": "line 2 of f has a quote that is never closed",
+    b"A=1\n  # B\nDB_PASSWORD: canary\n": "line 3 of f is not NAME=value; fix it, or put",
+    b"A=1\nDB_PASSWORD=secret://file/canary\n": "f: the value of 'DB_PASSWORD' is a reference;",
+    b"A=1\nDB_PASSWORD='x://${secret:canary}'\n": "f: the value of 'DB_PASSWORD' is a reference;",
+    b"\xff": "f is not UTF-8",
+    b"A=1\n../B=canary\n": "bad name '../B'",
+    b"{": "f can't be read as JSON: Expecting property name",
+    b'{"A": 5}': "f: the value of 'A' is not a string",
+    b'{"A": "1", "A": "canary"}': "f can't be read as JSON: the key 'A' is there twice",
+    b'{"A": {"B": "canary"}}': "f: the value of 'A' is not a string",
+    b'{"A": "\\u0000canary"}': "the value has a NUL character",
+    b'{"A": "\\ud800canary"}': "the value is not UTF-8",
+    b'{"":' * 9999: "f can't be read as JSON: ",
+}
+
+
+@pytest.mark.parametrize("data", BAD_IMPORTS)
+def test_import_refuses_a_file_that_is_not_all_right(data):
+    with pytest.raises(ps.SecretsError, match=f"^{re.escape(BAD_IMPORTS[data])}") as refused:
         ps.parse_secrets(data, "f")
     assert "canary" not in str(refused.value)
 
 
-@settings(max_examples=500, database=None, deadline=None)
+def test_import_takes_empty_lines_comments_and_data_that_looks_like_a_reference():
+    assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
+    assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
+
+
 @given(st.one_of(st.binary(max_size=60), st.text(alphabet="{}[]\":,AB='\\\n$", max_size=40).map(str.encode)))
 def test_import_says_what_is_wrong_with_any_bytes(data):
     with contextlib.suppress(ps.SecretsError):
         ps.parse_secrets(data, "f")
 
 
-class Full(ps.MemoryStore):
-    """A store that has room for three."""
-
-    room = 3
-
-    def set(self, name, value):
-        if len(self._values) == self.room and name not in self._values:
-            raise ps.Unavailable("the store is full")
-        super().set(name, value)
-
-
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
-    store, values = Full(), dict.fromkeys("ABCD", "new")
-    with pytest.raises(ps.Unavailable, match="^imported 3 of 4 secrets, then 'D' failed: the store is full$"):
+    store, values = Unwritable("D"), dict.fromkeys("ABCD", "new")
+    with pytest.raises(ps.Unavailable, match="^imported 3 of 4 secrets, then 'D' failed: disk full; "):
         ps.import_secrets(store, values)
-    store.room = 4
+    store.full = ""
     ps.import_secrets(store, values)
-    assert store._values == values
+    assert {name: store.get(name) for name in store.names()} == values
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda kill: kill.name)
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM], ids=lambda kill: kill.name)
 def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_path, monkeypatch, kill):
-    values = {f"T{n}": str(n) * 9 for n in range(500)}
+    values = {f"T{n}": str(n) * 9 for n in range(200)}
     (tmp_path / "in.json").write_text(json.dumps(values))
     store = sealed_store(tmp_path, monkeypatch)
     store.set("T0", "before")
-    argv = [sys.executable, str(MODULE), "--backend", "file", "import", "in.json"]
-    with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE) as importing:
+    argv = [sys.executable, "-m", MODULE.stem, "--backend", "file", "import", "in.json"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE, env=env) as importing:
         eventually(lambda: store.get("T2"), raised=ps.NotFound)
         importing.send_signal(kill)
         importing.communicate()
     held = {name: store.get(name) for name in store.names()}
-    assert importing.returncode and len(held) < 500
+    assert importing.returncode and len(held) < 200
     assert held.items() <= values.items() if kill == signal.SIGKILL else held == {"T0": "before"}
-    assert subprocess.run(argv, cwd=tmp_path, capture_output=True).returncode == 0
+    ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
 
 
@@ -7043,35 +6892,14 @@ def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
         ps.import_secrets(store, {"DB_PASSWORD": "1", "db/password": "2"})
 
 
-def test_a_line_that_would_be_lost_stops_the_import():
-    with pytest.raises(ps.BadValue, match=re.escape("line 3 of f is not NAME=value; fix it, or put")):
-        ps.parse_secrets(b"A=1\n  # B\nDB_PASSWORD: typed-as-yaml\n", "f")
-    assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
-
-
-@pytest.mark.parametrize("value", ["secret://file/DB_PASSWORD", "'x://${secret:DB_PASSWORD}'"])
-def test_import_of_a_reference_does_not_replace_the_secret_that_it_names(value):
-    with pytest.raises(ps.BadValue, match="^f: the value of 'DB_PASSWORD' is a reference;"):
-        ps.parse_secrets(f"A=1\nDB_PASSWORD={value}\n".encode(), "f")
-    assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
-
-
 def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuration(tmp_path, say, monkeypatch):
     Path(".env").write_text("A=secret:B\nB=resolved\n")
     sealed_store(tmp_path, monkeypatch).set("A", "secret:DB_PASSWORD")
     refused = "the value of 'A' would be followed as a reference; use --format json, which is read as data\n"
     for form in ("env", "shell", "docker"):
         assert say("export", "A", "--format", form, "--backend", "file") == (2, refused)
-    assert (
-        say("export", "A", "--format", "json", "--backend", "file")[1]
-        == '{\n  "A": "secret:DB_PASSWORD"\n}\n'
-    )
-    assert say("export", "A") == (0, "A=resolved\n")
-
-
-def test_what_an_export_can_not_hold_is_held_by_another_format():
-    with pytest.raises(ps.BadValue, match="'A' so that every reader agrees; use --format json, or shell"):
-        ps.export_secrets({"A": "${x}"}, "env")
+    code, printed = say("export", "A", "--format", "json", "--backend", "file")
+    assert (json.loads(printed), say("export", "A")) == ({"A": "secret:DB_PASSWORD"}, (0, "A=resolved\n"))
 
 
 # === Masking ================================================================================================
