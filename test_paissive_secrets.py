@@ -12492,3 +12492,42 @@ def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_loc
 
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__, "-q", *sys.argv[1:]]))
+
+
+# === README =================================================================================================
+
+STORED = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
+CHAPTERS = {  # and what the reader has in the environment
+    "Get it": {},
+    "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": "15"},
+    "Find secrets": {},
+    "Vault": {"PAISSIVE_BACKEND": "vault"},
+    "Stores and .env": {},
+    "Configuration": STORED,
+    "Rotation": STORED,
+    "Run and redact": STORED,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", CHAPTERS)
+def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
+    env = dict(CHAPTERS[title])
+    if title == "Vault":
+        env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex)
+    clone = tmp_path / "paissive-secrets"
+    clone.mkdir()
+    shutil.copy(MODULE, clone)
+    for args in (("init", "-q"), ("add", "."), ("commit", "-qm", "A version")):
+        git(clone, *args)
+    played = play(title, tmp_path, env)
+    assert [step for step in played if not as_shown(*step[1:])] == []
+    assert played
+
+
+def test_the_commands_that_readme_gives_to_services_are_valid():
+    found = re.findall(r"paissive_secrets\.py(\W.*?\brun\b.*?--\W.*)$", README, re.M)
+    for text in (text for text in found if "$" not in text):
+        parsed = ps._parse([*re.sub(r'[][",]', " ", text).split(), "./server"])
+        assert (parsed.run, parsed.backend, parsed.command_line[0][:2]) == (ps.cmd_run, "file", "./")
+    assert len(found) >= 3
