@@ -2126,8 +2126,6 @@ _LOGIN_NAMES = ", ".join(["token", *_LOGINS])
 def _matching(
     pattern: str, problem: str, hint: str, convert: Callable[[str], _T]
 ) -> Callable[[str, str], _T]:
-    """Return a function that checks and converts the text of a setting."""
-
     def parse(source: str, text: str) -> _T:
         if not re.fullmatch(pattern, text):
             raise BadValue(f"{source} {problem}", hint=hint)
@@ -2192,15 +2190,9 @@ _NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
 _LOGIN = _matching(_LOGIN_NAMES.replace(", ", "|"), "isn't a known login method", f"use {_LOGIN_NAMES}", str)
 
 
-class _Setting(NamedTuple):
-    parse: Callable[[str, str], Any]
-    default: Any
-    variables: str
-
-
 def _declare(parse: Callable[[str, str], _T], default: _T, variables: str = "") -> _T:
-    """Declare a setting, whose type is its default's, and its variables if they are not our own."""
-    return cast("_T", _Setting(parse, default, variables))
+    # The type of a setting, once it has been read, is its default's.
+    return cast("_T", (parse, default, variables))
 
 
 class VaultSettings:
@@ -2235,7 +2227,7 @@ class VaultSettings:
     secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
 
     def __init__(self, **values: Any) -> None:
-        declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, _Setting)}
+        declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, tuple)}
         unknown = sorted(values.keys() - declared)
         if unknown:
             raise TypeError(f"no setting called {unknown[0]}")
@@ -2248,9 +2240,6 @@ class VaultSettings:
             if value is not None:
                 source, text = name, " ".join(value) if isinstance(value, (list, tuple)) else str(value)
             setattr(self, name, parse(source, text) if text else default)
-
-    def __repr__(self) -> str:
-        return f"<VaultSettings for {self.address}>"
 
 
 # === Vault transport ========================================================================================
@@ -2334,13 +2323,13 @@ class _Transport:
         self.deadline = float("inf")  # for all requests
         self.newest = newest  # X-Vault-Index of a response, and what it says
         self._state = (newest, 0)
-        url = urlsplit(settings.address)
-        socket_only = url.scheme == "unix"
-        self._base = "http://localhost" if socket_only else settings.address
+        self._socket_path = settings.address.partition("unix://")[2]
+        self._base = "http://localhost" if self._socket_path else settings.address
         # Go's client ignores the environment's proxies for this machine as well.
-        local = socket_only or re.fullmatch(r"localhost|::1|127(?:\.[0-9]+){3}", url.hostname or "")
-        chosen = dict.fromkeys(_PORTS, settings.proxy) if settings.proxy and not socket_only else {}
-        self._proxies = chosen or ({} if local else getproxies())
+        local = r"localhost|::1|127(?:\.[0-9]+){3}"
+        self._proxies = {} if re.fullmatch(local, urlsplit(self._base).hostname or "") else getproxies()
+        if settings.proxy and not self._socket_path:
+            self._proxies = dict.fromkeys(_PORTS, settings.proxy)
         self._context: Any = None
         self.lock = threading.Lock()
         self.closed = False
@@ -2383,15 +2372,12 @@ class _Transport:
         """Keep the newest X-Vault-Index; return the cluster and the number that OpenBao's is made of."""
         import base64
 
-        if not index or not (index.isascii() and index.isprintable()):
-            return "", 0  # the latter can't be sent in a header
-        try:
+        state = index if write else "", 0
+        with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
             found = _read_object(base64.b64decode(index))
             state = str(found["cluster"]), int(found["value"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            if not write:
-                return "", 0
-            state = index, 0
+        if not state[0] or not (index.isascii() and index.isprintable()):
+            return "", 0  # the latter can't be sent in a header
         with self.lock:
             if self._state[0] != state[0] or self._state[1] < state[1]:
                 self._state, self.newest = state, index
@@ -2462,20 +2448,19 @@ class _Transport:
         # A proxy set for Vault is used whatever NO_PROXY says.
         used = proxy and (self.settings.proxy or not proxy_bypass(request.host))
         proxy = _parse_proxy(proxy) if used else None
-        where, deadline = (request.type, request.host, proxy), request.deadline
-        target, fields = request.selector, request.fields
+        place, target, fields = (request.type, request.host, proxy), request.selector, request.fields
         if proxy and request.type == "http":  # else it only tunnels
             target, fields = request.full_url, {**fields, **proxy[2]}
         wire, sent, reusable = None, False, False
         try:
-            wire = self._take_idle(where)
+            wire = self._take_idle(place)
             if not wire:
-                wire = _Wire(self._connect(where, deadline), where)
+                wire = _Wire(self._connect(*place, request.deadline), place)
                 self._busy.add(wire)
                 if request.type == "https":
-                    self._encrypt(wire, deadline)
+                    self._encrypt(wire, request.deadline)
             sent = True
-            wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, deadline)
+            wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, request.deadline)
             status, headers, raw, reusable = wire.receive()
         except SecretsError:
             raise
@@ -2486,7 +2471,7 @@ class _Transport:
                 self._give_back(wire, reusable)
         return _read_response(status, headers, raw, request.type)
 
-    def _take_idle(self, where: Any) -> _Wire | None:
+    def _take_idle(self, place: Any) -> _Wire | None:
         """Return an idle connection, and close all those that the server has closed."""
         if self.closed:
             raise ConnectionAbortedError
@@ -2494,7 +2479,7 @@ class _Transport:
             for stale in filter(_Wire.is_stale, self._idle[:]):
                 self._idle.remove(stale)
                 stale.sock.close()
-            wire = next((idle for idle in reversed(self._idle) if idle.place == where), None)
+            wire = next((idle for idle in reversed(self._idle) if idle.place == place), None)
             if wire:
                 self._idle.remove(wire)
                 self._busy.add(wire)
@@ -2518,16 +2503,13 @@ class _Transport:
                 socket.socket.shutdown(wire.sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
         self._idle = []
 
-    def _connect(self, where: Any, deadline: float) -> socket.socket:
+    def _connect(self, scheme: str, host: str, proxy: Any, deadline: float) -> socket.socket:
         """Connect to the first address that answers; each gets its share of the time that is left."""
         import socket
 
-        scheme, host, proxy = where
-        path = (
-            self.settings.address.partition("unix://")[2] if host == "localhost" else ""
-        )  # else a redirect's
-        if path:
-            addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
+        unix = self._socket_path and host == "localhost"  # and not where a redirect leads
+        if unix:
+            addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self._socket_path)]
         else:  # how long this takes is up to resolv.conf: no library call takes a deadline
             target: tuple[str, int] = proxy[:2] if proxy else _host_and_port(scheme, host)
             addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
@@ -2537,7 +2519,7 @@ class _Transport:
             try:
                 sock.settimeout(_time_left(deadline) / (len(addresses) - number))
                 sock.connect(address)
-                if not path:
+                if not unix:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
             except OSError as failed:
@@ -2546,17 +2528,16 @@ class _Transport:
         raise error
 
     def _encrypt(self, wire: _Wire, deadline: float) -> None:
-        host, port = _host_and_port("https", wire.place[1])
-        if wire.place[2]:  # a proxy opens a tunnel; its login goes no further
+        (_, target, proxy), (host, port) = wire.place, _host_and_port("https", wire.place[1])
+        if proxy:  # it opens a tunnel, and its login goes no further
             target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **wire.place[2][2]}, b"", deadline)
+            wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **proxy[2]}, b"", deadline)
             # Nobody may speak before TLS does: more bytes would be the proxy's, in place of the server's.
             if wire.read_head()[0] != 200 or wire.is_stale():
                 raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
         self._context = self._context or _tls_context(self.settings)
         wire.sock.settimeout(_time_left(deadline))
-        name = self.settings.server_name or host
-        wire.sock = self._context.wrap_socket(wire.sock, server_hostname=name)
+        wire.sock = self._context.wrap_socket(wire.sock, server_hostname=self.settings.server_name or host)
 
 
 @functools.cache
@@ -2757,21 +2738,20 @@ def _tls_context(settings: VaultSettings) -> Any:
 
 def _read_authorities(settings: VaultSettings) -> str | None:
     """Return the CAs to trust, None for the system's. As in Vault, a file precedes text, text a folder."""
-    text, path, source = settings.ca_bytes, settings.ca_cert, "VAULT_CACERT"
-    if not path and text:
-        source = "VAULT_CACERT_BYTES"
-    elif not path:
-        path, source = settings.ca_path, "VAULT_CAPATH"
-    if path:
-        # `vault` and `bao` read all files of all folders in the folder as well; or it is a file.
-        inside = [os.path.join(place, name) for place, _, names in os.walk(path) for name in sorted(names)]
-        files = inside if os.path.isdir(path) else [path]
+    sources = {"CACERT": settings.ca_cert, "CACERT_BYTES": settings.ca_bytes, "CAPATH": settings.ca_path}
+    source = next(filter(sources.get, sources), "")
+    if not source:
+        return None
+    text, files = sources[source], [sources[source]]
+    if os.path.isdir(text):  # all files of all folders in it, as for `vault` and `bao`
+        files = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
+    if source != "CACERT_BYTES":
         text = "".join([read_file(file).decode("latin-1") for file in files])
     # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
     found = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
-    if (text or path) and not found:  # OpenSSL would trust the system's
-        raise BadValue(f"there is no certificate in {source}", hint="check it: it has to be PEM")
-    return "\n".join(found) or None
+    if not found:  # OpenSSL would trust the system's
+        raise BadValue(f"there is no certificate in VAULT_{source}", hint="check it: it has to be PEM")
+    return "\n".join(found)
 
 
 def _read_response(status: int, headers: dict[str, str], raw: bytes, scheme: str) -> _Response:
@@ -2820,19 +2800,17 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
             raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
+    kinds: tuple[tuple[Any, str], ...] = (
+        ((socket.gaierror, UnicodeError), "no host of that name"),  # the latter if DNS can't spell it
+        ((TimeoutError, socket.timeout), "it didn't answer in time"),
+        (ValueError, "what answers there doesn't speak HTTP"),
+        (ssl.SSLError, "the TLS connection broke"),  # its numbers are OpenSSL's, not the system's
+    )
     number = getattr(error, "errno", None)
+    why = os.strerror(number) if number else "the connection broke"
     response = _Response(0)
     response.sent, response.proxied = sent, proxied
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter if DNS can't spell it
-        response.broken = "no host of that name"
-    elif isinstance(error, (TimeoutError, socket.timeout)):
-        response.broken = "it didn't answer in time"
-    elif isinstance(error, ValueError):
-        response.broken = "what answers there doesn't speak HTTP"
-    elif isinstance(error, ssl.SSLError):  # its numbers are OpenSSL's, not the system's
-        response.broken = "the TLS connection broke"
-    else:
-        response.broken = os.strerror(number) if number else "the connection broke"
+    response.broken = next((text for kind, text in kinds if isinstance(error, kind)), why)
     return response
 
 
@@ -2887,7 +2865,6 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
 
 _RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
 _LOOK_UP_AFTER = 1.0  # seconds after which a configured token's lease is asked for: most commands end before
-_LOGIN_PAUSE = 1.0  # seconds for which a failed login is not tried again: user names get locked out
 _CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait for a server that is away
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
@@ -2906,7 +2883,6 @@ class _Session:
         self.held: str | None = None  # the token
         self._lease: float | None = None  # seconds; 0 if it can't be renewed
         self._renew_at = float("inf")
-        self._failed: tuple[float, SecretsError] | None = None
         self._lock = threading.Lock()
 
     def sibling(self) -> _Session:
@@ -2964,14 +2940,7 @@ class _Session:
             return True
 
     def _log_in(self, stale: str | None = None) -> None:
-        if self._failed and time.monotonic() < self._failed[0]:
-            # A new one, since the other's traceback belongs to another thread.
-            raise type(self._failed[1])(self._failed[1].message, hint=self._failed[1].hint)
-        try:
-            auth = _request_token(self.settings, self.transport)
-        except SecretsError as error:
-            self._failed = (time.monotonic() + _LOGIN_PAUSE, error)
-            raise
+        auth = _request_token(self.settings, self.transport)
         if auth["client_token"] == stale:  # the same variable or file was read again
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
@@ -3013,10 +2982,6 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
         text = settings.token or (_read_login_file(path) if file else "")
         return {"client_token": _header_value("the token", text), **({} if text else {"lease_duration": 0})}
     where = f"auth/{_url_path(mount)}/login"
-    if login == "cert" and not settings.client_cert:
-        raise Locked(
-            "no client certificate to log in with", hint="set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
-        )
     if login in ("userpass", "ldap"):
         where += "/" + _url_path(_login_value(settings, "username"), safe="")
     if login == "approle" and settings.wrapped_secret_id:
@@ -3143,11 +3108,6 @@ class VaultStore:
 
     def __repr__(self) -> str:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the address, not the keys: they are read from the environment where it is loaded."""
-        place = {name: value for name, value in vars(self.settings).items() if name not in _KEYS}
-        return functools.partial(type(self), **place), ()
 
     def __copy__(self, _memo: object = None) -> VaultStore:
         return self  # its connections and its login are there to be shared
@@ -3336,10 +3296,12 @@ class VaultStore:
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
             yield "login", settings.login
             about = session.call("GET", "auth/token/lookup-self").data
-            policies = [*_json(list, about.get("policies")), *_json(list, about.get("identity_policies"))]
-            # A lying server could have put the token among the policies' names; nobody here knows an agent's.
-            shown = [p for p in map(str, policies) if not session.token() or session.token() not in p]
-            yield "policies", ", ".join(shown) or "unknown"
+            policies = ", ".join(
+                map(str, [*_json(list, about.get("policies")), *_json(list, about.get("identity_policies"))])
+            )
+            # A lying server could have put the token among the policies' names.
+            lying = session.held and session.held in policies
+            yield "policies", "unknown" if lying or not policies else policies
             ttl, renewable = int(_json_number(about.get("ttl"))), ", renewable" * bool(about.get("renewable"))
             yield (
                 "time left",
@@ -3369,10 +3331,7 @@ class VaultStore:
         own, mounts = self.settings.mount + "/", self._visible_mounts()
         if own not in mounts:
             self._mounts = None  # it may be created later
-            if any(own.startswith(mount) for mount in mounts):
-                hint = "put only the mount there, and the rest into PAISSIVE_VAULT_PREFIX"
-                raise BadValue(f"PAISSIVE_VAULT_MOUNT is more than a mount: {own}", hint=hint)
-            hint = "check PAISSIVE_VAULT_MOUNT and VAULT_NAMESPACE"
+            hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {own}, or the token may not see it", hint=hint)
         if not mounts[own]:
             raise BadValue(f"{own} isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
@@ -3391,12 +3350,13 @@ class VaultStore:
 
     def _ask_for_mounts(self, where: str) -> dict[str, int]:
         found = _json(dict, self._call("GET", where, ok=(200,)).data.get("secret"))
-        mounts = {}
-        for name, about in found.items():
-            kind, options = _json(dict, about).get("type"), _json(dict, _json(dict, about).get("options"))
-            kv = 0 if kind not in ("kv", "generic") else 2 if options.get("version") == "2" else 1
-            mounts.update({name: kv} if name.endswith("/") else {})
-        return mounts
+        versions = {}
+        for mount, about in found.items():
+            about = _json(dict, about)
+            version = 2 if _json(dict, about.get("options")).get("version") == "2" else 1
+            if mount.endswith("/"):
+                versions[mount] = version if about.get("type") in ("kv", "generic") else 0
+        return versions
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
         """Return where a secret is that can be written, or that has versions."""

@@ -4261,7 +4261,7 @@ def test_a_login_by_client_certificate():
     bao().ask("POST", "auth/cert/certs/app", known)
     given = {"ca_cert": bao().ca, "role": "app", **bao().client}
     assert works(login_store("cert", address=bao().mutual, **given))
-    assert failure(login_store("cert").get, "a").hint == "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+    assert "Vault refuses the cert login" in str(failure(login_store("cert").get, "a"))
 
 
 @pytest.mark.parametrize(
@@ -4455,21 +4455,6 @@ def test_a_revoked_token_is_replaced_once_for_all_threads():
         assert (got, store._session.logins) == (["v"] * 8, round_)
 
 
-def test_a_login_that_fails_is_not_stormed():
-    settings = approle()
-    store = login_store("approle", **settings)
-    assert works(store)
-    bao().ask("POST", "auth/approle/role/app/secret-id/destroy", {"secret_id": settings["secret_id"]})
-    bao().ask("POST", "auth/token/revoke", {"token": store._session.held})
-    tried = []
-    call = store._session.transport.call
-    store._session.transport.call = lambda *a, **k: (tried.append(a[1]), call(*a, **k))[1]
-    with ThreadPoolExecutor(8) as pool:
-        errors = list(pool.map(lambda _: failure(store.get, "A_TOKEN"), range(8)))
-    assert {type(error) for error in errors} == {ps.Locked}
-    assert tried.count("auth/approle/login") == 1
-
-
 def failure(act, *args):
     with pytest.raises(ps.SecretsError) as caught:
         act(*args)
@@ -4604,7 +4589,7 @@ def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
     server = Stub(lambda request: http(about))
     said = dict(server.store().store_status())
     server.server.shutdown()
-    assert said["policies"] == "p" and TELLTALE not in str(said)
+    assert said["policies"] == "unknown" and TELLTALE not in str(said)
 
 
 # === Vault store ============================================================================================
@@ -5039,13 +5024,6 @@ def test_a_mount_or_a_namespace_that_is_not_there_is_a_wrong_setting():
     assert type(error) is ps.BadValue and "no such namespace; check VAULT_NAMESPACE" in str(error)
 
 
-@pytest.mark.parametrize("mount", ["secret/team", "secret/data"])
-def test_a_mount_that_holds_a_prefix_is_pointed_out(mount):
-    for act in (lambda s: s.get("a"), lambda s: s.set("a", "v"), lambda s: list(s.names())):
-        error = failure(act, bao().store(mount=mount))
-        assert type(error) is ps.BadValue and "the rest into PAISSIVE_VAULT_PREFIX" in str(error)
-
-
 def test_a_namespace_holds_its_own_secrets():
     with contextlib.suppress(OSError):
         bao().ask("POST", "sys/namespaces/team", {})
@@ -5061,18 +5039,13 @@ def test_a_token_of_another_namespace_is_pointed_out():
         bao().ask("POST", "sys/namespaces/home", {})
     made = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
     error = failure(bao().store(token=made["auth"]["client_token"]).get, "a")
-    assert type(error) is ps.Denied and "check PAISSIVE_VAULT_MOUNT and VAULT_NAMESPACE" in str(error)
+    assert type(
+        error
+    ) is ps.Denied and "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE" in str(error)
 
 
-def test_a_pickled_vault_store_is_a_place_not_what_opens_it(monkeypatch):
-    store = bao().store(timeout="1m", hosts=["a", "b:1"], skip_verify=True, max_retries=0, password=TELLTALE)
-    store.set("A_TOKEN", "v")
-    pickled = pickle.dumps(store)
-    assert bao().root.encode() not in pickled and TELLTALE.encode() not in pickled
-    monkeypatch.setenv("VAULT_TOKEN", bao().root)
-    again = pickle.loads(pickled)
-    assert again.get("A_TOKEN") == "v"
-    assert {**vars(again.settings), "password": TELLTALE} == vars(store.settings)
+def test_copies_of_a_store_share_its_login():
+    store = ps.VaultStore(token="t")
     assert copy.deepcopy({"store": store})["store"] is store is copy.copy(store)
 
 
@@ -12301,7 +12274,6 @@ def error_messages():
 # By Windows, servers, other writers or keys that a test would have to imitate; or made of nothing but parts.
 NOT_PROVOKED = {
     "PAISSIVE_IDENTITY is …",
-    "PAISSIVE_VAULT_MOUNT is more than a mount: …/",
     "all fields together are not JSON",
     "versions are a list of numbers",
     "without an age identity",
