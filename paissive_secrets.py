@@ -7105,7 +7105,7 @@ class Budget:
     """What a window may cost: more than any file that people write, and no more than its size allows."""
 
     def __init__(self, size: int) -> None:
-        self.left = max(MIN_BUDGET, size // 4)
+        self.left = max(25_000, size // 4)  # units of about twelve steps
 
     def spend(self, units: int) -> bool:
         """Take that much off; whether there was any left."""
@@ -7113,7 +7113,6 @@ class Budget:
         return self.left > 0
 
 
-MIN_BUDGET = 25_000  # units of about twelve steps
 _HIT, _CANDIDATE = 2, 12  # what it costs to look around a keyword, and to judge a value
 
 
@@ -7128,27 +7127,32 @@ def detect(
     budget = budget or Budget(len(text))
     yield from _tokens(text, prefixes(custom), near_misses)
     yield from urls(text)
-    of_file = _patterns_of_files().get(os.path.basename(path).lower(), ())
+    name = os.path.basename(path)
+    of_file = _patterns_by_keyword().get(b"/" + name.lower().encode("utf-8", "replace"), ())
     for pattern in of_file:
         for found in pattern.regex.finditer(text):
             yield verdict(Span(*found.span(1), pattern.rule, pattern.rule.confidence), found[1])
-    detectors, resume_at = keyword_detectors(), dict.fromkeys(keyword_detectors(), 0)
-    language = language_of(path)
+    detectors, language = keyword_detectors(), language_of(path)
+    resume_at = dict.fromkeys(detectors, 0)
     for word, hit in keyword_hits(text, language, tuple(detectors)):
         if not budget.spend(_HIT if word in detectors else _CANDIDATE // 3):
             return
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
                 budget.spend(_CANDIDATE)
-                yield from _assigned(text, candidate)
+                yield _assigned(text, candidate)
         elif hit.start() >= resume_at[word]:  # what one has seen is not looked at again
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
-    if not of_file:
-        yield from _named_by_file(text, path)
+    kind = _kind_of(name.encode("utf-8", "replace"))
+    value = text.strip() if kind and not of_file else b""
+    if 8 <= len(value) <= MAX_VALUE and len(value.split()) == 1:  # all of master.key or db_password
+        start = text.find(value)
+        candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
+        yield verdict(judge(candidate), value)
 
 
-def _assigned(text: bytes, candidate: Candidate) -> Iterator[Span]:
+def _assigned(text: bytes, candidate: Candidate) -> Span:
     """A value assigned to a telltale name: a login, of the shape of a provider named there, or judged."""
     value, rule = candidate.value.encode("latin-1"), None
     if candidate.kind in ("auth", "pass", "secret") and is_login(value):
@@ -7160,21 +7164,10 @@ def _assigned(text: bytes, candidate: Candidate) -> Iterator[Span]:
     span = (
         Span(candidate.start, candidate.end, rule, rule.confidence, candidate) if rule else judge(candidate)
     )
-    yield verdict(span, value)
+    return verdict(span, value)
 
 
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
-
-
-def _named_by_file(text: bytes, path: str) -> Iterator[Span]:
-    """The only word of a file whose name is telltale, such as master.key or db_password."""
-    name, value = os.path.basename(path), text.strip()
-    kind = _kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
-    if kind and re.search(r"(?i)pass|pw|secret|token|key|cred|auth", name) and len(text.split()) == 1:
-        start = text.find(value)
-        candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
-        yield verdict(judge(candidate), value)
-
 
 # --- tokens -------------------------------------------------------------------------------------------------
 
@@ -7300,28 +7293,21 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 @functools.cache
 def keyword_detectors() -> dict[bytes, Detector]:
     """{keyword: what looks around it}"""
-    of_keyword: dict[bytes, list[Pattern]] = {}
-    for pattern in patterns():
-        if not _is_file_name(pattern.keyword):
-            of_keyword.setdefault(pattern.keyword, []).append(pattern)
     detectors: dict[bytes, Detector] = {
-        keyword: functools.partial(_match_patterns, of, len(keyword)) for keyword, of in of_keyword.items()
+        keyword: functools.partial(_match_patterns, of, len(keyword))
+        for keyword, of in _patterns_by_keyword().items()
+        if keyword.rfind(b"/") != 0  # which is the name of a file
     }
     detectors[b"private key"] = _private_key
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
     return {**detectors, b"kind": _kube_secret}
 
 
-def _is_file_name(keyword: bytes) -> bool:
-    return keyword.startswith(b"/") and b"/" not in keyword[1:]
-
-
 @functools.cache
-def _patterns_of_files() -> dict[str, list[Pattern]]:
-    found: dict[str, list[Pattern]] = {}
+def _patterns_by_keyword() -> dict[bytes, list[Pattern]]:
+    found: dict[bytes, list[Pattern]] = {}
     for pattern in patterns():
-        if _is_file_name(pattern.keyword):
-            found.setdefault(pattern.keyword[1:].decode(), []).append(pattern)
+        found.setdefault(pattern.keyword, []).append(pattern)
     return found
 
 
@@ -7398,19 +7384,19 @@ def urls(text: bytes) -> Iterator[Span]:
             b"example" in host or _CONSTANT.match(password) or len(set(lower)) < 3 or _WEAK.search(lower)
         )
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        if made_up or alike or user.lower() in _PLAIN_USERS or _TEMPLATE.search(_text(password)):
+        if made_up or alike or _PLAIN_USER.match(user) or _TEMPLATE.search(_text(password)):
             yield Span(*found.span(2), rule, "low", None, "it is a placeholder or an example")
         else:
             yield Span(*found.span(2), rule, rule.confidence)
 
 
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
-    """What stands between `://` and `@`: for the second is rare, it is looked for first."""
-    at, steps = text.find(b"@"), itertools.count()
+    """What stands between `://` and `@`: since the second is rare, it is looked for first."""
+    if text.count(b"@") * 100 > len(text):  # it is not: all is stepped through in C
+        yield from _USERINFO.finditer(text)
+        return
+    at = text.find(b"@")
     while at >= 0:
-        if next(steps) * 100 > len(text):  # they are many: the rest is stepped through in C
-            yield from _USERINFO.finditer(text, max(0, at - 300))
-            return
         scheme = text.rfind(b"://", max(0, at - 300), at) if text[at - 1] not in _BEFORE_AT else -1
         found = _USERINFO.match(text, scheme) if scheme >= 0 else None
         if found and found.end() > at:
@@ -7419,9 +7405,7 @@ def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
 
 
 _CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
-_PLAIN_USERS = frozenset(
-    (b"user", b"username", b"usr", b"foo", b"me", b"a", b"u", b"name", b"login", b"scott")
-)
+_PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------
 
@@ -7431,7 +7415,7 @@ _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
 _KUBE_DATA = lazily(
     rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
 )
-_KUBE_ENTRY = lazily(
+_KUBE_ENTRY = (
     rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
 )
 
@@ -7450,19 +7434,11 @@ def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = text.find(b"\n---", kind, kind + _KUBE_REACH)
     end = end if end >= 0 else kind + _KUBE_REACH
-    version = text.rfind(b"apiVersion", begin, kind)
-    after = kind
-    for _ in range(1 if version >= 0 else 2):  # the first may be its own
-        after = _next_sibling(text, after + 4, end, _column(text, kind))
-    return max(version, begin), after
-
-
-def _next_sibling(text: bytes, start: int, end: int, column: int) -> int:
-    """Where an `apiVersion` follows that is no deeper than `column`; `end` where none does."""
-    at = text.find(b"apiVersion", start, end)
-    while at >= 0 and _column(text, at) > column and b"\n" in text[start:at]:
-        at = text.find(b"apiVersion", at + 4, end)
-    return at if at >= 0 else end
+    version, column = text.rfind(b"apiVersion", begin, kind), _column(text, kind)
+    places = (match.start() for match in re.compile(b"apiVersion").finditer(text, kind, end))
+    siblings = (at for at in places if _column(text, at) <= column or b"\n" not in text[kind:at])
+    own = version < 0  # the first that follows
+    return max(version, begin), next(itertools.islice(siblings, own, None), end)
 
 
 def _column(text: bytes, at: int) -> int:
@@ -7470,33 +7446,25 @@ def _column(text: bytes, at: int) -> int:
 
 
 def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]:
-    data, left = _KUBE_DATA.search(text, begin, end), _MAX_MAPPINGS
-    while data and left:
-        at, left = data.end(), left - 1
+    for data in itertools.islice(_KUBE_DATA.finditer(text, begin, end), _MAX_MAPPINGS):
         one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
         if one_line or _column(text, data.start()) == _column(text, kind):
-            at = _kube_end(text, data, end)
-            for key in _kube_keys(text, data, at):
-                entry = _KUBE_ENTRY.match(text, key, at)
-                yield from _kube_entry(entry, data[1] == b"data") if entry else ()
-        data = _KUBE_DATA.search(text, at, end)
+            for entry in _kube_entries(text, data, end):
+                yield from _kube_entry(entry, data[1] == b"data")
 
 
-def _kube_end(text: bytes, data: re.Match[bytes], end: int) -> int:
-    """Where a mapping ends: in JSON at its brace, in YAML at the next line that is no deeper than its key."""
+def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> Iterator[re.Match[bytes]]:
+    """The entries of a mapping: in JSON up to its brace, in YAML to the next line that is less deep."""
     if data[2]:
         brace = text.find(b"}", data.end(), end)
-        return brace if brace >= 0 else end
-    least = max(len(data[3]), _column(text, data.start()))
-    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (least - 1)).search(text, data.start(3), end)
-    return close.start() if close else end
-
-
-def _kube_keys(text: bytes, data: re.Match[bytes], end: int) -> list[int]:
-    """Where the keys of a mapping are: in JSON after its commas, in YAML lines of one indentation."""
-    between = rb"[{,]\s{0,200}" if data[2] else rb"(?m)^[ \t]{%d}(?=\S)" % len(data[3])
-    begin = data.start(2) if data[2] else data.start(3)
-    return [match.end() for match in re.compile(between).finditer(text, begin, end)]
+        return re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY).finditer(
+            text, data.start(2), brace if brace >= 0 else end
+        )
+    begin, indent = data.start(3), len(data[3])
+    shallow = max(indent, _column(text, data.start())) - 1
+    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % shallow).search(text, begin, end)
+    entry = re.compile(rb"(?m)^[ \t]{%d}(?=\S)" % indent + _KUBE_ENTRY)
+    return entry.finditer(text, begin, close.start() if close else end)
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
@@ -7506,12 +7474,9 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         return
     plain = decode64(value) if encoded else value
     text = plain.decode("utf-8", "replace")
-    readable = "\ufffd" not in text and all(c.isprintable() or c in "\r\n\t" for c in text)
-    if (
-        len(plain) < 3
-        or b"BEGIN CERTIFICATE" in plain
-        or not (readable or len(set(plain)) * 4 > min(len(plain), 256))
-    ):
+    readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
+    random = len(set(plain)) * 4 > min(len(plain), 256)
+    if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (readable or random):
         return
     rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
     candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")

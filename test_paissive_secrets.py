@@ -9566,7 +9566,7 @@ def test_an_explanation_shows_no_part_of_a_value_that_looks_like_a_name(text, tm
     (tmp_path / "a.md").write_text(text.format(value))
     done = cli("audit", "--explain", f"{tmp_path}/a.md:1")
     assert done.returncode == 0 and value[2:10] not in done.stdout.decode()
-    assert cli("audit", "--explain", f"{tmp_path}/a.md:{'9' * 5000}").returncode == 0
+    assert cli("audit", "--explain", f"{tmp_path}/a.md:{'9' * 5000}").returncode == 2
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
