@@ -259,8 +259,7 @@ def _name_problem(name: object) -> str:
     return "it begins or ends with a space" if name != name.strip() else ""
 
 
-def _show(name: object) -> str:
-    """Return a name for a message: quoted, escaped and short."""
+def _show(name: object) -> str:  # for a message: quoted, escaped and short
     text = ascii(name)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -312,8 +311,8 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; raise BadValue if it has a key twice, since parsers then differ."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise BadValue(f"the key {_show(max(names, key=names.count))} is there twice")
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise BadValue(f"the key {_show(name)} is there twice")
     return found
 
 
@@ -323,13 +322,11 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # never block on a FIFO: a path may lead anywhere.
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # far over any secret, and safe to take into memory
-# Don't block opening a FIFO; don't acquire a controlling terminal.
-_NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
 _OLD_NS = 60_000_000_000  # age of a file whose times surely differ from those of the next write
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
-_POLL_SECONDS = 0.01  # between attempts to lock
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far behind the text
 
 _T = TypeVar("_T")
@@ -341,7 +338,7 @@ def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[b
     try:
         file = open(path, "rb", buffering, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV):  # links, sockets, devices
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # symlinks, sockets
             raise _not_a_file_error(path) from None
         raise
     # Of the open file, not of the path, which may lead elsewhere a moment later.
@@ -515,21 +512,18 @@ class FileLock:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not self._shared:
-            if not self._stays:
-                # While it is locked; Windows removes no open file, so there the folder stays.
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self._folder, ".gitignore"))
-                    os.rmdir(self._folder)
-            if sys.platform != "win32":
-                import fcntl
+        if not (self._shared or self._stays):
+            with contextlib.suppress(OSError):  # Windows removes no open file, so there the folder stays
+                os.unlink(os.path.join(self._folder, ".gitignore"))
+                os.rmdir(self._folder)
+        if sys.platform != "win32" and not self._shared:
+            import fcntl
 
-                # Closing is not enough: a process forked meanwhile has the open file too.
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # a process forked meanwhile has the open file too
         os.close(self._fd)
 
     def fileno(self) -> int:
-        """Return the descriptor, which a child process needs to hold the lock as well."""
+        """Return the descriptor: a child that inherits it holds the lock as well."""
         return self._fd
 
     def share(self, pid: int) -> None:
@@ -564,7 +558,7 @@ class FileLock:
             if time.monotonic() >= notice:
                 warn_once(f"waiting for another writer of {self._path}{holder}")
                 notice = float("inf")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(0.01)
 
     def _write_holder(self, pid: int) -> None:
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -1244,16 +1238,31 @@ class EnvironmentStore:
 
     def _load(self) -> Dotenv:
         """Return the dotenv file as it is now."""
-        path, ignored = self.plaintext_file(), self._why_ignored()
-        if ignored:
-            warn_once(ignored)
-        if ignored or (os.path.isdir(path) and self._named_file() is None):  # a virtual environment
-            return _NO_DOTENV
+        path = self.plaintext_file()
         try:
-            with disk_errors(f"read {path}", but=FileNotFoundError):
-                return self._files.load(path, functools.partial(_parse_dotenv, path))
+            return self._files.load(path, self._parse)
         except FileNotFoundError:
             return _NO_DOTENV
+        except Unsafe as error:
+            if self._named_file() is not None:
+                raise
+            if not os.path.isdir(path):  # a virtual environment
+                warn_once(str(error))
+            return _NO_DOTENV
+        except OSError as error:
+            raise _disk_error(f"read {path}", error) from None
+
+    def _parse(self, data: bytes) -> Dotenv:
+        path, ignored = self.plaintext_file(), self._why_ignored()
+        if ignored:
+            raise Unsafe(ignored)
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
+            raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
+        warn_if_exposed(path, os.stat(path))
+        dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
+        for problem in itertools.islice(dotenv.problems(), 1):
+            warn_once(str(problem))
+        return dotenv
 
     def _why_ignored(self) -> str:
         """Return why a dotenv file that nobody named is not to be trusted, or ""."""
@@ -1285,16 +1294,6 @@ def _working_directory() -> str:
         return os.getcwd()
     except OSError:  # it was removed
         return ""
-
-
-def _parse_dotenv(path: str, data: bytes) -> Dotenv:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
-        raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
-    warn_if_exposed(path, os.stat(path))
-    dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
-    for problem in itertools.islice(dotenv.problems(), 1):
-        warn_once(str(problem))
-    return dotenv
 
 
 def _find_assigned(dotenv: Dotenv, name: str, variable: str) -> str | None:
