@@ -8126,13 +8126,13 @@ class FileFilter(NamedTuple):
     excludes: Callable[[str], bool]  # whether a path, as it is shown, is left out
     gitignore: bool
     on_error: Callable[[str, str], None]
-    on_skip: Callable[[str], None]  # takes the kind
+    skipped: dict[str, int]  # a Counter of what is left out, by kind
 
     def takes(self, shown: str) -> bool:
         """Return whether a path is not excluded; report one that is."""
         if not self.excludes(shown):
             return True
-        self.on_skip("excluded")
+        self.skipped["excluded"] += 1
         return False
 
 
@@ -8175,7 +8175,7 @@ def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         if name == "." or not real or not _HISTORY_FOLDERS.isdisjoint(above.split("/")):
             continue  # "." is the folder itself, if a repository inside claims it too
         if not _VENDORED_FOLDERS.isdisjoint(above.split("/")):
-            accept.on_skip("vendored")
+            accept.skipped["vendored"] += 1
         elif accept.takes(shown + name):
             yield name
 
@@ -8203,7 +8203,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
                 yield folder + name
         for name in reversed(folders):
             if name in _VENDORED_FOLDERS:
-                accept.on_skip("vendored")
+                accept.skipped["vendored"] += 1
             elif name not in _HISTORY_FOLDERS:
                 pending.append((folder + name, ignores))
 
@@ -8337,11 +8337,11 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
     # gitignore(5): a space at the end counts if escaped; "!" negates; a "/" at the end is for folders, one
     # elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
-    negated, line = line.startswith(b"!"), line[line.startswith(b"!") :]
+    negated, line = line.startswith(b"!"), line.removeprefix(b"!")
     if not line or (line.startswith(b"#") and not negated):
         return False, False, []
-    folder, line = line.endswith(b"/"), line[: -1 if line.endswith(b"/") else None]
-    return negated, folder, _parse_glob(line[line.startswith(b"/") :] if b"/" in line else b"**/" + line)
+    folder, line = line.endswith(b"/"), line.removesuffix(b"/")
+    return negated, folder, _parse_glob(line.removeprefix(b"/") if b"/" in line else b"**/" + line)
 
 
 def _parse_glob(glob: bytes) -> list[_Step]:
@@ -8388,7 +8388,7 @@ AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds 
 _MAX_FINDINGS = 2000  # of one file: a hostile one must not fill the memory
 _UNNAMED = ".env"  # scan blobs whose name isn't known yet as the language where most values are secrets
 _MAX_PARAGRAPHS_BYTES = 1 << 20  # larger blobs are scanned as a whole
-_MAX_KNOWN_PARAGRAPHS = 200_000  # in some 20 MB
+_MAX_JUDGED = 150_000  # paragraphs, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
@@ -8486,7 +8486,7 @@ class Audit:
         self.settings = AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
-        self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self._skip)
+        self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self.summary.skipped)
         self._known, self._about = known, known.about if known else {}
         self._disabled = {*_as_list(disable), *self.settings.disabled}
         if not self.settings.rule_ids.issuperset(self._disabled):
@@ -8504,7 +8504,7 @@ class Audit:
         for blob, match in self._matches():
             finding = self._finding(blob, match)
             # Ask the baseline about all of them: what this run doesn't report must not become stale.
-            accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self._gone)
+            accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self.base)
             if CONFIDENCES.index(match.confidence) < self._least:
                 continue
             silenced = self.silenced_by(blob.path, match)
@@ -8542,19 +8542,9 @@ class Audit:
             return AUDIT_SETTINGS
         if verdict and verdict not in self._verdicts:
             return "--verdict"
-        if verdict and self._is_own_file(path):
+        if verdict and self._known and not self._in_git and self.base + path == self._known.own_file:
             return "the store's own file"
         return "" if self._untrusted else match.silenced
-
-    def _is_own_file(self, path: str) -> bool:
-        """Return whether a file is the store's, and git doesn't track it: then it's where values belong."""
-        own = self._known.own_file if self._known else ""
-        if self._in_git or self.base + path != own:
-            return False
-        try:
-            return not _ask_git(os.path.dirname(own), "ls-files", "--", own)
-        except Unavailable:
-            return True
 
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
@@ -8577,22 +8567,23 @@ class Audit:
         if self._on_error:
             self._on_error(path, why)
 
-    def _skip(self, kind: str) -> None:
-        self.summary.skipped[kind] += 1
-
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
         self.summary.bytes += size
 
     def _matches(self) -> Iterator[tuple[Blob, Match]]:
-        if not self._in_git:
-            return self._in_files()
+        for path in self.paths:
+            if os.path.lexists(path) or (path == "-" and not self._in_git):
+                continue
+            if not self._in_git:
+                raise BadValue(f"no file or folder called {_show(path)}")
+            if not was_there(self._folder, shown_path(path, self.base)):
+                raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
         everywhere = self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
-        for path in self.paths:
-            if not os.path.lexists(path) and not was_there(self._folder, shown_path(path, self.base)):
-                raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
-        return self._in_blobs(staged_blobs(self._folder)) if self.staged else self._in_history()
+        if self.staged:
+            return self._in_blobs(staged_blobs(self._folder))
+        return self._in_history() if self._in_git else self._in_files()
 
     def _in_files(self) -> Iterator[tuple[Blob, Match]]:
         for scanned in _scan_all(self._files(), self._scanner, self.jobs):
@@ -8604,46 +8595,40 @@ class Audit:
 
     def _files(self) -> Iterator[_File]:
         """Yield the files at and below the PATHs, each once, though several may lead to it."""
-        files, folders = self._split_paths()
-        below = (files_below(path, shown, self._accept) for path, shown in folders)
         seen: set[str] = set()
-        for path, shown in itertools.chain(files, *below):
+        for path, shown in itertools.chain.from_iterable(map(self._files_at, self.paths)):
             if shown not in seen:
                 yield path, shown
             if len(self.paths) > 1:
                 seen.add(shown)
 
-    def _split_paths(self) -> tuple[list[_File], list[_File]]:
-        """Return the files and the folders among the PATHs."""
-        files, folders = [], []
-        for path in self.paths:
-            shown = shown_path(path, self.base)
-            if os.path.isdir(path):
-                folders.append((path, shown and shown + "/"))
-            elif not self._accept.takes(shown):  # a shell or a hook may list every file
-                continue
-            elif path == "-" or os.path.isfile(path):
-                files.append((_real_path(path), shown))
-            elif os.path.lexists(path):
-                self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
-            else:
-                raise BadValue(f"no file or folder called {_show(path)}")
-        return files, folders
+    def _files_at(self, path: str) -> Iterator[_File]:
+        shown = shown_path(path, self.base)
+        if os.path.isdir(path):
+            yield from files_below(path, shown and shown + "/", self._accept)
+        elif not self._accept.takes(shown):  # a shell or a hook may list every file
+            return
+        elif path == "-" or os.path.isfile(path):
+            yield _real_path(path), shown
+        else:
+            self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
 
     def _in_history(self) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
         folder, revisions = self._folder, self.history or []
-        paragraphs, missing = _Paragraphs(self._scanner, self.summary.skipped), 0
-        why = missing_history(folder)
+        why, missing = missing_history(folder), 0
         if why:
             self._unreadable(folder, why)
+        suspects: dict[str, set[int]] = {}
+        judged: dict[int, bool] = {}
         for oid, size, read in read_objects(folder, blob_ids(folder, revisions)):
             if size < 0:
                 missing += 1
                 continue
             self._count(1, size)
-            paragraphs.add(oid, size, read)
-        paragraphs.flush()
+            found = self._find_suspects(oid, size, read, judged)
+            if found:
+                suspects[oid] = found
         if missing:  # in one line: in a partial clone that may be most
             self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
         if self._known:
@@ -8651,13 +8636,40 @@ class Audit:
         seen: set[tuple[str, str, str]] = set()
         # Of several paths, one where nothing is allowed counts.
         wants = lambda path: self._wants(path) and not self.settings.allows(path)  # noqa: E731
-        blobs = find_introductions(folder, paragraphs.suspects, revisions, wants)
+        blobs = find_introductions(folder, suspects, revisions, wants)
         # Scan again, since a file's name decides how it is read; but only what has unseen suspects.
-        for blob, match in self._in_blobs(paragraphs.with_unseen_suspects(blobs)):
+        for blob, match in self._in_blobs(with_unseen_suspects(blobs, suspects)):
             spot = (blob.path, match.rule.id, match.digest)
             if spot not in seen:  # a secret is in every later version of its file as well
                 yield blob, match
             seen.add(spot)
+
+    def _find_suspects(
+        self, oid: str, size: int, read: Callable[[int], bytes], judged: dict[int, bool]
+    ) -> set[int]:
+        """Return hashes of the paragraphs of a blob that may hold a secret.
+
+        Versions of a file share most of them, so each is scanned once; `judged` holds the results.
+        """
+        text = read(min(size, _MAX_PARAGRAPHS_BYTES))
+        if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
+            rest = itertools.chain([text], iter(lambda: read(_MAX_PARAGRAPHS_BYTES), b""))
+            found = self._scanner.scan(lambda _: next(rest, b""), _UNNAMED, self.summary.skipped, 1)
+            return {hash(oid)} if found else set()
+        if len(judged) > _MAX_JUDGED:
+            judged.clear()
+        # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
+        parts = {hash(part): part for part in text.split(b"\n\n")}
+        fresh = {key: part for key, part in parts.items() if key not in judged}
+        joined = io.BytesIO(b"\n\n".join(fresh.values()))
+        matches = self._scanner.scan(joined.read, _UNNAMED, {}, sys.maxsize)
+        lines = {line for match in matches for line in range(match.line, match.end_line + 1)}
+        start = 1
+        for key, part in fresh.items():
+            end = start + part.count(b"\n") + 1
+            judged[key] = not lines.isdisjoint(range(start, end))
+            start = end + 1  # behind the empty line between them
+        return {key for key in parts if judged[key]}
 
     def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
         oids = rev_list(self._folder, revisions) if revisions else objects(self._folder, "commit tag")
@@ -8688,15 +8700,11 @@ class Audit:
             elif self._wants(blob.path):
                 self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
             elif _is_within(blob.path, self._roots) and self.excludes(blob.path):
-                self._skip("excluded")
+                self.summary.skipped["excluded"] += 1
 
     def _wants(self, path: str) -> bool:
         wanted = _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
         return wanted and not self.excludes(path)
-
-    def _gone(self, path: str) -> bool:
-        """Return whether there is no longer a file at a path of the baseline: it may have been renamed."""
-        return not os.path.lexists(self.base + path)
 
     def _covers(self) -> Callable[[str], bool]:
         """Return what says whether this audit has looked where a path is or was."""
@@ -8850,7 +8858,10 @@ class KnownValues:
     def __init__(self, store: Store) -> None:
         self.about: dict[Rule, tuple[str, str]] = {}  # the name of the secret and the verdict
         self.notes: list[str] = []
-        self.own_file = _real_path(plaintext_file(store)) if plaintext_file(store) else ""
+        self.own_file = _real_path(plaintext_file(store) or os.devnull)
+        with contextlib.suppress(Unavailable):
+            if _ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
+                self.own_file = ""  # what git tracks is a leak like any other
         self._scheduled: set[str] = set()
         with contextlib.suppress(SecretsError):
             self._scheduled.update(SecretRotation(store).scheduled())
@@ -8947,59 +8958,14 @@ def replacement(path: str, match: Match) -> str:
     return f"set {name}, and write {reads.format(name)}" if reads else ""
 
 
-class _Paragraphs:
-    """Which paragraphs may hold a secret: versions of a file share most of them, and each is scanned once."""
-
-    def __init__(self, scanner: _Scanner, skipped: dict[str, int]) -> None:
-        self._scanner, self._skipped = scanner._replace(key=b""), skipped
-        self.suspects: dict[str, set[int]] = {}  # by blob, hashes of those that may
-        self._clean: set[int] = set()
-        self._suspect: set[int] = set()
-        self._fresh: dict[int, bytes] = {}  # to be scanned together: each scan has a fixed cost
-        self._waiting: dict[str, list[int]] = {}
-
-    def add(self, oid: str, size: int, read: Callable[[int], bytes]) -> None:
-        """Take in a blob."""
-        text = read(min(size, _MAX_PARAGRAPHS_BYTES))
-        if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
-            rest = itertools.chain([text], iter(lambda: read(_MAX_PARAGRAPHS_BYTES), b""))
-            if self._scanner.scan(lambda _: next(rest, b""), _UNNAMED, self._skipped, 1):
-                self.suspects[oid] = {hash(oid)}
-            return
-        # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
-        parts = {hash(part): part for part in text.split(b"\n\n")}
-        self._waiting[oid] = [key for key in parts if key not in self._clean]
-        self._fresh.update((key, parts[key]) for key in self._waiting[oid] if key not in self._suspect)
-        if len(self._waiting) == _BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Scan what is waiting."""
-        line = 1
-        text = b"\n\n".join(self._fresh.values())
-        matches = self._scanner.scan(io.BytesIO(text).read, _UNNAMED, {}, sys.maxsize)
-        for key, part in self._fresh.items() if matches else ():
-            # Lines in the text that was joined, where one empty line stands between two paragraphs.
-            last = line + part.count(b"\n")
-            if any(match.line <= last and line <= match.end_line for match in matches):
-                self._suspect.add(key)
-            line = last + 2
-        self._clean.update(self._fresh.keys() - self._suspect)
-        for oid, keys in self._waiting.items():
-            if not self._suspect.isdisjoint(keys):
-                self.suspects[oid] = self._suspect.intersection(keys)
-        if len(self._clean) + len(self._suspect) > _MAX_KNOWN_PARAGRAPHS:
-            self._clean, self._suspect = set(), set()
-        self._fresh, self._waiting = {}, {}
-
-    def with_unseen_suspects(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
-        """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
-        seen: set[tuple[str, int]] = set()
-        for blob in blobs:
-            unseen = {(blob.path, key) for key in self.suspects[blob.oid]} - seen
-            if unseen:
-                yield blob
-            seen |= unseen
+def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
+    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
+    seen: set[tuple[str, int]] = set()
+    for blob in blobs:
+        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
+        if unseen:
+            yield blob
+        seen |= unseen
 
 
 class _Scanner(NamedTuple):
@@ -9050,7 +9016,9 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("fork" if _has_one_thread() else "spawn")
+    # Forking is faster, but another thread could hold a lock forever. `threading` doesn't know those of C.
+    threads = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
+    context = multiprocessing.get_context("fork" if len(threads) == 1 else "spawn")
     # Windows can't wait for more than 61.
     pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
     running: deque[Future[_Scanned]] = deque()
@@ -9067,28 +9035,18 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
         pool.shutdown(cancel_futures=True)
 
 
-def _has_one_thread() -> bool:
-    """Return whether this process may fork, which is faster: another thread could hold a lock forever."""
-    try:
-        # The kernel's count: `threading` doesn't know the threads of C libraries.
-        return len(os.listdir("/proc/self/task")) == 1
-    except OSError:  # not Linux
-        return False
-
-
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Hold Ctrl-C back while processes start: half a pool would never be told to end."""
     import signal
 
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else set()
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if mask:
+            mask(signal.SIG_SETMASK, before)
 
 
 _helper = _Scanner()  # of a process that helps
@@ -9179,13 +9137,13 @@ class Baseline:
             hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
-    def accepts(self, finding: Finding, digest: str, gone: Callable[[str], bool]) -> bool:
-        """Return whether a finding was accepted before, maybe in a file that is `gone`: it was renamed."""
+    def accepts(self, finding: Finding, digest: str, base: str) -> bool:
+        """Return whether a finding was accepted before, maybe in a file that is gone from `base`: renamed."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             if self._gone is None:
                 entries = self.entries if finding.commit else self.entries - self.past
-                self._gone = {old for old in entries if gone(old.path)}
+                self._gone = {old for old in entries if not os.path.lexists(base + old.path)}
             same = (old for old in self._gone if old.rule == entry.rule)
             old = next((old for old in same if old.fingerprint == fingerprint(old[:2], digest)), None)
             if old:
@@ -9390,13 +9348,9 @@ _ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*="
 _REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)"""
 
 
-class Use(NamedTuple):
-    """A place that names a secret."""
-
-    name: str
-    line: int
-    how: str  # it "requires" it, "reads" it and gets None without, has a "default", or "provides" it
-    backend: str = ""  # empty: the store in use
+# (name, line, how, backend) of a place that asks for a name. It "requires" it, "reads" it and gets None
+# without, has a "default", or "provides" it to the rest. The backend is "" for the store in use.
+_Use = tuple[str, int, str, str]
 
 
 class Check:
@@ -9416,10 +9370,10 @@ class Check:
         places: dict[str, list[str]] = {}
         for path, data in self._texts(paths):
             unmentioned -= {n for n in unmentioned if n.encode() in data or variable_name(n).encode() in data}
-            for use in self._uses(path, data):
-                if use.name and use.backend in ("", backend):
-                    hows.setdefault(use.name, set()).add(use.how)
-                    places.setdefault(use.name, []).append(f"{path}:{use.line}")
+            for name, line, how, chosen in self._uses(path, data):
+                if chosen in ("", backend):
+                    hows.setdefault(name, set()).add(how)
+                    places.setdefault(name, []).append(f"{path}:{line}")
         known = {*names, *map(variable_name, names), *os.environ}
         known |= {name[: -len("_FILE")] for name in os.environ if name.endswith("_FILE")}
         self.names = len(places)
@@ -9433,7 +9387,7 @@ class Check:
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files below the paths, other than the store's own."""
-        everything = FileFilter(lambda path: False, True, lambda path, why: None, lambda kind: None)
+        everything = FileFilter(lambda path: False, True, lambda path, why: None, Counter())
         for root in paths:
             shown = "" if root == "." else root.rstrip("/") + "/"
             listed = files_below(root, shown, everything) if os.path.isdir(root) else [(root, root)]
@@ -9445,7 +9399,7 @@ class Check:
                     self.files += 1
                     yield name, data
 
-    def _uses(self, path: str, data: bytes) -> Iterable[Use]:
+    def _uses(self, path: str, data: bytes) -> Iterable[_Use]:
         if not path.endswith(".py"):
             return _uses_in_text(path, data.decode("utf-8", "replace"))
         try:
@@ -9455,16 +9409,16 @@ class Check:
             return ()
 
 
-def _uses_in_text(path: str, text: str) -> Iterator[Use]:
+def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
     example = os.path.basename(path) in _EXAMPLE_FILES
     if example or path.endswith(_CONFIG_FILES):
         for match in re.finditer(_ASSIGNMENT_AT if example else _REFERENCE_AT, text, re.M):
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
             how = "default" if example and not looks_secret(match[2]) else "requires"
-            yield Use(match[2], text.count("\n", 0, match.start()) + 1, how, match[1] or "")
+            yield match[2], text.count("\n", 0, match.start()) + 1, how, match[1] or ""
 
 
-def _uses_in_python(data: bytes) -> Iterator[Use]:
+def _uses_in_python(data: bytes) -> Iterator[_Use]:
     import ast
 
     tree = ast.parse(data)
@@ -9481,7 +9435,7 @@ def _uses_in_python(data: bytes) -> Iterator[Use]:
             name, how, backend = _use_in_call(node, imported)
         if name and how:
             line: int = getattr(node, "lineno", 0)
-            yield Use(name, line, "default" if id(node) in guarded else how, backend)
+            yield name, line, "default" if id(node) in guarded else how, backend
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:

@@ -69,6 +69,7 @@ import uuid
 import warnings
 import xml.sax.saxutils
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10133,7 +10134,7 @@ def listing(folder):
 
 
 def everything():
-    return ps.FileFilter(lambda path: False, True, lambda path, why: None, lambda kind: None)
+    return ps.FileFilter(lambda path: False, True, lambda path, why: None, Counter())
 
 
 def patterns(lines):
@@ -10948,18 +10949,6 @@ def test_an_interrupt_is_left_to_the_process_that_was_started(folder):
     assert (run.communicate(timeout=30)[1], run.returncode) == (b"", 130)
 
 
-def test_what_is_remembered_of_a_long_history_is_bounded(monkeypatch):
-    monkeypatch.setattr(ps, "_MAX_KNOWN_PARAGRAPHS", 1000)
-    paragraphs = ps._Paragraphs(ps._Scanner(), {})
-    tracemalloc.start()
-    for n in range(640):
-        text = "\n\n".join(f"{n}.{m}" for m in range(50)).encode()
-        paragraphs.add(f"{n}", len(text), io.BytesIO(text).read)
-    size = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert size < 1_000_000
-
-
 def test_more_processes_find_the_same(folder, monkeypatch):
     for n in range(300):
         leak(folder / f"{n}.py", n)
@@ -10991,7 +10980,7 @@ def test_shares_that_are_left_to_the_first_process_are_given_in_order(folder, mo
         leak(folder / f"{n:03}.py", n)
     monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
     monkeypatch.setattr(ps, "_MAX_FINDINGS", 5)
-    monkeypatch.setattr(ps, "_has_one_thread", lambda: True)
+    monkeypatch.setattr(os, "listdir", lambda path: ["the only thread"])
     assert [finding.path for finding in ps.audit(jobs=2)] == [f"{n:03}.py" for n in range(300)]
 
 
