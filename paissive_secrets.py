@@ -1376,10 +1376,9 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     recipient, Unavailable without the package cryptography.
     """
     _require_cryptography()
-    if not recipients:
-        raise BadValue("sealing needs a recipient")
-    if len(recipients) > 1 and any(isinstance(recipient, Passphrase) for recipient in recipients):
-        raise BadValue("a passphrase can't be combined with other recipients")
+    has_passphrase = any(isinstance(recipient, Passphrase) for recipient in recipients)
+    if not recipients or (has_passphrase and len(recipients) > 1):
+        raise BadValue("seal to one passphrase, or to one or more recipients")
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient.wrap(file_key) for recipient in recipients) + b"---"
     # Header MAC (age.md): up to and with the three dashes, without the space after them.
@@ -1666,7 +1665,7 @@ class FileStore:
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
-        # In a unit file or in quotes no shell expands it, and a first set would make a folder called ~.
+        # No shell expands ~ in quotes or in a unit file.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         self.folder = os.path.abspath(folder or self._configured or _find_folder())
         self._secrets = os.path.join(self.folder, "secrets")
@@ -1839,8 +1838,7 @@ class FileStore:
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
-        """Return the error to raise for a secret whose file could not be read."""
-        self._check_folders(name)  # that others can write here is the better thing to say
+        self._check_folders(name)  # that others can write here is more important
         if isinstance(error, SecretsError):
             return error
         if not isinstance(error, FileNotFoundError):
@@ -1853,7 +1851,7 @@ class FileStore:
         return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
-        """Return the value in the file at `path`, of which `sealed` are the bytes, if they are known."""
+        """Return the value in the file at `path`, whose bytes are `sealed` if they have been read."""
         self._check_folders(name)
         keys = self._keys()  # outside of try: a wrong password is wrong the second time, too
         try:
@@ -1903,14 +1901,13 @@ class FileStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Make the store's folders, and keep other writers out."""
         with disk_errors(f"write to {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
                 yield
 
     def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
-        """Write all of these (name, path, plaintext) or, after any error, none."""
+        """Write all of these (name, path, plaintext) or, after an error, none."""
         if not (os.path.lexists(self._identity_file) and self._password()):
             self.unlock()  # don't prompt while holding the lock
         with self._writing(), contextlib.ExitStack() as undo:
@@ -1926,10 +1923,10 @@ class FileStore:
             undo.pop_all()
 
     def _key_for(self, name: str, path: str, keys: tuple[Identity, ...]) -> tuple[Identity, bytes | None]:
-        """Return the identity to seal the file at `path` to, and the bytes that it has.
+        """Return the identity to seal a file to, and the bytes that the file has now.
 
-        It opens them or, of a new file, another: nothing is sealed to an old identity that somebody restored,
-        and what can't be opened, or is another secret, is not overwritten.
+        The identity opens these or, for a new file, another secret, so nothing is sealed to an old identity
+        that somebody restored, and nothing that can't be opened is overwritten.
         """
         sealed = None
         try:
@@ -1943,7 +1940,7 @@ class FileStore:
         return (key if self._opener() else keys[0]), sealed
 
     def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
-        """Return which of the keys opens a secret of the store, passing over those that are damaged."""
+        """Return which of the keys opens the first secret that isn't damaged."""
         for name in _names_under(self._secrets):
             with contextlib.suppress(Corrupt):
                 return _open_file(self._path(name), keys)[0]
@@ -1967,7 +1964,7 @@ class FileStore:
 
 def _find_folder() -> str:
     """Return the nearest `.paissive`, from the working directory up, or where one would be made."""
-    # As git does it; a folder that is there and unsafe is an error later, not a reason to look further up.
+    # As git does it. An unsafe one is an error later, not a reason to look further up.
     here = folder = os.getcwd()
     while not os.path.lexists(found := os.path.join(folder, ".paissive")):
         if folder == os.path.dirname(folder):
@@ -1988,7 +1985,7 @@ def _file_name(name: str) -> str:
 
 
 def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None) -> tuple[Identity, bytes]:
-    """Return the key that opens a file, and what is in it; `sealed` are its bytes, if they are known."""
+    """Return the key that opens a file, and what is in it."""
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:

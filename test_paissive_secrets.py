@@ -12158,8 +12158,7 @@ MemoryStore().set("A", 5)                             a secret is text, not int
 generate("token:0")                                   the size of a new value is 8 to 1024; …
 generate("password:8:xyz")                            a password's classes are l(ower), u(pper), d(igits), …
 persistent(EnvironmentStore("")).set("A", "v")        there is no dotenv file to write; …
-seal(b"")                                             sealing needs a recipient
-seal(b"", Passphrase("x"), KEY.recipient())           a passphrase can't be combined with other recipients
+seal(b"", Passphrase("x"), KEY.recipient())           seal to one passphrase, or to one or more recipients
 Passphrase("x", log_n=40)                             scrypt's log N is 1 to 20, not 40
 Passphrase("")                                        the passphrase is empty, or not valid Unicode
 unseal(seal(b"", KEY.recipient()), Passphrase("x"))   none of the keys opens this
