@@ -9580,7 +9580,11 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
     import argparse
 
     run, arguments = _COMMANDS[name]
-    parser = _parser(name, _describe_command(name))
+    doc = re.sub("(?m)^    ", "", run.__doc__ or "")
+    if "$ " not in doc:
+        example = " ".join([name, *(_EXAMPLES[word] for word, _ in arguments if word in _EXAMPLES)])
+        doc = re.sub(r"\n|\Z", f"\n\n$ {example}\n", doc, count=1)
+    parser = _parser(name, doc)
     for argument, settings in arguments:
         parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
     parser.set_defaults(backend=backend)
@@ -9590,19 +9594,12 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
     args = (parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args)(words[:cut])
     if backend and _BACKEND not in arguments:
         parser.error("--backend doesn't apply to this command")
+    for pair in _CONFLICTS:
+        if all(getattr(args, option, None) not in (None, False) for option in pair):
+            options = " and ".join(f"--{option.replace('_', '-')}" for option in pair)
+            raise BadValue(f"{options} can't be combined", hint="use one of them")
     args.run, args.command_line, args.manager = run, words[cut + 1 :], SecretsManager(args.backend)
     return args
-
-
-def _describe_command(name: str) -> str:
-    """The docstring of a command: its summary, examples, details."""
-    run, arguments = _COMMANDS[name]
-    doc = re.sub(r"(?m)^    ", "", run.__doc__ or "")
-    if "$ " in doc:
-        return doc
-    summary, _, details = doc.partition("\n")
-    example = " ".join(["$", name, *(_EXAMPLES[word] for word, _ in arguments if word in _EXAMPLES)])
-    return f"{summary}\n\n{example}\n{details}"
 
 
 def _parser(name: str, description: str) -> ArgumentParser:
@@ -9666,9 +9663,8 @@ def cmd_set(args: Namespace) -> None:
     $ set DEPLOY_KEY --from-file id_ed25519 --backend file
     $ set app/db --json --backend vault < fields.json
 
-    One newline at the end of piped input is dropped. A value that ends with a
-    newline, such as an SSH key, needs it: store it with --from-file, which
-    changes nothing.
+    One newline at the end of piped input is dropped. An SSH key needs it: store
+    it with --from-file, which changes nothing.
     """
     if args.stray:
         raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
@@ -9694,8 +9690,6 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _new_value(args: Namespace, store: Store) -> str:
-    if [args.value, args.from_file, args.generate].count(None) < 2:
-        raise BadValue("--value, --from-file and --generate can't be combined", hint="use one of them")
     if args.generate is not None:
         return generate(args.generate)
     if args.from_file is not None:
@@ -9720,8 +9714,10 @@ def _read_value(what: str, store: Store | None = None) -> str:
 
 def _read_file(path: str) -> bytes:
     """Read a file, or stdin where its name is "-"."""
-    with disk_errors(f"read {path}"), open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-        return read_bounded(file, "stdin" if path == "-" else path)
+    if path == "-":
+        return read_bounded(sys.stdin.buffer, "stdin")
+    with disk_errors(f"read {path}"), open(path, "rb") as file:
+        return read_bounded(file, path)
 
 
 def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
@@ -9729,7 +9725,6 @@ def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
         _warn(note)
     path = plaintext_file(store)
     if path and git_takes(path):
-        path = os.path.realpath(path) if os.path.islink(path) else path  # what git would take is the target
         _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
     if shadow:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
@@ -9750,10 +9745,8 @@ def cmd_get(args: Namespace) -> None:
     $ get DB_PASSWORD --stage previous
     $ get app/db --json --backend vault
 
-    Nothing is added to the value unless stdout is a terminal, so that
-    `get KEY > file` writes exactly what was stored. OpenSSH rejects a key whose
-    last newline is gone: `set` drops it from piped input; store keys with
-    `set KEY --from-file F`.
+    A newline is added on a terminal only. OpenSSH rejects a key without its last
+    newline, which `set` drops from piped input: use `set KEY --from-file F`.
     """
     store = args.manager.store()
     name = stage_name(store, args.name, args.stage)
@@ -9787,8 +9780,7 @@ def cmd_delete(args: Namespace) -> int:
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
 
-    With --version or --metadata, whole Vault secrets lose a version, or their
-    history as well.
+    --version and --metadata are for whole Vault secrets.
     """
     code, store = 0, persistent(args.manager.store())
     for name in args.names:
@@ -9812,8 +9804,7 @@ def cmd_import(args: Namespace) -> None:
     $ import .env --backend file --remove
     sops -d secrets.json | $ import -
 
-    Into a .env file, that is all or nothing; other imports can be repeated
-    after an error.
+    Into .env, that is all or nothing; repeat any other import after an error.
     """
     store, path = _persistent_store(args), args.file
     # --remove would delete the only copy.
@@ -9840,10 +9831,7 @@ def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path:
     if _read_file(path) != data:
         raise Conflict(f"{path} stays, since it was changed meanwhile", hint="import it again")
     with disk_errors(f"remove {path}"):
-        # What holds the plaintext first, then the link that led to it.
-        os.unlink(os.path.realpath(path))
-        if os.path.islink(path):
-            os.unlink(path)
+        os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
 
 
 def cmd_export(args: Namespace) -> None:
@@ -9869,8 +9857,7 @@ def cmd_run(args: Namespace) -> int:
     $ run DB_PASSWORD -- psql app      # with one
     $ run app/db# --backend vault -- psql
 
-    app/db# stands for all fields of a Vault secret: APP_DB_USER,
-    APP_DB_PASSWORD and so on.
+    app/db# stands for all fields of a Vault secret: APP_DB_USER and so on.
     """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
@@ -9899,9 +9886,8 @@ def cmd_redact(args: Namespace) -> int:
     $ redact < app.log > shared.log
     $ redact --in-place --found app.log notes.txt
 
-    Masks all stages of all secrets, in every encoding that run masks, from files
-    or stdin to stdout. With --in-place, replaces the files: text files only, and
-    none that a store reads. Git history keeps the old text.
+    Masks all stages of all secrets, in every encoding that `run` masks. With
+    --in-place, replaces text files. Git history keeps the old text.
     """
     if args.in_place and not args.files:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
@@ -9956,10 +9942,11 @@ def cmd_config_set(args: Namespace) -> None:
     """
     import json
 
-    config, store = SecretConfig(args.file, args.manager), _persistent_store(args) if args.secret else None
-    if store and args.value is not None:
-        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out to get a prompt")
+    config = SecretConfig(args.file, args.manager)
+    store = _persistent_store(args) if args.secret else None
     if store:
+        if args.value is not None:
+            raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
         check_replaceable(store, args.key)  # before the value is typed
     value: Any = _read_value(args.key, store) if args.value is None else args.value
     try:
@@ -9994,15 +9981,11 @@ def cmd_audit(args: Namespace) -> int:
     $ audit --update-baseline          # accept what is found now
     $ audit --explain settings.py:12   # why or why not
     """
-    for pair in ("staged", "history"), ("untrusted", "update_baseline"), ("output", "update_baseline"):
-        if all(getattr(args, option) not in (False, None) for option in pair):
-            options = " and ".join(f"--{option}" for option in pair).replace("_", "-")
-            raise BadValue(f"{options} can't be combined", hint="use one of them")
     if args.explain:
         return _explain_line(args.explain)
     with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
         if args.list_rules:
-            report_rules(args.report == "json", Printer(out))
+            report_rules(args.json, Printer(out))
             return 0
         run = _audit_of(args)
         if args.update_baseline and run.baseline:
@@ -10034,14 +10017,12 @@ def _audit_of(args: Namespace) -> Audit:
     def on_error(path: str, why: str) -> None:
         _warn(f"can't read {printable(path)}: {printable(why)}")
 
-    revisions = args.history or ()
-    folders = [word for word in revisions if os.path.isdir(word)]  # git too tells them from revisions
-    paths = [*args.paths, *folders] or ["."]
+    paths, in_git = args.paths or ["."], args.staged or args.history is not None
     exclude = list(itertools.chain(*args.exclude))
     if exclude:  # which may have taken a PATH for one more name
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
-    baseline = _baseline_of(args, paths)
-    if args.output and not args.staged and args.history is None:
+    baseline = _baseline_of(args, args.baseline or baseline_beside(paths, in_git=in_git))
+    if args.output and not in_git:
         # An earlier report, full of samples, is no part of the next one.
         report, base = _real_path(args.output), shown_from(paths, baseline)
         pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
@@ -10058,7 +10039,7 @@ def _audit_of(args: Namespace) -> Audit:
         disable=itertools.chain(*args.disable),
         baseline=baseline,
         staged=args.staged,
-        history=None if args.history is None else [word for word in revisions if word not in folders],
+        history=args.history,
         gitignore=not args.no_gitignore,
         untrusted=args.untrusted,
         known=known,
@@ -10075,11 +10056,11 @@ def _baseline_of(args: Namespace, paths: Sequence[str]) -> Baseline | None:
     beside = find_repository(paths)[1] if in_git else shown_from(paths)
     path = args.baseline or os.path.relpath(beside + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
-    if os.path.lexists(path) or args.update_baseline:
-        return Baseline(path)
-    if args.baseline:
+    exists = os.path.lexists(path) or args.update_baseline
+    if args.baseline and not exists:
         raise BadValue(f"no baseline {_show(path)}", hint="write one with --update-baseline")
-    return None
+    # One that is named may come from elsewhere than the code that is not trusted.
+    return Baseline(path) if exists and (args.baseline or not args.untrusted) else None
 
 
 @contextlib.contextmanager
@@ -10101,16 +10082,14 @@ def cmd_check(args: Namespace) -> int:
     $ check
     $ check src --backend file --json
 
-    Looks for literals in Python, such as get_secret("X") and os.environ["X"], for
-    the lines of .env.example, and for references in config files. A name with a
-    default is optional. Exits with 1 if a required name is missing; no value is
-    read.
+    Names are literals in Python, such as get_secret("X") and os.environ["X"],
+    lines of .env.example, and references in config files. Those with a default
+    are optional; if another is missing, the exit code is 1.
     """
-    paths = args.paths or ["."]
-    for path in paths:
-        if not os.path.exists(path):
-            raise BadValue(f"there is no {_show(path)}", hint="name a file or folder that exists")
-    check = Check(paths, args.manager.store(), args.backend or os.environ.get("PAISSIVE_BACKEND") or "env")
+    backend = args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
+    for path in args.paths:
+        os.stat(path)  # otherwise a mistyped one would ask for no names
+    check = Check(args.paths or ["."], args.manager.store(), backend)
     if args.json:
         _write_json(check.found)
     for how, names in check.found.items() if not args.json else ():
@@ -10140,16 +10119,14 @@ def cmd_password(args: Namespace) -> None:
     """
     store = _store_of("file", args.manager.store(args.backend or "file"))
     store.reveal_identity()  # asks for the old one first
-    new = _ask("New master password: ", twice=True) if can_ask() else _read_value("")
-    store.change_password(new)
+    store.change_password(_read_value("the new master password"))
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
 
 
 def cmd_rekey(args: Namespace) -> None:
     """Seal all secrets to a new identity.
 
-    After a leak of the old identity, change the master password and the secrets
-    as well.
+    After a leak of the old one, change the master password and the secrets too.
     """
     count = _store_of("file", args.manager.store(args.backend or "file")).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
@@ -10216,8 +10193,7 @@ def cmd_rotate_schedule(args: Namespace) -> None:
     $ rotate schedule DB_PASSWORD --generate password:24 \\
         --apply ./set-password --verify ./log-in
 
-    Run `rotate now` from cron to rotate whatever is due. Scheduling again
-    replaces all options.
+    Cron rotates what is due by `rotate now`. A new schedule replaces the old one.
     """
     options = ("generate", "apply", "verify", "timeout", "keep_previous")
     _rotation(args).schedule(args.name, args.every, **{option: getattr(args, option) for option in options})
@@ -10244,8 +10220,8 @@ def cmd_rotate_now(args: Namespace) -> None:
     $ rotate now DB_PASSWORD
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
-    if (args.stdin or args.generate) and (len(args.names) != 1 or (args.stdin and args.generate)):
-        raise BadValue("--stdin and --generate are for one secret", hint="name it, and use one of them")
+    if (args.stdin or args.generate) and len(args.names) != 1:
+        raise BadValue("--stdin and --generate are for one secret", hint="name it")
     rotation = _rotation(args, writes=bool(args.names or _due(_rotation(args))))
     for name in args.names or rotation.rotate_due():
         if args.names:
@@ -10302,10 +10278,6 @@ def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
-def _report(name: str, help: str) -> _Argument:
-    return f"--{name}", {"dest": "report", "action": "store_const", "const": name, "help": help}
-
-
 def _row(run: Callable[[Namespace], Any], *arguments: _Argument) -> _Command:
     return run, (*arguments, _BACKEND)
 
@@ -10319,6 +10291,11 @@ _KEY = _arg("key", "KEY", "the setting, such as database.host")
 _CONFIG = _arg("--file", "F", "the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
 _POLICIES = _arg("--file", "F", "the policies; default: PAISSIVE_ROTATION_FILE, else the store's")
 
+_CONFLICTS = (  # options that can't be combined, of any command
+    *itertools.combinations(("value", "from_file", "generate"), 2),
+    *(("stdin", "generate"), ("staged", "history"), ("untrusted", "update_baseline")),
+    ("output", "update_baseline"),
+)
 _ALIASES = {"ls": "list", "rm": "delete"}
 _EXAMPLES = {"name": "DB_PASSWORD", "key": "database.password"}  # where a docstring has none
 
@@ -10415,7 +10392,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
         _arg("--exclude", "D", "names or globs to skip", nargs="+", action="append", default=[]),
         _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
-        *(_report(name, what) for name, (_, what) in REPORTS.items() if what),
+        *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
         _arg("--output", "F", "write the report to a file"),
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
         _flag("--update-baseline", "accept what is found now, and drop stale entries"),
