@@ -9992,7 +9992,8 @@ def cmd_audit(args: Namespace) -> int:
             run.baseline.update(run, run.summary, history=args.history is not None)
             _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
-            REPORTS[args.report or "text"][0](run, run.summary, Printer(out))
+            report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
+            report(run, run.summary, Printer(out))
     if run.summary.findings and not args.update_baseline:
         return int(args.exit_code)
     # CI must not pass because nothing could be read.
@@ -10021,7 +10022,7 @@ def _audit_of(args: Namespace) -> Audit:
     exclude = list(itertools.chain(*args.exclude))
     if exclude:  # which may have taken a PATH for one more name
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
-    baseline = _baseline_of(args, args.baseline or baseline_beside(paths, in_git=in_git))
+    baseline = _baseline_of(args, find_repository(paths)[1] if in_git else shown_from(paths))
     if args.output and not in_git:
         # An earlier report, full of samples, is no part of the next one.
         report, base = _real_path(args.output), shown_from(paths, baseline)
@@ -10049,12 +10050,8 @@ def _audit_of(args: Namespace) -> Audit:
     )
 
 
-def _baseline_of(args: Namespace, paths: Sequence[str]) -> Baseline | None:
-    if args.untrusted and not args.baseline:  # one that is named may come from elsewhere
-        return None
-    in_git = args.staged or args.history is not None
-    beside = find_repository(paths)[1] if in_git else shown_from(paths)
-    path = args.baseline or os.path.relpath(beside + BASELINE)
+def _baseline_of(args: Namespace, default: str) -> Baseline | None:
+    path = os.path.relpath(args.baseline or default + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
