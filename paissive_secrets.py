@@ -2880,12 +2880,16 @@ class _Session:
         self._lease: float | None = None  # seconds; 0 if it can't be renewed
         self._renew_at = float("inf")
         self._lock = threading.Lock()
+        # By paths of dynamic secrets: until when a response is used, and the login that it belongs to.
+        self.leases: dict[str, tuple[float, int, _Response]] = {}
+        self.lease_lock = threading.Lock()
 
     def sibling(self) -> _Session:
-        """Return a session with the same login, and connections of its own."""
+        """Return a session with the same login, and with connections and leases of its own."""
         twin = _Session(self.settings)
-        lock, transport = twin._lock, _Transport(self.settings, self.transport.newest)
-        vars(twin).update(vars(self), _lock=lock, transport=transport)
+        twin.transport = _Transport(self.settings, self.transport.newest)
+        twin.held, twin.logins = self.held, self.logins
+        twin._lease, twin._renew_at = self._lease, self._renew_at
         return twin
 
     def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
@@ -2909,11 +2913,13 @@ class _Session:
                     self._renew()
         return self.held or ""
 
-    def close(self, leases: list[tuple[int, str]]) -> bool:
-        """Revoke leases of (login, id), forget the token and hang up; return whether all are revoked."""
+    def close(self) -> bool:
+        """Revoke all leases, forget a token from a login, and hang up; return whether that worked."""
         old, self.transport = self.transport, _Transport(self.settings, self.transport.newest)
         old.deadline = time.monotonic() + _CLOSE_SECONDS
         revoke = functools.partial(old.call, "POST", token=self.held or "")
+        taken, self.leases = self.leases, {}
+        leases = [(login, response.body["lease_id"]) for _, login, response in taken.values()]
         if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
             gone = revoke("auth/token/revoke-self", {}).status == 204
             leases = [lease for lease in leases if not gone or lease[0] != self.logins]
@@ -3100,7 +3106,6 @@ class VaultStore:
         self.settings = VaultSettings(**settings)
         self._own, self._pid = _Session(self.settings), os.getpid()
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
-        self._leases: dict[str, _Lease] = {}  # by paths outside of KV mounts
 
     def __repr__(self) -> str:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
@@ -3113,7 +3118,7 @@ class VaultStore:
     @property
     def _session(self) -> _Session:
         if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
-            self._own, self._leases, self._pid = self._own.sibling(), {}, os.getpid()
+            self._own, self._pid = self._own.sibling(), os.getpid()
         return self._own
 
     def get(self, name: str, version: int | None = None) -> str:
@@ -3258,12 +3263,9 @@ class VaultStore:
 
     def close(self) -> None:
         """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
-        session = self._session
-        leases = [(lease.login, lease.id) for lease in self._leases.values() if lease.id]
-        self._leases = {}
         done = False
         with contextlib.suppress(SecretsError):
-            done = session.close(leases)
+            done = self._session.close()
         if not done:
             warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
 
@@ -3397,19 +3399,18 @@ class VaultStore:
     def _read_leased(self, path: str) -> _Json:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
         session = self._session
-        lease = self._leases.get(path) or self._leases.setdefault(path, _Lease())
-        with lease.lock:
-            if time.monotonic() < lease.until and lease.login == session.logins:
-                return lease.data
+        with session.lease_lock:
+            until, login, response = session.leases.get(path, (0.0, 0, _Response(404)))
+            if time.monotonic() < until and login == session.logins:
+                return response.data
             # Each read creates a database user, say, so it isn't repeated.
             response = self._call("GET", path, repeat=False, ok=(200, 404))
             if response.status == 404:
                 raise not_found_error(path)
-            lease.id = str(response.body.get("lease_id") or "")
-            lease.login, lease.data = session.logins, response.data
-            seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT if lease.id else 0
-            lease.until = time.monotonic() + seconds
-            return lease.data
+            if response.body.get("lease_id"):
+                seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT
+                session.leases[path] = time.monotonic() + seconds, session.logins, response
+            return response.data
 
     def _change(
         self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
@@ -3524,17 +3525,6 @@ class VaultStore:
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
         # No name of ours leads to some that others wrote: '#' in a path would begin a field, for instance.
         return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
-
-
-class _Lease:
-    """What a path gave for a while, and to which login; a plain class, since that is a secret."""
-
-    def __init__(self) -> None:
-        import threading
-
-        self.data: _Json = {}
-        self.id, self.login, self.until = "", 0, 0.0
-        self.lock = threading.Lock()
 
 
 class _Secret:

@@ -5155,28 +5155,6 @@ def test_user_and_password_of_a_dynamic_secret_belong_together(stub, monkeypatch
     assert store.get("rabbitmq/creds/app#username") != user
 
 
-def test_a_lease_that_is_long_in_coming_holds_up_no_other(stub):
-    go_on = threading.Event()
-
-    def answer(request):
-        line = request.partition(b"\r\n")[0]
-        if b"/ui/mounts" in line:
-            return http(b'{"data": {"secret": {"db/": {}}}}')
-        if b"/secret/data/" in line:
-            return http(b'{"errors": []}', 404)
-        go_on.wait(10 if b"slow" in line else 0)
-        return http(b'{"lease_id": "l", "lease_duration": 60, "data": {"user": "u"}}')
-
-    server = stub(answer)
-    server.kv = None
-    store = server.store()
-    with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(store.get, "db/creds/slow#user")
-        assert (store.get("db/creds/quick#user"), slow.done()) == ("u", False)
-        go_on.set()
-        assert slow.result() == "u"
-
-
 @pytest.mark.slow
 def test_a_server_that_is_sealed_or_not_initialised_says_so(tmp_path):
     server = Bao.raft(tmp_path / "bao")
