@@ -7525,12 +7525,10 @@ def scan(
     (text, kind), over = _text_reader(read), False
     for window in _windows(text) if known or not kind else ():
         budget = Budget(len(window.text))
-        found = iter(()) if kind else detect(window.text, path, custom, explain, budget)
-        found = _around_known(known(window.text), found) if known else found
-        spans = [s for s in found if window.begin <= s.start < window.until and (s.confidence or explain)]
+        spans = [] if kind else list(detect(window.text, path, custom, explain, budget))
+        spans += known(window.text) if known else []
         over = over or budget.left <= 0
-        if spans:
-            yield from _matches(window, spans, key, explain)
+        yield from _matches(window, spans, key, explain)
     kind = "budget" if over else kind
     if skipped is not None and kind:
         skipped[kind] = skipped.get(kind, 0) + 1
@@ -7548,18 +7546,6 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
                 at = span.end
         yield text[at : window.until]
         done = max(at - window.until, 0)
-
-
-def _around_known(known: list[Span], spans: Iterable[Span]) -> Iterator[Span]:
-    """Yield the known spans, which are in order, and those that overlap none of them."""
-    import bisect
-
-    yield from known
-    starts = [span.start for span in known]
-    for span in spans:
-        after = bisect.bisect_left(starts, span.end)
-        if not after or known[after - 1].end <= span.start:
-            yield span
 
 
 def _text_reader(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], str]:
@@ -7585,15 +7571,10 @@ def _utf16(first: bytes) -> str | None:
         return "utf-32"
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    if b"\0" not in first or len(first) < 4:
-        return None
-    for name, ascii_bytes, zeros in (
-        ("utf-16-le", first[::2], first[1::2]),
-        ("utf-16-be", first[1::2], first[::2]),
-    ):
-        if b"\0" not in ascii_bytes and zeros.count(0) * 10 >= len(zeros) * 9:
-            return name
-    return None
+    even, odd = first[::2], first[1::2]  # ASCII in one half, mostly zeros in the other
+    if b"\0" not in even and 0 < len(odd) * 0.9 <= odd.count(0):
+        return "utf-16-le"
+    return "utf-16-be" if b"\0" not in odd and 0 < len(even) * 0.9 <= even.count(0) else None
 
 
 def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], bytes]:
@@ -7632,12 +7613,8 @@ def _windows(read: Callable[[int], bytes]) -> Iterator[_Window]:
 
 def _line_start(text: bytes, near: int) -> int:
     """Where the last line that begins at or before `near` begins; where lines are long, a character does."""
-    return text.rfind(b"\n", near - _BEHIND, near) + 1 or near - _inside(text[near - 3 : near + 1][::-1])
-
-
-def _inside(text: bytes) -> int:
-    """How many bytes at the beginning of `text` go on with a character (RFC 3629)."""
-    return next((n for n, byte in enumerate(text[:3]) if byte & 0xC0 != 0x80), 0)
+    begin = text.rfind(b"\n", near - _BEHIND, near) + 1
+    return begin or next((at for at in range(near, near - 3, -1) if text[at] & 0xC0 != 0x80), near)
 
 
 def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
@@ -7648,10 +7625,22 @@ def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
 
 
 def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> Iterator[Match]:
+    import hashlib
+
     text, at = window.text, 0
     line, column = window.line, window.column
-    kept = _resolve_overlaps([span for span in spans if span.confidence])
-    for span in _with_rejected(spans, kept) if explain else kept:
+    shown = _resolve_overlaps([span for span in spans if span.confidence])
+    if explain:
+        lost = [
+            s._replace(confidence="", reason="a surer finding overlaps it")
+            for s in {*spans} - {*shown}
+            if s.confidence
+        ]
+        rejected = [span for span in spans if not span.confidence]
+        shown = sorted(shown + rejected + lost, key=lambda span: span.start)
+    for span in shown:
+        if not window.begin <= span.start < window.until:
+            continue
         line, column = _place(text[at : span.start], span.start - at, line, column)
         at = span.start
         value = text[at : span.end]
@@ -7662,7 +7651,7 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
             column + 1,
             line + value.count(b"\n"),
             _mask(span.rule, value),
-            _digest(value, key),
+            hashlib.blake2b(value, key=key, digest_size=16).hexdigest(),
             _allow_comment(text, at, span.end),
             _variable_before(text, at),
             tuple(_reasons(span)) if explain else (),
@@ -7673,33 +7662,17 @@ def _resolve_overlaps(spans: list[Span]) -> list[Span]:
     """Without those that overlap a surer one, or else an earlier one, in order of place."""
     import bisect
 
-    def rank(span: Span) -> tuple[bool, bool, bool]:  # a format says more than a value judged by its name
-        return span.confidence == "low", is_judged(span), span.confidence != "high"
+    def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
+        low, sure = span.confidence == "low", span.confidence == "high"
+        return span.rule.id != "known-value", low, is_judged(span), not sure, span.start
 
     kept: list[Span] = []
-    for level in sorted(set(map(rank, spans))):
-        starts = [span.start for span in kept]
-        free = []
-        for span in (span for span in spans if rank(span) == level):
-            after = bisect.bisect_left(starts, span.end)
-            if not after or kept[after - 1].end <= span.start:
-                free.append(span)
-        kept = _without_overlaps(kept + free)
-    return kept
-
-
-def _with_rejected(spans: list[Span], kept: list[Span]) -> list[Span]:
-    """All spans in order of place; those that overlap a surer one say so."""
-    lost = {span: span._replace(confidence="", reason="a surer finding overlaps it") for span in spans}
-    chosen = {span for span in spans if not span.confidence}.union(kept)
-    return sorted((span if span in chosen else lost[span] for span in spans), key=lambda span: span.start)
-
-
-def _without_overlaps(spans: list[Span]) -> list[Span]:
-    kept: list[Span] = []
-    for span in sorted(spans, key=lambda span: span.start):
-        if not kept or span.start >= kept[-1].end:
-            kept.append(span)
+    starts: list[int] = []
+    for span in sorted(spans, key=rank):
+        after = bisect.bisect_left(starts, span.end)
+        if not after or kept[after - 1].end <= span.start:
+            kept.insert(after, span)
+            starts.insert(after, span.start)
     return kept
 
 
@@ -7716,12 +7689,6 @@ def _variable_before(text: bytes, at: int) -> str:
     match = re.fullmatch(rb"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*[\"']?", line)
     # Not any word: in a value of several lines it could be a part of that.
     return match[1].decode() if match and looks_secret(match[1].decode()) else ""
-
-
-def _digest(value: bytes, key: bytes) -> str:
-    import hashlib
-
-    return hashlib.blake2b(value, key=key, digest_size=16).hexdigest()
 
 
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
