@@ -3584,11 +3584,10 @@ def _whole(path: str) -> str:
 
 
 # === Manager and references =================================================================================
-# A backend is the enum member, its string, or a store; anything else is an error, never a silent fallback to
-# another store. `secret:NAME` refers to a secret in the same store, `secret://BACKEND/NAME` to one in
-# another, and `${secret:NAME}` is a reference inside a longer text, `$${secret:` its escaped form. References
-# are followed only in configuration: config files, variables and .env. What other stores hold is data:
-# whoever can write one secret must not be able to read another through us.
+# A backend is a member of the enum, its string, or a store. `secret:NAME` refers to a secret in the same store,
+# `secret://BACKEND/NAME` to one in another; in a longer text that is `${secret:NAME}`, escaped `$${secret:`.
+# References are followed only in configuration: config files, variables and .env. What other stores hold is
+# data: whoever can write one secret must not be able to read another through us.
 
 _MAX_REFERENCES = 100  # that one text may lead to: a few variables could ask for endless work
 
@@ -3894,11 +3893,10 @@ class SecretConfig:
         process can read it: the environment to its .env file. BadValue if `key` leads through a setting that
         is not an object.
         """
-        path = _key_path(key)
+        path, reference = _key_path(key), _REFERENCE + key
         if not use_secret:
             self._write(path, value)
             return
-        reference = _REFERENCE + key
         work_folder(self.path)
         self._changed(path, reference)  # what is wrong with the file is found before the value is stored
         store = persistent(self._store())
@@ -3947,13 +3945,11 @@ class SecretConfig:
 
     def _variable(self, path: tuple[str, ...]) -> tuple[str, str | None]:
         """Return the variable that comes before a setting, and its value, if it has one."""
-        variable = variable_name("_".join(path)).upper()
-        try:
-            if variable.strip("_"):  # `_` is the shell's, and would be many keys at once
-                return variable, self._manager.store("env").get(variable)
-        except NotFound:
-            pass
-        return variable, None
+        variable, value = variable_name("_".join(path)).upper(), None
+        if variable.strip("_"):  # `_` is the shell's, and would be many keys at once
+            with contextlib.suppress(NotFound):
+                value = self._manager.store("env").get(variable)
+        return variable, value
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         missing: list[NotFound] = []
@@ -3968,7 +3964,7 @@ class SecretConfig:
     def _resolve(self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None) -> Any:
         """Return what was found at `path`, with variables in place of leaves.
 
-        References are resolved if there is a list for secrets that are missing.
+        References are resolved if there is a list for those that are missing.
         """
         if isinstance(found, dict):
             return {key: self._resolve(value, (*path, key), missing) for key, value in found.items()}
@@ -4055,7 +4051,6 @@ def check_replaceable(store: Store, name: str) -> None:
 
 
 def _key_path(key: str) -> tuple[str, ...]:
-    """Split `database.host` into its parts."""
     path = tuple(check_name(key).split("."))
     if "" in path:
         raise BadName(f"bad key {_show(key)}: an empty part", hint="write keys as database.host")
@@ -4065,21 +4060,17 @@ def _key_path(key: str) -> tuple[str, ...]:
 def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
-        if isinstance(tree, list) and part.isdecimal():
-            tree = tree[int(part)] if int(part) < len(tree) else _ABSENT
-        elif isinstance(tree, dict):
-            tree = tree.get(part, _ABSENT)
-        else:
+        if not isinstance(tree, dict):
             raise _not_an_object(path, depth, where)
-        if tree is _ABSENT:
-            break
+        if part not in tree:
+            return _ABSENT
+        tree = tree[part]
     return tree
 
 
 def _not_an_object(path: tuple[str, ...], depth: int, where: str) -> BadValue:
-    inner, outer = _show(".".join(path)), _show(".".join(path[:depth]))
     hint = "choose another key, or delete that one first"
-    return BadValue(f"{where}: {outer} is not an object, so there is no {inner} in it", hint=hint)
+    return BadValue(f"{where}: {_show('.'.join(path[:depth]))} is not an object", hint=hint)
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
@@ -4165,10 +4156,12 @@ class SecretRotation:
         long as this object. After `keep_previous`, `rotate_due` deletes the previous value.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
+        for interval in (every, timeout, every if keep_previous is None else keep_previous):
+            _seconds(interval)
         policy = {
-            "every": _interval(every),
-            "timeout": _interval(timeout),
-            "keep_previous": None if keep_previous is None else _interval(keep_previous),
+            "every": every,
+            "timeout": timeout,
+            "keep_previous": keep_previous,
             **{kind: _step(kind, step) for kind, step in steps.items()},
             "scheduled": _now(),  # the first interval starts here
         }
@@ -4329,7 +4322,6 @@ class _Rotation:
             self.set("previous", None)
 
     def unfinished(self) -> str:
-        """Return the pending value."""
         pending = self.value("pending")
         if pending is None:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
@@ -4478,19 +4470,12 @@ def _now() -> str:
 
 
 def _seconds(interval: Any, what: str = "") -> float:
-    """Return the length of an interval as policies hold it, such as "30d"."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(interval))
+    text = interval if isinstance(interval, str) else f"{interval}s"
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not 0 < seconds < _MAX_SECONDS:
         raise BadValue(f"{what}not a valid interval", hint="write 30d, 12h, 90m or 2w")
     return seconds
-
-
-def _interval(interval: Interval) -> str:
-    """Return an interval as policies hold it."""
-    text = interval if isinstance(interval, str) else f"{interval}s"
-    _seconds(text)
-    return text
 
 
 def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
@@ -4501,8 +4486,8 @@ def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
         return True
     what = f"the policy of {_show(name)}"
     try:
-        start = calendar.timegm(time.strptime(policy.get("rotated") or policy["scheduled"], _TIME))
-    except (KeyError, TypeError, ValueError):
+        start = calendar.timegm(time.strptime(str(policy.get("rotated") or policy.get("scheduled")), _TIME))
+    except ValueError:
         raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
     return start + _seconds(policy.get(interval), f"{what}: ") <= time.time()
 
@@ -4567,7 +4552,6 @@ def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> b
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
-    """Kill a command that is still running, with what it started and would leave behind."""
     import signal
 
     if child.poll() is None:

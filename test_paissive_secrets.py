@@ -6465,7 +6465,7 @@ def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
     rotation.rotate("DB_PASSWORD", NEW)
     assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
     policy = json.loads(Path(rotation.path).read_text())["policies"]["DB_PASSWORD"]
-    assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], "1234567s")
+    assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
 
 
 def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path, say):
