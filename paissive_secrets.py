@@ -3584,8 +3584,8 @@ def _whole(path: str) -> str:
 
 
 # === Manager and references =================================================================================
-# A backend is a member of the enum, its string, or a store. `secret:NAME` refers to a secret in the same store,
-# `secret://BACKEND/NAME` to one in another; in a longer text that is `${secret:NAME}`, escaped `$${secret:`.
+# A backend is a member of the enum, its string, or a store. `secret:NAME` refers to a secret in the same
+# store, `secret://BACKEND/NAME` to one in another; in a longer text, both are in `${…}`, escaped by `$${…}`.
 # References are followed only in configuration: config files, variables and .env. What other stores hold is
 # data: whoever can write one secret must not be able to read another through us.
 
