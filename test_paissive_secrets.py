@@ -6104,7 +6104,7 @@ def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(tmp_path, befor
 @pytest.mark.parametrize("action", ["resume", "abort"])
 def test_resume_and_abort_may_be_killed_as_well(tmp_path, action):
     rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
-    for n, m in itertools.product(range(2, 8), range(1, 8)):
+    for n, m in itertools.product((2, 5, 6, 7), range(1, 8)):
         rotated.begin()
         rotated.rotate(n)
         rotated.act(lambda rotation: getattr(rotation, action)(rotated.name), m)
