@@ -7003,56 +7003,70 @@ def test_mask_compares_hardly_any_place_with_any_of_many_values():
 # === Processes ==============================================================================================
 
 SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
-GIVEN = {"APP_TOKEN": SAFE}
-RUN = [sys.executable, str(MODULE), "run"]
+SECRETS = {"APP_TOKEN": SAFE, "PYTHONPATH": str(ROOT)}
+RUN = [sys.executable, "-m", MODULE.stem, "run"]
 
 
-def run(*argv, **settings):
-    return cli("run", *argv, env={**GIVEN, **settings.pop("env", {})}, **settings)
+@pytest.fixture
+def run(monkeypatch, capfdbinary):
+    """Run a command in this process, whose signals are left alone: (stdout, stderr, exit code)."""
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+
+    def run(*argv, **variables):
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", None)
+            for name, text in variables.items():
+                patch.setenv(name, text)
+            code = ps.main(["run", *argv])
+        out, err = capfdbinary.readouterr()
+        return out, err.decode().replace("paissive_secrets: ", ""), code
+
+    return run
 
 
-def python(code):
-    return ["--", sys.executable, "-c", code]
+def sh(script):
+    return ["--", "sh", "-c", script]
 
 
-def test_run_gives_a_command_its_secrets_and_masks_both_outputs():
-    done = run("APP_TOKEN", "--", "sh", "-c", "echo out $APP_TOKEN; echo err $APP_TOKEN >&2; exit 7")
-    assert (done.stdout, done.stderr, done.returncode) == (b"out ***\n", b"err ***\n", 7)
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        (["APP_TOKEN", *sh("echo $APP_TOKEN; echo $APP_TOKEN >&2; exit 7")], (b"***\n", "***\n", 7)),
+        (["APP_TOKEN", *sh("printf ${APP_TOKEN%battery}; sleep 0.1; echo battery")], (b"***\n", "", 0)),
+        (["APP_TOKEN", *sh("head -c 300000 /dev/zero; echo $APP_TOKEN")], (bytes(300_000) + b"***\n", "", 0)),
+        (["APP_TOKEN", "--", "printf", "%s.", "--", "--no-mask", "--"], (b"--.--no-mask.--.", "", 0)),
+        (["APP_TOKEN", *sh("kill -TERM $$")], (b"", "", 143)),
+        (["APP_TOKEN", *sh("kill -INT $$")], (b"", "", 130)),
+        (["APP_TOKEN", "--", ""], (b"", "no command to run; put it after two dashes: run NAME -- CMD\n", 2)),
+        (["--no-mask", "--", ""], (b"", "no command to run; put it after two dashes: run NAME -- CMD\n", 2)),
+    ],
+    ids="outputs pieces more dashes TERM INT empty empty-unmasked".split(),
+)
+def test_run_masks_what_a_command_prints_and_ends_as_it_does(argv, expected, run):
+    assert run(*argv) == expected
 
 
-def test_run_maps_names_to_variables():
+def test_run_passes_on_what_is_in_the_environment_as_it_is(run):
+    odd = (b"\xff\xfe" + SAFE.encode() + b"\xff").decode(errors="surrogateescape")
+    assert run("APP_TOKEN", "--", "printenv", "ODD", ODD=odd)[0] == b"\xff\xfe***\xff\n"
+    assert run("APP_TOKEN", "--", "printenv", "JOBS__PENDING", JOBS__PENDING="5")[0] == b"5\n"
+
+
+def test_run_names_short_values_once(run):
+    wanted = "not masked, being under 8 characters: {}\n"
+    done = run("A_TOKEN", "B_TOKEN", *sh("echo $A_TOKEN"), A_TOKEN="abc", B_TOKEN="de")
+    assert done == (b"abc\n", wanted.format("A_TOKEN, B_TOKEN"), 0)
+    assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == wanted.format("URL")
+
+
+def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_store():
     store = ps.MemoryStore()
+    store.store_keys = lambda: iter(["the-master-password"])
     store.set("db/password", SAFE)
     store.set("db/password__PREVIOUS", "old")
     environment, values = ps.environment_with_secrets(store)
-    assert (environment["DB_PASSWORD"], values["DB_PASSWORD"]) == (SAFE, {SAFE, "old"})
-    assert not any("PREVIOUS" in name for name in environment)
-
-
-def test_run_masks_what_opens_the_stores_it_uses():
-    store = ps.MemoryStore()
-    store.store_keys = lambda: iter(["the-master-password"])
-    store.set("A_TOKEN", SAFE)
-    assert ps.environment_with_secrets(store, ["A_TOKEN"])[1]["A_TOKEN"] == {SAFE, "the-master-password"}
-
-
-def test_run_passes_on_variables_that_only_end_like_a_stage():
-    seen = run("APP_TOKEN", "--", "printenv", "JOBS__PENDING", env={"JOBS__PENDING": "5"})
-    assert seen.stdout == b"5\n"
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc")
-def test_run_shows_the_command_no_master_password_in_its_own_environment():
-    look = ["--", "sh", "-c", "tr '\\0' '\\n' < /proc/$PPID/environ"]
-    seen = run("APP_TOKEN", *look, env={"PAISSIVE_MASTER_PASSWORD": "correct-horse", "MARK": "here"}).stdout
-    assert b"MARK=here" in seen and b"correct-horse\n" not in seen
-
-
-def test_run_in_a_program_leaves_its_signals_alone(monkeypatch, capfd):
-    monkeypatch.setenv("APP_TOKEN", SAFE)
-    monkeypatch.setattr(signal, "signal", None)
-    assert ps.main(["run", "APP_TOKEN", "--", "sh", "-c", "echo $APP_TOKEN"]) == 0
-    assert capfd.readouterr() == ("***\n", "")
+    assert (environment["DB_PASSWORD"], "DB_PASSWORD__PREVIOUS" in environment) == (SAFE, False)
+    assert values["DB_PASSWORD"] == {SAFE, "old", "the-master-password"}
 
 
 def test_run_refuses_two_names_for_one_variable():
@@ -7064,182 +7078,143 @@ def test_run_refuses_two_names_for_one_variable():
     assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
 
 
-def test_run_resolves_references_in_the_environment():
-    url = "postgres://app:${secret:APP_TOKEN}@db/app"
-    done = run("APP_TOKEN", *python("import os; print(os.environ['URL'][::-1])"), env={"URL": url})
-    assert done.stdout.decode().strip()[::-1] == f"postgres://app:{SAFE}@db/app"
-    assert (
-        run("APP_TOKEN", "--", "sh", "-c", "echo $URL", env={"URL": url}).stdout
-        == b"postgres://app:***@db/app\n"
+def test_run_resolves_references_in_the_environment(run):
+    compare = sh("echo $URL; test $URL = postgres://app:$APP_TOKEN@db")
+    assert run("APP_TOKEN", *compare, URL="postgres://app:${secret:APP_TOKEN}@db") == (
+        b"postgres://app:***@db\n",
+        "",
+        0,
     )
 
 
 @pytest.mark.parametrize(
-    "name, url, told",
+    "names, url, said",
     [
-        ("APP_TOKEN", "secret:ABSENT", "no secret named 'ABSENT', which URL refers to; "),
-        ("ABSENT", "", "no secret named 'ABSENT', which the command line refers to; "),
         (
-            "APP_TOKEN",
-            "${secret:A} ${secret:B}",
-            "no secret named %r, which URL refers to; " * 2 % ("A", "B"),
+            ["APP_TOKEN"],
+            "secret:ABSENT",
+            "no secret named 'ABSENT', which URL refers to; set it with: set ABSENT",
         ),
-        ("APP_TOKEN", "x ${secret: A}", "URL: bad name ' A': "),
-        ("APP_TOKEN", "secret://nowhere/A", "URL: no backend called 'nowhere'; "),
+        (["APP_TOKEN"], "x ${secret: A}", "URL: bad name ' A': it begins or ends with a space; use "),
+        (["APP_TOKEN"], "secret://nowhere/A", "URL: no backend called 'nowhere'; use "),
+        (
+            ["ABSENT", "APP_TOKEN", "GONE"],
+            "${secret:A} ${secret:B}",
+            "no secret named 'A', which URL refers to; no secret named 'B', which URL refers to; "
+            "no secret named 'ABSENT', which the command line refers to; "
+            "no secret named 'GONE', which the command line refers to; set them",
+        ),
     ],
-    ids=["absent", "not named", "two", "no name", "no backend"],  # pytest puts them into the environment
+    ids=["absent", "no name", "no backend", "four"],  # pytest puts them into the environment
 )
-def test_run_says_what_refers_to_nothing(name, url, told):
-    done = run(name, "--", "true", env={"URL": url})
-    assert done.stderr.decode().startswith(f"paissive_secrets: {told}")
-    assert done.returncode == (1 if "no secret" in told else 2)
+def test_run_says_what_refers_to_nothing(names, url, said, run):
+    out, err, code = run(*names, "--", "echo", "started", URL=url)
+    assert (out, err[: len(said)], err.count("\n")) == (b"", said, 1)
+    assert code == (1 if "no secret" in said else 2)
 
 
 OPENERS = (
     "PAISSIVE_MASTER_PASSWORD PAISSIVE_MASTER_PASSWORD_FILE PAISSIVE_IDENTITY PAISSIVE_IDENTITY_FILE".split()
 )
 OPENERS += "VAULT_TOKEN BAO_TOKEN PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT PAISSIVE_VAULT_PASSWORD".split()
+JOB = {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x" * 9, "ACTIONS_ID_TOKEN_REQUEST_URL": "https://runner"}
 
 
-def test_run_names_everything_that_is_missing_at_once():
-    said = run("ABSENT", "APP_TOKEN", "GONE", "--", "true", env={"URL": "${secret:LOST}"}).stderr.decode()
-    assert re.findall("no secret named '(.+?)'", said) == ["LOST", "ABSENT", "GONE"]
-    assert said.count("\n") == 1
+@pytest.mark.parametrize("names", [["APP_TOKEN"], []])
+def test_run_keeps_what_opens_our_own_stores_to_itself(names, run):
+    own = {**dict.fromkeys(OPENERS, "x" * 9), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h", **JOB}
+    for login, job in (("jwt", []), ("approle", list(JOB))):
+        seen = run(*names, "--", "env", PAISSIVE_VAULT_LOGIN=login, **own)[0].decode()
+        passed_on = [name for name in own if f"\n{name}=" in "\n" + seen]
+        assert passed_on == ["VAULT_ADDR", "VAULT_TOKEN_TTL", *job]
 
 
-def test_run_keeps_what_opens_our_own_stores_to_itself():
-    own = {**dict.fromkeys(OPENERS, "x" * 9), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h"}
-    for names in (["APP_TOKEN"], []):
-        seen = run(*names, "--", "env", env=own).stdout.decode()
-        assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR", "VAULT_TOKEN_TTL"]
-
-
-@pytest.mark.parametrize(
-    "login, passed_on", [("jwt", []), ("approle", ["TOKEN", "URL"]), ("", ["TOKEN", "URL"])]
-)
-def test_run_keeps_the_identity_of_a_github_job_where_that_opens_vault(login, passed_on):
-    job = {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x" * 9, "ACTIONS_ID_TOKEN_REQUEST_URL": "https://runner"}
-    for names in (["APP_TOKEN"], []):
-        seen = run(*names, "--", "env", env={**job, "PAISSIVE_VAULT_LOGIN": login}).stdout.decode()
-        assert sorted(re.findall("^ACTIONS_ID_TOKEN_REQUEST_(.+)=", seen, re.M)) == passed_on
-
-
-def test_run_names_short_values_once():
-    done = run(
-        "A_TOKEN", "B_TOKEN", "--", "sh", "-c", "echo $A_TOKEN", env={"A_TOKEN": "abc", "B_TOKEN": "de"}
-    )
-    assert done.stdout == b"abc\n"
-    assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: A_TOKEN, B_TOKEN\n"
-    done = run("APP_TOKEN", "--", "true", env={"PIN": "1234", "URL": "x://${secret:PIN}"})
-    assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: URL\n"
-
-
-@pytest.mark.parametrize("number", ["TERM", "KILL", "INT"])
-def test_run_ends_as_a_shell_says_for_signals(number):
-    wanted = 128 + getattr(signal, "SIG" + number)
-    assert run("APP_TOKEN", "--", "sh", "-c", f"kill -{number} $$").returncode == wanted
+@pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc")
+def test_run_shows_the_command_no_master_password_in_its_own_environment():
+    look = sh("tr '\\0' '\\n' < /proc/$PPID/environ")
+    env = {**SECRETS, "PAISSIVE_MASTER_PASSWORD": "correct-horse", "MARK": "here"}
+    seen = cli("run", "APP_TOKEN", *look, env=env).stdout
+    assert b"MARK=here" in seen and b"correct-horse\n" not in seen
 
 
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
-def test_run_says_in_one_line_what_can_not_be_run(tmp_path, mask):
-    (tmp_path / "text").write_text("no program")
-    missing = run(*mask, "APP_TOKEN", "--", "no-such-command", SAFE)
-    assert missing.returncode == 127
-    assert missing.stderr.startswith(b"paissive_secrets: no command 'no-such-command'; ")
-    denied = run(*mask, "APP_TOKEN", "--", str(tmp_path / "text"))
-    assert (denied.returncode, denied.stderr.count(b"\n")) == (126, 1)
-    assert b"permission denied" in denied.stderr
-    (tmp_path / "text").chmod(0o700)
-    assert run(*mask, "APP_TOKEN", "--", str(tmp_path / "text")).returncode == 126
+def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
+    (tmp_path / "text").write_text("not a program")
+    for program, code, said in (
+        (
+            "absent",
+            127,
+            "no command 'absent'; check that it exists, and the interpreter that its first line names",
+        ),
+        (f"{tmp_path}/text", 126, f"can't run '{tmp_path}/text': permission denied"),
+    ):
+        done = cli("run", *mask, "APP_TOKEN", "--", program, SAFE, env=SECRETS)
+        assert (done.returncode, done.stderr.decode()) == (code, f"paissive_secrets: {said}\n")
 
 
-def test_run_needs_two_dashes_before_the_command():
-    assert b"put it after two dashes" in run("APP_TOKEN", "env").stderr
+def test_run_says_that_the_command_gets_no_secret(run, tmp_path):
+    note = "note: the command gets no secret; see where they are looked for with: status\n"
+    store = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": str(tmp_path)}
+    assert run("--", "echo", "started", **store) == (b"started\n", note, 0)
+    assert run("APP_TOKEN", "env")[1].startswith("no command to run; put it after two dashes")
 
 
-@pytest.mark.parametrize("mask", [[], ["--no-mask"]])
-def test_run_takes_an_empty_word_for_no_command(mask):
-    done = run(*mask, "APP_TOKEN", "--", "", "argument")
-    wanted = b"paissive_secrets: no command to run; put it after two dashes: run NAME -- CMD\n"
-    assert (done.returncode, done.stderr) == (2, wanted)
-
-
-def test_run_leaves_the_command_its_own_dashes():
-    done = run("APP_TOKEN", "--", "printf", "%s.", "--", "--no-mask", "--")
-    assert done.stdout == b"--.--no-mask.--."
+def started(*argv, **more):
+    more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, **more}
+    return subprocess.Popen([*RUN, *argv], env={**os.environ, **SECRETS}, **more)
 
 
 def test_run_without_masking_becomes_the_command():
-    done = started("--no-mask", "--", "sh", "-c", "echo $$ $APP_TOKEN")
-    assert done.communicate()[0].decode() == f"{done.pid} {SAFE}\n"
+    with started("--no-mask", "APP_TOKEN", *sh("echo $$ $APP_TOKEN")) as process:
+        assert process.communicate()[0].decode() == f"{process.pid} {SAFE}\n"
 
 
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
 def test_run_leaves_broken_pipes_to_end_the_command(mask):
-    words = [*RUN, *mask, "APP_TOKEN", "--", "yes"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, **GIVEN}) as yes:
-        yes.stdout.readline()
-        yes.stdout.close()
-        assert yes.wait(20) in (141, -signal.SIGPIPE)
+    with started(*mask, "APP_TOKEN", "--", "yes") as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.wait(20) in (141, -signal.SIGPIPE)
 
 
 def test_run_passes_stdin_and_keeps_the_order_of_outputs_that_share_a_place(tmp_path):
+    script = "i=0; while [ $i -lt 99 ]; do echo $i; echo $i >&2; i=$((i+1)); done; cat"
     with open(tmp_path / "log", "wb") as log:
-        words = "i=0; while [ $i -lt 300 ]; do echo $i; echo $i >&2; i=$((i+1)); done; cat"
-        subprocess.run(
-            [*RUN, "APP_TOKEN", "--", "sh", "-c", words],
-            input=b"stdin",
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **GIVEN},
-        )
-    assert (tmp_path / "log").read_text() == "".join(f"{n}\n{n}\n" for n in range(300)) + "stdin"
+        with started("APP_TOKEN", *sh(script), stdout=log, stderr=log) as process:
+            process.communicate(b"stdin")
+    assert (tmp_path / "log").read_text() == "".join(f"{n}\n{n}\n" for n in range(99)) + "stdin"
 
 
-def started(*argv, **more):
-    return subprocess.Popen(
-        [*RUN, "APP_TOKEN", *argv],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **GIVEN},
-        bufsize=0,
-        **more,
-    )
+def test_run_shows_a_prompt_without_a_newline_at_once():
+    prompts = ["Password: ", "go on? c", "co", "> cor"]
+    script = "".join(f"printf '{prompt}'; read x; " for prompt in prompts)
+    with started("APP_TOKEN", *sh(script)) as process:
+        for prompt in prompts:
+            seen = b""
+            while len(seen) < len(prompt):
+                seen += process.stdout.read(100)
+            process.stdin.write(b"answer\n")
+            assert seen == prompt.encode()
 
 
-@pytest.mark.parametrize("prompt", ["Password: ", "go on? c", "co", "> cor"])
-def test_run_shows_a_prompt_without_a_newline_at_once(prompt):
-    with started(*python(f"print({prompt!r}, end='', flush=True); print(input())")) as asking:
-        seen = b""
-        while len(seen) < len(prompt):
-            seen += asking.stdout.read(100)
-        asking.stdin.write(b"answer\n")
-        assert seen + asking.stdout.read() == prompt.encode() + b"answer\n"
-
-
-def test_run_masks_across_the_writes_of_a_command():
-    code = "import os\nfor c in os.environ['APP_TOKEN']: os.write(1, c.encode())"
-    assert run("APP_TOKEN", *python(code)).stdout == b"***"
-
-
-@pytest.mark.parametrize("number", [getattr(signal, "SIG" + n) for n in "TERM HUP USR1 INT ALRM".split()])
-def test_run_forwards_signals(number):
-    code = (
-        "import signal, sys, time\n"
-        "signal.signal(int(sys.argv[1]), lambda n, f: sys.exit(40))\n"
-        "print('ready', flush=True); time.sleep(20)"
-    )
-    with started(*python(code), str(int(number)), start_new_session=True) as process:
+def test_run_forwards_signals():
+    names = "HUP INT QUIT USR1 USR2 ALRM TERM".split()
+    script = "for s in $*; do trap \"echo $s\" $s; done; trap 'exit 40' TERM; echo ready; "
+    script += "while :; do sleep 0.02; done"
+    with started("APP_TOKEN", *sh(script), "sh", *names, start_new_session=True) as process:
         assert process.stdout.readline() == b"ready\n"
-        process.send_signal(number)
-        assert process.wait(60) == 40
+        for name in names[:-1]:
+            process.send_signal(getattr(signal, "SIG" + name))
+            assert process.stdout.readline().decode() == name + "\n"
+        process.terminate()
+        assert process.wait(20) == 40
 
 
 def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
     def ignore():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    with started("--", "sh", "-c", "echo ready; read x; echo $x", preexec_fn=ignore) as process:
+    with started("APP_TOKEN", *sh("echo ready; read x; echo $x"), preexec_fn=ignore) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGHUP)
         process.stdin.write(b"on\n")
@@ -7247,51 +7222,28 @@ def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
 
 
 def test_run_waits_for_a_reader_that_is_slower_than_the_command():
-    with started("--", "head", "-c", "150000", "/dev/zero") as process:
-        time.sleep(1)
+    with started("APP_TOKEN", "--", "head", "-c", "150000", "/dev/zero") as process:
+        time.sleep(0.8)  # longer than it waits for what a command leaves behind
         assert len(b"".join(iter(lambda: process.stdout.read(99_999), b""))) == 150_000
 
 
 def test_run_does_not_wait_for_what_a_command_leaves_behind():
-    with started("--", "sh", "-c", "sleep 30 & echo $!; exit 3") as process:
+    with started("APP_TOKEN", *sh("sleep 30 & echo $!; exit 3")) as process:
         left = int(process.stdout.readline())
         assert process.wait(20) == 3
         os.kill(left, signal.SIGKILL)
 
 
-def test_run_passes_on_more_than_pipes_hold():
-    done = run(
-        "APP_TOKEN", "--", "sh", "-c", "head -c 3000000 /dev/zero; echo $APP_TOKEN; head -c 99 /dev/zero"
-    )
-    assert done.stdout == bytes(3_000_000) + b"***\n" + bytes(99)
-
-
-def test_run_puts_no_value_into_an_argument_list():
-    code = (
-        "import glob, os\nfor path in glob.glob('/proc/[0-9]*/cmdline'):\n"
-        "    try: print(open(path).read())\n    except OSError: pass"
-    )
-    seen = run("APP_TOKEN", *python(code + "\nprint('fine')")).stdout
-    assert seen.endswith(b"fine\n")
-    assert b"***" not in seen
-
-
 class Terminal:
     """A real terminal with our command line on it, as `expect` would drive it."""
 
-    def __init__(self, *argv, cwd=None):
+    def __init__(self, script):
         self.master, self.slave = os.openpty()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self.before = termios.tcgetattr(self.slave)
-        self.process = subprocess.Popen(
-            [*RUN, "APP_TOKEN", "--", *argv],
-            stdin=self.slave,
-            stdout=self.slave,
-            stderr=self.slave,
-            env={**os.environ, **GIVEN},
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
+        places = dict.fromkeys(("stdin", "stdout", "stderr"), self.slave)
+        take = functools.partial(fcntl.ioctl, self.slave, termios.TIOCSCTTY, 0)
+        self.process = started("APP_TOKEN", *sh(script), **places, start_new_session=True, preexec_fn=take)
         self.seen = b""
 
     def until(self, text):
@@ -7314,110 +7266,63 @@ class Terminal:
 
 def test_run_on_a_terminal_gives_the_command_one_of_its_own():
     terminal = Terminal(
-        "sh", "-c", "tty -s && test -t 1 && test -t 2 && stty size && echo $APP_TOKEN; read x; echo got $x"
+        "tty -s && test -t 1 && test -t 2 && stty size && echo $APP_TOKEN; read x; echo got $x; "
+        "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done"
     )
     assert b"40 100\r\n***\r\n" in terminal.until(b"***\r\n")
     terminal.type(b"typed\r")
-    assert b"typed\r\ngot typed\r\n" in terminal.until(b"got typed\r\n")
-    assert terminal.end() == 0
-
-
-def test_run_on_a_terminal_forwards_its_size():
-    terminal = Terminal(
-        "sh", "-c", "trap 'stty size; exit 5' WINCH; echo ready; while :; do sleep 0.05; done"
-    )
-    terminal.until(b"ready")
+    assert b"typed\r\ngot typed\r\n" in terminal.until(b"ready\r\n")
     fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-    terminal.until(b"33 77")
-    assert terminal.end() == 5
+    terminal.until(b"33 77\r\n")
+    terminal.type(b"\x03")
+    assert terminal.end() == 130
 
 
-@pytest.mark.parametrize("key, status", [(b"\x03", 130), (b"\x1c", 131)])
-def test_run_on_a_terminal_passes_the_keys_that_interrupt(key, status):
-    plain = (
-        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('ready'); time.sleep(20)"
+def test_run_on_a_terminal_passes_keys_on_and_leaves_it_as_it_was_when_terminated():
+    one_by_one = "dd bs=1 count=3 2>/dev/null"
+    terminal = Terminal(
+        f"stty raw -echo; echo ready; {one_by_one}; head -c 50000 >/dev/null; echo all; sleep 20"
     )
-    terminal = Terminal(sys.executable, "-uc", plain)
     terminal.until(b"ready")
-    terminal.type(key)
-    assert terminal.end() == status
-
-
-def test_run_on_a_terminal_leaves_it_as_it_was_when_terminated():
-    terminal = Terminal("sh", "-c", "stty raw -echo; echo ready; exec sleep 20")
-    terminal.until(b"ready")
+    for count in range(1, 4):  # what could still be the value is shown at once
+        terminal.type(SAFE[count - 1].encode())
+        terminal.until(SAFE[:count].encode())
+    terminal.type(b"x" * 50_000)
+    terminal.until(b"all")
     terminal.process.terminate()
     assert terminal.end() == 143
 
 
-def test_run_on_a_terminal_that_is_closed_ends_what_writes_to_it():
-    terminal = Terminal("sh", "-c", "trap '' HUP; echo ready; read x; exec yes")
+def test_run_on_a_terminal_that_is_closed_ends_what_reads_from_it():
+    terminal = Terminal("trap '' HUP; echo ready; read x; exec yes")
     terminal.until(b"ready")
     os.close(terminal.master)
     assert terminal.process.wait(20)
     os.close(terminal.slave)
 
 
-def test_run_on_a_terminal_shows_each_key_at_once():
-    terminal = Terminal(
-        sys.executable,
-        "-c",
-        "import tty, os; tty.setraw(0); os.write(1, b'ready')\nwhile True: os.write(1, b'<' + os.read(0, 1))",
-    )
-    terminal.until(b"ready")
-    for key in SAFE[:3].encode():
-        terminal.type(bytes([key]))
-        terminal.until(b"<" + bytes([key]))
-    terminal.process.terminate()
-    assert terminal.end() == 143
-
-
-def test_run_on_a_terminal_takes_a_long_paste():
-    paste = b"x" * 50_000
-    terminal = Terminal(
-        sys.executable,
-        "-c",
-        "import tty, os; tty.setraw(0); os.write(1, b'ready'); n = 0\n"
-        "while n < 50_000: n += len(os.read(0, 999))\nos.write(1, b'all')",
-    )
-    terminal.until(b"ready")
-    terminal.type(paste)
-    terminal.until(b"all")
-    assert terminal.end() == 0
-
-
-def test_run_on_a_terminal_with_stdin_from_elsewhere(tmp_path):
+def test_run_on_a_terminal_with_stdin_from_elsewhere():
     master, slave = os.openpty()
-    done = subprocess.run(
-        [*RUN, "APP_TOKEN", "--", "sh", "-c", "test -t 1 && cat && echo $APP_TOKEN"],
-        input=b"piped\n",
-        stdout=slave,
-        env={**os.environ, **GIVEN},
-    )
-    assert (os.read(master, 100), done.returncode) == (b"piped\r\n***\r\n", 0)
+    with started("APP_TOKEN", *sh("test -t 1 && cat && echo $APP_TOKEN"), stdout=slave) as process:
+        process.communicate(b"piped\n")
+    assert (os.read(master, 100), process.returncode) == (b"piped\r\n***\r\n", 0)
     os.close(master)
     os.close(slave)
 
 
 def test_run_with_closed_outputs():
-    words = f"{sys.executable} {MODULE} run APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
-    done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **GIVEN})
+    words = f"{shlex.join(RUN)} APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
+    done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
     assert (done.stdout, done.stderr, done.returncode) == (b"", b"b\n", 0)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
 def test_run_says_that_output_could_not_be_written():
     with open("/dev/full", "wb") as full:
-        words = [*RUN, "APP_TOKEN", "--", "yes"]
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, env={**os.environ, **GIVEN})
+        done = started("APP_TOKEN", "--", "yes", stdout=full, stderr=subprocess.PIPE)
+        said = done.communicate()[1]
     wanted = b"paissive_secrets: the command's output can't be written: no space left on device\n"
-    assert (done.stderr, done.returncode) == (wanted, 2)
-
-
-def test_run_passes_on_variables_that_are_no_text():
-    env = {**os.environb, b"APP_TOKEN": SAFE.encode(), b"ODD": b"\xff\xfe" + SAFE.encode() + b"\xff"}
-    words = [*RUN, "APP_TOKEN", "--", "printenv", "ODD"]
-    assert subprocess.run(words, stdout=subprocess.PIPE, env=env).stdout == b"\xff\xfe***\xff\n"
+    assert (said, done.returncode) == (wanted, 2)
 
 
 def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatch, capfd):
@@ -7427,26 +7332,23 @@ def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatc
     assert (capfd.readouterr().out, code) == ("***\n", 3)
 
 
-def test_run_keeps_a_sealed_value_to_the_environment_of_the_command(tmp_path):
+def test_run_keeps_a_sealed_value_to_the_environment_of_the_command(tmp_path, run, monkeypatch):
     """A canary, in a store that is sealed, is looked for in all that `run` leaves and that others can see."""
     canary = "canary-" + uuid.uuid4().hex
-    env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
-    assert cli("set", "APP_TOKEN", cwd=tmp_path, env=env, stdin=canary.encode()).returncode == 0
-    look = (
-        "import glob, os, sys\n"
-        "mine = os.environ['APP_TOKEN'].encode()\n"
-        "for path in glob.glob('/proc/[0-9]*/cmdline') + ['/proc/%d/environ' % os.getppid()]:\n"
-        "    try: sys.stdout.write(path + '\\n' if mine in open(path, 'rb').read() else '')\n"
-        "    except OSError: pass\n"
-        "print(len(mine), 'looked')"
-    )
-    assert cli("run", *python(look), cwd=tmp_path, env=env).stdout == b"39 looked\n"
+    env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": f"{tmp_path}/store"}
+    env["PAISSIVE_IDENTITY"] = ps.Identity.generate().reveal()
+    for variable, text in env.items():
+        monkeypatch.setenv(variable, text)
+    monkeypatch.delenv("APP_TOKEN")
+    ps.set_secret("APP_TOKEN", canary)
+    look = "seen=$(cat /proc/$PPID/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '); "
+    look += "case $seen in *$APP_TOKEN*) echo seen;; *cat*) echo ${#APP_TOKEN} looked;; esac"
+    assert cli("run", *sh(look), cwd=tmp_path, env=env).stdout == b"39 looked\n"
     for words in (["--", "absent"], ["--", "/etc/hosts"], ["ABSENT", "--", "true"], ["APP_TOKEN"]):
-        done = cli("run", *words, cwd=tmp_path, env={**env, "LONG": "x" * 90_000 + "${secret:APP_TOKEN}"})
-        assert done.returncode and canary not in (done.stdout + done.stderr).decode()
-    assert not [
-        path for path in tmp_path.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()
-    ]
+        out, err, code = run(*words, LONG="x" * 90_000 + "${secret:APP_TOKEN}")
+        assert code and canary not in out.decode() + err
+    files = filter(Path.is_file, tmp_path.rglob("*"))
+    assert not [path for path in files if canary.encode() in path.read_bytes()]
 
 
 PACED = """
@@ -7464,7 +7366,7 @@ while sent < 100_000_000:
 def test_bench_output_through(through, benchmark):
     words = {"cat": ["sh", "-c", f"'{sys.executable}' -c '{PACED}' | cat"]}
     words["run"] = [*RUN, "APP_TOKEN", "--", sys.executable, "-c", PACED]
-    output = {"stdout": subprocess.DEVNULL, "env": {**os.environ, **GIVEN}}
+    output = {"stdout": subprocess.DEVNULL, "env": {**os.environ, **SECRETS}}
     benchmark(lambda: subprocess.run(words[through], check=True, **output))
 
 
@@ -7476,23 +7378,17 @@ def test_bench_masking_with(values, benchmark):
     benchmark(lambda: [masker.feed(block) for _ in range(180)])
 
 
-def test_a_command_that_gets_no_secret_is_run_and_that_is_said(tmp_path):
-    done = cli("run", "--", "echo", "started", cwd=tmp_path, env={"PAISSIVE_BACKEND": "file"})
-    note = b"paissive_secrets: note: the command gets no secret; see where they are looked for with: status\n"
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"started\n", note)
-
-
 # === Redaction ==============================================================================================
 
 
 @pytest.fixture
 def log(monkeypatch):
     """A logger with what it wrote so far; the hooks in logging are taken out again."""
-    monkeypatch.setattr(logging.Logger, "callHandlers", logging.Logger.callHandlers)
-    monkeypatch.setattr(logging.Handler, "format", logging.Handler.format)
-    monkeypatch.setattr(logging.LogRecord, "getMessage", logging.LogRecord.getMessage)
-    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        monkeypatch.setattr(module, hook, getattr(module, hook))
+    hooked = [(logging.Logger, "callHandlers"), (logging.Handler, "format")]
+    hooked += [(logging.LogRecord, "getMessage"), (threading, "excepthook")]
+    hooked += [(sys, "excepthook"), (sys, "unraisablehook")]
+    for owner, name in hooked:
+        monkeypatch.setattr(owner, name, getattr(owner, name))
     logger = logging.Logger("app")
     logger.stream = io.StringIO()
     logger.addHandler(logging.StreamHandler(logger.stream))
@@ -7500,9 +7396,14 @@ def log(monkeypatch):
     return logger
 
 
-def raised(error):
+def handler(method, function):
+    """A handler with a method of its own."""
+    return type("Own", (logging.Handler,), {method: lambda self, record: function(record)})()
+
+
+def raised(error, cause=None):
     try:
-        raise error
+        raise error from cause
     except Exception as caught:
         return caught
 
@@ -7526,80 +7427,62 @@ LOGGED = {
     "an exception as message": lambda log: log.error(ValueError(SAFE)),
     "two halves": lambda log: log.error("with %s%s", SAFE[:9], SAFE[9:]),
     "exception": lambda log: log.error("no", exc_info=raised(ValueError(SAFE))),
-    "exception group": lambda log: log.error("no", exc_info=chained()),
+    "cause": lambda log: log.error("no", exc_info=raised(RuntimeError(), raised(KeyError(SAFE)))),
     "stack": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "stack_info": f"in {SAFE}"})),
     "exception text": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "exc_text": f"in {SAFE}"})),
     "base64": lambda log: log.error("with %s", base64.b64encode(SAFE.encode()).decode()),
-    "URL": lambda log: log.error("with %s", urllib.parse.quote(SAFE.replace("-", " "))),
     "a bad format": lambda log: log.error("with %d", SAFE),
     "too many arguments": lambda log: log.error("with", SAFE),
 }
 
 
-def chained():
-    try:
-        raised_in_turn = raised(KeyError(SAFE))
-        raise RuntimeError("outer") from raised_in_turn
-    except RuntimeError as caught:
-        return caught
-
-
 @pytest.mark.parametrize("what", LOGGED)
-def test_redact_every_part_of_a_record(log, what, capsys):
-    ps.redact_logs([SAFE, SAFE.replace("-", " ")])
+@pytest.mark.parametrize("alone", [False, True])
+def test_redact_every_part_of_a_record(log, what, alone, capsys):
+    if alone:
+        log.handlers[0].addFilter(ps.RedactingFilter([SAFE]))
+    else:
+        ps.redact_logs([SAFE])
     LOGGED[what](log)
     written = log.text() + capsys.readouterr().err
     assert "***" in written
-    assert not any(part in written for part in (SAFE, SAFE.split("-")[2], "Y29ycmVj"))
+    assert not any(part in written for part in (SAFE, "horse", "Y29ycmVj"))
 
 
-def test_redact_covers_child_loggers_and_handlers_of_tomorrow(log):
+def test_redact_covers_child_loggers_and_handlers_of_tomorrow(log, capsys):
     ps.redact_logs([SAFE])
     child = logging.getLogger("redacted.child")
     child.addHandler(logging.StreamHandler(log.stream))
     child.propagate = False
     child.error("in %s", SAFE)
-    assert log.text() == "in ***\n"
-
-
-def test_redact_covers_the_handler_of_last_resort(log, capsys):
-    ps.redact_logs([SAFE])
     log.handlers.clear()
-    log.error("in %s", SAFE)
-    assert capsys.readouterr().err == "in ***\n"
+    log.error("by the handler of last resort: %s", SAFE)
+    assert log.text() + capsys.readouterr().err == "in ***\nby the handler of last resort: ***\n"
 
 
 def test_redact_covers_handlers_that_keep_records(log):
     ps.redact_logs([SAFE])
-    records = queue.Queue()
+    records, seen = queue.Queue(), []
     memory = logging.handlers.MemoryHandler(9, target=logging.StreamHandler(log.stream))
     log.handlers[:] = [logging.handlers.QueueHandler(records), memory]
-    log.error("in %s", SAFE, extra={"token": SAFE, "tokens": [SAFE, 7]})
+    log.addHandler(handler("emit", lambda record: seen.append(record.args)))
+    log.error("in %s %d", SAFE, 200, extra={"token": SAFE, "tokens": [SAFE, 7]})
     memory.flush()
     assert SAFE not in str(vars(records.get()))
-    assert vars(memory.target) and log.text() == "in ***\n"
+    assert (log.text(), seen) == ("in *** 200\n", [("***", 200)])
 
 
-def test_redact_covers_extra_fields_and_formatters_of_ones_own(log):
-    class Json(logging.Formatter):
-        def format(self, record):
-            return json.dumps({"token": record.token, "secretly": SAFE + '"'})
-
-    ps.redact_logs([SAFE, SAFE + '"'])
-    log.handlers[0].setFormatter(Json())
-    log.error("no", extra={"token": {"deep": [SAFE]}})
-    assert json.loads(log.text()) == {"token": {"deep": ["***"]}, "secretly": "***"}
-
-
-def test_redact_covers_formatters_that_make_no_text(log):
+def test_redact_covers_extra_fields_and_formatters_that_make_no_text(log):
     class Fields(logging.Formatter):
         def format(self, record):
-            return {"message": record.getMessage(), "secretly": SAFE, "level": record.levelno}
+            return {"token": record.token, "secretly": SAFE + '"', "level": record.levelno}
 
-    ps.redact_logs([SAFE])
+    ps.redact_logs([SAFE, SAFE + '"'])
+    made = []
+    log.handlers[:] = [handler("emit", lambda record: made.append(log.handlers[0].format(record)))]
     log.handlers[0].setFormatter(Fields())
-    record = logging.makeLogRecord(PLAIN)
-    assert log.handlers[0].format(record) == {"message": "no", "secretly": "***", "level": logging.ERROR}
+    log.error("no", extra={"token": {"deep": [SAFE]}})
+    assert made == [{"token": {"deep": ["***"]}, "secretly": "***", "level": logging.ERROR}]
 
 
 def test_redact_covers_formatters_of_exceptions(log):
@@ -7620,40 +7503,27 @@ def test_redact_covers_warnings(log, monkeypatch):
     monkeypatch.setattr(logging.getLogger("py.warnings"), "handlers", log.handlers)
     logging.captureWarnings(True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.showwarning(UserWarning(f"with {SAFE}"), UserWarning, "app.py", 1)
+        warnings.showwarning(UserWarning(f"with {SAFE}"), UserWarning, "app.py", 1)
     finally:
         logging.captureWarnings(False)
     assert "UserWarning: with ***" in log.text()
 
 
-def test_redact_leaves_records_without_values_as_they_are(log):
-    seen = []
-    ps.redact_logs([SAFE])
-    log.addFilter(lambda record: seen.append((record, record.args)) or True)
-    log.error("%s %d", Shown("harmless"), 7, exc_info=raised(ValueError("x")))
-    record, args = seen[0]
-    assert record.args == args and record.exc_info and record.msg == "%s %d"
-
-
 def test_redact_leaves_objects_alone_until_they_are_formatted(log):
-    asked = []
+    asked, seen = [], []
     costly = type("Costly", (), {"__str__": lambda self: asked.append(1) or SAFE})()
     ps.redact_logs([SAFE])
     memory = logging.handlers.MemoryHandler(9, logging.CRITICAL, log.handlers[0])
-    log.handlers[:] = [memory]
+    log.handlers[:] = [memory, handler("emit", lambda record: seen.append((record.msg, record.args)))]
     log.error("with %s", costly, extra={"costly": costly})
-    assert not asked
+    assert not asked and seen == [("with %s", (costly,))]
     memory.flush()
     assert (log.text(), len(asked)) == ("with ***\n", 1)
 
 
 def test_redact_covers_handlers_that_send_the_message_as_it_is(log):
     sent = []
-    log.handlers[:] = [
-        type("Send", (logging.Handler,), {"emit": lambda self, r: sent.append(r.getMessage())})()
-    ]
+    log.handlers[:] = [handler("emit", lambda record: sent.append(record.getMessage()))]
     ps.redact_logs([SAFE])
     log.error("with %s%s", SAFE[:9], SAFE[9:])
     assert sent == ["with ***"]
@@ -7675,17 +7545,16 @@ fail()"""
     assert SAFE not in said
 
 
-def test_redact_masks_all_stages_and_what_opens_the_store(log):
+def test_redact_masks_all_stages_and_what_opens_the_store():
     store = ps.MemoryStore()
     store.store_keys = lambda: iter(["master-password"])
     store.stage_name = lambda name, stage: f"{stage}/{name}"
     store.names = lambda: iter(["A_TOKEN"])
-    for name in ("A_TOKEN", "pending/A_TOKEN", "previous/A_TOKEN"):
+    names = ("A_TOKEN", "pending/A_TOKEN", "previous/A_TOKEN")
+    for name in names:
         store.set(name, f"value-of-{name}")
-    said = ps.redact(
-        "value-of-A_TOKEN value-of-pending/A_TOKEN value-of-previous/A_TOKEN master-password", store
-    )
-    assert said == "*** *** *** ***"
+    held = " ".join(f"value-of-{name}" for name in names)
+    assert ps.redact(f"{held} master-password", store) == "*** *** *** ***"
 
 
 def test_redact_text_bytes_and_what_holds_them():
@@ -7693,6 +7562,9 @@ def test_redact_text_bytes_and_what_holds_them():
     secrets = ps.RedactingFilter([SAFE])
     assert ps.redact(event, secrets) == {"event": "in ***", "tokens": [(b"***", 7)], "n": None}
     assert ps.redact(f"in {SAFE}", {"db": SAFE}) == "in ***"
+    event["tokens"].append(event)
+    assert "***" in str(ps.redact(event, secrets))
+    assert SAFE not in repr(secrets) + repr(ps.Masker(ps.Spellings([SAFE]))) + repr(ps.Spellings([SAFE]))
 
 
 def test_redact_2000_streams_split_anywhere():
@@ -7704,14 +7576,10 @@ def test_redact_2000_streams_split_anywhere():
         parts = [rng.choice([b"<", b"\n", b"\xff\0", b"= 12%"]) for _ in range(9)]
         hidden = [rng.choice([*forms, b""]) for _ in parts]
         stream = b"".join(itertools.chain(*zip(parts, hidden)))
-        pieces = split_anywhere(stream, rng)
+        places = sorted([0, *(rng.randrange(len(stream)) for _ in range(9)), len(stream)])
+        pieces = (stream[start:end] for start, end in zip(places, places[1:]) if start < end)
         wanted = b"".join(part + (b"***" if form else b"") for part, form in zip(parts, hidden))
         assert b"".join(secrets.redact_stream(lambda size: next(pieces, b""))) == wanted
-
-
-def split_anywhere(data, rng):
-    places = sorted([0, *(rng.randrange(len(data)) for _ in range(9)), len(data)])
-    return (data[start:end] for start, end in zip(places, places[1:]) if start < end)
 
 
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
@@ -7723,9 +7591,8 @@ def test_redact_from_stdin_and_files_to_stdout(tmp_path):
 
 
 def test_redact_shows_a_line_of_a_stream_at_once():
-    words = [sys.executable, str(MODULE), "redact"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    with subprocess.Popen(words, env={**os.environ, **GIVEN}, **pipes) as process:
+    with subprocess.Popen([*RUN[:-1], "redact"], env={**os.environ, **SECRETS}, **pipes) as process:
         process.stdin.write(SAFE.encode() + b"\n")
         assert process.stdout.readline() == b"***\n"
 
@@ -7740,27 +7607,43 @@ def test_redact_in_place_keeps_mode_and_files_without_values(tmp_path, monkeypat
     assert ps.main(["redact", "--in-place", "a.log", "b.log"]) == 0
     assert (Path("a.log").read_text(), os.stat("a.log").st_mode & 0o777) == ("in ***\n", 0o640)
     assert os.stat("b.log") == before and sorted(os.listdir()) == ["a.log", "b.log"]
-    told = "paissive_secrets: redacted 1 of 2 files; git history keeps the old text\n"
-    assert capsys.readouterr().err == told
+    said = "paissive_secrets: redacted 1 of 2 files; git history keeps the old text\n"
+    assert capsys.readouterr().err == said
 
 
 def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_PASSWORD_FILE", str(tmp_path / "password"))
-    text = f"TOKEN={SAFE}\n"
-    for name in (".env", "password", "binary", "target", "first"):
-        Path(name).write_text(text)
-    Path("binary").write_bytes(b"\0" + text.encode())
+    files = [".env", "password", "binary", "target", "first"]
+    for name in files:
+        Path(name).write_text(f"TOKEN={SAFE}\n" + "\0" * (name == "binary"))
     Path("symlink").symlink_to("target")
     os.link("first", "second")
-    files = [".env", "password", "binary", "symlink", "second", "absent"]
-    assert ps.main(["redact", "--in-place", *files]) == 2
-    said = capsys.readouterr().err
-    wanted = [*["where values are read from"] * 2, "is binary", "is not a regular file", "has other names"]
-    wanted += ["can't redact absent: No such file", "redacted 0 of 6 files"]
-    assert all(part in line for part, line in zip(wanted, said.splitlines())), said
-    assert ps.main(["redact", "--in-place"]) == 2 and "--in-place needs files" in capsys.readouterr().err
-    assert all(text in Path(name).read_text() for name in (".env", "password", "binary", "target", "first"))
+    refused = [".env", "password", "binary", "symlink", "second", "absent"]
+    assert ps.main(["redact", "--in-place", *refused]) == 2
+    assert capsys.readouterr().err.replace("paissive_secrets: ", "") == (
+        ".env is where values are read from; delete or rotate the secrets instead\n"
+        "password is where values are read from; delete or rotate the secrets instead\n"
+        "binary is binary; redact the text that it was made from\n"
+        "symlink is not a regular file; name the file that a link leads to\n"
+        "second has other names, which would keep the old text; remove those first\n"
+        "can't redact absent: No such file or directory\n"
+        "redacted 0 of 6 files; git history keeps the old text\n"
+    )
+    assert all(SAFE in Path(name).read_text() for name in files)
+
+
+def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(f"in {SAFE}\n")
+
+    def change(pieces):
+        yield from pieces
+        log.write_text(f"more in {SAFE}\n")
+
+    with pytest.raises(ps.Conflict, match="changed meanwhile"):
+        ps.redact_file(str(log), ps.RedactingFilter([SAFE]), change)
+    assert (log.read_text(), os.listdir(tmp_path)) == (f"more in {SAFE}\n", ["log"])
 
 
 def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, capfd):
@@ -7779,78 +7662,37 @@ def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, c
     assert log.read_text() == shown
 
 
-def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
-    log = tmp_path / "log"
-    log.write_text(f"in {SAFE}\n")
-
-    def change(pieces):
-        yield from pieces
-        log.write_text(f"more in {SAFE}\n")
-
-    with pytest.raises(ps.Conflict, match="changed meanwhile"):
-        ps.redact_file(str(log), ps.RedactingFilter([SAFE]), change)
-    assert (log.read_text(), os.listdir(tmp_path)) == (f"more in {SAFE}\n", ["log"])
-
-
-def test_redact_keeps_arguments_where_they_make_up_the_message(log):
-    seen = []
-    ps.redact_logs([SAFE])
-    log.addHandler(
-        type("Keep", (logging.Handler,), {"emit": lambda self, record: seen.append(record.args)})()
-    )
-    log.error("%s %s %d", "GET", SAFE, 200)
-    assert seen == [("GET", "***", 200)]
-
-
 def test_redact_twice_is_redacted_once_and_new_values_come_in(log):
     store = ps.MemoryStore()
     store.set("A_TOKEN", SAFE)
-    first = ps.redact_logs(store)
+    first, hook = ps.redact_logs(store), logging.Logger.callHandlers
     store.set("A_TOKEN", SAFE[::-1])
     store.set("A_TOKEN__PREVIOUS", SAFE.upper())
-    assert ps.redact_logs(store) is first
-    assert getattr(logging.Logger.callHandlers, "__wrapped__").__name__ == "callHandlers"
-    assert not hasattr(logging.Logger.callHandlers.__wrapped__, "redacting")
+    assert ps.redact_logs(store) is first and logging.Logger.callHandlers is hook
     log.error("%s %s %s", SAFE, SAFE[::-1], SAFE.upper())
     assert log.text() == "*** *** ***\n"
 
 
-def test_redact_names_values_that_are_too_short(log, caplog):
-    store = ps.MemoryStore()
-    store.set("PIN_CODE", "1234")
-    ps.redact_logs(store)
+@pytest.mark.parametrize("source", ["env", {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}])
+def test_redact_takes_a_backend_or_a_mapping_and_names_values_that_are_too_short(
+    source, log, caplog, monkeypatch
+):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    monkeypatch.setenv("PIN_CODE", "1234")
+    ps.redact_logs(source)
+    log.error("in %s", SAFE)
+    assert log.text() == "in ***\n"
     assert caplog.messages == ["not redacted, being under 8 characters: PIN_CODE"]
 
 
-def test_redact_takes_a_backend_and_never_shows_what_it_was_given(monkeypatch, log):
-    monkeypatch.setenv("APP_TOKEN", SAFE)
-    ps.redact_logs("env")
-    log.error(SAFE)
-    assert log.text() == "***\n"
-    with pytest.raises(ps.BadValue) as refused:
-        ps.redact_logs(SAFE)
-    assert SAFE not in str(refused.value) + repr(ps.RedactingFilter([SAFE]))
-
-
-def test_redact_takes_the_values_of_a_mapping(log, caplog):
-    ps.redact_logs({"db": SAFE, "PIN": "1234"})
-    log.error("db %s", SAFE)
-    assert log.text() == "db ***\n" and "PIN" in caplog.text
-
-
-@pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5])
-def test_redact_refuses_what_is_no_text_and_goes_on(bad, log):
-    with pytest.raises(ps.BadValue, match="what to redact has to be text"):
+@pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
+def test_redact_refuses_what_is_not_text_without_showing_it_and_goes_on(bad, log):
+    with pytest.raises(ps.BadValue, match="what to redact (has to be text|is neither a store)") as refused:
         ps.redact_logs(bad)
+    assert SAFE not in str(refused.value)
     ps.redact_logs([SAFE])
     log.error(SAFE)
     assert log.text() == "***\n"
-
-
-def test_redacting_filter_on_a_handler_alone(log):
-    log.handlers[0].addFilter(ps.RedactingFilter([SAFE]))
-    log.error("in %s", SAFE)
-    assert log.text() == "in ***\n"
 
 
 def test_redact_while_other_threads_log(log):
@@ -7860,8 +7702,8 @@ def test_redact_while_other_threads_log(log):
         redacting.add([f"{n}-{SAFE}-{n}"]) if n % 9 == 0 else log.error(SAFE)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(either, range(200)))
-    log.error(" ".join(f"{n}-{SAFE}-{n}" for n in range(0, 200, 9)))
+        list(pool.map(either, range(100)))
+    log.error(" ".join(f"{n}-{SAFE}-{n}" for n in range(0, 100, 9)))
     assert set(log.text().split()) == {"***"}
 
 
