@@ -5939,65 +5939,64 @@ _MACROS = {
 _PROVIDERS = r"""
 {A4}-{A4}-{A6}-{A6}-{A8} everhour; {A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12}
 clicksend; {A8}:{A8} contribsys sidekiq; {A10}-{A10}-{A6} fastforex; {A12} timezonedb; {A14} ipinfo;
-{A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara ipregistry kickfire
-metrilo thingspeak; {A16}|secret_{A16} convertapi; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase;
-{A16}|{A64}|{B64} confluent; {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify;
-{A20} browserstack eventbrite freshdesk freshservice maptiler packagist papertrail pusher sightengine
-stackhawk teamwork unify uploadcare; {A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A30} statuscake;
-{A20}|{A32} codacy customerio finicity honeybadger; {A20}|{A40} finnhub; {A22} databox raygun travis
-travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack betteruptime chatwoot closecrm confluence
-etsy flightapi jira jpush razorpay removebg stripe vercel zeit zotero; {A24}:{A64} ghostadmin; {A24}|{A30}
-plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin; {A25,28}|{A25,30}_{A18,22}
-ngrok; {A25} comet cometml visualcrossing; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u}
-messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} glassnode miro; {A30} alibaba aliyun cloudways
-fogbugz nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} abstractapi adobe
-adobecommerce aeroapi agora aircall algolia amadeus amap amplitude apiflash apilayer assembly assemblyai
-authy autodesk aviationstack axonaut aylien azureopenai azurespeech azuretranslator bittrex blockcypher
-boxapi boxtoken braintree bugsnag callrail censys chainstack chartmogul checkly checklyhq clarifai clickup
-climacell cognitiveservices coinlayer cratesio crunchbase currencyfreaks currencylayer currencyscoop
-deepinfra delighted detectify detectlanguage douyin droneci edamam equinix fanarttv feishu fixer flightaware
-footballdata fossa fullcontact gaode geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp
-hotjar imgbb infura instamojo ipapi ipgeolocation ipquality ipstack iterable jotform kakao languagelayer
-larksuite lastfm lemlist librariesio linear linkpreview locationiq logdna logzio loyverse magento
-mailboxlayer mailerlite mailjet mailtrap mapquest marketstack meaningcloud mediastack mistral mistralai
-mixpanel moonclerk namecheap newsapi numverify onfleet opencage opensea openuv openweather openweathermap owm
-pdflayer pepipost pivotaltracker positionstack postageapp prestashop privateai pushbots qualys rawg rebrandly
-recurly rollbar route4me scraperapi screenshotlayer securitytrails segment semrush sendpulse serpstack shodan
-similarweb sinch speechmatics spoonacular spotify steam steamweb surge taxjar tencent testingbot
-themoviedb theoddsapi thunderforest ticketmaster tinify tinypng tmdb toggl tomorrowio tomtom travelpayouts
-twelvedata twilio upcdatabase userstack vatlayer vimeo walkscore weatherbit weatherstack wechat weibo weixin
-witai zerobounce zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip;
-{A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|sk_{A40} pdfshift; {A32}|u\+{W18}|{W20} pagerduty;
-{A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok;
-{A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel;
-{A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
-facebook fb; {A32}|{u} codecov; {A33} coveralls; {A34} arbiscan bscscan etherscan ftmscan klaviyo polygonscan
-snowtrace; {A36} nightfall vultr weaviate; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40}
-cloudflare; {A39} geocodio; {A40} appcenter aqicn basecamp bitly buttercms calendarific carto circleci
-cloudsmith cohere deepgram discogs docparser exotel forgejo getgeoapi gitea github gocd gogs helpscout hunter
-intrinio jumpcloud klipfolio leanix lokalise meraki nasa opentok owlbot pandadoc paystack pipedrive plivo
-qase quicknode redmine serper shotstack smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava tiingo
-todoist transloadit vonagevideo waqi zendesk zenrows; {A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12}
-printful; {A40}|{W20} semaphoreci; {A40}|{u} sendbird; {A43} bitcoinaverage bitfinex linenotify livekit;
-{A44} typeform; {A48} clockify foursquare neutrinoapi packagecloud; {A48}|{B40} coshmac cossecretkey
-hmacsecretkey secretaccesskey; {A48}|{W24}|{W48} bitmex; {A48}|{u} onesignal; {A50} civo dwolla paddlevendor
-signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4} azdo azuredevops; {A56} ipdata openrouteservice
-pexels; {A60} sportsmonk vonagesignature; {A60}|{A64} getstream streamio; {A64} africastalking alienvault
-ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dailyco dingding dingtalk disqus
-easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis iconfinder keenio kickbox librato linode
-mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive pushy scrutinizer sendinblue
-serpapi slapi slapikey slkey slpass sms77 socialblade softlayer threatbook togetherai trakt virustotal
-webflow wercker wistia zipcode; {A64}|su{A12} sumo sumologic;
-{A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18}
-discord; {A64}|{W43} ynab youneedabudget; {A72} activecampaign; {A75}|{B75} mux; {A76}|{A85} vk; {A80}
-abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex; (?:s|p)ub-c-{u}
-pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics brightdata builtwith cannyio cloudmersive coinapi
-coinmarketcap copyleaks docker dockerhub duckdns graphhopper guardian helius heroku holidayapi hubspot intelx
-leonardoai logentries loggly moosend nftport npm nvd opsgenie optimove postmark raindrop runscope sauce
-saucelabs scaleway scrapeops screenshotapi shortcut snyk splunk squarespace statuspage swaggerhub tatum
-truelayer urlscan wakatime wavefront worldtides zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass;
-u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39} fcm;
-K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi; {W12} parsehub; A{A20}z filestack; {W20}
+{A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara ipregistry kickfire metrilo
+thingspeak; {A16}|secret_{A16} convertapi; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{A64}|{B64}
+confluent; {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify; {A20} browserstack
+eventbrite freshdesk freshservice maptiler packagist papertrail pusher sightengine stackhawk teamwork unify
+uploadcare; {A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A30} statuscake; {A20}|{A32} codacy
+customerio finicity honeybadger; {A20}|{A40} finnhub; {A22} databox raygun travis travisci; {A22}tt storyblok;
+{A24} atlassian bannerbear betterstack betteruptime chatwoot closecrm confluence etsy flightapi jira jpush
+razorpay removebg stripe vercel zeit zotero; {A24}:{A64} ghostadmin; {A24}|{A30} plaid; {A24}|{A32}
+exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin; {A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet
+cometml visualcrossing; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u} messagebird; {A26} mattermost;
+{A26}|{A37} smartsheet; {A27} glassnode miro; {A30} alibaba aliyun cloudways fogbugz nylas pushover textmagic
+twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} abstractapi adobe adobecommerce aeroapi agora aircall
+algolia amadeus amap amplitude apiflash apilayer assembly assemblyai authy autodesk aviationstack axonaut
+aylien azureopenai azurespeech azuretranslator bittrex blockcypher boxapi boxtoken braintree bugsnag callrail
+censys chainstack chartmogul checkly checklyhq clarifai clickup climacell cognitiveservices coinlayer cratesio
+crunchbase currencyfreaks currencylayer currencyscoop deepinfra delighted detectify detectlanguage douyin
+droneci edamam equinix fanarttv feishu fixer flightaware footballdata fossa fullcontact gaode geoapify
+getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb infura instamojo ipapi
+ipgeolocation ipquality ipstack iterable jotform kakao languagelayer larksuite lastfm lemlist librariesio
+linear linkpreview locationiq logdna logzio loyverse magento mailboxlayer mailerlite mailjet mailtrap mapquest
+marketstack meaningcloud mediastack mistral mistralai mixpanel moonclerk namecheap newsapi numverify onfleet
+opencage opensea openuv openweather openweathermap owm pdflayer pepipost pivotaltracker positionstack
+postageapp prestashop privateai pushbots qualys rawg rebrandly recurly rollbar route4me scraperapi
+screenshotlayer securitytrails segment semrush sendpulse serpstack shodan similarweb sinch speechmatics
+spoonacular spotify steam steamweb surge taxjar tencent testingbot themoviedb theoddsapi thunderforest
+ticketmaster tinify tinypng tmdb toggl tomorrowio tomtom travelpayouts twelvedata twilio upcdatabase userstack
+vatlayer vimeo walkscore weatherbit weatherstack wechat weibo weixin witai zerobounce zerotier zulip;
+{A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip; {A32}|[12]/{d16}:{A32}|{d16} asana;
+{A32}|sk_{A40} pdfshift; {A32}|u\+{W18}|{W20} pagerduty; {A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi
+zoomus; {A32}|{A40} airbrake datadog tiktok; {A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6} azuresearch;
+{A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35} accuweather;
+{A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook fb; {A32}|{u} codecov; {A33} coveralls; {A34}
+arbiscan bscscan etherscan ftmscan klaviyo polygonscan snowtrace; {A36} nightfall vultr weaviate;
+{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A39} geocodio; {A40} appcenter aqicn
+basecamp bitly buttercms calendarific carto circleci cloudsmith cohere deepgram discogs docparser exotel
+forgejo getgeoapi gitea github gocd gogs helpscout hunter intrinio jumpcloud klipfolio leanix lokalise meraki
+nasa opentok owlbot pandadoc paystack pipedrive plivo qase quicknode redmine serper shotstack smsapi sonar
+sonarcloud sonarqube sourcegraph sparkpost strava tiingo todoist transloadit vonagevideo waqi zendesk zenrows;
+{A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u} sendbird;
+{A43} bitcoinaverage bitfinex linenotify livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
+packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {A48}|{W24}|{W48} bitmex;
+{A48}|{u} onesignal; {A50} civo dwolla paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4}
+azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} sportsmonk vonagesignature; {A60}|{A64}
+getstream streamio; {A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments
+cryptocompare dailyco dingding dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner
+hybridanalysis iconfinder keenio kickbox librato linode mailersend moralis onelogin otx passivetotal
+peopledatalabs pinata pulsedive pushy scrutinizer sendinblue serpapi slapi slapikey slkey slpass sms77
+socialblade softlayer threatbook togetherai trakt virustotal webflow wercker wistia zipcode; {A64}|su{A12}
+sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab;
+{A64}|{W32}|{d18} discord; {A64}|{W43} ynab youneedabudget; {A72} activecampaign; {A75}|{B75} mux; {A76}|{A85}
+vk; {A80} abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex;
+(?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics brightdata builtwith cannyio
+cloudmersive coinapi coinmarketcap copyleaks docker dockerhub duckdns graphhopper guardian helius heroku
+holidayapi hubspot intelx leonardoai logentries loggly moosend nftport npm nvd opsgenie optimove postmark
+raindrop runscope sauce saucelabs scaleway scrapeops screenshotapi shortcut snyk splunk squarespace statuspage
+swaggerhub tatum truelayer urlscan wakatime wavefront worldtides zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u}
+stormglass; u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39}
+fcm; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi; {W12} parsehub; A{A20}z filestack; {W20}
 nasdaqdatalink quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22} flagsmith; {B22}==:{A32} tableau;
 {W22} convertkit instana proxycrawl ringcentral signalfx; {W22}== clickatell; (?:live|test)_{A24,60}
 chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent; private_{W27,30}= imagekit; {W27}
@@ -6250,13 +6249,8 @@ def _rules_by_name() -> dict[str, Rule]:
 
 @functools.lru_cache(1024)
 def _names_inside(word: str) -> list[str]:
-    """The names of six and more letters in a longer word; no other word holds them."""
-    return _long_names().findall(word) if len(word) > 6 else []
-
-
-@functools.cache
-def _long_names() -> re.Pattern[str]:
-    return re.compile("|".join(sorted((n for n in _rules_by_name() if len(n) >= 6), key=len)[::-1]))
+    """The names of six and more letters in a longer word; shorter ones are parts of other words."""
+    return [name for name in _rules_by_name() if 6 <= len(name) < len(word) and name in word]
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -6329,18 +6323,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 def is_web_token(token: bytes) -> bool:
     """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
     header, payload, *signature = token.split(b".")
-    head = decode64(header)
-    has_algorithm = (b'"alg"' in head and head.endswith(b"}")) or _is_json(header)
-    return has_algorithm and (bool(signature and signature[0]) or _is_json(payload))
-
-
-def _is_json(encoded: bytes) -> bool:
-    import json
-
-    try:
-        return isinstance(json.loads(decode64(encoded)), dict)
-    except (ValueError, RecursionError):  # a stranger's brackets may be as deep as they like
-        return False
+    return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
 def is_login(encoded: bytes) -> bool:
@@ -6518,7 +6501,7 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
     if not first or (opener in (b"[", b"{") and _IS_KEY.match(window, first.end + len(first.quote))):
         return
     yield first
-    if opener in (b"[", b"{", b"(") and not _VALIDATION.match(first.value):
+    if opener in (b"[", b"{", b"("):
         item = _NEXT_ITEM.match(window, first.end + len(first.quote))
         for _ in range(MAX_ITEMS):
             if not item:
@@ -6530,7 +6513,6 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
 
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
-_VALIDATION = lazily(r"(?:required|nullable|sometimes|bail|filled|present|string|confirmed|min:\d{1,4})\Z")
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
 
 
@@ -6749,7 +6731,7 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
         "words": str(min(len(words_of(c.name)), 4)),
-        "ends": "told" if _TELLTALE_END.search(c.name) else "-",
+        "ends": "telltale" if _TELLTALE_END.search(c.name) else "-",
     }
 
 
@@ -6811,16 +6793,9 @@ def _marks(c: Candidate) -> list[str]:
         found.append("brackets cross")
     elif (not value.isalnum() or "xxxx" in value) and _TEMPLATE.search(value):
         found.append(f"placeholder {c.language}")
-    if _COMMENT.match(c.before):
-        found.append(f"comment {c.language}")
     if not c.before.strip("\"'-{ \t"):
         found.append("begins line")
-    if c.quote and not c.after:
-        found.append("quote unclosed")
     return found
-
-
-_COMMENT = lazily(r"\s*(?:#|//|/?\*|--)")
 
 
 @functools.lru_cache(1024)
@@ -6854,7 +6829,7 @@ classes: aA0 54 A0 49 a 40 aA0- 33 0 -38 0- -66 aA -77 A0- -81 - -96 A- -103
 digits: some 49 many 31 two -32 none -55
 distinct: 7 39 10 -24 0 -114
 echoes: secret -66 auth -80 pass -161 name -175
-ends: told 24 - -61
+ends: telltale 24 - -61
 first: access 100 test 93 pass 68 o 55 password 37 forgot -34 key -53 token -75
 has: foo -101 abc -116 token -121 test -125 secret -143 123 -156 pass -261
 kind: pass -24 key -39
@@ -6862,7 +6837,7 @@ kind/classes: pass/a 56 token/a0- 53 pass/aA0 48 key/a0- -32 pass/aA- -41 pass/a
   key/a0 -66 pass/A- -83 pass/- -89
 kind/digits: pass/two 88 key/none 46 pass/many 46 pass/none -46 key/two -48 secret/none -60 auth/two -72
   pass/some -95 token/two -115
-kind/ends: nonce/- 89 token/told 16 secret/- -41 key/- -44 auth/told -60 token/- -112 pass/- -127
+kind/ends: nonce/- 89 token/telltale 16 secret/- -41 key/- -44 auth/telltale -60 token/- -112 pass/- -127
 kind/language: pass/config 31 key/markup -49 pass/json -111
 kind/length: pass/7 89 pass/9 65 pass/12 55 pass/16 35 key/20 34 key/5 -42 pass/1 -61 pass/300 -81
   pass/3 -90 secret/5 -95 key/7 -98 token/7 -113 pass/63 -124
