@@ -11465,6 +11465,43 @@ def test_a_canary_is_in_no_argument_list_and_no_file_of_a_set_that_waits_and_is_
     assert (b"set A_TOKEN" in listed, canary in listed, os.listdir(tmp_path)) == (True, False, [])
 
 
+def test_a_canary_is_in_no_output_argument_list_or_temporary_file_of_what_searches_for_it(
+    repository, monkeypatch, capfd, tmp_path_factory
+):
+    values, found = {"A_TOKEN": VALUE, "B_TOKEN": token(7)}, token(8)
+    lines = [
+        f"{number} {encode(value)}" for value in values.values() for number, encode in enumerate(ENCODINGS)
+    ]
+    for name in ("tree", "copy"):
+        Path(name).write_text("\n".join([*lines, f"key = '{found}'\n"]))
+    Path("app.py").write_text("import os\nprint(os.environ['A_TOKEN'], os.environ['ABSENT'])\n")
+    commit(repository, f"Use {VALUE}")
+    seen, temporary = tmp_path_factory.mktemp("seen"), tmp_path_factory.mktemp("temporary")
+    (seen / "git").write_text(
+        f'#!/bin/sh\ncat /proc/[0-9]*/cmdline >>{seen}/lists\nexec {tool("git")} "$@"\n'
+    )
+    (seen / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{seen}:{os.environ['PATH']}")
+    keep = functools.partial(tempfile.NamedTemporaryFile, dir=temporary, delete=False)
+    monkeypatch.setattr(tempfile, "TemporaryFile", keep)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    for argv, code in (
+        (["audit", "--known", "--history", "--output", "report"], 1),
+        (["audit", "--known", "--history", "--json"], 1),
+        (["redact", "tree", "--found"], 0),
+        (["redact", "--in-place", "--found", "copy"], 0),
+        (["check"], 1),
+    ):
+        assert ps.main(argv) == code, argv
+    searched = [*capfd.readouterr(), Path("report").read_text(), Path("copy").read_text()]
+    files = [(seen / "lists").read_bytes(), *(path.read_bytes() for path in temporary.iterdir())]
+    everything = "".join(searched).encode() + b"".join(files)
+    assert all(text in everything for text in (b"value of A_TOKEN", b"cat-file", b"ABSENT", b"11 ***"))
+    spellings = set().union(*(ps.spell(value) for value in (*values.values(), found)))
+    assert [spelling for spelling in spellings if spelling in everything] == []
+
+
 def test_a_dotenv_file_holds_the_old_or_the_new_value_when_a_set_is_killed(tmp_path):
     code = "import paissive_secrets as ps\ns = ps.EnvironmentStore('.env')\nwhile True:\n"
     code += "    for letter in 'ab': s.set('A', letter * 2000); print(letter, end='', flush=True)"
