@@ -2503,8 +2503,7 @@ class _Transport:
         """Connect to the first address that answers; each gets its share of the time that is left."""
         import socket
 
-        unix = self._socket_path and host == "localhost"  # and not where a redirect leads
-        if unix:
+        if self._socket_path:
             addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self._socket_path)]
         else:  # how long this takes is up to resolv.conf: no library call takes a deadline
             target: tuple[str, int] = proxy[:2] if proxy else _host_and_port(scheme, host)
@@ -2515,7 +2514,7 @@ class _Transport:
             try:
                 sock.settimeout(_time_left(deadline) / (len(addresses) - number))
                 sock.connect(address)
-                if not unix:
+                if not self._socket_path:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
             except OSError as failed:
@@ -3069,7 +3068,6 @@ _FIELD = "value"
 _KEYS = ("token", "secret_id", "wrapped_secret_id", "jwt", "password", "github_token", "proxy")
 _CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
 _WALKERS = 8  # requests at once while names are listed
-_CAPABILITIES = ("root", "deny", "create", "read", "update", "delete", "list", "sudo")
 _OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": str, "custom_metadata": dict}
 _UNKNOWN = "whether the write was carried out is unknown"
 
@@ -3307,11 +3305,6 @@ class VaultStore:
             )
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
-            paths = [root.at(kind) for kind in ("data", "metadata")][: root.kv]
-            found = session.call("POST", "sys/capabilities-self", {"paths": paths}).data
-            for path in paths:
-                allowed = [word for word in _CAPABILITIES if word in _json(list, found.get(path))]
-                yield "may", f"{', '.join(allowed) or 'unknown'}: {path}"
         except SecretsError as error:
             yield "problem", str(error)
 
