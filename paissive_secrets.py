@@ -6992,7 +6992,7 @@ _NO_VALUE = (
         rb"|\A(?:\\{1,4}u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){1,40}\Z"
         rb"|\ALS0tLS1CRUdJTi|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|\A0{4,}\d{1,4}\Z"
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
-        rb"|\A/(?:[\w.-]{1,20}/){2,20}[\w.-]{0,40}\Z"
+        rb"|\A/[a-z]{2,12}(?:/[\w.-]{1,40}){1,20}(?:\Z| )"
     )),
     ("it is encrypted, hashed or public", lazily(
         rb"\A(?:MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
