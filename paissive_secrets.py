@@ -6241,9 +6241,10 @@ def _rules_by_name() -> dict[str, Rule]:
 
 
 @functools.lru_cache(1024)
-def _names_inside(word: str) -> list[str]:
+def _names_inside(word: str) -> set[str]:
     """The names of six and more letters in a longer word; shorter ones are parts of other words."""
-    return [name for name in _rules_by_name() if 6 <= len(name) < len(word) and name in word]
+    sizes = range(6, min(len(word), 20))
+    return _rules_by_name().keys() & {word[i : i + n] for n in sizes for i in range(len(word) - n + 1)}
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -7133,7 +7134,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
 
     Each run of 20 and more token characters is met here, so every step of this loop counts.
     """
-    texts, joints, openers = known.texts, known.joints, _VALUE_OPENERS
+    texts, joints, openers, random_at = known.texts, known.joints, _VALUE_OPENERS, _RANDOM.match
     for start, end in token_runs(text):
         at, last, span = start, text[start - 1] if start else 10, None
         if last == 46 and end - start >= 32:  # a dot in a token of several parts, perhaps
@@ -7149,8 +7150,8 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
             yield verdict(span, text[span.start : span.end])
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
-        elif last in openers:
-            yield from _value_after_provider(text, start)
+        elif last in openers and (random := random_at(text, start)):
+            yield from _value_after_provider(text, start, random.end())
 
 
 def _start_of_dotted(text: bytes, end: int) -> int:
@@ -7197,19 +7198,20 @@ _RANDOM = lazily(  # no identifier of several words, no number
 )
 
 
-def _value_after_provider(text: bytes, start: int) -> Iterator[Span]:
+def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
     """A value of the shape that the provider gives it, behind its name."""
-    random = _RANDOM.match(text, start)
     before = text[max(0, start - _NAME_REACH) : start]
-    if not random or (before.endswith(b"\n") and b" " not in before[-40:]):  # lines of Base64 name anything
+    if before.endswith(b"\n") and b" " not in before[-40:]:  # lines of Base64 name anything
         return
-    if before.endswith((b":", b"|")):  # an account's number before the token
-        begin = len(before[:-1].rstrip(b"0123456789"))
-        if begin < len(before) - 1:
-            start, before = start - len(before) + begin, before[:begin]
-    rule = provider_rule(before, text[start : random.end()])
+    account = _ACCOUNT.search(before)
+    if account:
+        start, before = start - len(account[0]), before[: account.start()]
+    rule = provider_rule(before, text[start:end])
     if rule:
-        yield verdict(Span(start, random.end(), rule, rule.confidence), random[0])
+        yield verdict(Span(start, end, rule, rule.confidence), text[start:end])
+
+
+_ACCOUNT = lazily(rb"\d+[:|]\Z")  # its number, before the token
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
