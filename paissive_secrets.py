@@ -7827,7 +7827,7 @@ def tracked_files(folder: str, on_error: Callable[[str, str], None]) -> Iterator
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
-    """Yield what the next commit would bring, as it stands in the index; an unmerged file has no id."""
+    """Yield what the next commit would bring, as it stands in the index."""
     try:
         head = _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
     except Unavailable:  # there is no commit yet
@@ -7836,13 +7836,6 @@ def staged_blobs(folder: str) -> Iterator[Blob]:
     options = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev")
     with _git(folder, "diff-index", *options, head) as out:
         yield from _parse_changes(_split_records(out))
-
-
-def staged_text(folder: str, path: str) -> str:
-    """Return the content of a file in the index, by its path from the repository's top; "" for none."""
-    with contextlib.suppress(Unavailable):
-        return _ask_git(folder, "cat-file", "blob", f":{path}")
-    return ""
 
 
 def existing_folder(path: str) -> str:
@@ -7870,9 +7863,8 @@ def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
             continue
         fields = record.lstrip(":").split()
         path, oid = next(records, ""), fields[2 * sides + 1]
-        unmerged = fields[-1] == "U"
-        if unmerged or (fields[sides] not in _LINK_MODES and oid.strip("0")):  # a removed file has no id
-            yield Blob("" if unmerged else oid, path, commit, date)
+        if fields[sides] not in _LINK_MODES and oid.strip("0"):  # what is removed or unmerged has no id
+            yield Blob(oid, path, commit, date)
 
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
@@ -7906,20 +7898,14 @@ def rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[s
 
 
 def objects(folder: str, kinds: str, oids: Iterable[str] | None = None) -> Iterator[str]:
-    """Yield the ids of the objects of some kinds, dangling ones too; one that a clone lacks is "missing"."""
+    """Yield those ids, or else those of all objects, that are of some kinds.
+
+    An object that a clone lacks, or that is broken, is "missing".
+    """
     check = "--batch-check=%(objectname) %(objecttype)"
     which = () if oids else ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
     with _git(folder, "cat-file", "--buffer", check, *which, feed=oids or ()) as out:
         yield from (oid for oid, kind in (line.decode().split() for line in out) if kind in kinds.split())
-
-
-def blob_ids(folder: str, revisions: Sequence[str]) -> Iterator[str]:
-    """Yield the id of every blob in the repository, dangling ones too, or of those that revisions reach.
-
-    Ids of objects that are missing or broken are among them.
-    """
-    options = ("--objects", "--no-object-names", "--missing=print")
-    return objects(folder, "blob missing", rev_list(folder, revisions, *options) if revisions else None)
 
 
 def missing_history(folder: str) -> str:
@@ -8391,6 +8377,8 @@ class Audit:
             self._folder, self.base = find_repository(self.paths)
         else:
             self.base = shown_from(self.paths, self.baseline)
+        everywhere = self._in_git and self.paths in ([], ["."])
+        self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         self.settings = AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
@@ -8432,14 +8420,11 @@ class Audit:
         self._nth[spot] += 1
         # A bare hash of the value would let anybody with the report try guesses.
         value = fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
+        secret, verdict = self._about.get(rule, ("", ""))
+        fix = self._known.fix(secret, verdict) if self._known and verdict else replacement(blob.path, match)
         place = blob.path, match.line, match.end_line, match.column
-        kind = rule.id, rule.what, rule.severity, match.confidence
-        if self._known and rule in self._about:
-            secret, verdict = self._about[rule]
-            fix = self._known.fix(secret, verdict)
-            return Finding(*place, *kind, "…", value, fix, secret, verdict, blob.commit, blob.date)
-        fix = replacement(blob.path, match)
-        return Finding(*place, *kind, match.sample, value, fix, commit=blob.commit, date=blob.date)
+        kind = rule.id, rule.what, rule.severity, match.confidence, "…" if verdict else match.sample
+        return Finding(*place, *kind, value, fix, secret, verdict, blob.commit, blob.date)
 
     def silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
@@ -8457,7 +8442,9 @@ class Audit:
     def _read_settings(self) -> AuditSettings:
         """Read the project's settings: from the index for what is staged, else from the folder above."""
         if self.staged:
-            return AuditSettings(staged_text(self._folder, AUDIT_SETTINGS))
+            with contextlib.suppress(Unavailable):  # there is none
+                return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
+            return AuditSettings()
         start = self.base if self._in_git else _common_folder(self.paths) or self.base
         top = _real_path(repository_above(start) or self.base).rstrip("/") + "/"
         if not os.path.lexists(top + AUDIT_SETTINGS):
@@ -8487,8 +8474,6 @@ class Audit:
                 raise BadValue(f"no file or folder called {_show(path)}")
             if not was_there(self._folder, shown_path(path, self.base)):
                 raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
-        everywhere = self.paths in ([], ["."])
-        self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         if self.staged:
             return self._in_blobs(staged_blobs(self._folder))
         return self._in_history() if self._in_git else self._in_files()
@@ -8529,7 +8514,9 @@ class Audit:
             self._unreadable(folder, why)
         suspects: dict[str, set[int]] = {}
         judged: dict[int, bool] = {}
-        for oid, size, read in read_objects(folder, blob_ids(folder, revisions)):
+        options = ("--objects", "--no-object-names", "--missing=print")
+        reached = rev_list(folder, revisions, *options) if revisions else None
+        for oid, size, read in read_objects(folder, objects(folder, "blob missing", reached)):
             if size < 0:
                 missing += 1
                 continue
@@ -8603,10 +8590,8 @@ class Audit:
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
         for blob in blobs:
-            if self._wants(blob.path) and blob.oid:
+            if self._wants(blob.path):
                 yield blob
-            elif self._wants(blob.path):
-                self._unreadable(blob.path, "it is not merged; resolve the conflict, and git add it")
             elif _is_within(blob.path, self._roots) and self.excludes(blob.path):
                 self.summary.skipped["excluded"] += 1
 
@@ -8616,10 +8601,9 @@ class Audit:
 
     def _covers(self) -> Callable[[str], bool]:
         """Return what says whether this audit has looked where a path is or was."""
-        roots = {shown_path(path, self.base) for path in self.paths}
         unread = {shown_path(path, self.base) for path in self._unread}
         return lambda path: (
-            _is_within(path, roots) and not _is_within(path, unread) and not self.excludes(path)
+            _is_within(path, self._roots) and not _is_within(path, unread) and not self.excludes(path)
         )
 
 
@@ -9088,7 +9072,6 @@ class Baseline:
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
 _OPTIONAL_FIELDS = Finding._fields[-5:]
-_MAX_SARIF_RESULTS = 25_000  # of a run: GitHub refuses the whole report otherwise
 # GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
@@ -9162,36 +9145,30 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
 
 
 def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
-    """Print SARIF 2.1.0 for code scanning, within the limits of GitHub."""
+    """Print SARIF 2.1.0 for code scanning."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
-    count = 0
     to.line('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [{')
     # Otherwise a reader may count units of UTF-16, and mark other characters.
     to.line('"columnKind": "unicodeCodePoints", "results": [')
+    comma = ""
     for finding in findings:
-        if count < _MAX_SARIF_RESULTS:
-            rules.setdefault(finding.rule, _sarif_rule(finding))
-            result = _sarif_result(finding, list(rules).index(finding.rule))
-            to.line(("," if count else "") + json.dumps(result))
-            count += 1
-    left_out = f"{_plural(summary.findings - count, 'more finding')} than code scanning takes"
-    notes = [{"level": "warning", "message": {"text": left_out}}] if summary.findings > count else []
-    something_read = bool(summary.files or not summary.unreadable)
-    invocation = {"executionSuccessful": something_read, "toolExecutionNotifications": notes}
+        rules.setdefault(finding.rule, _sarif_rule(finding))
+        to.line(comma + json.dumps(_sarif_result(finding, list(rules).index(finding.rule))))
+        comma = ","
+    invocation = {"executionSuccessful": bool(summary.files or not summary.unreadable)}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     to.line(f'], "invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}}}]}}')
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    help_text = "Revoke it where it was issued, keep its successor in a store, and read it from there."
     tags = ["security", "external/cwe/cwe-798"]
     return {
         "id": finding.rule,
         "shortDescription": {"text": finding.what},
         "fullDescription": {"text": f"{finding.what} that was left in a file"},
-        "help": {"text": help_text},
+        "help": {"text": _NEXT_STEPS},
         "defaultConfiguration": {"level": _LEVELS[finding.severity]},
         "properties": {"security-severity": _SCORES[finding.severity], "tags": tags},
     }

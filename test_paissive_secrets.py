@@ -25,7 +25,6 @@ import doctest
 import errno
 import fcntl
 import functools
-import gzip
 import hashlib
 import html
 import importlib.util
@@ -9478,19 +9477,6 @@ def test_an_object_that_is_broken_is_told_and_the_rest_is_read(repository, revis
     assert ([finding.path for finding in run], run.summary.unreadable) == (["a.py"], 1)
 
 
-def test_what_is_not_merged_is_told_since_nothing_of_it_is_staged(repository):
-    for branch, n in (("main", 0), ("side", 1)):
-        git(repository, "checkout", "-q", "--orphan", branch)
-        leak(repository / "a.py", n)
-        commit(repository)
-    with pytest.raises(subprocess.CalledProcessError):
-        git(repository, "merge", "-q", "--allow-unrelated-histories", "main")
-    done = cli("audit", "--staged", cwd=repository)
-    told = b"can't read a.py: it is not merged; resolve the conflict, and git add it\n"
-    assert (done.returncode, done.stderr.endswith(told)) == (2, True)
-    assert cli("audit", "--staged", "--exclude", "a.py", cwd=repository).returncode == 0
-
-
 def test_what_a_partial_clone_lacks_is_named_and_shifts_no_finding(repository, tmp_path_factory, monkeypatch):
     (repository / "a.py").write_text("clean")
     commit(repository)
@@ -10978,21 +10964,7 @@ def test_sarif_says_whether_anything_was_read(folder, path, well):
     plant(folder, "a.py")
     os.mkfifo(folder / "pipe")
     (run,) = json.loads(cli("audit", path, "--sarif", cwd=folder).stdout)["runs"]
-    assert run["invocations"] == [{"executionSuccessful": well, "toolExecutionNotifications": []}]
-
-
-def test_sarif_stays_within_what_code_scanning_takes():
-    rule = ["rule", "a secret", "high", "high", "ab…"]
-    findings = [ps.Finding(f"{n}.py", 1, 1, 1, *rule, f"{n:016x}") for n in range(26_000)]
-    out = io.StringIO()
-    summary = ps.Summary()
-    summary.findings = len(findings)
-    ps.report_sarif(findings, summary, ps.Printer(out))
-    (run,) = json.loads(out.getvalue())["runs"]
-    (note,) = run["invocations"][0]["toolExecutionNotifications"]
-    assert len(run["results"]) == 25_000
-    assert note["message"] == {"text": "1,000 more findings than code scanning takes"}
-    assert len(gzip.compress(out.getvalue().encode())) < 10e6
+    assert run["invocations"] == [{"executionSuccessful": well}]
 
 
 def test_every_rule_is_listed(folder):
