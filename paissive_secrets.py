@@ -8377,6 +8377,7 @@ class Audit:
             self._folder, self.base = find_repository(self.paths)
         else:
             self.base = shown_from(self.paths, self.baseline)
+        self._check_paths()
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         self.settings = AuditSettings() if untrusted else self._read_settings()
@@ -8397,7 +8398,11 @@ class Audit:
         if self._begun:  # everything would be counted twice, with other fingerprints
             raise Conflict("this audit was run before", hint="keep its findings, or make another Audit")
         self._begun = True
-        for blob, match in self._matches():
+        if self.history is not None:
+            matches = self._in_history(self.history)
+        else:
+            matches = self._in_blobs(staged_blobs(self._folder)) if self.staged else self._in_files()
+        for blob, match in matches:
             finding = self._finding(blob, match)
             # Ask the baseline about all of them: what this run doesn't report must not become stale.
             accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self.base)
@@ -8466,7 +8471,7 @@ class Audit:
         self.summary.files += files
         self.summary.bytes += size
 
-    def _matches(self) -> Iterator[tuple[Blob, Match]]:
+    def _check_paths(self) -> None:
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
@@ -8474,20 +8479,17 @@ class Audit:
                 raise BadValue(f"no file or folder called {_show(path)}")
             if not was_there(self._folder, shown_path(path, self.base)):
                 raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
-        if self.staged:
-            return self._in_blobs(staged_blobs(self._folder))
-        return self._in_history() if self._in_git else self._in_files()
 
     def _in_files(self) -> Iterator[tuple[Blob, Match]]:
-        for scanned in _scan_all(self._files(), self._scanner, self.jobs):
+        for scanned in _scan_all(self.files(), self._scanner, self.jobs):
             for path, why in scanned.errors:
                 self._unreadable(path, why)
             self.summary.skipped.update(scanned.skipped)
             self._count(scanned.files, scanned.bytes)
             yield from scanned.matches
 
-    def _files(self) -> Iterator[_File]:
-        """Yield the files at and below the PATHs, each once, though several may lead to it."""
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield (path to open, path to show) of the files at and below the PATHs, each of them once."""
         seen: set[str] = set()
         for path, shown in itertools.chain.from_iterable(map(self._files_at, self.paths)):
             if shown not in seen:
@@ -8506,10 +8508,9 @@ class Audit:
         else:
             self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
 
-    def _in_history(self) -> Iterator[tuple[Blob, Match]]:
+    def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
-        folder, revisions = self._folder, self.history or []
-        why, missing = missing_history(folder), 0
+        folder, missing, why = self._folder, 0, missing_history(self._folder)
         if why:
             self._unreadable(folder, why)
         suspects: dict[str, set[int]] = {}
@@ -8778,13 +8779,10 @@ class KnownValues:
         return f"<KnownValues of {len(self.about)} secrets>"
 
     def find(self, text: bytes) -> list[Span]:
-        """Return where values stand, in order; of two that overlap, the first or longer one."""
-        spans: list[Span] = []
-        found, _ = self._spellings.find(text, last=True)
-        for start, negative, spelling in sorted({(at, -len(spelling), spelling) for at, spelling in found}):
-            if not spans or start >= spans[-1].end:
-                spans.append(Span(start, start - negative, self._rules[spelling], "high"))
-        return spans
+        """Return where values stand, of those that begin at one place the longest first."""
+        matches, _ = self._spellings.find(text, last=True)
+        found = sorted({(at, -len(spelling), spelling) for at, spelling in matches})
+        return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
 
     def fix(self, name: str, verdict: str) -> str:
         """Return what to do about a value that was found."""
@@ -9271,18 +9269,14 @@ class Check:
         self.found["unused"] = {name: [] for name in sorted(unmentioned)}
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (path, content) of the text files below the paths, other than the store's own."""
-        everything = FileFilter(lambda path: False, True, lambda path, why: None, Counter())
-        for root in paths:
-            shown = "" if root == "." else root.rstrip("/") + "/"
-            listed = files_below(root, shown, everything) if os.path.isdir(root) else [(root, root)]
-            for path, name in listed:
-                file = open_listed(path) if os.path.realpath(path) != self._own_file else None
-                with file or contextlib.nullcontext():
-                    data = file.read(MAX_FILE_BYTES) if file else b"\0"
-                if b"\0" not in data:
-                    self.files += 1
-                    yield name, data
+        """Yield (path, content) of the text files at and below the paths, other than the store's own."""
+        for path, shown in Audit(paths, untrusted=True).files():
+            file = open_listed(path) if os.path.realpath(path) != self._own_file else None
+            with file or contextlib.nullcontext():
+                data = file.read(MAX_FILE_BYTES) if file else b"\0"
+            if b"\0" not in data:
+                self.files += 1
+                yield shown, data
 
     def _uses(self, path: str, data: bytes) -> Iterable[_Use]:
         if not path.endswith(".py"):
@@ -9972,8 +9966,6 @@ def cmd_check(args: Namespace) -> int:
     are optional; if another is missing, the exit code is 1.
     """
     backend = args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
-    for path in args.paths:
-        os.stat(path)  # otherwise a mistyped one would ask for no names
     check = Check(args.paths or ["."], args.manager.store(), backend)
     if args.json:
         _write_json(check.found)

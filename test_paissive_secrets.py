@@ -10651,7 +10651,7 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
     commit(repository)
     for n, encode in enumerate(ENCODINGS):
         path = repository / f"{n}.txt"
-        path.write_text("".join(f"a {encode(value)} b\n" for value in said), encoding="utf-8")
+        path.write_text("".join(f"{n} {encode(value)} b\n" for value in said), encoding="utf-8")
         if where == "message":
             git(repository, "commit", "-q", "--allow-empty", "--cleanup=verbatim", "-F", path.name)
         if where in ("message", "dangling"):
