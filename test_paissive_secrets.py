@@ -34,7 +34,6 @@ import itertools
 import json
 import logging
 import logging.handlers
-import lzma
 import os
 import pickle
 import pty
@@ -1542,110 +1541,47 @@ def identity():
     return ps.Identity.generate()
 
 
-# https://github.com/C2SP/CCTV/tree/main/age (0BSD, CC0-1.0 or Unlicense) without armor, hybrid keys and files
-# over 1 MiB: a line of JSON with name, header and size, then the file.
-VECTORS = """
-T>t<81poj4|NsC0{{StBh^EuF=odK|T5C-XEk-K0VkXpUz}Yu#Zw+i8%aU{R9Yx_)`^4bEhN(#}CeHBlzdeK^Kx9at%jf>~NtC6#b>0TEMLW
-jx%KzSk=60M4@;;@nNNzBbTPx@D!O5j=%&scxf|VN=bcwDcO(^IYHV6xEqpiGCWy*_P9%;-T+?Y8;mdG=(d1Kh~*`qu<9nUHPs{*K5f0=e7J
-73&hF6xEzsCSMWtH6y;%IE?iW>+t9>D;2<BiU1M1pfp0{JwG^3oX{a6-PTS)E-z81jVv#mH@hq0Rwp5b`t~fkoRyJyubbg66|@WpSB;$fSOx
-_vGtDv-m=J+t-|Fs+KWAjto`6BTTFg(kxtC&xdX~Jheg6$0=Pt8Fjj(6f=fnA9%j)FGe>*}QeYItsxAl<=@lct{#<|!JZN;|`6<Ej%v9je0R
-~YDot6<?D9Kq#8YlfOcQ!X`KR>3e7Nk3$-%M^m<xb3zXu5W8#Fn%J{FxsBi@`!?&OPOLIPuInFXB9w$f<88mZCUBk6RZQ%T<FurA6t87s8cb
-EwK=@2)lgQU9j38%G@yi;4|%RKTC@3VJa7h?V)T+)4?$ytyPf_NHm46u4`XGzMCVIhjsP7cp(5q8(j^RH6Ql7w{{Dpj|cb5az%NO**2_vk{?
-c;Khj!RKHyqhiT28|rlrDw>X5jL3>xt8*tzy~Yis%SguXhq7vf4vbG}VT{&+iUdN<9JUT@npvhsfry-Eo+xfE#`_xF^8iMHv+rf@`b>i<5Nb
-Z$`1EDy^NXo}{@iCFQg65-bbJz8x$Ux6`iQUsse=7JMZPp3AiMqZ>WBTL&+*A4csnNx+zJLUubqBC)?DSnfH*_rIeeBRbQ?Sg|*1mGMD<hyX
-Dhoy9O0Vp=QA)-}+dN^1C*%URw{HS>lVOh)Z)VJoLL0$RIh4vIJ#3Eml6)QqgXuF#AK78i&<@Q)t>+#G<z!QszLnS4!N9Y(=mm^d}{@$Z8km
-30xJP&{H;BV)JZ<J_xRea5(9mwD?MfmRbgi)>*oevCL(DFhsWhnxem^iPxxmKuZu`@keET5QTVa|;Ic7$i{kq<>j7;Ch*0Ku`Dnyhik6*ySq
-MDq_LQoEZN(I{Rj5*ZxBB=%oD^Lr}!Jq+6Zvsr}X?GM68vceMdi7Md6|0)XY@Q%=GX4(0F*JVXuV5D$9_>Y(&KO+^q-%7h~9{Ov%saY9@U_-
-OhP+E~9U}vkw5H5@FT{dKP#B)6N;Be!syO~k3_1NbfhiNBYjHaCHLnJYJC@I>F_9G-qaz<9PAKv2bzrq*&>~mQjUx!t=Ye4Bum3|t1IO+)+e
-D4``E=;=`ucyCnEEhoW<N(C{0SE2EPO}I`CR6?nWbGW1!hakn*q+Ye|AXRTm3A8gjg=^3dMI3eLnG-0<P#;_*UcJRvGYlElOg3}XVMs2QD9U
-D?f*!6Z2W@8+$t0aUF6Qn-W1cgggHxC<W<E8F=I&P0bftNJsm;)R>7fggYKNgkOJSv``^wE0xPHGWYezG5lh<1-}^NuM7h$5`DT%fnY^aorI
-R`rp+l;dfN9R^I`V*@)BVMPBQHG0)R={yYaxpd+p;r2Mi}0NX{K~%)+>K#b+>+s+YDJ04mhE4etD`}eTjMq-*fkMY>oc9?Oq#bXHcz8UU^{8
-KLiL<B9G$zq|D&d^U0n0D~X731fW>A>B?veAWU+Wd;O>ISt0g)P>oUTKE%*0ljWK4iAa+fabQI_wGCN)oFB|d#5i>hy@9YCk`=LyHM1%NN{I
-Kiz4Xou>duIO>1gIVm$CDSBmn=Qx<caX^7b-&EQgKGe!N8y;z?fhVojjt_DU5@rqrP^S|dTZjUS<<TO97TjHt$2V6srgJ40ek+j)YTqYwQYr
-3le^HQ0r?8~VDsw3fi1+2L*YTkwL}q{2!<Emnj8pLSRUa>y*4t(Y%T=Wgip{SHq-Va{c<qmzNK)_w7PbrnjhawHKWl!>|}>LE@-i}~x<NZei
-s2x7agpzcT09I|F&UI4C|-9&7g4GC2al8?0ZEJ{z&?JR*Pp!W&mU0ugp|Eu3VDAU<!rhbuu-xKJ%Kt7H{y)4EDNo)ac`}+-WU@e@}Cq!+329
-g>C&a+z>KbOV{)S_-Qrhyyfzstxd>rf38?#2JwvtAuxKGQze<{Vur34WZ+**=P$J-JY(K=wfZ`FbU<iEV&x;}##B!a@Ct-MeB>bzJ|Z<0*h>
-{^~WK;7n8pDvp(#1}v_RW;*^opgbFtLj*ds+Byic=`lYS<Ho>Bt2+`GrhP<u>>m6*9%HK^^R!oL`e`1JH!Y;n%`XeW;-e~^gAYOp)%b8r72@
-8V`6H>j{&-7nrSV<&SV|+V_A?HZG|B1vVn%STN=u+pih0U*VkS#NrnpKvLfW^>pU^@bTYC}%(rYx{$d5qYTYXs7+!vG5OO8#0D?5R`sY*&`z
-uH(HGYnF6yRoiiVUL%73Tk03uw{fi)BOVSKEz<VenwsDWnK9;*K~XQFh&c&Z{!#{^Hd>ATFQ!$7uq||AHdmEO3^wn`@efXzqFeLpxyG$sBQp
-@DM%E^cE#P*Mow*x2OC)*?B+84vMx%sIrY`U=y=>%y@=5b=BcBiQ&08Z{^!Z5OJ!;s_WzJ=Q^C6sN1XzmLqV6TG2WwZT19-9(XqEPuNjEC02
-*Z;QXI-+H_qpCQ%x$6#887<5p|q?W%;a4l1Et;SNGN3O+>Y3miAt6`<grO246gp6(`FUnhI(gwDP@p2rws>&_p(an(ZMH8^|w}+cAK3P4g@}
-rD@K7B-HSa_p}d88cGLe{nLxrHJQS3xvVnAL@~63Mu_=;;}o<Z318j!Wa+u0ojdITFh)17k%_!I%Qo%89ZZhlo@n@nj^iYXYE^m@F>m0Q1(N
-R|a1S#Hq#75EC(Zwbd4EsSNAk8fYxq!Zha@lZgd3j6;POoeRwVvMs}oU$l~jt=R!h)O5s!>i?hk_!^Ux-I673Akr35ktTffpEy}QNX=*phyn
-aC$aR1qgNBrMaiaD@e?9oL-n;XzQlKu%BO#(OO&$WzqHKJW3=@6j$jMMCVUotEhw$TG$Z&z>m7v89LQsZ&y!l^i~7tY3l4)$R^2DAQVigCWF
-IY2=81>KoOshWb6BF?+|TA46t@97dnLx6`*n!7+=@E|KJ%@Q?*oltC!XKCfMa*kyQFT>52<Q(lY|VU#d!rNmKKBNV*f-f~_~VY=Tp!VSQkQ(
-`g+2uj7`?lR?;<RpEs#`j(=!d?Mp`a~Ix$O%q&H&kbKMP+DxRCkb&c`s7tF_7#1<#ksewM$XEx@)hI%iP7s)8Gj(i6bLleJHW$v*A3(jN^r0
-w4g=#6uQY_?8>;>BS<xXUdXOXz^C8Za97O5{X;K1_3wL3FL*;n*&Y$=<Yi0|yyuq4qr+p!6xM9yg<ETd&x`5?29HdJ&xcf<M-$MtAGjRfvim
-Ltz}hlDG3*%-%~6rPfp^DSN9A@S%fXX|@0&6ILFt$=!@L<^Vc=v3=qu4XyzE7=q`+D?=zII+{?s3k<FIEv5IhX<(LSStw>0Jig3wK^OsQ*@0
-B?{zO0=n{B$Huz_A(ha;4CLp;l-0rG_P&;6GHOn6t<nGPOhc^qtdB*CSDcbZhhx~&RbR$OdJT0EzP8cP3jqT;3cz7T_N9nNOVd^hMrPB_x?d
-~;$lGn!FWqaGQ&T|;<sh|+~P#}KSAOkYU7enwoQ}MwBC?4qx$7RBzva_wo+JOYL2V{=qDc4PLhYei6BJ5)#fZ!{cRCqZN>BbAOikV7y0Xy*9
-2`KQHn6aeC#lbayQ4KV;+44{P!wQ9zJggtUfL&FU8#bZy%9l!gl#r1MFTnRp(kN=pk6v&B8ircLm+=#82DPx{Sd0?c|zWL|$zIPAO@g;yOTf
-S9A4MENRkH0)(X0dwX*%PhVx#_L$gM*F{QjtIk)A(P-^8PZHhdfq&tdP9-9roL!DTj47#UXju>vXU1m|=p1ZvM3zFEUGA*aQb!uFtJ-;t=mI
-&((Cn>d<BF`I)j{uR3Z2`escyWErVfybSJ1Y;=oUsd_qb+=7A$YuwCRYGMg!F*!N}rR?GC$Jfmsu~V>T4l>m$Bq!Dv`wBhUJ>Y~n6nQCLO>X
-K|Jxq&f?HKyRm?JIiHC2&o8c_%oYXMM`BvirOQY<#_G$98Pn^1JeP}T48MkKNRbKsA3j3ACP7SI&<>s5?)Sa3!i%FNWWmf{}y-z5)%AzTjh&
-%DC^t$<ZPVqJtXXWu<?&|o)H(HIx4?KZ+GXZcvnXi%^XBFc3f`46~NvGhw{zrZ%Zt;9VGs9pd*-YM!D(|A4IrJnv0&+SV&8;iiDN5d<%`f`4
-%F7`%;0lVBfJcX~DWdaKB}yS)|`!GaJ3_zUfJnQ9ZhS49jSvC!&~K%Tn_F%#L7-t7k8v>eN<rGw<!#K18h_yt<DnWy82#vN$Yuw%wfI$DZT{
-E*1DjEmV)|X;6)bpp++-y#HmRi$3;5t&%)lF<~|GI(^bR2F3P&PGSTTn_DQlA=3EQ`3lzDvNS@r2>4%NZjArwRd4M#I3M$ig_&<$OHk6Hqg^
-L05BXag{wSa`gb4cuEH-luV1LXR<oh2172su@0oku7?HWTK+vNe^7>rzar3^Jvyjfxn-n<`l>FD}=jkLO^n9wsfi9h6~{8}tg2M{qX6{+m$P
-s0T=7-4!yOPmX>qM~%uP+-8kf1>DX$ZZee#)>ns(sMX@`pIRKwby4vmH}(Os8CAy0eZJA`-m=kn(edZfF^zA(9#baK%aX>!r~H9BBb?;b8P9
-Xlg|?{U8_Byeg`1NIKIUMeIQE2s;+@-H5T6wgCF|C08_3<aS?_o0Qh%vV8GAE*L(+h<et!wYJky|G)2=XC4MgxL=h8n#;VUlFniD{t2lnsBu
-mEGsbtpve%jQP^OFnZL~p}$2+8!T^w}6Q4I<8RzYk0>otJ_@-;C|5MS~e?y6Y9Nu9)5)6F-!kzLZ*Y@dugiT<PC*FEvmd%KPC<ERFxC2E(MM
-ZsLk+?^|Zjn{O+QF3+gHX!v2cW%fcC2Wv6RO3%rJMQ_x(VaEnRUApdt4nbzc=-xDrQ7Yd0&+qSUw%7<NY#8jHIlaX9BB}Tpy<v}7UZ+5zWT_
-Uf+nS)+<)3KD+k<T$eeJ7*=N%{}AVCAe@AmX2%7MzBf?_~2w;dBpU$Ec;g)kc@Nk?9Ku-o0kWnNG*;wK0++CI&IGOCy@S`aVp&nphb7Bi&AZ
-82U(T4NS2EWf{cADK8lbWLxm%t(%$HNyv_IM35(&p1v74<Lo(FLbKiQ{mO^?V>afG#KVgQc2n_GY)F9oHn~!(rZDfMnNW2SLcKmolY)3SA~S
-%b5}xOW2l~!+3`83CI>%VlX<(KG(9C6uLmc&dIc!+gEPPWgt{)I?Pqd80+fFUUaVuoVYV+;n5cb?KpPUfze?^-n5FTTYQ&;ah<q7O{al2O2!
-SXVR^8(}Zl<E_mXQ*C(3S(QRCa(Fu~ot3=@;rVUo-g85+<iL=XtTeF@Z5O)_2J@#=SnathhY^2Cl{-_=4ZPt#z~3sl0OcS|r`&@LH}yO<MiH
-Tcv4T9uNTX#e%FlJ*{<`G;WM&gkMOV_Ajse<BLPlEZysJvgAhgRPcy(EHKn=xHi`eP5eI`5M0HP!v_TJc01Wafj^+EZviG(c!2?l53F+ba)<
-JRbbE1BWi*v4r!$+g2}0uG7%8!+XrQqTcKE-JF3THIXm^u!aof=m#no-#p?nM^iw(sp3xt60WmlT>nM!=#`<gbgpL2fPk2efPGgBRcEm&LpY
-F0~TLXZ;<{}7Y-ad&pJLoN|sz<e7drUkVEnv5?DTx+9e+oG{uh5nP-zrr`4OLgXNujs%Wy_nigvJ#JLJ?v7qv)0&gZ~T1EyRrkVG2oLTCQZ(
-g_?(D%5322QvfPL8;bi6Yt>|vJY+J3(v3_wzaR?&;Z4*{Ebjd%GY|JGy-x{}lY2QI*YDVsyJB~*+O|k#9^>B3|&iTjS*K)E4w3Wfn72z&%bp
-$~~OZi*xcn>TyR#)llT5m*N{h#w**3bhyervk`59+r@&TYQHzHt9QRHsR{<6c%+!SVWgl!PV>5=6zp`uu@51vX}J)9&#`hD~Npg(542Re5N6
-{#2|64R1gr!0f(}xBZj&L!sl@BPM3+&VH0aDbg(`4y4q>0o5x;cKQWTr|AS>%sk75l_PZ5|2`&Mp@gR*hfqUg(eqZB@ajHOZxCY&z_@s;5oz
-U541!zz7XIA}nOa6W&&8~Yt+{1;PJ|Fd7W8JnwhkJSpNJ!ymXIr(zf8-7SHis|0&wpfK3vm}#p$KY`l~aAb09ie?sgZKUYAFHaZQ`$4wh;pb
-X)83vs9Rhw??<;I@;i!4GmdRnkclZqNWelK0ap=>ZIFzA+iWR0J3<`IFHZk0Imu&?L34TQC-$doCtOfd&?ntaZXekGB=f%0;}Y8y49=eR!H0
-nowOq0>Bh55L9@a1NTpBZY>glgECxF|2%W~S{wtPD(^`oLpE7-ocOh#B?Vv00QZBo*ZwJFNs8DqH^0;&1q_0#!eYin)si3UPQkoh+TQQ}NvZ
-B_xc8WIP{lm-Yg=aP!Lu&8~juMY_-S%tEo{??kVbXk#vAUTP2gAF8mLOGw^g?oJm6G9AExmF_@L9~d5aRVT@j0#mc|P{KolLh~CL}Ur%UYdY
-vO>I=H16~3nd-k6y^T~1g=;q(?&zvFtp-(-e-A_VEfUvX3KTu+MjG)exEGB&#`xfw?Fy(FbsOszCP-Ii7qm012%vYD|I-Gp02OA&n68lDI==
-gi5Wo6nyxlWZ_og;QZA!JqmNV5XBPXXeB_kLccp+HmL{_>mDA>dO&8sghjS@aKVGy=ehbU}T(-2S8?=Zk;hPaMD1Z_GM!kRy>bid2==)?a&F
-c@~UMu~|U>RF~UX3(X)W^0hXWlpd&B(qprp}{!a8%B_IQ-`@$kwm4G-r&4Yz#JOyMdWitNrdV^k80`L?me<`(#_8DN@=J#_0o>fbk25_?gkl
-USvQNfW<~o>iGlBc&&7&h4TM!)K8j?BW~Py=rN(rf1Ye>DI|i1Wj7{q`_*BtN9%lzkcuC`eT$V((i1BZqc=)qtcqT)W9b&|>c`Fr%i8yfWCb
-B?m+kV1pG|}?>n4V(z>M_j9FdOiQCOTkOmqDjhbK)cnvR_BK!XQ<{&4INnD*j2YF8Dcu*HDB0muG6l$dVyZZs3i8Nr<nTZ(V=oaV7TRU0vIF
-Y_`v@^LWz64U0v13?Y>ZxV|<pS&OB^70sEEr^jd|dKm;+XX{w&BxZu^siAL1c+h7)m<^A?1BOdXiK`U~(Z2r~9@AI5)aH|KNNH4}G*C=DDNW
-6bV==F&HszJcVdkgs*GyXNC;<fSrA11@;;Eg5Jn`!e=u8(Z;2$wVjFihojo*B&y^vJ4Af=%1^?ifo3}A)Aks{!&{exNV(7sX$yg&~Gvm@eFw
-?e!$k=?e8I`_b1FH*$~Yk(J0@&MEENd{!bu`cIsJP~6}3Miyru%fJ=rSRO*=7zhGc_QGITp3hY6(0@}Ox?jz3*q2S@JnA;F)g%+kyg}MqPPc
-7TP{PB5TDq;Nu}PlE+X0(|N3C}*8
-"""
+@pytest.fixture
+def scrypts(monkeypatch):
+    """The N of each scrypt from here on, none of which takes time."""
+    from cryptography.hazmat.primitives.kdf import scrypt
+
+    real, found = scrypt.Scrypt, []
+    monkeypatch.setattr(scrypt, "Scrypt", lambda n, **rest: found.append(n) or real(n=2, **rest))
+    return found
 
 
 def vectors():
-    """Yield (name, what its header says, file)."""
-    packed = io.BytesIO(lzma.decompress(base64.b85decode(VECTORS.replace("\n", ""))))
-    for line in packed:
-        name, says, size = json.loads(line)
-        yield name, says, packed.read(size)
+    """Yield (name, lines on what to expect, file) of https://github.com/C2SP/CCTV/tree/main/age.
+
+    Armor, hybrid keys and files over 1 MiB are left out.
+    """
+    text = (npm("cctv-age") / "index.js").read_text(encoding="utf-8")
+    for name, data in re.findall(r'^// \.\./testdata/(\w+)\n.*?"(.*?)"', text, re.M):
+        head, sealed = base64.b64decode(data).split(b"\n\n", 1)
+        lines = [line.split(": ", 1) for line in head.decode().splitlines()]
+        sealed = zlib.decompress(sealed) if "compressed" in dict(lines) else sealed
+        if "armored" not in dict(lines) and b"-PQ-" not in head and len(sealed) <= 1 << 20:
+            yield name, lines, sealed
 
 
-def outcome(says, sealed):
-    """What our reader makes of a vector, in the words of the vectors."""
-    phrase = [ps.Passphrase(says["passphrase"])] if "passphrase" in says else []
-    keys = phrase + [ps.Identity(says["identity"])] if "identity" in says else phrase
+def open_vector(lines, sealed):
+    """Return the outcome in the vectors' words; a success is the hash of the payload."""
+    kinds = {"identity": ps.Identity, "passphrase": ps.Passphrase}
     try:
-        return hashlib.sha256(ps.unseal(sealed, *keys)).hexdigest()
+        opened = ps.unseal(sealed, *[kinds[word](text) for word, text in lines if word in kinds])
+        return hashlib.sha256(opened).hexdigest()
     except ps.WrongKey:
         return "no match"
     except (ps.Corrupt, ps.BadValue) as error:
-        failures = {
-            "payload": "payload failure",
-            "last chunk": "payload failure",
-            "MAC does": "HMAC failure",
-        }
-        return next((kind for words, kind in failures.items() if words in str(error)), "header failure")
+        kinds = {"payload": "payload", "last chunk": "payload", "MAC does": "HMAC", "": "header"}
+        return next(kind for words, kind in kinds.items() if words in str(error)) + " failure"
 
 
 def test_age_agrees_with_every_vector_of_the_specification():
-    found = list(vectors())
-    expected = {n: says["payload"] if says["expect"] == "success" else says["expect"] for n, says, _ in found}
-    assert {name: outcome(says, sealed) for name, says, sealed in found} == expected
+    found = [(name, dict(lines), open_vector(lines, sealed)) for name, lines, sealed in vectors()]
+    for name, says, outcome in found:
+        assert (name, outcome) == (name, says["payload" if says["expect"] == "success" else "expect"])
     assert len(found) == 89
 
 
@@ -1657,11 +1593,11 @@ def test_age_returns_what_was_sealed(identity, data, size):
     assert ps.unseal(sealed, ps.Identity.generate(), identity) == plaintext
 
 
-@pytest.mark.slow
-@settings(deadline=None, max_examples=2000)
-@given(
-    st.binary(max_size=300), st.sampled_from([b"", b"age-encryption.org/v1\n", b"age-encryption.org/v1\n-> "])
-)
+START = b"age-encryption.org/v1\n"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=300), st.sampled_from([b"", START, START + b"-> "]))
 def test_age_refuses_any_bytes_with_an_error_of_its_own(identity, data, start):
     with pytest.raises(ps.SecretsError):
         ps.unseal(start + data, identity, ps.Passphrase("x"))
@@ -1675,17 +1611,16 @@ def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(iden
             ps.unseal(bad, identity)
 
 
-def fields(sealed):
-    """The arguments and body of the one stanza, the MAC, and nonce and chunks of the payload."""
-    stanza, body, mac, payload = sealed.split(b"\n", 4)[1:]
-    return [stanza.split(b" ")[2], body, mac, payload[:16], payload[16:]]
-
-
-def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity, monkeypatch):
+def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity):
     class Spy(ps.Recipient):
         def wrap(self, file_key):
             file_keys.append(file_key)
             return super().wrap(file_key)
+
+    def fields(sealed):
+        """The words and body of the one stanza, the MAC, and nonce and chunks of the payload."""
+        stanza, body, mac, payload = sealed.split(b"\n", 4)[1:]
+        return [stanza.split(b" ")[2], body, mac, payload[:16], payload[16:]]
 
     file_keys = []
     for recipient in (Spy(str(identity.recipient())), ps.Passphrase("words", FAST)):
@@ -1701,16 +1636,15 @@ def test_age_refuses_what_no_canonical_header_has(identity):
     sealed = ps.seal(b"v", identity.recipient())
     body = sealed.split(b"\n")[2]
     for old, new in (
-        (b"-> X25519 ", b"-> a\x7f\n\n-> X25519 "),
+        (b"-> ", b"-> a\x7f\n\n-> "),
+        (b"-> ", b"-> a  b\n\n-> "),
+        (b"-> ", b"->  a\n\n-> "),
         (body, body + b"A" * 25),
         (body, body + b"A" * 68),
+        (START, START + b"-> a\nAB\n"),
     ):
-        with pytest.raises(ps.Corrupt, match="the header is damaged"):
+        with pytest.raises(ps.Corrupt, match="header is damaged|an empty word|not canonical"):
             ps.unseal(sealed.replace(old, new, 1), identity)
-
-
-def test_age_asks_so_much_work_of_who_guesses_a_passphrase():
-    assert ps.seal(b"", ps.Passphrase("x")).split(b"\n")[1].endswith(b" 17")
 
 
 def test_age_tells_passphrases_apart_by_all_their_bytes():
@@ -1730,34 +1664,30 @@ def test_age_refuses_a_chunk_moved_cut_or_repeated(identity):
             ps.unseal(sealed[:start] + b"".join(chunks[i] for i in order), identity)
 
 
-def test_age_refuses_a_work_factor_over_20_before_any_work(monkeypatch):
+def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
     sealed = ps.seal(b"v", ps.Passphrase("correct", FAST)).replace(b" 10\n", b" 21\n", 1)
-    monkeypatch.setattr(ps.Passphrase, "_scrypt", lambda *_: pytest.fail("worked"))
     with pytest.raises(ps.BadValue, match=r"asks for 2\*\*21"):
         ps.unseal(sealed, ps.Passphrase("correct"))
+    assert scrypts == [1 << FAST]
+    for log_n in (0, 21, -1):
+        with pytest.raises(ps.BadValue, match="log N is 1 to 20"):
+            ps.Passphrase("x", log_n)
 
 
 def test_age_refuses_more_recipients_than_are_worth_trying(identity):
-    stanzas = b"-> X25519 AAAA\nAAAA\n" * 1001
     with pytest.raises(ps.BadValue, match="the file has more than 1000 recipients"):
-        ps.unseal(b"age-encryption.org/v1\n" + stanzas, identity)
+        ps.unseal(START + b"-> X25519 AAAA\nAAAA\n" * 1001, identity)
 
 
 def test_age_refuses_a_recipient_of_low_order():
-    with pytest.raises(ValueError, match="computing shared key"):  # by cryptography
+    with pytest.raises(ValueError, match="shared key"):  # by cryptography
         ps.seal(b"v", ps.Recipient("age1" + "q" * 52 + "5cu47z"))
 
 
 def test_age_lets_a_passphrase_stand_alone_only(identity):
-    for recipients in ([], [ps.Passphrase("x"), identity.recipient()]):
-        with pytest.raises(ps.BadValue):
+    for recipients in ([], [ps.Passphrase("x"), identity.recipient()], [ps.Passphrase("x")] * 2):
+        with pytest.raises(ps.BadValue, match="seal to one passphrase, or to one or more recipients"):
             ps.seal(b"v", *recipients)
-
-
-@pytest.mark.parametrize("log_n", [0, 21, -1])
-def test_age_refuses_a_work_factor_out_of_range(log_n):
-    with pytest.raises(ps.BadValue, match="log N is 1 to 20"):
-        ps.Passphrase("x", log_n)
 
 
 def test_age_keys_have_one_spelling(identity):
@@ -1772,14 +1702,6 @@ def test_age_keys_have_one_spelling(identity):
     assert str(ps.Recipient(str(identity.recipient()))) == str(identity.recipient())
 
 
-def test_age_errors_and_reprs_show_no_key(identity):
-    text = identity.reveal()
-    with pytest.raises(ps.BadValue) as caught:
-        ps.Identity(text[:-1])
-    shown = str(caught.value) + repr(identity) + repr(ps.Passphrase(text))
-    assert text[20:40] not in shown
-
-
 def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
     pyrage = package("pyrage")
     theirs = pyrage.x25519.Identity.from_str(identity.reveal())
@@ -1789,82 +1711,36 @@ def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
         assert ps.unseal(pyrage.encrypt(plaintext, [theirs.to_public()]), identity) == plaintext
 
 
-@pytest.mark.slow
-def test_age_opens_what_pyrage_seals_with_a_passphrase_and_the_other_way_round():
-    pyrage = package("pyrage")
-    assert pyrage.passphrase.decrypt(ps.seal(b"v", ps.Passphrase("pass ü", FAST)), "pass ü") == b"v"
-    assert ps.unseal(pyrage.passphrase.encrypt(b"v", "pass ü"), ps.Passphrase("pass ü")) == b"v"
-
-
-def on_a_terminal(*argv, answers=(), cwd=None, env=None):
-    """Run a command on a terminal of its own and answer its questions; returns (status, what it wrote)."""
-    import pty
-
-    pid, terminal = fork(pty.fork)
-    if pid == 0:
-        os.chdir(cwd or ".")
-        os.execve(argv[0], argv, {**os.environ, **(env or {})})
-    written, answers = b"", list(answers)
-    while True:
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # how Linux says that the other end was closed
-            piece = b""
-        if not piece:
-            break
-        written += piece
-        if answers and written.rstrip().endswith(b":"):
-            os.write(terminal, answers.pop(0) + b"\n")
-            written += b"..."  # so that the question is not taken for another
-    os.close(terminal)
-    return os.waitpid(pid, 0)[1], written
-
-
 def test_age_opens_what_the_age_tool_seals_and_the_other_way_round(identity, tmp_path):
     age, sealed, key = tool("age"), tmp_path / "sealed.age", tmp_path / "key.txt"
     key.write_text(f"# a comment\n\n{identity.reveal()}\n")
-    done = subprocess.run(
-        [age, "-r", str(identity.recipient())], input=b"theirs", capture_output=True, check=True
-    )
-    assert ps.unseal(done.stdout, identity) == b"theirs"
+    theirs = subprocess.check_output([age, "-r", str(identity.recipient())], input=b"theirs")
+    assert ps.unseal(theirs, identity) == b"theirs"
     sealed.write_bytes(ps.seal(b"ours" * 20_000, identity.recipient()))
-    done = subprocess.run([age, "-d", "-i", str(key), str(sealed)], capture_output=True, check=True)
-    assert done.stdout == b"ours" * 20_000
+    assert subprocess.check_output([age, "-d", "-i", str(key), str(sealed)]) == b"ours" * 20_000
 
 
-@pytest.mark.slow
-def test_age_opens_what_the_age_tool_seals_with_a_passphrase_and_the_other_way_round(tmp_path):
-    age, plain, sealed = tool("age"), tmp_path / "plain", tmp_path / "sealed.age"
-    plain.write_bytes(b"theirs")
-    status, _ = on_a_terminal(
-        age, "-p", "-o", str(sealed), str(plain), answers=[b"four words", b"four words"]
-    )
-    assert status == 0 and ps.unseal(sealed.read_bytes(), ps.Passphrase("four words")) == b"theirs"
-    sealed.write_bytes(ps.seal(b"ours", ps.Passphrase("four words", FAST)))
-    opened = tmp_path / "opened"
-    assert on_a_terminal(age, "-d", "-o", str(opened), str(sealed), answers=[b"four words"])[0] == 0
-    assert opened.read_bytes() == b"ours"
+@pytest.mark.parametrize("missing", [True, False])
+def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, store_folder, monkeypatch):
+    from cryptography.hazmat.primitives import asymmetric
 
-
-@pytest.mark.parametrize(
-    "without",
-    [
-        "import sys; sys.modules['cryptography'] = None",
-        "from cryptography.hazmat.primitives.asymmetric import x25519 as x\n"
-        "x.X25519PublicKey = type('before version 40', (), {})",
-    ],
-)
-def test_age_says_what_to_install_where_cryptography_is_missing_or_old(without):
-    code = f"{without}\nimport paissive_secrets as p; p.Identity.generate()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
-    last = done.stderr.splitlines()[-1]
-    assert b"sealed files need the package cryptography; install it: " in last
-    assert last.endswith(b" -m pip install 'cryptography>=42'")
+    if missing:
+        monkeypatch.setitem(sys.modules, asymmetric.__name__, None)
+    else:
+        monkeypatch.setattr(f"{asymmetric.__name__}.x25519.X25519PublicKey", object)
+    hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
+    for act in (ps.Identity.generate, lambda: ps.FileStore().set("A", "1")):
+        with pytest.raises(ps.Unavailable) as refused:
+            act()
+        assert str(refused.value) == f"sealed files need the package cryptography; {hint}"
+    assert not store_folder.exists()
 
 
 # === Sealed files ===========================================================================================
 
 PASSWORD = "correct horse"
+SETTING = ("set", "A", "--backend", "file")
+GETTING = ("get", "DB", "--backend", "file")
 
 
 @pytest.fixture
@@ -1893,6 +1769,28 @@ def command(monkeypatch, capsys, *argv, stdin=""):
     return (status, *capsys.readouterr())
 
 
+def on_a_terminal(*argv, answers=(), cwd=None, env=None):
+    """Run a command on a terminal of its own and answer its questions; returns (status, what it wrote)."""
+    pid, terminal = fork(pty.fork)
+    if pid == 0:
+        os.chdir(cwd or ".")
+        os.execve(argv[0], argv, {**os.environ, **(env or {})})
+    written, answers = b"", list(answers)
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # how Linux says that the other end was closed
+            piece = b""
+        if not piece:
+            break
+        written += piece
+        if answers and written.rstrip().endswith(b":"):
+            os.write(terminal, answers.pop(0) + b"\n")
+            written += b"..."  # so that the question is not taken for another
+    os.close(terminal)
+    return os.waitpid(pid, 0)[1], written
+
+
 def in_child(act):
     """Start `act` in a process of its own; returns its id."""
     pid = fork()
@@ -1910,18 +1808,15 @@ def ended(*pids):
     return [os.waitpid(pid, 0)[1] for pid in pids]
 
 
-def tree(store_folder):
+def tree(folder):
     """Every file below, with its bytes."""
-    return {
-        str(p.relative_to(store_folder)): p.read_bytes()
-        for p in sorted(store_folder.rglob("*"))
-        if p.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files, store_folder):
-    modes = {str(p.relative_to(store_folder)): p.stat().st_mode & 0o777 for p in store_folder.rglob("*")}
-    assert modes == {
+    paths = [store_folder, *store_folder.rglob("*")]
+    assert {str(p.relative_to(store_folder)): p.stat().st_mode & 0o777 for p in paths} == {
+        ".": 0o700,
         ".paissive-tmp": 0o700,
         ".paissive-tmp/.gitignore": 0o600,
         "identity.age": 0o600,
@@ -1930,7 +1825,6 @@ def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files,
         "secrets/app": 0o700,
         "secrets/app/db.age": 0o600,
     }
-    assert store_folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_pickled_store_is_a_place_not_what_is_in_it(files, store_folder, tmp_path):
@@ -1947,24 +1841,20 @@ def test_a_pickled_store_is_a_place_not_what_is_in_it(files, store_folder, tmp_p
         pickle.dumps(ps.Identity.generate())
 
 
-def test_sealed_store_is_found_by_walking_up(files, store_folder, monkeypatch):
+def test_sealed_store_is_found_by_walking_up_or_where_it_is_configured(files, store_folder, monkeypatch):
     below = store_folder.parent / "src" / "deep"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     assert ps.FileStore().get("app/db") == "app-value"
-    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder.parent / "other"))
-    assert ps.FileStore().folder == str(store_folder.parent / "other")
+    monkeypatch.setenv("HOME", str(below))
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "~/other")  # in a unit file, no shell expands it
+    assert ps.FileStore().folder == str(below / "other")
 
 
 def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch):
     with pytest.raises(ps.NotFound, match=r"no secret named 'X': no .paissive folder here or above"):
         ps.FileStore().get("X")
     assert list(ps.FileStore().names()) == [] and not store_folder.exists()
-
-
-def test_sealed_store_that_is_configured_but_absent_never_looks_like_no_such_secret(
-    store_folder, monkeypatch
-):
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
         with pytest.raises(ps.Unavailable, match="PAISSIVE_SECRETS_DIR is not there"):
@@ -1975,31 +1865,23 @@ def test_sealed_store_that_is_configured_but_absent_never_looks_like_no_such_sec
 
 def test_sealed_files_open_with_the_age_tool_alone(files, store_folder):
     opened = store_folder.parent / "opened"
-    argv = (
-        tool("age"),
-        "-d",
-        "-o",
-        str(opened),
-        "-i",
-        ".paissive/identity.age",
-        ".paissive/secrets/app/db.age",
-    )
-    assert on_a_terminal(*argv, answers=[PASSWORD.encode()])[0] == 0
+    argv = (tool("age"), "-d", "-o", str(opened), "-i", ".paissive/identity.age")
+    assert on_a_terminal(*argv, ".paissive/secrets/app/db.age", answers=[PASSWORD.encode()])[0] == 0
     entry = json.loads(opened.read_bytes())
     assert (entry["name"], entry["value"]) == ("app/db", "app-value")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["updated"]) and len(entry) == 3
 
 
 def test_sealed_files_may_be_made_with_the_age_tools_alone(store_folder):
-    age, made = tool("age"), store_folder / "secrets"
-    made.mkdir(parents=True, mode=0o700)
-    store_folder.chmod(0o700)
-    key = subprocess.run([tool("age-keygen")], capture_output=True, check=True).stdout
+    age, entry = tool("age"), store_folder / "secrets/DB.age"
+    entry.parent.mkdir(parents=True)
+    for folder in (store_folder, entry.parent):
+        folder.chmod(0o700)
+    key = subprocess.check_output([tool("age-keygen")], stderr=subprocess.DEVNULL)
     (store_folder.parent / "key.txt").write_bytes(key)
     argv = (age, "-p", "-o", ".paissive/identity.age", "key.txt")
     assert on_a_terminal(*argv, answers=[PASSWORD.encode()] * 2)[0] == 0
-    public = re.search(rb"age1\w+", key)[0].decode()
-    argv = [age, "-r", public, "-o", made / "DB.age"]
+    argv = [age, "-r", re.search(rb"age1\w+", key)[0].decode(), "-o", entry]
     subprocess.run(argv, input=b'{"name": "DB", "value": "theirs"}', check=True)
     store = ps.FileStore(store_folder)
     store.set("OURS", "1")
@@ -2010,59 +1892,42 @@ def test_sealed_files_open_with_pyrage(files, store_folder):
     pyrage = package("pyrage")
     text = pyrage.passphrase.decrypt((store_folder / "identity.age").read_bytes(), PASSWORD).decode().strip()
     key = pyrage.x25519.Identity.from_str(text)
-    assert (
-        json.loads(pyrage.decrypt((store_folder / "secrets/DB.age").read_bytes(), [key]))["value"]
-        == "db-value"
-    )
+    entry = json.loads(pyrage.decrypt((store_folder / "secrets/DB.age").read_bytes(), [key]))
+    assert entry["value"] == "db-value"
 
 
-@pytest.mark.parametrize("kind", ["variable", "file", "credential"])
+@pytest.mark.parametrize("kind", ["variable", "file", "credential", "pipe"])
 @pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
 def test_sealed_store_takes_password_and_identity_from(what, kind, files, store_folder, monkeypatch):
     text = files.reveal_identity() if what == "PAISSIVE_IDENTITY" else PASSWORD
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     place = store_folder.parent / what
     place.write_text(text + "\n")
-    settings = {
-        "variable": (what, text),
-        "file": (what + "_FILE", str(place)),
-        "credential": ("CREDENTIALS_DIRECTORY", str(place.parent)),
-    }
-    monkeypatch.setenv(*settings[kind])
-    assert ps.FileStore(store_folder).get("DB") == "db-value"
-
-
-@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
-def test_sealed_store_takes_what_opens_it_from_a_pipe_that_gives_it_once(what, files, store_folder):
-    text = files.reveal_identity() if what == "PAISSIVE_IDENTITY" else PASSWORD
     reading, writing = os.pipe()
-    os.write(writing, text.encode() + b"\n")
-    os.close(writing)
-    start = [sys.executable, str(MODULE), "--backend", "file", "set", "NEW"]
-    env = {k: v for k, v in os.environ.items() if k != "PAISSIVE_MASTER_PASSWORD"}
-    env[what + "_FILE"] = f"/dev/fd/{reading}"
-    done = subprocess.run(start, env=env, input=b"1", capture_output=True, pass_fds=[reading])
-    os.close(reading)
-    assert (done.returncode, done.stderr, files.get("NEW")) == (0, b"", "1")
-
-
-def test_sealed_store_takes_an_identity_file_as_age_keygen_writes_it(files, store_folder, monkeypatch):
-    text = f"# created: today\n\n{ps.Identity.generate().reveal()}\r\n{files.reveal_identity()}\n"
-    monkeypatch.setenv("PAISSIVE_IDENTITY", text)
-    assert ps.FileStore(store_folder).get("DB") == "db-value"
+    with open(reading), open(writing, "w") as pipe:
+        pipe.write(text + "\n")  # which can be read once
+        pipe.close()
+        settings = {
+            "variable": (what, text),
+            "file": (what + "_FILE", str(place)),
+            "credential": ("CREDENTIALS_DIRECTORY", str(place.parent)),
+            "pipe": (what + "_FILE", f"/dev/fd/{reading}"),
+        }
+        monkeypatch.setenv(*settings[kind])
+        ps.FileStore(store_folder).set("NEW", "1")
+        assert ps.FileStore(store_folder).get("DB") == "db-value"
 
 
 def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, store_folder, monkeypatch, capsys):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    assert command(monkeypatch, capsys, "get", "DB", "--backend", "file") == (
-        2,
-        "",
-        "paissive_secrets: the master password is needed; set PAISSIVE_MASTER_PASSWORD or "
-        "PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY\n",
-    )
-    argv = (sys.executable, str(MODULE), "--backend", "file", "get", "DB")
-    status, shown = on_a_terminal(*argv, answers=[PASSWORD.encode()], cwd=store_folder.parent)
+    hint = "set PAISSIVE_MASTER_PASSWORD or PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY"
+    line = f"paissive_secrets: the master password is needed; {hint}\n"
+    assert command(monkeypatch, capsys, *GETTING) == (2, "", line)
+    argv = (sys.executable, str(MODULE), *GETTING)
+    status, shown = on_a_terminal(*argv, answers=[PASSWORD.encode()])
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
+    _, shown = on_a_terminal(*argv, answers=[b"one", b"two"])
+    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
 
 
 def test_sealed_store_asks_for_a_new_password_twice(store_folder):
@@ -2072,34 +1937,10 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder):
     assert status != 0 and b"the two entries differ; try again" in shown and not store_folder.exists()
     status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one words"] * 2, env=env)
     assert (status, shown.count(b":")) == (0, 2) and b"one" not in shown
-    status, shown = on_a_terminal(sys.executable, "-c", code, answers=[b"one words"], env=env)
-    assert (status, shown.count(b":")) == (0, 1)
-
-
-def test_a_password_costs_one_scrypt_a_process(store_folder, monkeypatch):
-    scrypt, calls = ps.Passphrase._scrypt, []
-    monkeypatch.setattr(ps.Passphrase, "_scrypt", lambda *a: calls.append(1) or scrypt(*a))
-    ps.FileStore(store_folder).set("A", "1")
-    calls.clear()
-    for n in range(3):
-        ps.FileStore(store_folder).set(f"B{n}", "1")
-        assert ps.FileStore(store_folder).get("A") == "1"
-    assert calls == []  # the process that made the store needs none: see the next line for another
-    ps._unseal_identities.cache_clear()
-    assert ps.FileStore(store_folder).get("A") == ps.FileStore(store_folder).get("B1") == "1" and calls == [1]
-
-
-def test_a_wrong_password_opens_nothing_even_after_the_right_one(files, store_folder, monkeypatch, capsys):
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong " + PASSWORD)
-    status, out, err = command(monkeypatch, capsys, "get", "DB", "--backend", "file")
-    assert (status, out) == (2, "") and err.startswith(
-        "paissive_secrets: the master password does not open /"
-    )
-    assert PASSWORD not in err
 
 
 @pytest.mark.parametrize("answers", [[b"wrong", PASSWORD.encode()], [PASSWORD.encode(), b"new words"]])
-def test_a_password_that_is_wrong_or_became_so_is_asked_for_anew(answers, files, store_folder, monkeypatch):
+def test_a_password_that_is_wrong_or_became_so_is_asked_for_again(answers, files, store_folder, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     code = f"""if True:
         import os, paissive_secrets as p
@@ -2117,14 +1958,21 @@ def test_a_password_that_is_wrong_or_became_so_is_asked_for_anew(answers, files,
     assert (status, shown.split()[-1]) == (0, b"db-value")
 
 
-def test_a_wrong_password_is_asked_for_once(files, store_folder, monkeypatch):
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    argv = (sys.executable, str(MODULE), "--backend", "file", "get", "DB")
-    _, shown = on_a_terminal(*argv, answers=[b"one", b"two"], cwd=store_folder.parent)
-    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
+def test_a_password_costs_one_scrypt_a_process_after_the_one_that_makes_the_store(scrypts, store_folder):
+    for n in range(3):
+        ps.FileStore(store_folder).set(f"B{n}", "1")
+        assert ps.FileStore(store_folder).get("B0") == "1"
+    assert scrypts == [1 << FAST] * 2
 
 
-@pytest.mark.parametrize("log_n", ["14", "21", "x", "-17"])
+def test_a_password_is_as_hard_to_guess_as_readme_says(scrypts, store_folder, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
+    ps.seal(b"", ps.Passphrase("x"))
+    ps.FileStore().set("A", "1")
+    assert {*scrypts} == {1 << 17}
+
+
+@pytest.mark.parametrize("log_n", ["14", "21", "x", "-17", "017"])
 def test_the_work_factor_of_the_password_has_bounds(log_n, tmp_path, monkeypatch):
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", log_n)
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
@@ -2133,10 +1981,11 @@ def test_the_work_factor_of_the_password_has_bounds(log_n, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_password_of_a_new_store_is_as_hard_to_guess_as_readme_says(store_folder, monkeypatch):
-    monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
-    ps.FileStore().set("A", "1")
-    assert (store_folder / "identity.age").read_bytes().split(b"\n")[1].endswith(b" 17")
+def test_a_wrong_password_opens_nothing_even_after_the_right_one(files, store_folder, monkeypatch, capsys):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong " + PASSWORD)
+    hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
+    line = f"paissive_secrets: the master password does not open {store_folder}; {hint}\n"
+    assert command(monkeypatch, capsys, *GETTING) == (2, "", line)
 
 
 def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, capsys):
@@ -2151,45 +2000,53 @@ def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, 
 
 
 def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, capsys):
-    short = "x" * 7
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", short)
-    told = "paissive_secrets: warning: the new master password has under 8 characters, and can be guessed; "
-    told += "choose several random words with: password\n"
-    setting = ("set", "A", "--backend", "file")
-    assert command(monkeypatch, capsys, *setting, stdin="v") == (0, "", told)
-    assert command(monkeypatch, capsys, *setting, stdin="v") == (0, "", "")
-    ps.warn_once.cache_clear()
-    assert command(monkeypatch, capsys, "password", stdin=short)[2].startswith(told)
-    assert command(monkeypatch, capsys, "password", stdin=short + "x")[2].count("\n") == 1
+    warning = (
+        "paissive_secrets: warning: the new master password has under 8 characters, and can be guessed; "
+    )
+    warning += "choose several random words with: password\n"
+    for password, shown in (("x" * 8, ""), ("x" * 7, warning)):
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+        monkeypatch.setenv("PAISSIVE_SECRETS_DIR", password)
+        assert command(monkeypatch, capsys, *SETTING, stdin="v") == (0, "", shown)
+        assert command(monkeypatch, capsys, *SETTING, stdin="v") == (0, "", "")
 
 
-def test_a_password_is_given_to_no_identity_but_the_stores_own(files, store_folder, monkeypatch):
-    own = files.reveal_identity()
-    (store_folder / "identity.age").unlink()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    with pytest.raises(ps.WrongKey, match="the store's identity does not open"):
-        ps.FileStore(store_folder).change_password("new words")
-    assert not (store_folder / "identity.age").exists()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", own)
-    ps.FileStore(store_folder).change_password("new words")
-    assert (store_folder / "identity.age").exists()
+@pytest.mark.parametrize("password", ["new\nnew", "pw\n", "pw\r"])
+def test_a_password_that_no_prompt_takes_is_refused(files, password, tmp_path, monkeypatch):
+    with pytest.raises(ps.BadValue, match="the master password has several lines; give it once, as one line"):
+        files.change_password(password)
+    assert files.get("DB") == "db-value"
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+    with pytest.raises(ps.BadValue, match="several lines"):
+        ps.FileStore(tmp_path / "new").set("A", "v")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_empty_stdin_is_not_a_password(files, monkeypatch, capsys):
+    line = "paissive_secrets: no value on stdin; pipe it in; an empty line means an empty value\n"
+    assert command(monkeypatch, capsys, "password") == (2, "", line)
 
 
 def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(files, store_folder, monkeypatch):
-    own, others = files.reveal_identity(), ps.Identity.generate().reveal()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{others}\n{own}")
+    own, other = files.reveal_identity(), ps.Identity.generate().reveal()
+    # as age-keygen writes it, on Windows
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"# created: today\n\n{other}\r\n{own}\n")
     ps.FileStore(store_folder).set("DB", "new")
+    assert dict(files.store_status())["opens"] == "yes"  # this is not a rekey that was killed
     monkeypatch.setenv("PAISSIVE_IDENTITY", own)
     assert ps.FileStore(store_folder).get("DB") == "new"
 
 
-def test_a_password_opens_no_identity_that_was_given_but_is_not_the_stores(files, store_folder, monkeypatch):
-    own, others = files.reveal_identity(), ps.Identity.generate().reveal()
-    (store_folder / "identity.age").unlink()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{others}\n{own}")
+def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, store_folder, monkeypatch):
+    file, own, other = store_folder / "identity.age", files.reveal_identity(), ps.Identity.generate().reveal()
+    file.unlink()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", other)
+    with pytest.raises(ps.WrongKey, match="the store's identity does not open"):
+        ps.FileStore(store_folder).change_password("new words")
+    assert not file.exists()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{other}\n{own}")
     ps.FileStore(store_folder).change_password("new words")
-    sealed = (store_folder / "identity.age").read_bytes()
-    assert ps.unseal(sealed, ps.Passphrase("new words")).decode() == f"{own}\n"
+    assert ps.unseal(file.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
 
 
 def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, capsys):
@@ -2224,32 +2081,29 @@ def test_a_store_that_a_private_group_may_write_is_safe_and_another_is_not(files
         ps.FileStore(store_folder).get("app/db")
 
 
-@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
 @pytest.mark.parametrize(("mode", "access"), [(0o644, "read"), (0o602, "write"), (0o600, "")])
-def test_a_key_in_a_file_that_others_can_use_is_warned_of_once(
-    what, mode, access, files, store_folder, monkeypatch, capsys
-):
-    key = store_folder.parent / "key"
-    key.write_text(files.reveal_identity() if what == "PAISSIVE_IDENTITY" else PASSWORD)
+def test_a_password_file_that_others_can_use_is_warned_of_once(mode, access, files, monkeypatch, capsys):
+    key = Path("key").absolute()
+    key.write_text(PASSWORD)
     key.chmod(mode)
     key.parent.chmod(0o755)
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    monkeypatch.setenv(what + "_FILE", str(key))
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", str(key))
     assert [ps.FileStore().get("DB"), ps.FileStore().get("DB")] == ["db-value"] * 2
-    told = f"paissive_secrets: warning: others can {access} {key}; chmod 600 {key}\n"
-    assert capsys.readouterr().err == (told if access else "")
+    warning = f"paissive_secrets: warning: others can {access} {key}; chmod 600 {key}\n"
+    assert capsys.readouterr().err == (warning if access else "")
 
 
 def test_an_import_makes_a_new_store(store_folder, monkeypatch, capsys):
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder / "new"))
     store_folder.mkdir()
-    Path("given.env").write_text("A=1\nB=2\n")
-    assert command(monkeypatch, capsys, "import", "given.env", "--backend", "file")[0] == 0
+    Path("some.env").write_text("A=1\nB=2\n")
+    assert command(monkeypatch, capsys, "import", "some.env", "--backend", "file")[0] == 0
     assert {name: ps.FileStore().get(name) for name in ps.FileStore().names()} == {"A": "1", "B": "2"}
 
 
 def test_of_several_values_all_are_stored_or_none(files, store_folder):
-    spoilt("cut off", store_folder)
+    os.truncate(store_folder / "secrets/DB.age", 150)
     before = tree(store_folder)
     with pytest.raises(ps.Corrupt):
         files.set_all({"app/db": "new", "NEW": "new", "DB": "new"})
@@ -2259,10 +2113,10 @@ def test_of_several_values_all_are_stored_or_none(files, store_folder):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_import_that_is_ended_takes_back_what_it_has_stored(number, files, store_folder):
     before = read_sealed()
-    Path("given.env").write_text("DB=new\n" + "".join(f"N{n}=v\n" for n in range(3000)))
-    argv = [sys.executable, str(MODULE), "import", "given.env", "--backend", "file"]
+    Path("some.env").write_text("DB=new\n" + "".join(f"N{n}=v\n" for n in range(2000)))
+    argv = [sys.executable, "-m", MODULE.stem, "import", "some.env", "--backend", "file"]
     heed = functools.partial(signal.signal, number, signal.SIG_DFL)  # nohup ignores SIGHUP
-    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15"}
+    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(argv, env=env, preexec_fn=heed, stderr=subprocess.DEVNULL) as importing:
         while not (store_folder / "secrets/N20.age").exists():
             time.sleep(0.01)
@@ -2305,34 +2159,13 @@ def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder
     assert status == 2 and f"problem    others can write to {store_folder}; if it is yours: chown" in out
 
 
-def test_several_identities_of_the_user_are_no_unfinished_rekey(files, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{files.reveal_identity()}\n{ps.Identity.generate().reveal()}")
-    assert dict(files.store_status())["opens"] == "yes"
-
-
 def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, capsys):
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     assert (status, out.splitlines()[-1]) == (0, "opens      there is nothing yet: a first set makes it")
     status, _, err = command(monkeypatch, capsys, "rekey")
-    assert (status, err) == (
+    assert (status, err.partition(";")[0]) == (
         2,
-        f"paissive_secrets: {HOSTILE['no identity']}\n".replace("STORE", str(store_folder)),
-    )
-
-
-def test_without_cryptography_no_store_is_made(store_folder):
-    code = "import sys; sys.modules['cryptography'] = None; import paissive_secrets as p;"
-    code += "p.FileStore().set('A', '1')"
-    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env)
-    assert b"sealed files need the package cryptography" in done.stderr and not store_folder.exists()
-
-
-def test_only_sealed_files_have_a_password_to_change(monkeypatch, capsys):
-    status, _, err = command(monkeypatch, capsys, "rekey", "--backend", "env")
-    assert (status, err) == (
-        2,
-        "paissive_secrets: only the file backend can do that; use --backend file\n",
+        f"paissive_secrets: there is no {store_folder}/identity.age",
     )
 
 
@@ -2359,17 +2192,28 @@ def killed_at_every_step(act):
 
 
 def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens(files, store_folder):
-    for n in range(3):
-        files.set(f"MORE{n}", str(n))
-    before, states = {name: files.get(name) for name in files.names()}, set()
+    before, states = read_sealed(), set()
     for steps in killed_at_every_step(lambda: ps.FileStore(store_folder).rekey()):
         store = ps.FileStore(store_folder)
         assert {name: store.get(name) for name in store.names()} == before
         states.add(dict(store.store_status())["opens"])
     assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 20
-    assert len(store.reveal_identity().split()) == 1 and os.listdir(store_folder / ".paissive-tmp") == [
-        ".gitignore"
-    ]
+    assert len(store.reveal_identity().split()) == 1
+    assert os.listdir(store_folder / ".paissive-tmp") == [".gitignore"]
+
+
+def test_a_set_after_a_killed_rekey_seals_to_the_new_identity(files, store_folder, monkeypatch):
+    old = files.reveal_identity()
+    for _ in killed_at_every_step(lambda: ps.FileStore(store_folder).rekey()):
+        if len(files.reveal_identity().split()) == 2:
+            break
+    for name in ("DB", "NEW"):
+        files.set(name, "new")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", old)
+    assert ps.FileStore(store_folder).get("app/db") == "app-value"
+    for name in ("DB", "NEW"):
+        with pytest.raises(ps.WrongKey):
+            ps.FileStore(store_folder).get(name)
 
 
 def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
@@ -2381,10 +2225,11 @@ def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store
 
 @pytest.mark.parametrize("act", ["set", "delete"])
 def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, store_folder):
-    acts = {"set": lambda s: s.set("app/db", "new"), "delete": lambda s: s.delete("app/db")}
+    acts = {"set": lambda s: s.set("app/db", WRITTEN), "delete": lambda s: s.delete("app/db")}
     for _ in killed_at_every_step(lambda: acts[act](ps.FileStore(store_folder))):
+        assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
         manager = ps.SecretsManager(ps.FileStore(store_folder))
-        assert manager.get_secret("app/db") in ("app-value", "new" if act == "set" else None)
+        assert manager.get_secret("app/db") in ("app-value", WRITTEN if act == "set" else None)
         assert manager.get_secret("DB") == "db-value"
         manager.set_secret("app/db", "app-value")
         assert sorted(os.listdir(store_folder)) == [".paissive-tmp", "identity.age", "secrets"]
@@ -2405,8 +2250,8 @@ def test_a_password_change_killed_at_any_step_leaves_one_that_opens(files, store
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
 
 
-def setting_in_a_loop(store_folder, report):
-    """Set four secrets over and over; tell each acknowledged write through the pipe."""
+def set_in_a_loop(store_folder, report):
+    """Set four secrets over and over; report each acknowledged write through the pipe."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
     store = ps.FileStore(store_folder)
     for n in itertools.count():
@@ -2420,13 +2265,11 @@ def test_no_acknowledged_write_is_lost_over_200_kills(files, store_folder, monke
     seed, written = new_random(), 0
     for kill in range(200):
         read, write = os.pipe()
-        pid = in_child(lambda write=write: setting_in_a_loop(store_folder, write))
+        pid = in_child(lambda write=write: set_in_a_loop(store_folder, write))
         os.close(write)
-        if kill % 10:  # else it may not have come to its first write
-            acknowledged = os.read(read, 10)
-            time.sleep(seed.random() / 100)
-        else:
-            acknowledged = b""
+        # Mostly after its first write, or it may not have come to that.
+        acknowledged = os.read(read, 10) if kill % 10 else b""
+        time.sleep(seed.random() / 400)
         os.kill(pid, (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)[kill % 3 if kill % 10 else 0])
         ended(pid)
         with open(read, "rb") as rest:
@@ -2442,42 +2285,36 @@ def test_no_acknowledged_write_is_lost_over_200_kills(files, store_folder, monke
     assert written >= 180
 
 
-def test_eight_processes_setting_fifty_secrets_each_lose_none(store_folder):
-    def fifty(who):
+def test_eight_processes_that_make_and_fill_a_store_lose_nothing(store_folder):
+    def write(who):
         store = ps.FileStore(store_folder)
-        for n in range(50):
+        for n in range(12):
             store.set(f"p{who}/N{n}", f"{who}-{n}")
             store.set("SAME", f"{who}-{n}")
 
-    assert (
-        ended(*[in_child(lambda who=who: fifty(who)) for who in range(8)]) == [0] * 8
-    )  # one makes the store
-    store = ps.FileStore(store_folder)
-    assert {n: store.get(n) for n in store.names() if n != "SAME"} == {
-        f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(50)
-    }
-    assert store.get("SAME") in {f"{who}-49" for who in range(8)}
+    assert ended(*[in_child(lambda who=who: write(who)) for who in range(8)]) == [0] * 8
+    found = read_sealed()
+    assert found.pop("SAME") in {f"{who}-11" for who in range(8)}
+    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(12)}
 
 
 def test_readers_and_writers_go_on_during_a_rekey(files, store_folder):
     def write():
-        store = ps.FileStore(store_folder)
-        for n in range(40):
-            store.set(f"N{n}", f"{n}")
-            assert store.get("DB") == "db-value"
+        for n in range(20):
+            files.set(f"N{n}", f"{n}")
+            assert files.get("DB") == "db-value"
 
     def rekey():
-        for _ in range(5):
+        for _ in range(4):
             ps.FileStore(store_folder).rekey()
 
     def read():
-        for _ in range(150):
+        for _ in range(80):
             store = ps.FileStore(store_folder)
             assert (store.get("DB"), store.get("app/db")) == ("db-value", "app-value")
 
     assert ended(*map(in_child, [write, rekey, read])) == [0, 0, 0]
-    store = ps.FileStore(store_folder)
-    assert [store.get(f"N{n}") for n in range(40)] == [f"{n}" for n in range(40)]
+    assert [files.get(f"N{n}") for n in range(20)] == [f"{n}" for n in range(20)]
 
 
 def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files, store_folder):
@@ -2502,7 +2339,7 @@ def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files, store_folder):
 
 def test_an_open_store_sees_what_others_write_at_once(files, store_folder):
     other = ps.FileStore(store_folder)
-    for n in range(100):
+    for n in range(20):
         other.set("DB", f"{n:03}")
         assert files.get("DB") == f"{n:03}"
     other.delete("DB")
@@ -2511,7 +2348,6 @@ def test_an_open_store_sees_what_others_write_at_once(files, store_folder):
 
 
 def test_an_open_store_reads_an_unchanged_file_once(files, store_folder, monkeypatch):
-    time.sleep(0.06)
     files.get("DB")
     monkeypatch.setattr(ps, "unseal", lambda *_: pytest.fail("opened again"))
     assert files.get("DB") == "db-value"
@@ -2523,92 +2359,135 @@ def swap(one, other):
     (one.parent / "x").rename(other)
 
 
-def spoilt(what, store_folder):
-    """Do something to the store that only somebody hostile, or an accident, would do."""
-    entry, other, outside = (
-        store_folder / "secrets/DB.age",
-        store_folder / "secrets/app/db.age",
-        store_folder.parent / "outside",
-    )
-    if what in ("a symlinked store", "a symlinked folder"):
-        victim = store_folder if what == "a symlinked store" else store_folder / "secrets"
-        victim.rename(outside)
-        victim.symlink_to(outside)
-    elif what == "a store of another user":
-        os.chown(store_folder, 12345, -1)
-    elif what == "others' files":
-        entry.parent.chmod(0o777)
-    elif what in ("a fifo", "a folder", "a symlink"):
-        entry.rename(outside)
-        {"a fifo": os.mkfifo, "a folder": os.mkdir, "a symlink": lambda p: p.symlink_to(outside)}[what](entry)
-    elif what == "swapped":
-        swap(entry, other)
-    elif what == "an older one of another name":
-        entry.write_bytes(other.read_bytes())
-    elif what == "huge":
-        os.truncate(entry, 1 << 40)
-    elif what == "another's":
-        entry.write_bytes(ps.seal(b'{"name": "DB", "value": "forged"}', ps.Identity.generate().recipient()))
-    elif what == "no entry":
-        key = ps.Identity(ps.FileStore(store_folder).reveal_identity())
-        entry.write_bytes(ps.seal(b'["DB"]', key.recipient()))
-    elif what in ("cut off", "empty"):
-        os.truncate(entry, 150 if what == "cut off" else 0)
-    elif what == "no identity":
-        (store_folder / "identity.age").unlink()
-    elif what == "identity cut off":
-        os.truncate(store_folder / "identity.age", 100)
-    elif what == "identity of another":
-        theirs = ps.seal(ps.Identity.generate().reveal().encode(), ps.Passphrase("theirs", FAST))
-        (store_folder / "identity.age").write_bytes(theirs)
+def replace_by_link(path):
+    """Leave a symlink to what was at the path."""
+    path.rename(path.parent / "elsewhere")
+    path.symlink_to(path.parent / "elsewhere")
 
 
+def replace(path, make):
+    path.unlink()
+    make(path)
+
+
+def seal_entry(store, text):
+    """Put a text where an entry belongs, sealed to the store's own identity."""
+    key = ps.Identity(ps.FileStore(store).reveal_identity())
+    (store / "secrets/DB.age").write_bytes(ps.seal(text.encode("utf-8", "surrogateescape"), key.recipient()))
+
+
+def forge(path, text, key=None):
+    path.write_bytes(ps.seal(text.encode(), key or ps.Identity.generate().recipient()))
+
+
+WRITTEN = "c4n" + "ary-kept"  # a value that must show nowhere
+TYPED = "c4n" + "ary-password"
 NO_FOLDER = "is not a folder; a symlink is not followed: make a real folder"
 OTHERS = "others can write to FOLDER; if it is yours: chown -R $USER FOLDER; chmod -R go-w FOLDER"
-NO_FILE = "STORE/secrets/DB.age is not a file; name a file, or move it away"
-MOVED = "STORE/secrets/DB.age holds the secret 'app/db'; use that name, or move it back"
-BAD, RESTORE = "not what was sealed:", "restore it from a copy"
+NO_FILE = "ENTRY is not a file; name a file, or move it away"
+MOVED = "ENTRY holds the secret 'app/db'; use that name, or move it back"
+NO_ENTRY = "ENTRY opens, but holds no entry; restore it from a copy"
+BINARY = "encode binary values, with base64 for instance"
+# What somebody hostile, or an accident, does to the store, the file of DB and the identity; and the one line
+# that `get` and `set` then say.
 HOSTILE = {
-    "a symlinked store": f"STORE {NO_FOLDER}",
-    "a symlinked folder": f"STORE/secrets {NO_FOLDER}",
-    "a store of another user": OTHERS.replace("FOLDER", "STORE"),
-    "others' files": OTHERS.replace("FOLDER", "STORE/secrets"),
-    "a fifo": NO_FILE,
-    "a folder": "STORE/secrets/DB.age is not a file; name a file, or move it away",
-    "a symlink": NO_FILE,
-    "swapped": MOVED,
-    "an older one of another name": MOVED,
-    "huge": "STORE/secrets/DB.age is larger than 16 MiB; check that it is the right file",
-    "another's": "the store's identity does not open STORE/secrets/DB.age; it was written for another "
-    "identity: is PAISSIVE_IDENTITY or identity.age an old one?",
-    "no entry": f"STORE/secrets/DB.age opens, but holds no entry; {RESTORE}",
-    "cut off": f"STORE/secrets/DB.age: {BAD} the header is damaged or cut off; {RESTORE}",
-    "empty": f"STORE/secrets/DB.age: {BAD} it does not begin like an age v1 file; {RESTORE}",
-    "no identity": "there is no STORE/identity.age; a first set makes it; if it was lost, restore it from a "
-    "copy, or set PAISSIVE_IDENTITY",
-    "identity cut off": f"STORE/identity.age: {BAD} the header is damaged or cut off; {RESTORE}",
-    "identity of another": "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type "
-    "it again",
+    "a symlinked store": (lambda store, *_: replace_by_link(store), f"STORE {NO_FOLDER}"),
+    "a symlinked folder": (lambda _, db, *__: replace_by_link(db.parent), f"STORE/secrets {NO_FOLDER}"),
+    "a store of another user": (
+        lambda store, *_: os.chown(store, 12345, -1),
+        OTHERS.replace("FOLDER", "STORE"),
+    ),
+    "others' files": (lambda _, db, *__: db.parent.chmod(0o777), OTHERS.replace("FOLDER", "STORE/secrets")),
+    "a fifo": (lambda _, db, *__: replace(db, os.mkfifo), NO_FILE),
+    "a folder": (lambda _, db, *__: replace(db, os.mkdir), NO_FILE),
+    "a symlink": (lambda _, db, *__: replace_by_link(db), NO_FILE),
+    "swapped": (lambda _, db, *__: swap(db, db.parent / "app/db.age"), MOVED),
+    "a copy of another": (lambda _, db, *__: shutil.copy(db.parent / "app/db.age", db), MOVED),
+    "huge": (
+        lambda _, db, *__: os.truncate(db, 1 << 40),
+        "ENTRY is larger than 16 MiB; check that it is the right file",
+    ),
+    "forged": (
+        lambda _, db, *__: forge(db, '{"name": "DB", "value": "forged"}'),
+        "the store's identity does not open ENTRY; it was written for another identity: is PAISSIVE_IDENTITY "
+        "or identity.age an old one?",
+    ),
+    "cut off": (
+        lambda _, db, *__: os.truncate(db, 150),
+        "ENTRY: not what was sealed: the header is damaged or cut off; restore it from a copy",
+    ),
+    "empty": (
+        lambda _, db, *__: os.truncate(db, 0),
+        "ENTRY: not what was sealed: it does not begin like an age v1 file; restore it from a copy",
+    ),
+    "no identity": (
+        lambda _, __, identity: identity.unlink(),
+        "there is no STORE/identity.age; a first set makes it; if it was lost, restore it from a copy, or "
+        "set PAISSIVE_IDENTITY",
+    ),
+    "identity cut off": (
+        lambda _, __, identity: os.truncate(identity, 100),
+        "STORE/identity.age: not what was sealed: the header is damaged or cut off; restore it from a copy",
+    ),
+    "identity of another": (
+        lambda _, __, identity: forge(identity, "AGE-SECRET-KEY-1", ps.Passphrase("theirs", FAST)),
+        "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type it again",
+    ),
+    "not JSON": (lambda store, *_: seal_entry(store, f'{{"name": "DB", "value": "{WRITTEN}'), NO_ENTRY),
+    "not UTF-8": (lambda store, *_: seal_entry(store, WRITTEN + "\udcff"), NO_ENTRY),
+    "a list": (lambda store, *_: seal_entry(store, f'["DB", "{WRITTEN}"]'), NO_ENTRY),
+    "not text": (lambda store, *_: seal_entry(store, f'{{"name": "DB", "value": ["{WRITTEN}"]}}'), NO_ENTRY),
+    "NUL": (
+        lambda store, *_: seal_entry(store, f'{{"name": "DB", "value": "{WRITTEN}\\u0000"}}'),
+        f"the value has a NUL character; {BINARY}",
+    ),
+    "not Unicode": (
+        lambda store, *_: seal_entry(store, f'{{"name": "DB", "value": "{WRITTEN}\\ud800"}}'),
+        f"the value is not UTF-8; {BINARY}",
+    ),
 }
 
 
+def spoil(what, store_folder):
+    HOSTILE[what][0](store_folder, store_folder / "secrets/DB.age", store_folder / "identity.age")
+
+
+def all_that_is_shown(error):
+    """The message, the traceback, and everything that the exceptions of its chain hold."""
+    texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
+    while error:
+        texts += [repr(error), repr(vars(error)), repr(error.args)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_folder_is_refused_in_one_line_and_nothing_is_lost(
-    what, files, store_folder, monkeypatch, capsys
+def test_a_hostile_folder_is_refused_in_one_line_nothing_is_lost_and_no_value_shown(
+    what, files, store_folder, monkeypatch, caplog, capfd
 ):
     if what == "a store of another user" and os.getuid() != 0:
         pytest.skip("needs root, to give a folder away")
-    spoilt(what, store_folder)
+    caplog.set_level("DEBUG")
+    files.set("DB", WRITTEN)
+    spoil(what, store_folder)
     before = tree(store_folder) if what != "huge" else None
-    line = f"paissive_secrets: {HOSTILE[what].replace('STORE', str(store_folder))}\n"
-    assert command(monkeypatch, capsys, "get", "DB", "--backend", "file") == (2, "", line)
-    with pytest.raises(ps.SecretsError) as caught:
-        ps.FileStore(store_folder).set("DB", "new")
-    assert f"paissive_secrets: {caught.value}\n" == line
+    line = HOSTILE[what][1].replace("ENTRY", "STORE/secrets/DB.age").replace("STORE", str(store_folder))
+    assert command(monkeypatch, capfd, *GETTING) == (2, "", f"paissive_secrets: {line}\n")
+    store, shown = ps.FileStore(store_folder), []
+    for act in (lambda: store.get("DB"), lambda: store.set("DB", WRITTEN + "2")):
+        with pytest.raises(ps.SecretsError) as caught:
+            act()
+        assert str(caught.value) == line
+        shown.append(all_that_is_shown(caught.value))
     assert before is None or tree(store_folder) == before
+    try:
+        store.rekey()
+    except ps.SecretsError as error:
+        shown.append(all_that_is_shown(error))
+    assert "c4nary" not in "".join([*shown, caplog.text, *capfd.readouterr(), repr(store)])
 
 
-def test_what_is_advised_where_others_can_write_mends_all_folders_at_once(files, store_folder):
+def test_what_is_advised_where_others_can_write_corrects_all_folders_at_once(files, store_folder):
     for folder in (store_folder, store_folder / "secrets", store_folder / "secrets/app"):
         folder.chmod(0o777)
     with pytest.raises(ps.Unsafe) as refused:
@@ -2619,16 +2498,16 @@ def test_what_is_advised_where_others_can_write_mends_all_folders_at_once(files,
 
 
 def test_a_rekey_gives_its_seal_to_no_entry_that_was_moved_and_says_how_to_go_on(files, store_folder):
-    old = files.reveal_identity()
-    spoilt("swapped", store_folder)
-    told = (
-        "use that name, or move it back; then rekey again: until then, the old identity still opens secrets"
+    old, entries = (
+        files.reveal_identity(),
+        [store_folder / "secrets/DB.age", store_folder / "secrets/app/db.age"],
     )
-    with pytest.raises(ps.Corrupt, match=told):
+    swap(*entries)
+    again = "move it back; then rekey again: until then, the old identity still opens secrets"
+    with pytest.raises(ps.Corrupt, match=again):
         files.rekey()
-    for entry in ("DB.age", "app/db.age"):
-        assert ps.unseal((store_folder / "secrets" / entry).read_bytes(), ps.Identity(old))
-    swap(store_folder / "secrets/DB.age", store_folder / "secrets/app/db.age")
+    assert [ps.unseal(entry.read_bytes(), ps.Identity(old)) for entry in entries]
+    swap(*entries)
     assert (files.rekey(), files.get("DB"), len(files.reveal_identity().split())) == (2, "db-value", 1)
 
 
@@ -2644,58 +2523,43 @@ def test_nothing_is_sealed_to_an_old_identity_that_was_restored(name, files, sto
 
 
 def test_a_damaged_entry_can_be_deleted_and_does_not_touch_the_others(files, store_folder):
-    spoilt("cut off", store_folder)
+    spoil("cut off", store_folder)
     store = ps.FileStore(store_folder)
+    store.set("NEW", "1")
     assert store.get("app/db") == "app-value"
     with pytest.raises(ps.Corrupt):
         store.rekey()
     store.delete("DB")
     store.set("DB", "new")
-    assert (store.get("DB"), store.rekey(), store.get("app/db")) == ("new", 2, "app-value")
-
-
-def test_a_folder_that_a_symlink_leads_to_is_not_listed(files, store_folder):
-    (store_folder / "secrets/app").rename(store_folder / "app")
-    (store_folder / "secrets/app").symlink_to(store_folder / "app")
-    assert list(files.names()) == ["DB"]
+    assert (store.get("DB"), store.rekey(), store.get("app/db")) == ("new", 3, "app-value")
 
 
 @pytest.mark.parametrize("what", ["a fifo", "a folder", "a symlink"])
-def test_what_is_no_file_is_neither_listed_nor_deleted(what, files, store_folder):
-    spoilt(what, store_folder)
+def test_what_is_not_a_file_is_neither_listed_nor_deleted(what, files, store_folder):
+    spoil(what, store_folder)
     assert list(files.names()) == ["app/db"]
     with pytest.raises(ps.Unsafe):
         files.delete("DB")
     assert os.path.lexists(store_folder / "secrets/DB.age")
 
 
-def test_a_folder_that_can_not_be_listed_is_said_to_be_so_by_set_too(store_folder, monkeypatch):
+def test_where_a_symlink_leads_nothing_is_listed_nor_deleted(files, store_folder):
+    replace_by_link(store_folder / "secrets/app")
+    (store_folder / "secrets/elsewhere").rename(store_folder.parent / "app")
+    (store_folder / "secrets/elsewhere").symlink_to(store_folder.parent / "app")
+    assert list(files.names()) == ["DB"]
+    with pytest.raises(ps.Unsafe, match="secrets/app is not a folder"):
+        files.delete("app/db")
+    assert os.listdir(store_folder.parent / "app") == ["db.age"]
+
+
+def test_a_folder_that_cannot_be_listed_takes_no_secret(store_folder, monkeypatch):
     def scandir(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "a password")
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(ps.Denied, match="can't read .*secrets: Permission denied"):
         ps.FileStore(store_folder).set("A", "b")
-
-
-def test_a_folder_of_the_store_that_leads_elsewhere_is_not_deleted_in(files, store_folder, tmp_path):
-    outside = tmp_path / "outside"
-    (store_folder / "secrets/app").rename(outside)
-    (store_folder / "secrets/app").symlink_to(outside)
-    with pytest.raises(ps.Unsafe, match="secrets/app is not a folder"):
-        files.delete("app/db")
-    assert os.listdir(outside) == ["db.age"]
-
-
-def test_no_cut_off_or_changed_entry_gives_a_value(files, store_folder):
-    entry = store_folder / "secrets/DB.age"
-    whole = entry.read_bytes()
-    for n in range(len(whole)):
-        for bad in (whole[:n], whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :]):
-            entry.write_bytes(bad)
-            with pytest.raises((ps.Corrupt, ps.WrongKey)):
-                ps.FileStore(store_folder).get("DB")
 
 
 @pytest.fixture
@@ -2710,25 +2574,29 @@ def small_disk(store_folder):
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(small_disk, monkeypatch, capsys):
+def test_a_full_disk_is_reported_nothing_is_lost_and_no_value_shown(small_disk):
     store = ps.FileStore(small_disk / "store")
-    store.set("DB", "db-value")
+    store.set("DB", WRITTEN)
     (small_disk / "fill").write_bytes(bytes(200_000))
-    for act in (lambda: store.set("DB", "x" * 90_000), lambda: store.set("new/NEW", "x" * 90_000)):
-        with pytest.raises(ps.Unavailable, match="No space left on device; what was there is as it was"):
-            act()
+    for name in ("DB", "new/NEW"):
+        with pytest.raises(
+            ps.Unavailable, match="No space left on device; what was there is as it was"
+        ) as full:
+            store.set(name, TYPED + "x" * 90_000)
+        assert "c4nary" not in all_that_is_shown(full.value)
     with contextlib.suppress(OSError):
         (small_disk / "more").write_bytes(bytes(90_000))
     for act in (store.rekey, lambda: store.change_password("new"), lambda: store.set("DB", "y")):
         with pytest.raises(ps.Unavailable, match="No space left"):
             act()
-    assert (ps.FileStore(store.folder).get("DB"), list(store.names())) == ("db-value", ["DB"])
+    assert (ps.FileStore(store.folder).get("DB"), list(store.names())) == (WRITTEN, ["DB"])
     assert os.listdir(Path(store.folder) / ".paissive-tmp") == [".gitignore"]
+    assert not [name for name, data in tree(small_disk).items() if b"c4nary" in data]
     (small_disk / "fill").unlink()
-    assert (store.rekey(), store.get("DB")) == (1, "db-value")
+    assert (store.rekey(), store.get("DB")) == (1, WRITTEN)
 
 
-def test_a_read_only_folder_can_be_read_and_says_that_it_can_not_be_written(small_disk, monkeypatch, capsys):
+def test_a_read_only_folder_can_be_read_and_says_that_it_cannot_be_written(small_disk):
     store = ps.FileStore(small_disk / "store")
     store.set("DB", "db-value")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
@@ -2739,51 +2607,43 @@ def test_a_read_only_folder_can_be_read_and_says_that_it_can_not_be_written(smal
 
 
 def test_names_that_differ_by_case_alone_are_two_even_where_files_do_not(files, store_folder):
-    entry = store_folder / "secrets/DB.age"
-    entry.with_name("db.age").write_bytes(entry.read_bytes())  # as a file system without case would show it
+    shutil.copy(store_folder / "secrets/DB.age", store_folder / "secrets/db.age")  # as macOS would show it
     for act in (lambda: files.get("db"), lambda: files.set("db", "other")):
         with pytest.raises(ps.Corrupt, match="db.age holds the secret 'DB'; use that name"):
             act()
     assert files.get("DB") == "db-value"
 
 
-def test_sealed_names_are_those_that_a_file_can_have(files):
+def test_sealed_names_are_those_that_a_file_can_have(files, store_folder):
     for name in ("x" * 252, "a.age/b", "A.AGE/b"):
-        with pytest.raises(ps.BadName, match="bad name"):
+        with pytest.raises(ps.BadName, match="bad name '.*: no sealed file can be called that"):
             files.set(name, "1")
-    for name in ("x" * 251, "ü/🔑", "a.age", "a", "a/b", ".hidden", "a b", "-x"):
-        files.set(name, name)
-    assert {files.get(n) for n in files.names()} >= {
+    for name in (".age", "x.AGE"):
+        (store_folder / "secrets" / name).mkdir()
+        shutil.copy(store_folder / "secrets/DB.age", store_folder / "secrets" / name / "DB.age")
+    names = [
         "x" * 251,
         "ü/🔑",
         "a.age",
         "a",
         "a/b",
-        ".hidden",
         "a b",
         "-x",
-    }
-
-
-@pytest.mark.parametrize("folder", [".age", "x.AGE"])
-def test_what_lies_in_a_folder_that_no_name_leads_into_is_not_listed(folder, files, store_folder):
-    (store_folder / "secrets" / folder).mkdir()
-    shutil.copy(store_folder / "secrets/DB.age", store_folder / "secrets" / folder / "DB.age")
-    assert (sorted(files.names()), files.rekey()) == (["DB", "app/db"], 2)
-
-
-@pytest.mark.parametrize("name", ["...", "app/....", ".hidden", ".age", "a.age", "a..."])
-def test_a_rekey_takes_along_names_of_dots(name, files, store_folder):
-    files.set(name, "value")
-    assert (name in list(files.names()), files.rekey(), files.get(name)) == (True, 3, "value")
+        "...",
+        "app/....",
+        ".hidden",
+    ]
+    for name in names:
+        files.set(name, name)
+    assert sorted(files.names()) == sorted(["DB", "app/db", *names])
+    assert (files.rekey(), [files.get(name) for name in names]) == (len(names) + 2, names)
 
 
 def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files, store_folder):
     files.set("app/x/y", "1")
-    files.delete("app/x/y")
-    assert sorted(p.name for p in (store_folder / "secrets").iterdir()) == ["DB.age", "app"]
-    files.delete("app/db")
-    assert sorted(p.name for p in (store_folder / "secrets").iterdir()) == ["DB.age"]
+    for name, left in (("app/x/y", ["DB.age", "app"]), ("app/db", ["DB.age"])):
+        files.delete(name)
+        assert sorted(os.listdir(store_folder / "secrets")) == left
 
 
 def test_a_value_too_long_for_the_store_is_refused(files):
@@ -2810,98 +2670,33 @@ def calls_of_a_set(store_folder):
         return report.read()
 
 
-@pytest.mark.slow
-def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_IDENTITY", (key := ps.Identity.generate()).reveal())
+def test_a_set_does_the_same_work_in_a_large_store(store_folder):
     store = ps.FileStore(store_folder)
     store.set("s/N0", "1")
     small = calls_of_a_set(store_folder)
     store.delete("s/NEW")
-    sealed = ps.seal(b"{}", key.recipient())
-    for n in range(10_000):
-        (store_folder / "secrets/s" / f"N{n + 1}.age").write_bytes(sealed)
+    for n in range(1000):
+        os.link(store_folder / "secrets/s/N0.age", store_folder / f"secrets/s/N{n + 1}.age")
     assert calls_of_a_set(store_folder) == small
 
 
-def test_a_password_that_nobody_gives_is_said_to_be_missing(tmp_path):
-    env = {"PAISSIVE_MASTER_PASSWORD": "old words", "PAISSIVE_SCRYPT_LOG_N": "15"}
-    assert cli("set", "A", "--backend", "file", cwd=tmp_path, env=env, stdin=b"value").returncode == 0
-    closed = f"{shlex.quote(sys.executable)} {shlex.quote(str(MODULE))} password <&-"
-    done = subprocess.run(["sh", "-c", closed], cwd=tmp_path, env={**os.environ, **env}, capture_output=True)
-    assert (done.returncode, done.stderr[:36]) == (2, b"paissive_secrets: no value on stdin;")
-
-
-def test_a_folder_that_is_not_there_is_named_before_anything_is_kept(tmp_path):
-    said = f"paissive_secrets: there is no folder {tmp_path}/no; make it first, or name another file\n"
+def test_a_folder_that_is_not_there_is_named_before_anything_is_stored(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = f"paissive_secrets: there is no folder {tmp_path}/no; make it first, or name another file\n"
     for path, argv in ((".env", "config set --file no/c.json key --secret"), ("no/.env", "set B")):
-        done = cli(*argv.split(), cwd=tmp_path, env={"PAISSIVE_ENV_FILE": path}, stdin=b"v")
-        assert (done.returncode, done.stderr.decode()) == (2, said)
+        monkeypatch.setenv("PAISSIVE_ENV_FILE", path)
+        assert command(monkeypatch, capsys, *argv.split(), stdin="v") == (2, "", line)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_token_file_without_end_is_no_token(tmp_path):
-    env = {"VAULT_TOKEN_PATH": "/dev/zero", "VAULT_ADDR": "http://127.0.0.1:1"}
-    done = cli("get", "A", "--backend", "vault", env=env)
-    expected = b"paissive_secrets: the file '/dev/zero' can't be read; check its owner and mode\n"
-    assert (done.returncode, done.stderr) == (2, expected)
-
-
-ADVISING = ("rekey", "password")  # say what to do next when all went well
-WRITTEN = "c4n" + "ary-kept"  # a value that must show nowhere
-TYPED = "c4n" + "ary-password"
-
-
-def all_that_is_shown(error):
-    """The message, the traceback, and everything that the exceptions of its chain hold."""
-    texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
-    while error:
-        texts += [repr(error), repr(vars(error)), repr(error.args)]
-        error = error.__cause__ or error.__context__
-    return "\n".join(texts)
-
-
-def wrong_entry(folder, plaintext):
-    key = ps.Identity(ps.FileStore(folder).reveal_identity())
-    (folder / "secrets/DB.age").write_bytes(ps.seal(plaintext, key.recipient()))
-
-
-MALFORMED = {
-    "no JSON": lambda folder: wrong_entry(folder, f'{{"name": "DB", "value": "{WRITTEN}'.encode()),
-    "no UTF-8": lambda folder: wrong_entry(folder, WRITTEN.encode() + b"\xff"),
-    "another name": lambda folder: wrong_entry(folder, f'{{"name": "X", "value": "{WRITTEN}"}}'.encode()),
-    "no text": lambda folder: wrong_entry(folder, f'{{"name": "DB", "value": ["{WRITTEN}"]}}'.encode()),
-    "NUL": lambda folder: wrong_entry(folder, f'{{"name": "DB", "value": "{WRITTEN}\\u0000"}}'.encode()),
-    "no Unicode": lambda folder: wrong_entry(
-        folder, f'{{"name": "DB", "value": "{WRITTEN}\\ud800"}}'.encode()
-    ),
-}
-
-
-@pytest.mark.parametrize("what", [*HOSTILE, *MALFORMED])
-def test_a_canary_shows_in_no_error_of_a_hostile_folder(
-    what, files, store_folder, caplog, capfd, monkeypatch
-):
-    caplog.set_level("DEBUG")
-    if what == "a store of another user" and os.getuid() != 0:
-        pytest.skip("needs root, to give a folder away")
-    files.set("DB", WRITTEN)
-    MALFORMED.get(what, lambda folder: spoilt(what, folder))(store_folder)
-    store, shown = ps.FileStore(store_folder), []
-    for act in (lambda: store.get("DB"), lambda: store.set("DB", WRITTEN + "2"), store.rekey):
-        try:
-            act()
-        except ps.SecretsError as error:
-            shown.append(all_that_is_shown(error))
-    assert shown and "c4nary" not in "".join([*shown, caplog.text, *capfd.readouterr(), repr(store)])
-
-
-def test_a_canary_shows_in_no_error_of_what_was_given(files, store_folder, monkeypatch, caplog, capfd):
+def test_a_canary_shows_in_no_error_of_what_was_passed(files, store_folder, monkeypatch, caplog, capfd):
     def under(name, value):
         with monkeypatch.context() as patched:
             patched.setenv(name, value)
             ps.FileStore(store_folder).get("DB")
 
     caplog.set_level("DEBUG")
+    own = files.reveal_identity()
     acts = [
         lambda: files.set("../x", WRITTEN),
         lambda: files.set("DB", WRITTEN + "\0"),
@@ -2912,102 +2707,65 @@ def test_a_canary_shows_in_no_error_of_what_was_given(files, store_folder, monke
         lambda: files.change_password(TYPED + "\ud800"),
         lambda: under("PAISSIVE_MASTER_PASSWORD", TYPED),
         lambda: under("PAISSIVE_IDENTITY", TYPED),
-        lambda: under("PAISSIVE_IDENTITY", files.reveal_identity() + TYPED),
+        lambda: under("PAISSIVE_IDENTITY", own + TYPED),
         lambda: ps.Identity(TYPED),
+        lambda: ps.Identity(own[:-1]),
         lambda: ps.Recipient(TYPED),
         lambda: ps.Passphrase(TYPED, 99),
         lambda: ps.seal(WRITTEN.encode()),
         lambda: ps.unseal(ps.seal(WRITTEN.encode(), ps.Passphrase(TYPED, FAST))[:-1], ps.Passphrase(TYPED)),
         lambda: ps.unseal(ps.seal(WRITTEN.encode(), ps.Passphrase(TYPED, FAST)), ps.Passphrase("wrong")),
     ]
+    shown = []
     for act in acts:
         with pytest.raises(ps.SecretsError) as caught:
             act()
-        assert "c4nary" not in all_that_is_shown(caught.value)
-    held = [ps.Passphrase(TYPED), ps.Identity(files.reveal_identity()), files, ps.SecretsManager(files)]
-    assert "c4nary" not in repr(held) + str(held) + caplog.text + "".join(capfd.readouterr())
-    assert files.reveal_identity()[16:40] not in repr(held)
+        shown.append(all_that_is_shown(caught.value))
+    objects = [ps.Passphrase(TYPED), ps.Identity(own), files, ps.SecretsManager(files)]
+    shown += [repr(objects), str(objects), caplog.text, *capfd.readouterr()]
+    assert not re.search(f"c4nary|{own[20:40]}", "".join(shown))
 
 
-def test_a_canary_is_in_no_file_when_a_set_is_killed_at_any_step(files, store_folder):
-    for _ in killed_at_every_step(lambda: ps.FileStore(store_folder).set("app/NEW", WRITTEN)):
-        assert not [name for name, data in tree(store_folder.parent).items() if b"c4nary" in data]
-
-
-@pytest.mark.parametrize("what", ["a .env", "a sealed set"])
-def test_git_takes_nothing_that_a_killed_writer_leaves(what, files, store_folder, monkeypatch):
-    subprocess.run(["git", "init", "-q", store_folder.parent], check=True)
+def test_git_takes_nothing_that_a_killed_writer_leaves(store_folder):
+    subprocess.run(["git", "init", "-q"], check=True)
     listing = ["git", "ls-files", "--others", "--exclude-standard"]
-    before = subprocess.check_output(listing).splitlines()
-    for _ in killed_at_every_step(WRITES[what][0]):
-        left = {Path(os.fsdecode(file)) for file in subprocess.check_output(listing).splitlines()}
-        assert [
-            file for file in left - {Path(os.fsdecode(f)) for f in before} if b"new" in file.read_bytes()
-        ] in (
-            [],
-            [Path(".env")],
-        )
+    for _ in killed_at_every_step(WRITES["a .env"][0]):
+        found = [path.decode() for path in subprocess.check_output(listing).splitlines()]
+        assert [path for path in found if b"new" in Path(path).read_bytes()] in ([], [".env"])
 
 
 def test_what_a_killed_writer_leaves_is_reported_and_then_removed(files, store_folder):
-    (store_folder / ".paissive-tmp/new").write_bytes(b"half")
-    assert dict(files.store_status())["note"].startswith(
-        f"a killed writer left {store_folder}/.paissive-tmp/new"
-    )
+    left = store_folder / ".paissive-tmp/new"
+    left.write_bytes(b"half")
+    assert dict(files.store_status())["note"].startswith(f"a killed writer left {left}")
     files.set("DB", "new")
     assert [what for what, _ in files.store_status()] == ["store", "folder", "secrets", "opens"]
 
 
-def test_a_canary_on_a_full_disk_shows_nowhere(small_disk):
-    store = ps.FileStore(small_disk / "store")
-    store.set("DB", WRITTEN)
-    with pytest.raises(ps.Unavailable) as caught:
-        store.set("DB", WRITTEN + "x" * 400_000)
-    assert "c4nary" not in all_that_is_shown(caught.value)
-    assert not [name for name, data in tree(small_disk).items() if b"c4nary" in data]
-
-
-@pytest.mark.slow
-def test_a_canary_given_to_the_commands_shows_in_no_output_nor_argument_list(
-    files, store_folder, monkeypatch
-):
-    env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_MASTER_PASSWORD": PASSWORD, "PAISSIVE_SCRYPT_LOG_N": "15"}
-    wrong, none = {**env, "PAISSIVE_MASTER_PASSWORD": TYPED}, {**env, "PAISSIVE_MASTER_PASSWORD": ""}
-    runs = [
-        (["set", "NEW"], env, 0),
-        (["set", "../NEW"], env, 2),
-        (["set", "NEW"], wrong, 2),
-        (["set", "NEW"], none, 2),
-        (["get", "NEW"], wrong, 2),
-        (["get", "ABSENT"], env, 1),
-        (["list"], env, 0),
-        (["status"], env, 0),
-        (["status"], wrong, 2),
-        (["delete", "NEW"], env, 0),
-        (["rekey"], wrong, 2),
-        (["rekey"], env, 0),
-        (["identity"], wrong, 2),
-        (["password"], wrong, 2),
-        (["password"], env, 0),
-        (["get", "DB"], {**env, "PAISSIVE_MASTER_PASSWORD": WRITTEN}, 0),
-    ]
-    for argv, given_env, status in runs:
-        done = cli(*argv, cwd=store_folder.parent, env=given_env, stdin=WRITTEN.encode())
-        assert (argv, done.returncode) == (argv, status), done.stderr
-        assert b"c4nary" not in done.stdout + done.stderr
-        assert done.stderr.count(b"\n") == (status > 0) or argv[0] in (*ADVISING, "status")
-
-
-def test_a_canary_is_in_no_argument_list_while_a_set_waits_and_is_killed(files, store_folder):
-    canary = os.urandom(8).hex().encode()  # of its own: other tests name theirs in argument lists
-    argv = [sys.executable, str(MODULE), "set", "NEW", "--backend", "file"]
-    with subprocess.Popen(argv, cwd=store_folder.parent, stdin=subprocess.PIPE) as waiting:
-        waiting.stdin.write(canary)
-        waiting.stdin.flush()
-        listed = subprocess.run([tool("ps"), "-ewwo", "args"], capture_output=True, check=True).stdout
-        waiting.kill()
-    assert b"set NEW --backend file" in listed and canary not in listed
-    assert not [name for name, data in tree(store_folder.parent).items() if canary in data]
+def test_a_canary_shows_in_no_output_of_the_commands(files, monkeypatch, capsys):
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
+    for words, password, status in (
+        ("set NEW", PASSWORD, 0),
+        ("set ../NEW", PASSWORD, 2),
+        ("set NEW", TYPED, 2),
+        ("set NEW", "", 2),
+        ("get NEW", TYPED, 2),
+        ("get ABSENT", PASSWORD, 1),
+        ("list", PASSWORD, 0),
+        ("status", PASSWORD, 0),
+        ("status", TYPED, 2),
+        ("delete NEW", PASSWORD, 0),
+        ("rekey", TYPED, 2),
+        ("rekey", PASSWORD, 0),
+        ("identity", TYPED, 2),
+        ("password", TYPED, 2),
+        ("password", PASSWORD, 0),
+        ("get DB", WRITTEN, 0),
+    ):
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+        code, out, err = command(monkeypatch, capsys, *words.split(), stdin=WRITTEN)
+        assert (words, code, "c4nary" in out + err) == (words, status, False)
+        assert err.count("\n") == (status > 0) or words in ("rekey", "password", "status")
 
 
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
@@ -3063,23 +2821,6 @@ def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, store
     }
     argv = [sys.executable, *words[who]]
     benchmark.pedantic(lambda: subprocess.run(argv, stdout=subprocess.DEVNULL, check=True), rounds=20)
-
-
-def test_a_tilde_that_no_shell_has_filled_in_is_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "~/kept")
-    assert ps.FileStore().folder == str(tmp_path / "kept")
-
-
-@pytest.mark.parametrize("password", ["new\nnew", "pw\n", "pw\r"])
-def test_a_password_that_no_prompt_takes_is_refused(files, password, tmp_path, monkeypatch):
-    with pytest.raises(ps.BadValue, match="the master password has several lines; give it once, as one line"):
-        files.change_password(password)
-    assert files.get("DB") == "db-value"
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
-    with pytest.raises(ps.BadValue, match="several lines"):
-        ps.FileStore(tmp_path / "new").set("A", "v")
-    assert not (tmp_path / "new").exists()
 
 
 # === Vault settings =========================================================================================
