@@ -5470,381 +5470,373 @@ _CLASSES = {
     "h": "a-f0-9",
 }
 
-# To add a rule with a prefix, add a row below its confidence and severity: id, what it is, prefix, shape.
-# Where the shape itself is no sample, an input that must match follows, and a near miss that must not; a near
-# miss that is left out is the hit without its last character. Of several matches the first row wins.
+# To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
+# name with dashes, in lower case. Where the shape itself is no sample, an input that must match follows, and a
+# near miss that must not; a near miss that is left out is the hit without its last character. Of several
+# matches the first row wins.
 _PREFIXED = r"""
 = high critical
-github-token            GitHub token              gh(p|o|u|s|r)_  {A36,251}
-github-app-jwt          GitHub app token          ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
-github-fine-grained     GitHub fine-grained token  github_pat_  {W82}
-gitlab-token            GitLab token              gl(pat|dt|rt|ft|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
-gitlab-oauth-secret     GitLab application secret  gloas-  {W64}
-npm-token               npm access token          npm_  {A36}
-cloudflare-token        Cloudflare API token      cf(k|ut|at)_  {A40}{h8}
-cloudflare-origin-key   Cloudflare origin CA key  v1.0-  {h24}-{h146}
-atlassian-token         Atlassian API token       AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
-bitbucket-app-password  Bitbucket app password    ATBB  {A24}{H8}
-bitbucket-token         Bitbucket repository token  ATCTT3xFfGN0  {W50,400}
-grafana-service-token   Grafana service account token  glsa_  {A32}_{H8}
-grafana-cloud-token     Grafana Cloud token       glc_  {B32,400}={0,2}
-grafana-api-key         Grafana API key           eyJrIjoi  {B40,400}={0,2}
-aws-access-key          AWS access key id         A(KIA|SIA|BIA|CCA)  {K16}  AKIA{K16}
-aws-legacy-key          AWS access key id         A3T  {U1}{K16}
-aws-bedrock-key         Amazon Bedrock key        ABSK  {B100,269}={0,2}
-aws-mws                 Amazon MWS token          amzn.mws.  {u}
-google-oauth-secret     Google OAuth client secret  GOCSPX-  {W28}
-google-refresh-token    Google OAuth refresh token  1//0  {W40,120}
-slack-token             Slack token               xox(b|p|a|r|o|s|c|d|e)-
-    (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
-slack-config-token      Slack configuration token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}
-    xoxe-1-{A20}
-slack-app-token         Slack app token           xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}
-    xapp-1-{U11}-{d13}-{h64}  xapp-1-{U11}-{d13}
-paystack-key            Paystack key              sk_(live|test)_  {h40}
-workos-key              WorkOS key                sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
-stripe-key              Stripe secret key         (s|r)k_(live|prod)_  {A16,200}
-openai-project-key      OpenAI key                sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}  =
+GitHub token            gh(p|o|u|s|r)_  {A36,251}
+GitHub app JWT          ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
+GitHub fine-grained token  github_pat_  {W82}
+GitLab token            gl(pat|dt|rt|ft|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
+GitLab OAuth secret     gloas-  {W64}
+npm token               npm_  {A36}
+Cloudflare token        cf(k|ut|at)_  {A40}{h8}
+Cloudflare origin key   v1.0-  {h24}-{h146}
+Atlassian token         AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
+Bitbucket app password  ATBB  {A24}{H8}
+Bitbucket token         ATCTT3xFfGN0  {W50,400}
+Grafana service token   glsa_  {A32}_{H8}
+Grafana Cloud token     glc_  {B32,400}={0,2}
+Grafana API key         eyJrIjoi  {B40,400}={0,2}
+AWS access key          A(KIA|SIA|BIA|CCA)  {K16}  AKIA{K16}
+AWS legacy key          A3T  {U1}{K16}
+AWS Bedrock key         ABSK  {B100,269}={0,2}
+AWS MWS token           amzn.mws.  {u}
+Google OAuth secret     GOCSPX-  {W28}
+Google refresh token    1//0  {W40,120}
+Slack token             xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}
+    xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
+Slack config token      xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
+Slack app token         xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U11}-{d13}-{h64}
+    xapp-1-{U11}-{d13}
+Paystack key            sk_(live|test)_  {h40}
+WorkOS key              sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
+Stripe key              (s|r)k_(live|prod)_  {A16,200}
+OpenAI project key      sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}  =
     sk-proj-{W20}T4BlbkFJ{W20}
-openai-key              OpenAI key                sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
-anthropic-key           Anthropic key             sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA
-    sk-ant-api03-{W93}AA
-openrouter-key          OpenRouter key            sk-or-v1-  {h64}
-huggingface-token       Hugging Face token        hf_  {L34}
-huggingface-org-token   Hugging Face organization token  api_org_  {L34}
-groq-key                Groq key                  gsk_  {A52}
-replicate-token         Replicate token           r8_  {A37}
-perplexity-key          Perplexity key            pplx-  {A40,60}
-xai-key                 xAI key                   xai-  {W70,90}
-nvidia-key              NVIDIA key                nvapi-  {W60,70}
-pinecone-key            Pinecone key              pcsk_  {W50,99}
-together-key            Together key              tgp_v1_  {W43}
-fireworks-key           Fireworks key             fw_  {A22,40}
-cerebras-key            Cerebras key              csk-  {a48}
-pypi-token              PyPI upload token         pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
-rubygems-key            RubyGems key              rubygems_  {h48}
-nuget-key               NuGet key                 oy2  {a43}
-crates-token            crates.io token           cio  {A32}
-clojars-token           Clojars token             CLOJARS_  {a60}
-docker-token            Docker access token       dckr_pat_  {W24,27}
-docker-org-token        Docker organization token  dckr_oat_  {W32}
-docker-swarm-token      Docker Swarm token        SWMTKN-1-  {a50}-{a25}
-docker-swarm-unlock     Docker Swarm unlock key   SWMKEY-1-  {B43}
-jfrog-token             JFrog API key             AKCp  {A69}
-jfrog-reference-token   JFrog reference token     cmVmd  {A59}
-vault-token             Vault service token       hvs.  {W90,300}
-vault-batch-token       Vault batch token         hvb.  {W138,300}
-vault-recovery-token    Vault recovery token      hvr.  {W24,300}
-terraform-token         Terraform Cloud token     .atlasv1.  (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}
-    {A14}.atlasv1.{W59}
-digitalocean-token      DigitalOcean token        do(p|o|r)_v1_  {h64}
-heroku-key              Heroku key                HRKU-AA  {W58}
-heroku-key-uuid         Heroku key                HRKU-  {u}
-fly-token               Fly.io token              fo1_  {W43}
-fly-macaroon            Fly.io macaroon           fm(1|1r|1a|2)_  {B80,900}={0,3}
-doppler-token           Doppler token             dp.(pt|st|ct|sa|scim|audit).
-    (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A43}  dp.pt.{A39}
-pulumi-token            Pulumi token              pul-  {h40}
-onepassword-token       1Password service account token  ops_eyJ  {B200,2000}={0,3}
-onepassword-key         1Password secret key      A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
-age-key                 age secret key            AGE-SECRET-KEY-1  {Q58}  AGE-SECRET-KEY-1{Q58}
-age-key-pq              age secret key, post-quantum  AGE-SECRET-KEY-PQ-1  {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
-sendgrid-key            SendGrid key              SG.  {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
-brevo-key               Brevo key                 x(key|smtp)sib-  {h64}-{A16}
-mailgun-key             Mailgun key               key-  {h32}
-resend-key              Resend key                re_  {A8}_{A24}
-twilio-key              Twilio API key            SK  {h32}
-shopify-token           Shopify token             shp(at|ca|pa|ss|ua|tka)_  {A32,64}
-square-token            Square token              sq0(atp|csp)-  {W22,60}
-square-access-token     Square access token       EAAA  [lE]{W59,60}  EAAAl{W59}
-flutterwave-key         Flutterwave key           FLWSECK(_TEST|)-  (?:{h32}-X|{h12})
-plaid-token             Plaid access token        access-  (?:sandbox|development|production)-{u}
-adyen-key               Adyen key                 AQE  (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
-databricks-token        Databricks token          d(api|kea|ose)  {H32}(?:-[0-9])?
-planetscale-token       PlanetScale token         pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}  pscale_tkn_{W43}
-    pscale_tkn_{W31}
-supabase-token          Supabase token            sbp_|sbp_oauth_  {h40}
-supabase-secret         Supabase secret key       sb_secret_  {W31}
-neon-key                Neon key                  napi_  {A64}
-mongodb-atlas-key       MongoDB Atlas key         mdb_sa_sk_  {W40}
-clickhouse-key          ClickHouse Cloud key      4b1d  {A38}
-confluent-key           Confluent Cloud secret    cflt  {B60}
-aiven-token             Aiven token               AVNU_|AVNS_  {B40,900}={0,2}
-onfido-token            Onfido token              api_live(|_us|_eu|_ca).  {W11}\.{W32}
-dynatrace-token         Dynatrace token           dt0(c01|s01|s02|s16).  {A24}\.{A64}
-vercel-token            Vercel token              vc(p|i|a|r|k)_  {A24,60}
-netlify-token           Netlify token             nf(p|c|o|u|b)_  {A36,40}
-circleci-token          CircleCI token            CCIPAT_|CCIPRJ_  {A22}_{h40}
-tailscale-key           Tailscale key             tskey-  {L3,12}-{A5,30}-{A20,50}
-sourcegraph-token       Sourcegraph token         sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
-openshift-token         OpenShift token           sha256~  {W43}
-render-key              Render key                rnd_  {A28,40}
-dropbox-token           Dropbox access token      sl.|sl.u.  {W130,1400}
-facebook-token          Facebook access token     EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
-twitter-bearer          X bearer token            AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}
-    AAAAAAAAAAAAAAAAAAAAA{A80}  AAAAAAAAAAAAAAAAAAAAA{A30}
-stytch-secret           Clerk or Stytch secret    secret-(test|live)-  {W36}
-bip32-xprv              BIP-32 extended private key  xprv  {C107,108}  xprv{C107}
-infisical-token         Infisical token           st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
-bitwarden-token         Bitwarden access token    0.  {u}\.{A30}:{B22}={0,2}
-cashfree-key            Cashfree key              cfsk_ma_(prod|test)_  {h32}_{h8}
-checkout-key            Checkout.com secret key   sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
-cockroach-key           CockroachDB Cloud key     CCDB1_  {A22}_{A40}
-fcm-server-key          Firebase messaging server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}
-    AAAA{A7}:APA91b{W134}
-kong-token              Kong Konnect token        kpat_  {A40,60}
-mercury-token           Mercury token             mercury_(production|sandbox)_  [a-z]{3}_{A20,80}
-    mercury_production_wma_{A40}  mercury_production_wma_{A12}
-midtrans-key            Midtrans server key       Mid-server-  {W24}
-paddle-key              Paddle key                pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
-persona-key             Persona key               persona_(production|sandbox)_  {u}
-polar-token             Polar token               polar_(pat|oat)_  {A32,80}
-salesforce-session      Salesforce session id     AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}
-    00D{A12}!AQ{A30}
-mercadopago-token       Mercado Pago access token  APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}
-    APP_USR-{d16}-{d6}-{h32}-{d9}  APP_USR-{d16}-{d6}-{h31}-{d9}
-deno-token              Deno Deploy token         ddp_|ddo_  {A36}
-astra-token             DataStax Astra token      AstraCS:  {A24}:{h64}
-bitbucket-dc-token      Bitbucket Data Center token  BBDC-  {B44}
-elastic-cloud-key       Elastic Cloud key         essu_  {B40,200}={0,2}
-xendit-key              Xendit secret key         xnd_(production|development)_  {A40,80}
-omise-key               Omise secret key          skey_|skey_test_  {a19}
-slack-cookie            Slack session cookie      xoxd-  [\w%+/-]{40,400}={0,2}  xoxd-{A60}  xoxd-{A30}
+OpenAI key              sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
+Anthropic key           sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA  sk-ant-api03-{W93}AA
+OpenRouter key          sk-or-v1-  {h64}
+Hugging Face token      hf_  {L34}
+Hugging Face org token  api_org_  {L34}
+Groq key                gsk_  {A52}
+Replicate token         r8_  {A37}
+Perplexity key          pplx-  {A40,60}
+xAI key                 xai-  {W70,90}
+NVIDIA key              nvapi-  {W60,70}
+Pinecone key            pcsk_  {W50,99}
+Together key            tgp_v1_  {W43}
+Fireworks key           fw_  {A22,40}
+Cerebras key            csk-  {a48}
+PyPI token              pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
+RubyGems key            rubygems_  {h48}
+NuGet key               oy2  {a43}
+crates.io token         cio  {A32}
+Clojars token           CLOJARS_  {a60}
+Docker token            dckr_pat_  {W24,27}
+Docker org token        dckr_oat_  {W32}
+Docker Swarm token      SWMTKN-1-  {a50}-{a25}
+Docker Swarm unlock key  SWMKEY-1-  {B43}
+JFrog token             AKCp  {A69}
+JFrog reference token   cmVmd  {A59}
+Vault token             hvs.  {W90,300}
+Vault batch token       hvb.  {W138,300}
+Vault recovery token    hvr.  {W24,300}
+Terraform token         .atlasv1.  (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
+DigitalOcean token      do(p|o|r)_v1_  {h64}
+Heroku key              HRKU-AA  {W58}
+Heroku key UUID         HRKU-  {u}
+Fly.io token            fo1_  {W43}
+Fly.io macaroon         fm(1|1r|1a|2)_  {B80,900}={0,3}
+Doppler token           dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A43}
+    dp.pt.{A39}
+Pulumi token            pul-  {h40}
+1Password token         ops_eyJ  {B200,2000}={0,3}
+1Password key           A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
+age key                 AGE-SECRET-KEY-1  {Q58}  AGE-SECRET-KEY-1{Q58}
+age post-quantum key    AGE-SECRET-KEY-PQ-1  {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
+SendGrid key            SG.  {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
+Brevo key               x(key|smtp)sib-  {h64}-{A16}
+Mailgun key             key-  {h32}
+Resend key              re_  {A8}_{A24}
+Twilio key              SK  {h32}
+Shopify token           shp(at|ca|pa|ss|ua|tka)_  {A32,64}
+Square token            sq0(atp|csp)-  {W22,60}
+Square access token     EAAA  [lE]{W59,60}  EAAAl{W59}
+Flutterwave key         FLWSECK(_TEST|)-  (?:{h32}-X|{h12})
+Plaid token             access-  (?:sandbox|development|production)-{u}
+Adyen key               AQE  (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
+Databricks token        d(api|kea|ose)  {H32}(?:-[0-9])?
+PlanetScale token       pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}  pscale_tkn_{W43}  pscale_tkn_{W31}
+Supabase token          sbp_|sbp_oauth_  {h40}
+Supabase secret         sb_secret_  {W31}
+Neon key                napi_  {A64}
+MongoDB Atlas key       mdb_sa_sk_  {W40}
+ClickHouse key          4b1d  {A38}
+Confluent key           cflt  {B60}
+Aiven token             AVNU_|AVNS_  {B40,900}={0,2}
+Onfido token            api_live(|_us|_eu|_ca).  {W11}\.{W32}
+Dynatrace token         dt0(c01|s01|s02|s16).  {A24}\.{A64}
+Vercel token            vc(p|i|a|r|k)_  {A24,60}
+Netlify token           nf(p|c|o|u|b)_  {A36,40}
+CircleCI token          CCIPAT_|CCIPRJ_  {A22}_{h40}
+Tailscale key           tskey-  {L3,12}-{A5,30}-{A20,50}
+Sourcegraph token       sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
+OpenShift token         sha256~  {W43}
+Render key              rnd_  {A28,40}
+Dropbox token           sl.|sl.u.  {W130,1400}
+Facebook token          EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
+X bearer token          AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A80}
+    AAAAAAAAAAAAAAAAAAAAA{A30}
+Clerk or Stytch secret  secret-(test|live)-  {W36}
+BIP32 private key       xprv  {C107,108}  xprv{C107}
+Infisical token         st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
+Bitwarden token         0.  {u}\.{A30}:{B22}={0,2}
+Cashfree key            cfsk_ma_(prod|test)_  {h32}_{h8}
+Checkout.com key        sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
+CockroachDB key         CCDB1_  {A22}_{A40}
+FCM server key          APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
+Kong token              kpat_  {A40,60}
+Mercury token           mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_production_wma_{A40}
+    mercury_production_wma_{A12}
+Midtrans key            Mid-server-  {W24}
+Paddle key              pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
+Persona key             persona_(production|sandbox)_  {u}
+Polar token             polar_(pat|oat)_  {A32,80}
+Salesforce session id   AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
+Mercado Pago token      APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d16}-{d6}-{h32}-{d9}
+    APP_USR-{d16}-{d6}-{h31}-{d9}
+Deno token              ddp_|ddo_  {A36}
+Astra token             AstraCS:  {A24}:{h64}
+Bitbucket DC token      BBDC-  {B44}
+Elastic Cloud key       essu_  {B40,200}={0,2}
+Xendit key              xnd_(production|development)_  {A40,80}
+Omise key               skey_|skey_test_  {a19}
+Slack session cookie    xoxd-  [\w%+/-]{40,400}={0,2}  xoxd-{A60}  xoxd-{A30}
 = high high
-gitlab-job-token        GitLab CI/CD job token    glcbt-  {W20,99}
-gitlab-trigger-token    GitLab pipeline trigger token  glptt-  {W40}
-gitlab-agent-token      GitLab agent token        glagent-  {W50,99}
-gitlab-runner-token     GitLab runner registration token  GR1348941  {W20,60}
-aws-bedrock-short       Amazon Bedrock short-term key  bedrock-api-key-  YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}
-    =  bedrock-api-key-{A28}
-google-api-key          Google API key            AIza  {W35}
-google-oauth-token      Google OAuth access token  ya29.  {W30,400}(?:\.{W10,400})?
-slack-legacy-token      Slack workspace token     xox(a|r)-  (?:[0-9]-)?{A16,48}
-stripe-webhook          Stripe webhook secret     whsec_  {B24,88}={0,2}
-langsmith-key           LangSmith key             lsv2_(pt|sk)_  {h32}_{h10}
-langfuse-key            Langfuse secret key       sk-lf-  {u}
-elevenlabs-key          ElevenLabs key            sk_  {h48}
-tavily-key              Tavily key                tvly-  (?:dev-|prod-)?{A20,40}
-jina-key                Jina key                  jina_  {h32}{W28,40}
-wandb-key               Weights & Biases key      wandb_v1_  {W40,99}
-llamacloud-key          LlamaCloud key            llx-  {A40,60}
-mailersend-token        MailerSend token          mlsn.  {h64}
-klaviyo-key             Klaviyo private key       pk_  (?:{h34}|[A-Za-z0-9]{6}_{h34})
-shopify-partner-token   Shopify partner token     prtapi_|atkn_  {H32}
-shippo-token            Shippo token              shippo_(live|test)_  {h40}
-easypost-key            EasyPost key              EZAK|EZTK  {A54}
-duffel-token            Duffel token              duffel_(live|test)_  {X43}
-xata-key                Xata key                  xau_  {A36,50}
-telegram-token          Telegram bot token        AA  (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
-discord-token           Discord bot token         (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
-linear-key              Linear key                lin_api_|lin_oauth_  {A40,64}
-notion-token            Notion token              ntn_  {d11}{A35}
-notion-secret           Notion integration secret  secret_  {A43}
-figma-token             Figma token               fig(d|u|o)_  {W40,60}
-airtable-token          Airtable token            pat  {A14}\.{h64}
-postman-key             Postman key               PMAK-  {h24}-{h34}
-typeform-token          Typeform token            tfp_  [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
-sentry-org-token        Sentry organization token  sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
-sentry-user-token       Sentry user token         sntry(u|a|i)_  {h64}
-newrelic-key            New Relic user key        NRAK-  {A27}
-newrelic-license        New Relic licence key     (eu|us|jp)01xx  {h30}NRAL
-posthog-key             PostHog key               phx_|phc_  {A40,50}
-honeycomb-key           Honeycomb key             hc(ai|bi|am)k_  {A58}
-datadog-app-key         Datadog key               ddapp_|ddpat_  {A34,60}
-axiom-token             Axiom token               xaat-|xapt-  {u}
-launchdarkly-key        LaunchDarkly key          sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
-vercel-blob             Vercel Blob token         vercel_blob_rw_  {A16}_{A30}
-buildkite-token         Buildkite token           bk(ua|aj|ar)_  {A36,40}
-scalingo-token          Scalingo token            tk-us-  {W48}
-prefect-key             Prefect key               pnu_|pnb_  {A36}
-dbt-token               dbt Cloud token           dbt(c|u|s)_  {W40,60}
-retool-token            Retool token              retool_  {A26,50}
-sonar-token             SonarQube token           sq(u|p|a)_  {A40}
-contentful-token        Contentful token          CFPAT-  {W43}
-hubspot-token           HubSpot token             pat-(na1|na2|eu1|ap1)-  {u}
-intercom-token          Intercom token            dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
-frameio-token           Frame.io token            fio-u-  {X64}
-clickup-token           ClickUp token             pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
-zoho-token              Zoho token                1000.  {h32}\.{h32}
-facebook-legacy         Facebook access token     EAACEdEose0cBA  {A20,400}
-instagram-token         Instagram access token    IGQV|IGAA  {A80,250}
-mapbox-token            Mapbox secret token       sk.eyJ  {W60,200}\.{W20,30}
-radar-key               Apple or Radar secret     prj_(live|test)_sk_  {h40}
-defined-key             Defined Networking key    dnkey-  {X26}-{X52}
-octopus-key             Octopus Deploy key        API-  {U26}
-harness-token           Harness token             (p|s)at.  {W22}\.{A24}\.{A20}
-yandex-key              Yandex Cloud key          AQVN  {W35,38}
-yandex-token            Yandex Cloud token        t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}
-    t1.{A20}.{W86}  t1.{A20}.{W80}
-yandex-secret           Yandex Cloud secret       YC  {W38}
-yandex-oauth            Yandex OAuth token        y(0|1|2|3)_  {W50,60}
-alibaba-key             Alibaba access key id     LTAI  {A16,20}
-tencent-key             Tencent Cloud secret id   AKID  {A32}
-settlemint-token        SettleMint token          sm_(p|a|s)at_  {A16}
-adobe-secret            Adobe client secret       p8e-  {h32}|[A-Za-z0-9_-]{32}
-salesforce-refresh      Salesforce refresh token  5Aep861  {W60,100}
-telnyx-key              Telnyx key                KEY0  {A28}_{A22}
-boundary-token          Boundary token            at_|atr_  {A10}_{A40,300}
-dependency-track-key    Dependency-Track key      odt_  (?:{A8}_)?{A32}
-stackhawk-key           StackHawk key             hawk.  {A20}\.{A20}
-baidu-key               Baidu Cloud key           ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
-ebay-secret             eBay certificate id       PRD-|SBX-  {h12}-{h4}-{h4}-{h4}-{h4}
-gitbook-token           GitBook token             gb_api_  {A40}
-inngest-key             Inngest signing key       signkey-(prod|test)-  {h64}
-ionic-token             Ionic token               ion_  {a42}
-nylas-key               Nylas key                 nyk_v0_  {A64}
-onesignal-key           OneSignal key             os_v2_(app|org)_  {a100,110}
-openvsx-token           Open VSX token            ovsxp_|ovsxat_  {u}
-ory-token               Ory token                 ory_(at|pat|rt|ac|st)_  {A30,80}
-pinterest-token         Pinterest token           pina_  {A32,300}
-porkbun-key             Porkbun key               sk1_|pk1_  {h64}
-rootly-key              Rootly key                rootly_  {h64}
-runpod-key              RunPod key                rpa_  {U40}{a6}
-samsara-token           Samsara token             samsara_api_  {A30}
-siemens-token           Siemens Code token        code_pat_  {W20,60}
-trigger-key             Trigger.dev key           tr_(dev|prod|stg|pat)_  {A20,40}
-tinybird-token          Tinybird token            p.eyJ  {W50,300}\.{W40,50}
-unkey-key               Unkey key                 unkey_  {A20,40}
-valtown-token           Val Town token            vtwn_  {A27}
-voiceflow-key           Voiceflow key             VF.DM.|VF.WS.  {h24}\.{A16}
-zuplo-key               Zuplo key                 zpka_  {h32}_{h8}
-anyscale-key            Anyscale key              esecret_  {A26}
-e2b-key                 E2B key                   e2b_  {h40}
-friendli-token          Friendli token            flp_  {A46}
-helicone-key            Helicone key              sk-helicone-  {a7}-{a7}-{a7}-{a7}
-runway-key              Runway key                key_  {h128}
-coze-token              Coze token                pat_  {A64}
-n8n-key                 n8n key                   n8n_api_  {W36,400}
-trello-token            Trello token              ATTA  {h64}
-woocommerce-key         WooCommerce key           ck_|cs_  {h40}
-codesandbox-token       CodeSandbox token         csb_v1_  {W43}
-kaggle-token            Kaggle token              KGAT_  {h32}
-daytona-key             Daytona key               dtn_  {h64}
-calcom-key              Cal.com key               cal_live_|cal_  {h32}
-pubnub-secret           PubNub secret key         sec-c-  {B44,60}={0,2}
-twelvelabs-key          Twelve Labs key           tlk_  {U36}
-cartesia-key            Cartesia key              sk_car_  {A20,60}
-browserbase-key         Browserbase key           bb_live_  {W26,40}
-plane-key               Plane key                 plane_api_  {h32}
-google-auth-key         Google authorization key  AQ.Ab  {W45,80}
-courier-key             Courier key               (p|d)k_prod_  {U28}
-growthbook-secret       GrowthBook secret key     secret_(user|admin|readonly)_  {A30,60}
+GitLab job token        glcbt-  {W20,99}
+GitLab trigger token    glptt-  {W40}
+GitLab agent token      glagent-  {W50,99}
+GitLab runner token     GR1348941  {W20,60}
+AWS Bedrock short key   bedrock-api-key-  YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
+Google API key          AIza  {W35}
+Google OAuth token      ya29.  {W30,400}(?:\.{W10,400})?
+Slack legacy token      xox(a|r)-  (?:[0-9]-)?{A16,48}
+Stripe webhook          whsec_  {B24,88}={0,2}
+LangSmith key           lsv2_(pt|sk)_  {h32}_{h10}
+Langfuse key            sk-lf-  {u}
+ElevenLabs key          sk_  {h48}
+Tavily key              tvly-  (?:dev-|prod-)?{A20,40}
+Jina key                jina_  {h32}{W28,40}
+Weights & Biases key    wandb_v1_  {W40,99}
+LlamaCloud key          llx-  {A40,60}
+MailerSend token        mlsn.  {h64}
+Klaviyo key             pk_  (?:{h34}|[A-Za-z0-9]{6}_{h34})
+Shopify partner token   prtapi_|atkn_  {H32}
+Shippo token            shippo_(live|test)_  {h40}
+EasyPost key            EZAK|EZTK  {A54}
+Duffel token            duffel_(live|test)_  {X43}
+Xata key                xau_  {A36,50}
+Telegram token          AA  (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
+Discord token           (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
+Linear key              lin_api_|lin_oauth_  {A40,64}
+Notion token            ntn_  {d11}{A35}
+Notion secret           secret_  {A43}
+Figma token             fig(d|u|o)_  {W40,60}
+Airtable token          pat  {A14}\.{h64}
+Postman key             PMAK-  {h24}-{h34}
+Typeform token          tfp_  [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
+Sentry org token        sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
+Sentry user token       sntry(u|a|i)_  {h64}
+New Relic key           NRAK-  {A27}
+New Relic licence key   (eu|us|jp)01xx  {h30}NRAL
+PostHog key             phx_|phc_  {A40,50}
+Honeycomb key           hc(ai|bi|am)k_  {A58}
+Datadog app key         ddapp_|ddpat_  {A34,60}
+Axiom token             xaat-|xapt-  {u}
+LaunchDarkly key        sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
+Vercel Blob token       vercel_blob_rw_  {A16}_{A30}
+Buildkite token         bk(ua|aj|ar)_  {A36,40}
+Scalingo token          tk-us-  {W48}
+Prefect key             pnu_|pnb_  {A36}
+dbt Cloud token         dbt(c|u|s)_  {W40,60}
+Retool token            retool_  {A26,50}
+SonarQube token         sq(u|p|a)_  {A40}
+Contentful token        CFPAT-  {W43}
+HubSpot token           pat-(na1|na2|eu1|ap1)-  {u}
+Intercom token          dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
+Frame.io token          fio-u-  {X64}
+ClickUp token           pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
+Zoho token              1000.  {h32}\.{h32}
+Facebook legacy token   EAACEdEose0cBA  {A20,400}
+Instagram token         IGQV|IGAA  {A80,250}
+Mapbox token            sk.eyJ  {W60,200}\.{W20,30}
+Apple or Radar key      prj_(live|test)_sk_  {h40}
+Defined Networking key  dnkey-  {X26}-{X52}
+Octopus Deploy key      API-  {U26}
+Harness token           (p|s)at.  {W22}\.{A24}\.{A20}
+Yandex key              AQVN  {W35,38}
+Yandex token            t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
+Yandex secret           YC  {W38}
+Yandex OAuth token      y(0|1|2|3)_  {W50,60}
+Alibaba key id          LTAI  {A16,20}
+Tencent Cloud id        AKID  {A32}
+SettleMint token        sm_(p|a|s)at_  {A16}
+Adobe secret            p8e-  {h32}|[A-Za-z0-9_-]{32}
+Salesforce refresh token  5Aep861  {W60,100}
+Telnyx key              KEY0  {A28}_{A22}
+Boundary token          at_|atr_  {A10}_{A40,300}
+Dependency-Track key    odt_  (?:{A8}_)?{A32}
+StackHawk key           hawk.  {A20}\.{A20}
+Baidu key               ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
+eBay certificate id     PRD-|SBX-  {h12}-{h4}-{h4}-{h4}-{h4}
+GitBook token           gb_api_  {A40}
+Inngest key             signkey-(prod|test)-  {h64}
+Ionic token             ion_  {a42}
+Nylas key               nyk_v0_  {A64}
+OneSignal key           os_v2_(app|org)_  {a100,110}
+Open VSX token          ovsxp_|ovsxat_  {u}
+Ory token               ory_(at|pat|rt|ac|st)_  {A30,80}
+Pinterest token         pina_  {A32,300}
+Porkbun key             sk1_|pk1_  {h64}
+Rootly key              rootly_  {h64}
+RunPod key              rpa_  {U40}{a6}
+Samsara token           samsara_api_  {A30}
+Siemens token           code_pat_  {W20,60}
+Trigger.dev key         tr_(dev|prod|stg|pat)_  {A20,40}
+Tinybird token          p.eyJ  {W50,300}\.{W40,50}
+Unkey key               unkey_  {A20,40}
+Val Town token          vtwn_  {A27}
+Voiceflow key           VF.DM.|VF.WS.  {h24}\.{A16}
+Zuplo key               zpka_  {h32}_{h8}
+Anyscale key            esecret_  {A26}
+E2B key                 e2b_  {h40}
+Friendli token          flp_  {A46}
+Helicone key            sk-helicone-  {a7}-{a7}-{a7}-{a7}
+Runway key              key_  {h128}
+Coze token              pat_  {A64}
+n8n key                 n8n_api_  {W36,400}
+Trello token            ATTA  {h64}
+WooCommerce key         ck_|cs_  {h40}
+CodeSandbox token       csb_v1_  {W43}
+Kaggle token            KGAT_  {h32}
+Daytona key             dtn_  {h64}
+Cal.com key             cal_live_|cal_  {h32}
+PubNub secret           sec-c-  {B44,60}={0,2}
+Twelve Labs key         tlk_  {U36}
+Cartesia key            sk_car_  {A20,60}
+Browserbase key         bb_live_  {W26,40}
+Plane key               plane_api_  {h32}
+Google auth key         AQ.Ab  {W45,80}
+Courier key             (p|d)k_prod_  {U28}
+GrowthBook secret       secret_(user|admin|readonly)_  {A30,60}
 = high medium
-gitlab-mail-token       GitLab incoming mail token  glimt-  {W25}
-stripe-test-key         Stripe test key           (s|r)k_test_  {A16,200}
-razorpay-key            Razorpay key              rzp_live_|rzp_test_  {A14}
-postman-collection      Postman collection key    PMAT-  {U26}
-newrelic-ingest         New Relic ingest key      NR(II|IQ|RA)-  {W32,48}
-configcat-key           ConfigCat key             configcat-sdk-1/  {W22}/{W22}
-readme-key              ReadMe key                rdme_  {a70}
-infracost-key           Infracost key             ico-  (?<![\w./]){A32}
-codeclimate-token       Code Climate token        qltcp_|qltcw_  {A40,60}
-adafruit-key            Adafruit IO key           aio_  {A28}
-intra42-secret          42 client secret          s-s4t2ud-|s-s4t2af-  {h64}
-contentstack-token      Contentstack token        cs  {h38}
-apify-token             ScraperAPI or Apify token  apify_api_  {A36,40}
-twitch-chat-token       Twitch chat token         oauth:  {a30}
-honeybadger-token       Honeybadger token         hbp_  {A36}
-lichess-token           Lichess token             lip_  {A20}
-thunderstore-token      Thunderstore token        tss_  {A38}
-riot-key                Riot Games key            RGAPI-  {u}
-context7-key            Context7 key              ctx7sk-  {u}
-dub-key                 Dub key                   dub_  {A24}
+GitLab mail token       glimt-  {W25}
+Stripe test key         (s|r)k_test_  {A16,200}
+Razorpay key            rzp_live_|rzp_test_  {A14}
+Postman collection key  PMAT-  {U26}
+New Relic ingest key    NR(II|IQ|RA)-  {W32,48}
+ConfigCat key           configcat-sdk-1/  {W22}/{W22}
+ReadMe key              rdme_  {a70}
+Infracost key           ico-  (?<![\w./]){A32}
+Code Climate token      qltcp_|qltcw_  {A40,60}
+Adafruit IO key         aio_  {A28}
+42 client secret        s-s4t2ud-|s-s4t2af-  {h64}
+Contentstack token      cs  {h38}
+ScraperAPI or Apify token  apify_api_  {A36,40}
+Twitch chat token       oauth:  {a30}
+Honeybadger token       hbp_  {A36}
+Lichess token           lip_  {A20}
+Thunderstore token      tss_  {A38}
+Riot Games key          RGAPI-  {u}
+Context7 key            ctx7sk-  {u}
+Dub key                 dub_  {A24}
 = high low
-wakatime-key            WakaTime key              waka_  {u}
+WakaTime key            waka_  {u}
 = medium critical
-gocardless-token        GoCardless token          live_|sandbox_  {X40}
-bitcoin-wif             Bitcoin private key       5(H|J|K)  {C49}  5J{C49}
-bitcoin-wif-compressed  Bitcoin private key       K(w|x|y|z)|L(1|2|3|4|5)  {C50}  Kw{C50}
-nkey-seed               NATS NKEY seed            S(A|C|N|O|P|U|X)  {K56}  SU{K56}
+GoCardless token        live_|sandbox_  {X40}
+Bitcoin key             5(H|J|K)  {C49}  5J{C49}
+Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}  Kw{C50}
+NKEY seed               S(A|C|N|O|P|U|X)  {K56}  SU{K56}
 = medium high
-gitlab-session          GitLab session cookie     _gitlab_session=  {a32}
-ntlm-response           NTLM response             TlRMTVNTUAADAAAA  {B40,2000}={0,2}
-aws-appsync             AWS AppSync key           da2-  {a26}
-azure-sas               Azure shared access signature  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
-    sig={A43}%3D
-deepseek-key            DeepSeek key              sk-  {h32}
-firecrawl-key           Firecrawl key             fc-  {h32}
-voyage-key              Voyage AI key             pa-  {W43}
-jwt                     JSON web token            eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
+GitLab session cookie   _gitlab_session=  {a32}
+NTLM response           TlRMTVNTUAADAAAA  {B40,2000}={0,2}
+AWS AppSync key         da2-  {a26}
+Azure SAS               sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
+DeepSeek key            sk-  {h32}
+Firecrawl key           fc-  {h32}
+Voyage key              pa-  {W43}
+JWT                     eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
     eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W9}
-statsig-key             Statsig key               secret-|console-  {A38,50}
-scaleway-key            Scaleway key              SCW  {U17}  SCW{U17}
-volcengine-key          Volcengine access key     AKLT  {A40,60}
-google-hmac-id          Google storage HMAC id    GOOG  (?:{U20}|1E{U57})(?![A-Z])  GOOG1E{U57}
-svix-token              Svix token                testsk_|sk_  {A32}\.(?:eu|us)
-brave-key               Brave Search key          BSA  {W28}
-exoscale-key            Exoscale key              EXO  {h26}
-ngrok-token             ngrok token               cr_  {A27}
-modal-token             Modal token               ak-|as-  {A22}
+Statsig key             secret-|console-  {A38,50}
+Scaleway key            SCW  {U17}  SCW{U17}
+Volcengine key          AKLT  {A40,60}
+Google HMAC id          GOOG  (?:{U20}|1E{U57})(?![A-Z])  GOOG1E{U57}
+Svix token              testsk_|sk_  {A32}\.(?:eu|us)
+Brave Search key        BSA  {W28}
+Exoscale key            EXO  {h26}
+ngrok token             cr_  {A27}
+Modal token             ak-|as-  {A22}
 = medium medium
-lob-key                 Lob key                   live_  {h35}
-beamer-key              Beamer key                b_  {X44}
-jenkins-secret          secret under Jenkins's key  AQAAABAAA  (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
+Lob key                 live_  {h35}
+Beamer key              b_  {X44}
+Jenkins secret          AQAAABAAA  (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
 = medium low
-mailgun-public-key      Mailgun validation key    pubkey-  {h32}
-twilio-account          Twilio account id         AC  {h32}
-flutterwave-public      Flutterwave public key    FLWPUBK(_TEST|)-  {h32}-X
-lob-public-key          Lob publishable key       live_pub_  {h31}
-newrelic-browser        New Relic browser key     NRJS-  {h19}
-mapbox-public-token     Mapbox public token       pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
+Mailgun public key      pubkey-  {h32}
+Twilio account id       AC  {h32}
+Flutterwave public key  FLWPUBK(_TEST|)-  {h32}-X
+Lob public key          live_pub_  {h31}
+New Relic browser key   NRJS-  {h19}
+Mapbox public token     pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
 """
 
-# To add a rule for what stands around a value, add a row below its confidence and severity: id, what it is.
+# To add a rule for what stands around a value, add a row with its name below its confidence and severity.
 # Each form follows on a line of its own: a keyword in lower case that every match contains (or /name of a
 # file), the expression, whose last group is the value, and an input that must match. The near miss is that
 # input with ${NAME} for a value. A row without forms is found by a parser, or judged by name and value.
 _PATTERNS = r"""
 = high critical
-private-key             private key
-json-web-key            private JSON web key
-aws-secret-key          AWS secret access key
-azure-account-key       Azure account key
+private key
+JSON web key
+AWS secret key
+Azure account key
     accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
     sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
-azure-client-secret     Azure client secret
+Azure client secret
     q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
-putty-key               PuTTY private key
+PuTTY key
     private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
         Private-Lines: 1 {B64} a
-braintree-token         Braintree access token
+Braintree token
     access_token$  access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)
         access_token$production${a16}${h32}
 = high high
-stripe-webhook-secret   Stripe webhook secret
+Stripe webhook secret
     whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
-discord-webhook         Discord webhook
+Discord webhook
     /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
-teams-webhook           Microsoft Teams webhook
+Teams webhook
     .webhook.office.com/
         \.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})
         x.webhook.office.com/webhookb2/{u}@{u}/IncomingWebhook/{h32}/{u}
 = medium critical
-npmrc-login             login of an npm registry
+npmrc login
     :_authtoken  (?<=[\w/]):_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
     :_password  (?<=[\w/]):_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
-hex-private-key         private key in hex
+hex private key
     private  (?i:private_?key)(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
         PRIVATE_KEY=0x{h64}
 = medium high
-url-password            password in a URL
-kubernetes-secret       value in a Kubernetes Secret
-registry-auth           login in Base64
-uuid-key                identifier used as a key
-password                password
-secret                  secret
-token                   token
-key                     key
-credential              credential
-basic-auth              Basic credentials
+URL password
+Kubernetes Secret
+registry auth
+UUID key
+password
+secret
+token
+key
+credential
+Basic auth
     basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU{A0}6azNYdzl2UXo=
-bearer-token            token in a header
+bearer token
     bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
     authorization
         [Aa]uthorization["'\])\\]{0,4}[:=,\s]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
-login-arguments         password behind its user in a call
+login arguments
     basicauth(  (?i:basicauth)\({login}  r.SetBasicAuth("me", "{p}")
     plainauth(  (?i:plainauth)\({argument}{login}  smtp.PlainAuth("", "me", "{p}", "x.local")
     credential(  (?i:credential)\({login}  new NetworkCredential("me", "{p}")
@@ -5853,7 +5845,7 @@ login-arguments         password behind its user in a call
     connection(  (?i:getconnection)\({argument}{login}  DriverManager.getConnection("jdbc:a:b", "me", "{p}")
     connect(  (?i:connect)\((?:&[\w.>-]{1,40}, ?)?{argument}{login}
         mysql_real_connect(&db, "x.local", "me", "{p}", "a", 0)
-command-password        password on a command line
+command password
     sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
     docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
     psexec  (?i:psexec)[^\n]{0,120}? -p {typed}  psexec.exe x.local -u me -p {p} cmd
@@ -5875,49 +5867,49 @@ command-password        password on a command line
     convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\n][^"'$\n]{3,100})["']
         ConvertTo-SecureString -String "{p}" -AsPlainText
     psk=  psk=["']?([^\s"'$<{][^\s"']{7,63})  psk="{p}"
-netrc-password          password in a .netrc file
+netrc password
     machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
         machine x.local login me password {p}
     default login  default login \S{1,99}\s+password ([^\s"'$<{(\[]\S{2,99})  default login me password {p}
-pgpass-password         password in a .pgpass file
+pgpass password
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
-xml-password            password in an XML element
+XML password
     <pass  <[Pp]ass(?:word)?(?: encoding="base64")?>([^\s<>$%{}@]{3,99})</[Pp]ass
         <Pass encoding="base64">{p}</Pass>
-firefox-login           password saved by Firefox
+Firefox login
     encryptedpassword
         encryptedPassword\\?":\s?\\?"M[A-Za-z0-9+/]{2}EEPgA{19}EwFAYIKoZIhvcNAwcE(C[A-Za-z0-9+/]{20,400}={0,2})
         "encryptedPassword":"MDoEEPgAAAAAAAAAAAAAAAAAAAEwFAYIKoZIhvcNAwcEC{B40}"
-bundler-login           login of a gem server
+Bundler login
     bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
         BUNDLE_GEMS__LOCAL__COM: me:{p}
-azure-signature         Azure shared access signature
+Azure signature
     &sp=  &sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
         ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
-azure-function-key      Azure Functions key
+Azure Function key
     .azurewebsites.net/api/
         \.azurewebsites\.net/api/[^\s"'<>?]{1,100}\?(?:[^\s"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})
         x.azurewebsites.net/api/a?code={W54}==
-mailchimp-key           Mailchimp key
+Mailchimp key
     -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
-softlayer-key           SoftLayer key
+SoftLayer key
     /soap/v  softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})  softlayer.com/soap/v3.1/{a64}
-slack-webhook           Slack webhook
+Slack webhook
     hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
 = medium medium
-encrypted-key           private key under a password
-zapier-webhook          Zapier webhook
+encrypted key
+Zapier webhook
     zapier.com/hooks/  zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)
         https://hooks.zapier.com/hooks/catch/{d7}/{a7}/
-ifttt-webhook           IFTTT webhook
+IFTTT webhook
     /with/key/  /with/key/((?=[A-Za-z_-]{0,40}\d)[\w-]{20,64})  maker.ifttt.com/trigger/a/with/key/{W22}
-make-webhook            Make webhook
+Make webhook
     .make.com/  hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)  https://hook.eu1.make.com/{a32}
-chat-webhook            Mattermost or Rocket.Chat webhook
+chat webhook
     /hooks/  /hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])
         https://x.local/hooks/{a26}
-wecom-webhook           WeCom webhook
+WeCom webhook
     /webhook/send?key=  /webhook/send\?key=([0-9a-f-]{36})(?!\w)  /cgi-bin/webhook/send?key={u}
 """
 _MACROS = {
@@ -6059,14 +6051,14 @@ def pattern_rules() -> dict[str, Rule]:
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    """The rule of each row, and what follows its description."""
+    """The rule of each row, and what follows its name."""
     levels = ""
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
             levels = row[2:]
         else:
-            name, what, *rest = re.split(r"\s{2,}", row, maxsplit=2)
-            yield Rule(name, what, *levels.split()), "".join(rest)
+            what, *rest = re.split(r"\s{2,}", row, maxsplit=1)
+            yield Rule(re.sub(r"\W+", "-", what.lower()), what, *levels.split()), "".join(rest)
 
 
 def all_rules() -> list[Rule]:
@@ -6294,8 +6286,8 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "npm-token": _ends_with_base62_crc,
     "cloudflare-token": lambda v: v[-8:] == b"%08x" % _crc(v.split(b"_")[1][:-8]),
     "atlassian-token": lambda v: v[-8:].lower() == b"%08x" % _crc(v[:-9]),
-    "bitcoin-wif": _is_base58check,
-    "bitcoin-wif-compressed": _is_base58check,
+    "bitcoin-key": _is_base58check,
+    "bitcoin-compressed-key": _is_base58check,
     "nkey-seed": _is_nkey,
     "grafana-service-token": lambda v: v[-8:].lower() == _crc(v[:37]).to_bytes(4, "little").hex().encode(),
 }

@@ -7311,7 +7311,7 @@ github-token            gho_ A36
 github-token            ghu_ A36
 github-token            ghs_ A36
 github-token            ghr_ A76
-github-fine-grained     github_pat_ A22 _ A59
+github-fine-grained-token     github_pat_ A22 _ A59
 gitlab-token            glpat- W20
 gitlab-trigger-token    glptt- h40
 gitlab-token            glrt- W20
@@ -7334,7 +7334,7 @@ openai-project-key      sk-proj- W74 T3BlbkFJ W74
 openai-key              sk- A20 T3BlbkFJ A20
 anthropic-key           sk-ant-api03- W93 AA
 anthropic-key           sk-ant-admin01- W93 AA
-huggingface-token       hf_ L34
+hugging-face-token       hf_ L34
 groq-key                gsk_ A52
 replicate-token         r8_ A37
 perplexity-key          pplx- A48
@@ -7346,7 +7346,7 @@ npm-token               npm_ A36
 pypi-token              pypi-AgEIcHlwaS5vcmc W150
 rubygems-key            rubygems_ h48
 nuget-key               oy2 a43
-crates-token            cio A32
+crates-io-token            cio A32
 clojars-token           CLOJARS_ h60
 docker-token            dckr_pat_ W27
 docker-org-token        dckr_oat_ A32
@@ -7394,7 +7394,7 @@ postman-key             PMAK- h24 - h34
 typeform-token          tfp_ A44 _ A14
 sentry-org-token        sntrys_eyJ A80 = _ A43
 sentry-user-token       sntryu_ h64
-newrelic-key            NRAK- U27
+new-relic-key            NRAK- U27
 dynatrace-token         dt0c01. U24 . U64
 posthog-key             phx_ A43
 vercel-token            vcp_ A56
@@ -7409,12 +7409,12 @@ grafana-cloud-token     glc_eyJ A90
 openshift-token         sha256~ W43
 atlassian-token         ATATT3xFfGF0 W170 =A0B1C2D3
 atlassian-token         ATCTT3xFfGN0 W170 =0F1E2D3C
-adafruit-key            aio_ A28
+adafruit-io-key            aio_ A28
 contentful-token        CFPAT- W43
 dropbox-token           sl.u. W140
 flutterwave-key         FLWSECK- h32 -X
-frameio-token           fio-u- W64
-fly-token               fo1_ W43
+frame-io-token           fio-u- W64
+fly-io-token               fo1_ W43
 hubspot-token           pat-na1- h8 - h4 -4 h3 -a h3 - h12
 lob-key                 live_ h35
 netlify-token           nfp_ A36
@@ -7423,15 +7423,15 @@ readme-key              rdme_ a70
 render-key              rnd_ A32
 resend-key              re_ A8 _ A24
 scalingo-token          tk-us- W48
-sonar-token             squ_ h40
-sonar-token             sqp_ h40
+sonarqube-token             squ_ h40
+sonarqube-token             sqp_ h40
 twilio-key              SK h32
 yandex-key              AQVN W35
 url-password            cloudinary:// d15 : A27 @democloud
 azure-account-key       AccountKey= B86 ==
 azure-client-secret     A3 8Q~ W34
-alibaba-key             LTAI A20
-tencent-key             AKID A32
+alibaba-key-id             LTAI A20
+tencent-cloud-id             AKID A32
 elevenlabs-key          sk_ h48
 together-key            tgp_v1_ W43
 pinecone-key            pcsk_ A6 _ A63
@@ -7439,15 +7439,15 @@ fireworks-key           fw_ A24
 launchdarkly-key        sdk- h8 - h4 -4 h3 -a h3 - h12
 launchdarkly-key        api- h8 - h4 -4 h3 -a h3 - h12
 ory-token               ory_pat_ A32
-onepassword-token       ops_eyJ A300
-onepassword-key         A3- U6 - U6 - U5 - U5 - U5 - U5
+1password-token       ops_eyJ A300
+1password-key         A3- U6 - U6 - U5 - U5 - U5 - U5
 infracost-key           ico- A32
 harness-token           pat. W22 . h24 . A20
-trigger-key             tr_dev_ A20
+trigger-dev-key             tr_dev_ A20
 stripe-key              sk_live_ A40
-calcom-key              cal_live_ h32
+cal-com-key              cal_live_ h32
 polar-token             polar_oat_ A43
-apify-token             apify_api_ A36
+scraperapi-or-apify-token             apify_api_ A36
 tavily-key              tvly-dev- A32
 firecrawl-key           fc- h32
 e2b-key                 e2b_ h40
@@ -8684,7 +8684,7 @@ def test_a_nats_seed_with_its_checksum_is_sure():
     assert [m.confidence for text in (seed, other) for m in scanned(text)] == ["high", "medium"]
 
 
-@pytest.mark.parametrize(("name", "tail"), [("bitcoin-wif", b""), ("bitcoin-wif-compressed", b"\x01")])
+@pytest.mark.parametrize(("name", "tail"), [("bitcoin-key", b""), ("bitcoin-compressed-key", b"\x01")])
 def test_a_bitcoin_key_with_its_checksum_is_sure(name, tail):
     letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
     raw = b"\x80" + bytes(range(90, 122)) + tail
