@@ -5471,9 +5471,9 @@ _CLASSES = {
 }
 
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
-# name with dashes, in lower case. Where the shape itself is no sample, an input that must match follows, and a
-# near miss that must not; a near miss that is left out is the hit without its last character. Of several
-# matches the first row wins.
+# name in lower case, with dashes. Where the shape itself is no sample, an input that must match follows, and
+# a near miss that must not; by default, that is the hit without its last character. The first row that
+# matches wins.
 _PREFIXED = r"""
 = high critical
 GitHub token            gh(p|o|u|s|r)_  {A36,251}
