@@ -668,8 +668,7 @@ def sync_folder(path: str, done: str) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        # Some file systems can't, and one may write in a folder that one can't list.
-        if error.errno not in (errno.EINVAL, errno.EACCES):
+        if error.errno != errno.EINVAL:  # how some file systems say that they can't
             problem = f"{done}, but may not be on the disk yet: {error.strerror}"
             raise Unavailable(problem, hint="check the disk, then try again") from None
 
@@ -1275,7 +1274,7 @@ class EnvironmentStore:
 
     def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
         path, ignored = self.plaintext_file(), self._why_ignored()
-        if not path or os.path.isdir(path):
+        if not path or (os.path.exists(path) and not os.path.isfile(path)):
             problem = f"{path} is not a file" if path else "there is no dotenv file to write"
             raise BadValue(problem, hint="name a file in PAISSIVE_ENV_FILE, or use --backend file")
         if ignored:

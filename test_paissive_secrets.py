@@ -370,26 +370,16 @@ def test_structure_everything_public_is_there():
 # === Errors =================================================================================================
 
 
-def test_an_error_reads_as_what_happened_and_what_to_do_next():
+def test_an_error_says_what_happened_and_what_to_do_next():
     assert str(ps.NotFound("no secret named 'X'", hint="see: list")) == "no secret named 'X'; see: list"
     assert str(ps.Unavailable("the store is full")) == "the store is full"
 
 
-@pytest.mark.parametrize(
-    ("error", "builtin", "code"),
-    [
-        (ps.NotFound, KeyError, 1),
-        (ps.BadName, ValueError, 2),
-        (ps.BadValue, ValueError, 2),
-        (ps.Denied, PermissionError, 2),
-        (ps.Unavailable, OSError, 2),
-        (ps.Conflict, RuntimeError, 2),
-    ],
-)
-def test_an_error_is_the_builtin_that_a_caller_would_catch(error, builtin, code):
-    with pytest.raises(builtin) as caught:
-        raise error("it happened")
-    assert (isinstance(caught.value, ps.SecretsError), caught.value.exit_code) == (True, code)
+def test_an_error_is_the_builtin_that_a_caller_would_catch():
+    errors = [ps.NotFound, ps.BadName, ps.BadValue, ps.Denied, ps.Unavailable, ps.Conflict]
+    builtins = [KeyError, ValueError, ValueError, PermissionError, OSError, RuntimeError]
+    assert [error for error, base in zip(errors, builtins) if not issubclass(error, base)] == []
+    assert [error.exit_code for error in errors] == [1, 2, 2, 2, 2, 2]
 
 
 # === Names ==================================================================================================
@@ -413,7 +403,7 @@ def test_a_name_may_be_any_printable_text(name):
         (" a", "it begins or ends with a space"),
     ],
 )
-def test_a_bad_name_is_told_what_is_wrong_with_it(name, problem):
+def test_a_bad_name_is_refused_with_the_reason(name, problem):
     with pytest.raises(ps.BadName, match=rf"^bad name .*: {re.escape(problem)}; use letters"):
         ps.check_name(name)
 
@@ -422,20 +412,6 @@ def test_a_name_in_a_message_is_escaped_and_short():
     with pytest.raises(ps.BadName) as refused:
         ps.check_name("\x1b[2J" + "x" * 300)
     assert refused.value.message.startswith(r"bad name '\x1b[2Jxxx") and len(refused.value.message) < 130
-
-
-@pytest.mark.parametrize(
-    ("name", "variable"),
-    [
-        ("DB_PASSWORD", "DB_PASSWORD"),
-        ("lower_case", "lower_case"),
-        ("db/password", "DB_PASSWORD"),
-        ("app/db#password", "APP_DB_PASSWORD"),
-        ("2fa", "_2FA"),
-    ],
-)
-def test_a_name_has_a_variable(name, variable):
-    assert ps.variable_name(name) == variable
 
 
 # === Durable files ==========================================================================================
@@ -455,45 +431,25 @@ def test_rewriting_keeps_mode_and_symlink(tmp_path):
     assert (link.is_symlink(), target.read_bytes(), target.stat().st_mode & 0o777) == (True, b"new", 0o640)
 
 
-@pytest.mark.parametrize("beside", [".new", ".lock", ".tmp", ".bak", "~"])
-def test_rewriting_leaves_the_files_beside_it_alone(beside, tmp_path, monkeypatch):
-    for name in (".env", "config.json"):
-        (tmp_path / (name + beside)).write_text("mine")
-    env_store(tmp_path, monkeypatch).set("A_TOKEN", "1")
-    ps.SecretConfig(tmp_path / "config.json").set("a", 1)
-    assert [(tmp_path / (name + beside)).read_text() for name in (".env", "config.json")] == ["mine"] * 2
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
-def test_rewriting_keeps_the_group_in_a_folder_that_gives_its_own(tmp_path):
-    (tmp_path / "file").write_bytes(b"old")
-    os.chown(tmp_path, -1, 1234)
-    tmp_path.chmod(0o2755)
-    rewrite(tmp_path / "file", b"new")
-    assert (tmp_path / "file").stat().st_gid == os.getegid()
+def test_rewriting_leaves_the_files_beside_it_alone(tmp_path):
+    beside = dict.fromkeys(["x.new", "x.lock", "x.tmp", "x.bak", "x~"], b"mine")
+    for name, data in beside.items():
+        (tmp_path / name).write_bytes(data)
+    rewrite(tmp_path / "x", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {**beside, "x": b"new"}
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 @pytest.mark.parametrize("mode", [0o2640, 0o4755])
-def test_rewriting_keeps_owner_and_mode_of_a_file_of_somebody_else(mode, tmp_path):
+def test_rewriting_keeps_owner_and_mode_whatever_the_folder_gives_to_new_files(mode, tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     os.chown(tmp_path / "file", 1234, 1234)
     (tmp_path / "file").chmod(mode)
+    os.chown(tmp_path, -1, 4321)
+    tmp_path.chmod(0o2755)
     rewrite(tmp_path / "file", b"new")
     status = (tmp_path / "file").stat()
     assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, 1234, 1234)
-
-
-def test_nobody_else_reads_a_rewritten_file_before_it_has_its_owner(tmp_path, monkeypatch):
-    (tmp_path / "file").write_bytes(b"old")
-    done, before = [], os.stat_result((0o100644, *[0] * 3, 7, 7, *[0] * 4))
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fchown", lambda fd, *_: done.append(os.fstat(fd).st_mode & 0o777))
-        patched.setattr(os, "fchmod", lambda fd, mode, chmod=os.fchmod: (done.append(mode), chmod(fd, mode)))
-        patched.setattr(os, "stat", lambda path, stat=os.stat: before if path[-4:] == "file" else stat(path))
-        rewrite(str(tmp_path / "file"), b"new")
-    assert done == [0o600, 0o644]
 
 
 def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -515,33 +471,25 @@ def test_no_link_that_somebody_planted_is_written_through(planted, tmp_path):
 
 
 def test_a_file_put_where_a_write_begins_is_not_written_to(tmp_path, monkeypatch):
-    def planting(path, unlink=os.unlink):
-        with contextlib.suppress(FileNotFoundError):
-            unlink(path)
-        if path.endswith("new"):
-            Path(path).write_bytes(b"theirs")
-
-    monkeypatch.setattr(os, "unlink", planting)
+    monkeypatch.setattr(os, "unlink", lambda path: Path(path).write_bytes(b"theirs"))
     with pytest.raises(ps.Unavailable, match="File exists"):
         rewrite(tmp_path / "file", b"new")
 
 
 @pytest.mark.parametrize("name", ["", "some.lock"])
 def test_a_lock_has_one_holder_at_a_time(tmp_path, name):
-    path, counts = str(tmp_path / name), []
+    path, holders = str(tmp_path / name), []
 
-    def work():
-        for _ in range(50):
+    def work(_):
+        for _ in range(10):
             with ps.FileLock(path):
-                counts.append(1)
-                assert sum(counts) == 1
-                counts.append(-1)
+                holders.append(1)
+                assert sum(holders) == 1
+                holders.append(-1)
 
-    with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(work) for _ in range(8)]:
-            done.result()
-    stays = [] if name else [".paissive-tmp"]
-    assert (len(counts), os.listdir(tmp_path)) == (800, stays)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [None] * 4
+    assert (len(holders), os.listdir(tmp_path)) == (80, [] if name else [".paissive-tmp"])
 
 
 def fail_to_sync_folders(monkeypatch, number):
@@ -553,33 +501,19 @@ def fail_to_sync_folders(monkeypatch, number):
     monkeypatch.setattr(os, "fsync", fsync)
 
 
-def test_what_was_written_is_no_error_where_folders_can_not_be_synced(tmp_path, monkeypatch):
+def test_a_write_succeeds_where_folders_can_not_be_synced(tmp_path, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EINVAL)
     rewrite(tmp_path / "file", b"new")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
 
 
-def test_a_folder_that_fails_to_be_synced_is_no_write_that_did_not_happen(tmp_path, monkeypatch):
+def test_a_write_whose_folder_fails_to_be_synced_has_happened(tmp_path, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EIO)
     with pytest.raises(
-        ps.Unavailable, match=r"file is written, but may not be on .*: Input/output error; check"
+        ps.Unavailable, match=r"file is written, but may not be on .*: Input/output error; che"
     ):
         rewrite(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read every folder")
-def test_what_was_written_is_no_error_in_a_folder_that_can_not_be_listed(tmp_path):
-    tmp_path.chmod(0o300)
-    rewrite(tmp_path / "file", b"new")
-    assert (tmp_path / "file").read_bytes() == b"new"
-
-
-def test_a_writer_that_does_not_wait_is_told_of_the_holder(tmp_path):
-    told = rf"another write is under way \(process {os.getpid()}\); try again"
-    with ps.FileLock(tmp_path / "x"), pytest.raises(ps.Conflict, match=told):
-        with ps.FileLock(tmp_path / "x", wait=False):
-            pass
 
 
 def test_a_writer_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
@@ -589,8 +523,8 @@ def test_a_writer_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
         while not (said := capsys.readouterr().err):
             time.sleep(0.01)
     waiting.result()
-    told = f"waiting for another writer of {tmp_path / 'x'} (process {os.getpid()})"
-    assert said == f"paissive_secrets: warning: {told}\n"
+    message = f"waiting for another writer of {tmp_path / 'x'} (process {os.getpid()})"
+    assert said == f"paissive_secrets: warning: {message}\n"
 
 
 def test_a_process_forked_while_a_lock_is_held_does_not_hold_it(tmp_path):
@@ -610,23 +544,21 @@ def test_on_windows_writers_take_turns_by_locking_a_byte(tmp_path, monkeypatch):
         except BlockingIOError:
             raise PermissionError(errno.EACCES, "Permission denied") from None
 
-    msvcrt = argparse.Namespace(LK_LOCK=1, LK_NBLCK=2, locking=locking)
-    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    monkeypatch.setitem(sys.modules, "msvcrt", argparse.Namespace(LK_NBLCK=2, locking=locking))
     monkeypatch.setattr(sys, "platform", "win32")
     with ps.FileLock(tmp_path), pytest.raises(ps.Conflict, match="another write is under way"):
         ps.FileLock(tmp_path, wait=False).__enter__()
     ps.FileLock(tmp_path, wait=False).__enter__().__exit__()
 
 
-def test_a_command_holds_the_lock_that_it_was_left_with_until_it_ends(tmp_path):
+def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     with ps.FileLock(tmp_path / "x") as lock:
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()])
         lock.share(child.pid)
     with pytest.raises(ps.Conflict, match=rf"under way \(process {child.pid}\)"):
         ps.FileLock(tmp_path / "x", wait=False).__enter__()
     child.communicate()
-    with ps.FileLock(tmp_path / "x", wait=False):
-        pass
+    ps.FileLock(tmp_path / "x", wait=False).__enter__().__exit__()
     assert os.listdir(tmp_path) == []
 
 
@@ -671,33 +603,15 @@ def test_a_change_of_a_file_is_seen_at_once(how, tmp_path, monkeypatch):
     assert cache.load(str(file), bytes) == b"new"
 
 
-def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "fifo")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_fifo_or_folder_in_the_place_of_a_file_is_refused_at_once(make, tmp_path):
+    make(tmp_path / "it")
     for read in (ps.read_file, lambda path: ps.FileCache().load(path, bytes)):
-        with pytest.raises(ps.Unsafe, match="fifo is not a file; name a file, or move it away"):
-            read(str(tmp_path / "fifo"))
-        with pytest.raises(ps.Unsafe, match="is not a file; name a file, or move it away"):
-            read(str(tmp_path))
+        with pytest.raises(ps.Unsafe, match="it is not a file; name a file, or move it away"):
+            read(str(tmp_path / "it"))
 
 
-def test_a_lock_that_can_not_be_had_leaves_no_file_open(tmp_path, monkeypatch):
-    def flock(fd, how):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    before = os.dup(0)
-    os.close(before)
-    with (
-        pytest.raises(ps.Unavailable, match="can't write to .*: No locks available"),
-        ps.FileLock(str(tmp_path)),
-    ):
-        pass
-    after = os.dup(0)  # the lowest number that is free
-    os.close(after)
-    assert after == before
-
-
-def test_what_could_not_be_read_again_is_not_written(tmp_path):
+def test_a_file_too_long_to_be_read_again_is_not_written(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(ps.BadValue, match=r"file would be larger than 16 MiB; it is as it was"):
         rewrite(tmp_path / "file", bytes(ps.MAX_FILE_BYTES + 1))
@@ -709,22 +623,17 @@ class Disk:
 
     def __init__(self, root, monkeypatch, act):
         self.root, self.log = root, []
-        self.before = self.files()
+        self.before = {str(p): p.is_dir() or p.read_bytes() for p in root.rglob("*")}
         with monkeypatch.context() as patched:
             for call in (os.fsync, os.replace, os.unlink, os.mkdir):
                 patched.setattr(os, call.__name__, functools.partial(self.record, call))
             act()
 
-    def files(self):
-        return {str(p): None if p.is_dir() else p.read_bytes() for p in self.root.rglob("*")}
-
     def record(self, call, path, *more):
+        call(path, *more)
         if isinstance(path, int):
-            call(path)
             path = os.readlink(f"/proc/self/fd/{path}")
             more = () if os.path.isdir(path) else (Path(path).read_bytes(),)
-        else:
-            call(path, *more)
         self.log.append((call.__name__, path, more[0] if more else None))
 
     def after(self, calls, flushed):
@@ -734,31 +643,27 @@ class Disk:
             if what == "fsync" and more is not None:
                 synced[path] = more
             elif what != "fsync":
-                where = more if what == "replace" else path
-                pending.append((os.path.dirname(where), where, what, path))
-            kept = [change for change in pending if flushed or (what == "fsync" and change[0] == path)]
-            for change in kept:
-                pending.remove(change)
-                self.change(disk, synced, *change[1:])
-        return disk
-
-    def change(self, disk, synced, where, what, path):
-        disk[where] = synced.get(path, b"") if what == "replace" else None
-        if what == "unlink":
-            del disk[where]
+                pending.append((what, path, more if what == "replace" else path))
+            for change in pending[:]:
+                kind, source, where = change
+                if flushed or (what == "fsync" and os.path.dirname(where) == path):
+                    pending.remove(change)
+                    disk[where] = synced.get(source, b"") if kind == "replace" else kind == "mkdir" or None
+        return {path: data for path, data in disk.items() if data is not None}
 
     def restore(self, disk):
         for path in self.root.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path, data in sorted(disk.items()):
             if os.path.isdir(os.path.dirname(path)):
-                Path(path).mkdir(0o700) if data is None else Path(path).write_bytes(data)
+                Path(path).mkdir(0o700) if data is True else Path(path).write_bytes(data)
 
     def states(self, read):
         """What `read` finds after a power cut at any call, and what after one at the end."""
-        found = []
-        for calls, flushed in itertools.product(range(len(self.log) + 1), (True, False)):
-            self.restore(self.after(calls, flushed))
+        cuts = itertools.product(range(len(self.log) + 1), (True, False))
+        disks, found = [self.after(*cut) for cut in cuts], []
+        for disk in [disk for n, disk in enumerate(disks) if disk not in disks[:n]] + disks[-1:]:
+            self.restore(disk)
             found.append(read())
         return found, found[-1]
 
@@ -827,13 +732,13 @@ def test_generate_makes_a_new_value_of_the_shape_asked_for(spec, shape):
     assert [value for value in values if not re.fullmatch(shape, value)] == []
 
 
-@pytest.mark.parametrize("name", ["secrets", "random"])
-def test_a_module_of_the_project_that_is_called_like_one_of_python_does_not_break_generators(tmp_path, name):
-    (tmp_path / f"{name}.py").write_text("API_KEY = 'x'\n")
+def test_modules_of_a_project_that_are_called_like_those_of_python_do_not_break_generators(tmp_path):
+    for name in ("secrets.py", "random.py"):
+        (tmp_path / name).write_text("API_KEY = 'x'\n")
     shutil.copy(MODULE, tmp_path)
-    for argv in (["set", "A_TOKEN", "--generate"], ["set", "B_TOKEN", "--generate", "password"]):
-        done = subprocess.run([sys.executable, MODULE.name, *argv], cwd=tmp_path, capture_output=True)
-        assert done.returncode == 0, done.stderr
+    command = [sys.executable, MODULE.name, "set", "B_TOKEN", "--generate", "password"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr
 
 
 SPECS = "hunter2 token:7 token:1025 token:x token:²² token:16:x uuid:4 password:24:x password:24: hex:-9 hex:"
@@ -877,15 +782,11 @@ def store(request, tmp_path, monkeypatch):
     return STORES[request.param](tmp_path, monkeypatch)
 
 
-def test_store_returns_what_was_set(store):
-    store.set("API_TOKEN", "v1")
-    store.set("API_TOKEN", "zwei\nZeilen ü 🔑")
-    assert store.get("API_TOKEN") == "zwei\nZeilen ü 🔑"
-
-
-def test_store_names_what_it_holds(store):
+def test_store_returns_what_was_set_and_names_it(store):
     store.set("B_TOKEN", "1")
-    store.set("A_TOKEN", "2")
+    store.set("A_TOKEN", "v1")
+    store.set("A_TOKEN", "zwei\nZeilen ü 🔑")
+    assert store.get("A_TOKEN") == "zwei\nZeilen ü 🔑"
     assert {"A_TOKEN", "B_TOKEN"} <= set(store.names())
 
 
@@ -906,19 +807,15 @@ def test_store_refuses_bad_names(store, name):
             act()
 
 
-@pytest.mark.parametrize("value", ["a\0b", "\ud800", None, b"x"])
-def test_store_refuses_values_that_are_not_text(store, value):
-    with pytest.raises(ps.BadValue):
-        store.set("A_TOKEN", value)
-
-
-def test_store_never_shows_a_value(store):
+def test_store_refuses_values_that_are_not_text_and_shows_none(store):
     store.set("A_TOKEN", "canary-" + "value")
+    for value in ("a\0b", "\ud800", None, b"x"):
+        with pytest.raises(ps.BadValue):
+            store.set("A_TOKEN", value)
     assert "canary" not in repr(store) + str(store)
 
 
 # === Dotenv =================================================================================================
-
 # The real readers: bash, python-dotenv and npm's dotenv. There is no docker engine here, so Docker Compose is
 # the documented grammar of its reader, written down once more.
 
@@ -933,26 +830,23 @@ def read_by_bash(folder, names):
             printf '\\0'
         ) done"""
     files = len(list(folder.glob("env-*")))
-    asked = [tool("bash"), "--norc", "-c", script, "bash", str(files), " ".join(names)]
+    command = [tool("bash"), "--norc", "-c", script, "bash", str(files), " ".join(names)]
     clean = {"LC_ALL": "C.UTF-8"}
-    out = subprocess.run(asked, cwd=folder, env=clean, capture_output=True, check=False).stdout
+    out = subprocess.run(command, cwd=folder, env=clean, capture_output=True, check=False).stdout
     words = iter(out.decode("utf-8", "surrogateescape").split("\0"))
     return [{name: next(words) for name in iter(lambda: next(words), "")} for _ in range(files)]
 
 
 def read_by_python_dotenv(path):
-    return {k: v for k, v in needs_dotenv().dotenv_values(path).items() if v is not None}
-
-
-def needs_dotenv():
-    return pytest.importorskip("dotenv")
+    values = pytest.importorskip("dotenv").dotenv_values(path)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def read_by_node(path):
     script = "const [, d, f] = process.argv; const t = require('fs').readFileSync(f, 'utf8');"
     script += "process.stdout.write(JSON.stringify(require(d).parse(t)))"
-    asked = [tool("node"), "-e", script, str(npm("dotenv")), str(path)]
-    return json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+    command = [tool("node"), "-e", script, str(npm("dotenv")), str(path)]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 def read_by_compose(text):
@@ -1021,28 +915,29 @@ def test_dotenv_reads_the_hard_cases(text, around):
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
 
 
+def seeded_random():
+    seed = int(os.environ.get("PAISSIVE_TEST_SEED") or time.time_ns())
+    print("seed", seed)  # shown if it fails
+    return random.Random(seed)
+
+
 def snippets(count):
     """Files with one more or less well-formed assignment of X."""
+    rng = seeded_random()
     parts = [*"ab #'\"\\$=é\t\n:~X{}!-", *r""" #|${Y}|${Z}|${Z:-d}|${Y:-d}|\'|\"|\\|\n""".split("|")]
-    inside = st.lists(st.sampled_from(parts), max_size=6).map("".join)
-    quotes = st.sampled_from([("", ""), ("'", "'"), ('"', '"'), ('"', '"'), ("'", ""), ('"', "'")])
-    heads = st.sampled_from(["X=", "X=", "X=", "export X=", " X=", "X= ", "X =", "export  X=", "'X'="])
-    tails = st.sampled_from(["", "", " ", " # c", "#c", "\r"])
-    texts = []
-
-    @settings(max_examples=count, database=None, deadline=None)
-    @given(heads, quotes, inside, tails)
-    def collect(head, quote, value, tail):
-        texts.append(f"Y=why\n{head}{quote[0]}{value}{quote[1]}{tail}\n")
-
-    collect()
-    return texts
+    quotes = [("", ""), ("'", "'"), ('"', '"'), ('"', '"'), ("'", ""), ('"', "'")]
+    heads = ["X=", "X=", "X=", "export X=", " X=", "X= ", "X =", "export  X=", "'X'="]
+    for _ in range(count):
+        start, end = rng.choice(quotes)
+        value = "".join(rng.choices(parts, k=rng.randrange(7)))
+        tail = rng.choice(["", "", " ", " # c", "#c", "\r"])
+        yield f"Y=why\n{rng.choice(heads)}{start}{value}{end}{tail}\n"
 
 
 @pytest.mark.slow
 def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
     caplog.set_level(logging.ERROR, "dotenv")
-    texts = [f"Y=why\n{text}\n" for text in READ] + snippets(1000)
+    texts = [f"Y=why\n{text}\n" for text in READ] + list(snippets(300))
     for n, text in enumerate(texts):
         (tmp_path / f"env-{n}").write_bytes(text.encode())
     agreed = 0
@@ -1051,7 +946,7 @@ def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
         if theirs is not None and theirs == by_bash.get("X"):
             agreed += 1
             assert (texts[n], ours(texts[n]).get("X")) == (texts[n], theirs)
-    assert agreed > 150
+    assert agreed > 50
 
 
 HARD = r"""a#b|a #b|$X|${X:-d}|${X|it's|say "hi"|it's "x"|a\b|\n|a\\b|tail\|export X=1|a = b""".split("|")
@@ -1073,12 +968,10 @@ def written(values, **settings):
 
 @pytest.mark.slow
 def test_dotenv_writes_what_bash_python_dotenv_and_compose_read_alike(tmp_path):
-    held, text = written(HARD + some_values(2500))
-    assert len(held) > 2000
+    held, text = written(HARD + some_values(1500))
+    assert len(held) > 1000
     (tmp_path / "env-0").write_bytes(text.encode())
-    assert ours(text) == held
-    assert read_by_compose(text) == held
-    assert read_by_python_dotenv(tmp_path / "env-0") == held
+    assert ours(text) == read_by_compose(text) == read_by_python_dotenv(tmp_path / "env-0") == held
     assert read_by_bash(tmp_path, held) == [held]
 
 
@@ -1088,18 +981,13 @@ def test_dotenv_refuses_only_what_some_reader_takes_for_something_else():
 
 
 def some_values(count):
-    """Hypothesis's values: any text, and the characters that some reader of .env treats as special."""
-    nasty = st.text(alphabet="aX '\"$`\\{}#=!:-~\n\t();&|<>*?[]%é🔑\ufeff\x01\x7f\u2028\x85\x0b", max_size=12)
-    valid = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-    values = []
-
-    @settings(max_examples=count, database=None, deadline=None)
-    @given(st.one_of(valid, nasty, nasty))
-    def collect(value):
-        values.append(value)
-
-    collect()
-    return values
+    """Random texts of any characters, and of those that some reader of .env treats as special."""
+    rng = seeded_random()
+    nasty = "aX '\"$`\\{}#=!:-~\n\t();&|<>*?[]%é🔑\ufeff\x01\x7f\u2028\x85\x0b"
+    anything = [*nasty, *map(chr, (rng.randrange(1, 0xD800) for _ in range(500))), "\U0010ffff"]
+    return [
+        "".join(rng.choices(anything if n % 3 == 0 else nasty, k=rng.randrange(13))) for n in range(count)
+    ]
 
 
 REWRITTEN = """\
@@ -1138,7 +1026,7 @@ def test_dotenv_rewrites_one_assignment_and_nothing_else(name, value, old, new, 
     assert ps.Dotenv(expected).without("NEW") == expected.replace(f"NEW=x{end}", "")
 
 
-@settings(max_examples=300, database=None, deadline=None)
+@settings(max_examples=100, database=None, deadline=None)
 @given(st.text(alphabet="AB='\"#\\ \n\r$x\ufeff\udc80", max_size=30))
 def test_dotenv_keeps_any_text_as_it_is(text):
     assert ps.Dotenv(text).without("no such name") == text
@@ -1161,8 +1049,7 @@ def test_dotenv_keeps_the_comment_after_an_empty_value_out_of_the_new_one(line, 
 
 def test_dotenv_changes_the_last_of_two_assignments_which_is_the_one_that_counts():
     dotenv = ps.Dotenv("A=1\nA=2\n")
-    assert dotenv.with_values({"A": "3"}) == "A=1\nA=3\n"
-    assert dotenv.without("A") == ""
+    assert (dotenv.with_values({"A": "3"}), dotenv.without("A")) == ("A=1\nA=3\n", "")
 
 
 @pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open', "B='C:\\'"])
@@ -1172,47 +1059,39 @@ def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
-def test_dotenv_writes_after_a_comment_whatever_it_holds():
-    assert ps.Dotenv("# it's (open\n").with_values({"C": "x"}) == "# it's (open\nC=x\n"
-
-
-def test_dotenv_never_shows_a_value():
-    assert repr(ps.Dotenv("A=canary")) == "<.env with 1 names>"
-
-
 def test_a_stranger_can_not_fill_memory_with_a_few_lines():
-    lines = "A=12345678\n" + "A=${A}${A}\n" * 60
-    with pytest.raises(ps.BadValue, match=r"the values up to 'A' grow over 16 MiB; look at its \$\{...\}"):
-        ours(lines)
-    with pytest.raises(ps.BadValue, match="the values up to 'A' grow over 16 MiB"):
-        ours("A=" + "x" * 2**20 + "\nA=" + "${A}" * 17)
+    for lines in ("A=12345678\n" + "A=${A}${A}\n" * 60, "A=" + "x" * 2**20 + "\nA=" + "${A}" * 17):
+        with pytest.raises(
+            ps.BadValue, match=r"the values up to 'A' grow over 16 MiB; look at its \$\{...\}"
+        ):
+            ours(lines)
 
 
-def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(tmp_path, monkeypatch):
+def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(here, monkeypatch):
     lines = "A=${VAULT_TOKEN}\nB=${BAO_TOKEN:-none}\nC=secret://env/VAULT_TOKEN\n"
     lines += "D='x${secret:paissive/master-password}'\nE=${HOST}\nVAULT_TOKEN=mine\nF=${VAULT_TOKEN}\n"
-    (tmp_path / ".env").write_text(lines)
-    (tmp_path / "pw").write_text(CANARY)
-    monkeypatch.chdir(tmp_path)
+    (here / ".env").write_text(lines)
+    (here / "pw").write_text(CANARY)
     for name in ("VAULT_TOKEN", "BAO_TOKEN"):
         monkeypatch.setenv(name, CANARY)
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", "pw")
     monkeypatch.setenv("HOST", "here")
-    assert [ps.SecretsManager().get_secret(name) for name in "ABEF"] == ["", "none", "here", "mine"]
+    assert [ps.get_secret(name) for name in "ABEF"] == ["", "none", "here", "mine"]
     for name in "CD":
         with pytest.raises(ps.BadValue, match=f"^{name}: no reference leads to a key to a store; name the"):
-            ps.SecretsManager().get_secret(name)
+            ps.get_secret(name)
     assert ps.get_secret("VAULT_TOKEN") == CANARY
 
 
-@pytest.mark.parametrize("hole", [" ", "\t", "\\a", "a", "${", "${a:-", "'\"", '\\"', "a#", "export "])
-@pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s", "A=(%s"])
+@pytest.mark.parametrize("hole", [" ", "\\a", "${", "${a:-", '\\"', "a#", "export "])
+@pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s"])
 def test_a_long_line_costs_no_more_than_its_length(hole, line):
     text = line % (hole * 100_000) + "\nB=1\n"
-    assert len(text) > 0 and ps.Dotenv(text).without() == text
+    dotenv = ps.Dotenv(text)
+    assert dotenv.without() == text
     with contextlib.suppress(ps.BadValue):
-        ps.Dotenv(text).with_values({"C": "2"})
-        ours(text)
+        dotenv.with_values({"C": "2"})
+        dotenv.values({})
 
 
 # === Environment ============================================================================================
@@ -1227,11 +1106,8 @@ def test_the_environment_comes_before_name_file_credentials_and_dotenv(tmp_path,
     (tmp_path / "A_TOKEN").write_text("from credentials\n")
     (tmp_path / ".env").write_text("A_TOKEN='from dotenv'\n")
     store = env_store(tmp_path, monkeypatch)
-    places = {
-        "A_TOKEN": "from the environment",
-        "A_TOKEN_FILE": str(tmp_path / "mounted"),
-        "CREDENTIALS_DIRECTORY": str(tmp_path),
-    }
+    places = {"A_TOKEN": "from the environment", "A_TOKEN_FILE": str(tmp_path / "mounted")}
+    places["CREDENTIALS_DIRECTORY"] = str(tmp_path)
     for variable, value in places.items():
         monkeypatch.setenv(variable, value)
     seen = [store.get("A_TOKEN")]
@@ -1252,12 +1128,10 @@ def test_a_mounted_file_that_can_not_be_read_is_not_an_absent_secret(tmp_path, m
     monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "gone"))
     with pytest.raises(ps.Unavailable, match=r"gone, where 'A_TOKEN' is kept: No such file"):
         ps.get_secret("A_TOKEN", "default")
-    (tmp_path / "gone").write_bytes(b"\xff")
-    with pytest.raises(ps.BadValue, match=r"^the value of 'A_TOKEN' in .*gone is not UTF-8"):
-        ps.get_secret("A_TOKEN")
-    (tmp_path / "gone").write_bytes(b"\0")
-    with pytest.raises(ps.BadValue, match=r"^the value of 'A_TOKEN' in .*gone has a NUL character"):
-        ps.get_secret("A_TOKEN")
+    for data, problem in [(b"\xff", "is not UTF-8"), (b"\0", "has a NUL character")]:
+        (tmp_path / "gone").write_bytes(data)
+        with pytest.raises(ps.BadValue, match=rf"^the value of 'A_TOKEN' in .*gone {problem}"):
+            ps.get_secret("A_TOKEN")
 
 
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
@@ -1268,18 +1142,13 @@ def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
 
 
 def test_names_become_variables(tmp_path, monkeypatch):
+    names = {"db/password": "DB_PASSWORD", "app-1.token": "APP_1_TOKEN", "lower_case": "lower_case"}
+    names |= {"2fa/key": "_2FA_KEY", "app/db#password": "APP_DB_PASSWORD"}
     store = env_store(tmp_path, monkeypatch)
-    for name in ["db/password", "app-1.token", "lower_case", "2fa/key", "app/db#password"]:
+    for name in names:
         store.set(name, "v")
-    names = ["APP_1_TOKEN", "APP_DB_PASSWORD", "DB_PASSWORD", "_2FA_KEY", "lower_case"]
-    assert {name for name in store.names() if name in names} == set(names)
-    assert [line.partition("=")[0] for line in (tmp_path / ".env").read_text().split()] == [
-        "DB_PASSWORD",
-        "APP_1_TOKEN",
-        "lower_case",
-        "_2FA_KEY",
-        "APP_DB_PASSWORD",
-    ]
+    assert (tmp_path / ".env").read_text() == "".join(f"{variable}=v\n" for variable in names.values())
+    assert set(names.values()) <= set(store.names())
 
 
 @pytest.mark.parametrize("name", ["ключ", "-", "é_token"])
@@ -1289,46 +1158,26 @@ def test_a_name_that_no_variable_has_is_refused(name):
 
 
 def test_a_dotenv_file_may_hold_names_that_no_variable_has(tmp_path, monkeypatch):
-    (tmp_path / ".env").write_text("db.password=v\n")
+    (tmp_path / ".env").write_text("db.password=v\n\33[2J\33]0;x\7B=2\nкл=3\n")
     store = env_store(tmp_path, monkeypatch)
     assert (list(store.names()), store.get("db.password")) == (["db.password"], "v")
+    assert ps.environment_with_secrets(store)[0]["DB_PASSWORD"] == "v"
     store.delete("db.password")
-    assert (tmp_path / ".env").read_text() == ""
+    assert (tmp_path / ".env").read_text() == "\33[2J\33]0;x\7B=2\nкл=3\n"
 
 
 def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(tmp_path, monkeypatch):
     looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_ACCESS_KEY_ID MYSQL_PWD DATABASE_URL SENTRY_DSN".split()
-    plain = (
-        "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH".split()
-    )
+    plain = "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH"
     own = ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"]
     (tmp_path / ".env").write_text("DEBUG=1\n")
     for variable in list(os.environ):
         monkeypatch.delenv(variable)
-    for variable in looks + plain + own:
+    for variable in looks + plain.split() + own:
         monkeypatch.setenv(variable, "v")
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
     assert set(env_store(tmp_path, monkeypatch).names()) == {*looks, "DEBUG", "MOUNTED_TOKEN"}
-
-
-def test_the_dotenv_file_keeps_its_mode_and_where_its_symlink_leads(tmp_path, monkeypatch):
-    (tmp_path / "shared").write_text("A=1\n")
-    (tmp_path / "shared").chmod(0o640)
-    (tmp_path / ".env").symlink_to("shared")
-    env_store(tmp_path, monkeypatch).set("A", "2")
-    assert (tmp_path / ".env").is_symlink()
-    assert (tmp_path / "shared").read_text() == "A=2\n"
-    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o640
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
-def test_the_dotenv_file_keeps_its_owner(tmp_path, monkeypatch):
-    (tmp_path / ".env").write_text("A=1\n")
-    os.chown(tmp_path / ".env", 12345, 12346)
-    env_store(tmp_path, monkeypatch).set("A", "2")
-    status = (tmp_path / ".env").stat()
-    assert (status.st_uid, status.st_gid) == (12345, 12346)
 
 
 def test_a_new_dotenv_file_is_for_its_owner_alone(tmp_path, monkeypatch):
@@ -1339,14 +1188,13 @@ def test_a_new_dotenv_file_is_for_its_owner_alone(tmp_path, monkeypatch):
 
 def test_a_refused_value_changes_neither_the_process_nor_the_file(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("A=1\n")
-    with pytest.raises(
-        ps.BadValue, match="a .env file can't hold 'A' so that every reader agrees; another store"
-    ):
+    problem = "a .env file can't hold 'A' so that every reader agrees; another store"
+    with pytest.raises(ps.BadValue, match=problem):
         env_store(tmp_path, monkeypatch).set("A", "x\r\ny")
     assert ((tmp_path / ".env").read_text(), "A" in os.environ) == ("A=1\n", False)
 
 
-def test_listing_bears_that_another_thread_deletes_a_variable_meanwhile(monkeypatch):
+def test_another_thread_may_delete_a_variable_during_a_listing(monkeypatch):
     listed = type(os.environ).__iter__
     with monkeypatch.context() as patch:
         patch.setattr(type(os.environ), "__iter__", lambda self: iter([*listed(self), "GONE_TOKEN"]))
@@ -1362,13 +1210,6 @@ def test_a_value_that_the_locale_can_not_encode_is_refused_before_anything_is_wr
     assert done.stderr == b"paissive_secrets: this locale can't encode the value of 'A_TOKEN'; use UTF-8\n"
 
 
-def test_an_edited_dotenv_file_is_read_anew(tmp_path, monkeypatch):
-    store = env_store(tmp_path, monkeypatch)
-    for value in ["1", "2", "3"]:
-        (tmp_path / ".env").write_text(f"A={value}\n")
-        assert store.get("A") == value
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working directory that others may enter."""
@@ -1377,11 +1218,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_programs_and_the_command_line_share_the_dotenv_file_of_a_folder(here, monkeypatch, capfd):
+def test_programs_and_the_command_line_share_the_dotenv_file_of_a_folder(here):
     assert cli("set", "A_TOKEN", stdin=b"1").returncode == 0
     assert ps.get_secret("A_TOKEN") == "1"
     ps.SecretConfig().set("app.api_key", "2", use_secret=True)
-    assert cli("get", "APP_API_KEY").stdout == cli("config", "get", "app.api_key", "--secret").stdout == b"2"
+    assert cli("get", "APP_API_KEY").stdout == b"2"
     assert ps.main(["set", "B_TOKEN", "--value", "3"]) == 0
     ps.set_secret("C_TOKEN", "4")
     assert (here / ".env").read_text() == "A_TOKEN=1\nAPP_API_KEY=2\nB_TOKEN=3\n"
@@ -1398,7 +1239,7 @@ def test_a_program_sets_and_deletes_for_itself_alone(here):
     assert ps.get_secret("B_TOKEN") == "again"
 
 
-def test_what_is_written_to_the_dotenv_file_is_what_this_process_reads(here, monkeypatch):
+def test_a_process_reads_what_it_wrote_to_the_dotenv_file(here, monkeypatch):
     (here / ".env").write_text("A_TOKEN=old\nB_TOKEN=old\n")
     ps.delete_secret("A_TOKEN")
     ps.SecretConfig().set("A_TOKEN", "new", use_secret=True)
@@ -1421,23 +1262,22 @@ def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, mon
     assert manager.get_secret("A_TOKEN") is None
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "~/.env")
-    assert ps.get_secret("A_TOKEN") == "1"
     ps.set_secret("A_TOKEN", "3")
-    assert (here / ".env").read_text() == "A_TOKEN=3\n"
+    assert (ps.get_secret("A_TOKEN"), (here / ".env").read_text()) == ("3", "A_TOKEN=3\n")
 
 
-def test_a_dotenv_file_that_others_can_write_is_used_only_if_it_is_named(here, monkeypatch, capfd):
+def test_a_dotenv_file_that_others_can_write_is_used_only_if_it_is_named(here, monkeypatch, capsys, say):
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
+    ps.warn_once.cache_clear()
     assert ps.get_secret("A_TOKEN") is None
     ignored = "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
-    assert capfd.readouterr().err == f"paissive_secrets: warning: {ignored}\n"
-    assert cli("status").stdout.decode().endswith(f"secrets    0\nproblem    {ignored}\n")
-    done = cli("set", "A_TOKEN", stdin=b"2")
-    assert (done.returncode, (here / ".env").read_text()) == (2, "A_TOKEN=1\n")
+    assert capsys.readouterr().err == f"paissive_secrets: warning: {ignored}\n"
+    assert say("status")[1].endswith(f"secrets    0\nproblem    {ignored}\n")
+    assert say("set", "A_TOKEN", stdin="2") == (2, f"{ignored}\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
     assert ps.get_secret("A_TOKEN") == "1"
-    assert capfd.readouterr().err == "paissive_secrets: warning: others can write .env; chmod 600 .env\n"
+    assert capsys.readouterr().err == "paissive_secrets: warning: others can write .env; chmod 600 .env\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -1449,34 +1289,32 @@ def test_a_dotenv_file_of_another_user_is_ignored(here, make):
     assert ps.get_secret("A_TOKEN") is None
 
 
-def test_a_virtual_environment_or_fifo_called_dotenv_is_ignored(here):
-    (here / ".env").mkdir()
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_virtual_environment_or_fifo_called_dotenv_is_ignored_but_not_written_to(make, here, say):
+    make(here / ".env")
     assert ps.get_secret("A_TOKEN") is None
-    with pytest.raises(ps.BadValue, match="^.env is not a file; name a file in PAISSIVE_ENV_FILE, or"):
-        ps.SecretConfig().set("A_TOKEN", "v", use_secret=True)
-    (here / ".env").rmdir()
-    os.mkfifo(here / ".env")
-    assert ps.get_secret("A_TOKEN") is None
+    assert ".env is not a file; name a file in PAISSIVE_ENV_FILE" in say("set", "A_TOKEN", stdin="v")[1]
 
 
 @pytest.mark.parametrize("name", ["VAULT_TOKEN", "PAISSIVE_IDENTITY", "bao_addr", "A_TOKEN_FILE"])
-def test_no_dotenv_file_supplies_a_setting(here, name, monkeypatch):
+def test_no_dotenv_file_supplies_a_setting(name, here, say):
     (here / "mounted").write_text("from a file\n")
     (here / ".env").write_text(f"{name}=mounted\n")
     assert (ps.get_secret(name), ps.get_secret("A_TOKEN")) == (None, None)
     assert name not in ps.list_secrets() and name not in ps.environment_with_secrets(ps.EnvironmentStore())[0]
-    done = cli("set", name, stdin=b"v")
-    problem = f"paissive_secrets: {name} is a setting, which no dotenv file supplies; export it".encode()
-    assert (done.returncode, problem in done.stderr) == (2, True)
+    problem = f"{name} is a setting, which no dotenv file supplies; export it, or choose another name\n"
+    assert say("set", name, stdin="v")[1].endswith(problem)
 
 
-def test_a_line_that_is_no_assignment_is_reported_once_and_by_status(here):
+def test_a_line_that_is_no_assignment_is_reported_once_and_by_status(here, say):
     (here / ".env").write_text("KEY: canary\nA_TOKEN=1\n")
-    problem = b"line 1 of .env is not NAME=value; fix it, or put # before it\n"
-    done = cli("get", "A_TOKEN")
-    assert (done.stdout, done.stderr.count(problem)) == (b"1", 1)
-    done = cli("status")
-    assert (done.returncode, b"problem    " + problem in done.stdout) == (2, True)
+    (here / ".env").chmod(0o600)
+    problem = "line 1 of .env is not NAME=value; fix it, or put # before it\n"
+    ps.warn_once.cache_clear()
+    assert say("get", "A_TOKEN") == (0, f"1warning: {problem}")
+    assert say("get", "A_TOKEN") == (0, "1")
+    status, said = say("status")
+    assert (status, f"problem    {problem}" in said) == (2, True)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -1489,32 +1327,13 @@ def test_a_dotenv_file_in_utf_16_is_neither_empty_nor_written_to(encoding, tmp_p
     assert (tmp_path / ".env").read_bytes() == before
 
 
-def test_an_assignment_that_nobody_could_read_is_told_by_its_line(tmp_path, monkeypatch):
-    (tmp_path / ".env").write_text("A=1\nB='x'y\n")
-    store = env_store(tmp_path, monkeypatch)
-    assert store.get("A") == "1"
-    with pytest.raises(ps.BadValue, match=r"^line 2 of \S+\.env has text after a closing quote"):
-        store.get("B")
-
-
-def test_names_that_can_not_be_asked_for_are_not_listed(tmp_path, monkeypatch):
-    (tmp_path / ".env").write_text("A=1\n\33[2J\33]0;x\7B=2\nкл=3\na-b=4\n")
-    store = env_store(tmp_path, monkeypatch)
-    assert [name for name in store.names() if name not in os.environ] == ["A", "a-b"]
-    assert (ps.environment_with_secrets(store)[0]["A_B"], store.get("a-b")) == ("4", "4")
-
-
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.name)])
-def test_a_dotenv_path_that_is_no_file_is_one_clear_error(tmp_path, monkeypatch, make):
+def test_a_named_dotenv_file_that_is_none_is_one_clear_error(tmp_path, monkeypatch, make):
     make(tmp_path / ".env")
-    for act in (
-        lambda s: s.get("A"),
-        lambda s: s.set("A", "1"),
-        lambda s: s.delete("A"),
-        lambda s: [*s.names()],
-    ):
+    store = env_store(tmp_path, monkeypatch)
+    for act in (lambda: store.get("A"), lambda: store.set("A", "1"), lambda: store.delete("A"), store.names):
         with pytest.raises(ps.SecretsError, match=r"\.env"):
-            act(env_store(tmp_path, monkeypatch))
+            act()
 
 
 def test_a_canary_shows_in_no_error_of_the_environment(tmp_path, monkeypatch, caplog, capfd):
@@ -1531,7 +1350,6 @@ def test_a_canary_shows_in_no_error_of_the_environment(tmp_path, monkeypatch, ca
         *(lambda v=v: store.set("A", value + v) for v in ("", "\0", "\r", "\ud800", "'$")),
         lambda: store.set_all({"a/b": value, "A_B": value}),
         lambda: folder.set("A", value),
-        lambda: ps.import_secrets(Unwritable("D"), dict.fromkeys("ABCD", value)),
         lambda: ps.parse_secrets(f'{{"A": "{value}" "B"'.encode(), "f"),
         lambda: ps.parse_secrets(f"A={value}".encode() + b"\xff", "f"),
         lambda: ps.export_secrets({"A": value + "\n"}, "docker"),
@@ -1545,11 +1363,11 @@ def test_a_canary_shows_in_no_error_of_the_environment(tmp_path, monkeypatch, ca
             act()
         assert value not in all_that_is_shown(caught.value)
     dotenv = ps.Dotenv(f"A={value}")
-    held = [store, dotenv, dotenv._pieces, ps.SecretsManager(store)]
+    held = [store, dotenv, ps.SecretsManager(store)]
     assert value not in repr(held) + caplog.text + "".join(capfd.readouterr())
 
 
-def test_status_tells_of_the_dotenv_file(tmp_path, monkeypatch):
+def test_status_describes_the_dotenv_file(tmp_path, monkeypatch):
     store = env_store(tmp_path, monkeypatch)
     rows = dict(store.store_status())
     assert (rows["store"], rows["dotenv"]) == ("environment", str(tmp_path / ".env"))
@@ -1568,14 +1386,14 @@ def test_benchmark_of_a_variable_beside_the_bare_environment(benchmark, who, mon
     assert benchmark.pedantic(get, args=("A_TOKEN",), rounds=200, iterations=1000) == "v"
 
 
-def test_eight_processes_write_one_dotenv_file(tmp_path):
-    code = "import paissive_secrets as ps, sys; s = ps.EnvironmentStore('.env')\n"
-    code += "for n in range(10): s.set(f'P{sys.argv[1]}_{n}', 'v')"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    start = [sys.executable, "-c", code]
-    writers = [subprocess.Popen([*start, str(n)], cwd=tmp_path, env=environment) for n in range(8)]
-    assert [writer.wait() for writer in writers] == [0] * 8
-    assert len(ps.EnvironmentStore(str(tmp_path / ".env"))._load().assigned) == 80
+def test_processes_that_write_one_dotenv_file_lose_nothing(here):
+    def write(who):
+        for n in range(10):
+            ps.EnvironmentStore(".env").set(f"P{who}_{n}", "v")
+
+    writers = [in_child(lambda who=who: write(who)) for who in range(6)]
+    assert ended(*writers) == [0] * 6
+    assert (here / ".env").read_text().count("=v\n") == 60
 
 
 # === Age format =============================================================================================
