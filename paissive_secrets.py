@@ -2222,7 +2222,9 @@ class VaultSettings:
     secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
 
     def __init__(self, **values: Any) -> None:
-        declared = {name: row for name, row in vars(VaultSettings).items() if isinstance(row, tuple)}
+        # Python 3.13 adds a tuple of its own, __static_attributes__.
+        rows = vars(VaultSettings).items()
+        declared = {name: row for name, row in rows if isinstance(row, tuple) and name[0] != "_"}
         unknown = sorted(values.keys() - declared)
         if unknown:
             raise TypeError(f"no setting called {unknown[0]}")
