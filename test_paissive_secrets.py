@@ -2737,6 +2737,7 @@ class Bao:
         folder.mkdir()
         joins = "".join(f'retry_join {{\n leader_api_addr = "{address}"\n }}\n' for address in join)
         config = f'storage "raft" {{\n path = "{folder}"\n node_id = "n{port}"\n'
+        config += 'autopilot_reconcile_interval = "500ms"\n autopilot_update_interval = "500ms"\n'
         config += f"performance_multiplier = 1\n {joins} }}\n"
         config += f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable = true\n'
         config += f'cluster_address = "127.0.0.1:{cluster}"\n }}\n'
@@ -2906,8 +2907,10 @@ class Stub:
             def handle(self):
                 stub.connections += 1
                 while True:
-                    head = b"".join(iter(self.rfile.readline, b"\r\n")) if self.rfile.peek(1) else b""
-                    if not head:
+                    head = b""
+                    while (line := self.rfile.readline()) not in (b"", b"\r\n"):
+                        head += line
+                    if not line:  # the client has hung up
                         return
                     length = re.search(rb"(?i)content-length: (\d+)", head)
                     request = head + b"\r\n" + self.rfile.read(int(length[1]) if length else 0)
