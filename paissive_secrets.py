@@ -4105,7 +4105,7 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 _MAX_SECONDS = 1e9  # 30 years: more would overflow timers
-_TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339
+_TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: earlier times sort before later ones
 _TIME_FOR_STEP = "60s"  # that a command may take, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
 
@@ -4459,8 +4459,8 @@ def _step(kind: str, step: Any) -> Any:
     return argv
 
 
-def _now() -> str:
-    return time.strftime(_TIME, time.gmtime(time.time()))
+def _now(ago: float = 0) -> str:
+    return time.strftime(_TIME, time.gmtime(time.time() - ago))
 
 
 def _seconds(interval: Any, what: str = "") -> float:
@@ -4474,16 +4474,13 @@ def _seconds(interval: Any, what: str = "") -> float:
 
 def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
     """Return whether that much time has passed since the last rotation, or since the policy was made."""
-    import calendar
-
     if interval == "every" and "started" in policy:  # until it ends, two values may be in use
         return True
     what = f"the policy of {_show(name)}"
-    try:
-        start = calendar.timegm(time.strptime(str(policy.get("rotated") or policy.get("scheduled")), _TIME))
-    except ValueError:
-        raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
-    return start + _seconds(policy.get(interval), f"{what}: ") <= time.time()
+    start = str(policy.get("rotated") or policy.get("scheduled"))
+    if not re.fullmatch(r"\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z", start):
+        raise BadValue(f"{what} has no valid time", hint="schedule it again")
+    return start <= _now(_seconds(policy.get(interval), f"{what}: "))
 
 
 def _same(a: str | None, b: str | None) -> bool:
@@ -4554,11 +4551,11 @@ def _kill_session(child: subprocess.Popen[bytes]) -> None:
 
 def foreign_environment(value: str | None = None) -> dict[str, str]:
     """Return our environment for a user's command: without what opens our stores, stages, and `value`."""
-    environment = environment_now()
+    found = environment_now()
     return {
         name: text
-        for name, text in environment.items()
-        if not opens_stores(name) and not is_stage(name, environment) and text != value
+        for name, text in found.items()
+        if not (opens_stores(name) or is_stage(name, found) or text == value)
     }
 
 
