@@ -5272,6 +5272,10 @@ class Killed(BaseException):
     pass
 
 
+def raise_killed():
+    raise Killed
+
+
 def stage_of(rotation, stage, name="DB_PASSWORD"):
     return ps.SecretsManager(rotation._backend).get_secret(name, stage=stage)
 
@@ -5306,7 +5310,7 @@ class Rotated:
 
     def act(self, action, n):
         if not isinstance(self.store, (ps.EnvironmentStore, ps.FileStore)):
-            return self._act(action, n, lambda: (_ for _ in ()).throw(Killed))
+            return self._act(action, n, raise_killed)
         if not (pid := fork()):
             try:
                 self._act(action, n, lambda: os.kill(os.getpid(), signal.SIGKILL))
