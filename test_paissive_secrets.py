@@ -355,7 +355,6 @@ def test_structure_the_chapters_that_readme_lists_are_there():
     assert re.findall(r"\[([^]]+)\]\(#(.+?)\)", README) == list(zip(titles, anchors))
 
 
-@pytest.mark.slow
 def test_structure_the_test_file_imports_without_what_windows_lacks():
     code = "import os, signal, subprocess, sys, hypothesis, pytest\n"
     code += "sys.modules.update(dict.fromkeys(['fcntl', 'pty', 'resource', 'termios']))\n"
@@ -1287,7 +1286,7 @@ def test_a_dotenv_file_of_another_user_is_ignored(here, make):
     assert ps.get_secret("A_TOKEN") is None
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("make", [os.mkdir, make_fifo])
 def test_a_virtual_environment_or_fifo_called_dotenv_is_ignored_but_not_written_to(make, here, say):
     make(here / ".env")
     assert ps.get_secret("A_TOKEN") is None
