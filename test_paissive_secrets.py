@@ -5578,7 +5578,7 @@ class Unwritable(ps.MemoryStore):
 
 
 def fail_late(tmp_path, full):
-    """A rotation to NEW that could not write what has the name `full`, its store, and what was said."""
+    """A rotation to NEW that could not write what has the name `full`, and what it said."""
     rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
     store.set("DB_PASSWORD", OLD)
     rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "full", full))
