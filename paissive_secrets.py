@@ -317,9 +317,8 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # === Durable files ==========================================================================================
-# A write is a new file, synced, then renamed over the old one: a writer killed at any moment leaves the old
-# file or the new one. Until then its bytes are in a private folder that git ignores. Reads are bounded and
-# never block on a FIFO: a path may lead anywhere.
+# A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a writer
+# killed at any moment leaves the old file or the new one. Reads are bounded and never block on a FIFO.
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # far over any secret, and safe to take into memory
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
@@ -373,7 +372,7 @@ class FileCache:
 
     def __init__(self) -> None:
         # By path: state, when that was first seen, whether it is settled, bytes, what they were parsed to.
-        self._entries: dict[str, tuple[tuple[int, ...], float, bool, bytes, Any]] = {}
+        self._entries: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
@@ -382,7 +381,7 @@ class FileCache:
         """Return what `parse` makes of the file at `path`."""
         state = file_state(path, follow=follow)
         parsed: _T
-        known, seen, settled, before, parsed = self._entries.get(path, _NEVER_READ)
+        known, seen, settled, before, parsed = self._entries.get(path) or [None] * 5
         if settled and known == state:
             return parsed
         # Read after the state was taken: if the file changes in between, its next state differs.
@@ -399,9 +398,6 @@ class FileCache:
     def forget(self, path: str) -> None:
         """Drop the entry of the file at `path`."""
         self._entries.pop(path, None)
-
-
-_NEVER_READ: Any = ((), 0.0, False, None, None)
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -1155,7 +1151,8 @@ class EnvironmentStore:
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
-        return iter(sorted(filter(_is_gettable, found)))
+        # Only what `get` takes: a stranger's file may hold escape sequences, for instance.
+        return iter(sorted(name for name in found if _has_variable(name) and not _name_problem(name)))
 
     def persistent(self) -> EnvironmentStore:
         """Return the view of this store that writes the dotenv file."""
@@ -1205,11 +1202,8 @@ class EnvironmentStore:
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
         named = self._named_file()
-        if named == "":
-            return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
-        if named and not os.path.exists(named):
-            return f"{named}, the dotenv file that was named, does not exist"
-        return self._why_ignored()
+        missing = named and not os.path.exists(named)
+        return f"{named}, the dotenv file that was named, does not exist" if missing else self._why_ignored()
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs, no values; the label "problem" marks an error."""
@@ -1311,19 +1305,15 @@ def environment_now() -> dict[str, str]:
 @functools.lru_cache(maxsize=4096)
 def _checked_variable(name: str) -> str:
     """Return the variable of a secret, or raise BadName."""
-    # Without letters or digits many names would be one variable, such as ___.
-    if not re.search("[A-Za-z0-9]", check_name(name)) or not name.isascii():
+    if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {_show(name)}: it has letters that variables can't have", hint=hint)
     return variable_name(name)
 
 
-def _is_gettable(name: str) -> bool:
-    """Return whether `get` takes the name: a stranger's file may hold escape sequences for instance."""
-    try:
-        return bool(_checked_variable(name))
-    except BadName:
-        return False
+def _has_variable(name: str) -> bool:
+    # Without letters or digits many names would be one variable, such as ___.
+    return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
 
 
 def _is_setting(variable: str) -> bool:
