@@ -6115,8 +6115,8 @@ class Prefixes:
     def __init__(self, rules: Iterable[Rule]) -> None:
         import base64
 
-        self.starts: dict[bytes, list[Literal]] = {}  # by the first two bytes
-        self.joints: dict[bytes, list[Literal]] = {}  # by the two before a run
+        self.literals: dict[bytes, list[Literal]] = {}  # by their text
+        self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
         self.encoded: tuple[bytes, ...] = (
             b"LS0tLS1CRUdJTi",
         )  # what Base64 of -----BEGIN or of a literal begins with
@@ -6124,20 +6124,20 @@ class Prefixes:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
                 literal = Literal(text, offset, rule, lazily(_token_regex(text, offset, rule.shape)))
-                self.starts.setdefault(text[:2], []).append(literal)
+                self.literals.setdefault(text, []).append(literal)
                 if offset:
                     self.joints.setdefault(text[:offset][-2:], []).append(literal)
                 elif len(text) > 3:
                     self.encoded += (base64.b64encode(text)[: len(text) * 8 // 6],)
-        texts = {two: [literal.text for literal in of] for two, of in self.starts.items()}
-        for text in self.encoded:
-            texts.setdefault(text[:2], []).append(text)
-        self.texts = {two: tuple(of) for two, of in texts.items()}  # for one test in C
+        self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
+        for text in (*self.literals, *self.encoded):
+            self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, Literal]]:
         """(where it begins, literal) of those that a run of token characters at `start` begins or goes on."""
-        for literal in self.starts.get(text[start : start + 2], ()):
-            if text.startswith(literal.text, start):
+        head = text[start : start + 40]
+        for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
+            for literal in self.literals.get(prefix, ()):
                 yield start, literal
         for literal in self.joints.get(text[max(0, start - 2) : start], ()):
             if text.startswith(literal.text, max(0, start - literal.offset)):
@@ -7366,25 +7366,30 @@ def _column(text: bytes, at: int) -> int:
 
 
 def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]:
-    for data in itertools.islice(_KUBE_DATA.finditer(text, begin, end), _MAX_MAPPINGS):
+    at = begin
+    for _ in range(_MAX_MAPPINGS):
+        data = _KUBE_DATA.search(text, at, end)
+        if not data:
+            return
+        at = data.end()
         one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
         if one_line or _column(text, data.start()) == _column(text, kind):
-            for entry in _kube_entries(text, data, end):
+            entries, at = _kube_entries(text, data, end)
+            for entry in entries:
                 yield from _kube_entry(entry, data[1] == b"data")
 
 
-def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> Iterator[re.Match[bytes]]:
-    """The entries of a mapping: in JSON up to its brace, in YAML to the next line that is less deep."""
+def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
+    """The entries of a mapping and its end: in JSON its brace, in YAML the next line that is less deep."""
     if data[2]:
         brace = text.find(b"}", data.end(), end)
-        return re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY).finditer(
-            text, data.start(2), brace if brace >= 0 else end
-        )
+        end = brace if brace >= 0 else end
+        return re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY).finditer(text, data.start(2), end), end
     begin, indent = data.start(3), len(data[3])
     shallow = max(indent, _column(text, data.start())) - 1
     close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % shallow).search(text, begin, end)
-    entry = re.compile(rb"(?m)^[ \t]{%d}(?=\S)" % indent + _KUBE_ENTRY)
-    return entry.finditer(text, begin, close.start() if close else end)
+    end = close.start() if close else end
+    return re.compile(rb"(?m)^[ \t]{%d}(?=\S)" % indent + _KUBE_ENTRY).finditer(text, begin, end), end
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
