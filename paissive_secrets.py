@@ -7511,9 +7511,9 @@ def _utf16(first: bytes) -> str | None:
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     even, odd = first[::2], first[1::2]  # ASCII in one half, mostly zeros in the other
-    if b"\0" not in even and 0 < len(odd) * 0.9 <= odd.count(0):
+    if b"\0" not in even and 1 < len(odd) * 0.9 <= odd.count(0):
         return "utf-16-le"
-    return "utf-16-be" if b"\0" not in odd and 0 < len(even) * 0.9 <= even.count(0) else None
+    return "utf-16-be" if b"\0" not in odd and 1 < len(even) * 0.9 <= even.count(0) else None
 
 
 def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], bytes]:
