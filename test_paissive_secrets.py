@@ -10252,12 +10252,12 @@ def test_a_canary_is_in_no_output_argument_list_or_temporary_file_of_what_search
     Path("app.py").write_text("import os\nprint(os.environ['A_TOKEN'], os.environ['ABSENT'])\n")
     commit(repository, f"Use {VALUE}")
     seen, temporary = tmp_path_factory.mktemp("seen"), tmp_path_factory.mktemp("temporary")
-    (seen / "git").write_text(
-        f'#!/bin/sh\ncat /proc/[0-9]*/cmdline >>{seen}/lists\nexec {tool("git")} "$@"\n'
-    )
+    record = f"cat /proc/[0-9]*/cmdline {temporary}/* 2>/dev/null >>{seen}/lists"
+    (seen / "git").write_text(f'#!/bin/sh\n{record}\nexec {tool("git")} "$@"\n')
     (seen / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{seen}:{os.environ['PATH']}")
-    keep = functools.partial(tempfile.NamedTemporaryFile, dir=temporary, delete=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    keep = functools.partial(tempfile.NamedTemporaryFile, delete=False)
     monkeypatch.setattr(tempfile, "TemporaryFile", keep)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
