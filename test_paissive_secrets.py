@@ -10252,7 +10252,7 @@ def test_a_canary_is_in_no_output_argument_list_or_temporary_file_of_what_search
     Path("app.py").write_text("import os\nprint(os.environ['A_TOKEN'], os.environ['ABSENT'])\n")
     commit(repository, f"Use {VALUE}")
     seen, temporary = tmp_path_factory.mktemp("seen"), tmp_path_factory.mktemp("temporary")
-    record = f"cat /proc/[0-9]*/cmdline {temporary}/* 2>/dev/null >>{seen}/lists"
+    record = f'{{ echo "$@"; cat /proc/[0-9]*/cmdline {temporary}/*; }} >>{seen}/lists 2>/dev/null'
     (seen / "git").write_text(f'#!/bin/sh\n{record}\nexec {tool("git")} "$@"\n')
     (seen / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{seen}:{os.environ['PATH']}")
