@@ -4637,7 +4637,6 @@ MIN_MASKED = 8  # characters; shorter values would blacken ordinary words
 _MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
-_MAX_SEARCHED = 16  # short encodings up to this number are found faster one by one
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
 _MAX_STEP = 8  # words from one lookup to the next
 _MAX_WORDS = 500_000  # entries of a table that may have fewer, about 100 MB
@@ -4669,17 +4668,13 @@ class Spellings:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._sorted = sorted({text for value in values if maskable(value) for text in spell(value)})
-        short = [spelling for spelling in self._sorted if len(spelling) < _LONG]
-        self._searched = short if len(short) <= _MAX_SEARCHED else []
-        looked_up = [text for text in self._sorted if len(text) >= _LONG or not self._searched]
-        shortest = min(map(len, looked_up), default=_LONG)
-        self._size = size = 8 if len(looked_up) > _MANY and shortest >= _LONG else 4
+        shortest = min(map(len, self._sorted), default=_LONG)
+        self._size = size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
         # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
-        longest_step = min((shortest + 1) // size - 1, _MAX_STEP, _MAX_WORDS // (size * len(looked_up) + 1))
-        self._step = step = max(longest_step, 1)
-        self._reach = max((step + 1) * size - 2, _LONG - 1)  # bytes of a spelling that may go unnoticed
+        entries = size * len(self._sorted) + 1  # for each step
+        self._step = step = max(min((shortest + 1) // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
         self._words: dict[int, list[tuple[int, bytes]]] = {}
-        for spelling in looked_up:
+        for spelling in self._sorted:
             for offset in range(step * size):
                 word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
                 self._words.setdefault(word, []).append((offset, spelling))
@@ -4689,36 +4684,30 @@ class Spellings:
 
         With `last` nothing follows, so nothing is cut off.
         """
-        matches = []
+        matches: list[tuple[int, bytes]] = []
         cut = len(data) if last else self._find_cut(data)
-        for start, spelling in self._candidates(data):
-            if data.startswith(spelling, start):
-                matches.append((start, spelling))
-            # It matches as far as the data goes: the next write decides.
-            elif not last and start < cut and spelling.startswith(data[start:]):
-                cut = start
-        return matches, cut
-
-    def _candidates(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (start, spelling): all that match, those that end beyond the data, some that don't."""
-        for spelling in self._searched:
-            start = -1
-            while (start := data.find(spelling, start + 1)) >= 0:
-                yield start, spelling
         whole = memoryview(data)[: len(data) // self._size * self._size]
         words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
         if self._words.keys().isdisjoint(words):  # the whole cost of output without values
-            return
+            return matches, cut
         hits = [(place, self._words[word]) for place, word in enumerate(words) if word in self._words]
         for place, known in hits:
             at = place * self._size * self._step
-            yield from ((at - offset, spelling) for offset, spelling in known if at >= offset)
+            for start, spelling in ((at - offset, text) for offset, text in known if offset <= at):
+                if data.startswith(spelling, start):
+                    matches.append((start, spelling))
+                # It may match as far as the data goes: the next write decides.
+                elif start < cut and not last and data.startswith(spelling[: len(data) - start], start):
+                    cut = start
+        return matches, cut
 
     def _find_cut(self, data: bytes) -> int:
         """Return where in the last few bytes a spelling may begin."""
         import bisect
 
-        for start in range(max(len(data) - self._reach, 0), len(data)):
+        # One that begins earlier has a whole word in the data, which is looked up.
+        reach = (self._step + 1) * self._size - 2
+        for start in range(max(len(data) - reach, 0), len(data)):
             rest = data[start:]
             at = bisect.bisect(self._sorted, rest)  # the first that may continue it
             if at < len(self._sorted) and self._sorted[at].startswith(rest):
@@ -5141,14 +5130,10 @@ class _Relay:
         return self._write(self._masker.pause()) if waiting else not self.ending
 
     def _write(self, data: bytes) -> bool:
-        import select
-
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self.target, rest) :]
-            except BlockingIOError:
-                select.select([], [self.target], [])
             except OSError as error:
                 gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
                 self.failure = "" if error.errno in gone else error.strerror or "it failed"
