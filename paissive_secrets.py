@@ -4991,18 +4991,21 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     _scrub_environment()
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Spellings(values), interactive)
+    relays = list(outputs)
     with contextlib.ExitStack() as stack:
         for output in outputs:
             stack.callback(output.close)
+        if interactive:
+            stack.enter_context(_raw_terminal())
+            relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Spellings()), outputs[0]))
         start = functools.partial(_start, command, environment, ends, interactive)
         process = stack.enter_context(_forward_signals(start, outputs, interactive))
-        for output in outputs:
-            output.thread.start()
-        if interactive:
-            stack.enter_context(_relay_keys(outputs[0]))
+        for relay in relays:
+            relay.thread.start()
         status = process.wait()
+        for relay in relays:
+            relay.ending = True
         for output in outputs:
-            output.ending = True
             output.thread.join()
     for failure in sorted({output.failure for output in outputs} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
@@ -5142,19 +5145,16 @@ class _Relay:
 
 
 @contextlib.contextmanager
-def _relay_keys(screen: _Relay) -> Iterator[None]:
-    """Pass every key on to the command's own terminal, whose output is relayed to `screen`."""
+def _raw_terminal() -> Iterator[None]:
+    """Let every key through to the command's own terminal."""
     import termios
     import tty
 
-    keys = _Relay(0, os.dup(screen.source), Masker(Spellings()), screen)
     modes = termios.tcgetattr(0)
     tty.setraw(0, termios.TCSANOW)
     try:
-        keys.thread.start()
         yield
     finally:
-        keys.ending = True
         with contextlib.suppress(termios.error):  # closed meanwhile
             termios.tcsetattr(0, termios.TCSANOW, modes)
 
