@@ -430,7 +430,7 @@ def without_newline(text: str) -> str:
 
 def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, of a file with secrets that this user could protect better from others."""
-    if os.name == "nt" or status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+    if os.name == "nt" or status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode):
         return
     access = "write" if others_may("write", status) else "read" if others_may("read", status) else ""
     # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
@@ -449,7 +449,7 @@ def is_trusted(status: os.stat_result) -> bool:
     if os.name == "nt":
         return True
     link = stat.S_ISLNK(status.st_mode)  # a symlink's own mode means nothing
-    return status.st_uid in (os.geteuid(), 0) and (link or not others_may("write", status))
+    return status.st_uid in (os.getuid(), 0) and (link or not others_may("write", status))
 
 
 @functools.lru_cache(maxsize=64)
