@@ -1678,7 +1678,7 @@ def test_sealed_store_is_found_by_walking_up_or_where_it_is_configured(files, st
     assert ps.FileStore().folder == str(below / "other")
 
 
-def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch):
+def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, capsys):
     with pytest.raises(ps.NotFound, match=r"no secret named 'X': no .paissive folder here or above"):
         ps.FileStore().get("X")
     assert list(ps.FileStore().names()) == [] and not store_folder.exists()
@@ -1686,8 +1686,9 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch):
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
         with pytest.raises(ps.Unavailable, match="PAISSIVE_SECRETS_DIR is not there"):
             act(ps.FileStore())
-    ps.FileStore().set("X", "1")
-    assert ps.FileStore().get("X") == "1"
+    Path("some.env").write_text("A=1\nB=2\n")
+    assert command(monkeypatch, capsys, "import", "some.env", "--backend", "file")[0] == 0
+    assert {name: ps.FileStore().get(name) for name in ps.FileStore().names()} == {"A": "1", "B": "2"}
 
 
 def test_sealed_files_open_with_the_age_tool_alone(files, store_folder):
@@ -1807,10 +1808,8 @@ def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, 
 
 
 def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, capsys):
-    warning = (
-        "paissive_secrets: warning: the new master password has under 8 characters, and can be guessed; "
-    )
-    warning += "choose several random words with: password\n"
+    warning = "paissive_secrets: warning: the new master password has under 8 characters, and can be "
+    warning += "guessed; choose several random words with: password\n"
     for password, shown in (("x" * 8, ""), ("x" * 7, warning)):
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
         monkeypatch.setenv("PAISSIVE_SECRETS_DIR", password)
@@ -1827,11 +1826,6 @@ def test_a_password_that_no_prompt_takes_is_refused(files, password, tmp_path, m
     with pytest.raises(ps.BadValue, match="several lines"):
         ps.FileStore(tmp_path / "new").set("A", "v")
     assert not (tmp_path / "new").exists()
-
-
-def test_an_empty_stdin_is_not_a_password(files, monkeypatch, capsys):
-    line = "paissive_secrets: no value on stdin; pipe it in; an empty line means an empty value\n"
-    assert command(monkeypatch, capsys, "password") == (2, "", line)
 
 
 def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(files, store_folder, monkeypatch):
@@ -1899,14 +1893,6 @@ def test_a_password_file_that_others_can_read_is_warned_of_once(files, tmp_path,
     assert capsys.readouterr().err == f"paissive_secrets: warning: others can read {key}; chmod 600 {key}\n"
 
 
-def test_an_import_makes_a_new_store(store_folder, monkeypatch, capsys):
-    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder / "new"))
-    store_folder.mkdir()
-    Path("some.env").write_text("A=1\nB=2\n")
-    assert command(monkeypatch, capsys, "import", "some.env", "--backend", "file")[0] == 0
-    assert {name: ps.FileStore().get(name) for name in ps.FileStore().names()} == {"A": "1", "B": "2"}
-
-
 def test_of_several_values_all_are_stored_or_none(files, store_folder):
     os.truncate(store_folder / "secrets/DB.age", 150)
     before = tree(store_folder)
@@ -1968,10 +1954,8 @@ def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, 
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     assert (status, out.splitlines()[-1]) == (0, "opens      there is nothing yet: a first set makes it")
     status, _, err = command(monkeypatch, capsys, "rekey")
-    assert (status, err.partition(";")[0]) == (
-        2,
-        f"paissive_secrets: there is no {store_folder}/identity.age",
-    )
+    line = f"paissive_secrets: there is no {store_folder}/identity.age"
+    assert (status, err.partition(";")[0]) == (2, line)
 
 
 def killed_at_every_step(act):
@@ -2066,7 +2050,7 @@ def test_no_acknowledged_write_is_lost_over_200_kills(files, store_folder, monke
     seed, written = new_random(), 0
     for kill in range(200):
         read, write = os.pipe()
-        pid = in_child(lambda write=write: set_in_a_loop(write))
+        pid = in_child(functools.partial(set_in_a_loop, write))
         os.close(write)
         # Mostly after its first write, or it may not have come to that.
         acknowledged = os.read(read, 10) if kill % 10 else b""
@@ -2099,7 +2083,8 @@ def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(
             with contextlib.suppress(ps.Locked):  # until there is a store
                 count += ps.FileStore(store_folder).rekey()
 
-    assert ended(in_child(rekey), *[in_child(lambda who=who: write(who)) for who in range(8)]) == [0] * 9
+    writers = [functools.partial(write, who) for who in range(8)]
+    assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
     found = read_sealed()
     assert found.pop("SAME") in {f"{who}-11" for who in range(8)}
     assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(12)}
@@ -2183,10 +2168,8 @@ MOVED = "ENTRY holds the secret 'app/db'; use that name, or move it back"
 BAD, RESTORE = "not what was sealed:", "restore it from a copy"
 CUT = f"{BAD} the header is damaged or cut off; {RESTORE}"
 NO_ENTRY = f"ENTRY opens, but holds no entry; {RESTORE}"
-FORGED = (
-    "the store's identity does not open ENTRY; it was written for another identity: is PAISSIVE_IDENTITY "
-)
-FORGED += "or identity.age an old one?"
+FORGED = "the store's identity does not open ENTRY; it was written for another identity: is "
+FORGED += "PAISSIVE_IDENTITY or identity.age an old one?"
 LOST = f"there is no STORE/identity.age; a first set makes it; if it was lost, {RESTORE}, or "
 LOST += "set PAISSIVE_IDENTITY"
 WRONG = "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type it again"
@@ -2270,10 +2253,8 @@ def test_what_is_advised_where_others_can_write_corrects_all_folders_at_once(fil
 
 
 def test_a_rekey_gives_its_seal_to_no_entry_that_was_moved_and_says_how_to_go_on(files, store_folder):
-    old, entries = (
-        files.reveal_identity(),
-        [store_folder / "secrets/DB.age", store_folder / "secrets/app/db.age"],
-    )
+    old = files.reveal_identity()
+    entries = [store_folder / "secrets/DB.age", store_folder / "secrets/app/db.age"]
     swap(*entries)
     again = "move it back; then rekey again: until then, the old identity still opens secrets"
     with pytest.raises(ps.Corrupt, match=again):
@@ -2351,9 +2332,7 @@ def test_a_disk_that_is_full_or_read_only_is_reported_nothing_is_lost_and_no_val
     store.set("DB", WRITTEN)
     (small_disk / "fill").write_bytes(bytes(200_000))
     for name in ("DB", "new/NEW"):
-        with pytest.raises(
-            ps.Unavailable, match="No space left on device; what was there is as it was"
-        ) as full:
+        with pytest.raises(ps.Unavailable, match="No space left on device; what was there is as it") as full:
             store.set(name, TYPED + "x" * 90_000)
         assert "c4nary" not in all_that_is_shown(full.value)
     with contextlib.suppress(OSError):
