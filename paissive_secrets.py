@@ -3899,8 +3899,7 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file as a dict, with all values in place; NotFound names every missing secret."""
-        tree: dict[str, Any] = self._get((), True)
-        return tree
+        return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never what it is."""
@@ -4000,14 +3999,15 @@ class SecretConfig:
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}"
         parent = tree = parse_json(before, self.path)
-        for depth, key in enumerate(path[:-1], 1):
-            parent = parent.setdefault(key, {})
-            if not isinstance(parent, dict):
-                raise _not_an_object(path, depth, self.path)
-        if value is not _ABSENT:
-            parent[path[-1]] = value
-        elif parent.pop(path[-1], _ABSENT) is _ABSENT:
+        absent = _look_up(tree, path, self.path) is _ABSENT
+        if value is _ABSENT and absent:
             return ""
+        for key in path[:-1]:
+            parent = parent.setdefault(key, {})
+        if value is _ABSENT:
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = value
         return dump_json(tree, self.path, before)
 
 
@@ -4045,16 +4045,12 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
         if not isinstance(tree, dict):
-            raise _not_an_object(path, depth, where)
+            outer, hint = _show(".".join(path[:depth])), "choose another key, or delete that one first"
+            raise BadValue(f"{where}: {outer} is not an object", hint=hint)
         if part not in tree:
             return _ABSENT
         tree = tree[part]
     return tree
-
-
-def _not_an_object(path: tuple[str, ...], depth: int, where: str) -> BadValue:
-    hint = "choose another key, or delete that one first"
-    return BadValue(f"{where}: {_show('.'.join(path[:depth]))} is not an object", hint=hint)
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
@@ -4327,7 +4323,7 @@ class _Rotation:
 
     def value(self, stage: str) -> str | None:
         try:
-            # A variable may hold bytes that could neither be applied nor kept as previous.
+            # A store may return bytes that could neither be applied nor stored as previous.
             return check_value(self._store.get(stage_name(self._store, self._name, stage)))
         except NotFound:
             return None
@@ -4377,13 +4373,12 @@ class _Policies:
     def load(self) -> dict[str, dict[str, Any]]:
         text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
         found = {"version": 1, "policies": {}} if text is None else parse_json(text, self.path)
-        policies = found.get("policies")
-        if found.get("version") != 1 or not isinstance(policies, dict):
+        policies = found.get("policies") if found.get("version") == 1 else None
+        if not isinstance(policies, dict) or not all(
+            isinstance(policy, dict) for policy in policies.values()
+        ):
             raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
-        for name, policy in policies.items():
-            if not isinstance(policy, dict) or _name_problem(name):
-                raise BadValue(f"{self.path} has a bad policy", hint="fix the file")
-        return policies
+        return {check_name(name): policy for name, policy in policies.items()}
 
     def change(self, name: str, changes: Mapping[str, Any]) -> bool:
         """Merge `changes` into a policy, or delete it if there are none; return whether it was there.
