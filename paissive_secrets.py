@@ -267,7 +267,7 @@ def _show(name: object) -> str:  # for a message: quoted, escaped and short
 def check_value(value: str, what: str = "the value") -> str:
     """Return `value`, or raise BadValue: text without NUL that UTF-8 can hold."""
     if not isinstance(value, str):
-        raise BadValue(f"a secret is text, not {type(value).__name__}")
+        raise BadValue(f"{what} is not text, but {type(value).__name__}")
     if "\0" in value:
         raise BadValue(f"{what} has a NUL character", hint=_BINARY_HINT)
     if not _is_encodable(value):
@@ -4555,23 +4555,22 @@ _DOCKER_LINE = 65535  # bytes that docker reads as one line
 def parse_secrets(data: bytes, where: str) -> dict[str, str]:
     """Return the names and values in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
-    values: dict[str, Any]
-    if text.lstrip("\ufeff \t\r\n").startswith("{"):
-        values, refers = parse_json(text, where), False
+    is_json = text.lstrip("\ufeff \t\r\n").startswith("{")
+    if is_json:
+        values = parse_json(text, where)
     else:
         dotenv = Dotenv(text, where)
         for problem in dotenv.problems():  # what is left out would be lost with the file
             raise problem
-        values, refers = dotenv.values(os.environ), True
+        values = dotenv.values(os.environ)
     for name, value in values.items():
-        if not isinstance(value, str):
-            hint = "write an object of names and strings"
-            raise BadValue(f"{where}: the value of {_show(name)} is not a string", hint=hint)
+        what = f"{where}: the value of {_show(check_name(name))}"
         # In a .env file it is configuration. Imported, it could replace the very secret that it names.
-        if refers and looks_like_reference(value):
-            hint = "remove its line, or write it to the .env file in use"
-            raise BadValue(f"{where}: the value of {_show(name)} is a reference", hint=hint)
-    return {check_name(name): check_value(value) for name, value in values.items()}
+        if looks_like_reference(check_value(value, what)) and not is_json:
+            raise BadValue(
+                f"{what} is a reference", hint="remove its line, or write it to the .env file in use"
+            )
+    return values
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:

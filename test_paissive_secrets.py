@@ -5509,7 +5509,7 @@ GENERATORS = [
     ("command:exit 1", FAILED + "it ended with status 1"),
     (["no-such-program"], FAILED + "no-such-program: No such file or directory"),
     ("command:trap '' PIPE; yes; sleep 60", FAILED + "it printed more than 16 MiB"),
-    (lambda: 5, "a secret is text, not int"),
+    (lambda: 5, "the new value of 'DB_PASSWORD' is not text, but int"),
     (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
     (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
 ]
@@ -5829,11 +5829,11 @@ BAD_IMPORTS = {
     b"A=1\nDB_PASSWORD='x://${secret:canary}'\n": "f: the value of 'DB_PASSWORD' is a reference;",
     b"\xff": "f is not UTF-8",
     b"A=1\n../B=canary\n": "bad name '../B'",
-    b'{"A": 5}': "f: the value of 'A' is not a string",
+    b'{"A": 5}': "f: the value of 'A' is not text, but int",
     b'{"A": "1", "A": "canary"}': "f can't be read as JSON: the key 'A' is there twice",
-    b'{"A": {"B": "canary"}}': "f: the value of 'A' is not a string",
-    b'{"A": "\\u0000canary"}': "the value has a NUL character",
-    b'{"A": "\\ud800canary"}': "the value is not UTF-8",
+    b'{"A": {"B": "canary"}}': "f: the value of 'A' is not text, but dict",
+    b'{"A": "\\u0000canary"}': "f: the value of 'A' has a NUL character",
+    b'{"A": "\\ud800canary"}': "f: the value of 'A' is not UTF-8",
     b'{"":' * 9999: "f can't be read as JSON: ",
 }
 
@@ -10545,7 +10545,7 @@ def test_get_raw_prints_the_reference(say):
 # Cause and message of errors, in the module's order. $ is the command line, after its stdin or variables.
 # A message begins with the exit code if that is not 2; … stands for anything.
 CAUSES = r"""
-MemoryStore().set("A", 5)                    a secret is text, not int
+MemoryStore().set("A", 5)                    the value is not text, but int
 MemoryStore().set("", "v")                   bad name '': it is empty; …
 generate("token:0")                          the size of a new value is 8 to 1024; …
 generate("password:8:xyz")                   a password's classes are l(ower), u(pper), d(igits), …
@@ -10631,7 +10631,7 @@ $ import .env --remove                       .env is the env store's own file; �
 $ import - --remove --backend file           - is not a file to remove; leave --remove out
 $ import /dev/zero                           /dev/zero is larger than 16 MiB; …
 "X=c4nary\nY='c4nary" $ import -             line 2 of - has a quote that is never closed; …
-'{"X": ["c4nary"]}' $ import -               -: the value of 'X' is not a string; …
+'{"X": ["c4nary"]}' $ import -               -: the value of 'X' is not text, but list
 '{"X": "c4nary",' $ import -                 - can't be read as JSON: …
 'X=secret:Y' $ import -                      -: the value of 'X' is a reference; …
 'a-b=1\na.b=2' $ import -                    two of the names are one variable; …
