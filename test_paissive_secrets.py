@@ -164,7 +164,7 @@ def fork(forking=None):
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch, tmp_path_factory):
+def _own_environment(monkeypatch):
     """No test sees this machine's settings, nor leaves any behind."""
     monkeypatch.setattr(sys, "argv", [MODULE.name])
     before = dict(os.environ)
@@ -289,14 +289,15 @@ def functions(tree=TREE):
 
 
 def nesting(node, level=0):
-    deeper = (ast.If, ast.For, ast.While, ast.With, ast.Try)
-
-    def under(child):
-        chained = isinstance(node, ast.If) and child in node.orelse and isinstance(child, ast.If)
-        return nesting(child, level + isinstance(child, deeper) - chained)
-
-    children = (c for c in ast.iter_child_nodes(node) if not isinstance(c, (ast.FunctionDef, ast.ClassDef)))
-    return max([level, *map(under, children)])
+    """How many blocks deep the statements in a function are; other functions in it don't count."""
+    deepest = level
+    for field in ("body", "orelse", "handlers", "finalbody"):
+        for child in getattr(node, field, ()):
+            chained = field == "orelse" and isinstance(node, ast.If) and isinstance(child, ast.If)
+            block = isinstance(child, (ast.If, ast.For, ast.While, ast.With, ast.Try)) and not chained
+            if not isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+                deepest = max(deepest, nesting(child, level + block))
+    return deepest
 
 
 def test_structure_the_contents_page_names_the_rooms_in_order():
@@ -10753,8 +10754,8 @@ def test_every_error_message_is_expected_by_a_test():
     for kind, message in sorted(set(error_messages())):
         words = max((part.strip(" :,;") for part in message.split("…")), key=len).split()
         runs = [" ".join(words[n : n + 3]) for n in range(max(1, len(words) - 2))]
-        seen = [name for name, text in texts.items() if any(run in text for run in runs)]
-        print(f"{kind:<15} {message:<80} {(seen or ['-'])[0]}")
+        seen = next((name for name, text in texts.items() if any(run in text for run in runs)), "")
+        print(f"{kind:<15} {message:<80} {seen or '-'}")
         unseen |= {message} if words and not seen else set()
     assert unseen - NOT_PROVOKED == set()
 
