@@ -9327,12 +9327,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return 130  # as shells count: 128 and the number of the signal, here SIGINT
     except OSError as error:
-        # Python's last flush must not complain. A caller's own sys.stdout may be no file.
+        # Keep Python's last flush from failing as well. A program's own sys.stdout may have no fileno().
         with contextlib.suppress(AttributeError, OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
-        # An error without a file name is about the output, or a working directory that was removed.
+        # Without a file name, the error is about the output or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
     # No traceback: it would show arguments to whoever looks over a shoulder or reads a CI log.
@@ -9351,24 +9351,24 @@ def _set_up_process() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
-    # Programs read UTF-8 there, whatever the locale, and Windows adds no \r. With PYTHONUNBUFFERED, what no
-    # longer fits on a disk would be lost in silence.
+    # Write UTF-8 whatever the locale is, without the \r of Windows, and through a buffer whatever
+    # PYTHONUNBUFFERED says: without one, a full disk cuts off the output and nobody notices.
     raw = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", raw.isatty())
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    for name in ("SIGTERM", "SIGHUP"):  # end a command as cleanly as Ctrl-C does, unless they are ignored
+    for name in ("SIGTERM", "SIGHUP"):  # end a command as cleanly as Ctrl-C does, unless nohup ignores them
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, end)
-    if os.name != "nt":  # where a parent ignores it, wait() would report every exit status as 0
+    if os.name != "nt":  # if a parent ignores it, wait() reports every exit status as 0
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Namespace:
-    """Parse what precedes the name of a command, then the rest by its row in the table."""
+    """Parse the options before the command's name, then the rest by the command's row in the table."""
     import argparse
 
     parser = _parser(group, _describe_group(group))
@@ -9434,7 +9434,7 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
     for argument, settings in arguments:
         parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
     parser.set_defaults(backend=backend)
-    # What follows the dashes of `run` is another program's.
+    # What follows the dashes of `run` belongs to another program.
     cut = words.index("--") if name == "run" and "--" in words else len(words)
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     args = (parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args)(words[:cut])
@@ -9516,7 +9516,8 @@ def cmd_set(args: Namespace) -> None:
         raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
     store, name = _persistent_store(args), args.name
     if args.json:
-        name = _store_of("vault", store) and name.rstrip("#") + "#"
+        _store_of("vault", store)
+        name = name.rstrip("#") + "#"  # which stands for all fields
     # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
     if "=" in name:
         raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
@@ -9577,7 +9578,7 @@ def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
 
 
 def _store_of(backend: str, store: Store) -> Any:
-    """Return the store if it is of this backend."""
+    """Return the store if it has what only this backend's stores have."""
     if not hasattr(store, {"file": "rekey", "vault": "undelete"}[backend]):
         raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
     return store
@@ -9660,7 +9661,7 @@ def cmd_import(args: Namespace) -> None:
     if args.remove and not os.path.isfile(path):
         raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
     values = parse_secrets(data, path)
-    if not values:  # a file of something else stays, --remove or not
+    if not values:  # may be a file of something else: don't remove it
         return _warn(f"note: {path} holds no secrets")
     import_secrets(store, values)
     _warn_after_set(store, *values)
@@ -9870,7 +9871,7 @@ def _audit_of(args: Namespace) -> Audit:
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
     baseline = _baseline_of(args, find_repository(paths)[1] if in_git else shown_from(paths))
     if args.output and not in_git:
-        # An earlier report, full of samples, is no part of the next one.
+        # Leave out an earlier report: its samples look like secrets.
         report, base = _real_path(args.output), shown_from(paths, baseline)
         pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
         exclude += [pattern] if report.startswith(base) else []
@@ -9902,7 +9903,7 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
         raise BadValue(f"no baseline {_show(path)}", hint="write one with --update-baseline")
-    # One that is named may come from elsewhere than the code that is not trusted.
+    # With --untrusted, only --baseline may name one: it can come from elsewhere than the code.
     return Baseline(path) if exists and (args.baseline or not args.untrusted) else None
 
 

