@@ -5390,36 +5390,6 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
 # {A36} stands for 36 characters of class A: an expression in a shape, sample letters in a proof, so that no
 # row is itself a finding. Repetitions are bounded, which keeps every expression linear in time.
 
-
-def lazily(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """Compiled on first use, so importing the module does not pay for the auditor."""
-    return cast("re.Pattern[AnyStr]", _Lazy(pattern, flags))
-
-
-class _Lazy:
-    def __init__(self, pattern: str | bytes, flags: int) -> None:
-        self._pattern = pattern
-        self._flags = flags
-
-    def __getattr__(self, method: str) -> Any:
-        made = getattr(re.compile(self._pattern, self._flags), method)
-        setattr(self, method, made)  # found at once from now on
-        return made
-
-
-class Rule(NamedTuple):
-    """One kind of secret. The text of a secret comes with its proofs: inputs that must and must not match."""
-
-    id: str
-    what: str
-    confidence: str  # "high", "medium" or "low"
-    severity: str  # "critical", "high", "medium" or "low"
-    prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
-    shape: str = ""  # what follows it
-    hit: str = ""
-    miss: str = ""
-
-
 _CLASSES = {
     "A": "A-Za-z0-9",
     "B": "A-Za-z0-9+/",  # base64
@@ -5436,7 +5406,6 @@ _CLASSES = {
     "d": "0-9",
     "h": "a-f0-9",
 }
-
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
 # name in lower case, with dashes. Where the shape itself is no sample, an input that must match follows, and
 # a near miss that must not; by default, that is the hit without its last character. The first row that
@@ -5748,7 +5717,6 @@ Lob public key          live_pub_  {h31}
 New Relic browser key   NRJS-  {h19}
 Mapbox public token     pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
 """
-
 # To add a rule for what stands around a value, add a row with its name below its confidence and severity.
 # Each form follows on a line of its own: a keyword in lower case that every match contains (or /name of a
 # file), the expression, whose last group is the value, and an input that must match. The near miss is that
@@ -5885,7 +5853,6 @@ _MACROS = {
     "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
     r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
 }
-
 # To add a provider whose values have no prefix, put its name behind their shape: where the name stands near a
 # value of that shape, it is that provider's. Spellings of one name are all listed.
 _PROVIDERS = r"""
@@ -5965,6 +5932,35 @@ mapbox; {W64} apimatic auth0 bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appop
 sk{A80,200} sanity; {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise; {B100,2000}={0,2}|{B40}
 aws awssecret; {W128} yelp
 """
+
+
+def lazily(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+    """Compiled on first use, so importing the module does not pay for the auditor."""
+    return cast("re.Pattern[AnyStr]", _Lazy(pattern, flags))
+
+
+class _Lazy:
+    def __init__(self, pattern: str | bytes, flags: int) -> None:
+        self._pattern = pattern
+        self._flags = flags
+
+    def __getattr__(self, method: str) -> Any:
+        made = getattr(re.compile(self._pattern, self._flags), method)
+        setattr(self, method, made)  # found at once from now on
+        return made
+
+
+class Rule(NamedTuple):
+    """One kind of secret. The text of a secret comes with its proofs: inputs that must and must not match."""
+
+    id: str
+    what: str
+    confidence: str  # "high", "medium" or "low"
+    severity: str  # "critical", "high", "medium" or "low"
+    prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
+    shape: str = ""  # what follows it
+    hit: str = ""
+    miss: str = ""
 
 
 @functools.cache
@@ -6137,14 +6133,22 @@ def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
 
 # --- providers ----------------------------------------------------------------------------------------------
 
+_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
+_NAME_REACH = 64  # bytes before a value in which a provider may be named
+_LETTER = lazily(rb"[A-Za-z]")
+_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
+_SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # the name is mentioned, and the value is something else
+_CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
+_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
+# So that lines of a log which differ in their numbers share one look-up.
+_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
+
 
 @functools.lru_cache(1024)
 def words_of(name: str) -> list[str]:
     """The words of an identifier, however they are joined, in lower case."""
     return " ".join(_WORD.findall(name)).lower().split()
-
-
-_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def provider_rule(before: bytes, value: bytes) -> Rule | None:
@@ -6165,19 +6169,6 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
         ):
             return rule
     return None
-
-
-_CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
-_NAME_REACH = 64  # bytes before a value in which a provider may be named
-_LETTER = lazily(rb"[A-Za-z]")
-_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
-_SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # the name is mentioned, and the value is something else
-_CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
-_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
-
-
-# So that lines of a log which differ in their numbers share one look-up.
-_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 
 
 @functools.lru_cache(1024)
@@ -6208,6 +6199,8 @@ def _names_inside(word: str) -> set[str]:
 
 # --- checks -------------------------------------------------------------------------------------------------
 # Some formats carry a checksum. It raises confidence and never lowers it: most samples in the wild fail.
+
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def checksum_holds(rule: Rule, value: bytes) -> bool:
@@ -6270,9 +6263,6 @@ def decode64(encoded: bytes) -> bytes:
         return b""
 
 
-_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-
-
 def is_web_token(token: bytes) -> bool:
     """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
     header, payload, *signature = token.split(b".")
@@ -6293,36 +6283,6 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth":
 # === Candidates =============================================================================================
 # Values that are assigned to names. A few letters (pass, key, …) say where to look: one search in C finds
 # them all, and what stands behind each is matched up to a value.
-
-
-class Candidate(NamedTuple):
-    """A value that is assigned to a name, and the line around it."""
-
-    start: int
-    end: int
-    kind: str  # what the name is about
-    name: str
-    separator: str
-    quote: str  # "" around a bare value
-    value: str
-    before: str  # the line up to the name
-    after: str  # the line from the value's end
-    language: str
-
-    def __repr__(self) -> str:
-        return f"<candidate {self.kind} at {self.start}>"
-
-
-class Span(NamedTuple):
-    """A place that a detector found, and what the verdict on it is."""
-
-    start: int
-    end: int
-    rule: Rule
-    confidence: str  # "high", "medium", "low", or "" for no finding
-    candidate: Candidate | None = None
-    reason: str = ""  # why the confidence is less than the rule's or the model's
-
 
 # Every keyword contains one of a few rare letters. Folding those to `k` lets `re` skip from k to k.
 _RARE = b"bcpuq"
@@ -6371,10 +6331,47 @@ _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
 )
 MAX_VALUE = 300  # bytes: more is judged by its beginning
-
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
 # Takes a window and where a keyword ends; returns what it found and where to go on.
 Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
+MAX_ITEMS = 50  # of one list
+_IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
+_NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
+_BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))")
+_PASS_WORD = lazily(  # pass itself, passphrase, dbpass, in some languages; no passenger, no bypass
+    r"pass(?:w|ph|fr|or|co|ke|str|e\Z)"
+    r"|\A(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
+    r"|new|old|work|login|http|proxy|auth|web|api|redis|mongo|postgres)pass\Z"
+)
+
+
+class Candidate(NamedTuple):
+    """A value that is assigned to a name, and the line around it."""
+
+    start: int
+    end: int
+    kind: str  # what the name is about
+    name: str
+    separator: str
+    quote: str  # "" around a bare value
+    value: str
+    before: str  # the line up to the name
+    after: str  # the line from the value's end
+    language: str
+
+    def __repr__(self) -> str:
+        return f"<candidate {self.kind} at {self.start}>"
+
+
+class Span(NamedTuple):
+    """A place that a detector found, and what the verdict on it is."""
+
+    start: int
+    end: int
+    rule: Rule
+    confidence: str  # "high", "medium", "low", or "" for no finding
+    candidate: Candidate | None = None
+    reason: str = ""  # why the confidence is less than the rule's or the model's
 
 
 def keyword_hits(
@@ -6464,11 +6461,6 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
             item = _NEXT_ITEM.match(window, item.end() + 1)
 
 
-MAX_ITEMS = 50  # of one list
-_IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
-_NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
-
-
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, where there is one."""
     at, start = match.span()
@@ -6508,9 +6500,6 @@ def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
     return whole if whole and brackets_cross(_text(whole[0])) else found
 
 
-_BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))")
-
-
 def brackets_cross(value: str) -> bool:
     """Whether some bracket is closed by one of another kind, as in no code and no template."""
     expected: list[str] = []
@@ -6532,13 +6521,6 @@ def _kind_of(name: bytes) -> str:
     if lowered == b"by" or not {"pw", "pws"}.isdisjoint(words):
         kinds = kinds or {b"pass"}
     return _text(next(filter(kinds.__contains__, _KINDS), b"")).replace("pwd", "pass")
-
-
-_PASS_WORD = lazily(  # pass itself, passphrase, dbpass, in some languages; no passenger, no bypass
-    r"pass(?:w|ph|fr|or|co|ke|str|e\Z)"
-    r"|\A(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
-    r"|new|old|work|login|http|proxy|auth|web|api|redis|mongo|postgres)pass\Z"
-)
 
 
 def _text(part: bytes) -> str:
@@ -6569,6 +6551,10 @@ _LANGUAGES = {
     "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
     "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
 }
+_TRANSLATION = lazily(
+    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:/[a-z]{2}(?:[_-]\w{2,4})?)?(?:[/._-][^/]*)?\.\w+\Z"
+    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
+)
 
 
 def language_of(path: str) -> str:
@@ -6579,12 +6565,6 @@ def language_of(path: str) -> str:
     return next((language for language, endings in _LANGUAGES.items() if ending in endings.split()), "none")
 
 
-_TRANSLATION = lazily(
-    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:/[a-z]{2}(?:[_-]\w{2,4})?)?(?:[/._-][^/]*)?\.\w+\Z"
-    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
-)
-
-
 # === Judgement ==============================================================================================
 # Whether a candidate is a secret. What stands there becomes named features, whose weights add up to log odds
 # in hundredths; the three confidences are thresholds on that sum. .ci/train.py makes the table of weights.
@@ -6592,6 +6572,9 @@ _TRANSLATION = lazily(
 
 THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
+_REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
+_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
+_LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 
 def judge(candidate: Candidate) -> Span:
@@ -6631,10 +6614,6 @@ def _sets_password(c: Candidate) -> bool:
     return bool(alone) and not (weak or prose or _REFERS_TO_VARIABLE.search(c.value))
 
 
-_REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
-_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
-_LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
-
 # --- features -----------------------------------------------------------------------------------------------
 
 _SHAPE = lazily(
@@ -6662,6 +6641,93 @@ _MARKS = lazily(
 )
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
+_TELLTALE_END = lazily(
+    r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
+)
+_CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
+    r"""(?i)(?:(?P<gets>(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup))"""
+    r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
+)
+_QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
+# a letter for each byte: a small, A capital, 0 digit, - anything else
+_CLASS_OF = bytes(
+    97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
+)
+_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
+# Made by .ci/train.py: each group of features, then its values and their weights.
+_WEIGHTS = r"""
+after: - 73 ; 30 end 26 , -19 word -55 ( -58 : -71
+before: # 44 " 16 start 7 word -17 ( -32 : -56
+begins: line 10
+bias: - -13
+brackets: cross 300
+call: - -21
+classes: aA0 54 A0 49 a 40 aA0- 33 0 -38 0- -66 aA -77 A0- -81 - -96 A- -103
+digits: some 49 many 31 two -32 none -55
+distinct: 7 39 10 -24 0 -114
+echoes: secret -66 auth -80 pass -161 name -175
+ends: telltale 24 - -61
+first: access 100 test 93 pass 68 o 55 password 37 forgot -34 key -53 token -75
+has: foo -101 abc -116 token -121 test -125 secret -143 123 -156 pass -261
+kind: pass -24 key -39
+kind/classes: pass/a 56 token/a0- 53 pass/aA0 48 key/a0- -32 pass/aA- -41 pass/aA0- -48 secret/a- -54
+  key/a0 -66 pass/A- -83 pass/- -89
+kind/digits: pass/two 88 key/none 46 pass/many 46 pass/none -46 key/two -48 secret/none -60 auth/two -72
+  pass/some -95 token/two -115
+kind/ends: nonce/- 89 token/telltale 16 secret/- -41 key/- -44 auth/telltale -60 token/- -112 pass/- -127
+kind/language: pass/config 31 key/markup -49 pass/json -111
+kind/length: pass/7 89 pass/9 65 pass/12 55 pass/16 35 key/20 34 key/5 -42 pass/1 -61 pass/300 -81
+  pass/3 -90 secret/5 -95 key/7 -98 token/7 -113 pass/63 -124
+kind/letters: pass/1 84 secret/3 79 key/3 42 token/3 39 pass/4 29 pass/6 22 pass/few -13 secret/6 -36
+  key/few -44 pass/7 -49 secret/7 -79 key/7 -83 key/6 -122 auth/6 -129
+kind/quote: secret/single 95 token/double 28 secret/double -18 pass/bare -25 key/single -43 pass/back -65
+  auth/bare -133
+kind/separator: secret/= 71 pass/= 40 key/= 8 pass/> -48 key/_ -67 pass/( -70 secret/, -77 pass/, -133
+kind/shape: pass/marked 193 pass/lower 56 pass/numbered 53 token/symbols 51 key/symbols 50 pass/symbols 22
+  key/numbered -67 pass/dotted -74 pass/spaces -88 pass/crypt -107
+language: config 49 json -9 source -18 markup -50
+last: password 34 key -39 keys -66
+length: 40 58 16 52 12 47 9 34 5 -76 1 -85 2 -93 3 -128
+letters: 2 132 3 132 4 90 1 84 few -53 6 -76 7 -109
+name: authorization 97 access 71 set 58 password 20 auth 6 key -44 forgot -46 keys -79
+named: bare -12
+placeholder: source -128
+quote: double 12 bare -24 back -107
+separator: => 77 : 27 = 23 _ -61 > -73 ( -83 , -111
+shape: marked 197 symbols 77 hex 73 base36 68 lower 40 spaces -31 digits -38 dotted -38 capital -47
+  snake -65 name -69 CONSTANT -78 crypt -122
+symbols: 5 178 3 48 0 -46 0s -96
+words: 2 29 1 21 3 -20 4 -71
+"""
+# Made by .ci/train.py: a row for each first letter, a column for each second.
+_PAIRS = r"""
+05662351614777050777554450
+51435011450522530442500051
+60426216506642721547511020
+63357310610423520454511130
+64776752404867464877355751
+50325520700522611544500030
+31216134500425320453520001
+60117100600222600434300020
+55655550203768751577050405
+20005000000000300000300000
+30126020400303220241204000
+63357711702613640365622051
+65137100501342660254400020
+72677572504425740267552040
+46673440404568560766645312
+71337303502612650646532050
+00000000000000000100500000
+73558461704456730666543050
+51538245603443552367623150
+72547418701543640765724262
+44436440400666350766200100
+60006000400021300000001000
+50134105600304400531002000
+41514200400210140126000210
+12224211300233350255013010
+10005000400110200000000000
+"""
 
 
 def features(c: Candidate) -> list[str]:
@@ -6688,16 +6754,6 @@ def _facts_of_place(c: Candidate) -> dict[str, str]:
     }
 
 
-_TELLTALE_END = lazily(
-    r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
-)
-_CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
-    r"""(?i)(?:(?P<gets>(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup))"""
-    r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
-)
-_QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
-
-
 def _facts_of_value(value: str) -> dict[str, str]:
     import bisect
 
@@ -6713,13 +6769,6 @@ def _facts_of_value(value: str) -> dict[str, str]:
         "symbols": str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
         "distinct": str(10 * len(characters) // size),
     }
-
-
-# a letter for each byte: a small, A capital, 0 digit, - anything else
-_CLASS_OF = bytes(
-    97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
-)
-_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 
 
 def wordness(value: str) -> str:
@@ -6770,140 +6819,7 @@ def _weights() -> dict[str, int]:
     return weights
 
 
-# Made by .ci/train.py: each group of features, then its values and their weights.
-_WEIGHTS = r"""
-after: - 73 ; 30 end 26 , -19 word -55 ( -58 : -71
-before: # 44 " 16 start 7 word -17 ( -32 : -56
-begins: line 10
-bias: - -13
-brackets: cross 300
-call: - -21
-classes: aA0 54 A0 49 a 40 aA0- 33 0 -38 0- -66 aA -77 A0- -81 - -96 A- -103
-digits: some 49 many 31 two -32 none -55
-distinct: 7 39 10 -24 0 -114
-echoes: secret -66 auth -80 pass -161 name -175
-ends: telltale 24 - -61
-first: access 100 test 93 pass 68 o 55 password 37 forgot -34 key -53 token -75
-has: foo -101 abc -116 token -121 test -125 secret -143 123 -156 pass -261
-kind: pass -24 key -39
-kind/classes: pass/a 56 token/a0- 53 pass/aA0 48 key/a0- -32 pass/aA- -41 pass/aA0- -48 secret/a- -54
-  key/a0 -66 pass/A- -83 pass/- -89
-kind/digits: pass/two 88 key/none 46 pass/many 46 pass/none -46 key/two -48 secret/none -60 auth/two -72
-  pass/some -95 token/two -115
-kind/ends: nonce/- 89 token/telltale 16 secret/- -41 key/- -44 auth/telltale -60 token/- -112 pass/- -127
-kind/language: pass/config 31 key/markup -49 pass/json -111
-kind/length: pass/7 89 pass/9 65 pass/12 55 pass/16 35 key/20 34 key/5 -42 pass/1 -61 pass/300 -81
-  pass/3 -90 secret/5 -95 key/7 -98 token/7 -113 pass/63 -124
-kind/letters: pass/1 84 secret/3 79 key/3 42 token/3 39 pass/4 29 pass/6 22 pass/few -13 secret/6 -36
-  key/few -44 pass/7 -49 secret/7 -79 key/7 -83 key/6 -122 auth/6 -129
-kind/quote: secret/single 95 token/double 28 secret/double -18 pass/bare -25 key/single -43 pass/back -65
-  auth/bare -133
-kind/separator: secret/= 71 pass/= 40 key/= 8 pass/> -48 key/_ -67 pass/( -70 secret/, -77 pass/, -133
-kind/shape: pass/marked 193 pass/lower 56 pass/numbered 53 token/symbols 51 key/symbols 50 pass/symbols 22
-  key/numbered -67 pass/dotted -74 pass/spaces -88 pass/crypt -107
-language: config 49 json -9 source -18 markup -50
-last: password 34 key -39 keys -66
-length: 40 58 16 52 12 47 9 34 5 -76 1 -85 2 -93 3 -128
-letters: 2 132 3 132 4 90 1 84 few -53 6 -76 7 -109
-name: authorization 97 access 71 set 58 password 20 auth 6 key -44 forgot -46 keys -79
-named: bare -12
-placeholder: source -128
-quote: double 12 bare -24 back -107
-separator: => 77 : 27 = 23 _ -61 > -73 ( -83 , -111
-shape: marked 197 symbols 77 hex 73 base36 68 lower 40 spaces -31 digits -38 dotted -38 capital -47
-  snake -65 name -69 CONSTANT -78 crypt -122
-symbols: 5 178 3 48 0 -46 0s -96
-words: 2 29 1 21 3 -20 4 -71
-"""
-
-# Made by .ci/train.py: a row for each first letter, a column for each second.
-_PAIRS = r"""
-05662351614777050777554450
-51435011450522530442500051
-60426216506642721547511020
-63357310610423520454511130
-64776752404867464877355751
-50325520700522611544500030
-31216134500425320453520001
-60117100600222600434300020
-55655550203768751577050405
-20005000000000300000300000
-30126020400303220241204000
-63357711702613640365622051
-65137100501342660254400020
-72677572504425740267552040
-46673440404568560766645312
-71337303502612650646532050
-00000000000000000100500000
-73558461704456730666543050
-51538245603443552367623150
-72547418701543640765724262
-44436440400666350766200100
-60006000400021300000001000
-50134105600304400531002000
-41514200400210140126000210
-12224211300233350255013010
-10005000400110200000000000
-"""
-
 # --- verdict ------------------------------------------------------------------------------------------------
-
-
-def verdict(span: Span, value: bytes) -> Span:
-    """The span with the confidence that counts, and the reason where something contradicts it."""
-    if not span.confidence:
-        return span
-    public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
-    reason = ""
-    if not is_judged(span) and is_made_up(value[public:]):
-        long_prefix = public >= 8  # nobody else's tokens begin so
-        if long_prefix and not (value[public:].isdigit() or _MADE_UP.search(value)):
-            return span._replace(confidence="medium", reason="only its prefix is convincing")
-        reason = "it is made up"
-    elif span.candidate:
-        reason = objection(span.candidate)
-    elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _WEAK.search(value.lower()))):
-        reason = "it is a placeholder or an example"
-    elif checksum_holds(span.rule, value):
-        return span._replace(confidence="high")
-    return span._replace(confidence="low", reason=reason) if reason else span
-
-
-def is_made_up(body: bytes) -> bool:
-    """Too uniform to be random: xxxx, EXAMPLE, long one-case words, or what asks for a value to be put in."""
-    long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
-    return len(set(body)) < min(6, len(body) // 3) or bool(_MADE_UP.search(body)) or long_word
-
-
-def objection(c: Candidate) -> str:
-    """What says that the value is no secret, whatever its weights; "" where nothing does."""
-    value = c.value.encode("latin-1")
-    if _UUID.match(value):
-        told = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
-        return "" if told else "it is an identifier"
-    if c.separator == ":" and not c.quote and c.before.endswith(":"):
-        return "it is a part of a name"  # arn:aws:secretsmanager:…
-    if c.language == "translation" and not re.search(r"\d", c.value):
-        return "it is a translation"
-    for reason, pattern in _NO_VALUE:
-        if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
-            return reason
-    if c.kind == "nonce" and "<" in c.before:
-        return "it is the nonce of a page"
-    if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
-        return "it is a variable, or inside a template"
-    if not c.quote and (c.after.startswith((": ", "...")) or _POINTER.match(c.value)):
-        return "it is an expression, cut off, or inside a sentence"
-    if not c.quote and len(value.split(b":")[0]) < 4:
-        return "it is short, and without quotes"
-    if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
-        return "it is prose"
-    if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
-        return "its name is that of no secret"
-    if c.kind != "pass" and (_DOTTED.match(value) or (_WORDS.match(value) and wordness(c.value) > "4")):
-        return "it is a name, a word or a time"
-    return ""
-
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
 _BEFORE_SPACE = lazily(
@@ -6991,12 +6907,70 @@ _NO_SECRET = lazily(
 )
 
 
+def verdict(span: Span, value: bytes) -> Span:
+    """The span with the confidence that counts, and the reason where something contradicts it."""
+    if not span.confidence:
+        return span
+    public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
+    reason = ""
+    if not is_judged(span) and is_made_up(value[public:]):
+        long_prefix = public >= 8  # nobody else's tokens begin so
+        if long_prefix and not (value[public:].isdigit() or _MADE_UP.search(value)):
+            return span._replace(confidence="medium", reason="only its prefix is convincing")
+        reason = "it is made up"
+    elif span.candidate:
+        reason = objection(span.candidate)
+    elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _WEAK.search(value.lower()))):
+        reason = "it is a placeholder or an example"
+    elif checksum_holds(span.rule, value):
+        return span._replace(confidence="high")
+    return span._replace(confidence="low", reason=reason) if reason else span
+
+
+def is_made_up(body: bytes) -> bool:
+    """Too uniform to be random: xxxx, EXAMPLE, long one-case words, or what asks for a value to be put in."""
+    long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
+    return len(set(body)) < min(6, len(body) // 3) or bool(_MADE_UP.search(body)) or long_word
+
+
+def objection(c: Candidate) -> str:
+    """What says that the value is no secret, whatever its weights; "" where nothing does."""
+    value = c.value.encode("latin-1")
+    if _UUID.match(value):
+        told = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
+        return "" if told else "it is an identifier"
+    if c.separator == ":" and not c.quote and c.before.endswith(":"):
+        return "it is a part of a name"  # arn:aws:secretsmanager:…
+    if c.language == "translation" and not re.search(r"\d", c.value):
+        return "it is a translation"
+    for reason, pattern in _NO_VALUE:
+        if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
+            return reason
+    if c.kind == "nonce" and "<" in c.before:
+        return "it is the nonce of a page"
+    if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
+        return "it is a variable, or inside a template"
+    if not c.quote and (c.after.startswith((": ", "...")) or _POINTER.match(c.value)):
+        return "it is an expression, cut off, or inside a sentence"
+    if not c.quote and len(value.split(b":")[0]) < 4:
+        return "it is short, and without quotes"
+    if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
+        return "it is prose"
+    if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
+        return "its name is that of no secret"
+    if c.kind != "pass" and (_DOTTED.match(value) or (_WORDS.match(value) and wordness(c.value) > "4")):
+        return "it is a name, a word or a time"
+    return ""
+
+
 # === Detectors ==============================================================================================
 # What turns places in a window into spans: runs of token characters by their prefix or the provider before
 # them, keywords by the pattern around them, and the few kinds that need a parser. A detector for a keyword
 # takes the place where it ends, and says where to go on; each looks no further than some thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+_HIT, _CANDIDATE = 2, 12  # what it costs to look around a keyword, and to judge a value
+_TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
 
 class Budget:
@@ -7009,9 +6983,6 @@ class Budget:
         """Take that much off; whether there was any left."""
         self.left -= units
         return self.left > 0
-
-
-_HIT, _CANDIDATE = 2, 12  # what it costs to look around a keyword, and to judge a value
 
 
 def detect(
@@ -7065,9 +7036,21 @@ def _assigned(text: bytes, candidate: Candidate) -> Span:
     return verdict(span, value)
 
 
-_TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
-
 # --- tokens -------------------------------------------------------------------------------------------------
+
+_RUN = b"a" * 20
+_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
+_BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
+_VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
+_RANDOM = lazily(  # no identifier of several words, no number
+    rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
+    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
+    rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
+)
+_ACCOUNT = lazily(rb"\d+[:|]\Z")  # its number, before the token
+_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
+_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
+_BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def token_runs(text: bytes) -> list[tuple[int, int]]:
@@ -7082,10 +7065,6 @@ def token_runs(text: bytes) -> list[tuple[int, int]]:
         runs.append((start, end))
         start = find(_RUN, end)
     return runs
-
-
-_RUN = b"a" * 20
-_TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 
 
 def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
@@ -7148,15 +7127,6 @@ def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
     return span and run and span._replace(start=run.start(), end=run.end())
 
 
-_BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
-_VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
-_RANDOM = lazily(  # no identifier of several words, no number
-    rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
-    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
-    rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
-)
-
-
 def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
     """A value of the shape that the provider gives it, behind its name."""
     before = text[max(0, start - _NAME_REACH) : start]
@@ -7170,9 +7140,6 @@ def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
         yield verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
 
-_ACCOUNT = lazily(rb"\d+[:|]\Z")  # its number, before the token
-
-
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
     rule = pattern_rules()["aws-secret-key"]
@@ -7182,11 +7149,14 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
                 yield verdict(Span(*found.span(), rule, rule.confidence), found[0])
 
 
-_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
-_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
-_BESIDE_ID = 200  # bytes between an AWS key id and its secret
-
 # --- patterns around keywords -------------------------------------------------------------------------------
+
+_REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and what may be options there
+_KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
+_BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
+_WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 
 
 @functools.cache
@@ -7210,9 +7180,6 @@ def _patterns_by_keyword() -> dict[bytes, list[Pattern]]:
     return found
 
 
-_REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and what may be options there
-
-
 def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
     """What stands around a keyword that ends at `at`."""
     crowd = text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
@@ -7224,12 +7191,6 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
             span = Span(*found.span(found.lastindex or 0), pattern.rule, pattern.rule.confidence)
             return [verdict(span, value)], found.end()
     return (), at
-
-
-_KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
-_BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 
 
 def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
@@ -7250,9 +7211,6 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
         yield Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
 
 
-_WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
-
-
 def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     """A private JSON web key: an object with a key type, and a private or a symmetric part (RFC 7518)."""
     if not text.endswith(b"kty", 0, at - 1):
@@ -7271,6 +7229,8 @@ _USERINFO = lazily(
     rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
 )
 _BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
+_CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
+_PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 
 def urls(text: bytes) -> Iterator[Span]:
@@ -7302,9 +7262,6 @@ def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
             yield found
         at = text.find(b"@", at + 1)
 
-
-_CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
-_PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------
 
@@ -7396,6 +7353,10 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 
 _READ_SIZE = 1 << 19  # bytes asked for in one read
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
+# How they begin: zip, gzip, bzip2, xz, 7z, zstd.
+_ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
+_ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
+_ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
 
 class Match(NamedTuple):
@@ -7478,10 +7439,6 @@ def _text_reader(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], 
         return pending.pop() if pending else read(size)
 
     return from_start if encoding is None else _decoded(from_start, encoding), kind
-
-
-# How they begin: zip, gzip, bzip2, xz, 7z, zstd.
-_ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 
 
 def _utf16(first: bytes) -> str | None:
@@ -7607,10 +7564,6 @@ def _variable_before(text: bytes, at: int) -> str:
     match = re.fullmatch(rb"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*[\"']?", line)
     # Not any word: in a value of several lines it could be a part of that.
     return match[1].decode() if match and looks_secret(match[1].decode()) else ""
-
-
-_ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
-_ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
