@@ -5432,16 +5432,13 @@ AWS Bedrock key         ABSK  {B100,269}={0,2}
 AWS MWS token           amzn.mws.  {u}
 Google OAuth secret     GOCSPX-  {W28}
 Google refresh token    1//0  {W40,120}
-Slack token             xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}
-    xoxb-{d11}-{d11}-{A24}  xoxb-{d5}-{A8}
+Slack token             xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d6}-{A10}
 Slack config token      xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
-Slack app token         xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U11}-{d13}-{h64}
-    xapp-1-{U11}-{d13}
+Slack app token         xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U8}-{d8}-{a30}
 Paystack key            sk_(live|test)_  {h40}
 WorkOS key              sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
 Stripe key              (s|r)k_(live|prod)_  {A16,200}
-OpenAI project key      sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}  =
-    sk-proj-{W20}T4BlbkFJ{W20}
+OpenAI project key      sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}
 OpenAI key              sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
 Anthropic key           sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA  sk-ant-api03-{W93}AA
 OpenRouter key          sk-or-v1-  {h64}
@@ -5476,8 +5473,7 @@ Heroku key              HRKU-AA  {W58}
 Heroku key UUID         HRKU-  {u}
 Fly.io token            fo1_  {W43}
 Fly.io macaroon         fm(1|1r|1a|2)_  {B80,900}={0,3}
-Doppler token           dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A43}
-    dp.pt.{A39}
+Doppler token           dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A40}
 Pulumi token            pul-  {h40}
 1Password token         ops_eyJ  {B200,2000}={0,3}
 1Password key           A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
@@ -5514,8 +5510,7 @@ OpenShift token         sha256~  {W43}
 Render key              rnd_  {A28,40}
 Dropbox token           sl.|sl.u.  {W130,1400}
 Facebook token          EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
-X bearer token          AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A80}
-    AAAAAAAAAAAAAAAAAAAAA{A30}
+X bearer token          AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
 Clerk or Stytch secret  secret-(test|live)-  {W36}
 BIP32 private key       xprv  {C107,108}  xprv{C107}
 Infisical token         st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
@@ -5525,15 +5520,13 @@ Checkout.com key        sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
 CockroachDB key         CCDB1_  {A22}_{A40}
 FCM server key          APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
 Kong token              kpat_  {A40,60}
-Mercury token           mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_production_wma_{A40}
-    mercury_production_wma_{A12}
+Mercury token           mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_sandbox_wma_{A20}
 Midtrans key            Mid-server-  {W24}
 Paddle key              pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
 Persona key             persona_(production|sandbox)_  {u}
 Polar token             polar_(pat|oat)_  {A32,80}
 Salesforce session id   AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
-Mercado Pago token      APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d16}-{d6}-{h32}-{d9}
-    APP_USR-{d16}-{d6}-{h31}-{d9}
+Mercado Pago token      APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d13}-{d6}-{h32}-{d6}
 Deno token              ddp_|ddo_  {A36}
 Astra token             AstraCS:  {A24}:{h64}
 Bitbucket DC token      BBDC-  {B44}
@@ -5695,7 +5688,7 @@ DeepSeek key            sk-  {h32}
 Firecrawl key           fc-  {h32}
 Voyage key              pa-  {W43}
 JWT                     eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
-    eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W43}  eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W9}
+    eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 Statsig key             secret-|console-  {A38,50}
 Scaleway key            SCW  {U17}  SCW{U17}
 Volcengine key          AKLT  {A40,60}
@@ -6822,9 +6815,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
-_BEFORE_SPACE = lazily(
-    r"(?i)(?:^\s*|\b(?:set|with|identified|to|define) )\Z"
-)  # which a name and a space follow
+_BEFORE_SPACE = lazily(r"(?i)(?:^\s*|\b(?:set|with|identified|to|define) )\Z")  # and a name follows
 _MADE_UP = lazily(
     rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
 )
@@ -7519,18 +7510,11 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
         line, column = _place(text[at : span.start], span.start - at, line, column)
         at = span.start
         value = text[at : span.end]
-        yield Match(
-            span.rule,
-            span.confidence,
-            line,
-            column + 1,
-            line + value.count(b"\n"),
-            _mask(span.rule, value),
-            hashlib.blake2b(value, key=key, digest_size=16).hexdigest(),
-            _allow_comment(text, at, span.end),
-            _variable_before(text, at),
-            tuple(_reasons(span)) if explain else (),
-        )
+        place = line, column + 1, line + value.count(b"\n")
+        digest = hashlib.blake2b(value, key=key, digest_size=16).hexdigest()
+        context = _allow_comment(text, at, span.end), _variable_before(text, at)
+        why = tuple(_reasons(span)) if explain else ()
+        yield Match(span.rule, span.confidence, *place, _mask(span.rule, value), digest, *context, why)
 
 
 def _resolve_overlaps(spans: list[Span]) -> list[Span]:
