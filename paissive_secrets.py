@@ -2870,8 +2870,8 @@ class _Session:
         self._lease: float | None = None  # seconds; 0 if it can't be renewed
         self._renew_at = float("inf")
         self._lock = threading.Lock()
-        # By paths of dynamic secrets: until when a response is used, and the login that it belongs to.
-        self.leases: dict[str, tuple[float, int, _Response]] = {}
+        # Responses with dynamic secrets, by their paths, and until when each is used.
+        self.leases: dict[str, tuple[float, _Response]] = {}
         self.lease_lock = threading.Lock()
 
     def sibling(self) -> _Session:
@@ -2887,7 +2887,7 @@ class _Session:
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
         # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
-        if response.status == 403 and self._is_replaced(token):
+        if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
             response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
             response.repeated = repeated or response.repeated
@@ -2909,17 +2909,17 @@ class _Session:
         old.deadline = time.monotonic() + _CLOSE_SECONDS
         revoke = functools.partial(old.call, "POST", token=self.held or "")
         taken, self.leases = self.leases, {}
-        leases = [(login, response.body["lease_id"]) for _, login, response in taken.values()]
-        if leases and self.settings.login != "token":  # any token may revoke itself, with all its leases
-            gone = revoke("auth/token/revoke-self", {}).status == 204
-            leases = [lease for lease in leases if not gone or lease[0] != self.logins]
+        if taken and self.settings.login != "token":  # any token may revoke itself, with all its leases
             self.held = None
-        answers = [revoke("sys/leases/revoke", {"lease_id": lease}).status for _, lease in leases]
+            answers = [revoke("auth/token/revoke-self", {})]
+        else:
+            leases = [response.body["lease_id"] for _, response in taken.values()]
+            answers = [revoke("sys/leases/revoke", {"lease_id": lease}) for lease in leases]
         old.close()
-        return all(status in (200, 204) for status in answers)
+        return all(response.status in (200, 204) for response in answers)
 
-    def _is_replaced(self, stale: str) -> bool:
-        """Replace a token that was refused, unless its policies refuse, or another thread has done so."""
+    def _replace_token(self, stale: str) -> bool:
+        """Replace a token that was refused, unless its policies refuse; return whether there is another."""
         with self._lock:
             if self.held != stale:
                 return True
@@ -2937,6 +2937,7 @@ class _Session:
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.logins += 1
+        self.leases = {}  # they end with the token that took them
         self._use(auth)
 
     def _use(self, auth: _Json) -> None:
@@ -3283,10 +3284,8 @@ class VaultStore:
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
             yield "login", settings.login
             about = session.call("GET", "auth/token/lookup-self").data
-            policies = ", ".join(
-                map(str, [*_json(list, about.get("policies")), *_json(list, about.get("identity_policies"))])
-            )
-            # A lying server could have put the token among the policies' names.
+            policies = ", ".join(map(str, _json(list, about.get("policies"))))
+            # A lying server could have put the token among their names.
             lying = session.held and session.held in policies
             yield "policies", "unknown" if lying or not policies else policies
             ttl, renewable = int(_json_number(about.get("ttl"))), ", renewable" * bool(about.get("renewable"))
@@ -3321,24 +3320,19 @@ class VaultStore:
 
     def _visible_mounts(self) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see, asked for once."""
-        if self._mounts is None:
-            where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
-            found, logins = self._ask_for_mounts(where), self._session.logins
-            if self.settings.mount + "/" not in found:
+        where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
+        for attempt in range(2 if self._mounts is None else 0):
+            found, logins = self._call("GET", where).data.get("secret"), self._session.logins
+            mounts = {
+                name: _kv_version(about) for name, about in _json(dict, found).items() if name[-1:] == "/"
+            }
+            if self.settings.mount + "/" not in mounts:
                 # Without a token the list is empty, but this is refused, which leads to a login.
                 self._session.call("GET", f"{where}/{_url_path(self.settings.mount)}")
-            self._mounts = found if logins == self._session.logins else self._ask_for_mounts(where)
-        return self._mounts
-
-    def _ask_for_mounts(self, where: str) -> dict[str, int]:
-        found = _json(dict, self._call("GET", where, ok=(200,)).data.get("secret"))
-        versions = {}
-        for mount, about in found.items():
-            about = _json(dict, about)
-            version = 2 if _json(dict, about.get("options")).get("version") == "2" else 1
-            if mount.endswith("/"):
-                versions[mount] = version if about.get("type") in ("kv", "generic") else 0
-        return versions
+            if attempt or logins == self._session.logins:
+                self._mounts = mounts
+                break
+        return self._mounts or {}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
         """Return where a secret is that can be written, or that has versions."""
@@ -3384,8 +3378,8 @@ class VaultStore:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
         session = self._session
         with session.lease_lock:
-            until, login, response = session.leases.get(path, (0.0, 0, _Response(404)))
-            if time.monotonic() < until and login == session.logins:
+            until, response = session.leases.get(path, (0.0, _Response(404)))
+            if time.monotonic() < until:
                 return response.data
             # Each read creates a database user, say, so it isn't repeated.
             response = self._call("GET", path, repeat=False, ok=(200, 404))
@@ -3393,7 +3387,7 @@ class VaultStore:
                 raise not_found_error(path)
             if response.body.get("lease_id"):
                 seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT
-                session.leases[path] = time.monotonic() + seconds, session.logins, response
+                session.leases[path] = time.monotonic() + seconds, response
             return response.data
 
     def _change(
@@ -3509,6 +3503,13 @@ class VaultStore:
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
         # No name of ours leads to some that others wrote: '#' in a path would begin a field, for instance.
         return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
+
+
+def _kv_version(mount: object) -> int:
+    about = _json(dict, mount)
+    if about.get("type") not in ("kv", "generic"):
+        return 0
+    return 2 if _json(dict, about.get("options")).get("version") == "2" else 1
 
 
 class _Secret:
