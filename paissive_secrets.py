@@ -2285,7 +2285,7 @@ class _Response:
 
 
 def _json(kind: type[_T], value: object) -> _T:
-    """Return what has to be of this type, or an empty one: a server may send anything."""
+    # A server may send anything.
     return value if isinstance(value, kind) else kind()
 
 
@@ -2528,7 +2528,7 @@ class _Transport:
 
 @functools.cache
 def _opener() -> Any:
-    """Return urllib's opener of http and https alone; redirects and errors it leaves to us."""
+    # Unlike urllib's own, it knows http and https only, and leaves redirects and errors to us.
     from urllib.request import BaseHandler, OpenerDirector
 
     class Handler(BaseHandler):
@@ -2553,7 +2553,7 @@ def _url_path(path: str, safe: str = "/") -> str:
 
 
 def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
-    """Return host and port of a proxy, and the headers that log in to it."""
+    # Host, port, and the header that logs in.
     import base64
     from urllib.parse import unquote, urlsplit
 
@@ -2741,11 +2741,10 @@ def _read_authorities(settings: VaultSettings) -> str | None:
 
 
 def _read_response(status: int, headers: dict[str, str], raw: bytes, scheme: str) -> _Response:
-    """Return a response with its JSON object, parsed strictly; a proxy's errors have none."""
     response = _Response(status, headers)
     if status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
         raise Unavailable("the server expects TLS", hint=_HTTPS_HINT)
-    try:
+    try:  # a proxy's errors hold no JSON
         response.body = _read_object(raw if status == 200 else raw or b"{}")
         if status == 404 and not response.body.keys() & {"data", "errors"}:
             raise ValueError
@@ -3286,13 +3285,9 @@ class VaultStore:
             about = session.call("GET", "auth/token/lookup-self").data
             policies = ", ".join(map(str, _json(list, about.get("policies"))))
             # A lying server could have put the token among their names.
-            lying = session.held and session.held in policies
-            yield "policies", "unknown" if lying or not policies else policies
-            ttl, renewable = int(_json_number(about.get("ttl"))), ", renewable" * bool(about.get("renewable"))
-            yield (
-                "time left",
-                f"{ttl} seconds{renewable}" if ttl else "no end" if "ttl" in about else "unknown",
-            )
+            yield "policies", policies.replace(session.held or "\0", "***") or "unknown"
+            ttl = int(_json_number(about.get("ttl")))
+            yield "time left", f"{ttl} seconds" if ttl else "no end" if "ttl" in about else "unknown"
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
         except SecretsError as error:
@@ -3322,15 +3317,13 @@ class VaultStore:
         """Return the KV versions of the mounts that the token may see, asked for once."""
         where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
         for attempt in range(2 if self._mounts is None else 0):
-            found, logins = self._call("GET", where).data.get("secret"), self._session.logins
-            mounts = {
-                name: _kv_version(about) for name, about in _json(dict, found).items() if name[-1:] == "/"
-            }
-            if self.settings.mount + "/" not in mounts:
+            found = _json(dict, self._call("GET", where).data.get("secret"))
+            logins, own = self._session.logins, self.settings.mount
+            if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
-                self._session.call("GET", f"{where}/{_url_path(self.settings.mount)}")
+                self._session.call("GET", f"{where}/{_url_path(own)}")
             if attempt or logins == self._session.logins:
-                self._mounts = mounts
+                self._mounts = {name: _kv_version(found[name]) for name in found if name.endswith("/")}
                 break
         return self._mounts or {}
 

@@ -3868,7 +3868,7 @@ def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
     server = Stub(lambda request: http(about))
     said = dict(server.store().store_status())
     server.server.shutdown()
-    assert said["policies"] == "unknown" and TELLTALE not in str(said)
+    assert said["policies"] == "p, ***, x***y" and TELLTALE not in str(said)
 
 
 # === Vault store ============================================================================================
@@ -4207,7 +4207,7 @@ def test_status_says_all_but_the_token(vault_env, monkeypatch, capsys):
     lines = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
     assert (status, lines["address"], lines["sealed"], lines["login"]) == (0, bao().address, "no", "token")
     assert lines["policies"].startswith("default, p") and lines["mount"] == "secret/, KV version 2"
-    assert re.fullmatch(r"3\d\d\d seconds, renewable", lines["time left"])
+    assert re.fullmatch(r"3\d\d\d seconds", lines["time left"])
     assert token not in out + said
     monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("VAULT_MAX_RETRIES", "0")
