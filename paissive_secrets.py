@@ -4542,8 +4542,7 @@ def foreign_environment(value: str | None = None) -> dict[str, str]:
 # Secrets come in from a .env file or a flat JSON object, and go out in the words of whoever reads them next.
 # A secret that the reader can't hold is named, and nothing is written.
 
-EXPORT_FORMS = ("env", "shell", "json", "docker")
-_DOCKER_LINE = 65535  # bytes that docker reads as one line
+EXPORT_FORMS = ("env", "shell", "json")
 
 
 def parse_secrets(data: bytes, where: str) -> dict[str, str]:
@@ -4583,7 +4582,7 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
-    """Return these as text in the form "env", "shell", "json" or "docker"; BadValue if it can't hold one."""
+    """Return these as text in the form "env", "shell" or "json"; raise BadValue if it can't hold one."""
     for name in sorted(values):  # a variable may hold any bytes
         check_value(values[name], f"the value of {_show(name)}")
     if form == "json":
@@ -4595,25 +4594,12 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
         variable = _checked_variable(name)
         if names.setdefault(variable, name) != name:
             raise BadName(f"{_show(names[variable])} and {_show(name)} are both variable {variable}")
-    return "".join(_export_line(form, variable, values[name]) + "\n" for variable, name in names.items())
-
-
-def _export_line(form: str, variable: str, value: str) -> str:
     if form == "env":
-        return dotenv_assignment(variable, value, node=True)
-    if form == "shell":
-        # In single quotes a shell reads nothing but the next one (POSIX, Shell Command Language 2.2.2).
-        quoted = value.replace("'", "'\\''")
-        return f"export {variable}='{quoted}'"
-    # `docker run --env-file` takes what follows '=' as it is.
-    line = f"{variable}={value}"
-    if "\n" in value or value.endswith("\r"):
-        problem = "docker takes a line break for the end of the value"
-    elif len(line.encode()) > _DOCKER_LINE:
-        problem = "docker reads no line that long"
-    else:
-        return line
-    raise BadValue(f"docker's env file can't hold {variable}: {problem}", hint="mount it as a file instead")
+        lines = [dotenv_assignment(variable, values[name], node=True) for variable, name in names.items()]
+    else:  # in single quotes a shell reads nothing but the next one (POSIX, Shell Command Language 2.2.2)
+        quoted = {variable: values[name].replace("'", "'\\''") for variable, name in names.items()}
+        lines = [f"export {variable}='{value}'" for variable, value in quoted.items()]
+    return "".join(line + "\n" for line in lines)
 
 
 # === Masking ================================================================================================

@@ -1351,7 +1351,6 @@ def test_a_canary_shows_in_no_error_of_the_environment(tmp_path, monkeypatch, ca
         lambda: folder.set("A", value),
         lambda: ps.parse_secrets(f'{{"A": "{value}" "B"'.encode(), "f"),
         lambda: ps.parse_secrets(f"A={value}".encode() + b"\xff", "f"),
-        lambda: ps.export_secrets({"A": value + "\n"}, "docker"),
         lambda: ps.export_secrets({"A": value + "\r"}, "env"),
         lambda: ps.generate(value + ":5"),
         lambda: ps.set_secret("../A", value),
@@ -5754,13 +5753,6 @@ def by_shell(text, names):
     return dict(zip(names, done.stdout.decode().split("\0")))
 
 
-def by_docker(text):
-    """`docker run --env-file`: lines as Go's ScanLines cuts them, taken as they are after the first '='."""
-    lines = [line[:-1] if line.endswith("\r") else line for line in text.split("\n")]
-    assert all(len(line.encode()) < 65536 for line in lines)
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
 def exported(values, form):
     """Those of the values that this form can hold, and their text."""
     held = {}
@@ -5782,11 +5774,9 @@ def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
     assert read_by_compose(text) == read_by_node(tmp_path / "env-0") == read_by_bash(tmp_path, env)[0] == env
     shell, text = exported(values, "shell")
     assert by_shell(text, shell) == shell
-    for form, read in {"json": json.loads, "docker": by_docker}.items():
-        held, text = exported(values, form)
-        assert read(text) == held
-    everything = len(values)
-    assert (len(shell), len(env) > 0.7 * everything, len(held) > 0.8 * everything) == (everything, True, True)
+    held, text = exported(values, "json")
+    assert json.loads(text) == held
+    assert (len(shell), len(held), len(env) > 0.7 * len(values)) == (len(values), len(values), True)
 
 
 def test_export_refuses_two_secrets_that_are_one_variable():
@@ -5797,8 +5787,6 @@ def test_export_refuses_two_secrets_that_are_one_variable():
 
 REFUSED = [(form, "\udcff", "the value of 'A' is not UTF-8") for form in ps.EXPORT_FORMS] + [
     ("env", "${x}", "'A' so that every reader agrees; use --format json, or shell"),
-    ("docker", "x\ny", "docker's env file can't hold A: docker takes a line break for the end of the value"),
-    ("docker", "x" * 65534, "docker's env file can't hold A: docker reads no line that long; mount it as"),
 ]
 
 
@@ -5901,7 +5889,7 @@ def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuratio
     Path(".env").write_text("A=secret:B\nB=resolved\n")
     sealed_store(tmp_path, monkeypatch).set("A", "secret:DB_PASSWORD")
     refused = "the value of 'A' would be followed as a reference; use --format json, which is read as data\n"
-    for form in ("env", "shell", "docker"):
+    for form in ("env", "shell"):
         assert say("export", "A", "--format", form, "--backend", "file") == (2, refused)
     code, printed = say("export", "A", "--format", "json", "--backend", "file")
     assert (json.loads(printed), say("export", "A")) == ({"A": "secret:DB_PASSWORD"}, (0, "A=resolved\n"))
@@ -10405,7 +10393,6 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
         "env": "A_TOKEN=1\nDB_PASSWORD='x y'\n",
         "shell": "export A_TOKEN='1'\nexport DB_PASSWORD='x y'\n",
         "json": '{\n  "A_TOKEN": "1",\n  "DB_PASSWORD": "x y"\n}\n',
-        "docker": "A_TOKEN=1\nDB_PASSWORD=x y\n",
     }
     assert {form: say("export", "--format", form)[1] for form in ps.EXPORT_FORMS} == exports
     assert say("import", "-", stdin=exports["json"])[0] == 0
@@ -10636,7 +10623,6 @@ $ import /dev/zero                           /dev/zero is larger than 16 MiB; �
 '{"X": "c4nary",' $ import -                 - can't be read as JSON: …
 'X=secret:Y' $ import -                      -: the value of 'X' is a reference; …
 'a-b=1\na.b=2' $ import -                    two of the names are one variable; …
-$ export A N --format docker                 docker's env file can't hold N: …; …
 PAISSIVE_ENV_FILE=odd.env $ run REF -- true  (1) the value of 'REF' looks like a reference, and leads to no …
 $ run A --                                   no command to run; …
 $ run -- ./folder                            (126) can't run './folder': permission denied
