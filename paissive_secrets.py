@@ -1451,7 +1451,7 @@ class Identity:
         return self._text
 
     def unwrap(self, words: list[bytes], body: bytes) -> Optional[bytes]:
-        """Return the file key, or None if the stanza is for somebody else."""
+        """Return the file key, or None if the stanza is for another identity."""
         if words[0] != b"X25519":
             return None
         try:
@@ -1514,8 +1514,8 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
     end = re.compile(_HEADER_END).match(sealed, pos)
     if not stanzas or not end or len(sealed) < end.end() + _NONCE:
         raise _corrupt("the header is damaged or cut off")
-    # A file that a passphrase opens must come from somebody who knows it; with other stanzas, anybody who has
-    # one of the other keys could have made it (age.md, scrypt recipient stanza).
+    # Only those who know the passphrase can make a file that it opens; beside other stanzas, anybody who has
+    # one of the other keys could (age.md, scrypt recipient stanza).
     if len(stanzas) > 1 and any(words[0] == b"scrypt" for words, _ in stanzas):
         raise _corrupt("a passphrase stands alone in the header")
     return stanzas, sealed[: pos + 3], _unbase64(end[1]), sealed[end.end() :]
@@ -1763,7 +1763,7 @@ class FileStore:
                 for name in names:
                     path = self._path(name)
                     plaintext = _open_file(path, keys)[1]
-                    _parse_entry(plaintext, name, path)  # what somebody moved here must not get the new seal
+                    _parse_entry(plaintext, name, path)  # an entry that was moved must not get the new seal
                     self._replace(path, seal(plaintext, keys[0].recipient()))
                 if os.path.lexists(self.policy_file):
                     plaintext = _open_file(self.policy_file, keys)[1]
@@ -1783,7 +1783,7 @@ class FileStore:
             names = list(self.names())
             yield "secrets", str(len(names))
             if not names and not os.path.lexists(self._identity_file):
-                yield "opens", "there is nothing yet: a first set makes it"
+                yield "opens", "no store yet: the first set creates it"
                 return
             keys = self._keys()
             for name in names[:1]:
@@ -1798,7 +1798,7 @@ class FileStore:
             yield "problem", str(error)
 
     def store_keys(self) -> Iterator[str]:
-        """Yield the master password and the identities, as far as they are at hand."""
+        """Yield the master password and the identities, as far as no prompt is needed."""
         yield from filter(None, [self._password()])
         if self._opener() or self._password():
             with contextlib.suppress(SecretsError):
@@ -1835,8 +1835,8 @@ class FileStore:
         if os.path.lexists(self.folder):
             return not_found_error(name)
         if self._configured:
-            hint = "mount it, or let a first set make it"
-            return Unavailable(f"PAISSIVE_SECRETS_DIR is not there: {self.folder}", hint=hint)
+            hint = "mount it, or let the first set create it"
+            return Unavailable(f"PAISSIVE_SECRETS_DIR does not exist: {self.folder}", hint=hint)
         return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
@@ -1874,7 +1874,7 @@ class FileStore:
     def _keys_by_password(self) -> tuple[Identity, ...]:
         # A store that lost its identity must not get a new one: what is in it would never open again.
         if not os.path.lexists(self._identity_file):
-            hint = "a first set makes it; if it was lost, restore it from a copy, or set PAISSIVE_IDENTITY"
+            hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         if not self._password():
             self._prompted_password = _ask(f"Master password of {self.folder}: ")
@@ -1914,8 +1914,8 @@ class FileStore:
     def _key_for(self, name: str, path: str, keys: tuple[Identity, ...]) -> tuple[Identity, bytes | None]:
         """Return the identity to seal a file to, and the bytes that the file has now.
 
-        The identity opens these or, for a new file, another secret, so nothing is sealed to an old identity
-        that somebody restored, and nothing that can't be opened is overwritten.
+        The identity opens these or, for a new file, another secret, so nothing is sealed to a restored old
+        identity, and nothing that can't be opened is overwritten.
         """
         sealed = None
         try:
@@ -2052,7 +2052,7 @@ def _credential(name: str) -> str:
 
 
 def can_ask() -> bool:
-    """Return whether there is somebody to ask: stdin is a terminal."""
+    """Return whether stdin is a terminal, so that a prompt can be answered."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 

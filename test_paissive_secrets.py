@@ -1684,7 +1684,7 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
     assert list(ps.FileStore().names()) == [] and not store_folder.exists()
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
-        with pytest.raises(ps.Unavailable, match="PAISSIVE_SECRETS_DIR is not there"):
+        with pytest.raises(ps.Unavailable, match="PAISSIVE_SECRETS_DIR does not exist"):
             act(ps.FileStore())
     Path("some.env").write_text("A=1\nB=2\n")
     assert command(monkeypatch, capsys, "import", "some.env", "--backend", "file")[0] == 0
@@ -1952,7 +1952,7 @@ def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder
 
 def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, capsys):
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
-    assert (status, out.splitlines()[-1]) == (0, "opens      there is nothing yet: a first set makes it")
+    assert (status, out.splitlines()[-1]) == (0, "opens      no store yet: the first set creates it")
     status, _, err = command(monkeypatch, capsys, "rekey")
     line = f"paissive_secrets: there is no {store_folder}/identity.age"
     assert (status, err.partition(";")[0]) == (2, line)
@@ -2170,8 +2170,8 @@ CUT = f"{BAD} the header is damaged or cut off; {RESTORE}"
 NO_ENTRY = f"ENTRY opens, but holds no entry; {RESTORE}"
 FORGED = "the store's identity does not open ENTRY; it was written for another identity: is "
 FORGED += "PAISSIVE_IDENTITY or identity.age an old one?"
-LOST = f"there is no STORE/identity.age; a first set makes it; if it was lost, {RESTORE}, or "
-LOST += "set PAISSIVE_IDENTITY"
+LOST = "there is no STORE/identity.age; the first set creates it; if it was lost, restore a copy or set "
+LOST += "PAISSIVE_IDENTITY"
 WRONG = "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type it again"
 NUL = "the value has a NUL character; encode binary values, with base64 for instance"
 HALF = "the value is not UTF-8; encode binary values, with base64 for instance"
@@ -10601,7 +10601,7 @@ $ set X --generate --backend file            the master password is needed; …
 PAISSIVE_MASTER_PASSWORD_FILE=/dev/zero $ --backend file set X --generate  /dev/zero is not a file; …
 PAISSIVE_IDENTITY_FILE=/dev/zero $ --backend file set X --generate  /dev/zero is not a file; …
 PAISSIVE_IDENTITY=x $ --backend file set X --generate  PAISSIVE_IDENTITY is not an age key …
-PAISSIVE_SECRETS_DIR=none $ --backend file list  PAISSIVE_SECRETS_DIR is not there: …
+PAISSIVE_SECRETS_DIR=none $ --backend file list  PAISSIVE_SECRETS_DIR does not exist: …
 PAISSIVE_SECRETS_DIR=file $ --backend file list  …/file is not a folder; …
 VAULT_ADDR=x $ --backend vault list          VAULT_ADDR isn't an address; …
 $ get NOPE                                   (1) no secret named 'NOPE'; …
