@@ -7641,11 +7641,11 @@ def _git(
     *args: str,
     feed: Iterable[str] = (),
     command: Sequence[str] = _GIT,
-    on_error: Callable[[str, str], object] = lambda folder, line: None,
+    on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
     """Run git on the lines of `feed` and open its output; raise Unavailable if it fails.
 
-    `on_error` is called with the folder and each line that a git that succeeds has written to stderr.
+    `on_error` is called with each line that a git that succeeds has written to stderr.
     """
     import subprocess
     import tempfile
@@ -7678,7 +7678,7 @@ def _git(
         said = said or [f"nothing, and exits with {process.returncode}"]
         raise Unavailable(f"git says: {printable(said[0])}")
     for line in said:
-        on_error(folder, line)
+        on_error(line)
 
 
 def printable(text: str) -> str:
@@ -7699,7 +7699,7 @@ def _split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def tracked_files(folder: str, on_error: Callable[[str, str], None]) -> Iterator[str]:
+def tracked_files(folder: str, on_error: Callable[[str], object]) -> Iterator[str]:
     """Yield the files under `folder` that git tracks or does not ignore, and the repositories inside it."""
     with _git(folder, "ls-files", "-co", "--exclude-standard", "-z", on_error=on_error) as out:
         yield from (
@@ -7941,7 +7941,7 @@ def repository_above(folder: str) -> str:
 
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     top, folder, real = os.path.realpath(root), "", True
-    for name in tracked_files(root, accept.on_error):
+    for name in tracked_files(root, lambda line: accept.on_error(shown.rstrip("/"), line)):
         name = name.rstrip("/")
         above = name.rpartition("/")[0]
         if above != folder:  # git goes by its index even where a folder has become a symlink
@@ -7964,7 +7964,11 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         ignores = _advance(ignores, path.rpartition("/")[2])
         if path and (_ignored(ignores, True) or not accept.takes(f"{shown}{path}/")):
             continue
-        names, folders = _scan_folder(os.path.join(root, path), accept)
+        try:
+            names, folders = _scan_folder(os.path.join(root, path))
+        except OSError as error:
+            accept.on_error(shown + path, str(error.strerror))
+            continue
         if accept.gitignore and path and (".git" in folders or ".git" in names):
             yield path  # git is asked about it
             continue
@@ -7983,17 +7987,11 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
                 pending.append((folder + name, ignores))
 
 
-def _scan_folder(path: str, accept: FileFilter) -> tuple[list[str], list[str]]:
+def _scan_folder(path: str) -> tuple[list[str], list[str]]:
     """Return the names of the files and of the folders in a folder; links, FIFOs and devices are left out."""
-    try:
-        with os.scandir(path) as entries:
-            # (name, is a file, is a folder): an entry itself takes far more memory.
-            found = [
-                (e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False)) for e in entries
-            ]
-    except OSError as error:
-        accept.on_error(path, str(error.strerror))
-        return [], []
+    with os.scandir(path) as entries:
+        # (name, is a file, is a folder): an entry itself takes far more memory.
+        found = [(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False)) for e in entries]
     found.sort()
     return [name for name, is_file, _ in found if is_file], [name for name, _, is_dir in found if is_dir]
 
@@ -8299,7 +8297,7 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self._in_git:
-            self.summary.stale = self.baseline.stale(self._covers())
+            self.summary.stale = self.baseline.stale(self._covers)
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
         rule, spot = match.rule, (blob.path, match.rule.id)
@@ -8346,7 +8344,7 @@ class Audit:
         self.summary.unreadable += 1
         self._unread.add(path)
         if self._on_error:
-            self._on_error(path, why)
+            self._on_error(path or ".", why)
 
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
@@ -8387,7 +8385,7 @@ class Audit:
         elif path == "-" or os.path.isfile(path):
             yield _real_path(path), shown
         else:
-            self._unreadable(path, "it is neither a file nor a folder; pipe it in and audit -")
+            self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
 
     def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
@@ -8481,12 +8479,10 @@ class Audit:
         wanted = _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
         return wanted and not self.excludes(path)
 
-    def _covers(self) -> Callable[[str], bool]:
-        """Return what says whether this audit has looked where a path is or was."""
-        unread = {shown_path(path, self.base) for path in self._unread}
-        return lambda path: (
-            _is_within(path, self._roots) and not _is_within(path, unread) and not self.excludes(path)
-        )
+    def _covers(self, path: str) -> bool:
+        """Return whether this audit has looked where a path is or was."""
+        seen = _is_within(path, self._roots) and not _is_within(path, self._unread)
+        return seen and not self.excludes(path)
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
@@ -8962,15 +8958,14 @@ _NEXT_STEPS = (
 
 
 class Printer:
-    """Where a report goes: colour only on a terminal, and no character that the stream can't encode."""
+    """Where a report goes; colour only on a terminal."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def line(self, text: str = "") -> None:
-        encoding = self._out.encoding or "utf-8"
-        self._out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        self._out.write(text + "\n")
 
     def paint(self, text: str, colour: str) -> str:
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colour else text

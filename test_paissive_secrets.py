@@ -6733,7 +6733,7 @@ def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, c
     key = "-----BEGIN {0}-----\n{1}-----END {0}-----".format(
         "RSA PRIVATE" + " KEY", base64.encodebytes(der).decode()
     )
-    before = "".join(f"line {n} of a log\n" for n in range(30_000))  # more than a window
+    before = "".join(f"line {n} of a log\n" for n in range(15_000))  # more than a window
     log = tmp_path / "log"
     log.write_text(f"{before}{key}\n{SAFE}\n{before}{key} pragma: allowlist secret\n")
     assert ps.main(["redact", "--found", str(log)]) == 0
@@ -8230,6 +8230,12 @@ def leak(path, n=0, comment=""):
     return path
 
 
+def plant(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("x")
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -8255,20 +8261,27 @@ def commit(folder, message="x"):
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    git(tmp_path, "init", "-q", "-b", "main")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def repository(folder):
+    git(folder, "init", "-q", "-b", "main")
+    return folder
 
 
-def leaks(paths=(".",), **options):
-    """{(path, line)} of what an audit finds."""
-    return {(finding.path, finding.line) for finding in ps.audit(paths, **options)}
+@pytest.fixture
+def clone(repository, tmp_path_factory):
+    """A function that clones the repository and returns the folder."""
+
+    def make(*options):
+        git(repository, "config", "uploadpack.allowFilter", "true")
+        made = tmp_path_factory.mktemp("clone")
+        git(made, "clone", "-q", *options, f"file://{repository}", ".")
+        return made
+
+    return make
 
 
-def test_files_beside_and_below_the_folders_that_git_lists_are_all_read(repository):
-    places = [leak(repository / name) for name in ("a/x.py", "b.py", "c/d/x.py", "c/e.py", "z.py")]
-    assert leaks([str(repository)]) == {(path.relative_to(repository).as_posix(), 1) for path in places}
+def leaks(paths=".", **options):
+    """The paths of what an audit finds."""
+    return {finding.path for finding in ps.audit(paths, **options)}
 
 
 def test_staged_reads_the_index_and_not_the_working_tree(repository):
@@ -8276,20 +8289,21 @@ def test_staged_reads_the_index_and_not_the_working_tree(repository):
     git(repository, "add", ".")
     (repository / "staged.py").write_text("clean")
     leak(repository / "edited.py")
-    assert leaks(staged=True) == {("staged.py", 1)}
+    assert leaks(staged=True) == {"staged.py"}
 
 
-def test_the_index_and_the_history_are_read_below_the_paths_that_are_named(repository):
+def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
     for n, name in enumerate(("a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py")):
         leak(repository / name, n)
+    leak(repository / "sub" / "copy.py")  # of a.py
     git(repository, "add", ".")
-    below = {("sub/b.py", 1), ("sub/deep/c.py", 1)}
-    assert leaks(["sub"], staged=True) == leaks([str(repository / "sub")], staged=True) == below
-    assert leaks(["sub/b.py", "a.py"], staged=True) == {("sub/b.py", 1), ("a.py", 1)}
+    below = {"sub/b.py", "sub/copy.py", "sub/deep/c.py"}
+    assert leaks("sub", staged=True) == leaks(repository / "sub", staged=True) == below
+    assert leaks(["sub/b.py", "a.py"], staged=True) == {"sub/b.py", "a.py"}
     commit(repository)
     assert leaks("sub", history=[]) == below
     os.chdir("sub")
-    assert len(leaks(history=[])) == 4  # which is all that there is
+    assert leaks(history=[]) == {"a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py"}
 
 
 def test_staged_reads_what_the_next_commit_changes(repository):
@@ -8300,52 +8314,28 @@ def test_staged_reads_what_the_next_commit_changes(repository):
     leak(repository / "ünd neu\n.py")
     os.symlink("old.py", repository / "link")
     git(repository, "add", "-A")
-    assert leaks(staged=True) == {("ünd neu\n.py", 1)}
+    assert leaks(staged=True) == {"ünd neu\n.py"}
 
 
-def test_history_names_the_commit_the_date_and_the_path_that_brought_it(repository):
+def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brought_it(repository):
+    (repository / "moved.py").write_text("x = 1\n\n\ny = 2\n")
+    commit(repository)
     leak(repository / "gone.py")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "x", "--date", "2024-02-29T12:00:00+01:00")
     brought = git(repository, "rev-parse", "HEAD")
+    for n in range(2):
+        (repository / "gone.py").write_text(f"x = {n}\n\n" + (repository / "gone.py").read_text())
+        commit(repository)
     (repository / "gone.py").rename(repository / "moved.py")
     commit(repository)
-    (repository / "moved.py").unlink()
-    commit(repository)
-    (finding,) = ps.audit(history=[])
-    assert (finding.path, finding.commit, finding.date) == ("gone.py", brought, "2024-02-29T12:00:00+01:00")
-    assert leaks() == set()
-
-
-def test_history_names_a_secret_once_though_it_is_in_every_later_version(repository):
-    leak(repository / "a.py")
-    first = commit(repository)
-    for n in range(3):
-        (repository / "a.py").write_text(f"# {n}\n" + (repository / "a.py").read_text())
-        commit(repository)
-    assert [(finding.commit, finding.line) for finding in ps.audit(history=[])] == [(first, 1)]
-
-
-def test_history_is_judged_by_what_no_clean_version_had(repository):
-    """A key changed under a header that stays, and a secret that the newest version still has."""
-    (repository / "a.py").write_text("x = 1\n\n\ny = 2\n")
-    commit(repository)
-    leak(repository / "a.py")
-    brought = commit(repository)
-    (repository / "a.py").write_text("x = 1\n\n" + (repository / "a.py").read_text() + "\n\nnew = 1\n")
-    commit(repository)
     git(repository, "gc", "-q")
-    assert [finding.commit for finding in ps.audit(history=[])] == [brought]
+    (finding,) = ps.audit(history=[])
+    assert finding[-2:] == (brought, "2024-02-29T12:00:00+01:00")
+    assert (finding.path, finding.line) == ("gone.py", 1)
 
 
-def test_history_holds_what_no_commit_has(repository):
-    (repository / "a.py").write_text("clean")
-    commit(repository)
-    oid = git(repository, "hash-object", "-w", str(leak(repository / "dangling.py")))
-    assert [(f.path, f.commit) for f in ps.audit(history=[])] == [(f"blob {oid[:12]}", "")]
-
-
-def test_history_holds_what_was_copied_from_a_folder_that_is_left_out(repository):
+def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
     leak(repository / "node_modules" / "a.py")
     leak(repository / "tests" / "b.py", 1)
     commit(repository)
@@ -8369,7 +8359,7 @@ def test_history_is_what_was_committed_not_what_replaces_it_in_this_clone(reposi
     assert [finding.commit for finding in ps.audit(history=revisions)] == [first]
 
 
-def test_history_holds_amended_and_stashed_commits_and_merges_that_bring_something(repository):
+def test_history_includes_amended_and_stashed_commits_merges_and_dangling_files(repository):
     (repository / "a.py").write_text("clean")
     commit(repository)
     leak(repository / "amended.py")
@@ -8385,45 +8375,45 @@ def test_history_holds_amended_and_stashed_commits_and_merges_that_bring_somethi
     leak(repository / "stashed.py", 2)
     git(repository, "add", ".")
     git(repository, "stash", "-q")
+    blob = f"blob {git(repository, 'hash-object', '-w', str(leak(repository / 'dangling.py', 3)))[:12]}"
     commits = {finding.path: finding.commit for finding in ps.audit(history=[])}
-    assert set(commits) == {"amended.py", "merged.py", "stashed.py"}
-    assert commits["merged.py"] == merge
+    assert set(commits) == {"amended.py", "merged.py", "stashed.py", blob}
+    assert (commits["merged.py"], commits[blob]) == (merge, "")
 
 
-def test_history_of_revisions_holds_what_they_reach(repository):
+def test_history_of_revisions_is_what_they_reach(repository):
     leak(repository / "old.py")
     commit(repository)
     git(repository, "checkout", "-qb", "topic")
     leak(repository / "new.py", 1)
     commit(repository)
-    assert {path for path, _ in leaks(history=["main"])} == {"old.py"}
-    assert {path for path, _ in leaks(history=["main..topic"])} == {"new.py"}
+    assert (leaks(history=["main"]), leaks(history=["main..topic"])) == ({"old.py"}, {"new.py"})
 
 
-@pytest.mark.parametrize("form", [["--object-format=sha256"], ["--bare"]], ids=" ".join)
-def test_history_of_other_forms_of_repositories(tmp_path, form):
-    git(tmp_path, "init", "-q", *form, "made")
-    made = tmp_path / "made"
-    if "--bare" in form:
-        git(tmp_path, "clone", "-q", "made", "work")
-    work = tmp_path / "work" if "--bare" in form else made
-    leak(work / "a.py")
-    git(work, "add", ".")
-    assert leaks([str(work)], staged=True) == {("a.py", 1)}
-    brought = commit(work)
-    if "--bare" in form:
-        git(work, "push", "-q", "origin", "HEAD")
-    assert [(finding.path, finding.commit) for finding in ps.audit([made], history=[])] == [("a.py", brought)]
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+def test_history_of_a_bare_repository(tmp_path, form):
+    git(tmp_path, "init", "-q", "--bare", f"--object-format={form}", "made")
+    git(tmp_path, "clone", "-q", "made", "work")
+    leak(tmp_path / "work" / "a.py")
+    git(tmp_path / "work", "add", ".")
+    assert leaks(tmp_path / "work", staged=True) == {"a.py"}
+    brought = commit(tmp_path / "work")
+    git(tmp_path / "work", "push", "-q", "origin", "HEAD")
+    found = ps.audit(tmp_path / "made", history=[])
+    assert [(finding.path, finding.commit) for finding in found] == [("a.py", brought)]
 
 
-def test_history_outside_of_a_repository_is_trouble_in_one_line(tmp_path):
-    done = cli("audit", "--history", cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
-    assert done.returncode == 2
-    assert re.fullmatch(rb"paissive_secrets: git says: fatal: not a git repository.*\n", done.stderr)
+def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for argv in (["audit", "--history"], ["audit", "--staged", "--output", "report"], ["hook", "install"]):
+        status, said = say(*argv)
+        assert (status, said[:40]) == (2, "git says: fatal: not a git repository (o") and said.count(
+            "\n"
+        ) == 1
 
 
 def test_a_revision_is_never_an_option(repository):
-    (repository / "a.py").write_text("clean")
+    plant(repository, "a.py")
     commit(repository)
     with pytest.raises(ps.Unavailable, match="bad revision"):
         leaks(history=["--output=" + str(repository / "written")])
@@ -8447,7 +8437,7 @@ def test_a_hostile_repository_runs_nothing(repository):
     for name in ("post-index-change", "reference-transaction"):
         shutil.copy(evil, repository / name)
     (repository / "ran").unlink(missing_ok=True)
-    assert ("a.py", 1) in leaks() & leaks(history=[])
+    assert leaks() == leaks(history=[]) == {"a.py"}
     assert leaks(staged=True) == set()
     assert not (repository / "ran").exists()
 
@@ -8456,31 +8446,50 @@ def test_a_hostile_repository_runs_nothing(repository):
 def test_an_audit_of_git_leaves_no_file_open(repository):
     leak(repository / "a.py")
     commit(repository)
-    for args in (["--history"], ["--history", "HEAD"], ["--staged"], []):
-        for path in (os.environ["PATH"], "/nonexistent"):
-            done = cli("audit", *args, env={"PATH": path, "PYTHONDEVMODE": "1"})
-            assert b"Warning" not in done.stderr
+    for args, path in ((["--history", "HEAD"], os.environ["PATH"]), (["--staged"], "/nonexistent")):
+        done = cli("audit", *args, env={"PATH": path, "PYTHONDEVMODE": "1"})
+        assert b"Warning" not in done.stderr
 
 
-def test_a_partial_clone_fetches_nothing(repository, tmp_path_factory):
+def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, clone, capsys):
     leak(repository / "a.py")
     commit(repository)
-    git(repository, "config", "uploadpack.allowFilter", "true")
-    clone = tmp_path_factory.mktemp("clone")
-    source = f"file://{repository}"
-    git(clone, "clone", "-q", "--no-checkout", "--filter=blob:none", source, ".")
-    assert leaks([str(clone)], history=[]) == set()
-    assert leaks([str(clone)], history=["HEAD"]) == set()
-    done = cli("audit", "--history", "HEAD", cwd=clone)
-    told = b"objects of its history that are missing or broken: 1\n"
-    assert (done.returncode, done.stderr.endswith(told)) == (2, True)
+    os.chdir(clone("--no-checkout", "--filter=blob:none"))
+    assert leaks(history=[]) == set()
+    assert ps.main(["audit", "--history", "HEAD"]) == 2
+    partial, lacks = capsys.readouterr().err.splitlines()
+    assert partial.endswith(
+        "a partial clone lacks some objects; get them with: git fetch --refetch --no-filter"
+    )
+    assert lacks.endswith("can't read .: objects of its history that are missing or broken: 1")
+
+
+def test_a_shallow_clone_reports_that_it_lacks_older_commits(repository, clone):
+    for n in range(2):
+        (repository / "a.py").write_text(f"{n}")
+        commit(repository)
+    why = []
+    assert not list(ps.audit(clone("--depth=1"), history=[], on_error=lambda path, text: why.append(text)))
+    assert why == ["a shallow clone lacks older commits; get them with: git fetch --unshallow"]
+
+
+def test_what_a_partial_clone_lacks_of_the_index_is_reported_and_shifts_no_finding(repository, clone):
+    plant(repository, "a.py")
+    commit(repository)
+    folder, errors = clone("--no-checkout", "--filter=blob:none"), []
+    lacking = git(folder, "rev-parse", "HEAD:a.py")
+    git(folder, "update-index", "--add", "--cacheinfo", f"100644,{lacking},b.py")
+    leak(folder / "c.py")
+    git(folder, "add", "c.py")
+    assert leaks(folder, staged=True, on_error=lambda *error: errors.append(error)) == {"c.py"}
+    assert errors == [("b.py", "this clone lacks it")]
 
 
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]], ids=str)
-def test_an_object_that_is_broken_is_told_and_the_rest_is_read(repository, revisions):
+def test_a_broken_object_is_reported_and_the_rest_is_read(repository, revisions):
     leak(repository / "a.py")
     commit(repository)
-    (repository / "b.py").write_text("clean")
+    plant(repository, "b.py")
     commit(repository)
     oid = git(repository, "rev-parse", "HEAD:b.py")
     broken = repository / ".git" / "objects" / oid[:2] / oid[2:]
@@ -8490,52 +8499,17 @@ def test_an_object_that_is_broken_is_told_and_the_rest_is_read(repository, revis
     assert ([finding.path for finding in run], run.summary.unreadable) == (["a.py"], 1)
 
 
-def test_what_a_partial_clone_lacks_is_named_and_shifts_no_finding(repository, tmp_path_factory, monkeypatch):
-    (repository / "a.py").write_text("clean")
-    commit(repository)
-    git(repository, "config", "uploadpack.allowFilter", "true")
-    clone = tmp_path_factory.mktemp("clone")
-    git(clone, "clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{repository}", ".")
-    lacking = git(clone, "rev-parse", "HEAD:a.py")
-    git(clone, "update-index", "--add", "--cacheinfo", f"100644,{lacking},b.py")
-    leak(clone / "c.py")
-    git(clone, "add", "c.py")
-    monkeypatch.chdir(clone)
-    told = []
-    assert leaks(staged=True, on_error=lambda path, why: told.append((path, why))) == {("c.py", 1)}
-    assert told == [("b.py", "this clone lacks it")]
-
-
-@pytest.mark.parametrize(
-    ("how", "why"),
-    [("--depth=1", "a shallow clone lacks older"), ("--filter=blob:none", "a partial clone lacks")],
-)
-def test_a_clone_that_has_not_all_of_its_history_is_told(repository, tmp_path_factory, how, why):
-    for n in range(2):
-        (repository / "a.py").write_text(f"{n}")
-        commit(repository)
-    git(repository, "config", "uploadpack.allowFilter", "true")
-    clone = tmp_path_factory.mktemp("clone")
-    git(clone, "clone", "-q", "--no-checkout", how, f"file://{repository}", ".")
-    told = []
-    assert not list(ps.audit(clone, history=[], on_error=lambda path, why: told.append(why)))
-    assert told[0].startswith(why) and "; get " in told[0]
-
-
-def test_history_finds_what_it_can_not_name_since_trees_or_parents_are_missing(repository, tmp_path_factory):
+def test_history_without_trees_or_parents_is_found_but_has_no_path(repository, clone):
     for n in range(2):
         leak(repository / f"{n}.py", n)
         commit(repository)
-    git(repository, "config", "uploadpack.allowFilter", "true")
-    clone = tmp_path_factory.mktemp("clone")
-    git(clone, "clone", "-q", "--filter=tree:0", f"file://{repository}", ".")
-    assert len(list(ps.audit(clone, history=[]))) == len(list(ps.audit(clone, history=["HEAD"]))) == 2
+    partial = clone("--filter=tree:0")
+    assert len(list(ps.audit(partial, history=[]))) == len(list(ps.audit(partial, history=["HEAD"]))) == 2
     orphan = git(repository, "cat-file", "commit", "HEAD")
-    orphan = orphan.replace("parent ", f"parent {'1' * 40}\nparent ", 1)
-    (repository / "commit").write_text(orphan + "\n")
+    (repository / "commit").write_text(orphan.replace("parent ", f"parent {'1' * 40}\nparent ", 1) + "\n")
     git(repository, "hash-object", "-w", "-t", "commit", "commit")
     git(repository, "hash-object", "-w", str(leak(repository / "dangling.py", 2)))
-    assert {f.path[:4] for f in ps.audit(history=[])} == {"0.py", "1.py", "blob"}
+    assert {path[:4] for path in leaks(history=[])} == {"0.py", "1.py", "blob"}
 
 
 def test_what_git_tells_a_hook_does_not_lead_to_another_repository(repository, tmp_path_factory, monkeypatch):
@@ -8545,73 +8519,20 @@ def test_what_git_tells_a_hook_does_not_lead_to_another_repository(repository, t
     commit(other)
     monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(repository / ".git" / "index"))
-    assert leaks([str(other)]) == leaks([str(other)], history=[]) == {("b.py", 1)}
+    assert leaks(other) == leaks(other, history=[]) == {"b.py"}
 
 
-def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(repository):
-    assert cli("hook", "install").returncode == cli("hook", "install").returncode == 0
-    leak(repository / "a.py")
-    git(repository, "add", ".")
-    with pytest.raises(subprocess.CalledProcessError) as stopped:
-        git(repository, "commit", "-qm", "x")
-    assert b"1 finding" in stopped.value.stdout + stopped.value.stderr
-    git(repository, "commit", "-qm", "x", SKIP="other, paissive-audit")
-    (repository / "b.py").write_text("clean")
+def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(repository, say):
+    leak(repository / "old*" / "a.py")
+    plant(repository, "clean/a.py")
     commit(repository)
-    leak(repository / "b.py", 1)
-    for words in (["-a"], ["b.py"]):  # for which git makes an index of its own
-        with pytest.raises(subprocess.CalledProcessError):
-            git(repository, "commit", "-qm", "x", *words)
-
-
-def test_a_hook_of_ones_own_reads_the_index_of_the_commit_below_a_path_too(repository):
-    (repository / "sub").mkdir()
-    (repository / "sub" / "a.py").write_text("clean")
-    commit(repository)
-    hook = repository / ".git" / "hooks" / "pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{MODULE}' audit --staged sub")
-    hook.chmod(0o755)
-    leak(repository / "sub" / "a.py")
-    for words in (["-a"], ["sub/a.py"]):  # for which git makes an index of its own
-        with pytest.raises(subprocess.CalledProcessError):
-            git(repository, "commit", "-qm", "x", *words)
-
-
-def test_a_hook_heeds_the_settings_that_its_commit_brings(repository):
-    leak(repository / "a.py")
-    (repository / ".paissive-audit").write_text("")
-    commit(repository)
-    ps.install_hook()
-    leak(repository / "a.py", 1)
-    with pytest.raises(subprocess.CalledProcessError):
-        git(repository, "commit", "-qam", "x")
-    (repository / ".paissive-audit").write_text("[exclude]\na.py\n")
-    git(repository, "commit", "-qam", "x")
-
-
-@pytest.mark.parametrize("link", [False, True])
-def test_a_foreign_hook_is_never_overwritten(repository, link):
-    hook = repository / ".git" / "hooks" / "pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.symlink_to("/nonexistent") if link else hook.write_text("#!/bin/sh\n")
-    done = cli("hook", "install")
-    assert (done.returncode, os.readlink(hook) if link else hook.read_text()) == (
-        2,
-        "/nonexistent" if link else "#!/bin/sh\n",
-    )
-    assert b"there is a pre-commit hook already" in done.stderr and b"audit --staged" in done.stderr
-
-
-def test_a_path_that_is_nowhere_is_told_and_one_that_is_gone_is_found(repository, capsys):
-    (repository / "old").mkdir()
-    leak(repository / "old" / "a.py")
-    commit(repository)
-    shutil.rmtree(repository / "old")
-    assert leaks("old", history=[]) == leaks("old/a.py", history=[]) == {("old/a.py", 1)}
+    shutil.rmtree(repository / "old*")
+    shutil.rmtree(repository / "clean")
+    assert leaks("old*", history=[]) == leaks("old*/a.py", history=[]) == {"old*/a.py"}
+    assert leaks("clean", history=["HEAD"], on_error=pytest.fail) == set()
     for path in ("nowhere", "no/such/file"):
-        assert ps.main(["audit", path, "--staged"]) == 2
-        assert f"no file or folder called {path!r}, and git remembers none" in capsys.readouterr().err
+        expected = (2, f"no file or folder called {path!r}, and git remembers none\n")
+        assert say("audit", path, "--staged") == expected
 
 
 @pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=str)
@@ -8625,51 +8546,73 @@ def test_the_index_and_the_history_are_of_one_repository(repository, options):
         leaks([".", "sub"], **options)
 
 
-def test_what_is_below_a_path_counts_also_where_it_is_a_copy(repository):
+def refused(repository, *argv, **settings):
+    """Whether a hook stops the commit, because of a finding."""
+    try:
+        git(repository, "commit", "-qm", "x", *argv, **settings)
+    except subprocess.CalledProcessError as stopped:
+        return b"1 finding" in stopped.stdout + stopped.stderr
+
+
+def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(repository):
+    git(repository, "config", "core.hooksPath", "my hooks")
+    plant(repository, "sub/c.py")
+    for _ in range(2):
+        assert ps.main(["hook", "install"]) == 0
     leak(repository / "a.py")
-    leak(repository / "sub" / "b.py")
-    commit(repository)
-    assert leaks("sub", history=[]) == {("sub/b.py", 1)}
+    (repository / ".paissive-audit").write_text("")
+    git(repository, "add", ".")
+    assert refused(repository)
+    assert not refused(repository, SKIP="other, paissive-audit")
+    leak(repository / "sub" / "c.py", 1)
+    assert refused(repository, "-a") and refused(repository, "sub/c.py")  # git makes an index for it
+    (repository / ".paissive-audit").write_text("[exclude]\nsub\n")
+    assert not refused(repository, "-a")
 
 
-def test_a_path_that_is_gone_and_was_clean_is_no_trouble(repository):
-    plant(repository, "old*/a.py")
+def test_a_hand_written_hook_reads_the_index_of_the_commit_below_a_path_too(repository):
+    plant(repository, "sub/a.py", ".git/hooks/pre-commit")
     commit(repository)
-    shutil.rmtree(repository / "old*")
-    for history in ([], ["HEAD"]):
-        run = ps.Audit("old*", history=history, on_error=lambda path, why: pytest.fail(why))
-        assert (list(run), run.summary.unreadable) == ([], 0)
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.write_text(
+        f"#!/bin/sh\nPYTHONPATH={ROOT} exec '{sys.executable}' -m {MODULE.stem} audit --staged sub"
+    )
+    hook.chmod(0o755)
+    leak(repository / "sub" / "a.py")
+    assert refused(repository, "-a") and refused(repository, "sub/a.py")  # git makes an index for it
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_another_hook_is_never_overwritten(repository, say, link):
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.symlink_to("/nonexistent") if link else hook.write_text("#!/bin/sh\n")
+    status, said = say("hook", "install")
+    assert status == 2 and (os.readlink(hook) if link else hook.read_text()) in (
+        "/nonexistent",
+        "#!/bin/sh\n",
+    )
+    assert said.startswith("there is a pre-commit hook already") and said.endswith("audit --staged\n")
 
 
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
-    hook = repository / ".git" / "hooks" / "pre-commit"
-    assert cli("hook", "install").returncode == 0
+    hook = Path(ps.install_hook())
     hook.write_text(hook.read_text().replace(str(MODULE), "/elsewhere/paissive_secrets.py"))
-    assert cli("hook", "install").returncode == 0 and str(MODULE) in hook.read_text()
+    ps.install_hook()
+    assert str(MODULE) in hook.read_text() and os.access(hook, os.X_OK)
     hook.write_text(hook.read_text() + "exec lint\n")
-    assert cli("hook", "install").returncode == 2 and hook.read_text().endswith("\nexec lint\n")
+    with pytest.raises(ps.Conflict):
+        ps.install_hook()
+    assert hook.read_text().endswith("\nexec lint\n")
 
 
-def test_a_hook_needs_a_repository(tmp_path):
-    done = cli("hook", "install", cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
-    assert done.returncode == 2
-    assert done.stderr.startswith(b"paissive_secrets: git says: fatal: not a git repository")
-
-
-def test_why_git_sees_no_repository_for_a_hook_is_told(repository, monkeypatch):
+def test_a_git_that_refuses_or_does_not_start_says_why(repository, monkeypatch):
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with pytest.raises(ps.Unavailable, match="dubious ownership"):
         ps.install_hook()
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ps.Unavailable, match="git does not start"):
         ps.install_hook()
-
-
-def test_the_hook_goes_where_git_looks_for_it(repository):
-    git(repository, "config", "core.hooksPath", "my hooks")
-    (repository / "sub").mkdir()
-    assert cli("hook", "install", cwd=repository).returncode == 0
-    assert os.access(repository / "my hooks" / "pre-commit", os.X_OK)
 
 
 @pytest.fixture(scope="session")
@@ -8697,10 +8640,8 @@ def long_history(tmp_path_factory):
 @pytest.mark.slow
 def test_history_of_1200_commits_takes_little_memory(long_history):
     out, peak = measured("audit", "--history", "--json", "--confidence", "high", cwd=long_history)
-    dates = {
-        finding["date"] for finding in json.loads(out)["findings"] if finding["rule"].startswith("github")
-    }
-    assert (dates, peak < 80e6) == ({"2001-09-09T01:56:40Z"}, True)
+    found = [finding for finding in json.loads(out)["findings"] if finding["rule"].startswith("github")]
+    assert ({finding["date"] for finding in found}, peak < 80e6) == ({"2001-09-09T01:56:40Z"}, True)
 
 
 @pytest.mark.parametrize("command", ["ours", "gitleaks"])
@@ -8715,7 +8656,7 @@ def test_pre_commit_can_run_this_repository(repository):
     hooks = (ROOT / ".pre-commit-hooks.yaml").read_text().split("- id: ")[1:]
     entries = {hook.split()[0]: re.search("entry: (.+)", hook)[1].split() for hook in hooks}
     assert list(entries) == ["paissive-audit", "paissive-audit-files"]
-    (repository / "a.py").write_text("clean")
+    plant(repository, "a.py")
     leak(repository / "b.py")
     leak(repository / "--exit-code=0")
     for args, files, code in (
@@ -8733,21 +8674,12 @@ def test_pre_commit_can_run_this_repository(repository):
 
 def listing(folder):
     """The files that an audit reads below a folder."""
-    return sorted(shown for _, shown in ps.files_below(str(folder), "", everything()))
-
-
-def everything():
-    return ps.FileFilter(lambda path: False, True, lambda path, why: None, Counter())
+    everything = ps.FileFilter(lambda path: False, True, lambda path, why: None, Counter())
+    return sorted(shown for _, shown in ps.files_below(str(folder), "", everything))
 
 
 def patterns(lines):
     return ps.Patterns(map(os.fsencode, lines))
-
-
-def plant(folder, *paths):
-    for path in paths:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text("x")
 
 
 IGNORES = [
@@ -8770,23 +8702,24 @@ NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build
     xstar a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é""".split()
 
 
-@pytest.mark.parametrize("lines", IGNORES, ids=lambda lines: " ".join(lines))
-@pytest.mark.parametrize("nested", [[], ["!x.log", "top", "/inner"]], ids=["flat", "nested"])
-def test_own_matching_of_gitignore_is_that_of_git(tmp_path, lines, nested):
+@pytest.mark.parametrize("lines", IGNORES, ids=" ".join)
+def test_own_matching_of_gitignore_is_that_of_git(tmp_path, lines):
     folders = {str(Path(name).parent) for name in NAMES}
-    plant(tmp_path, *(name for name in NAMES if not {name} & folders))
-    plant(tmp_path, "sub/.gitignore") if nested else None
-    (tmp_path / ".gitignore").write_text("\n".join(lines))
-    (tmp_path / "sub" / ".gitignore").write_text("\n".join(nested))
-    own = listing(tmp_path) or [""]
     git(tmp_path, "init", "-q")
-    assert own == sorted(git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0"))
+    plant(tmp_path, *(name for name in NAMES if not {name} & folders))
+    for nested in ("", "!x.log\ntop\n/inner"):
+        (tmp_path / ".gitignore").write_text("\n".join(lines))
+        (tmp_path / "sub" / ".gitignore").write_text(nested)
+        listed = git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0")
+        (tmp_path / ".git").rename(tmp_path / ".svn")
+        assert (listing(tmp_path) or [""]) == sorted(name for name in listed if name[:4] != ".svn")
+        (tmp_path / ".svn").rename(tmp_path / ".git")
 
 
 ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
 def test_no_pattern_and_no_path_raises(lines, path):
     assert ps.matches_path(patterns(lines), path) in (True, False)
@@ -8797,16 +8730,16 @@ def test_a_hostile_pattern_takes_no_time(tmp_path):
     assert not ps.matches_path(known, "a" * 255)
     assert not ps.matches_path(known, "a/" * 300 + "c")
     for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/[", "*a*"):
-        assert not ps.matches_path(patterns([piece * 20_000 + "x"]), "a" * 255)
+        assert not ps.matches_path(patterns([piece * 5000 + "x"]), "a" * 255)
 
 
 def test_a_hostile_tree_of_gitignores_takes_no_time(folder):
-    for _ in range(600):
+    for _ in range(200):
         Path(".gitignore").write_text("\n".join(f"**/a*{n}" for n in range(60)))
         os.mkdir("d")
         os.chdir("d")
     os.chdir(folder)
-    assert len(listing(folder)) == 600  # in minutes, if each line were asked about each name below
+    assert len(listing(folder)) == 200  # in a minute, if each line were asked about each name below
     subprocess.run(["rm", "-r", "d"], check=True)
 
 
@@ -8818,10 +8751,9 @@ def test_a_gitignore_below_very_many_others_leaves_nothing_out(tmp_path):
     assert left == list(range(66, 100))
 
 
-def test_half_a_line_of_a_long_gitignore_is_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(ps, "_MAX_IGNORE_BYTES", 8)
+def test_half_a_line_of_a_long_gitignore_is_ignored(tmp_path):
     plant(tmp_path, "a.py", "b.log", "c")
-    (tmp_path / ".gitignore").write_text("b.log\n*.c")
+    (tmp_path / ".gitignore").write_text("b.log\n" + "#" * 65_527 + "\n*.c")  # 64 KiB are read
     assert listing(tmp_path) == [".gitignore", "a.py", "c"]
 
 
@@ -8835,61 +8767,50 @@ def test_every_file_is_listed_once_whatever_the_order(tmp_path, in_git):
     assert listing(tmp_path) == sorted(names)
 
 
-def test_what_git_ignores_is_read_when_asked_for(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".gitignore").write_text("build/\n")
-    leak(tmp_path / "build" / "a.py")
-    git(tmp_path, "init", "-q")
+def test_what_git_ignores_is_read_when_asked_for(repository):
+    (repository / ".gitignore").write_text("build/\n")
+    leak(repository / "build" / "a.py")
     assert leaks() == set()
-    assert leaks(gitignore=False) == leaks(["build"]) == leaks(["build/a.py"]) == {("build/a.py", 1)}
+    assert leaks(gitignore=False) == leaks("build") == leaks("build/a.py") == {"build/a.py"}
 
 
-def test_a_repository_inside_a_repository_has_its_own_say(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for folder in (tmp_path, tmp_path / "inner"):
-        folder.mkdir(exist_ok=True)
-        git(folder, "init", "-q")
-    (tmp_path / "inner" / ".gitignore").write_text("b.py")
-    leak(tmp_path / "inner" / "a.py")
-    leak(tmp_path / "inner" / "b.py")
-    assert leaks() == {("inner/a.py", 1)}
-    commit(tmp_path / "inner")
-    git(tmp_path, "add", ".")  # as git does it: a link without a .gitmodules file
-    assert leaks() == {("inner/a.py", 1)}
-    shutil.rmtree(tmp_path / ".git")
-    assert leaks() == {("inner/a.py", 1)}
+def test_a_repository_inside_a_repository_has_its_own_rules(repository):
+    git(repository, "init", "-q", "inner")
+    (repository / "inner" / ".gitignore").write_text("b.py")
+    leak(repository / "inner" / "a.py")
+    leak(repository / "inner" / "b.py")
+    assert leaks() == {"inner/a.py"}
+    commit(repository / "inner")
+    git(repository, "add", ".")  # as git does it: a link without a .gitmodules file
+    assert leaks() == {"inner/a.py"}
+    shutil.rmtree(repository / ".git")
+    assert leaks() == {"inner/a.py"}
 
 
-def test_a_folder_that_is_said_to_be_inside_itself_is_read_once(repository):
+def test_a_folder_that_claims_to_be_inside_itself_is_read_once(repository):
     git(repository, "config", "core.worktree", "..")
     leak(repository / "inner" / "a.py")
     (repository / "inner" / ".git").write_text("gitdir: ../.git")
-    run = ps.Audit()
-    assert ({finding.path for finding in run}, run.summary.unreadable) == ({"inner/a.py"}, 0)
+    assert leaks(on_error=pytest.fail) == {"inner/a.py"}
 
 
 @pytest.mark.parametrize("in_git", [False, True])
-def test_folders_of_others_are_left_out_until_named_and_counted(tmp_path, monkeypatch, in_git):
-    monkeypatch.chdir(tmp_path)
-    git(tmp_path, "init", "-q") if in_git else None
-    leak(tmp_path / "node_modules" / "x" / "a.py")
-    leak(tmp_path / "src" / ".venv" / "a.py")
-    plant(tmp_path, "clean.py")
-    run = ps.Audit()
-    assert list(run) == [] and run.summary.skipped == {"vendored": 2}
-    assert leaks(["node_modules"]) == {("node_modules/x/a.py", 1)}
-
-
-@pytest.mark.parametrize("in_git", [False, True])
-def test_exclude_takes_names_globs_and_paths(tmp_path, monkeypatch, in_git):
-    monkeypatch.chdir(tmp_path)
-    for path in ("a.py", "b.min.js", "tests/data/c.py", "src/tests/d.py", "docs/e.md", "docs/f/g.md"):
-        leak(tmp_path / path)
-    if in_git:
-        git(tmp_path, "init", "-q")
-    run = ps.Audit(exclude=["*.min.js", "tests", "docs/*.md"])
-    assert {finding.path for finding in run} == {"a.py", "docs/f/g.md"}
-    assert run.summary.skipped["excluded"] >= 4
+def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(folder, in_git):
+    git(folder, "init", "-q") if in_git else None
+    for path in (
+        "node_modules/x/a.py",
+        "a.py",
+        "b.min.js",
+        "tests/c.py",
+        "src/tests/d.py",
+        "e/f.md",
+        "e/f/g.md",
+    ):
+        leak(folder / path)
+    run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
+    assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
+    assert run.summary.skipped == {"vendored": 1, "excluded": 4}
+    assert leaks("node_modules") == {"node_modules/x/a.py"}
 
 
 @pytest.mark.parametrize(
@@ -8897,126 +8818,125 @@ def test_exclude_takes_names_globs_and_paths(tmp_path, monkeypatch, in_git):
     [
         (["*.py", "!b.py"], ["."], {"b.py", "tests/b.py"}),
         (["!tests"], ["."], {"a.py", "b.py", "tests/b.py"}),
-        (["./tests"], ["."], {"a.py", "b.py"}),
+        (["./tests"], ["."], {"a.py", "b.py"}),  # as a shell completes it
         (["tests"], ["a.py", "tests/b.py"], {"a.py"}),
     ],
 )
-def test_exclude_takes_exceptions_what_a_shell_completes_and_files_that_are_named(
-    folder, exclude, paths, found
-):
+def test_exclude_takes_patterns_as_gitignore_does(folder, exclude, paths, found):
     for path in ("a.py", "b.py", "tests/b.py"):
         leak(folder / path)
-    assert {path for path, _ in leaks(paths, exclude=exclude)} == found
+    assert leaks(paths, exclude=exclude) == found
 
 
-def test_paths_are_relative_to_here_or_to_the_folder_given(tmp_path, monkeypatch):
-    leak(tmp_path / "there" / "sub" / "a.py")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    assert leaks([str(tmp_path / "there")]) == leaks(["../there/"]) == {("sub/a.py", 1)}
-    monkeypatch.chdir(tmp_path)
-    assert leaks(["there"]) == leaks([str(tmp_path / "there")]) == {("there/sub/a.py", 1)}
+def test_paths_are_relative_to_here_or_to_what_the_paths_have_in_common(folder):
+    for name in ("here/a.py", "x/s/a.py", "x/a.py", "y/s/a.py"):
+        leak(folder / name)
+    assert leaks(["x"]) == leaks(folder / "x") == {"x/a.py", "x/s/a.py"}
+    os.chdir("here")
+    assert leaks("../x") == leaks(["../x/s", "../x/", "../x/s/a.py"]) == {"a.py", "s/a.py"}
+    assert leaks(["../x", "../y", "a.py"]) == {"x/a.py", "x/s/a.py", "y/s/a.py", "here/a.py"}
+    assert leaks(["../x/a.py", "../y/s/a.py"]) == {"x/a.py", "y/s/a.py"}
+    assert leaks("../x/a.py") == {"a.py"}
 
 
-def test_a_hostile_tree_is_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "loop").symlink_to(".")
-    (tmp_path / "self").symlink_to("self")
-    (tmp_path / "out").symlink_to("/etc/passwd")
-    os.mkfifo(tmp_path / "pipe")
+def test_a_hostile_tree_is_read_to_its_end(folder):
+    for name, target in (("loop", "."), ("self", "self"), ("out", "/etc/passwd")):
+        (folder / name).symlink_to(target)
+    os.mkfifo(folder / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
     with contextlib.suppress(PermissionError):
-        os.mknod(tmp_path / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, without an end
+        os.mknod(folder / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, without an end
     odd = os.fsdecode(b"caf\xe9\n\x1b[2J.py")
-    leak(tmp_path / odd)
+    leak(folder / odd)
     run = ps.Audit(gitignore=False)
     assert {finding.path for finding in run} == {odd}
     assert (run.summary.files, run.summary.unreadable) == (1, 0)
 
 
 @pytest.mark.parametrize("path", ["pipe", "/dev/zero"])
-def test_what_is_no_file_is_said_to_be_none(tmp_path, path):
+def test_a_path_that_is_neither_a_file_nor_a_folder_is_reported(say, tmp_path, path):
     os.mkfifo(tmp_path / "pipe")
-    done = cli("audit", path, cwd=tmp_path)
-    assert (done.returncode, done.stderr.count(b"neither a file nor a folder")) == (2, 1)
+    status, said = say("audit", path)
+    assert (status, said.count("neither a file nor a folder")) == (2, 1)
+
+
+def test_what_vanishes_during_an_audit_is_not_an_error(folder):
+    places = [leak(folder / f"{n}.py", n) for n in range(2)]
+    found = ps.audit(on_error=pytest.fail)
+    assert next(found).path == "0.py"
+    places[1].unlink()
+    assert list(found) == []
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that opens and can't be read")
-def test_unreadable_files_are_named_and_counted(tmp_path):
-    (tmp_path / "a").write_text("clean")
-    done = cli("audit", "/proc/self/mem", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, b"paissive_secrets: can't read mem: Input/output error\n")
-    done = cli("audit", "--json", "/proc/self/mem", ".", cwd=tmp_path)
-    assert (done.returncode, json.loads(done.stdout)["summary"]["unreadable"]) == (0, 1)
+def test_unreadable_files_are_reported_and_counted(say, tmp_path):
+    plant(tmp_path, "a")
+    status, said = say("audit", "/proc/self/mem")
+    assert (status, said.endswith("\ncan't read mem: Input/output error\n")) == (2, True)
+    status, said = say("audit", "--json", "/proc/self/mem", ".")
+    assert (status, '"unreadable": 1' in said) == (0, True)
 
 
 @pytest.mark.parametrize("in_git", [False, True])
-def test_unreadable_folders_are_named_and_counted(tmp_path, monkeypatch, in_git):
+def test_unreadable_folders_are_reported_and_counted(say, tmp_path, in_git):
     plant(tmp_path, "closed/a", "b")
     if in_git:
         git(tmp_path, "init", "-q")
     (tmp_path / "closed").chmod(0)
     if os.access(tmp_path / "closed", os.R_OK):
         pytest.skip("root reads everything")
-    done = cli("audit", cwd=tmp_path)
+    status, said = say("audit")
     (tmp_path / "closed").chmod(0o700)
-    assert done.returncode == 0 and b"closed" in done.stderr and b"1 unreadable" in done.stdout
+    assert status == 0 and "can't read " in said and "1 unreadable" in said
 
 
-def test_what_git_refuses_to_list_is_not_unreadable(tmp_path, monkeypatch):
-    git(tmp_path, "init", "-q")
-    leak(tmp_path / "a.py")
+def test_what_git_refuses_to_list_is_walked(repository, monkeypatch):
+    leak(repository / "a.py")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # whose repositories git does not trust
-    monkeypatch.chdir(tmp_path)
-    run = ps.Audit(on_error=lambda path, why: pytest.fail(why))
-    assert ({finding.path for finding in run}, run.summary.unreadable) == ({"a.py"}, 0)
+    assert leaks(on_error=pytest.fail) == {"a.py"}
 
 
-def test_what_git_traces_is_no_trouble_of_the_tree(repository, monkeypatch):
+def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
     leak(repository / "old" / "a.py")
     commit(repository)
     shutil.rmtree(repository / "old")
     for name in ("GIT_TRACE", "GIT_TRACE2", "GIT_TRACE_SETUP", "GIT_LITERAL_PATHSPECS"):
         monkeypatch.setenv(name, "1")
-    leak(repository / "old.py").write_text("clean")
+    plant(repository, "old.py")
     assert leaks(on_error=pytest.fail) == set()
-    for paths in ("old", "old.py"):
-        list(ps.audit(paths, history=["HEAD"], on_error=pytest.fail))
+    assert leaks("old", history=["HEAD"], on_error=pytest.fail) == {"old/a.py"}
 
 
-def test_git_does_not_lead_through_a_folder_that_became_a_link(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    leak(tmp_path / "out" / "a.py")
-    leak(tmp_path / "tree" / "sub" / "a.py")
-    git(tmp_path / "tree", "init", "-q")
-    commit(tmp_path / "tree")
-    shutil.rmtree(tmp_path / "tree" / "sub")
-    (tmp_path / "tree" / "sub").symlink_to("../out")
-    assert leaks(["tree"]) == set()
+def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
+    leak(repository / "sub" / "a.py")
+    commit(repository)
+    (repository / "sub").rename(tmp_path_factory.mktemp("out") / "sub")
+    (repository / "sub").symlink_to(tmp_path_factory.getbasetemp() / "out0" / "sub")
+    assert (repository / "sub" / "a.py").exists() and leaks() == set()
 
 
 @pytest.mark.slow
-def test_a_folder_of_100_000_files_takes_little_memory_with_and_without_git(tmp_path):
-    for n in range(100_000):
+def test_a_folder_of_15_000_files_takes_little_memory_with_and_without_git(tmp_path):
+    _, least = measured("audit", "--list-rules", cwd=tmp_path)
+    for n in range(15_000):
         os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
     leak(tmp_path / "leak.py")
     for _ in range(2):
-        done, peak = measured("audit", "--json", cwd=tmp_path)
+        done, peak = measured("audit", "--json", "--jobs", "1", cwd=tmp_path)
         summary = json.loads(done)["summary"]
-        assert (summary["files"], summary["findings"], peak < 80e6) == (100_001, 1, True)
+        assert (summary["files"], summary["findings"], peak - least < 10e6) == (15_001, 1, True)
         git(tmp_path, "init", "-q")
 
 
-def test_a_folder_deeper_than_a_path_may_be_is_said_to_be_unreadable(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_folder_deeper_than_a_path_may_be_is_reported_as_unreadable(folder):
     for _ in range(50):
         os.mkdir("d" * 200)
         os.chdir("d" * 200)
-    os.chdir(tmp_path)
+    os.chdir(folder)
     run = ps.Audit(gitignore=False)
     assert list(run) == [] and run.summary.unreadable == 1
-    subprocess.run(["rm", "-rf", "d" * 200], cwd=tmp_path, check=True)
+    subprocess.run(["rm", "-rf", "d" * 200], cwd=folder, check=True)
 
 
 # === Audit ==================================================================================================
@@ -9034,16 +8954,15 @@ def measured(*argv, cwd):
 
 def test_a_finding_says_all_but_the_value(folder):
     leak(folder / "src" / "a.py")
-    (finding,) = ps.audit(["src"])
-    assert finding[:8] == ("src/a.py", 1, 1, 6, finding.rule, finding.what, finding.severity, "high")
-    assert finding.rule.startswith("github") and finding.what and finding.severity in ("critical", "high")
+    (finding,) = ps.audit("src")
+    assert finding[:8] == ("src/a.py", 1, 1, 6, "github-token", "GitHub token", "critical", "high")
     assert finding.sample.startswith("gh" + "p_") and token()[6:12] not in repr(finding)
 
 
-def test_one_path_or_several_may_be_given_as_text_or_as_paths(folder):
+def test_paths_are_one_or_several_as_text_or_as_paths(folder):
     leak(folder / "src" / "a.py")
     for paths in ("src", ["src"], Path("src"), [Path("src")], iter(["src"])):
-        assert leaks(paths, exclude="tests") == {("src/a.py", 1)}
+        assert leaks(paths, exclude="tests") == {"src/a.py"}
 
 
 @pytest.mark.parametrize("in_git", [False, True])
@@ -9063,16 +8982,7 @@ def test_a_path_that_another_one_ignores_is_still_read(folder, paths):
     leak(folder / "node_modules" / "a.py")
     leak(folder / "build" / "a.py")
     (folder / ".gitignore").write_text("build")
-    assert [finding.path for finding in ps.audit(paths.split())] == [re.search(r"\w{4,}", paths)[0] + "/a.py"]
-
-
-def test_of_folders_elsewhere_the_outer_one_names_what_is_in_both(tmp_path, monkeypatch):
-    leak(tmp_path / "there" / "src" / "a.py")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    paths = ["../there/src", "../there", "../there/src/a.py"]
-    assert [finding.path for finding in ps.audit(paths)] == ["src/a.py"]
-    assert ps.main(["audit", *paths, "--update-baseline"]) == ps.main(["audit", "../there"]) == 0
+    assert leaks(paths.split()) == {re.search(r"\w{4,}", paths)[0] + "/a.py"}
 
 
 def test_an_audit_is_run_once(folder):
@@ -9081,19 +8991,19 @@ def test_an_audit_is_run_once(folder):
     assert len(list(run)) == run.summary.findings == 1
     with pytest.raises(ps.Conflict, match="this audit was run before; keep its findings, or"):
         list(run)
-    assert run.summary.findings == 1
 
 
-@pytest.mark.parametrize("options", [{"confidence": "some"}, {"baseline_file": "x"}])
-def test_an_option_that_is_none_is_an_error(options):
-    with pytest.raises((ps.BadValue, TypeError)):
-        list(ps.audit(**options))
-
-
-def test_a_path_that_is_not_there_is_trouble(folder):
-    done = cli("audit", "absent\x1b[2J", cwd=folder)
-    expected = rb"paissive_secrets: no file or folder called 'absent\x1b[2J'" + b"\n"
-    assert (done.returncode, done.stderr) == (2, expected)
+def test_options_are_checked(folder, say):
+    for argv, error in (
+        ("absent\x1b[2J", r"no file or folder called 'absent\x1b[2J'"),
+        ("--baseline absent", "no baseline 'absent'; write one with --update-baseline"),
+        ("--backend file", "--backend chooses the store for --known; add --known"),
+        ("--disable github", "no such rule to disable; see: audit --list-rules"),
+        ("--known --verdict old", "no such verdict; use some of current, pending, previous, retired"),
+    ):
+        assert say("audit", *argv.split()) == (2, error + "\n")
+    with pytest.raises(ps.BadValue, match="no confidence 'some'; use one of low, medium, high"):
+        ps.Audit(confidence="some")
 
 
 def test_stdin_is_read_as_dash(folder):
@@ -9102,24 +9012,20 @@ def test_stdin_is_read_as_dash(folder):
     assert (done.returncode, finding["path"], finding["line"]) == (1, "-", 2)
 
 
-@pytest.mark.parametrize("setup, code", [("clean", 0), ("leak", 1)])
-def test_the_exit_code_says_whether_there_are_findings(folder, setup, code):
-    leak(folder / "a.py") if setup == "leak" else None
-    assert ps.main(["audit"]) == code
-
-
-def test_fingerprints_stay_when_lines_move(folder):
+def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
+    assert say("audit") == (0, "no findings in 0 files, 0.0 MB\n")
     leak(folder / "a.py")
-    before = {finding.fingerprint for finding in ps.audit()}
-    (folder / "a.py").write_text("\n\n" + (folder / "a.py").read_text() + "\n")
-    assert {finding.fingerprint for finding in ps.audit()} == before
+    assert [say("audit", *args)[0] for args in ([], ["--exit-code", "3"])] == [1, 3]
+    status, said = say("audit", ".", "--disable", "github-token", "npm-token", "--exit-code", "3")
+    assert (status, said.endswith("; silenced: 1 by `disabled rules`\n")) == (0, True)
 
 
-def test_fingerprints_tell_nothing_of_the_value_without_a_baseline(folder):
-    leak(folder / "a.py", n=1)
-    before = {finding.fingerprint for finding in ps.audit()}
-    leak(folder / "a.py", n=2)
-    assert {finding.fingerprint for finding in ps.audit()} == before
+def test_fingerprints_without_a_baseline_depend_on_neither_line_nor_value(folder):
+    leak(folder / "a.py")
+    (before,) = ps.audit()
+    (folder / "a.py").write_text(f"\n\nx = '{token(2)}'\n")
+    (after,) = ps.audit()
+    assert (before.line, after.line) == (1, 3) and before.fingerprint == after.fingerprint
 
 
 def test_fingerprints_are_keyed_by_the_salt_of_the_baseline(folder):
@@ -9130,45 +9036,47 @@ def test_fingerprints_are_keyed_by_the_salt_of_the_baseline(folder):
     assert first.fingerprint == again.fingerprint != second.fingerprint
 
 
-def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, capsys):
+def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
     leak(folder / "a.py")
-    assert ps.main(["audit", "--update-baseline"]) == 0
-    assert ps.main(["audit"]) == 0 and leaks(baseline=folder / ps.BASELINE) == set()
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 finding\n")
+    assert say("audit")[0] == 0 and leaks(baseline=folder / ps.BASELINE) == set()
     leak(folder / "b.py")  # the same value at another place
     (folder / "a.py").write_text("\n" + (folder / "a.py").read_text() + f"y = '{token(2)}'\n")
-    assert ps.main(["audit", "--json"]) == 1
-    findings = json.loads(capsys.readouterr().out.partition("\n")[2])["findings"]
-    assert [(row["path"], row["line"]) for row in findings] == [("a.py", 3), ("b.py", 1)]
+    found = ps.audit(baseline=ps.BASELINE)
+    assert [(finding.path, finding.line) for finding in found] == [("a.py", 3), ("b.py", 1)]
 
 
-def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folder):
+def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folder, say):
     for n, name in enumerate(("b.py", "a.py", "c/a.py")):
         leak(folder / name, n)
-    ps.main(["audit", "--baseline", "accepted", "--update-baseline"])
-    first, *rows = map(json.loads, (folder / "accepted").read_text().splitlines())
+    before = os.umask(0o022)
+    say("audit", "--baseline", "accepted", "--update-baseline")
+    os.umask(before)
+    text = (folder / "accepted").read_text()
+    first, *rows = map(json.loads, text.splitlines())
     assert first == {"version": 1, "salt": ps.Baseline("accepted").salt.hex()}
     assert [row["path"] for row in rows] == ["a.py", "b.py", "c/a.py"]
     assert {name for row in rows for name in row} == {"path", "rule", "fingerprint"}
-    before = (folder / "accepted").read_bytes()
-    ps.main(["audit", "--baseline", "accepted", "--update-baseline"])
-    assert (folder / "accepted").read_bytes() == before
+    say("audit", "--baseline", "accepted", "--update-baseline")
+    assert (folder / "accepted").read_text() == text
+    assert (folder / "accepted").stat().st_mode & 0o777 == 0o644  # for all who may read the project
 
 
-def test_a_baseline_merges_in_git(repository):
+def test_a_baseline_merges_in_git(repository, say):
     for n in range(0, 10, 2):
         leak(repository / f"{n}.py", n)
-    ps.main(["audit", "--update-baseline"])
+    say("audit", "--update-baseline")
     commit(repository)
     for branch, n in (("one", 3), ("two", 7)):
         git(repository, "checkout", "-qb", branch, "main")
         leak(repository / f"{n}.py", n)
-        ps.main(["audit", "--update-baseline"])
+        say("audit", "--update-baseline")
         commit(repository)
     git(repository, "merge", "-q", "-m", "x", "one")
-    assert leaks(baseline=ps.Baseline(ps.BASELINE)) == set()
+    assert leaks(baseline=ps.BASELINE) == set()
 
 
-def test_a_baseline_is_found_where_paths_begin(folder):
+def test_a_baseline_is_found_where_paths_begin(folder, say):
     leak(folder / "there" / "src" / "a.py")
     (folder / "here").mkdir()
     os.chdir(folder / "there")
@@ -9177,25 +9085,18 @@ def test_a_baseline_is_found_where_paths_begin(folder):
     assert ps.main(["audit", str(folder / "there")]) == 0
 
 
-def test_a_baseline_above_has_the_same_names_for_files_wherever_the_audit_starts(folder, capsys):
+def test_files_have_the_same_names_wherever_below_a_baseline_an_audit_starts(folder, capsys):
     leak(folder / "a.py")
     leak(folder / "sub" / "a.py", 3)
-    assert ps.main(["audit", "--update-baseline"]) == 0
+    ps.main(["audit", "--update-baseline"])
     before = (folder / ps.BASELINE).read_bytes()
     os.chdir(folder / "sub")
-    assert ps.main(["audit", "--baseline", f"../{ps.BASELINE}"]) == 0
+    above = ["audit", "--baseline", f"../{ps.BASELINE}"]
+    assert ps.main(above) == 0
     assert capsys.readouterr().out == "no findings in 1 file, 0.0 MB; silenced: 1 in the baseline\n"
-    assert ps.main(["audit", "--baseline", f"../{ps.BASELINE}", "--update-baseline"]) == 0
-    assert (folder / ps.BASELINE).read_bytes() == before
+    assert ps.main([*above, "--update-baseline"]) == 0 and (folder / ps.BASELINE).read_bytes() == before
     leak(folder / "sub" / "report", 5)
-    assert ps.main(["audit", "--baseline", f"../{ps.BASELINE}", "--output", "report"]) == 0
-
-
-def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
-    assert ps.main(["audit", "--baseline", "absent"]) == 2
-    assert capsys.readouterr().err == (
-        "paissive_secrets: no baseline 'absent'; write one with --update-baseline\n"
-    )
+    assert ps.main([*above, "--output", "report"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -9209,75 +9110,68 @@ def test_a_baseline_that_is_not_there_is_trouble(folder, capsys):
     ],
     ids=lambda text: repr(text[:30]),
 )
-def test_what_is_no_baseline_is_an_error(folder, text):
+def test_a_file_that_is_not_a_baseline_is_an_error(folder, text):
     (folder / ps.BASELINE).write_bytes(text)
     with pytest.raises(ps.BadValue, match="is not a baseline; resolve"):
         ps.Baseline(ps.BASELINE)
 
 
-def test_a_baseline_accepts_a_name_that_is_no_utf8(folder, capsys):
+def test_a_baseline_may_have_blank_lines_and_names_that_are_not_utf8(folder, say):
     leak(folder / os.fsdecode(b"\xff.py"))
-    ps.main(["audit", "--update-baseline"])
-    assert ps.main(["audit"]) == 0
+    say("audit", "--update-baseline")
+    path = folder / ps.BASELINE
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    assert say("audit")[0] == 0
     (folder / os.fsdecode(b"\xff.py")).unlink()
-    capsys.readouterr()
-    ps.main(["audit", "--json"])
-    assert json.loads(capsys.readouterr().out)["summary"]["stale"][0]["path"] == r"\xff.py"
+    assert json.loads(say("audit", "--json")[1])["summary"]["stale"][0]["path"] == r"\xff.py"
 
 
-def test_a_baseline_can_not_speak_to_the_terminal(folder, capsys):
+def test_a_baseline_can_not_control_the_terminal(folder, say):
     row = dict.fromkeys(ps.Entry._fields, "\x1b]0;owned\x07\n")
     text = json.dumps({"version": 1, "salt": "00" * 16}) + "\n" + json.dumps(row) + "\n"
     (folder / ps.BASELINE).write_text(text)
-    assert ps.main(["audit"]) == 0
-    out = capsys.readouterr().out
-    assert "\x1b" not in out and out.splitlines()[0].count(r"\x1b]0;owned\x07\n") == 3
+    status, said = say("audit")
+    assert status == 0 and "\x1b" not in said and said.splitlines()[0].count(r"\x1b]0;owned\x07\n") == 3
 
 
-def test_two_audits_that_update_a_baseline_are_not_in_each_others_way(folder):
-    rows = [ps.Finding(f"{n}.py", 1, 1, 1, "rule", "", "", "", "", f"{n:016x}") for n in range(100)]
+def finding(path, number):
+    return ps.Finding(path, 1, 1, 1, "rule", "", "", "", "", f"{number:016x}")
 
-    def update(_):
-        ps.Baseline("accepted").update(rows, ps.Summary())
 
+def test_audits_that_update_a_baseline_at_once_wait_for_each_other(folder):
+    rows = [finding(f"{n}.py", n) for n in range(100)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(update, range(100)))
+        list(pool.map(lambda _: ps.Baseline("accepted").update(rows, ps.Summary()), range(30)))
     assert len(ps.Baseline("accepted").entries) == 100
 
 
-def test_very_much_that_is_stale_or_unreadable_is_looked_up_once(folder, monkeypatch):
-    rows = [ps.Finding(f"{n}.py", 1, 1, 1, "rule", "", "", "", "", f"{n:016x}") for n in range(20_000)]
-    ps.Baseline("accepted").update(rows, ps.Summary())
+def test_many_stale_entries_and_unreadable_files_take_no_time(folder, monkeypatch):
+    ps.Baseline("accepted").update([finding(f"{n}.py", n) for n in range(5000)], ps.Summary())
     for n in range(50):
         os.mkfifo(f"{n}.py")
     run = ps.Audit([".", *(f"{n}.py" for n in range(50))], baseline="accepted")
-    asked, real_path = [], ps._real_path
-    monkeypatch.setattr(ps, "_real_path", lambda path: asked.append(path) or real_path(path))
-    assert list(run) == [] and len(run.summary.stale) == 19_950
+    asked, real_path = [], os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path, **options: asked.append(path) or real_path(path))
+    assert list(run) == [] and len(run.summary.stale) == 4950
     assert len(asked) < 1000
 
 
 @pytest.mark.parametrize("args", [["--exclude", "tests"], ["--staged"], ["--history"]], ids=" ".join)
-def test_what_an_audit_leaves_out_is_not_stale(repository, capsys, args):
+def test_what_an_audit_leaves_out_is_not_stale(repository, say, args):
     plant(repository, "a.py")
     commit(repository)
     leak(repository / "tests" / "a.py")
-    ps.main(["audit", "--update-baseline"])
-    ps.main(["audit", *args])
-    assert "stale" not in capsys.readouterr().out
+    say("audit", "--update-baseline")
+    assert "stale" not in say("audit", *args)[1]
 
 
-def test_a_new_baseline_can_be_read_by_all_who_may_read_the_project(folder):
-    before = os.umask(0o022)
-    ps.main(["audit", "--update-baseline"])
-    os.umask(before)
-    assert (folder / ps.BASELINE).stat().st_mode & 0o777 == 0o644
-
-
-def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
-    places = [leak(folder / name) for name in ("a.py", "closed/b.py")]
-    ps.main(["audit", "--update-baseline"])
-    before = (folder / ps.BASELINE).read_bytes()
+def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, say):
+    for name in ("a.py", "closed/b.py", "gone.py"):
+        leak(folder / "there" / name)
+    (folder / "here").mkdir()
+    os.chdir("here")
+    ps.main(["audit", "../there", "--update-baseline"])
+    (folder / "there" / "gone.py").unlink()
     opening, entering = ps.open_listed, os.scandir
 
     def refuse(path):
@@ -9285,28 +9179,22 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, capsys):
 
     monkeypatch.setattr(ps, "open_listed", lambda path: (refuse if "a.py" in path else opening)(path))
     monkeypatch.setattr(os, "scandir", lambda path: (refuse if "closed" in path else entering)(path))
-    assert (ps.main(["audit"]), "stale" in capsys.readouterr().out) == (0, False)
-    assert ps.main(["audit", "--update-baseline"]) == 0
-    assert ps.main(["audit", "a.py", "--update-baseline"]) == 2
-    assert (folder / ps.BASELINE).read_bytes() == before and len(places) == 2
+    status, said = say("audit", "../there")
+    assert (status, re.findall("stale: (\\S+)", said)) == (0, ["gone.py"])
+    assert ps.main(["audit", "../there", "--update-baseline"]) == 0
+    assert len(ps.Baseline(folder / "there" / ps.BASELINE).entries) == 2
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        "--staged --history",
-        "--output F --update-baseline",
-        "--untrusted --update-baseline",
-    ],
+    "options", ["--staged --history", "--output F --update-baseline", "--untrusted --update-baseline"]
 )
-def test_options_that_say_two_things_are_refused(folder, options, capsys):
-    code, said = ps.main(["audit", *options.split()]), capsys.readouterr()
-    assert (code, said.out, said.err.endswith("can't be combined; use one of them\n")) == (2, "", True)
+def test_options_that_contradict_each_other_are_refused(folder, options, say):
+    status, said = say("audit", *options.split())
+    assert (status, said.endswith("can't be combined; use one of them\n")) == (2, True)
 
 
 def test_a_baseline_that_is_a_link_is_updated_where_it_leads(folder):
-    assert ps.main(["audit", "--update-baseline"]) == 0
-    (folder / ps.BASELINE).rename(folder / "shared")
+    ps.Baseline("shared").update([], ps.Summary())
     (folder / ps.BASELINE).symlink_to("shared")
     leak(folder / "a.py")
     assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit"]) == 0
@@ -9314,23 +9202,10 @@ def test_a_baseline_that_is_a_link_is_updated_where_it_leads(folder):
 
 
 def test_a_baseline_without_end_does_not_fill_the_memory(folder, monkeypatch):
-    leak(folder / "a.py")
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1000)
     (folder / ps.BASELINE).write_text("\n" * 1001)
     with pytest.raises(ps.BadValue, match="is larger than"):
         ps.Baseline(ps.BASELINE)
-
-
-def test_paths_outside_of_the_working_directory_are_told_apart(tmp_path, monkeypatch):
-    for name in ("here/a.py", "x/s/a.py", "x/a.py", "y/s/a.py"):
-        leak(tmp_path / name)
-    monkeypatch.chdir(tmp_path / "here")
-    assert leaks(["../x"]) == {("a.py", 1), ("s/a.py", 1)}
-    assert leaks(["../x", "../y", "a.py"]) == {
-        (name, 1) for name in ("x/a.py", "x/s/a.py", "y/s/a.py", "here/a.py")
-    }
-    assert leaks(["../x/a.py", "../y/s/a.py"]) == {("x/a.py", 1), ("y/s/a.py", 1)}
-    assert leaks(["../x/a.py"]) == {("a.py", 1)}
 
 
 @pytest.mark.parametrize("what", ["--staged", "--history"])
@@ -9339,76 +9214,51 @@ def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, 
     commit(repository)
     leak(repository / "sub" / "b.py")
     git(repository, "add", ".")
-    for argv in (["--update-baseline"], []):
-        assert cli("audit", what, *argv, cwd=repository / "sub").returncode == 0
-    assert cli("audit", what, cwd=repository).returncode == 0
-    assert not (repository / "sub" / ps.BASELINE).exists()
+    os.chdir("sub")
+    assert ps.main(["audit", what, "--update-baseline"]) == ps.main(["audit", what]) == 0
+    os.chdir("..")
+    assert ps.main(["audit", what]) == 0 and not os.path.exists("sub/" + ps.BASELINE)
 
 
-def test_a_baseline_may_have_blank_lines(folder):
-    leak(folder / "a.py")
-    assert ps.main(["audit", "--update-baseline"]) == 0
-    path = folder / ps.BASELINE
-    path.write_text(path.read_text().replace("\n", "\n\n"))
-    assert ps.main(["audit"]) == 0
-
-
-def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, capsys):
+def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, say):
     leak(repository / "gone.py")
     commit(repository)
     (repository / "gone.py").unlink()
     commit(repository)
-    assert ps.main(["audit", "--history", "--update-baseline"]) == 0
-    assert (ps.main(["audit"]), "stale" in capsys.readouterr().out) == (0, False)
-    assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit", "--history"]) == 0
+    assert say("audit", "--history", "--update-baseline")[0] == 0
+    assert say("audit") == (0, "no findings in 1 file, 0.0 MB\n")
+    assert say("audit", "--update-baseline")[0] == say("audit", "--history")[0] == 0
 
 
-def test_what_can_not_be_read_elsewhere_leaves_the_rest_stale(folder, monkeypatch, capsys):
-    for name in ("a.py", "closed/b.py"):
-        leak(folder / "there" / name)
-    (folder / "here").mkdir()
-    os.chdir("here")
-    ps.main(["audit", "../there", "--update-baseline"])
-    (folder / "there" / "a.py").unlink()
-    entering = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: entering("absent" if "closed" in path else path))
-    capsys.readouterr()
-    ps.main(["audit", "../there"])
-    assert re.findall("stale: (\\S+)", capsys.readouterr().out) == ["a.py"]
-
-
-def test_stale_entries_are_told_and_dropped(folder, capsys):
+def test_stale_entries_are_reported_and_dropped(folder, say):
     leak(folder / "a.py")
     leak(folder / "src" / "b.py")
-    ps.main(["audit", "--update-baseline"])
+    say("audit", "--update-baseline")
     (folder / "a.py").unlink()
-    assert ps.main(["audit"]) == 0
-    assert re.search(
-        r"stale: a.py no longer has the accepted github-\S+ [0-9a-f]{16}\n", capsys.readouterr().out
-    )
-    assert ps.main(["audit", "src"]) == 0  # which says nothing about a.py
-    assert "stale" not in capsys.readouterr().out
-    ps.main(["audit", "--update-baseline"])
+    status, said = say("audit")
+    assert status == 0
+    assert re.match(r"stale: a.py no longer has the accepted github-token [0-9a-f]{16}\n", said)
+    assert "stale" not in say("audit", "src")[1]  # which hasn't looked for a.py
+    say("audit", "--update-baseline")
     assert [entry.path for entry in ps.Baseline(ps.BASELINE).entries] == ["src/b.py"]
 
 
-def test_a_baseline_survives_renames_but_accepts_no_copy(repository, capsys):
+def test_a_baseline_survives_renames_but_accepts_no_copy(repository, say):
     for n, name in enumerate(("a.py", "src/b.py", "src/c.py")):
         leak(repository / name, n)
-    assert ps.main(["audit", "--update-baseline"]) == 0
+    say("audit", "--update-baseline")
     commit(repository)
     git(repository, "mv", "src", "lib")
     git(repository, "mv", "a.py", "z.py")
-    capsys.readouterr()
-    assert ps.main(["audit"]) == ps.main(["audit", "--staged"]) == 0
-    out = capsys.readouterr().out
-    assert out.count("silenced: 3 in the baseline") == 2 and "stale" not in out
+    for args in ([], ["--staged"]):
+        status, said = say("audit", *args)
+        assert (status, "silenced: 3 in the baseline" in said, "stale" in said) == (0, True, False)
     leak(repository / "new.py")  # the value that a.py had
     leak(repository / "lib" / "b.py", 9)  # another one
     assert len(leaks(baseline=ps.BASELINE)) == 2
     (repository / "new.py").unlink()
     leak(repository / "lib" / "b.py", 1)
-    assert ps.main(["audit", "--update-baseline"]) == 0
+    say("audit", "--update-baseline")
     assert {entry.path for entry in ps.Baseline(ps.BASELINE).entries} == {"z.py", "lib/b.py", "lib/c.py"}
 
 
@@ -9437,59 +9287,47 @@ def project(repository):
     return repository
 
 
-def test_a_project_says_what_it_excludes_disables_and_allows(project, capsys):
-    assert leaks() == {("a.py", 1), ("src/e.py", 1), ("src/g.md", 1)}
-    ps.main(["audit"])
+def test_a_project_says_what_it_excludes_disables_and_allows(project, say):
+    assert leaks() == {"a.py", "src/e.py", "src/g.md"}
     silenced = "silenced: 2 by `.paissive-audit`, 1 by `disabled rules`; not examined: 2 excluded\n"
-    assert capsys.readouterr().out.endswith(silenced)
-    assert ps.main(["audit", "--explain", "src/g.md:1"]) == 0
-    assert capsys.readouterr().out.startswith("column 8: rule acme-key, high confidence\n")
-    assert ps.main(["audit", "--explain", "docs/deep/b.md:1"]) == 0
-    assert "rule github-token, high confidence, silenced by .paissive-audit\n" in capsys.readouterr().out
-    assert ps.main(["audit", "--explain", "src/d.min.js:1"]) == 0
-    assert capsys.readouterr().out.startswith("it is excluded, so it is not read\n")
-    os.chdir("src")
-    assert leaks() == {("e.py", 1), ("g.md", 1)}
-    os.chdir("../docs")
-    assert leaks() == set()
-    os.chdir("/")
-    assert {path.rpartition("/")[2] for path, _ in leaks([project])} == {"a.py", "e.py", "g.md"}
-    os.chdir("/usr")
-    assert leaks([project / "src", project / "docs"]) == {("src/e.py", 1), ("src/g.md", 1)}
+    assert say("audit")[1].endswith(silenced)
+    for place, why in (
+        ("src/g.md:1", "column 8: rule acme-key, high confidence\n"),
+        ("docs/deep/b.md:1", "column 6: rule github-token, high confidence, silenced by .paissive-audit\n"),
+        ("src/d.min.js:1", "it is excluded, so it is not read\n"),
+    ):
+        status, said = say("audit", "--explain", place)
+        assert (status, said[: len(why)]) == (0, why)
+    for folder, paths, found in (
+        ("src", ".", {"e.py", "g.md"}),
+        ("docs", ".", set()),
+        ("/", project, {f"{project}/{name}"[1:] for name in ("a.py", "src/e.py", "src/g.md")}),
+        ("/usr", [project / "src", project / "docs"], {"src/e.py", "src/g.md"}),
+    ):
+        os.chdir(project / folder)
+        assert leaks(paths) == found
 
 
 def test_what_is_staged_is_audited_by_the_settings_that_are_staged(project):
     git(project, "add", ".")
     (project / ".paissive-audit").unlink()
-    assert leaks(staged=True) == {("a.py", 1), ("src/e.py", 1), ("src/g.md", 1)}
+    assert leaks(staged=True) == {"a.py", "src/e.py", "src/g.md"}
     git(project, "commit", "-qm", "x")
     assert len(leaks(history=[])) == 6
     git(project, "checkout", ".paissive-audit")
-    assert leaks(history=[]) == {("a.py", 1), ("src/e.py", 1), ("src/g.md", 1)}
+    assert leaks(history=[]) == {"a.py", "src/e.py", "src/g.md"}
 
 
-def test_a_stranger_is_not_trusted_to_silence_findings(project, capsys):
+def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
     leak(project / "a.py", comment="  # paissive: allow")
-    assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit"]) == 0
+    assert say("audit", "--update-baseline")[0] == say("audit")[0] == 0
     assert len(leaks(untrusted=True)) == 6
-    capsys.readouterr()
-    assert ps.main(["audit", "--untrusted", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["summary"]["findings"] == 6
-    assert ps.main(["audit", "--untrusted", "--baseline", ps.BASELINE]) == 1  # which one may trust
-    assert "5 findings" in capsys.readouterr().out
-
-
-def test_rules_are_disabled_and_the_exit_code_is_chosen(folder, capsys):
-    leak(folder / "a.py")
-    assert ps.main(["audit", "--exit-code", "3"]) == 3
-    assert ps.main(["audit", ".", "--disable", "github-token", "npm-token", "--exit-code", "3"]) == 0
-    assert "; silenced: 1 by `disabled rules`\n" in capsys.readouterr().out
-    assert ps.main(["audit", ".", "--disable", "github"]) == 2
-    assert capsys.readouterr().err.endswith("no such rule to disable; see: audit --list-rules\n")
+    assert "6 findings" in say("audit", "--untrusted")[1]
+    assert "5 findings" in say("audit", "--untrusted", "--baseline", ps.BASELINE)[1]  # one to be trusted
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    ("text", "error"),
     [
         ("#" * 70_000, ".paissive-audit is larger than 64 KiB"),
         ("a\n[exclude]", "line 1 of .paissive-audit: can't be understood; put it below one of [rules], ["),
@@ -9503,23 +9341,18 @@ def test_rules_are_disabled_and_the_exit_code_is_chosen(folder, capsys):
         ("[allow]\ndocs github-token any", "line 2 of .paissive-audit"),
     ],
 )
-def test_what_a_project_can_not_say_is_an_error(folder, text, told):
+def test_mistakes_in_the_settings_of_a_project_are_errors(folder, text, error):
     (folder / ".paissive-audit").write_text(text)
-    with pytest.raises(ps.BadValue, match=re.escape(told)):
+    with pytest.raises(ps.BadValue, match=re.escape(error)):
         ps.Audit()
 
 
-@pytest.mark.parametrize(
-    "comment",
-    ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow", "pragma: allowlist nextline secret"],
-)
+@pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
 def test_a_comment_silences_a_finding_and_is_counted(folder, comment):
-    after = "" if "nextline" in comment else f"  # {comment}"
-    leak(folder / "a.py", comment=after)
-    if "nextline" in comment:
-        (folder / "a.py").write_text(f"# {comment}\n" + (folder / "a.py").read_text())
+    leak(folder / "a.py", comment=f"  # {comment}")
+    (folder / "b.py").write_text("# pragma: allowlist nextline secret\n" + leak(folder / "b.py").read_text())
     run = ps.Audit()
-    assert (list(run), sum(run.summary.silenced.values())) == ([], 1)
+    assert (list(run), sum(run.summary.silenced.values())) == ([], 2)
 
 
 def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch):
@@ -9529,7 +9362,7 @@ def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch):
     os.register_at_fork(before=lambda: forks.append(1))
     with ThreadPoolExecutor(1) as pool:
         pool.submit(done.wait)
-        assert leaks(jobs=2) == {("a.py", 1)}
+        assert leaks(jobs=2) == {"a.py"}
         done.set()
     assert forks == []
 
@@ -9552,78 +9385,62 @@ def test_an_interrupt_is_left_to_the_process_that_was_started(folder):
     assert (run.communicate(timeout=30)[1], run.returncode) == (b"", 130)
 
 
-def test_more_processes_find_the_same(folder, monkeypatch):
-    for n in range(300):
-        leak(folder / f"{n}.py", n)
-    alone = list(ps.audit())
+@pytest.mark.parametrize("most", [2000, 5])  # of a share of the files; the rest is left to the first process
+def test_more_processes_find_the_same_in_the_same_order(folder, monkeypatch, most):
+    for n in range(150):
+        leak(folder / f"{n:03}.py", n)
     monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
-    assert list(ps.audit(jobs=2)) == alone and len(alone) == 300
+    monkeypatch.setattr(ps, "_MAX_FINDINGS", most)
+    monkeypatch.setattr(os, "listdir", lambda path: ["the only thread"])
+    assert [finding.path for finding in ps.audit(jobs=2)] == [f"{n:03}.py" for n in range(150)]
 
 
 def test_a_file_full_of_secrets_does_not_fill_the_memory(folder):
-    (folder / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(ps._MAX_FINDINGS + 100)))
+    (folder / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(2100)))
     run = ps.Audit()
-    assert len(list(run)) == ps._MAX_FINDINGS and run.summary.skipped == {"too many findings": 1}
+    assert len(list(run)) == 2000 and run.summary.skipped == {"too many findings": 1}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("argv", [["--jobs", "1"], ["--sarif"], ["--update-baseline"]], ids=" ".join)
-def test_a_tree_full_of_secrets_takes_little_memory(folder, argv):
-    for n in range(40):
+def test_a_tree_full_of_secrets_takes_little_memory(folder):
+    for n in range(6):
         random.seed(n)
-        keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(ps._MAX_FINDINGS - 1))
+        keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(1999))
         (folder / f"{n}.py").write_text("".join("x = 'gh" + f"p_{key}'\n" for key in keys))
-    for _ in range(1 + ("--update-baseline" in argv)):  # which then is read as well
-        done, peak = measured("audit", *argv, cwd=folder)
-        assert (bool(done), peak < 80e6) == ("--update-baseline" not in argv, True)
-
-
-def test_shares_that_are_left_to_the_first_process_are_given_in_order(folder, monkeypatch):
-    for n in range(300):
-        leak(folder / f"{n:03}.py", n)
-    monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
-    monkeypatch.setattr(ps, "_MAX_FINDINGS", 5)
-    monkeypatch.setattr(os, "listdir", lambda path: ["the only thread"])
-    assert [finding.path for finding in ps.audit(jobs=2)] == [f"{n:03}.py" for n in range(300)]
+    _, least = measured("audit", "0.py", cwd=folder)
+    for argv, limit in ((["--sarif", "--jobs", "1"], 4e6), *[(["--update-baseline"], 10e6)] * 2):
+        out, peak = measured("audit", *argv, cwd=folder)
+        assert (bool(out), peak - least < limit) == ("--update-baseline" not in argv, True)
 
 
 @pytest.mark.slow
-def test_a_canary_appears_in_no_output(repository):
-    canaries = [token(n) for n in range(3)] + [
-        "".join(random.Random("canary").choices(string.ascii_letters, k=24))
-    ]
-    texts = [
-        f"x = '{canaries[0]}'",
-        f"url = 'https://user:{canaries[3]}@example.org'",
-        f"password = '{canaries[3]}'",
-    ]
-    for n, text in enumerate(texts):
-        (repository / f"{n}.py").write_text(text)
+def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
+    canaries = [*map(token, range(3)), "".join(random.Random(1).choices(string.ascii_letters, k=24))]
+    leak(repository / "0.py")
+    (repository / "1.py").write_text(f"url = 'https://user:{canaries[3]}@example.org'")
+    (repository / "2.py").write_text(f"password = '{canaries[3]}'")
     commit(repository)
-    (repository / "staged.py").write_text(f"x = '{canaries[1]}'")
+    leak(repository / "staged.py", 1)
     git(repository, "add", ".")
-    (repository / f"{canaries[2][:3]}name.py").write_text(f"x = '{canaries[2]}'  # paissive: allow")
-    said = []
-    for args in (
-        [],
-        ["--json"],
-        ["--sarif"],
-        ["--staged"],
-        ["--history"],
-        ["--confidence", "low"],
-        ["absent"],
-        ["--known"],
-        ["--known", "--json", "--history"],
-        ["--known", "--sarif", "--staged"],
-    ):
-        said.append(cli("audit", *args, cwd=repository, env={"A_TOKEN": canaries[0], "B_TOKEN": canaries[3]}))
-    assert [b"known-value" in done.stdout for done in said[-3:]] == [True, True, False]
-    said.append(cli("audit", "--update-baseline", "--baseline", "accepted", cwd=repository))
-    (repository / "0.py").unlink()
-    said.append(cli("audit", "--baseline", "accepted", "--output", "report", cwd=repository))
-    written = [(repository / name).read_bytes() for name in ("accepted", "report")]
-    everything = b"".join([*(done.stdout + done.stderr for done in said), *written]).decode()
-    assert said[0].returncode == 1 and said[3].returncode == 1
+    leak(repository / f"{canaries[2][:3]}name.py", 2, "  # paissive: allow")
+    monkeypatch.setenv("A_TOKEN", canaries[0])
+    monkeypatch.setenv("B_TOKEN", canaries[3])
+    codes = [
+        ps.main(["audit", *args.split()])
+        for args in (
+            *("", "--json", "--sarif", "--staged", "--history", "--confidence low", "absent", "--known"),
+            *(
+                "--known --json --history",
+                "--known --sarif --staged",
+                "--update-baseline --baseline accepted",
+            ),
+            "--baseline accepted --output report --disable github-token",
+        )
+    ]
+    assert codes == [1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 0, 0]
+    written = [(repository / name).read_text() for name in ("accepted", "report")]
+    everything = "".join([*capfd.readouterr(), *written])
+    assert "known-value" in everything
     pieces = {canary[at : at + 8] for canary in canaries for at in range(4, len(canary) - 7)}
     assert {piece for piece in pieces if piece in everything} == set()
 
@@ -9660,22 +9477,20 @@ def held():
 @pytest.mark.parametrize("where", ["tree", "index", "history", "dangling", "message", "stash"])
 def test_known_values_are_found_everywhere_and_in_every_encoding(repository, held, where):
     store, said = held
-    (repository / "clean").write_text("x")
+    plant(repository, "clean")
     commit(repository)
     for n, encode in enumerate(ENCODINGS):
         path = repository / f"{n}.txt"
         path.write_text("".join(f"{n} {encode(value)} b\n" for value in said), encoding="utf-8")
         if where == "message":
             git(repository, "commit", "-q", "--allow-empty", "--cleanup=verbatim", "-F", path.name)
+        if where == "dangling":
+            git(repository, "hash-object", "-w", path.name)
         if where in ("message", "dangling"):
-            git(repository, "hash-object", "-w", path.name) if where == "dangling" else None
             path.unlink()
-    if where in ("index", "history", "stash"):
-        git(repository, "add", ".")
-    if where == "history":
-        commit(repository)
-    if where == "stash":
-        git(repository, "stash", "-q")
+    git(repository, "add", ".")
+    if where in ("history", "stash"):
+        git(repository, *(("commit", "-qm", "x") if where == "history" else ("stash", "-q")))
     options = {"tree": {}, "index": {"staged": True}}.get(where, {"history": []})
     run = ps.Audit(known=ps.KnownValues(store), **options)
     found = [finding for finding in run if finding.rule == "known-value"]
@@ -9685,16 +9500,15 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
         assert [about for _, about in here] == list(said.values())
 
 
-def audited(capsys, *args):
-    """(exit code, verdicts, what to do) of an audit for known values."""
-    capsys.readouterr()
-    code = ps.main(["audit", "--known", "--json", *args])
-    rows = [row for row in json.loads(capsys.readouterr().out)["findings"] if "verdict" in row]
-    return code, [row["verdict"] for row in rows], [row.get("fix", "") for row in rows]
-
-
 @pytest.mark.parametrize("backend", ["env", "file"])
 def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, backend):
+    def audited(*args):
+        """(exit code, verdicts, what to do) of an audit for known values."""
+        capsys.readouterr()
+        code = ps.main(["audit", "--known", "--json", *args])
+        rows = [row for row in json.loads(capsys.readouterr().out)["findings"] if "verdict" in row]
+        return code, [row["verdict"] for row in rows], [row.get("fix", "") for row in rows]
+
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "correct horse battery")
     monkeypatch.setenv("PAISSIVE_BACKEND", backend)
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
@@ -9703,23 +9517,22 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
     (repository / "leak.md").write_text(f"it is {secret} I think")
     commit(repository)
-    fix = "change it where used, and set DB_PASSWORD"
-    assert audited(capsys) == (1, ["current"], [fix])
+    assert audited() == (1, ["current"], ["change it where used, and set DB_PASSWORD"])
     assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
-    assert audited(capsys) == (1, ["current"], ["rotate now DB_PASSWORD"])
+    assert audited() == (1, ["current"], ["rotate now DB_PASSWORD"])
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
-    assert audited(capsys) == (1, ["previous"], ["rotate drop DB_PASSWORD"])
+    assert audited() == (1, ["previous"], ["rotate drop DB_PASSWORD"])
     git(repository, "add", ".")
     git(repository, "commit", "--allow-empty", "-qm", "x")
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
     valid = ["--verdict", "current,pending,previous"]
     if backend == "env":
-        assert audited(capsys)[1] == [] and ps.main(["audit", "--known"]) == 0
-        told = "note: this store keeps no older values, so retired ones can't be searched for\n"
-        assert told in capsys.readouterr().err
+        assert audited()[1] == [] and ps.main(["audit", "--known"]) == 0
+        note = "note: this store keeps no older values, so retired ones can't be searched for\n"
+        assert note in capsys.readouterr().err
     else:
-        assert audited(capsys) == (1, ["retired"], [""]) and audited(capsys, *valid)[:2] == (0, [])
-        assert audited(capsys, "--history")[1] == ["retired"]
+        assert audited() == (1, ["retired"], [""]) and audited(*valid)[:2] == (0, [])
+        assert audited("--history")[1] == ["retired"]
 
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
@@ -9735,75 +9548,33 @@ def test_a_leak_is_known_by_what_vault_remembers(repository, mount):
     verdicts = {f.line: (f.secret, f.verdict) for f in ps.audit(known=known) if f.rule == "known-value"}
     retired = {1: ("app#password", "retired")} if mount == "secret" else {}
     assert verdicts == {**retired, 2: ("app#password", "previous"), 3: ("app#password", "current")}
-    told = ["this store keeps no older values, so retired ones can't be searched for"]
-    assert known.notes == ([] if retired else told)
+    note = "this store keeps no older values, so retired ones can't be searched for"
+    assert known.notes == ([] if retired else [note])
 
 
 def test_an_archive_is_counted_and_what_is_known_is_found_in_any_file(folder, held):
     store, said = held
-    for name, head in (
-        ("a.zip", b"PK\3\4\0"),
-        ("b.gz", b"\x1f\x8b\0"),
-        ("c.bin", b"\0"),
-        ("d.tar", b"\0" * 257 + b"ustar"),
-    ):
+    heads = {"a.zip": b"PK\3\4\0", "b.gz": b"\x1f\x8b\0", "c.bin": b"\0", "d.tar": b"\0" * 257 + b"ustar"}
+    for name, head in heads.items():
         (folder / name).write_bytes(head + "\0".join(said).encode() + token().encode())
     run = ps.Audit(known=ps.KnownValues(store))
     assert len(list(run)) == 200 and run.summary.skipped == {"archive": 3, "binary": 1}
     assert leaks() == set()
 
 
-def test_values_that_are_short_or_plain_are_listed_by_name_and_ones_own_file_is_no_leak(folder, capsys):
-    (folder / ".env").write_text(
+def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no_leak(repository, say):
+    (repository / ".env").write_text(
         "A_KEY=abc\nB_HOST=localhost:5432\nC_KEY='rE4l one+with'\nD_KEY=secret:C_KEY\n"
     )
-    (folder / "a.txt").write_text("abc localhost:5432 secret:C_KEY")
+    (repository / "a.txt").write_text("abc localhost:5432 secret:C_KEY")
     os.chmod(".env", 0o600)
-    code = ps.main(["audit", "--known", "--json"])
-    said = capsys.readouterr()
-    assert "note: too short or too plain to search for: A_KEY, B_HOST\n" in said.err
-    assert "note: references, whose store --backend searches for: D_KEY\n" in said.err
-    assert (code, json.loads(said.out)["summary"]["silenced"]) == (0, {"the store's own file": 1})
-    git(folder, "init", "-q")
-    git(folder, "add", ".env")
-    assert (ps.main(["audit", "--known"]), "C_KEY, current" in capsys.readouterr().out) == (1, True)
-
-
-def test_a_backend_without_known_is_refused(folder, capsys):
-    assert ps.main(["audit", "--backend", "file"]) == 2
-    told = "paissive_secrets: --backend chooses the store for --known; add --known\n"
-    assert capsys.readouterr().err == told
-
-
-# === Reports ================================================================================================
-
-
-def report(folder, *args):
-    done = cli("audit", *args, cwd=folder)
-    assert done.stderr == b"" or "--exclude" in args
-    return done.stdout.decode()
-
-
-def test_text_has_a_line_for_each_finding_and_ends_with_what_was_left_out(folder):
-    leak(folder / "a.py")
-    leak(folder / "b.py", comment="  # gitleaks:allow")
-    leak(folder / "c.py")
-    (folder / "d.bin").write_bytes(b"\0" + token().encode())
-    (finding, _) = ps.audit()
-    first, empty, *steps, blank, total = report(folder, "--exclude", "./c.py").splitlines()
-    assert first == f"a.py:1:6: high: {finding.what} [{finding.rule}] {finding.sample}; next: {finding.fix}"
-    assert finding.fix == 'set GITHUB_TOKEN, and write os.environ["GITHUB_TOKEN"]'
-    assert (empty, blank) == ("", "") and steps[0].startswith("next: revoke each secret")
-    found = "1 finding (1 high) in 3 files, 0.0 MB; silenced: 1 by `gitleaks:allow`"
-    assert total == found + "; not examined: 1 binary, 1 excluded"
-
-
-def test_several_names_are_excluded_and_said_to_be(folder):
-    for name in ("a.py", "b.py", "c.py"):
-        leak(folder / name)
-    done = cli("audit", "--exclude", "a.py", "b.py", cwd=folder)
-    assert (done.returncode, done.stdout[:5]) == (1, b"c.py:")
-    assert err(done) == "note: auditing . without a.py, b.py\n"
+    status, said = say("audit", "--known")
+    assert "note: too short or too plain to search for: A_KEY, B_HOST\n" in said
+    assert "note: references, whose store --backend searches for: D_KEY\n" in said
+    assert (status, "; silenced: 1 by `the store's own file`\n" in said) == (0, True)
+    git(repository, "add", ".env")
+    status, said = say("audit", "--known")
+    assert (status, "C_KEY, current" in said) == (1, True)
 
 
 def test_the_replacement_for_a_line_of_a_dotenv_file_has_its_variable(folder):
@@ -9812,65 +9583,68 @@ def test_the_replacement_for_a_line_of_a_dotenv_file_has_its_variable(folder):
     assert fixes == [f"set {name}, and write secret://file/{name}" for name in ("API_TOKEN", "GITHUB_TOKEN")]
 
 
-def test_text_says_that_nothing_was_leaks(folder):
-    assert report(folder) == "no findings in 0 files, 0.0 MB\n"
+# === Reports ================================================================================================
 
 
-def test_a_path_that_is_hostile_to_terminals_is_escaped(folder):
+def test_text_has_a_line_for_each_finding_and_ends_with_what_was_left_out(folder, say):
+    leak(folder / "a.py")
+    leak(folder / "b.py", comment="  # gitleaks:allow")
+    leak(folder / "c.py")
+    (folder / "d.bin").write_bytes(b"\0" + token().encode())
+    (finding, _) = ps.audit()
+    status, said = say("audit", "--exclude", "./c.py", "absent")
+    first, empty, *steps, blank, total, note = said.splitlines()
+    assert first == f"a.py:1:6: high: {finding.what} [{finding.rule}] {finding.sample}; next: {finding.fix}"
+    assert finding.fix == 'set GITHUB_TOKEN, and write os.environ["GITHUB_TOKEN"]'
+    assert (empty, blank) == ("", "") and steps[0].startswith("next: revoke each secret")
+    found = "1 finding (1 high) in 3 files, 0.0 MB; silenced: 1 by `gitleaks:allow`"
+    assert (status, total) == (1, found + "; not examined: 1 binary, 1 excluded")
+    assert note == "note: auditing . without ./c.py, absent"
+
+
+def test_a_path_that_is_hostile_to_terminals_is_escaped(folder, say):
     leak(folder / os.fsdecode(b"\x1b]0;owned\x07\n\xff\xe2\x80\xae.py"))
-    assert report(folder).startswith(r"\x1b]0;owned\x07\n\udcff\u202e.py:1:6: high: ")
-
-
-def on_terminal(*argv, cwd, **env):
-    """What the command line writes when stdout and stderr are a terminal."""
-    main, side = pty.openpty()
-    clean = {name: text for name, text in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    argv = [sys.executable, str(MODULE), *argv]
-    process = subprocess.Popen(argv, cwd=cwd, env={**clean, "TERM": "xterm", **env}, stdout=side, stderr=side)
-    os.close(side)
-    said = b""
-    with contextlib.suppress(OSError):  # EIO: the other end was closed
-        while chunk := os.read(main, 65536):
-            said += chunk
-    os.close(main)
-    process.wait()
-    return said.decode()
-
-
-def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder):
-    leak(folder / "a.py")
-    assert "\x1b" not in report(folder)
-    assert "\x1b[1ma.py:1:6:\x1b[0m" in on_terminal("audit", cwd=folder)
-    assert "\x1b" not in on_terminal("audit", cwd=folder, NO_COLOR="1")
-
-
-def test_json_has_a_version_and_these_fields(folder):
-    leak(folder / "a.py")
-    done = json.loads(report(folder, "--json"))
-    assert done["version"] == 1 and set(done) == {"version", "findings", "summary"}
-    fields = "path line end_line column rule what severity confidence sample fingerprint fix"
-    assert [" ".join(row) for row in done["findings"]] == [fields]
-    assert done["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
+    assert say("audit")[1].startswith(r"\x1b]0;owned\x07\n\udcff\u202e.py:1:6: high: ")
 
 
 @pytest.mark.parametrize("form", ["--json", "--sarif"])
 def test_reports_for_programs_are_written_in_a_locale_without_utf8(folder, form):
     leak(folder / "ü.py")
-    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    done = cli("audit", form, cwd=folder, env=ascii_only)
+    done = cli("audit", form, env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
     assert (done.returncode, done.stderr) == (1, b"") and json.loads(done.stdout)
 
 
-def test_json_holds_a_name_that_is_no_utf8(folder):
+def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder, monkeypatch):
+    leak(folder / "a.py")
+
+    def report(is_terminal):
+        out, run = io.StringIO(), ps.Audit()
+        out.isatty = lambda: is_terminal
+        ps.report_text(run, run.summary, ps.Printer(out))
+        return out.getvalue()
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b" not in report(False)
+    assert report(True).startswith("\x1b[1ma.py:1:6:\x1b[0m \x1b[31;1mhigh\x1b[0m: ")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in report(True)
+
+
+def test_json_has_a_version_and_these_fields(folder, say):
     leak(folder / os.fsdecode(b"\xff.py"))
-    assert json.loads(report(folder, "--json"))["findings"][0]["path"] == r"\xff.py"
+    report = json.loads(say("audit", "--json")[1])
+    assert report["version"] == 1 and set(report) == {"version", "findings", "summary"}
+    fields = "path line end_line column rule what severity confidence sample fingerprint fix"
+    assert [(" ".join(row), row["path"]) for row in report["findings"]] == [(fields, r"\xff.py")]
+    assert report["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
 
 @pytest.mark.parametrize("args", [["--json"], ["--sarif"], []])
-def test_a_report_goes_to_a_file(folder, args):
+def test_a_report_goes_to_a_file(folder, say, args):
     leak(folder / "a.py")
     (folder / "out").mkdir()
-    assert report(folder, *args, "--output", "out/report") == ""
+    assert say("audit", *args, "--output", "out/report") == (1, "")
     assert "a.py" in (folder / "out" / "report").read_text()
 
 
@@ -9881,11 +9655,10 @@ def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
         assert (done.returncode, done.stdout[:5], done.stderr) == (1, b"a.py:", b"")
 
 
-def test_an_audit_that_fails_leaves_the_report_of_an_earlier_one(folder):
+def test_an_audit_that_fails_leaves_the_report_of_an_earlier_one(folder, say, monkeypatch):
     (folder / "report").write_text("earlier")
-    assert (
-        cli("audit", "--staged", "--output", "report", cwd=folder).returncode == 2
-    )  # there is no repository
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
+    assert say("audit", "--staged", "--output", "report")[0] == 2  # there is no repository
     assert ((folder / "report").read_text(), os.listdir(folder)) == ("earlier", ["report"])
 
 
@@ -9895,27 +9668,26 @@ def test_a_report_in_the_tree_is_no_part_of_the_next_one(folder, name):
     leak(folder / "sub" / name)
     (folder / name).write_text(f"secret = '{token(1)}'\n")
     for _ in range(2):
-        assert cli("audit", "--json", "--confidence", "low", "--output", name, cwd=folder).returncode == 1
+        assert ps.main(["audit", "--json", "--confidence", "low", "--output", name]) == 1
         found = json.loads((folder / name).read_text())["findings"]
         assert [finding["path"] for finding in found] == ["a.py", f"sub/{name}"]
 
 
-def test_a_report_keeps_the_mode_and_the_link_that_are_there_and_else_heeds_the_umask(folder):
+def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_a_new_one_heeds_the_umask(folder):
     (folder / "linked").write_text("")
     (folder / "linked").chmod(0o660)
     (folder / "report").symlink_to("linked")
     before = os.umask(0o027)
-    cli("audit", "--output", "report", cwd=folder)
-    cli("audit", "--output", "new", cwd=folder)
+    codes = [ps.main(["audit", "--output", name]) for name in ("report", "new")]
     os.umask(before)
-    assert (folder / "report").is_symlink() and b"no findings" in (folder / "linked").read_bytes()
+    assert codes == [0, 0] and (folder / "report").is_symlink()
+    assert (folder / "linked").read_text().startswith("no findings")
     assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
 
 
-def test_a_report_that_cannot_be_written_is_trouble(folder):
-    done = cli("audit", "--output", "absent/report", cwd=folder)
-    expected = "paissive_secrets: can't save absent/report: No such file or directory\n"
-    assert (done.returncode, done.stderr.decode()) == (2, expected)
+def test_a_report_that_can_not_be_written_is_an_error(folder, say):
+    error = "can't save absent/report: No such file or directory\n"
+    assert say("audit", "--output", "absent/report") == (2, error)
 
 
 @pytest.fixture(scope="session")
@@ -9925,41 +9697,40 @@ def sarif_schema():
     return jsonschema.Draft4Validator(json.loads(path.read_text()), format_checker=jsonschema.FormatChecker())
 
 
-def test_sarif_validates_against_the_published_schema(repository, sarif_schema):
+def sarif_of(said):
+    """(results, rules, invocation) of a report."""
+    (run,) = json.loads(said)["runs"]
+    return run["results"], run["tool"]["driver"]["rules"], run["invocations"][0]
+
+
+def test_sarif_validates_against_the_published_schema(repository, say, sarif_schema):
+    said = say("audit", "--sarif")[1]
+    sarif_schema.validate(json.loads(said))
+    assert sarif_of(said)[0] == []
     leak(repository / "a b.py")
     leak(repository / os.fsdecode(b"c:\xff#?.py"), 2)
     commit(repository)
-    for args in (["--sarif"], ["--sarif", "--history"], ["--sarif", "absent-nothing-here"][:1]):
-        log = json.loads(report(repository, *args))
-        sarif_schema.validate(log)
-        assert {uri(result) for result in log["runs"][0]["results"]} == {"a%20b.py", "c%3A%FF%23%3F.py"}
+    for args in (["--sarif"], ["--sarif", "--history"]):
+        said = say("audit", *args)[1]
+        sarif_schema.validate(json.loads(said))
+        places = [result["locations"][0]["physicalLocation"] for result in sarif_of(said)[0]]
+        assert {place["artifactLocation"]["uri"] for place in places} == {"a%20b.py", "c%3A%FF%23%3F.py"}
 
 
-def uri(result):
-    return result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-
-
-def test_trouble_of_an_audit_is_told_though_it_writes_to_a_file(tmp_path):
-    outside = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
-    done = cli("audit", "--history", "--output", "r", cwd=tmp_path, env=outside)
-    assert done.returncode == 2 and b"git says: fatal: not a git repository" in done.stderr
-
-
-def test_sarif_without_findings_validates_too(folder, sarif_schema):
-    log = json.loads(report(folder, "--sarif"))
-    sarif_schema.validate(log)
-    assert log["runs"][0]["results"] == []
-
-
-def test_sarif_has_what_code_scanning_reads(folder):
+def test_sarif_has_what_code_scanning_reads(folder, say):
     leak(folder / "a.py")
-    (run,) = json.loads(report(folder, "--sarif"))["runs"]
-    (result,), (rule,) = run["results"], run["tool"]["driver"]["rules"]
+    (result,), (rule,), invocation = sarif_of(say("audit", "--sarif")[1])
     (finding,) = ps.audit()
     assert result["partialFingerprints"] == {"primaryLocationLineHash": finding.fingerprint + ":1"}
     assert (result["ruleId"], result["ruleIndex"], result["level"]) == (rule["id"], 0, "error")
-    assert float(rule["properties"]["security-severity"]) > 7
-    assert "security" in rule["properties"]["tags"]
+    assert rule["properties"]["security-severity"] == "9.5" and "security" in rule["properties"]["tags"]
+    assert invocation == {"executionSuccessful": True}
+
+
+def test_sarif_says_whether_anything_was_read(folder, capsys):
+    os.mkfifo(folder / "pipe")
+    assert ps.main(["audit", "pipe", "--sarif"]) == 2
+    assert sarif_of(capsys.readouterr().out)[2] == {"executionSuccessful": False}
 
 
 def test_sarif_names_a_known_value_and_its_verdict(folder):
@@ -9968,22 +9739,14 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
     leak(folder / "a.txt").write_text("rE4l one+with")
     out, run = io.StringIO(), ps.Audit(known=ps.KnownValues(store))
     ps.report_sarif(run, run.summary, ps.Printer(out))
-    (result,) = json.loads(out.getvalue())["runs"][0]["results"]
+    (result,) = sarif_of(out.getvalue())[0]
     assert result["properties"] == {"confidence": "high", "secret": "A_KEY", "verdict": "current"}
 
 
-@pytest.mark.parametrize("path, well", [(".", True), ("pipe", False)])
-def test_sarif_says_whether_anything_was_read(folder, path, well):
-    plant(folder, "a.py")
-    os.mkfifo(folder / "pipe")
-    (run,) = json.loads(cli("audit", path, "--sarif", cwd=folder).stdout)["runs"]
-    assert run["invocations"] == [{"executionSuccessful": well}]
-
-
-def test_every_rule_is_listed(folder):
-    rows = json.loads(report(folder, "--list-rules", "--json"))
+def test_every_rule_is_listed(say):
+    rows = json.loads(say("audit", "--list-rules", "--json")[1])
     assert [row["id"] for row in rows] == [rule.id for rule in ps.all_rules()]
-    lines = report(folder, "--list-rules").splitlines()
+    lines = say("audit", "--list-rules")[1].splitlines()
     assert [line.split()[0] for line in lines] == [row["id"] for row in rows]
 
 
@@ -9991,32 +9754,15 @@ def test_every_rule_is_listed(folder):
     ("payload", "status"),
     [
         ({"hook_event_name": "UserPromptSubmit", "prompt": "deploy with {}"}, 2),
-        (
-            {
-                "hook_event_name": "PreToolUse",
-                "tool_input": {"command": 'curl -H "Authorization: Bearer {}"'},
-            },
-            2,
-        ),
-        (
-            {"hook_event_name": "PreToolUse", "tool_input": {"file_path": "a.py", "content": 'KEY = "{}"\n'}},
-            2,
-        ),
-        (
-            {
-                "hook_event_name": "PreToolUse",
-                "tool_input": {"command": "ls"},
-                "session_id": str(uuid.UUID(int=7)),
-            },
-            0,
-        ),
+        ({"tool_input": {"command": 'curl -H "Authorization: Bearer {}"'}}, 2),
+        ({"tool_input": {"file_path": "a.py", "content": 'KEY = "{}"\n'}}, 2),
+        ({"tool_input": {"command": "ls"}, "session_id": str(uuid.UUID(int=7))}, 0),
     ],
 )
 def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(payload, status, tmp_path):
-    token = ps.samples("gh" + "p_{A36}")
-    stdin = json.dumps(payload).replace("{}", token).encode()
-    done = cli("audit", "-", "--exit-code", "2", cwd=tmp_path, stdin=stdin)
-    assert (done.returncode, token.encode() in done.stdout + done.stderr) == (status, False)
+    payload = {"hook_event_name": "PreToolUse", **payload}
+    done = cli(*"audit - --exit-code 2".split(), stdin=json.dumps(payload).replace("{}", token()).encode())
+    assert (done.returncode, token().encode() in done.stdout + done.stderr) == (status, False)
 
 
 # === Check ==================================================================================================
@@ -10039,29 +9785,27 @@ os.environ["OWN_SETTINGS"]
 
 
 @pytest.fixture
-def asking(tmp_path, monkeypatch):
+def asking(folder):
     """A folder with a project that asks for names in every way."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "app.py").write_text(ASKING)
-    (tmp_path / ".env.example").write_text("# how to run it\nPORT=3000\nexport MAIL_PASSWORD=\n")
-    (tmp_path / "config.json").write_text('{"a": "secret:LOG_KEY", "b": "x://u:${secret://vault/db#p}@h"}')
-    return tmp_path
+    (folder / "app.py").write_text(ASKING)
+    (folder / ".env.example").write_text("# how to run it\nPORT=3000\nexport MAIL_PASSWORD=\n")
+    (folder / "config.json").write_text('{"a": "secret:LOG_KEY", "b": "x://u:${secret://vault/db#p}@h"}')
+    return folder
 
 
-def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_asked_for(asking, capsys):
-    assert ps.main(["check", "--backend", "env"]) == 1
-    printed, noted = capsys.readouterr()
-    assert [line.split(maxsplit=2) for line in printed.splitlines()] == [
-        ["missing", "API_TOKEN", "app.py:3"],
-        ["missing", "DB_PASSWORD", "app.py:6"],
-        ["missing", "LOG_KEY", "config.json:1"],
-        ["missing", "MAIL_PASSWORD", ".env.example:3"],
-        ["optional", "CI_TOKEN", "app.py:14"],
-        ["optional", "GUARDED_TOKEN", "app.py:9"],
-        ["optional", "SENTRY_DSN", "app.py:7"],
-        ["optional", "WITH_DEFAULT_TOKEN", "app.py:4"],
+def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_asked_for(asking, say):
+    status, said = say("check", "--backend", "env")
+    assert status == 1 and [" ".join(line.split()) for line in said.splitlines()] == [
+        "missing API_TOKEN app.py:3",
+        "missing DB_PASSWORD app.py:6",
+        "missing LOG_KEY config.json:1",
+        "missing MAIL_PASSWORD .env.example:3",
+        "optional CI_TOKEN app.py:14",
+        "optional GUARDED_TOKEN app.py:9",
+        "optional SENTRY_DSN app.py:7",
+        "optional WITH_DEFAULT_TOKEN app.py:4",
+        "10 names in 3 files, 4 missing",
     ]
-    assert noted.endswith("names in 3 files, 4 missing\n")
 
 
 def test_check_is_satisfied_by_the_store_and_the_environment_and_lists_what_nothing_mentions(
@@ -10076,16 +9820,14 @@ def test_check_is_satisfied_by_the_store_and_the_environment_and_lists_what_noth
     assert printed["optional"]["PORT"] == [".env.example:2"]
 
 
-def test_check_counts_what_it_cannot_parse_and_shows_no_value(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "broken.py").write_text("def (:\n")
-    (tmp_path / ".env").write_text("API_TOKEN=red-fox\n")
-    (tmp_path / ".env").chmod(0o600)
-    assert ps.main(["check"]) == 0
-    assert "red-fox" not in "".join(capsys.readouterr())
-    assert ps.main(["check", "broken.py"]) == 0
-    assert "1 Python file can't be parsed" in capsys.readouterr().err
-    assert ps.main(["check", "absent"]) == 2
+def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_no_value(repository, say):
+    git(repository, "init", "-q", "inner")
+    (repository / "inner" / "broken.py").write_text("def (:\n")
+    (repository / ".env").write_text("API_TOKEN=red-fox\n")
+    (repository / ".env").chmod(0o600)
+    unused = "unused    API_TOKEN\n"
+    assert say("check") == (0, unused + "0 names in 1 file, 0 missing; 1 Python file can't be parsed\n")
+    assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
 
 
 # === Commands ===============================================================================================
