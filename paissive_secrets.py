@@ -4871,8 +4871,8 @@ def environment_with_secrets(
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
-    References in our environment are resolved; our own password, identity and token are left out. Other
-    stages of the secrets and what opens their stores are to be masked as well.
+    References in our environment are resolved; what opens our stores is left out, and masked as are other
+    stages of the secrets.
     """
     names, manager = list(names), manager or _manager
     whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
@@ -4951,7 +4951,7 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _not_runnable(program: str, error: OSError) -> SecretsError:
-    """Return the error for a command that doesn't exist (exit code 127), or can't be executed (126)."""
+    """Return the error for a command that doesn't exist, or can't be executed."""
     absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
     what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
     hint = "check that it exists, and the interpreter that its first line names" if absent else ""
@@ -5004,11 +5004,9 @@ def _scrub_environment() -> None:
 
 def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], list[int]]:
     """Open a relay for each place that our outputs go to; return the command's ends as well."""
-    for standard in (0, 1, 2):
-        try:
-            os.fstat(standard)
-        except OSError:  # closed: the next file that is opened would take its place
-            os.open(os.devnull, os.O_RDWR)
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # or another file would take the place of a stdin, stdout or stderr that is closed
+    os.close(spare)
     # One relay keeps the order of what goes to one place. Windows has no number for pipes.
     same = os.fstat(1).st_ino and os.path.sameopenfile(1, 2)
     relays, ends = [], []
@@ -5179,8 +5177,8 @@ def _forward_signals(
 
 # === Redaction ==============================================================================================
 # Values taken out of text, files and logs. Filters on loggers miss the records of child loggers, filters on
-# handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes on
-# its way to a handler, that make its message and its line, and those that report exceptions nobody caught.
+# handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
+# and those that report exceptions nobody caught.
 
 Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
@@ -5189,8 +5187,7 @@ _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
 def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
     """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
 
-    `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter:
-    `secrets = RedactingFilter("env")`.
+    `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
     return cast("_T", redacting.redact(value))
@@ -5199,11 +5196,7 @@ def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
 def redact_file(
     path: str, secrets: RedactingFilter, then: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
 ) -> bool:
-    """Mask values in a text file, atomically, keeping its mode and owner; return whether it held any.
-
-    `then` may mask more of the stream. Refused are symlinks, binary files, those that have several names,
-    are the store's own, or change meanwhile.
-    """
+    """Mask values in a text file, atomically, and what `then` masks; return whether there were any."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
     state, size = file_state(path, follow=False), 0
@@ -5235,7 +5228,7 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
     The source is as for `redact`. Call it again for new values, after a rotation for instance; earlier ones
-    stay masked. A warning names those under 8 characters, which are not.
+    stay masked. A warning names those that are too short to be.
     """
     import logging
 
@@ -5286,7 +5279,7 @@ class RedactingFilter:
         import logging
         import threading
 
-        # what every record has: treated on its own, or nothing that a value gets into
+        # what every record has, and no value gets into
         self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
         self._adding = threading.Lock()
         self._values: set[str] = set()
@@ -5335,7 +5328,7 @@ class RedactingFilter:
         return True
 
     def redact_record(self, record: Any) -> Any:
-        """Redact what a record holds as text; objects, which may be costly to format, are not formatted."""
+        """Redact what a record holds as text; objects are left to whoever formats them."""
         import logging
 
         for name in vars(record).keys() - self._usual:
@@ -5349,7 +5342,7 @@ class RedactingFilter:
 
 
 def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
-    """Return the values to mask by name; those that came without a name are numbered."""
+    """Return the values to mask by name, or numbered."""
     if isinstance(source, str):  # perhaps a value, which must not be in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
     if hasattr(source, "names"):
