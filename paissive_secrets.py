@@ -9359,7 +9359,8 @@ def _parser(name: str, description: str) -> ArgumentParser:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             # What was typed may be a value in the wrong place, so no message repeats it.
-            said = re.sub(_TYPED, r"\1", message)
+            repeats = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
+            said = re.sub(repeats, r"\1", message)
             typed = re.findall(r"[\w-]+", message[len(said) :])[:1]
             known = re.findall(r"--[\w-]+|(?<=[{,])[\w-]+", self.format_usage())
             raise BadValue(said, hint=_suggest("".join(typed), known, f"see: {self.prog} --help"))
@@ -9370,10 +9371,6 @@ def _parser(name: str, description: str) -> ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-
-# How argparse repeats what was typed.
-_TYPED = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
 
 
 def _program() -> str:
@@ -9393,16 +9390,17 @@ def _warn(message: str) -> None:
     print(f"{_program().removesuffix('.py')}: {printable(message)}", file=sys.stderr)
 
 
-def _write_value(value: str) -> None:
-    """Print a value, with a newline only on a terminal: a program would take it for a part of the value."""
-    print(value, end="\n" if sys.stdout.isatty() else "")
+def _print_value(value: Any) -> None:
+    """Print text with a newline only on a terminal, since a program would read it as part of the value.
 
-
-def _write_json(value: Any) -> None:
-    """Print JSON; TOML's dates and times, which it lacks, become text."""
+    Anything else is printed as JSON, in which TOML's dates and times become text.
+    """
     import json
 
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    end = "\n" if sys.stdout.isatty() else ""
+    if not isinstance(value, str):
+        value, end = json.dumps(value, ensure_ascii=False, indent=2, default=str), "\n"
+    print(value, end=end)
 
 
 def cmd_set(args: Namespace) -> None:
@@ -9449,7 +9447,7 @@ def _new_value(args: Namespace, store: Store) -> str:
     if args.value is None:
         return _read_value(args.name, store)
     _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
-    return check_value(args.value)
+    return str(args.value)
 
 
 def _read_value(what: str, store: Store | None = None) -> str:
@@ -9457,7 +9455,7 @@ def _read_value(what: str, store: Store | None = None) -> str:
     if can_ask():
         if store:
             ask_store(store, "unlock", None)
-        return check_value(_ask(f"Value of {what}: ", twice=True))
+        return _ask(f"Value of {what}: ", twice=True)
     data = read_bounded(sys.stdin.buffer, "the value")
     if not data:
         raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
@@ -9510,7 +9508,7 @@ def cmd_get(args: Namespace) -> None:
         value = store.get(name)
     else:
         value = args.manager.require_secret(args.name, stage=args.stage)
-    _write_value(value)
+    _print_value(value)
 
 
 def cmd_list(args: Namespace) -> None:
@@ -9521,7 +9519,7 @@ def cmd_list(args: Namespace) -> None:
     """
     names = [name for name in args.manager.list_secrets() if name.startswith(args.prefix)]
     if args.json:
-        return _write_json(names)
+        return _print_value(names)
     for name in names:
         print(name)
 
@@ -9595,10 +9593,10 @@ def cmd_export(args: Namespace) -> None:
     store = args.manager.store()
     names = args.names or list_secrets(backend=store)
     values = {name: args.manager.require_secret(name, backend=store) for name in names}
-    odd = sorted(name for name, value in values.items() if looks_like_reference(value))
-    if odd and args.format != "json":
-        problem = f"the value of {_show(odd[0])} would be followed as a reference"
-        raise BadValue(problem, hint="use --format json, which is read as data")
+    for name, value in values.items():
+        if args.format != "json" and looks_like_reference(value):
+            problem = f"the value of {_show(name)} would be followed as a reference"
+            raise BadValue(problem, hint="use --format json, which is read as data")
     print(export_secrets(values, args.format), end="")
 
 
@@ -9682,7 +9680,7 @@ def cmd_config_get(args: Namespace) -> None:
         exists = os.path.exists(config.path)
         hint = f"see: config explain {args.key}" if exists else f"there is no {config.path}"
         raise NotFound(f"no setting {_show(args.key)}", hint=hint)
-    (_write_value if isinstance(value, str) else _write_json)(value)
+    _print_value(value)
 
 
 def cmd_config_set(args: Namespace) -> None:
@@ -9756,7 +9754,7 @@ def _explain_line(place: str) -> int:
     path, _, line = place.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
-    with disk_errors(f"read {printable(path)}"), open_regular(path) as file:
+    with disk_errors(f"read {path}"), open_regular(path) as file:
         audit = Audit(path)
         shown = shown_path(path, audit.base)
         if audit.excludes(shown):
@@ -9767,9 +9765,6 @@ def _explain_line(place: str) -> int:
 
 
 def _audit_of(args: Namespace) -> Audit:
-    def on_error(path: str, why: str) -> None:
-        _warn(f"can't read {printable(path)}: {printable(why)}")
-
     paths, in_git = args.paths or ["."], args.staged or args.history is not None
     exclude = list(itertools.chain(*args.exclude))
     if exclude:  # which may have taken a PATH for one more name
@@ -9798,7 +9793,7 @@ def _audit_of(args: Namespace) -> Audit:
         known=known,
         verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
-        on_error=on_error,
+        on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
     )
 
 
@@ -9818,7 +9813,7 @@ def _report_file(path: str) -> Iterator[TextIO]:
     import shutil
     import tempfile
 
-    with disk_errors(f"save {printable(path)}"), tempfile.TemporaryFile("w+", encoding="utf-8") as report:
+    with disk_errors(f"save {path}"), tempfile.TemporaryFile("w+", encoding="utf-8") as report:
         yield report
         report.seek(0)
         with open(path, "w", encoding="utf-8") as target:
@@ -9837,13 +9832,12 @@ def cmd_check(args: Namespace) -> int:
     """
     backend = args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
     check = Check(args.paths or ["."], args.manager.store(), backend)
+    rows = [(how, name, places) for how, names in check.found.items() for name, places in names.items()]
     if args.json:
-        _write_json(check.found)
-    for how, names in check.found.items() if not args.json else ():
-        for name, places in names.items():
-            # An optional setting such as PORT is nothing that a store would hold.
-            if how != "optional" or looks_secret(name):
-                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
+        _print_value(check.found)
+    for how, name, places in rows if not args.json else ():
+        if how != "optional" or looks_secret(name):  # PORT, for instance, is nothing that a store holds
+            print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
     missing = len(check.found["missing"])
     unparsed = f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
     _warn(f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing{unparsed}")
@@ -9927,7 +9921,7 @@ def cmd_status(args: Namespace) -> int:
     store = args.manager.store()
     rows = list(ask_store(store, "store_status", [("store", repr(store))]))
     if args.json:
-        _write_json({label: [text for key, text in rows if key == label] for label, _ in rows})
+        _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
         print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
     return 2 if any(label == "problem" for label, _ in rows) else 0
