@@ -295,7 +295,6 @@ def variable_name(name: str) -> str:
 
 def looks_like_reference(text: str) -> bool:
     """Return whether this text, in configuration, stands for a secret."""
-    # The cheap tests first: they settle nearly every text.
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_EMBEDDED_REFERENCE, text)))
 
 
@@ -430,7 +429,7 @@ def without_newline(text: str) -> str:
 
 def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, of a file with secrets that this user could protect better from others."""
-    if os.name == "nt" or status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode):
+    if os.name == "nt" or status.st_uid != os.getuid() or stat.S_ISFIFO(status.st_mode):
         return
     access = "write" if others_may("write", status) else "read" if others_may("read", status) else ""
     # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
@@ -579,7 +578,7 @@ def _try_lock(fd: int) -> bool:
 
 
 def work_folder(path: str) -> str:
-    """Return FileLock's folder for a writer of `path`; raise Unavailable if there is no place for it."""
+    """Return FileLock's folder for `path`; raise Unavailable if there is no place for it."""
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
     target = os.path.realpath(path)
@@ -617,7 +616,7 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     temporary = os.path.join(folder or work_folder(path), "new")
     with contextlib.suppress(OSError):
         os.unlink(temporary)
-    # Exclusively: what somebody puts there meanwhile, a link for instance, is not written through.
+    # Exclusively: a link that somebody puts there meanwhile is not written through.
     file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
     try:
         with file:
@@ -997,8 +996,6 @@ class _Piece:
             self.tail = self.text[len(self.text.rstrip("\r\n")) :]
 
     def value(self, look_up: Callable[[str], str]) -> str:
-        """Return the value, with what `look_up` returns in place of ${NAME}."""
-
         def fill_in(match: re.Match[str]) -> str:
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
@@ -1230,7 +1227,6 @@ class EnvironmentStore:
         return self._persists or bool(self._named_file())
 
     def _load(self) -> Dotenv:
-        """Return the dotenv file as it is now."""
         path = self.plaintext_file()
         try:
             return self._files.load(path, self._parse)
@@ -1304,7 +1300,6 @@ def environment_now() -> dict[str, str]:
 
 @functools.lru_cache(maxsize=4096)
 def _checked_variable(name: str) -> str:
-    """Return the variable of a secret, or raise BadName."""
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {_show(name)}: it has letters that variables can't have", hint=hint)
