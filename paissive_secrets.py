@@ -2368,21 +2368,12 @@ class _Transport:
     def _follow(self, send: Callable[[str], _Response], method: str, url: str, repeat: bool) -> _Response:
         """Send a request, and follow the one redirect that a cluster needs: to its active node."""
         response = send(url)
-        if response.status not in _REDIRECTS:
-            return response
-        target = self._redirect_target(url, response.headers.get("location", ""))
-        # The other statuses ask for a GET (RFC 9110, section 15.4): it writes nothing and looks like success.
-        if method != "GET" and response.status not in (307, 308):
-            raise Unavailable("Vault redirects a write as if it were a read", hint=_ADDRESS_HINT)
-        if not repeat:
-            problem = "Vault redirects what must not be sent twice, and may have carried it out"
-            raise Unavailable(problem, hint="name the active node in VAULT_ADDR")
-        if not target:
-            return response  # a standby node that has lost the active one does this too: it may pass
-        response = send(target)
-        if response.status in _REDIRECTS:
-            raise Unavailable("Vault redirects more than once", hint=_ADDRESS_HINT)
-        response.repeated = True
+        # The others ask for a GET (RFC 9110, section 15.4), whose success would look like that of a write.
+        if repeat and response.status in (_REDIRECTS if method == "GET" else (307, 308)):
+            target = self._redirect_target(url, response.headers.get("location", ""))
+            if target:
+                response = send(target)
+                response.repeated = True
         return response
 
     def _redirect_target(self, url: str, location: str) -> str:
@@ -2393,17 +2384,15 @@ class _Transport:
             old, new = urlsplit(url), urlsplit(urljoin(url, location))
             host, port = new.hostname or "", new.port or _PORTS[new.scheme]
             target = new._replace(path=new.path or "/", fragment="").geturl()
-            if "@" in new.netloc or not target.isascii() or " " in target:
-                raise ValueError
         except (ValueError, KeyError):
-            raise Unavailable("Vault redirects to something that isn't an address") from None
-        if (old.scheme, new.scheme) == ("https", "http"):
-            raise Unavailable("Vault redirects from https to http, which would expose the token")
-        spelled = f"[{host}]" if ":" in host else host
+            return ""
+        schemes, spelled = (old.scheme, new.scheme), f"[{host}]" if ":" in host else host
+        if schemes == ("https", "http") or "@" in new.netloc or not target.isascii() or " " in target:
+            return ""
         trusted = not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
         if trusted or (host, port) == (old.hostname, old.port or _PORTS[old.scheme]):
             return target
-        if (old.scheme, new.scheme, old.hostname) == ("http", "https", host):
+        if schemes == ("http", "https") and host == old.hostname:
             raise Unavailable("Vault redirects from http to https", hint=_HTTPS_HINT)
         return ""
 
@@ -2817,8 +2806,8 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
         problem = f"Vault can't be reached at {transport.settings.address}{way}: {response.broken}"
         return Unavailable(problem, hint=hint)
     if response.status in _REDIRECTS:
-        hint = "if that is a node of the same cluster, name it in PAISSIVE_VAULT_HOSTS"
-        return Unavailable("Vault redirects to another host, which must not see the token", hint=hint)
+        hint = "set VAULT_ADDR to the active node, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster"
+        return Unavailable("Vault redirects to where the token must not go", hint=hint)
     if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)

@@ -2972,7 +2972,7 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
     server.kv = "1"
     for act in (lambda: server.store().set("a", "new"), lambda: server.store().delete("a#other")):
         server.requests.clear()
-        assert re.search("out is unknown|may have carried it out", str(failure(act)))
+        assert "whether the write was carried out is unknown" in str(failure(act))
         assert sum(not request.startswith(b"GET") for request in server.requests) == 1
 
 
@@ -3002,7 +3002,7 @@ def test_a_write_whose_answer_was_lost_is_not_done_twice_on_kv_2(stub, answer, o
 def test_a_token_goes_only_to_the_server_it_was_given_for(stub):
     other = stub(http())
     lying = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
-    with pytest.raises(ps.Unavailable, match="redirects to another host") as caught:
+    with pytest.raises(ps.Unavailable, match="redirects to where the token must not go") as caught:
         lying.store().get("a")
     assert "PAISSIVE_VAULT_HOSTS" in str(caught.value)
     assert (other.requests, lying.tries()) == ([], 3)
@@ -3013,10 +3013,6 @@ def test_one_redirect_is_followed_to_a_host_that_is_named(stub):
     standby = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
     assert standby.store(hosts=f"127.0.0.1:{other.port}").get("a") == "v"
     assert TELLTALE.encode() in other.requests[0]
-    circle = stub(http(b"", 307, "Location: /v1/secret/data/b"))
-    with pytest.raises(ps.Unavailable, match="more than once"):
-        circle.store().get("a")
-    assert circle.tries() == 2
 
 
 def test_a_host_is_named_as_in_an_address_and_gets_no_token_over_http_instead_of_https():
@@ -3024,8 +3020,7 @@ def test_a_host_is_named_as_in_an_address_and_gets_no_token_over_http_instead_of
     for location in ("https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"):
         assert transport._redirect_target("https://a:8200/v1/a", location) == location
     assert transport._redirect_target("https://a:8200/v1/a", "https://b:8200/v1/a") == ""
-    with pytest.raises(ps.Unavailable, match="from https to http, which would expose the token"):
-        transport._redirect_target("https://a:8200/v1/a", "http://node/v1/a")
+    assert transport._redirect_target("https://a:8200/v1/a", "http://node/v1/a") == ""
 
 
 NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
@@ -3041,16 +3036,18 @@ def test_an_answer_that_is_not_strict_json_or_holds_no_secret_is_none_of_vault(s
         stub(http(body)).store().get("a")
 
 
-MOVED = http(b"", 302, "Location: /v1/secret/data/b")
-REDIRECTS = dict.fromkeys(
-    ("ftp://127.0.0.1/", "http://[", "//evil@127.0.0.1", "http://a b"), "to something that isn't an address"
-)
-REDIRECTS[""] = REDIRECTS["http://"] = "more than once; check VAULT_ADDR"
-REDIRECTS["https://127.0.0.1/v1/a"] = "from http to https; use https:// in VAULT_ADDR"
+NOWHERE = ("", "http://", "ftp://127.0.0.1/", "http://[", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere")
 STRANGE = [
     (http(b"<h1>Not Found</h1>", 404), "the response isn't Vault's; check VAULT_ADDR"),
     (http(b'{"message": "Not Found"}', 404), "the response isn't Vault's; check VAULT_ADDR"),
-    *((http(b"", 307, f"Location: {to}"), f"Vault redirects {text}") for to, text in REDIRECTS.items()),
+    *(
+        (http(b"", 307, f"Location: {to}"), "Vault redirects to where the token must not go")
+        for to in NOWHERE
+    ),
+    (
+        http(b"", 301, "Location: https://127.0.0.1/v1/a"),
+        "Vault redirects from http to https; use https:// in VAULT_ADDR",
+    ),
 ]
 
 
@@ -3060,8 +3057,10 @@ def test_an_answer_that_vault_does_not_give_says_what_is_wrong(stub, raw, messag
 
 
 def test_a_write_that_is_redirected_as_if_it_were_a_read_is_an_error(stub):
-    server = stub(lambda request: http() if request.startswith(b"GET") else MOVED)
-    assert "redirects a write as if it were a read; check" in str(failure(server.store().set, "a", "v"))
+    moved = http(b"", 302, "Location: /v1/secret/data/b")
+    server = stub(lambda request: http() if request.startswith(b"GET") else moved)
+    assert "whether the write was carried out is unknown" in str(failure(server.store().set, "a", "v"))
+    assert server.tries("/data/b") == 0
 
 
 def test_an_answer_is_bounded_in_size_and_in_time(stub, monkeypatch):
