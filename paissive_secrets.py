@@ -6789,8 +6789,7 @@ _UUID_NAME = lazily(
 # numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{#|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/|\A\$\("
-    rb"|\A<[^<>]+>\Z"
-    rb"|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
+    rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
     rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
@@ -6801,14 +6800,12 @@ _IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is made of p
 _NO_VALUE = (
     ("it is made up", _MADE_UP),
     (_IN_DRAWN_VALUES[0], _SAMPLE),
-    ("it is a URL, a version or a type", lazily(
+    ("it is a URL, a path, a version, a format, a type or PEM", lazily(
         rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
         rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required)\b"
-    )),
-    ("it is a range of versions, a format, a counter, a rule, a path or PEM", lazily(
-        rb"\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
+        rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
         rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
             b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
@@ -6845,9 +6842,8 @@ _DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds sin
 )
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
-    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz])"
-    r"|(?i:author(?!i[sz]))"
-    r"|(?i:key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
+    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz]|author(?!i[sz])"
+    r"|key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
@@ -6917,20 +6913,10 @@ def objection(c: Candidate) -> str:
 # takes the place where it ends, and says where to go on; each looks no further than some thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
-_HIT, _CANDIDATE = 2, 12  # what it costs to look around a keyword, and to judge a value
+# In units of about twelve steps: what a look around a keyword, at a fragment and at a value costs, and what a
+# window may cost at least, which is more than any file that people write.
+_KEYWORD, _FRAGMENT, _CANDIDATE, _MIN_BUDGET = 2, 4, 12, 25_000
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
-
-
-class Budget:
-    """What a window may cost: more than any file that people write, and no more than its size allows."""
-
-    def __init__(self, size: int) -> None:
-        self.left = max(25_000, size // 4)  # units of about twelve steps
-
-    def spend(self, units: int) -> bool:
-        """Take that much off; whether there was any left."""
-        self.left -= units
-        return self.left > 0
 
 
 def detect(
@@ -6938,10 +6924,9 @@ def detect(
     path: str,
     custom: tuple[Rule, ...] = (),
     near_misses: bool = False,
-    budget: Budget | None = None,
+    over: list[str] | None = None,
 ) -> Iterator[Span]:
-    """Everything in `text` that may be a secret, with the verdict on it, until the budget is spent."""
-    budget = budget or Budget(len(text))
+    """Everything in `text` that may be a secret, judged; `over` gets "budget" if not all is looked at."""
     yield from _tokens(text, prefixes(custom), near_misses)
     yield from urls(text)
     name = os.path.basename(path)
@@ -6950,13 +6935,16 @@ def detect(
         for found in pattern.regex.finditer(text):
             yield verdict(Span(*found.span(1), pattern.rule, pattern.rule.confidence), found[1])
     detectors, language = keyword_detectors(), language_of(path)
-    resume_at = dict.fromkeys(detectors, 0)
+    resume_at, budget = dict.fromkeys(detectors, 0), max(_MIN_BUDGET, len(text) // 4)
     for word, hit in keyword_hits(text, language, tuple(detectors)):
-        if not budget.spend(_HIT if word in detectors else _CANDIDATE // 3):
+        budget -= _KEYWORD if word in detectors else _FRAGMENT
+        if budget <= 0:
+            if over is not None:
+                over.append("budget")
             return
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
-                budget.spend(_CANDIDATE)
+                budget -= _CANDIDATE
                 yield _assigned(text, candidate)
         elif hit.start() >= resume_at[word]:  # what one has seen is not looked at again
             spans, resume_at[word] = detectors[word](text, hit.end())
@@ -7349,16 +7337,14 @@ def scan(
     kind, files that were not examined ("binary", "archive", but for what is known) or not to the end
     ("budget"). With `explain`, what was considered and rejected is given too, and why.
     """
-    (text, kind), over = _text_reader(read), False
+    text, kind = _text_reader(read)
+    over: list[str] = []
     for window in _windows(text) if known or not kind else ():
-        budget = Budget(len(window.text))
-        spans = [] if kind else list(detect(window.text, path, custom, explain, budget))
+        spans = [] if kind else list(detect(window.text, path, custom, explain, over))
         spans += known(window.text) if known else []
-        over = over or budget.left <= 0
         yield from _matches(window, spans, key, explain)
-    kind = "budget" if over else kind
-    if skipped is not None and kind:
-        skipped[kind] = skipped.get(kind, 0) + 1
+    if skipped is not None:
+        skipped.update((why, skipped.get(why, 0) + 1) for why in {kind, *over} - {""})
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
@@ -7406,13 +7392,9 @@ def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], byt
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
 
     def read_utf8(size: int) -> bytes:
-        text = ""
-        while not text:  # half a character is no end of file
-            data = read(size)
-            text = decoder.decode(data, final=not data)
-            if not data:
-                break
-        return text.encode("utf-8", "replace")
+        data = read(size)
+        text = decoder.decode(data, final=not data)
+        return text.encode("utf-8", "replace") or (read_utf8(size) if data else b"")  # half a character
 
     return read_utf8
 
