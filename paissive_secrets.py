@@ -9914,7 +9914,7 @@ def cmd_rotate_unschedule(args: Namespace) -> None:
 
 def cmd_rotate_due(args: Namespace) -> int:
     """List secrets that are due or half rotated; exit 1 if any."""
-    due = _due(_rotation(args))
+    due = _rotation(args).due()
     for name in due:
         print(name)
     return 1 if due else 0
@@ -9929,18 +9929,14 @@ def cmd_rotate_now(args: Namespace) -> None:
     """
     if (args.stdin or args.generate) and len(args.names) != 1:
         raise BadValue("--stdin and --generate are for one secret", hint="name it")
-    rotation = _rotation(args, writes=bool(args.names or _due(_rotation(args))))
+    rotation = _rotation(args, writes=True)
+    if not args.names and not os.path.lexists(rotation.path):  # cron lacks our variables
+        _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
     for name in args.names or rotation.rotate_due():
         if args.names:
             value = _read_value(name, args.manager.store()) if args.stdin else None
             rotation.rotate(name, generate(args.generate) if args.generate else value)
         print(f"rotated {name}")
-
-
-def _due(rotation: SecretRotation) -> list[str]:
-    if not os.path.lexists(rotation.path):  # cron, lacking our variables, may look elsewhere
-        _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
-    return rotation.due()
 
 
 def cmd_rotate_rollback(args: Namespace) -> None:
