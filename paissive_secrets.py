@@ -245,16 +245,14 @@ def _name_problem(name: object) -> str:
         return "it is not text"
     if not name:
         return "it is empty"
-    # It could control the terminal that shows it. Surrogates are not printable either.
-    if not name.isprintable():
+    if not name.isprintable():  # it could control a terminal; surrogates are not printable either
         return "it has a control character"
     if len(name.encode()) > MAX_NAME_BYTES:
         return f"it is longer than {MAX_NAME_BYTES} bytes"
     # A name becomes a path: it must not lead out of its folder, nor be a second spelling of another.
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "an empty, '.' or '..' part"
-    # On Windows it separates folders.
-    if "\\" in name:
+    if "\\" in name:  # which separates folders on Windows
         return "it has a backslash"
     return "it begins or ends with a space" if name != name.strip() else ""
 
@@ -300,8 +298,7 @@ def looks_like_reference(text: str) -> bool:
 
 def opens_stores(variable: str) -> bool:
     """Return whether a variable is a key to our stores, which the commands that we start don't get."""
-    # A command may need the job's token for itself, unless that is how we log in.
-    if variable.startswith(_GITHUB_JOB):
+    if variable.startswith(_GITHUB_JOB):  # a command may need it for itself, unless that is how we log in
         return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
     return bool(re.fullmatch(_KEYS_TO_STORES, variable))
 
@@ -493,12 +490,13 @@ class FileLock:
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
         self._path, self._wait, self._what = path, wait, what
-        self._fd, self._shared = -1, False
+        self._shared = False
+        self.fd = -1  # a child process that inherits it holds the lock as well
 
     def __enter__(self) -> FileLock:
         self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
-            while self._fd < 0:
+            while self.fd < 0:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(self._folder, 0o700)
                 check_folder(self._folder)
@@ -514,12 +512,8 @@ class FileLock:
         if sys.platform != "win32" and not self._shared:
             import fcntl
 
-            fcntl.flock(self._fd, fcntl.LOCK_UN)  # a process forked meanwhile has the open file too
-        os.close(self._fd)
-
-    def fileno(self) -> int:
-        """Return the descriptor: a child that inherits it holds the lock as well."""
-        return self._fd
+            fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
+        os.close(self.fd)
 
     def share(self, pid: int) -> None:
         """Leave the lock to a child process if this one is interrupted before it calls `share(0)`."""
@@ -536,10 +530,10 @@ class FileLock:
         try:
             self._wait_for(fd)
             if os.path.samestat(os.stat(path), os.fstat(fd)):
-                self._fd = fd
+                self.fd = fd
                 self._write_holder(os.getpid())
         finally:
-            if self._fd < 0:
+            if self.fd < 0:
                 os.close(fd)
 
     def _wait_for(self, fd: int) -> None:
@@ -556,8 +550,8 @@ class FileLock:
             time.sleep(0.01)
 
     def _write_holder(self, pid: int) -> None:
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        os.write(self._fd, b"*\n# locked by process %-10d\n" % pid)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        os.write(self.fd, b"*\n# locked by process %-10d\n" % pid)
 
 
 def _try_lock(fd: int) -> bool:
@@ -616,7 +610,7 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     temporary = os.path.join(folder or work_folder(path), "new")
     with contextlib.suppress(OSError):
         os.unlink(temporary)
-    # Exclusively: a link that somebody puts there meanwhile is not written through.
+    # Exclusively: a link that somebody puts there now is not written through.
     file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
     try:
         with file:
@@ -889,9 +883,6 @@ class Dotenv:
         # By name, the place of the last assignment, which counts.
         self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
 
-    def __repr__(self) -> str:
-        return f"<{self.where} with {len(self.assigned)} names>"
-
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, or None; raise BadValue if it can't be read."""
         if name not in self.assigned:
@@ -1010,7 +1001,7 @@ class _Piece:
 
 
 def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
-    """Return NAME=value, in the given quotes if they fit, else in others; raise BadValue if none do.
+    """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do.
 
     Bash, python-dotenv, Docker Compose and, with `node`, npm's dotenv read it alike.
     """
@@ -1036,7 +1027,7 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 # A secret is a variable of the process; else the file that NAME_FILE names (Docker, Kubernetes), a file in
 # $CREDENTIALS_DIRECTORY (systemd), or an assignment in the dotenv file. `db/password` is the variable
 # DB_PASSWORD. In a program, `set` and `delete` change this process alone; the persistent view, and a store
-# whose dotenv file was named, write that file.
+# with a configured dotenv file, write that file.
 
 # Names of variables that look like secrets, and endings of those that only say where or whose one is.
 _SECRET_VARIABLE = (
@@ -1052,8 +1043,8 @@ class EnvironmentStore:
     """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in this order.
 
     The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" is none), else .env in the
-    directory where the store was made, unless another user could have written it. Without a named file, `set`
-    and `delete` affect only this process. `db/password` and `db-password` are both the variable DB_PASSWORD.
+    directory where the store was made, unless another user could have written it. In the last case, `set` and
+    `delete` affect only this process. `db/password` and `db-password` are both the variable DB_PASSWORD.
     """
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
@@ -1079,7 +1070,7 @@ class EnvironmentStore:
             raise not_found_error(name)
         path = mounted_path(name, variable)
         if path:
-            with disk_errors(f"read {path}, where {_show(name)} is kept"):
+            with disk_errors(f"read {path}, where {_show(name)} is stored"):
                 return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
         value = _find_assigned(self._load(), name, variable)
         if value is None:
@@ -1159,13 +1150,13 @@ class EnvironmentStore:
 
     def outlives_process(self) -> bool:
         """Return whether `set` writes a file."""
-        return self._writes_file() and self._named_file() != ""
+        return self._writes_file() and self._configured_file() != ""
 
     def plaintext_file(self) -> str:
         """Return the path of the dotenv file, which need not exist, or ""."""
-        named = self._named_file()
-        if named is not None or not self._folder:
-            return named or ""
+        configured = self._configured_file()
+        if configured is not None or not self._folder:
+            return configured or ""
         return ".env" if _working_directory() == self._folder else os.path.join(self._folder, ".env")
 
     def overridden_by(self, name: str) -> str:
@@ -1198,9 +1189,9 @@ class EnvironmentStore:
 
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
-        named = self._named_file()
-        missing = named and not os.path.exists(named)
-        return f"{named}, the dotenv file that was named, does not exist" if missing else self._why_ignored()
+        configured = self._configured_file()
+        missing = configured and not os.path.exists(configured)
+        return f"the dotenv file {configured} does not exist" if missing else self._why_ignored()
 
     def store_status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs, no values; the label "problem" marks an error."""
@@ -1218,13 +1209,13 @@ class EnvironmentStore:
         except SecretsError as error:
             yield "problem", str(error)
 
-    def _named_file(self) -> str | None:
-        named = self._dotenv if self._dotenv is not None else os.environ.get("PAISSIVE_ENV_FILE")
+    def _configured_file(self) -> str | None:
+        configured = self._dotenv if self._dotenv is not None else os.environ.get("PAISSIVE_ENV_FILE")
         # No shell has expanded a ~ in quotes or in a systemd unit.
-        return named and os.path.expanduser(named)
+        return configured and os.path.expanduser(configured)
 
     def _writes_file(self) -> bool:
-        return self._persists or bool(self._named_file())
+        return self._persists or bool(self._configured_file())
 
     def _load(self) -> Dotenv:
         path = self.plaintext_file()
@@ -1233,7 +1224,7 @@ class EnvironmentStore:
         except FileNotFoundError:
             return _NO_DOTENV
         except Unsafe as error:
-            if self._named_file() is not None:
+            if self._configured_file() is not None:
                 raise
             if not os.path.isdir(path):  # a virtual environment
                 warn_once(str(error))
@@ -1254,9 +1245,9 @@ class EnvironmentStore:
         return dotenv
 
     def _why_ignored(self) -> str:
-        """Return why a dotenv file that nobody named is not to be trusted, or ""."""
+        """Return why a dotenv file that is not configured is not to be trusted, or ""."""
         path = self.plaintext_file()
-        if self._named_file() is not None or not os.path.isfile(path):
+        if self._configured_file() is not None or not os.path.isfile(path):
             return ""
         if is_trusted(os.stat(path)) and is_trusted(os.lstat(path)):
             return ""
@@ -1325,11 +1316,11 @@ def looks_secret(variable: str) -> bool:
 
 def mounted_path(name: str, variable: str) -> str:
     """Return the path of the file that NAME_FILE names, or of the systemd credential, or ""."""
-    # The user named it, so a path that can't be read is an error; a credential may be absent.
-    named = os.environ.get(variable + "_FILE", "")
+    # The user chose this path, so it is an error if it can't be read; a credential may be absent.
+    chosen = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
-    return named or next((path for path in paths if os.path.isfile(path)), "")
+    return chosen or next((path for path in paths if os.path.isfile(path)), "")
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
@@ -4469,7 +4460,7 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
             stdout=pipe if value is None else none,  # whatever else it prints may hold the value
             stderr=none,
             env=foreign_environment(value),
-            pass_fds=() if os.name == "nt" else (lock.fileno(),),  # held in case this process is killed
+            pass_fds=() if os.name == "nt" else (lock.fd,),  # held in case this process is killed
             start_new_session=True,  # which is killed with all it started
         )
     except OSError as error:

@@ -552,7 +552,7 @@ def test_on_windows_writers_take_turns_by_locking_a_byte(tmp_path, monkeypatch):
 
 def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     with ps.FileLock(tmp_path / "x") as lock:
-        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()])
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fd])
         lock.share(child.pid)
     with pytest.raises(ps.Conflict, match=rf"under way \(process {child.pid}\)"):
         ps.FileLock(tmp_path / "x", wait=False).__enter__()
@@ -618,7 +618,7 @@ def test_a_file_too_long_to_be_read_again_is_not_written(tmp_path):
 
 
 class Disk:
-    """What a power cut leaves of a folder: of each call what was synced, and perhaps what was not."""
+    """What a power cut leaves of a folder: what was synced, and with or without what was not."""
 
     def __init__(self, root, monkeypatch, act):
         self.root, self.log = root, []
@@ -869,7 +869,7 @@ def read_by_compose(text):
     return values
 
 
-def ours(text, environ=()):
+def read_by_us(text, environ=()):
     return ps.Dotenv(text).values(dict(environ))
 
 
@@ -910,7 +910,7 @@ READ = {
 @pytest.mark.parametrize("text", READ)
 @pytest.mark.parametrize("around", ["Y=why\n{}\n", "\ufeffY=why\n# it's\n{}\nZZ=1", "Y=why\r\n{}\r\n"])
 def test_dotenv_reads_the_hard_cases(text, around):
-    found = ours(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
+    found = read_by_us(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
 
 
@@ -944,7 +944,7 @@ def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
         theirs = read_by_python_dotenv(tmp_path / f"env-{n}").get("X")
         if theirs is not None and theirs == by_bash.get("X"):
             agreed += 1
-            assert (texts[n], ours(texts[n]).get("X")) == (texts[n], theirs)
+            assert (texts[n], read_by_us(texts[n]).get("X")) == (texts[n], theirs)
     assert agreed > 40
 
 
@@ -970,7 +970,7 @@ def test_dotenv_writes_what_bash_python_dotenv_and_compose_read_alike(tmp_path):
     held, text = written(HARD + some_values(1500))
     assert len(held) > 1000
     (tmp_path / "env-0").write_bytes(text.encode())
-    assert ours(text) == read_by_compose(text) == read_by_python_dotenv(tmp_path / "env-0") == held
+    assert read_by_us(text) == read_by_compose(text) == read_by_python_dotenv(tmp_path / "env-0") == held
     assert read_by_bash(tmp_path, held) == [held]
 
 
@@ -1021,7 +1021,7 @@ def test_dotenv_rewrites_one_assignment_and_nothing_else(name, value, old, new, 
     text = bom + REWRITTEN.replace("\n", end)
     expected = text.replace(old.replace("\n", end), new.replace("\n", end))
     assert ps.Dotenv(text).with_values({name: value}) == expected.replace(f"three{end}'", "three\n'")
-    assert ours(expected)[name] == value
+    assert read_by_us(expected)[name] == value
     assert ps.Dotenv(expected).without("NEW") == expected.replace(f"NEW=x{end}", "")
 
 
@@ -1033,7 +1033,7 @@ def test_dotenv_keeps_any_text_as_it_is():
         with contextlib.suppress(ps.BadValue):  # after a quote that is not closed
             changed = ps.Dotenv(text).with_values({"NEW": "value"})
             assert changed.startswith(text)
-            assert ours(changed) == {**ours(text), "NEW": "value"}
+            assert read_by_us(changed) == {**read_by_us(text), "NEW": "value"}
 
 
 @pytest.mark.parametrize("value", ["new", "it's", "", "two\nlines"])
@@ -1041,7 +1041,7 @@ def test_dotenv_keeps_any_text_as_it_is():
 def test_dotenv_keeps_the_comment_after_an_empty_value_out_of_the_new_one(line, value, tmp_path):
     changed = ps.Dotenv(f"{line}\nB=1\n").with_values({"A": value})
     (tmp_path / "env").write_text(changed)
-    assert ours(changed) == read_by_python_dotenv(tmp_path / "env") == {"A": value, "B": "1"}
+    assert read_by_us(changed) == read_by_python_dotenv(tmp_path / "env") == {"A": value, "B": "1"}
     assert changed.endswith(line[line.index("#") :] + "\nB=1\n")
 
 
@@ -1062,7 +1062,7 @@ def test_a_stranger_can_not_fill_memory_with_a_few_lines():
         with pytest.raises(
             ps.BadValue, match=r"the values up to 'A' grow over 16 MiB; look at its \$\{...\}"
         ):
-            ours(lines)
+            read_by_us(lines)
 
 
 def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(here, monkeypatch):
@@ -1124,7 +1124,7 @@ def test_a_mounted_file_loses_one_newline_at_its_end(tmp_path, monkeypatch):
 
 def test_a_mounted_file_that_can_not_be_read_is_not_an_absent_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "gone"))
-    with pytest.raises(ps.Unavailable, match=r"gone, where 'A_TOKEN' is kept: No such file"):
+    with pytest.raises(ps.Unavailable, match=r"gone, where 'A_TOKEN' is stored: No such file"):
         ps.get_secret("A_TOKEN", "default")
     for data, problem in [(b"\xff", "is not UTF-8"), (b"\0", "has a NUL character")]:
         (tmp_path / "gone").write_bytes(data)
@@ -4602,7 +4602,7 @@ def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monk
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
     assert hint() == "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
-    assert hint(PAISSIVE_ENV_FILE="gone.env") == "gone.env, the dotenv file that was named, does not exist"
+    assert hint(PAISSIVE_ENV_FILE="gone.env") == "the dotenv file gone.env does not exist"
     (here / "gone.env").touch()
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.set_secret("A_TOKEN", "v", backend="file")
@@ -10258,7 +10258,7 @@ PAISSIVE_SECRETS_DIR=file $ --backend file list  …/file is not a folder; …
 VAULT_ADDR=x $ --backend vault list          VAULT_ADDR isn't an address; …
 $ get NOPE                                   (1) no secret named 'NOPE'; …
 $ get ../x                                   bad name '../x': …
-A_FILE=nope $ get A                          can't read nope, where 'A' is kept: No such file or directory
+A_FILE=nope $ get A                          can't read nope, where 'A' is stored: No such file or directory
 A_FILE=/dev/zero $ get A                     /dev/zero is not a file; …
 PAISSIVE_ENV_FILE=/dev/zero $ list           /dev/zero is not a file; …
 PAISSIVE_ENV_FILE=utf16.env $ list           utf16.env is UTF-16; save it as UTF-8
