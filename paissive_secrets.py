@@ -4832,7 +4832,7 @@ def _in_markup(text: str) -> Iterator[str]:
 # === Processes ==============================================================================================
 # A command with secrets in its environment and its outputs masked on their way, each by a thread. What it
 # reads and which signals it gets stay as they would be without us. If we are on a terminal, the command gets
-# one of its own behind ours.
+# one of its own.
 
 # All but the last would end us and leave the command behind.
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH")
@@ -4853,7 +4853,7 @@ def environment_with_secrets(
     whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
     references = _references_by_variable(store, names, whole)
     asker = "the command line" if names else "the store"
-    # Secrets come last, so that no variable of ours takes their place.
+    # Secrets come last, so that no other variable takes their place.
     environment = {**foreign_environment(), **references}
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
@@ -5022,7 +5022,7 @@ def _start(
             stdin=ends[0] if interactive else None,
             stdout=ends[0],
             stderr=ends[-1],
-            close_fds=False,  # those passed to us by number are for the command; ours close by themselves
+            close_fds=False,  # those passed to us by number are for the command; no other is inherited
             start_new_session=interactive,
             # There are no threads yet. The leader of a session gets ^C and ^Z of the first terminal it opens.
             preexec_fn=(lambda: os.close(os.open(os.ttyname(0), os.O_RDWR))) if interactive else None,
@@ -5136,10 +5136,10 @@ def _forward_signals(
             processes[0].send_signal(number)
 
     names = _FORWARDED if __name__ == "__main__" and os.name != "nt" else ()
-    numbers = [getattr(signal, name) for name in names]
-    # What is ignored stays ignored: nohup.
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in heeded}
+    before = {}
+    for number in [getattr(signal, name) for name in names]:
+        if signal.getsignal(number) != signal.SIG_IGN:  # what is ignored stays ignored: nohup
+            before[number] = signal.signal(number, handle)
     try:
         processes.append(start())
         for number in early:
@@ -5318,7 +5318,7 @@ class RedactingFilter:
 
 def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values to mask by name, or numbered."""
-    if isinstance(source, str):  # perhaps a value, which must not be in the error
+    if isinstance(source, str):  # it may be a value, which must not be in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
     if hasattr(source, "names"):
         found = {}

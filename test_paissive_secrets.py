@@ -6097,10 +6097,10 @@ def test_run_passes_on_what_is_in_the_environment_as_it_is(run):
 
 
 def test_run_names_short_values_once(run):
-    wanted = "not masked, being under 8 characters: {}\n"
+    expected = "not masked, being under 8 characters: {}\n"
     done = run("A_TOKEN", "B_TOKEN", *sh("echo $A_TOKEN"), A_TOKEN="abc", B_TOKEN="de")
-    assert done == (b"abc\n", wanted.format("A_TOKEN, B_TOKEN"), 0)
-    assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == wanted.format("URL")
+    assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN"), 0)
+    assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == expected.format("URL")
 
 
 def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_store():
@@ -6127,7 +6127,7 @@ def test_run_resolves_references_in_the_environment(run):
 
 
 @pytest.mark.parametrize(
-    "names, url, said",
+    "names, url, printed",
     [
         (
             ["APP_TOKEN"],
@@ -6146,10 +6146,10 @@ def test_run_resolves_references_in_the_environment(run):
     ],
     ids=["absent", "no name", "no backend", "four"],  # pytest puts them into the environment
 )
-def test_run_says_what_refers_to_nothing(names, url, said, run):
+def test_run_says_what_refers_to_nothing(names, url, printed, run):
     out, err, code = run(*names, "--", "echo", "started", URL=url)
-    assert (out, err[: len(said)], err.count("\n")) == (b"", said, 1)
-    assert code == (1 if "no secret" in said else 2)
+    assert (out, err[: len(printed)], err.count("\n")) == (b"", printed, 1)
+    assert code == (1 if "no secret" in printed else 2)
 
 
 OPENERS = (
@@ -6179,7 +6179,7 @@ def test_run_shows_the_command_no_master_password_in_its_own_environment():
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
 def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
     (tmp_path / "text").write_text("not a program")
-    for program, code, said in (
+    for program, code, printed in (
         (
             "absent",
             127,
@@ -6188,7 +6188,7 @@ def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
         (f"{tmp_path}/text", 126, f"can't run '{tmp_path}/text': permission denied"),
     ):
         done = cli("run", *mask, "APP_TOKEN", "--", program, SAFE, env=SECRETS)
-        assert (done.returncode, done.stderr.decode()) == (code, f"paissive_secrets: {said}\n")
+        assert (done.returncode, done.stderr.decode()) == (code, f"paissive_secrets: {printed}\n")
 
 
 def test_run_says_that_the_command_gets_no_secret(run, tmp_path):
@@ -6359,9 +6359,9 @@ def test_run_with_closed_outputs():
 def test_run_says_that_output_could_not_be_written():
     with open("/dev/full", "wb") as full:
         done = started("APP_TOKEN", "--", "yes", stdout=full, stderr=subprocess.PIPE)
-        said = done.communicate()[1]
-    wanted = b"paissive_secrets: the command's output can't be written: no space left on device\n"
-    assert (said, done.returncode) == (wanted, 2)
+        printed = done.communicate()[1]
+    expected = b"paissive_secrets: the command's output can't be written: no space left on device\n"
+    assert (printed, done.returncode) == (expected, 2)
 
 
 def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatch, capfd):
@@ -6435,7 +6435,7 @@ PLAIN = {"msg": "no", "levelno": logging.ERROR}
 LOGGED = {
     "message": lambda log: log.error(f"with {SAFE}"),
     "argument": lambda log: log.error("with %s", SAFE),
-    "named argument": lambda log: log.error("with %(token)s", {"token": SAFE}),
+    "argument by name": lambda log: log.error("with %(token)s", {"token": SAFE}),
     "argument in a list": lambda log: log.error("with %r", [{"token": (SAFE, 1)}]),
     "bytes": lambda log: log.error("with %r", SAFE.encode()),
     "an object": lambda log: log.error("with %s", Path(SAFE)),
@@ -6524,8 +6524,8 @@ def test_redact_covers_warnings(log, monkeypatch):
 
 
 def test_redact_leaves_objects_alone_until_they_are_formatted(log):
-    asked, seen = [], []
-    costly = type("Costly", (), {"__str__": lambda self: asked.append(1) or SAFE})()
+    calls, seen = [], []
+    costly = type("Costly", (), {"__str__": lambda self: calls.append(1) or SAFE})()
     ps.redact_logs([SAFE])
     memory = logging.handlers.MemoryHandler(9, logging.CRITICAL, log.handlers[0])
     log.handlers[:] = [
@@ -6533,9 +6533,9 @@ def test_redact_leaves_objects_alone_until_they_are_formatted(log):
         own(logging.Handler, "emit", lambda record: seen.append((record.msg, record.args))),
     ]
     log.error("with %s", costly, extra={"costly": costly})
-    assert not asked and seen == [("with %s", (costly,))]
+    assert not calls and seen == [("with %s", (costly,))]
     memory.flush()
-    assert (log.text(), len(asked)) == ("with ***\n", 1)
+    assert (log.text(), len(calls)) == ("with ***\n", 1)
 
 
 def test_redact_covers_reports_of_exceptions_that_nobody_catches():
@@ -6549,9 +6549,9 @@ thread = threading.Thread(target=fail)
 thread.start(); thread.join()
 Last()
 fail()"""
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stderr
-    assert said.count("KeyError: '***'") == 2 and "ValueError: last ***" in said
-    assert SAFE not in said
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stderr
+    assert printed.count("KeyError: '***'") == 2 and "ValueError: last ***" in printed
+    assert SAFE not in printed
 
 
 def test_redact_masks_all_stages_and_what_opens_the_store():
@@ -6587,8 +6587,8 @@ def test_redact_2000_streams_split_anywhere():
         stream = b"".join(itertools.chain(*zip(parts, hidden)))
         places = sorted([0, *(rng.randrange(len(stream)) for _ in range(9)), len(stream)])
         pieces = (stream[start:end] for start, end in zip(places, places[1:]) if start < end)
-        wanted = b"".join(part + (b"***" if form else b"") for part, form in zip(parts, hidden))
-        assert b"".join(secrets.redact_stream(lambda size: next(pieces, b""))) == wanted
+        expected = b"".join(part + (b"***" if form else b"") for part, form in zip(parts, hidden))
+        assert b"".join(secrets.redact_stream(lambda size: next(pieces, b""))) == expected
 
 
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
@@ -6616,8 +6616,8 @@ def test_redact_in_place_keeps_mode_and_files_without_values(tmp_path, monkeypat
     assert ps.main(["redact", "--in-place", "a.log", "b.log"]) == 0
     assert (Path("a.log").read_text(), os.stat("a.log").st_mode & 0o777) == ("in ***\n", 0o640)
     assert os.stat("b.log") == before and sorted(os.listdir()) == ["a.log", "b.log"]
-    said = "paissive_secrets: redacted 1 of 2 files; git history keeps the old text\n"
-    assert capsys.readouterr().err == said
+    printed = "paissive_secrets: redacted 1 of 2 files; git history keeps the old text\n"
+    assert capsys.readouterr().err == printed
 
 
 def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, capsys):
