@@ -9188,12 +9188,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130  # as shells count: 128 and the number of the signal, here SIGINT
+    except BrokenPipeError:
+        return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
     except OSError as error:
-        # Keep Python's last flush from failing as well. A program's own sys.stdout may have no fileno().
-        with contextlib.suppress(AttributeError, OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
         # Without a file name, the error is about the output or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
@@ -10117,4 +10114,7 @@ _COMMANDS: dict[str, _Command] = {
 
 if __name__ == "__main__":
     _set_up_process()
-    sys.exit(main())
+    _code = main()
+    with contextlib.suppress(OSError):  # which main() has reported
+        sys.stdout.close()
+    sys.exit(_code)
