@@ -2317,7 +2317,7 @@ class _Transport:
 
         deadline = min(self.deadline, time.monotonic() + self.settings.timeout)
         data = b"" if body is None else json.dumps(body).encode()
-        if len(data) > _MAX_BODY or _has_too_many_items(data):
+        if data and (len(data) > _MAX_BODY or _has_too_many_items(data)):
             raise BadValue("the value is too large for Vault")
         send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
         repeated = False
@@ -2345,14 +2345,14 @@ class _Transport:
         """Keep the newest X-Vault-Index; return the cluster and the number that OpenBao's is made of."""
         import base64
 
+        if not index or not (index.isascii() and index.isprintable()):
+            return "", 0  # the latter can't be sent in a header
         state = index if write else "", 0
         with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
             found = _read_object(base64.b64decode(index))
             state = str(found["cluster"]), int(found["value"])
-        if not state[0] or not (index.isascii() and index.isprintable()):
-            return "", 0  # the latter can't be sent in a header
         with self.lock:
-            if self._state[0] != state[0] or self._state[1] < state[1]:
+            if state[0] and (self._state[0] != state[0] or self._state[1] < state[1]):
                 self._state, self.newest = state, index
         return state
 
