@@ -327,11 +327,11 @@ _LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far
 _T = TypeVar("_T")
 
 
-def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[bytes]:
+def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
-        file = open(path, "rb", buffering, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
+        file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # symlinks, sockets
             raise _not_a_file_error(path) from None
@@ -7843,6 +7843,8 @@ _MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
 _MAX_IGNORE_STATES = 1 << 16  # of all that apply to a path; further .gitignore files are not read
 
 _File = tuple[str, str]  # path to open, path to show
+# How opening a file fails that was listed a moment ago and vanished, or became a link or a FIFO.
+_VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter(NamedTuple):
@@ -7946,17 +7948,9 @@ def _scan_folder(path: str) -> tuple[list[str], list[str]]:
     return [name for name, is_file, _ in found if is_file], [name for name, _, is_dir in found if is_dir]
 
 
-def open_listed(path: str) -> IO[bytes] | None:
-    """Open what was a file a moment ago; return None if it now is a link or a FIFO, or has vanished."""
-    try:
-        return open_regular(path, follow=False, buffering=0)
-    except (Unsafe, FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def _read_gitignore(path: str) -> Patterns:
     text = b""
-    with contextlib.suppress(OSError), open_listed(path) or io.BytesIO() as file:
+    with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
         text = file.read(_MAX_IGNORE_BYTES)
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     # Half a line could match anything.
@@ -8786,27 +8780,19 @@ def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned
             scanned.left = files[n:]
             break
         try:
-            _scan_file(path, shown, scanner or _helper, scanned)
+            stdin = path == "-"
+            with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
+                # A list: a file that fails half-way is unreadable, and none of it is reported.
+                found = (scanner or _helper).scan(file.read, shown, scanned.skipped)
+                scanned.bytes += os.fstat(file.fileno()).st_size
+        except _VANISHED:
+            continue
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
+            continue
+        scanned.matches += [(Blob("", shown), match) for match in found]
+        scanned.files += 1
     return scanned
-
-
-def _scan_file(path: str, shown: str, scanner: _Scanner, scanned: _Scanned) -> None:
-    def read(size: int) -> bytes:
-        data = os.read(fd, size)
-        scanned.bytes += len(data)
-        return data
-
-    file = open(0, "rb", 0, closefd=False) if path == "-" else open_listed(path)  # noqa: SIM115
-    if not file:
-        return
-    with file:
-        fd = file.fileno()
-        # A list: a file that fails half-way is unreadable, and none of it is reported.
-        found = scanner.scan(read, shown, scanned.skipped)
-    scanned.matches += [(Blob("", shown), match) for match in found]
-    scanned.files += 1
 
 
 class Entry(NamedTuple):
@@ -9097,9 +9083,10 @@ class Check:
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files at and below the paths, other than the store's own."""
         for path, shown in Audit(paths, untrusted=True).files():
-            file = open_listed(path) if os.path.realpath(path) != self._own_file else None
-            with file or contextlib.nullcontext():
-                data = file.read(MAX_FILE_BYTES) if file else b"\0"
+            data = b"\0"
+            if os.path.realpath(path) != self._own_file:
+                with contextlib.suppress(*_VANISHED), open_regular(path, follow=False) as file:
+                    data = file.read(MAX_FILE_BYTES)
             if b"\0" not in data:
                 self.files += 1
                 yield shown, data

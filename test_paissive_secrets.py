@@ -8959,12 +8959,12 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, say):
     os.chdir("here")
     ps.main(["audit", "../there", "--update-baseline"])
     (folder / "there" / "gone.py").unlink()
-    opening, entering = ps.open_listed, os.scandir
+    opening, entering = ps.open_regular, os.scandir
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(ps, "open_listed", lambda path: (refuse if "a.py" in path else opening)(path))
+    monkeypatch.setattr(ps, "open_regular", lambda path, **how: (refuse if "a.py" in path else opening)(path))
     monkeypatch.setattr(os, "scandir", lambda path: (refuse if "closed" in path else entering)(path))
     status, said = say("audit", "../there")
     assert (status, re.findall("stale: (\\S+)", said)) == (0, ["gone.py"])
@@ -9102,6 +9102,7 @@ def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
     assert say("audit", "--update-baseline")[0] == say("audit")[0] == 0
     assert len(leaks(untrusted=True)) == 6
     assert "6 findings" in say("audit", "--untrusted")[1]
+    assert say("audit", "--untrusted", "--update-baseline")[0] == 2
     assert "5 findings" in say("audit", "--untrusted", "--baseline", ps.BASELINE)[1]  # one to be trusted
 
 
