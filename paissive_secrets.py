@@ -7335,7 +7335,8 @@ def scan(
         spans += known(window.text) if known else []
         yield from _matches(window, spans, key, explain)
     if skipped is not None:
-        skipped.update((why, skipped.get(why, 0) + 1) for why in {kind, *over} - {""})
+        for why in {kind, *over} - {""}:  # not by update(), which counts in a Counter
+            skipped[why] = skipped.get(why, 0) + 1
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:

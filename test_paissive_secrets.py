@@ -8113,6 +8113,7 @@ def test_staged_reads_what_the_next_commit_changes(repository):
 
 def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brought_it(repository):
     (repository / "moved.py").write_text("x = 1\n\n\ny = 2\n")
+    (repository / "binary").write_bytes(b"\0")
     commit(repository)
     leak(repository / "gone.py")
     git(repository, "add", ".")
@@ -8124,7 +8125,9 @@ def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brough
     (repository / "gone.py").rename(repository / "moved.py")
     commit(repository)
     git(repository, "gc", "-q")
-    (finding,) = ps.audit(history=[])
+    run = ps.Audit(history=[])
+    (finding,) = run
+    assert run.summary.skipped == {"binary": 1}
     assert finding[-2:] == (brought, "2024-02-29T12:00:00+01:00")
     assert (finding.path, finding.line) == ("gone.py", 1)
 
