@@ -7,7 +7,7 @@
 # ///
 """The specification of paissive_secrets, section by section, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's dotenv, jest-sarif) are found
+Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv, jest-sarif) are found
 on PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or
 fails where PAISSIVE_TEST_ALL is set.
 """
