@@ -391,10 +391,6 @@ class FileCache:
         self._entries[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
         return parsed
 
-    def forget(self, path: str) -> None:
-        """Drop the entry of the file at `path`."""
-        self._entries.pop(path, None)
-
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
     """Return what changes whenever a file is written; Unsafe for no file and, without `follow`, a symlink."""
@@ -1686,7 +1682,6 @@ class FileStore:
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name)
             os.unlink(path)
-            self._cache.forget(path)
             sync_folder(folder, f"{_show(name)} is deleted")
             with contextlib.suppress(OSError):  # until one holds others
                 while folder != self._secrets:

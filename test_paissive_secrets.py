@@ -1914,8 +1914,11 @@ def test_an_import_that_is_ended_takes_back_what_it_has_stored(number, files, st
     assert (importing.returncode, read_sealed()) == (128 + number, before)
 
 
-def test_a_deletion_that_fails_to_be_synced_has_happened(files, store_folder, monkeypatch):
+def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EIO)
+    with pytest.raises(ps.Unavailable, match="app/db.age is written, but may not be on the disk yet: Input"):
+        files.set("app/db", "new")
+    assert files.get("app/db") == "new"
     with pytest.raises(ps.Unavailable, match="'DB' is deleted, but may not be on the disk yet: Input"):
         files.delete("DB")
     assert list(files.names()) == ["app/db"]
