@@ -2777,15 +2777,12 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
     ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, its version now"),
 )
-_STATUS_FAILURES = {
-    405: ("doesn't support", _ADDRESS_HINT),
-    412: ("is behind its other nodes for", "try again"),
-    429: ("has too many requests to handle", "try again later, or raise its rate limit"),
-}
 
 
 def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
     """Return the error that a response means, with the next step; never what the server said."""
+    from http.client import responses
+
     server = f"Vault at {transport.settings.address}"
     if not response.status:
         way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
@@ -2807,9 +2804,9 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
             return kind(message, hint=hint)
     if response.status < 300:
         return _not_vault()
-    other = (f"answers {response.status} to", "see the server's log")
-    does, hint = _STATUS_FAILURES.get(response.status, other)
-    return Unavailable(f"{server} {does}: {capability} {path}", hint=hint)
+    answer = f"{response.status} {responses.get(response.status, '')}".strip()
+    problem = f"{server} answers {answer} to: {capability} {path}"
+    return Unavailable(problem, hint="try again later, or see the server's log")
 
 
 # === Vault logins ===========================================================================================

@@ -2954,7 +2954,9 @@ def test_retry_after_is_heeded_and_all_tries_end_by_the_timeout(stub, monkeypatc
     monkeypatch.setattr(time, "sleep", slept.append)
     assert stub(http(b"{}", 429, "Retry-After: 7"), http()).store().get("a") == "v"
     assert 7 in slept
-    with pytest.raises(ps.Unavailable, match="too many requests"):
+    with pytest.raises(
+        ps.Unavailable, match="answers 429 Too Many Requests to: read secret/data/a; try again later"
+    ):
         stub(http(b"{}", 429, "Retry-After: 30")).store(timeout=5).get("a")
     assert 30 not in slept
 
