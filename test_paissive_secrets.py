@@ -9834,7 +9834,7 @@ STRAY_FILES = (
 def test_any_command_line_over_any_files_is_done_or_refused_in_words(say, monkeypatch):
     dice = new_random()
     commands = [name.split() for name in ps._COMMANDS if name not in ("audit", "hook install")]
-    for _ in range(500):
+    for _ in range(300):
         for name in (".env", "config.json", "rotation.json", "mounted"):
             if dice.random() < 0.3:
                 Path(name).write_bytes(dice.choice(STRAY_FILES))
