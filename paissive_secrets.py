@@ -7552,15 +7552,13 @@ _GIT_SETTINGS = {
     "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone cuts short
     "LC_ALL": "C",
 }
-_REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
-    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+# By these git finds its configuration. It gets no other variable, which may be a secret or change the output.
+_GIT_READS = (
+    r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
+    r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
 )
-# What git finds its configuration by. No other variable reaches it: it may be a secret, or change the output.
-_GIT_NEEDS = (
-    *("PATH", "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "LD_LIBRARY_PATH"),
-    "GIT_CEILING_DIRECTORIES",
-)
+# By these a hook finds the repository that it runs in.
+_HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 _DIFF_TREE = (
     *("diff-tree", "--stdin", "--root", "-c", "-r", "--raw", "-z", "--no-renames", "--no-abbrev"),
     "--format=%H %aI",
@@ -7570,7 +7568,7 @@ _GOOD_EXITS = (0, -13)  # done, or SIGPIPE because we stopped reading
 
 
 class Blob(NamedTuple):
-    """The content of a file in a repository, and where it stood."""
+    """The content of a file in a repository, and where it was."""
 
     oid: str
     path: str
@@ -7593,20 +7591,21 @@ def _git(
     import subprocess
     import tempfile
 
-    # What git tells a hook is true of the repository that the hook runs in, not of other folders.
-    names = {*_GIT_NEEDS, *(_REPOSITORY_VARIABLES if folder == "." else ())}
-    env = {
-        n: v for n, v in environment_now().items() if n in names or n.startswith(("GIT_CONFIG", "GIT_TEST"))
-    }
+    # A hook's variables are about the repository that it runs in, not about other folders.
+    names = _GIT_READS + (_HOOK_READS if folder == "." else "")
+    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     # Files, since pipes could fill up while git waits for us to read.
     with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
-        options: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors, "cwd": folder}
+        options: dict[str, Any] = {
+            "stdin": lines,
+            "stdout": subprocess.PIPE,
+            "stderr": errors,
+            "bufsize": 1 << 18,
+        }
         try:
-            process = subprocess.Popen(
-                [*command, *args], bufsize=1 << 18, env={**env, **_GIT_SETTINGS}, **options
-            )
+            process = subprocess.Popen([*command, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **options)
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
@@ -7635,7 +7634,7 @@ def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
 
 
 def _split_records(out: IO[bytes]) -> Iterator[str]:
-    """Yield what stands between one NUL and the next, in flat memory."""
+    """Yield the texts that end in a NUL, in flat memory."""
     rest = b""
     for chunk in iter(lambda: out.read(1 << 16), b""):
         *records, rest = (rest + chunk).split(b"\0")
@@ -7811,10 +7810,10 @@ def install_hook(folder: str = ".") -> str:
     hooks = _ask_git(folder, "rev-parse", "--git-path", "hooks", command=["git"])
     path = os.path.normpath(os.path.join(folder, hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
-    # In a hook of our own the command may be another, of a file that has moved since.
-    ours = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
+    # The command in an earlier hook of this function may be another, since the file has moved.
+    pattern = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
-        if os.path.islink(path) or not re.fullmatch(ours, os.fsdecode(read_file(path))):
+        if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
             hint = f"add to it: {command}"
             raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -8089,7 +8088,7 @@ def _matching_bytes(atom: re.Match[bytes]) -> bytes:
 
 
 # === Audit ==================================================================================================
-# A finding says where a secret stands and what it is, never its value. Accepted findings are kept in a
+# A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
 # baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
 
 CONFIDENCES = ("low", "medium", "high")
@@ -8106,7 +8105,7 @@ _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth
 class Finding(NamedTuple):
     """A secret that was left in a file: everything but its value."""
 
-    # With "/", relative to the working directory or a baseline's folder above it, else to the folder given;
+    # With "/", relative to the working directory or a baseline's folder above it, else to that PATH;
     # in git's index and history, to the repository's top.
     path: str
     line: int  # from 1, as the next two
@@ -8370,7 +8369,7 @@ class Audit:
             return {hash(oid)} if found else set()
         if len(judged) > _MAX_JUDGED:
             judged.clear()
-        # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
+        # hash() has another key in each process (PEP 456): no paragraph can be made to hide behind another.
         parts = {hash(part): part for part in text.split(b"\n\n")}
         fresh = {key: part for key, part in parts.items() if key not in judged}
         joined = io.BytesIO(b"\n\n".join(fresh.values()))
@@ -8589,11 +8588,8 @@ class KnownValues:
         self._spellings = Spellings(values)
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
-    def __repr__(self) -> str:
-        return f"<KnownValues of {len(self.about)} secrets>"
-
     def find(self, text: bytes) -> list[Span]:
-        """Return where values stand, of those that begin at one place the longest first."""
+        """Return the spans of values, longer ones before others that begin at the same place."""
         matches, _ = self._spellings.find(text, last=True)
         found = sorted({(at, -len(spelling), spelling) for at, spelling in matches})
         return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
@@ -8741,7 +8737,7 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back while processes start: half a pool would never be told to end."""
+    """Hold Ctrl-C back while processes start: half a pool would never end."""
     import signal
 
     mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
@@ -8800,7 +8796,7 @@ class Baseline:
     """Findings that were accepted, in a file of JSON lines: no values, line numbers or dates.
 
     The first line holds the version and the salt of the fingerprints, each other one an Entry. A file that
-    isn't there yet accepts nothing. Raises BadValue for what is no baseline, Unavailable if it can't be read.
+    isn't there yet accepts nothing. Raises BadValue for another file, Unavailable for one that can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -8830,7 +8826,7 @@ class Baseline:
                 self.entries.add(entry)
                 self.past.update([entry] if "history" in row else [])
         except (ValueError, LookupError, TypeError, RecursionError):
-            hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
+            hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
     def accepts(self, finding: Finding, digest: str, base: str) -> bool:
