@@ -7024,9 +7024,8 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
             return Span(*found.span(), literal.rule, literal.rule.confidence)
-        near = near or Span(
-            at, at + len(literal.text), literal.rule, "", None, "the prefix is known, the rest differs"
-        )
+        end = at + len(literal.text)
+        near = near or Span(at, end, literal.rule, "", None, "the prefix is known, the rest differs")
     if text.startswith(known.encoded, start):
         return _encoded_token(text, start, known)
     return near if near_misses else None
@@ -7035,15 +7034,15 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
 def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
     """What the Base64 at `start` holds: a token, or a private key."""
     run = _BASE64.match(text, start)
-    plain = decode64(run[0][: len(run[0]) // 4 * 4]) if run else b""
-    key = _KEY_BEGIN.match(plain)
-    if run and key:
-        if b"-----END" in plain and not any(_key_body(plain, key)):
-            return None
-        rule = pattern_rules()["private-key"]
-        return Span(*run.span(), rule, rule.confidence)
-    span = token_at(plain, 0, known) if plain and not plain.startswith(known.encoded) else None
-    return span and run and span._replace(start=run.start(), end=run.end())
+    if not run:
+        return None
+    plain = decode64(run[0][: len(run[0]) // 4 * 4])
+    key, rule = _KEY_BEGIN.match(plain), pattern_rules()["private-key"]
+    if key:
+        whole = b"-----END" not in plain or any(_key_body(plain, key))
+        return Span(*run.span(), rule, rule.confidence) if whole else None
+    span = None if plain.startswith(known.encoded) else token_at(plain, 0, known)
+    return span and span._replace(start=run.start(), end=run.end())
 
 
 def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
@@ -7157,15 +7156,12 @@ def urls(text: bytes) -> Iterator[Span]:
     rule = pattern_rules()["url-password"]
     for found in _userinfos(text):
         user, password, host = found.groups()
-        lower = password.lower()
-        made_up = (
-            b"example" in host or _CONSTANT.match(password) or len(set(lower)) < 3 or _WEAK.search(lower)
-        )
+        lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        if made_up or alike or _PLAIN_USER.match(user) or _TEMPLATE.search(_text(password)):
-            yield Span(*found.span(2), rule, "low", None, "it is a placeholder or an example")
-        else:
-            yield Span(*found.span(2), rule, rule.confidence)
+        made_up = _CONSTANT.match(password) or _TEMPLATE.search(_text(password)) or _WEAK.search(lower)
+        if not (alike or made_up or b"example" in host or len(set(lower)) < 3 or _PLAIN_USER.match(user)):
+            level, reason = rule.confidence, ""
+        yield Span(*found.span(2), rule, level, None, reason)
 
 
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
