@@ -8417,6 +8417,16 @@ class Audit:
         return seen and not self.excludes(path)
 
 
+def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
+    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
+    seen: set[tuple[str, int]] = set()
+    for blob in blobs:
+        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
+        if unseen:
+            yield blob
+        seen |= unseen
+
+
 def _is_within(path: str, roots: Container[str]) -> bool:
     """Return whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
     above = itertools.accumulate(path.split("/"), "{}/{}".format)
@@ -8546,8 +8556,6 @@ class AuditSettings:
         return any(matches_path(patterns, path) for patterns in allowed)
 
 
-# --- known values -------------------------------------------------------------------------------------------
-
 VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}  # with severities
 # Too common to search for: host names, words, numbers.
 _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
@@ -8652,16 +8660,6 @@ def replacement(path: str, match: Match) -> str:
     reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
     name = match.variable if end == ".env" and match.variable else re.sub(r"\W", "_", match.rule.id).upper()
     return f"set {name}, and write {reads.format(name)}" if reads else ""
-
-
-def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
-    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
-    seen: set[tuple[str, int]] = set()
-    for blob in blobs:
-        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
-        if unseen:
-            yield blob
-        seen |= unseen
 
 
 class _Scanner(NamedTuple):
