@@ -9453,8 +9453,6 @@ def cmd_delete(args: Namespace) -> int:
 
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
-
-    --version and --metadata are for whole Vault secrets.
     """
     code, store = 0, persistent(args.manager.store())
     for name in args.names:
@@ -9527,11 +9525,9 @@ def cmd_export(args: Namespace) -> None:
 def cmd_run(args: Namespace) -> int:
     """Run a command with secrets, masked in its output.
 
-    $ run -- ./server                  # with all secrets
-    $ run DB_PASSWORD -- psql app      # with one
-    $ run app/db# --backend vault -- psql
-
-    app/db# stands for all fields of a Vault secret: APP_DB_USER and so on.
+    $ run -- ./server              # with all secrets
+    $ run DB_PASSWORD -- psql app  # with one
+    $ run app/db# --backend vault -- env  # APP_DB_USER, …
     """
     if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
@@ -9582,9 +9578,7 @@ def cmd_redact(args: Namespace) -> int:
     return code
 
 
-def _redact_to_stdout(
-    path: str, secrets: RedactingFilter, then: Callable[[Iterator[bytes]], Iterable[bytes]]
-) -> bool:
+def _redact_to_stdout(path: str, secrets: RedactingFilter, then: Callable[..., Iterable[bytes]]) -> bool:
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
         for piece in then(secrets.redact_stream(file.read)):
             sys.stdout.buffer.write(piece)
@@ -9778,10 +9772,7 @@ def cmd_hook_install(args: Namespace) -> None:
 
 
 def cmd_password(args: Namespace) -> None:
-    """Change the master password of the sealed files.
-
-    Prompts for the new password twice, or reads it from a pipe.
-    """
+    """Change the sealed files' password; prompts, or reads stdin."""
     store = _store_of("file", args.manager.store(args.backend or "file"))
     store.reveal_identity()  # asks for the old one first
     store.change_password(_read_value("the new master password"))
@@ -9798,11 +9789,9 @@ def cmd_rekey(args: Namespace) -> None:
 
 
 def cmd_identity(args: Namespace) -> None:
-    """Print the identity that opens the sealed files.
+    """Print the identity that opens the sealed files, for CI.
 
     $ identity | gh secret set PAISSIVE_IDENTITY
-
-    It needs no password: for CI and services.
     """
     identity = _store_of("file", args.manager.store(args.backend or "file")).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
@@ -9908,10 +9897,7 @@ def cmd_rotate_resume(args: Namespace) -> None:
 
 
 def cmd_rotate_abort(args: Namespace) -> None:
-    """Undo a rotation that failed or was killed.
-
-    While a command that it started still runs, that is refused without --force.
-    """
+    """Undo a rotation that failed or was killed."""
     _rotation(args, writes=True).abort(args.name, force=args.force)
 
 
