@@ -327,11 +327,11 @@ _LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far
 _T = TypeVar("_T")
 
 
-def open_regular(path: str, *, follow: bool = True, buffering: int = -1) -> IO[bytes]:
+def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
-        file = open(path, "rb", buffering, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
+        file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # symlinks, sockets
             raise _not_a_file_error(path) from None
@@ -390,10 +390,6 @@ class FileCache:
         old = bool(state[3] % 1_000_000_000) and time.time_ns() - max(state[2:4]) > _OLD_NS
         self._entries[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
         return parsed
-
-    def forget(self, path: str) -> None:
-        """Drop the entry of the file at `path`."""
-        self._entries.pop(path, None)
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -1685,7 +1681,6 @@ class FileStore:
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name)
             os.unlink(path)
-            self._cache.forget(path)
             sync_folder(folder, f"{_show(name)} is deleted")
             with contextlib.suppress(OSError):  # until one holds others
                 while folder != self._secrets:
@@ -2781,15 +2776,12 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
     ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, its version now"),
 )
-_STATUS_FAILURES = {
-    405: ("doesn't support", _ADDRESS_HINT),
-    412: ("is behind its other nodes for", "try again"),
-    429: ("has too many requests to handle", "try again later, or raise its rate limit"),
-}
 
 
 def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
     """Return the error that a response means, with the next step; never what the server said."""
+    from http.client import responses
+
     server = f"Vault at {transport.settings.address}"
     if not response.status:
         way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
@@ -2811,9 +2803,9 @@ def _failure(transport: _Transport, response: _Response, capability: str, path: 
             return kind(message, hint=hint)
     if response.status < 300:
         return _not_vault()
-    other = (f"answers {response.status} to", "see the server's log")
-    does, hint = _STATUS_FAILURES.get(response.status, other)
-    return Unavailable(f"{server} {does}: {capability} {path}", hint=hint)
+    answer = f"{response.status} {responses.get(response.status, '')}".strip()
+    problem = f"{server} answers {answer} to: {capability} {path}"
+    return Unavailable(problem, hint="try again later, or see the server's log")
 
 
 # === Vault logins ===========================================================================================
@@ -7031,9 +7023,8 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
             return Span(*found.span(), literal.rule, literal.rule.confidence)
-        near = near or Span(
-            at, at + len(literal.text), literal.rule, "", None, "the prefix is known, the rest differs"
-        )
+        end = at + len(literal.text)
+        near = near or Span(at, end, literal.rule, "", None, "the prefix is known, the rest differs")
     if text.startswith(known.encoded, start):
         return _encoded_token(text, start, known)
     return near if near_misses else None
@@ -7042,15 +7033,15 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
 def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
     """What the Base64 at `start` holds: a token, or a private key."""
     run = _BASE64.match(text, start)
-    plain = decode64(run[0][: len(run[0]) // 4 * 4]) if run else b""
-    key = _KEY_BEGIN.match(plain)
-    if run and key:
-        if b"-----END" in plain and not any(_key_body(plain, key)):
-            return None
-        rule = pattern_rules()["private-key"]
-        return Span(*run.span(), rule, rule.confidence)
-    span = token_at(plain, 0, known) if plain and not plain.startswith(known.encoded) else None
-    return span and run and span._replace(start=run.start(), end=run.end())
+    if not run:
+        return None
+    plain = decode64(run[0][: len(run[0]) // 4 * 4])
+    key, rule = _KEY_BEGIN.match(plain), pattern_rules()["private-key"]
+    if key:
+        whole = b"-----END" not in plain or any(_key_body(plain, key))
+        return Span(*run.span(), rule, rule.confidence) if whole else None
+    span = None if plain.startswith(known.encoded) else token_at(plain, 0, known)
+    return span and span._replace(start=run.start(), end=run.end())
 
 
 def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
@@ -7164,15 +7155,12 @@ def urls(text: bytes) -> Iterator[Span]:
     rule = pattern_rules()["url-password"]
     for found in _userinfos(text):
         user, password, host = found.groups()
-        lower = password.lower()
-        made_up = (
-            b"example" in host or _CONSTANT.match(password) or len(set(lower)) < 3 or _WEAK.search(lower)
-        )
+        lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        if made_up or alike or _PLAIN_USER.match(user) or _TEMPLATE.search(_text(password)):
-            yield Span(*found.span(2), rule, "low", None, "it is a placeholder or an example")
-        else:
-            yield Span(*found.span(2), rule, rule.confidence)
+        made_up = _CONSTANT.match(password) or _TEMPLATE.search(_text(password)) or _WEAK.search(lower)
+        if not (alike or made_up or b"example" in host or len(set(lower)) < 3 or _PLAIN_USER.match(user)):
+            level, reason = rule.confidence, ""
+        yield Span(*found.span(2), rule, level, None, reason)
 
 
 def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
@@ -7334,7 +7322,8 @@ def scan(
         spans += known(window.text) if known else []
         yield from _matches(window, spans, key, explain)
     if skipped is not None:
-        skipped.update((why, skipped.get(why, 0) + 1) for why in {kind, *over} - {""})
+        for why in {kind, *over} - {""}:  # not by update(), which counts in a Counter
+            skipped[why] = skipped.get(why, 0) + 1
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
@@ -7558,15 +7547,13 @@ _GIT_SETTINGS = {
     "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone cuts short
     "LC_ALL": "C",
 }
-_REPOSITORY_VARIABLES = (  # how git tells a hook which repository it runs in
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
-    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+# By these git finds its configuration. It gets no other variable, which may be a secret or change the output.
+_GIT_READS = (
+    r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
+    r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
 )
-# What git finds its configuration by. No other variable reaches it: it may be a secret, or change the output.
-_GIT_NEEDS = (
-    *("PATH", "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "LD_LIBRARY_PATH"),
-    "GIT_CEILING_DIRECTORIES",
-)
+# By these a hook finds the repository that it runs in.
+_HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 _DIFF_TREE = (
     *("diff-tree", "--stdin", "--root", "-c", "-r", "--raw", "-z", "--no-renames", "--no-abbrev"),
     "--format=%H %aI",
@@ -7576,7 +7563,7 @@ _GOOD_EXITS = (0, -13)  # done, or SIGPIPE because we stopped reading
 
 
 class Blob(NamedTuple):
-    """The content of a file in a repository, and where it stood."""
+    """The content of a file in a repository, and where it was."""
 
     oid: str
     path: str
@@ -7599,20 +7586,21 @@ def _git(
     import subprocess
     import tempfile
 
-    # What git tells a hook is true of the repository that the hook runs in, not of other folders.
-    names = {*_GIT_NEEDS, *(_REPOSITORY_VARIABLES if folder == "." else ())}
-    env = {
-        n: v for n, v in environment_now().items() if n in names or n.startswith(("GIT_CONFIG", "GIT_TEST"))
-    }
+    # A hook's variables are about the repository that it runs in, not about other folders.
+    names = _GIT_READS + (_HOOK_READS if folder == "." else "")
+    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     # Files, since pipes could fill up while git waits for us to read.
     with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
-        options: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors, "cwd": folder}
+        options: dict[str, Any] = {
+            "stdin": lines,
+            "stdout": subprocess.PIPE,
+            "stderr": errors,
+            "bufsize": 1 << 18,
+        }
         try:
-            process = subprocess.Popen(
-                [*command, *args], bufsize=1 << 18, env={**env, **_GIT_SETTINGS}, **options
-            )
+            process = subprocess.Popen([*command, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **options)
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
@@ -7641,7 +7629,7 @@ def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
 
 
 def _split_records(out: IO[bytes]) -> Iterator[str]:
-    """Yield what stands between one NUL and the next, in flat memory."""
+    """Yield the texts that end in a NUL, in flat memory."""
     rest = b""
     for chunk in iter(lambda: out.read(1 << 16), b""):
         *records, rest = (rest + chunk).split(b"\0")
@@ -7817,10 +7805,10 @@ def install_hook(folder: str = ".") -> str:
     hooks = _ask_git(folder, "rev-parse", "--git-path", "hooks", command=["git"])
     path = os.path.normpath(os.path.join(folder, hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
-    # In a hook of our own the command may be another, of a file that has moved since.
-    ours = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
+    # The command in an earlier hook of this function may be another, since the file has moved.
+    pattern = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
-        if os.path.islink(path) or not re.fullmatch(ours, os.fsdecode(read_file(path))):
+        if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
             hint = f"add to it: {command}"
             raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -7842,6 +7830,8 @@ _MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
 _MAX_IGNORE_STATES = 1 << 16  # of all that apply to a path; further .gitignore files are not read
 
 _File = tuple[str, str]  # path to open, path to show
+# How opening a file fails that was listed a moment ago and vanished, or became a link or a FIFO.
+_VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter(NamedTuple):
@@ -7945,17 +7935,9 @@ def _scan_folder(path: str) -> tuple[list[str], list[str]]:
     return [name for name, is_file, _ in found if is_file], [name for name, _, is_dir in found if is_dir]
 
 
-def open_listed(path: str) -> IO[bytes] | None:
-    """Open what was a file a moment ago; return None if it now is a link or a FIFO, or has vanished."""
-    try:
-        return open_regular(path, follow=False, buffering=0)
-    except (Unsafe, FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def _read_gitignore(path: str) -> Patterns:
     text = b""
-    with contextlib.suppress(OSError), open_listed(path) or io.BytesIO() as file:
+    with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
         text = file.read(_MAX_IGNORE_BYTES)
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     # Half a line could match anything.
@@ -8101,7 +8083,7 @@ def _matching_bytes(atom: re.Match[bytes]) -> bytes:
 
 
 # === Audit ==================================================================================================
-# A finding says where a secret stands and what it is, never its value. Accepted findings are kept in a
+# A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
 # baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
 
 CONFIDENCES = ("low", "medium", "high")
@@ -8118,7 +8100,7 @@ _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth
 class Finding(NamedTuple):
     """A secret that was left in a file: everything but its value."""
 
-    # With "/", relative to the working directory or a baseline's folder above it, else to the folder given;
+    # With "/", relative to the working directory or a baseline's folder above it, else to that PATH;
     # in git's index and history, to the repository's top.
     path: str
     line: int  # from 1, as the next two
@@ -8382,7 +8364,7 @@ class Audit:
             return {hash(oid)} if found else set()
         if len(judged) > _MAX_JUDGED:
             judged.clear()
-        # hash() is keyed anew by each process (PEP 456): no paragraph can be made to hide behind another.
+        # hash() has another key in each process (PEP 456): no paragraph can be made to hide behind another.
         parts = {hash(part): part for part in text.split(b"\n\n")}
         fresh = {key: part for key, part in parts.items() if key not in judged}
         joined = io.BytesIO(b"\n\n".join(fresh.values()))
@@ -8432,6 +8414,16 @@ class Audit:
         """Return whether this audit has looked where a path is or was."""
         seen = _is_within(path, self._roots) and not _is_within(path, self._unread)
         return seen and not self.excludes(path)
+
+
+def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
+    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
+    seen: set[tuple[str, int]] = set()
+    for blob in blobs:
+        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
+        if unseen:
+            yield blob
+        seen |= unseen
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
@@ -8563,8 +8555,6 @@ class AuditSettings:
         return any(matches_path(patterns, path) for patterns in allowed)
 
 
-# --- known values -------------------------------------------------------------------------------------------
-
 VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}  # with severities
 # Too common to search for: host names, words, numbers.
 _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
@@ -8601,11 +8591,8 @@ class KnownValues:
         self._spellings = Spellings(values)
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
-    def __repr__(self) -> str:
-        return f"<KnownValues of {len(self.about)} secrets>"
-
     def find(self, text: bytes) -> list[Span]:
-        """Return where values stand, of those that begin at one place the longest first."""
+        """Return the spans of values, longer ones before others that begin at the same place."""
         matches, _ = self._spellings.find(text, last=True)
         found = sorted({(at, -len(spelling), spelling) for at, spelling in matches})
         return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
@@ -8672,16 +8659,6 @@ def replacement(path: str, match: Match) -> str:
     reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
     name = match.variable if end == ".env" and match.variable else re.sub(r"\W", "_", match.rule.id).upper()
     return f"set {name}, and write {reads.format(name)}" if reads else ""
-
-
-def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
-    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
-    seen: set[tuple[str, int]] = set()
-    for blob in blobs:
-        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
-        if unseen:
-            yield blob
-        seen |= unseen
 
 
 class _Scanner(NamedTuple):
@@ -8753,7 +8730,7 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back while processes start: half a pool would never be told to end."""
+    """Hold Ctrl-C back while processes start: half a pool would never end."""
     import signal
 
     mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
@@ -8785,27 +8762,19 @@ def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned
             scanned.left = files[n:]
             break
         try:
-            _scan_file(path, shown, scanner or _helper, scanned)
+            stdin = path == "-"
+            with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
+                # A list: a file that fails half-way is unreadable, and none of it is reported.
+                found = (scanner or _helper).scan(file.read, shown, scanned.skipped)
+                scanned.bytes += os.fstat(file.fileno()).st_size
+        except _VANISHED:
+            continue
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
+            continue
+        scanned.matches += [(Blob("", shown), match) for match in found]
+        scanned.files += 1
     return scanned
-
-
-def _scan_file(path: str, shown: str, scanner: _Scanner, scanned: _Scanned) -> None:
-    def read(size: int) -> bytes:
-        data = os.read(fd, size)
-        scanned.bytes += len(data)
-        return data
-
-    file = open(0, "rb", 0, closefd=False) if path == "-" else open_listed(path)  # noqa: SIM115
-    if not file:
-        return
-    with file:
-        fd = file.fileno()
-        # A list: a file that fails half-way is unreadable, and none of it is reported.
-        found = scanner.scan(read, shown, scanned.skipped)
-    scanned.matches += [(Blob("", shown), match) for match in found]
-    scanned.files += 1
 
 
 class Entry(NamedTuple):
@@ -8820,7 +8789,7 @@ class Baseline:
     """Findings that were accepted, in a file of JSON lines: no values, line numbers or dates.
 
     The first line holds the version and the salt of the fingerprints, each other one an Entry. A file that
-    isn't there yet accepts nothing. Raises BadValue for what is no baseline, Unavailable if it can't be read.
+    isn't there yet accepts nothing. Raises BadValue for another file, Unavailable for one that can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -8850,7 +8819,7 @@ class Baseline:
                 self.entries.add(entry)
                 self.past.update([entry] if "history" in row else [])
         except (ValueError, LookupError, TypeError, RecursionError):
-            hint = "resolve a merge that is open, or remove it and write it anew with --update-baseline"
+            hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
     def accepts(self, finding: Finding, digest: str, base: str) -> bool:
@@ -9096,9 +9065,10 @@ class Check:
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files at and below the paths, other than the store's own."""
         for path, shown in Audit(paths, untrusted=True).files():
-            file = open_listed(path) if os.path.realpath(path) != self._own_file else None
-            with file or contextlib.nullcontext():
-                data = file.read(MAX_FILE_BYTES) if file else b"\0"
+            data = b"\0"
+            if os.path.realpath(path) != self._own_file:
+                with contextlib.suppress(*_VANISHED), open_regular(path, follow=False) as file:
+                    data = file.read(MAX_FILE_BYTES)
             if b"\0" not in data:
                 self.files += 1
                 yield shown, data

@@ -7,7 +7,7 @@
 # ///
 """The specification of paissive_secrets, section by section, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's dotenv, jest-sarif) are found
+Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv, jest-sarif) are found
 on PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or
 fails where PAISSIVE_TEST_ALL is set.
 """
@@ -1913,8 +1913,11 @@ def test_an_import_that_is_ended_takes_back_what_it_has_stored(number, files, st
     assert (importing.returncode, read_sealed()) == (128 + number, before)
 
 
-def test_a_deletion_that_fails_to_be_synced_has_happened(files, store_folder, monkeypatch):
+def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EIO)
+    with pytest.raises(ps.Unavailable, match="app/db.age is written, but may not be on the disk yet: Input"):
+        files.set("app/db", "new")
+    assert files.get("app/db") == "new"
     with pytest.raises(ps.Unavailable, match="'DB' is deleted, but may not be on the disk yet: Input"):
         files.delete("DB")
     assert list(files.names()) == ["app/db"]
@@ -2637,8 +2640,8 @@ class Bao:
 
     def store(self, **settings):
         """A store with a prefix of its own, so that tests don't meet."""
-        given = {"address": self.address, "token": self.root, "prefix": "t" + uuid.uuid4().hex, **settings}
-        return ps.VaultStore(**given)
+        config = {"address": self.address, "token": self.root, "prefix": "t" + uuid.uuid4().hex, **settings}
+        return ps.VaultStore(**config)
 
     def tls_store(self, address="", **settings):
         return self.store(address=address or self.tls, ca_cert=self.ca, **settings)
@@ -2716,7 +2719,7 @@ BAD_SETTINGS += [
 
 
 @pytest.mark.parametrize("setting", BAD_SETTINGS)
-def test_a_setting_that_can_not_be_meant_is_an_error_that_does_not_repeat_it(monkeypatch, setting):
+def test_an_invalid_setting_is_an_error_that_does_not_repeat_it(monkeypatch, setting):
     variable, _, text = setting.partition("=")
     monkeypatch.setenv(variable, text)
     error = failure(ps.VaultStore)
@@ -2884,7 +2887,7 @@ def test_a_command_makes_two_requests(stub):
     assert [r.split()[1] for r in server.requests] == [b"/v1/secret/data/a"]  # and one for the mounts
 
 
-def test_a_small_answer_that_would_cost_much_is_too_large(stub):
+def test_a_small_response_that_would_be_expensive_is_too_large(stub):
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n"
     for raw in (http(b'{"data": [' + b"[]," * 250_000 + b"0]}"), chunks):
         assert "the response is too large to be Vault's" in str(failure(stub(raw).store().get, "a"))
@@ -2925,7 +2928,7 @@ def test_one_thread_renews_a_token_and_the_others_go_on(stub, monkeypatch):
         assert slow.result() == "v"
 
 
-def test_what_a_server_sends_unasked_is_never_taken_for_an_answer(stub):
+def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
     wrong = ANSWER.replace(b'"v"', b'"wrong"')
     server = stub(http() + http(wrong))
     store = server.store()
@@ -2950,7 +2953,9 @@ def test_retry_after_is_heeded_and_all_tries_end_by_the_timeout(stub, monkeypatc
     monkeypatch.setattr(time, "sleep", slept.append)
     assert stub(http(b"{}", 429, "Retry-After: 7"), http()).store().get("a") == "v"
     assert 7 in slept
-    with pytest.raises(ps.Unavailable, match="too many requests"):
+    with pytest.raises(
+        ps.Unavailable, match="answers 429 Too Many Requests to: read secret/data/a; try again later"
+    ):
         stub(http(b"{}", 429, "Retry-After: 30")).store(timeout=5).get("a")
     assert 30 not in slept
 
@@ -2977,7 +2982,7 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
 
 @pytest.mark.parametrize("answer", [None, REDIRECT])
 @pytest.mark.parametrize("overtaken", [False, True])
-def test_a_write_whose_answer_was_lost_is_not_done_twice_on_kv_2(stub, answer, overtaken):
+def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answer, overtaken):
     history = [{"value": "old", "other": "o"}]
 
     def act(request):
@@ -2998,7 +3003,7 @@ def test_a_write_whose_answer_was_lost_is_not_done_twice_on_kv_2(stub, answer, o
     assert history == new + [{"value": "another's"}] * overtaken
 
 
-def test_a_token_goes_only_to_the_server_it_was_given_for(stub):
+def test_a_token_goes_only_to_its_own_server(stub):
     other = stub(http())
     lying = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
     with pytest.raises(ps.Unavailable, match="redirects to where the token must not go") as caught:
@@ -3007,14 +3012,14 @@ def test_a_token_goes_only_to_the_server_it_was_given_for(stub):
     assert (other.requests, lying.tries()) == ([], 3)
 
 
-def test_one_redirect_is_followed_to_a_host_that_is_named(stub):
+def test_one_redirect_is_followed_to_a_trusted_host(stub):
     other = stub(http())
     standby = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
     assert standby.store(hosts=f"127.0.0.1:{other.port}").get("a") == "v"
     assert TELLTALE.encode() in other.requests[0]
 
 
-def test_a_host_is_named_as_in_an_address_and_gets_no_token_over_http_instead_of_https():
+def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
     transport = ps.VaultStore(address="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
     for location in ("https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"):
         assert transport._redirect_target("https://a:8200/v1/a", location) == location
@@ -3030,7 +3035,7 @@ NO_SECRETS = [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"da
 
 
 @pytest.mark.parametrize("body", [*NOT_JSON, ANSWER.decode().encode("utf-16"), *NO_SECRETS])
-def test_an_answer_that_is_not_strict_json_or_holds_no_secret_is_none_of_vault(stub, body):
+def test_a_response_must_be_strict_json_with_a_secret(stub, body):
     with pytest.raises((ps.Unavailable, ps.BadValue), match="n't"):
         stub(http(body)).store().get("a")
 
@@ -3051,7 +3056,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize(("raw", "message"), STRANGE)
-def test_an_answer_that_vault_does_not_give_says_what_is_wrong(stub, raw, message):
+def test_a_response_that_vault_would_not_send_is_reported(stub, raw, message):
     assert str(failure(stub(raw).store().get, "a")).startswith(message)
 
 
@@ -3062,7 +3067,7 @@ def test_a_write_that_is_redirected_as_if_it_were_a_read_is_an_error(stub):
     assert server.tries("/data/b") == 0
 
 
-def test_an_answer_is_bounded_in_size_and_in_time(stub, monkeypatch):
+def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_BODY", 1000)
     monkeypatch.setattr(ps, "_MAX_HEAD", 500)
     chunks = b"".join(b"%x\r\n%s\r\n" % (300, b" " * 300) for _ in range(6))
@@ -3075,14 +3080,14 @@ def test_an_answer_is_bounded_in_size_and_in_time(stub, monkeypatch):
         stub(drip).store(timeout=0.5).get("a")
 
 
-def test_an_answer_in_chunks_is_put_together(stub):
+def test_a_chunked_response_is_put_together(stub):
     chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, ANSWER[n : n + 7].ljust(7)) for n in range(0, len(ANSWER), 7))
     server = stub(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nT: t\r\n\r\n")
     store = server.store()
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 1)
 
 
-def heard(raw, size=1 << 16):
+def receive(raw, size=1 << 16):
     """Status, headers and body that a connection gives on which `raw` comes in pieces of a size."""
     wire = ps._Wire(Pieces(raw, size))
     wire.send("", {}, b"", time.monotonic() + 60)
@@ -3104,18 +3109,18 @@ LINES += [f"Transfer-Encoding: {n}" for n in ("", "gzip, chunked", "identity", "
 
 
 @pytest.mark.parametrize("head", [*HEADS, *(f"HTTP/1.1 200 OK\r\n{line}" for line in LINES)])
-def test_an_answer_whose_head_is_in_doubt_is_none(stub, head):
+def test_a_response_with_an_ambiguous_head_is_refused(stub, head):
     raw = f"{head}\r\n\r\n".encode() + b"1\r\nx\r\n0\r\n\r\n"
     with pytest.raises(ps.Unavailable, match="doesn't speak HTTP; check VAULT_ADDR"):
         stub(raw).store(max_retries=0).get("a")
 
 
 @pytest.mark.parametrize("size", ["", "-1", "1 x", "g", "1" * 13])
-def test_a_chunk_whose_size_is_in_doubt_is_none(size):
+def test_a_chunk_with_an_invalid_size_is_refused(size):
     chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     for rest in (f"{size}\r\nx\r\n0\r\n\r\n", f"1\r\nxx\r\n{size}"):
         with pytest.raises((ValueError, OSError)):
-            heard((chunked + rest).encode())
+            receive((chunked + rest).encode())
 
 
 class Pieces:
@@ -3139,7 +3144,7 @@ class Pieces:
 
 def taken_for(raw, size):
     try:
-        return heard(raw, size)
+        return receive(raw, size)
     except (ValueError, OSError) as error:
         return type(error)
 
@@ -3158,7 +3163,7 @@ WELL_FORMED = [
     raw=st.sampled_from(WELL_FORMED),
     edits=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3), st.binary(max_size=4)), max_size=3),
 )
-def test_any_bytes_are_one_answer_or_none_however_they_come_in_pieces(raw, edits):
+def test_bytes_mean_the_same_however_they_arrive_in_pieces(raw, edits):
     for start, size, new in edits:
         raw = raw[:start] + new + raw[start + size :]
     whole = taken_for(raw, 1 << 16)
@@ -3168,12 +3173,12 @@ def test_any_bytes_are_one_answer_or_none_however_they_come_in_pieces(raw, edits
 
 def test_a_head_without_end_is_too_large():
     with pytest.raises(ps.Unavailable, match="too large"):
-        heard(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000)
+        receive(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000)
 
 
-def test_an_answer_without_length_ends_with_its_connection(stub):
+def test_a_response_without_length_ends_with_its_connection(stub):
     for first in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close", b"HTTP/1.1 200 OK"):
-        assert heard(first + b"\r\n\r\n" + ANSWER)[2] == ANSWER
+        assert receive(first + b"\r\n\r\n" + ANSWER)[2] == ANSWER
     server = stub(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER)
     store = server.store()
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
@@ -3204,7 +3209,7 @@ def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub)
     assert time.monotonic() - start < 5
 
 
-def test_a_request_says_what_vault_wants_to_hear(stub):
+def test_a_request_has_vaults_headers_and_a_quoted_path(stub):
     server = stub(http())
     server.store(namespace="team").get("a b/ü?")
     lines = server.requests[-1].decode().split("\r\n")
@@ -3212,7 +3217,7 @@ def test_a_request_says_what_vault_wants_to_hear(stub):
     assert {"X-Vault-Request: true", "X-Vault-Namespace: team", f"X-Vault-Token: {TELLTALE}"} <= set(lines)
 
 
-def test_a_certificate_that_is_not_trusted_is_named_as_such_and_not_tried_again():
+def test_an_untrusted_certificate_is_reported_and_not_tried_again():
     store = bao().store(address=bao().tls)
     with pytest.raises(ps.Unavailable, match="certificate isn't trusted: .*; name the CA .* VAULT_CACERT"):
         store.get("a")
@@ -3224,7 +3229,7 @@ def test_a_certificate_that_is_not_trusted_is_named_as_such_and_not_tried_again(
         bao().store(address=bao().tls.replace("https:", "http:")).get("a")
 
 
-def test_a_server_is_trusted_by_name_by_folder_or_blindly_if_so_told(tmp_path):
+def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
     shutil.copy(bao().ca, tmp_path)
     for trust in (
         {"ca_cert": bao().ca, "server_name": "server"},
@@ -3254,7 +3259,7 @@ def test_what_holds_no_certificate_trusts_nobody_and_a_folder_may_hold_more(tmp_
     assert works(bao().store(address=bao().tls, ca_path=str(tmp_path)))
 
 
-def test_a_client_certificate_that_is_missing_or_no_certificate_is_named():
+def test_a_missing_client_certificate_is_reported():
     with pytest.raises(ps.Unavailable, match="VAULT_CLIENT_CERT|connection"):
         bao().tls_store(bao().mutual, max_retries=0).get("a")
     with pytest.raises(ps.BadValue, match="certificates can't be loaded: .*VAULT_CLIENT_KEY"):
@@ -3274,7 +3279,7 @@ def listening(answer):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_server_with_old_tls_is_named_as_such():
+def test_a_server_with_old_tls_is_reported():
     folder, context = Path(bao().ca).parent, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
@@ -3297,24 +3302,24 @@ def test_a_client_key_with_a_password_is_an_error_and_asks_for_none(tmp_path):
 
 
 @pytest.mark.parametrize("said", [None, b"\x16\x03\x03\x00\x05hello"])
-def test_a_tls_handshake_that_breaks_is_called_that(said):
+def test_a_broken_tls_handshake_is_reported(said):
     with listening(lambda client: client.recv(5000) and client.sendall(said or b"")) as server:
         store = bao().tls_store(f"https://{server}", max_retries=0)
         assert "the TLS connection broke; check VAULT_ADDR" in str(failure(store.get, "a"))
 
 
-def test_an_audit_hook_is_told_neither_token_nor_value(stub):
-    code = "import sys, paissive_secrets as p; told = [];"
-    code += "sys.addaudithook(lambda *event: told.append(repr(event)) if 'urllib' in event[0] else None);"
+def test_audit_hooks_see_neither_token_nor_value(stub):
+    code = "import sys, paissive_secrets as p; seen = [];"
+    code += "sys.addaudithook(lambda *event: seen.append(repr(event)) if 'urllib' in event[0] else None);"
     code += "p.set_secret('a', sys.argv[1], backend='vault'); p.get_secret('a', backend='vault');"
-    code += "print(len(told) > 2, sys.argv[1] in ''.join(told))"
+    code += "print(len(seen) > 2, sys.argv[1] in ''.join(seen))"
     written = http(json.dumps({"data": {"version": 2}}).encode())
     server = stub(lambda request: written if request.startswith(b"POST") else http())
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE}
-    told = subprocess.run(
+    seen = subprocess.run(
         [sys.executable, "-c", code, TELLTALE], env=env, cwd=ROOT, capture_output=True, check=True
     )
-    assert told.stdout == b"True False\n"
+    assert seen.stdout == b"True False\n"
 
 
 def test_an_unreachable_server_is_not_an_absent_secret():
@@ -3334,14 +3339,14 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
         return target and (b"HTTP/1.1 200 OK\r\n\r\n" if target[1] else http())
 
     proxy = stub(answer)
-    given = {"proxy": f"http://user:pass@127.0.0.1:{proxy.port}", "max_retries": 0, "timeout": 1}
+    config = {"proxy": f"http://user:pass@127.0.0.1:{proxy.port}", "max_retries": 0, "timeout": 1}
     if kind == "http":
-        assert bao().store(**given).get("a") == "v"
+        assert bao().store(**config).get("a") == "v"
         assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
         assert f"Host: 127.0.0.1:{bao().port}".encode() in proxy.requests[-1]
     else:
         with pytest.raises(ps.Unavailable):  # the stub answers, but it does not pass anything on
-            bao().tls_store(**given).get("a")
+            bao().tls_store(**config).get("a")
         assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
         assert bao().root.encode() not in proxy.requests[0]
         for said in (http(b"", 403), b"HTTP/1.1 200 OK\r\n\r\nhello"):
@@ -3351,7 +3356,7 @@ def test_a_proxy_is_used_if_one_is_set(stub, kind):
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
-def test_a_proxy_that_does_not_answer_is_not_taken_for_the_server(kind):
+def test_an_unreachable_proxy_is_not_mistaken_for_the_server(kind):
     nobody = {"proxy": f"http://user:{TELLTALE}@127.0.0.1:{free_port()}", "max_retries": 0}
     error = failure(bao().store(address=f"{kind}://vault.invalid", **nobody).get, "a")
     what = f"Vault can't be reached at {kind}://vault.invalid by the proxy: Connection refused"
@@ -3375,7 +3380,7 @@ def test_a_tunnel_leads_to_the_server():
         assert works(bao().tls_store(proxy=f"http://{proxy}"))
 
 
-def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
+def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     proxy, far = stub(http()), "http://vault.invalid:8200"
     monkeypatch.setenv("NO_PROXY", "*")
     assert bao().store(proxy=proxy.address).get("a") == "v"
@@ -3394,7 +3399,7 @@ def test_a_proxy_of_vault_is_used_whatever_no_proxy_says(stub, monkeypatch):
     ["socks5://u:{}@p", "https://u:{}@p:1", "http:/u:{}@p:1", "ftp://u:{}@p", "http://"]
     + ["u:{}@p:x", "[::1", "\udcfc:{}@p:1"],
 )
-def test_a_proxy_of_the_environment_that_can_not_be_used_is_named_as_such(monkeypatch, kind, proxy):
+def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind, proxy):
     monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
     error = failure(bao().store(address=f"{kind}://vault.invalid", max_retries=0).get, "a")
     assert type(error) is ps.BadValue and "VAULT_PROXY_ADDR" in str(error) and TELLTALE not in str(error)
@@ -3404,7 +3409,7 @@ def test_a_proxy_of_the_environment_that_can_not_be_used_is_named_as_such(monkey
     )
 
 
-TOLD = "canary" + "-value-77"
+VALUE = "canary" + "-value-77"
 STATUSES = [int(n) for n in "200 204 301 302 307 400 403 404 405 412 413 429 500 501 502 503".split()]
 STATUSES += [200] * 5 + [307, 403, 403, 404]
 ERRORS = "|Vault is sealed|namespace not found|no handler for route |too large |check-and-set ".split("|")
@@ -3412,10 +3417,10 @@ HEADERS = "Location X-Vault-Index Retry-After Set-Cookie WWW-Authenticate Conten
 
 
 def random_answer(dice, elsewhere):
-    """Whatever a server may say, with what it was told a moment ago in every place."""
+    """Whatever a server may say, with what it has just received in every place."""
     places = ["/v1/" + TELLTALE, f"{elsewhere}/{TELLTALE}"]
     word = functools.partial(
-        dice.choice, [TELLTALE, TOLD, "x" * dice.randrange(40), "\u2028é", "", "0", *places]
+        dice.choice, [TELLTALE, VALUE, "x" * dice.randrange(40), "\u2028é", "", "0", *places]
     )
     raw = json.dumps(random_body(dice, word)).encode()
     raw = dice.choice([raw, raw, raw, raw[:-1], raw + raw, dice.randbytes(30), word().encode(), b""])
@@ -3465,13 +3470,13 @@ def shown_with(error):
 
 
 @pytest.mark.slow
-def test_a_canary_token_and_value_are_seen_nowhere_whatever_the_server_answers(stub, caplog, capsys):
+def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog, capsys):
     caplog.set_level(0)
     dice, other = new_random(), stub(http())
     server = Stub(lambda request: random_answer(dice, other.address))
     seen, shown, kinds = [], [], set()
 
-    def told_by(act):
+    def collect(act):
         try:
             act()
         except ps.SecretsError as error:  # nothing else may come
@@ -3483,18 +3488,18 @@ def test_a_canary_token_and_value_are_seen_nowhere_whatever_the_server_answers(s
     while len(server.requests) < 2000:
         server.kv = dice.choice(["1", "2", None])
         store = server.store(max_retries=0, timeout=5)
-        acts = [lambda: store.get("a/b#c"), lambda: store.set("a", TOLD), lambda: store.delete("a")]
+        acts = [lambda: store.get("a/b#c"), lambda: store.set("a", VALUE), lambda: store.delete("a")]
         acts += [lambda: store.get("a", 3), lambda: store.undelete("a"), lambda: store.destroy("a", 1)]
         acts += [lambda: [*store.names()], lambda: shown.extend(store.store_status())]
         acts += [lambda: shown.extend(map(repr, store.versions("a"))), lambda: store.get_version("a")]
-        acts += [lambda: store.set_fields("a", {"b": TOLD}), lambda: store.get("a#")]
+        acts += [lambda: store.set_fields("a", {"b": VALUE}), lambda: store.get("a#")]
         acts += [lambda: store.configure("a"), store.close]
         for act in dice.choices(acts, k=12):
-            told_by(act)
+            collect(act)
         seen += map(repr, (store, store.settings, store._session, store._session.transport))
     server.server.shutdown()
     text = "".join(seen) + caplog.text + "".join(capsys.readouterr())
-    assert (TELLTALE in text + str(shown), TOLD in text, other.requests) == (False, False, [])
+    assert (TELLTALE in text + str(shown), VALUE in text, other.requests) == (False, False, [])
     assert kinds >= {ps.NotFound, ps.Denied, ps.Unavailable, ps.BadValue}
 
 
@@ -3590,13 +3595,13 @@ def test_a_login_by_client_certificate():
         bao().ask("POST", "sys/auth/cert", {"type": "cert"})
     known = {"certificate": Path(bao().client["client_cert"]).read_text(), "token_policies": "all"}
     bao().ask("POST", "auth/cert/certs/app", known)
-    given = {"ca_cert": bao().ca, "role": "app", **bao().client}
-    assert works(login_store("cert", address=bao().mutual, **given))
+    config = {"ca_cert": bao().ca, "role": "app", **bao().client}
+    assert works(login_store("cert", address=bao().mutual, **config))
     assert "Vault refuses the cert login" in str(failure(login_store("cert").get, "a"))
 
 
 @pytest.mark.parametrize(
-    ("login", "given", "path", "body"),
+    ("login", "config", "path", "body"),
     [
         ("github", {"github_token": TELLTALE}, b"github/login", {"token": TELLTALE}),
         (
@@ -3607,9 +3612,9 @@ def test_a_login_by_client_certificate():
         ),
     ],
 )
-def test_a_login_by_github_token_or_ldap(stub, login, given, path, body):
+def test_a_login_by_github_token_or_ldap(stub, login, config, path, body):
     server = stub(grants(100), http())
-    assert server.store(token="", login=login, **given).get("a") == "v"
+    assert server.store(token="", login=login, **config).get("a") == "v"
     head, _, sent = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/auth/" + path + b" HTTP") and json.loads(sent) == body
 
@@ -3635,7 +3640,7 @@ def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
     "raw",
     [b"hello\r\n\r\n", http(b"[" * 100_000), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n"],
 )
-def test_what_answers_in_the_place_of_github_gives_no_token(stub, monkeypatch, raw):
+def test_only_github_itself_supplies_an_identity_token(stub, monkeypatch, raw):
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE)
     for url in (stub(raw).address + "/", "http://127.0.0.1/a b", "nonsense"):
         monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
@@ -3660,7 +3665,7 @@ def test_a_login_by_kubernetes(stub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("login", "given", "hint"),
+    ("login", "config", "hint"),
     [
         ("approle", {"secret_id": "x"}, "set PAISSIVE_VAULT_ROLE_ID"),
         ("approle", {"role_id": "x"}, "set PAISSIVE_VAULT_SECRET_ID, or …_FILE"),
@@ -3671,8 +3676,8 @@ def test_a_login_by_kubernetes(stub, tmp_path):
         ("kubernetes", {"role": "x"}, "check the path"),
     ],
 )
-def test_a_login_without_what_it_takes_says_what_to_set(login, given, hint):
-    error = failure(login_store(login, **given).get, "A_TOKEN")
+def test_a_login_without_what_it_takes_says_what_to_set(login, config, hint):
+    error = failure(login_store(login, **config).get, "A_TOKEN")
     assert (type(error), error.hint) == (ps.Locked, hint)
 
 
@@ -3700,7 +3705,7 @@ def running_agent(folder, policy):
             process.kill()
 
 
-def test_what_the_token_of_an_agent_may_not_do_is_denied_and_no_lack_of_a_token(tmp_path):
+def test_what_an_agents_token_may_not_do_is_denied_rather_than_locked(tmp_path):
     store = bao().store()
     store.set("app/db", "v")
     prefix = store.settings.prefix
@@ -3739,12 +3744,12 @@ def test_a_token_file_that_comes_late_or_changes_is_read(tmp_path):
 @pytest.mark.slow
 def test_a_token_is_renewed_in_time_and_replaced_by_a_login_after_its_end():
     token = bao().new_token(READ_ALL, ttl="3s")
-    given, login = bao().store(token=token), login_store("approle", **approle("brief"))  # for 2 seconds
-    assert works(given) and works(login)
+    renewed, login = bao().store(token=token), login_store("approle", **approle("brief"))  # for 2 seconds
+    assert works(renewed) and works(login)
     for _ in range(8):
         time.sleep(0.5)
-        assert given.get("A_TOKEN") == "v"
-    assert (given._session.held, login.get("A_TOKEN"), login._session.logins) == (token, "v", 2)
+        assert renewed.get("A_TOKEN") == "v"
+    assert (renewed._session.held, login.get("A_TOKEN"), login._session.logins) == (token, "v", 2)
 
 
 def test_a_revoked_token_is_replaced_once_for_all_threads():
@@ -3777,7 +3782,7 @@ def test_a_denied_read_is_no_reason_to_log_in_again():
 
 
 class Lease:
-    """A store logged in for 100 seconds at a stub, whose further answers about tokens are those given."""
+    """A store logged in for 100 seconds at a stub, whose further answers about tokens are up to a test."""
 
     def __init__(self, stub, monkeypatch, renewal, login=None):
         logins, now = [grants(100)], time.monotonic
@@ -3812,7 +3817,7 @@ def test_a_token_is_used_to_its_end_while_it_can_not_be_renewed_and_renewals_are
     assert (lease.store.get("a"), lease.seen(b"renew-self")) == ("v", 2)
 
 
-def test_what_may_be_good_for_one_login_only_is_sent_once(stub):
+def test_single_use_credentials_are_sent_once(stub):
     for secret, path in (({"secret_id": "s"}, "/login"), ({"wrapped_secret_id": "w"}, "/unwrap")):
         for answer in (None, http(b"", 307, "Location: /v1/auth/approle/login")):
             server = stub(answer)
@@ -4029,7 +4034,7 @@ def test_names_are_those_of_fields_in_all_folders(mount):
     assert sorted(store.names()) == ["B_TOKEN", "app/db#password", "app/db#user", "app/sub/x y"]
 
 
-def test_names_are_asked_for_at_once_and_told_in_order():
+def test_names_are_requested_in_parallel_and_listed_in_order():
     store = bao().store()
     names = [f"{folder}{n:02}" for folder in ("", "a/", "b/c/") for n in range(12)]
     for name in names:
@@ -4073,7 +4078,7 @@ def test_any_name_is_one_secret(mount, name):
     assert (store.get(name), list(store.names())) == ("v", [name])
 
 
-def test_what_no_name_leads_to_is_not_among_the_names():
+def test_secrets_that_no_name_can_reach_are_not_listed():
     store = bao().store()
     for path, fields in {"app": {"": "v", "a": "v"}, "b%20": {"a": "v"}, "c%23d": {"a": "v"}}.items():
         bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
@@ -4081,7 +4086,7 @@ def test_what_no_name_leads_to_is_not_among_the_names():
     assert [(name, store.get(name)) for name in store.names()] == [("app#a", "v"), ("e /f#a", "v")]
 
 
-def test_folders_without_end_have_an_end(stub):
+def test_endless_folders_end(stub):
     for keys in (b'["a/"]', b'["../"]', b'["/"]'):
         answers = [http(b'{"data": {"keys": %s}}' % keys)] * 300
         server = stub(*answers, None)
@@ -4219,7 +4224,7 @@ def test_a_policy_with_the_data_path_alone_is_enough_for_all_but_older_versions(
     assert type(failure(user.get, "app#a")) is ps.Deleted
 
 
-def test_a_mount_or_a_namespace_that_is_not_there_or_not_seen_is_pointed_out():
+def test_a_missing_or_hidden_mount_or_namespace_is_reported():
     with contextlib.suppress(OSError):
         bao().ask("POST", "sys/namespaces/home", {})
     elsewhere = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
@@ -4271,7 +4276,7 @@ def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation():
     assert "cubbyhole/ isn't a KV mount: it can only be read; in secret/ it would be secret/cub" in str(error)
 
 
-def test_a_path_of_the_api_in_a_name_is_pointed_out():
+def test_a_name_with_the_apis_data_path_gets_a_hint():
     store = bao().store(prefix="")
     store.set("app/api#password", "v")
     for name in ("secret/data/app/api#password", "data/app/api#password"):
@@ -4341,7 +4346,7 @@ def test_user_and_password_of_a_dynamic_secret_belong_together(stub, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_server_that_is_sealed_or_not_initialised_says_so_and_works_again_when_unsealed(tmp_path):
+def test_a_sealed_or_uninitialised_server_is_reported_and_works_once_unsealed(tmp_path):
     server = Bao.raft(tmp_path / "bao")
     error = failure(server.store(max_retries=0).get, "A_TOKEN")
     assert type(error) is ps.VaultSealed and "is not initialised; initialise it with" in str(error)
@@ -8077,14 +8082,6 @@ def leaks(paths=".", **options):
     return {finding.path for finding in ps.audit(paths, **options)}
 
 
-def test_staged_reads_the_index_and_not_the_working_tree(repository):
-    leak(repository / "staged.py")
-    git(repository, "add", ".")
-    (repository / "staged.py").write_text("clean")
-    leak(repository / "edited.py")
-    assert leaks(staged=True) == {"staged.py"}
-
-
 def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
     for n, name in enumerate(("a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py")):
         leak(repository / name, n)
@@ -8099,7 +8096,7 @@ def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
     assert leaks(history=[]) == {"a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py"}
 
 
-def test_staged_reads_what_the_next_commit_changes(repository):
+def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repository):
     leak(repository / "old.py")
     leak(repository / "removed.py")
     commit(repository)
@@ -8107,11 +8104,14 @@ def test_staged_reads_what_the_next_commit_changes(repository):
     leak(repository / "ünd neu\n.py")
     os.symlink("old.py", repository / "link")
     git(repository, "add", "-A")
+    (repository / "ünd neu\n.py").write_text("clean")
+    leak(repository / "edited.py")
     assert leaks(staged=True) == {"ünd neu\n.py"}
 
 
 def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brought_it(repository):
     (repository / "moved.py").write_text("x = 1\n\n\ny = 2\n")
+    (repository / "binary").write_bytes(b"\0")
     commit(repository)
     leak(repository / "gone.py")
     git(repository, "add", ".")
@@ -8123,7 +8123,9 @@ def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brough
     (repository / "gone.py").rename(repository / "moved.py")
     commit(repository)
     git(repository, "gc", "-q")
-    (finding,) = ps.audit(history=[])
+    run = ps.Audit(history=[])
+    (finding,) = run
+    assert run.summary.skipped == {"binary": 1}
     assert finding[-2:] == (brought, "2024-02-29T12:00:00+01:00")
     assert (finding.path, finding.line) == ("gone.py", 1)
 
@@ -8550,16 +8552,6 @@ def test_half_a_line_of_a_long_gitignore_is_ignored(tmp_path):
     assert listing(tmp_path) == [".gitignore", "a.py", "c"]
 
 
-@pytest.mark.parametrize("in_git", [False, True])
-def test_every_file_is_listed_once_whatever_the_order(tmp_path, in_git):
-    names = ["a/b/c", "a/b.py", "a.py", "b/a/c", "z", "Z", ".hidden/x", "a b/ü", "c"]
-    plant(tmp_path, *names)
-    if in_git:
-        git(tmp_path, "init", "-q")
-        git(tmp_path, "add", "a", "z")
-    assert listing(tmp_path) == sorted(names)
-
-
 def test_what_git_ignores_is_read_when_asked_for(repository):
     (repository / ".gitignore").write_text("build/\n")
     leak(repository / "build" / "a.py")
@@ -8958,32 +8950,17 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, say):
     os.chdir("here")
     ps.main(["audit", "../there", "--update-baseline"])
     (folder / "there" / "gone.py").unlink()
-    opening, entering = ps.open_listed, os.scandir
+    opening, entering = ps.open_regular, os.scandir
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(ps, "open_listed", lambda path: (refuse if "a.py" in path else opening)(path))
+    monkeypatch.setattr(ps, "open_regular", lambda path, **how: (refuse if "a.py" in path else opening)(path))
     monkeypatch.setattr(os, "scandir", lambda path: (refuse if "closed" in path else entering)(path))
     status, said = say("audit", "../there")
     assert (status, re.findall("stale: (\\S+)", said)) == (0, ["gone.py"])
     assert ps.main(["audit", "../there", "--update-baseline"]) == 0
     assert len(ps.Baseline(folder / "there" / ps.BASELINE).entries) == 2
-
-
-def test_a_baseline_that_is_a_link_is_updated_where_it_leads(folder):
-    ps.Baseline("shared").update([], ps.Summary())
-    (folder / ps.BASELINE).symlink_to("shared")
-    leak(folder / "a.py")
-    assert ps.main(["audit", "--update-baseline"]) == ps.main(["audit"]) == 0
-    assert (folder / ps.BASELINE).is_symlink() and len(ps.Baseline("shared").entries) == 1
-
-
-def test_a_baseline_without_end_does_not_fill_the_memory(folder, monkeypatch):
-    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1000)
-    (folder / ps.BASELINE).write_text("\n" * 1001)
-    with pytest.raises(ps.BadValue, match="is larger than"):
-        ps.Baseline(ps.BASELINE)
 
 
 @pytest.mark.parametrize("what", ["--staged", "--history"])
@@ -9101,6 +9078,7 @@ def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
     assert say("audit", "--update-baseline")[0] == say("audit")[0] == 0
     assert len(leaks(untrusted=True)) == 6
     assert "6 findings" in say("audit", "--untrusted")[1]
+    assert say("audit", "--untrusted", "--update-baseline")[0] == 2
     assert "5 findings" in say("audit", "--untrusted", "--baseline", ps.BASELINE)[1]  # one to be trusted
 
 
@@ -9416,14 +9394,6 @@ def test_json_has_a_version_and_these_fields(folder, say):
     fields = "path line end_line column rule what severity confidence sample fingerprint fix"
     assert [(" ".join(row), row["path"]) for row in report["findings"]] == [(fields, r"\xff.py")]
     assert report["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
-
-
-@pytest.mark.parametrize("args", [["--json"], ["--sarif"], []])
-def test_a_report_goes_to_a_file(folder, say, args):
-    leak(folder / "a.py")
-    (folder / "out").mkdir()
-    assert say("audit", *args, "--output", "out/report") == (1, "")
-    assert "a.py" in (folder / "out" / "report").read_text()
 
 
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
@@ -9824,7 +9794,7 @@ STRAY_FILES = (
 def test_any_command_line_over_any_files_is_done_or_refused_in_words(say, monkeypatch):
     dice = new_random()
     commands = [name.split() for name in ps._COMMANDS if name not in ("audit", "hook install")]
-    for _ in range(500):
+    for _ in range(300):
         for name in (".env", "config.json", "rotation.json", "mounted"):
             if dice.random() < 0.3:
                 Path(name).write_bytes(dice.choice(STRAY_FILES))
