@@ -1515,13 +1515,17 @@ def test_age_tells_passphrases_apart_by_all_their_bytes():
     with pytest.raises(ps.WrongKey):
         ps.unseal(sealed, ps.Passphrase("p\udcfe"))
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("p\xfc", FAST)), ps.Passphrase("p\udcc3\udcbc")) == b"v"
+    with pytest.raises(ps.BadValue, match="the passphrase is empty, or not valid Unicode"):
+        ps.Passphrase("\ud800")
 
 
 def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
     sealed = ps.seal(b"v", ps.Passphrase("correct", FAST)).replace(b" 10\n", b" 21\n", 1)
     with pytest.raises(ps.BadValue, match=r"asks for 2\*\*21"):
         ps.unseal(sealed, ps.Passphrase("correct"))
-    assert scrypts == [1 << FAST]
+    assert ps.unseal(ps.seal(b"v", ps.Passphrase("x", 20)), ps.Passphrase("x")) == b"v"
+    ps.seal(b"v", ps.Passphrase("x"))
+    assert scrypts == [1 << FAST, 1 << 20, 1 << 20, 1 << 17]
     for log_n in (0, 21, -1):
         with pytest.raises(ps.BadValue, match="log N is 1 to 20"):
             ps.Passphrase("x", log_n)
@@ -1573,7 +1577,9 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, 
     else:
         monkeypatch.setattr(f"{asymmetric.__name__}.x25519.X25519PublicKey", object)
     hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
-    for act in (ps.Identity.generate, lambda: ps.FileStore().set("A", "1")):
+    key = ps.Recipient("age1" + "q" * 52 + "5cu47z")
+    acts = (ps.Identity.generate, lambda: ps.seal(b"", key), lambda: ps.unseal(b""))
+    for act in (*acts, lambda: ps.FileStore().set("A", "1")):
         with pytest.raises(ps.Unavailable) as refused:
             act()
         assert str(refused.value) == f"sealed files need the package cryptography; {hint}"
@@ -1778,11 +1784,10 @@ def test_a_password_costs_one_scrypt_a_process_after_the_one_that_makes_the_stor
     assert scrypts == [1 << FAST] * 2
 
 
-def test_a_password_is_as_hard_to_guess_as_readme_says(scrypts, store_folder, monkeypatch):
+def test_a_password_is_stretched_with_128_mib_unless_configured(scrypts, store_folder, monkeypatch):
     monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
-    ps.seal(b"", ps.Passphrase("x"))
     ps.FileStore().set("A", "1")
-    assert {*scrypts} == {1 << 17}
+    assert scrypts == [1 << 17] * 2
 
 
 @pytest.mark.parametrize("log_n", ["14", "21", "x", "-17", "017"])
