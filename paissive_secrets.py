@@ -6718,7 +6718,7 @@ def _letter_pairs() -> dict[str, int]:
 
 
 def _marks(c: Candidate) -> list[str]:
-    """What some candidates have, several of a group perhaps."""
+    """What only some candidates have; a group may occur several times."""
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
     if any(len(word) > 2 and word in value for word in words_of(c.name)):
@@ -6819,7 +6819,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
 )
 _WORDS = lazily(rb"[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}\Z")  # whose letters are those of words
-_DOTTED = lazily(  # a name of several parts, with an index perhaps; seconds since 1970
+_DOTTED = lazily(  # a name of several parts, maybe with an index; seconds since 1970
     rb"[a-z][a-z_-]{1,40}(?:\.[a-z0-9_]{1,60}){1,20}(?:\.[a-z_]{3,60}\Z|\[)|1[0-9]{9}\Z"
 )
 _NO_SECRET = lazily(
@@ -6863,8 +6863,8 @@ def objection(c: Candidate) -> str:
     """What says that the value is no secret, whatever its weights; "" where nothing does."""
     value = c.value.encode("latin-1")
     if _UUID.match(value):
-        told = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
-        return "" if told else "it is an identifier"
+        secret = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
+        return "" if secret else "it is an identifier"
     if c.separator == ":" and not c.quote and c.before.endswith(":"):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
     if c.language == "translation" and not re.search(r"\d", c.value):
@@ -6940,7 +6940,7 @@ def detect(
 
 
 def _assigned(text: bytes, candidate: Candidate) -> Span:
-    """A value assigned to a telltale name: a login, of the shape of a provider named there, or judged."""
+    """A value assigned to a telltale name: a login, of the shape of a provider near it, or judged."""
     value, rule = candidate.value.encode("latin-1"), None
     if candidate.kind in ("auth", "pass", "secret") and is_login(value):
         rule = pattern_rules()["registry-auth"]
@@ -6993,7 +6993,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
     texts, joints, openers, random_at = known.texts, known.joints, _VALUE_OPENERS, _RANDOM.match
     for start, end in token_runs(text):
         at, last, span = start, text[start - 1] if start else 10, None
-        if last == 46 and end - start >= 32:  # a dot in a token of several parts, perhaps
+        if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
             at = _start_of_dotted(text, start)
         elif last == 92 and text[start] in b"nrt":  # the first letter is an escape's
             at += 1
@@ -7058,7 +7058,7 @@ def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """The secret beside its id, whatever it is named: in a line of CSV, in a tuple, on the next line."""
+    """The secret beside its id, under any name: in a line of CSV, in a tuple, on the next line."""
     rule = pattern_rules()["aws-secret-key"]
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
@@ -7256,7 +7256,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
     candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")
     span = Span(*entry.span(2), rule, rule.confidence, candidate)
-    yield verdict(span, plain) if readable else span  # bytes that are no text are no placeholder or prose
+    yield verdict(span, plain) if readable else span  # random bytes aren't prose
 
 
 # === Scan ===================================================================================================
@@ -7341,7 +7341,7 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
 
 
 def _text_reader(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], str]:
-    """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" for what is no text."""
+    """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" if it isn't text."""
     first, kind = read(_READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
@@ -7416,7 +7416,7 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
     shown = _resolve_overlaps([span for span in spans if span.confidence])
     if explain:
         lost = [
-            s._replace(confidence="", reason="a surer finding overlaps it")
+            s._replace(confidence="", reason="a more certain finding overlaps it")
             for s in {*spans} - {*shown}
             if s.confidence
         ]
@@ -7436,21 +7436,21 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
 
 
 def _resolve_overlaps(spans: list[Span]) -> list[Span]:
-    """Without those that overlap a surer one, or else an earlier one, in order of place."""
+    """The spans that overlap no more certain and no earlier one, in order of place."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
-        low, sure = span.confidence == "low", span.confidence == "high"
-        return span.rule.id != "known-value", low, is_judged(span), not sure, span.start
+        low, high = span.confidence == "low", span.confidence == "high"
+        return span.rule.id != "known-value", low, is_judged(span), not high, span.start
 
-    kept: list[Span] = []
+    chosen: list[Span] = []
     starts: list[int] = []
     for span in sorted(spans, key=rank):
         after = bisect.bisect_left(starts, span.end)
-        if not after or kept[after - 1].end <= span.start:
-            kept.insert(after, span)
+        if not after or chosen[after - 1].end <= span.start:
+            chosen.insert(after, span)
             starts.insert(after, span.start)
-    return kept
+    return chosen
 
 
 def _mask(rule: Rule, value: bytes) -> str:
@@ -7513,7 +7513,7 @@ def explain(
     elif lines < line:
         yield f"it ends before line {line}"
     elif nothing:
-        yield f"nothing on this line is assigned to a name that tells a secret ({language_of(path)})"
+        yield f"nothing on this line is assigned to a name that suggests a secret ({language_of(path)})"
 
 
 def _reasons(span: Span) -> Iterator[str]:

@@ -164,7 +164,7 @@ def usable(train):
 
 
 def fit(train):
-    """{feature: weight} of the features that matter most, fitted anew without the others."""
+    """{feature: weight} of the features that matter most, fitted again without the others."""
     seen = collections.Counter(f for e in train if e.weight for f in e.features)
     first = regression(train, usable(train))
     order = sorted(first, key=lambda name: (-abs(first[name]) * seen[name] ** 0.5, name))
@@ -297,7 +297,7 @@ def main():
     parser.add_argument("--clean", nargs="*", type=Path, default=())
     parser.add_argument("--passwords", type=Path)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--pairs", action="store_true", help="make the letter pairs anew, nothing else")
+    parser.add_argument("--pairs", action="store_true", help="make only the table of letter pairs")
     options = parser.parse_args()
     if options.pairs:
         write("_PAIRS", pair_table())
