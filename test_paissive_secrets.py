@@ -8428,7 +8428,7 @@ def long_history(tmp_path_factory):
         written.append(
             b"commit refs/heads/main\ncommitter A <a@b.example> %d +0000\ndata 1\nx\n" % (10**9 + n)
         )
-        for name in order.sample(sorted(files), 4):
+        for name in order.sample(sorted(files), 2):
             files[name].insert(order.randrange(len(files[name])), b"# line %d" % n)
             text = b"\n".join(files[name]) + (b"\nx = '%b'\n" % token().encode() if n == 600 else b"")
             written.append(b"M 100644 inline %b\ndata %d\n%b\n" % (name.encode(), len(text), text))
@@ -8441,7 +8441,7 @@ def long_history(tmp_path_factory):
 def test_history_of_1200_commits_takes_little_memory(long_history):
     out, peak = measured("audit", "--history", "--json", "--confidence", "high", cwd=long_history)
     found = [finding for finding in json.loads(out)["findings"] if finding["rule"].startswith("github")]
-    assert ({finding["date"] for finding in found}, peak < 80e6) == ({"2001-09-09T01:56:40Z"}, True)
+    assert ({finding["date"] for finding in found}, peak < 60e6) == ({"2001-09-09T01:56:40Z"}, True)
 
 
 @pytest.mark.parametrize("command", ["ours", "gitleaks"])
@@ -8707,15 +8707,15 @@ def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_p
 
 
 @pytest.mark.slow
-def test_a_folder_of_15_000_files_takes_little_memory_with_and_without_git(tmp_path):
-    _, least = measured("audit", "--list-rules", cwd=tmp_path)
-    for n in range(15_000):
-        os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
+def test_a_folder_of_8000_files_takes_little_memory_with_and_without_git(tmp_path):
     leak(tmp_path / "leak.py")
+    _, least = measured("audit", "leak.py", cwd=tmp_path)
+    for n in range(8000):
+        os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
     for _ in range(2):
         done, peak = measured("audit", "--json", "--jobs", "1", cwd=tmp_path)
         summary = json.loads(done)["summary"]
-        assert (summary["files"], summary["findings"], peak - least < 10e6) == (15_001, 1, True)
+        assert (summary["files"], summary["findings"], peak - least < 4e6) == (8001, 1, True)
         git(tmp_path, "init", "-q")
 
 
@@ -8734,11 +8734,11 @@ def test_a_folder_deeper_than_a_path_may_be_is_reported_as_unreadable(folder):
 
 def measured(*argv, cwd):
     """(stdout, peak memory in bytes) of the command line."""
-    code = f"import runpy, sys; sys.argv[1:] = {argv!r}\n"
-    code += f"try: runpy.run_path({str(MODULE)!r}, run_name='__main__')\n"
-    code += "finally: print(open('/proc/self/status').read(), file=sys.stderr)"
     needs("/proc", os.path.exists("/proc/self/status"))
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, check=False)
+    code = "import sys, paissive_secrets as ps\ntry: ps.main(sys.argv[1:])\n"
+    code += "finally: print(open('/proc/self/status').read(), file=sys.stderr)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True)
     return done.stdout, int(re.search(rb"VmHWM:\s*(\d+) kB", done.stderr)[1]) * 1024
 
 
@@ -9169,7 +9169,7 @@ def test_a_tree_full_of_secrets_takes_little_memory(folder):
         keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(1999))
         (folder / f"{n}.py").write_text("".join("x = 'gh" + f"p_{key}'\n" for key in keys))
     _, least = measured("audit", "0.py", cwd=folder)
-    for argv, limit in ((["--sarif", "--jobs", "1"], 4e6), *[(["--update-baseline"], 10e6)] * 2):
+    for argv, limit in ((["--sarif", "--jobs", "1"], 4e6), *[(["--update-baseline"], 16e6)] * 2):
         out, peak = measured("audit", *argv, cwd=folder)
         assert (bool(out), peak - least < limit) == ("--update-baseline" not in argv, True)
 
