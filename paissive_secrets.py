@@ -848,7 +848,7 @@ def ask_store(store: Store, member: str, default: _T, *arguments: str) -> _T:
 
 def not_found_error(name: str) -> NotFound:
     """Return the error for a name that the store doesn't hold."""
-    return NotFound(f"no secret named {_show(name)}", hint="see what there is with: list")
+    return NotFound(f"no secret named {_show(name)}", hint="see: list")
 
 
 # === Dotenv =================================================================================================
@@ -3076,7 +3076,7 @@ class VaultStore:
             self._own, self._pid = self._own.sibling(), os.getpid()
         return self._own
 
-    def get(self, name: str, version: int | None = None) -> str:
+    def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         fields = self._read(name, path, version)
@@ -3084,12 +3084,12 @@ class VaultStore:
             raise not_found_error(name)
         return _value_text(fields[field] if field else fields)
 
-    def get_fields(self, path: str, version: int | None = None) -> dict[str, str]:
+    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, str]:
         """Return all fields of a secret, read by one request, so that they belong together."""
         found = self._read(path, _whole(path), version)
         return {field: _value_text(value) for field, value in found.items()}
 
-    def set(self, name: str, value: str, *, cas: int | None = None) -> None:
+    def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
         """Set one field; the others stay as they are, also while others write them (KV 2).
 
         With `cas`, raise Conflict unless the secret is at this version; 0 stands for an absent secret.
@@ -3107,7 +3107,7 @@ class VaultStore:
         self.set_fields(path, fields, cas=cas)
 
     def set_fields(
-        self, path: str, fields: Mapping[str, str], *, cas: int | None = None, merge: bool = False
+        self, path: str, fields: Mapping[str, str], *, cas: Optional[int] = None, merge: bool = False
     ) -> int:
         """Replace all fields, or with `merge` these, as `set` does; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path), versions=cas is not None)
@@ -3122,7 +3122,7 @@ class VaultStore:
         return version
 
     def delete(
-        self, name: str, *, version: int | Sequence[int] | None = None, metadata: bool = False
+        self, name: str, *, version: Union[int, Sequence[int], None] = None, metadata: bool = False
     ) -> None:
         """Remove one field; with the last one the secret goes, which KV 2 can undelete.
 
@@ -3174,8 +3174,8 @@ class VaultStore:
         return [_read_version(number, rows[number]) for number in sorted(rows)]
 
     def get_version(
-        self, path: str, version: int | None = None
-    ) -> tuple[SecretVersion, dict[str, str] | None]:
+        self, path: str, version: Optional[int] = None
+    ) -> tuple[SecretVersion, Optional[dict[str, str]]]:
         """Return a version and its fields, None if it is deleted, by one request: for `cas`, for instance."""
         secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
         if not secret.version:
@@ -3208,11 +3208,11 @@ class VaultStore:
             with contextlib.suppress(NotFound, Deleted):
                 yield self.get(name, version.number)
 
-    def undelete(self, name: str, version: int | Sequence[int] | None = None) -> None:
+    def undelete(self, name: str, version: Union[int, Sequence[int], None] = None) -> None:
         """Bring back deleted versions of the secret that `name` is in, by default the newest."""
         self._on_versions("undelete", _path_and_field(name)[0], version)
 
-    def destroy(self, name: str, version: int | Sequence[int]) -> None:
+    def destroy(self, name: str, version: Union[int, Sequence[int]]) -> None:
         """Remove versions of the secret that `name` is in for good, with all their fields."""
         self._on_versions("destroy", _path_and_field(name)[0], () if version is None else version)
 
@@ -5071,10 +5071,14 @@ class _Relay:
         return self._write(self._masker.pause()) if waiting else not self.ending
 
     def _write(self, data: bytes) -> bool:
+        import select
+
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self.target, rest) :]
+            except BlockingIOError:  # whoever started us made the pipe nonblocking
+                select.select([], [self.target], [])
             except OSError as error:
                 gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
                 self.failure = "" if error.errno in gone else error.strerror or "it failed"
@@ -5150,7 +5154,7 @@ Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values t
 _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
 
 
-def redact(value: _T, source: Redactable | RedactingFilter) -> _T:
+def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
     """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
 
     `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter.
@@ -9730,11 +9734,17 @@ def _report_file(path: str) -> Iterator[TextIO]:
     import shutil
     import tempfile
 
-    with disk_errors(f"save {path}"), tempfile.TemporaryFile("w+", encoding="utf-8") as report:
+    with disk_errors(f"save {path}"), tempfile.TemporaryFile() as whole:
+        report = io.TextIOWrapper(whole, "utf-8")
         yield report
-        report.seek(0)
-        with open(path, "w", encoding="utf-8") as target:
-            shutil.copyfileobj(report, target)
+        report.detach()
+        whole.seek(0)
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
+            with open(path, "wb") as pipe:
+                return shutil.copyfileobj(whole, pipe)
+        os.umask(umask := os.umask(0))
+        with FileLock(path), replacing(path, 0o666 & ~umask) as file:
+            shutil.copyfileobj(whole, file)
 
 
 def cmd_check(args: Namespace) -> int:

@@ -4607,7 +4607,7 @@ def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monk
             ps.require_secret("A_TOKEN")
         return missing.value.hint
 
-    assert hint() == "see what there is with: list"
+    assert hint() == "see: list"
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
     assert hint() == "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
@@ -6273,6 +6273,17 @@ def test_run_waits_for_a_reader_that_is_slower_than_the_command():
     with started("APP_TOKEN", "--", "head", "-c", "150000", "/dev/zero") as process:
         time.sleep(0.8)  # longer than it waits for what a command leaves behind
         assert len(b"".join(iter(lambda: process.stdout.read(99_999), b""))) == 150_000
+
+
+def test_run_waits_for_a_pipe_that_is_nonblocking():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with started("APP_TOKEN", "--", "head", "-c", "300000", "/dev/zero", stdout=write) as process:
+        os.close(write)
+        time.sleep(0.3)
+        assert len(b"".join(iter(lambda: os.read(read, 99_999), b""))) == 300_000
+        assert process.wait(20) == 0
+    os.close(read)
 
 
 def test_run_does_not_wait_for_what_a_command_leaves_behind():
@@ -9438,8 +9449,19 @@ def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_a_new_one_heed
     assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
 
 
+def test_a_report_that_does_not_fit_leaves_the_earlier_one(folder, say):
+    (folder / "report").write_text("earlier")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        assert say("audit", "--output", "report")[0] == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ((folder / "report").read_text(), os.listdir(folder)) == ("earlier", ["report"])
+
+
 def test_a_report_that_can_not_be_written_is_an_error(folder, say):
-    error = "can't save absent/report: No such file or directory\n"
+    error = f"there is no folder {folder}/absent; make it first, or name another file\n"
     assert say("audit", "--output", "absent/report") == (2, error)
 
 
