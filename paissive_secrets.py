@@ -8155,8 +8155,9 @@ class Audit:
     working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
     what is ignored. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
     finding. `known` are values to search for as well, `verdicts` those of them to report. `jobs` limits the
-    processes; 0 is one per core. `on_error(path, why)` is called for what can't be read. Raises BadValue for
-    a bad path or option, Unavailable if git fails, Conflict when it is iterated over again.
+    processes; 0 is one per core. `on_error(path, why)` is called for what can't be read,
+    `on_progress(summary)` for what was. Raises BadValue for a bad path or option, Unavailable if git fails,
+    Conflict when it is iterated over again.
     """
 
     def __init__(
@@ -8175,6 +8176,7 @@ class Audit:
         verdicts: _OneOrMore = (),
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
+        on_progress: Optional[Callable[[Summary], None]] = None,
     ) -> None:
         self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
@@ -8185,6 +8187,7 @@ class Audit:
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs or cores, Summary()
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
+        self._on_progress = on_progress
         self._on_error, self._untrusted, self._unread = on_error, untrusted, set[str]()
         self._in_git = staged or history is not None
         if self._in_git:
@@ -8284,6 +8287,8 @@ class Audit:
     def _count(self, files: int, size: int) -> None:
         self.summary.files += files
         self.summary.bytes += size
+        if self._on_progress:
+            self._on_progress(self.summary)
 
     def _check_paths(self) -> None:
         for path in self.paths:
@@ -8871,6 +8876,7 @@ _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "3
 _OPTIONAL_FIELDS = Finding._fields[-5:]
 # GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
+_MAX_SARIF_RESULTS = 25_000  # of a run: GitHub refuses the whole report otherwise
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
@@ -8941,19 +8947,23 @@ def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> N
 
 
 def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
-    """Print SARIF 2.1.0 for code scanning."""
+    """Print SARIF 2.1.0 for code scanning, within the limits of GitHub."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
     to.line('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [{')
     # Otherwise a reader may count units of UTF-16, and mark other characters.
     to.line('"columnKind": "unicodeCodePoints", "results": [')
-    comma = ""
-    for finding in findings:
-        rules.setdefault(finding.rule, _sarif_rule(finding))
-        to.line(comma + json.dumps(_sarif_result(finding, list(rules).index(finding.rule))))
-        comma = ","
-    invocation = {"executionSuccessful": bool(summary.files or not summary.unreadable)}
+    for number, finding in enumerate(findings):
+        if number < _MAX_SARIF_RESULTS:
+            rules.setdefault(finding.rule, _sarif_rule(finding))
+            result = _sarif_result(finding, list(rules).index(finding.rule))
+            to.line(("," if number else "") + json.dumps(result))
+    left_out = summary.findings - _MAX_SARIF_RESULTS
+    text = f"{_plural(left_out, 'more finding')} than code scanning takes"
+    notes = [{"level": "warning", "message": {"text": text}}] if left_out > 0 else []
+    read = bool(summary.files or not summary.unreadable)
+    invocation = {"executionSuccessful": read, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     to.line(f'], "invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}}}]}}')
 
@@ -9715,7 +9725,21 @@ def _audit_of(args: Namespace) -> Audit:
         verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
+        on_progress=_progress_line(),
     )
+
+
+def _progress_line() -> Callable[[Summary], None] | None:
+    """Return what tells a terminal how far a longer audit is; the next line of the report overwrites it."""
+    due = time.monotonic() + 1
+
+    def show(summary: Summary) -> None:
+        nonlocal due
+        if time.monotonic() > due:
+            due = time.monotonic() + 0.5
+            print(f"{_plural(summary.files, 'file')} read", end="\r", file=sys.stderr, flush=True)
+
+    return show if sys.stderr.isatty() else None
 
 
 def _baseline_of(args: Namespace, default: str) -> Baseline | None:

@@ -9412,6 +9412,17 @@ def test_json_has_a_version_and_these_fields(folder, say):
     assert report["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
 
+def test_a_longer_audit_shows_a_terminal_how_far_it_is(folder, monkeypatch):
+    terminal, now = io.StringIO(), itertools.count()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(ps.time, "monotonic", lambda: next(now))
+    for name in "abc":
+        leak(folder / f"{name}.py")
+    assert ps.main(["audit", "--jobs", "1"]) == 1
+    assert terminal.getvalue() == "1 file read\r2 files read\r3 files read\r"
+
+
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
     leak(folder / "a.py")
     for path in ("/dev/stdout", "/dev/fd/1"):
@@ -9499,13 +9510,23 @@ def test_sarif_has_what_code_scanning_reads(folder, say):
     assert result["partialFingerprints"] == {"primaryLocationLineHash": finding.fingerprint + ":1"}
     assert (result["ruleId"], result["ruleIndex"], result["level"]) == (rule["id"], 0, "error")
     assert rule["properties"]["security-severity"] == "9.5" and "security" in rule["properties"]["tags"]
-    assert invocation == {"executionSuccessful": True}
+    assert invocation == {"executionSuccessful": True, "toolExecutionNotifications": []}
 
 
 def test_sarif_says_whether_anything_was_read(folder, capsys):
     os.mkfifo(folder / "pipe")
     assert ps.main(["audit", "pipe", "--sarif"]) == 2
-    assert sarif_of(capsys.readouterr().out)[2] == {"executionSuccessful": False}
+    assert sarif_of(capsys.readouterr().out)[2]["executionSuccessful"] is False
+
+
+def test_sarif_stays_within_what_code_scanning_takes():
+    finding = ps.Finding("a.py", 1, 1, 1, "token", "a secret", "high", "high", "ab…", "0" * 16)
+    summary, out = ps.Summary(), io.StringIO()
+    summary.findings = 25_007
+    ps.report_sarif(itertools.repeat(finding, summary.findings), summary, ps.Printer(out))
+    results, _, invocation = sarif_of(out.getvalue())
+    (note,) = invocation["toolExecutionNotifications"]
+    assert (len(results), note["message"]["text"]) == (25_000, "7 more findings than code scanning takes")
 
 
 def test_sarif_names_a_known_value_and_its_verdict(folder):
