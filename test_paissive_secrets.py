@@ -1899,9 +1899,10 @@ def test_a_password_file_that_others_can_read_is_warned_of_once(files, tmp_path,
 def test_of_several_values_all_are_stored_or_none(files, store_folder):
     os.truncate(store_folder / "secrets/DB.age", 150)
     before = tree(store_folder)
-    with pytest.raises(ps.Corrupt):
-        files.set_all({"app/db": "new", "NEW": "new", "DB": "new"})
-    assert tree(store_folder) == before
+    for name in ("app/db", "NEW"):
+        with pytest.raises(ps.Corrupt):
+            files.set_all({name: "new", "DB": "new"})
+        assert tree(store_folder) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, SIGHUP])
@@ -1951,9 +1952,12 @@ def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
     expected = ["sealed files", str(store_folder), "2", "yes"]
     assert (status, [line.split(None, 1)[1] for line in out.splitlines()]) == (0, expected)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    assert "the store's identity does not open" in dict(files.store_status())["problem"]
     store_folder.chmod(0o777)
     status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
-    assert status == 2 and f"problem    others can write to {store_folder}; if it is yours: chown" in out
+    assert status == 2 and "opens      no\n" in out
+    assert f"problem    others can write to {store_folder}; if it is yours: chown" in out
 
 
 def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, capsys):
