@@ -3333,6 +3333,14 @@ class VaultStore:
         # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
         return _Secret(self._call("GET", place.at("data"), query=query, ok=(200, 404)), place.kv)
 
+    def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
+        """Fetch what a write has left; an error says that the write may have been carried out."""
+        try:
+            return self._fetch(place, version)
+        except SecretsError as error:
+            error.message += f"; {_UNKNOWN}"
+            raise
+
     def _read_leased(self, path: str) -> _Json:
         """Return any path's data, kept for two thirds of its lease: user and password belong together."""
         session = self._session
@@ -3366,7 +3374,7 @@ class VaultStore:
             version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
             # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
             carried = place.kv == 2 and not fields.keys().isdisjoint(old)
-            if version is not None and not (carried and self._fetch(place, secret.version).deleted):
+            if version is not None and not (carried and self._read_back(place, secret.version).deleted):
                 return version
             if version is not None:
                 lost, cas = old, None
@@ -3388,7 +3396,7 @@ class VaultStore:
             return None
         # An attempt whose response was lost may have written it.
         version = (cas or 0) + 1
-        found = self._fetch(place, version)
+        found = self._read_back(place, version)
         if found.fields is None:
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
         return version if found.fields == fields else None
@@ -3402,7 +3410,7 @@ class VaultStore:
         response = self._call("POST", place.at("delete"), numbers, needs="delete", ok=(200, 204, 403))
         if response.status == 403:  # many policies only allow deleting the newest version
             self._call("DELETE", place.at("data"), repeat=False, needs="delete")
-        return 0 if (secret.fields or {}).keys().isdisjoint(self._fetch(place).fields or ()) else None
+        return 0 if (secret.fields or {}).keys().isdisjoint(self._read_back(place).fields or ()) else None
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
         """Delete, undelete or destroy versions; of a list, as in `vault kv`, those that exist."""
@@ -3428,13 +3436,18 @@ class VaultStore:
         ok: tuple[int, ...] = (200, 204),
     ) -> _Response:
         """Return a response whose status is one of `ok`; a 404 or 400 only if it says what is expected."""
-        response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
+        writes = needs not in ("read", "list")
+        try:
+            response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
+        except Unavailable as failed:  # what answered isn't Vault, and may have passed the request on
+            failed.message += f"; {_UNKNOWN}" * writes
+            raise
         complaint = response.body.get("errors") or response.body.get("warnings")
         expected = {404: not complaint, 400: response.says("check-and-set parameter did not match")}
         if response.status in ok and expected.get(response.status, True):
             return response
         error = _failure(self._session.transport, response, needs, path)
-        if needs not in ("read", "list") and response.may_be_done:
+        if writes and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
         raise error
 

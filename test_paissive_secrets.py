@@ -2971,6 +2971,21 @@ def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answer, over
     assert history == new + [{"value": "another's"}] * overtaken
 
 
+STRANGER = http(b"<h1>Welcome</h1>")  # a proxy's page, for instance
+
+
+@pytest.mark.parametrize("written", [http(b'{"data": {"version": 2}}'), STRANGER])
+def test_an_error_after_a_write_says_that_it_may_have_been_carried_out(stub, written):
+    def answer(request):
+        found = STRANGER if server.tries() > 1 else http()
+        return found if request.startswith(b"GET") else written
+
+    server = stub(answer)
+    for act in (lambda: server.store().set("a#new", "v"), lambda: server.store().delete("a")):
+        server.requests.clear()
+        assert "whether the write was carried out is unknown; check VAULT_ADDR" in str(failure(act))
+
+
 def test_a_token_goes_only_to_its_own_server(stub):
     other = stub(http())
     lying = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
