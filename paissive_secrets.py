@@ -7576,7 +7576,7 @@ _DIFF_TREE = (
     "--format=%H %aI",
 )
 _LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
-_GOOD_EXITS = (0, -13)  # done, or SIGPIPE because we stopped reading
+_MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
 class Blob(NamedTuple):
@@ -7588,6 +7588,19 @@ class Blob(NamedTuple):
     date: str = ""  # the author's, ISO 8601
 
 
+class _GitOutput(io.FileIO):
+    def readinto(self, buffer: Any) -> Any:
+        import select
+
+        if hasattr(select, "poll"):  # not on Windows, where files can't block
+            poll = select.poll()
+            poll.register(self, select.POLLIN)
+            if not poll.poll(_MAX_SILENT_SECONDS * 1000):
+                hint = "is there a FIFO in place of a .gitignore? --no-gitignore doesn't ask git"
+                raise Unsafe("git does not answer", hint=hint)
+        return super().readinto(buffer)
+
+
 @contextlib.contextmanager
 def _git(
     folder: str,
@@ -7596,7 +7609,7 @@ def _git(
     command: Sequence[str] = _GIT,
     on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
-    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails.
+    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
 
     `on_error` is called with each line that a git that succeeds has written to stderr.
     """
@@ -7610,25 +7623,21 @@ def _git(
     with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
-        options: dict[str, Any] = {
-            "stdin": lines,
-            "stdout": subprocess.PIPE,
-            "stderr": errors,
-            "bufsize": 1 << 18,
-        }
+        files: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors}
         try:
-            process = subprocess.Popen([*command, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **options)
+            process = subprocess.Popen([*command, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **files)
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
             try:
-                yield cast("IO[bytes]", process.stdout)
+                stdout = cast("IO[bytes]", process.stdout).fileno()
+                yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
             except BaseException:
                 process.kill()
                 raise
         errors.seek(0)
         said = errors.read(1 << 16).decode(errors="replace").splitlines()
-    if process.returncode not in _GOOD_EXITS:
+    if process.returncode not in (0, -13):  # SIGPIPE, because we stopped reading
         said = said or [f"nothing, and exits with {process.returncode}"]
         raise Unavailable(f"git says: {printable(said[0])}")
     for line in said:
@@ -7653,14 +7662,6 @@ def _split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def tracked_files(folder: str, on_error: Callable[[str], object]) -> Iterator[str]:
-    """Yield the files under `folder` that git tracks or does not ignore, and the repositories inside it."""
-    with _git(folder, "ls-files", "-co", "--exclude-standard", "-z", on_error=on_error) as out:
-        yield from (
-            name for name, _ in itertools.groupby(_split_records(out))
-        )  # a conflict lists it three times
-
-
 def staged_blobs(folder: str) -> Iterator[Blob]:
     """Yield what the next commit would bring, as it stands in the index."""
     try:
@@ -7671,13 +7672,6 @@ def staged_blobs(folder: str) -> Iterator[Blob]:
     options = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev")
     with _git(folder, "diff-index", *options, head) as out:
         yield from _parse_changes(_split_records(out))
-
-
-def existing_folder(path: str) -> str:
-    """Return the folder that a path is or is in, where the path may be gone from the working tree."""
-    while path and not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path or "."
 
 
 def top_of_repository(folder: str) -> str:
@@ -7692,14 +7686,13 @@ def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
     for record in records:
         record = record.lstrip("\n")  # a commit's line is ended by a newline or, in a merge, by a NUL
         sides = len(record) - len(record.lstrip(":"))  # one, or in a merge one for each parent
-        if record and not sides:
+        if sides:
+            fields = record.lstrip(":").split()
+            path, oid = next(records, ""), fields[2 * sides + 1]
+            if fields[sides] not in _LINK_MODES and oid.strip("0"):  # what is removed or unmerged has no id
+                yield Blob(oid, path, commit, date)
+        elif record:
             commit, _, date = record.partition(" ")
-        if not sides:
-            continue
-        fields = record.lstrip(":").split()
-        path, oid = next(records, ""), fields[2 * sides + 1]
-        if fields[sides] not in _LINK_MODES and oid.strip("0"):  # what is removed or unmerged has no id
-            yield Blob(oid, path, commit, date)
 
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
@@ -7767,11 +7760,12 @@ def find_introductions(
     # Unreachable commits come last: what an amended commit brought is often in a later one as well.
     for commits in (rev_list(folder, revisions, "--reverse", "--topo-order"), objects(folder, "commit")):
         for blob in changed_blobs(folder, commits) if missing else ():
-            wanted = blob.oid in missing and wants(blob.path)
-            if wanted or (blob.oid in missing and blob.oid not in found):
+            if blob.oid not in missing:
+                continue
+            if wants(blob.path):
                 found.pop(blob.oid, None)  # so that they stay in order
-                found[blob.oid] = blob
-            missing -= {blob.oid} if wanted else set()
+                missing.discard(blob.oid)
+            found.setdefault(blob.oid, blob)
             if not missing:
                 break
         missing -= found.keys()
@@ -7786,19 +7780,12 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
         yield from _parse_changes(_split_records(out))
 
 
-def was_there(folder: str, path: str) -> bool:
-    """Return whether a path, which is gone from the working tree, is in the index or the history."""
-    there = f":(top,literal){path}"
-    args = ("rev-list", "-1", "--all", "--reflog", "--", there)
-    return bool(_ask_git(folder, "ls-files", "--", there) or _ask_git(folder, *args))
-
-
 def git_takes(path: str) -> bool:
     """Return whether the file is in a git repository that does not ignore it."""
     folder, name = os.path.split(os.path.realpath(path))
     try:
         return bool(_ask_git(folder, "ls-files", "-co", "--exclude-standard", "--", f":(literal){name}"))
-    except Unavailable:
+    except SecretsError:
         return False  # no git here that could commit it
 
 
@@ -7896,19 +7883,22 @@ def repository_above(folder: str) -> str:
 
 
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+    """Yield the files that git tracks or does not ignore, and the repositories below the folder."""
     top, folder, real = os.path.realpath(root), "", True
-    for name in tracked_files(root, lambda line: accept.on_error(shown.rstrip("/"), line)):
-        name = name.rstrip("/")
-        above = name.rpartition("/")[0]
-        if above != folder:  # git goes by its index even where a folder has become a symlink
-            folder, path = above, os.path.join(top, *above.split("/"))
-            real = not above or os.path.realpath(path) == path
-        if name == "." or not real or not _HISTORY_FOLDERS.isdisjoint(above.split("/")):
-            continue  # "." is the folder itself, if a repository inside claims it too
-        if not _VENDORED_FOLDERS.isdisjoint(above.split("/")):
-            accept.skipped["vendored"] += 1
-        elif accept.takes(shown + name):
-            yield name
+    report = lambda line: accept.on_error(shown.rstrip("/"), line)  # noqa: E731
+    with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
+        for name, _ in itertools.groupby(_split_records(out)):  # a conflict lists a name three times
+            name = name.rstrip("/")
+            above = name.rpartition("/")[0]
+            if above != folder:  # git goes by its index even where a folder has become a symlink
+                folder, path = above, os.path.join(top, *above.split("/"))
+                real = not above or os.path.realpath(path) == path
+            if name == "." or not real or not _HISTORY_FOLDERS.isdisjoint(above.split("/")):
+                continue  # "." is the folder itself, if a repository inside claims it too
+            if not _VENDORED_FOLDERS.isdisjoint(above.split("/")):
+                accept.skipped["vendored"] += 1
+            elif accept.takes(shown + name):
+                yield name
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
@@ -8044,13 +8034,11 @@ _BYTES = bytes(range(256))
 _IN_NAME = _BYTES.replace(b"/", b"")
 _ATOM = lazily(
     rb"""(?P<folders>(?<![^/])(?:\*\*+\\?/)+) | (?P<inside>(?<![^/])\*\*+\Z) | (?P<stars>\*+) | (?P<any>\?)
-    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|\[:[^\]]{0,9}:\]|(?!\[:[^\]]{0,9}:\])[^\]\\])*)\]
+    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
     | \\(?P<escaped>.) | (?P<wrong>[\\\[]) | .""",
     re.S | re.X,
 )
-_SET_ITEM = lazily(rb"\[:([^\]]*):\]|\\?(.)(?:-\\?(.))?", re.S)
-_SET_CLASSES = rb"""alnum=a-zA-Z0-9 alpha=a-zA-Z blank=\x20\t cntrl=\0-\x1f\x7f digit=0-9 graph=!-~ lower=a-z
-    print=\x20-~ punct=!-/:-@\[-`{-~ space=\x20\t\r\n upper=A-Z xdigit=0-9A-Fa-f"""  # as git has them
+_SET_ITEM = lazily(rb"\\?(.)(?:-\\?(.))?", re.S)
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
@@ -8084,18 +8072,12 @@ def _parse_glob(glob: bytes) -> list[_Step]:
 
 
 def _matching_bytes(atom: re.Match[bytes]) -> bytes:
-    """Return the bytes that match a part of a pattern; none if it is malformed, or has an unknown class."""
+    """Return the bytes that match a part of a pattern; none if it is malformed or has [:alpha:] in it."""
     if atom["set"] is None:
         return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
-    classes = dict(pair.split(b"=") for pair in _SET_CLASSES.split())
     found: set[int] = set()
-    for name, low, high in _SET_ITEM.findall(atom["set"]):
-        if low:
-            found.update(low, range(low[0], (high or low)[0] + 1))
-        elif name in classes:
-            found.update(*re.findall(b"[%b]" % classes[name], _BYTES))
-        else:
-            return b""
+    for low, high in _SET_ITEM.findall(atom["set"]):
+        found.update(low, range(low[0], (high or low)[0] + 1))
     return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
 
 
@@ -8309,7 +8291,9 @@ class Audit:
                 continue
             if not self._in_git:
                 raise BadValue(f"no file or folder called {_show(path)}")
-            if not was_there(self._folder, shown_path(path, self.base)):
+            there = f":(top,literal){shown_path(path, self.base)}"
+            queries = (("ls-files",), ("rev-list", "-1", "--all", "--reflog"))
+            if not any(_ask_git(self._folder, *query, "--", there) for query in queries):
                 raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
 
     def _in_files(self) -> Iterator[tuple[Blob, Match]]:
@@ -8456,14 +8440,19 @@ def _is_within(path: str, roots: Container[str]) -> bool:
 
 def find_repository(paths: Sequence[str]) -> tuple[str, str]:
     """Return the folder to run git in for these paths, and the top of the repository that they are in."""
-    folders = list(dict.fromkeys(map(existing_folder, paths or ["."])))
-    tops = [top_of_repository(folder) for folder in folders]
-    if len(set(tops)) > 1:
+    folders = set()
+    for path in paths or ["."]:
+        while path and not os.path.isdir(path):  # it may be gone from the working tree
+            path = os.path.dirname(path)
+        folders.add(path or ".")
+    tops = {top_of_repository(folder): folder for folder in folders}
+    if len(tops) > 1:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
+    ((top, folder),) = tops.items()
     # As a hook, git finds the index of its commit only in the working directory.
     with contextlib.suppress(Unavailable):
-        folders = ["."] if top_of_repository(".") == tops[0] else folders
-    return folders[0], tops[0]
+        folder = "." if top_of_repository(".") == top else folder
+    return folder, top
 
 
 def _real_path(path: str) -> str:

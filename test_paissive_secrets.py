@@ -8481,9 +8481,9 @@ IGNORES = [
     ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
-    ["[[:digit:]-]x", "[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[[:]z", "[--0]z"],
+    ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[--0]z"],
     ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é[z", "é", "!é.w"],  # where git counts bytes
-    ["*[a-\\c]x", "b[z", "a.[[:alpha:]]", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:x]y", "[[:a:]"],
+    ["*[a-\\c]x", "b[z", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:a:]"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
@@ -8674,6 +8674,17 @@ def test_what_git_refuses_to_list_is_walked(repository, monkeypatch):
     leak(repository / "a.py")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # whose repositories git does not trust
     assert leaks(on_error=pytest.fail) == {"a.py"}
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude"])
+def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
+    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
+    Path(name).unlink(missing_ok=True)
+    os.mkfifo(name)
+    leak(repository / "a.py")
+    with pytest.raises(ps.Unsafe, match="git does not answer; .* --no-gitignore doesn't ask git"):
+        leaks()
+    assert leaks(gitignore=False) == {"a.py"}
 
 
 def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
