@@ -80,11 +80,10 @@ import paissive_secrets as ps
 
 try:
     import fcntl
-    import pty
     import resource
     import termios
 except ImportError:  # Windows
-    fcntl = pty = resource = termios = None
+    fcntl = resource = termios = None
 
 MODULE = Path(ps.__file__).resolve()
 ROOT = MODULE.parent
@@ -156,11 +155,23 @@ def new_random():
     return random.Random(seed)
 
 
-def fork(forking=None):
-    """Fork; the threads that Python warns of since 3.12 are pytest-xdist's, and hold nothing of ours."""
-    with warnings.catch_warnings():
+def in_child(act):
+    """Start `act` in a process of its own; returns its id."""
+    with warnings.catch_warnings():  # of pytest-xdist's threads, which hold no lock that matters here
         warnings.simplefilter("ignore", DeprecationWarning)
-        return (forking or os.fork)()
+        pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def ended(*pids):
+    return [os.waitpid(pid, 0)[1] for pid in pids]
 
 
 @pytest.fixture(autouse=True)
@@ -178,46 +189,62 @@ def _own_environment(monkeypatch):
     os.environ.update(before)
 
 
-def command(monkeypatch, capsys, *argv, stdin=""):
-    """Run the command line in this process; returns (status, stdout, stderr)."""
-    data = stdin if isinstance(stdin, bytes) else stdin.encode()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    status = ps.main(list(argv))
-    return (status, *capsys.readouterr())
-
-
 @pytest.fixture
 def say(tmp_path, monkeypatch, capsys):
     """Run the command line in this process, in an empty folder; returns (status, what it printed)."""
     monkeypatch.chdir(tmp_path)
 
     def run(*argv, stdin=""):
-        status, out, errors = command(monkeypatch, capsys, *argv, stdin=stdin)
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        status = ps.main(list(argv))
+        out, errors = capsys.readouterr()
         return status, out + errors.replace("paissive_secrets: ", "")
 
     return run
 
 
-def on_a_terminal(*argv, answers=(), cwd=None, env=None):
+class Terminal:
+    """A real terminal with a command on it, as `expect` would drive it."""
+
+    def __init__(self, *argv, **more):
+        self.master, self.slave = os.openpty()
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self.before = termios.tcgetattr(self.slave)
+        places = dict.fromkeys(("stdin", "stdout", "stderr"), self.slave)
+        take = functools.partial(fcntl.ioctl, self.slave, termios.TIOCSCTTY, 0)
+        self.process = subprocess.Popen(argv, **places, start_new_session=True, preexec_fn=take, **more)
+        self.seen = b""
+
+    def until(self, text):
+        while text not in self.seen:
+            assert select.select([self.master], [], [], 20)[0], self.seen
+            self.seen += os.read(self.master, 1000)
+        return self.seen
+
+    def type(self, keys):
+        os.write(self.master, keys)
+
+    def end(self):
+        """The exit status, once the terminal was left as it was found."""
+        status = self.process.wait(20)
+        assert termios.tcgetattr(self.slave) == self.before
+        os.close(self.master)
+        os.close(self.slave)
+        return status
+
+
+def on_a_terminal(*argv, answers=(), **more):
     """Run a command on a terminal of its own and answer its questions; returns (exit code, what it wrote)."""
-    pid, terminal = fork(pty.fork)
-    if pid == 0:
-        os.chdir(cwd or ".")
-        os.execve(argv[0], argv, {**os.environ, **(env or {})})
-    written, answers = b"", list(answers)
-    while True:
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # how Linux says that the other end was closed
-            piece = b""
-        if not piece:
-            break
-        written += piece
-        if answers and written.rstrip().endswith(b":"):
-            os.write(terminal, answers.pop(0) + b"\n")
-            written += b"..."  # so that the question is not taken for another
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written
+    terminal, answers, ended = Terminal(*argv, **more), list(answers), False
+    while not ended:
+        ended = terminal.process.poll() is not None
+        while select.select([terminal.master], [], [], 0.02)[0]:
+            terminal.seen += os.read(terminal.master, 4096)
+            if answers and terminal.seen.rstrip().endswith(b":"):
+                terminal.type(answers.pop(0) + b"\n")
+                terminal.seen += b"..."  # so that the question is answered once
+    return terminal.end(), terminal.seen
 
 
 def chapter(title):
@@ -360,7 +387,7 @@ def test_structure_the_chapters_that_readme_lists_are_there():
 
 def test_structure_the_test_file_imports_without_what_windows_lacks():
     code = "import os, signal, subprocess, sys, hypothesis, pytest\n"
-    code += "sys.modules.update(dict.fromkeys(['fcntl', 'pty', 'resource', 'termios']))\n"
+    code += "sys.modules.update(dict.fromkeys(['fcntl', 'resource', 'termios']))\n"
     code += "for name in 'fork', 'getuid', 'geteuid', 'mkfifo', 'chown': delattr(os, name)\n"
     code += "for name in 'SIGHUP', 'SIGKILL', 'SIGQUIT': delattr(signal, name)\n"
     done = subprocess.run([sys.executable, "-c", code + "import test_paissive_secrets"], cwd=ROOT)
@@ -1358,7 +1385,6 @@ FAST = 10  # log N of scrypt where strength is not the point
 
 @pytest.fixture(scope="session")
 def identity():
-    needs("cryptography", importlib.util.find_spec("cryptography"))
     return ps.Identity.generate()
 
 
@@ -1474,8 +1500,6 @@ def test_age_tells_passphrases_apart_by_all_their_bytes():
     with pytest.raises(ps.WrongKey):
         ps.unseal(sealed, ps.Passphrase("p\udcfe"))
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("p\xfc", FAST)), ps.Passphrase("p\udcc3\udcbc")) == b"v"
-    with pytest.raises(ps.BadValue, match="the passphrase is empty, or not valid Unicode"):
-        ps.Passphrase("\ud800")
 
 
 def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
@@ -1485,25 +1509,11 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("x", 20)), ps.Passphrase("x")) == b"v"
     ps.seal(b"v", ps.Passphrase("x"))
     assert scrypts == [1 << FAST, 1 << 20, 1 << 20, 1 << 17]
-    for log_n in (0, 21, -1):
-        with pytest.raises(ps.BadValue, match="log N is 1 to 20"):
-            ps.Passphrase("x", log_n)
-
-
-def test_age_refuses_more_recipients_than_are_worth_trying(identity):
-    with pytest.raises(ps.BadValue, match="the file has more than 1000 recipients"):
-        ps.unseal(START + b"-> X25519 AAAA\nAAAA\n" * 1001, identity)
 
 
 def test_age_refuses_a_recipient_of_low_order():
     with pytest.raises(ValueError, match="shared key"):  # by cryptography
         ps.seal(b"v", ps.Recipient("age1" + "q" * 52 + "5cu47z"))
-
-
-def test_age_lets_a_passphrase_stand_alone_only(identity):
-    for recipients in ([], [ps.Passphrase("x"), identity.recipient()], [ps.Passphrase("x")] * 2):
-        with pytest.raises(ps.BadValue, match="seal to one passphrase, or to one or more recipients"):
-            ps.seal(b"v", *recipients)
 
 
 def test_age_keys_have_one_spelling(identity):
@@ -1581,23 +1591,6 @@ def type_answers(monkeypatch, *answers):
     return prompts
 
 
-def in_child(act):
-    """Start `act` in a process of its own; returns its id."""
-    pid = fork()
-    if pid == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def ended(*pids):
-    return [os.waitpid(pid, 0)[1] for pid in pids]
-
-
 def tree(folder):
     """Every file below, with its bytes."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -1641,7 +1634,7 @@ def test_sealed_store_is_found_by_walking_up_or_where_it_is_configured(files, st
     assert ps.FileStore().folder == str(below / "other")
 
 
-def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, capsys):
+def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, say):
     with pytest.raises(ps.NotFound, match=r"no secret named 'X': no .paissive folder here or above"):
         ps.FileStore().get("X")
     assert list(ps.FileStore().names()) == [] and not store_folder.exists()
@@ -1650,7 +1643,7 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
         with pytest.raises(ps.Unavailable, match="PAISSIVE_SECRETS_DIR does not exist"):
             act(ps.FileStore())
     Path("some.env").write_text("A=1\nB=2\n")
-    assert command(monkeypatch, capsys, "import", "some.env", "--backend", "file")[0] == 0
+    assert say("import", "some.env", "--backend", "file")[0] == 0
     assert {name: ps.FileStore().get(name) for name in ps.FileStore().names()} == {"A": "1", "B": "2"}
 
 
@@ -1700,11 +1693,10 @@ def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkey
     os.close(reading)
 
 
-def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, store_folder, monkeypatch, capsys):
+def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     hint = "set PAISSIVE_MASTER_PASSWORD or PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY"
-    line = f"paissive_secrets: the master password is needed; {hint}\n"
-    assert command(monkeypatch, capsys, *GETTING) == (2, "", line)
+    assert say(*GETTING) == (2, f"the master password is needed; {hint}\n")
     argv = (sys.executable, str(MODULE), *GETTING)
     status, shown = on_a_terminal(*argv, answers=[PASSWORD.encode()])
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
@@ -1736,31 +1728,20 @@ def test_a_password_that_is_wrong_or_became_so_is_asked_for_again(files, store_f
     assert prompts == [f"Master password of {store_folder}: "] * 3
 
 
-def test_a_password_costs_one_scrypt_a_process_after_the_one_that_makes_the_store(scrypts, store_folder):
+@pytest.mark.parametrize("setting, cost", [(str(FAST), 1 << FAST), ("", 1 << 17)])
+def test_a_password_costs_one_scrypt_a_process_after_the_one_that_makes_the_store(
+    setting, cost, scrypts, store_folder, monkeypatch
+):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", setting)
     for n in range(3):
         ps.FileStore(store_folder).set(f"B{n}", "1")
         assert ps.FileStore(store_folder).get("B0") == "1"
-    assert scrypts == [1 << FAST] * 2
+    assert scrypts == [cost] * 2
 
 
-def test_a_password_is_stretched_with_128_mib_unless_configured(scrypts, store_folder, monkeypatch):
-    monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
-    ps.FileStore().set("A", "1")
-    assert scrypts == [1 << 17] * 2
-
-
-@pytest.mark.parametrize("log_n", ["14", "21", "x", "-17", "017"])
-def test_the_work_factor_of_the_password_has_bounds(log_n, tmp_path, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", log_n)
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-    with pytest.raises(ps.BadValue, match="PAISSIVE_SCRYPT_LOG_N is a number from 15 to 20"):
-        ps.FileStore(tmp_path / "new").set("A", "1")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, capsys):
+def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, say):
     before = tree(store_folder)
-    assert command(monkeypatch, capsys, "password", stdin="new words\n")[0] == 0
+    assert say("password", stdin="new words\n")[0] == 0
     after = tree(store_folder)
     assert [name for name in after if after[name] != before[name]] == ["identity.age"]
     with pytest.raises(ps.WrongKey):
@@ -1769,14 +1750,13 @@ def test_a_changed_password_rewrites_one_file(files, store_folder, monkeypatch, 
     assert ps.FileStore(store_folder).get("DB") == "db-value"
 
 
-def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, capsys):
-    warning = "paissive_secrets: warning: the new master password has under 8 characters, and can be "
-    warning += "guessed; choose several random words with: password\n"
+def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, say):
+    warning = "warning: the new master password has under 8 characters, and can be guessed; choose several "
+    warning += "random words with: password\n"
     for password, shown in (("x" * 8, ""), ("x" * 7, warning)):
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
         monkeypatch.setenv("PAISSIVE_SECRETS_DIR", password)
-        assert command(monkeypatch, capsys, *SETTING, stdin="v") == (0, "", shown)
-        assert command(monkeypatch, capsys, *SETTING, stdin="v") == (0, "", "")
+        assert [say(*SETTING, stdin="v"), say(*SETTING, stdin="v")] == [(0, shown), (0, "")]
 
 
 @pytest.mark.parametrize("password", ["new\nnew", "pw\n", "pw\r"])
@@ -1812,10 +1792,10 @@ def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, 
     assert ps.unseal(file.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
 
 
-def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, capsys):
+def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, say):
     old = files.reveal_identity()
-    status, _, err = command(monkeypatch, capsys, "rekey")
-    assert status == 0 and "sealed 2 secrets to a new identity" in err
+    status, said = say("rekey")
+    assert (status, "sealed 2 secrets to a new identity" in said) == (0, True)
     assert (files.get("DB"), ps.FileStore(store_folder).get("app/db")) == ("db-value", "app-value")
     monkeypatch.setenv("PAISSIVE_IDENTITY", old)
     stale = ps.FileStore(store_folder)
@@ -1825,11 +1805,12 @@ def test_a_rekey_shuts_out_the_old_identity(files, store_folder, monkeypatch, ca
     assert sorted(stale.names()) == ["DB", "app/db"]
 
 
-def test_the_identity_command_prints_what_opens_the_store(files, store_folder, monkeypatch, capsys):
-    status, out, err = command(monkeypatch, capsys, "identity")
-    assert (status, "this opens all secrets" in err) == (0, True)
+def test_the_identity_command_prints_what_opens_the_store(files, store_folder, monkeypatch, say):
+    status, said = say("identity")
+    identity, warning = said.splitlines()
+    assert (status, "this opens all secrets" in warning) == (0, True)
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    monkeypatch.setenv("PAISSIVE_IDENTITY", out)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", identity)
     assert ps.FileStore(store_folder).get("DB") == "db-value"
 
 
@@ -1907,24 +1888,19 @@ def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch
     assert list(ps.FileStore().store_keys()) == []
 
 
-def test_status_says_where_the_store_is_and_whether_it_opens(files, store_folder, monkeypatch, capsys):
-    status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
-    expected = ["sealed files", str(store_folder), "2", "yes"]
-    assert (status, [line.split(None, 1)[1] for line in out.splitlines()]) == (0, expected)
+def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monkeypatch, say):
+    status, said = say("status", "--backend", "file")
+    assert (status, said.splitlines()[-1]) == (0, "opens      no store yet: the first set creates it")
+    ps.FileStore(store_folder).set("DB", "v")
+    status, said = say("status", "--backend", "file")
+    expected = ["sealed files", str(store_folder), "1", "yes"]
+    assert (status, [line.split(None, 1)[1] for line in said.splitlines()]) == (0, expected)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    assert "the store's identity does not open" in dict(files.store_status())["problem"]
+    assert "problem    the store's identity does not open" in say("status", "--backend", "file")[1]
     store_folder.chmod(0o777)
-    status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
-    assert status == 2 and "opens      no\n" in out
-    assert f"problem    others can write to {store_folder}; if it is yours: chown" in out
-
-
-def test_a_store_that_is_not_there_yet_is_no_problem(store_folder, monkeypatch, capsys):
-    status, out, _ = command(monkeypatch, capsys, "status", "--backend", "file")
-    assert (status, out.splitlines()[-1]) == (0, "opens      no store yet: the first set creates it")
-    status, _, err = command(monkeypatch, capsys, "rekey")
-    line = f"paissive_secrets: there is no {store_folder}/identity.age"
-    assert (status, err.partition(";")[0]) == (2, line)
+    status, said = say("status", "--backend", "file")
+    assert (status, "opens      no\n" in said) == (2, True)
+    assert f"problem    others can write to {store_folder}; if it is yours: chown" in said
 
 
 def killed_at_every_step(act):
@@ -2187,7 +2163,7 @@ def all_that_is_shown(error):
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_folder_is_refused_in_one_line_nothing_is_lost_and_no_value_shown(
-    what, files, store_folder, monkeypatch, caplog, capfd
+    what, files, store_folder, say, caplog, capsys
 ):
     if what == "another user's" and not IS_ROOT:
         pytest.skip("needs root, to give a folder away")
@@ -2196,7 +2172,7 @@ def test_a_hostile_folder_is_refused_in_one_line_nothing_is_lost_and_no_value_sh
     spoil(what, store_folder)
     before = tree(store_folder) if what != "huge" else None
     line = HOSTILE[what][2].replace("ENTRY", "STORE/secrets/DB.age").replace("STORE", str(store_folder))
-    assert command(monkeypatch, capfd, *GETTING) == (2, "", f"paissive_secrets: {line}\n")
+    assert say(*GETTING) == (2, f"{line}\n")
     store, shown = ps.FileStore(store_folder), []
     for act in (lambda: store.get("DB"), lambda: store.set("DB", WRITTEN + "2")):
         with pytest.raises(ps.SecretsError) as caught:
@@ -2208,7 +2184,7 @@ def test_a_hostile_folder_is_refused_in_one_line_nothing_is_lost_and_no_value_sh
         store.rekey()
     except ps.SecretsError as error:
         shown.append(all_that_is_shown(error))
-    assert "c4nary" not in "".join([*shown, caplog.text, *capfd.readouterr(), repr(store)])
+    assert "c4nary" not in "".join([*shown, caplog.text, *capsys.readouterr(), repr(store)])
 
 
 def test_what_is_advised_where_others_can_write_corrects_all_folders_at_once(files, store_folder):
@@ -2366,15 +2342,6 @@ def test_a_set_does_the_same_work_in_a_large_store(store_folder):
     assert calls_of_a_set() == few and "scandir" in few
 
 
-def test_a_folder_that_is_not_there_is_named_before_anything_is_stored(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    line = f"paissive_secrets: there is no folder {tmp_path}/no; make it first, or name another file\n"
-    for path, argv in ((".env", "config set --file no/c.json key --secret"), ("no/.env", "set B")):
-        monkeypatch.setenv("PAISSIVE_ENV_FILE", path)
-        assert command(monkeypatch, capsys, *argv.split(), stdin="v") == (2, "", line)
-    assert os.listdir(tmp_path) == []
-
-
 def test_a_canary_shows_in_no_error_of_what_was_passed(files, store_folder, monkeypatch, caplog, capfd):
     def under(name, value):
         with monkeypatch.context() as patched:
@@ -2422,17 +2389,17 @@ def test_what_a_killed_writer_leaves_is_reported_and_then_removed(files, store_f
     assert [what for what, _ in files.store_status()] == ["store", "folder", "secrets", "opens"]
 
 
-def test_a_canary_shows_in_no_output_of_the_commands(files, monkeypatch, capsys):
+def test_a_canary_shows_in_no_output_of_the_commands(files, monkeypatch, say):
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     right = ["set NEW", "set ../NEW", "get ABSENT", "list", "status", "delete NEW", "rekey", "password"]
     wrong = ["set NEW", "get DB", "status", "rekey", "identity", "password"]
     runs = [*((TYPED, words) for words in wrong), ("", "set NEW"), *((PASSWORD, words) for words in right)]
     for password, words in [*runs, (WRITTEN, "get DB")]:
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
-        status, out, err = command(monkeypatch, capsys, *words.split(), stdin=WRITTEN)
+        status, said = say(*words.split(), stdin=WRITTEN)
         failed = 1 if words == "get ABSENT" else 2 * (password in ("", TYPED) or words == "set ../NEW")
-        assert (words, status, "c4nary" in out + err) == (words, failed, False)
-        assert err.count("\n") == (status > 0) or words in ("rekey", "password", "status")
+        assert (words, status, "c4nary" in said) == (words, failed, False)
+        assert said.count("\n") == (status > 0) or words in ("list", "rekey", "password", "status")
 
 
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
@@ -3927,9 +3894,9 @@ def vault_env(monkeypatch):
     return store
 
 
-def test_commands_for_whole_secrets_and_their_versions(vault_env, monkeypatch, capsys):
+def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     def printed(*argv, stdin="", code=0):
-        status, out, _ = command(monkeypatch, capsys, *argv, stdin=stdin)
+        status, out = say(*argv, stdin=stdin)
         assert status == code
         return out
 
@@ -4131,33 +4098,32 @@ def test_version_1_keeps_no_versions():
 
 
 @pytest.mark.parametrize("verb", ["get", "undelete", "destroy"])
-def test_version_0_is_no_version(verb, vault_env, monkeypatch, capsys):
-    status, out, said = command(monkeypatch, capsys, verb, "A", "--version", "0")
-    assert (status, out) == (2, "") and "there is no such version; they are counted from 1\n" in said
-    status, out, said = command(monkeypatch, capsys, verb, "A", "--version", "0", "--backend", "env")
-    assert (status, out) == (2, "") and "only the vault backend can do that; use --backend vault" in said
+def test_version_0_is_no_version(verb, vault_env, say):
+    status, said = say(verb, "A", "--version", "0")
+    assert (status, "there is no such version; they are counted from 1\n" in said) == (2, True)
+    status, said = say(verb, "A", "--version", "0", "--backend", "env")
+    assert (status, "only the vault backend can do that; use --backend vault" in said) == (2, True)
 
 
-def test_a_version_of_a_stage_is_none_of_the_current_value(vault_env, monkeypatch, capsys):
+def test_a_version_of_a_stage_is_none_of_the_current_value(vault_env, say):
     for field in ("a#key", "a#key__PREVIOUS"):
         vault_env.set(field, field)
-    asked = (monkeypatch, capsys, "get", "a#key", "--stage", "previous", "--version")
-    assert command(*asked, "2")[:2] == (0, "a#key__PREVIOUS")
-    assert command(*asked, "1")[:2] == (1, "")
+    asked = ("get", "a#key", "--stage", "previous", "--version")
+    assert (say(*asked, "2"), say(*asked, "1")[0]) == ((0, "a#key__PREVIOUS"), 1)
 
 
-def test_status_says_all_but_the_token(vault_env, monkeypatch, capsys):
+def test_status_says_all_but_the_token(vault_env, say, monkeypatch):
     token = bao().new_token('path "secret/data/*" { capabilities = ["read", "update"] }', ttl="1h")
     monkeypatch.setenv("VAULT_TOKEN", token)
-    status, out, said = command(monkeypatch, capsys, "status")
+    status, out = say("status")
     lines = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
     assert (status, lines["address"], lines["sealed"], lines["login"]) == (0, bao().address, "no", "token")
     assert lines["policies"].startswith("default, p") and lines["mount"] == "secret/, KV version 2"
     assert re.fullmatch(r"3\d\d\d seconds", lines["time left"])
-    assert token not in out + said
+    assert token not in out
     monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("VAULT_MAX_RETRIES", "0")
-    status, out, _ = command(monkeypatch, capsys, "status")
+    status, out = say("status")
     assert status == 2 and "problem    Vault can't be reached" in out
 
 
@@ -4508,12 +4474,6 @@ def test_a_name_that_is_not_text_is_a_bad_name_everywhere(name):
             act(name)
 
 
-@pytest.mark.parametrize("name", ["SERVICE_KEY__PREVIOUS", "SERVICE_KEY__PENDING"])
-def test_a_name_that_ends_like_a_stage_is_refused(name, say):
-    refused = f"'{name}' ends like a stage of a rotation; rotate the secret itself, or choose another name\n"
-    assert (say("set", name, stdin="v"), os.listdir()) == ((2, refused), [])
-
-
 def test_a_reference_is_never_replaced_by_a_value(say):
     Path(".env").write_text("A_TOKEN=secret://file/B\nA_URL=x://${secret:C}@${secret:D}\nC=1\nD=2\n")
     for name, targets in (("A_TOKEN", "secret://file/B"), ("A_URL", "secret:C, secret:D")):
@@ -4794,13 +4754,6 @@ def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_ref
     assert (os.listdir(), Path(".env").read_text()) == ([".env"], "C_D=secret://file/C\n")
 
 
-def test_config_reads_nothing_but_a_file(config):
-    os.mkfifo("fifo.json")
-    for act in [lambda c: c.get("a"), lambda c: c.set("a", 1)]:
-        with pytest.raises(ps.Unsafe, match="fifo.json is not a file"):
-            act(ps.SecretConfig("fifo.json"))
-
-
 def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(config, monkeypatch):
     def replace(*paths):
         raise OSError(errno.ENOSPC, "disk full")
@@ -4907,14 +4860,12 @@ def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
 
 
 def test_config_stays_whole_on_a_full_disk(config):
-    if not (pid := fork()):
+    def fill():
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))  # SIGXFSZ is ignored by Python
-        try:
+        with pytest.raises(ps.Unavailable, match="File too large"):
             config.set("name", "x" * 99)
-        except ps.Unavailable as error:
-            os._exit(7 if "File too large" in str(error) else 1)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+    assert ended(in_child(fill)) == [0]
     assert (Path("config.json").read_bytes(), os.listdir()) == (CONFIG, ["config.json"])
 
 
@@ -4924,11 +4875,6 @@ def test_config_and_policies_may_be_in_the_home_folder_where_no_shell_fills_it_i
     monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/rotation.json")
     paths = [ps.SecretConfig().path, ps.SecretRotation("memory").path]
     assert paths == [str(tmp_path / "app.json"), str(tmp_path / "rotation.json")]
-
-
-def test_config_in_no_folder_says_so(config):
-    with pytest.raises(ps.Unavailable, match="there is no folder .+/no/such; make it first"):
-        ps.SecretConfig("no/such/folder.json").set("a", 1)
 
 
 @settings(max_examples=40)
@@ -5079,12 +5025,8 @@ class Rotated:
     def act(self, action, n):
         if not isinstance(self.store, (ps.EnvironmentStore, ps.FileStore)):
             return self._act(action, n, raise_killed)
-        if not (pid := fork()):
-            try:
-                self._act(action, n, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            finally:
-                os._exit(0)
-        return os.waitpid(pid, 0)[1] == signal.SIGKILL
+        die = functools.partial(signal.raise_signal, signal.SIGKILL)
+        return ended(in_child(lambda: self._act(action, n, die))) == [signal.SIGKILL]
 
     def _act(self, action, n, die):
         steps = itertools.count(1)
@@ -5383,12 +5325,6 @@ def test_an_abort_that_fails_after_the_new_value_became_current_says_so(tmp_path
     assert (applied, stage_of(rotation, "current"), stage_of(rotation, "pending")) == ([value], value, None)
 
 
-def test_a_value_is_not_replaced_by_one_that_no_policy_applies(rotation):
-    with pytest.raises(ps.BadValue, match="no policy says how to replace 'DB_PASSWORD' and where to apply"):
-        rotation.rotate("DB_PASSWORD")
-    assert stage_of(rotation, "current") == OLD
-
-
 def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation.unschedule("DB_PASSWORD"))
     rotation.rotate("DB_PASSWORD", NEW)
@@ -5605,24 +5541,6 @@ def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mod
         rotation.rotate("DB_PASSWORD")
 
 
-def test_policies_of_sealed_files_are_sealed_with_them(tmp_path, monkeypatch):
-    rotation = ps.SecretRotation(store := sealed_store(tmp_path, monkeypatch))
-    rotation.schedule("DB_PASSWORD", "1d", apply="true " + CANARY)
-    rotation.rotate("DB_PASSWORD", NEW)
-    sealed = Path(rotation.path).read_bytes()
-    assert (CANARY.encode() in sealed, ps.SecretRotation(store).due()) == (False, [])
-    Path(rotation.path).write_bytes(ps.seal(b'{"policies": {}}', ps.Identity.generate().recipient()))
-    with pytest.raises(ps.WrongKey):  # somebody who may write there, but can't open it, plants no command
-        rotation.rotate("DB_PASSWORD", OLD)
-
-
-@pytest.mark.parametrize("make", [make_fifo, lambda path: os.symlink(os.devnull, path)])
-def test_policies_are_read_from_nothing_but_a_file(rotation, tmp_path, make):
-    make(tmp_path / "rotation.json")
-    with pytest.raises(ps.Unsafe, match="rotation.json is not a file; "):
-        rotation.due()
-
-
 POLICIES = '{"version": 1, "policies": {%s}}'
 BAD_FILES = {
     "[]": "rotation.json is not a JSON object",
@@ -5642,15 +5560,6 @@ def test_a_policy_file_that_is_wrong_is_said_to_be_and_stays(rotation, tmp_path,
     with pytest.raises((ps.BadValue, ps.BadName), match=BAD_FILES[content]):
         rotation.due()
     assert (tmp_path / "rotation.json").read_text() == content
-
-
-@pytest.mark.parametrize(
-    "action, problem",
-    [("rollback", "has no previous value"), ("resume", "no rotation of"), ("abort", "no rotation of")],
-)
-def test_there_is_nothing_to_go_back_to_or_on_with(rotation, action, problem):
-    with pytest.raises(ps.NotFound, match=problem):
-        getattr(rotation, action)("DB_PASSWORD")
 
 
 def test_rotate_commands(tmp_path, say, monkeypatch, clock):
@@ -6271,38 +6180,12 @@ def test_run_does_not_wait_for_what_a_command_leaves_behind():
         os.kill(left, signal.SIGKILL)
 
 
-class Terminal:
-    """A real terminal with our command line on it, as `expect` would drive it."""
-
-    def __init__(self, script):
-        self.master, self.slave = os.openpty()
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-        self.before = termios.tcgetattr(self.slave)
-        places = dict.fromkeys(("stdin", "stdout", "stderr"), self.slave)
-        take = functools.partial(fcntl.ioctl, self.slave, termios.TIOCSCTTY, 0)
-        self.process = started("APP_TOKEN", *sh(script), **places, start_new_session=True, preexec_fn=take)
-        self.seen = b""
-
-    def until(self, text):
-        while text not in self.seen:
-            assert select.select([self.master], [], [], 20)[0], self.seen
-            self.seen += os.read(self.master, 1000)
-        return self.seen
-
-    def type(self, keys):
-        os.write(self.master, keys)
-
-    def end(self):
-        """The exit status, once the terminal was left as it was found."""
-        status = self.process.wait(20)
-        assert termios.tcgetattr(self.slave) == self.before
-        os.close(self.master)
-        os.close(self.slave)
-        return status
+def run_on_a_terminal(script):
+    return Terminal(*RUN, "APP_TOKEN", *sh(script), env={**os.environ, **SECRETS})
 
 
 def test_run_on_a_terminal_gives_the_command_one_of_its_own():
-    terminal = Terminal(
+    terminal = run_on_a_terminal(
         "tty -s && test -t 1 && test -t 2 && stty size && echo $APP_TOKEN; read x; echo got $x; "
         "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done"
     )
@@ -6317,7 +6200,7 @@ def test_run_on_a_terminal_gives_the_command_one_of_its_own():
 
 def test_run_on_a_terminal_passes_keys_on_and_leaves_it_as_it_was_when_terminated():
     one_by_one = "dd bs=1 count=3 2>/dev/null"
-    terminal = Terminal(
+    terminal = run_on_a_terminal(
         f"stty raw -echo; echo ready; {one_by_one}; head -c 50000 >/dev/null; echo all; sleep 20"
     )
     terminal.until(b"ready")
@@ -6331,7 +6214,7 @@ def test_run_on_a_terminal_passes_keys_on_and_leaves_it_as_it_was_when_terminate
 
 
 def test_run_on_a_terminal_that_is_closed_ends_what_reads_from_it():
-    terminal = Terminal("trap '' HUP; echo ready; read x; exec yes")
+    terminal = run_on_a_terminal("trap '' HUP; echo ready; read x; exec yes")
     terminal.until(b"ready")
     os.close(terminal.master)
     assert terminal.process.wait(20)
@@ -10068,10 +9951,15 @@ get_secret("A", backend="nope")              no backend called 'nope'; use one o
 get_secret("A", backend=5)                   a backend is a name or a store, not 'int'; …
 persistent(EnvironmentStore("")).set("A", "v")  there is no dotenv file to write; …
 seal(b"", Passphrase("x"), KEY.recipient())  seal to one passphrase, or to one or more recipients
-Passphrase("x", log_n=40)                    scrypt's log N is 1 to 20, not 40
+seal(b"", WEAK, WEAK)                        seal to one passphrase, or to one or more recipients
+seal(b"")                                    seal to one passphrase, or to one or more recipients
+Passphrase("x", log_n=21)                    scrypt's log N is 1 to 20, not 21
+Passphrase("x", log_n=0)                     scrypt's log N is 1 to 20, not 0
 Passphrase("")                               the passphrase is empty, or not valid Unicode
+Passphrase("\ud800")                         the passphrase is empty, or not valid Unicode
 Identity("AGE-SECRET-KEY-1")                 not an age key of the form AGE-SECRET-KEY-1…; …
 unseal(b"age", KEY)                          not what was sealed: it does not begin like an age v1 file; …
+unseal(START + b"-> X25519 AAAA\nAAAA\n" * 1001, KEY)  the file has more than 1000 recipients…
 unseal(seal(b"", KEY.recipient()), Passphrase("x"))  none of the keys opens this
 unseal(seal(b"", WEAK).replace(b" 15", b" 30"), WEAK)  the file asks for 2**30 units of scrypt, …
 FileStore(".paissive").set("a.age/b", "v")   bad name 'a.age/b': no sealed file can be called that
@@ -10091,10 +9979,15 @@ SecretConfig("bad.toml").get("a")            bad.toml is not TOML: …
 SecretConfig("bad.toml").set("a", 1)         bad.toml: TOML can only be read; …
 SecretConfig("twice.json").get("a")          twice.json can't be read as JSON: the key 'a' is there twice; …
 SecretConfig("list.json").get("a")           list.json is not a JSON object; …
+SecretConfig("no/x.json").set("a", 1)        there is no folder …/no; make it first, or name another file
+SecretConfig("fifo").get("a")                fifo is not a file; …
+SecretConfig("fifo").set("a", 1)             fifo is not a file; …
 SecretConfig("new.json").set("a..b", 1)      bad key 'a..b': an empty part; …
 SecretConfig("new.json").set("a", {1})       new.json would hold what JSON can't; …
 SecretRotation("memory").schedule("A", "30d", apply=5)  not a command; …
 SecretRotation("memory", "late.json").due()  the policy of 'A' has no valid time; schedule it again
+SecretRotation("memory", "/dev/null").due()  /dev/null is not a file; …
+SecretRotation("memory", "fifo").due()       …/fifo is not a file; …
 environment_with_secrets(REFERENCES, ["A"])  the value for A looks like a reference, …
 redact("x", 5)                               what to redact has to be text; …
 custom_rule("acme", "a {A32}")               rule 'acme' has no literal prefix; …
@@ -10121,8 +10014,12 @@ $ set X --value c4nary --generate            --value and --generate can't be com
 $ set X --generate c4nary                    no such generator; …
 $ set X --from-file /dev/zero                /dev/zero is larger than 16 MiB; …
 'c4nary' $ set A__PREVIOUS                   'A__PREVIOUS' ends like a stage of a rotation; …
+'c4nary' $ set A__PENDING                    'A__PENDING' ends like a stage of a rotation; …
+PAISSIVE_ENV_FILE=no/.env $ set X --generate  there is no folder …/no; make it first, or name another file
 PAISSIVE_ENV_FILE=odd.env $ set REF --generate  'REF' is a reference to secret://file/X; …
 $ set X --generate --backend file            the master password is needed; …
+PAISSIVE_MASTER_PASSWORD=x PAISSIVE_SCRYPT_LOG_N=14 $ import .env --backend file  …_LOG_N is a number from…
+PAISSIVE_MASTER_PASSWORD=x PAISSIVE_SCRYPT_LOG_N=017 $ import .env --backend file  …_LOG_N is a number from…
 PAISSIVE_MASTER_PASSWORD_FILE=/dev/zero $ --backend file set X --generate  /dev/zero is not a file; …
 PAISSIVE_IDENTITY_FILE=/dev/zero $ --backend file set X --generate  /dev/zero is not a file; …
 PAISSIVE_IDENTITY=x $ --backend file set X --generate  PAISSIVE_IDENTITY is not an age key …
@@ -10161,6 +10058,7 @@ $ config get a --file /dev/zero              /dev/zero is not a file; …
 $ config delete x                            (1) no setting 'x' in config.json
 $ config set a c4nary --secret               a secret on the command line shows in ps; …
 $ config set a c4nary --json                 VALUE is not JSON; …
+'c4nary' $ config set --file no/x.json a --secret  there is no folder …/no; make it first, or …
 $ audit nope                                 no file or folder called 'nope'
 $ audit --staged                             git says: fatal: not a git repository …
 $ audit --explain x                          --explain takes FILE:LINE; …
@@ -10174,6 +10072,8 @@ $ rotate unschedule A                        (1) 'A' isn't scheduled; see: rotat
 $ rotate now A                               no policy says how to replace 'A' and where to apply …
 $ rotate now A B --generate uuid             --stdin and --generate are for one secret; name it
 $ rotate resume A                            (1) no rotation of 'A' was left unfinished; …
+$ rotate abort A                             (1) no rotation of 'A' was left unfinished; …
+$ rotate rollback A                          (1) 'A' has no previous value; …
 $ rotate drop A                              (1) 'A' has no previous value; nothing to do
 """
 CAUSE_FILES = {
@@ -10199,6 +10099,7 @@ def test_an_error_says_what_is_wrong_and_what_to_do(row, say, monkeypatch):
         Path(name).chmod(0o600)
     Path("folder").mkdir()
     os.link("file", "linked")
+    make_fifo("fifo")
     before, is_command, argv = cause.rpartition("$ ")
     if is_command:
         typed = eval(before) if before[:1] in ("'", '"', "b") else b""
@@ -10212,13 +10113,18 @@ def test_an_error_says_what_is_wrong_and_what_to_do(row, say, monkeypatch):
         values = {
             "KEY": ps.Identity.generate(),
             "WEAK": ps.Passphrase("x", log_n=15),
+            "START": START,
             "REFERENCES": references,
         }
         with pytest.raises(ps.SecretsError) as error:
             eval(cause, {**vars(ps), **values})
         said = str(error.value)
     assert any(as_shown(line, message) for line in said.splitlines()), said
-    assert ("c4nary" in said, Path(".env").read_bytes()) == (False, CAUSE_FILES[".env"])
+    assert ("c4nary" in said, os.path.exists(".paissive"), Path(".env").read_bytes()) == (
+        False,
+        False,
+        CAUSE_FILES[".env"],
+    )
 
 
 def error_messages():
