@@ -2070,13 +2070,14 @@ def _new_passphrase(password: str) -> Passphrase:
 # PAISSIVE_VAULT_ ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
-# Go's time.ParseDuration, with the days that Vault adds to it.
-_GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)"
+# Go's time.ParseDuration without its tiniest units, with the days that Vault adds to it.
+_GO_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ms|s|m|h|d)"
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
 # What each login sends: members of its request's body, and the settings that they come from.
-_LOGINS = {
+_LOGINS: dict[str, dict[str, str]] = {
+    "token": {},
     "approle": {"role_id": "role_id", "secret_id": "secret_id"},
     "kubernetes": {"role": "role", "jwt": "jwt"},
     "jwt": {"role": "role", "jwt": "jwt"},
@@ -2085,12 +2086,9 @@ _LOGINS = {
     "cert": {"name": "role"},
     "github": {"token": "github_token"},
 }
-_LOGIN_NAMES = ", ".join(["token", *_LOGINS])
 
 
-def _matching(
-    pattern: str, problem: str, hint: str, convert: Callable[[str], _T]
-) -> Callable[[str, str], _T]:
+def _setting(pattern: str, problem: str, hint: str, convert: Callable[[str], _T]) -> Callable[[str, str], _T]:
     def parse(source: str, text: str) -> _T:
         if not re.fullmatch(pattern, text):
             raise BadValue(f"{source} {problem}", hint=hint)
@@ -2102,14 +2100,6 @@ def _matching(
 def _printable(source: str, text: str) -> str:
     if not text.isprintable():
         raise BadValue(f"{source} has a control character")
-    return text
-
-
-def _header_value(source: str, text: str) -> str:
-    # Anything else could end this header and begin another.
-    if not (text.isascii() and text.isprintable()) or " " in text:
-        hint = "look for a space or a line break at its end"
-        raise BadValue(f"{source} has a character that isn't allowed in it", hint=hint)
     return text
 
 
@@ -2150,9 +2140,12 @@ def _client_timeout(source: str, text: str) -> float:
     return min(seconds, 1e9) or 60.0
 
 
-_SWITCH = _matching(_GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT")
-_NUMBER = _matching("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
-_LOGIN = _matching(_LOGIN_NAMES.replace(", ", "|"), "isn't a known login method", f"use {_LOGIN_NAMES}", str)
+# Anything else could end a header and begin another.
+_HEADER_PROBLEM = "has a character that isn't allowed in it"
+_header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line break at its end", str)
+_SWITCH = _setting(_GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT")
+_NUMBER = _setting("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
+_LOGIN = _setting("|".join(_LOGINS), "isn't a known login method", f"use {', '.join(_LOGINS)}", str)
 
 
 def _declare(parse: Callable[[str, str], _T], default: _T, variables: str = "") -> _T:
@@ -2161,7 +2154,7 @@ def _declare(parse: Callable[[str, str], _T], default: _T, variables: str = "") 
 
 
 class VaultSettings:
-    """How to reach a server and log in to it; a plain class, since some of its attributes are secrets.
+    """How to reach a server and log in to it; some of it is secret, so neither repr nor pickle shows it.
 
     `timeout` is in seconds, for all attempts of a request together; as text, it may be a duration such as
     1m30s. Raises BadValue for a setting that can't be read, TypeError for an unknown keyword.
@@ -2208,6 +2201,9 @@ class VaultSettings:
                 source, text = name, " ".join(value) if isinstance(value, (list, tuple)) else str(value)
             setattr(self, name, parse(source, text) if text else default)
 
+    def __reduce__(self) -> str:
+        raise TypeError("settings of Vault may hold secrets, so they can't be pickled")
+
 
 # === Vault transport ========================================================================================
 # One door to one server: `call` sends a request over a kept connection, follows one redirect and retries what
@@ -2230,21 +2226,20 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_DONE = {412, 429}
 _ADDRESS_HINT = "check VAULT_ADDR"
 _TOO_LARGE = "the response is too large to be Vault's"
-_HTTPS_HINT = "use https:// in VAULT_ADDR"
 _PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 
 
 class _Response:
     """A response; a plain class, since the body may hold secrets."""
 
+    broken = ""  # why there is no response
+    proxied = False  # whether that may be the proxy's doing
+    sent = True  # whether the request may have reached the server
+    repeated = False  # whether an earlier attempt may have been carried out
+
     def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        self.status = status
-        self.headers = headers or {}  # names in lower case
+        self.status, self.headers = status, headers or {}  # whose names are in lower case
         self.body: _Json = {}
-        self.broken = ""  # why there is no response
-        self.proxied = False  # whether that may be the proxy's doing
-        self.sent = True  # whether the request may have reached the server
-        self.repeated = False  # whether an earlier attempt may have been carried out
 
     @property
     def may_pass(self) -> bool:
@@ -2276,8 +2271,8 @@ def _json_number(value: object) -> float:
 class _Transport:
     """Requests to one server, over connections that are kept; safe to use from many threads.
 
-    A standby node answers reads from its own copy, which may lag behind what was just written, or read from
-    another node. So each request names the newest state seen here, and a node behind it asks the active one.
+    A standby node answers reads from its own copy, which may lag behind. So each request names the newest
+    state seen here, and a node behind it asks the active one.
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
@@ -2367,19 +2362,16 @@ class _Transport:
 
         try:
             old, new = urlsplit(url), urlsplit(urljoin(url, location))
-            host, port = new.hostname or "", new.port or _PORTS[new.scheme]
+            host, port = _host_and_port(new.scheme, new.netloc)
             target = new._replace(path=new.path or "/", fragment="").geturl()
         except (ValueError, KeyError):
             return ""
-        schemes, spelled = (old.scheme, new.scheme), f"[{host}]" if ":" in host else host
-        if schemes == ("https", "http") or "@" in new.netloc or not target.isascii() or " " in target:
+        downgrade = (old.scheme, new.scheme) == ("https", "http")
+        if downgrade or "@" in new.netloc or not target.isascii() or " " in target:
             return ""
+        spelled = f"[{host}]" if ":" in host else host
         trusted = not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
-        if trusted or (host, port) == (old.hostname, old.port or _PORTS[old.scheme]):
-            return target
-        if schemes == ("http", "https") and host == old.hostname:
-            raise Unavailable("Vault redirects from http to https", hint=_HTTPS_HINT)
-        return ""
+        return target if trusted or (host, port) == _host_and_port(old.scheme, old.netloc) else ""
 
     def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
         from urllib.request import Request
@@ -2432,9 +2424,7 @@ class _Transport:
         if self.closed:
             raise ConnectionAbortedError
         with self.lock:
-            for stale in filter(_Wire.is_stale, self._idle[:]):
-                self._idle.remove(stale)
-                stale.sock.close()
+            self._idle = [wire for wire in self._idle if not wire.is_stale()]  # the others close themselves
             wire = next((idle for idle in reversed(self._idle) if idle.place == place), None)
             if wire:
                 self._idle.remove(wire)
@@ -2500,14 +2490,9 @@ def _opener() -> Any:
     # Unlike urllib's own, it knows http and https only, and leaves redirects and errors to us.
     from urllib.request import BaseHandler, OpenerDirector
 
-    class Handler(BaseHandler):
-        def http_open(self, request: Any) -> _Response:
-            return cast("_Response", request.exchange(request))
-
-        https_open = http_open
-
-    opener = OpenerDirector()
-    opener.add_handler(Handler())
+    opener, handler = OpenerDirector(), cast("Any", BaseHandler())
+    handler.http_open = handler.https_open = lambda request: request.exchange(request)
+    opener.add_handler(handler)
     return opener
 
 
@@ -2549,8 +2534,8 @@ def _time_left(deadline: float) -> float:
 def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     from urllib.parse import urlsplit
 
-    url = urlsplit(f"//{host}")
-    return url.hostname or "", url.port or _PORTS[scheme]
+    url, default = urlsplit(f"//{host}"), _PORTS[scheme]
+    return url.hostname or "", url.port or default
 
 
 # RFC 9112 without what it tolerates for old servers: folded lines, lone line feeds, control characters.
@@ -2669,15 +2654,28 @@ class _Wire(io.BufferedIOBase):
         return len(data)
 
 
-def _not_vault(problem: str = "the response isn't Vault's", hint: str = _ADDRESS_HINT) -> Unavailable:
-    return Unavailable(problem, hint=hint)
+def _not_vault(problem: str = "the response isn't Vault's") -> Unavailable:
+    return Unavailable(problem, hint=_ADDRESS_HINT)
 
 
 def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
+    # As in Vault, a file precedes text, and text a folder.
+    sources = {"CACERT": settings.ca_cert, "CACERT_BYTES": settings.ca_bytes, "CAPATH": settings.ca_path}
+    source = next(filter(sources.get, sources), "CAPATH")
+    text = sources[source]
     try:
-        context = ssl.create_default_context(cadata=_read_authorities(settings))
+        if text and source != "CACERT_BYTES":
+            # All files of all folders in a folder, as for `vault` and `bao`.
+            found = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
+            files = found if os.path.isdir(text) else [text]
+            text = "".join([read_file(file).decode("latin-1") for file in files])
+        # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
+        trusted = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
+        if sources[source] and not trusted:  # OpenSSL would trust the system's
+            raise BadValue(f"there is no certificate in VAULT_{source}", hint="check it: it has to be PEM")
+        context = ssl.create_default_context(cadata="\n".join(trusted) or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting on the terminal, in the middle of a program.
@@ -2691,28 +2689,10 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _read_authorities(settings: VaultSettings) -> str | None:
-    """Return the CAs to trust, None for the system's. As in Vault, a file precedes text, text a folder."""
-    sources = {"CACERT": settings.ca_cert, "CACERT_BYTES": settings.ca_bytes, "CAPATH": settings.ca_path}
-    source = next(filter(sources.get, sources), "")
-    if not source:
-        return None
-    text, files = sources[source], [sources[source]]
-    if os.path.isdir(text):  # all files of all folders in it, as for `vault` and `bao`
-        files = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
-    if source != "CACERT_BYTES":
-        text = "".join([read_file(file).decode("latin-1") for file in files])
-    # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
-    found = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
-    if not found:  # OpenSSL would trust the system's
-        raise BadValue(f"there is no certificate in VAULT_{source}", hint="check it: it has to be PEM")
-    return "\n".join(found)
-
-
 def _read_response(status: int, headers: dict[str, str], raw: bytes, scheme: str) -> _Response:
     response = _Response(status, headers)
     if status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
-        raise Unavailable("the server expects TLS", hint=_HTTPS_HINT)
+        raise Unavailable("the server expects TLS", hint="use https:// in VAULT_ADDR")
     try:  # a proxy's errors hold no JSON
         response.body = _read_object(raw if status == 200 else raw or b"{}")
         if status == 404 and not response.body.keys() & {"data", "errors"}:
@@ -2778,33 +2758,29 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 )
 
 
-def _failure(transport: _Transport, response: _Response, capability: str, path: str) -> SecretsError:
+def _failure(address: str, response: _Response, capability: str, path: str) -> SecretsError:
     """Return the error that a response means, with the next step; never what the server said."""
     from http.client import responses
 
-    server = f"Vault at {transport.settings.address}"
     if not response.status:
         way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
-        problem = f"Vault can't be reached at {transport.settings.address}{way}: {response.broken}"
-        return Unavailable(problem, hint=hint)
+        return Unavailable(f"Vault can't be reached at {address}{way}: {response.broken}", hint=hint)
     if response.status in _REDIRECTS:
-        hint = "set VAULT_ADDR to the active node, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster"
+        hint = "set VAULT_ADDR to where it leads, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster"
         return Unavailable("Vault redirects to where the token must not go", hint=hint)
     if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
     if response.status == 503 and response.says("sealed"):
-        # A server that is new says that it is sealed, too.
-        if transport.call("GET", "sys/seal-status").body.get("initialized") is False:
-            return VaultSealed(f"{server} is not initialised", hint="initialise it with: vault operator init")
-        return VaultSealed(f"{server} is sealed", hint="unseal it with: vault operator unseal")
+        hint = "unseal it with: vault operator unseal (a new server needs init first)"
+        return VaultSealed(f"Vault at {address} is sealed", hint=hint)
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
     if response.status < 300:
         return _not_vault()
     answer = f"{response.status} {responses.get(response.status, '')}".strip()
-    problem = f"{server} answers {answer} to: {capability} {path}"
+    problem = f"Vault at {address} answers {answer} to: {capability} {path}"
     return Unavailable(problem, hint="try again later, or see the server's log")
 
 
@@ -2954,7 +2930,7 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
     if auth.get("mfa_requirement"):
         raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
     if not isinstance(auth.get("client_token"), str):
-        raise _failure(transport, response, "update", where)
+        raise _failure(settings.address, response, "update", where)
     return {"lease_duration": 0, **auth}
 
 
@@ -2963,7 +2939,7 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
     token, path = _header_value("the token", token), "sys/wrapping/unwrap"
     response = transport.call("POST", path, {}, token=token, repeat=False)
     if response.status not in (200, 400, 403, 404):
-        raise _failure(transport, response, "update", path)
+        raise _failure(transport.settings.address, response, "update", path)
     # That it opens once is the point: whoever opened it before us has the secret id.
     if not isinstance(response.data.get("secret_id"), str):
         hint = "if nobody here opened it before, treat the secret id as stolen"
@@ -3007,10 +2983,8 @@ def _request_github_jwt(url: str, settings: VaultSettings) -> str:
 def _read_login_file(path: str) -> str:
     try:
         return check_value(read_credential(path).strip())
-    except FileNotFoundError:
-        raise Locked(f"no file {_show(path)}", hint="check the path") from None
     except (OSError, ValueError):
-        raise Locked(f"the file {_show(path)} can't be read", hint="check its owner and mode") from None
+        raise Locked(f"the file {_show(path)} can't be read", hint="check path, owner and mode") from None
 
 
 # === Vault store ============================================================================================
@@ -3245,7 +3219,7 @@ class VaultStore:
         try:
             response = session.transport.call("GET", "sys/seal-status")
             if response.status != 200:
-                raise _failure(session.transport, response, "read", "sys/seal-status")
+                raise _failure(settings.address, response, "read", "sys/seal-status")
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
             yield "login", settings.login
             about = session.call("GET", "auth/token/lookup-self").data
@@ -3446,7 +3420,7 @@ class VaultStore:
         expected = {404: not complaint, 400: response.says("check-and-set parameter did not match")}
         if response.status in ok and expected.get(response.status, True):
             return response
-        error = _failure(self._session.transport, response, needs, path)
+        error = _failure(self.settings.address, response, needs, path)
         if writes and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
         raise error
@@ -3509,9 +3483,10 @@ class _Secret:
 def _read_version(number: int, about: Any) -> SecretVersion:
     about = _json(dict, about)
     # Nothing but a time, to the second, gets into a message.
-    shape = "[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}"
-    times = [re.match(shape, str(about.get(f"{name}_time"))) for name in ("created", "deletion")]
-    created, deleted = (found[0] if found else "" for found in times)
+    created, deleted = (
+        "".join(re.findall("^[0-9-]{10}T[0-9:]{8}", str(about.get(f"{change}_time"))))
+        for change in ("created", "deletion")
+    )
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
