@@ -2470,18 +2470,17 @@ def signed(folder, name, issuer=None):
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.timezone.utc)
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(name)]
-    extensions = [(x509.BasicConstraints(ca=issuer is None, path_length=None), True)]
-    extensions += [(x509.SubjectAlternativeName(names), False)]
-    extensions += [(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)]
-    if issuer:
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[0].public_key())
-        extensions.append((authority, False))
-    else:  # it may sign certificates
-        extensions.append((x509.KeyUsage(*[n in (0, 5, 6) for n in range(9)]), True))
-    issued_by, signing_key = (issuer[1].subject, issuer[0]) if issuer else (subject, key)
+    signing_key, issued_by = (issuer[0], issuer[1].subject) if issuer else (key, subject)
+    extensions = {
+        x509.BasicConstraints(ca=issuer is None, path_length=None): True,
+        x509.SubjectAlternativeName(names): False,
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()): False,
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()): False,
+        x509.KeyUsage(True, *[False] * 4, issuer is None, issuer is None, False, False): True,
+    }
     built = x509.CertificateBuilder(issued_by, subject, key.public_key(), x509.random_serial_number())
     built = built.not_valid_before(now - day).not_valid_after(now + 2 * day)
-    for extension, critical in extensions:
+    for extension, critical in extensions.items():
         built = built.add_extension(extension, critical)
     certificate = built.sign(signing_key, hashes.SHA256())
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -2497,7 +2496,7 @@ def failure(act, *args):
 
 
 def eventually(act, seconds=30, raised=(OSError, ValueError)):
-    """What `act` gives once it neither raises nor gives False."""
+    """Return what `act` returns once it neither raises nor returns False."""
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(*[raised] if isinstance(raised, type) else raised):
@@ -2542,7 +2541,7 @@ class Bao:
         self.key, self.root = made["keys_base64"][0], made["root_token"]
         self.unseal(self.key)
         eventually(lambda: self.ask("GET", "sys/health"))  # active by now
-        self.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        self.mount("secret")
         eventually(lambda: self.ask("POST", "secret/data/ready", {"data": {}}))
 
     def unseal(self, key):
@@ -2559,12 +2558,18 @@ class Bao:
         self.process.kill()
         self.process.wait()
 
-    def ask(self, method, path, body=None, token=None, namespace=""):
-        headers = {"X-Vault-Token": token or self.root, "X-Vault-Namespace": namespace}
+    def ask(self, method, path, body=None, namespace="", wrap=""):
+        headers = {"X-Vault-Token": self.root, "X-Vault-Namespace": namespace, "X-Vault-Wrap-TTL": wrap}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.address}/v1/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=20) as response:
             return json.loads(response.read() or "{}")
+
+    def mount(self, path, kind="kv", namespace="", **options):
+        """Mount an engine, unless another test has."""
+        body = {"type": kind, "options": {"version": "2", **options}}
+        with contextlib.suppress(OSError):
+            self.ask("POST", f"sys/mounts/{path}", body, namespace)
 
     def new_token(self, policy, **more):
         """A token that may do what the policy, in HCL, says."""
@@ -2599,8 +2604,18 @@ def bao():
     server.tls, server.mutual = f"https://127.0.0.1:{tls}", f"https://127.0.0.1:{mutual}"
     server.unix, server.ca = f"unix://{folder}/socket", str(folder / "authority.pem")
     server.client = {"client_cert": str(folder / "client.pem"), "client_key": str(folder / "client.key")}
-    server.ask("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
+    server.mount("kv1", version="1")
     return server
+
+
+TEXT_SETTINGS = {"BAO_TOKEN_PATH": "token_file", "VAULT_NAMESPACE": "namespace", "VAULT_CACERT": "ca_cert"}
+TEXT_SETTINGS |= {
+    "VAULT_CACERT_BYTES": "ca_bytes",
+    "VAULT_CAPATH": "ca_path",
+    "VAULT_CLIENT_CERT": "client_cert",
+}
+TEXT_SETTINGS |= {"VAULT_CLIENT_KEY": "client_key", "VAULT_TLS_SERVER_NAME": "server_name"}
+TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e9}
 
 
 @pytest.mark.parametrize(
@@ -2611,21 +2626,10 @@ def bao():
         ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "address", "unix:///run/agent"),
         ({}, "address", "https://127.0.0.1:8200"),
         ({"VAULT_TOKEN": "v", "BAO_TOKEN": ""}, "token", "v"),
-        ({"BAO_TOKEN_PATH": "/t"}, "token_file", "/t"),
-        ({"VAULT_NAMESPACE": "team/a"}, "namespace", "team/a"),
-        ({"VAULT_CACERT": "/c"}, "ca_cert", "/c"),
-        ({"VAULT_CACERT_BYTES": "-\n-"}, "ca_bytes", "-\n-"),
-        ({"VAULT_CAPATH": "/d"}, "ca_path", "/d"),
-        ({"VAULT_CLIENT_CERT": "/e"}, "client_cert", "/e"),
-        ({"VAULT_CLIENT_KEY": "/f"}, "client_key", "/f"),
-        ({"VAULT_TLS_SERVER_NAME": "vault"}, "server_name", "vault"),
+        *(({variable: "a/b"}, setting, "a/b") for variable, setting in TEXT_SETTINGS.items()),
         ({"VAULT_SKIP_VERIFY": "T"}, "skip_verify", True),
         ({"VAULT_SKIP_VERIFY": "False"}, "skip_verify", False),
-        ({"VAULT_CLIENT_TIMEOUT": "30"}, "timeout", 30),
-        ({"VAULT_CLIENT_TIMEOUT": "1m1.5s"}, "timeout", 61.5),
-        ({"VAULT_CLIENT_TIMEOUT": "250ms"}, "timeout", 0.25),
-        ({"VAULT_CLIENT_TIMEOUT": "0"}, "timeout", 60),
-        ({"VAULT_CLIENT_TIMEOUT": "99999999999h"}, "timeout", 1e9),
+        *(({"VAULT_CLIENT_TIMEOUT": text}, "timeout", seconds) for text, seconds in TIMEOUTS.items()),
         ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
         ({}, "max_retries", 2),
         ({"VAULT_HTTP_PROXY": "http://p:1", "VAULT_PROXY_ADDR": "http://q:1"}, "proxy", "http://q:1"),
@@ -2640,17 +2644,12 @@ def test_vault_takes_the_environment_of_the_vault_and_bao_commands(monkeypatch, 
 
 
 BAD_SETTINGS = (
-    "VAULT_SKIP_VERIFY=yes VAULT_SKIP_VERIFY=tRUE VAULT_CLIENT_TIMEOUT=5_s VAULT_CLIENT_TIMEOUT=-1s"
-    " VAULT_CLIENT_TIMEOUT=\u0663s VAULT_MAX_RETRIES=-1 VAULT_ADDR=localhost:8200 VAULT_ADDR=ftp://a"
-    " VAULT_ADDR=http://user:word@a VAULT_ADDR=http://a/? VAULT_TOKEN=tokén PAISSIVE_VAULT_LOGIN=magic"
-    " PAISSIVE_VAULT_MOUNT=a/../b VAULT_MAX_RETRIES=" + "9" * 5000
-).split()
-BAD_SETTINGS += [
-    "VAULT_ADDR=http://a b",
-    "VAULT_ADDR=unix:///a\x1b[2J",
-    "VAULT_TOKEN=to ken",
-    "VAULT_NAMESPACE=a\nb",
-]
+    "VAULT_SKIP_VERIFY=yes|VAULT_SKIP_VERIFY=tRUE|VAULT_CLIENT_TIMEOUT=5_s|VAULT_CLIENT_TIMEOUT=-1s"
+    "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
+    "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
+    "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
+    "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
+).split("|")
 
 
 @pytest.mark.parametrize("setting", BAD_SETTINGS)
@@ -2671,10 +2670,10 @@ def test_a_keyword_goes_before_its_variable_and_an_unknown_one_is_an_error(monke
 
 
 def test_an_address_or_a_token_with_too_much_says_what_to_leave_out():
-    with pytest.raises(ps.BadValue, match="address includes the API path; leave out /v1"):
-        ps.VaultSettings(address="https://vault.example/v1/")
-    with pytest.raises(ps.BadValue, match="isn't allowed in it; look for a space or a line break at its end"):
-        ps.VaultSettings(token="t\n")
+    error = failure(lambda: ps.VaultSettings(address="https://vault.example/v1/"))
+    assert "address includes the API path; leave out /v1" in str(error)
+    error = failure(lambda: ps.VaultSettings(token="t\n"))
+    assert "isn't allowed in it; look for a space or a line break at its end" in str(error)
 
 
 def test_neither_settings_nor_a_store_can_be_pickled():
@@ -2689,11 +2688,11 @@ def test_neither_settings_nor_a_store_can_be_pickled():
 
 
 class Stub:
-    """A socket server on loopback: `answer(request bytes)` gives the raw answer, None to hang up."""
+    """A socket server on loopback: `answer(request bytes)` returns the raw answer, or None to hang up."""
 
     def __init__(self, answer):
         self.requests, self.connections, stub = [], 0, self
-        self.kv = "2"  # what it says of its mount, by itself
+        self.kv = "2"  # the version of its mount; None leaves that request to `answer` too
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
@@ -2706,10 +2705,12 @@ class Stub:
                         return
                     length = re.search(rb"(?i)content-length: (\d+)", head)
                     request = head + b"\r\n" + self.rfile.read(int(length[1]) if length else 0)
-                    mounts = stub.kv and b"/ui/mounts" in head.partition(b"\r\n")[0]
-                    if not mounts:
+                    if stub.kv and b"/ui/mounts" in head.partition(b"\r\n")[0]:
+                        mount = {"type": "kv", "options": {"version": stub.kv}}
+                        raw = http_json({"data": {"secret": {"secret/": mount}}})
+                    else:
                         stub.requests.append(request)
-                    raw = http(json.dumps(mounted(stub.kv)).encode()) if mounts else answer(request)
+                        raw = answer(request)
                     for part in raw if isinstance(raw, list) else [raw or b""]:
                         self.wfile.write(part)
                         time.sleep(0.05 if isinstance(raw, list) else 0)
@@ -2730,10 +2731,6 @@ class Stub:
         return sum(path.encode() in request.partition(b"\r\n")[0] for request in self.requests)
 
 
-def mounted(kv):
-    return {"data": {"secret": {"secret/": {"type": "kv", "options": {"version": kv}}}}}
-
-
 TELLTALE = "canary" + "-4f1d"
 ANSWER = json.dumps({"data": {"data": {"value": "v"}, "metadata": {"version": 1}}}).encode()
 
@@ -2743,9 +2740,13 @@ def http(body=ANSWER, status=200, *headers):
     return "\r\n".join([*lines, "\r\n"]).encode() + body
 
 
+def http_json(body, status=200, *headers):
+    return http(json.dumps(body).encode(), status, *headers)
+
+
 @pytest.fixture
 def stub(monkeypatch):
-    """A function that starts a Stub, whatever comes first answers; all are stopped in the end."""
+    """A function that starts a Stub with its answers, of which the last is repeated."""
     monkeypatch.setattr(ps, "_FIRST_WAIT", 0.01)
     started = []
 
@@ -2773,7 +2774,7 @@ def works(store):
 
 
 def record_requests(store, after=lambda method, path: None):
-    """[(method, path)] of the requests that the store makes from now on; `after` each, a function runs."""
+    """[(method, path)] of the requests that the store makes from now on; calls `after` after each."""
     seen, call = [], store._session.transport.call
 
     def recording(method, path, *args, **more):
@@ -2787,27 +2788,20 @@ def record_requests(store, after=lambda method, path: None):
 
 
 def grants(lease, token="t"):
-    """What the server says of a token that it gives for some seconds."""
-    return http(json.dumps({"auth": {"client_token": token, "lease_duration": lease}}).encode())
+    """The answer to a login: a token for some seconds."""
+    return http_json({"auth": {"client_token": token, "lease_duration": lease}})
 
 
-def test_connections_are_kept(stub):
+def test_connections_are_reused_unless_they_were_silent_for_long(stub, monkeypatch):
     server = stub(http())
     store = server.store()
-    assert [store.get("a") for _ in range(20)] == ["v"] * 20
-    assert server.connections == 1
-
-
-def test_a_connection_that_was_silent_for_long_is_not_used_again(stub, monkeypatch):
-    server = stub(http())
-    store = server.store()
-    store.get("a")
+    assert ([store.get("a") for _ in range(20)], server.connections) == (["v"] * 20, 1)
     now = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + 91)
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
 
 
-def test_few_connections_are_kept_and_none_that_the_server_has_closed(stub):
+def test_few_connections_stay_open_and_none_that_the_server_has_closed(stub):
     together = threading.Barrier(30)
     server = stub(lambda request: together.wait(20) is not None and http())
     server.server.RequestHandlerClass.timeout = 0.5
@@ -2827,12 +2821,6 @@ def test_a_command_makes_two_requests(stub):
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE}
     assert cli("get", "a", "--backend", "vault", env=env).stdout == b"v"
     assert [r.split()[1] for r in server.requests] == [b"/v1/secret/data/a"]  # and one for the mounts
-
-
-def test_a_small_response_that_would_be_expensive_is_too_large(stub):
-    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n"
-    for raw in (http(b'{"data": [' + b"[]," * 250_000 + b"0]}"), chunks):
-        assert "the response is too large to be Vault's" in str(failure(stub(raw).store().get, "a"))
 
 
 def test_a_store_that_is_let_go_leaves_no_connection_open_in_any_process():
@@ -2877,9 +2865,13 @@ def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
     assert {store.get("a") for _ in range(20)} == {"v"}
 
 
-@pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504, 507, 520])
-def test_a_failure_that_may_pass_is_tried_again(stub, status):
-    server, broken = stub(http(b"{}", status), http()), stub(http(b'{"errors": []}', status))
+FAILED_FOR_NOW = [http(b'{"errors": []}', status) for status in (412, 429, 500, 502, 503, 504, 507, 520)]
+CUT_OFF = http(ANSWER, 200, "Connection: close")[:-1]
+
+
+@pytest.mark.parametrize("answer", [None, CUT_OFF, *FAILED_FOR_NOW])
+def test_a_failure_that_may_pass_is_tried_again(stub, answer):
+    server, broken = stub(answer, http()), stub(answer)
     assert (server.store().get("a"), server.tries()) == ("v", 2)
     assert (type(failure(broken.store().get, "a")), broken.tries()) == (ps.Unavailable, 3)
 
@@ -2890,22 +2882,13 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(stub, status):
     assert (type(failure(server.store().get, "a")), server.tries()) == (ps.Unavailable, 1)
 
 
-def test_retry_after_is_heeded_and_all_tries_end_by_the_timeout(stub, monkeypatch):
-    slept = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     assert stub(http(b"{}", 429, "Retry-After: 7"), http()).store().get("a") == "v"
-    assert 7 in slept
-    with pytest.raises(
-        ps.Unavailable, match="answers 429 Too Many Requests to: read secret/data/a; try again later"
-    ):
-        stub(http(b"{}", 429, "Retry-After: 30")).store(timeout=5).get("a")
-    assert 30 not in slept
-
-
-def test_a_broken_connection_is_tried_again_for_reads(stub):
-    cut_off = http(ANSWER, 200, "Connection: close")[:-1]
-    server = stub(None, cut_off, http())
-    assert server.store().get("a") == "v"
+    error = failure(stub(http(b"{}", 429, "Retry-After: 30")).store(timeout=5).get, "a")
+    assert "answers 429 Too Many Requests to: read secret/data/a; try again later" in str(error)
+    assert 7 in waits and 30 not in waits
 
 
 REDIRECT = http(b"", 307, "Location: /v1/secret/data/a")
@@ -2931,11 +2914,10 @@ def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answer, over
         head, _, body = request.partition(b"\r\n\r\n")
         if head.startswith(b"GET"):
             version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
-            shown = {"data": history[version - 1], "metadata": {"version": version}}
-            return http(json.dumps({"data": shown}).encode())
+            return http_json({"data": {"data": history[version - 1], "metadata": {"version": version}}})
         sent = json.loads(body)
         if sent["options"]["cas"] != len(history):
-            return http(b'{"errors": ["check-and-set parameter did not match the current version"]}', 400)
+            return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
         history.append(sent["data"])
         history.extend([{"value": "another's"}] * overtaken)
         return answer  # done, but nobody hears of it
@@ -2963,9 +2945,8 @@ def test_an_error_after_a_write_says_that_it_may_have_been_carried_out(stub, wri
 def test_a_token_goes_only_to_its_own_server(stub):
     other = stub(http())
     lying = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
-    with pytest.raises(ps.Unavailable, match="redirects to where the token must not go") as caught:
-        lying.store().get("a")
-    assert "PAISSIVE_VAULT_HOSTS" in str(caught.value)
+    error = str(failure(lying.store().get, "a"))
+    assert "redirects to where the token must not go" in error and "PAISSIVE_VAULT_HOSTS" in error
     assert (other.requests, lying.tries()) == ([], 3)
 
 
@@ -2985,44 +2966,6 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
         assert transport._redirect_target("https://a:8200/v1/a", location) == ""
 
 
-NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
-
-
-HALF_A_CHARACTER = ANSWER.replace(b'"v"', b'"\\ud800"')
-NO_SECRETS = [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"data": []}', HALF_A_CHARACTER]
-
-
-@pytest.mark.parametrize("body", [*NOT_JSON, ANSWER.decode().encode("utf-16"), *NO_SECRETS])
-def test_a_response_must_be_strict_json_with_a_secret(stub, body):
-    with pytest.raises((ps.Unavailable, ps.BadValue), match="n't"):
-        stub(http(body)).store().get("a")
-
-
-NOWHERE = (
-    "",
-    "http://",
-    "https://127.0.0.1/v1/a",
-    "ftp://127.0.0.1/",
-    "http://[",
-    "//evil@127.0.0.1",
-    "http://a b",
-    "/v1/elsewhere",
-)
-STRANGE = [
-    (http(b"<h1>Not Found</h1>", 404), "the response isn't Vault's; check VAULT_ADDR"),
-    (http(b'{"message": "Not Found"}', 404), "the response isn't Vault's; check VAULT_ADDR"),
-    *(
-        (http(b"", 307, f"Location: {to}"), "Vault redirects to where the token must not go")
-        for to in NOWHERE
-    ),
-]
-
-
-@pytest.mark.parametrize(("raw", "message"), STRANGE)
-def test_a_response_that_vault_would_not_send_is_reported(stub, raw, message):
-    assert str(failure(stub(raw).store().get, "a")).startswith(message)
-
-
 def test_a_write_that_is_redirected_as_if_it_were_a_read_is_an_error(stub):
     moved = http(b"", 302, "Location: /v1/secret/data/b")
     server = stub(lambda request: http() if request.startswith(b"GET") else moved)
@@ -3030,22 +2973,9 @@ def test_a_write_that_is_redirected_as_if_it_were_a_read_is_an_error(stub):
     assert server.tries("/data/b") == 0
 
 
-def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
-    monkeypatch.setattr(ps, "_MAX_BODY", 1000)
-    monkeypatch.setattr(ps, "_MAX_HEAD", 500)
-    chunks = b"".join(b"%x\r\n%s\r\n" % (300, b" " * 300) for _ in range(6))
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    for raw in (http(b" " * 1001), chunked, b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1501):
-        with pytest.raises(ps.Unavailable, match="too large"):
-            stub(raw).store().get("a")
-    drip = [http()[n : n + 1] for n in range(len(http()))]
-    with pytest.raises(ps.Unavailable, match="didn't answer in time"):
-        stub(drip).store(timeout=0.5).get("a")
-
-
 def test_a_chunked_response_is_put_together(stub):
     chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, ANSWER[n : n + 7].ljust(7)) for n in range(0, len(ANSWER), 7))
-    server = stub(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nT: t\r\n\r\n")
+    server = stub(CHUNKED + chunks + b"0\r\nT: t\r\n\r\n")
     store = server.store()
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 1)
 
@@ -3057,33 +2987,58 @@ def receive(raw, size=1 << 16):
     return wire.receive()[:3]
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
+NO_SECRETS = [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"data": []}']
+NO_SECRETS += [ANSWER.replace(b'"v"', b'"\\ud800"'), ANSWER.decode().encode("utf-16")]
+NOWHERE = ["", "http://", "ftp://127.0.0.1/", "http://[", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
+NOWHERE += ["https://127.0.0.1/v1/a"]
 # Folded lines, lone line feeds, control characters, half headers, other versions, and lengths in doubt.
-HEADS = [
-    "HTTP/1.1 200 OK\nA: b\n",
-    "HTTP/1.1 099 OK",
-    "HTTP/1.1 2000 OK",
-    "HTTP/2 200 OK",
-    " HTTP/1.1 200 OK",
-]
+HEADS = "HTTP/1.1 200 OK\nA: b\n|HTTP/1.1 099 OK|HTTP/1.1 2000 OK|HTTP/2 200 OK| HTTP/1.1 200 OK".split("|")
 LINES = "A: b\r\n c| A: b|A: b\rC: d|A: b\0|A : b|: b|A|Content-Length: 1\r\nContent-Length: 2".split("|")
 LINES += ["Content-Length: 1\r\nContent-Length: 1", "Content-Length: 1\r\nTransfer-Encoding: chunked"]
 LINES += [f"Content-Length: {n}" for n in ("", "+1", "-1", "0x1", "1_0", "1 1")]
 LINES += [f"Transfer-Encoding: {n}" for n in ("", "gzip, chunked", "identity", "xchunked")]
+HEADS += [f"HTTP/1.1 200 OK\r\n{line}" for line in LINES]
+BAD_RESPONSES = {
+    "the response isn't Vault's; check VAULT_ADDR": [
+        *map(http, [*NOT_JSON, *NO_SECRETS]),
+        http(b"<h1>Not Found</h1>", 404),
+        http(b'{"message": "Not Found"}', 404),
+    ],
+    "Vault redirects to where the token must not go": [http(b"", 307, f"Location: {to}") for to in NOWHERE],
+    "what answers there doesn't speak HTTP; check VAULT_ADDR": [
+        f"{head}\r\n\r\n".encode() + b"1\r\nx\r\n0\r\n\r\n" for head in HEADS
+    ],
+    "the response is too large to be Vault's": [
+        http(b'{"data": [' + b"[]," * 250_000 + b"0]}"),  # small, and yet expensive
+        CHUNKED + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000,
+    ],
+}
 
 
-@pytest.mark.parametrize("head", [*HEADS, *(f"HTTP/1.1 200 OK\r\n{line}" for line in LINES)])
-def test_a_response_with_an_ambiguous_head_is_refused(stub, head):
-    raw = f"{head}\r\n\r\n".encode() + b"1\r\nx\r\n0\r\n\r\n"
-    with pytest.raises(ps.Unavailable, match="doesn't speak HTTP; check VAULT_ADDR"):
-        stub(raw).store(max_retries=0).get("a")
+@pytest.mark.parametrize("message", BAD_RESPONSES)
+def test_a_response_that_vault_would_not_send_is_reported(stub, message):
+    errors = {raw: str(failure(stub(raw).store(max_retries=0).get, "a")) for raw in BAD_RESPONSES[message]}
+    assert {raw: error for raw, error in errors.items() if message not in error} == {}
+
+
+def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_BODY", 1000)
+    monkeypatch.setattr(ps, "_MAX_HEAD", 500)
+    chunks = (b"%x\r\n%s\r\n" % (300, b" " * 300)) * 6
+    for raw in (http(b" " * 1001), CHUNKED + chunks + b"0\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1501):
+        assert "too large" in str(failure(stub(raw).store().get, "a"))
+    drip = [http()[n : n + 1] for n in range(len(http()))]
+    assert "didn't answer in time" in str(failure(stub(drip).store(timeout=0.5).get, "a"))
 
 
 @pytest.mark.parametrize("size", ["", "-1", "1 x", "g", "1" * 13])
 def test_a_chunk_with_an_invalid_size_is_refused(size):
-    chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     for rest in (f"{size}\r\nx\r\n0\r\n\r\n", f"1\r\nxx\r\n{size}"):
         with pytest.raises((ValueError, OSError)):
-            receive((chunked + rest).encode())
+            receive(CHUNKED + rest.encode())
 
 
 class Pieces:
@@ -3115,9 +3070,7 @@ def taken_for(raw, size):
 WELL_FORMED = [
     http(),
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nA: b\r\nA:\tc\r\n\r\nbody",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nxyz\r\n1F\r\n"
-    + b"z" * 31
-    + b"\r\n0\r\nT: t\r\n\r\n",
+    CHUNKED + b"3;a=b\r\nxyz\r\n1F\r\n" + b"z" * 31 + b"\r\n0\r\nT: t\r\n\r\n",
 ]
 
 
@@ -3134,11 +3087,6 @@ def test_bytes_mean_the_same_however_they_arrive_in_pieces(raw, edits):
     assert edits or isinstance(whole, tuple)
 
 
-def test_a_head_without_end_is_too_large():
-    with pytest.raises(ps.Unavailable, match="too large"):
-        receive(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000)
-
-
 def test_a_response_without_length_ends_with_its_connection(stub):
     for first in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close", b"HTTP/1.1 200 OK"):
         assert receive(first + b"\r\n\r\n" + ANSWER)[2] == ANSWER
@@ -3152,7 +3100,7 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
     with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
-        for each in (first, second):  # its queue is full now, so who else comes is left waiting
+        for each in (first, second):  # these fill its queue
             each.setblocking(False)
             each.connect_ex(deaf.getsockname())
         stream = socket.AF_INET, socket.SOCK_STREAM, 0, ""
@@ -3165,11 +3113,9 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
 
 def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub):
     slow = stub([b"HTTP/1.1 200", b" OK", b"\r\n\r\n"])  # it connects, and then nobody speaks
-    store = bao().tls_store(proxy=slow.address, timeout=0.5, max_retries=0)
     start = time.monotonic()
-    with pytest.raises(ps.Unavailable, match="didn't answer in time"):
-        store.get("a")
-    assert time.monotonic() - start < 5
+    error = failure(bao().tls_store(proxy=slow.address, timeout=0.5, max_retries=0).get, "a")
+    assert "didn't answer in time" in str(error) and time.monotonic() - start < 5
 
 
 def test_a_request_has_vaults_headers_and_a_quoted_path(stub):
@@ -3180,37 +3126,39 @@ def test_a_request_has_vaults_headers_and_a_quoted_path(stub):
     assert {"X-Vault-Request: true", "X-Vault-Namespace: team", f"X-Vault-Token: {TELLTALE}"} <= set(lines)
 
 
-def test_an_untrusted_certificate_is_reported_and_not_tried_again():
-    store = bao().store(address=bao().tls)
-    with pytest.raises(ps.Unavailable, match="certificate isn't trusted: .*; name the CA .* VAULT_CACERT"):
-        store.get("a")
-    with pytest.raises(ps.Unavailable, match="certificate isn't trusted: [Hh]ostname mismatch"):
-        bao().tls_store(server_name="elsewhere").get("a")
-    with pytest.raises(ps.Unavailable, match="doesn't speak TLS; use http://"):
-        bao().store(address=bao().address.replace("http:", "https:")).get("a")
-    with pytest.raises(ps.Unavailable, match="the server expects TLS; use https:// in VAULT_ADDR"):
-        bao().store(address=bao().tls.replace("https:", "http:")).get("a")
+def test_a_server_that_can_not_be_trusted_or_wants_another_protocol_is_reported():
+    plain, tls = bao().address, bao().tls
+    for store, problem in (
+        (bao().store(address=tls), "certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
+        (bao().tls_store(server_name="elsewhere"), "certificate isn't trusted: [Hh]ostname mismatch"),
+        (bao().store(address=plain.replace("http:", "https:")), "doesn't speak TLS; use http://"),
+        (
+            bao().store(address=tls.replace("https:", "http:")),
+            "the server expects TLS; use https:// in VAULT_ADDR",
+        ),
+    ):
+        with pytest.raises(ps.Unavailable, match=problem):
+            store.get("a")
 
 
 def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
     shutil.copy(bao().ca, tmp_path)
+    text = Path(bao().ca).read_text()
     for trust in (
         {"ca_cert": bao().ca, "server_name": "server"},
-        {"ca_bytes": Path(bao().ca).read_text(), "ca_path": "/nowhere"},
-        {"ca_bytes": "# Größe\n" + Path(bao().ca).read_text()},
+        {"ca_bytes": "# Größe\n" + text, "ca_path": "/nowhere"},
         {"ca_path": bao().ca},
         {"ca_path": str(tmp_path)},
         {"skip_verify": True},
     ):
-        with pytest.raises(ps.NotFound):
-            bao().store(address=bao().tls, **trust).get("a")
-    said = list(bao().store(address=bao().tls, skip_verify=True).store_status())
-    assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in said
+        store = bao().store(address=bao().tls, **trust)
+        assert type(failure(store.get, "a")) is ps.NotFound
+    assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.store_status()
 
 
 def test_what_holds_no_certificate_trusts_nobody_and_a_folder_may_hold_more(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", bao().ca)  # what the system trusts is not asked for
-    for source, trust in (("CAPATH", {"ca_path": str(tmp_path)}), ("CACERT_BYTES", {"ca_bytes": "é"})):
+    for source, trust in {"CAPATH": {"ca_path": str(tmp_path)}, "CACERT_BYTES": {"ca_bytes": "é"}}.items():
         error = failure(bao().store(address=bao().tls, **trust).get, "a")
         assert f"no certificate in VAULT_{source};" in str(error)
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -3222,16 +3170,19 @@ def test_what_holds_no_certificate_trusts_nobody_and_a_folder_may_hold_more(tmp_
     assert works(bao().store(address=bao().tls, ca_path=str(tmp_path)))
 
 
-def test_a_missing_client_certificate_is_reported():
-    with pytest.raises(ps.Unavailable, match="VAULT_CLIENT_CERT|connection"):
-        bao().tls_store(bao().mutual, max_retries=0).get("a")
-    with pytest.raises(ps.BadValue, match="certificates can't be loaded: .*VAULT_CLIENT_KEY"):
-        bao().tls_store(bao().mutual, client_cert="/nowhere.pem").get("a")
+def test_a_missing_or_encrypted_client_certificate_is_reported_without_a_prompt(tmp_path):
+    assert re.search("VAULT_CLIENT_CERT|connection", str(failure(bao().tls_store(bao().mutual).get, "a")))
+    key = serialization.load_pem_private_key(Path(bao().client["client_key"]).read_bytes(), None)
+    form = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(TELLTALE.encode())
+    (tmp_path / "key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    for wrong in ({"client_cert": "/nowhere.pem"}, {**bao().client, "client_key": str(tmp_path / "key")}):
+        with pytest.raises(ps.BadValue, match="certificates can't be loaded: .*VAULT_CLIENT_KEY"):
+            bao().tls_store(bao().mutual, **wrong).get("a")
 
 
 @contextlib.contextmanager
 def listening(answer):
-    """Host and port of a server that answers one connection by a function, and hangs up."""
+    """Host and port of a server that calls `answer` with one connection, and hangs up."""
 
     def accept(listener):
         with contextlib.suppress(OSError), listener.accept()[0] as client:
@@ -3255,15 +3206,6 @@ def test_a_server_with_old_tls_is_reported():
         assert "the server supports no TLS version from 1.2 on" in str(failure(store.get, "a"))
 
 
-def test_a_client_key_with_a_password_is_an_error_and_asks_for_none(tmp_path):
-    key = serialization.load_pem_private_key(Path(bao().client["client_key"]).read_bytes(), None)
-    form = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(TELLTALE.encode())
-    (tmp_path / "key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
-    settings = {**bao().client, "client_key": str(tmp_path / "key")}
-    with pytest.raises(ps.BadValue, match="certificates can't be loaded"):
-        bao().tls_store(bao().mutual, **settings).get("a")
-
-
 @pytest.mark.parametrize("said", [None, b"\x16\x03\x03\x00\x05hello"])
 def test_a_broken_tls_handshake_is_reported(said):
     with listening(lambda client: client.recv(5000) and client.sendall(said or b"")) as server:
@@ -3276,46 +3218,41 @@ def test_audit_hooks_see_neither_token_nor_value(stub):
     code += "sys.addaudithook(lambda *event: seen.append(repr(event)) if 'urllib' in event[0] else None);"
     code += "p.set_secret('a', sys.argv[1], backend='vault'); p.get_secret('a', backend='vault');"
     code += "print(len(seen) > 2, sys.argv[1] in ''.join(seen))"
-    written = http(json.dumps({"data": {"version": 2}}).encode())
+    written = http_json({"data": {"version": 2}})
     server = stub(lambda request: written if request.startswith(b"POST") else http())
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE}
-    seen = subprocess.run(
-        [sys.executable, "-c", code, TELLTALE], env=env, cwd=ROOT, capture_output=True, check=True
-    )
-    assert seen.stdout == b"True False\n"
+    argv = [sys.executable, "-c", code, TELLTALE]
+    assert subprocess.check_output(argv, env=env, cwd=ROOT) == b"True False\n"
 
 
 def test_an_unreachable_server_is_not_an_absent_secret():
-    with pytest.raises(ps.Unavailable, match=r"can't be reached at http://127.0.0.1:\d+: Connection refused"):
-        ps.VaultStore(address=f"http://127.0.0.1:{free_port()}", token="t", max_retries=0).get("a")
+    problems = {
+        f"http://127.0.0.1:{free_port()}": r"can't be reached at http://127.0.0.1:\d+: Connection refused"
+    }
     for host in ("nowhere.invalid", "a..b", "x" * 64):
-        with pytest.raises(ps.Unavailable, match="no host of that name; check VAULT_ADDR"):
-            ps.VaultStore(address=f"http://{host}", token="t", max_retries=0).get("a")
-    with pytest.raises(ps.Unavailable, match="No such file"):
-        ps.VaultStore(address="unix:///nowhere.sock", token="t", max_retries=0).get("a")
+        problems[f"http://{host}"] = "no host of that name; check VAULT_ADDR"
+    problems["unix:///nowhere.sock"] = "No such file"
+    for address, problem in problems.items():
+        with pytest.raises(ps.Unavailable, match=problem):
+            ps.VaultStore(address=address, token="t", max_retries=0).get("a")
 
 
-@pytest.mark.parametrize("kind", ["http", "tls"])
-def test_a_proxy_is_used_if_one_is_set(stub, kind):
-    def answer(request):
-        target = re.match(rb"(CONNECT )?(?:\w+ http://)?([\d.]+):(\d+)", request)
-        return target and (b"HTTP/1.1 200 OK\r\n\r\n" if target[1] else http())
+def test_a_proxy_passes_a_request_on(stub):
+    proxy = stub(http())
+    assert bao().store(proxy=f"http://user:pass@127.0.0.1:{proxy.port}").get("a") == "v"
+    assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
+    for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:pass")):
+        assert header in proxy.requests[-1]
 
-    proxy = stub(answer)
-    config = {"proxy": f"http://user:pass@127.0.0.1:{proxy.port}", "max_retries": 0, "timeout": 1}
-    if kind == "http":
-        assert bao().store(**config).get("a") == "v"
-        assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
-        assert f"Host: 127.0.0.1:{bao().port}".encode() in proxy.requests[-1]
-    else:
-        with pytest.raises(ps.Unavailable):  # the stub answers, but it does not pass anything on
-            bao().tls_store(**config).get("a")
-        assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
-        assert bao().root.encode() not in proxy.requests[0]
-        for said in (http(b"", 403), b"HTTP/1.1 200 OK\r\n\r\nhello"):
-            with pytest.raises(ps.Unavailable, match="proxy refuses to connect to Vault; check VAULT_PROXY_"):
-                bao().tls_store(proxy=stub(said).address).get("a")
-    assert b"roxy-" in proxy.requests[-1] and base64.b64encode(b"user:pass") in proxy.requests[0]
+
+@pytest.mark.parametrize("said", [http(b"", 403), b"HTTP/1.1 200 OK\r\n\r\nhello"])
+def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub, said):
+    proxy = stub(said)
+    store = bao().tls_store(proxy=f"http://user:pass@127.0.0.1:{proxy.port}")
+    assert "proxy refuses to connect to Vault; check VAULT_PROXY_" in str(failure(store.get, "a"))
+    assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
+    assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"user:pass") in proxy.requests[0]
+    assert bao().root.encode() not in b"".join(proxy.requests)
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
@@ -3364,15 +3301,14 @@ def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
 )
 def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind, proxy):
     monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
-    error = failure(bao().store(address=f"{kind}://vault.invalid", max_retries=0).get, "a")
+    vault = {"address": f"{kind}://vault.invalid", "max_retries": 0}
+    error = failure(bao().store(**vault).get, "a")
     assert type(error) is ps.BadValue and "VAULT_PROXY_ADDR" in str(error) and TELLTALE not in str(error)
     monkeypatch.setenv("NO_PROXY", "vault.invalid")
-    assert "no host of that name" in str(
-        failure(bao().store(address=f"{kind}://vault.invalid", max_retries=0).get, "a")
-    )
+    assert "no host of that name" in str(failure(bao().store(**vault).get, "a"))
 
 
-VALUE = "canary" + "-value-77"
+WRITTEN_VALUE = "canary" + "-value-77"
 STATUSES = [int(n) for n in "200 204 301 302 307 400 403 404 405 412 413 429 500 501 502 503".split()]
 STATUSES += [200] * 5 + [307, 403, 403, 404]
 ERRORS = "|Vault is sealed|namespace not found|no handler for route |too large |check-and-set ".split("|")
@@ -3380,11 +3316,9 @@ HEADERS = "Location X-Vault-Index Retry-After Set-Cookie WWW-Authenticate Conten
 
 
 def random_answer(dice, elsewhere):
-    """Whatever a server may say, with what it has just received in every place."""
-    places = ["/v1/" + TELLTALE, f"{elsewhere}/{TELLTALE}"]
-    word = functools.partial(
-        dice.choice, [TELLTALE, VALUE, "x" * dice.randrange(40), "\u2028é", "", "0", *places]
-    )
+    """Anything a server may answer, with the token and the value in every place."""
+    words = [TELLTALE, WRITTEN_VALUE, "x" * dice.randrange(40), "\u2028é", "", "0"]
+    word = functools.partial(dice.choice, [*words, "/v1/" + TELLTALE, f"{elsewhere}/{TELLTALE}"])
     raw = json.dumps(random_body(dice, word)).encode()
     raw = dice.choice([raw, raw, raw, raw[:-1], raw + raw, dice.randbytes(30), word().encode(), b""])
     status = dice.choice([*STATUSES, dice.randrange(1000)])
@@ -3398,21 +3332,18 @@ def random_answer(dice, elsewhere):
 
 def random_body(dice, word):
     fields = {"value": word(), TELLTALE: dice.choice([None, 1, [], {}])}
-    when = {
-        "version": dice.choice([1, 0, -1, "2", None, 1e300]),
-        "deletion_time": word(),
-        "destroyed": word(),
-    }
-    policies = {"secret/data/": 7, "secret/metadata/": word(), "policies": 7, "identity_policies": 7}
+    number = dice.choice([1, 0, -1, "2", None, 1e300])
+    when = {"version": number, "deletion_time": word(), "destroyed": word()}
+    name, version = dice.choice(["a", "\u2028é", "", "../x"]), dice.choice(["1", word(), "9" * 5000])
     payloads = [
         {"data": fields, "metadata": when},
         {"data": None, "metadata": when},
         {"data": word(), "metadata": word()},
-        {"keys": [dice.choice(["a", "\u2028é", "", "../x"]), "b/"], "ttl": word(), "policies": [word()]},
-        {"versions": {dice.choice(["1", word(), "9" * 5000]): dice.choice([when, word()])}},
+        {"keys": [name, "b/"], "ttl": word(), "policies": [word()]},
+        {"versions": {version: dice.choice([when, word()])}},
         {"type": "kv", "options": dice.choice([None, {"version": "2"}, word()])},
         {"secret": {"a/": dice.choice([word(), {"options": word()}])}},
-        policies,
+        {"secret/data/": 7, "secret/metadata/": word(), "policies": 7, "identity_policies": 7},
     ]
     bodies = [
         *({"data": payload} for payload in payloads),
@@ -3425,44 +3356,37 @@ def random_body(dice, word):
     return dice.choice(bodies)
 
 
-def shown_with(error):
-    """What a traceback shows beside source lines: the message, and those of the errors that led to it."""
-    while error:
-        yield str(error)
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
 @pytest.mark.slow
 def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog, capsys):
     caplog.set_level(0)
     dice, other = new_random(), stub(http())
     server = Stub(lambda request: random_answer(dice, other.address))
-    seen, shown, kinds = [], [], set()
+    shown, kinds = [], set()
 
     def collect(act):
         try:
             act()
         except ps.SecretsError as error:  # nothing else may come
-            seen.extend([repr(error), *shown_with(error)])
-            if type(error) not in kinds:  # reading the source for each of thousands takes its time
-                seen.extend(traceback.format_exception(type(error), error, error.__traceback__))
+            frames = 0 if type(error) in kinds else None  # reading the source for each of thousands is slow
+            shown.extend(traceback.format_exception(type(error), error, error.__traceback__, limit=frames))
+            shown.append(repr(error))
             kinds.add(type(error))
 
     while len(server.requests) < 2000:
         server.kv = dice.choice(["1", "2", None])
         store = server.store(max_retries=0, timeout=5)
-        acts = [lambda: store.get("a/b#c"), lambda: store.set("a", VALUE), lambda: store.delete("a")]
+        acts = [lambda: store.get("a/b#c"), lambda: store.set("a", WRITTEN_VALUE), lambda: store.delete("a")]
         acts += [lambda: store.get("a", 3), lambda: store.undelete("a"), lambda: store.destroy("a", 1)]
-        acts += [lambda: [*store.names()], lambda: shown.extend(store.store_status())]
+        acts += [lambda: [*store.names()], lambda: shown.extend(map(str, store.store_status()))]
         acts += [lambda: shown.extend(map(repr, store.versions("a"))), lambda: store.get_version("a")]
-        acts += [lambda: store.set_fields("a", {"b": VALUE}), lambda: store.get("a#")]
+        acts += [lambda: store.set_fields("a", {"b": WRITTEN_VALUE}), lambda: store.get("a#")]
         acts += [lambda: store.configure("a"), store.close]
         for act in dice.choices(acts, k=12):
             collect(act)
-        seen += map(repr, (store, store.settings, store._session, store._session.transport))
+        shown += map(repr, (store, store.settings, store._session, store._session.transport))
     server.server.shutdown()
-    text = "".join(seen) + caplog.text + "".join(capsys.readouterr())
-    assert (TELLTALE in text + str(shown), VALUE in text, other.requests) == (False, False, [])
+    text = "".join([*shown, caplog.text, *capsys.readouterr()])
+    assert (TELLTALE in text, "value-77" in text, other.requests) == (False, False, [])
     assert kinds >= {ps.NotFound, ps.Denied, ps.Unavailable, ps.BadValue}
 
 
