@@ -5343,303 +5343,303 @@ _CLASSES = {
 # matches wins.
 _PREFIXED = r"""
 = high critical
-GitHub token            gh(p|o|u|s|r)_  {A36,251}
-GitHub app JWT          ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
+GitHub token  gh(p|o|u|s|r)_  {A36,251}
+GitHub app JWT  ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
 GitHub fine-grained token  github_pat_  {W82}
-GitLab token            gl(pat|dt|rt|ft|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
-GitLab OAuth secret     gloas-  {W64}
-npm token               npm_  {A36}
-Cloudflare token        cf(k|ut|at)_  {A40}{h8}
-Cloudflare origin key   v1.0-  {h24}-{h146}
-Atlassian token         AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
+GitLab token  gl(pat|dt|rt|ft|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
+GitLab OAuth secret  gloas-  {W64}
+npm token  npm_  {A36}
+Cloudflare token  cf(k|ut|at)_  {A40}{h8}
+Cloudflare origin key  v1.0-  {h24}-{h146}
+Atlassian token  AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
 Bitbucket app password  ATBB  {A24}{H8}
-Bitbucket token         ATCTT3xFfGN0  {W50,400}
-Grafana service token   glsa_  {A32}_{H8}
-Grafana Cloud token     glc_  {B32,400}={0,2}
-Grafana API key         eyJrIjoi  {B40,400}={0,2}
-AWS access key          A(KIA|SIA|BIA|CCA)  {K16}  AKIA{K16}
-AWS legacy key          A3T  {U1}{K16}
-AWS Bedrock key         ABSK  {B100,269}={0,2}
-AWS MWS token           amzn.mws.  {u}
-Google OAuth secret     GOCSPX-  {W28}
-Google refresh token    1//0  {W40,120}
-Slack token             xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d6}-{A10}
-Slack config token      xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
-Slack app token         xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U8}-{d8}-{a30}
-Paystack key            sk_(live|test)_  {h40}
-WorkOS key              sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
-Stripe key              (s|r)k_(live|prod)_  {A16,200}
-OpenAI project key      sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}
-OpenAI key              sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
-Anthropic key           sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA  sk-ant-api03-{W93}AA
-OpenRouter key          sk-or-v1-  {h64}
-Hugging Face token      hf_  {L34}
+Bitbucket token  ATCTT3xFfGN0  {W50,400}
+Grafana service token  glsa_  {A32}_{H8}
+Grafana Cloud token  glc_  {B32,400}={0,2}
+Grafana API key  eyJrIjoi  {B40,400}={0,2}
+AWS access key  A(KIA|SIA|BIA|CCA)  {K16}  AKIA{K16}
+AWS legacy key  A3T  {U1}{K16}
+AWS Bedrock key  ABSK  {B100,269}={0,2}
+AWS MWS token  amzn.mws.  {u}
+Google OAuth secret  GOCSPX-  {W28}
+Google refresh token  1//0  {W40,120}
+Slack token  xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d6}-{A10}
+Slack config token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
+Slack app token  xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U8}-{d8}-{a30}
+Paystack key  sk_(live|test)_  {h40}
+WorkOS key  sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
+Stripe key  (s|r)k_(live|prod)_  {A16,200}
+OpenAI project key  sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}
+OpenAI key  sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
+Anthropic key  sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA  sk-ant-api03-{W93}AA
+OpenRouter key  sk-or-v1-  {h64}
+Hugging Face token  hf_  {L34}
 Hugging Face org token  api_org_  {L34}
-Groq key                gsk_  {A52}
-Replicate token         r8_  {A37}
-Perplexity key          pplx-  {A40,60}
-xAI key                 xai-  {W70,90}
-NVIDIA key              nvapi-  {W60,70}
-Pinecone key            pcsk_  {W50,99}
-Together key            tgp_v1_  {W43}
-Fireworks key           fw_  {A22,40}
-Cerebras key            csk-  {a48}
-PyPI token              pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
-RubyGems key            rubygems_  {h48}
-NuGet key               oy2  {a43}
-crates.io token         cio  {A32}
-Clojars token           CLOJARS_  {a60}
-Docker token            dckr_pat_  {W24,27}
-Docker org token        dckr_oat_  {W32}
-Docker Swarm token      SWMTKN-1-  {a50}-{a25}
+Groq key  gsk_  {A52}
+Replicate token  r8_  {A37}
+Perplexity key  pplx-  {A40,60}
+xAI key  xai-  {W70,90}
+NVIDIA key  nvapi-  {W60,70}
+Pinecone key  pcsk_  {W50,99}
+Together key  tgp_v1_  {W43}
+Fireworks key  fw_  {A22,40}
+Cerebras key  csk-  {a48}
+PyPI token  pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
+RubyGems key  rubygems_  {h48}
+NuGet key  oy2  {a43}
+crates.io token  cio  {A32}
+Clojars token  CLOJARS_  {a60}
+Docker token  dckr_pat_  {W24,27}
+Docker org token  dckr_oat_  {W32}
+Docker Swarm token  SWMTKN-1-  {a50}-{a25}
 Docker Swarm unlock key  SWMKEY-1-  {B43}
-JFrog token             AKCp  {A69}
-JFrog reference token   cmVmd  {A59}
-Vault token             hvs.  {W90,300}
-Vault batch token       hvb.  {W138,300}
-Vault recovery token    hvr.  {W24,300}
-Terraform token         .atlasv1.  (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
-DigitalOcean token      do(p|o|r)_v1_  {h64}
-Heroku key              HRKU-AA  {W58}
-Heroku key UUID         HRKU-  {u}
-Fly.io token            fo1_  {W43}
-Fly.io macaroon         fm(1|1r|1a|2)_  {B80,900}={0,3}
-Doppler token           dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A40}
-Pulumi token            pul-  {h40}
-1Password token         ops_eyJ  {B200,2000}={0,3}
-1Password key           A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
-age key                 AGE-SECRET-KEY-1  {Q58}  AGE-SECRET-KEY-1{Q58}
-age post-quantum key    AGE-SECRET-KEY-PQ-1  {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
-SendGrid key            SG.  {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
-Brevo key               x(key|smtp)sib-  {h64}-{A16}
-Mailgun key             key-  {h32}
-Resend key              re_  {A8}_{A24}
-Twilio key              SK  {h32}
-Shopify token           shp(at|ca|pa|ss|ua|tka)_  {A32,64}
-Square token            sq0(atp|csp)-  {W22,60}
-Square access token     EAAA  [lE]{W59,60}  EAAAl{W59}
-Flutterwave key         FLWSECK(_TEST|)-  (?:{h32}-X|{h12})
-Plaid token             access-  (?:sandbox|development|production)-{u}
-Adyen key               AQE  (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
-Databricks token        d(api|kea|ose)  {H32}(?:-[0-9])?
-PlanetScale token       pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}  pscale_tkn_{W43}  pscale_tkn_{W31}
-Supabase token          sbp_|sbp_oauth_  {h40}
-Supabase secret         sb_secret_  {W31}
-Neon key                napi_  {A64}
-MongoDB Atlas key       mdb_sa_sk_  {W40}
-ClickHouse key          4b1d  {A38}
-Confluent key           cflt  {B60}
-Aiven token             AVNU_|AVNS_  {B40,900}={0,2}
-Onfido token            api_live(|_us|_eu|_ca).  {W11}\.{W32}
-Dynatrace token         dt0(c01|s01|s02|s16).  {A24}\.{A64}
-Vercel token            vc(p|i|a|r|k)_  {A24,60}
-Netlify token           nf(p|c|o|u|b)_  {A36,40}
-CircleCI token          CCIPAT_|CCIPRJ_  {A22}_{h40}
-Tailscale key           tskey-  {L3,12}-{A5,30}-{A20,50}
-Sourcegraph token       sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
-OpenShift token         sha256~  {W43}
-Render key              rnd_  {A28,40}
-Dropbox token           sl.|sl.u.  {W130,1400}
-Facebook token          EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
-X bearer token          AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
+JFrog token  AKCp  {A69}
+JFrog reference token  cmVmd  {A59}
+Vault token  hvs.  {W90,300}
+Vault batch token  hvb.  {W138,300}
+Vault recovery token  hvr.  {W24,300}
+Terraform token  .atlasv1.  (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
+DigitalOcean token  do(p|o|r)_v1_  {h64}
+Heroku key  HRKU-AA  {W58}
+Heroku key UUID  HRKU-  {u}
+Fly.io token  fo1_  {W43}
+Fly.io macaroon  fm(1|1r|1a|2)_  {B80,900}={0,3}
+Doppler token  dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A40}
+Pulumi token  pul-  {h40}
+1Password token  ops_eyJ  {B200,2000}={0,3}
+1Password key  A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
+age key  AGE-SECRET-KEY-1  {Q58}  AGE-SECRET-KEY-1{Q58}
+age post-quantum key  AGE-SECRET-KEY-PQ-1  {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
+SendGrid key  SG.  {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
+Brevo key  x(key|smtp)sib-  {h64}-{A16}
+Mailgun key  key-  {h32}
+Resend key  re_  {A8}_{A24}
+Twilio key  SK  {h32}
+Shopify token  shp(at|ca|pa|ss|ua|tka)_  {A32,64}
+Square token  sq0(atp|csp)-  {W22,60}
+Square access token  EAAA  [lE]{W59,60}  EAAAl{W59}
+Flutterwave key  FLWSECK(_TEST|)-  (?:{h32}-X|{h12})
+Plaid token  access-  (?:sandbox|development|production)-{u}
+Adyen key  AQE  (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
+Databricks token  d(api|kea|ose)  {H32}(?:-[0-9])?
+PlanetScale token  pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}  pscale_tkn_{W43}  pscale_tkn_{W31}
+Supabase token  sbp_|sbp_oauth_  {h40}
+Supabase secret  sb_secret_  {W31}
+Neon key  napi_  {A64}
+MongoDB Atlas key  mdb_sa_sk_  {W40}
+ClickHouse key  4b1d  {A38}
+Confluent key  cflt  {B60}
+Aiven token  AVNU_|AVNS_  {B40,900}={0,2}
+Onfido token  api_live(|_us|_eu|_ca).  {W11}\.{W32}
+Dynatrace token  dt0(c01|s01|s02|s16).  {A24}\.{A64}
+Vercel token  vc(p|i|a|r|k)_  {A24,60}
+Netlify token  nf(p|c|o|u|b)_  {A36,40}
+CircleCI token  CCIPAT_|CCIPRJ_  {A22}_{h40}
+Tailscale key  tskey-  {L3,12}-{A5,30}-{A20,50}
+Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
+OpenShift token  sha256~  {W43}
+Render key  rnd_  {A28,40}
+Dropbox token  sl.|sl.u.  {W130,1400}
+Facebook token  EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
+X bearer token  AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
 Clerk or Stytch secret  secret-(test|live)-  {W36}
-BIP32 private key       xprv  {C107,108}  xprv{C107}
-Infisical token         st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
-Bitwarden token         0.  {u}\.{A30}:{B22}={0,2}
-Cashfree key            cfsk_ma_(prod|test)_  {h32}_{h8}
-Checkout.com key        sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
-CockroachDB key         CCDB1_  {A22}_{A40}
-FCM server key          APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
-Kong token              kpat_  {A40,60}
-Mercury token           mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_sandbox_wma_{A20}
-Midtrans key            Mid-server-  {W24}
-Paddle key              pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
-Persona key             persona_(production|sandbox)_  {u}
-Polar token             polar_(pat|oat)_  {A32,80}
-Salesforce session id   AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
-Mercado Pago token      APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d13}-{d6}-{h32}-{d6}
-Deno token              ddp_|ddo_  {A36}
-Astra token             AstraCS:  {A24}:{h64}
-Bitbucket DC token      BBDC-  {B44}
-Elastic Cloud key       essu_  {B40,200}={0,2}
-Xendit key              xnd_(production|development)_  {A40,80}
-Omise key               skey_|skey_test_  {a19}
-Slack session cookie    xoxd-  [\w%+/-]{40,400}={0,2}  xoxd-{A60}  xoxd-{A30}
+BIP32 private key  xprv  {C107,108}  xprv{C107}
+Infisical token  st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
+Bitwarden token  0.  {u}\.{A30}:{B22}={0,2}
+Cashfree key  cfsk_ma_(prod|test)_  {h32}_{h8}
+Checkout.com key  sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
+CockroachDB key  CCDB1_  {A22}_{A40}
+FCM server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
+Kong token  kpat_  {A40,60}
+Mercury token  mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_sandbox_wma_{A20}
+Midtrans key  Mid-server-  {W24}
+Paddle key  pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
+Persona key  persona_(production|sandbox)_  {u}
+Polar token  polar_(pat|oat)_  {A32,80}
+Salesforce session id  AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
+Mercado Pago token  APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d13}-{d6}-{h32}-{d6}
+Deno token  ddp_|ddo_  {A36}
+Astra token  AstraCS:  {A24}:{h64}
+Bitbucket DC token  BBDC-  {B44}
+Elastic Cloud key  essu_  {B40,200}={0,2}
+Xendit key  xnd_(production|development)_  {A40,80}
+Omise key  skey_|skey_test_  {a19}
+Slack session cookie  xoxd-  [\w%+/-]{40,400}={0,2}  xoxd-{A60}  xoxd-{A30}
 = high high
-GitLab job token        glcbt-  {W20,99}
-GitLab trigger token    glptt-  {W40}
-GitLab agent token      glagent-  {W50,99}
-GitLab runner token     GR1348941  {W20,60}
-AWS Bedrock short key   bedrock-api-key-  YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
-Google API key          AIza  {W35}
-Google OAuth token      ya29.  {W30,400}(?:\.{W10,400})?
-Slack legacy token      xox(a|r)-  (?:[0-9]-)?{A16,48}
-Stripe webhook          whsec_  {B24,88}={0,2}
-LangSmith key           lsv2_(pt|sk)_  {h32}_{h10}
-Langfuse key            sk-lf-  {u}
-ElevenLabs key          sk_  {h48}
-Tavily key              tvly-  (?:dev-|prod-)?{A20,40}
-Jina key                jina_  {h32}{W28,40}
-Weights & Biases key    wandb_v1_  {W40,99}
-LlamaCloud key          llx-  {A40,60}
-MailerSend token        mlsn.  {h64}
-Klaviyo key             pk_  (?:{h34}|[A-Za-z0-9]{6}_{h34})
-Shopify partner token   prtapi_|atkn_  {H32}
-Shippo token            shippo_(live|test)_  {h40}
-EasyPost key            EZAK|EZTK  {A54}
-Duffel token            duffel_(live|test)_  {X43}
-Xata key                xau_  {A36,50}
-Telegram token          AA  (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
-Discord token           (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
-Linear key              lin_api_|lin_oauth_  {A40,64}
-Notion token            ntn_  {d11}{A35}
-Notion secret           secret_  {A43}
-Figma token             fig(d|u|o)_  {W40,60}
-Airtable token          pat  {A14}\.{h64}
-Postman key             PMAK-  {h24}-{h34}
-Typeform token          tfp_  [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
-Sentry org token        sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
-Sentry user token       sntry(u|a|i)_  {h64}
-New Relic key           NRAK-  {A27}
-New Relic licence key   (eu|us|jp)01xx  {h30}NRAL
-PostHog key             phx_|phc_  {A40,50}
-Honeycomb key           hc(ai|bi|am)k_  {A58}
-Datadog app key         ddapp_|ddpat_  {A34,60}
-Axiom token             xaat-|xapt-  {u}
-LaunchDarkly key        sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
-Vercel Blob token       vercel_blob_rw_  {A16}_{A30}
-Buildkite token         bk(ua|aj|ar)_  {A36,40}
-Scalingo token          tk-us-  {W48}
-Prefect key             pnu_|pnb_  {A36}
-dbt Cloud token         dbt(c|u|s)_  {W40,60}
-Retool token            retool_  {A26,50}
-SonarQube token         sq(u|p|a)_  {A40}
-Contentful token        CFPAT-  {W43}
-HubSpot token           pat-(na1|na2|eu1|ap1)-  {u}
-Intercom token          dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
-Frame.io token          fio-u-  {X64}
-ClickUp token           pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
-Zoho token              1000.  {h32}\.{h32}
-Facebook legacy token   EAACEdEose0cBA  {A20,400}
-Instagram token         IGQV|IGAA  {A80,250}
-Mapbox token            sk.eyJ  {W60,200}\.{W20,30}
-Apple or Radar key      prj_(live|test)_sk_  {h40}
+GitLab job token  glcbt-  {W20,99}
+GitLab trigger token  glptt-  {W40}
+GitLab agent token  glagent-  {W50,99}
+GitLab runner token  GR1348941  {W20,60}
+AWS Bedrock short key  bedrock-api-key-  YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
+Google API key  AIza  {W35}
+Google OAuth token  ya29.  {W30,400}(?:\.{W10,400})?
+Slack legacy token  xox(a|r)-  (?:[0-9]-)?{A16,48}
+Stripe webhook  whsec_  {B24,88}={0,2}
+LangSmith key  lsv2_(pt|sk)_  {h32}_{h10}
+Langfuse key  sk-lf-  {u}
+ElevenLabs key  sk_  {h48}
+Tavily key  tvly-  (?:dev-|prod-)?{A20,40}
+Jina key  jina_  {h32}{W28,40}
+Weights & Biases key  wandb_v1_  {W40,99}
+LlamaCloud key  llx-  {A40,60}
+MailerSend token  mlsn.  {h64}
+Klaviyo key  pk_  (?:{h34}|[A-Za-z0-9]{6}_{h34})
+Shopify partner token  prtapi_|atkn_  {H32}
+Shippo token  shippo_(live|test)_  {h40}
+EasyPost key  EZAK|EZTK  {A54}
+Duffel token  duffel_(live|test)_  {X43}
+Xata key  xau_  {A36,50}
+Telegram token  AA  (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
+Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
+Linear key  lin_api_|lin_oauth_  {A40,64}
+Notion token  ntn_  {d11}{A35}
+Notion secret  secret_  {A43}
+Figma token  fig(d|u|o)_  {W40,60}
+Airtable token  pat  {A14}\.{h64}
+Postman key  PMAK-  {h24}-{h34}
+Typeform token  tfp_  [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
+Sentry org token  sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
+Sentry user token  sntry(u|a|i)_  {h64}
+New Relic key  NRAK-  {A27}
+New Relic licence key  (eu|us|jp)01xx  {h30}NRAL
+PostHog key  phx_|phc_  {A40,50}
+Honeycomb key  hc(ai|bi|am)k_  {A58}
+Datadog app key  ddapp_|ddpat_  {A34,60}
+Axiom token  xaat-|xapt-  {u}
+LaunchDarkly key  sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
+Vercel Blob token  vercel_blob_rw_  {A16}_{A30}
+Buildkite token  bk(ua|aj|ar)_  {A36,40}
+Scalingo token  tk-us-  {W48}
+Prefect key  pnu_|pnb_  {A36}
+dbt Cloud token  dbt(c|u|s)_  {W40,60}
+Retool token  retool_  {A26,50}
+SonarQube token  sq(u|p|a)_  {A40}
+Contentful token  CFPAT-  {W43}
+HubSpot token  pat-(na1|na2|eu1|ap1)-  {u}
+Intercom token  dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
+Frame.io token  fio-u-  {X64}
+ClickUp token  pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
+Zoho token  1000.  {h32}\.{h32}
+Facebook legacy token  EAACEdEose0cBA  {A20,400}
+Instagram token  IGQV|IGAA  {A80,250}
+Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
+Apple or Radar key  prj_(live|test)_sk_  {h40}
 Defined Networking key  dnkey-  {X26}-{X52}
-Octopus Deploy key      API-  {U26}
-Harness token           (p|s)at.  {W22}\.{A24}\.{A20}
-Yandex key              AQVN  {W35,38}
-Yandex token            t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
-Yandex secret           YC  {W38}
-Yandex OAuth token      y(0|1|2|3)_  {W50,60}
-Alibaba key id          LTAI  {A16,20}
-Tencent Cloud id        AKID  {A32}
-SettleMint token        sm_(p|a|s)at_  {A16}
-Adobe secret            p8e-  {h32}|[A-Za-z0-9_-]{32}
+Octopus Deploy key  API-  {U26}
+Harness token  (p|s)at.  {W22}\.{A24}\.{A20}
+Yandex key  AQVN  {W35,38}
+Yandex token  t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
+Yandex secret  YC  {W38}
+Yandex OAuth token  y(0|1|2|3)_  {W50,60}
+Alibaba key id  LTAI  {A16,20}
+Tencent Cloud id  AKID  {A32}
+SettleMint token  sm_(p|a|s)at_  {A16}
+Adobe secret  p8e-  {h32}|[A-Za-z0-9_-]{32}
 Salesforce refresh token  5Aep861  {W60,100}
-Telnyx key              KEY0  {A28}_{A22}
-Boundary token          at_|atr_  {A10}_{A40,300}
-Dependency-Track key    odt_  (?:{A8}_)?{A32}
-StackHawk key           hawk.  {A20}\.{A20}
-Baidu key               ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
-eBay certificate id     PRD-|SBX-  {h12}-{h4}-{h4}-{h4}-{h4}
-GitBook token           gb_api_  {A40}
-Inngest key             signkey-(prod|test)-  {h64}
-Ionic token             ion_  {a42}
-Nylas key               nyk_v0_  {A64}
-OneSignal key           os_v2_(app|org)_  {a100,110}
-Open VSX token          ovsxp_|ovsxat_  {u}
-Ory token               ory_(at|pat|rt|ac|st)_  {A30,80}
-Pinterest token         pina_  {A32,300}
-Porkbun key             sk1_|pk1_  {h64}
-Rootly key              rootly_  {h64}
-RunPod key              rpa_  {U40}{a6}
-Samsara token           samsara_api_  {A30}
-Siemens token           code_pat_  {W20,60}
-Trigger.dev key         tr_(dev|prod|stg|pat)_  {A20,40}
-Tinybird token          p.eyJ  {W50,300}\.{W40,50}
-Unkey key               unkey_  {A20,40}
-Val Town token          vtwn_  {A27}
-Voiceflow key           VF.DM.|VF.WS.  {h24}\.{A16}
-Zuplo key               zpka_  {h32}_{h8}
-Anyscale key            esecret_  {A26}
-E2B key                 e2b_  {h40}
-Friendli token          flp_  {A46}
-Helicone key            sk-helicone-  {a7}-{a7}-{a7}-{a7}
-Runway key              key_  {h128}
-Coze token              pat_  {A64}
-n8n key                 n8n_api_  {W36,400}
-Trello token            ATTA  {h64}
-WooCommerce key         ck_|cs_  {h40}
-CodeSandbox token       csb_v1_  {W43}
-Kaggle token            KGAT_  {h32}
-Daytona key             dtn_  {h64}
-Cal.com key             cal_live_|cal_  {h32}
-PubNub secret           sec-c-  {B44,60}={0,2}
-Twelve Labs key         tlk_  {U36}
-Cartesia key            sk_car_  {A20,60}
-Browserbase key         bb_live_  {W26,40}
-Plane key               plane_api_  {h32}
-Google auth key         AQ.Ab  {W45,80}
-Courier key             (p|d)k_prod_  {U28}
-GrowthBook secret       secret_(user|admin|readonly)_  {A30,60}
+Telnyx key  KEY0  {A28}_{A22}
+Boundary token  at_|atr_  {A10}_{A40,300}
+Dependency-Track key  odt_  (?:{A8}_)?{A32}
+StackHawk key  hawk.  {A20}\.{A20}
+Baidu key  ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
+eBay certificate id  PRD-|SBX-  {h12}-{h4}-{h4}-{h4}-{h4}
+GitBook token  gb_api_  {A40}
+Inngest key  signkey-(prod|test)-  {h64}
+Ionic token  ion_  {a42}
+Nylas key  nyk_v0_  {A64}
+OneSignal key  os_v2_(app|org)_  {a100,110}
+Open VSX token  ovsxp_|ovsxat_  {u}
+Ory token  ory_(at|pat|rt|ac|st)_  {A30,80}
+Pinterest token  pina_  {A32,300}
+Porkbun key  sk1_|pk1_  {h64}
+Rootly key  rootly_  {h64}
+RunPod key  rpa_  {U40}{a6}
+Samsara token  samsara_api_  {A30}
+Siemens token  code_pat_  {W20,60}
+Trigger.dev key  tr_(dev|prod|stg|pat)_  {A20,40}
+Tinybird token  p.eyJ  {W50,300}\.{W40,50}
+Unkey key  unkey_  {A20,40}
+Val Town token  vtwn_  {A27}
+Voiceflow key  VF.DM.|VF.WS.  {h24}\.{A16}
+Zuplo key  zpka_  {h32}_{h8}
+Anyscale key  esecret_  {A26}
+E2B key  e2b_  {h40}
+Friendli token  flp_  {A46}
+Helicone key  sk-helicone-  {a7}-{a7}-{a7}-{a7}
+Runway key  key_  {h128}
+Coze token  pat_  {A64}
+n8n key  n8n_api_  {W36,400}
+Trello token  ATTA  {h64}
+WooCommerce key  ck_|cs_  {h40}
+CodeSandbox token  csb_v1_  {W43}
+Kaggle token  KGAT_  {h32}
+Daytona key  dtn_  {h64}
+Cal.com key  cal_live_|cal_  {h32}
+PubNub secret  sec-c-  {B44,60}={0,2}
+Twelve Labs key  tlk_  {U36}
+Cartesia key  sk_car_  {A20,60}
+Browserbase key  bb_live_  {W26,40}
+Plane key  plane_api_  {h32}
+Google auth key  AQ.Ab  {W45,80}
+Courier key  (p|d)k_prod_  {U28}
+GrowthBook secret  secret_(user|admin|readonly)_  {A30,60}
 = high medium
-GitLab mail token       glimt-  {W25}
-Stripe test key         (s|r)k_test_  {A16,200}
-Razorpay key            rzp_live_|rzp_test_  {A14}
+GitLab mail token  glimt-  {W25}
+Stripe test key  (s|r)k_test_  {A16,200}
+Razorpay key  rzp_live_|rzp_test_  {A14}
 Postman collection key  PMAT-  {U26}
-New Relic ingest key    NR(II|IQ|RA)-  {W32,48}
-ConfigCat key           configcat-sdk-1/  {W22}/{W22}
-ReadMe key              rdme_  {a70}
-Infracost key           ico-  (?<![\w./]){A32}
-Code Climate token      qltcp_|qltcw_  {A40,60}
-Adafruit IO key         aio_  {A28}
-42 client secret        s-s4t2ud-|s-s4t2af-  {h64}
-Contentstack token      cs  {h38}
+New Relic ingest key  NR(II|IQ|RA)-  {W32,48}
+ConfigCat key  configcat-sdk-1/  {W22}/{W22}
+ReadMe key  rdme_  {a70}
+Infracost key  ico-  (?<![\w./]){A32}
+Code Climate token  qltcp_|qltcw_  {A40,60}
+Adafruit IO key  aio_  {A28}
+42 client secret  s-s4t2ud-|s-s4t2af-  {h64}
+Contentstack token  cs  {h38}
 ScraperAPI or Apify token  apify_api_  {A36,40}
-Twitch chat token       oauth:  {a30}
-Honeybadger token       hbp_  {A36}
-Lichess token           lip_  {A20}
-Thunderstore token      tss_  {A38}
-Riot Games key          RGAPI-  {u}
-Context7 key            ctx7sk-  {u}
-Dub key                 dub_  {A24}
+Twitch chat token  oauth:  {a30}
+Honeybadger token  hbp_  {A36}
+Lichess token  lip_  {A20}
+Thunderstore token  tss_  {A38}
+Riot Games key  RGAPI-  {u}
+Context7 key  ctx7sk-  {u}
+Dub key  dub_  {A24}
 = high low
-WakaTime key            waka_  {u}
+WakaTime key  waka_  {u}
 = medium critical
-GoCardless token        live_|sandbox_  {X40}
-Bitcoin key             5(H|J|K)  {C49}  5J{C49}
+GoCardless token  live_|sandbox_  {X40}
+Bitcoin key  5(H|J|K)  {C49}  5J{C49}
 Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}  Kw{C50}
-NKEY seed               S(A|C|N|O|P|U|X)  {K56}  SU{K56}
+NKEY seed  S(A|C|N|O|P|U|X)  {K56}  SU{K56}
 = medium high
-GitLab session cookie   _gitlab_session=  {a32}
-NTLM response           TlRMTVNTUAADAAAA  {B40,2000}={0,2}
-AWS AppSync key         da2-  {a26}
-Azure SAS               sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
-DeepSeek key            sk-  {h32}
-Firecrawl key           fc-  {h32}
-Voyage key              pa-  {W43}
-JWT                     eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
+GitLab session cookie  _gitlab_session=  {a32}
+NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
+AWS AppSync key  da2-  {a26}
+Azure SAS  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]  sig={A43}%3D
+DeepSeek key  sk-  {h32}
+Firecrawl key  fc-  {h32}
+Voyage key  pa-  {W43}
+JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
     eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
-Statsig key             secret-|console-  {A38,50}
-Scaleway key            SCW  {U17}  SCW{U17}
-Volcengine key          AKLT  {A40,60}
-Google HMAC id          GOOG  (?:{U20}|1E{U57})(?![A-Z])  GOOG1E{U57}
-Svix token              testsk_|sk_  {A32}\.(?:eu|us)
-Brave Search key        BSA  {W28}
-Exoscale key            EXO  {h26}
-ngrok token             cr_  {A27}
-Modal token             ak-|as-  {A22}
+Statsig key  secret-|console-  {A38,50}
+Scaleway key  SCW  {U17}  SCW{U17}
+Volcengine key  AKLT  {A40,60}
+Google HMAC id  GOOG  (?:{U20}|1E{U57})(?![A-Z])  GOOG1E{U57}
+Svix token  testsk_|sk_  {A32}\.(?:eu|us)
+Brave Search key  BSA  {W28}
+Exoscale key  EXO  {h26}
+ngrok token  cr_  {A27}
+Modal token  ak-|as-  {A22}
 = medium medium
-Lob key                 live_  {h35}
-Beamer key              b_  {X44}
-Jenkins secret          AQAAABAAA  (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
+Lob key  live_  {h35}
+Beamer key  b_  {X44}
+Jenkins secret  AQAAABAAA  (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
 = medium low
-Mailgun public key      pubkey-  {h32}
-Twilio account id       AC  {h32}
+Mailgun public key  pubkey-  {h32}
+Twilio account id  AC  {h32}
 Flutterwave public key  FLWPUBK(_TEST|)-  {h32}-X
-Lob public key          live_pub_  {h31}
-New Relic browser key   NRJS-  {h19}
-Mapbox public token     pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
+Lob public key  live_pub_  {h31}
+New Relic browser key  NRJS-  {h19}
+Mapbox public token  pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
 """
 # To add a rule for what stands around a value, add a row with its name below its confidence and severity.
 # Each form follows on a line of its own: a keyword in lower case that every match contains (or /name of a
@@ -5904,31 +5904,29 @@ def named_rules() -> dict[str, Rule]:
 
 
 class Pattern(NamedTuple):
-    """What stands around a value, and a keyword that leads there."""
+    """What stands around a value."""
 
     rule: Rule
-    keyword: bytes
     lead: int  # bytes that its matches have before the keyword
     regex: re.Pattern[bytes]
     hit: str
 
 
 @functools.cache
-def patterns() -> tuple[Pattern, ...]:
-    """Every form of every rule in the table of patterns."""
-    rows = ((rule, re.split(r"\n {4}(?! )", forms)) for rule, forms in _table_rows(_PATTERNS) if forms)
-    return tuple(_pattern(rule, *re.split(r"\s{2,}", form)) for rule, forms in rows for form in forms)
-
-
-def _pattern(rule: Rule, keyword: str, *parts: str) -> Pattern:
-    *regexes, hit = parts
-    regex, hit = "".join(regexes), samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
-    for macro, text in _MACROS.items():
-        regex = regex.replace(macro, text)
-    compiled = re.compile(regex.encode())
-    found = compiled.search(hit.encode())
-    lead = hit.lower().find(keyword) - found.start() if found else 0
-    return Pattern(rule, keyword.encode(), max(lead, 0), compiled, hit)
+def patterns() -> dict[bytes, list[Pattern]]:
+    """{keyword that leads there: the forms that contain it}"""
+    found: dict[bytes, list[Pattern]] = {}
+    for rule, forms in _table_rows(_PATTERNS):
+        for form in re.split(r"\n {4}(?! )", forms) if forms else ():
+            keyword, *parts, hit = re.split(r"\s{2,}", form)
+            text, hit = "".join(parts), samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
+            for macro, meaning in _MACROS.items():
+                text = text.replace(macro, meaning)
+            regex = re.compile(text.encode())
+            match = regex.search(hit.encode())
+            lead = hit.lower().find(keyword) - match.start() if match else 0
+            found.setdefault(keyword.encode(), []).append(Pattern(rule, max(lead, 0), regex, hit))
+    return found
 
 
 @functools.cache
@@ -6016,9 +6014,8 @@ class Prefixes:
 
         self.literals: dict[bytes, list[Literal]] = {}  # by their text
         self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
-        self.encoded: tuple[bytes, ...] = (
-            b"LS0tLS1CRUdJTi",
-        )  # what Base64 of -----BEGIN or of a literal begins with
+        # What Base64 of -----BEGIN or of a literal begins with.
+        self.encoded: tuple[bytes, ...] = (b"LS0tLS1CRUdJTi",)
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
@@ -6122,27 +6119,9 @@ def _names_inside(word: str) -> set[str]:
 
 
 # --- checks -------------------------------------------------------------------------------------------------
-# Some formats carry a checksum. It raises confidence and never lowers it: most samples in the wild fail.
+# What a prefix or a keyword leaves open.
 
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-
-
-def checksum_holds(rule: Rule, value: bytes) -> bool:
-    """Whether the format has a checksum and `value` bears it."""
-    check = _CHECKSUMS.get(rule.id)
-    return check is not None and check(value)
-
-
-def _crc(data: bytes) -> int:
-    import zlib
-
-    return zlib.crc32(data)
-
-
-def _ends_with_base62_crc(token: bytes) -> bool:
-    digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    crc = _crc(token[4:-6])
-    return token[-6:] == bytes(digits[crc // 62**place % 62] for place in range(5, -1, -1))
 
 
 def _is_nkey(seed: bytes) -> bool:
@@ -6165,15 +6144,11 @@ def _is_base58check(encoded: bytes) -> bool:
     return hashlib.sha256(hashlib.sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]
 
 
-_CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
-    "github-token": _ends_with_base62_crc,
-    "npm-token": _ends_with_base62_crc,
-    "cloudflare-token": lambda v: v[-8:] == b"%08x" % _crc(v.split(b"_")[1][:-8]),
-    "atlassian-token": lambda v: v[-8:].lower() == b"%08x" % _crc(v[:-9]),
+# A checksum makes these certain. None lowers confidence: most samples in the wild fail.
+CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "bitcoin-key": _is_base58check,
     "bitcoin-compressed-key": _is_base58check,
     "nkey-seed": _is_nkey,
-    "grafana-service-token": lambda v: v[-8:].lower() == _crc(v[:37]).to_bytes(4, "little").hex().encode(),
 }
 
 
@@ -6840,7 +6815,7 @@ def verdict(span: Span, value: bytes) -> Span:
         reason = objection(span.candidate)
     elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _WEAK.search(value.lower()))):
         reason = "it is a placeholder or an example"
-    elif checksum_holds(span.rule, value):
+    elif span.rule.id in CHECKSUMS and CHECKSUMS[span.rule.id](value):
         return span._replace(confidence="high")
     return span._replace(confidence="low", reason=reason) if reason else span
 
@@ -6904,7 +6879,7 @@ def detect(
     yield from _tokens(text, prefixes(custom), near_misses)
     yield from urls(text)
     name = os.path.basename(path)
-    of_file = _patterns_by_keyword().get(b"/" + name.lower().encode("utf-8", "replace"), ())
+    of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
     for pattern in of_file:
         for found in pattern.regex.finditer(text):
             yield verdict(Span(*found.span(1), pattern.rule, pattern.rule.confidence), found[1])
@@ -6986,7 +6961,8 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
     for start, end in token_runs(text):
         at, last, span = start, text[start - 1] if start else 10, None
         if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
-            at = _start_of_dotted(text, start)
+            before = text[max(0, start - 60) : start]
+            at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
         elif last == 92 and text[start] in b"nrt":  # the first letter is an escape's
             at += 1
         found = texts.get(text[at : at + 2])
@@ -7000,12 +6976,6 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
                 yield from _aws_secrets(text, span)
         elif last in openers and (random := random_at(text, start)):
             yield from _value_after_provider(text, start, random.end())
-
-
-def _start_of_dotted(text: bytes, end: int) -> int:
-    """Where the characters of names and dots begin that go on up to `end`."""
-    before = text[max(0, end - 60) : end]
-    return end - len(before) + len(before.rstrip(_NAME_LETTERS))
 
 
 def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False) -> Span | None:
@@ -7073,20 +7043,12 @@ def keyword_detectors() -> dict[bytes, Detector]:
     """{keyword: what looks around it}"""
     detectors: dict[bytes, Detector] = {
         keyword: functools.partial(_match_patterns, of, len(keyword))
-        for keyword, of in _patterns_by_keyword().items()
+        for keyword, of in patterns().items()
         if keyword.rfind(b"/") != 0  # which is the name of a file
     }
     detectors[b"private key"] = _private_key
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
     return {**detectors, b"kind": _kube_secret}
-
-
-@functools.cache
-def _patterns_by_keyword() -> dict[bytes, list[Pattern]]:
-    found: dict[bytes, list[Pattern]] = {}
-    for pattern in patterns():
-        found.setdefault(pattern.keyword, []).append(pattern)
-    return found
 
 
 def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
@@ -7137,7 +7099,6 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 _USERINFO = lazily(
     rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
 )
-_BEFORE_AT = frozenset(b" \t\r\n\"'`*({[/")  # which ends no password, but stands before a decorator or a name
 _CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
@@ -7145,7 +7106,7 @@ _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z
 def urls(text: bytes) -> Iterator[Span]:
     """Passwords in URLs and connection strings."""
     rule = pattern_rules()["url-password"]
-    for found in _userinfos(text):
+    for found in _USERINFO.finditer(text):
         user, password, host = found.groups()
         lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
@@ -7153,20 +7114,6 @@ def urls(text: bytes) -> Iterator[Span]:
         if not (alike or made_up or b"example" in host or len(set(lower)) < 3 or _PLAIN_USER.match(user)):
             level, reason = rule.confidence, ""
         yield Span(*found.span(2), rule, level, None, reason)
-
-
-def _userinfos(text: bytes) -> Iterator[re.Match[bytes]]:
-    """What stands between `://` and `@`: since the second is rare, it is looked for first."""
-    if text.count(b"@") * 100 > len(text):  # it is not: all is stepped through in C
-        yield from _USERINFO.finditer(text)
-        return
-    at = text.find(b"@")
-    while at >= 0:
-        scheme = text.rfind(b"://", max(0, at - 300), at) if text[at - 1] not in _BEFORE_AT else -1
-        found = _USERINFO.match(text, scheme) if scheme >= 0 else None
-        if found and found.end() > at:
-            yield found
-        at = text.find(b"@", at + 1)
 
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------
@@ -7319,11 +7266,18 @@ def scan(
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """Yield a text with `***` in place of what is found with high confidence and not allowed by a comment."""
+    """Yield a text with `***` in place of what is found with high confidence and not allowed by a comment.
+
+    Raises BadValue before a part that is too crowded to be examined.
+    """
+    over: list[str] = []
     chunks, done = filter(None, pieces), 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(lambda size: next(chunks, b"")):
         text, at = window.text, window.begin + done
-        for span in _resolve_overlaps([span for span in detect(text, path) if span.confidence]):
+        spans = [span for span in detect(text, path, over=over) if span.confidence]
+        if over:
+            raise BadValue(f"{path} is too crowded to be examined", hint="redact it without --found")
+        for span in _resolve_overlaps(spans):
             known = span.confidence == "high" and span.end - span.start > 3  # longer than the mask
             if at <= span.start < window.until and known and not _allow_comment(text, span.start, span.end):
                 yield text[at : span.start] + b"***"
@@ -7407,13 +7361,10 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
     line, column = window.line, window.column
     shown = _resolve_overlaps([span for span in spans if span.confidence])
     if explain:
-        lost = [
-            s._replace(confidence="", reason="a more certain finding overlaps it")
-            for s in {*spans} - {*shown}
-            if s.confidence
-        ]
-        rejected = [span for span in spans if not span.confidence]
-        shown = sorted(shown + rejected + lost, key=lambda span: span.start)
+        chosen = {*shown}
+        reason, rest = "a more certain finding overlaps it", (span for span in spans if span not in chosen)
+        lost = [s._replace(confidence="", reason=reason) if s.confidence else s for s in rest]
+        shown = sorted(shown + lost, key=lambda span: span.start)
     for span in shown:
         if not window.begin <= span.start < window.until:
             continue
