@@ -313,8 +313,8 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # === Durable files ==========================================================================================
-# A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a writer
-# killed at any moment leaves the old file or the new one. Reads are bounded and never block on a FIFO.
+# A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a killed
+# writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # far over any secret, and safe to take into memory
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
@@ -358,8 +358,9 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
     """Return the rest of an open file; raise BadValue if that is more than MAX_FILE_BYTES."""
     data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        problem = f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB"
-        raise BadValue(problem, hint="check that it is the right file")
+        raise BadValue(
+            f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right one"
+        )
     return data
 
 
@@ -380,12 +381,12 @@ class FileCache:
         known, seen, settled, before, parsed = self._entries.get(path) or [None] * 5
         if settled and known == state:
             return parsed
-        # Read after the state was taken: if the file changes in between, its next state differs.
+        # Read after its state: if the file changes in between, the next state differs.
         now, data = time.monotonic(), read_file(path, follow=follow)
         if before != data:
             parsed = parse(data)
-        # Two writes of one size within a tick of the file system's clock look like one. That clock may be
-        # another machine's, so for longer than any tick the bytes are read again and compared.
+        # Two writes of one size within a tick of the file system's clock, which may be another machine's,
+        # look like one: for longer than any tick the bytes are read again and compared.
         seen = seen if known == state else now
         old = bool(state[3] % 1_000_000_000) and time.time_ns() - max(state[2:4]) > _OLD_NS
         self._entries[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
@@ -393,7 +394,7 @@ class FileCache:
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
-    """Return what changes whenever a file is written; Unsafe for no file and, without `follow`, a symlink."""
+    """Return what changes whenever a file is written; raise Unsafe as `open_regular` does."""
     status = os.stat(path) if follow else os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file_error(path)
@@ -480,13 +481,12 @@ def warn_once(message: str) -> None:
 class FileLock:
     """`with FileLock(path):` lets one writer in at a time, over threads and processes.
 
-    It makes a private folder that git ignores, for files that are not finished: PATH.paissive-tmp, removed at
-    the end, or .paissive-tmp in a folder PATH, which stays. Without `wait`, another holder raises Conflict.
+    Files that are not finished are in a private folder that git ignores: PATH.paissive-tmp, removed at the
+    end, or .paissive-tmp in a folder PATH, which stays. Without `wait`, another holder raises Conflict.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
-        self._path, self._wait, self._what = path, wait, what
-        self._shared = False
+        self._path, self._wait, self._what, self._shared = path, wait, what, False
         self.fd = -1  # a child process that inherits it holds the lock as well
 
     def __enter__(self) -> FileLock:
@@ -551,7 +551,7 @@ class FileLock:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock an open file, for this process and for those that inherit it; return false if another has it."""
+    """Lock an open file, also for processes that inherit it; return false if another has it."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -572,9 +572,9 @@ def work_folder(path: str) -> str:
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
     target = os.path.realpath(path)
-    if not os.path.isdir(os.path.dirname(target)):
-        problem = f"there is no folder {os.path.dirname(target)}"
-        raise Unavailable(problem, hint="make it first, or name another file")
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise Unavailable(f"there is no folder {folder}", hint="make it first, or name another file")
     return f"{target}.paissive-tmp"
 
 
@@ -599,8 +599,8 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
 def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = "") -> Iterator[IO[bytes]]:
     """Open a file that durably replaces the one at `path` at the end; after an error that is as it was.
 
-    With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds a
-    FileLock: of `path`, or the one whose work folder is `folder`.
+    With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
+    FileLock of `path` or of `folder`, the work folder.
     """
     target = os.path.realpath(path) if keep else path
     temporary = os.path.join(folder or work_folder(path), "new")
@@ -633,13 +633,6 @@ def _set_access(fd: int, mode: int, like: str) -> None:
         # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
         os.fchown(fd, before.st_uid, before.st_gid)
     os.fchmod(fd, mode)
-
-
-def make_folder(path: str) -> None:
-    """Make a folder of this user's alone, durably."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-        sync_folder(os.path.dirname(path), f"{path} is made")
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -1020,9 +1013,8 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 
 # === Environment ============================================================================================
 # A secret is a variable of the process; else the file that NAME_FILE names (Docker, Kubernetes), a file in
-# $CREDENTIALS_DIRECTORY (systemd), or an assignment in the dotenv file. `db/password` is the variable
-# DB_PASSWORD. In a program, `set` and `delete` change this process alone; the persistent view, and a store
-# with a configured dotenv file, write that file.
+# $CREDENTIALS_DIRECTORY (systemd), or an assignment in the dotenv file. The persistent view, and a store with
+# a configured dotenv file, write that file; otherwise `set` and `delete` change this process alone.
 
 # Names of variables that look like secrets, and endings of those that only say where or whose one is.
 _SECRET_VARIABLE = (
@@ -1039,7 +1031,7 @@ class EnvironmentStore:
 
     The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" is none), else .env in the
     directory where the store was made, unless another user could have written it. In the last case, `set` and
-    `delete` affect only this process. `db/password` and `db-password` are both the variable DB_PASSWORD.
+    `delete` affect only this process. `db/password` is the variable DB_PASSWORD.
     """
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
@@ -1090,8 +1082,9 @@ class EnvironmentStore:
             if not _is_encodable(value, sys.getfilesystemencoding()):
                 raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
-                hint = "export it, or choose another name"
-                raise BadName(f"{variable} is a setting, which no dotenv file supplies", hint=hint)
+                raise BadName(
+                    f"{variable} is a setting, which no dotenv file supplies", hint="export it instead"
+                )
         here = changes
         if writes_file:
             self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
@@ -1165,12 +1158,10 @@ class EnvironmentStore:
         for name in names:
             variable = _checked_variable(name)
             value = os.environ.get(variable)
-            if value is None and variable not in self._deleted_here:
+            if value is None and not (variable in self._deleted_here or mounted_path(name, variable)):
                 with contextlib.suppress(BadValue):  # what can't be read can't be followed
                     value = _find_assigned(dotenv, name, variable)
-            if not value or not looks_like_reference(value):
-                continue
-            if variable in os.environ or not mounted_path(name, variable):
+            if value and looks_like_reference(value):
                 found[name] = value
         return found
 
@@ -1205,7 +1196,7 @@ class EnvironmentStore:
             yield "problem", str(error)
 
     def _configured_file(self) -> str | None:
-        configured = self._dotenv if self._dotenv is not None else os.environ.get("PAISSIVE_ENV_FILE")
+        configured = os.environ.get("PAISSIVE_ENV_FILE") if self._dotenv is None else self._dotenv
         # No shell has expanded a ~ in quotes or in a systemd unit.
         return configured and os.path.expanduser(configured)
 
@@ -1802,8 +1793,10 @@ class FileStore:
         """Check, or make, the folders down to a secret's file."""
         parts = [self.folder, "secrets", *name.split("/")[:-1]]
         for folder in itertools.accumulate(parts, os.path.join):
-            if make and not os.path.lexists(folder):
-                make_folder(folder)
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder, 0o700)
+                    sync_folder(os.path.dirname(folder), f"{folder} is made")
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
@@ -3516,10 +3509,9 @@ def _whole(path: str) -> str:
 
 
 # === Manager and references =================================================================================
-# A backend is a member of the enum, its string, or a store. `secret:NAME` refers to a secret in the same
-# store, `secret://BACKEND/NAME` to one in another; in a longer text, both are in `${…}`, escaped by `$${…}`.
-# References are followed only in configuration: config files, variables and .env. What other stores hold is
-# data: whoever can write one secret must not be able to read another through us.
+# `secret:NAME` refers to a secret in the same store, `secret://BACKEND/NAME` to one in another; in a longer
+# text, both are in `${…}`, escaped by `$${…}`. References are followed only in config files, variables and
+# .env. What other stores hold is data: who can write one secret must not read another through us.
 
 _MAX_REFERENCES = 100  # that one text may lead to: a few variables could ask for endless work
 
@@ -3548,8 +3540,7 @@ _STORES: dict[str, Callable[[], Store]] = {
 class SecretsManager:
     """The functions of this module over stores of its own.
 
-    The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND, else env. Threads may share a
-    manager and its stores.
+    The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND, else env. Thread-safe.
     """
 
     def __init__(self, default_backend: Backend = None) -> None:
@@ -3563,16 +3554,14 @@ class SecretsManager:
             # os.environ raises an exception for what is absent; looking inside halves the time of a get.
             unset = _BACKEND_KEY not in getattr(os.environ, "_data", (_BACKEND_KEY,))
             chosen = "env" if unset else os.environ.get("PAISSIVE_BACKEND") or "env"
-        if isinstance(chosen, str):
-            if chosen not in _STORES:
-                raise BadValue(f"no backend called {_show(chosen)}", hint=f"use one of {', '.join(_STORES)}")
+        if isinstance(chosen, str) and chosen in _STORES:
             # setdefault: two threads that open a store at once get the same one.
             return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
         # A class has the methods, too, but its first call would fail with an obscure error.
         methods = ("get", "set", "delete", "names")
-        if isinstance(chosen, type) or not all(hasattr(chosen, method) for method in methods):
-            hint = f"use one of {', '.join(_STORES)}, or an object with get, set, delete and names"
-            raise BadValue(f"a backend is a name or a store, not {_show(type(chosen).__name__)}", hint=hint)
+        if isinstance(chosen, (str, type)) or not all(hasattr(chosen, method) for method in methods):
+            what = _show(chosen if isinstance(chosen, str) else type(chosen).__name__)
+            raise BadValue(f"no backend called {what}", hint=f"use one of {', '.join(_STORES)}, or a store")
         return chosen
 
     @overload
@@ -3588,8 +3577,7 @@ class SecretsManager:
     ) -> Optional[str]:
         """Return the value of a secret, or `default` if there is none.
 
-        A store that is locked, denied or unreachable raises. During and after a rotation, `stage` may be
-        "pending" or "previous".
+        A store that is locked, denied or unreachable raises. `stage` may also be "pending" or "previous".
         """
         store = self.store(backend)
         stored = name if stage == "current" else stage_name(store, name, stage)
@@ -3673,8 +3661,7 @@ def check_settable(store: Store, *names: str) -> None:
     """Raise an error if a value must not be set under a name: it is a stage, or holds a reference."""
     for name in names:
         if check_name(name).endswith((STAGES["pending"], STAGES["previous"])):
-            hint = "rotate the secret itself, or choose another name"
-            raise BadName(f"{_show(name)} ends like a stage of a rotation", hint=hint)
+            raise BadName(f"{_show(name)} ends like a stage of a rotation", hint="choose another name")
     for name, value in find_references(store, *names).items():
         targets = _existing_targets(value, store)
         hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
@@ -3716,9 +3703,8 @@ class Resolver:
     """Follow references, through the manager's stores; a step that is already on the trail is a cycle."""
 
     def __init__(self, manager: SecretsManager, missing: list[NotFound] | None = None) -> None:
-        self._manager = manager
-        self._left = _MAX_REFERENCES
-        self._missing = missing  # if given, it gets the errors for missing secrets, which don't raise then
+        self._manager, self._left = manager, _MAX_REFERENCES
+        self._missing = missing  # if passed, it gets the errors for missing secrets, which don't raise then
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
@@ -3768,12 +3754,12 @@ def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsEr
     # Don't repeat the text: it may be the value of a secret rather than a reference.
     if len(trail) > 1:
         problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
-        hint = "set the secret that it names, or write ${secret: as $${secret: if it is none"
-        return NotFound(problem, hint=hint)
+        return NotFound(problem, hint="set the secret that it names, or write $${secret: if it is none")
     if not isinstance(error, NotFound):
         return type(error)(f"{where}: {error.message}", hint=error.hint)
-    problem = f"no secret named {_show(name)}, which {where} refers to"
-    return NotFound(problem, hint=f"set it with: set {name}")
+    return NotFound(
+        f"no secret named {_show(name)}, which {where} refers to", hint=f"set it with: set {name}"
+    )
 
 
 _manager = SecretsManager()
@@ -3786,17 +3772,15 @@ resolve_text = _manager.resolve_text
 
 
 # === Config =================================================================================================
-# Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets.
-# What the file gives as a reference stays one unless its secret is asked for, whatever the environment holds:
-# no value comes along by accident.
+# Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
+# reference in the file stays one unless its secret is asked for, so that no value comes along by accident.
 
 
 class SecretConfig:
     """Settings under dotted keys, from the environment first, then from a JSON or TOML file.
 
     The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; one that doesn't exist is empty.
-    `backend` is a backend's name, a store or a SecretsManager; a name means the store that get_secret uses.
-    Thread-safe.
+    `backend` is as for get_secret, or a SecretsManager. Thread-safe.
     """
 
     def __init__(
@@ -3821,9 +3805,8 @@ class SecretConfig:
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
         """Write one setting; with `use_secret` the value goes to the store and a reference to the file.
 
-        `value` is anything that JSON can hold, with `use_secret` a str. The store is written so that the next
-        process can read it: the environment to its .env file. BadValue if `key` leads through a setting that
-        is not an object.
+        `value` is anything that JSON can hold, with `use_secret` a str, which the next process can read: the
+        env backend writes its .env file. BadValue if `key` leads through a setting that is not an object.
         """
         path, reference = _key_path(key), _REFERENCE + key
         if not use_secret:
@@ -3893,10 +3876,7 @@ class SecretConfig:
         return found
 
     def _resolve(self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None) -> Any:
-        """Return what was found at `path`, with variables in place of leaves.
-
-        References are resolved if there is a list for those that are missing.
-        """
+        """Return `found` with variables in place of leaves; with a list `missing`, resolve references."""
         if isinstance(found, dict):
             return {key: self._resolve(value, (*path, key), missing) for key, value in found.items()}
         if isinstance(found, list):
@@ -3947,8 +3927,7 @@ class SecretConfig:
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}"
         parent = tree = parse_json(before, self.path)
-        absent = _look_up(tree, path, self.path) is _ABSENT
-        if value is _ABSENT and absent:
+        if _look_up(tree, path, self.path) is _ABSENT and value is _ABSENT:
             return ""
         for key in path[:-1]:
             parent = parent.setdefault(key, {})
@@ -3963,7 +3942,7 @@ _ABSENT: Any = object()
 
 
 def manager_and_backend(backend: Backend | SecretsManager) -> tuple[SecretsManager, Backend]:
-    """Return the manager to use, and the backend to ask it for; a mere backend is the default manager's."""
+    """Return a manager and the backend to ask it for; a mere backend is the default manager's."""
     return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
 
 
@@ -4026,8 +4005,9 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
         text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
         text.encode()  # half a character would be found only when the file is written
     except (TypeError, ValueError, RecursionError):
-        hint = "use text, numbers, true, false, null, lists and objects"
-        raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
+        raise BadValue(
+            f"{where} would hold what JSON can't", hint="use text, numbers, lists and dicts"
+        ) from None
     parse_json(text, where)
     return text
 
@@ -4051,10 +4031,9 @@ Generator = Union[Callable[[], str], str, Sequence[str]]
 class SecretRotation:
     """Rotate the secrets of one store, by policies: intervals and commands, no values.
 
-    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else in
-    rotation.json in the working directory; but those of sealed files are sealed with them. `backend` is as
-    for SecretConfig. Thread-safe: while a name is rotated, or a command that a killed rotation of it started
-    still runs, another action on it raises Conflict, with the process ID.
+    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else sealed with
+    sealed files, else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while a name is
+    rotated, or a command of a killed rotation still runs, another action on it raises Conflict.
     """
 
     def __init__(
@@ -4078,10 +4057,10 @@ class SecretRotation:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
         `generate` is a specification such as "token:32", a function, or a command that prints the value: a
-        shell command line after "command:", or a list of arguments. `apply` and `verify` are functions of the
-        new value, or commands that get it on stdin: a shell command line or a list of arguments. A status
-        other than 0, False or an exception is a failure; `timeout` is for each command. Functions live as
-        long as this object. After `keep_previous`, `rotate_due` deletes the previous value.
+        list of arguments, or "command:" and a shell command line. `apply` and `verify` are functions of the
+        new value, or commands, with or without a shell, that get it on stdin. A status other than 0, False or
+        an exception is a failure; `timeout` is for each command. Functions live as long as this object. After
+        `keep_previous`, `rotate_due` deletes the previous value.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
         for interval in (every, timeout, every if keep_previous is None else keep_previous):
@@ -4117,16 +4096,16 @@ class SecretRotation:
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value of `name` by `new_value`, or by one that its policy generates.
 
-        RotationFailed if a step fails, Conflict while another rotation is under way or unfinished: current is
-        unchanged, and `resume` or `abort` ends what was begun. BadValue without a value and a policy.
+        RotationFailed if a step fails, Conflict while another rotation is unfinished: current is unchanged,
+        and `resume` or `abort` ends what was begun. BadValue without a value and a policy.
         """
         with self._locked(name) as rotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate, or resume, all that is due, and return the names.
+        """Rotate, or resume, all that is due, delete previous values whose time is over; return the names.
 
-        One that fails doesn't hold up the others. Previous values whose time is over are deleted as well.
+        One that fails doesn't hold up the others.
         """
         done, failed = [], []
         for name, policy in sorted(self._policies().load().items()):
@@ -4262,8 +4241,7 @@ class _Rotation:
 
     def _check_pending(self, value: str) -> None:
         if not _same(value, self.value("pending")):
-            problem = f"the pending value of {self._shown} was changed meanwhile"
-            raise Conflict(problem, hint="see what else rotates it")
+            raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
 
     def _state(self) -> str:
         promoted = _same(self.value("pending"), self.value("current"))
@@ -4322,9 +4300,7 @@ class _Policies:
         text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
         found = {"version": 1, "policies": {}} if text is None else parse_json(text, self.path)
         policies = found.get("policies") if found.get("version") == 1 else None
-        if not isinstance(policies, dict) or not all(
-            isinstance(policy, dict) for policy in policies.values()
-        ):
+        if not isinstance(policies, dict) or not all(isinstance(row, dict) for row in policies.values()):
             raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
         return {check_name(name): policy for name, policy in policies.items()}
 
@@ -4334,7 +4310,7 @@ class _Policies:
         None deletes a key. Times alone make no policy: it may be deleted while its secret is rotated.
         """
         if self._sealed:
-            ask_store(self._sealed, "unlock", None)  # don't prompt while holding the lock
+            self._sealed.unlock()  # don't prompt while holding the lock
         with self.lock(), disk_errors(f"write {self.path}"):
             policies = self.load()
             before = policies.pop(name, {})
@@ -9081,8 +9057,8 @@ def _literal(node: object) -> str:
 
 # === Commands ===============================================================================================
 # One function per command: its docstring is its help, its result the exit code, where None is 0. The table at
-# the end of the file says which arguments each takes. Results go to stdout, everything else to stderr. Every
-# call of main() opens stores of its own, so it changes nothing about the program that makes it.
+# the end of the file has their arguments. Results go to stdout, everything else to stderr. main() opens its
+# own stores, so it changes nothing about a program that calls it.
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -9121,8 +9097,8 @@ def _set_up_process() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
-    # Write UTF-8 whatever the locale is, without the \r of Windows, and through a buffer whatever
-    # PYTHONUNBUFFERED says: without one, a full disk cuts off the output and nobody notices.
+    # UTF-8 in any locale, without the \r of Windows; with a buffer even under PYTHONUNBUFFERED, since without
+    # one a full disk cuts off the output and nobody notices.
     raw = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", raw.isatty())
 
@@ -9186,7 +9162,7 @@ one line.
 
 
 def _describe_group(group: str) -> str:
-    rows = {name: run.__doc__ or "" for name, (run, _) in _COMMANDS.items() if name.startswith(group)}
+    rows = {name: run.__doc__ or "" for name, (run, *_) in _COMMANDS.items() if name.startswith(group)}
     commands = (f"  {name:<17} " + doc.partition("\n")[0] for name, doc in rows.items())
     about = f"$ help {next(iter(rows))}\n" if group else f"{(__doc__ or '').splitlines()[0]}\n\n{_OVERVIEW}"
     return "\n".join([about, "commands:", *commands])
@@ -9195,7 +9171,7 @@ def _describe_group(group: str) -> str:
 def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
     import argparse
 
-    run, arguments = _COMMANDS[name]
+    run, *arguments = _COMMANDS[name]
     doc = re.sub("(?m)^    ", "", run.__doc__ or "")
     if "$ " not in doc:
         example = " ".join([name, *(_EXAMPLES[word] for word, _ in arguments if word in _EXAMPLES)])
@@ -9204,12 +9180,14 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
     for argument, settings in arguments:
         parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
     parser.set_defaults(backend=backend)
+    if name not in _WITHOUT_STORE:
+        parser.add_argument(_BACKEND[0], **_BACKEND[1])
+    elif backend:
+        parser.error("--backend doesn't apply to this command")
     # What follows the dashes of `run` belongs to another program.
     cut = words.index("--") if name == "run" and "--" in words else len(words)
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     args = (parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args)(words[:cut])
-    if backend and _BACKEND not in arguments:
-        parser.error("--backend doesn't apply to this command")
     for pair in _CONFLICTS:
         if all(getattr(args, option, None) not in (None, False) for option in pair):
             options = " and ".join(f"--{option.replace('_', '-')}" for option in pair)
@@ -9277,14 +9255,14 @@ def cmd_set(args: Namespace) -> None:
     $ set DEPLOY_KEY --from-file id_ed25519 --backend file
     $ set app/db --json --backend vault < fields.json
 
-    One newline at the end of piped input is dropped. An SSH key needs it: store
-    it with --from-file, which changes nothing.
+    One newline at the end of piped input is dropped. An SSH key needs it: use
+    --from-file, which changes nothing.
     """
     if args.stray:
         raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
     store, name = _persistent_store(args), args.name
     if args.json:
-        _store_of("vault", store)
+        _store_of("vault", args)
         name = name.rstrip("#") + "#"  # which stands for all fields
     # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
     if "=" in name:
@@ -9345,8 +9323,9 @@ def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
         _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
 
 
-def _store_of(backend: str, store: Store) -> Any:
-    """Return the store if it has what only this backend's stores have."""
+def _store_of(backend: str, args: Namespace) -> Any:
+    """Return the store if it has what only this backend's stores have; sealed files need no --backend."""
+    store = args.manager.store(args.backend or "file" if backend == "file" else None)
     if not hasattr(store, {"file": "rekey", "vault": "undelete"}[backend]):
         raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
     return store
@@ -9364,11 +9343,9 @@ def cmd_get(args: Namespace) -> None:
     newline, which `set` drops from piped input: use `set KEY --from-file F`.
     """
     store = args.manager.store()
-    name = stage_name(store, args.name, args.stage)
-    if args.json:
-        value = _store_of("vault", store).get(args.name.rstrip("#") + "#", args.version)
-    elif args.version is not None:
-        value = _store_of("vault", store).get(name, args.version)
+    name = args.name.rstrip("#") + "#" if args.json else stage_name(store, args.name, args.stage)
+    if args.json or args.version is not None:
+        value = _store_of("vault", args).get(name, args.version)
     elif args.raw:
         value = store.get(name)
     else:
@@ -9400,7 +9377,7 @@ def cmd_delete(args: Namespace) -> int:
         try:
             shadow = overridden_by(store, name)
             if args.metadata or args.version is not None:
-                _store_of("vault", store).delete(name, version=args.version, metadata=args.metadata)
+                _store_of("vault", args).delete(name, version=args.version, metadata=args.metadata)
             elif not args.manager.delete_secret(name, backend=store):
                 raise not_found_error(name)
             elif shadow:
@@ -9625,7 +9602,7 @@ def _explain_line(place: str) -> int:
 
 def _audit_of(args: Namespace) -> Audit:
     paths, in_git = args.paths or ["."], args.staged or args.history is not None
-    exclude = list(itertools.chain(*args.exclude))
+    exclude = args.exclude
     if exclude:  # which may have taken a PATH for one more name
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
     baseline = _baseline_of(args, find_repository(paths)[1] if in_git else shown_from(paths))
@@ -9633,17 +9610,19 @@ def _audit_of(args: Namespace) -> Audit:
         # Leave out an earlier report: its samples look like secrets.
         report, base = _real_path(args.output), shown_from(paths, baseline)
         pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
-        exclude += [pattern] if report.startswith(base) else []
-    if args.backend and not (args.known or args.verdict):
+        exclude = [*exclude, pattern] if report.startswith(base) else exclude
+    known = None
+    if args.known or args.verdict:
+        known = KnownValues(args.manager.store())
+        for note in known.notes:
+            _warn(f"note: {note}")
+    elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
-    known = KnownValues(args.manager.store()) if args.known or args.verdict else None
-    for note in known.notes if known else ():
-        _warn(f"note: {note}")
     return Audit(
         paths,
         exclude=exclude,
         confidence=args.confidence,
-        disable=itertools.chain(*args.disable),
+        disable=args.disable,
         baseline=baseline,
         staged=args.staged,
         history=args.history,
@@ -9711,12 +9690,12 @@ def cmd_check(args: Namespace) -> int:
     """
     backend = args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
     check = Check(args.paths or ["."], args.manager.store(), backend)
-    rows = [(how, name, places) for how, names in check.found.items() for name, places in names.items()]
     if args.json:
         _print_value(check.found)
-    for how, name, places in rows if not args.json else ():
-        if how != "optional" or looks_secret(name):  # PORT, for instance, is nothing that a store holds
-            print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
+    for how, names in check.found.items() if not args.json else ():
+        for name, places in names.items():
+            if how != "optional" or looks_secret(name):  # PORT, for instance, is nothing that a store holds
+                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
     missing = len(check.found["missing"])
     unparsed = f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
     _warn(f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing{unparsed}")
@@ -9734,7 +9713,7 @@ def cmd_hook_install(args: Namespace) -> None:
 
 def cmd_password(args: Namespace) -> None:
     """Change the sealed files' password; prompts, or reads stdin."""
-    store = _store_of("file", args.manager.store(args.backend or "file"))
+    store = _store_of("file", args)
     store.reveal_identity()  # asks for the old one first
     store.change_password(_read_value("the new master password"))
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
@@ -9745,7 +9724,7 @@ def cmd_rekey(args: Namespace) -> None:
 
     After a leak of the old one, change the master password and the secrets too.
     """
-    count = _store_of("file", args.manager.store(args.backend or "file")).rekey()
+    count = _store_of("file", args).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
 
 
@@ -9754,7 +9733,7 @@ def cmd_identity(args: Namespace) -> None:
 
     $ identity | gh secret set PAISSIVE_IDENTITY
     """
-    identity = _store_of("file", args.manager.store(args.backend or "file")).reveal_identity()
+    identity = _store_of("file", args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
 
@@ -9764,7 +9743,7 @@ def cmd_versions(args: Namespace) -> None:
 
     $ versions app/db --backend vault
     """
-    for version in _store_of("vault", args.manager.store()).versions(args.name):
+    for version in _store_of("vault", args).versions(args.name):
         deleted = version.deleted and f"deleted {version.deleted}Z"
         state = "destroyed" if version.destroyed else deleted or "there"
         print(f"{version.number:>4}  {version.created}Z  {state}")
@@ -9775,7 +9754,7 @@ def cmd_undelete(args: Namespace) -> None:
 
     $ undelete app/db --backend vault
     """
-    _store_of("vault", args.manager.store()).undelete(args.name, args.version)
+    _store_of("vault", args).undelete(args.name, args.version)
 
 
 def cmd_destroy(args: Namespace) -> None:
@@ -9783,7 +9762,7 @@ def cmd_destroy(args: Namespace) -> None:
 
     $ destroy app/db --version 2 --backend vault
     """
-    _store_of("vault", args.manager.store()).destroy(args.name, args.version)
+    _store_of("vault", args).destroy(args.name, args.version)
 
 
 def cmd_status(args: Namespace) -> int:
@@ -9837,7 +9816,7 @@ def cmd_rotate_now(args: Namespace) -> None:
     """
     if (args.stdin or args.generate) and len(args.names) != 1:
         raise BadValue("--stdin and --generate are for one secret", hint="name it")
-    rotation = _rotation(args, writes=True)
+    rotation = _rotation(args)
     if not args.names and not os.path.lexists(rotation.path):  # cron lacks our variables
         _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
     for name in args.names or rotation.rotate_due():
@@ -9849,33 +9828,31 @@ def cmd_rotate_now(args: Namespace) -> None:
 
 def cmd_rotate_rollback(args: Namespace) -> None:
     """Make the previous value current again."""
-    _rotation(args, writes=True).rollback(args.name)
+    _rotation(args).rollback(args.name)
 
 
 def cmd_rotate_resume(args: Namespace) -> None:
     """Finish a rotation that failed or was killed."""
-    _rotation(args, writes=True).resume(args.name)
+    _rotation(args).resume(args.name)
 
 
 def cmd_rotate_abort(args: Namespace) -> None:
     """Undo a rotation that failed or was killed."""
-    _rotation(args, writes=True).abort(args.name, force=args.force)
+    _rotation(args).abort(args.name, force=args.force)
 
 
 def cmd_rotate_drop(args: Namespace) -> None:
     """Delete the previous value of a secret."""
-    if not _rotation(args, writes=True).drop(args.name):
+    if not _rotation(args).drop(args.name):
         raise NotFound(f"{_show(args.name)} has no previous value", hint="nothing to do")
 
 
-def _rotation(args: Namespace, *, writes: bool = False) -> SecretRotation:
-    if writes:
-        _persistent_store(args)
+def _rotation(args: Namespace) -> SecretRotation:
+    _persistent_store(args)
     return SecretRotation(args.manager, args.file)
 
 
 _Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
-_Command = tuple[Callable[["Namespace"], Any], tuple[_Argument, ...]]
 
 
 def _arg(name: str, metavar: str | None, help: str, **settings: Any) -> _Argument:
@@ -9884,10 +9861,6 @@ def _arg(name: str, metavar: str | None, help: str, **settings: Any) -> _Argumen
 
 def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
-
-
-def _row(run: Callable[[Namespace], Any], *arguments: _Argument) -> _Command:
-    return run, (*arguments, _BACKEND)
 
 
 _BACKEND = _arg("--backend", None, "where secrets are stored", choices=list(_STORES))
@@ -9905,13 +9878,14 @@ _CONFLICTS = (  # options that can't be combined, of any command
     ("output", "update_baseline"),
 )
 _ALIASES = {"ls": "list", "rm": "delete"}
+_WITHOUT_STORE = ("config delete", "hook install")  # commands that take no --backend
 _EXAMPLES = {"name": "DB_PASSWORD", "key": "database.password"}  # where a docstring has none
 
-# One row per command, in the order of help: the function, then its arguments; `_row` adds --backend, which
-# may also stand before the command. The docstring is its help: a summary under 60 characters, examples in
-# which $ stands for this program, details. "config get" is a command of the group "config".
-_COMMANDS: dict[str, _Command] = {
-    "set": _row(
+# One row per command, in the order of help: the function, then its arguments. --backend, which may also stand
+# before the command, is added. The docstring is its help: a summary under 60 characters, examples in which $
+# stands for this program, details. "config get" is a command of the group "config".
+_COMMANDS: dict[str, tuple[Any, ...]] = {
+    "set": (
         cmd_set,
         _NAME,
         ("stray", {"nargs": "*"}),
@@ -9920,7 +9894,7 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--value", "V", "unsafe: ps and the shell's history show the value"),
         _flag("--json", "the value is a JSON object with all fields of a Vault secret"),
     ),
-    "get": _row(
+    "get": (
         cmd_get,
         _NAME,
         _arg("--stage", None, "previous: before the last rotation", choices=list(STAGES), default="current"),
@@ -9928,38 +9902,38 @@ _COMMANDS: dict[str, _Command] = {
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
-    "list": _row(
-        cmd_list, _arg("prefix", "PREFIX", "only names that start with this", nargs="?", default=""), _JSON
-    ),
-    "delete": _row(
+    "list": (cmd_list, _arg("prefix", "PREFIX", "how the names begin", nargs="?", default=""), _JSON),
+    "delete": (
         cmd_delete,
         _arg("names", "NAME", "a secret's name", nargs="+"),
         _arg("--version", "N", "delete this version of a Vault secret, all its fields", type=int),
         _flag("--metadata", "remove a Vault secret with all its versions, for good"),
     ),
-    "run": _row(
+    "run": (
         cmd_run,
         _NAMES,
         # For the help only: the parser never sees what follows the dashes.
         _arg("command_line", "-- CMD", "the command and its arguments", nargs="*"),
         _flag("--no-mask", "leave the command's output as it is"),
     ),
-    "import": _row(
+    "import": (
         cmd_import,
         _arg("file", "FILE", "a .env or JSON file; - for stdin"),
         _flag("--remove", "delete FILE once the store returns every value"),
     ),
-    "export": _row(
-        cmd_export, _NAMES, _arg("--format", None, "default: env", choices=EXPORT_FORMS, default="env")
+    "export": (
+        cmd_export,
+        _NAMES,
+        _arg("--format", None, "default: env", choices=EXPORT_FORMS, default="env"),
     ),
-    "redact": _row(
+    "redact": (
         cmd_redact,
         _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
         _flag("--found", "also mask what an audit finds with high confidence"),
     ),
-    "config get": _row(cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references")),
-    "config set": _row(
+    "config get": (cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references")),
+    "config set": (
         cmd_config_set,
         _KEY,
         _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
@@ -9967,9 +9941,9 @@ _COMMANDS: dict[str, _Command] = {
         _flag("--json", "VALUE is JSON: a number, true, a list"),
         _flag("--secret", "put the value into the store and a reference into the file"),
     ),
-    "config delete": (cmd_config_delete, (_KEY, _CONFIG)),
-    "config explain": _row(cmd_config_explain, _KEY, _CONFIG),
-    "rotate schedule": _row(
+    "config delete": (cmd_config_delete, _KEY, _CONFIG),
+    "config explain": (cmd_config_explain, _KEY, _CONFIG),
+    "rotate schedule": (
         cmd_rotate_schedule,
         _NAME,
         _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
@@ -9980,25 +9954,23 @@ _COMMANDS: dict[str, _Command] = {
         _arg("--keep-previous", "TIME", "delete the previous value then; default: never"),
         _POLICIES,
     ),
-    "rotate unschedule": _row(cmd_rotate_unschedule, _NAME, _POLICIES),
-    "rotate due": _row(cmd_rotate_due, _POLICIES),
-    "rotate now": _row(
+    "rotate unschedule": (cmd_rotate_unschedule, _NAME, _POLICIES),
+    "rotate due": (cmd_rotate_due, _POLICIES),
+    "rotate now": (
         cmd_rotate_now,
         _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
         _flag("--stdin", "the new value comes from a prompt, or stdin"),
         _arg("--generate", "SPEC", f"a new value; {_SPEC_HINT}"),
         _POLICIES,
     ),
-    "rotate rollback": _row(cmd_rotate_rollback, _NAME, _POLICIES),
-    "rotate resume": _row(cmd_rotate_resume, _NAME, _POLICIES),
-    "rotate abort": _row(
-        cmd_rotate_abort, _NAME, _flag("--force", "even if a command that it started still runs"), _POLICIES
-    ),
-    "rotate drop": _row(cmd_rotate_drop, _NAME, _POLICIES),
-    "audit": _row(
+    "rotate rollback": (cmd_rotate_rollback, _NAME, _POLICIES),
+    "rotate resume": (cmd_rotate_resume, _NAME, _POLICIES),
+    "rotate abort": (cmd_rotate_abort, _NAME, _flag("--force", "even if its command still runs"), _POLICIES),
+    "rotate drop": (cmd_rotate_drop, _NAME, _POLICIES),
+    "audit": (
         cmd_audit,
         _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
-        _arg("--exclude", "D", "names or globs to skip", nargs="+", action="append", default=[]),
+        _arg("--exclude", "D", "names or globs to skip", nargs="+", action="extend", default=[]),
         _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
         *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
         _arg("--output", "F", "write the report to a file"),
@@ -10007,7 +9979,7 @@ _COMMANDS: dict[str, _Command] = {
         _flag("--staged", "audit what git would commit instead of the working tree"),
         _arg("--history", "REV", "all that git remembers, or what REV or A..B reaches", nargs="*"),
         _flag("--no-gitignore", "also read what .gitignore names"),
-        _arg("--disable", "RULE", "rules to skip", nargs="+", action="append", default=[]),
+        _arg("--disable", "RULE", "rules to skip", nargs="+", action="extend", default=[]),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
         _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),
         _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int, default=0),
@@ -10016,17 +9988,15 @@ _COMMANDS: dict[str, _Command] = {
         _flag("--known", "also search for the values that the store holds, in every encoding"),
         _arg("--verdict", "V,…", f"report only these known values: {','.join(VERDICTS)}"),
     ),
-    "check": _row(cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
-    "hook install": (cmd_hook_install, ()),
-    "status": _row(cmd_status, _JSON),
-    "password": _row(cmd_password),
-    "rekey": _row(cmd_rekey),
-    "identity": _row(cmd_identity),
-    "versions": _row(cmd_versions, _NAME),
-    "undelete": _row(cmd_undelete, _NAME, _VERSION),
-    "destroy": _row(
-        cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)
-    ),
+    "check": (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
+    "hook install": (cmd_hook_install,),
+    "status": (cmd_status, _JSON),
+    "password": (cmd_password,),
+    "rekey": (cmd_rekey,),
+    "identity": (cmd_identity,),
+    "versions": (cmd_versions, _NAME),
+    "undelete": (cmd_undelete, _NAME, _VERSION),
+    "destroy": (cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)),
 }
 
 if __name__ == "__main__":

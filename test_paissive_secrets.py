@@ -1295,7 +1295,7 @@ def test_no_dotenv_file_supplies_a_setting(name, here, say):
     (here / ".env").write_text(f"{name}=mounted\n")
     assert (ps.get_secret(name), ps.get_secret("A_TOKEN")) == (None, None)
     assert name not in ps.list_secrets() and name not in ps.environment_with_secrets(ps.EnvironmentStore())[0]
-    problem = f"{name} is a setting, which no dotenv file supplies; export it, or choose another name\n"
+    problem = f"{name} is a setting, which no dotenv file supplies; export it instead\n"
     assert say("set", name, stdin="v")[1].endswith(problem)
 
 
@@ -9598,7 +9598,7 @@ def test_the_help_of_a_command_begins_with_a_summary_and_examples_that_run(words
     assert ps.main([*words.split(), "--help"]) == 0
     summary, examples = capsys.readouterr().out.split("\n\n")[1:3]
     assert len(summary) <= 60 and max(map(len, examples.splitlines())) < 80
-    monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, ps._COMMANDS[words][1]))
+    monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, *ps._COMMANDS[words][1:]))
     lines = re.findall(r"paissive_secrets.py ([^|\n]+)", examples.replace("\\\n", ""))
     assert lines and {ps.main(shlex.split(line, comments=True)) for line in lines} == {42}
 
@@ -9871,7 +9871,7 @@ MemoryStore().set("", "v")                   bad name '': it is empty; …
 generate("token:0")                          the size of a new value is 8 to 1024; …
 generate("password:8:xyz")                   a password's classes are l(ower), u(pper), d(igits), …
 get_secret("A", backend="nope")              no backend called 'nope'; use one of env, file, …
-get_secret("A", backend=5)                   a backend is a name or a store, not 'int'; …
+get_secret("A", backend=5)                   no backend called 'int'; use one of env, file, …
 persistent(EnvironmentStore("")).set("A", "v")  there is no dotenv file to write; …
 seal(b"", Passphrase("x"), KEY.recipient())  seal to one passphrase, or to one or more recipients
 seal(b"", WEAK, WEAK)                        seal to one passphrase, or to one or more recipients
