@@ -2065,7 +2065,7 @@ def _new_passphrase(password: str) -> Passphrase:
 
 # Go's time.ParseDuration without its tiniest units, with the days that Vault adds to it.
 _GO_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_GO_TERM = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ms|s|m|h|d)"
+_GO_TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d)"
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
 # What each login sends: members of its request's body, and the settings that they come from.
@@ -2123,16 +2123,14 @@ def _vault_folder(source: str, text: str) -> str:
     return folder
 
 
-def _client_timeout(source: str, text: str) -> float:
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        text += "s"  # a bare number means seconds to Vault, though not to Go
-    if not re.fullmatch(f"(?:{_GO_TERM})+", text):
-        raise BadValue(f"{source} isn't a duration", hint="use seconds, or a duration such as 1m30s")
-    seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in re.findall(_GO_TERM, text))
+def _go_seconds(text: str) -> float:
+    terms = re.findall(_GO_TERM, text) or [(text, "s")]  # what a bare number means to Vault, though not to Go
     # Zero means the default, as in Go; no socket can wait longer than 30 years.
-    return min(seconds, 1e9) or 60.0
+    return min(sum(float(number) * _GO_UNITS[unit] for number, unit in terms), 1e9) or 60.0
 
 
+_DURATION = rf"(?:{_GO_TERM})+|[0-9]+(?:\.[0-9]+)?"
+_TIMEOUT = _setting(_DURATION, "isn't a duration", "use seconds, or a duration such as 1m30s", _go_seconds)
 # Anything else could end a header and begin another.
 _HEADER_PROBLEM = "has a character that isn't allowed in it"
 _header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line break at its end", str)
@@ -2165,7 +2163,7 @@ class VaultSettings:
     client_key = _declare(_printable, "", "CLIENT_KEY")
     server_name = _declare(_printable, "", "TLS_SERVER_NAME")
     skip_verify = _declare(_SWITCH, False, "SKIP_VERIFY")
-    timeout = _declare(_client_timeout, 60.0, "CLIENT_TIMEOUT")
+    timeout = _declare(_TIMEOUT, 60.0, "CLIENT_TIMEOUT")
     max_retries = _declare(_NUMBER, 2, "MAX_RETRIES")
     proxy = _declare(_printable, "", "PROXY_ADDR HTTP_PROXY")
     # Our own: PAISSIVE_VAULT_, and the attribute in upper case.
@@ -2205,7 +2203,7 @@ class VaultSettings:
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _MAX_HEAD = 1 << 16  # bytes, of a response without its body
-_CHUNK_COST = 1000  # bytes that a chunk counts beside its own: tiny ones cost far more than those
+_CHUNK_COST = 1000  # bytes that a chunk counts beside its own: tiny ones cost far more
 _MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
 _PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
@@ -2246,15 +2244,15 @@ class _Response:
 
     @property
     def data(self) -> _Json:
-        return _json(dict, self.body.get("data"))
+        return _member(self.body, "data")
 
     def says(self, words: str) -> bool:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
 
-def _json(kind: type[_T], value: object) -> _T:
-    # A server may send anything.
-    return value if isinstance(value, kind) else kind()
+def _member(parent: _Json, name: str) -> _Json:
+    value = parent.get(name)
+    return value if isinstance(value, dict) else {}  # a server may send anything
 
 
 def _json_number(value: object) -> float:
@@ -2294,7 +2292,7 @@ class _Transport:
     def call(
         self, method: str, path: str, body: _Json | None = None, *, token: str = "", repeat: bool = True
     ) -> _Response:
-        """Send a request for `path`, already quoted; `repeat` says that sending it twice is harmless."""
+        """Send a request for a quoted path; `repeat` says that sending it twice is harmless."""
         import json
 
         deadline = min(self.deadline, time.monotonic() + self.settings.timeout)
@@ -2324,7 +2322,7 @@ class _Transport:
         return response
 
     def _note_index(self, index: str, write: bool) -> tuple[str, int]:
-        """Keep the newest X-Vault-Index; return the cluster and the number that OpenBao's is made of."""
+        """Keep the newest X-Vault-Index; return the cluster and number that OpenBao's consists of."""
         import base64
 
         if not index or not (index.isascii() and index.isprintable()):
@@ -2339,7 +2337,7 @@ class _Transport:
         return state
 
     def _follow(self, send: Callable[[str], _Response], method: str, url: str, repeat: bool) -> _Response:
-        """Send a request, and follow the one redirect that a cluster needs: to its active node."""
+        """Send a request, and follow one redirect: to a cluster's active node."""
         response = send(url)
         # The others ask for a GET (RFC 9110, section 15.4), whose success would look like that of a write.
         if repeat and response.status in (_REDIRECTS if method == "GET" else (307, 308)):
@@ -2369,7 +2367,7 @@ class _Transport:
     def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
         from urllib.request import Request
 
-        # urllib shows a request's headers and data to audit hooks, which may log them: ours stand elsewhere.
+        # urllib shows a request's headers and data to audit hooks, which may log them; ours are attributes.
         request: Any = Request(url, method=method)  # noqa: S310 - the scheme was checked
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
         fields = {"Host": request.host, "X-Vault-Request": "true", "Content-Length": str(len(data))}
@@ -2413,7 +2411,7 @@ class _Transport:
         return _read_response(status, headers, raw, request.type)
 
     def _take_idle(self, place: Any) -> _Wire | None:
-        """Return an idle connection, and close all those that the server has closed."""
+        """Return an idle connection, and drop those that the server has closed."""
         if self.closed:
             raise ConnectionAbortedError
         with self.lock:
@@ -2433,7 +2431,7 @@ class _Transport:
         wire.sock.close()
 
     def close(self) -> None:
-        """Close all connections; whoever waits for a response in another thread gets an error at once."""
+        """Close all connections; threads that wait for a response get an error at once."""
         import socket
 
         self.closed = True
@@ -2443,7 +2441,7 @@ class _Transport:
         self._idle = []
 
     def _connect(self, scheme: str, host: str, proxy: Any, deadline: float) -> socket.socket:
-        """Connect to the first address that answers; each gets its share of the time that is left."""
+        """Connect to the first address that answers; each gets a share of the time that is left."""
         import socket
 
         if self._socket_path:
@@ -2504,17 +2502,15 @@ def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
     import base64
     from urllib.parse import unquote, urlsplit
 
-    try:
+    with contextlib.suppress(ValueError):  # an invalid port, or bytes that aren't text
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         host, port, login = url.hostname, url.port or 80, url.netloc.rpartition("@")[0]
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A password would reach a proxy that expects TLS or SOCKS in clear text.
-        if url.scheme != "http" or not host or url.path not in ("", "/"):
-            raise ValueError
-    except ValueError:  # also an invalid port, or bytes that aren't text
-        hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
-        raise BadValue("the proxy isn't supported", hint=hint) from None
-    return host, port, {"Proxy-Authorization": basic} if login else {}
+        if url.scheme == "http" and host and url.path in ("", "/"):
+            return host, port, {"Proxy-Authorization": basic} if login else {}
+    hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
+    raise BadValue("the proxy isn't supported", hint=hint)
 
 
 def _time_left(deadline: float) -> float:
@@ -2538,7 +2534,7 @@ _HEAD = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:\r\n| %b)((?:%b)*)\r\n" % (_TEXT, _H
 
 
 class _Wire(io.BufferedIOBase):
-    """A connection, from which http.client reads as from a file, until a deadline and within a size."""
+    """A connection that http.client reads like a file, until a deadline and within a size."""
 
     def __init__(self, sock: Any, place: Any = None) -> None:
         self.sock, self.place = sock, place
@@ -2552,9 +2548,8 @@ class _Wire(io.BufferedIOBase):
     def close(self) -> None:
         """Stay open: http.client closes its file after each response."""
 
-    # Python would warn of a connection that a dropped store, or a child process, leaves open.
     def __del__(self) -> None:
-        self.sock.close()
+        self.sock.close()  # Python would warn if a store that is dropped, or a child process, left it open
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or sent what nobody asked for."""
@@ -2577,7 +2572,7 @@ class _Wire(io.BufferedIOBase):
         self.sock.sendall(f"{first}\r\n{lines}\r\n".encode("ascii") + body)
 
     def read_head(self) -> tuple[int, dict[str, str], bool]:
-        """Return status and headers of a response, and whether HTTP lets the connection be used again."""
+        """Return a response's status and headers, and whether the connection can be used again."""
         status = b"100"
         while status < b"200":  # an interim response, before the final one
             found = re.fullmatch(_HEAD, self._read_until(b"\r\n\r\n", begin=b"HTTP/1."))
@@ -2593,7 +2588,7 @@ class _Wire(io.BufferedIOBase):
         return int(status), headers, minor == b"1" and "close" not in headers.get("connection", "").lower()
 
     def receive(self) -> tuple[int, dict[str, str], bytes, bool]:
-        """Return a response's status, headers and body, and whether the connection can be used again."""
+        """Do what `read_head` does, with the body after the headers."""
         from http.client import HTTPException, HTTPResponse
 
         status, headers, reusable = self.read_head()
@@ -2671,7 +2666,7 @@ def _tls_context(settings: VaultSettings) -> Any:
         context = ssl.create_default_context(cadata="\n".join(trusted) or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
         if settings.client_cert or settings.client_key:
-            # The empty password keeps OpenSSL from prompting on the terminal, in the middle of a program.
+            # The empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
     except OSError as error:
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
@@ -2710,7 +2705,7 @@ def _read_object(raw: bytes) -> _Json:
 
 
 _TRUST_HINT = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-# OpenSSL's names of what went wrong, which nothing but text tells apart; the first row that fits counts.
+# OpenSSL's names of what went wrong, as patterns; the first row that fits counts.
 _TLS_PROBLEMS = (
     ("CERTIFICATE_VERIFY_FAILED", "the server's certificate isn't trusted: ", _TRUST_HINT),
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
@@ -2727,22 +2722,22 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
             raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
-    kinds: tuple[tuple[Any, str], ...] = (
-        ((socket.gaierror, UnicodeError), "no host of that name"),  # the latter if DNS can't spell it
-        ((TimeoutError, socket.timeout), "it didn't answer in time"),
-        (ValueError, "what answers there doesn't speak HTTP"),
-        (ssl.SSLError, "the TLS connection broke"),  # its numbers are OpenSSL's, not the system's
-    )
     number = getattr(error, "errno", None)
-    why = os.strerror(number) if number else "the connection broke"
+    kinds: dict[Any, str] = {
+        (socket.gaierror, UnicodeError): "no host of that name",  # the latter if DNS can't spell it
+        (TimeoutError, socket.timeout): "it didn't answer in time",
+        ValueError: "what answers there doesn't speak HTTP",
+        ssl.SSLError: "the TLS connection broke",  # its numbers are OpenSSL's, not the system's
+        Exception: os.strerror(number) if number else "the connection broke",
+    }
     response = _Response(0)
     response.sent, response.proxied = sent, proxied
-    response.broken = next((text for kind, text in kinds if isinstance(error, kind)), why)
+    response.broken = next(text for kind, text in kinds.items() if isinstance(error, kind))
     return response
 
 
-# What the server says, in its own words, and what that means to a user; the first row that fits counts. Its
-# words are searched and never repeated: some of its errors quote the request.
+# What the server says, and what that means to a user; the first row that fits counts. Its words are never
+# repeated: some of its errors quote the request.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
@@ -2779,8 +2774,8 @@ def _failure(address: str, response: _Response, capability: str, path: str) -> S
 
 # === Vault logins ===========================================================================================
 # A session has a token and keeps it alive: it renews it at two thirds of its lease, and logs in again when it
-# is gone. That happens within calls: a program whose token can't be replaced by a login has to call
-# something in the last third of each lease. Of many threads that notice, one acts for all of them.
+# is gone. That happens within calls: a program whose token can't be replaced by a login has to make one in
+# the last third of each lease. Of many threads that notice, one acts for all of them.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
@@ -2809,7 +2804,7 @@ class _Session:
         self.lease_lock = threading.Lock()
 
     def sibling(self) -> _Session:
-        """Return a session with the same login, and with connections and leases of its own."""
+        """Return a session with the same login, and its own connections and leases."""
         twin = _Session(self.settings)
         twin.transport = _Transport(self.settings, self.transport.newest)
         twin.held, twin.logins = self.held, self.logins
@@ -2817,7 +2812,7 @@ class _Session:
         return twin
 
     def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
-        """Do what `_Transport.call` does, with a token; replace a token that is gone, once."""
+        """Do what `_Transport.call` does, with a token; replace one that is gone, once."""
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
         # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
@@ -2828,7 +2823,7 @@ class _Session:
         return response
 
     def token(self) -> str:
-        """Return the token: the first caller logs in, the first after two thirds of the lease renews it."""
+        """Return the token; the first caller logs in, the first after two thirds of its lease renews it."""
         if self.held is None or time.monotonic() >= self._renew_at:
             with self._lock:
                 if self.held is None:
@@ -2838,7 +2833,7 @@ class _Session:
         return self.held or ""
 
     def close(self) -> bool:
-        """Revoke all leases, forget a token from a login, and hang up; return whether that worked."""
+        """Revoke all leases, forget a login's token, and hang up; return whether that worked."""
         old, self.transport = self.transport, _Transport(self.settings, self.transport.newest)
         old.deadline = time.monotonic() + _CLOSE_SECONDS
         revoke = functools.partial(old.call, "POST", token=self.held or "")
@@ -2853,7 +2848,7 @@ class _Session:
         return all(response.status in (200, 204) for response in answers)
 
     def _replace_token(self, stale: str) -> bool:
-        """Replace a token that was refused, unless its policies refuse; return whether there is another."""
+        """Replace a token that was refused, unless a policy refuses; return whether there is another."""
         with self._lock:
             if self.held != stale:
                 return True
@@ -2893,7 +2888,7 @@ class _Session:
                 left = about.get("ttl") if about.get("renewable") else 0
                 return self._use({"client_token": token, "lease_duration": left})
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            auth = _json(dict, response.body.get("auth"))
+            auth = _member(response.body, "auth")
             if response.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
                 self._use({**auth, "client_token": token})
             elif self.settings.login != "token":
@@ -2901,13 +2896,13 @@ class _Session:
 
 
 def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
-    """Return what Vault says of a new token: client_token and lease_duration."""
+    """Return the client_token and lease_duration of a new token."""
     login, mount = settings.login, settings.login_mount or settings.login  # the mount's name by default
     if login == "token":  # without one, an agent may add its own to the requests
         path = os.path.expanduser(settings.token_file)
         file = os.path.isfile(path)  # a FIFO that nobody writes to could keep us waiting
         text = settings.token or (_read_login_file(path) if file else "")
-        return {"client_token": _header_value("the token", text), **({} if text else {"lease_duration": 0})}
+        return {"client_token": text, **({} if text else {"lease_duration": 0})}
     where = f"auth/{_url_path(mount)}/login"
     if login in ("userpass", "ldap"):
         where += "/" + _url_path(_login_value(settings, "username"), safe="")
@@ -2916,7 +2911,7 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
         settings.wrapped_secret_id = ""  # it opens once only
     body = {member: _login_value(settings, name) for member, name in _LOGINS[login].items()}
     response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
-    auth = _json(dict, response.body.get("auth"))
+    auth = _member(response.body, "auth")
     if response.status in (400, 403):
         hint = f"check the credentials, and the login mount {mount}"
         raise Locked(f"Vault refuses the {login} login", hint=hint)
@@ -2933,15 +2928,15 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
     response = transport.call("POST", path, {}, token=token, repeat=False)
     if response.status not in (200, 400, 403, 404):
         raise _failure(transport.settings.address, response, "update", path)
-    # That it opens once is the point: whoever opened it before us has the secret id.
-    if not isinstance(response.data.get("secret_id"), str):
+    secret_id = response.data.get("secret_id")
+    if not isinstance(secret_id, str):  # whoever opened it before us has the secret id
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
-    return str(response.data["secret_id"])
+    return secret_id
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
-    """Return a setting, or the text of the file that its _FILE twin names, read again for each login."""
+    """Return a setting, or the text of the file that its …_FILE names, read for each login."""
     value: str = getattr(settings, name)
     path = getattr(settings, name + "_file", None)
     if name == "jwt" and settings.login == "kubernetes":
@@ -2956,7 +2951,7 @@ def _login_value(settings: VaultSettings, name: str) -> str:
 
 
 def _request_github_jwt(url: str, settings: VaultSettings) -> str:
-    """Return the token that GitHub Actions gives a job with `permissions: id-token: write`."""
+    """Return the token of a GitHub Actions job with `permissions: id-token: write`."""
     from http.client import HTTPException  # not an OSError, which urllib turns into its own
     from urllib.request import Request, build_opener
 
@@ -3020,8 +3015,8 @@ class _Path(NamedTuple):
 class VaultStore:
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
-    Other readable paths work as well: `database/creds/app#password`. Many threads can share a store.
-    NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login) and Unavailable differ.
+    Other readable paths work as well: `database/creds/app#password`. Many threads can share a store. Errors:
+    NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -3057,9 +3052,9 @@ class VaultStore:
         return {field: _value_text(value) for field, value in found.items()}
 
     def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
-        """Set one field; the others stay as they are, also while others write them (KV 2).
+        """Set one field and preserve the others, even while others write them (KV 2).
 
-        With `cas`, raise Conflict unless the secret is at this version; 0 stands for an absent secret.
+        With `cas`, raise Conflict unless the secret is at this version; 0 means absent.
         """
         path, field = _path_and_field(name)
         check_value(value)
@@ -3096,7 +3091,7 @@ class VaultStore:
         With `version`, delete only these versions of the whole secret; with `metadata`, all of it for good.
         """
         path, field = _path_and_field(name)
-        seen: list[str] = []  # once it was there, somebody else may remove it first
+        seen: list[str] = []  # once it was there, others may remove it first
 
         def without(fields: _Json) -> _Json:
             if field not in ("", *fields, *seen):
@@ -3116,7 +3111,7 @@ class VaultStore:
         from concurrent.futures import ThreadPoolExecutor
 
         root = self._root()
-        # A session of its own: closing it ends all requests at once, after an interrupt for instance.
+        # A session of its own: closing it ends all requests at once, as an interrupt has to.
         lister = object.__new__(type(self))
         vars(lister).update(vars(self), _own=self._session.sibling())
         pool = ThreadPoolExecutor(_WALKERS)
@@ -3136,14 +3131,14 @@ class VaultStore:
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
-        found = _json(dict, self.configuration(_path_and_field(name)[0]).get("versions"))
-        rows = {int(key): row for key, row in found.items() if re.fullmatch("[0-9]{1,15}", key)}
-        return [_read_version(number, rows[number]) for number in sorted(rows)]
+        found = _member(self.configuration(_path_and_field(name)[0]), "versions")
+        numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
+        return [_read_version(number, _member(found, str(number))) for number in numbers]
 
     def get_version(
         self, path: str, version: Optional[int] = None
     ) -> tuple[SecretVersion, Optional[dict[str, str]]]:
-        """Return a version and its fields, None if it is deleted, by one request: for `cas`, for instance."""
+        """Return a version and its fields, None if it is deleted, by one request."""
         secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
         if not secret.version:
             raise not_found_error(path)
@@ -3170,7 +3165,7 @@ class VaultStore:
         return place.at("metadata") if path else f"{place.mount}/config"
 
     def older_values(self, name: str) -> Iterator[str]:
-        """Yield the values that a secret had in older versions; raise BadValue in KV 1, which has none."""
+        """Yield the values of a secret's older versions; raise BadValue in KV 1, which has none."""
         for version in self.versions(name)[:-1]:
             with contextlib.suppress(NotFound, Deleted):
                 yield self.get(name, version.number)
@@ -3185,11 +3180,10 @@ class VaultStore:
 
     def close(self) -> None:
         """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
-        done = False
         with contextlib.suppress(SecretsError):
-            done = self._session.close()
-        if not done:
-            warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
+            if self._session.close():
+                return
+        warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return a field of the same secret, so that rotation needs no further permissions."""
@@ -3216,7 +3210,8 @@ class VaultStore:
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
             yield "login", settings.login
             about = session.call("GET", "auth/token/lookup-self").data
-            policies = ", ".join(map(str, _json(list, about.get("policies"))))
+            policies = about.get("policies")
+            policies = ", ".join(map(str, policies)) if isinstance(policies, list) else ""
             # A lying server could have put the token among their names.
             yield "policies", policies.replace(session.held or "\0", "***") or "unknown"
             ttl = int(_json_number(about.get("ttl")))
@@ -3236,7 +3231,7 @@ class VaultStore:
         return root._replace(path=root.path + path)
 
     def _root(self) -> _Path:
-        """Return the place that names are relative to: mount, KV version and prefix."""
+        """Return the place that names are relative to."""
         own, mounts = self.settings.mount + "/", self._visible_mounts()
         if own not in mounts:
             self._mounts = None  # it may be created later
@@ -3247,16 +3242,18 @@ class VaultStore:
         return _Path(self.settings.mount, mounts[own], self.settings.prefix and self.settings.prefix + "/")
 
     def _visible_mounts(self) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see, asked for once."""
-        where = "sys/internal/ui/mounts"  # as `vault kv` and the web interface do, for any token
+        """Return the KV versions of the mounts that the token may see, read once."""
+        where = "sys/internal/ui/mounts"  # as `vault kv` does, for any token
         for attempt in range(2 if self._mounts is None else 0):
-            found = _json(dict, self._call("GET", where).data.get("secret"))
+            found = _member(self._call("GET", where).data, "secret")
             logins, own = self._session.logins, self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
                 self._session.call("GET", f"{where}/{_url_path(own)}")
             if attempt or logins == self._session.logins:
-                self._mounts = {name: _kv_version(found[name]) for name in found if name.endswith("/")}
+                self._mounts = {
+                    name: _kv_version(_member(found, name)) for name in found if name.endswith("/")
+                }
                 break
         return self._mounts or {}
 
@@ -3296,8 +3293,7 @@ class VaultStore:
         if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = "" if version is None else f"?version={version}"
-        # KV 2 answers 404 also for what is deleted, and says in its body when: that is no complaint. Nor is a
-        # warning beside what was asked for, such as of a "ttl" in KV 1 that is longer than the mount's.
+        # KV 2 answers 404 also for what is deleted, and says in its body when.
         return _Secret(self._call("GET", place.at("data"), query=query, ok=(200, 404)), place.kv)
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
@@ -3309,7 +3305,7 @@ class VaultStore:
             raise
 
     def _read_leased(self, path: str) -> _Json:
-        """Return any path's data, kept for two thirds of its lease: user and password belong together."""
+        """Return a path's data, cached for two thirds of its lease: user and password belong together."""
         session = self._session
         with session.lease_lock:
             until, response = session.leases.get(path, (0.0, _Response(404)))
@@ -3327,7 +3323,7 @@ class VaultStore:
     def _change(
         self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
     ) -> int:
-        """Read, edit and write the fields of a secret, again for as long as others write it in between."""
+        """Read, edit and write the fields of a secret, and start over while others write it in between."""
         place = self._kv_place(_path_and_field(name)[0], versions=cas is not None)
         lost: _Json = {}
         for attempt in range(_CAS_TRIES):
@@ -3380,7 +3376,7 @@ class VaultStore:
         return 0 if (secret.fields or {}).keys().isdisjoint(self._read_back(place).fields or ()) else None
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
-        """Delete, undelete or destroy versions; of a list, as in `vault kv`, those that exist."""
+        """Delete, undelete or destroy versions: of a list, as in `vault kv`, those that exist."""
         place = self._kv_place(path, versions=True)
         if version is None or isinstance(version, int):
             secret = self._fetch(place, version)
@@ -3402,7 +3398,7 @@ class VaultStore:
         needs: str = "read",
         ok: tuple[int, ...] = (200, 204),
     ) -> _Response:
-        """Return a response whose status is one of `ok`; a 404 or 400 only if it says what is expected."""
+        """Return a response of a status in `ok`; a 404 or 400 only if it says what is expected."""
         writes = needs not in ("read", "list")
         try:
             response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
@@ -3421,12 +3417,10 @@ class VaultStore:
     def _list(self, root: _Path, folder: str) -> list[str]:
         """Return what is in a folder; nothing where the token may not look, unless that is the first one."""
         ok = (200, 404, 403) if folder else (200, 404)
-        # LIST, in a form that every proxy lets pass.
         place = root._replace(path=root.path + folder)
+        # LIST, in a form that every proxy lets pass.
         response = self._call("GET", place.at("metadata"), query="?list=true", needs="list", ok=ok)
-        if response.status != 200:
-            return []
-        keys = response.data.get("keys")
+        keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise _not_vault()
         return [folder + key for key in sorted(map(str, keys))]
@@ -3440,15 +3434,14 @@ class VaultStore:
         inside = any(path.startswith(mount) for mount in self._mounts or ())
         shown = f"{root.mount}/{root.path}{path}" if inside else path
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
-        # No name of ours leads to some that others wrote: '#' in a path would begin a field, for instance.
+        # No name of ours leads to some that others wrote: '#' in a path would begin a field.
         return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
 
 
-def _kv_version(mount: object) -> int:
-    about = _json(dict, mount)
-    if about.get("type") not in ("kv", "generic"):
+def _kv_version(mount: _Json) -> int:
+    if mount.get("type") not in ("kv", "generic"):
         return 0
-    return 2 if _json(dict, about.get("options")).get("version") == "2" else 1
+    return 2 if _member(mount, "options").get("version") == "2" else 1
 
 
 class _Secret:
@@ -3458,7 +3451,7 @@ class _Secret:
         there, fields = response.status == 200, response.data
         self._about: _Json = {"version": int(there)}
         if kv == 2:
-            self._about, fields = _json(dict, fields.get("metadata")), _json(dict, fields.get("data"))
+            self._about, fields = _member(fields, "metadata"), _member(fields, "data")
         self.fields = fields if there else None
         self.version = int(_json_number(self._about.get("version")))
         if there and (self.version < 1 or not response.data):
@@ -3473,8 +3466,7 @@ class _Secret:
         return self.about.deleted if self.fields is None else ""  # else it may be a time to come
 
 
-def _read_version(number: int, about: Any) -> SecretVersion:
-    about = _json(dict, about)
+def _read_version(number: int, about: _Json) -> SecretVersion:
     # Nothing but a time, to the second, gets into a message.
     created, deleted = (
         "".join(re.findall("^[0-9-]{10}T[0-9:]{8}", str(about.get(f"{change}_time"))))
