@@ -7569,9 +7569,13 @@ def staged_blobs(folder: str) -> Iterator[Blob]:
 
 
 def top_of_repository(folder: str) -> str:
-    """Return the folder that paths in the repository are relative to, with a "/" at its end."""
-    top = os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup"))
-    return os.path.realpath(top).replace(os.sep, "/").rstrip("/") + "/"
+    """Return the folder that paths in the repository are relative to."""
+    return real_folder(os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup")))
+
+
+def real_folder(path: str) -> str:
+    """Return the real path of a folder, with "/" between its parts and at its end."""
+    return os.path.realpath(path).replace(os.sep, "/").rstrip("/") + "/"
 
 
 def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
@@ -7805,35 +7809,32 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         if path and (_ignored(ignores, True) or not accept.takes(f"{shown}{path}/")):
             continue
         try:
-            names, folders = _scan_folder(os.path.join(root, path))
+            with os.scandir(os.path.join(root, path)) as entries:
+                # Links, FIFOs and devices are left out.
+                plain = (e for e in entries if not e.is_symlink() and (e.is_dir() or e.is_file()))
+                found = dict(sorted((e.name, e.is_dir()) for e in plain))
         except OSError as error:
             accept.on_error(shown + path, str(error.strerror))
             continue
-        if accept.gitignore and path and (".git" in folders or ".git" in names):
+        if accept.gitignore and path and ".git" in found:
             yield path  # git is asked about it
             continue
         folder, ignores = path and f"{path}/", _advance(ignores, "/")
         has_room = sum(patterns.size for patterns, _ in ignores) < _MAX_IGNORE_STATES
-        if accept.gitignore and ".gitignore" in names and has_room:
+        if accept.gitignore and ".gitignore" in found and has_room:
             patterns = _read_gitignore(os.path.join(root, folder, ".gitignore"))
             ignores = ((patterns, patterns.start), *ignores)
-        for name in names:
-            if not _ignored(_advance(ignores, name), False) and accept.takes(shown + folder + name):
-                yield folder + name
-        for name in reversed(folders):
-            if name in _VENDORED_FOLDERS:
+        below = []
+        for name, is_folder in found.items():
+            path = folder + name
+            wanted = not is_folder and not _ignored(_advance(ignores, name), False)
+            if is_folder and name in _VENDORED_FOLDERS:
                 accept.skipped["vendored"] += 1
-            elif name not in _HISTORY_FOLDERS:
-                pending.append((folder + name, ignores))
-
-
-def _scan_folder(path: str) -> tuple[list[str], list[str]]:
-    """Return the names of the files and of the folders in a folder; links, FIFOs and devices are left out."""
-    with os.scandir(path) as entries:
-        # (name, is a file, is a folder): an entry itself takes far more memory.
-        found = [(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False)) for e in entries]
-    found.sort()
-    return [name for name, is_file, _ in found if is_file], [name for name, _, is_dir in found if is_dir]
+            elif is_folder and name not in _HISTORY_FOLDERS:
+                below.append((path, ignores))
+            elif wanted and accept.takes(shown + path):
+                yield path
+        pending += reversed(below)
 
 
 def _read_gitignore(path: str) -> Patterns:
@@ -7944,12 +7945,8 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
     if not line or (line.startswith(b"#") and not negated):
         return False, False, []
     folder, line = line.endswith(b"/"), line.removesuffix(b"/")
-    return negated, folder, _parse_glob(line.removeprefix(b"/") if b"/" in line else b"**/" + line)
-
-
-def _parse_glob(glob: bytes) -> list[_Step]:
     steps, stay = [], b""
-    for atom in _ATOM.finditer(glob):
+    for atom in _ATOM.finditer(line.removeprefix(b"/") if b"/" in line else b"**/" + line):
         if atom["stars"]:
             stay = _IN_NAME
         elif atom["folders"]:
@@ -7961,8 +7958,8 @@ def _parse_glob(glob: bytes) -> list[_Step]:
             steps.append(_Step(_matching_bytes(atom), stay))
             stay = b""
             if not steps[-1].on:  # git finds it malformed
-                return []
-    return [*steps, _Step(b"", stay)]
+                return False, False, []
+    return negated, folder, [*steps, _Step(b"", stay)]
 
 
 def _matching_bytes(atom: re.Match[bytes]) -> bytes:
@@ -8157,7 +8154,7 @@ class Audit:
                 return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
             return AuditSettings()
         start = self.base if self._in_git else _common_folder(self.paths) or self.base
-        top = _real_path(repository_above(start) or self.base).rstrip("/") + "/"
+        top = real_folder(repository_above(start) or self.base)
         if not os.path.lexists(top + AUDIT_SETTINGS):
             return AuditSettings()
         with disk_errors(f"read {printable(top + AUDIT_SETTINGS)}"):
@@ -8292,11 +8289,9 @@ class Audit:
             if size < 0:
                 self._unreadable(path, "this clone lacks it")
                 continue
-            skipped: dict[str, int] = {}
-            found = self._scanner.scan(read, blob.path, skipped)
             if self.staged:  # what history has was counted when it was read for the first time
                 self._count(1, size)
-                self.summary.skipped.update(skipped)
+            found = self._scanner.scan(read, blob.path, self.summary.skipped if self.staged else {})
             yield from ((blob._replace(path=path), match) for match in found)
 
     def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
@@ -8357,7 +8352,7 @@ def _common_folder(paths: Iterable[str]) -> str:
     """Return the folder that all paths are in, with a "/" at its end; "" if they are on several drives."""
     folders = [_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
-        return os.path.commonpath(folders).replace(os.sep, "/").rstrip("/") + "/"
+        return real_folder(os.path.commonpath(folders))
     except ValueError:
         return ""
 
@@ -8368,9 +8363,9 @@ def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
     It is the working directory, or the folder above it that the baseline is in; for paths of which one is
     outside of it, what they have in common.
     """
-    here = _real_path(os.curdir).rstrip("/") + "/"
+    here = real_folder("")
     if baseline:  # files have the same names wherever below it an audit is started
-        above = _real_path(os.path.dirname(baseline.path) or os.curdir).rstrip("/") + "/"
+        above = real_folder(os.path.dirname(baseline.path))
         here = above if here.startswith(above) else here
     common = _common_folder(paths)
     return here if common.startswith(here) else common
@@ -8492,7 +8487,8 @@ class KnownValues:
                 what = f"value of {printable(name)}, {verdict}"
                 rule = Rule("known-value", what, "high", VERDICTS[verdict])
                 self.about[rule] = name, verdict
-                self._rules.update((spelling, self._rules.get(spelling, rule)) for spelling in spell(value))
+                for spelling in spell(value):
+                    self._rules.setdefault(spelling, rule)
         self._spellings = Spellings(values)
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
@@ -8781,87 +8777,82 @@ _NEXT_STEPS = (
 )
 
 
-class Printer:
-    """Where a report goes; colour only on a terminal."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-    def line(self, text: str = "") -> None:
-        self._out.write(text + "\n")
-
-    def paint(self, text: str, colour: str) -> str:
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colour else text
-
-
-def report_text(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
+def report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print one line per finding, what to do next, and what was examined, silenced and skipped."""
+    colours = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def paint(text: str, colour: str) -> str:
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colours else text
+
     for finding in findings:
-        place = to.paint(f"{printable(finding.path)}:{finding.line}:{finding.column}:", "path")
-        level = to.paint(finding.confidence, finding.confidence)
+        place = paint(f"{printable(finding.path)}:{finding.line}:{finding.column}:", "path")
+        what = f"{paint(finding.confidence, finding.confidence)}: {finding.what} [{finding.rule}]"
         origin = f" from {finding.commit[:12]} of {finding.date}" if finding.commit else ""
         fix = f"; next: {printable(finding.fix)}" if finding.fix else ""
-        to.line(f"{place} {level}: {finding.what} [{finding.rule}] {printable(finding.sample)}{origin}{fix}")
+        print(f"{place} {what} {printable(finding.sample)}{origin}{fix}", file=out)
     for entry in summary.stale:
         accepted = f"{entry.path} no longer has the accepted {entry.rule} {entry.fingerprint}"
-        to.line(f"stale: {printable(accepted)}")
+        print("stale:", printable(accepted), file=out)
     if summary.stale:
-        to.line("       drop these from the baseline with --update-baseline")
+        print("       drop these from the baseline with --update-baseline", file=out)
     if summary.findings:
-        to.line(f"\n{_NEXT_STEPS}\n")
-    counts = ", ".join(f"{count} {name}" for name, count in summary.by_confidence.items() if count)
+        print(f"\n{_NEXT_STEPS}\n", file=out)
+    counts = _list_counts(summary.by_confidence.items())
     found = f"{_plural(summary.findings, 'finding')} ({counts})" if counts else "no findings"
-    silenced = [f"{count} by `{why}`" for why, count in sorted(summary.silenced.items())]
-    silenced += [f"{summary.baseline} in the baseline"] if summary.baseline else []
+    found = paint(found, "high" if counts else "good")
+    silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
+    silenced_text = _list_counts([*silenced, ("in the baseline", summary.baseline)], "; silenced: ")
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
-    left_out = ", ".join(f"{count} {why}" for why, count in skipped if count)
-    total = f"{to.paint(found, 'high' if counts else 'good')} in {_plural(summary.files, 'file')}"
-    total += f", {summary.bytes / 1e6:.1f} MB"
-    total += f"; silenced: {', '.join(silenced)}" if silenced else ""
-    to.line(total + (f"; not examined: {left_out}" if left_out else ""))
+    size = f"{_plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
+    print(f"{found} in {size}{silenced_text}{_list_counts(skipped, '; not examined: ')}", file=out)
+
+
+def _list_counts(counts: Iterable[tuple[str, int]], start: str = "") -> str:
+    text = ", ".join(f"{count} {what}" for what, count in counts if count)
+    return text and start + text
 
 
 def _plural(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def report_json(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
+def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print version 1 of the JSON report: `findings` and `summary`."""
     import json
 
     # By hand: json.dumps takes no iterator, and a list of all findings could be of any size.
-    to.line('{"version": 1, "findings": [')
+    print('{"version": 1, "findings": [', file=out)
     comma = ""
     for finding in findings:
         fields = finding._asdict().items()
         row = {name: utf8_text(value) for name, value in fields if value or name not in _OPTIONAL_FIELDS}
-        to.line(comma + json.dumps(row))
+        print(comma + json.dumps(row), file=out)
         comma = ","
     stale = [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale]
-    to.line(f'], "summary": {json.dumps({**vars(summary), "stale": stale})}}}')
+    print(f'], "summary": {json.dumps({**vars(summary), "stale": stale})}}}', file=out)
 
 
-def report_sarif(findings: Iterable[Finding], summary: Summary, to: Printer) -> None:
+def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print SARIF 2.1.0 for code scanning, within the limits of GitHub."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
-    to.line('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [{')
-    # Otherwise a reader may count units of UTF-16, and mark other characters.
-    to.line('"columnKind": "unicodeCodePoints", "results": [')
+    schema = '"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0"'
+    # Without columnKind a reader may count units of UTF-16, and mark other characters.
+    print(f'{{{schema}, "runs": [{{\n"columnKind": "unicodeCodePoints", "results": [', file=out)
     for number, finding in enumerate(findings):
         if number < _MAX_SARIF_RESULTS:
             rules.setdefault(finding.rule, _sarif_rule(finding))
             result = _sarif_result(finding, list(rules).index(finding.rule))
-            to.line(("," if number else "") + json.dumps(result))
+            print(("," if number else "") + json.dumps(result), file=out)
     left_out = summary.findings - _MAX_SARIF_RESULTS
     text = f"{_plural(left_out, 'more finding')} than code scanning takes"
     notes = [{"level": "warning", "message": {"text": text}}] if left_out > 0 else []
     read = bool(summary.files or not summary.unreadable)
     invocation = {"executionSuccessful": read, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
-    to.line(f'], "invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}}}]}}')
+    end = f'"invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}'
+    print(f"], {end}}}]}}", file=out)
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
@@ -8897,7 +8888,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
 
 # To add a format: write a function with these three parameters and add a row. Its name becomes an option of
 # `audit`, except for "text", the default; the text beside it is the option's help.
-REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, Printer], None], str]] = {
+REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, TextIO], None], str]] = {
     "text": (report_text, ""),
     "json": (report_json, "print JSON"),
     "sarif": (report_sarif, "print SARIF 2.1.0, for code scanning"),
@@ -8912,16 +8903,16 @@ def utf8_text(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def report_rules(as_json: bool, to: Printer) -> None:
+def report_rules(as_json: bool, out: TextIO) -> None:
     """List every rule."""
     import json
 
     names = ("id", "what", "severity", "confidence")
     rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
     if as_json:
-        return to.line(json.dumps(rows, indent=1))
+        return print(json.dumps(rows, indent=1), file=out)
     for row in rows:
-        to.line("{id:32} {confidence:6} {severity:8} {what}".format(**row))
+        print("{id:32} {confidence:6} {severity:8} {what}".format(**row), file=out)
 
 
 # === Check ==================================================================================================
@@ -8961,16 +8952,16 @@ class Check:
                 if chosen in ("", backend):
                     hows.setdefault(name, set()).add(how)
                     places.setdefault(name, []).append(f"{path}:{line}")
-        known = {*names, *map(variable_name, names), *os.environ}
-        known |= {name[: -len("_FILE")] for name in os.environ if name.endswith("_FILE")}
+        known = {*map(variable_name, names), *os.environ}
+        known.update(name.removesuffix("_FILE") for name in os.environ)
         self.names = len(places)
-        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}, "unused": {}}
+        unused: dict[str, list[str]] = {name: [] for name in sorted(unmentioned)}
+        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}, "unused": unused}
         for name in sorted(name for name in places if variable_name(name) not in known):
             if "requires" in hows[name] and hows[name] <= {"requires", "reads"}:
                 self.found["missing"][name] = places[name]
             elif "provides" not in hows[name]:
                 self.found["optional"][name] = places[name]
-        self.found["unused"] = {name: [] for name in sorted(unmentioned)}
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files at and below the paths, other than the store's own."""
@@ -9563,7 +9554,7 @@ def cmd_audit(args: Namespace) -> int:
         return _explain_line(args.explain)
     with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
         if args.list_rules:
-            report_rules(args.json, Printer(out))
+            report_rules(args.json, out)
             return 0
         run = _audit_of(args)
         if args.update_baseline and run.baseline:
@@ -9571,7 +9562,7 @@ def cmd_audit(args: Namespace) -> int:
             _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
         else:
             report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
-            report(run, run.summary, Printer(out))
+            report(run, run.summary, out)
     if run.summary.findings and not args.update_baseline:
         return int(args.exit_code)
     # CI must not pass because nothing could be read.

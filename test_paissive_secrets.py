@@ -9187,7 +9187,7 @@ def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder, monkeypatch):
     def report(is_terminal):
         out, run = io.StringIO(), ps.Audit()
         out.isatty = lambda: is_terminal
-        ps.report_text(run, run.summary, ps.Printer(out))
+        ps.report_text(run, run.summary, out)
         return out.getvalue()
 
     monkeypatch.setenv("TERM", "xterm")
@@ -9318,7 +9318,7 @@ def test_sarif_stays_within_what_code_scanning_takes():
     finding = ps.Finding("a.py", 1, 1, 1, "token", "a secret", "high", "high", "ab…", "0" * 16)
     summary, out = ps.Summary(), io.StringIO()
     summary.findings = 25_007
-    ps.report_sarif(itertools.repeat(finding, summary.findings), summary, ps.Printer(out))
+    ps.report_sarif(itertools.repeat(finding, summary.findings), summary, out)
     results, _, invocation = sarif_of(out.getvalue())
     (note,) = invocation["toolExecutionNotifications"]
     assert (len(results), note["message"]["text"]) == (25_000, "7 more findings than code scanning takes")
@@ -9329,7 +9329,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
     store.set("A_KEY", "rE4l one+with")
     leak(folder / "a.txt").write_text("rE4l one+with")
     out, run = io.StringIO(), ps.Audit(known=ps.KnownValues(store))
-    ps.report_sarif(run, run.summary, ps.Printer(out))
+    ps.report_sarif(run, run.summary, out)
     (result,) = sarif_of(out.getvalue())[0]
     assert result["properties"] == {"confidence": "high", "secret": "A_KEY", "verdict": "current"}
 
