@@ -1845,20 +1845,6 @@ def test_of_several_values_all_are_stored_or_none(files, store_folder):
         assert tree(store_folder) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, SIGHUP])
-def test_an_import_that_is_ended_takes_back_what_it_has_stored(number, files, store_folder):
-    before = read_sealed()
-    Path("some.env").write_text("DB=new\n" + "".join(f"N{n}=v\n" for n in range(2000)))
-    argv = [sys.executable, "-m", MODULE.stem, "import", "some.env", "--backend", "file"]
-    heed = functools.partial(signal.signal, number, signal.SIG_DFL)  # nohup ignores SIGHUP
-    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(argv, env=env, preexec_fn=heed, stderr=subprocess.DEVNULL) as importing:
-        while not (store_folder / "secrets/N20.age").exists():
-            time.sleep(0.01)
-        importing.send_signal(number)
-    assert (importing.returncode, read_sealed()) == (128 + number, before)
-
-
 def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EIO)
     with pytest.raises(ps.Unavailable, match="app/db.age is written, but may not be on the disk yet: Input"):
@@ -1947,13 +1933,6 @@ def test_a_set_after_a_killed_rekey_seals_to_the_new_identity(files, store_folde
     for name in ("DB", "NEW"):
         with pytest.raises(ps.WrongKey):
             ps.FileStore(store_folder).get(name)
-
-
-def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
-    for _ in killed_at_every_step(lambda: ps.FileStore(store_folder).set("a/b", "1")):
-        ps.FileStore(store_folder).set("NEXT", "2")
-        assert set(ps.FileStore(store_folder).names()) <= {"a/b", "NEXT"}
-        shutil.rmtree(store_folder)
 
 
 @pytest.mark.parametrize("act", ["set", "delete"])
@@ -2373,12 +2352,14 @@ def test_a_canary_shows_in_no_error_of_what_was_passed(files, store_folder, monk
     assert not re.search(f"c4nary|{own[20:40]}", "".join(shown))
 
 
-def test_git_takes_nothing_that_a_killed_writer_leaves(store_folder):
-    subprocess.run(["git", "init", "-q"], check=True)
-    listing = ["git", "ls-files", "--others", "--exclude-standard"]
+def test_a_write_of_a_dotenv_file_killed_at_any_step_leaves_a_whole_file_and_git_nothing_else(store_folder):
+    git(".", "init", "-q")
+    Path(".env").write_text("A_TOKEN=old\n")
     for _ in killed_at_every_step(WRITES["a .env"][0]):
-        found = [path.decode() for path in subprocess.check_output(listing).splitlines()]
+        found = git(".", "ls-files", "--others", "--exclude-standard").split("\n")
         assert [path for path in found if b"new" in Path(path).read_bytes()] in ([], [".env"])
+        assert Path(".env").read_text() in ("A_TOKEN=old\n", "A_TOKEN=new\n")
+    assert Path(".env").read_text() == "A_TOKEN=new\n"
 
 
 def test_what_a_killed_writer_leaves_is_reported_and_then_removed(files, store_folder):
@@ -4669,17 +4650,6 @@ def test_config_takes_a_manager_and_asks_no_other(config):
     assert ps.get_secret("token", backend="memory") is None
 
 
-def test_what_a_config_stores_the_next_process_reads(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    ps.SecretConfig().set("app.api_key", CANARY, use_secret=True)
-    code = "from paissive_secrets import *; c = SecretConfig(); print(c.get('app.api_key'),"
-    code += " c.get('app.api_key', use_secret=True), get_secret('APP_API_KEY'))"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
-    assert done.stdout.decode() == f"secret:app.api_key {CANARY} {CANARY}\n"
-    assert CANARY not in Path("config.json").read_text()
-
-
 def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_reference(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("A_B", "x")
@@ -4898,9 +4868,6 @@ def test_config_commands_store_secrets_that_last_and_that_nothing_hides(say, mon
     said = say("config", "set", "a.c", "--secret", stdin="x")[1]
     assert said == "variable A_C would hide the new value of 'a.c'; remove it there\n"
     assert say("config", "set", "a.c", "z") == (0, "note: variable A_C comes before the file\n")
-    monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
-    said = say("config", "set", "a.d", "--secret", stdin="x")[1]
-    assert said.startswith("this store doesn't outlive the command; use --backend file")
 
 
 # === Rotation ===============================================================================================
@@ -4919,16 +4886,9 @@ ROTATED = {
 }
 
 
-class Killed(BaseException):
-    pass
-
-
-def raise_killed():
-    raise Killed
-
-
-def stage_of(rotation, stage, name="DB_PASSWORD"):
-    return ps.SecretsManager(rotation._backend).get_secret(name, stage=stage)
+def stages(rotation, name="DB_PASSWORD"):
+    manager = ps.SecretsManager(rotation._backend)
+    return tuple(manager.get_secret(name, stage=stage) for stage in ("previous", "current", "pending"))
 
 
 class Rotated:
@@ -4953,7 +4913,7 @@ class Rotated:
     def stages(self):
         for suffix in ps.STAGES.values():  # as a new process would see them
             os.environ.pop(self.name + suffix, None)
-        return tuple(stage_of(self.rotation, s, self.name) for s in ("previous", "current", "pending"))
+        return stages(self.rotation, self.name)
 
     def rotate(self, n):
         """Rotate to NEW and be killed after the nth step; return whether there was one."""
@@ -4961,7 +4921,7 @@ class Rotated:
 
     def act(self, action, n):
         if not isinstance(self.store, (ps.EnvironmentStore, ps.FileStore)):
-            return self._act(action, n, raise_killed)
+            return self._act(action, n, sys.exit)
         die = functools.partial(signal.raise_signal, signal.SIGKILL)
         return ended(in_child(lambda: self._act(action, n, die))) == [signal.SIGKILL]
 
@@ -4977,7 +4937,7 @@ class Rotated:
             return tick
 
         members = [(self.store, "set"), (self.store, "delete"), (self, "apply"), (self, "verify")]
-        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
             for owner, member in [*members, (ps, "rewrite")]:
                 patch.setattr(owner, member, ticking(getattr(owner, member)))
             action(self.rotation)
@@ -5004,6 +4964,11 @@ def rotated(request, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def in_memory(tmp_path):
+    return Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+
+
+@pytest.fixture
 def rotation(tmp_path):
     memory = ps.MemoryStore()
     memory.set("DB_PASSWORD", OLD)
@@ -5027,15 +4992,13 @@ def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rot
     assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
 
 
-DONE = (OLD, NEW, None, NEW)
+DONE, FIRST, UNDONE = (OLD, NEW, None, NEW), (None, NEW, None, NEW), (None, OLD, None, OLD)
+BEFORE, NOTHING = ("older", OLD, None, OLD), (None, None, None, "")
 
 
 @pytest.mark.parametrize(
     "action, wanted",
-    [
-        ("resume", [("older", OLD, None, OLD), *[DONE] * 7]),
-        ("abort", [*[("older", OLD, None, OLD)] * 4, *[(None, OLD, None, OLD)] * 3, DONE]),
-    ],
+    [("resume", [BEFORE, *[DONE] * 7]), ("abort", [*[BEFORE] * 4, *[UNDONE] * 3, DONE])],
 )
 def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated, action, wanted):
     assert list(rotated.outcomes(action)) == wanted
@@ -5044,49 +5007,42 @@ def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated, action, 
 @pytest.mark.parametrize(
     "before, action, wanted",
     [
-        ((None, OLD), "resume", [(None, OLD, None, OLD), *[DONE] * 7]),
-        ((None, OLD), "abort", [*[(None, OLD, None, OLD)] * 7, DONE]),
-        ((), "resume", [(None, None, None, ""), *[(None, NEW, None, NEW)] * 6]),
-        (
-            (),
-            "abort",
-            [*[(None, None, None, "")] * 2, *[(None, None, None, NEW)] * 4, (None, NEW, None, NEW)],
-        ),
+        ((None, OLD), "resume", [UNDONE, *[DONE] * 7]),
+        ((None, OLD), "abort", [*[UNDONE] * 7, DONE]),
+        ((), "resume", [NOTHING, *[FIRST] * 6]),
+        ((), "abort", [*[NOTHING] * 2, *[(None, None, None, NEW)] * 4, FIRST]),
     ],
 )
-def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(tmp_path, before, action, wanted):
-    assert list(Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD").outcomes(action, before)) == wanted
+def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(in_memory, before, action, wanted):
+    assert list(in_memory.outcomes(action, before)) == wanted
 
 
 @pytest.mark.parametrize("action", ["resume", "abort"])
-def test_resume_and_abort_may_be_killed_as_well(tmp_path, action):
-    rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+def test_resume_and_abort_may_be_killed_as_well(in_memory, action):
     for n, m in itertools.product((2, 5, 6, 7), range(1, 8)):
-        rotated.begin()
-        rotated.rotate(n)
-        rotated.act(lambda rotation: getattr(rotation, action)(rotated.name), m)
-        assert rotated.stages()[1] in (OLD, NEW)
+        in_memory.begin()
+        in_memory.rotate(n)
+        in_memory.act(lambda rotation: getattr(rotation, action)("DB_PASSWORD"), m)
+        assert in_memory.stages()[1] in (OLD, NEW)
         with contextlib.suppress(ps.NotFound):
-            getattr(rotated.rotation, action)(rotated.name)
-        assert rotated.stages()[1:] == (rotated.target.read_text(), None)
+            getattr(in_memory.rotation, action)("DB_PASSWORD")
+        assert in_memory.stages()[1:] == (in_memory.target.read_text(), None)
 
 
-def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(tmp_path):
-    rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(in_memory):
     for n in range(1, 9):  # after the seventh, only pending is left to be dropped
-        rotated.begin()
-        rotated.rotate(n)
-        assert rotated.rotation.due() == rotated.rotation.rotate_due() == ["DB_PASSWORD"] * (n < 7)
-        assert (rotated.rotation.due(), rotated.stages()[1] != OLD) == ([], True)
+        in_memory.begin()
+        in_memory.rotate(n)
+        assert in_memory.rotation.due() == in_memory.rotation.rotate_due() == ["DB_PASSWORD"] * (n < 7)
+        assert (in_memory.rotation.due(), in_memory.stages()[1] != OLD) == ([], True)
 
 
-@pytest.mark.parametrize("act", [lambda r: r.rotate("DB_PASSWORD"), lambda r: r.drop("DB_PASSWORD")])
-def test_an_unfinished_rotation_is_not_rotated_over_and_its_previous_value_not_dropped(tmp_path, act):
-    rotated = Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
-    rotated.begin(("older", OLD, NEW))
-    with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
-        act(rotated.rotation)
-    assert rotated.stages() == ("older", OLD, NEW)
+def test_an_unfinished_rotation_is_not_rotated_over_and_its_previous_value_not_dropped(in_memory):
+    in_memory.begin(("older", OLD, NEW))
+    for act in (in_memory.rotation.rotate, in_memory.rotation.drop):
+        with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
+            act("DB_PASSWORD")
+    assert in_memory.stages() == ("older", OLD, NEW)
 
 
 @pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
@@ -5098,7 +5054,7 @@ def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field
     assert ps.list_secrets(backend=store) == sorted([name, "app/db#user"])
 
 
-def fail(value):
+def fail(value=CANARY):
     raise ValueError(f"no good: {value}")
 
 
@@ -5121,7 +5077,7 @@ def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation
         f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {problem}; "
         "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
     )
-    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, NEW]
+    assert stages(rotation) == (None, OLD, NEW)
     assert NEW not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
     assert caught.value.__context__ is None
 
@@ -5163,11 +5119,9 @@ def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotati
 def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monkeypatch):
     store = sealed_store(tmp_path, monkeypatch)
     store.set("DB_PASSWORD", OLD + CANARY)
-    said = ""
-    for argv in ["schedule --apply 'cat; exit 1'", "now --stdin", "now --stdin", "resume"] + [
-        *("schedule --apply cat", "resume", "rollback", "abort")
-    ]:
-        action, *options = shlex.split(argv)
+    said, lines = "", ["schedule --apply 'cat; exit 1'", "now --stdin", "now --stdin", "resume"]
+    for line in [*lines, "schedule --apply cat", "resume", "rollback", "abort"]:
+        action, *options = shlex.split(line)
         said += say("rotate", action, "DB_PASSWORD", *options, "--backend", "file", stdin=CANARY)[1]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert CANARY.encode() not in said.encode() + b"".join(path.read_bytes() for path in files)
@@ -5200,11 +5154,11 @@ def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
     rotation.rotate("DB_PASSWORD", NEW)
     for days, previous in [(6, OLD), (1, None)]:
         clock[0] += days * 86400
-        assert (rotation.rotate_due(), stage_of(rotation, "previous")) == ([], previous)
+        assert (rotation.rotate_due(), stages(rotation)[0]) == ([], previous)
     rotation.rotate("DB_PASSWORD", OLD)
     rotation.schedule("DB_PASSWORD", "30d")
     clock[0] += 8 * 86400
-    assert (rotation.rotate_due(), stage_of(rotation, "previous")) == ([], NEW)
+    assert (rotation.rotate_due(), stages(rotation)[0]) == ([], NEW)
 
 
 class Unwritable(ps.MemoryStore):
@@ -5214,15 +5168,12 @@ class Unwritable(ps.MemoryStore):
         super().__init__()
         self.full = full
 
-    def set(self, name, value):
+    def set(self, name, *value):
         if name == self.full:
             raise ps.Unavailable("disk full", hint="what was there is as it was")
-        super().set(name, value)
+        (super().set if value else super().delete)(name, *value)
 
-    def delete(self, name):
-        if name == self.full:
-            raise ps.Unavailable("disk full", hint="what was there is as it was")
-        super().delete(name)
+    delete = set
 
 
 def fail_late(tmp_path, full):
@@ -5246,7 +5197,7 @@ def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(tm
     hint = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
     assert said == f"rotation of 'DB_PASSWORD' failed after apply, {state}: disk full; {hint}"
     rotation.resume("DB_PASSWORD")
-    assert [stage_of(rotation, s) for s in ("previous", "current", "pending")] == [OLD, NEW, None]
+    assert stages(rotation) == (OLD, NEW, None)
 
 
 @pytest.mark.parametrize("action, value", [("resume", NEW), ("abort", OLD)])
@@ -5259,13 +5210,13 @@ def test_an_abort_that_fails_after_the_new_value_became_current_says_so(tmp_path
     applied = []
     rotation.schedule("DB_PASSWORD", "30d", apply=applied.append)
     getattr(rotation, action)("DB_PASSWORD")  # apply may have got half way, so resume repeats it
-    assert (applied, stage_of(rotation, "current"), stage_of(rotation, "pending")) == ([value], value, None)
+    assert (applied, *stages(rotation)[1:]) == ([value], value, None)
 
 
 def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation.unschedule("DB_PASSWORD"))
     rotation.rotate("DB_PASSWORD", NEW)
-    assert (rotation.unschedule("DB_PASSWORD"), stage_of(rotation, "current")) == (False, NEW)
+    assert (rotation.unschedule("DB_PASSWORD"), stages(rotation)[1]) == (False, NEW)
 
 
 def test_what_fails_holds_up_no_other_and_shows_no_value(tmp_path, clock):
@@ -5302,16 +5253,12 @@ def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation, spec, length):
     rotation.schedule("DB_PASSWORD", "1d", generate=spec)
     rotation.rotate("DB_PASSWORD")
-    assert len(stage_of(rotation, "current")) == length
-
-
-def raises():
-    raise OSError(CANARY)
+    assert len(stages(rotation)[1]) == length
 
 
 FAILED = "generate of 'DB_PASSWORD' failed, current is unchanged: "
 GENERATORS = [
-    (raises, FAILED + "it raised OSError"),
+    (fail, FAILED + "it raised ValueError"),
     (lambda: "", FAILED + "it returned nothing"),
     ("command:true", FAILED + "it returned nothing"),
     ("command:exit 1", FAILED + "it ended with status 1"),
@@ -5329,7 +5276,7 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     with pytest.raises((ps.RotationFailed, ps.BadValue)) as caught:
         rotation.rotate("DB_PASSWORD")
     assert (caught.value.message, caught.value.__context__) == (problem, None)
-    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
+    assert stages(rotation) == (None, OLD, None)
 
 
 def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
@@ -5341,9 +5288,9 @@ def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
 
 
 def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path, say):
-    said = f"note: nothing is scheduled in {tmp_path.resolve()}/rotation.json; for other"
-    code, printed = say("rotate", "now")
-    assert (code, printed.startswith(said)) == (0, True)
+    status, said = say("rotate", "now")
+    place = f"{tmp_path.resolve()}/rotation.json"
+    assert (status, said.partition("; for other")[0]) == (0, f"note: nothing is scheduled in {place}")
 
 
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
@@ -5354,7 +5301,7 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     other.schedule("DB_PASSWORD", "1d", apply=fail)
     with pytest.raises(ps.BadValue, match="apply of 'DB_PASSWORD' is a function of another program: 'fail'"):
         rotation.rotate("DB_PASSWORD", NEW)
-    assert (taken, stage_of(rotation, "current")) == ([], OLD)
+    assert (taken, stages(rotation)[1]) == ([], OLD)
 
 
 BAD_INTERVALS = ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), 1e10]
@@ -5382,8 +5329,6 @@ def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, mo
         patch.setenv("DB_PASSWORD", OLD)
         hidden = "variable DB_PASSWORD would hide the new value of 'DB_PASSWORD'; remove it there\n"
         assert say(*now) == (2, hidden)
-        patch.setenv("PAISSIVE_ENV_FILE", "")
-        assert say(*now)[1].startswith("this store doesn't outlive the command")
     assert say(*now) == (0, "rotated DB_PASSWORD\n") and f"DB_PASSWORD={OLD}" not in Path(".env").read_text()
 
 
@@ -5435,7 +5380,7 @@ def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
                 act("DB_PASSWORD")
     (tmp_path / "go").touch()
     eventually(lambda: rotation.abort("DB_PASSWORD"), raised=ps.Conflict)
-    assert ((tmp_path / "target").read_text().splitlines()[-1], stage_of(rotation, "current")) == (OLD, OLD)
+    assert ((tmp_path / "target").read_text().splitlines()[-1], stages(rotation)[1]) == (OLD, OLD)
 
 
 def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
@@ -5445,7 +5390,7 @@ def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
         rotation.abort("DB_PASSWORD")
     rotation.abort("DB_PASSWORD", force=True)
     os.kill(pid, signal.SIGKILL)
-    assert [stage_of(rotation, s) for s in ("current", "pending")] == [OLD, None]
+    assert stages(rotation) == (None, OLD, None)
     rotation.rotate("DB_PASSWORD", NEW)
 
 
@@ -5455,7 +5400,7 @@ def test_a_pending_value_that_somebody_else_changed_is_not_promoted(rotation):
     )
     with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
         rotation.rotate("DB_PASSWORD")
-    assert stage_of(rotation, "current") == OLD
+    assert stages(rotation)[1] == OLD
 
 
 def test_a_pending_value_that_another_machine_replaced_at_once_is_not_applied(tmp_path):
@@ -5629,7 +5574,7 @@ def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     assert {name: store.get(name) for name in store.names()} == values
 
 
-@pytest.mark.parametrize("kill", [SIGKILL, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize("kill", [SIGKILL, signal.SIGTERM, SIGHUP], ids=str)
 def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_path, monkeypatch, kill):
     values = {f"T{n}": str(n) * 9 for n in range(200)}
     (tmp_path / "in.json").write_text(json.dumps(values))
@@ -5642,8 +5587,8 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
         importing.send_signal(kill)
         importing.communicate()
     held = {name: store.get(name) for name in store.names()}
-    assert importing.returncode and len(held) < 200
-    assert held.items() <= values.items() if kill == signal.SIGKILL else held == {"T0": "before"}
+    assert importing.returncode == (-kill if kill == SIGKILL else 128 + kill) and len(held) < 200
+    assert held.items() <= values.items() if kill == SIGKILL else held == {"T0": "before"}
     ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
 
@@ -9554,20 +9499,6 @@ def test_a_canary_is_in_no_output_argument_list_or_temporary_file_of_what_search
     assert [spelling for spelling in spellings if spelling in everything] == []
 
 
-def test_a_dotenv_file_holds_the_old_or_the_new_value_when_a_set_is_killed(tmp_path):
-    code = "import paissive_secrets as ps\ns = ps.EnvironmentStore('.env')\nwhile True:\n"
-    code += "    for letter in 'ab': s.set('A', letter * 2000); print(letter, end='', flush=True)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for n in range(6):
-        asked = [sys.executable, "-c", code]
-        with subprocess.Popen(asked, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as process:
-            process.stdout.read(1 + n)
-            process.kill()
-        assert (tmp_path / ".env").read_text() in ("A=" + "a" * 2000 + "\n", "A=" + "b" * 2000 + "\n")
-    ps.EnvironmentStore(str(tmp_path / ".env")).set("A", "c")
-    assert ((tmp_path / ".env").read_text(), os.listdir(tmp_path)) == ("A=c\n", [".env"])
-
-
 @pytest.mark.parametrize(
     ("argv", "shown"),
     [
@@ -10052,8 +9983,6 @@ def test_an_error_says_what_is_wrong_and_what_to_do(row, say, monkeypatch):
 
 def error_messages():
     """Yield (class, message) of all errors that the module makes, with … for what varies."""
-    classes = {name: found for name, found in vars(ps).items() if isinstance(found, type)}
-    errors = [name for name, found in classes.items() if issubclass(found, ps.SecretsError)]
 
     def text(node):
         parts = node.values if isinstance(node, ast.JoinedStr) else [node]
@@ -10061,11 +9990,11 @@ def error_messages():
 
     for function in functions():
         inside = list(ast.walk(function))
-        assigned = [n for n in inside if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
-        values = {n.targets[0].id: text(n.value) for n in assigned}
+        values = {getattr(n.targets[0], "id", ""): text(n.value) for n in inside if isinstance(n, ast.Assign)}
         for call in (n for n in inside if isinstance(n, ast.Call) and n.args):
-            if getattr(call.func, "id", "") in errors:
-                yield call.func.id, values.get(getattr(call.args[0], "id", ""), text(call.args[0]))
+            kind = getattr(ps, getattr(call.func, "id", ""), None)
+            if isinstance(kind, type) and issubclass(kind, ps.SecretsError):
+                yield call.func.id, values.get(getattr(call.args[0], "id", None), text(call.args[0]))
 
 
 # They need a server, another writer or a stack that a test would have to imitate.
