@@ -1628,7 +1628,9 @@ class FileStore:
     def __init__(self, folder: Optional[StrPath] = None) -> None:
         # No shell expands ~ in quotes or in a unit file.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
-        self.folder = os.path.abspath(folder or self._configured or _find_folder())
+        # An unsafe .paissive is an error later, not a reason to look further up.
+        folder = folder or self._configured or find_above(os.getcwd(), ".paissive") or ".paissive"
+        self.folder = os.path.abspath(folder)
         self._secrets = os.path.join(self.folder, "secrets")
         self._identity_file = os.path.join(self.folder, "identity.age")
         self.policy_file = os.path.join(self.folder, "rotation.age")
@@ -1924,13 +1926,11 @@ class FileStore:
                 self._replace(path, sealed)
 
 
-def _find_folder() -> str:
-    """Return the nearest `.paissive`, from the working directory up, or where one would be made."""
-    # As git does it. An unsafe one is an error later, not a reason to look further up.
-    here = folder = os.getcwd()
-    while not os.path.lexists(found := os.path.join(folder, ".paissive")):
+def find_above(folder: str, name: str) -> str:
+    """Return the path of the nearest `name`, from this real folder up, or ""."""
+    while not os.path.lexists(found := os.path.join(folder, name)):
         if folder == os.path.dirname(folder):
-            return os.path.join(here, ".paissive")
+            return ""
         folder = os.path.dirname(folder)
     return found
 
@@ -7651,7 +7651,7 @@ def find_introductions(
 ) -> Iterator[Blob]:
     """Yield the commit, date and path that brought each blob, oldest first; a dangling one has none.
 
-    The path is the first that is wanted: what was vendored or excluded may be copied to where it counts.
+    The path is the first that is wanted: what was vendored, excluded or allowed may be copied elsewhere.
     """
     missing = set(oids)
     found: dict[str, Blob] = {}
@@ -7754,7 +7754,7 @@ class FileFilter(NamedTuple):
 
 def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
     """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
-    pending = [(root, shown, bool(repository_above(root)))]
+    pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, has_git in pending:
         names = _files_of_git(root, shown, accept) if accept.gitignore and has_git else iter(())
         try:
@@ -7768,16 +7768,6 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
                 pending.append((path, f"{shown}{name}/", os.path.lexists(f"{path}/.git")))
             else:
                 yield path, shown + name
-
-
-def repository_above(folder: str) -> str:
-    """Return the top of the repository that a folder is in, or ""."""
-    folder = os.path.realpath(folder)
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        folder, below = os.path.dirname(folder), folder
-        if folder == below:
-            return ""
-    return folder
 
 
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
@@ -8154,7 +8144,7 @@ class Audit:
                 return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
             return AuditSettings()
         start = self.base if self._in_git else _common_folder(self.paths) or self.base
-        top = real_folder(repository_above(start) or self.base)
+        top = real_folder(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         if not os.path.lexists(top + AUDIT_SETTINGS):
             return AuditSettings()
         with disk_errors(f"read {printable(top + AUDIT_SETTINGS)}"):
@@ -8237,9 +8227,11 @@ class Audit:
         if self._known:
             yield from self._in_messages(self._known, revisions)
         seen: set[tuple[str, str, str]] = set()
-        # Of several paths, one where nothing is allowed counts.
-        wants = lambda path: self._wants(path) and not self.settings.allows(path)  # noqa: E731
-        blobs = find_introductions(folder, suspects, revisions, wants)
+
+        def counts(path: str) -> bool:
+            return self._reaches(path) and not self.excludes(path) and not self.settings.allows(path)
+
+        blobs = find_introductions(folder, suspects, revisions, counts)
         # Scan again, since a file's name decides how it is read; but only what has unseen suspects.
         for blob, match in self._in_blobs(with_unseen_suspects(blobs, suspects)):
             spot = (blob.path, match.rule.id, match.digest)
@@ -8283,7 +8275,7 @@ class Audit:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
     def _in_blobs(self, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
-        wanted = list(self._choose(blobs))
+        wanted = [blob for blob in blobs if self._reaches(blob.path) and self._accept.takes(blob.path)]
         for blob, (oid, size, read) in zip(wanted, read_objects(self._folder, (blob.oid for blob in wanted))):
             path = blob.path or f"blob {oid[:12]}"
             if size < 0:
@@ -8294,16 +8286,8 @@ class Audit:
             found = self._scanner.scan(read, blob.path, self.summary.skipped if self.staged else {})
             yield from ((blob._replace(path=path), match) for match in found)
 
-    def _choose(self, blobs: Iterable[Blob]) -> Iterator[Blob]:
-        for blob in blobs:
-            if self._wants(blob.path):
-                yield blob
-            elif _is_within(blob.path, self._roots) and self.excludes(blob.path):
-                self.summary.skipped["excluded"] += 1
-
-    def _wants(self, path: str) -> bool:
-        wanted = _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
-        return wanted and not self.excludes(path)
+    def _reaches(self, path: str) -> bool:
+        return _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
 
     def _covers(self, path: str) -> bool:
         """Return whether this audit has looked where a path is or was."""
@@ -8323,8 +8307,7 @@ def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -
 
 def _is_within(path: str, roots: Container[str]) -> bool:
     """Return whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
-    above = itertools.accumulate(path.split("/"), "{}/{}".format)
-    return "" in roots or any(folder in roots for folder in above)
+    return any(folder in roots for folder in ("", *itertools.accumulate(path.split("/"), "{}/{}".format)))
 
 
 def find_repository(paths: Sequence[str]) -> tuple[str, str]:
@@ -8765,11 +8748,9 @@ class Baseline:
 # above all a path, is escaped for where it goes.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
-_OPTIONAL_FIELDS = Finding._fields[-5:]
-# GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
-_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
+# SARIF's level and GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
+_LEVELS = {"critical": "error 9.5", "high": "error 8.0", "medium": "warning 5.5", "low": "note 3.0"}
 _MAX_SARIF_RESULTS = 25_000  # of a run: GitHub refuses the whole report otherwise
-_LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -8822,12 +8803,10 @@ def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
 
     # By hand: json.dumps takes no iterator, and a list of all findings could be of any size.
     print('{"version": 1, "findings": [', file=out)
-    comma = ""
-    for finding in findings:
-        fields = finding._asdict().items()
-        row = {name: utf8_text(value) for name, value in fields if value or name not in _OPTIONAL_FIELDS}
-        print(comma + json.dumps(row), file=out)
-        comma = ","
+    for number, finding in enumerate(findings):
+        fields, optional = finding._asdict().items(), finding._field_defaults
+        row = {name: utf8_text(value) for name, value in fields if value or name not in optional}
+        print(("," if number else "") + json.dumps(row), file=out)
     stale = [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale]
     print(f'], "summary": {json.dumps({**vars(summary), "stale": stale})}}}', file=out)
 
@@ -8856,14 +8835,14 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    tags = ["security", "external/cwe/cwe-798"]
+    level, score = _LEVELS[finding.severity].split()
     return {
         "id": finding.rule,
         "shortDescription": {"text": finding.what},
         "fullDescription": {"text": f"{finding.what} that was left in a file"},
         "help": {"text": _NEXT_STEPS},
-        "defaultConfiguration": {"level": _LEVELS[finding.severity]},
-        "properties": {"security-severity": _SCORES[finding.severity], "tags": tags},
+        "defaultConfiguration": {"level": level},
+        "properties": {"security-severity": score, "tags": ["security", "external/cwe/cwe-798"]},
     }
 
 
@@ -8877,7 +8856,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": _LEVELS[finding.severity],
+        "level": _LEVELS[finding.severity].split()[0],
         "message": {"text": f"{finding.what}: {utf8_text(finding.sample)}"},
         "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
