@@ -2267,25 +2267,26 @@ class _Transport:
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
+    deadline = float("inf")  # for all requests
+    closed = False
+    _context: Any = None
+
     def __init__(self, settings: VaultSettings, newest: str = "") -> None:
         import threading
         from urllib.parse import urlsplit
-        from urllib.request import getproxies
+        from urllib.request import getproxies, proxy_bypass
 
         self.settings = settings
-        self.deadline = float("inf")  # for all requests
         self.newest = newest  # X-Vault-Index of a response, and what it says
         self._state = (newest, 0)
         self._socket_path = settings.address.partition("unix://")[2]
         self._base = "http://localhost" if self._socket_path else settings.address
+        url, self._proxy = urlsplit(self._base), "" if self._socket_path else settings.proxy
         # Go's client ignores the environment's proxies for this machine as well.
-        local = r"localhost|::1|127(?:\.[0-9]+){3}"
-        self._proxies = {} if re.fullmatch(local, urlsplit(self._base).hostname or "") else getproxies()
-        if settings.proxy and not self._socket_path:
-            self._proxies = dict.fromkeys(_PORTS, settings.proxy)
-        self._context: Any = None
+        local = re.fullmatch(r"localhost|::1|127(?:\.[0-9]+){3}", url.hostname or "")
+        if not (self._proxy or local or proxy_bypass(url.netloc)):
+            self._proxy = getproxies().get(url.scheme, "")
         self.lock = threading.Lock()
-        self.closed = False
         self._idle: list[_Wire] = []
         self._busy: set[_Wire] = set()
 
@@ -2300,11 +2301,16 @@ class _Transport:
         if data and (len(data) > _MAX_BODY or _has_too_many_items(data)):
             raise BadValue("the value is too large for Vault")
         send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
-        repeated = False
+        url, repeated = f"{self._base}/v1/{path}", False
         for attempt in itertools.count():
             known = self._state
-            response = self._follow(send, method, f"{self._base}/v1/{path}", repeat)
-            response.repeated = repeated = repeated or response.repeated
+            response = send(url)
+            # The others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
+            if repeat and response.status in (_REDIRECTS if method == "GET" else (307, 308)):
+                target = self._redirect_target(url, response.headers.get("location", ""))
+                if target:  # the active node of a cluster
+                    response, repeated = send(target), True
+            response.repeated = repeated
             cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
             if repeat and method == "GET" and cluster == known[0] and number < known[1]:
                 response = _Response(412)  # the node was the active one, and doesn't know that it isn't now
@@ -2335,17 +2341,6 @@ class _Transport:
             if state[0] and (self._state[0] != state[0] or self._state[1] < state[1]):
                 self._state, self.newest = state, index
         return state
-
-    def _follow(self, send: Callable[[str], _Response], method: str, url: str, repeat: bool) -> _Response:
-        """Send a request, and follow one redirect: to a cluster's active node."""
-        response = send(url)
-        # The others ask for a GET (RFC 9110, section 15.4), whose success would look like that of a write.
-        if repeat and response.status in (_REDIRECTS if method == "GET" else (307, 308)):
-            target = self._redirect_target(url, response.headers.get("location", ""))
-            if target:
-                response = send(target)
-                response.repeated = True
-        return response
 
     def _redirect_target(self, url: str, location: str) -> str:
         """Return where a redirect leads, or "" where the token may not go: servers may lie."""
@@ -2381,12 +2376,7 @@ class _Transport:
         return cast("_Response", _opener().open(request))
 
     def _exchange(self, request: Any) -> _Response:
-        from urllib.request import proxy_bypass
-
-        proxy: Any = self._proxies.get(request.type)
-        # A proxy set for Vault is used whatever NO_PROXY says.
-        used = proxy and (self.settings.proxy or not proxy_bypass(request.host))
-        proxy = _parse_proxy(proxy) if used else None
+        proxy = _parse_proxy(self._proxy) if self._proxy else None
         place, target, fields = (request.type, request.host, proxy), request.selector, request.fields
         if proxy and request.type == "http":  # else it only tunnels
             target, fields = request.full_url, {**fields, **proxy[2]}
@@ -2736,9 +2726,11 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     return response
 
 
+_SEALED_HINT = "unseal it with: vault operator unseal (a new server needs init first)"
 # What the server says, and what that means to a user; the first row that fits counts. Its words are never
 # repeated: some of its errors quote the request.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
+    ("is sealed", VaultSealed, "Vault is sealed", _SEALED_HINT),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
@@ -2759,9 +2751,6 @@ def _failure(address: str, response: _Response, capability: str, path: str) -> S
     if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
-    if response.status == 503 and response.says("sealed"):
-        hint = "unseal it with: vault operator unseal (a new server needs init first)"
-        return VaultSealed(f"Vault at {address} is sealed", hint=hint)
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
@@ -2789,15 +2778,16 @@ _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and wri
 class _Session:
     """Calls with a token that is kept alive."""
 
+    logins = 0
+    held: str | None = None  # the token
+    _lease: float | None = None  # seconds; 0 if it can't be renewed
+    _renew_at = float("inf")
+
     def __init__(self, settings: VaultSettings) -> None:
         import threading
 
         self.settings = settings
         self.transport = _Transport(settings)
-        self.logins = 0
-        self.held: str | None = None  # the token
-        self._lease: float | None = None  # seconds; 0 if it can't be renewed
-        self._renew_at = float("inf")
         self._lock = threading.Lock()
         # Responses with dynamic secrets, by their paths, and until when each is used.
         self.leases: dict[str, tuple[float, _Response]] = {}
@@ -3001,7 +2991,7 @@ class SecretVersion(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Where a secret is; `kv` is 0 outside of KV mounts."""
+    """Where a secret is; `kv` is 0 in other mounts."""
 
     mount: str
     kv: int
@@ -3244,17 +3234,15 @@ class VaultStore:
     def _visible_mounts(self) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see, read once."""
         where = "sys/internal/ui/mounts"  # as `vault kv` does, for any token
-        for attempt in range(2 if self._mounts is None else 0):
+        if self._mounts is None:
             found = _member(self._call("GET", where).data, "secret")
             logins, own = self._session.logins, self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
                 self._session.call("GET", f"{where}/{_url_path(own)}")
-            if attempt or logins == self._session.logins:
-                self._mounts = {
-                    name: _kv_version(_member(found, name)) for name in found if name.endswith("/")
-                }
-                break
+                if logins != self._session.logins:
+                    found = _member(self._call("GET", where).data, "secret")
+            self._mounts = {name: _kv_version(_member(found, name)) for name in found if name.endswith("/")}
         return self._mounts or {}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
@@ -3350,7 +3338,7 @@ class VaultStore:
         if place.kv == 1:
             self._call("POST", place.at(""), fields, repeat=False, needs=needs)
             return 0
-        body = {"data": fields} if cas is None else {"data": fields, "options": {"cas": cas}}  # 0: if absent
+        body = {"data": fields, "options": {} if cas is None else {"cas": cas}}  # 0: if absent
         path = place.at("data")
         response = self._call("POST", path, body, repeat=cas is not None, needs=needs, ok=(200, 400))
         if response.status == 200:
