@@ -603,6 +603,7 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     FileLock of `path` or of `folder`, the work folder.
     """
     target = os.path.realpath(path) if keep else path
+    before = os.stat(target) if keep and os.path.lexists(target) else None
     temporary = os.path.join(folder or work_folder(path), "new")
     with contextlib.suppress(OSError):
         os.unlink(temporary)
@@ -610,8 +611,11 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
     try:
         with file:
+            # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
+            if before and os.name != "nt":
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
             if os.name != "nt":
-                _set_access(file.fileno(), mode, target if keep else "")
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) if before else mode)
             yield file
             # The bytes before the name: after a power cut the name must not lead to an empty file.
             file.flush()
@@ -623,16 +627,6 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
             os.unlink(temporary)
         raise
     sync_folder(os.path.dirname(target), f"{path} is written")
-
-
-def _set_access(fd: int, mode: int, like: str) -> None:
-    """Give a new file the mode and owner of the one at `like`, if there is one, else `mode`."""
-    if like and os.path.lexists(like):
-        before = os.stat(like)
-        mode = stat.S_IMODE(before.st_mode)
-        # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
-        os.fchown(fd, before.st_uid, before.st_gid)
-    os.fchmod(fd, mode)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -1122,7 +1116,7 @@ class EnvironmentStore:
         found.update(name for name in credentials if not re.match(_STORE_SETTING + r"|\.", name))
         for variable, value in environment_now().items():
             # NAME_FILE leads to the secret NAME, as long as there is something to read.
-            base = variable[: -len("_FILE")] if variable.endswith("_FILE") else variable
+            base = variable.removesuffix("_FILE")
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
@@ -1153,7 +1147,7 @@ class EnvironmentStore:
         return f"variable {variable}" if variable in os.environ else mounted_path(name, variable)
 
     def find_references(self, *names: str) -> dict[str, str]:
-        """Return those of the names whose values are references; a mounted file holds data, and none."""
+        """Return those of the names whose values are references; mounted files hold none."""
         found, dotenv = {}, self._load()
         for name in names:
             variable = _checked_variable(name)
@@ -1184,8 +1178,6 @@ class EnvironmentStore:
         path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", os.path.abspath(path) if path else "none"
-        if path and not os.path.lexists(path):
-            yield "note", "there is no such file yet: the first set creates it"
         if os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
             yield "note", f"others can read the file: chmod 600 {path}"
         try:
@@ -1271,8 +1263,7 @@ def _find_assigned(dotenv: Dotenv, name: str, variable: str) -> str | None:
 
 def environment_now() -> dict[str, str]:
     """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
-    found = ((name, os.environ.get(name)) for name in list(os.environ))
-    return {name: text for name, text in found if text is not None}
+    return {name: text for name in list(os.environ) if (text := os.environ.get(name)) is not None}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -1304,9 +1295,9 @@ def mounted_path(name: str, variable: str) -> str:
     """Return the path of the file that NAME_FILE names, or of the systemd credential, or ""."""
     # The user chose this path, so it is an error if it can't be read; a credential may be absent.
     chosen = os.environ.get(variable + "_FILE", "")
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
-    return chosen or next((path for path in paths if os.path.isfile(path)), "")
+    return chosen or next(filter(os.path.isfile, paths), "")
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
@@ -3613,9 +3604,8 @@ class SecretsManager:
 
     def _resolve(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
-        if _REFERENCE in value and find_references(store, name):
-            return Resolver(self).text(value, store, name)
-        return value
+        follow = _REFERENCE in value and find_references(store, name)
+        return Resolver(self).text(value, store, name) if follow else value
 
     def _hint_if_missing(self, store: Store, name: str) -> str:
         """Return where else a secret may be: what the store says, or another store on this machine."""
@@ -3701,7 +3691,7 @@ class Resolver:
         return re.sub(_EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
-        name, value, failure = "", "", None
+        name, failure = "", None
         try:
             backend, name = _parse_reference(reference)
             store = self._manager.store(backend) if backend else store
@@ -3766,8 +3756,8 @@ class SecretConfig:
     def __init__(
         self, config_file: Optional[StrPath] = None, backend: Union[Backend, SecretsManager] = None
     ) -> None:
-        named = os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
-        self.path = os.fspath(config_file or named or "config.json")
+        config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
+        self.path = os.fspath(config_file or "config.json")
         self._manager, self._backend = manager_and_backend(backend)
         self._files = FileCache()
 
@@ -3952,8 +3942,10 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
         if not isinstance(tree, dict):
-            outer, hint = _show(".".join(path[:depth])), "choose another key, or delete that one first"
-            raise BadValue(f"{where}: {outer} is not an object", hint=hint)
+            outer = _show(".".join(path[:depth]))
+            raise BadValue(
+                f"{where}: {outer} is not an object", hint="choose another key, or delete that one"
+            )
         if part not in tree:
             return _ABSENT
         tree = tree[part]
@@ -4134,7 +4126,7 @@ class SecretRotation:
             rotation.set("pending", None)
 
     def drop(self, name: str) -> bool:
-        """Delete the previous value and return whether there was one; then there is no way to roll back."""
+        """Delete the previous value, so that nobody can roll back; return whether there was one."""
         with self._locked(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
             return rotation.set("previous", None)
@@ -4149,8 +4141,8 @@ class SecretRotation:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
     def _policies(self) -> _Policies:
-        named = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
-        return _Policies(persistent(self._manager.store(self._backend)), named)
+        path = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
+        return _Policies(persistent(self._manager.store(self._backend)), path)
 
 
 class _Rotation:
@@ -4270,11 +4262,11 @@ class _Rotation:
 class _Policies:
     """The policies by name, in a file or sealed with their store, and the locks beside them."""
 
-    def __init__(self, store: Store, named: StrPath) -> None:
+    def __init__(self, store: Store, path: StrPath) -> None:
         sealed = getattr(store, "policy_file", "")
         self.store = store
-        self._sealed: Any = store if sealed and not named else None
-        self.path = os.path.abspath(named or sealed or "rotation.json")
+        self._sealed: Any = store if sealed and not path else None
+        self.path = os.path.abspath(path or sealed or "rotation.json")
 
     def load(self) -> dict[str, dict[str, Any]]:
         text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
@@ -4313,8 +4305,7 @@ class _Policies:
         import hashlib
 
         # A name may hold '/', and be as long as a file name may be.
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        path = os.path.join(folder, f".rotation-{digest}")
+        path = os.path.join(folder, f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
 
 
@@ -4340,12 +4331,11 @@ def _step(kind: str, step: Any) -> Any:
         if kind == "generate" and not step.startswith(_COMMAND):
             generate(step)  # so that a bad specification is found now
             return step
-        line = step[len(_COMMAND) :] if kind == "generate" else step
+        line = step.removeprefix(_COMMAND)
         step = ["sh", "-c", line] if line.strip() else []
-    argv = list(step) if isinstance(step, (list, tuple)) else []
-    if not argv or not all(isinstance(w, str) and "\0" not in w and _is_encodable(w) for w in argv):
+    if not isinstance(step, (list, tuple)) or not step:
         raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
-    return argv
+    return [check_value(word, "a word of the command") for word in step]
 
 
 def _now(ago: float = 0) -> str:
@@ -9227,8 +9217,7 @@ def cmd_set(args: Namespace) -> None:
 def _persistent_store(args: Namespace) -> Store:
     store = persistent(args.manager.store())
     if not ask_store(store, "outlives_process", True):
-        hint = "use --backend file, or name a dotenv file in PAISSIVE_ENV_FILE"
-        raise BadValue("this store doesn't outlive the command", hint=hint)
+        raise BadValue("this store doesn't outlive the command", hint="use --backend file")
     return store
 
 
@@ -9385,8 +9374,9 @@ def cmd_export(args: Namespace) -> None:
     values = {name: args.manager.require_secret(name, backend=store) for name in names}
     for name, value in values.items():
         if args.format != "json" and looks_like_reference(value):
-            problem = f"the value of {_show(name)} would be followed as a reference"
-            raise BadValue(problem, hint="use --format json, which is read as data")
+            raise BadValue(
+                f"the value of {_show(name)} would be followed as a reference", hint="use --format json"
+            )
     print(export_secrets(values, args.format), end="")
 
 
@@ -9463,9 +9453,9 @@ def cmd_config_get(args: Namespace) -> None:
     config = SecretConfig(args.file, args.manager)
     value = config.get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
-        exists = os.path.exists(config.path)
-        hint = f"see: config explain {args.key}" if exists else f"there is no {config.path}"
-        raise NotFound(f"no setting {_show(args.key)}", hint=hint)
+        raise NotFound(
+            f"no setting {_show(args.key)} in {config.path}", hint=f"see: config explain {args.key}"
+        )
     _print_value(value)
 
 
@@ -9798,8 +9788,7 @@ def cmd_rotate_drop(args: Namespace) -> None:
 
 
 def _rotation(args: Namespace) -> SecretRotation:
-    _persistent_store(args)
-    return SecretRotation(args.manager, args.file)
+    return SecretRotation(_persistent_store(args), args.file)
 
 
 _Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
