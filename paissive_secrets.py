@@ -6656,11 +6656,9 @@ def _name_marks(name: str) -> list[str]:
 def _weights() -> dict[str, int]:
     """{feature: log odds in hundredths}"""
     weights: dict[str, int] = {}
-    group = ""
-    for line in _WEIGHTS.strip("\n").split("\n"):
-        items = line.split()
-        group = group if line.startswith(" ") else items.pop(0)[:-1]
-        weights.update((f"{group} {value}", int(weight)) for value, weight in zip(items[::2], items[1::2]))
+    for row in re.split(r"\n(?! )", _WEIGHTS.strip()):
+        group, *items = row.split()
+        weights.update((f"{group[:-1]} {fact}", int(weight)) for fact, weight in zip(items[::2], items[1::2]))
     return weights
 
 
@@ -6672,8 +6670,7 @@ _MADE_UP = lazily(
     rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
 )
 _WEAK = lazily(
-    rb"pass(?:word|wd|phrase)?\d{0,3}\Z|pwd|password|\Atiger\Z|\Atest|your|replace|change.?me"
-    rb"|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+    rb"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _UUID_NAME = lazily(
@@ -6681,13 +6678,13 @@ _UUID_NAME = lazily(
     r"[_.-]?key)\Z"
 )
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
-# numbers, colours and characters by their code, and words with spaces, or in letters other than Latin
+# numbers and colours, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{#|\.\.\Z|\A\$\w+\Z|\A\.{1,2}/|\A\$\("
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\.\.\Z|\A\$(?:\w+\Z|\()|\A\.{1,2}/"
     rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
-    rb"|\.\$\d|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
+    rb"|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
-    rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|(?:\\u?[0-9a-f]{3,4}){1,3})\Z"
+    rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
 )
@@ -6699,14 +6696,13 @@ _NO_VALUE = (
         rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A(?:\w+::)+|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required)\b"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required)\b"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
         rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
             b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
-        + rb"|%(?:\[\d\]|\d\$)[+#-]?[\d.]{0,5}[A-Za-z]"
-        rb"|\A(?:\\{1,4}u(?:[\dA-Fa-f]{4}|\{[\dA-Fa-f]{1,6}\})){1,40}\Z"
-        rb"|\ALS0tLS1CRUdJTi|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|\A0{4,}\d{1,4}\Z"
+        + rb"|%(?:\[\d\]|\d\$)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
+        rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|\A0{4,}\d{1,4}\Z"
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
         rb"|\A/[a-z]{2,12}(?:/[\w.-]{1,40}){1,20}(?:\Z| )"
     )),
@@ -6725,19 +6721,16 @@ _NO_VALUE = (
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
-    r"(?:no[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|algorithm|alg|mode|method|policy|format|state|encoder|scheme"
-    r"|strength|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
+    r"(?:no[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|algorithm|alg|mode|method|policy|format"
+    r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
 )
-_WORDS = lazily(rb"[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}\Z")  # whose letters are those of words
-_DOTTED = lazily(  # a name of several parts, maybe with an index; seconds since 1970
-    rb"[a-z][a-z_-]{1,40}(?:\.[a-z0-9_]{1,60}){1,20}(?:\.[a-z_]{3,60}\Z|\[)|1[0-9]{9}\Z"
-)
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # or seconds since 1970
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
-    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|keyb|monkey|tokeni[sz]|author(?!i[sz])"
+    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
@@ -6797,7 +6790,7 @@ def objection(c: Candidate) -> str:
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
-    if c.kind != "pass" and (_DOTTED.match(value) or (_WORDS.match(value) and wordness(c.value) > "4")):
+    if c.kind != "pass" and _WORDS.match(value) and wordness(c.value) > "4":
         return "it is a name, a word or a time"
     return ""
 
@@ -6828,7 +6821,7 @@ def detect(
     of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
     for pattern in of_file:
         for found in pattern.regex.finditer(text):
-            yield verdict(Span(*found.span(1), pattern.rule, pattern.rule.confidence), found[1])
+            yield apply_rule(pattern.rule, text, *found.span(1))
     detectors, language = keyword_detectors(), language_of(path)
     resume_at, budget = dict.fromkeys(detectors, 0), max(_MIN_BUDGET, len(text) // 4)
     for word, hit in keyword_hits(text, language, tuple(detectors)):
@@ -6852,6 +6845,11 @@ def detect(
         yield verdict(judge(candidate), value)
 
 
+def apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
+    """A place that has the form of a rule, with the verdict on it."""
+    return verdict(Span(start, end, rule, rule.confidence), text[start:end])
+
+
 def _assigned(text: bytes, candidate: Candidate) -> Span:
     """A value assigned to a telltale name: a login, of the shape of a provider near it, or judged."""
     value, rule = candidate.value.encode("latin-1"), None
@@ -6861,9 +6859,7 @@ def _assigned(text: bytes, candidate: Candidate) -> Span:
         rule = pattern_rules()["uuid-key"]
     elif _TOKEN_LIKE.match(value):
         rule = provider_rule(text[max(0, candidate.start - _NAME_REACH) : candidate.start], value)
-    span = (
-        Span(candidate.start, candidate.end, rule, rule.confidence, candidate) if rule else judge(candidate)
-    )
+    span = Span(*candidate[:2], rule, rule.confidence, candidate) if rule else judge(candidate)
     return verdict(span, value)
 
 
@@ -6886,15 +6882,11 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 def token_runs(text: bytes) -> list[tuple[int, int]]:
     """(begin, end) of each run of 20 and more letters, digits, `_` and `-`, which long tokens have."""
+    find, end = (text.translate(_TWO_CLASSES) + b" ").find, 0
     runs: list[tuple[int, int]] = []
-    find = text.translate(_TWO_CLASSES).find
-    start = find(_RUN)
-    while start >= 0:
-        end = find(b" ", start + len(_RUN))
-        if end < 0:
-            return [*runs, (start, len(text))]
+    while (start := find(_RUN, end)) >= 0:
+        end = find(b" ", start)
         runs.append((start, end))
-        start = find(_RUN, end)
     return runs
 
 
@@ -6962,7 +6954,7 @@ def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
         start, before = start - len(account[0]), before[: account.start()]
     rule = provider_rule(before, text[start:end])
     if rule:
-        yield verdict(Span(start, end, rule, rule.confidence), text[start:end])
+        yield apply_rule(rule, text, start, end)
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
@@ -6971,7 +6963,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
             if not _HEX_ONLY.fullmatch(found[0]):
-                yield verdict(Span(*found.span(), rule, rule.confidence), found[0])
+                yield apply_rule(rule, text, *found.span())
 
 
 # --- patterns around keywords -------------------------------------------------------------------------------
@@ -7003,10 +6995,8 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
     for pattern in of:
         begin = at - size - pattern.lead
         found = pattern.regex.match(text, begin, at + 200 if crowd else len(text)) if begin >= 0 else None
-        value = found[found.lastindex or 0] if found else b""
-        if found and CHECKS.get(pattern.rule.id, bool)(value):
-            span = Span(*found.span(found.lastindex or 0), pattern.rule, pattern.rule.confidence)
-            return [verdict(span, value)], found.end()
+        if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
+            return [apply_rule(pattern.rule, text, *found.span(found.lastindex or 0))], found.end()
     return (), at
 
 
@@ -7020,7 +7010,7 @@ def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
     dashes = text.find(b"-----", head.end(), head.end() + _AHEAD - 200)  # none are in a body
     tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
-    start = text[head.end() : min(dashes if dashes >= 0 else len(text), head.end() + 600)]
+    start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
     if len(body) >= 50 and len(set(body)) > 15:
         hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
@@ -7234,16 +7224,22 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
 
 def _text_reader(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], str]:
     """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" if it isn't text."""
+    import codecs
+
     first, kind = read(_READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if first.startswith(_ARCHIVES) or first[257:262] == b"ustar" else "binary"
-    pending = [first[3:] if first[:3] == b"\xef\xbb\xbf" else first]
+    pending = [first.removeprefix(b"\xef\xbb\xbf")]
+    decode = codecs.getincrementaldecoder(encoding or "ascii")("replace").decode
 
-    def from_start(size: int) -> bytes:
-        return pending.pop() if pending else read(size)
+    def read_utf8(size: int) -> bytes:
+        data = pending.pop() if pending else read(size)
+        if encoding is None or not data:
+            return data
+        return decode(data).encode("utf-8", "replace") or read_utf8(size)  # half a character
 
-    return from_start if encoding is None else _decoded(from_start, encoding), kind
+    return read_utf8, kind
 
 
 def _utf16(first: bytes) -> str | None:
@@ -7251,23 +7247,11 @@ def _utf16(first: bytes) -> str | None:
         return "utf-32"
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    even, odd = first[::2], first[1::2]  # ASCII in one half, mostly zeros in the other
-    if b"\0" not in even and 1 < len(odd) * 0.9 <= odd.count(0):
-        return "utf-16-le"
-    return "utf-16-be" if b"\0" not in odd and 1 < len(even) * 0.9 <= even.count(0) else None
-
-
-def _decoded(read: Callable[[int], bytes], encoding: str) -> Callable[[int], bytes]:
-    import codecs
-
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-
-    def read_utf8(size: int) -> bytes:
-        data = read(size)
-        text = decoder.decode(data, final=not data)
-        return text.encode("utf-8", "replace") or (read_utf8(size) if data else b"")  # half a character
-
-    return read_utf8
+    even, odd = first[::2], first[1::2]
+    for encoding, ascii, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
+        if b"\0" not in ascii and 1 < len(zeros) * 0.9 <= zeros.count(0):
+            return encoding
+    return None
 
 
 def _windows(read: Callable[[int], bytes]) -> Iterator[_Window]:
