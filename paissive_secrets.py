@@ -2108,8 +2108,7 @@ def _vault_address(source: str, text: str) -> str:
 
 def _vault_folder(source: str, text: str) -> str:
     folder = text.strip("/")
-    problem = _name_problem(folder)
-    if problem:
+    if problem := _name_problem(folder):
         raise BadValue(f"{source} isn't a path in Vault: {problem}", hint="write it as team/app")
     return folder
 
@@ -2517,11 +2516,12 @@ _HEAD = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:\r\n| %b)((?:%b)*)\r\n" % (_TEXT, _H
 class _Wire(io.BufferedIOBase):
     """A connection that http.client reads like a file, until a deadline and within a size."""
 
+    _deadline = _stale_at = 0.0  # in seconds of the monotonic clock
+    _budget = 0  # bytes that may still come
+
     def __init__(self, sock: Any, place: Any = None) -> None:
         self.sock, self.place = sock, place
         self._buffer = bytearray()  # received and not yet read
-        self._deadline = self._stale_at = 0.0  # in seconds of the monotonic clock
-        self._budget = 0  # bytes that may still come
 
     def makefile(self, _mode: str) -> _Wire:
         return self  # and not a copy: what is left in its buffer belongs to no response
@@ -2587,9 +2587,7 @@ class _Wire(io.BufferedIOBase):
         return status, headers, raw, reusable and (body.chunked or length is not None)
 
     def read(self, size: int | None = None) -> bytes:
-        if size is not None and size < 0:  # of a chunk
-            raise ValueError
-        if size is not None and size > _MAX_BODY:
+        if size is not None and not 0 <= size <= _MAX_BODY:  # a chunk may have a negative one
             raise _not_vault(_TOO_LARGE)
         while (size is None or len(self._buffer) < size) and self._receive():
             pass
@@ -2717,11 +2715,10 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     return response
 
 
-_SEALED_HINT = "unseal it with: vault operator unseal (a new server needs init first)"
 # What the server says, and what that means to a user; the first row that fits counts. Its words are never
 # repeated: some of its errors quote the request.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
-    ("is sealed", VaultSealed, "Vault is sealed", _SEALED_HINT),
+    ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
@@ -2771,7 +2768,7 @@ class _Session:
 
     logins = 0
     held: str | None = None  # the token
-    _lease: float | None = None  # seconds; 0 if it can't be renewed
+    _lease: float | None = None  # seconds; 0 if it can't be renewed, None if it isn't known yet
     _renew_at = float("inf")
 
     def __init__(self, settings: VaultSettings) -> None:
@@ -2842,21 +2839,19 @@ class _Session:
             return True
 
     def _log_in(self, stale: str | None = None) -> None:
-        auth = _request_token(self.settings, self.transport)
-        if auth["client_token"] == stale:  # the same variable or file was read again
+        token, lease = _request_token(self.settings, self.transport)
+        if token == stale:  # the same variable or file was read again
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.logins += 1
         self.leases = {}  # they end with the token that took them
-        self._use(auth)
+        self._use(token, lease)
 
-    def _use(self, auth: _Json) -> None:
-        self.held = _header_value("the token", str(auth["client_token"]))
-        if "lease_duration" in auth:
-            self._lease = _json_number(auth["lease_duration"])
-            self._renew_at = time.monotonic() + (self._lease * _RENEW_AT or float("inf"))
-        else:
-            self._lease, self._renew_at = None, time.monotonic() + _LOOK_UP_AFTER
+    def _use(self, token: str, lease: object) -> None:
+        self.held = _header_value("the token", token)
+        self._lease = None if lease is None else _json_number(lease)
+        wait = _LOOK_UP_AFTER if self._lease is None else self._lease * _RENEW_AT or float("inf")
+        self._renew_at = time.monotonic() + wait
 
     def _renew(self) -> None:
         """Extend the lease; if it can't be extended by half of what it was, log in again."""
@@ -2866,24 +2861,23 @@ class _Session:
         with contextlib.suppress(SecretsError):  # the token is good for another third of its lease
             if self._lease is None:
                 about = self.transport.call("GET", "auth/token/lookup-self", token=token).data
-                left = about.get("ttl") if about.get("renewable") else 0
-                return self._use({"client_token": token, "lease_duration": left})
+                return self._use(token, about.get("ttl", 0) if about.get("renewable") else 0)
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            auth = _member(response.body, "auth")
-            if response.status == 200 and _json_number(auth.get("lease_duration")) > lease / 2:
-                self._use({**auth, "client_token": token})
+            longer = _json_number(_member(response.body, "auth").get("lease_duration"))
+            if response.status == 200 and longer > lease / 2:
+                self._use(token, longer)
             elif self.settings.login != "token":
                 self._log_in()
 
 
-def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
-    """Return the client_token and lease_duration of a new token."""
+def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str, object]:
+    """Return a token and its lease, None if that isn't known."""
     login, mount = settings.login, settings.login_mount or settings.login  # the mount's name by default
     if login == "token":  # without one, an agent may add its own to the requests
         path = os.path.expanduser(settings.token_file)
         file = os.path.isfile(path)  # a FIFO that nobody writes to could keep us waiting
         text = settings.token or (_read_login_file(path) if file else "")
-        return {"client_token": text, **({} if text else {"lease_duration": 0})}
+        return text, None if text else 0
     where = f"auth/{_url_path(mount)}/login"
     if login in ("userpass", "ldap"):
         where += "/" + _url_path(_login_value(settings, "username"), safe="")
@@ -2900,7 +2894,7 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> _Json:
         raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
     if not isinstance(auth.get("client_token"), str):
         raise _failure(settings.address, response, "update", where)
-    return {"lease_duration": 0, **auth}
+    return auth["client_token"], auth.get("lease_duration", 0)
 
 
 def _unwrap_secret_id(token: str, transport: _Transport) -> str:
@@ -3123,8 +3117,8 @@ class VaultStore:
         secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
         if not secret.version:
             raise not_found_error(path)
-        fields = secret.fields
-        return secret.about, None if fields is None else {key: _value_text(fields[key]) for key in fields}
+        fields = secret.fields and {key: _value_text(value) for key, value in secret.fields.items()}
+        return secret.about, fields
 
     def configuration(self, path: str = "") -> _Json:
         """Return what the server says of a KV 2 secret, or without a path of its mount."""

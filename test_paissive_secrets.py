@@ -4186,7 +4186,7 @@ def test_user_and_password_of_a_dynamic_secret_belong_together(stub, monkeypatch
 def test_a_sealed_or_uninitialised_server_is_reported_and_works_once_unsealed(tmp_path):
     server = Bao.raft(tmp_path / "bao")
     error = failure(server.store(max_retries=0).get, "A_TOKEN")
-    assert type(error) is ps.VaultSealed and "(a new server needs init first)" in str(error)
+    assert type(error) is ps.VaultSealed and "vault operator unseal, or init if new" in str(error)
     server.initialise()
     store = server.store(max_retries=0)
     store.set("A_TOKEN", "v")
