@@ -7141,6 +7141,8 @@ _ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
+Reader = Callable[[int], bytes]  # returns at most so many bytes, and none at the end
+
 
 class Match(NamedTuple):
     """Where a secret stands, never what it is."""
@@ -7169,7 +7171,7 @@ class _Window(NamedTuple):
 
 
 def scan(
-    read: Callable[[int], bytes],
+    read: Reader,
     path: str,
     key: bytes = b"",
     *,
@@ -7216,7 +7218,7 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
         done = max(at - window.until, 0)
 
 
-def _text_reader(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], str]:
+def _text_reader(read: Reader) -> tuple[Reader, str]:
     """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" if it isn't text."""
     import codecs
 
@@ -7248,7 +7250,7 @@ def _utf16(first: bytes) -> str | None:
     return None
 
 
-def _windows(read: Callable[[int], bytes]) -> Iterator[_Window]:
+def _windows(read: Reader) -> Iterator[_Window]:
     """Overlapping windows, cut at line ends where lines are short; flat in memory whatever is read."""
     text, begin, line, column = read(_READ_SIZE), 0, 1, 0
     while True:
@@ -7419,7 +7421,7 @@ _GIT_READS = (
     r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
     r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
 )
-# By these a hook finds the repository that it runs in.
+# By these a hook finds the repository that it runs in, which others are not.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 _DIFF_TREE = (
     *("diff-tree", "--stdin", "--root", "-c", "-r", "--raw", "-z", "--no-renames", "--no-abbrev"),
@@ -7466,7 +7468,6 @@ def _git(
     import subprocess
     import tempfile
 
-    # A hook's variables are about the repository that it runs in, not about other folders.
     names = _GIT_READS + (_HOOK_READS if folder == "." else "")
     env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     # Files, since pipes could fill up while git waits for us to read.
@@ -7488,8 +7489,7 @@ def _git(
         errors.seek(0)
         said = errors.read(1 << 16).decode(errors="replace").splitlines()
     if process.returncode not in (0, -13):  # SIGPIPE, because we stopped reading
-        said = said or [f"nothing, and exits with {process.returncode}"]
-        raise Unavailable(f"git says: {printable(said[0])}")
+        raise Unavailable(f"git says: {said[0]}" if said else f"git exits with {process.returncode}")
     for line in said:
         on_error(line)
 
@@ -7549,11 +7549,8 @@ def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
             commit, _, date = record.partition(" ")
 
 
-def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
-    """Open one object after the other: (id, size, read), of which `read` is good until the next.
-
-    The size is -1 where a shallow or partial clone lacks it.
-    """
+def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Reader]]:
+    """Yield (id, size, read) of each object, -1 for the size of a missing one; read it before the next."""
     with _git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(out.readline, b""):
@@ -7580,10 +7577,7 @@ def rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[s
 
 
 def objects(folder: str, kinds: str, oids: Iterable[str] | None = None) -> Iterator[str]:
-    """Yield those ids, or else those of all objects, that are of some kinds.
-
-    An object that a clone lacks, or that is broken, is "missing".
-    """
+    """Yield those of the ids, by default of all, that are of some kinds; broken ones are "missing"."""
     check = "--batch-check=%(objectname) %(objecttype)"
     which = () if oids else ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
     with _git(folder, "cat-file", "--buffer", check, *which, feed=oids or ()) as out:
@@ -7663,12 +7657,12 @@ def install_hook(folder: str = ".") -> str:
     hooks = _ask_git(folder, "rev-parse", "--git-path", "hooks", command=["git"])
     path = os.path.normpath(os.path.join(folder, hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
-    # The command in an earlier hook of this function may be another, since the file has moved.
+    # An earlier hook may have another command, since the file has moved.
     pattern = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
         if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
             hint = f"add to it: {command}"
-            raise Conflict(f"there is a pre-commit hook already: {printable(path)}", hint=hint)
+            raise Conflict(f"there is a pre-commit hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(os.fsencode(_HOOK.format(command=command)))
@@ -7932,6 +7926,8 @@ _MAX_JUDGED = 150_000  # paragraphs, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
+_Matches = Iterator[tuple[Blob, Match]]
+
 
 class Finding(NamedTuple):
     """A secret that was left in a file: everything but its value."""
@@ -8103,7 +8099,7 @@ class Audit:
         top = real_folder(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         if not os.path.lexists(top + AUDIT_SETTINGS):
             return AuditSettings()
-        with disk_errors(f"read {printable(top + AUDIT_SETTINGS)}"):
+        with disk_errors(f"read {top + AUDIT_SETTINGS}"):
             return AuditSettings(os.fsdecode(read_file(top + AUDIT_SETTINGS, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
@@ -8133,7 +8129,7 @@ class Audit:
             if not any(_ask_git(self._folder, *query, "--", there) for query in queries):
                 raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
 
-    def _in_files(self) -> Iterator[tuple[Blob, Match]]:
+    def _in_files(self) -> _Matches:
         for scanned in _scan_all(self.files(), self._scanner, self.jobs):
             for path, why in scanned.errors:
                 self._unreadable(path, why)
@@ -8161,7 +8157,7 @@ class Audit:
         else:
             self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
 
-    def _in_history(self, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
+    def _in_history(self, revisions: Sequence[str]) -> _Matches:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
         folder, missing, why = self._folder, 0, missing_history(self._folder)
         if why:
@@ -8195,9 +8191,7 @@ class Audit:
                 yield blob, match
             seen.add(spot)
 
-    def _find_suspects(
-        self, oid: str, size: int, read: Callable[[int], bytes], judged: dict[int, bool]
-    ) -> set[int]:
+    def _find_suspects(self, oid: str, size: int, read: Reader, judged: dict[int, bool]) -> set[int]:
         """Return hashes of the paragraphs of a blob that may hold a secret.
 
         Versions of a file share most of them, so each is scanned once; `judged` holds the results.
@@ -8222,7 +8216,7 @@ class Audit:
             start = end + 1  # behind the empty line between them
         return {key for key in parts if judged[key]}
 
-    def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> Iterator[tuple[Blob, Match]]:
+    def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         oids = rev_list(self._folder, revisions) if revisions else objects(self._folder, "commit tag")
         for oid, size, read in read_objects(self._folder, oids):
             text = read(max(size, 0))
@@ -8230,7 +8224,7 @@ class Audit:
                 if match.rule in known.about:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
-    def _in_blobs(self, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, Match]]:
+    def _in_blobs(self, blobs: Iterable[Blob]) -> _Matches:
         wanted = [blob for blob in blobs if self._reaches(blob.path) and self._accept.takes(blob.path)]
         for blob, (oid, size, read) in zip(wanted, read_objects(self._folder, (blob.oid for blob in wanted))):
             path = blob.path or f"blob {oid[:12]}"
@@ -8288,7 +8282,7 @@ def _real_path(path: str) -> str:
 
 
 def _common_folder(paths: Iterable[str]) -> str:
-    """Return the folder that all paths are in, with a "/" at its end; "" if they are on several drives."""
+    """Return the folder that all paths are in; "" if they are on several drives."""
     folders = [_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
         return real_folder(os.path.commonpath(folders))
@@ -8297,10 +8291,9 @@ def _common_folder(paths: Iterable[str]) -> str:
 
 
 def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
-    """Return the folder that paths are shown relative to, with a "/" at its end.
+    """Return the folder that paths are shown relative to: this one, or one above that has the baseline.
 
-    It is the working directory, or the folder above it that the baseline is in; for paths of which one is
-    outside of it, what they have in common.
+    If one of the paths is outside of it, it is what they have in common.
     """
     here = real_folder("")
     if baseline:  # files have the same names wherever below it an audit is started
@@ -8509,7 +8502,7 @@ class _Scanner(NamedTuple):
     known: KnownValues | None = None
 
     def scan(
-        self, read: Callable[[int], bytes], path: str, skipped: dict[str, int], most: int = _MAX_FINDINGS
+        self, read: Reader, path: str, skipped: dict[str, int], most: int = _MAX_FINDINGS
     ) -> list[Match]:
         """Return the first matches; count in `skipped` what was not examined, by kind."""
         known = self.known.find if self.known else None
@@ -8638,7 +8631,7 @@ class Baseline:
         self.past: set[Entry] = set()  # of those, what only history has: no audit of files finds that
         self.moved: dict[Entry, Entry] = {}  # {in a renamed file: what accepted it under the old name}
         if os.path.lexists(self.path):
-            with disk_errors(f"read {printable(self.path)}"):
+            with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
         self._unseen = set(self.entries)
         self._gone: set[Entry] | None = None  # those whose file is gone
@@ -8695,7 +8688,7 @@ class Baseline:
         for entry in sorted(self.entries):
             row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
             lines.write(json.dumps(row).encode() + b"\n")
-        with disk_errors(f"write {printable(self.path)}"), FileLock(self.path):
+        with disk_errors(f"write {self.path}"), FileLock(self.path):
             rewrite(self.path, lines.getvalue(), 0o644)
 
 
@@ -8958,10 +8951,9 @@ def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:
         backend = options.get("backend")  # "file", or SecretsBackend.FILE
         chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
         return name if imported else "", "default" if has_default else "requires", chosen
-    if function == "getenv" or (on_environ and function in ("get", "pop")):
-        return name, "default" if has_default else "reads", ""
-    provides = function == "setenv" or (on_environ and function == "setdefault")
-    return name, "provides" if provides else "", ""
+    on_environ_only = {"get": "reads", "pop": "reads", "setdefault": "provides"} if on_environ else {}
+    how = {"getenv": "reads", "setenv": "provides", **on_environ_only}.get(function, "")
+    return name, "default" if how == "reads" and has_default else how, ""
 
 
 def _is_environ(node: object) -> bool:
