@@ -332,14 +332,13 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
         file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
+        # Of the open file, not of the path, which may lead elsewhere a moment later.
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # symlinks, sockets
-            raise _not_a_file_error(path) from None
-        raise
-    # Of the open file, not of the path, which may lead elsewhere a moment later.
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
+        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # symlinks, sockets
+            raise
     raise _not_a_file_error(path)
 
 
@@ -600,7 +599,7 @@ def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = 
     """Open a file that durably replaces the one at `path` at the end; after an error that is as it was.
 
     With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
-    FileLock of `path` or of `folder`, the work folder.
+    FileLock of `path`, or the one whose work folder is `folder`.
     """
     target = os.path.realpath(path) if keep else path
     before = os.stat(target) if keep and os.path.lexists(target) else None
@@ -1101,16 +1100,15 @@ class EnvironmentStore:
             self._deleted_here.add(variable)
         elif assigned:
             self._rewrite(lambda dotenv: dotenv.without(variable, name))
-        elif path:
-            raise Denied(f"{_show(name)} is in {path}, which is not written here", hint="remove it there")
-        elif self._persists:
-            raise Denied(f"{_show(name)} is a variable of the calling shell", hint="unset it there")
+        elif path or self._persists:
+            where = path or "the calling shell's environment"
+            raise Denied(f"{_show(name)} is in {where}, which is not written here", hint="remove it there")
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
         """Yield the names in the dotenv file, and variables and mounted files that look like secrets."""
         found = {name for name in self._load().assigned if not _is_setting(variable_name(name))}
-        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
             credentials = os.listdir(folder) if folder else []
         found.update(name for name in credentials if not re.match(_STORE_SETTING + r"|\.", name))
@@ -4069,10 +4067,7 @@ class SecretRotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate, or resume, all that is due, delete previous values whose time is over; return the names.
-
-        One that fails doesn't hold up the others.
-        """
+        """Rotate or resume what is due, even if one fails, delete old previous values; return the names."""
         done, failed = [], []
         for name, policy in sorted(self._policies().load().items()):
             try:
@@ -4153,7 +4148,7 @@ class _Rotation:
         self.check_finished()
         if value is None and not self.policy:
             problem = f"no policy says how to replace {self._shown} and where to apply the new value"
-            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or give --generate or --stdin")
+            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
         value = self._run("generate") if value is None else value
         value = check_value(value, f"the new value of {self._shown}")
         if _same(value, self.value("current")):
@@ -9144,14 +9139,11 @@ def _warn(message: str) -> None:
 
 
 def _print_value(value: Any) -> None:
-    """Print text with a newline only on a terminal, since a program would read it as part of the value.
-
-    Anything else is printed as JSON, in which TOML's dates and times become text.
-    """
+    """Print text, with a newline only on a terminal, or anything else as JSON."""
     import json
 
-    end = "\n" if sys.stdout.isatty() else ""
-    if not isinstance(value, str):
+    end = "\n" if sys.stdout.isatty() else ""  # a program would read it as part of the value
+    if not isinstance(value, str):  # TOML's dates and times become text
         value, end = json.dumps(value, ensure_ascii=False, indent=2, default=str), "\n"
     print(value, end=end)
 
@@ -9265,7 +9257,6 @@ def cmd_get(args: Namespace) -> None:
 def cmd_list(args: Namespace) -> None:
     """List the names of secrets, never values.
 
-    $ list
     $ list app/ --json --backend file
     """
     names = [name for name in args.manager.list_secrets() if name.startswith(args.prefix)]
@@ -9591,7 +9582,6 @@ def _report_file(path: str) -> Iterator[TextIO]:
 def cmd_check(args: Namespace) -> int:
     """Compare the names that code asks for with the store's.
 
-    $ check
     $ check src --backend file --json
 
     Names are literals in Python, such as get_secret("X") and os.environ["X"],
@@ -9678,7 +9668,6 @@ def cmd_destroy(args: Namespace) -> None:
 def cmd_status(args: Namespace) -> int:
     """Describe the store and what is wrong with it; no values.
 
-    $ status
     $ status --json --backend vault
     """
     store = args.manager.store()

@@ -9471,7 +9471,8 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
 
 def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
     monkeypatch.setenv("A_TOKEN", "canary")
-    assert say("delete", "A_TOKEN") == (2, "'A_TOKEN' is a variable of the calling shell; unset it there\n")
+    refused = "'A_TOKEN' is in the calling shell's environment, which is not written here; remove it there\n"
+    assert say("delete", "A_TOKEN") == (2, refused)
     Path(".env").write_text("A_TOKEN=1\n")
     status, said = say("delete", "A_TOKEN")
     assert (status, "warning: variable A_TOKEN is still there" in said) == (0, True)
