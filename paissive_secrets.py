@@ -5965,7 +5965,7 @@ class Prefixes:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, Literal]]:
-        """(where it begins, literal) of those that a run of token characters at `start` begins or goes on."""
+        """(where it begins, literal) of each literal that begins or continues at `start`."""
         head = text[start : start + 40]
         for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
             for literal in self.literals.get(prefix, ()):
@@ -5997,7 +5997,7 @@ _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revisio
 _SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # the name is mentioned, and the value is something else
 _CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
-# So that lines of a log which differ in their numbers share one look-up.
+# Lines of a log that differ in their numbers share one cache entry.
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -6008,7 +6008,7 @@ def words_of(name: str) -> list[str]:
 
 
 def provider_rule(before: bytes, value: bytes) -> Rule | None:
-    """The rule of the provider that `before` names, right before a value of the shape it gives out.
+    """The rule of the provider that `before` names, if the value has its shape.
 
     Hashes look like keys: away from the name a value has to look more random than they do, or a word such as
     `token` has to stand there too.
@@ -6060,7 +6060,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def _is_nkey(seed: bytes) -> bool:
-    """Whether the last two of the bytes that this is the Base32 of are the CRC-16 of the others."""
+    """Whether the Base32 ends with the CRC-16 of the rest."""
     import base64
     import binascii
 
@@ -6069,7 +6069,7 @@ def _is_nkey(seed: bytes) -> bool:
 
 
 def _is_base58check(encoded: bytes) -> bool:
-    """Whether the last four bytes are those that SHA-256, twice, makes of the others."""
+    """Whether the Base58 ends with four bytes of the double SHA-256 of the rest."""
     import hashlib
 
     number = 0
@@ -6088,7 +6088,7 @@ CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
 
 
 def decode64(encoded: bytes) -> bytes:
-    """What this is the Base64 of, in either alphabet, padded or not; b"" where it is none."""
+    """Decode Base64 of either alphabet, padded or not; b"" where it is malformed."""
     import binascii
 
     try:
@@ -6098,13 +6098,13 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def is_web_token(token: bytes) -> bool:
-    """Whether a JWT's first part names an algorithm; and the second is an object, where no signature is."""
+    """Whether the header of a JWT names an algorithm; without a signature, its payload must be an object."""
     header, payload, *signature = token.split(b".")
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
 def is_login(encoded: bytes) -> bool:
-    """Whether this is Base64 of printable text with a colon and something after it."""
+    """Whether this is the Base64 of user:password."""
     user, colon, password = decode64(encoded).decode("utf-8", "replace").partition(":")
     foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
     return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
@@ -6211,8 +6211,8 @@ class Span(NamedTuple):
 def keyword_hits(
     window: bytes, language: str, keywords: tuple[bytes, ...] = ()
 ) -> Iterator[tuple[bytes, re.Match[bytes]]]:
-    """Give (fragment, match up to the value) where a name with a telltale fragment is assigned to, and
-    (keyword, match) of `keywords`: these are found in folded text, so other words may match."""
+    """Yield (fragment, match up to the value) for each name with a telltale fragment that is assigned to,
+    and (keyword, match) for `keywords`, which may match other words, since the text is folded."""
     words, fold, pattern = _keyword_search(language == "source", keywords)
     folded = window.translate(fold)
     hit = pattern.search(folded)
@@ -6258,10 +6258,9 @@ def _keyword_search(
 
 
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
-    """What finds (group, folded word, what is ahead of it) in folded text.
+    """An expression that finds (group, folded word, what follows it) in folded text.
 
-    Nearly every k is none of a word, so there is a branch for each letter that may come next, and in it one
-    for each that may come then: most end there. Only after these the whole word is compared.
+    Few k's belong to a word, so it branches on the next two letters before it compares a whole word.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
@@ -6326,7 +6325,7 @@ def _rest_of_line(window: bytes, end: int) -> bytes:
 
 
 def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
-    """A value without quotes: up to what could end it, but all of a line whose brackets belong to no code."""
+    """A value without quotes: up to what could end it, or the line if its brackets can't be code."""
     found = _BARE.match(window, start)
     if not found or window[found.end() : found.end() + 1].isspace():
         return found
@@ -6606,7 +6605,7 @@ def _facts_of_value(value: str) -> dict[str, str]:
 
 
 def wordness(value: str) -> str:
-    """How much its pairs of letters are those of words: "0" not at all to "9"; "few" where there are few."""
+    """How common its pairs of letters are in words: "0" to "9", or "few" if it has hardly any."""
     often = _letter_pairs()
     pairs = [often[pair] for pair in re.findall("(?=([a-z]{2}))", value.lower())]
     return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
@@ -6716,7 +6715,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
 )
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # or seconds since 1970
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
@@ -6906,7 +6905,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
 
 
 def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False) -> Span | None:
-    """The token whose prefix begins at `start`, or goes on there with a run of token characters."""
+    """The token whose prefix begins or continues at `start`."""
     near = None
     for at, literal in known.literals_at(text, start):
         found = literal.regex.match(text, at)
@@ -6990,7 +6989,7 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
 
 
 def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """A PEM or PGP private key with a body, in a file of its own, in JSON or in a string with escapes."""
+    """A PEM or PGP private key with a body, also in JSON or in a string with escapes."""
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
     return _key_body(text, head) if head else (), at
@@ -7008,7 +7007,7 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
 
 
 def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """A private JSON web key: an object with a key type, and a private or a symmetric part (RFC 7518)."""
+    """A JSON web key with a private or a symmetric part (RFC 7518)."""
     if not text.endswith(b"kty", 0, at - 1):
         return (), at
     begin = text.rfind(b"{", max(0, at - 4000), at)
@@ -7238,15 +7237,15 @@ def _utf16(first: bytes) -> str | None:
         return "utf-32"
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    even, odd = first[::2], first[1::2]
-    for encoding, ascii, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        if b"\0" not in ascii and 1 < len(zeros) * 0.9 <= zeros.count(0):
+    even, odd = first[::2], first[1::2]  # ASCII in one half, mostly zeros in the other
+    for encoding, letters, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
+        if b"\0" not in letters and 1 < len(zeros) * 0.9 <= zeros.count(0):
             return encoding
     return None
 
 
 def _windows(read: Reader) -> Iterator[_Window]:
-    """Overlapping windows, cut at line ends where lines are short; flat in memory whatever is read."""
+    """Overlapping windows in constant memory, cut at line ends where lines are short."""
     text, begin, line, column = read(_READ_SIZE), 0, 1, 0
     while True:
         more = read(_READ_SIZE) if text else b""
@@ -7300,7 +7299,7 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
 
 
 def _resolve_overlaps(spans: list[Span]) -> list[Span]:
-    """The spans that overlap no more certain and no earlier one, in order of place."""
+    """The spans that overlap no more certain one and no earlier one, in order."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -7325,7 +7324,7 @@ def _mask(rule: Rule, value: bytes) -> str:
 
 
 def _variable_before(text: bytes, at: int) -> str:
-    """Return the variable that the line assigns the text at a place to, as in a .env file, or ""."""
+    """The variable that the text at `at` is assigned to, as in a .env file, or ""."""
     line = text[max(text.rfind(b"\n", 0, at) + 1, at - 200) : at]
     match = re.fullmatch(rb"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*[\"']?", line)
     # Not any word: in a value of several lines it could be a part of that.
