@@ -1511,9 +1511,8 @@ def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
     # `both` public keys are bound in, so the same shared secret gives another recipient another key.
-    return _hkdf(
-        key.exchange(X25519PublicKey.from_public_bytes(point)), both, b"age-encryption.org/v1/X25519"
-    )
+    shared = key.exchange(X25519PublicKey.from_public_bytes(point))
+    return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
@@ -7415,7 +7414,7 @@ _GIT_READS = (
     r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
     r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
 )
-# By these a hook finds the repository that it runs in, which others are not.
+# By these a hook finds its own repository; git in another folder doesn't get them.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 _DIFF_TREE = (
     *("diff-tree", "--stdin", "--root", "-c", "-r", "--raw", "-z", "--no-renames", "--no-abbrev"),
@@ -7979,7 +7978,7 @@ class Audit:
     finding. `known` are values to search for as well, `verdicts` those of them to report. `jobs` limits the
     processes; 0 is one per core. `on_error(path, why)` is called for what can't be read,
     `on_progress(summary)` for what was. Raises BadValue for a bad path or option, Unavailable if git fails,
-    Conflict when it is iterated over again.
+    Unsafe if it hangs, Conflict when it is iterated over again.
     """
 
     def __init__(

@@ -8303,14 +8303,17 @@ def test_what_git_refuses_to_list_is_walked(repository, monkeypatch):
     assert leaks(on_error=pytest.fail) == {"a.py"}
 
 
-@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude"])
+@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude", "an object"])
 def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
-    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
-    Path(name).unlink(missing_ok=True)
-    os.mkfifo(name)
     leak(repository / "a.py")
+    commit(repository)
+    oid = git(repository, "rev-parse", "HEAD:a.py")
+    path = Path(f".git/objects/{oid[:2]}/{oid[2:]}" if name == "an object" else name)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
     with pytest.raises(ps.Unsafe, match="git does not answer; .* --no-gitignore doesn't ask git"):
-        leaks()
+        leaks(history=[] if name == "an object" else None)
     assert leaks(gitignore=False) == {"a.py"}
 
 
