@@ -5166,10 +5166,10 @@ BAD_POLICIES += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:3
 
 
 def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
-    taken, refusals = [], "not a valid interval|not a command|a word of the command.*|no such generator"
+    taken, refusals = [], "not a valid interval|not a command|a word of the command|no such generator"
     rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
     for bad in BAD_POLICIES:
-        with pytest.raises(ps.BadValue, match=f"^({refusals}); "):
+        with pytest.raises(ps.BadValue, match=f"^({refusals})"):
             rotation.schedule("DB_PASSWORD", **{"every": "1d", "apply": "false", **bad})
     rotation.rotate("DB_PASSWORD", NEW)
     assert taken == [NEW]
