@@ -2047,8 +2047,8 @@ def _new_passphrase(password: str) -> Passphrase:
 
 
 # === Vault settings =========================================================================================
-# The variables that the `vault` and `bao` command lines read, with their precedence, and our own
-# PAISSIVE_VAULT_ ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
+# The variables that the `vault` and `bao` commands read, with their precedence, and our own PAISSIVE_VAULT_
+# ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
 # Go's time.ParseDuration without its tiniest units, with the days that Vault adds to it.
@@ -2163,7 +2163,7 @@ class VaultSettings:
     secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
 
     def __init__(self, **values: Any) -> None:
-        # Python 3.13 adds a tuple of its own, __static_attributes__.
+        # Python 3.13 adds a tuple, __static_attributes__.
         rows = vars(VaultSettings).items()
         declared = {name: row for name, row in rows if isinstance(row, tuple) and name[0] != "_"}
         unknown = sorted(values.keys() - declared)
@@ -2199,8 +2199,8 @@ _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after 
 _PORTS = {"http": 80, "https": 443}
 _Json = dict[str, Any]  # an object, as it is in a body
 _REDIRECTS = {301, 302, 303, 307, 308}
-# Statuses that mean a write was not carried out: from a node that is behind (412), or too busy (429). A
-# redirect doesn't: a standby also answers 307 when it lost the active node's response.
+# A write was not carried out by a node that is behind (412) or too busy (429). After a redirect it may have
+# been: a standby also answers 307 when it lost the active node's response.
 _NOT_DONE = {412, 429}
 _ADDRESS_HINT = "check VAULT_ADDR"
 _TOO_LARGE = "the response is too large to be Vault's"
@@ -2388,7 +2388,6 @@ class _Transport:
         return _read_response(status, headers, raw, request.type)
 
     def _take_idle(self, place: Any) -> _Wire | None:
-        """Return an idle connection, and drop those that the server has closed."""
         if self.closed:
             raise ConnectionAbortedError
         with self.lock:
@@ -2424,9 +2423,9 @@ class _Transport:
         if self._socket_path:
             addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self._socket_path)]
         else:  # how long this takes is up to resolv.conf: no library call takes a deadline
-            target: tuple[str, int] = proxy[:2] if proxy else _host_and_port(scheme, host)
-            addresses = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
-        error: OSError = OSError()
+            name, port = proxy[:2] if proxy else _host_and_port(scheme, host)
+            addresses = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        error = OSError()
         for number, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
             try:
@@ -2573,7 +2572,7 @@ class _Wire(io.BufferedIOBase):
         length = "0" if status in (204, 304) else headers.get("content-length")
         if length is not None and not re.fullmatch("[0-9]{1,15}", length):
             raise ValueError
-        # http.client reads the body alone: parsing the head takes it a third of the time of a read.
+        # http.client reads the body alone: parsing the head would take it a third of a read's time.
         body = HTTPResponse(cast("Any", self))
         body.chunked, body.chunk_left = "transfer-encoding" in headers, None
         body.length = None if length is None else int(length)
@@ -2787,7 +2786,7 @@ class _Session:
         return twin
 
     def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
-        """Do what `_Transport.call` does, with a token; replace one that is gone, once."""
+        """Do what a transport's `call` does, with a token; replace one that is gone, once."""
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
         # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
@@ -2827,8 +2826,8 @@ class _Session:
         with self._lock:
             if self.held != stale:
                 return True
-            # Without a token, this asks whether an agent in between adds its own to the request. If a policy
-            # refuses even that, it is the one error of a list; an unknown token gets a bare line, or two.
+            # Without a token, this asks whether an agent adds its own. If a policy refuses even that, it is
+            # the one error of a list; an unknown token gets a bare line, or two.
             response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
             if response.status != 403 or response.says("1 error occurred"):
                 return False
@@ -2923,11 +2922,10 @@ def _login_value(settings: VaultSettings, name: str) -> str:
 
 
 def _request_github_jwt(url: str, settings: VaultSettings) -> str:
-    """Return the token of a GitHub Actions job with `permissions: id-token: write`."""
+    """Return a GitHub job's token: https://docs.github.com/actions/concepts/security/openid-connect"""
     from http.client import HTTPException  # not an OSError, which urllib turns into its own
     from urllib.request import Request, build_opener
 
-    # https://docs.github.com/actions/concepts/security/openid-connect
     audience = f"&audience={_url_path(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
     secret = _header_value(_GITHUB_JOB + "TOKEN", os.environ.get(_GITHUB_JOB + "TOKEN", ""))
     try:
@@ -2950,8 +2948,8 @@ def _read_login_file(path: str) -> str:
 # === Vault store ============================================================================================
 # Name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`, and
 # `app/db#` stands for all fields, as JSON. A name that begins with the path of a mount is in that mount, any
-# other in the configured one, below its prefix: for reading, writing and listing alike. Setting one field
-# reads the others and writes all of them, provided that nobody wrote in between (check-and-set).
+# other in the configured one, below its prefix. Setting one field reads the others and writes all of them,
+# provided that nobody wrote in between (check-and-set).
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
@@ -2980,7 +2978,7 @@ class _Path(NamedTuple):
     path: str
 
     def at(self, kind: str) -> str:
-        """Return an API path: KV 2 has one for a secret's data, one for its metadata and so on."""
+        """Return an API path: KV 2 has one for a secret's data, one for its metadata."""
         return "/".join([self.mount, *[kind] * (self.kv == 2), self.path])
 
 
@@ -3072,7 +3070,7 @@ class VaultStore:
             return {key: value for key, value in fields.items() if field and key != field}
 
         if metadata:
-            self._call("DELETE", self._kv_place(path, versions=True).at("metadata"), needs="delete")
+            self._call("DELETE", self._kv_place(path, versions=True).at("metadata"))
         elif version is not None:
             self._on_versions("delete", path, version)
         else:
@@ -3095,7 +3093,7 @@ class VaultStore:
                 secrets = [key for key in keys if not key.endswith("/")]
                 for names in pool.map(functools.partial(lister._names_of, root), secrets):
                     yield from names
-                # No name leads below some folders; and a server may say that there is no end of them.
+                # No name leads below some folders, and a server may send endless ones.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
         finally:
             lister._own.transport.close()
@@ -3130,7 +3128,7 @@ class VaultStore:
         for name, kind in _OPTIONS.items():
             if not isinstance(options.get(name, kind()), kind):
                 raise BadValue(f"{kind.__name__} expected for {name} param")
-        self._call("POST", self._options_of(path), options, needs="update")
+        self._call("POST", self._options_of(path), options)
 
     def _options_of(self, path: str) -> str:
         place = self._kv_place(_whole(path) if path else f"{self.settings.mount}/config", versions=True)
@@ -3194,7 +3192,6 @@ class VaultStore:
             yield "problem", str(error)
 
     def _locate(self, path: str) -> _Path:
-        """Return where a secret is, for every operation on it."""
         mounts = self._visible_mounts()
         mount = max(filter(path.startswith, mounts), key=len, default="")
         if mount:
@@ -3215,7 +3212,7 @@ class VaultStore:
 
     def _visible_mounts(self) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see, read once."""
-        where = "sys/internal/ui/mounts"  # as `vault kv` does, for any token
+        where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         if self._mounts is None:
             found = _member(self._call("GET", where).data, "secret")
             logins, own = self._session.logins, self.settings.mount
@@ -3238,7 +3235,6 @@ class VaultStore:
         return place
 
     def _read(self, name: str, path: str, version: int | None = None) -> _Json:
-        """Return the fields of a secret, or NotFound; Deleted where it can be brought back."""
         place = self._locate(path) if version is None else self._kv_place(path, versions=True)
         if not place.kv:
             return self._read_leased(place.at(""))
@@ -3305,7 +3301,7 @@ class VaultStore:
             old = dict(row for row in (secret.fields or {}).items() if row not in lost.items())
             fields = edit(old)
             version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
-            # Deleting a version is no write that check-and-set would notice: don't bring its fields back.
+            # Check-and-set doesn't notice that a version was deleted: don't bring its fields back.
             carried = place.kv == 2 and not fields.keys().isdisjoint(old)
             if version is not None and not (carried and self._read_back(place, secret.version).deleted):
                 return version
@@ -3337,12 +3333,12 @@ class VaultStore:
     def _remove(self, place: _Path, secret: _Secret) -> int | None:
         """Return 0 if the secret's fields are gone; None if a newer version has them, too."""
         if place.kv == 1:
-            self._call("DELETE", place.at(""), repeat=False, needs="delete")
+            self._call("DELETE", place.at(""), repeat=False)
             return 0
         numbers = {"versions": [secret.version]}
-        response = self._call("POST", place.at("delete"), numbers, needs="delete", ok=(200, 204, 403))
+        response = self._call("POST", place.at("delete"), numbers, ok=(200, 204, 403))
         if response.status == 403:  # many policies only allow deleting the newest version
-            self._call("DELETE", place.at("data"), repeat=False, needs="delete")
+            self._call("DELETE", place.at("data"), repeat=False)
         return 0 if (secret.fields or {}).keys().isdisjoint(self._read_back(place).fields or ()) else None
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
@@ -3355,7 +3351,7 @@ class VaultStore:
             version = [secret.version]
         if not version or not all(isinstance(number, int) and number > 0 for number in version):
             raise BadValue("versions are a list of numbers", hint="they are counted from 1")
-        self._call("POST", place.at(kind), {"versions": [*version]}, needs="update")
+        self._call("POST", place.at(kind), {"versions": [*version]})
 
     def _call(
         self,
@@ -3365,11 +3361,12 @@ class VaultStore:
         *,
         query: str = "",
         repeat: bool = True,
-        needs: str = "read",
+        needs: str = "",
         ok: tuple[int, ...] = (200, 204),
     ) -> _Response:
         """Return a response of a status in `ok`; a 404 or 400 only if it says what is expected."""
-        writes = needs not in ("read", "list")
+        writes = method != "GET"
+        needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
             response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
         except Unavailable as failed:  # what answered isn't Vault, and may have passed the request on
@@ -3400,11 +3397,11 @@ class VaultStore:
             fields = sorted(self._fetch(root._replace(path=root.path + path)).fields or ())
         except Denied:
             fields = [_FIELD]  # it is there; `get` will say what is in the way
-        # What looks like a path in a mount is spelled with its own mount.
+        # What looks like a path in another mount is spelled with its own.
         inside = any(path.startswith(mount) for mount in self._mounts or ())
         shown = f"{root.mount}/{root.path}{path}" if inside else path
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
-        # No name of ours leads to some that others wrote: '#' in a path would begin a field.
+        # Others may write what no name can reach: '#' in a path would begin a field.
         return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
 
 
@@ -3415,7 +3412,7 @@ def _kv_version(mount: _Json) -> int:
 
 
 class _Secret:
-    """Fields of a KV secret, None if there are none, and its version: 0 if it is absent, 1 in KV 1."""
+    """Fields of a KV secret, None if there are none, and its version: 0 if absent, 1 in KV 1."""
 
     def __init__(self, response: _Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
