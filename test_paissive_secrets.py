@@ -150,7 +150,7 @@ def err(done):
 
 
 def new_random():
-    """Random numbers, other ones in each run; a test that fails shows what repeats them."""
+    """Random numbers that differ in each run; a test that fails shows the seed that repeats them."""
     seed = int(os.environ.get("PAISSIVE_TEST_SEED") or random.randrange(2**32))
     print(f"PAISSIVE_TEST_SEED={seed}")
     return random.Random(seed)
@@ -1613,7 +1613,7 @@ def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files,
     }
 
 
-def test_a_pickled_store_is_a_place_not_what_is_in_it(files, tmp_path, monkeypatch):
+def test_a_pickled_store_holds_neither_values_nor_keys(files, tmp_path, monkeypatch):
     files.set("DB_PASSWORD", CANARY)
     (tmp_path / ".env").write_text(f"DB_PASSWORD={CANARY}\n")
     type_answers(monkeypatch, *[PASSWORD] * 3)
@@ -1716,7 +1716,7 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
     assert prompts == [f"New master password for {store_folder}: ", "Again: "]
 
 
-def test_a_password_that_is_wrong_or_became_so_is_asked_for_again(files, store_folder, monkeypatch):
+def test_a_password_that_is_or_became_wrong_is_asked_for_again(files, store_folder, monkeypatch):
     prompts = type_answers(monkeypatch, "wrong", PASSWORD, "new words")
     with pytest.raises(ps.WrongKey):
         files.reveal_identity()
@@ -2101,7 +2101,7 @@ LOST += "PAISSIVE_IDENTITY"
 WRONG = "the master password does not open STORE; check PAISSIVE_MASTER_PASSWORD, or type it again"
 NUL = "the value has a NUL character; encode binary values, with base64 for instance"
 HALF = "the value is not UTF-8; encode binary values, with base64 for instance"
-# What somebody hostile, or an accident, does to which file; and the one line that `get` and `set` then say.
+# What an attacker or an accident does to a file, and the one line that `get` and `set` then print.
 HOSTILE = {
     "a symlinked store": (".", replace_by_link, f"STORE {NO_FOLDER}"),
     "a symlinked folder": ("secrets", replace_by_link, f"STORE/secrets {NO_FOLDER}"),
@@ -2143,7 +2143,7 @@ def all_that_is_shown(error):
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_folder_is_refused_in_one_line_nothing_is_lost_and_no_value_shown(
+def test_a_hostile_folder_is_refused_in_one_line_and_no_value_is_lost_or_shown(
     what, files, store_folder, say, caplog, capsys
 ):
     if what == "another user's" and not IS_ROOT:
@@ -2168,7 +2168,7 @@ def test_a_hostile_folder_is_refused_in_one_line_nothing_is_lost_and_no_value_sh
     assert "c4nary" not in "".join([*shown, caplog.text, *capsys.readouterr(), repr(store)])
 
 
-def test_what_is_advised_where_others_can_write_corrects_all_folders_at_once(files, store_folder):
+def test_the_advice_where_others_can_write_corrects_all_folders_at_once(files, store_folder):
     for folder in (store_folder, store_folder / "secrets", store_folder / "secrets/app"):
         folder.chmod(0o777)
     with pytest.raises(ps.Unsafe) as refused:
@@ -2178,7 +2178,7 @@ def test_what_is_advised_where_others_can_write_corrects_all_folders_at_once(fil
     assert ps.FileStore(store_folder).get("app/db") == "app-value"
 
 
-def test_a_rekey_gives_its_seal_to_no_entry_that_was_moved_and_says_how_to_go_on(files, store_folder):
+def test_a_rekey_seals_no_entry_that_was_moved_and_says_how_to_go_on(files, store_folder):
     old = files.reveal_identity()
     entries = [store_folder / "secrets/DB.age", store_folder / "secrets/app/db.age"]
     swap(*entries)
@@ -2222,7 +2222,7 @@ def test_what_is_not_a_file_is_neither_listed_nor_deleted(what, files, store_fol
     assert os.path.lexists(store_folder / "secrets/DB.age")
 
 
-def test_where_a_symlink_leads_nothing_is_listed_nor_deleted(files, store_folder):
+def test_nothing_behind_a_symlink_is_listed_or_deleted(files, store_folder):
     replace_by_link(store_folder / "secrets/app")
     (store_folder / "secrets/elsewhere").rename(store_folder.parent / "app")
     (store_folder / "secrets/elsewhere").symlink_to(store_folder.parent / "app")
@@ -2253,7 +2253,7 @@ def small_disk(store_folder):
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_disk_that_is_full_or_read_only_is_reported_nothing_is_lost_and_no_value_shown(small_disk):
+def test_a_disk_that_is_full_or_read_only_is_reported_and_no_value_is_lost_or_shown(small_disk):
     store = ps.FileStore(small_disk / "store")
     store.set("DB", WRITTEN)
     (small_disk / "fill").write_bytes(bytes(200_000))
@@ -4243,14 +4243,6 @@ def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
         manager.get_secret("A_TOKEN", stage="next")
 
 
-def test_deleting_a_secret_leaves_no_stage_behind():
-    manager = ps.SecretsManager("memory")
-    for stored in ["A_TOKEN", "A_TOKEN__PREVIOUS", "A_TOKEN__PENDING"]:
-        manager.store().set(stored, "value")
-    assert (manager.delete_secret("A_TOKEN"), manager.delete_secret("A_TOKEN")) == (True, False)
-    assert list(manager.store().names()) == []
-
-
 @pytest.mark.parametrize("length", [242, 246, 251])
 def test_a_secret_whose_stages_would_have_too_long_a_name_can_be_deleted(length, files):
     files.set("x" * length, "value")
@@ -4274,7 +4266,7 @@ def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["", "vaullt", "ENV", 5, True, object(), ps.MemoryStore, {"get": 1}])
-def test_anything_else_is_an_error_and_never_another_store(backend):
+def test_any_other_backend_is_an_error_and_never_another_store(backend):
     delete = functools.partial(ps.delete_secret, "A_TOKEN", backend=backend)
     get = functools.partial(ps.get_secret, "A_TOKEN", "default", backend=backend)
     for act in (get, delete, ps.SecretsManager(backend).list_secrets):
@@ -4290,8 +4282,10 @@ def test_a_name_that_is_not_text_is_a_bad_name_everywhere(name):
             act(name)
 
 
-def test_a_reference_is_never_replaced_by_a_value(say):
+def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
     Path(".env").write_text("A_TOKEN=secret://file/B\nA_URL=x://${secret:C}@${secret:D}\nC=1\nD=2\n")
+    assert say("get", "A_URL", "--raw") == (0, "x://${secret:C}@${secret:D}")
+    assert say("get", "A_URL") == (0, "x://1@2")
     for name, targets in (("A_TOKEN", "secret://file/B"), ("A_URL", "secret:C, secret:D")):
         refused = f"{name!r} is a reference to {targets}; set that one, with its --backend"
         assert say("set", name, stdin="v") == (2, refused + "\n")
@@ -4464,7 +4458,7 @@ def test_a_reference_to_no_possible_secret_is_an_error():
 
 
 @given(st.text(st.sampled_from("${}secret:/envA. \\n"), max_size=30))
-def test_any_text_is_resolved_or_refused_by_an_error_of_ours(text):
+def test_any_text_is_resolved_or_refused(text):
     store = ps.MemoryStore()
     store.set("A", CANARY)
     try:
@@ -4506,7 +4500,7 @@ def test_config_finds_dotted_keys(config):
     assert ps.SecretConfig("absent.json").get("a.b", 7) == 7
 
 
-def test_config_takes_the_variable_of_the_shell_for_no_key_without_letters(config, monkeypatch):
+def test_config_reads_no_variable_for_a_key_without_letters(config, monkeypatch):
     monkeypatch.setenv("_", "/usr/bin/python3")
     Path("config.json").write_text(text := '{"*": "any", "é": "fée", "_": "line"}')
     assert config.resolve() == {key: config.get(key) for key in "*é_"} == json.loads(text)
@@ -4647,7 +4641,7 @@ def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
         config.set("name", "x")
 
 
-def test_config_and_policies_may_be_in_the_home_folder_where_no_shell_fills_it_in(tmp_path, monkeypatch):
+def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/app.json")
     monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/rotation.json")
@@ -4659,7 +4653,7 @@ def test_config_and_policies_may_be_in_the_home_folder_where_no_shell_fills_it_i
 @given(
     st.binary(max_size=40) | st.text(st.sampled_from('{}[]":,a.1e- \ufeff\\n'), max_size=30).map(str.encode)
 )
-def test_any_file_is_read_or_refused_and_what_is_refused_stays(tmp_path_factory, content):
+def test_any_config_file_is_read_or_refused_and_what_is_refused_stays(tmp_path_factory, content):
     file = tmp_path_factory.mktemp("config") / "config.json"
     file.write_bytes(content)
     try:
@@ -4689,7 +4683,7 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
     assert {key: config.explain(key) for key in explained} == explained
 
 
-def test_config_reads_toml_and_leaves_writing_it_to_people(tmp_path, monkeypatch):
+def test_config_reads_toml_but_does_not_write_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", CANARY)
     file, toml = tmp_path / "app.toml", ps.SecretConfig(tmp_path / "app.toml")
     file.write_text('[database]\npassword = "secret:DB_PASSWORD"\n')
@@ -5057,7 +5051,7 @@ def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(tm
 
 
 @pytest.mark.parametrize("action, value", [("resume", NEW), ("abort", OLD)])
-def test_an_abort_that_fails_after_the_new_value_became_current_says_so(tmp_path, action, value):
+def test_an_abort_that_fails_once_the_new_value_is_current_says_so(tmp_path, action, value):
     rotation, _ = fail_late(tmp_path, "DB_PASSWORD__PENDING")
     rotation.schedule("DB_PASSWORD", "30d", apply="exit 3")
     problem = "^apply of 'DB_PASSWORD' failed, the new value is current: it ended with status 3; then use"
@@ -5075,7 +5069,7 @@ def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
     assert (rotation.unschedule("DB_PASSWORD"), stages(rotation)[1]) == (False, NEW)
 
 
-def test_what_fails_holds_up_no_other_and_shows_no_value(tmp_path, clock):
+def test_a_rotation_that_fails_holds_up_no_other_and_shows_no_value(tmp_path, clock):
     class Failing(ps.MemoryStore):
         def set(self, name, value):
             if name.startswith("B_"):
@@ -5289,7 +5283,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("content", BAD_FILES)
-def test_a_policy_file_that_is_wrong_is_said_to_be_and_stays(rotation, tmp_path, content):
+def test_a_policy_file_that_is_wrong_is_refused_and_left_alone(rotation, tmp_path, content):
     (tmp_path / "rotation.json").write_text(content)
     (tmp_path / "rotation.json").chmod(0o600)
     with pytest.raises((ps.BadValue, ps.BadName), match=BAD_FILES[content]):
@@ -5958,7 +5952,6 @@ def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatc
 
 
 def test_run_keeps_a_sealed_value_to_the_environment_of_the_command(tmp_path, run, monkeypatch):
-    """A canary, in a store that is sealed, is looked for in all that `run` leaves and that others can see."""
     canary = "canary-" + uuid.uuid4().hex
     env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": f"{tmp_path}/store"}
     env["PAISSIVE_IDENTITY"] = ps.Identity.generate().reveal()
@@ -6055,7 +6048,7 @@ def test_redact_every_part_of_a_record(log, what, alone, capsys):
     assert not any(part in written for part in (SAFE, "horse", "Y29ycmVj"))
 
 
-def test_redact_covers_child_loggers_and_handlers_of_tomorrow(log, capsys):
+def test_redact_covers_child_loggers_and_handlers_added_later(log, capsys):
     ps.redact_logs([SAFE])
     child = logging.getLogger("redacted.child")
     child.addHandler(logging.StreamHandler(log.stream))
@@ -6261,7 +6254,7 @@ def test_redact_found_refuses_what_is_too_crowded_to_be_examined(tmp_path, capfd
     assert capfd.readouterr() == ("", f"paissive_secrets: {log} is too crowded to be examined; {hint}\n")
 
 
-def test_redact_twice_is_redacted_once_and_new_values_come_in(log):
+def test_redact_twice_adds_one_hook_and_new_values(log):
     store = ps.MemoryStore()
     store.set("A_TOKEN", SAFE)
     first, hook = ps.redact_logs(store), logging.Logger.callHandlers
@@ -9379,18 +9372,14 @@ def test_any_command_line_over_any_files_is_done_or_refused_in_words(say, monkey
         assert (status in (0, 1, 2), "internal error" in said, "\33" in said) == (1, 0, 0), argv
 
 
-def test_stdin_loses_one_newline_and_a_file_none(say):
+def test_stdin_loses_one_newline_a_file_none_and_the_command_line_gets_a_warning(say):
     Path("value").write_bytes(b"v\n")
     say("set", "A", stdin="v\n\n")
     say("set", "B", "--from-file", "value")
     say("set", "C", stdin="\n")
-    assert [say("get", name)[1] for name in "ABC"] == ["v\n", "v\n", ""]
-
-
-def test_a_value_on_the_command_line_is_stored_with_a_warning(say):
     warning = "warning: --value shows the value to ps and to the shell's history"
-    assert say("set", "A", "--value", "canary")[1].startswith(warning)
-    assert say("get", "A") == (0, "canary")
+    assert say("set", "D", "--value", "canary")[1].startswith(warning)
+    assert [say("get", name)[1] for name in "ABCD"] == ["v\n", "v\n", "", "canary"]
 
 
 def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeypatch):
@@ -9573,11 +9562,6 @@ def test_an_older_python_gets_one_line():
     code = f"import runpy, sys; sys.version_info = (3, 8, 18); {run}"
     done = subprocess.run([sys.executable, "-c", code, MODULE], capture_output=True)
     assert (done.returncode, done.stderr) == (1, b"paissive_secrets needs Python 3.9 or newer\n")
-
-
-def test_get_raw_prints_the_reference(say):
-    Path(".env").write_text("A=secret:B\nB=v\n")
-    assert (say("get", "A", "--raw"), say("get", "A")) == ((0, "secret:B"), (0, "v"))
 
 
 # Cause and message of errors, in the module's order. $ is the command line, after its stdin or variables.
