@@ -1223,9 +1223,8 @@ class EnvironmentStore:
     def _why_ignored(self) -> str:
         """Return why a dotenv file that is not configured is not to be trusted, or ""."""
         path = self.plaintext_file()
-        if self._configured_file() is not None or not os.path.isfile(path):
-            return ""
-        if is_trusted(os.stat(path)) and is_trusted(os.lstat(path)):
+        found = self._configured_file() is None and os.path.isfile(path)
+        if not found or (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
             return ""
         return f"others can write to {path}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
 
@@ -3844,9 +3843,8 @@ class SecretConfig:
         # Only for leaves, also those of lists (HOSTS_0): no text could stand for a whole object.
         variable, text = self._variable(path)
         leaf = found if text is None else text
-        if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
-            return leaf
-        if text is None or find_references(self._manager.store("env"), variable):
+        follow = missing is not None and isinstance(leaf, str) and looks_like_reference(leaf)
+        if follow and (text is None or find_references(self._manager.store("env"), variable)):
             return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
         return leaf
 
@@ -4072,9 +4070,10 @@ class SecretRotation:
                     done.append(name)
                 elif "keep_previous" in policy and _is_over(name, policy, "keep_previous"):
                     self.drop(name)
+            except SecretsError as error:
+                failed.append(error.message)
             except Exception as error:  # a user's own store may raise anything, with a value in it
-                problem = f"{_show(name)}: {type(error).__name__}"
-                failed.append(error.message if isinstance(error, SecretsError) else problem)
+                failed.append(f"{_show(name)}: {type(error).__name__}")
         if failed:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
@@ -9024,7 +9023,13 @@ def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Name
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     before = parser.parse_args(argv)
     if before.version:
-        print(_describe_version())
+        import hashlib
+
+        with open(__file__, "rb") as file:
+            code = file.read()
+        # By git's id of this file, the project's repository knows it.
+        blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
+        print(f"paissive_secrets {__version__} ({__date__}) {blob}")
         raise SystemExit
     backend = before.backend or backend
     word, *rest = before.words or ["help"]
@@ -9037,16 +9042,6 @@ def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Name
     if word in known:
         return _parse(rest, name, backend)
     raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help"))
-
-
-def _describe_version() -> str:
-    """The version of this file and git's id of it, by which the project's repository knows it."""
-    import hashlib
-
-    with open(__file__, "rb") as file:
-        code = file.read()
-    blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
-    return f"paissive_secrets {__version__} ({__date__}) {blob}"
 
 
 _OVERVIEW = """\
@@ -9304,19 +9299,13 @@ def cmd_import(args: Namespace) -> None:
     import_secrets(store, values)
     _warn_after_set(store, *values)
     if args.remove:
-        _remove_imported(store, values, data, path)
+        # Only once the store returns every value, and unless the file was changed meanwhile.
+        if any(store.get(name) != value for name, value in values.items()) or _read_file(path) != data:
+            raise Conflict(f"{path} stays: it holds other values than the store", hint="import it again")
+        with disk_errors(f"remove {path}"):
+            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
     elif path != "-":
         _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
-
-
-def _remove_imported(store: Store, values: Mapping[str, str], data: bytes, path: str) -> None:
-    """Remove the plaintext once the store returns every value, unless the file has changed meanwhile."""
-    if any(store.get(name) != value for name, value in values.items()):
-        raise Conflict(f"{path} stays, since the store returns other values than it holds")
-    if _read_file(path) != data:
-        raise Conflict(f"{path} stays, since it was changed meanwhile", hint="import it again")
-    with disk_errors(f"remove {path}"):
-        os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
 
 
 def cmd_export(args: Namespace) -> None:
@@ -9370,8 +9359,7 @@ def cmd_redact(args: Namespace) -> int:
     $ redact < app.log > shared.log
     $ redact --in-place --found app.log notes.txt
 
-    Masks all stages of all secrets, in every encoding that `run` masks. With
-    --in-place, replaces text files. Git history keeps the old text.
+    Masks all stages of all secrets, in every encoding that `run` masks.
     """
     if args.in_place and not args.files:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
@@ -9681,7 +9669,7 @@ def cmd_rotate_schedule(args: Namespace) -> None:
     $ rotate schedule DB_PASSWORD --generate password:24 \\
         --apply ./set-password --verify ./log-in
 
-    Cron rotates what is due by `rotate now`. A new schedule replaces the old one.
+    Cron rotates by `rotate now`. A new schedule replaces the old one.
     """
     options = ("generate", "apply", "verify", "timeout", "keep_previous")
     _rotation(args).schedule(args.name, args.every, **{option: getattr(args, option) for option in options})

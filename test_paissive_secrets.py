@@ -9459,10 +9459,14 @@ def test_import_never_removes_what_was_written_meanwhile(say, monkeypatch):
     monkeypatch.setattr(ps, "import_secrets", lambda store, values: file.write_text("A=1\nB=2\n"))
     monkeypatch.setenv("A", "1")
     status, said = say("import", "old.env", "--remove")
-    assert (status, "old.env stays, since it was changed meanwhile" in said, file.exists()) == (2, True, True)
+    assert (status, "old.env stays: it holds other values than the store" in said, file.exists()) == (
+        2,
+        True,
+        True,
+    )
     file.write_text("A=2\n")
     said = say("import", "old.env", "--remove")[1]
-    assert "old.env stays, since the store returns other values than it holds" in said and file.exists()
+    assert "old.env stays: it holds other values than the store" in said and file.exists()
 
 
 def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
