@@ -3486,6 +3486,7 @@ class SecretsBackend(str, enum.Enum):
 
 
 Backend = Union[str, Store, None]
+Source = Union["SecretsManager", Backend]
 _BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"  # inside os.environ
 _STORES: dict[str, Callable[[], Store]] = {
     "env": EnvironmentStore,
@@ -3740,9 +3741,7 @@ class SecretConfig:
     `backend` is as for get_secret, or a SecretsManager. Thread-safe.
     """
 
-    def __init__(
-        self, config_file: Optional[StrPath] = None, backend: Union[Backend, SecretsManager] = None
-    ) -> None:
+    def __init__(self, config_file: Optional[StrPath] = None, backend: Source = None) -> None:
         config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or "config.json")
         self._manager, self._backend = manager_and_backend(backend)
@@ -3804,9 +3803,9 @@ class SecretConfig:
                 source = f"nowhere: no variable {variable}, not in {self.path}"
                 self._store().get(key)
                 return f"{source}, but there is a secret {_show(key)} (for use_secret)"
-            if isinstance(value, str) and references_in(value):
+            if isinstance(value, str) and (references := references_in(value)):
                 self._manager.resolve_text(value, self._store(), key)
-                source += f", which refers to {', '.join(references_in(value))}"
+                source += f", which refers to {', '.join(references)}"
         except SecretsError as error:
             return f"{source}: {error.message}"
         return source
@@ -3897,7 +3896,7 @@ class SecretConfig:
 _ABSENT: Any = object()
 
 
-def manager_and_backend(backend: Backend | SecretsManager) -> tuple[SecretsManager, Backend]:
+def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
     """Return a manager and the backend to ask it for; a mere backend is the default manager's."""
     return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
 
@@ -3994,9 +3993,7 @@ class SecretRotation:
     rotated, or a command of a killed rotation still runs, another action on it raises Conflict.
     """
 
-    def __init__(
-        self, backend: Union[Backend, SecretsManager] = None, policy_file: Optional[StrPath] = None
-    ) -> None:
+    def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
         self._functions: dict[str, dict[str, Callable[..., Any]]] = {}  # by name, then kind of step
@@ -4023,13 +4020,9 @@ class SecretRotation:
         steps = {"generate": generate, "apply": apply, "verify": verify}
         for interval in (every, timeout, every if keep_previous is None else keep_previous):
             _seconds(interval)
-        policy = {
-            "every": every,
-            "timeout": timeout,
-            "keep_previous": keep_previous,
-            **{kind: _step(kind, step) for kind, step in steps.items()},
-            "scheduled": _now(),  # the first interval starts here
-        }
+        # The first interval starts now.
+        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": _now()}
+        policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         self._policies().change(check_name(name), policy)
         self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
@@ -9793,7 +9786,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "run": (
         cmd_run,
         _NAMES,
-        # For the help only: the parser never sees what follows the dashes.
+        # For the help: the parser never sees what follows the dashes.
         _arg("command_line", "-- CMD", "the command and its arguments", nargs="*"),
         _flag("--no-mask", "leave the command's output as it is"),
     ),
