@@ -3015,10 +3015,12 @@ class VaultStore:
             raise not_found_error(name)
         return _value_text(fields[field] if field else fields)
 
-    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, str]:
-        """Return all fields of a secret, read by one request, so that they belong together."""
+    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
+        """Return all fields of a secret, text or other JSON, by one request, so that they belong together."""
         found = self._read(path, _whole(path), version)
-        return {field: _value_text(value) for field, value in found.items()}
+        for value in found.values():
+            _value_text(value)  # which refuses half a character
+        return found
 
     def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
         """Set one field and preserve the others, even while others write them (KV 2).
@@ -3033,16 +3035,18 @@ class VaultStore:
         try:
             fields = _read_object(value.encode())
         except (ValueError, RecursionError):
-            hint = "use an object with text members"
+            hint = "use an object"
             raise BadValue("all fields together are not JSON", hint=hint) from None
         self.set_fields(path, fields, cas=cas)
 
     def set_fields(
-        self, path: str, fields: Mapping[str, str], *, cas: Optional[int] = None, merge: bool = False
+        self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None, merge: bool = False
     ) -> int:
         """Replace all fields, or with `merge` these, as `set` does; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path), versions=cas is not None)
         for field, value in fields.items():
+            with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
+                value = value if isinstance(value, str) else _value_text(value)
             check_value(value, f"the field {_show(field)}")
         if merge:
             return self._change(path, lambda old: {**old, **fields}, cas)
@@ -3106,13 +3110,12 @@ class VaultStore:
 
     def get_version(
         self, path: str, version: Optional[int] = None
-    ) -> tuple[SecretVersion, Optional[dict[str, str]]]:
+    ) -> tuple[SecretVersion, Optional[dict[str, Any]]]:
         """Return a version and its fields, None if it is deleted, by one request."""
         secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
         if not secret.version:
             raise not_found_error(path)
-        fields = secret.fields and {key: _value_text(value) for key, value in secret.fields.items()}
-        return secret.about, fields
+        return secret.about, secret.fields
 
     def configuration(self, path: str = "") -> _Json:
         """Return what the server says of a KV 2 secret, or without a path of its mount."""
@@ -4764,8 +4767,8 @@ def environment_with_secrets(
         environment[variable], values[variable] = _resolve(Resolver(manager, missing), text, store, where)
     raise_missing(missing)
     for name in whole:
-        for field, text in cast("Any", store).get_fields(name).items():
-            variable = variable_name(name + field)
+        for field, value in cast("Any", store).get_fields(name).items():
+            variable, text = variable_name(name + field), _value_text(value)
             values[variable] = {text, *filter(maskable, store_keys(store))}
             if not field.endswith((STAGES["pending"], STAGES["previous"])):  # which are only masked
                 environment[variable] = text

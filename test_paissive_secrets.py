@@ -3695,11 +3695,14 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     assert store.get_fields("app#") == {"user": "u", "password": "p"}
     assert [method for method, _ in seen] == ["POST", "GET"]
     assert json.loads(store.get("app#")) == {"user": "u", "password": "p"}
-    store.set("app#", '{"only": "this"}')
-    assert store.get_fields("app") == {"only": "this"}
+    store.set("app#", '{"only": "this", "port": 5432, "tags": ["a"]}')
+    assert store.get_fields("app") == {"only": "this", "port": 5432, "tags": ["a"]}
+    assert (store.get("app#port"), store.get("app#tags")) == ("5432", '["a"]')
     assert "is one field; leave out the field: 'app'" in str(failure(store.get_fields, "app#only"))
-    for bad in ("[]", '{"a": "1", "a": "2"}', '{"a": 1}'):
+    for bad in ("[]", '{"a": "1", "a": "2"}'):
         assert type(failure(store.set, "app#", bad)) is ps.BadValue
+    for odd in (b"1", {"b": b"1"}, "\0", "\ud800"):
+        assert type(failure(store.set_fields, "app", {"a": odd})) is ps.BadValue
 
 
 def test_a_write_may_be_on_condition_of_a_version():
