@@ -1128,8 +1128,8 @@ def test_a_mounted_file_that_can_not_be_read_is_not_an_absent_secret(tmp_path, m
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
     (tmp_path / "A_TOKEN").write_text("v")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    with pytest.raises(ps.Denied, match="A_TOKEN, which is not written here"):
-        ps.persistent(ps.EnvironmentStore()).delete("A_TOKEN")
+    error = failure(ps.persistent(ps.EnvironmentStore()).delete, "A_TOKEN")
+    assert type(error) is ps.Denied and "A_TOKEN, which is not written here" in str(error)
 
 
 def test_names_become_variables(env, tmp_path):
@@ -1140,10 +1140,9 @@ def test_names_become_variables(env, tmp_path):
     assert set(variables) <= set(env.names())
 
 
-@pytest.mark.parametrize("name", ["ключ", "-", "é_token"])
-def test_a_name_that_can_not_become_a_variable_is_refused(name):
-    with pytest.raises(ps.BadName, match="letters that variables can't have"):
-        ps.EnvironmentStore().set(name, "v")
+def test_a_name_that_can_not_become_a_variable_is_refused():
+    for name in ("ключ", "-", "é_token"):
+        assert "letters that variables can't have" in str(failure(ps.EnvironmentStore().set, name, "v"))
 
 
 def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path):
@@ -1261,9 +1260,7 @@ def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, mon
     assert (ps.get_secret("A_TOKEN"), (here / ".env").read_text()) == ("3", "A_TOKEN=3\n")
 
 
-def test_a_dotenv_file_that_others_can_write_is_used_only_if_a_setting_names_it(
-    here, monkeypatch, capsys, say
-):
+def test_a_dotenv_file_that_others_can_write_is_used_only_by_its_name(here, monkeypatch, capsys, say):
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
     assert ps.get_secret("A_TOKEN") is None
@@ -2840,20 +2837,15 @@ def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
 
 
 FAILED_FOR_NOW = [http(b'{"errors": []}', status) for status in (412, 429, 500, 502, 503, 504, 507, 520)]
+FAILED_FOR_GOOD = [http(b'{"errors": []}', status) for status in (400, 501)]
 CUT_OFF = http(ANSWER, 200, "Connection: close")[:-1]
 
 
-@pytest.mark.parametrize("answer", [None, CUT_OFF, *FAILED_FOR_NOW])
-def test_a_failure_that_may_pass_is_tried_again(stub, answer):
-    server, broken = stub(answer, http()), stub(answer)
-    assert (server.store().get("a"), server.tries()) == ("v", 2)
-    assert (type(failure(broken.store().get, "a")), broken.tries()) == (ps.Unavailable, 3)
-
-
-@pytest.mark.parametrize("status", [400, 501])
-def test_a_failure_that_will_not_pass_is_not_tried_again(stub, status):
-    server = stub(http(b'{"errors": []}', status))
-    assert (type(failure(server.store().get, "a")), server.tries()) == (ps.Unavailable, 1)
+@pytest.mark.parametrize("answer", [None, CUT_OFF, *FAILED_FOR_NOW, *FAILED_FOR_GOOD])
+def test_a_failure_is_tried_again_where_it_may_pass(stub, answer):
+    server, tries = stub(answer), 1 if answer in FAILED_FOR_GOOD else 3
+    assert (type(failure(server.store().get, "a")), server.tries()) == (ps.Unavailable, tries)
+    assert tries == 1 or stub(answer, http()).store().get("a") == "v"
 
 
 def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
@@ -3404,11 +3396,6 @@ def test_a_login_by_user_name_and_password(tmp_path):
     assert "Vault refuses the userpass login; check the cred" in str(error)
 
 
-def test_a_login_by_jwt(tmp_path):
-    (tmp_path / "jwt").write_text(signed_jwt(auth_methods()))
-    assert works(login_store("jwt", role="ci", jwt_file=str(tmp_path / "jwt")))
-
-
 def test_a_login_by_client_certificate():
     auth_methods()
     bao().ask("POST", "sys/auth/cert", {"type": "cert"})
@@ -3527,14 +3514,14 @@ def test_what_an_agents_token_may_not_do_is_denied_rather_than_locked(tmp_path):
 
 
 def test_a_token_file_that_others_can_read_gets_a_warning_and_a_fifo_is_refused(tmp_path, capsys):
-    file = tmp_path / "token"
+    file, fifo = tmp_path / "token", tmp_path / "fifo"
     file.write_text(bao().root)
     file.chmod(0o644)
     tmp_path.chmod(0o755)
     assert works(bao().store(token="", token_file=str(file)))
     assert f"others can read {file}" in capsys.readouterr().err
-    os.mkfifo(tmp_path / "fifo")
-    assert type(failure(bao().store(token="", token_file=str(tmp_path / "fifo")).get, "a")) is ps.Locked
+    os.mkfifo(fifo)
+    assert type(failure(bao().store(token="", token_file=str(fifo)).get, "a")) is ps.Locked
 
 
 def test_a_token_file_that_comes_late_or_changes_is_read(tmp_path):
@@ -3991,16 +3978,11 @@ def test_a_token_that_may_not_look_itself_up_is_denied_not_unknown():
     assert {"policies": "unknown", "time left": "unknown"}.items() <= dict(store.store_status()).items()
 
 
-def test_a_policy_that_may_list_but_not_read_lists():
-    store = bao().store()
-    store.set("app/db", "v")
-    assert list(limited(store, "metadata * list").names()) == ["app/db"]
-
-
-def test_a_policy_with_the_data_path_alone_is_enough_for_all_but_older_versions():
+def test_a_policy_may_leave_out_reading_or_the_metadata():
     user = limited(bao().store(), "data * create read update delete", "metadata * list")
     user.set("app#a", "1")
     assert list(user.names()) == ["app#a"]
+    assert list(limited(user, "metadata * list").names()) == ["app"]
     user.delete("app#a")
     assert type(failure(user.get, "app#a")) is ps.Deleted
 
