@@ -3567,10 +3567,7 @@ class SecretsManager:
             ask_store(store, "close", None)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
-        """Store `value` under `name`, replacing any previous value.
-
-        With the env backend this affects only the process, unless PAISSIVE_ENV_FILE names a file.
-        """
+        """Store `value` under `name`; in env for this process only, unless PAISSIVE_ENV_FILE names a file."""
         store = self.store(backend)
         check_settable(store, name)
         store.set(name, value)
@@ -4257,15 +4254,13 @@ class _Policies:
         return {check_name(name): policy for name, policy in policies.items()}
 
     def change(self, name: str, changes: Mapping[str, Any]) -> bool:
-        """Merge `changes` into a policy, or delete it if there are none; return whether it was there.
-
-        None deletes a key. Times alone make no policy: it may be deleted while its secret is rotated.
-        """
+        """Merge `changes` into a policy, or delete it if there are none; return whether it was there."""
         if self._sealed:
             self._sealed.unlock()  # don't prompt while holding the lock
         with self.lock(), disk_errors(f"write {self.path}"):
             policies = self.load()
             before = policies.pop(name, {})
+            # Times alone make no policy: it may be deleted while its secret is rotated.
             if not before and "every" not in changes:
                 return False
             if changes:
@@ -9212,7 +9207,7 @@ def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
 
 def _store_of(backend: str, args: Namespace) -> Any:
     """Return the store if it has what only this backend's stores have; sealed files need no --backend."""
-    store = args.manager.store(args.backend or "file" if backend == "file" else None)
+    store = args.manager.store((args.backend or "file") if backend == "file" else None)
     if not hasattr(store, {"file": "rekey", "vault": "undelete"}[backend]):
         raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
     return store
