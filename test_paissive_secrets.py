@@ -2663,7 +2663,7 @@ class Stub:
 
     def __init__(self, *answers):
         self.requests, self.connections, self.answers, stub = [], 0, list(answers), self
-        self.kv = "2"  # the version of its mount; None leaves that request to the answers
+        self.kv = "2"  # the version of secret/; None leaves the request for mounts to the answers
         self.about_token = http(b'{"data": {}}')  # likewise
 
         class Handler(socketserver.StreamRequestHandler):
@@ -2693,9 +2693,8 @@ class Stub:
     def answer(self, request):
         path = request.split()[1]
         if self.kv and b"/ui/mounts" in path:
-            return http_json(
-                {"data": {"secret": {"secret/": {"type": "kv", "options": {"version": self.kv}}}}}
-            )
+            kv = {"type": "kv", "options": {"version": self.kv}}
+            return http_json({"data": {"secret": {"secret/": kv, "db/": {}}}})
         self.requests.append(request)
         if self.about_token and b"lookup-self" in path:
             return self.about_token
@@ -3748,14 +3747,11 @@ def dynamic(request):
     """What a server answers that makes users of a database, at db/creds/app."""
     if b"/creds/" in request:
         return http_json({"lease_id": "db/creds/app/7", "lease_duration": 60, "data": {"user": "u-1234"}})
-    if b"/login/" in request:
-        return grants(100)
-    return http(b"", 204) if b"/revoke" in request else http_json({"data": {"secret": {"db/": {}}}})
+    return http(b"", 204) if b"/revoke" in request else grants(100)
 
 
 def test_run_revokes_what_it_has_leased(stub):
     server = stub(dynamic)
-    server.kv = None
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
     assert cli("get", "db/creds/app#user", env=env).stdout == b"u-1234" and server.tries("/revoke") == 0
     assert cli("run", "db/creds/app#", "--", "sh", "-c", "echo $DB_CREDS_APP_USER", env=env).returncode == 0
@@ -3785,7 +3781,6 @@ def test_options_and_the_state_of_a_secret_can_be_read_and_set():
 )
 def test_closing_revokes_the_leases_that_this_process_took(stub, login, path, capsys):
     server = stub(dynamic)
-    server.kv = None
     store = server.store(login=login, username="u", password="p")
     assert store.get("db/creds/app#user") == "u-1234"
     assert ended(in_child(store.close)) == [0] and server.tries("/revoke") == 0
@@ -3795,7 +3790,6 @@ def test_closing_revokes_the_leases_that_this_process_took(stub, login, path, ca
 
 def test_closing_without_a_server_takes_two_seconds_and_only_warns(stub, capsys):
     server = stub(lambda request: time.sleep(9) if b"/revoke" in request else dynamic(request))
-    server.kv = None
     store = server.store()
     store.get("db/creds/app#user")
     start = time.monotonic()
@@ -3865,9 +3859,9 @@ def test_endless_folders_end(stub):
         assert server.tries("/metadata/") < 200
 
 
-@pytest.mark.parametrize("name", ["#", "#a", "a/#b", " #a"])
-def test_a_name_with_half_a_field_is_refused(name):
-    assert type(failure(bao().store().get, name)) is ps.BadName
+def test_a_name_with_half_a_field_is_refused():
+    for name in ("#", "#a", "a/#b", " #a"):
+        assert type(failure(bao().store().get, name)) is ps.BadName
 
 
 def test_what_others_wrote_is_read_as_text():
