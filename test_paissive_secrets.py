@@ -1488,7 +1488,7 @@ def test_age_refuses_what_no_canonical_header_has(identity):
             ps.unseal(sealed.replace(old, new, 1), identity)
 
 
-def test_age_tells_passphrases_apart_by_all_their_bytes():
+def test_age_compares_all_bytes_of_a_passphrase():
     sealed = ps.seal(b"v", ps.Passphrase("p\udcff", FAST))  # as os.environ has the byte 255
     assert ps.unseal(sealed, ps.Passphrase("p\udcff")) == b"v"
     with pytest.raises(ps.WrongKey):
@@ -2138,7 +2138,7 @@ def test_a_hostile_folder_is_refused_in_one_line_and_no_value_is_lost_or_shown(
     what, files, store_folder, say, caplog, capsys
 ):
     if what == "another user's" and not IS_ROOT:
-        pytest.skip("needs root, to give a folder away")
+        pytest.skip("needs root, to change the owner of a folder")
     caplog.set_level("DEBUG")
     files.set("DB", WRITTEN)
     spoil(what, store_folder)
@@ -4299,7 +4299,7 @@ HELD = {"A_TOKEN": "env", "B_TOKEN": "env", "C_TOKEN": "env", "D_TOKEN": "env"}
 HELD |= {"E_TOKEN": "file", "F_TOKEN": "vault"}
 
 
-def test_every_way_to_read_a_secret_gives_the_same_value(here, monkeypatch, capfd):
+def test_every_way_to_read_a_secret_returns_the_same_value(here, monkeypatch, capfd):
     vault = bao().store()
     monkeypatch.setenv("VAULT_ADDR", vault.settings.address)
     monkeypatch.setenv("VAULT_TOKEN", vault.settings.token)
@@ -4479,7 +4479,7 @@ def test_config_reads_no_variable_for_a_key_without_letters(config, monkeypatch)
     assert config.resolve() == {key: config.get(key) for key in "*é_"} == json.loads(text)
 
 
-def test_config_gives_references_as_text_unless_asked(config, monkeypatch):
+def test_config_returns_references_as_text_unless_asked_to_resolve_them(config, monkeypatch):
     unopened = ps.SecretConfig(backend="no such backend")
     assert unopened.get("database.password") == config.get("database.password") == "secret:DB_PASSWORD"
     assert config.get("database.password", use_secret=True) == CANARY
@@ -4707,7 +4707,7 @@ def test_config_commands_store_secrets_that_last_and_that_nothing_hides(say, mon
 # === Rotation ===============================================================================================
 # A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
 # outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
-# the others an exception that nobody handles stands in for the signal.
+# the others, SystemExit takes the place of the signal.
 
 OLD, NEW = "old-" + "value", CANARY
 ROTATED = {
@@ -5195,7 +5195,7 @@ def kill_rotation(folder, script, kill):
 def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
     script = "read v || :; echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo $v >> target"
     pid, rotation = kill_rotation(tmp_path, script, kill)
-    if kill == signal.SIGKILL:  # nobody was there to kill the command as well
+    if kill == signal.SIGKILL:  # its command runs on
         for act in (rotation.abort, rotation.resume):
             with pytest.raises(ps.Conflict, match=rf"is under way \(process {pid}\)"):
                 act("DB_PASSWORD")
