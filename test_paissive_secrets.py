@@ -3905,10 +3905,12 @@ def test_kv_1_has_no_versions():
         assert "KV version 1, which keeps no" in str(failure(act))
 
 
-def test_other_stores_have_no_versions(say):
-    problem = "only the vault backend can do that; use --backend vault"
+def test_version_0_is_an_error_and_so_is_a_version_of_another_store(vault_env, say):
     for verb in ("get", "undelete", "destroy"):
-        assert problem in say(verb, "A", "--version", "1", "--backend", "env")[1]
+        status, said = say(verb, "A", "--version", "0")
+        assert (status, "there is no such version; they are counted from 1\n" in said) == (2, True)
+        status, said = say(verb, "A", "--version", "0", "--backend", "env")
+        assert (status, "only the vault backend can do that; use --backend vault" in said) == (2, True)
 
 
 def test_a_version_of_a_stage_is_none_of_the_current_value(vault_env, say):
