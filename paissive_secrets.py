@@ -34,7 +34,7 @@ Contents, bottom-up; each section uses only the sections above it:
     Manager and references  get_secret and its relatives, secret:NAME
     Config                  SecretConfig
     Rotation                pending, current, previous
-    Import and export       .env, JSON, shell, Docker
+    Import and export       .env, JSON, shell
     Masking                 values taken out of a stream
     Processes               commands with secrets in their environment
     Redaction               values taken out of text, files and logs
