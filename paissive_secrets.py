@@ -87,6 +87,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.hmac import HMAC
 
 __all__ = [
     "Audit",
@@ -1343,16 +1344,17 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     Raises BadValue for a file that demands too much work: scrypt over 2**20, or over 1000 recipients.
     """
     _require_cryptography()
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.constant_time import bytes_eq
+    from cryptography.exceptions import InvalidSignature, InvalidTag
 
     stanzas, header, mac, payload = _split_file(sealed)
     unwrapped = (identity.unwrap(*stanza) for identity in identities for stanza in stanzas)
     file_key = next(filter(None, unwrapped), None)
     if file_key is None:
         raise WrongKey("none of the keys opens this")
-    if not bytes_eq(_hmac(_hkdf(file_key, b"", b"header"), header), mac):
-        raise _corrupt("the header's MAC does not match")  # a stanza was added, dropped or moved
+    try:
+        _start_hmac(_hkdf(file_key, b"", b"header"), header).verify(mac)
+    except InvalidSignature:  # a stanza was added, dropped or moved
+        raise _corrupt("the header's MAC does not match") from None
     aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
     try:
         chunks = [aead.decrypt(n, chunk, None) for n, chunk in _chunks(payload[_NONCE:], _CHUNK + _TAG)]
@@ -1520,12 +1522,16 @@ def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
 
 
 def _hmac(key: bytes, message: bytes) -> bytes:
+    return _start_hmac(key, message).finalize()
+
+
+def _start_hmac(key: bytes, message: bytes) -> HMAC:
     # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
     from cryptography.hazmat.primitives import hashes, hmac
 
     code = hmac.HMAC(key, hashes.SHA256())
     code.update(message)
-    return code.finalize()
+    return code
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
