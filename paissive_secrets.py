@@ -1169,6 +1169,8 @@ class EnvironmentStore:
     def hint_if_missing(self, name: str) -> str:
         """Return why the dotenv file may lack a name, or ""."""
         configured = self._configured_file()
+        if configured == "":
+            return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
         missing = configured and not os.path.exists(configured)
         return f"the dotenv file {configured} does not exist" if missing else self._why_ignored()
 

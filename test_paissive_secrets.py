@@ -4341,6 +4341,7 @@ def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monk
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
     assert hint() == "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
+    assert hint(PAISSIVE_ENV_FILE="") == ".env is disabled, since PAISSIVE_ENV_FILE is empty"
     assert hint(PAISSIVE_ENV_FILE="gone.env") == "the dotenv file gone.env does not exist"
     (here / "gone.env").touch()
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
