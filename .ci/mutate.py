@@ -17,7 +17,6 @@ import ast
 import collections
 import concurrent.futures
 import copy
-import itertools
 import os
 import random
 import re
@@ -153,30 +152,31 @@ def quick_tests(chosen: list[str]) -> list[str]:
     return [f"{TESTS}::{test.name}" for test in tests if any(test.lineno in span for span in wanted)]
 
 
-def survives(source: str, tests: list[str]) -> bool:
+def prepare(folder: Path) -> None:
+    """Copy what the tests need, and let pytest rewrite their assertions once, which takes seconds."""
+    for name in (MODULE, TESTS, "README.md", "LICENSE", ".pytest.ini", ".ci"):
+        copying = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copying(ROOT / name, folder / name)
+    run_pytest(folder, "--collect-only")
+    for compiled in (folder / "__pycache__").glob(f"{Path(MODULE).stem}*"):
+        compiled.unlink()
+
+
+def survives(source: str, tests: list[str], prepared: Path) -> bool:
     """Whether the tests pass with this module."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (TESTS, "README.md", "LICENSE", ".pytest.ini", ".ci"):
-            copying = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copying(ROOT / name, Path(folder, name))
-        Path(folder, MODULE).write_text(source, encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-m",
-            "not slow",
-            "-p",
-            "no:cacheprovider",
-            *tests,
-        ]
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(shutil.copytree(prepared, Path(parent, "copy")))
+        (folder / MODULE).write_text(source, encoding="utf-8")
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=SECONDS, env=os.environ)
+            return run_pytest(folder, "-x", "-m", "not slow", *tests) == 0
         except subprocess.TimeoutExpired:
             return False
-        return done.returncode == 0
+
+
+def run_pytest(folder: Path, *args: str) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=SECONDS, env=env).returncode
 
 
 def main() -> int:
@@ -190,25 +190,31 @@ def main() -> int:
     unknown = set(args.section) - set(TESTED_BY)
     if unknown:
         parser.error(f"no section to mutate is called {unknown.pop()!r}; there are {', '.join(TESTED_BY)}")
-    source = (ROOT / MODULE).read_text(encoding="utf-8")
     print(f"seed {args.seed}", flush=True)
-    killed = total = 0
-    for section in args.section or TESTED_BY:
-        tests = quick_tests(TESTED_BY[section])
-        if not tests or not survives(source, tests):
-            sys.exit(f"{section}: the tests fail without any mutant")
-        drawn = list(mutants(source, [section]))
-        if args.sample and args.sample < len(drawn):
-            drawn = random.Random(args.seed).sample(drawn, args.sample)
-        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            alive = list(pool.map(survives, (mutate(source, m) for m in drawn), itertools.repeat(tests)))
-        for mutant in (mutant for mutant, survived in zip(drawn, alive) if survived):
-            line = source.splitlines()[mutant.node.lineno - 1].strip()
-            print(f"  survives: {MODULE}:{mutant.node.lineno}: {line}  ->  {mutant.text}")
-        killed, total = killed + alive.count(False), total + len(drawn)
-        print(f"{section}: {alive.count(False)} of {len(drawn)} killed", flush=True)
+    with tempfile.TemporaryDirectory() as prepared:
+        prepare(Path(prepared))
+        results = [try_mutants(section, args, Path(prepared)) for section in args.section or TESTED_BY]
+    killed, total = map(sum, zip(*results))
     print(f"{killed} of {total} mutants killed, {100 * killed / max(total, 1):.0f} %")
     return int(100 * killed < args.at_least * total)
+
+
+def try_mutants(section: str, args: argparse.Namespace, prepared: Path) -> tuple[int, int]:
+    """Run the tests of a section with each mutant drawn, print those that survive; (killed, drawn)."""
+    source = (ROOT / MODULE).read_text(encoding="utf-8")
+    tests = quick_tests(TESTED_BY[section])
+    if not tests or not survives(source, tests, prepared):
+        sys.exit(f"{section}: the tests fail without any mutant")
+    drawn = list(mutants(source, [section]))
+    if args.sample and args.sample < len(drawn):
+        drawn = random.Random(args.seed).sample(drawn, args.sample)
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        alive = list(pool.map(lambda mutant: survives(mutate(source, mutant), tests, prepared), drawn))
+    for mutant in (mutant for mutant, survived in zip(drawn, alive) if survived):
+        line = source.splitlines()[mutant.node.lineno - 1].strip()
+        print(f"  survives: {MODULE}:{mutant.node.lineno}: {line}  ->  {mutant.text}")
+    print(f"{section}: {alive.count(False)} of {len(drawn)} killed", flush=True)
+    return alive.count(False), len(drawn)
 
 
 if __name__ == "__main__":
