@@ -7514,12 +7514,13 @@ def staged_blobs(folder: str) -> Iterator[Blob]:
 
 def top_of_repository(folder: str) -> str:
     """Return the folder that paths in the repository are relative to."""
-    return real_folder(os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup")))
+    return real_path(os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup")))
 
 
-def real_folder(path: str) -> str:
-    """Return the real path of a folder, with "/" between its parts and at its end."""
-    return os.path.realpath(path).replace(os.sep, "/").rstrip("/") + "/"
+def real_path(path: str) -> str:
+    """Return the real path, with "/" between its parts and at the end of a folder's."""
+    real = os.path.realpath(path).replace(os.sep, "/")
+    return real.rstrip("/") + "/" if os.path.isdir(real) else real
 
 
 def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
@@ -7558,17 +7559,19 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, R
 
 
 def rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
-    """Yield the ids of what revisions reach, by default of all but dangling objects."""
+    """Yield the ids of what revisions reach, by default of all that is not dangling."""
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with _git(folder, "rev-list", *options, *which, "--") as out:
         yield from (line.decode().strip("?\n") for line in out)
 
 
-def objects(folder: str, kinds: str, oids: Iterable[str] | None = None) -> Iterator[str]:
-    """Yield those of the ids, by default of all, that are of some kinds; broken ones are "missing"."""
+def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the ids of what revisions reach, by default of all, of some kinds; broken ones are "missing"."""
+    reached = rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
     check = "--batch-check=%(objectname) %(objecttype)"
-    which = () if oids else ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
-    with _git(folder, "cat-file", "--buffer", check, *which, feed=oids or ()) as out:
+    every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
+    options = [check] if revisions else [check, *every]
+    with _git(folder, "cat-file", "--buffer", *options, feed=reached if revisions else ()) as out:
         yield from (oid for oid, kind in (line.decode().split() for line in out) if kind in kinds.split())
 
 
@@ -8051,22 +8054,22 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self._in_git:
-            self.summary.stale = self.baseline.stale(self._covers)
+            unseen = self.baseline.unseen - self.baseline.past
+            self.summary.stale = sorted(entry for entry in unseen if self._covers(entry.path))
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
         rule, spot = match.rule, (blob.path, match.rule.id)
         self._nth[spot] += 1
         # A bare hash of the value would let anybody with the report try guesses.
         value = fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
-        secret, verdict = self._about.get(rule, ("", ""))
-        fix = self._known.fix(secret, verdict) if self._known and verdict else replacement(blob.path, match)
+        secret, verdict, fix = self._about.get(rule) or ("", "", replacement(blob.path, match))
         place = blob.path, match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence, "…" if verdict else match.sample
         return Finding(*place, *kind, value, fix, secret, verdict, blob.commit, blob.date)
 
     def silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
-        _, verdict = self._about.get(match.rule, ("", ""))
+        _, verdict, _ = self._about.get(match.rule, ("", "", ""))
         if match.rule.id in self._disabled:
             return "disabled rules"
         if self.settings.allows(path, match.rule.id):
@@ -8084,7 +8087,7 @@ class Audit:
                 return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
             return AuditSettings()
         start = self.base if self._in_git else _common_folder(self.paths) or self.base
-        top = real_folder(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
+        top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         if not os.path.lexists(top + AUDIT_SETTINGS):
             return AuditSettings()
         with disk_errors(f"read {top + AUDIT_SETTINGS}"):
@@ -8122,28 +8125,27 @@ class Audit:
             for path, why in scanned.errors:
                 self._unreadable(path, why)
             self.summary.skipped.update(scanned.skipped)
-            self._count(scanned.files, scanned.bytes)
+            self._count(len(scanned.sizes), sum(scanned.sizes))
             yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield (path to open, path to show) of the files at and below the PATHs, each of them once."""
         seen: set[str] = set()
-        for path, shown in itertools.chain.from_iterable(map(self._files_at, self.paths)):
-            if shown not in seen:
-                yield path, shown
-            if len(self.paths) > 1:
-                seen.add(shown)
-
-    def _files_at(self, path: str) -> Iterator[_File]:
-        shown = shown_path(path, self.base)
-        if os.path.isdir(path):
-            yield from files_below(path, shown and shown + "/", self._accept)
-        elif not self._accept.takes(shown):  # a shell or a hook may list every file
-            return
-        elif path == "-" or os.path.isfile(path):
-            yield _real_path(path), shown
-        else:
-            self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
+        for start in self.paths:
+            shown = shown_path(start, self.base)
+            found: Iterable[_File] = ()
+            if os.path.isdir(start):
+                found = files_below(start, shown and shown + "/", self._accept)
+            elif self._accept.takes(shown):  # a shell or a hook may list every file
+                if start == "-" or os.path.isfile(start):
+                    found = [(start if start == "-" else os.path.realpath(start), shown)]
+                else:
+                    self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
+            for path, shown in found:
+                if shown not in seen:
+                    yield path, shown
+                if len(self.paths) > 1:
+                    seen.add(shown)
 
     def _in_history(self, revisions: Sequence[str]) -> _Matches:
         """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
@@ -8152,9 +8154,7 @@ class Audit:
             self._unreadable(folder, why)
         suspects: dict[str, set[int]] = {}
         judged: dict[int, bool] = {}
-        options = ("--objects", "--no-object-names", "--missing=print")
-        reached = rev_list(folder, revisions, *options) if revisions else None
-        for oid, size, read in read_objects(folder, objects(folder, "blob missing", reached)):
+        for oid, size, read in read_objects(folder, objects(folder, "blob missing", revisions)):
             if size < 0:
                 missing += 1
                 continue
@@ -8205,8 +8205,7 @@ class Audit:
         return {key for key in parts if judged[key]}
 
     def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
-        oids = rev_list(self._folder, revisions) if revisions else objects(self._folder, "commit tag")
-        for oid, size, read in read_objects(self._folder, oids):
+        for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
             text = read(max(size, 0))
             for match in self._scanner.scan(io.BytesIO(text).read, "", {}) if known.find(text) else ():
                 if match.rule in known.about:
@@ -8265,15 +8264,11 @@ def find_repository(paths: Sequence[str]) -> tuple[str, str]:
     return folder, top
 
 
-def _real_path(path: str) -> str:
-    return path if path == "-" else os.path.realpath(path).replace(os.sep, "/")
-
-
 def _common_folder(paths: Iterable[str]) -> str:
     """Return the folder that all paths are in; "" if they are on several drives."""
-    folders = [_real_path(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
+    folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
-        return real_folder(os.path.commonpath(folders))
+        return real_path(os.path.commonpath(folders))
     except ValueError:
         return ""
 
@@ -8283,9 +8278,9 @@ def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
 
     If one of the paths is outside of it, it is what they have in common.
     """
-    here = real_folder("")
+    here = real_path("")
     if baseline:  # files have the same names wherever below it an audit is started
-        above = real_folder(os.path.dirname(baseline.path))
+        above = real_path(os.path.dirname(baseline.path))
         here = above if here.startswith(above) else here
     common = _common_folder(paths)
     return here if common.startswith(here) else common
@@ -8293,7 +8288,7 @@ def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
 
 def shown_path(path: str, base: str) -> str:
     """Return a path relative to the base that it is in; "" for the base itself."""
-    return path if path == "-" else _real_path(path)[len(base) :]
+    return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
 
 
 def fingerprint(spot: tuple[str, str], value: str) -> str:
@@ -8385,15 +8380,15 @@ class KnownValues:
     """The values that a store holds, to be found in any encoding; nothing shown or written has one."""
 
     def __init__(self, store: Store) -> None:
-        self.about: dict[Rule, tuple[str, str]] = {}  # the name of the secret and the verdict
+        self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
         self.notes: list[str] = []
-        self.own_file = _real_path(plaintext_file(store) or os.devnull)
+        self.own_file = real_path(plaintext_file(store) or os.devnull)
         with contextlib.suppress(Unavailable):
             if _ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
                 self.own_file = ""  # what git tracks is a leak like any other
-        self._scheduled: set[str] = set()
+        scheduled: set[str] = set()
         with contextlib.suppress(SecretsError):
-            self._scheduled.update(SecretRotation(store).scheduled())
+            scheduled.update(SecretRotation(store).scheduled())
         self._rules: dict[bytes, Rule] = {}
         values: set[str] = set()
         left_out: dict[str, set[str]] = {}
@@ -8406,7 +8401,9 @@ class KnownValues:
                 values.add(value)
                 what = f"value of {printable(name)}, {verdict}"
                 rule = Rule("known-value", what, "high", VERDICTS[verdict])
-                self.about[rule] = name, verdict
+                replace = "rotate now" if name in scheduled else "change it where used, and set"
+                steps = {"previous": f"rotate drop {name}", "retired": ""}
+                self.about[rule] = name, verdict, steps.get(verdict, f"{replace} {name}")
                 for spelling in spell(value):
                     self._rules.setdefault(spelling, rule)
         self._spellings = Spellings(values)
@@ -8418,23 +8415,17 @@ class KnownValues:
         found = sorted({(at, -len(spelling), spelling) for at, spelling in matches})
         return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
 
-    def fix(self, name: str, verdict: str) -> str:
-        """Return what to do about a value that was found."""
-        replace = f"rotate now {name}" if name in self._scheduled else f"change it where used, and set {name}"
-        return {"previous": f"rotate drop {name}", "retired": ""}.get(verdict, replace)
-
     def _collect(self, store: Any) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value), what is valid first."""
         names = list_secrets(backend=store)
         stages = [(name, stage_values(store, name)) for name in names]
         for verdict in ("current", "pending", "previous"):
             yield from ((name, verdict, values[verdict]) for name, values in stages if verdict in values)
-        older = self._sealed_in_git(store) if hasattr(store, "open_copy") else self._older(store, names)
-        yield from ((name, "retired", value) for name, value in older)
-
-    def _older(self, store: Any, names: list[str]) -> Iterator[tuple[str, str]]:
+        if hasattr(store, "open_copy"):
+            yield from ((name, "retired", value) for name, value in self._sealed_in_git(store))
+            return
         try:
-            yield from ((name, value) for name in names for value in store.older_values(name))
+            yield from ((name, "retired", value) for name in names for value in store.older_values(name))
         except (AttributeError, BadValue):  # KV 1
             self.notes.append(_NO_HISTORY)
 
@@ -8501,15 +8492,14 @@ class _Scanner(NamedTuple):
         return found
 
 
-class _Scanned:
+class _Scanned(NamedTuple):
     """What came of some files."""
 
-    def __init__(self) -> None:
-        self.matches: list[tuple[Blob, Match]] = []
-        self.errors: list[tuple[str, str]] = []
-        self.skipped: dict[str, int] = {}  # files that were not examined, by kind
-        self.left: list[_File] = []  # still to be scanned: what was found fills the memory
-        self.files = self.bytes = 0
+    matches: list[tuple[Blob, Match]]
+    sizes: list[int]  # of the files that were read
+    errors: list[tuple[str, str]]
+    skipped: dict[str, int]  # files that were not examined, by kind
+    left: list[_File]  # still to be scanned: what was found fills the memory
 
 
 def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
@@ -8577,24 +8567,23 @@ def _start_helper(scanner: _Scanner) -> None:
 
 def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
     """Scan files, in this process or, without a scanner, in one that helps."""
-    scanned = _Scanned()
+    scanned = _Scanned([], [], [], {}, [])
     for n, (path, shown) in enumerate(files):
         if len(scanned.matches) > _MAX_FINDINGS:
-            scanned.left = files[n:]
+            scanned.left.extend(files[n:])
             break
         try:
             stdin = path == "-"
             with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
                 # A list: a file that fails half-way is unreadable, and none of it is reported.
                 found = (scanner or _helper).scan(file.read, shown, scanned.skipped)
-                scanned.bytes += os.fstat(file.fileno()).st_size
+                scanned.sizes.append(os.fstat(file.fileno()).st_size)
         except _VANISHED:
             continue
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
             continue
-        scanned.matches += [(Blob("", shown), match) for match in found]
-        scanned.files += 1
+        scanned.matches.extend((Blob("", shown), match) for match in found)
     return scanned
 
 
@@ -8621,7 +8610,7 @@ class Baseline:
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
-        self._unseen = set(self.entries)
+        self.unseen = set(self.entries)  # those that no finding had yet
         self._gone: set[Entry] | None = None  # those whose file is gone
 
     def _load(self, data: bytes) -> None:
@@ -8655,12 +8644,8 @@ class Baseline:
             if old:
                 self._gone.remove(old)  # it accepts one file
                 self.moved[entry] = old
-        self._unseen.discard(self.moved.get(entry, entry))
+        self.unseen.discard(self.moved.get(entry, entry))
         return entry in self.entries or entry in self.moved
-
-    def stale(self, covers: Callable[[str], bool]) -> list[Entry]:
-        """Return what was accepted and is no longer there, where the audit has looked."""
-        return sorted(entry for entry in self._unseen - self.past if covers(entry.path))
 
     def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
         """Accept these findings too, drop what turned out to be stale, and write the file."""
@@ -9491,7 +9476,7 @@ def _audit_of(args: Namespace) -> Audit:
     baseline = _baseline_of(args, find_repository(paths)[1] if in_git else shown_from(paths))
     if args.output and not in_git:
         # Leave out an earlier report: its samples look like secrets.
-        report, base = _real_path(args.output), shown_from(paths, baseline)
+        report, base = real_path(args.output), shown_from(paths, baseline)
         pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
         exclude = [*exclude, pattern] if report.startswith(base) else exclude
     known = None
