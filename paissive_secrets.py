@@ -263,6 +263,11 @@ def _show(name: object) -> str:  # for a message: quoted, escaped and short
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def printable(text: str) -> str:
+    """Return `text` in one line, with characters that could control a terminal escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def check_value(value: str, what: str = "the value") -> str:
     """Return `value`, or raise BadValue: text without NUL that UTF-8 can hold."""
     if not isinstance(value, str):
@@ -7391,11 +7396,11 @@ def _reasons(span: Span) -> Iterator[str]:
 # could run is switched off, and only plumbing commands are called, which use no pager and no aliases.
 
 _GIT = (
-    *("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
-    *("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m"),  # keep git's memory flat too
-    *("-c", "core.packedGitWindowSize=4m", "-c", "core.bigFileThreshold=4m"),
-    *("-c", "advice.graftFileDeprecated=false"),  # which would hide the real error
-)
+    f"git -c core.fsmonitor=false -c core.hooksPath={os.devnull}"
+    " -c core.deltaBaseCacheLimit=16m -c core.packedGitLimit=32m"  # keep git's memory flat too
+    " -c core.packedGitWindowSize=4m -c core.bigFileThreshold=4m"
+    " -c advice.graftFileDeprecated=false"  # which would hide the real error
+).split()
 _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
     "GIT_NO_LAZY_FETCH": "1",
@@ -7411,10 +7416,8 @@ _GIT_READS = (
 )
 # By these a hook finds its own repository; git in another folder doesn't get them.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
-_DIFF_TREE = (
-    *("diff-tree", "--stdin", "--root", "-c", "-r", "--raw", "-z", "--no-renames", "--no-abbrev"),
-    "--format=%H %aI",
-)
+# A renamed file counts as new: under its old name it may have been excluded.
+_RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
 _LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
@@ -7482,11 +7485,6 @@ def _git(
         on_error(line)
 
 
-def printable(text: str) -> str:
-    """Return `text` in one line, with characters that could control a terminal escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
     with _git(folder, *args, command=command) as out:
         return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
@@ -7506,10 +7504,8 @@ def staged_blobs(folder: str) -> Iterator[Blob]:
         head = _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
     except Unavailable:  # there is no commit yet
         head = _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-    # A renamed file counts as new: under its old name it may have been excluded.
-    options = ("--cached", "--raw", "-z", "--no-renames", "--no-abbrev")
-    with _git(folder, "diff-index", *options, head) as out:
-        yield from _parse_changes(_split_records(out))
+    with _git(folder, "diff-index", "--cached", *_RAW_DIFF, head) as out:
+        yield from _parse_changes(out)
 
 
 def top_of_repository(folder: str) -> str:
@@ -7523,9 +7519,10 @@ def real_path(path: str) -> str:
     return real.rstrip("/") + "/" if os.path.isdir(real) else real
 
 
-def _parse_changes(records: Iterator[str]) -> Iterator[Blob]:
+def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
     """Read git's raw diffs (git-diff-tree(1)): a commit and its date, or a change and its path."""
     commit = date = ""
+    records = _split_records(out)
     for record in records:
         record = record.lstrip("\n")  # a commit's line is ended by a newline or, in a merge, by a NUL
         sides = len(record) - len(record.lstrip(":"))  # one, or in a merge one for each parent
@@ -7615,8 +7612,9 @@ def find_introductions(
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     """Yield what each commit brought."""
     # It fails where a partial clone lacks trees, or a dangling commit's parent is gone: no name then.
-    with contextlib.suppress(Unavailable), _git(folder, *_DIFF_TREE, feed=commits) as out:
-        yield from _parse_changes(_split_records(out))
+    options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
+    with contextlib.suppress(Unavailable), _git(folder, "diff-tree", *options, feed=commits) as out:
+        yield from _parse_changes(out)
 
 
 def git_takes(path: str) -> bool:
@@ -7637,23 +7635,22 @@ case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 """
 
 
-def install_hook(folder: str = ".") -> str:
-    """Write a pre-commit hook that audits what is staged, and return its path.
+def install_hook() -> str:
+    """Write a pre-commit hook that audits what is staged here, and return its path.
 
     Raise Conflict if another hook is there, Unavailable without a repository.
     """
     import shlex
 
     # The user's configuration says where hooks are, so here it is not switched off.
-    hooks = _ask_git(folder, "rev-parse", "--git-path", "hooks", command=["git"])
-    path = os.path.normpath(os.path.join(folder, hooks, "pre-commit"))
+    hooks = _ask_git(".", "rev-parse", "--git-path", "hooks", command=["git"])
+    path = os.path.normpath(os.path.join(hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
     # An earlier hook may have another command, since the file has moved.
     pattern = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
         if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
-            hint = f"add to it: {command}"
-            raise Conflict(f"there is a pre-commit hook already: {path}", hint=hint)
+            raise Conflict(f"there is a pre-commit hook already: {path}", hint=f"add to it: {command}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(os.fsencode(_HOOK.format(command=command)))
@@ -8167,13 +8164,13 @@ class Audit:
         if self._known:
             yield from self._in_messages(self._known, revisions)
         seen: set[tuple[str, str, str]] = set()
-
-        def counts(path: str) -> bool:
-            return self._reaches(path) and not self.excludes(path) and not self.settings.allows(path)
-
-        blobs = find_introductions(folder, suspects, revisions, counts)
-        # Scan again, since a file's name decides how it is read; but only what has unseen suspects.
-        for blob, match in self._in_blobs(with_unseen_suspects(blobs, suspects)):
+        again, scanned = [], set[tuple[str, int]]()
+        for blob in find_introductions(folder, suspects, revisions, self._reports):
+            unseen = {(blob.path, key) for key in suspects[blob.oid]} - scanned
+            if unseen:  # else earlier versions of this file have all of it
+                again.append(blob)
+            scanned |= unseen
+        for blob, match in self._in_blobs(again):  # since a file's name decides how it is read
             spot = (blob.path, match.rule.id, match.digest)
             if spot not in seen:  # a secret is in every later version of its file as well
                 yield blob, match
@@ -8226,20 +8223,13 @@ class Audit:
     def _reaches(self, path: str) -> bool:
         return _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
 
+    def _reports(self, path: str) -> bool:
+        return self._reaches(path) and not self.excludes(path) and not self.settings.allows(path)
+
     def _covers(self, path: str) -> bool:
         """Return whether this audit has looked where a path is or was."""
         seen = _is_within(path, self._roots) and not _is_within(path, self._unread)
         return seen and not self.excludes(path)
-
-
-def with_unseen_suspects(blobs: Iterable[Blob], suspects: dict[str, set[int]]) -> Iterator[Blob]:
-    """Yield those blobs that have a suspect paragraph that no earlier one of the same path has."""
-    seen: set[tuple[str, int]] = set()
-    for blob in blobs:
-        unseen = {(blob.path, key) for key in suspects[blob.oid]} - seen
-        if unseen:
-            yield blob
-        seen |= unseen
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
