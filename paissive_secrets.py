@@ -2170,7 +2170,8 @@ class VaultSettings:
     prefix = login_mount = _declare(_vault_folder, "")
     hosts: tuple[str, ...] = _declare(lambda _, text: (*text.replace(",", " ").lower().split(),), ())
     login = _declare(_LOGIN, "token")
-    role = role_id = wrapped_secret_id = jwt_audience = username = _declare(_printable, "")
+    role = role_id = jwt_audience = username = _declare(_printable, "")
+    wrapped_secret_id = _declare(_header_value, "")
     secret_id = jwt = password = github_token = _declare(_printable, "")
     secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
 
@@ -2774,7 +2775,6 @@ _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and wri
 class _Session:
     """Calls with a token that is kept alive."""
 
-    logins = 0
     held: str | None = None  # the token
     _lease: float | None = None  # seconds; 0 if it can't be renewed, None if it isn't known yet
     _renew_at = float("inf")
@@ -2793,8 +2793,7 @@ class _Session:
         """Return a session with the same login, and its own connections and leases."""
         twin = _Session(self.settings)
         twin.transport = _Transport(self.settings, self.transport.newest)
-        twin.held, twin.logins = self.held, self.logins
-        twin._lease, twin._renew_at = self._lease, self._renew_at
+        twin.held, twin._lease, twin._renew_at = self.held, self._lease, self._renew_at
         return twin
 
     def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
@@ -2805,7 +2804,7 @@ class _Session:
         if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
             response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
-            response.repeated = repeated or response.repeated
+            response.repeated |= repeated
         return response
 
     def token(self) -> str:
@@ -2815,7 +2814,7 @@ class _Session:
                 if self.held is None:
                     self._log_in()
                 elif time.monotonic() >= self._renew_at:
-                    self._renew()
+                    self._renew(self.held)
         return self.held or ""
 
     def close(self) -> bool:
@@ -2836,40 +2835,39 @@ class _Session:
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused, unless a policy refuses; return whether there is another."""
         with self._lock:
-            if self.held != stale:
-                return True
-            # Without a token, this asks whether an agent adds its own. If a policy refuses even that, it is
-            # the one error of a list; an unknown token gets a bare line, or two.
-            response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
-            if response.status != 403 or response.says("1 error occurred"):
-                return False
-            self._log_in(stale)
-            return True
+            if self.held == stale:
+                # Without a token, this asks whether an agent adds its own. If a policy refuses even that, it
+                # is the one error of a list; an unknown token gets a bare line, or two.
+                response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
+                if response.status == 403 and not response.says("1 error occurred"):
+                    self._log_in(stale)
+            return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
         token, lease = _request_token(self.settings, self.transport)
         if token == stale:  # the same variable or file was read again
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        self.logins += 1
         self.leases = {}  # they end with the token that took them
         self._use(token, lease)
 
-    def _use(self, token: str, lease: object) -> None:
-        self.held = _header_value("the token", token)
-        self._lease = None if lease is None else _json_number(lease)
-        wait = _LOOK_UP_AFTER if self._lease is None else self._lease * _RENEW_AT or float("inf")
+    def _use(self, token: str, lease: float | None) -> None:
+        self.held, self._lease = _header_value("the token", token), lease
+        wait = _LOOK_UP_AFTER if lease is None else lease * _RENEW_AT or float("inf")
         self._renew_at = time.monotonic() + wait
 
-    def _renew(self) -> None:
+    def _renew(self, token: str) -> None:
         """Extend the lease; if it can't be extended by half of what it was, log in again."""
-        lease, token = self._lease or 0.0, self.held or ""
+        lease = self._lease or 0.0
         # When to try again if this fails; meanwhile other threads go on with the token.
         self._renew_at = time.monotonic() + max(1.0, lease / 10)
         with contextlib.suppress(SecretsError):  # the token is good for another third of its lease
             if self._lease is None:
-                about = self.transport.call("GET", "auth/token/lookup-self", token=token).data
-                return self._use(token, about.get("ttl", 0) if about.get("renewable") else 0)
+                response = self.transport.call("GET", "auth/token/lookup-self", token=token)
+                if not response.may_pass:
+                    about = response.data
+                    self._use(token, _json_number(about.get("renewable") and about.get("ttl")))
+                return
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
             longer = _json_number(_member(response.body, "auth").get("lease_duration"))
             if response.status == 200 and longer > lease / 2:
@@ -2878,7 +2876,7 @@ class _Session:
                 self._log_in()
 
 
-def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str, object]:
+def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str, float | None]:
     """Return a token and its lease, None if that isn't known."""
     login, mount = settings.login, settings.login_mount or settings.login  # the mount's name by default
     if login == "token":  # without one, an agent may add its own to the requests
@@ -2902,14 +2900,14 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str,
         raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
     if not isinstance(auth.get("client_token"), str):
         raise _failure(settings.address, response, "update", where)
-    return auth["client_token"], auth.get("lease_duration", 0)
+    return auth["client_token"], _json_number(auth.get("lease_duration"))
 
 
 def _unwrap_secret_id(token: str, transport: _Transport) -> str:
     """Return the secret id in a response-wrapping token: https://openbao.org/docs/concepts/response-wrapping/"""
-    token, path = _header_value("the token", token), "sys/wrapping/unwrap"
+    path = "sys/wrapping/unwrap"
     response = transport.call("POST", path, {}, token=token, repeat=False)
-    if response.status not in (200, 400, 403, 404):
+    if response.may_pass:
         raise _failure(transport.settings.address, response, "update", path)
     secret_id = response.data.get("secret_id")
     if not isinstance(secret_id, str):  # whoever opened it before us has the secret id
@@ -2939,9 +2937,9 @@ def _request_github_jwt(url: str, settings: VaultSettings) -> str:
     from urllib.request import Request, build_opener
 
     audience = f"&audience={_url_path(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
-    secret = _header_value(_GITHUB_JOB + "TOKEN", os.environ.get(_GITHUB_JOB + "TOKEN", ""))
     try:
         request = Request(url + audience)  # noqa: S310 - the runner says where
+        secret = os.environ[_GITHUB_JOB + "TOKEN"]
         request.add_unredirected_header("Authorization", f"Bearer {secret}")
         with build_opener().open(request, timeout=settings.timeout) as response:
             return str(_read_object(response.read(_MAX_BODY))["value"])
@@ -3230,11 +3228,11 @@ class VaultStore:
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         if self._mounts is None:
             found = _member(self._call("GET", where).data, "secret")
-            logins, own = self._session.logins, self.settings.mount
+            token, own = self._session.held, self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
                 self._session.call("GET", f"{where}/{_url_path(own)}")
-                if logins != self._session.logins:
+                if self._session.held != token:
                     found = _member(self._call("GET", where).data, "secret")
             self._mounts = {name: _kv_version(_member(found, name)) for name in found if name.endswith("/")}
         return self._mounts or {}
