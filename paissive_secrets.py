@@ -969,7 +969,7 @@ class _Piece:
             self.quote, self.raw, self.tail = quote, text[start + 1 : end], tail[0]
         else:
             self.problem = (
-                f"has {'text after a closing quote' if end >= 0 else 'a quote that is never closed'}"
+                "has text after a closing quote" if end >= 0 else "has a quote that is never closed"
             )
             self.tail = self.text[len(self.text.rstrip("\r\n")) :]
 
@@ -1048,17 +1048,13 @@ class EnvironmentStore:
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
-        try:
-            return os.environ[variable]
-        except KeyError:
-            pass  # and no context of the errors below
-        if variable in self._deleted_here:
-            raise not_found_error(name)
-        path = mounted_path(name, variable)
-        if path:
-            with disk_errors(f"read {path}, where {_show(name)} is stored"):
-                return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
-        value = _find_assigned(self._load(), name, variable)
+        value = os.environ.get(variable)
+        if value is None and variable not in self._deleted_here:
+            path = mounted_path(name, variable)
+            if path:
+                with disk_errors(f"read {path}, where {_show(name)} is stored"):
+                    return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
+            value = _find_assigned(self._load(), name, variable)
         if value is None:
             raise not_found_error(name)
         return value
@@ -1081,14 +1077,13 @@ class EnvironmentStore:
             if not _is_encodable(value, sys.getfilesystemencoding()):
                 raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
-                raise BadName(
-                    f"{variable} is a setting, which no dotenv file supplies", hint="export it instead"
-                )
+                problem = f"{variable} is a setting, which no dotenv file supplies"
+                raise BadName(problem, hint="export it instead")
         here = changes
         if writes_file:
             self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
             # This process, too, reads what it wrote.
-            here = {variable: value for variable, value in changes.items() if variable in os.environ}
+            here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
         os.environ.update(here)
         self._set_here.update(here)
         self._deleted_here.difference_update(changes)
@@ -1152,15 +1147,14 @@ class EnvironmentStore:
 
     def find_references(self, *names: str) -> dict[str, str]:
         """Return those of the names whose values are references; mounted files hold none."""
-        found, dotenv = {}, self._load()
+        found = {}
         for name in names:
             variable = _checked_variable(name)
-            value = os.environ.get(variable)
-            if value is None and not (variable in self._deleted_here or mounted_path(name, variable)):
-                with contextlib.suppress(BadValue):  # what can't be read can't be followed
-                    value = _find_assigned(dotenv, name, variable)
-            if value and looks_like_reference(value):
-                found[name] = value
+            if variable not in os.environ and mounted_path(name, variable):
+                continue
+            with contextlib.suppress(NotFound, BadValue):  # what can't be read can't be followed
+                if looks_like_reference(value := self.get(name)):
+                    found[name] = value
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
@@ -3046,8 +3040,7 @@ class VaultStore:
         try:
             fields = _read_object(value.encode())
         except (ValueError, RecursionError):
-            hint = "use an object"
-            raise BadValue("all fields together are not JSON", hint=hint) from None
+            raise BadValue("all fields together are not JSON", hint="use an object") from None
         self.set_fields(path, fields, cas=cas)
 
     def set_fields(
@@ -3429,29 +3422,21 @@ class _Secret:
 
     def __init__(self, response: _Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
-        self._about: _Json = {"version": int(there)}
+        about: _Json = {"version": int(there)}
         if kv == 2:
-            self._about, fields = _member(fields, "metadata"), _member(fields, "data")
+            about, fields = _member(fields, "metadata"), _member(fields, "data")
         self.fields = fields if there else None
-        self.version = int(_json_number(self._about.get("version")))
+        self.version = int(_json_number(about.get("version")))
+        self.about = _read_version(self.version, about)
+        self.deleted = "" if there else self.about.deleted  # where there are fields, it is a time to come
         if there and (self.version < 1 or not response.data):
             raise _not_vault()
-
-    @property
-    def about(self) -> SecretVersion:
-        return _read_version(self.version, self._about)
-
-    @property
-    def deleted(self) -> str:
-        return self.about.deleted if self.fields is None else ""  # else it may be a time to come
 
 
 def _read_version(number: int, about: _Json) -> SecretVersion:
     # Nothing but a time, to the second, gets into a message.
-    created, deleted = (
-        "".join(re.findall("^[0-9-]{10}T[0-9:]{8}", str(about.get(f"{change}_time"))))
-        for change in ("created", "deletion")
-    )
+    times = [str(about.get(key)) for key in ("created_time", "deletion_time")]
+    created, deleted = ("".join(re.findall("^[0-9-]{10}T[0-9:]{8}", text)) for text in times)
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
@@ -3726,9 +3711,8 @@ def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsEr
         return NotFound(problem, hint="set the secret that it names, or write $${secret: if it is none")
     if not isinstance(error, NotFound):
         return type(error)(f"{where}: {error.message}", hint=error.hint)
-    return NotFound(
-        f"no secret named {_show(name)}, which {where} refers to", hint=f"set it with: set {name}"
-    )
+    problem = f"no secret named {_show(name)}, which {where} refers to"
+    return NotFound(problem, hint=f"set it with: set {name}")
 
 
 _manager = SecretsManager()
@@ -3938,10 +3922,8 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
         if not isinstance(tree, dict):
-            outer = _show(".".join(path[:depth]))
-            raise BadValue(
-                f"{where}: {outer} is not an object", hint="choose another key, or delete that one"
-            )
+            problem = f"{where}: {_show('.'.join(path[:depth]))} is not an object"
+            raise BadValue(problem, hint="choose another key, or delete that one")
         if part not in tree:
             return _ABSENT
         tree = tree[part]
@@ -3973,9 +3955,8 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
         text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
         text.encode()  # half a character would be found only when the file is written
     except (TypeError, ValueError, RecursionError):
-        raise BadValue(
-            f"{where} would hold what JSON can't", hint="use text, numbers, lists and dicts"
-        ) from None
+        hint = "use text, numbers, lists and dicts"
+        raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
     parse_json(text, where)
     return text
 
@@ -4446,9 +4427,8 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
         what = f"{where}: the value of {_show(check_name(name))}"
         # In a .env file it is configuration. Imported, it could replace the very secret that it names.
         if looks_like_reference(check_value(value, what)) and not is_json:
-            raise BadValue(
-                f"{what} is a reference", hint="remove its line, or write it to the .env file in use"
-            )
+            hint = "remove its line, or write it to the .env file in use"
+            raise BadValue(f"{what} is a reference", hint=hint)
     return values
 
 
@@ -5095,10 +5075,9 @@ def redact_file(
         if status.st_nlink > 1:
             raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
         # Settings such as DB_PASSWORD_FILE name files to read values from.
-        sources = {
-            text for variable, text in os.environ.items() if variable.endswith("_FILE")
-        } | secrets.files
-        if any(os.path.samestat(os.stat(source), status) for source in filter(os.path.isfile, sources)):
+        named = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
+        sources = filter(os.path.isfile, [*named, *secrets.files])
+        if any(os.path.samestat(os.stat(source), status) for source in sources):
             raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
         for piece in then(secrets.redact_stream(file.read)):
             size += len(piece)
@@ -9291,9 +9270,8 @@ def cmd_export(args: Namespace) -> None:
     values = {name: args.manager.require_secret(name, backend=store) for name in names}
     for name, value in values.items():
         if args.format != "json" and looks_like_reference(value):
-            raise BadValue(
-                f"the value of {_show(name)} would be followed as a reference", hint="use --format json"
-            )
+            problem = f"the value of {_show(name)} would be followed as a reference"
+            raise BadValue(problem, hint="use --format json")
     print(export_secrets(values, args.format), end="")
 
 
@@ -9369,9 +9347,8 @@ def cmd_config_get(args: Namespace) -> None:
     config = SecretConfig(args.file, args.manager)
     value = config.get(args.key, _ABSENT, use_secret=args.secret)
     if value is _ABSENT:
-        raise NotFound(
-            f"no setting {_show(args.key)} in {config.path}", hint=f"see: config explain {args.key}"
-        )
+        hint = f"see: config explain {args.key}"
+        raise NotFound(f"no setting {_show(args.key)} in {config.path}", hint=hint)
     _print_value(value)
 
 
