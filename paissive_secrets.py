@@ -2803,11 +2803,11 @@ class _Session:
 
     def token(self) -> str:
         """Return the token; the first caller logs in, the first after two thirds of its lease renews it."""
-        if self.held is None or time.monotonic() >= self._renew_at:
+        if self.held is None or self._renew_at <= time.monotonic():
             with self._lock:
                 if self.held is None:
                     self._log_in()
-                elif time.monotonic() >= self._renew_at:
+                elif self._renew_at <= time.monotonic():
                     self._renew(self.held)
         return self.held or ""
 
