@@ -329,6 +329,8 @@ _SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
 _OLD_NS = 60_000_000_000  # age of a file whose times surely differ from those of the next write
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far behind the text
+_LOCK_TEXT = b"*\n# locked by process %-10d\n"  # of a .gitignore, so git ignores all that is beside it
+_OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 _T = TypeVar("_T")
 
@@ -393,7 +395,8 @@ class FileCache:
         # Two writes of one size within a tick of the file system's clock, which may be another machine's,
         # look like one: for longer than any tick the bytes are read again and compared.
         seen = seen if known == state else now
-        old = bool(state[3] % 1_000_000_000) and time.time_ns() - max(state[2:4]) > _OLD_NS
+        *_, modified, changed = state
+        old = bool(changed % 1_000_000_000) and time.time_ns() - max(modified, changed) > _OLD_NS
         self._entries[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
         return parsed
 
@@ -412,7 +415,7 @@ def read_credential(path: str) -> str:
     status = os.stat(path)
     warn_if_exposed(path, status)
     data = _read_pipe(path, status.st_ino) if stat.S_ISFIFO(status.st_mode) else read_file(path)
-    return without_newline(data.decode("utf-8", "surrogateescape"))
+    return without_newline(data.decode(errors="surrogateescape"))
 
 
 @functools.lru_cache(maxsize=16)  # `<(pass show x)` can be read only once
@@ -430,16 +433,17 @@ def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, of a file with secrets that this user could protect better from others."""
     if os.name == "nt" or status.st_uid != os.getuid() or stat.S_ISFIFO(status.st_mode):
         return
-    access = "write" if others_may("write", status) else "read" if others_may("read", status) else ""
+    access = next((access for access in _OTHERS if others_may(access, status)), "")
+    folder = os.stat(os.path.dirname(os.path.abspath(path)))
     # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
-    if access and os.access(path, os.W_OK) and os.stat(os.path.dirname(path) or ".").st_mode & 0o011:
+    if access and os.access(path, os.W_OK) and folder.st_mode & 0o011:
         warn_once(f"others can {access} {path}; chmod 600 {path}")
 
 
 def others_may(access: str, status: os.stat_result) -> bool:
     """Return whether others than the owner, or a group of only the owner, may "read" or "write"."""
-    bits = status.st_mode & (0o044 if access == "read" else 0o022)
-    return bool(bits & 0o007 or (bits and not _is_private_group(status.st_uid, status.st_gid)))
+    bits = status.st_mode & _OTHERS[access]
+    return bool(bits & stat.S_IRWXO or (bits and not _is_private_group(status.st_uid, status.st_gid)))
 
 
 def is_trusted(status: os.stat_result) -> bool:
@@ -447,7 +451,7 @@ def is_trusted(status: os.stat_result) -> bool:
     if os.name == "nt":
         return True
     link = stat.S_ISLNK(status.st_mode)  # a symlink's own mode means nothing
-    return status.st_uid in (os.getuid(), 0) and (link or not others_may("write", status))
+    return status.st_uid in (0, os.getuid()) and (link or not others_may("write", status))
 
 
 @functools.lru_cache(maxsize=64)
@@ -492,17 +496,13 @@ class FileLock:
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
         self._path, self._wait, self._what, self._shared = path, wait, what, False
-        self.fd = -1  # a child process that inherits it holds the lock as well
 
     def __enter__(self) -> FileLock:
         self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
-            while self.fd < 0:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(self._folder, 0o700)
-                check_folder(self._folder)
-                with contextlib.suppress(FileNotFoundError):  # its previous holder removed the folder
-                    self._lock_file(os.path.join(self._folder, ".gitignore"))
+            while not self._lock_file(os.path.join(self._folder, ".gitignore")):
+                pass  # its previous holder removed it
+            self._write_holder(os.getpid())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -526,22 +526,26 @@ class FileLock:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(work_folder(self._path), ".gitignore"))
 
-    def _lock_file(self, path: str) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
-        try:
-            self._wait_for(fd)
-            if os.path.samestat(os.stat(path), os.fstat(fd)):
-                self.fd = fd
-                self._write_holder(os.getpid())
-        finally:
-            if self.fd < 0:
-                os.close(fd)
+    def _lock_file(self, path: str) -> bool:
+        """Return whether the file that is locked is still at its path."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._folder, 0o700)
+        check_folder(self._folder)
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as undo:
+            # A child process that inherits it holds the lock as well.
+            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+            undo.callback(os.close, self.fd)
+            self._wait_for_lock()
+            if os.path.samestat(os.stat(path), os.fstat(self.fd)):
+                undo.pop_all()
+                return True
+        return False
 
-    def _wait_for(self, fd: int) -> None:
+    def _wait_for_lock(self) -> None:
         notice = time.monotonic() + _NOTICE_SECONDS
-        while not _try_lock(fd):
-            os.lseek(fd, 0, os.SEEK_SET)
-            found = re.search(rb"process (\d+)", os.read(fd, 100))
+        while not _try_lock(self.fd):
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 100))
             holder = f" (process {found[1].decode()})" if found else ""
             if found and not self._wait:  # a new holder is about to write its number
                 raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
@@ -552,7 +556,7 @@ class FileLock:
 
     def _write_holder(self, pid: int) -> None:
         os.lseek(self.fd, 0, os.SEEK_SET)
-        os.write(self.fd, b"*\n# locked by process %-10d\n" % pid)
+        os.write(self.fd, _LOCK_TEXT % pid)
 
 
 def _try_lock(fd: int) -> bool:
@@ -592,22 +596,24 @@ def leftover(path: str) -> str:
     return ""
 
 
-def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write atomically where `path` leads, as `replacing` does; BadValue if it is too long to read back."""
+def rewrite(
+    path: str, data: bytes, mode: int = 0o600, *, keep: bool = True, folder: str | None = None
+) -> None:
+    """Write a file as `replacing` does; raise BadValue if it would be too long to read back."""
     if len(data) > MAX_FILE_BYTES:
         raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is as it was")
-    with replacing(path, mode) as file:
+    with replacing(path, mode, keep=keep, folder=folder) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replacing(path: str, mode: int = 0o600, *, keep: bool = True, folder: str = "") -> Iterator[IO[bytes]]:
+def replacing(path: str, mode: int, *, keep: bool, folder: str | None = None) -> Iterator[IO[bytes]]:
     """Open a file that durably replaces the one at `path` at the end; after an error that is as it was.
 
     With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
     FileLock of `path`, or the one whose work folder is `folder`.
     """
-    target = os.path.realpath(path) if keep else path
+    target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
     temporary = os.path.join(folder or work_folder(path), "new")
     with contextlib.suppress(OSError):
@@ -639,7 +645,7 @@ def sync_folder(path: str, done: str) -> None:
     if os.name == "nt":  # where folders can't be opened
         return
     try:
-        fd = os.open(path or ".", os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:
@@ -1609,6 +1615,8 @@ def _corrupt(what: str) -> Corrupt:
 
 _MIN_LOG_N = 15  # below, a password is guessed too fast
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
+# a.age/b and a would want one path for a file and for a folder. Windows has other names to avoid.
+_IMPOSSIBLE = r"\.age/" if os.name != "nt" else r'\.age/|[. ]/|[<>:"|?*]'
 
 
 class FileStore:
@@ -1692,7 +1700,7 @@ class FileStore:
         if not os.path.lexists(self.policy_file):
             return None
         with disk_errors(f"read {self.policy_file}"):
-            return _open_file(self.policy_file, self._keys())[1].decode("utf-8", "replace")
+            return decode_value(_open_file(self.policy_file, self._keys())[1], self.policy_file)
 
     def write_policies(self, text: str) -> None:
         """Seal the text of the rotation policies: they name commands, so nobody else may write them."""
@@ -1705,7 +1713,6 @@ class FileStore:
 
     def change_password(self, password: str) -> None:
         """Seal the identity to the master password `password`: one file is rewritten."""
-        _new_passphrase(password)
         self._check_folders()
         read_keys = self._keys_by_password if os.path.lexists(self._identity_file) else self._keys
         read_keys()  # don't prompt while holding the lock
@@ -1753,8 +1760,8 @@ class FileStore:
                 yield "opens", "no store yet: the first set creates it"
                 return
             keys = self._keys()
-            for name in names[:1]:
-                self._open(name, self._path(name))
+            if names:
+                self._open(names[0], self._path(names[0]))
             unfinished = len(keys) > 1 and not self._opener()
             yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
             left = leftover(self.folder)
@@ -1866,8 +1873,7 @@ class FileStore:
 
     def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
         """Write all of these (name, path, plaintext) or, after an error, none."""
-        if not (os.path.lexists(self._identity_file) and self._password()):
-            self.unlock()  # don't prompt while holding the lock
+        self.unlock()  # don't prompt while holding the lock
         with self._writing(), contextlib.ExitStack() as undo:
             if self._is_new():
                 self._replace_identity((Identity.generate(),), self._password())
@@ -1909,8 +1915,7 @@ class FileStore:
         self._replace(self._identity_file, seal(text.encode(), _new_passphrase(password)))
 
     def _replace(self, path: str, sealed: bytes) -> None:
-        with replacing(path, keep=False, folder=work_folder(self.folder)) as file:
-            file.write(sealed)
+        rewrite(path, sealed, keep=False, folder=work_folder(self.folder))
 
     def _put_back(self, path: str, sealed: bytes | None) -> None:
         with contextlib.suppress(OSError):  # what can't be written anyway
@@ -1932,10 +1937,8 @@ def find_above(folder: str, name: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def _file_name(name: str) -> str:
     """Return the path of a secret's file in the folder secrets; cached, since a hit takes longer to check."""
-    # a.age/b and a would want one path for a file and for a folder. Windows has other names to avoid.
-    impossible = r"\.age/" if os.name != "nt" else r'\.age/|[. ]/|[<>:"|?*]'
     longest = MAX_NAME_BYTES - len(".age")
-    if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
+    if re.search(_IMPOSSIBLE, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
         raise BadName(f"bad name {_show(name)}: no sealed file can be called that")
     return name + ".age"
 
@@ -1972,10 +1975,7 @@ def _write_entry(name: str, value: str) -> bytes:
     import json
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    entry = json.dumps({"name": name, "value": check_value(value), "updated": updated}).encode() + b"\n"
-    if len(entry) > MAX_FILE_BYTES - _CHUNK:  # sealing adds less than a chunk to it
-        raise BadValue("the value is too long", hint="sealed files are for secrets of some MiB at most")
-    return entry
+    return json.dumps({"name": name, "value": check_value(value), "updated": updated}).encode() + b"\n"
 
 
 def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
@@ -1997,7 +1997,7 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
 @functools.lru_cache(maxsize=4)
 def _unseal_identities(sealed: bytes, password: str) -> tuple[Identity, ...]:
     """Return the identities in identity.age; cached, so that a password costs one scrypt a process."""
-    return _parse_identities(unseal(sealed, Passphrase(password)).decode("ascii", "replace"))
+    return _parse_identities(decode_value(unseal(sealed, Passphrase(password)), "its text"))
 
 
 @functools.lru_cache(maxsize=4)
@@ -2042,9 +2042,9 @@ def _new_passphrase(password: str) -> Passphrase:
     """Return what seals an identity: 2**17 units of scrypt are 128 MiB and about half a second."""
     log_n = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
-    if not re.fullmatch("[0-9]{2}", log_n) or not _MIN_LOG_N <= int(log_n) <= _MAX_LOG_N:
+    if log_n not in map(str, range(_MIN_LOG_N, _MAX_LOG_N + 1)):
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {_MAX_LOG_N}")
-    if "\n" in password or "\r" in password:  # no prompt takes it, neither ours nor the age tool's
+    if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
         raise BadValue("the master password has several lines", hint="give it once, as one line")
     if len(password) < _MIN_PASSWORD:
         problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
@@ -5085,7 +5085,7 @@ def redact_file(
                 raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
         if size == state[1]:  # a mask is shorter than any value
             return False
-        with FileLock(path), replacing(path) as target:
+        with FileLock(path), replacing(path, 0o600, keep=True) as target:
             file.seek(0)
             target.writelines(then(secrets.redact_stream(file.read)))
             if file_state(path, follow=False) != state:
@@ -9507,7 +9507,7 @@ def _report_file(path: str) -> Iterator[TextIO]:
             with open(path, "wb") as pipe:
                 return shutil.copyfileobj(whole, pipe)
         os.umask(umask := os.umask(0))
-        with FileLock(path), replacing(path, 0o666 & ~umask) as file:
+        with FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
             shutil.copyfileobj(whole, file)
 
 
