@@ -2823,7 +2823,6 @@ class _Session:
         else:
             leases = [response.body["lease_id"] for _, response in taken.values()]
             answers = [revoke("sys/leases/revoke", {"lease_id": lease}) for lease in leases]
-        old.close()
         return all(response.status in (200, 204) for response in answers)
 
     def _replace_token(self, stale: str) -> bool:
