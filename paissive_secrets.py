@@ -1318,6 +1318,7 @@ def decode_value(data: bytes, what: str = "the value") -> str:
 _AGE_VERSION = b"age-encryption.org/v1\n"
 # Words between single spaces; then base64 in lines of 64 characters, of which the last one is shorter.
 _STANZA = rb"-> ([ -~]+)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
+_SCRYPT_WORDS = rb"scrypt (.{22}) ([1-9][0-9]?)"  # salt and work factor
 _HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
@@ -1439,7 +1440,7 @@ class Passphrase:
             raise BadValue(f"scrypt's log N is 1 to {_MAX_LOG_N}, not {log_n}")
         self._log_n, self._text = log_n, b""
         with contextlib.suppress(UnicodeEncodeError):
-            self._text = text.encode("utf-8", "surrogateescape")  # the very bytes of an environment variable
+            self._text = text.encode(errors="surrogateescape")  # the very bytes of an environment variable
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
 
@@ -1453,10 +1454,10 @@ class Passphrase:
         """Return the file key, or None if it needs another passphrase."""
         if words[0] != b"scrypt":
             return None
-        salt = _unbase64(words[1]) if len(words) == 3 else b""
-        if len(salt) != 16 or not re.fullmatch(rb"[1-9][0-9]?", words[2]):
+        match = re.fullmatch(_SCRYPT_WORDS, b" ".join(words))
+        if not match:
             raise _corrupt("a scrypt stanza has a salt of 16 bytes and a work factor of one or two digits")
-        log_n = int(words[2])
+        salt, log_n = _unbase64(match[1]), int(match[2])
         if log_n > _MAX_LOG_N:  # before any work is done
             raise BadValue(f"the file asks for 2**{log_n} units of scrypt, more than 2**{_MAX_LOG_N}")
         return _open_box(self._scrypt(salt, log_n), body)
@@ -1493,7 +1494,7 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
 def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield (nonce, chunk) of a payload; the nonce marks the last chunk, so that truncation shows."""
     # Payload (age.md): STREAM, each chunk under a counter, the key bound to the file by a nonce of its own.
-    last = max(len(data) - 1, 0) // size  # an empty plaintext is one empty chunk, else none is empty
+    last = (len(data) - 1) // size if data else 0  # only an empty plaintext has an empty chunk
     for i in range(last + 1):
         yield i.to_bytes(11, "big") + bytes([i == last]), data[i * size : (i + 1) * size]
 
@@ -1562,7 +1563,7 @@ def _require_cryptography() -> None:
 def _base64(data: bytes) -> bytes:
     from binascii import b2a_base64
 
-    return b2a_base64(data, newline=False).rstrip(b"=")
+    return b2a_base64(data, newline=False).replace(b"=", b"")
 
 
 def _unbase64(text: bytes) -> bytes:
@@ -1570,7 +1571,7 @@ def _unbase64(text: bytes) -> bytes:
     from binascii import Error, a2b_base64
 
     with contextlib.suppress(Error):
-        data = a2b_base64(text + b"=" * (-len(text) % 4))
+        data = a2b_base64(text + b"==")  # what is not needed is ignored
         if _base64(data) == text:
             return data
     raise _corrupt("it has base64 that is not canonical")
@@ -1582,13 +1583,13 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 
 def _bech32(prefix: str, data: bytes) -> str:
     """Return 32 bytes in Bech32, in the case of `prefix`."""
     number = int.from_bytes(data, "big") << 4  # 256 bits and 4 of padding are 52 digits
-    digits = [number >> shift & 31 for shift in range(255, -1, -5)]
+    digits = [number >> 5 * place & 31 for place in reversed(range(52))]
     name, state = prefix.lower().encode(), 1
     for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
         top, state = state >> 25, (state & 0x1FFFFFF) << 5 ^ digit
         for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
             state ^= generator if top >> bit & 1 else 0
-    checksum = [(state ^ 1) >> shift & 31 for shift in range(25, -1, -5)]
+    checksum = [(state ^ 1) >> 5 * place & 31 for place in reversed(range(6))]
     text = "1" + "".join(_BECH32[digit] for digit in digits + checksum)
     return prefix + (text.upper() if prefix.isupper() else text)
 
@@ -1597,7 +1598,7 @@ def _bech32_decode(prefix: str, text: str) -> bytes:
     """Return 32 bytes; encoding them again must give `text`, which checks case, padding and checksum."""
     number = 0
     for char in text[len(prefix) + 1 :][:52]:
-        number = number << 5 | max(_BECH32.find(char.lower()), 0)
+        number = number << 5 | _BECH32.find(char.lower()) & 31
     data = (number >> 4).to_bytes(32, "big")
     if _bech32(prefix, data) != text:  # not in constant time: it is the user's own key
         raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
@@ -4510,15 +4511,15 @@ class Spellings:
         shortest = min(map(len, self._sorted), default=_LONG)
         self._size = size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
         # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
-        entries = size * len(self._sorted) + 1  # for each step
-        self._step = step = max(min((shortest + 1) // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
+        entries = max(size, size * len(self._sorted))  # for each step
+        self._step = step = max(min(shortest // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
         self._words: dict[int, list[tuple[int, bytes]]] = {}
         for spelling in self._sorted:
             for offset in range(step * size):
                 word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
                 self._words.setdefault(word, []).append((offset, spelling))
 
-    def find(self, data: bytes, last: bool = False) -> tuple[list[tuple[int, bytes]], int]:
+    def find(self, data: bytes, last: bool) -> tuple[list[tuple[int, bytes]], int]:
         """Return (start, spelling) of all matches, in no order, and where one begins that is cut off.
 
         With `last` nothing follows, so nothing is cut off.
@@ -4536,8 +4537,8 @@ class Spellings:
                 if data.startswith(spelling, start):
                     matches.append((start, spelling))
                 # It may match as far as the data goes: the next write decides.
-                elif start < cut and not last and data.startswith(spelling[: len(data) - start], start):
-                    cut = start
+                elif not last and data.startswith(spelling[: len(data) - start], start):
+                    cut = min(cut, start)
         return matches, cut
 
     def _find_cut(self, data: bytes) -> int:
@@ -4545,7 +4546,7 @@ class Spellings:
         import bisect
 
         # One that begins earlier has a whole word in the data, which is looked up.
-        reach = (self._step + 1) * self._size - 2
+        reach = self._step * self._size + self._size
         for start in range(max(len(data) - reach, 0), len(data)):
             rest = data[start:]
             at = bisect.bisect(self._sorted, rest)  # the first that may continue it
@@ -4559,7 +4560,7 @@ class Spellings:
         masked = Masker(self).feed(data, last=True)
         if masked == data:  # if not, it is shorter
             return text
-        return masked if isinstance(text, bytes) else masked.decode("utf-8", "surrogateescape")
+        return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
 
 
 class Masker:
@@ -4569,7 +4570,7 @@ class Masker:
         self._spellings = spellings
         self._tail = b""  # from where a value may have begun
         self._done = 0  # leading bytes of the tail already written, masked or shown
-        self._masked = False  # whether those end in a mask
+        self._masked = False  # whether those, if there are any, end in a mask
 
     def feed(self, data: bytes, last: bool = False) -> bytes:
         """Return what can be written of the stream so far; with `last`, all of it."""
@@ -4581,10 +4582,8 @@ class Masker:
             if start >= self._done or not self._masked:
                 written += [data[self._done : start], _MASK]
             self._done, self._masked = max(self._done, start + len(spelling)), True
-        if self._done < cut:
-            written.append(data[self._done : cut])
-            self._done, self._masked = cut, False
-        self._tail, self._done = data[cut:], self._done - cut
+        written.append(data[self._done : cut])
+        self._tail, self._done = data[cut:], max(self._done - cut, 0)
         return b"".join(written)
 
     @property
@@ -4603,10 +4602,10 @@ def spell(value: str) -> set[bytes]:
     parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
     whole, lines = set(parts), []
     for text in parts:
-        split = re.split("\r\n|\r|\n", text.rstrip("\r\n"))
+        split = re.split("\r\n|\r|\n", text.strip())
         whole |= {"\n".join(split), "\r\n".join(split)}  # as files and terminals have it
         # Logs put something before each line. The armour of a key is not secret.
-        lines += [line.strip() for line in split[1:] and split if maskable(line) and line[:5] != "-----"]
+        lines += [line.strip() for line in split if maskable(line) and line[:5] != "-----"]
     found = {_to_bytes(text) for text in whole.union(lines)}
     for text in parts.union(lines[:_MAX_LINES]):
         text = text[:_MAX_ENCODED]
@@ -4633,9 +4632,9 @@ def _secret_leaves(value: str) -> Iterator[str]:
 def _to_bytes(text: str) -> bytes:
     """Encode to UTF-8; what was not text to begin with, such as odd variables, to the bytes it was."""
     try:
-        return text.encode("utf-8", "surrogateescape")
+        return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+        return text.encode(errors="surrogatepass")
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
@@ -4663,7 +4662,7 @@ def _in_hex(raw: bytes) -> Iterator[bytes]:
 def _wrap(encoded: bytes, width: int) -> list[bytes]:
     """Break an encoding into lines; return it whole and line by line."""
     lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-    return [b"\n".join(lines), b"\r\n".join(lines), *lines[:-1]]
+    return [b"\n".join(lines), b"\r\n".join(lines), *lines]
 
 
 def _in_urls(text: str) -> Iterator[str]:
@@ -4703,7 +4702,7 @@ def _in_quotes(text: str) -> Iterator[str]:
             )
             escaped = quoted.translate(table)
             yield from (escaped, _number_wide(escaped, "\\x{{{:x}}}"))
-            yield _number_wide(_to_bytes(escaped).decode("latin-1"), "\\{:o}")  # byte by byte
+            yield _number_wide("".join(map(chr, _to_bytes(escaped))), "\\{:o}")  # byte by byte
 
 
 def _number_wide(text: str, form: str) -> str:
