@@ -733,7 +733,8 @@ def _random_password(size: int, classes: str) -> str:
 # A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
 # is a store too. It may say more about itself by methods with the names of the functions below, which hold
 # the defaults, by `outlives_process()`, `unlock()`, which prompts before a value is typed, `close()`,
-# `hint_if_missing(name)` and `store_status()`: pairs (label, text) of which the label "problem" is an error.
+# `notes_on_set(*names)`, `hint_if_missing(name)` and `store_status()`: pairs of a label, where "problem" is
+# an error, and a text.
 
 
 class Store(Protocol):
@@ -808,11 +809,6 @@ def overridden_by(store: Store, name: str) -> str:
 def plaintext_file(store: Store) -> str:
     """Return the path of the file in which the store keeps values in plaintext, or ""."""
     return ask_store(store, "plaintext_file", "")
-
-
-def notes_on_set(store: Store, *names: str) -> Iterable[str]:
-    """Return what to tell a user who has just set these names."""
-    return ask_store(store, "notes_on_set", (), *names)
 
 
 def store_keys(store: Store) -> Iterable[str]:
@@ -1054,16 +1050,19 @@ class EnvironmentStore:
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
-        value = os.environ.get(variable)
+        value, path = os.environ.get(variable), ""
         if value is None and variable not in self._deleted_here:
             path = mounted_path(name, variable)
             if path:
                 with disk_errors(f"read {path}, where {_show(name)} is stored"):
-                    return check_value(read_credential(path), f"the value of {_show(name)} in {path}")
-            value = _find_assigned(self._load(), name, variable)
+                    value = read_credential(path)
+            elif not _is_setting(variable):
+                dotenv, path = self._load(), self.plaintext_file()
+                # The file may have names that no variable has.
+                value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
         if value is None:
             raise not_found_error(name)
-        return value
+        return check_value(value, f"the value of {_show(name)} in {path}") if path else value
 
     def set(self, name: str, value: str) -> None:
         """Set one secret, in the process or in the dotenv file."""
@@ -1257,13 +1256,6 @@ def _working_directory() -> str:
         return os.getcwd()
     except OSError:  # it was removed
         return ""
-
-
-def _find_assigned(dotenv: Dotenv, name: str, variable: str) -> str | None:
-    """Return the value in a dotenv file, which may have names that no variable has."""
-    key = variable if variable in dotenv.assigned else name
-    value = None if _is_setting(variable) else dotenv.get(key, os.environ)
-    return value and check_value(value, f"the value of {_show(name)} in {dotenv.where}")
 
 
 def environment_now() -> dict[str, str]:
@@ -9154,7 +9146,8 @@ def _read_file(path: str) -> bytes:
 
 
 def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
-    for note in notes_on_set(store, *names):
+    notes: Iterable[str] = ask_store(store, "notes_on_set", (), *names)
+    for note in notes:
         _warn(note)
     path = plaintext_file(store)
     if path and git_takes(path):
@@ -9449,16 +9442,13 @@ def _audit_of(args: Namespace) -> Audit:
             _warn(f"note: {note}")
     elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
+    same = ("confidence", "disable", "staged", "history", "untrusted")
     return Audit(
         paths,
+        **{option: getattr(args, option) for option in same},
         exclude=exclude,
-        confidence=args.confidence,
-        disable=args.disable,
         baseline=baseline,
-        staged=args.staged,
-        history=args.history,
         gitignore=not args.no_gitignore,
-        untrusted=args.untrusted,
         known=known,
         verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
