@@ -5533,7 +5533,6 @@ Modal token  ak-|as-  {A22}
 = medium medium
 Lob key  live_  {h35}
 Beamer key  b_  {X44}
-Jenkins secret  AQAAABAAA  (?<=\{){B32,600}={0,2}(?=\})  {AQAAABAAA{B32}}
 = medium low
 Mailgun public key  pubkey-  {h32}
 Twilio account id  AC  {h32}
@@ -5644,7 +5643,7 @@ Bundler login
     bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
         BUNDLE_GEMS__LOCAL__COM: me:{p}
 Azure signature
-    &sp=  &sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
+    sp=  (?<!\w)sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
         ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
 Azure Function key
     .azurewebsites.net/api/
@@ -5659,6 +5658,8 @@ Slack webhook
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
 = medium medium
 encrypted key
+Jenkins secret
+    aqaaabaaa  (?<=[{ ])(AQAAABAAA[^{}<>\n]{16,600})\}  {AQAAABAAA{B32}}
 Zapier webhook
     zapier.com/hooks/  zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)
         https://hooks.zapier.com/hooks/catch/{d7}/{a7}/
@@ -6373,13 +6374,15 @@ THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hund
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 _REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
 _NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
+_DRAWN = lazily(r"(?=\D{0,99}\d)(?=[^A-Za-z]{0,99}[A-Za-z])[\w-]{20,}\Z")
 _LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 
 def judge(candidate: Candidate) -> Span:
     """The candidate as a span, with the confidence that its features give it."""
     confidence = confidence_of(sum(weight for _, weight in evidence(candidate)))
-    if (confidence != "high" and _sets_password(candidate)) or (confidence and candidate.kind == "nonce"):
+    likely = confidence != "high" and (_sets_password(candidate) or _sets_key(candidate))
+    if likely or (confidence and candidate.kind == "nonce"):
         confidence = "medium"
     rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
     return Span(candidate.start, candidate.end, rule, confidence, candidate)
@@ -6411,6 +6414,12 @@ def _sets_password(c: Candidate) -> bool:
     weak = _WEAK.search(c.value.lower().encode("latin-1")) and not _NUMBERED.search(c.value)
     prose = c.language != "config" and (c.value.isalpha() or " " in c.value)
     return bool(alone) and not (weak or prose or _REFERS_TO_VARIABLE.search(c.value))
+
+
+def _sets_key(c: Candidate) -> bool:
+    """Whether a value that looks drawn is set under a name that says what key or token it is."""
+    named = c.kind != "pass" and _KEY_NAME.search(c.name)
+    return bool(named and _DRAWN.match(c.value)) and wordness(c.value) not in ("6", "7", "8", "9")
 
 
 # --- features -----------------------------------------------------------------------------------------------
@@ -6627,8 +6636,8 @@ _WEAK = lazily(
     rb"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_UUID_NAME = lazily(
-    r"(?i)(?:secret|token|passw\w*|(?:api|access|auth|app|licen[cs]e|subscription|service|private|client|server)"
+_KEY_NAME = lazily(
+    r"(?i)(?:secret|token|passw\w*|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
     r"[_.-]?key)\Z"
 )
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
@@ -6669,7 +6678,7 @@ _NO_VALUE = (
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
-        rb"\A[\s,;:)\]]|\A\.[a-z]\w*\(|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
+        rb"\A[\s,;:)\]=]|\A\.[a-z]\w*\(|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
         rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
         rb"|\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z"
     )),
@@ -6682,6 +6691,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
+_PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
@@ -6723,7 +6733,7 @@ def objection(c: Candidate) -> str:
     """What says that the value is no secret, whatever its weights; "" where nothing does."""
     value = c.value.encode("latin-1")
     if _UUID.match(value):
-        secret = _UUID_NAME.search(c.name) and not _NO_SECRET.search(c.name)
+        secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name)
         return "" if secret else "it is an identifier"
     if c.separator == ":" and not c.quote and c.before.endswith(":"):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
@@ -6744,9 +6754,21 @@ def objection(c: Candidate) -> str:
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
+    if c.kind in ("token", "key", "cred", "auth") and _is_mangled(c.value):
+        return "a character or two do not belong to it"
     if c.kind != "pass" and _WORDS.match(value) and wordness(c.value) > "4":
         return "it is a name, a word or a time"
     return ""
+
+
+def _is_mangled(value: str) -> bool:
+    """Whether a character or two are not of the alphabet that the others are drawn from."""
+    part = max(_PART.findall(value), key=len, default="")
+    for letters in "HaUA":
+        foreign = len(re.findall(f"[^{_CLASSES[letters]}]", part))
+        if 12 * foreign <= len(part):
+            return foreign > 0
+    return False
 
 
 # === Detectors ==============================================================================================

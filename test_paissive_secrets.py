@@ -7004,6 +7004,11 @@ EXAM = r"""
 -   pass·word: {{ .Values.auth.password | quote }}
 +   adminPass·word: Cinn4mon-Bay
 === tokens.txt
++ WIDGET_API_·KEY={h40}
+- WIDGET_TOK·EN={h20}g{h19}
+- WIDGET_TOK·EN={A20}?{A15}
++ <secret>{widget AQAA·ABAAA {A32}}</secret>
++ WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
 + AK·IA{K16}
 + https:·//ada:W1llow-Creek@git.corp.dev/team/app.git
 - https://ada@git.corp.dev/team/app.git
