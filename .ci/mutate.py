@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import codecs
 import collections
 import concurrent.futures
 import copy
@@ -108,7 +109,7 @@ def replacements(node: ast.AST) -> Iterator[str]:
         yield f"bool({ast.unparse(node.operand)})"
     elif isinstance(node, ast.Constant):
         yield from other_constants(node.value)
-    elif isinstance(node, ast.Return) and node.value is not None and not is_none(node.value):
+    elif isinstance(node, ast.Return) and node.value is not None and not is_false(node.value):
         yield "return None"
     elif isinstance(node, (ast.Raise, ast.AugAssign, ast.Continue, ast.Break, ast.Delete)) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
@@ -116,8 +117,9 @@ def replacements(node: ast.AST) -> Iterator[str]:
         yield "pass"
 
 
-def is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def is_false(node: ast.AST) -> bool:
+    """Whether it is a false constant: mypy tells those from None, and callers don't."""
+    return isinstance(node, ast.Constant) and not node.value
 
 
 def other_constants(value: object) -> Iterator[str]:
@@ -125,8 +127,18 @@ def other_constants(value: object) -> Iterator[str]:
         yield str(not value)
     elif isinstance(value, int):
         yield f"({value + 1})"
-    elif isinstance(value, (str, bytes)):
-        yield repr(value + type(value)("?", "ascii") if isinstance(value, bytes) else value + "?")
+    elif isinstance(value, bytes):
+        yield repr(value + b"?")
+    elif isinstance(value, str):
+        yield repr(value + ("X" if is_encoding(value) else "?"))
+
+
+def is_encoding(name: str) -> bool:
+    """Whether it names an encoding, and so would with a "?"."""
+    try:
+        return bool(codecs.lookup(name))
+    except (LookupError, ValueError):
+        return False
 
 
 def mutate(source: str, mutant: Mutant) -> str:
