@@ -2347,36 +2347,25 @@ class _Transport:
         return target if trusted or (host, port) == _host_and_port(old.scheme, old.netloc) else ""
 
     def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
-        from urllib.request import Request
+        from urllib.parse import urlsplit
 
-        # urllib shows a request's headers and data to audit hooks, which may log them; ours are attributes.
-        request: Any = Request(url, method=method)  # noqa: S310 - the scheme was checked
-        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
-        fields = {"Host": request.host, "X-Vault-Request": "true", "Content-Length": str(len(data))}
-        fields["Content-Type"] = "application/json" if data else ""
-        fields["X-Vault-Namespace"] = self.settings.namespace
-        fields["X-Vault-Index"] = newest = self.newest
-        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
-        fields["X-Vault-Token"] = token
-        request.fields = {name: value for name, value in fields.items() if value}
-        request.body, request.deadline, request.exchange = data, deadline, self._exchange
-        return cast("_Response", _opener().open(request))
-
-    def _exchange(self, request: Any) -> _Response:
+        # The event of urllib's own requests, but without headers and data: an audit hook may log it.
+        sys.audit("urllib.Request", url, None, {}, method)
+        scheme, host, path, query, _ = urlsplit(url)
+        target, fields = f"{path}?{query}" if query else path, self._header_fields(host, data, token)
         proxy = _parse_proxy(self._proxy) if self._proxy else None
-        place, target, fields = (request.type, request.host, proxy), request.selector, request.fields
-        if proxy and request.type == "http":  # else it only tunnels
-            target, fields = request.full_url, {**fields, **proxy[2]}
+        if proxy and scheme == "http":  # else it only tunnels
+            target, fields = url, {**fields, **proxy[2]}
         wire, sent, reusable = None, False, False
         try:
-            wire = self._take_idle(place)
+            wire = self._take_idle((scheme, host, proxy))
             if not wire:
-                wire = _Wire(self._connect(*place, request.deadline), place)
+                wire = _Wire(self._connect(scheme, host, proxy, deadline), (scheme, host, proxy))
                 self._busy.add(wire)
-                if request.type == "https":
-                    self._encrypt(wire, request.deadline)
+                if scheme == "https":
+                    self._encrypt(wire, deadline)
             sent = True
-            wire.send(f"{request.method} {target} HTTP/1.1", fields, request.body, request.deadline)
+            wire.send(f"{method} {target} HTTP/1.1", fields, data, deadline)
             status, headers, raw, reusable = wire.receive()
         except SecretsError:
             raise
@@ -2385,7 +2374,17 @@ class _Transport:
         finally:
             if wire:
                 self._give_back(wire, reusable)
-        return _read_response(status, headers, raw, request.type)
+        return _read_response(status, headers, raw, scheme)
+
+    def _header_fields(self, host: str, data: bytes, token: str) -> dict[str, str]:
+        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
+        fields = {"Host": host, "X-Vault-Request": "true", "Content-Length": str(len(data))}
+        fields["Content-Type"] = "application/json" if data else ""
+        fields["X-Vault-Namespace"] = self.settings.namespace
+        fields["X-Vault-Index"] = newest = self.newest
+        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
+        fields["X-Vault-Token"] = token
+        return {name: value for name, value in fields.items() if value}
 
     def _take_idle(self, place: Any) -> _Wire | None:
         if self.closed:
@@ -2450,17 +2449,6 @@ class _Transport:
         self._context = self._context or _tls_context(self.settings)
         wire.sock.settimeout(_time_left(deadline))
         wire.sock = self._context.wrap_socket(wire.sock, server_hostname=self.settings.server_name or host)
-
-
-@functools.cache
-def _opener() -> Any:
-    # Unlike urllib's own, it knows http and https only, and leaves redirects and errors to us.
-    from urllib.request import BaseHandler, OpenerDirector
-
-    opener, handler = OpenerDirector(), cast("Any", BaseHandler())
-    handler.http_open = handler.https_open = lambda request: request.exchange(request)
-    opener.add_handler(handler)
-    return opener
 
 
 def _has_too_many_items(data: bytes) -> bool:
