@@ -4199,7 +4199,7 @@ class _Rotation:
             except Exception as error:  # whose text may hold the value
                 problem = f"it raised {type(error).__name__}"
         elif kind == "generate":
-            result = generate(step or "token:32")
+            result = generate(step) if step else generate()
         if value is None and result == "":
             problem = problem or "it returned nothing"
         if problem:
@@ -4339,19 +4339,18 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
         return "", f"{argv[0]}: {error.strerror}"
     end = time.monotonic() + timeout
     lock.share(child.pid)
-    printed = _converse(child, (value or "").encode(), timeout)
+    printed = _converse(child, None if value is None else value.encode(), timeout)
     lock.share(0)
     if len(printed) > MAX_FILE_BYTES:
         return "", f"it printed more than {MAX_FILE_BYTES >> 20} MiB"
     if child.returncode and time.monotonic() >= end:
         return "", f"it took longer than {timeout:g} s"
     if child.returncode:
-        how = "signal" if child.returncode < 0 else "status"
-        return "", f"it ended with {how} {abs(child.returncode)}"
-    return without_newline(printed.decode("utf-8", "surrogateescape")), ""
+        return "", f"it ended with {'signal' if child.returncode < 0 else 'status'} {abs(child.returncode)}"
+    return without_newline(printed.decode(errors="surrogateescape")), ""
 
 
-def _converse(child: subprocess.Popen[bytes], given: bytes, timeout: float) -> bytes:
+def _converse(child: subprocess.Popen[bytes], given: bytes | None, timeout: float) -> bytes:
     """Write to a command's stdin or read its stdout, until it ends or is killed."""
     import threading
 

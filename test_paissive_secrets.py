@@ -4209,14 +4209,6 @@ def test_any_other_backend_is_an_error_and_never_another_store(backend):
             act()
 
 
-@pytest.mark.parametrize("name", [None, b"A_TOKEN", 5, ["A_TOKEN"]])
-def test_a_name_that_is_not_text_is_a_bad_name_everywhere(name):
-    manager = ps.SecretsManager("memory")
-    for act in (manager.get_secret, manager.delete_secret, lambda name: manager.set_secret(name, "value")):
-        with pytest.raises(ps.BadName, match="it is not text"):
-            act(name)
-
-
 def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
     Path(".env").write_text("A_TOKEN=secret://file/B\nA_URL=x://${secret:C}@${secret:D}\nC=1\nD=2\n")
     assert say("get", "A_URL", "--raw") == (0, "x://${secret:C}@${secret:D}")
@@ -4257,21 +4249,17 @@ READERS = {
     "run": "run {name} --backend {backend} -- sh -c 'printf ${name} >out'",
     "config get": "config get {name} --secret --backend {backend}",
 }
-HELD = {"A_TOKEN": "env", "B_TOKEN": "env", "C_TOKEN": "env", "D_TOKEN": "env"}
-HELD |= {"E_TOKEN": "file", "F_TOKEN": "vault"}
+HELD = {"A_TOKEN": "env", "B_TOKEN": "env", "C_TOKEN": "env", "D_TOKEN": "env", "E_TOKEN": "file"}
 
 
 def test_every_way_to_read_a_secret_returns_the_same_value(here, monkeypatch, capfd):
-    vault = bao().store()
-    monkeypatch.setenv("VAULT_ADDR", vault.settings.address)
-    monkeypatch.setenv("VAULT_TOKEN", vault.settings.token)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     monkeypatch.setenv("A_TOKEN", "value-of-A_TOKEN")
     monkeypatch.setenv("D_TOKEN_FILE", str(here / "mounted"))
     (here / "mounted").write_text("value-of-D_TOKEN\n")
     (here / ".env").write_text("B_TOKEN='value-of-B_TOKEN'\nC_TOKEN=secret://file/C\n")
-    for name, backend in {"C": "file", "E_TOKEN": "file", "F_TOKEN": "vault"}.items():
-        ps.set_secret(name, f"value-of-{name[0]}_TOKEN", backend=backend)
+    for name in ("C", "E_TOKEN"):
+        ps.set_secret(name, f"value-of-{name[0]}_TOKEN", backend="file")
     for name, backend in HELD.items():
         found = {"get_secret": ps.get_secret(name, backend=backend)}
         for reader, line in READERS.items():
@@ -4306,20 +4294,14 @@ def test_a_backend_formats_as_its_name():
     assert shown == [(name, name, name.rjust(7)) for name in ("env", "file", "memory", "vault")]
 
 
-def public_objects():
-    """(name, object) of everything public, with the public methods of classes."""
-    for name in ps.__all__:
-        yield name, getattr(ps, name)
-        for method in vars(getattr(ps, name)) if isinstance(getattr(ps, name), type) else ():
-            if not method.startswith("_") and callable(getattr(getattr(ps, name), method)):
-                yield f"{name}.{method}", getattr(getattr(ps, name), method)
-
-
 def test_everything_public_has_a_docstring_and_type_hints():
-    undocumented = [name for name, found in public_objects() if not (found.__doc__ or "").strip()]
-    for _, found in public_objects():
-        typing.get_type_hints(found.__init__ if isinstance(found, type) else found)
-    assert undocumented == []
+    for name in ps.__all__:
+        owner = getattr(ps, name)
+        members = vars(owner) if isinstance(owner, type) else ()
+        methods = [getattr(owner, member) for member in members if not member.startswith("_")]
+        for found in (owner, *filter(callable, methods)):
+            assert (found.__doc__ or "").strip(), (name, found)
+            typing.get_type_hints(found.__init__ if isinstance(found, type) else found)
 
 
 def test_the_help_of_the_module_begins_with_an_example():
@@ -4331,13 +4313,6 @@ def test_threads_that_open_a_store_at_once_get_the_same_one():
     manager = ps.SecretsManager("memory")
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: manager.store(), range(100)))) == 1
-
-
-def test_the_module_functions_use_the_environment():
-    assert (ps.get_secret("ABSENT_TOKEN"), ps.get_secret("ABSENT_TOKEN", "default")) == (None, "default")
-    ps.set_secret("A_TOKEN", "v")
-    assert os.environ["A_TOKEN"] == ps.get_secret("A_TOKEN") == "v" and "A_TOKEN" in ps.list_secrets()
-    assert (ps.delete_secret("A_TOKEN"), ps.delete_secret("A_TOKEN")) == (True, False)
 
 
 def test_a_cycle_of_references_is_an_error_that_shows_it(monkeypatch):
@@ -4387,12 +4362,6 @@ def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(here, monk
     assert ps.get_secret("MOUNTED_TOKEN") == "secret:T"
 
 
-def test_a_reference_to_no_possible_secret_is_an_error():
-    for text in ("secret:", "secret://file", "secret://nowhere/A", "${secret:}", "secret: a"):
-        with pytest.raises((ps.BadName, ps.BadValue), match="^the text: (bad name|no backend called)"):
-            ps.resolve_text(text, "memory")
-
-
 @given(st.text(st.sampled_from("${}secret:/envA. \\n"), max_size=30))
 def test_any_text_is_resolved_or_refused(text):
     store = ps.MemoryStore()
@@ -4433,7 +4402,9 @@ CONFIG = b"""{
 def test_config_finds_dotted_keys(config):
     wanted = {"name": "shop", "database.host": "db", "café": True, "port": 8000, "database.no": None}
     assert {key: config.get(key) for key in wanted} == wanted
-    assert ps.SecretConfig("absent.json").get("a.b", 7) == 7
+    assert (ps.SecretConfig("absent.json").get("a.b", 7), config.get("DB_PASSWORD", "none")) == (7, "none")
+    assert config.get("DB_PASSWORD", use_secret=True) == CANARY
+    assert config.get("OTHER", "none", use_secret=True) == "none"
 
 
 def test_config_reads_no_variable_for_a_key_without_letters(config, monkeypatch):
@@ -4483,12 +4454,6 @@ def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(con
         config.set("a.b", "v", use_secret=True)
 
 
-def test_config_looks_for_a_key_that_is_not_in_the_file_in_the_store(config):
-    assert config.get("DB_PASSWORD", "none") == "none"
-    assert config.get("DB_PASSWORD", use_secret=True) == CANARY
-    assert config.get("OTHER", "none", use_secret=True) == "none"
-
-
 def test_config_resolves_everything_at_once(config, monkeypatch):
     monkeypatch.setenv("DATABASE_HOST", "x://${secret:DB_PASSWORD}$${secret:DB_PASSWORD}")
     monkeypatch.setenv("ELSEWHERE_TOKEN", "from the environment")
@@ -4522,12 +4487,8 @@ def test_config_keeps_order_and_indent(config):
     assert config.delete("café") and not config.delete("café") and not config.delete("a.b")
     text = '{\n\t"z": {\n\t\t"b": null\n\t},\n\t"log": {\n\t\t"level": "naïve"\n\t}\n}\n'
     assert Path("config.json").read_text() == text
-
-
-def test_config_starts_a_private_file(config):
     ps.SecretConfig("fresh.json").set("a.b", 1)
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
-    assert Path("fresh.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_config_writers_lose_nothing_to_each_other(config):
@@ -4568,36 +4529,6 @@ def test_config_never_writes_what_it_could_not_read_again(config):
         with pytest.raises(ps.BadValue, match="^config.json would hold what JSON can't;"):
             config.set("name", value)
     assert Path("config.json").read_bytes() == CONFIG
-
-
-@pytest.mark.skipif(IS_ROOT, reason="nothing is unwritable to root")
-def test_config_in_a_folder_it_may_not_write_stays(config, tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ps.Denied, match="Permission denied; what was there is as it was"):
-        config.set("name", "x")
-
-
-def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/app.json")
-    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/rotation.json")
-    paths = [ps.SecretConfig().path, ps.SecretRotation("memory").path]
-    assert paths == [str(tmp_path / "app.json"), str(tmp_path / "rotation.json")]
-
-
-@settings(max_examples=40)
-@given(
-    st.binary(max_size=40) | st.text(st.sampled_from('{}[]":,a.1e- \ufeff\\n'), max_size=30).map(str.encode)
-)
-def test_any_config_file_is_read_or_refused_and_what_is_refused_stays(tmp_path_factory, content):
-    file = tmp_path_factory.mktemp("config") / "config.json"
-    file.write_bytes(content)
-    try:
-        ps.SecretConfig(file).set("a.b", 1)
-    except ps.SecretsError:
-        assert file.read_bytes() == content
-        return
-    assert ps.SecretConfig(file).get("a.b") == 1
 
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
@@ -4849,7 +4780,6 @@ def fail(value=CANARY):
 FAILING = [
     ("apply", "exit 3", "it ended with status 3"),
     ("verify", "kill -9 $$", "it ended with signal 9"),
-    ("apply", "sleep 60 & sleep 60", "it took longer than 0.2 s"),
     ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
     ("apply", fail, "it raised ValueError"),
     ("verify", lambda value: False, "it returned False"),
@@ -4858,7 +4788,7 @@ FAILING = [
 
 @pytest.mark.parametrize("kind, step, problem", FAILING)
 def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation, kind, step, problem):
-    rotation.schedule("DB_PASSWORD", "30d", **{kind: step}, timeout=0.2)
+    rotation.schedule("DB_PASSWORD", "30d", **{kind: step})
     with pytest.raises(ps.RotationFailed) as caught:
         rotation.rotate("DB_PASSWORD", NEW)
     assert caught.value.message == f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {problem}"
@@ -4926,8 +4856,9 @@ def clock(monkeypatch):
 def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     rotation.schedule("DB_PASSWORD", "30d")
     rotation.schedule("API_TOKEN", 36 * 3600)
+    clock[0] += 36 * 3600 - 1
     assert rotation.due() == []
-    clock[0] += 36 * 3600
+    clock[0] += 1
     assert (rotation.rotate_due(), rotation.due()) == (["API_TOKEN"], [])
     clock[0] += 29 * 86400
     assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
@@ -5033,8 +4964,8 @@ def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
 
 
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
-    generators = ("token:32", lambda: "x" * 9, ["printf", "12345\n"], "command:printf 12 | cat")
-    for generate, length in zip(generators, (43, 9, 5, 2)):
+    generators = ("hex:8", None, lambda: "x" * 9, ["printf", "12345\n"], "command:printf 12 | cat")
+    for generate, length in zip(generators, (16, 43, 9, 5, 2)):
         rotation.schedule("DB_PASSWORD", "1d", generate=generate)
         rotation.rotate("DB_PASSWORD")
         assert len(stages(rotation)[1]) == length
@@ -5064,9 +4995,11 @@ def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
 
 
 def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
+    threads = threading.active_count()
     rotation.schedule("DB_PASSWORD", 1_234_567, apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
     rotation.rotate("DB_PASSWORD", NEW)
     assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
+    assert threading.active_count() == threads
     policy = json.loads(Path(rotation.path).read_text())["policies"]["DB_PASSWORD"]
     assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
 
@@ -5075,6 +5008,29 @@ def test_a_rotation_that_finds_no_policies_says_where_it_looked(tmp_path, say):
     status, said = say("rotate", "now")
     place = f"{tmp_path.resolve()}/rotation.json"
     assert (status, said.partition("; for other")[0]) == (0, f"note: nothing is scheduled in {place}")
+
+
+def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/app.json")
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/new/rotation.json")
+    rotation = ps.SecretRotation("env")
+    assert (ps.SecretConfig().path, rotation.path) == (
+        f"{tmp_path}/app.json",
+        f"{tmp_path}/new/rotation.json",
+    )
+    assert (rotation.scheduled(), rotation.unschedule("A_TOKEN")) == ([], False)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(rotation, here):
+    make_fifo("held")
+    reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
+    rotation.schedule("DB_PASSWORD", "1d", apply="sleep 60 > held & sleep 60", timeout=0.5)
+    with pytest.raises(ps.RotationFailed, match="it took longer than 0.5 s"):
+        rotation.rotate("DB_PASSWORD")
+    assert (select.select([reader], [], [], 20)[0], os.read(reader, 1)) == ([reader], b"")
+    os.close(reader)
 
 
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
@@ -5095,7 +5051,10 @@ BAD_POLICIES += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:3
 
 
 def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
-    taken, refusals = [], "not a valid interval|not a command|a word of the command|no such generator"
+    taken, refusals = (
+        [],
+        "not a valid interval|not a command|a word of the command (is|has)|no such generator",
+    )
     rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
     for bad in BAD_POLICIES:
         with pytest.raises(ps.BadValue, match=f"^({refusals})"):
@@ -5135,7 +5094,7 @@ def test_rotations_of_one_name_exclude_each_other_in_threads_and_processes(rotat
             refused.append(str(pool.submit(rotation.rotate, "DB_PASSWORD").exception()))
         refused.append(err(cli("rotate", "now", "DB_PASSWORD", "--file", rotation.path)).strip())
 
-    rotation.schedule("DB_PASSWORD", "1d", apply=apply)
+    rotation.schedule("DB_PASSWORD", "1d", generate=["printf", "12345678"], apply=apply)
     rotation.rotate("DB_PASSWORD")
     problem = f"a rotation of 'DB_PASSWORD' is under way (process {os.getpid()}); try again when it is done"
     assert (refused, list(tmp_path.glob(".*"))) == ([problem] * 2, [])
@@ -5178,24 +5137,21 @@ def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
     rotation.rotate("DB_PASSWORD", NEW)
 
 
-def test_a_pending_value_that_somebody_else_changed_is_not_promoted(rotation):
-    interfere = functools.partial(rotation._backend.set, "DB_PASSWORD__PENDING")
-    rotation.schedule("DB_PASSWORD", "1d", apply=lambda value: interfere("theirs"))
-    with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
-        rotation.rotate("DB_PASSWORD")
-    assert stages(rotation)[1] == OLD
-
-
-def test_a_pending_value_that_another_machine_replaced_at_once_is_not_applied(tmp_path):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path, at_once):
     class Raced(ps.MemoryStore):
         def set(self, name, value):
-            super().set(name, "theirs" if name.endswith("__PENDING") else value)
+            super().set(name, "theirs" if at_once and name.endswith("__PENDING") else value)
+
+    def apply(value):
+        applied.append(value)
+        store.set("DB_PASSWORD__PENDING", "theirs")
 
     applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d", apply=applied.append)
+    rotation.schedule("DB_PASSWORD", "1d", apply=apply)
     with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
         rotation.rotate("DB_PASSWORD", NEW)
-    assert (applied, list(store.names())) == ([], ["DB_PASSWORD__PENDING"])
+    assert (applied, list(store.names())) == ([] if at_once else [NEW], ["DB_PASSWORD__PENDING"])
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o666])
@@ -5672,7 +5628,6 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(argv, expected, run
 def test_run_passes_on_what_is_in_the_environment_as_it_is(run):
     odd = (b"\xff\xfe" + SAFE.encode() + b"\xff").decode(errors="surrogateescape")
     assert run("APP_TOKEN", "--", "printenv", "ODD", ODD=odd)[0] == b"\xff\xfe***\xff\n"
-    assert run("APP_TOKEN", "--", "printenv", "JOBS__PENDING", JOBS__PENDING="5")[0] == b"5\n"
 
 
 def test_run_names_short_values_once(run):
@@ -6054,17 +6009,6 @@ def test_redact_covers_formatters_of_exceptions(log):
     assert log.text().endswith("yes\nown harmless\n")
 
 
-def test_redact_covers_warnings(log, monkeypatch):
-    ps.redact_logs([SAFE])
-    monkeypatch.setattr(logging.getLogger("py.warnings"), "handlers", log.handlers)
-    logging.captureWarnings(True)
-    try:
-        warnings.showwarning(UserWarning(f"with {SAFE}"), UserWarning, "app.py", 1)
-    finally:
-        logging.captureWarnings(False)
-    assert "UserWarning: with ***" in log.text()
-
-
 def test_redact_leaves_objects_alone_until_they_are_formatted(log):
     calls, memory = [], logging.handlers.MemoryHandler(9, logging.CRITICAL, log.handlers[0])
     costly = type("Costly", (), {"__str__": lambda self: calls.append(1) or SAFE})()
@@ -6095,14 +6039,10 @@ fail()"""
 
 def test_redact_masks_all_stages_and_what_opens_the_store():
     store = ps.MemoryStore()
-    store.store_keys = lambda: iter(["master-password"])
-    store.stage_name = lambda name, stage: f"{stage}/{name}"
-    store.names = lambda: iter(["A_TOKEN"])
-    names = ("A_TOKEN", "pending/A_TOKEN", "previous/A_TOKEN")
-    for name in names:
-        store.set(name, f"value-of-{name}")
-    held = " ".join(f"value-of-{name}" for name in names)
-    assert ps.redact(f"{held} master-password", store) == "*** *** *** ***"
+    store.set("A_TOKEN", SAFE)
+    store.set("A_TOKEN__PREVIOUS", SAFE[::-1])
+    store.names, store.store_keys = lambda: ["A_TOKEN"], lambda: ["master-password"]
+    assert ps.redact(f"{SAFE} {SAFE[::-1]} master-password", store) == "*** *** ***"
 
 
 def test_redact_text_bytes_and_what_holds_them():
@@ -6113,21 +6053,6 @@ def test_redact_text_bytes_and_what_holds_them():
     event["tokens"].append(event)
     assert "***" in str(ps.redact(event, secrets))
     assert SAFE not in repr(secrets) + repr(ps.Masker(ps.Spellings([SAFE]))) + repr(ps.Spellings([SAFE]))
-
-
-def test_redact_2000_streams_split_anywhere():
-    rng = new_random()
-    values = [VALUE, SAFE, "8letters", "two lines\nof one value"]
-    forms = [text for value in values for how, text in spelled(value) if not how.startswith("base64")]
-    secrets = ps.RedactingFilter(values)
-    for _ in range(2000):
-        parts = [rng.choice([b"<", b"\n", b"\xff\0", b"= 12%"]) for _ in range(9)]
-        hidden = [rng.choice([*forms, b""]) for _ in parts]
-        stream = b"".join(itertools.chain(*zip(parts, hidden)))
-        places = sorted([0, *(rng.randrange(len(stream)) for _ in range(9)), len(stream)])
-        pieces = (stream[start:end] for start, end in zip(places, places[1:]) if start < end)
-        expected = b"".join(part + (b"***" if form else b"") for part, form in zip(parts, hidden))
-        assert b"".join(secrets.redact_stream(lambda size: next(pieces, b""))) == expected
 
 
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
