@@ -1050,19 +1050,23 @@ class EnvironmentStore:
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
-        value, path = os.environ.get(variable), ""
-        if value is None and variable not in self._deleted_here:
+        try:
+            return os.environ[variable]  # faster than get(), and without any context of the errors below
+        except KeyError:
+            value = None
+        if variable not in self._deleted_here:
             path = mounted_path(name, variable)
             if path:
                 with disk_errors(f"read {path}, where {_show(name)} is stored"):
                     value = read_credential(path)
             elif not _is_setting(variable):
-                dotenv, path = self._load(), self.plaintext_file()
+                dotenv = self._load()
                 # The file may have names that no variable has.
                 value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
+                path = dotenv.where
         if value is None:
             raise not_found_error(name)
-        return check_value(value, f"the value of {_show(name)} in {path}") if path else value
+        return check_value(value, f"the value of {_show(name)} in {path}")
 
     def set(self, name: str, value: str) -> None:
         """Set one secret, in the process or in the dotenv file."""
