@@ -339,7 +339,7 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
-        file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
+        file = open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
         # Of the open file, not of the path, which may lead elsewhere a moment later.
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
@@ -5906,7 +5906,8 @@ class Prefixes:
         import base64
 
         self.literals: dict[bytes, list[Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
+        self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run,
+        self.leads: dict[bytes, tuple[bytes, ...]] = {}  # and what stands before it, by the same
         # What Base64 of -----BEGIN or of a literal begins with.
         self.encoded: tuple[bytes, ...] = (b"LS0tLS1CRUdJTi",)
         for rule in rules:
@@ -5915,7 +5916,9 @@ class Prefixes:
                 literal = Literal(text, offset, rule, lazily(_token_regex(text, offset, rule.shape)))
                 self.literals.setdefault(text, []).append(literal)
                 if offset:
-                    self.joints.setdefault(text[:offset][-2:], []).append(literal)
+                    joint = text[:offset][-2:]
+                    self.joints.setdefault(joint, []).append(literal)
+                    self.leads[joint] = (*self.leads.get(joint, ()), text[:offset])
                 elif len(text) > 3:
                     self.encoded += (base64.b64encode(text)[: len(text) * 8 // 6],)
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
@@ -5971,9 +5974,10 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
     Hashes look like keys: away from the name a value has to look more random than they do, or a word such as
     `token` has to stand there too.
     """
+    if 3 * len(_CAPITALIZED.sub(b"", value)) < len(value):  # CamelCase
+        return None
     for end, rule in _providers_in(before.translate(_DIGITS_TO_0)):
-        camel_case = 3 * len(_CAPITALIZED.sub(b"", value)) < len(value)
-        if camel_case or not re.fullmatch(expression(rule.shape).encode(), value):
+        if not re.fullmatch(expression(rule.shape).encode(), value):
             continue
         gap = before[end:]
         if _HASH_WORD.search(gap) or _SENTENCE.search(gap):
@@ -6836,9 +6840,9 @@ _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
-_RANDOM = lazily(  # no identifier of several words, no number
+_RANDOM = lazily(  # no identifier of several words, no number, no path of an SVG
     rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
-    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20})"
+    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20}|(?:-?\d{1,4}[CHLMQSVZ-]){4})"
     rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
 )
 _ACCOUNT = lazily(rb"\d+[:|]\Z")  # its number, before the token
@@ -6862,7 +6866,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
 
     Each run of 20 and more token characters is met here, so every step of this loop counts.
     """
-    texts, joints, openers, random_at = known.texts, known.joints, _VALUE_OPENERS, _RANDOM.match
+    texts, leads, openers, random_at = known.texts, known.leads, _VALUE_OPENERS, _RANDOM.match
     for start, end in token_runs(text):
         at, last, span = start, text[start - 1] if start else 10, None
         if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
@@ -6873,7 +6877,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
         found = texts.get(text[at : at + 2])
         if found and text.startswith(found, at):
             span = token_at(text, at, known, near_misses)
-        elif text[start - 2 : start] in joints:
+        elif (lead := leads.get(text[start - 2 : start])) and text.endswith(lead, 0, start):
             span = token_at(text, start, known, near_misses)
         if span:
             yield verdict(span, text[span.start : span.end])
