@@ -5993,11 +5993,12 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
 def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
     """(end, rule) of each provider's name in `context`, written in one to three words, last first."""
     text, rules = context.decode("latin-1"), _rules_by_name()
-    words = words_of(text)
+    words = " ".join(_WORD.findall(text)).lower().split()
     pairs = list(map(str.__add__, words, words[1:]))
-    names = rules.keys() & {*words, *pairs, *map(str.__add__, pairs, words[2:])}
+    names = set(filter(rules.__contains__, (*words, *pairs, *map(str.__add__, pairs, words[2:]))))
+    names.update(*(_names_inside(word) for word in words if len(word) > 6))
     lowered, found = text.lower(), []
-    for name in names.union(*map(_names_inside, words)):
+    for name in names:
         for match in re.finditer(r"[\W_]{0,3}".join(name), lowered):
             found.append((match.end(), rules[name]))
     return sorted(found, key=lambda item: -item[0])
@@ -6258,14 +6259,13 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
 
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, where there is one."""
-    at, start = match.span()
-    rest, separator, quote, bare = (part or b"" for part in match.group("rest", "separator", "quote", "bare"))
+    (at, start), quote, bare = match.span(), match["quote"] or b"", match["bare"]
     value = _quoted(quote).match(window, start, start + MAX_VALUE) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
-    begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
-    name = window[begin:at] + rest[: len(rest) - len(rest.lstrip(_NAME_LETTERS))]
+    begin, name_end = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS)), match.end("name")
+    name = window[begin:name_end]
     if not quote and not bare and (name[:1] != b"-" or b"$" in name):  # prose stands after a space, but for
         least = 6 if name.lower() == b"by" else 16  # options, what looks random, and Oracle's IDENTIFIED BY
         if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
@@ -6276,9 +6276,11 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     if not kind:
         return None
     line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
-    parts = name, (separator or bare).strip() or b"_", quote, value[0], window[line:begin]
-    texts = map(_text, (*parts, _rest_of_line(window, value.end())))
-    return Candidate._make([*value.span(), kind, *texts, language])
+    end, before = value.end(), _text(window[line:begin])
+    return Candidate(
+        *(start, end, kind, _text(name), _text((match["separator"] or bare or b"").strip()) or "_"),
+        *(_text(quote), _text(value[0]), before, _text(_rest_of_line(window, end)), language),
+    )
 
 
 def _rest_of_line(window: bytes, end: int) -> bytes:
@@ -6375,7 +6377,7 @@ _LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 def judge(candidate: Candidate) -> Span:
     """The candidate as a span, with the confidence that its features give it."""
-    confidence = confidence_of(sum(weight for _, weight in evidence(candidate)))
+    confidence = confidence_of(sum(map(_weigh, _feature_groups(candidate))))
     likely = confidence != "high" and (_sets_password(candidate) or _sets_key(candidate))
     if likely or (confidence and candidate.kind == "nonce"):
         confidence = "medium"
@@ -6401,8 +6403,9 @@ def confidence_of(score: int) -> str:
 
 def _sets_password(c: Candidate) -> bool:
     """Whether a line of a configuration file sets a password: there, any word may be one."""
-    settings = c.language in ("config", "json", "none", "shell") and c.separator in "=:"
-    if c.kind != "pass" or not settings or len(c.value) < 4:
+    if c.kind != "pass" or c.language not in ("config", "json", "none", "shell"):
+        return False
+    if c.separator not in "=:" or len(c.value) < 4:
         return False
     more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
     alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name) and more in "#,;}|]"
@@ -6456,6 +6459,7 @@ _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple
 _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
 )
+_PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
@@ -6535,49 +6539,82 @@ _PAIRS = r"""
 
 def features(c: Candidate) -> list[str]:
     """What speaks for or against the candidate, each as "group value"."""
-    facts = {**_facts_of_place(c), **_facts_of_value(c.value)}
-    crossed = [f"kind/{fact} {c.kind}/{facts[fact]}" for fact in _WITH_KIND]
-    return ["bias -", *map("{} {}".format, facts, facts.values()), *crossed, *_name_marks(c.name), *_marks(c)]
+    return [feature for group in _feature_groups(c) for feature in group]
 
 
-def _facts_of_place(c: Candidate) -> dict[str, str]:
-    before, after = c.before.strip()[-1:], c.after[len(c.quote) :].strip()[:1]
+def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
+    """The features of the place and of the value, which many candidates share, and those that few have."""
+    before, after = c.before.rstrip()[-1:], c.after[len(c.quote) :].lstrip()[:1]
     call = _CALLED_WITH.search(c.before) if c.separator in ",(" else None
-    return {
-        "kind": c.kind,
-        "language": c.language,
-        "quote": _QUOTES.get(c.quote, "escaped"),
-        "separator": "=" if call or c.name.lower() == "by" else c.separator.replace(" ", "_"),
-        "call": ("gets" if call["gets"] else "sets") if call else "-",
+    calls = ("gets" if call["gets"] else "sets") if call else "-"
+    place = _features_of_place(*c[2:6], c.language, before, after, calls)
+    return place, _features_of_value(c.kind, *_facts_of_value(c.value)), _marks(c)
+
+
+@functools.lru_cache(4096)
+def _weigh(features: tuple[str, ...]) -> int:
+    weights = _weights()
+    return sum(weights.get(feature, 0) for feature in features)
+
+
+@functools.lru_cache(4096)
+def _features_of_place(
+    kind: str, name: str, separator: str, quote: str, language: str, before: str, after: str, call: str
+) -> tuple[str, ...]:
+    facts = {
+        "kind": kind,
+        "language": language,
+        "quote": _QUOTES.get(quote, "escaped"),
+        "separator": "=" if call != "-" or name.lower() == "by" else separator.replace(" ", "_"),
+        "call": call,
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
-        "words": str(min(len(words_of(c.name)), 4)),
-        "ends": "telltale" if _TELLTALE_END.search(c.name) else "-",
+        "words": str(min(len(words_of(name)), 4)),
+        "ends": "telltale" if _TELLTALE_END.search(name) else "-",
     }
+    words = words_of(name)
+    named = [f"name {word}" for word in sorted(set(words))]
+    ends = [f"first {words[0]}", f"last {words[-1]}"] if words else []
+    return "bias -", *_crossed(kind, facts), *named, *ends
 
 
-def _facts_of_value(value: str) -> dict[str, str]:
-    import bisect
-
+def _facts_of_value(value: str) -> tuple[str, ...]:
     size, shape, characters = len(value), _SHAPE.match(value), set(value)
     classes = value.encode("latin-1").translate(_CLASS_OF)
     digits = classes.count(b"0")
-    return {
-        "shape": (shape and shape.lastgroup) or "symbols",
-        "length": str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
-        "letters": wordness(value),
-        "digits": ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
-        "classes": _text(bytes(sorted(set(classes), reverse=True))),
-        "symbols": str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
-        "distinct": str(10 * len(characters) // size),
-    }
+    return (
+        (shape and shape.lastgroup) or "symbols",
+        _length_of(size),
+        wordness(value),
+        ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
+        _text(bytes(sorted(set(classes), reverse=True))),
+        str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
+        str(10 * len(characters) // size),
+    )
+
+
+@functools.cache
+def _length_of(size: int) -> str:
+    return str(next(length for length in _LENGTHS if length >= min(size, MAX_VALUE)))
+
+
+@functools.lru_cache(4096)
+def _features_of_value(kind: str, *facts: str) -> tuple[str, ...]:
+    groups = ("shape", "length", "letters", "digits", "classes", "symbols", "distinct")
+    return _crossed(kind, dict(zip(groups, facts)))
+
+
+def _crossed(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
+    """Each fact as a feature, and again with the kind of candidate where that matters."""
+    both = (f"kind/{group} {kind}/{facts[group]}" for group in _WITH_KIND if group in facts)
+    return *map("{} {}".format, facts, facts.values()), *both
 
 
 def wordness(value: str) -> str:
     """How common its pairs of letters are in words: "0" to "9", or "few" if it has hardly any."""
     often = _letter_pairs()
-    pairs = [often[pair] for pair in re.findall("(?=([a-z]{2}))", value.lower())]
+    pairs = [often[pair] for pair in _PAIR.findall(value.lower())]
     return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
 
 
@@ -6588,11 +6625,11 @@ def _letter_pairs() -> dict[str, int]:
     return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
 
 
-def _marks(c: Candidate) -> list[str]:
+def _marks(c: Candidate) -> tuple[str, ...]:
     """What only some candidates have; a group may occur several times."""
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
-    if any(len(word) > 2 and word in value for word in words_of(c.name)):
+    if any(map(value.__contains__, _long_words(c.name))):
         found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
         found.append("brackets cross")
@@ -6600,14 +6637,12 @@ def _marks(c: Candidate) -> list[str]:
         found.append(f"placeholder {c.language}")
     if not c.before.strip("\"'-{ \t"):
         found.append("begins line")
-    return found
+    return tuple(found)
 
 
 @functools.lru_cache(1024)
-def _name_marks(name: str) -> list[str]:
-    words = words_of(name)
-    found = [f"name {word}" for word in sorted(set(words))]
-    return [*found, f"first {words[0]}", f"last {words[-1]}"] if words else found
+def _long_words(name: str) -> list[str]:
+    return [word for word in words_of(name) if len(word) > 2]
 
 
 @functools.cache
