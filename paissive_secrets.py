@@ -5996,7 +5996,8 @@ def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
     words = " ".join(_WORD.findall(text)).lower().split()
     pairs = list(map(str.__add__, words, words[1:]))
     names = set(filter(rules.__contains__, (*words, *pairs, *map(str.__add__, pairs, words[2:]))))
-    names.update(*(_names_inside(word) for word in words if len(word) > 6))
+    for word in words:
+        names |= _names_inside(word) if len(word) > 6 else set()
     lowered, found = text.lower(), []
     for name in names:
         for match in re.finditer(r"[\W_]{0,3}".join(name), lowered):
@@ -6066,6 +6067,7 @@ def is_web_token(token: bytes) -> bool:
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
+@functools.lru_cache(1024)
 def is_login(encoded: bytes) -> bool:
     """Whether this is the Base64 of user:password."""
     user, colon, password = decode64(encoded).decode("utf-8", "replace").partition(":")
@@ -6579,6 +6581,7 @@ def _features_of_place(
     return "bias -", *_crossed(kind, facts), *named, *ends
 
 
+@functools.lru_cache(1024)
 def _facts_of_value(value: str) -> tuple[str, ...]:
     size, shape, characters = len(value), _SHAPE.match(value), set(value)
     classes = value.encode("latin-1").translate(_CLASS_OF)
@@ -6992,7 +6995,8 @@ def keyword_detectors() -> dict[bytes, Detector]:
     }
     detectors[b"private key"] = _private_key
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
-    return {**detectors, b"kind": _kube_secret}
+    # Not by `kind`, which stands in more files.
+    return {**detectors, **{mark + b"secret": _kube_secret for mark in (b":", b" ", b"\t", b'"', b"'")}}
 
 
 def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
@@ -7048,7 +7052,7 @@ _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z
 def urls(text: bytes) -> Iterator[Span]:
     """Passwords in URLs and connection strings."""
     rule = pattern_rules()["url-password"]
-    for found in _USERINFO.finditer(text):
+    for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
         lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
@@ -7073,8 +7077,8 @@ _KUBE_ENTRY = (
 
 def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     """What a Kubernetes Secret holds, in YAML and JSON: `data` in Base64, `stringData` as it is."""
-    kind = at - len(b"kind")
-    if not _KUBE_KIND.match(text, kind):
+    kind = text.rfind(b"kind", max(0, at - 20), at)
+    if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
     begin, end = _kube_bounds(text, kind)
     return _kube_object(text, kind, begin, end), end
