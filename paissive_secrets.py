@@ -7441,7 +7441,6 @@ _GIT_READS = (
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 # A renamed file counts as new: under its old name it may have been excluded.
 _RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
-_LINK_MODES = ("120000", "160000")  # a symlink holds only a path, a submodule's id is another repository's
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
@@ -7552,7 +7551,8 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
         if sides:
             fields = record.lstrip(":").split()
             path, oid = next(records, ""), fields[2 * sides + 1]
-            if fields[sides] not in _LINK_MODES and oid.strip("0"):  # what is removed or unmerged has no id
+            # A symlink holds only a path, a submodule's id is another repository's; what is removed has none.
+            if fields[sides] not in ("120000", "160000") and oid.strip("0"):
                 yield Blob(oid, path, commit, date)
         elif record:
             commit, _, date = record.partition(" ")
@@ -8074,8 +8074,11 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self._in_git:
-            unseen = self.baseline.unseen - self.baseline.past
-            self.summary.stale = sorted(entry for entry in unseen if self._covers(entry.path))
+            # Stale is what was accepted and is no longer there, where this audit has looked.
+            for entry in sorted(self.baseline.unseen - self.baseline.past):
+                seen = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
+                if seen and not self.excludes(entry.path):
+                    self.summary.stale.append(entry)
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
         rule, spot = match.rule, (blob.path, match.rule.id)
@@ -8248,11 +8251,6 @@ class Audit:
 
     def _reports(self, path: str) -> bool:
         return self._reaches(path) and not self.excludes(path) and not self.settings.allows(path)
-
-    def _covers(self, path: str) -> bool:
-        """Return whether this audit has looked where a path is or was."""
-        seen = _is_within(path, self._roots) and not _is_within(path, self._unread)
-        return seen and not self.excludes(path)
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
@@ -9156,7 +9154,15 @@ def cmd_set(args: Namespace) -> None:
     # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
     if "=" in name:
         raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
-    value = _new_value(args, store)
+    if args.generate is not None:
+        value = generate(args.generate)
+    elif args.from_file is not None:
+        value = decode_value(_read_file(args.from_file))
+    elif args.value is not None:
+        _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+        value = args.value
+    else:
+        value = _read_value(args.name, store)
     shadow = overridden_by(store, name)  # before it is set, which makes the variable
     check_settable(store, name)
     store.set(name, value)
@@ -9168,17 +9174,6 @@ def _persistent_store(args: Namespace) -> Store:
     if not ask_store(store, "outlives_process", True):
         raise BadValue("this store doesn't outlive the command", hint="use --backend file")
     return store
-
-
-def _new_value(args: Namespace, store: Store) -> str:
-    if args.generate is not None:
-        return generate(args.generate)
-    if args.from_file is not None:
-        return decode_value(_read_file(args.from_file))
-    if args.value is None:
-        return _read_value(args.name, store)
-    _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
-    return str(args.value)
 
 
 def _read_value(what: str, store: Store | None = None) -> str:
