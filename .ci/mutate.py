@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +43,7 @@ TESTED_BY = {  # to add a section: its name, and the sections whose tests depend
     "Judgement": ["Judgement"],
     "Audit": ["Audit"],
 }
-SECONDS = 240  # a test run that takes longer than this hangs
+SECONDS = 240  # a test run of the module as it is that takes longer than this hangs
 PAIRS = (  # operators that take each other's place
     (ast.Eq, ast.NotEq),
     (ast.In, ast.NotIn),
@@ -174,21 +175,34 @@ def prepare(folder: Path) -> None:
         compiled.unlink()
 
 
-def survives(source: str, tests: list[str], prepared: Path) -> bool:
-    """Whether the tests pass with this module."""
+def run_tests(source: str, prepared: Path, seconds: float, *args: str) -> subprocess.CompletedProcess:
+    """Run quick tests with this module, up to the first that fails."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(shutil.copytree(prepared, Path(parent, "copy")))
         (folder / MODULE).write_text(source, encoding="utf-8")
-        try:
-            return run_pytest(folder, "-x", "-m", "not slow", *tests) == 0
-        except subprocess.TimeoutExpired:
-            return False
+        return run_pytest(folder, "-x", "-m", "not slow", *args, seconds=seconds)
 
 
-def run_pytest(folder: Path, *args: str) -> int:
+def quickest_first(tests: list[str], output: str) -> list[str]:
+    """The tests in the order of the time they took, so that most mutants are killed soon."""
+    taken: collections.Counter[str] = collections.Counter()
+    for seconds, test in re.findall(r"^([0-9.]+)s (?:setup|call|teardown) +([^\s\[]+)", output, re.M):
+        taken[test] += float(seconds)
+    return sorted(tests, key=lambda test: taken[test])
+
+
+def survives(source: str, tests: list[str], prepared: Path, seconds: float) -> bool:
+    """Whether the tests pass with this module."""
+    try:
+        return run_tests(source, prepared, seconds, *tests).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def run_pytest(folder: Path, *args: str, seconds: float = SECONDS) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    return subprocess.run(command, cwd=folder, capture_output=True, timeout=SECONDS, env=env).returncode
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=seconds, env=env)
 
 
 def main() -> int:
@@ -215,13 +229,16 @@ def try_mutants(section: str, args: argparse.Namespace, prepared: Path) -> tuple
     """Run the tests of a section with each mutant drawn, print those that survive; (killed, drawn)."""
     source = (ROOT / MODULE).read_text(encoding="utf-8")
     tests = quick_tests(TESTED_BY[section])
-    if not tests or not survives(source, tests, prepared):
+    started = time.monotonic()
+    clean = run_tests(source, prepared, SECONDS, "--durations=0", "--durations-min=0", *tests)
+    if not tests or clean.returncode:
         sys.exit(f"{section}: the tests fail without any mutant")
+    tests, seconds = quickest_first(tests, clean.stdout.decode()), 30 + 4 * (time.monotonic() - started)
     drawn = list(mutants(source, [section]))
     if args.sample and args.sample < len(drawn):
         drawn = random.Random(args.seed).sample(drawn, args.sample)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        alive = list(pool.map(lambda mutant: survives(mutate(source, mutant), tests, prepared), drawn))
+        alive = list(pool.map(lambda one: survives(mutate(source, one), tests, prepared, seconds), drawn))
     for mutant in (mutant for mutant, survived in zip(drawn, alive) if survived):
         line = source.splitlines()[mutant.node.lineno - 1].strip()
         print(f"  survives: {MODULE}:{mutant.node.lineno}: {line}  ->  {mutant.text}")
