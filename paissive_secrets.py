@@ -336,7 +336,7 @@ _T = TypeVar("_T")
 
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
-    """Open a file to read; raise Unsafe for a FIFO, a device or, without `follow`, a symlink."""
+    """Open a file to read; raise Unsafe for a folder, FIFO, device or, without `follow`, a symlink."""
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
         file = open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
@@ -345,7 +345,8 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
             return file
         file.close()
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # symlinks, sockets
+        # For folders, symlinks and sockets.
+        if error.errno not in (errno.EISDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO):
             raise
     raise _not_a_file_error(path)
 
@@ -356,7 +357,7 @@ def _not_a_file_error(path: str) -> Unsafe:
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
     """Return the bytes of a file, at most MAX_FILE_BYTES."""
-    file_state(path, follow=follow)  # for folders, and for links on Windows
+    file_state(path, follow=follow)  # for folders and links on Windows
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
