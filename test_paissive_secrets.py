@@ -2928,13 +2928,6 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
         assert transport._redirect_target("https://a:8200/v1/a", location) == ""
 
 
-def test_a_chunked_response_is_put_together(stub):
-    chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, ANSWER[n : n + 7].ljust(7)) for n in range(0, len(ANSWER), 7))
-    server = stub(CHUNKED + chunks + b"0\r\nT: t\r\n\r\n")
-    store = server.store()
-    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 1)
-
-
 def receive(raw, size=1 << 16):
     """What a connection makes of `raw` in pieces: (status, headers, body), or the type of its error."""
     parts = [raw[start : start + size] for start in range(0, len(raw), size)]
@@ -3018,12 +3011,19 @@ def test_bytes_mean_the_same_however_they_arrive_in_pieces(raw, edits):
     assert edits or isinstance(whole, tuple)
 
 
-def test_a_response_without_length_ends_with_its_connection(stub):
+def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
+    chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, ANSWER[n : n + 7].ljust(7)) for n in range(0, len(ANSWER), 7))
+    length = b"Content-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER
+    for raw, connections in (
+        (CHUNKED + chunks + b"0\r\nT: t\r\n\r\n", 1),
+        (b"HTTP/1.1 200 OK\r\n" + length, 1),
+        (b"HTTP/1.0 200 OK\r\n" + length, 2),
+    ):
+        server = stub(raw)
+        store = server.store()
+        assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
     for first in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close", b"HTTP/1.1 200 OK"):
         assert receive(first + b"\r\n\r\n" + ANSWER)[2] == ANSWER
-    server = stub(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER)
-    store = server.store()
-    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
 
 
 def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
@@ -3068,6 +3068,8 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
     for address, more, problem in (
         (tls, {"ca_cert": ""}, "server's certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
         (tls, {"server_name": "elsewhere"}, "certificate isn't trusted: [Hh]ostname mismatch"),
+        (tls, {"ca_cert": "", "ca_path": str(tmp_path)}, "no certificate in VAULT_CAPATH;"),
+        (tls, {"ca_cert": "", "ca_bytes": "é"}, "no certificate in VAULT_CACERT_BYTES;"),
         (
             bao().address.replace("http:", "https:"),
             {},
@@ -3095,11 +3097,13 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
 
 
 def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
-    shutil.copy(bao().ca, tmp_path)
-    text = Path(bao().ca).read_text()
+    (tmp_path / "..version").mkdir()  # as Kubernetes mounts a secret, beside what is no certificate
+    shutil.copy(bao().ca, tmp_path / "..version" / "ca.crt")
+    (tmp_path / "ca.crt").symlink_to("..version/ca.crt")
+    shutil.copy(bao().client["client_key"], tmp_path)
     for trust in (
         {"ca_cert": bao().ca, "server_name": "server"},
-        {"ca_bytes": "# Größe\n" + text, "ca_path": "/nowhere"},
+        {"ca_bytes": "# Größe\n" + Path(bao().ca).read_text(), "ca_path": "/nowhere"},
         {"ca_path": bao().ca},
         {"ca_path": str(tmp_path)},
         {"skip_verify": True},
@@ -3107,22 +3111,6 @@ def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
         store = bao().store(address=bao().tls, **trust)
         assert type(failure(store.get, "a")) is ps.NotFound
     assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.store_status()
-
-
-def test_a_source_of_cas_without_one_is_refused_and_other_files_beside_them_are_ignored(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setenv("SSL_CERT_FILE", bao().ca)  # what the system trusts is not asked for
-    for source, trust in {"CAPATH": {"ca_path": str(tmp_path)}, "CACERT_BYTES": {"ca_bytes": "é"}}.items():
-        error = failure(bao().store(address=bao().tls, **trust).get, "a")
-        assert f"no certificate in VAULT_{source};" in str(error)
-    monkeypatch.delenv("SSL_CERT_FILE")
-    (tmp_path / "..version").mkdir()  # as Kubernetes mounts a secret
-    shutil.copy(bao().ca, tmp_path / "..version" / "ca.crt")
-    (tmp_path / "ca.crt").symlink_to("..version/ca.crt")
-    (tmp_path / "README").write_text("no certificate\n")
-    shutil.copy(bao().client["client_key"], tmp_path)
-    assert works(bao().store(address=bao().tls, ca_path=str(tmp_path)))
 
 
 @contextlib.contextmanager
@@ -3388,21 +3376,15 @@ def test_a_login_that_fails_says_why(stub, answer):
     assert str(failure(stub(answer).store(**LDAP).get, "a")) == NO_LOGINS[answer]
 
 
-@pytest.fixture
-def github(stub, monkeypatch):
-    """A function that starts a server that a job asks for its identity token in place of GitHub's."""
-
-    def start(*answers):
-        server = stub(*answers)
-        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", server.address + "/?api=1")
-        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE)
-        return server
-
-    return start
+def as_job(monkeypatch, server):
+    """Run as a job of GitHub Actions, which asks this server for its identity token."""
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", server.address + "/?api=1")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE)
+    return server
 
 
-def test_a_login_by_the_identity_of_a_github_actions_job(github, stub):
-    job = github(http_json({"value": "j"}, 200, "Connection: close"))
+def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
+    job = as_job(monkeypatch, stub(http_json({"value": "j"}, 200, "Connection: close")))
     vault = stub(grants(100), http(), grants(100), http())
     login = {"login": "jwt", "role": "ci", "jwt_audience": "https://vault"}
     assert vault.store(**login).get("a") == "v"
@@ -3416,8 +3398,8 @@ NO_IDENTITY = "GitHub Actions gives no identity token; give the job 'permissions
 
 
 @pytest.mark.parametrize("answer", [b"hello\r\n\r\n", http(b"[" * 100_000), CHUNKED + b"z\r\n"])
-def test_a_job_without_an_identity_token_is_reported(github, monkeypatch, answer):
-    server, store = github(answer), login_store("jwt", role="ci", timeout=2)
+def test_a_job_without_an_identity_token_is_reported(stub, monkeypatch, answer):
+    server, store = as_job(monkeypatch, stub(answer)), login_store("jwt", role="ci", timeout=2)
     assert str(failure(store.get, "a")) == NO_IDENTITY
     assert server.requests[0].startswith(b"GET /?api=1 HTTP/1.1\r\n")
     for name, value in (("URL", "nonsense"), ("URL", "http://127.0.0.1/a b"), ("TOKEN", TELLTALE + "\n")):
@@ -3427,10 +3409,10 @@ def test_a_job_without_an_identity_token_is_reported(github, monkeypatch, answer
     assert str(failure(store.get, "a")) == NO_IDENTITY
 
 
-def test_the_token_of_a_github_job_stays_with_github(github, stub, monkeypatch):
-    other = stub(http(b"{}"))
-    server = github(http(b"", 302, f"Location: {other.address}/"), http(b" " * 5000 + b'{"value": "j"}'))
-    store = login_store("jwt", role="ci", timeout=2)
+def test_the_token_of_a_github_job_stays_with_github(stub, monkeypatch):
+    other, store = stub(http(b"{}")), login_store("jwt", role="ci", timeout=2)
+    elsewhere = http(b"", 302, f"Location: {other.address}/")
+    server = as_job(monkeypatch, stub(elsewhere, http(b" " * 5000 + b'{"value": "j"}')))
     assert str(failure(store.get, "a")) == NO_IDENTITY
     assert other.requests and TELLTALE.encode() not in other.requests[0]
     monkeypatch.setattr(ps, "_MAX_BODY", 1000)  # which an answer without end would be read up to
@@ -3816,21 +3798,13 @@ def test_names_are_those_of_fields_in_all_folders_and_each_is_one_secret(mount):
 
 
 def test_an_interrupt_ends_a_list_while_the_server_is_silent(stub):
-    asked, go_on = threading.Event(), threading.Event()
-
-    def silent(request):
-        asked.set()
-        go_on.wait(60)
-
-    env = {"VAULT_ADDR": stub(silent).address, "VAULT_TOKEN": TELLTALE}
-    argv = [sys.executable, str(MODULE), "list", "--backend", "vault"]
+    asked, argv = threading.Event(), [*PROGRAM, "list", "--backend", "vault"]
+    server = stub(lambda _: asked.set() or time.sleep(60))
+    env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE}
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert asked.wait(30)
         process.send_signal(signal.SIGINT)
-        try:
-            assert (process.communicate(timeout=20), process.returncode) == ((b"", b""), 130)
-        finally:
-            go_on.set()
+        assert (process.communicate(timeout=20), process.returncode) == ((b"", b""), 130)
 
 
 def test_secrets_that_no_name_can_reach_are_not_listed():
@@ -9582,9 +9556,7 @@ SecretConfig("new.json").set("a", {1})       new.json would hold what JSON can't
 environment_with_secrets(REFERENCES, ["A"])  the value for A looks like a reference, …
 SecretConfig("no/x.json").set("a", 1)        there is no folder …/no; make it first, or name another file
 SecretConfig("fifo").get("a")                fifo is not a file; …
-SecretConfig("fifo").set("a", 1)             fifo is not a file; …
 SecretRotation("memory", "/dev/null").due()  /dev/null is not a file; …
-SecretRotation("memory", "fifo").due()       …/fifo is not a file; …
 redact("x", 5)                               what to redact has to be text; …
 list(audit(".", disable=["nope"]))           no such rule to disable; see: audit --list-rules
 $ c4nary                                     no such command; see: …
@@ -9607,7 +9579,6 @@ $ set X --value c4nary --generate            --value and --generate can't be com
 $ set X --generate c4nary                    no such generator; …
 $ set X --from-file /dev/zero                /dev/zero is larger than 16 MiB; …
 'c4nary' $ set A__PREVIOUS                   'A__PREVIOUS' ends like a stage of a rotation; …
-'c4nary' $ set A__PENDING                    'A__PENDING' ends like a stage of a rotation; …
 PAISSIVE_ENV_FILE=no/.env $ set X --generate  there is no folder …/no; make it first, or name another file
 PAISSIVE_ENV_FILE=odd.env $ set REF --generate  'REF' is a reference to secret://file/X; …
 PAISSIVE_MASTER_PASSWORD_FILE=/dev/zero $ --backend file set X --generate  /dev/zero is not a file; …
@@ -9639,7 +9610,6 @@ $ import - --remove --backend file           - is not a file to remove; leave --
 $ run -- ./folder                            (126) can't run './folder': permission denied
 $ redact nope                                can't redact nope: No such file or directory
 $ redact --in-place                          --in-place needs files; …
-$ config get a --file /dev/zero              /dev/zero is not a file; …
 $ config set a c4nary --json                 VALUE is not JSON; …
 'c4nary' $ config set --file no/x.json a --secret  there is no folder …/no; make it first, or …
 $ audit --explain x                          --explain takes FILE:LINE; …
