@@ -5813,7 +5813,9 @@ def patterns() -> dict[bytes, list[Pattern]]:
     for rule, forms in _table_rows(_PATTERNS):
         for form in re.split(r"\n {4}(?! )", forms) if forms else ():
             keyword, *parts, hit = re.split(r"\s{2,}", form)
-            text, hit = "".join(parts), samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
+            text = "".join(parts)
+            keyword += " " * text.startswith(f"{keyword} ")  # the longer, the fewer places to look at
+            hit = samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
             for macro, meaning in _MACROS.items():
                 text = text.replace(macro, meaning)
             regex = re.compile(text.encode())
@@ -6088,7 +6090,7 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth":
 _RARE = b"bcpuq"
 _FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # what is assigned to these may be any word
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # here it has a digit or is long
-_SECOND, _THIRD = b"aertws", b"dehnsy./"  # what stands right behind a rare letter, and next, in most words
+_SECOND = b"retaslhnyi"  # what stands behind a rare letter, in most words first
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # `(?=(?P<x>…))(?P=x)` is an atomic group, which `re` has only from 3.11.
@@ -6226,13 +6228,14 @@ def _keyword_search(
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     """An expression that finds (group, folded word, what follows it) in folded text.
 
-    Few k's belong to a word, so it branches on the next two letters before it compares a whole word.
+    Few k's belong to a word, so it branches on the next two letters before it compares a whole word. Each
+    branch costs time at every k: words are found by the k before a letter that many of them share.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
+    order = {bytes([letter]): n for n, letter in enumerate(_SECOND)}
     for group, word, ahead in words:
         places = [match.end() for match in re.finditer(rb"k", word)]
-        # the k that is passed most easily where it is none of a word's
-        at = min(places, key=lambda at: (word[at : at + 1] in _SECOND) + (word[at + 1 : at + 2] in _THIRD))
+        at = min(places, key=lambda at: order.get(word[at : at + 1], len(order)))
         second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
         whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
         branches.setdefault(second, {}).setdefault(third, []).append(whole)
@@ -6361,7 +6364,11 @@ def language_of(path: str) -> str:
     """Say which kind of file this is by its name: a key of _LANGUAGES, translation or none."""
     if _TRANSLATION.search(path):
         return "translation"
-    ending = os.path.basename(path).lower().rpartition(".")[2]
+    return _language_of_ending(os.path.basename(path).lower().rpartition(".")[2])
+
+
+@functools.lru_cache(256)
+def _language_of_ending(ending: str) -> str:
     return next((language for language, endings in _LANGUAGES.items() if ending in endings.split()), "none")
 
 
@@ -6892,11 +6899,11 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 def token_runs(text: bytes) -> list[tuple[int, int]]:
     """(begin, end) of each run of 20 and more letters, digits, `_` and `-`, which long tokens have."""
-    find, end = (text.translate(_TWO_CLASSES) + b" ").find, 0
+    find, end = text.translate(_TWO_CLASSES).find, 0
     runs: list[tuple[int, int]] = []
-    while (start := find(_RUN, end)) >= 0:
+    while end >= 0 and (start := find(_RUN, end)) >= 0:
         end = find(b" ", start)
-        runs.append((start, end))
+        runs.append((start, end if end >= 0 else len(text)))
     return runs
 
 
