@@ -7244,22 +7244,28 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
 
 def _text_reader(read: Reader) -> tuple[Reader, str]:
     """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" if it isn't text."""
-    import codecs
-
     first, kind = read(_READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if first.startswith(_ARCHIVES) or first[257:262] == b"ustar" else "binary"
     pending = [first.removeprefix(b"\xef\xbb\xbf")]
-    decode = codecs.getincrementaldecoder(encoding or "ascii")("replace").decode
+
+    def read_all(size: int) -> bytes:
+        return pending.pop() if pending else read(size)
+
+    return (_decoded(read_all, encoding) if encoding else read_all), kind
+
+
+def _decoded(read: Reader, encoding: str) -> Reader:
+    import codecs
+
+    decode = codecs.getincrementaldecoder(encoding)("replace").decode
 
     def read_utf8(size: int) -> bytes:
-        data = pending.pop() if pending else read(size)
-        if encoding is None or not data:
-            return data
-        return decode(data).encode("utf-8", "replace") or read_utf8(size)  # half a character
+        data = read(size)
+        return data and (decode(data).encode("utf-8", "replace") or read_utf8(size))  # half a character
 
-    return read_utf8, kind
+    return read_utf8
 
 
 def _utf16(first: bytes) -> str | None:
@@ -7267,6 +7273,8 @@ def _utf16(first: bytes) -> str | None:
         return "utf-32"
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
+    if b"\0" not in first:
+        return None
     even, odd = first[::2], first[1::2]  # ASCII in one half, mostly zeros in the other
     for encoding, letters, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
         if b"\0" not in letters and 1 < len(zeros) * 0.9 <= zeros.count(0):
@@ -7741,18 +7749,21 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
 
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield the files that git tracks or does not ignore, and the repositories below the folder."""
-    top, folder, real = os.path.realpath(root), "", True
+    folder, real, vendored = "", True, False
+    is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     report = lambda line: accept.on_error(shown.rstrip("/"), line)  # noqa: E731
     with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         for name, _ in itertools.groupby(_split_records(out)):  # a conflict lists a name three times
             name = name.rstrip("/")
             above = name.rpartition("/")[0]
             if above != folder:  # git goes by its index even where a folder has become a symlink
-                folder, path = above, os.path.join(top, *above.split("/"))
-                real = not above or os.path.realpath(path) == path
-            if name == "." or not real or not _HISTORY_FOLDERS.isdisjoint(above.split("/")):
+                folder, parts = above, above.split("/")
+                linked = any(map(is_link, itertools.accumulate(parts, "{}/{}".format)))
+                real = not linked and _HISTORY_FOLDERS.isdisjoint(parts)
+                vendored = not _VENDORED_FOLDERS.isdisjoint(parts)
+            if name == "." or not real:
                 continue  # "." is the folder itself, if a repository inside claims it too
-            if not _VENDORED_FOLDERS.isdisjoint(above.split("/")):
+            if vendored:
                 accept.skipped["vendored"] += 1
             elif accept.takes(shown + name):
                 yield name
@@ -7823,13 +7834,15 @@ def _ignored(ignores: _Ignores, is_folder: bool) -> bool:
 def matches_path(patterns: Patterns, path: str) -> bool:
     """Return whether `path`, or a folder that it is in, matches one of the patterns."""
     state = patterns.start
+    if not state:
+        return False
     *folders, name = os.fsencode(path).split(b"/")
-    for folder in folders if state else ():
+    for folder in folders:
         state = patterns.advance(state, folder)
         if patterns.verdict(state, True):
             return True
         state = patterns.advance(state, b"/")
-    return bool(state and patterns.verdict(patterns.advance(state, name), False))
+    return bool(patterns.verdict(patterns.advance(state, name), False))
 
 
 class _Step(NamedTuple):
