@@ -5909,8 +5909,8 @@ class Prefixes:
         import base64
 
         self.literals: dict[bytes, list[Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run,
-        self.leads: dict[bytes, tuple[bytes, ...]] = {}  # and what stands before it, by the same
+        self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
+        self.leads: dict[bytes, tuple[bytes, ...]] = {}  # what stands before it, by the same
         # What Base64 of -----BEGIN or of a literal begins with.
         self.encoded: tuple[bytes, ...] = (b"LS0tLS1CRUdJTi",)
         for rule in rules:
@@ -6354,6 +6354,7 @@ _LANGUAGES = {
     "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
     "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
 }
+_LANGUAGE_OF = {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
 _TRANSLATION = lazily(
     r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:/[a-z]{2}(?:[_-]\w{2,4})?)?(?:[/._-][^/]*)?\.\w+\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
@@ -6364,12 +6365,7 @@ def language_of(path: str) -> str:
     """Say which kind of file this is by its name: a key of _LANGUAGES, translation or none."""
     if _TRANSLATION.search(path):
         return "translation"
-    return _language_of_ending(os.path.basename(path).lower().rpartition(".")[2])
-
-
-@functools.lru_cache(256)
-def _language_of_ending(ending: str) -> str:
-    return next((language for language, endings in _LANGUAGES.items() if ending in endings.split()), "none")
+    return _LANGUAGE_OF.get(os.path.basename(path).lower().rpartition(".")[2], "none")
 
 
 # === Judgement ==============================================================================================
@@ -6553,7 +6549,7 @@ def features(c: Candidate) -> list[str]:
 
 
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
-    """The features of the place and of the value, which many candidates share, and those that few have."""
+    """The features of its place and of its value, which many share, and those that few have."""
     before, after = c.before.rstrip()[-1:], c.after[len(c.quote) :].lstrip()[:1]
     call = _CALLED_WITH.search(c.before) if c.separator in ",(" else None
     calls = ("gets" if call["gets"] else "sets") if call else "-"
@@ -6591,23 +6587,20 @@ def _features_of_place(
 
 @functools.lru_cache(1024)
 def _facts_of_value(value: str) -> tuple[str, ...]:
+    import bisect
+
     size, shape, characters = len(value), _SHAPE.match(value), set(value)
     classes = value.encode("latin-1").translate(_CLASS_OF)
     digits = classes.count(b"0")
     return (
         (shape and shape.lastgroup) or "symbols",
-        _length_of(size),
+        str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
         wordness(value),
         ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
         _text(bytes(sorted(set(classes), reverse=True))),
         str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
         str(10 * len(characters) // size),
     )
-
-
-@functools.cache
-def _length_of(size: int) -> str:
-    return str(next(length for length in _LENGTHS if length >= min(size, MAX_VALUE)))
 
 
 @functools.lru_cache(4096)
@@ -6617,7 +6610,7 @@ def _features_of_value(kind: str, *facts: str) -> tuple[str, ...]:
 
 
 def _crossed(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
-    """Each fact as a feature, and again with the kind of candidate where that matters."""
+    """Each fact as a feature, alone and with the kind."""
     both = (f"kind/{group} {kind}/{facts[group]}" for group in _WITH_KIND if group in facts)
     return *map("{} {}".format, facts, facts.values()), *both
 
