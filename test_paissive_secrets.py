@@ -3057,28 +3057,20 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
     form = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(TELLTALE.encode())
     (tmp_path / "key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
     encrypted = {**bao().client, "client_key": str(tmp_path / "key")}
-    tls, mutual, nobody = bao().tls, bao().mutual, f"127.0.0.1:{free_port()}"
-    proxy = {"proxy": f"http://user:{TELLTALE}@{nobody}"}
+    plain, tls, mutual, nobody = bao().address, bao().tls, bao().mutual, f"http://127.0.0.1:{free_port()}"
+    proxy = {"proxy": nobody.replace("//", f"//user:{TELLTALE}@")}
     no_proxy = "by the proxy: Connection refused; check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
     for address, more, problem in (
         (tls, {"ca_cert": ""}, "server's certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
         (tls, {"server_name": "elsewhere"}, "certificate isn't trusted: [Hh]ostname mismatch"),
         (tls, {"ca_cert": "", "ca_path": str(tmp_path)}, "no certificate in VAULT_CAPATH;"),
         (tls, {"ca_cert": "", "ca_bytes": "é"}, "no certificate in VAULT_CACERT_BYTES;"),
-        (
-            bao().address.replace("http:", "https:"),
-            {},
-            "the server doesn't speak TLS; use http:// in VAULT_ADDR",
-        ),
+        (plain.replace("http:", "https:"), {}, "the server doesn't speak TLS; use http:// in VAULT_ADDR"),
         (tls.replace("https:", "http:"), {}, "the server expects TLS; use https:// in VAULT_ADDR"),
         (mutual, {}, "VAULT_CLIENT_CERT|connection"),
         (mutual, {"client_cert": "/nowhere.pem"}, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
         (mutual, encrypted, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
-        (
-            f"http://{nobody}",
-            {},
-            f"Vault can't be reached at http://{nobody}: Connection refused; check VAULT_A",
-        ),
+        (nobody, {}, f"Vault can't be reached at {nobody}: Connection refused; check VAULT_ADDR"),
         ("unix:///nowhere.sock", {}, "No such file"),
         ("http://nowhere.invalid", {}, "no host of that name; check VAULT_ADDR"),
         ("http://a..b", {}, "no host of that name; check VAULT_ADDR"),
@@ -3121,10 +3113,9 @@ def listening(answer):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+# The beginning of an alert, and the hello of a server that speaks TLS 1.1.
 TLS_ALERT = b"\x15\x03\x03\x00\x02\x02"
-TLS_1_1 = (
-    b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
-)  # a server's hello
+TLS_1_1 = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
 HANDSHAKES = {
     b"": "the TLS connection broke; check VAULT_ADDR",
     b"\x16\x03\x03\x00\x05hello": "the TLS connection broke; check VAULT_ADDR",
@@ -3195,13 +3186,11 @@ def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     assert bao().store(address=far).get("a") == "v"
 
 
-BAD_PROXIES = (
-    "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// u:{}@p:x [::1 \udcfc:{}@p:1"
-)
+PROXIES = "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// u:{}@p:x [::1 \udcfc:{}@p:1"
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
-@pytest.mark.parametrize("proxy", BAD_PROXIES.split())
+@pytest.mark.parametrize("proxy", PROXIES.split())
 def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind, proxy):
     new_store = functools.partial(bao().store, address=f"{kind}://vault.invalid", max_retries=0)
     monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
@@ -3356,20 +3345,17 @@ SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_i
 NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 400): LDAP_REFUSED,
     http_json({"errors": [TELLTALE]}, 403): LDAP_REFUSED,
-    http_json(
-        SECOND_FACTOR
-    ): "the ldap login needs a second factor; log in with `vault login` or `bao login`, "
-    "which asks for it and writes the token file",
+    http_json(SECOND_FACTOR): "the ldap login needs a second factor; log in with `vault login` …",
     grants(9, token=5): "the response isn't Vault's; check VAULT_ADDR",
     grants(
         9, token=f"{TELLTALE}\n"
-    ): "the token has a character that isn't allowed in it; look for a space or a line break at its end",
+    ): "the token has a character that isn't allowed in it; look for a space …",
 }
 
 
 @pytest.mark.parametrize("answer", NO_LOGINS)
 def test_a_login_that_fails_says_why(stub, answer):
-    assert str(failure(stub(answer).store(**LDAP).get, "a")) == NO_LOGINS[answer]
+    assert as_shown(str(failure(stub(answer).store(**LDAP).get, "a")), NO_LOGINS[answer])
 
 
 def as_job(monkeypatch, server):
@@ -3977,9 +3963,8 @@ def test_a_value_that_is_too_large_is_refused_before_and_by_the_server(monkeypat
 
 
 def test_user_and_password_of_a_dynamic_secret_belong_together_for_two_thirds_of_its_lease(stub, frozen):
-    users = (
-        http_json({"lease_id": "x", "lease_duration": 60, "data": {"user": n, "password": n}}) for n in "12"
-    )
+    lease = {"lease_id": "x", "lease_duration": 60}
+    users = (http_json({**lease, "data": {"user": n, "password": n}}) for n in "12")
     store = stub(lambda _: next(users)).store()
     for frozen.at, user in ((0, "1"), (39, "1"), (40, "2")):
         assert (store.get("db/creds/app#user"), store.get("db/creds/app#password")) == (user, user)
@@ -9206,9 +9191,7 @@ def test_a_full_disk_changes_nothing_and_shows_no_value(argv, say, monkeypatch):
     assert (os.listdir(), Path(".env").read_text()) == ([".env"], "A=c4nary\nC=long enough\n")
 
 
-def test_a_canary_is_in_no_output_argument_list_or_temporary_file_of_what_searches_for_it(
-    repository, monkeypatch, capfd, tmp_path_factory
-):
+def test_a_canary_shows_in_no_output_argument_list_or_file(repository, monkeypatch, capfd, tmp_path_factory):
     values, found = {"A_TOKEN": VALUE, "B_TOKEN": token(7)}, token(8)
     lines = [f"{n} {encode(value)}" for value in values.values() for n, encode in enumerate(ENCODINGS)]
     for name in ("tree", "copy"):
@@ -9524,7 +9507,6 @@ VaultStore(skip_verify="perhaps")            skip_verify isn't true or false; �
 VaultStore(max_retries="many")               max_retries isn't a number; use 0 or more
 VaultStore(login="magic")                    login isn't a known login method; …
 VaultStore(token="t").get("a/#b")            bad name 'a/#b'; use path#field, such as app/db#password
-VaultStore(token="t").get("#")               bad name '#'; use path#field, such as app/db#password
 VaultStore(token="t").set("a#", "[1")        all fields together are not JSON; …
 SecretConfig("list.json").get("a")           list.json is not a JSON object; …
 SecretConfig("no/x.json").set("a", 1)        there is no folder …/no; make it first, or name another file
@@ -9546,7 +9528,6 @@ b'c4nary\xff' $ set X                        the value is not UTF-8; …
 $ set X c4nary                               the value is not an argument; …
 $ set X=c4nary                               NAME=value isn't a name; …
 $ set X --value c4nary --generate            --value and --generate can't be combined; …
-$ set X --generate c4nary                    no such generator; …
 $ set X --from-file /dev/zero                /dev/zero is larger than 16 MiB; …
 'c4nary' $ set A__PREVIOUS                   'A__PREVIOUS' ends like a stage of a rotation; …
 PAISSIVE_ENV_FILE=no/.env $ set X --generate  there is no folder …/no; make it first, or name another file
