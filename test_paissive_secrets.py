@@ -614,6 +614,7 @@ def test_windows_locks_a_byte_and_has_neither_owners_nor_modes_nor_synced_folder
     tmp_path.chmod(0o777)
     with monkeypatch.context() as windows:
         windows.setitem(sys.modules, "msvcrt", argparse.Namespace(LK_NBLCK=2, locking=locking))
+        windows.setitem(sys.modules, "fcntl", None)
         windows.setattr(sys, "platform", "win32")
         windows.setattr(os, "name", "nt")
         windows.setattr(os, "open", open_file)
@@ -704,13 +705,12 @@ def test_a_file_rewritten_within_a_tick_of_its_clock_is_read_again(
     monkeypatch.setattr(ps, "file_state", lambda path, follow=True: (1, 3, modified, changed))
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "time_ns", lambda: today)
-    for text in (b"old", b"new"):
+    for text in (b"old", b"new", b"end"):
         file.write_bytes(text)
         assert cache.load(str(file), bytes.upper) == text.upper()
         now[0] += 2
-    now[0] += 0.1
     for _ in range(2):  # parsed no more, and once a tick has passed not even read
-        assert cache.load(str(file), lambda _: pytest.fail("parsed again")) == b"NEW"
+        assert cache.load(str(file), lambda _: pytest.fail("parsed again")) == b"END"
         file.unlink(missing_ok=True)
 
 
@@ -777,6 +777,8 @@ def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
     hint = "what was there is as it was"
     assert refusal(fail, "write x", errno.EACCES) == f"Denied: can't write x: Permission denied; {hint}"
     assert refusal(fail, "read x", errno.EIO) == "Unavailable: can't read x: Input/output error"
+    problem = "Unavailable: there is no folder /no; make it first, or name another file"
+    assert refusal(ps.work_folder, "/no/file") == problem
 
 
 def accept_a_finding():

@@ -90,6 +90,8 @@ def changes(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str]]:
         node = pending.popleft()
         if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.JoinedStr)):
             continue  # nested functions have a turn of their own
+        if is_hint(node):
+            continue
         yield from ((node, text) for text in replacements(node))
         if isinstance(node, ast.AnnAssign):
             pending.extend([node.value] if node.value else [])
@@ -116,6 +118,14 @@ def replacements(node: ast.AST) -> Iterator[str]:
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     ):
         yield "pass"
+
+
+def is_hint(node: ast.AST) -> bool:
+    """Whether it gives a hint, which is a part of a message: `hint = "..."`, or `hint="..."` of a call."""
+    names = [node.arg] if isinstance(node, ast.keyword) else []
+    if isinstance(node, ast.Assign):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return names == ["hint"] and isinstance(node.value, ast.Constant)
 
 
 def is_false(node: ast.AST) -> bool:
