@@ -1227,7 +1227,7 @@ class EnvironmentStore:
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         warn_if_exposed(path, os.stat(path))
-        dotenv = Dotenv(data.decode("utf-8", "surrogateescape"), path)
+        dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         for problem in itertools.islice(dotenv.problems(), 1):
             warn_once(str(problem))
         return dotenv
@@ -1250,7 +1250,7 @@ class EnvironmentStore:
         with disk_errors(f"write {path}"), FileLock(path):
             dotenv = self._load()
             self._replaced = dotenv.assigned.keys() & set(changes)
-            rewrite(path, change(dotenv).encode("utf-8", "surrogateescape"))
+            rewrite(path, change(dotenv).encode(errors="surrogateescape"))
 
 
 _NO_DOTENV = Dotenv("")
@@ -1304,7 +1304,7 @@ def mounted_path(name: str, variable: str) -> str:
 
 def decode_value(data: bytes, what: str = "the value") -> str:
     """Return the text that a file or a pipe holds, or raise BadValue."""
-    return check_value(data.decode("utf-8", "surrogateescape"), what)  # no exception that would hold the data
+    return check_value(data.decode(errors="surrogateescape"), what)  # no exception that would hold the data
 
 
 # === Age format =============================================================================================
@@ -1314,7 +1314,7 @@ def decode_value(data: bytes, what: str = "the value") -> str:
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
 # Words between single spaces; then base64 in lines of 64 characters, of which the last one is shorter.
-_STANZA = rb"-> ([ -~]+)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
+_STANZA = rb"-> ([!-~]+(?: [!-~]+)*)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
 _SCRYPT_WORDS = rb"scrypt (.{22}) ([1-9][0-9]?)"  # salt and work factor
 _HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
@@ -1384,12 +1384,10 @@ class Recipient:
 
     def wrap(self, file_key: bytes) -> bytes:
         """Return the stanza from which only this recipient's identity recovers the file key."""
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
-        ephemeral = X25519PrivateKey.generate()
-        share = ephemeral.public_key().public_bytes_raw()
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        key = _wrapping_key(ephemeral, self._point, share + self._point)
+        ephemeral = Identity.generate()
+        share = ephemeral._point
+        key = _wrapping_key(ephemeral._key, self._point, share + self._point)
         return _write_stanza([b"X25519", _base64(share)], key, file_key)
 
 
@@ -1473,8 +1471,6 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
     pos, stanzas = len(_AGE_VERSION), []
     while stanza := re.compile(_STANZA).match(sealed, pos):
         words, pos = stanza[1].split(b" "), stanza.end()
-        if not all(words):
-            raise _corrupt("a stanza has an empty word")
         stanzas.append((words, _unbase64(stanza[2].replace(b"\n", b""))))
         if len(stanzas) > _MAX_STANZAS:
             raise BadValue(f"the file has more than {_MAX_STANZAS} recipients")
@@ -4077,13 +4073,13 @@ class SecretRotation:
             if "started" not in rotation.policy or rotation.value("pending") is not None:
                 rotation.undo(rotation.unfinished())
             rotation.policies.change(name, {"started": None})
-            rotation.set("pending", None)
+            rotation.delete("pending")
 
     def drop(self, name: str) -> bool:
         """Delete the previous value, so that nobody can roll back; return whether there was one."""
         with self._locked(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
-            return rotation.set("previous", None)
+            return rotation.delete("previous")
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
@@ -4136,7 +4132,7 @@ class _Rotation:
                 self.set("previous", current)
                 self.set("current", pending)
             self.policies.change(self._name, {"rotated": _now(), "started": None})
-            self.set("pending", None)
+            self.delete("pending")
         except SecretsError as error:  # which speaks of its own write alone
             error.message = f"rotation of {self._shown} failed after apply, {self._state()}: {error.message}"
             error.hint = f"then {self._hint}"
@@ -4152,7 +4148,7 @@ class _Rotation:
         if promoted:
             self.set("current", before)
         if _same(before, previous):  # the copy that this rotation made
-            self.set("previous", None)
+            self.delete("previous")
 
     def unfinished(self) -> str:
         pending = self.value("pending")
@@ -4180,36 +4176,46 @@ class _Rotation:
         except NotFound:
             return None
 
-    def set(self, stage: str, value: str | None) -> bool:
-        """Store the value of a stage, or delete it if that is None; return whether one was deleted."""
+    def set(self, stage: str, value: str | None) -> None:
+        """Store the value of a stage, or delete it if that is None."""
         if value is None:
-            return remove_secret(self._store, self._name, stage)
-        self._store.set(stage_name(self._store, self._name, stage), value)
-        return False
+            self.delete(stage)
+        else:
+            self._store.set(stage_name(self._store, self._name, stage), value)
+
+    def delete(self, stage: str) -> bool:
+        return remove_secret(self._store, self._name, stage)
 
     def _run(self, kind: str, value: str | None = None) -> Any:
         """Apply or verify `value`, or return a new one."""
         step, result, problem = _step(kind, self.policy.get(kind)), None, ""
-        if isinstance(step, list):
-            timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
-            result, problem = _run_command(step, value, timeout, self._lock)
-        elif isinstance(step, dict):
-            function = self._functions.get(kind)
-            if not function:
-                problem = f"{kind} of {self._shown} is a function of another program"
-                raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
-            try:
-                result = function() if value is None else function(value)
-                problem = "it returned False" if result is False else ""
-            except Exception as error:  # whose text may hold the value
-                problem = f"it raised {type(error).__name__}"
-        elif kind == "generate":
-            result = generate(step) if step else generate()
-        if value is None and result == "":
-            problem = problem or "it returned nothing"
+        try:
+            if isinstance(step, list):
+                timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
+                result = _run_command(step, value, timeout, self._lock)
+            elif isinstance(step, dict):
+                result = self._call(kind, step, value)
+            elif kind == "generate":
+                result = generate(step) if step else generate()
+            if value is None and result == "":
+                raise RotationFailed("it returned nothing")
+        except RotationFailed as error:
+            problem = error.message
         if problem:
             message = f"{kind} of {self._shown} failed, {self._state()}: {problem}"
             raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
+        return result
+
+    def _call(self, kind: str, step: dict[str, Any], value: str | None) -> Any:
+        if kind not in self._functions:
+            problem = f"{kind} of {self._shown} is a function of another program"
+            raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
+        try:
+            result = self._functions[kind](*[] if value is None else [value])
+        except Exception as error:  # whose text may hold the value
+            raise RotationFailed(f"it raised {type(error).__name__}") from None
+        if result is False:
+            raise RotationFailed("it returned False")
         return result
 
 
@@ -4224,7 +4230,9 @@ class _Policies:
 
     def load(self) -> dict[str, dict[str, Any]]:
         text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
-        found = {"version": 1, "policies": {}} if text is None else parse_json(text, self.path)
+        if text is None:
+            return {}
+        found = parse_json(text, self.path)
         policies = found.get("policies") if found.get("version") == 1 else None
         if not isinstance(policies, dict) or not all(isinstance(row, dict) for row in policies.values()):
             raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
@@ -4321,14 +4329,14 @@ def _same(a: str | None, b: str | None) -> bool:
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
-def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileLock) -> tuple[str, str]:
-    """Run a command with `value` on stdin, or return what it prints; and what went wrong."""
+def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileLock) -> str:
+    """Run a command with `value` on stdin, or return what it prints; raise RotationFailed."""
     import signal
     import subprocess
 
     # Python would take the exit status, which then nobody gets, for 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        return "", "this process ignores SIGCHLD, so it can't see how a command ends"
+        raise RotationFailed("this process ignores SIGCHLD, so it can't see how a command ends")
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
     try:
         child = subprocess.Popen(
@@ -4341,18 +4349,18 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
             start_new_session=True,  # which is killed with all it started
         )
     except OSError as error:
-        return "", f"{argv[0]}: {error.strerror}"
+        raise RotationFailed(f"{argv[0]}: {error.strerror}") from None
     end = time.monotonic() + timeout
     lock.share(child.pid)
     printed = _converse(child, None if value is None else value.encode(), timeout)
     lock.share(0)
-    if len(printed) > MAX_FILE_BYTES:
-        return "", f"it printed more than {MAX_FILE_BYTES >> 20} MiB"
-    if child.returncode and time.monotonic() >= end:
-        return "", f"it took longer than {timeout:g} s"
+    if printed[MAX_FILE_BYTES:]:
+        raise RotationFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
     if child.returncode:
-        return "", f"it ended with {'signal' if child.returncode < 0 else 'status'} {abs(child.returncode)}"
-    return without_newline(printed.decode(errors="surrogateescape")), ""
+        how = f"ended with {'signal' if child.returncode < 0 else 'status'} {abs(child.returncode)}"
+        how = f"took longer than {timeout:g} s" if time.monotonic() >= end else how
+        raise RotationFailed(f"it {how}")
+    return without_newline(printed.decode(errors="surrogateescape"))
 
 
 def _converse(child: subprocess.Popen[bytes], given: bytes | None, timeout: float) -> bytes:
@@ -4364,7 +4372,7 @@ def _converse(child: subprocess.Popen[bytes], given: bytes | None, timeout: floa
     with child:  # closes its pipes
         try:
             printed = child.stdout.read(MAX_FILE_BYTES + 1) if child.stdout else b""
-            if len(printed) <= MAX_FILE_BYTES:
+            if not printed[MAX_FILE_BYTES:]:
                 child.communicate(given)
         finally:
             timer.cancel()
@@ -4554,7 +4562,7 @@ class Masker:
         self._spellings = spellings
         self._tail = b""  # from where a value may have begun
         self._done = 0  # leading bytes of the tail already written, masked or shown
-        self._masked = False  # whether those, if there are any, end in a mask
+        self._masked = False  # whether those end in a mask
 
     def feed(self, data: bytes, last: bool = False) -> bytes:
         """Return what can be written of the stream so far; with `last`, all of it."""
@@ -8826,7 +8834,7 @@ def utf8_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def report_rules(as_json: bool, out: TextIO) -> None:
