@@ -7776,9 +7776,6 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python's.
         path, ignores = pending.pop()
-        ignores = _advance(ignores, path.rpartition("/")[2])
-        if path and (_ignored(ignores, True) or not accept.takes(f"{shown}{path}/")):
-            continue
         try:
             with os.scandir(os.path.join(root, path)) as entries:
                 # Links, FIFOs and devices are left out.
@@ -7790,7 +7787,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         if accept.gitignore and path and ".git" in found:
             yield path  # git is asked about it
             continue
-        folder, ignores = path and f"{path}/", _advance(ignores, "/")
+        folder, ignores = path and f"{path}/", _advance(ignores, path.rpartition("/")[2] + "/")
         has_room = sum(patterns.size for patterns, _ in ignores) < _MAX_IGNORE_STATES
         if accept.gitignore and ".gitignore" in found and has_room:
             patterns = _read_gitignore(os.path.join(root, folder, ".gitignore"))
@@ -7798,12 +7795,16 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         below = []
         for name, is_folder in found.items():
             path = folder + name
-            wanted = not is_folder and not _ignored(_advance(ignores, name), False)
+            verdicts = (patterns.verdict(state, is_folder) for patterns, state in _advance(ignores, name))
             if is_folder and name in _VENDORED_FOLDERS:
                 accept.skipped["vendored"] += 1
-            elif is_folder and name not in _HISTORY_FOLDERS:
+            elif is_folder and name in _HISTORY_FOLDERS:
+                continue
+            elif next((verdict for verdict in verdicts if verdict is not None), False):
+                continue  # the nearest .gitignore that says anything about a path counts
+            elif is_folder and accept.takes(f"{shown}{path}/"):
                 below.append((path, ignores))
-            elif wanted and accept.takes(shown + path):
+            elif not is_folder and accept.takes(shown + path):
                 yield path
         pending += reversed(below)
 
@@ -7824,12 +7825,6 @@ def _advance(ignores: _Ignores, text: str) -> _Ignores:
     """Advance each state by `text`, and drop the patterns that can no longer match."""
     name = os.fsencode(text)
     return tuple((patterns, patterns.advance(state, name)) for patterns, state in ignores if state)
-
-
-def _ignored(ignores: _Ignores, is_folder: bool) -> bool:
-    """Return what the nearest .gitignore that says anything about a path says."""
-    verdicts = (patterns.verdict(state, is_folder) for patterns, state in ignores)
-    return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
 def matches_path(patterns: Patterns, path: str) -> bool:
