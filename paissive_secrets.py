@@ -5247,14 +5247,14 @@ _PREFIXED = r"""
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
 GitHub app JWT  ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
 GitHub fine-grained token  github_pat_  {W82}
-GitLab token  gl(pat|dt|rt|ft|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
+GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
 GitLab OAuth secret  gloas-  {W64}
 npm token  npm_  {A36}
 Cloudflare token  cf(k|ut|at)_  {A40}{h8}
+Cloudflare tunnel token  eyJhIjoi  {B100,400}={0,2}
 Cloudflare origin key  v1.0-  {h24}-{h146}
 Atlassian token  AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
 Bitbucket app password  ATBB  {A24}{H8}
-Bitbucket token  ATCTT3xFfGN0  {W50,400}
 Grafana service token  glsa_  {A32}_{H8}
 Grafana Cloud token  glc_  {B32,400}={0,2}
 Grafana API key  eyJrIjoi  {B40,400}={0,2}
@@ -5286,6 +5286,7 @@ Together key  tgp_v1_  {W43}
 Fireworks key  fw_  {A22,40}
 Cerebras key  csk-  {a48}
 PyPI token  pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
+Packagist token  packagist_(acs|ort|out|uut)_  {h28,76}
 RubyGems key  rubygems_  {h48}
 NuGet key  oy2  {a43}
 crates.io token  cio  {A32}
@@ -5338,6 +5339,7 @@ Netlify token  nf(p|c|o|u|b)_  {A36,40}
 CircleCI token  CCIPAT_|CCIPRJ_  {A22}_{h40}
 Tailscale key  tskey-  {L3,12}-{A5,30}-{A20,50}
 Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
+k3s token  K10  {h64}::[\w:.]{16,80}  K10{h64}::server:{h32}  K10{h63}::{h32}
 OpenShift token  sha256~  {W43}
 Render key  rnd_  {A28,40}
 Dropbox token  sl.|sl.u.  {W130,1400}
@@ -5345,6 +5347,7 @@ Facebook token  EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
 X bearer token  AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
 Clerk or Stytch secret  secret-(test|live)-  {W36}
 BIP32 private key  xprv  {C107,108}  xprv{C107}
+Nostr key  nsec1  {a58}
 Infisical token  st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
 Bitwarden token  0.  {u}\.{A30}:{B22}={0,2}
 Cashfree key  cfsk_ma_(prod|test)_  {h32}_{h8}
@@ -5399,6 +5402,7 @@ Figma token  fig(d|u|o)_  {W40,60}
 Airtable token  pat  {A14}\.{h64}
 Postman key  PMAK-  {h24}-{h34}
 Typeform token  tfp_  [\w=.-]{40,62}  tfp_{W59}  tfp_{W30}
+Segment token  sgp_  {A64}
 Sentry org token  sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
 Sentry user token  sntry(u|a|i)_  {h64}
 New Relic key  NRAK-  {A27}
@@ -5421,7 +5425,6 @@ Intercom token  dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
 Frame.io token  fio-u-  {X64}
 ClickUp token  pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
 Zoho token  1000.  {h32}\.{h32}
-Facebook legacy token  EAACEdEose0cBA  {A20,400}
 Instagram token  IGQV|IGAA  {A80,250}
 Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
 Apple or Radar key  prj_(live|test)_sk_  {h40}
@@ -5469,7 +5472,7 @@ Helicone key  sk-helicone-  {a7}-{a7}-{a7}-{a7}
 Runway key  key_  {h128}
 Coze token  pat_  {A64}
 n8n key  n8n_api_  {W36,400}
-Trello token  ATTA  {h64}
+Trello token  ATTA  {h64}{H0,8}
 WooCommerce key  ck_|cs_  {h40}
 CodeSandbox token  csb_v1_  {W43}
 Kaggle token  KGAT_  {h32}
@@ -5510,6 +5513,7 @@ WakaTime key  waka_  {u}
 GoCardless token  live_|sandbox_  {X40}
 Bitcoin key  5(H|J|K)  {C49}  5J{C49}
 Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}  Kw{C50}
+Stellar seed  S(A|B|C|D)  {K54}
 NKEY seed  S(A|C|N|O|P|U|X)  {K56}  SU{K56}
 = medium high
 GitLab session cookie  _gitlab_session=  {a32}
@@ -5558,6 +5562,9 @@ Azure client secret
 PuTTY key
     private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
         Private-Lines: 1 {B64} a
+OpenVPN key
+    static key v1  BEGIN OpenVPN Static key V1-----((?:\s+[0-9a-f]{32}){4,16})
+        BEGIN OpenVPN Static key V1----- {h32} {h32} {h32} {h32}
 Braintree token
     access_token$  access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)
         access_token$production${a16}${h32}
@@ -5593,7 +5600,7 @@ bearer token
     bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
     authorization
         [Aa]uthorization["'\])\\]{0,4}[:=,\s]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
-        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
+        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@:-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
     basicauth(  (?i:basicauth)\({login}  r.SetBasicAuth("me", "{p}")
@@ -5670,6 +5677,7 @@ Make webhook
 chat webhook
     /hooks/  /hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])
         https://x.local/hooks/{a26}
+    /v2/hook/  /v2/hook/([0-9a-f-]{36})(?!\w)  https://x.local/open-apis/bot/v2/hook/{u}
 WeCom webhook
     /webhook/send?key=  /webhook/send\?key=([0-9a-f-]{36})(?!\w)  /cgi-bin/webhook/send?key={u}
 """
@@ -6720,9 +6728,9 @@ _NO_VALUE = (
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
-        rb"\A[\s,;:)\]=]|\A\.[a-z]\w*\(|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
+        rb"\A[\s,;:)\]=]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
         rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
-        rb"|\{[\w.: \[\]()]*\}|\{[\w.]+[\[(]\Z"
+        rb"|\{[\w.: \[\]()]*\}"
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
@@ -6730,10 +6738,10 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
-    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
+    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
-_PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
+_PART = lazily(r"(?:[A-Za-z]{2,4}(?=\d))?([A-Za-z0-9?!#$^*@&]{16,})")  # of a key, behind a prefix
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
@@ -6790,7 +6798,7 @@ def objection(c: Candidate) -> str:
         return "it is a variable, or inside a template"
     if not c.quote and (c.after.startswith((": ", "...")) or _POINTER.match(c.value)):
         return "it is an expression, cut off, or inside a sentence"
-    if not c.quote and len(value.split(b":")[0]) < 4:
+    if not c.quote and len(value) < 20 and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"
     if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
         return "it is prose"
@@ -6805,6 +6813,8 @@ def objection(c: Candidate) -> str:
 
 def _is_mangled(value: str) -> bool:
     """Whether a character or two are not of the alphabet that the others are drawn from."""
+    if len(_SYMBOLS.intersection(value)) > 3:  # drawn from all that a keyboard has
+        return False
     part = max(_PART.findall(value), key=len, default="")
     for letters in "HaUA":
         foreign = len(re.findall(f"[^{_CLASSES[letters]}]", part))
@@ -7054,7 +7064,6 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 _USERINFO = lazily(
     rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
 )
-_CONSTANT = lazily(rb"[A-Z]{2,40}(?:_[A-Z]{1,40}){0,9}\Z")
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 
@@ -7065,7 +7074,7 @@ def urls(text: bytes) -> Iterator[Span]:
         user, password, host = found.groups()
         lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        made_up = _CONSTANT.match(password) or _TEMPLATE.search(_text(password)) or _WEAK.search(lower)
+        made_up = _TEMPLATE.search(_text(password)) or _WEAK.search(lower)
         if not (alike or made_up or b"example" in host or len(set(lower)) < 3 or _PLAIN_USER.match(user)):
             level, reason = rule.confidence, ""
         yield Span(*found.span(2), rule, level, None, reason)

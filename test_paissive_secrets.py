@@ -6042,7 +6042,7 @@ def test_each_provider_is_known_by_its_name_and_the_shape_of_its_values():
 DOCUMENTED = """
 github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76}
 github-fine-grained-token github_pat_{A22}_{A59}
-gitlab-token glpat-{W20} glrt-{W20} gldt-{W20} glft-{W20}
+gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20}
 gitlab-trigger-token glptt-{h40}
 gitlab-job-token glcbt-{h2}_{W20}
 gitlab-oauth-secret gloas-{h64}
@@ -6068,6 +6068,10 @@ langsmith-key lsv2_pt_{h32}_{h10}
 npm-token npm_{A36}
 pypi-token py·pi-AgEIcHlwaS5vcmc{W150}
 rubygems-key rubygems_{h48}
+packagist-token packagist_ort_{h68} packagist_acs_{h36}
+trello-token ATTA{h64}{H8}
+k3s-token K10{h64}::server:{h32}
+cloudflare-tunnel-token eyJhIjoi{A176}
 nuget-key oy2{a43}
 crates-io-token cio{A32}
 clojars-token CLOJARS_{h60}
