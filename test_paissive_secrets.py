@@ -6204,7 +6204,7 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape(pattern):
 
 def test_rules_have_different_names():
     names = [rule.id for rule in ps.all_rules()]
-    assert len(set(names)) == len(names) > 900
+    assert len(set(names)) == len(names) > 850
 
 
 # === Candidates =============================================================================================
