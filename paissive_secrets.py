@@ -7757,24 +7757,22 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
 
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield the files that git tracks or does not ignore, and the repositories below the folder."""
-    folder, real, vendored = "", True, False
     is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     report = lambda line: accept.on_error(shown.rstrip("/"), line)  # noqa: E731
     with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
-        for name, _ in itertools.groupby(_split_records(out)):  # a conflict lists a name three times
-            name = name.rstrip("/")
-            above = name.rpartition("/")[0]
-            if above != folder:  # git goes by its index even where a folder has become a symlink
-                folder, parts = above, above.split("/")
-                linked = any(map(is_link, itertools.accumulate(parts, "{}/{}".format)))
-                real = not linked and _HISTORY_FOLDERS.isdisjoint(parts)
-                vendored = not _VENDORED_FOLDERS.isdisjoint(parts)
-            if name == "." or not real:
-                continue  # "." is the folder itself, if a repository inside claims it too
-            if vendored:
-                accept.skipped["vendored"] += 1
-            elif accept.takes(shown + name):
-                yield name
+        # A conflict lists a name three times.
+        names = (name.rstrip("/") for name, _ in itertools.groupby(_split_records(out)))
+        for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
+            folders = above.split("/")
+            # Git goes by its index even where a folder has become a symlink.
+            linked = any(map(is_link, itertools.accumulate(folders, "{}/{}".format)))
+            if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
+                continue
+            if not _VENDORED_FOLDERS.isdisjoint(folders):
+                accept.skipped["vendored"] += len(list(group))
+                continue
+            # "." is the folder itself, if a repository inside claims it too.
+            yield from (name for name in group if name != "." and accept.takes(shown + name))
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
