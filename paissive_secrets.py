@@ -696,36 +696,32 @@ def generate(spec: str = "token:32") -> str:
     N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex, characters of a password, whose
     CLASSES are some of l, u, d, s. A uuid is of version 4 (RFC 9562). Raise BadValue for any other text.
     """
+    import secrets
+    import uuid
+
     word, *details = spec.split(":")
     defaults = _DEFAULT_DETAILS.get(word)
     if defaults is None or len(details) > len(defaults):
         raise BadValue("no such generator", hint=_SPEC_HINT)
     if word == "uuid":
-        import uuid
-
-        return str(uuid.UUID(bytes=os.urandom(16), version=4))
+        return str(uuid.uuid4())
     text, *classes = [*details, *defaults[len(details) :]]
     # int() would also accept signs, spaces, underscores and the digits of other scripts.
     if not re.fullmatch("[0-9]{1,4}", text) or int(text) not in _SIZES:
         raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=_SPEC_HINT)
     if word == "password":
         return _random_password(int(text), *classes)
-    data = os.urandom(int(text))
-    if word == "hex":
-        return data.hex()
-    import base64
-
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return secrets.token_hex(int(text)) if word == "hex" else secrets.token_urlsafe(int(text))
 
 
 def _random_password(size: int, classes: str) -> str:
-    import random
+    import secrets
 
     if not classes or set(classes) - set(_PASSWORD_CLASSES):
         raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=_SPEC_HINT)
     needed = [_PASSWORD_CLASSES[c] for c in sorted(set(classes))]
     while True:  # drawing again until it has each class keeps all such passwords equally likely
-        password = "".join(random.SystemRandom().choices("".join(needed), k=size))
+        password = "".join(secrets.choice("".join(needed)) for _ in range(size))
         if all(set(password) & set(characters) for characters in needed):
             return password
 
