@@ -6735,7 +6735,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
-_PART = lazily(r"(?:[A-Za-z]{2,4}(?=\d))?([A-Za-z0-9?!#$^*@&]{16,})")  # of a key, behind a prefix
+_PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
@@ -6799,20 +6799,20 @@ def objection(c: Candidate) -> str:
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
     if c.kind in ("token", "key", "cred", "auth") and _is_mangled(c.value):
-        return "a character or two do not belong to it"
+        return "a single character does not belong to it"
     if c.kind != "pass" and _WORDS.match(value) and wordness(c.value) > "4":
         return "it is a name, a word or a time"
     return ""
 
 
 def _is_mangled(value: str) -> bool:
-    """Whether a character or two are not of the alphabet that the others are drawn from."""
+    """Whether a single character is not of the alphabet that the others are drawn from."""
     if len(_SYMBOLS.intersection(value)) > 3:  # drawn from all that a keyboard has
         return False
     part = max(_PART.findall(value), key=len, default="")
     for letters in "HaUA":
         foreign = len(re.findall(f"[^{_CLASSES[letters]}]", part))
-        if 12 * foreign <= len(part):
+        if foreign < 2:
             return foreign > 0
     return False
 
