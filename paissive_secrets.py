@@ -955,7 +955,7 @@ class _Piece:
             comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
             self.raw = (rest[: comment.start()] if comment else rest).rstrip()
             # A comment after an empty value must not become part of the value that is written before it.
-            self.tail = " " * (not self.raw and bool(comment)) + rest[len(self.raw) :]
+            self.tail = (" " if comment and not self.raw else "") + rest[len(self.raw) :]
 
     def _parse_quoted(self, text: str, at: int, start: int) -> None:
         quote = text[start]
@@ -2960,7 +2960,7 @@ class _Path(NamedTuple):
 
     def at(self, kind: str) -> str:
         """Return an API path: KV 2 has one for a secret's data, one for its metadata."""
-        return "/".join([self.mount, *[kind] * (self.kv == 2), self.path])
+        return f"{self.mount}/{kind}/{self.path}" if self.kv == 2 else f"{self.mount}/{self.path}"
 
 
 class VaultStore:
