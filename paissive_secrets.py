@@ -3352,8 +3352,9 @@ class VaultStore:
         needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
             response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
-        except Unavailable as failed:  # what answered isn't Vault, and may have passed the request on
-            failed.message += f"; {_UNKNOWN}" * writes
+        except Unavailable as failed:
+            if writes:  # what answered isn't Vault, and may have passed the request on
+                failed.message += f"; {_UNKNOWN}"
             raise
         complaint = response.body.get("errors") or response.body.get("warnings")
         expected = {404: not complaint, 400: response.says("check-and-set parameter did not match")}
@@ -8062,7 +8063,7 @@ class Audit:
         self._disabled = {*_as_list(disable), *self.settings.disabled}
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
-        self._least = CONFIDENCES.index(confidence)
+        self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
         salt = self.baseline.salt if self.baseline else os.urandom(16)
         self._scanner = _Scanner(salt, self.settings.rules, known)
         self._nth = Counter[tuple[str, str]]()
@@ -8080,7 +8081,7 @@ class Audit:
             finding = self._finding(blob, match)
             # Ask the baseline about all of them: what this run doesn't report must not become stale.
             accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self.base)
-            if CONFIDENCES.index(match.confidence) < self._least:
+            if match.confidence not in self._confidences:
                 continue
             silenced = self.silenced_by(blob.path, match)
             if silenced:
@@ -8127,7 +8128,7 @@ class Audit:
             with contextlib.suppress(Unavailable):  # there is none
                 return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
             return AuditSettings()
-        start = self.base if self._in_git else _common_folder(self.paths) or self.base
+        start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         if not os.path.lexists(top + AUDIT_SETTINGS):
             return AuditSettings()
@@ -8874,24 +8875,23 @@ class Check:
         names = list_secrets(backend=store)
         # A variable of this process comes from elsewhere, and may serve any program.
         unmentioned = {name for name in names if variable_name(name) not in os.environ}
-        hows: dict[str, set[str]] = {}
-        places: dict[str, list[str]] = {}
+        uses: dict[str, list[tuple[str, str]]] = {}  # how a name is asked for, and where
         for path, data in self._texts(paths):
             unmentioned -= {n for n in unmentioned if n.encode() in data or variable_name(n).encode() in data}
             for name, line, how, chosen in self._uses(path, data):
                 if chosen in ("", backend):
-                    hows.setdefault(name, set()).add(how)
-                    places.setdefault(name, []).append(f"{path}:{line}")
+                    uses.setdefault(name, []).append((how, f"{path}:{line}"))
         known = {*map(variable_name, names), *os.environ}
         known.update(name.removesuffix("_FILE") for name in os.environ)
-        self.names = len(places)
+        self.names = len(uses)
         unused: dict[str, list[str]] = {name: [] for name in sorted(unmentioned)}
         self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}, "unused": unused}
-        for name in sorted(name for name in places if variable_name(name) not in known):
-            if "requires" in hows[name] and hows[name] <= {"requires", "reads"}:
-                self.found["missing"][name] = places[name]
-            elif "provides" not in hows[name]:
-                self.found["optional"][name] = places[name]
+        for name in sorted(name for name in uses if variable_name(name) not in known):
+            hows, places = {how for how, _ in uses[name]}, [place for _, place in uses[name]]
+            if "requires" in hows and hows <= {"requires", "reads"}:
+                self.found["missing"][name] = places
+            elif "provides" not in hows:
+                self.found["optional"][name] = places
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files at and below the paths, other than the store's own."""
