@@ -291,15 +291,14 @@ def as_shown(printed, wanted):
 
 SOURCE = MODULE.read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TREE = ast.parse(SOURCE)
-BANNER = re.compile(r"^# === (.+?) =+$", re.M)
+SECTIONS = re.split(r"^# === (.+?) =+$", SOURCE, flags=re.M)[1:]  # names and texts in turn
 
 
-def sections():
-    """[(name, first line, last line)] of the module."""
-    found = [(m[1], SOURCE.count("\n", 0, m.start()) + 1) for m in BANNER.finditer(SOURCE)]
-    ends = [start - 1 for _, start in found[1:]] + [SOURCE.count("\n") + 1]
-    return [(name, start, end) for (name, start), end in zip(found, ends)]
+def defined(tree):
+    """The names that a module defines at its top level."""
+    nodes = [node for node in tree.body if not isinstance(node, ast.AugAssign)]
+    targets = [target for n in nodes for target in getattr(n, "targets", [getattr(n, "target", n)])]
+    return list(filter(None, (getattr(t, "id", getattr(t, "name", None)) for t in targets)))
 
 
 def nesting(node, level=0):
@@ -315,27 +314,15 @@ def nesting(node, level=0):
 
 
 def test_structure_the_contents_page_names_the_sections_in_order():
-    assert re.findall(r"^    (\S.+?)  ", ps.__doc__.partition("Contents")[2], re.M) == [
-        name for name, _, _ in sections()
-    ]
+    contents = ps.__doc__.partition("Contents")[2]
+    assert re.findall(r"^    (\S.+?)  ", contents, re.M) == SECTIONS[::2]
 
 
 def test_structure_each_section_uses_only_sections_above_it():
-    section_of = {line: n for n, (_, start, end) in enumerate(sections()) for line in range(start, end + 1)}
-    defined = {}
-    for node in TREE.body:
-        for target in getattr(node, "targets", [getattr(node, "target", node)]):
-            name = getattr(target, "name", getattr(target, "id", None))
-            if name and node.lineno in section_of:
-                defined[name] = section_of[node.lineno]
-    upward = {
-        (node.id, sections()[section_of[node.lineno]][0])
-        for node in ast.walk(TREE)
-        if isinstance(node, ast.Name)
-        and node.lineno in section_of
-        and defined.get(node.id, -1) > section_of[node.lineno]
-    }
-    assert upward == set()
+    trees = [*map(ast.parse, SECTIONS[1::2])]
+    for n, tree in enumerate(trees):
+        below = {name for later in trees[n + 1 :] for name in defined(later)}
+        assert below & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} == set()
 
 
 @pytest.mark.parametrize("file", [MODULE, Path(__file__)], ids=["module", "tests"])
@@ -351,10 +338,8 @@ def test_structure_functions_are_short_and_shallow(file):
 
 @pytest.mark.parametrize("file", [MODULE, Path(__file__)], ids=["module", "tests"])
 def test_structure_no_name_is_defined_twice(file):
-    nodes = [n for n in ast.parse(file.read_text(encoding="utf-8")).body if not isinstance(n, ast.AugAssign)]
-    targets = [target for n in nodes for target in getattr(n, "targets", [getattr(n, "target", n)])]
-    names = [getattr(target, "id", getattr(target, "name", None)) for target in targets]
-    assert {name for name in filter(None, names) if names.count(name) > 1} == set()
+    names = Counter(defined(ast.parse(file.read_text(encoding="utf-8"))))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_structure_importing_loads_nothing_heavy():
@@ -1170,19 +1155,16 @@ def test_the_environment_comes_before_name_file_credentials_and_dotenv(env, tmp_
     assert found == ["from dotenv", "from credentials", "from NAME_FILE", "from the environment"]
 
 
-def test_a_mounted_file_loses_one_newline_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "mounted"))
+def test_a_mounted_file_is_text_without_one_newline_at_its_end(tmp_path, monkeypatch):
+    mounted = tmp_path / "mounted"
+    monkeypatch.setenv("A_TOKEN_FILE", str(mounted))
+    assert "mounted, where 'A_TOKEN' is stored: No such file" in refusal(ps.get_secret, "A_TOKEN", "default")
     for data, value in [(b"v", "v"), (b"v\n", "v"), (b"v\r\n", "v"), (b"v\n\n", "v\n"), (b"", "")]:
-        (tmp_path / "mounted").write_bytes(data)
+        mounted.write_bytes(data)
         assert ps.EnvironmentStore().get("A_TOKEN") == value
-
-
-def test_a_mounted_file_that_can_not_be_read_is_not_an_absent_secret(tmp_path, monkeypatch):
-    monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "gone"))
-    assert "gone, where 'A_TOKEN' is stored: No such file" in str(failure(ps.get_secret, "A_TOKEN", "v"))
     for data, problem in [(b"\xff", "is not UTF-8"), (b"\0", "has a NUL character")]:
-        (tmp_path / "gone").write_bytes(data)
-        assert f"the value of 'A_TOKEN' in {tmp_path}/gone {problem}" in refusal(ps.get_secret, "A_TOKEN")
+        mounted.write_bytes(data)
+        assert f"the value of 'A_TOKEN' in {mounted} {problem}" in refusal(ps.get_secret, "A_TOKEN")
 
 
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
@@ -1587,7 +1569,7 @@ PASSWORD = "correct horse"
 SETTING = ("set", "A", "--backend", "file")
 GETTING = ("get", "DB", "--backend", "file")
 STORE = Path(".paissive")
-DB, IDENTITY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", STORE / "rotation.age"
+DB, KEY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", STORE / "rotation.age"
 WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
 TYPED = "c4n" + "ary-password"
 
@@ -1687,7 +1669,7 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
 
 def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     opened = tmp_path / "opened"
-    argv = (tool("age"), "-d", "-o", str(opened), "-i", str(IDENTITY_FILE), str(STORE / "secrets/app/db.age"))
+    argv = (tool("age"), "-d", "-o", str(opened), "-i", str(KEY_FILE), str(STORE / "secrets/app/db.age"))
     assert on_a_terminal(*argv, answers=[PASSWORD.encode()])[0] == 0
     entry = json.loads(opened.read_bytes())
     assert (entry["name"], entry["value"]) == ("app/db", "app-value")
@@ -1829,28 +1811,28 @@ def test_an_identity_alone_is_enough_to_begin_a_store(store_folder, monkeypatch)
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.FileStore().set("A", "1")
-    assert (read_sealed(), IDENTITY_FILE.exists()) == ({"A": "1"}, False)
+    assert (read_sealed(), KEY_FILE.exists()) == ({"A": "1"}, False)
 
 
 def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, monkeypatch):
     own, other = files.reveal_identity(), ps.Identity.generate().reveal()
-    IDENTITY_FILE.unlink()
+    KEY_FILE.unlink()
     monkeypatch.setenv("PAISSIVE_IDENTITY", other)
     assert "the store's identity does not open" in refusal(ps.FileStore().change_password, "new words")
-    assert not IDENTITY_FILE.exists()
+    assert not KEY_FILE.exists()
     monkeypatch.setenv("PAISSIVE_IDENTITY", f"{other}\n{own}")
     ps.FileStore().change_password("new words")
-    assert ps.unseal(IDENTITY_FILE.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
+    assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
 
 
 @pytest.mark.parametrize("how", ["given again", "restored"])
 def test_a_rekey_shuts_out_the_old_identity(how, files, monkeypatch, say):
-    old, leaked = files.reveal_identity(), IDENTITY_FILE.read_bytes()
+    old, leaked = files.reveal_identity(), KEY_FILE.read_bytes()
     status, said = say("rekey")
     assert (status, "sealed 2 secrets to a new identity" in said, files.get("DB")) == (0, True, "db-value")
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
     if how == "restored":
-        IDENTITY_FILE.write_bytes(leaked)
+        KEY_FILE.write_bytes(leaked)
     else:
         monkeypatch.setenv("PAISSIVE_IDENTITY", old)
     before, stale = tree(), ps.FileStore()
@@ -1910,9 +1892,9 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
         patched.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
         problem = "secrets    1\nopens      no\nproblem    the store's identity does not open"
         assert status() == (2, problem)
-    IDENTITY_FILE.rename("moved")
+    KEY_FILE.rename("moved")
     assert status() == (2, "secrets    1\nopens      no\nproblem    there is no")
-    Path("moved").rename(IDENTITY_FILE)
+    Path("moved").rename(KEY_FILE)
     ps.FileStore().delete("DB")
     assert status() == (0, "secrets    0\nopens      yes\n")
 
@@ -2047,34 +2029,28 @@ def replacing_by(make):
     return lambda path: [path.unlink(), make(path)]
 
 
-def sealing(text, key=None):
-    """Return what writes a text into a file, sealed with `key`, else to the identity of somebody else."""
-    return lambda path: path.write_bytes(ps.seal(text.encode(), key or ps.Identity.generate().recipient()))
+def sealing(text, recipient=lambda: ps.Identity.generate().recipient()):
+    """Return what writes a text into a file, sealed to the identity of somebody else, or to `recipient()`."""
+    data = text.replace("VALUE", WRITTEN).encode("utf-8", "surrogateescape")
+    return lambda path: path.write_bytes(ps.seal(data, recipient()))
 
 
-def entering(text):
-    """Return what writes a text into an entry, sealed to the store's own identity."""
-
-    def act(path):
-        own = ps.Identity(ps.FileStore().reveal_identity()).recipient()
-        path.write_bytes(ps.seal(text.replace("VALUE", WRITTEN).encode("utf-8", "surrogateescape"), own))
-
-    return act
+def store_key():
+    return ps.Identity(ps.FileStore().reveal_identity()).recipient()
 
 
-OWN = ps.Passphrase(PASSWORD, FAST)
+def password(text=PASSWORD):
+    return lambda: ps.Passphrase(text, FAST)
+
+
 APP_DB = STORE / "secrets/app/db.age"
-NO_ENTRY = "ENTRY opens, but holds no entry"
+BAD, NO_ENTRY = "not what was sealed:", "ENTRY opens, but holds no entry"
 # What an attacker or an accident does to a file, and what `get` and `set` then say.
 HOSTILE = {
     "a symlinked store": (STORE, replace_by_link, "FOLDER is not a folder"),
-    "a symlinked folder": (STORE / "secrets", replace_by_link, "FOLDER/secrets is not a folder"),
+    "a symlinked folder": (DB.parent, replace_by_link, "FOLDER/secrets is not a folder"),
     "another user's": (STORE, lambda path: os.chown(path, 12345, -1), "others can write to FOLDER"),
-    "others' files": (
-        STORE / "secrets",
-        lambda path: path.chmod(0o777),
-        "others can write to FOLDER/secrets",
-    ),
+    "others' files": (DB.parent, lambda path: path.chmod(0o777), "others can write to FOLDER/secrets"),
     "a fifo": (DB, replacing_by(make_fifo), "ENTRY is not a file"),
     "a folder": (DB, replacing_by(os.mkdir), "ENTRY is not a file"),
     "a symlink": (DB, replace_by_link, "ENTRY is not a file"),
@@ -2082,28 +2058,24 @@ HOSTILE = {
     "a copy of another": (DB, lambda path: shutil.copy(APP_DB, path), "ENTRY holds the secret 'app/db'"),
     "huge": (DB, truncating(1 << 40), "ENTRY is larger than 16 MiB"),
     "forged": (DB, sealing('{"name": "DB", "value": "x"}'), "the store's identity does not open ENTRY"),
-    "cut off": (DB, truncating(150), "ENTRY: not what was sealed: the header is damaged or cut off"),
-    "empty": (DB, truncating(0), "ENTRY: not what was sealed: it does not begin like an age v1 file"),
-    "no identity": (IDENTITY_FILE, os.unlink, "there is no IDENTITY"),
-    "identity cut off": (
-        IDENTITY_FILE,
-        truncating(9),
-        "IDENTITY: not what was sealed: it does not begin like an age v1 file",
+    "cut off": (DB, truncating(150), f"ENTRY: {BAD} the header is damaged or cut off"),
+    "empty": (DB, truncating(0), f"ENTRY: {BAD} it does not begin like an age v1 file"),
+    "no identity": (KEY_FILE, os.unlink, "there is no IDENTITY"),
+    "identity cut off": (KEY_FILE, truncating(9), f"IDENTITY: {BAD} it does not begin like an age v1 file"),
+    "a symlinked identity": (KEY_FILE, replace_by_link, "IDENTITY is not a file"),
+    "no key in it": (KEY_FILE, sealing("# none", password()), "IDENTITY: without an age identity"),
+    "bytes in it": (KEY_FILE, sealing("\0", password()), "IDENTITY: its text has a NUL character"),
+    "their identity": (KEY_FILE, sealing("", password("theirs")), "the master password does not open FOLDER"),
+    "not JSON": (DB, sealing('{"name": "DB", "value": "VALUE', store_key), NO_ENTRY),
+    "not UTF-8": (DB, sealing("VALUE\udcff", store_key), NO_ENTRY),
+    "a list": (DB, sealing('["DB", "VALUE"]', store_key), NO_ENTRY),
+    "not text": (DB, sealing('{"name": "DB", "value": ["VALUE"]}', store_key), NO_ENTRY),
+    "NUL": (
+        DB,
+        sealing(r'{"name": "DB", "value": "VALUE\u0000"}', store_key),
+        "the value has a NUL character",
     ),
-    "a symlinked identity": (IDENTITY_FILE, replace_by_link, "IDENTITY is not a file"),
-    "no key in it": (IDENTITY_FILE, sealing("# none", OWN), "IDENTITY: without an age identity"),
-    "bytes in it": (IDENTITY_FILE, sealing("\0", OWN), "IDENTITY: its text has a NUL character"),
-    "identity of another": (
-        IDENTITY_FILE,
-        sealing("", ps.Passphrase("x", FAST)),
-        "the master password does not open FOLDER",
-    ),
-    "not JSON": (DB, entering('{"name": "DB", "value": "VALUE'), NO_ENTRY),
-    "not UTF-8": (DB, entering("VALUE\udcff"), NO_ENTRY),
-    "a list": (DB, entering('["DB", "VALUE"]'), NO_ENTRY),
-    "not text": (DB, entering('{"name": "DB", "value": ["VALUE"]}'), NO_ENTRY),
-    "NUL": (DB, entering(r'{"name": "DB", "value": "VALUE\u0000"}'), "the value has a NUL character"),
-    "half": (DB, entering(r'{"name": "DB", "value": "VALUE\ud800"}'), "the value is not UTF-8"),
+    "half": (DB, sealing(r'{"name": "DB", "value": "VALUE\ud800"}', store_key), "the value is not UTF-8"),
 }
 
 
