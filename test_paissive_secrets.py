@@ -427,11 +427,9 @@ def rewrite(path, data):
         ps.rewrite(str(path), data)
 
 
-def free_descriptor():
-    """The lowest number that no open file has."""
-    fd = os.dup(0)
-    os.close(fd)
-    return fd
+def descriptors():
+    """The numbers of the files that this process has open."""
+    return sorted(os.listdir("/dev/fd"))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o2640, 0o4755])
@@ -490,7 +488,7 @@ def test_nothing_is_written_by_way_of_a_folder_that_others_can_write(tmp_path):
 @pytest.mark.parametrize("name", ["", "some.lock"])
 def test_a_lock_has_one_holder_at_a_time(tmp_path, name, monkeypatch, capsys):
     monkeypatch.setattr(ps, "_NOTICE_SECONDS", 600)
-    path, holders, descriptor = str(tmp_path / name), [], free_descriptor()
+    path, holders, before = str(tmp_path / name), [], descriptors()
 
     def work(_):
         for _ in range(10):
@@ -502,7 +500,7 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path, name, monkeypatch, capsys):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [None] * 4
     assert (len(holders), os.listdir(tmp_path)) == (80, [] if name else [".paissive-tmp"])
-    assert (free_descriptor(), capsys.readouterr().err) == (descriptor, "")  # of a short wait it says nothing
+    assert (descriptors(), capsys.readouterr().err) == (before, "")  # of a short wait it says nothing
 
 
 def fail_to_sync_folders(monkeypatch, number):
@@ -516,9 +514,9 @@ def fail_to_sync_folders(monkeypatch, number):
 
 def test_a_write_where_folders_can_not_be_synced_has_happened(tmp_path, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EINVAL)
-    descriptor = free_descriptor()
+    before = descriptors()
     rewrite(tmp_path / "file", b"new")
-    assert ((tmp_path / "file").read_bytes(), free_descriptor()) == (b"new", descriptor)
+    assert ((tmp_path / "file").read_bytes(), descriptors()) == (b"new", before)
 
 
 def test_a_writer_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
@@ -545,9 +543,9 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     with ps.FileLock(path) as lock:
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fd])
         lock.share(child.pid)
-    descriptor, said = free_descriptor(), f"Conflict: another write is under way (process {child.pid}); "
+    before, said = descriptors(), f"Conflict: another write is under way (process {child.pid}); "
     assert refusal(ps.FileLock(path, wait=False).__enter__) == said + "try again when it is done"
-    assert free_descriptor() == descriptor
+    assert descriptors() == before
     child.communicate()
     with ps.FileLock(path, wait=False) as lock:
         lock.share(os.getppid())
@@ -712,11 +710,11 @@ def open_unfollowed(path):
 def test_what_is_not_a_file_is_refused_at_once_and_closed(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make("it")
-    descriptor = free_descriptor()
+    before = descriptors()
     for read in (ps.read_file, lambda path: ps.FileCache().load(path, bytes), open_unfollowed):
         error = failure(read, "it")
         assert str(error) == "it is not a file; name a file, or move it away"
-        assert free_descriptor() == descriptor
+        assert descriptors() == before
     with pytest.raises(FileNotFoundError):
         ps.open_regular("gone")
 
