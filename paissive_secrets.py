@@ -5597,7 +5597,7 @@ bearer token
     bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
     authorization
         [Aa]uthorization["'\])\\]{0,4}[:=,\s]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
-        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@:-]{20,2000}={0,2})(?![\w(])
+        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
     basicauth(  (?i:basicauth)\({login}  r.SetBasicAuth("me", "{p}")
