@@ -6102,21 +6102,22 @@ _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 _ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
     (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
        (?:\\{0,3}["'`](?:[\s,{]{1,40}(?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
-            \\{0,3}["']?(?:[vV]alue|default)\\{0,3}["']?(?=\s{0,9}[:=]))?
+            \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=]))?
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
       # or a type, which no string is assigned to, and which has no keyword itself
-      |(?<!["'`])(?::\ ?|\ (?!\w{0,20}(?:pass|secret|token)))
+      |(?<!["'`])(?::\ ?|\ (?:As\ )?(?!\w{0,20}(?:pass|secret|token)))
        (?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|>|%%3[dD]|&gt;
+    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|\{|>|%%3[dD]|&gt;
           |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t]))
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)
        (?:[\[{(]\s{0,40}(?=["'])  # a list
          |\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
           (?:\(|[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL]))))?[bBfFuUrRlL@]?
        (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
-      |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|%%3[dD]|>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
+      |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )|%%3[dD]
+          |>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
 _WITH_A_DIGIT = rb"""(?=[A-Za-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or a letter behind a bracket
@@ -6283,7 +6284,9 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     ahead = window[max(0, at - 40) : at]
     begin, name_end = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS)), match.end("name")
     name = window[begin:name_end]
-    if not quote and not bare and (name[:1] != b"-" or b"$" in name):  # prose stands after a space, but for
+    if (
+        not quote and bare.lower() in (b"", b"is", b"|") and (name[:1] != b"-" or b"$" in name)
+    ):  # prose stands after a space, but for
         least = 6 if name.lower() == b"by" else 16  # options, what looks random, and Oracle's IDENTIFIED BY
         if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
             return None
@@ -6433,7 +6436,7 @@ def _sets_password(c: Candidate) -> bool:
 
 def _sets_key(c: Candidate) -> bool:
     """Whether a value that looks drawn is set under a name that says what key or token it is."""
-    named = c.kind != "pass" and _KEY_NAME.search(c.name)
+    named = c.kind != "pass" and _KEY_NAME.search(c.before[-12:] + c.name)
     return bool(named and _DRAWN.match(c.value)) and wordness(c.value) not in ("6", "7", "8", "9")
 
 
@@ -6673,7 +6676,9 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
-_BEFORE_SPACE = lazily(r"(?i)(?:^\s*|\b(?:set|with|identified|to|define) )\Z")  # and a name follows
+_BEFORE_SPACE = lazily(
+    r"(?i)(?:^\s*|\b(?:set|with|identified|to|define|\w*header)[ (]|:)\Z"
+)  # and a name follows
 _MADE_UP = lazily(
     rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
 )
@@ -6683,7 +6688,7 @@ _WEAK = lazily(
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _KEY_NAME = lazily(
     r"(?i)(?:secret|token|passw\w*|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
-    r"[_.-]?key)\Z"
+    r"[ _.-]?key)\Z"
 )
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers and colours, and words with spaces, or in letters other than Latin

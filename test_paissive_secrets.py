@@ -6492,6 +6492,8 @@ EXAM = r"""
 - docker run -e POSTGRES_PASS·WORD="$PW" postgres
 + docker run -e POSTGRES_PASS·WORD=F1nch-Tower postgres
 === README.md
++ My API k·ey is {h40}
++ | api k·ey | {A32} |
 - Set `API_·KEY` to your key, for example `API_KEY=<key>`.
 + Log in as `admin`, pass·word: `Harvest-Moon-6`.
 +     curl -H 'X-Api-·Key: {A32}' https://api.example.org/
@@ -6549,6 +6551,14 @@ EXAM = r"""
 === notebook.ipynb
 +     "api_·key = \"{A32}\"\n",
 -     "pass·word = getpass()\n",
+=== main.cpp
++ std::string tok·en{"{A32}"};
+=== Module.vb
++ Const ApiK·ey As String = "{A32}"
+=== nginx.conf
++ proxy_set_header X-Api-K·ey "{A32}";
+=== AndroidManifest.xml
++ <meta-data android:name="com.acme.API_K·EY" android:value="{A32}" />
 === .esmtprc
 + pass·word = "Dr1ft-Wood"
 === environment.ts
