@@ -142,9 +142,9 @@ def err(done):
     return done.stderr.decode().replace("paissive_secrets: ", "")
 
 
-def refusal(act, *args):
+def refusal(act, *args, **more):
     """The kind and the text of the error that `act` raises."""
-    error = failure(act, *args)
+    error = failure(act, *args, **more)
     return f"{type(error).__name__}: {error}"
 
 
@@ -1447,8 +1447,7 @@ def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(iden
     sealed = ps.seal(b"v", identity.recipient())
     changed = [sealed[:i] + bytes([sealed[i] ^ 1 << i % 8]) + sealed[i + 1 :] for i in range(len(sealed))]
     for bad in [sealed[:size] for size in range(len(sealed))] + changed + [sealed + b"\n", sealed * 2]:
-        with pytest.raises((ps.Corrupt, ps.WrongKey)):
-            ps.unseal(bad, identity)
+        assert refusal(ps.unseal, bad, identity).startswith(("Corrupt: ", "WrongKey: "))
 
 
 def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity):
@@ -1486,34 +1485,31 @@ def test_age_refuses_what_no_canonical_header_has(identity):
         (START, START + b"-> a\n\n" * 999, "the header's MAC does not match"),
         (START, START + b"-> a\n\n" * 1000, "the file has more than 1000 recipients"),
     ):
-        with pytest.raises((ps.Corrupt, ps.BadValue), match=f"{problem}(; restore it from a copy)?$"):
-            ps.unseal(sealed.replace(old, new, 1), identity)
+        assert problem in refusal(ps.unseal, sealed.replace(old, new, 1), identity)
 
 
 def test_age_seals_to_one_passphrase_or_to_recipients(identity):
     recipient, passphrase = identity.recipient(), ps.Passphrase("x", 1)
     assert ps.unseal(ps.seal(b"v", passphrase), passphrase) == b"v"
     for recipients in [(), (passphrase, recipient), (passphrase, passphrase)]:
-        with pytest.raises(ps.BadValue, match="^seal to one passphrase, or to one or more recipients$"):
-            ps.seal(b"v", *recipients)
+        refused = "BadValue: seal to one passphrase, or to one or more recipients"
+        assert refusal(ps.seal, b"v", *recipients) == refused
     for text, log_n in [("", 17), ("\ud800", 17), ("x", 0), ("x", 21)]:
-        with pytest.raises(ps.BadValue, match="the passphrase is empty, or not valid|log N is 1 to 20"):
-            ps.Passphrase(text, log_n)
+        refused = ("BadValue: the passphrase is empty, or not valid", "BadValue: scrypt's log N is 1 to 20")
+        assert refusal(ps.Passphrase, text, log_n).startswith(refused)
     assert repr(recipient) == f"Recipient('{recipient}')"
 
 
 def test_age_compares_all_bytes_of_a_passphrase():
     sealed = ps.seal(b"v", ps.Passphrase("p\udcff", FAST))  # as os.environ has the byte 255
     assert ps.unseal(sealed, ps.Passphrase("p\udcff")) == b"v"
-    with pytest.raises(ps.WrongKey):
-        ps.unseal(sealed, ps.Passphrase("p\udcfe"))
+    assert refusal(ps.unseal, sealed, ps.Passphrase("p\udcfe")) == "WrongKey: none of the keys opens this"
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("p\xfc", FAST)), ps.Passphrase("p\udcc3\udcbc")) == b"v"
 
 
 def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
     sealed = ps.seal(b"v", ps.Passphrase("correct", FAST)).replace(b" 10\n", b" 21\n", 1)
-    with pytest.raises(ps.BadValue, match=r"the file asks for 2\*\*21 units of scrypt, more than 2\*\*20"):
-        ps.unseal(sealed, ps.Passphrase("correct"))
+    assert "asks for 2**21 units of scrypt, more than" in refusal(ps.unseal, sealed, ps.Passphrase("correct"))
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("x", 20)), ps.Passphrase("x")) == b"v"
     ps.seal(b"v", ps.Passphrase("x"))
     assert scrypts == [1 << FAST, 1 << 20, 1 << 20, 1 << 17]
@@ -1525,8 +1521,7 @@ def test_age_keys_have_one_spelling(identity):
     wrong += [text[:-1] + ("Q" if text[-1] != "Q" else "P"), text.replace("K", "\u212a"), "age1" + text[16:]]
     wrong += [text[:i] + text[i + 1 :] for i in range(len(text))] + [text[:-6] + "Q" + text[-6:], "AGE-" * 40]
     for spelling in wrong:
-        with pytest.raises(ps.BadValue, match="not an age key"):
-            ps.Identity(spelling)
+        assert refusal(ps.Identity, spelling).startswith("BadValue: not an age key")
     assert ps.Identity(text).reveal() == text
     assert str(ps.Recipient(str(identity.recipient()))) == str(identity.recipient())
 
@@ -1555,9 +1550,7 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, 
     key = ps.Recipient("age1" + "q" * 52 + "5cu47z")
     acts = (ps.Identity.generate, lambda: ps.seal(b"", key), lambda: ps.unseal(b""))
     for act in (*acts, lambda: ps.FileStore().set("A", "1")):
-        with pytest.raises(ps.Unavailable) as refused:
-            act()
-        assert str(refused.value) == f"sealed files need the package cryptography; {hint}"
+        assert refusal(act) == f"Unavailable: sealed files need the package cryptography; {hint}"
     assert not store_folder.exists()
 
 
@@ -3963,8 +3956,8 @@ def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
     assert manager.list_secrets() == ["A_TOKEN", "JOBS__PENDING"]
     assert manager.get_secret("A_TOKEN", stage="previous") == "before"
     assert manager.get_secret("A_TOKEN", "none", stage="pending") == "none"
-    with pytest.raises(ps.BadValue, match="no stage called 'next'; use one of current, pending, previous"):
-        manager.get_secret("A_TOKEN", stage="next")
+    refused = "BadValue: no stage called 'next'; use one of current, pending, previous"
+    assert refusal(manager.get_secret, "A_TOKEN", stage="next") == refused
 
 
 @pytest.mark.parametrize("length", [242, 246, 251])
@@ -3992,8 +3985,7 @@ def test_any_other_backend_is_an_error_and_never_another_store(backend):
     delete = functools.partial(ps.delete_secret, "A_TOKEN", backend=backend)
     get = functools.partial(ps.get_secret, "A_TOKEN", "default", backend=backend)
     for act in (get, delete, ps.SecretsManager(backend).list_secrets):
-        with pytest.raises(ps.BadValue, match=r"backend .*use one of env, file, memory, vault"):
-            act()
+        assert re.match("BadValue: no backend .*use one of env, file, memory, vault", refusal(act))
 
 
 def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
@@ -4003,22 +3995,19 @@ def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
     for name, targets in (("A_TOKEN", "secret://file/B"), ("A_URL", "secret:C, secret:D")):
         refused = f"{name!r} is a reference to {targets}; set that one, with its --backend"
         assert say("set", name, stdin="v") == (2, refused + "\n")
-        with pytest.raises(ps.BadValue, match=re.escape(refused)):
-            ps.set_secret(name, "v")
+        assert refusal(ps.set_secret, name, "v") == f"BadValue: {refused}"
 
 
 ODD_REFERENCES = ["secret:%s", "secret:%s\n", "secret://%s/a", "secret:/%s", "x${secret:%s}"]
-NO_TARGET = "^the value of 'ODD' looks like a reference, and leads to no secret"
+NO_TARGET = "the value of 'ODD' looks like a reference, and leads to no secret"
 
 
 @pytest.mark.parametrize("value", ODD_REFERENCES)
 def test_no_error_repeats_a_value_that_only_looks_like_a_reference(monkeypatch, value):
     monkeypatch.setenv("ODD", value % CANARY)
-    with pytest.raises(ps.BadValue, match="^'ODD' is a reference to no secret; change it where") as refused:
-        ps.set_secret("ODD", "v")
-    with pytest.raises(ps.NotFound, match=NO_TARGET) as caught:
-        ps.resolve_text("secret:ODD", ps.EnvironmentStore())
-    assert CANARY not in all_that_is_shown(refused.value) + all_that_is_shown(caught.value)
+    refused, lost = failure(ps.set_secret, "ODD", "v"), failure(ps.resolve_text, "secret:ODD", "env")
+    assert (refused.message, lost.message) == ("'ODD' is a reference to no secret", NO_TARGET)
+    assert CANARY not in all_that_is_shown(refused) + all_that_is_shown(lost)
 
 
 @pytest.mark.parametrize("target", ["secret:ABSENT", "secret://file/ABSENT", "x${secret:ABSENT}"])
@@ -4026,8 +4015,7 @@ def test_a_reference_to_nothing_is_an_error_and_no_default(here, target):
     (here / ".env").write_text(f"A_TOKEN={target}\n")
     get = functools.partial(ps.SecretConfig().get, use_secret=True)
     for read, *asked in ((ps.get_secret, "A_TOKEN", 1), (ps.require_secret, "A_TOKEN"), (get, "a.token", 1)):
-        with pytest.raises(ps.NotFound, match="no secret named 'ABSENT', which .+ refers to; set it with"):
-            read(*asked)
+        assert refusal(read, *asked).startswith("NotFound: no secret named 'ABSENT', which ")
 
 
 def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monkeypatch):
@@ -4069,8 +4057,7 @@ def test_a_cycle_of_references_is_an_error_that_shows_it(monkeypatch):
     for name, value in [("A", "secret:B"), ("B", "x${secret:C}"), ("C", "secret:A")]:
         monkeypatch.setenv(f"REF_{name}", value.replace(":", ":REF_"))
     cycle = "references form a cycle: start -> REF_A -> REF_B -> REF_C -> REF_A"
-    with pytest.raises(ps.BadValue, match=cycle):
-        ps.resolve_text("secret://env/REF_A", "memory", "start")
+    assert refusal(ps.resolve_text, "secret://env/REF_A", "memory", "start").startswith(f"BadValue: {cycle}")
 
 
 @pytest.mark.parametrize("chain, times", [(19, 10), (150, 1)])
@@ -4078,8 +4065,7 @@ def test_references_may_not_ask_for_endless_work(monkeypatch, chain, times):
     for n in range(chain):
         monkeypatch.setenv(f"L{n}", f"${{secret:L{n + 1}}}" * times)
     monkeypatch.setenv(f"L{chain}", "ha")
-    with pytest.raises(ps.BadValue, match="references lead to too many others"):
-        ps.resolve_text("secret:L0", ps.EnvironmentStore())
+    assert refusal(ps.resolve_text, "secret:L0", "env").startswith("BadValue: references lead to too many")
 
 
 SLY = ["secret:DB_PASSWORD", "x${secret:DB_PASSWORD}", "secret://env/OTHER_TOKEN", "$${secret:A}", "secret:"]
@@ -4094,10 +4080,8 @@ def test_what_a_store_holds_is_data_and_no_environment_gets_what_it_would_follow
     store.set("SLY", value)
     assert ps.get_secret("SLY", backend=store) == value
     assert ps.resolve_text("${secret:SLY}!", store) == value + "!"
-    with pytest.raises(ps.BadValue, match="the value for SLY looks like a reference"):
-        ps.environment_with_secrets(store, ["SLY"])
-    with pytest.raises(ps.BadValue, match="can't hold 'A_TOKEN': it would be followed as a reference; use"):
-        environment.set("A_TOKEN", value)
+    assert "the value for SLY looks like a reference" in refusal(ps.environment_with_secrets, store, ["SLY"])
+    assert "'A_TOKEN': it would be followed as a reference; use" in refusal(environment.set, "A_TOKEN", value)
     assert ("A_TOKEN" in os.environ, os.listdir(tmp_path)) == (False, [])
 
 
@@ -4177,8 +4161,7 @@ def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_ref
     Path(".env").write_text("C_D=secret://file/C\n")
     problems = {"a.b": "variable A_B would hide", "c.d": "'c.d' is a reference to secret://file/C"}
     for key, problem in problems.items():
-        with pytest.raises(ps.BadValue, match=f"^{problem}"):
-            ps.SecretConfig().set(key, "v", use_secret=True)
+        assert refusal(ps.SecretConfig().set, key, "v", use_secret=True).startswith(f"BadValue: {problem}")
     assert (os.listdir(), Path(".env").read_text()) == ([".env"], "C_D=secret://file/C\n")
 
 
@@ -4188,8 +4171,8 @@ def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(con
 
     monkeypatch.setattr(os, "replace", replace)
     problem = "'a.b' is stored, but config.json doesn't refer to it: can't write config.json: disk full"
-    with pytest.raises(ps.Unavailable, match=f"^{problem}; set it again when that is fixed$"):
-        config.set("a.b", "v", use_secret=True)
+    said = refusal(config.set, "a.b", "v", use_secret=True)
+    assert said == f"Unavailable: {problem}; set it again when that is fixed"
 
 
 def test_config_resolves_everything_at_once(config, monkeypatch):
@@ -4211,11 +4194,9 @@ def test_config_resolves_everything_at_once(config, monkeypatch):
 def test_config_names_every_secret_that_is_missing(config):
     config.set("token", "secret:TOKEN")
     config.set("tags", ["${secret:TOKEN}@${secret:DB_PASSWORD}@${secret:OTHER}"])
-    with pytest.raises(ps.NotFound) as caught:
-        config.resolve()
     missing = (("TOKEN", "tags.0"), ("OTHER", "tags.0"), ("TOKEN", "token"))
     problems = [f"no secret named '{name}', which {key} refers to" for name, key in missing]
-    assert (caught.value.message, caught.value.hint) == ("; ".join(problems), "set them")
+    assert refusal(config.resolve) == f"NotFound: {'; '.join(problems)}; set them"
 
 
 def test_config_keeps_order_and_indent(config):
@@ -4255,16 +4236,14 @@ def test_config_says_what_is_wrong_and_leaves_the_file(tmp_path, content, key, p
     config = ps.SecretConfig(file, store := ps.MemoryStore())
     changes = [lambda: config.set(key, 1), lambda: config.set(key, "v", use_secret=True)]
     for act in [lambda: config.get(key), lambda: config.delete(key), lambda: config.explain(key), *changes]:
-        with pytest.raises(ps.SecretsError, match=problem):
-            act()
+        assert re.search(problem, refusal(act))
     assert (file.read_bytes(), list(store.names())) == (content, [])
 
 
 def test_config_never_writes_what_it_could_not_read_again(config):
     deep = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
     for value in (float("nan"), b"x", {1, 2}, "\ud800", object(), deep):
-        with pytest.raises(ps.BadValue, match="^config.json would hold what JSON can't;"):
-            config.set("name", value)
+        assert "config.json would hold what JSON can't;" in refusal(config.set, "name", value)
     assert Path("config.json").read_bytes() == CONFIG
 
 
@@ -4292,16 +4271,13 @@ def test_config_reads_toml_but_does_not_write_it(tmp_path, monkeypatch):
     file, toml = tmp_path / "app.toml", ps.SecretConfig(tmp_path / "app.toml")
     file.write_text('[database]\npassword = "secret:DB_PASSWORD"\n')
     if sys.version_info < (3, 11):
-        with pytest.raises(ps.BadValue, match="reading TOML needs Python 3.11"):
-            toml.get("database.password")
+        assert "reading TOML needs Python 3.11" in refusal(toml.get, "database.password")
         return
     assert toml.get("database.password", use_secret=True) == CANARY
-    with pytest.raises(ps.BadValue, match="TOML can only be read"):
-        toml.set("a", 1)
+    assert "TOML can only be read" in refusal(toml.set, "a", 1)
     for text, problem in [("= 1", "Inv"), ("a=" + "[" * 9999, "recursion depth"), ("a=" + "[" * 99, "Inv")]:
         file.write_text(text)
-        with pytest.raises(ps.BadValue, match=f"app.toml is not TOML: .*{problem}"):
-            toml.get("a")
+        assert re.search(f"^BadValue: .*app.toml is not TOML: .*{problem}", refusal(toml.get, "a"))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
@@ -4448,8 +4424,7 @@ def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rot
     assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
     assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
     assert rotated.stages() == (None, OLD, None)
-    with pytest.raises(ps.NotFound, match="has no previous value"):
-        rotated.rotation.rollback(rotated.name)
+    assert "has no previous value" in refusal(rotated.rotation.rollback, rotated.name)
     rotated.begin(("older", OLD, NEW))
     manager.delete_secret(rotated.name)
     assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
@@ -4495,8 +4470,7 @@ def test_an_unfinished_rotation_is_due_and_finished_by_rotate_due(in_memory):
 def test_an_unfinished_rotation_is_not_rotated_over_and_its_previous_value_not_dropped(in_memory):
     in_memory.begin(("older", OLD, NEW))
     for act in (in_memory.rotation.rotate, in_memory.rotation.drop):
-        with pytest.raises(ps.Conflict, match="was left unfinished; use: rotate resume .*, or: rotate abort"):
-            act("DB_PASSWORD")
+        assert "Conflict: a rotation of 'DB_PASSWORD' was left unfinished;" in refusal(act, "DB_PASSWORD")
     assert in_memory.stages() == ("older", OLD, NEW)
 
 
@@ -4525,20 +4499,16 @@ FAILING = [
 @pytest.mark.parametrize("kind, step, problem", FAILING)
 def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation, kind, step, problem):
     rotation.schedule("DB_PASSWORD", "30d", **{kind: step})
-    with pytest.raises(ps.RotationFailed) as caught:
-        rotation.rotate("DB_PASSWORD", NEW)
-    assert caught.value.message == f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {problem}"
-    assert caught.value.hint == "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
-    assert stages(rotation) == (None, OLD, NEW)
-    assert NEW not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
-    assert caught.value.__context__ is None
+    error = failure(rotation.rotate, "DB_PASSWORD", NEW)
+    assert error.message == f"{kind} of 'DB_PASSWORD' failed, current is unchanged: {problem}"
+    assert error.hint == "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    assert (stages(rotation), NEW in all_that_is_shown(error)) == ((None, OLD, NEW), False)
 
 
 def test_a_failure_is_seen_where_a_program_ignores_the_end_of_its_children(rotation):
     def rotate():
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        with pytest.raises(ps.RotationFailed, match="unchanged: this process ignores SIGCHLD"):
-            rotation.rotate("DB_PASSWORD")
+        assert "unchanged: this process ignores SIGCHLD" in refusal(rotation.rotate, "DB_PASSWORD")
 
     rotation.schedule("DB_PASSWORD", "1d", apply="false")
     assert ended(in_child(rotate)) == [0]
@@ -4635,11 +4605,10 @@ def fail_late(tmp_path, full):
     rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
     store.set("DB_PASSWORD", OLD)
     rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "full", full))
-    with pytest.raises(ps.Unavailable) as caught:
-        rotation.rotate("DB_PASSWORD", NEW)
+    said = refusal(rotation.rotate, "DB_PASSWORD", NEW)
     store.full = ""
     rotation.schedule("DB_PASSWORD", "30d")
-    return rotation, str(caught.value)
+    return rotation, said
 
 
 LAST_WRITES = [("DB_PASSWORD__PENDING", "the new value is current"), ("DB_PASSWORD", "current is unchanged")]
@@ -4649,7 +4618,7 @@ LAST_WRITES = [("DB_PASSWORD__PENDING", "the new value is current"), ("DB_PASSWO
 def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(tmp_path, full, state):
     rotation, said = fail_late(tmp_path, full)
     hint = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
-    assert said == f"rotation of 'DB_PASSWORD' failed after apply, {state}: disk full; {hint}"
+    assert said == f"Unavailable: rotation of 'DB_PASSWORD' failed after apply, {state}: disk full; {hint}"
     rotation.resume("DB_PASSWORD")
     assert stages(rotation) == (OLD, NEW, None)
 
@@ -4658,9 +4627,8 @@ def test_a_rotation_that_fails_on_one_of_its_last_writes_says_how_far_it_came(tm
 def test_an_abort_that_fails_once_the_new_value_is_current_says_so(tmp_path, action, value):
     rotation, _ = fail_late(tmp_path, "DB_PASSWORD__PENDING")
     rotation.schedule("DB_PASSWORD", "30d", apply="exit 3")
-    problem = "^apply of 'DB_PASSWORD' failed, the new value is current: it ended with status 3; then use"
-    with pytest.raises(ps.RotationFailed, match=problem):
-        rotation.abort("DB_PASSWORD")
+    problem = "apply of 'DB_PASSWORD' failed, the new value is current: it ended with status 3; then use"
+    assert refusal(rotation.abort, "DB_PASSWORD").startswith(f"RotationFailed: {problem}")
     applied = []
     rotation.schedule("DB_PASSWORD", "30d", apply=applied.append)
     getattr(rotation, action)("DB_PASSWORD")  # apply may have got half way, so resume repeats it
@@ -4684,9 +4652,8 @@ def test_a_rotation_that_fails_holds_up_no_other_and_shows_no_value(tmp_path, cl
     for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
         rotation.schedule(name, 1, apply="false" if name == "A_TOKEN" else None)
     clock[0] += 9
-    problem = "^apply of 'A_TOKEN' failed, .+ status 1; 'B_TOKEN': ConnectionError; rotated: C_TOKEN$"
-    with pytest.raises(ps.RotationFailed, match=problem):
-        rotation.rotate_due()
+    problem = "RotationFailed: apply of 'A_TOKEN' failed, .+; 'B_TOKEN': ConnectionError; rotated: C_TOKEN$"
+    assert re.match(problem, refusal(rotation.rotate_due))
     assert [*store.names()] == ["A_TOKEN__PENDING", "C_TOKEN"]
 
 
@@ -4695,9 +4662,8 @@ def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
         def get(self, name):
             return CANARY + "\udcff"
 
-    with pytest.raises(ps.BadValue, match="the value is not UTF-8") as caught:
-        ps.SecretRotation(Odd(), tmp_path / "rotation.json").rotate("ODD_TOKEN")
-    assert caught.value.__context__ is None
+    error = failure(ps.SecretRotation(Odd(), tmp_path / "rotation.json").rotate, "ODD_TOKEN")
+    assert (error.message, error.__context__) == ("the value is not UTF-8", None)
 
 
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
@@ -4724,9 +4690,8 @@ GENERATORS = [
 @pytest.mark.parametrize("generate, problem", GENERATORS)
 def test_a_generator_that_fails_changes_nothing(rotation, generate, problem):
     rotation.schedule("DB_PASSWORD", "1d", generate=generate)
-    with pytest.raises((ps.RotationFailed, ps.BadValue)) as caught:
-        rotation.rotate("DB_PASSWORD")
-    assert (caught.value.message, caught.value.__context__) == (problem, None)
+    error = failure(rotation.rotate, "DB_PASSWORD")
+    assert (error.message, error.__context__) == (problem, None)
     assert stages(rotation) == (None, OLD, None)
 
 
@@ -4757,8 +4722,7 @@ def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(rotati
     make_fifo("held")
     reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
     rotation.schedule("DB_PASSWORD", "1d", apply="sleep 60 > held & sleep 60", timeout=0.5)
-    with pytest.raises(ps.RotationFailed, match="it took longer than 0.5 s"):
-        rotation.rotate("DB_PASSWORD")
+    assert "it took longer than 0.5 s" in refusal(rotation.rotate, "DB_PASSWORD")
     assert (select.select([reader], [], [], 20)[0], os.read(reader, 1)) == ([reader], b"")
     os.close(reader)
 
@@ -4769,8 +4733,8 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply="true")
     other = ps.SecretRotation(ps.MemoryStore(), rotation.path)
     other.schedule("DB_PASSWORD", "1d", apply=fail)
-    with pytest.raises(ps.BadValue, match="apply of 'DB_PASSWORD' is a function of another program: 'fail'"):
-        rotation.rotate("DB_PASSWORD", NEW)
+    refused = "BadValue: apply of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
     assert (taken, stages(rotation)[1]) == ([], OLD)
 
 
@@ -4787,8 +4751,8 @@ def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
     )
     rotation.schedule("DB_PASSWORD", "1d", apply=taken.append)
     for bad in BAD_POLICIES:
-        with pytest.raises(ps.BadValue, match=f"^({refusals})"):
-            rotation.schedule("DB_PASSWORD", **{"every": "1d", "apply": "false", **bad})
+        policy = {"every": "1d", "apply": "false", **bad}
+        assert re.match(f"BadValue: ({refusals})", refusal(rotation.schedule, "DB_PASSWORD", **policy))
     rotation.rotate("DB_PASSWORD", NEW)
     assert taken == [NEW]
 
@@ -4849,8 +4813,7 @@ def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
     pid, rotation = kill_rotation(tmp_path, script, kill)
     if kill == signal.SIGKILL:  # its command runs on
         for act in (rotation.abort, rotation.resume):
-            with pytest.raises(ps.Conflict, match=rf"is under way \(process {pid}\)"):
-                act("DB_PASSWORD")
+            assert f"is under way (process {pid})" in refusal(act, "DB_PASSWORD")
     (tmp_path / "go").touch()
     eventually(lambda: rotation.abort("DB_PASSWORD"), raised=ps.Conflict)
     assert ((tmp_path / "target").read_text().splitlines()[-1], stages(rotation)[1]) == (OLD, OLD)
@@ -4859,8 +4822,7 @@ def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
 def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
     script = "[ -e pid ] || { echo $$ > pid; exec sleep 60; }"
     pid, rotation = kill_rotation(tmp_path, script, signal.SIGKILL)
-    with pytest.raises(ps.Conflict):
-        rotation.abort("DB_PASSWORD")
+    assert refusal(rotation.abort, "DB_PASSWORD").startswith("Conflict: ")
     rotation.abort("DB_PASSWORD", force=True)
     os.kill(pid, signal.SIGKILL)
     assert stages(rotation) == (None, OLD, None)
@@ -4879,8 +4841,8 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
 
     applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
     rotation.schedule("DB_PASSWORD", "1d", apply=apply)
-    with pytest.raises(ps.Conflict, match="the pending value of 'DB_PASSWORD' was changed meanwhile"):
-        rotation.rotate("DB_PASSWORD", NEW)
+    refused = "Conflict: the pending value of 'DB_PASSWORD' was changed meanwhile; try again"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
     assert (applied, list(store.names())) == ([] if at_once else [NEW], ["DB_PASSWORD__PENDING"])
 
 
@@ -4888,8 +4850,7 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
 def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mode):
     rotation.schedule("DB_PASSWORD", "1d", apply="touch ran")
     (tmp_path / "rotation.json").chmod(mode)
-    with pytest.raises(ps.Unsafe, match="holds commands, and others can write it"):
-        rotation.rotate("DB_PASSWORD")
+    assert "holds commands, and others can write it" in refusal(rotation.rotate, "DB_PASSWORD")
 
 
 POLICIES = '{"version": 1, "policies": {%s}}'
@@ -4908,8 +4869,7 @@ BAD_FILES = {
 def test_a_policy_file_that_is_wrong_is_refused_and_left_alone(rotation, tmp_path, content):
     (tmp_path / "rotation.json").write_text(content)
     (tmp_path / "rotation.json").chmod(0o600)
-    with pytest.raises((ps.BadValue, ps.BadName), match=BAD_FILES[content]):
-        rotation.due()
+    assert re.search(BAD_FILES[content], refusal(rotation.due))
     assert (tmp_path / "rotation.json").read_text() == content
 
 
@@ -4985,8 +4945,7 @@ REFUSED = [(form, {"A": "\udcff"}, "the value of 'A' is not UTF-8") for form in 
 
 @pytest.mark.parametrize("form, values, problem", REFUSED)
 def test_what_an_export_can_not_hold_is_refused_by_name(form, values, problem):
-    with pytest.raises((ps.BadValue, ps.BadName), match=problem):
-        ps.export_secrets(values, form)
+    assert problem in refusal(ps.export_secrets, values, form)
 
 
 IMPORTS = {
@@ -5020,9 +4979,8 @@ BAD_IMPORTS = {
 
 @pytest.mark.parametrize("data", BAD_IMPORTS)
 def test_import_refuses_a_file_that_is_not_all_right(data):
-    with pytest.raises(ps.SecretsError, match=f"^{re.escape(BAD_IMPORTS[data])}") as refused:
-        ps.parse_secrets(data, "f")
-    assert "canary" not in str(refused.value)
+    error = failure(ps.parse_secrets, data, "f")
+    assert (str(error).startswith(BAD_IMPORTS[data]), "canary" in str(error)) == (True, False)
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(alphabet="{}[]\":,AB='\\\n$", max_size=40).map(str.encode)))
@@ -5033,8 +4991,8 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
 
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     store, values = Unwritable("D"), dict.fromkeys("ABCD", "new")
-    with pytest.raises(ps.Unavailable, match="^imported 3 of 4 secrets, then 'D' failed: disk full; "):
-        ps.import_secrets(store, values)
+    problem = "Unavailable: imported 3 of 4 secrets, then 'D' failed: disk full; "
+    assert refusal(ps.import_secrets, store, values).startswith(problem)
     store.full = ""
     ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
@@ -5067,13 +5025,12 @@ def test_import_removes_what_a_symlink_leads_to(say):
 
 def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
     store = env_store(tmp_path)
-    with pytest.raises(ps.BadValue, match="can't hold 'B'"):
-        ps.import_secrets(store, {"A": "1", "B": "x\ry"})
+    assert "can't hold 'B'" in refusal(ps.import_secrets, store, {"A": "1", "B": "x\ry"})
     assert (os.listdir(tmp_path), "A" in os.environ) == ([], False)
     ps.import_secrets(store, {"A": "1", "db/password": "2"})
     assert (tmp_path / ".env").read_text() == "A=1\nDB_PASSWORD=2\n"
-    with pytest.raises(ps.BadName, match="two of the names are one variable"):
-        ps.import_secrets(store, {"DB_PASSWORD": "1", "db/password": "2"})
+    twice = {"DB_PASSWORD": "1", "db/password": "2"}
+    assert "two of the names are one variable" in refusal(ps.import_secrets, store, twice)
 
 
 def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuration(tmp_path, say, monkeypatch):
@@ -5372,8 +5329,7 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
     assert (environment["DB_PASSWORD"], "DB_PASSWORD__PREVIOUS" in environment) == (SAFE, False)
     assert values["DB_PASSWORD"] == {SAFE, "old", "the-master-password"}
     store.set("DB_PASSWORD", "other")
-    with pytest.raises(ps.BadValue, match="'DB_PASSWORD' and 'db/password' would both be DB_PASSWORD"):
-        ps.environment_with_secrets(store)
+    assert "and 'db/password' would both be DB_PASSWORD" in refusal(ps.environment_with_secrets, store)
     assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
 
 
@@ -5834,8 +5790,7 @@ def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
         yield from pieces
         log.write_text(f"more in {SAFE}\n")
 
-    with pytest.raises(ps.Conflict, match="changed meanwhile"):
-        ps.redact_file(str(log), ps.RedactingFilter([SAFE]), change)
+    assert "changed meanwhile" in refusal(ps.redact_file, str(log), ps.RedactingFilter([SAFE]), change)
     assert (log.read_text(), os.listdir(tmp_path)) == (f"more in {SAFE}\n", ["log"])
 
 
@@ -5887,9 +5842,9 @@ def test_redact_takes_a_backend_or_a_mapping_and_names_values_that_are_too_short
 
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
 def test_redact_refuses_what_is_not_text_without_showing_it_and_goes_on(bad, log):
-    with pytest.raises(ps.BadValue, match="what to redact (has to be text|is neither a store)") as refused:
-        ps.redact_logs(bad)
-    assert SAFE not in str(refused.value)
+    refused = refusal(ps.redact_logs, bad)
+    assert re.match("BadValue: what to redact (has to be text|is neither a store)", refused)
+    assert SAFE not in refused
     ps.redact_logs([SAFE])
     log.error(SAFE)
     assert log.text() == "***\n"
