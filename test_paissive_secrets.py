@@ -5911,140 +5911,62 @@ def test_each_provider_is_known_by_its_name_and_the_shape_of_its_values():
 # What the best-known providers document of their tokens, written down without a look at the rules: the rule
 # that has to find them, and their forms.
 DOCUMENTED = """
-github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76}
-github-fine-grained-token github_pat_{A22}_{A59}
-gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20}
-gitlab-trigger-token glptt-{h40}
-gitlab-job-token glcbt-{h2}_{W20}
-gitlab-oauth-secret gloas-{h64}
-aws-access-key AKIA{K16} ASIA{K16}
-google-api-key AIza{W35}
-google-oauth-secret GOCSPX-{W28}
-slack-token xoxb-{d12}-{d13}-{A24} xoxp-{d12}-{d12}-{d12}-{h32}
-slack-app-token xapp-1-A{U10}-{d13}-{h64}
-slack-webhook https://hooks.slack.com/services/T{U8}/B{U10}/{A24}
-stripe-key sk_live_{A99} rk_live_{A99} sk_live_{A40}
-stripe-webhook whsec_{A32}
-openai-project-key sk-proj-{W74}T3BlbkFJ{W74}
-openai-key sk-{A20}T3BlbkFJ{A20}
-anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA
-hugging-face-token hf_{L34}
-groq-key gsk_{A52}
-replicate-token r8_{A37}
-perplexity-key pplx-{A48}
-xai-key xai-{A80}
-openrouter-key sk-or-v1-{h64}
-nvidia-key nvapi-{W64}
-langsmith-key lsv2_pt_{h32}_{h10}
-npm-token npm_{A36}
-pypi-token py·pi-AgEIcHlwaS5vcmc{W150}
-rubygems-key rubygems_{h48}
-packagist-token packagist_ort_{h68} packagist_acs_{h36}
-trello-token ATTA{h64}{H8}
-k3s-token K10{h64}::server:{h32}
-cloudflare-tunnel-token eyJhIjoi{A176}
-nuget-key oy2{a43}
-crates-io-token cio{A32}
-clojars-token CLOJARS_{h60}
-docker-token dckr_pat_{W27}
-docker-org-token dckr_oat_{A32}
-vault-token hvs.{W92}
-vault-batch-token hvb.{W140}
-terraform-token {A14}.atlasv1.{A67}
-digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}
-heroku-key HRKU-AA{W58}
-doppler-token dp.pt.{A43} dp.st.dev.{A43}
-pulumi-token pul-{h40}
-age-key AGE-SECRET-KEY-1{Q58}
-sendgrid-key SG.{W22}.{W43}
-brevo-key xkeysib-{h64}-{A16}
-mailgun-key key-{h32}
-mailchimp-key {h32}-us12
-shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}
-square-token sq0atp-{W22} sq0csp-{W43}
-shippo-token shippo_live_{h40} shippo_test_{h40}
-easypost-key EZAK{A54} EZTK{A54}
-duffel-token duffel_live_{W43}
-databricks-token dapi{h32}
-planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}
-supabase-token sbp_{h40}
-supabase-secret sb_secret_{W31}
-neon-key napi_{a64}
-mongodb-atlas-key mdb_sa_sk_{W40}
-telegram-token {d10}:AA{W33}
-discord-token MT{W22}.{W6}.{W38}
-linear-key lin_api_{A40}
-notion-token ntn_{d11}{A35}
-figma-token figd_{W40}
-airtable-token pat{A14}.{h64}
-postman-key PMAK-{h24}-{h34}
-typeform-token tfp_{A44}_{A14}
-sentry-org-token sntrys_eyJ{A80}=_{A43}
-sentry-user-token sntryu_{h64}
-new-relic-key NRAK-{U27}
-dynatrace-token dt0c01.{U24}.{U64}
-posthog-key phx_{A43}
-vercel-token vcp_{A56}
-circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40}
-buildkite-token bkua_{h40}
-tailscale-key tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32}
-sourcegraph-token sgp_{h16}_{h40}
-grafana-service-token glsa_{A32}_{h8}
-grafana-cloud-token glc_eyJ{A90}
-openshift-token sha256~{W43}
-atlassian-token ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C
-adafruit-io-key aio_{A28}
-contentful-token CFPAT-{W43}
-dropbox-token sl.u.{W140}
-flutterwave-key FLWSECK-{h32}-X
-frame-io-token fio-u-{W64}
-fly-io-token fo1_{W43}
-hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}
-lob-key live_{h35}
-netlify-token nfp_{A36}
-prefect-key pnu_{A36}
-readme-key rdme_{a70}
-render-key rnd_{A32}
-resend-key re_{A8}_{A24}
-scalingo-token tk-us-{W48}
-sonarqube-token squ_{h40} sqp_{h40}
-twilio-key SK{h32}
-yandex-key AQVN{W35}
-url-password cloudinary://{d15}:{A27}@democloud
-azure-account-key AccountKey={B86}==
-azure-client-secret {A3}8Q~{W34}
-alibaba-key-id LTAI{A20}
-tencent-cloud-id AKID{A32}
-elevenlabs-key sk_{h48}
-together-key tgp_v1_{W43}
-pinecone-key pcsk_{A6}_{A63}
-fireworks-key fw_{A24}
-launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12} api-{h8}-{h4}-4{h3}-a{h3}-{h12}
-ory-token ory_pat_{A32}
-1password-token ops_eyJ{A300}
-1password-key A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}
-infracost-key ico-{A32}
-harness-token pat.{W22}.{h24}.{A20}
-trigger-dev-key tr_dev_{A20}
-cal-com-key cal_live_{h32}
-polar-token polar_oat_{A43}
-scraperapi-or-apify-token apify_api_{A36}
-tavily-key tvly-dev-{A32}
-firecrawl-key fc-{h32}
-e2b-key e2b_{h40}
-langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}
-paddle-key pdl_live_apikey_{a26}_{A22}_{A3}
-razorpay-key rzp_live_{A14}
-paystack-key sk_live_{h40}
+github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76};
+github-fine-grained-token github_pat_{A22}_{A59};
+gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20};
+gitlab-trigger-token glptt-{h40}; gitlab-job-token glcbt-{h2}_{W20}; gitlab-oauth-secret gloas-{h64};
+aws-access-key AKIA{K16} ASIA{K16}; google-api-key AIza{W35}; google-oauth-secret GOCSPX-{W28};
+slack-token xoxb-{d12}-{d13}-{A24} xoxp-{d12}-{d12}-{d12}-{h32}; slack-app-token xapp-1-A{U10}-{d13}-{h64};
+slack-webhook https://hooks.slack.com/services/T{U8}/B{U10}/{A24};
+stripe-key sk_live_{A99} rk_live_{A99} sk_live_{A40}; stripe-webhook whsec_{A32};
+openai-project-key sk-proj-{W74}T3BlbkFJ{W74}; openai-key sk-{A20}T3BlbkFJ{A20};
+anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA; hugging-face-token hf_{L34}; groq-key gsk_{A52};
+replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80}; openrouter-key sk-or-v1-{h64};
+nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token npm_{A36};
+pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48};
+packagist-token packagist_ort_{h68} packagist_acs_{h36}; trello-token ATTA{h64}{H8};
+k3s-token K10{h64}::server:{h32}; cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
+crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token dckr_pat_{W27};
+docker-org-token dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140};
+terraform-token {A14}.atlasv1.{A67}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64};
+heroku-key HRKU-AA{W58}; doppler-token dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40};
+age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16};
+mailgun-key key-{h32}; mailchimp-key {h32}-us12;
+shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43};
+shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54};
+duffel-token duffel_live_{W43}; databricks-token dapi{h32};
+planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
+supabase-secret sb_secret_{W31}; neon-key napi_{a64}; mongodb-atlas-key mdb_sa_sk_{W40};
+telegram-token {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40};
+notion-token ntn_{d11}{A35}; figma-token figd_{W40}; airtable-token pat{A14}.{h64};
+postman-key PMAK-{h24}-{h34}; typeform-token tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43};
+sentry-user-token sntryu_{h64}; new-relic-key NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64};
+posthog-key phx_{A43}; vercel-token vcp_{A56}; circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40};
+buildkite-token bkua_{h40}; tailscale-key tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32};
+sourcegraph-token sgp_{h16}_{h40}; grafana-service-token glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90};
+openshift-token sha256~{W43}; atlassian-token ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C;
+adafruit-io-key aio_{A28}; contentful-token CFPAT-{W43}; dropbox-token sl.u.{W140};
+flutterwave-key FLWSECK-{h32}-X; frame-io-token fio-u-{W64}; fly-io-token fo1_{W43};
+hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; lob-key live_{h35}; netlify-token nfp_{A36};
+prefect-key pnu_{A36}; readme-key rdme_{a70}; render-key rnd_{A32}; resend-key re_{A8}_{A24};
+scalingo-token tk-us-{W48}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key AQVN{W35};
+url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==;
+azure-client-secret {A3}8Q~{W34}; alibaba-key-id LTAI{A20}; tencent-cloud-id AKID{A32};
+elevenlabs-key sk_{h48}; together-key tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63}; fireworks-key fw_{A24};
+launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12} api-{h8}-{h4}-4{h3}-a{h3}-{h12}; ory-token ory_pat_{A32};
+1password-token ops_eyJ{A300}; 1password-key A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; infracost-key ico-{A32};
+harness-token pat.{W22}.{h24}.{A20}; trigger-dev-key tr_dev_{A20}; cal-com-key cal_live_{h32};
+polar-token polar_oat_{A43}; scraperapi-or-apify-token apify_api_{A36}; tavily-key tvly-dev-{A32};
+firecrawl-key fc-{h32}; e2b-key e2b_{h40}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12};
+paddle-key pdl_live_apikey_{a26}_{A22}_{A3}; razorpay-key rzp_live_{A14}; paystack-key sk_live_{h40};
 gocardless-token live_{W40}
 """
 
 
 def test_tokens_in_the_form_that_their_providers_document_are_found():
     missed = []
-    for rule, *forms in map(
-        str.split, re.split(r"\n(?! )", DOCUMENTED.strip().replace("\N{MIDDLE DOT}", ""))
-    ):
+    for entry in DOCUMENTED.replace("\N{MIDDLE DOT}", "").split(";"):
+        rule, *forms = entry.split()
         for form in forms:
             if rule not in reported(f'client = connect("{ps.samples(form)}")\n', "app.py"):
                 missed.append((rule, form))
@@ -6127,26 +6049,17 @@ def assigned(line, path="a.py"):
         ('public string Password { get; private set; } = "V";', "a.py", "Password", "="),
         ("create user x identified by V quota 5m;", "a.py", "by", "_"),
         ('<PasswordBox password="V"/>', "a.xml", "password", "="),
+        ('"tokens": ["a1b2", "V"],', "a.json", "tokens", ":"),
+        ('os.environ.get("DB_PASSWORD", "V")', "a.py", "DB_PASSWORD", ","),
+        ("PASSWORD: ${DB_PASSWORD:-V}", "a.yml", "DB_PASSWORD", ":-"),
+        ("db_pw = V", "a.yml", "db_pw", "="),
+        ("User=sa; Password=V", "a.yml", "Password", "="),
+        ("curl -d 'client_secret=V' https://x.example", "a.sh", "client_secret", "="),
         ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "a.yml", "db_password", "="),
     ],
 )
 def test_a_value_is_found_in_every_way_to_give_one(line, path, name, separator):
     assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path)
-
-
-@pytest.mark.parametrize(
-    ("line", "path"),
-    [
-        ('"tokens": ["a1b2", "V"],', "a.json"),
-        ('os.environ.get("DB_PASSWORD", "V")', "a.py"),
-        ("PASSWORD: ${DB_PASSWORD:-V}", "a.yml"),
-        ("db_pw = V", "a.yml"),
-        ("User=sa; Password=V", "a.yml"),
-        ("curl -d 'client_secret=V' https://x.example", "a.sh"),
-    ],
-)
-def test_lists_defaults_and_short_names_are_candidates(line, path):
-    assert GUESSED[:9] in [value for *_, value in assigned(line.replace("V", GUESSED[:9]), path)]
 
 
 def test_several_values_stand_on_one_line():
@@ -6205,6 +6118,7 @@ OBJECTIONS = r"""
 password = "fake-{A8}"
 secret = "xxxx(b]c)"
 === it is a placeholder, an example or prose, a.py
+password = '--no-password'
 password = "{}-${NAME}"
 password = "(?i){A8}"
 password = "correct horse battery"
@@ -6298,7 +6212,7 @@ secr·et = "xqzvkjwqpxzg"
 
 def test_what_is_no_secret_whatever_its_weights_says_why():
     wrong, reason, path = [], "", ""
-    for row in map(ps.samples, OBJECTIONS.strip().replace("\N{MIDDLE DOT}", "").split("\n")):
+    for row in rows_of(OBJECTIONS):
         if row.startswith("=== "):
             reason, _, path = row[4:].rpartition(", ")
         elif {ps.objection(c) for c in candidates(row, path)} != {reason} or reason and reported(row, path):
@@ -6314,262 +6228,221 @@ def test_pass_counts_only_as_a_word_of_its_own():
 # An exam: lines as people write them, + secret or - none, behind the name of their file. A dot inside a word
 # keeps audits from it; {A32} and the like are filled in.
 EXAM = r"""
-=== settings.py
-+ DB_PASS·WORD = "tulip-Harbor-19"
-+ SECRET_K·EY = "k8#v2p!x9q@z4m$w7t&y1u*r3e(n6b)o5"
-+ EMAIL_HOST_PASS·WORD = "Sommer2021!"
-- DB_PASS·WORD = os.environ["DB_PASSWORD"]
-+ SECRET_K·EY = os.environ.get("SECRET_K·EY", "d41x-Qw7-ppLm-22vR-8kTz")
-- PASS·WORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-+ DATABASES = {"default": {"USER": "app", "PASS·WORD": "gr33n-Kettle", "HOST": "db"}}
-- CSRF_TOKEN_NAME = "X-CSRF-Token"
-- PASS·WORD_RESET_TIMEOUT = 259200
-+ API_·KEY = "{a32}"
-- TOKEN_URL = "https://login.example.com/oauth/token"
-+ BROKER_URL = "amqp:·//worker:{A14}@mq.internal:5672/jobs"
-- BROKER_URL = "amqp://guest:·%s@localhost//" % password
-=== app.py
-+ client = Client(user="ada", pass·word="lovelace1815")
-- client = Client(user="ada", pass·word=password)
-- raise ValueError("pass·word must have at least 8 characters")
-+ conn = psycopg2.connect(host="db", user="app", pass·word="Rx7-plum-Tree")
-- token = jwt.encode(payload, secret, algorithm="HS256")
-- parser.add_argument("--pass·word", help="the password of the database")
-+ user.set_pass·word("Frosty!Lamp77")
-+ tok·en = "{h40}"
-- request_id = "{u}"
-- sha256 = "{h64}"
-+ headers = {"Authorization": "Be·arer {A40}"}
-- headers = {"Authorization": f"Be·arer {token}"}
-+ headers = {"Authorization": "Ba·sic {basic}"}
-- pass·word: str = Field(..., min_length=8)
-+ def connect(host, user="root", pass·word="b1g-Secret-pw"):
-=== config.js
-+ const api·Key = '{A32}';
-- const api·Key = process.env.API_KEY;
-+ const api·Key = process.env.API_KEY || '{A32}';
-- const pass·wordInput = document.getElementById('password');
-+ module.exports = { secr·et: 'w8Kd-93jf-Lq0x-Zm41', port: 3000 };
-+ mongoose.connect('mongodb:·//admin:{A16}@cluster0.corp.net/prod');
-- mongoose.connect(`mongodb://${user}:·${pass}@${host}/prod`);
-+ login('ada@corp.io', 'Pa·per-Clip-42'); // pass·word: "Paper-Clip-42"
-- const integrity = 'sha512-{B86}==';
-- t('auth.pass·word', 'Your password');
-+ app.use(session({ secr·et: 'keyboard-lion-7781', resave: false }));
-=== Config.java
-+ private static final String PASS·WORD = "Winter#2019db";
-- private static final String PASS·WORD_KEY = "app.password";
-- @Value("${db.pass·word}")
-+ DriverManager.getCon·nection(url, "scott", "Tig·er_99x"); // pass·word = "Tiger_99x"
-+ String secr·et = "{A40}";
-- String secr·etName = "prod/app/db";
-+ config.setPass·word("Qu4rtz-Moon");
-=== main.go
-+ const dbPass·word = "j4mbo-Tr1dent"
-- dbPass·word := os.Getenv("DB_PASSWORD")
-+ api·Key := "{A36}"
-+ dsn := "postgres:·//svc:{A18}@10.0.0.5:5432/orders?sslmode=disable"
-- dsn := fmt.Sprintf("postgres://%s:·%s@%s/%s", user, pass, host, name)
-- Pass·word string `json:"password"`
-=== config.rb
-- config.secr·et_key_base = ENV["SECRET_KEY_BASE"]
-+ pass·word: "Cob4lt-River",
-- pass·word: <%= ENV["DB_PASSWORD"] %>
-- t.string :pass·word_digest
-=== config.php
-+ $db_pass·word = 'Hazel-Bridge-8';
-- $db_pass·word = getenv('DB_PASSWORD');
-+ define('DB_PASS·WORD', 'oRange_Door55');
-- 'pass·word' => 'hashed',
-- 'pass·word' => ['required', 'string', 'min:8'],
-+ 'pass·word' => 'Lem0n-Station',
-- 'pass·word' => env('DB_PASSWORD', ''),
-+ 'pass·word' => env('DB_PASSWORD', 'tr0ub4dor&3'),
-- $hash = '$2y$10$·{A53}';
-=== application.yml
-+   pass·word: Velvet-Anchor-3
--   pass·word: ${DB_PASSWORD}
--   pass·word: "{{ vault_db_password }}"
--   secr·etName: app-tls
-+   secr·et-key: {A44}
--   pass·word: ENC(·{B24}=)
-+   jwt-secr·et: {B43}=
--   pass·word: !vault |
--   secr·et: root-ca
-=== docker-compose.yml
-+       POSTGRES_PASS·WORD: hunter-Moss-5
--       - MYSQL_PASS·WORD=${MYSQL_PASSWORD}
--       POSTGRES_PASS·WORD_FILE: /run/secrets/db
-=== .env
-+ DB_PASS·WORD=admin123
-+ MAIL_PASS·WORD=Mailpass1234!
-+ API_TOK·EN={A40}
-- DB_PASS·WORD=
-- DB_PASS·WORD=${ROOT_PASSWORD}
-- DB_PASS·WORD=secret://file/DB_PASSWORD
-- API_·KEY=your-api-key
-- DB_PASS·WORD="encrypted:·{B120}"
-- APP_ID={u}
-+ SESSION_SECR·ET={h64}
-- PASS·WORD_MIN_LENGTH=12
-+ DATABASE_URL=postgres:·//app:S3dan-Blue@db:5432/app
-=== app.ini
-+ pass·word = Gr4vel-Path
-- pass·word = %(db_password)s
-+ secr·et_key = {A50}
-=== messages.properties
-- login.pass·word=Passwort
-- login.pass·word.error=Das Passwort ist falsch
-- reset.tok·en.expired=Der Link ist abgelaufen
-=== secrets.toml
-+ api_tok·en = "{A36}"
-- api_tok·en = "env:API_TOKEN"
-+ pass·word = "Maple!Quay12"
-=== config.json
-+   "pass·word": "hunter22",
-+   "api_·key": "{A32}",
--   "api_·key": "xxxxxxxxxxxxxxxxxxxxxxxx",
-+   "tok·ens": ["{A24}", "{A24}"],
--   "id": "{u}",
-+   "client_secr·et": "{W34}",
--   "pass·word": "string",
--   "secr·etArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod",
-=== main.tf
-+   pass·word = "Onyx-Valley-31"
--   pass·word = var.db_password
--   key_vault_secr·et_id = data.azurerm_key_vault_secret.x.id
-=== deploy.sh
-- export API_TOK·EN=$(vault read -field=token secret/app)
-- export API_TOK·EN="$1"
-+ my·sql -u root -pBr1ckHouse9 app
-+ cu·rl -u admin:Sn0w-Leopard https://api.example.org/v1
-- curl -u "$USER:·$PASS" https://api.example.org/v1
-+ curl -H "Authorization: Be·arer {A48}" https://api.example.org/v1
-+ PGPASS·WORD=Thund3r-Bay psql -h db app
-- read -s -p "Pass·word: " PASSWORD
-- docker run -e POSTGRES_PASS·WORD="$PW" postgres
-+ docker run -e POSTGRES_PASS·WORD=F1nch-Tower postgres
-=== README.md
-+ My API k·ey is {h40}
-+ | api k·ey | {A32} |
-- Set `API_·KEY` to your key, for example `API_KEY=<key>`.
-+ Log in as `admin`, pass·word: `Harvest-Moon-6`.
-+     curl -H 'X-Api-·Key: {A32}' https://api.example.org/
-=== Program.cs
-+ var cs = "Server=db;User=sa;Pass·word=C0ral-Reef!;Database=app";
-- var cs = $"Server=db;User=sa;Pass·word={password};Database=app";
-+ private const string ApiSecr·et = "{A40}";
-- var guid = new Guid("{u}");
-=== schema.sql
-+ CREATE USER app WITH PASS·WORD 'Sl4te-Garden';
-+ ALTER USER 'app'@'%' IDENTI·FIED BY 'P1ne-Cone-8';
-- UPDATE users SET pass·word = :password WHERE id = :id;
-=== strings.xml
-- <string name="pass·word">Password</string>
-- <string name="pass·word_hint">At least 8 characters</string>
-+ <string name="google_maps_·key">AI·za{W35}</string>
-=== web.config
-+ <add key="ApiSecr·et" value="{A40}" />
-+ <add name="Db" connectionString="Server=db;User Id=sa;Pass·word=Gl4cier-Run;" />
-=== values.yaml
--   pass·word: ""
--   pass·word: {{ .Values.auth.password | quote }}
-+   adminPass·word: Cinn4mon-Bay
-=== tokens.txt
-+ WIDGET_API_·KEY={h40}
-- WIDGET_TOK·EN={h20}g{h19}
-- WIDGET_TOK·EN={A20}?{A15}
-+ <secret>{widget AQAA·ABAAA {A32}}</secret>
-+ WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
-+ AK·IA{K16}
-+ https:·//ada:W1llow-Creek@git.corp.dev/team/app.git
-- https://ada@git.corp.dev/team/app.git
-- gh·p_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
-- AK·IAIOSFODNN7EXAMPLE
-=== test_login.py
-+ client.login(username="ada", pass·word="correct-Stapler-1")
-- @pytest.mark.parametrize("pass·word", ["", "a", " "])
-=== main.rs
-+ let api_·key = "{A40}";
-- let api_·key = std::env::var("API_KEY")?;
-+ .pass·word("Amb3r-Falcon")
-=== playbook.yml
-+     mysql_root_pass·word: Ivory_Tower9
--     mysql_root_pass·word: "{{ lookup('env', 'MYSQL_ROOT_PASSWORD') }}"
-=== build.gradle
-+ storePass·word 'Cr1mson-Field'
-- storePass·word System.getenv("STORE_PASSWORD")
-=== server.log
-+ 2026-01-05 12:00:01 DEBUG auth: tok·en={A40}
-- 2026-01-05 12:00:03 WARN wrong pass·word for user ada
-+ 2026-01-05 12:00:04 DEBUG connect postgres:·//svc:R0bin-Ledge@db:5432/app
-=== index.html
-- <script nonce="{B22}==" src="app.js"></script>
-+ <script>const api·Key = "AI·za{W35}";</script>
-=== notebook.ipynb
-+     "api_·key = \"{A32}\"\n",
--     "pass·word = getpass()\n",
-=== main.cpp
-+ std::string tok·en{"{A32}"};
-=== Module.vb
-+ Const ApiK·ey As String = "{A32}"
-=== nginx.conf
-+ proxy_set_header X-Api-K·ey "{A32}";
-=== AndroidManifest.xml
-+ <meta-data android:name="com.acme.API_K·EY" android:value="{A32}" />
-=== .esmtprc
-+ pass·word = "Dr1ft-Wood"
-=== environment.ts
-+   fireb·ase: { api·Key: 'AI·za{W35}' },
-+   clientSecr·et: '{W40}',
-=== Task.cs
-- x = new Guid ("{u}");
-- (OA;;RP;{u};;AU)
-- GET /tasks/{u}/status
-- Message-ID: <{u}@mail.local>
-- {u}_2024
-- x = "{{u}}"
-- <a href="{u}">
-- NO_SUCH_ERROR = "{u}"
-- request = "{u}"
-=== lang.ts
-- pass·word: this.$t('Password 2')
-- "css-tok·ens": "workspace:*",
-- 'pass·word' => ['required', 'max:255', 'regex:/[0-9]/'],
-- <tok·en>urn:ietf:params:oauth:token-type:jwt2</token>
-- azurePro·vider: "InMageAzureV2SwitchProviderInput"
-- api_tok·en = "other_{A8}_password"
-- final String PASS·WORD = "password";
-- k·ey: 'net.interface2.traffic[{#NAME}]'
-- k·ey: app.v2.login.title
-- pass·word: ENC[AES256_GCM,data:{A8}]
-=== Jenkinsfile
-+ def pass·word = 'Tw1n-Peaks-4'
++ settings.py DB_PASS·WORD = "tulip-Harbor-19"
++ settings.py SECRET_K·EY = "k8#v2p!x9q@z4m$w7t&y1u*r3e(n6b)o5"
++ settings.py EMAIL_HOST_PASS·WORD = "Sommer2021!"
+- settings.py DB_PASS·WORD = os.environ["DB_PASSWORD"]
++ settings.py SECRET_K·EY = os.environ.get("SECRET_K·EY", "d41x-Qw7-ppLm-22vR-8kTz")
+- settings.py PASS·WORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
++ settings.py DATABASES = {"default": {"USER": "app", "PASS·WORD": "gr33n-Kettle", "HOST": "db"}}
+- settings.py CSRF_TOKEN_NAME = "X-CSRF-Token"
+- settings.py PASS·WORD_RESET_TIMEOUT = 259200
++ settings.py API_·KEY = "{a32}"
+- settings.py TOKEN_URL = "https://login.example.com/oauth/token"
++ settings.py BROKER_URL = "amqp:·//worker:{A14}@mq.internal:5672/jobs"
+- settings.py BROKER_URL = "amqp://guest:·%s@localhost//" % password
++ app.py client = Client(user="ada", pass·word="lovelace1815")
+- app.py client = Client(user="ada", pass·word=password)
+- app.py raise ValueError("pass·word must have at least 8 characters")
++ app.py conn = psycopg2.connect(host="db", user="app", pass·word="Rx7-plum-Tree")
+- app.py token = jwt.encode(payload, secret, algorithm="HS256")
+- app.py parser.add_argument("--pass·word", help="the password of the database")
++ app.py user.set_pass·word("Frosty!Lamp77")
++ app.py tok·en = "{h40}"
+- app.py request_id = "{u}"
+- app.py sha256 = "{h64}"
++ app.py headers = {"Authorization": "Be·arer {A40}"}
+- app.py headers = {"Authorization": f"Be·arer {token}"}
++ app.py headers = {"Authorization": "Ba·sic {basic}"}
+- app.py pass·word: str = Field(..., min_length=8)
++ app.py def connect(host, user="root", pass·word="b1g-Secret-pw"):
++ config.js const api·Key = '{A32}';
+- config.js const api·Key = process.env.API_KEY;
++ config.js const api·Key = process.env.API_KEY || '{A32}';
+- config.js const pass·wordInput = document.getElementById('password');
++ config.js module.exports = { secr·et: 'w8Kd-93jf-Lq0x-Zm41', port: 3000 };
++ config.js mongoose.connect('mongodb:·//admin:{A16}@cluster0.corp.net/prod');
+- config.js mongoose.connect(`mongodb://${user}:·${pass}@${host}/prod`);
++ config.js login('ada@corp.io', 'Pa·per-Clip-42'); // pass·word: "Paper-Clip-42"
+- config.js const integrity = 'sha512-{B86}==';
+- config.js t('auth.pass·word', 'Your password');
++ config.js app.use(session({ secr·et: 'keyboard-lion-7781', resave: false }));
++ Config.java private static final String PASS·WORD = "Winter#2019db";
+- Config.java private static final String PASS·WORD_KEY = "app.password";
+- Config.java @Value("${db.pass·word}")
++ Config.java DriverManager.getCon·nection(url, "scott", "Tig·er_99x"); // pass·word = "Tiger_99x"
++ Config.java String secr·et = "{A40}";
+- Config.java String secr·etName = "prod/app/db";
++ Config.java config.setPass·word("Qu4rtz-Moon");
++ main.go const dbPass·word = "j4mbo-Tr1dent"
+- main.go dbPass·word := os.Getenv("DB_PASSWORD")
++ main.go api·Key := "{A36}"
++ main.go dsn := "postgres:·//svc:{A18}@10.0.0.5:5432/orders?sslmode=disable"
+- main.go dsn := fmt.Sprintf("postgres://%s:·%s@%s/%s", user, pass, host, name)
+- main.go Pass·word string `json:"password"`
+- config.rb config.secr·et_key_base = ENV["SECRET_KEY_BASE"]
++ config.rb pass·word: "Cob4lt-River",
+- config.rb pass·word: <%= ENV["DB_PASSWORD"] %>
+- config.rb t.string :pass·word_digest
++ config.php $db_pass·word = 'Hazel-Bridge-8';
+- config.php $db_pass·word = getenv('DB_PASSWORD');
++ config.php define('DB_PASS·WORD', 'oRange_Door55');
+- config.php 'pass·word' => 'hashed',
+- config.php 'pass·word' => ['required', 'string', 'min:8'],
++ config.php 'pass·word' => 'Lem0n-Station',
+- config.php 'pass·word' => env('DB_PASSWORD', ''),
++ config.php 'pass·word' => env('DB_PASSWORD', 'tr0ub4dor&3'),
+- config.php $hash = '$2y$10$·{A53}';
++ application.yml   pass·word: Velvet-Anchor-3
+- application.yml   pass·word: ${DB_PASSWORD}
+- application.yml   pass·word: "{{ vault_db_password }}"
+- application.yml   secr·etName: app-tls
++ application.yml   secr·et-key: {A44}
+- application.yml   pass·word: ENC(·{B24}=)
++ application.yml   jwt-secr·et: {B43}=
+- application.yml   pass·word: !vault |
+- application.yml   secr·et: root-ca
++ docker-compose.yml       POSTGRES_PASS·WORD: hunter-Moss-5
+- docker-compose.yml       - MYSQL_PASS·WORD=${MYSQL_PASSWORD}
+- docker-compose.yml       POSTGRES_PASS·WORD_FILE: /run/secrets/db
++ .env DB_PASS·WORD=admin123
++ .env MAIL_PASS·WORD=Mailpass1234!
++ .env API_TOK·EN={A40}
+- .env DB_PASS·WORD=
+- .env DB_PASS·WORD=${ROOT_PASSWORD}
+- .env DB_PASS·WORD=secret://file/DB_PASSWORD
+- .env API_·KEY=your-api-key
+- .env DB_PASS·WORD="encrypted:·{B120}"
+- .env APP_ID={u}
++ .env SESSION_SECR·ET={h64}
+- .env PASS·WORD_MIN_LENGTH=12
++ .env DATABASE_URL=postgres:·//app:S3dan-Blue@db:5432/app
++ app.ini pass·word = Gr4vel-Path
+- app.ini pass·word = %(db_password)s
++ app.ini secr·et_key = {A50}
+- messages.properties login.pass·word=Passwort
+- messages.properties login.pass·word.error=Das Passwort ist falsch
+- messages.properties reset.tok·en.expired=Der Link ist abgelaufen
++ secrets.toml api_tok·en = "{A36}"
+- secrets.toml api_tok·en = "env:API_TOKEN"
++ secrets.toml pass·word = "Maple!Quay12"
++ config.json   "pass·word": "hunter22",
++ config.json   "api_·key": "{A32}",
+- config.json   "api_·key": "xxxxxxxxxxxxxxxxxxxxxxxx",
++ config.json   "tok·ens": ["{A24}", "{A24}"],
+- config.json   "id": "{u}",
++ config.json   "client_secr·et": "{W34}",
+- config.json   "pass·word": "string",
+- config.json   "secr·etArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod",
++ main.tf   pass·word = "Onyx-Valley-31"
+- main.tf   pass·word = var.db_password
+- main.tf   key_vault_secr·et_id = data.azurerm_key_vault_secret.x.id
+- deploy.sh export API_TOK·EN=$(vault read -field=token secret/app)
+- deploy.sh export API_TOK·EN="$1"
++ deploy.sh my·sql -u root -pBr1ckHouse9 app
++ deploy.sh cu·rl -u admin:Sn0w-Leopard https://api.example.org/v1
+- deploy.sh curl -u "$USER:·$PASS" https://api.example.org/v1
++ deploy.sh curl -H "Authorization: Be·arer {A48}" https://api.example.org/v1
++ deploy.sh PGPASS·WORD=Thund3r-Bay psql -h db app
+- deploy.sh read -s -p "Pass·word: " PASSWORD
+- deploy.sh docker run -e POSTGRES_PASS·WORD="$PW" postgres
++ deploy.sh docker run -e POSTGRES_PASS·WORD=F1nch-Tower postgres
++ README.md My API k·ey is {h40}
++ README.md | api k·ey | {A32} |
+- README.md Set `API_·KEY` to your key, for example `API_KEY=<key>`.
++ README.md Log in as `admin`, pass·word: `Harvest-Moon-6`.
++ README.md     curl -H 'X-Api-·Key: {A32}' https://api.example.org/
++ Program.cs var cs = "Server=db;User=sa;Pass·word=C0ral-Reef!;Database=app";
+- Program.cs var cs = $"Server=db;User=sa;Pass·word={password};Database=app";
++ Program.cs private const string ApiSecr·et = "{A40}";
+- Program.cs var guid = new Guid("{u}");
++ schema.sql CREATE USER app WITH PASS·WORD 'Sl4te-Garden';
++ schema.sql ALTER USER 'app'@'%' IDENTI·FIED BY 'P1ne-Cone-8';
+- schema.sql UPDATE users SET pass·word = :password WHERE id = :id;
+- strings.xml <string name="pass·word">Password</string>
+- strings.xml <string name="pass·word_hint">At least 8 characters</string>
++ strings.xml <string name="google_maps_·key">AI·za{W35}</string>
++ web.config <add key="ApiSecr·et" value="{A40}" />
++ web.config <add name="Db" connectionString="Server=db;User Id=sa;Pass·word=Gl4cier-Run;" />
+- values.yaml   pass·word: ""
+- values.yaml   pass·word: {{ .Values.auth.password | quote }}
++ values.yaml   adminPass·word: Cinn4mon-Bay
++ tokens.txt WIDGET_API_·KEY={h40}
+- tokens.txt WIDGET_TOK·EN={h20}g{h19}
+- tokens.txt WIDGET_TOK·EN={A20}?{A15}
++ tokens.txt <secret>{widget AQAA·ABAAA {A32}}</secret>
++ tokens.txt WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
++ tokens.txt AK·IA{K16}
++ tokens.txt https:·//ada:W1llow-Creek@git.corp.dev/team/app.git
+- tokens.txt https://ada@git.corp.dev/team/app.git
+- tokens.txt gh·p_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+- tokens.txt AK·IAIOSFODNN7EXAMPLE
++ test_login.py client.login(username="ada", pass·word="correct-Stapler-1")
+- test_login.py @pytest.mark.parametrize("pass·word", ["", "a", " "])
++ main.rs let api_·key = "{A40}";
+- main.rs let api_·key = std::env::var("API_KEY")?;
++ main.rs .pass·word("Amb3r-Falcon")
++ playbook.yml     mysql_root_pass·word: Ivory_Tower9
+- playbook.yml     mysql_root_pass·word: "{{ lookup('env', 'MYSQL_ROOT_PASSWORD') }}"
++ build.gradle storePass·word 'Cr1mson-Field'
+- build.gradle storePass·word System.getenv("STORE_PASSWORD")
++ server.log 2026-01-05 12:00:01 DEBUG auth: tok·en={A40}
+- server.log 2026-01-05 12:00:03 WARN wrong pass·word for user ada
++ server.log 2026-01-05 12:00:04 DEBUG connect postgres:·//svc:R0bin-Ledge@db:5432/app
+- index.html <script nonce="{B22}==" src="app.js"></script>
++ index.html <script>const api·Key = "AI·za{W35}";</script>
++ notebook.ipynb     "api_·key = \"{A32}\"\n",
+- notebook.ipynb     "pass·word = getpass()\n",
++ main.cpp std::string tok·en{"{A32}"};
++ Module.vb Const ApiK·ey As String = "{A32}"
++ nginx.conf proxy_set_header X-Api-K·ey "{A32}";
++ AndroidManifest.xml <meta-data android:name="com.acme.API_K·EY" android:value="{A32}" />
++ .esmtprc pass·word = "Dr1ft-Wood"
++ environment.ts   fireb·ase: { api·Key: 'AI·za{W35}' },
++ environment.ts   clientSecr·et: '{W40}',
+- Task.cs x = new Guid ("{u}");
+- Task.cs (OA;;RP;{u};;AU)
+- Task.cs GET /tasks/{u}/status
+- Task.cs Message-ID: <{u}@mail.local>
+- Task.cs {u}_2024
+- Task.cs x = "{{u}}"
+- Task.cs <a href="{u}">
+- Task.cs NO_SUCH_ERROR = "{u}"
+- Task.cs request = "{u}"
+- lang.ts pass·word: this.$t('Password 2')
+- lang.ts "css-tok·ens": "workspace:*",
+- lang.ts 'pass·word' => ['required', 'max:255', 'regex:/[0-9]/'],
+- lang.ts <tok·en>urn:ietf:params:oauth:token-type:jwt2</token>
+- lang.ts azurePro·vider: "InMageAzureV2SwitchProviderInput"
+- lang.ts api_tok·en = "other_{A8}_password"
+- lang.ts final String PASS·WORD = "password";
+- lang.ts k·ey: 'net.interface2.traffic[{#NAME}]'
+- lang.ts k·ey: app.v2.login.title
+- lang.ts pass·word: ENC[AES256_GCM,data:{A8}]
++ Jenkinsfile def pass·word = 'Tw1n-Peaks-4'
 """
 
 
-def exam():
-    """(path, text, whether it is a secret) of each line."""
-    path = ""
-    for row in EXAM.strip().replace("\N{MIDDLE DOT}", "").split("\n"):
-        mark, text = row.split(" ", 1)
-        if mark == "===":
-            path = text
-            continue
-        text = text.replace("{basic}", base64_of(ps.samples("svc:{A16}"))).replace("{pem}", PEM_BODY)
-        yield path, ps.samples(re.sub("(?<=-----)/|/(?=-----)", "\n", text)) + "\n", mark == "+"
+def rows_of(table):
+    """The rows of such a table."""
+    return map(ps.samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
 
 
 def test_lines_that_people_write_are_judged_rightly():
-    assert [line for *line, secret in exam() if bool(reported(line[1], line[0])) != secret] == []
+    wrong = []
+    for row in rows_of(EXAM.replace("{basic}", base64_of("svc:" + TOKEN))):
+        mark, path, line = row.split(" ", 2)
+        wrong += [row] * (bool(reported(line + "\n", path)) != (mark == "+"))
+    assert wrong == []
 
 
-@given(st.binary(max_size=200))
-def test_judging_never_raises(data):
-    text = b"password=" + data
+@settings(max_examples=300)
+@given(st.sampled_from([b"", b"password="]), st.binary(max_size=200), st.integers(1, 40))
+def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
+    list(ps.scan(io.BytesIO((start + data) * times).read, "a.py"))
     for path in ("a.py", "a.yml"):
-        for span in ps.detect(text, path):
-            assert 0 <= span.start < span.end <= len(text)
+        for span in ps.detect(start + data, path):
+            assert 0 <= span.start < span.end <= len(start + data)
             assert span.confidence in ("high", "medium", "low", "")
 
 
@@ -6611,7 +6484,7 @@ a.py | pass·word = "ab-cde-fgh" | digits none
 
 def test_features_tell_the_cases_apart():
     wrong = []
-    for row in FEATURES.strip().replace("\N{MIDDLE DOT}", "").split("\n"):
+    for row in rows_of(FEATURES):
         path, line, facts = row.split(" | ")
         found = {feature for c in candidates(line, path) for feature in ps.features(c)}
         wrong += [
@@ -6664,7 +6537,7 @@ WORDS_IN_USE = """
 
 def test_any_word_may_be_the_password_that_a_line_of_settings_sets(monkeypatch):
     monkeypatch.setattr(ps, "evidence", lambda candidate: [("bias -", -9999)])  # whatever the weights say
-    for row in WORDS_IN_USE.strip().split("\n"):
+    for row in rows_of(WORDS_IN_USE):
         mark, path, line = row.split(" ", 2)
         assert [ps.judge(c).confidence for c in candidates(line, path)] == [
             "medium" if mark == "+" else ""
@@ -6723,13 +6596,6 @@ def test_one_and_the_same_line_gets_the_same_confidence_everywhere(padding):
     text = padding + f'password = "{GUESSED}"\n' + padding
     line = padding.count("\n") + 1
     assert [m.confidence for m in scanned(text, "a.yml") if m.line == line] == ["high"]
-
-
-@pytest.mark.parametrize(
-    ("value", "found"), [("AdminPassword#123", 1), ("password", 0), ("your_password#123", 0)]
-)
-def test_a_weak_password_with_a_number_is_in_use_where_a_setting_holds_it(value, found):
-    assert len(reported(f"Pass{''}word={value.replace('#', '')}\n", "server.ini")) == found
 
 
 def crc16(data):
@@ -6846,46 +6712,6 @@ def test_an_encrypted_private_key_counts_less():
     assert found(PEM.replace("PRIVATE", "ENCRYPTED " + "PRIVATE")) == ["encrypted-key"]
 
 
-@pytest.mark.parametrize(
-    ("member", "rules"),
-    [
-        ('"kty":"EC","d":"{}"', ["json-web-key"]),
-        ("d: '{}', kty: 'OKP'", ["json-web-key"]),
-        ("kty: 'oct',\n  k: '{}'", ["json-web-key"]),
-        ('"kty":"EC","x":"{}"', []),
-    ],
-)
-def test_private_web_keys_are_found(member, rules):
-    assert found("x = {" + member.format(TOKEN) + ", crv: 1}\n") == rules
-
-
-@pytest.mark.parametrize(
-    ("url", "confidences"),
-    [
-        ("postgres://app:{}@db.internal/x", ["medium"]),
-        ("https://{}@host.internal/", []),
-        ("https://host.internal/a:b/{}@c", []),
-        ("https://user:pass@example.com/{}", ["low"]),
-        ("redis://:{}@cache:6379", ["medium"]),
-        ("smtp://KEY:API_SECRET@default?{}", ["low"]),
-        ("https://${{USER}}:${{PASSWORD}}@host/{}", []),
-    ],
-)
-def test_passwords_in_urls(url, confidences):
-    matches = scanned(url.format("k3Xw" + "9vQz"))
-    assert [m.confidence for m in matches if m.rule.id == "url-password"] == confidences
-
-
-def test_basic_credentials_are_decoded():
-    for text, rules in (("app:k3Xw9vQz", ["basic-auth"]), ("nothing of the kind", [])):
-        assert found(f"Authorization: Basic {base64_of(text)}") == rules
-
-
-def test_a_drawn_value_may_begin_with_a_dash_and_an_option_is_none():
-    assert [m.confidence for m in scanned(f"API_TOKEN=-{ps.samples('{A30}')}\n", ".env")] == ["high"]
-    assert ps.objection(candidates("password = '--no-password'", "a.sh")[0])
-
-
 LOGIN = "k3Xw" + "9vQz"
 
 
@@ -6980,6 +6806,19 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
     [
         (f"AccountName=x;AccountKey={base64_of(bytes(range(3, 195, 3)))};", "azure-account-key"),
         (f"SharedAccessKeyName=x;SharedAccessKey={base64_of(bytes(range(7, 167, 5)))}", "azure-account-key"),
+        ('x = {"kty":"EC","d":"' + TOKEN + '", crv: 1}', "json-web-key"),
+        (f"x = {{d: '{TOKEN}', kty: 'OKP'}}", "json-web-key"),
+        (f"x = {{kty: 'oct',\n  k: '{TOKEN}'}}", "json-web-key"),
+        ('x = {"kty":"EC","x":"' + TOKEN + '", crv: 1}', None),
+        (f"postgres://app:{LOGIN}@db.internal/x", "url-password"),
+        (f"redis://:{LOGIN}@cache:6379", "url-password"),
+        (f"https://{LOGIN}@host.internal/", None),
+        (f"https://host.internal/a:b/{LOGIN}@c", None),
+        (f"https://user:pass@example.com/{LOGIN}", None),
+        (f"smtp://KEY:API_SECRET@default?{LOGIN}", None),
+        (f"https://${{USER}}:${{PASSWORD}}@host/{LOGIN}", None),
+        (f"Authorization: Basic {base64_of('app:' + LOGIN)}", "basic-auth"),
+        (f"Authorization: Basic {base64_of('nothing of the kind')}", None),
         (f"BUNDLE_GEMS__LOCAL__COM: me:{LOGIN}", "bundler-login"),
         ("BUNDLE_GEMS__LOCAL__COM: true", None),
         (f"curl -u 'me':'{LOGIN}' https://x.local", "command-password"),
@@ -7064,30 +6903,12 @@ def test_every_keyword_is_found_by_a_letter_that_is_folded():
 GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 3
 
 
-def test_a_match_says_where_and_never_what():
-    (match,) = scanned(f"\nééé {GITHUB}\n", key=b"key")
-    assert (match.line, match.column, match.end_line, match.sample) == (2, 5, 2, "ghp_A1…")
-    assert GITHUB not in repr(match)
-
-
-def test_the_digest_depends_on_the_value_and_the_key_alone():
-    first, moved, other = (
-        [m.digest for m in scanned(text, key=key)]
-        for text, key in ((GITHUB, b"k"), (f"\n\nx = {GITHUB}", b"k"), (GITHUB, b"l"))
-    )
-    assert first == moved != other
-
-
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 def test_text_is_read_in_any_unicode(encoding, mark):
     text = mark + "# a note\r\n" * 5 + f"x = '{GITHUB}'\r\n"
     expected = [("github-token", 6, 6, 6)] if mark or "32" not in encoding else []
     assert places(text.encode(encoding)) == expected
-
-
-def test_what_has_a_nul_byte_is_no_text():
-    assert found(b"\x7fELF\0\0" + GITHUB.encode()) == []
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
@@ -7122,17 +6943,6 @@ def test_memory_stays_flat_whatever_the_size_and_the_length_of_lines():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True)
     assert int(done.stdout) < 80_000  # KiB
-
-
-@pytest.mark.parametrize("line", ["# pragma: allowlist secret", "// gitleaks:allow", "-- paissive: allow"])
-def test_a_comment_on_the_line_silences(line):
-    (match,) = scanned(f"a\n{GITHUB} {line}\nb")
-    assert match.silenced == line.split(" ", 1)[1]
-
-
-def test_a_comment_above_silences_the_next_line_alone():
-    text = f"# pragma: allowlist nextline secret\n{GITHUB}\n{GITHUB}\n"
-    assert [bool(match.silenced) for match in scanned(text)] == [True, False]
 
 
 @pytest.mark.parametrize("size", [12, 20, 32])
@@ -7221,12 +7031,6 @@ def test_no_near_miss_costs_more_than_four_steps_for_each_byte(units, path):
 def test_a_large_file_costs_no_more_for_each_byte_than_a_small_one():
     line = b"secret_key: os.getenv('X'), password = os.environ['PASSWORD'] # the key of it\n"
     assert steps(line * 16_000) < 5 * steps(line * 4_000)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=400), st.integers(1, 40))
-def test_no_bytes_make_a_scan_raise(data, times):
-    list(ps.scan(io.BytesIO(data * times).read, "a.py"))
 
 
 @pytest.mark.slow
@@ -8056,10 +7860,10 @@ def measured(*argv, cwd):
 
 
 def test_a_finding_says_all_but_the_value(folder):
-    leak(folder / "src" / "a.py")
+    leak(folder / "src" / "a.py").write_text(f"\nééé {token()}\n", encoding="utf-8")
     (finding,) = ps.audit("src")
-    assert finding[:8] == ("src/a.py", 1, 1, 6, "github-token", "GitHub token", "critical", "high")
-    assert finding.sample.startswith("gh" + "p_") and token()[6:12] not in repr(finding)
+    assert finding[:8] == ("src/a.py", 2, 2, 5, "github-token", "GitHub token", "critical", "high")
+    assert finding.sample == token()[:6] + "…" and token()[6:12] not in repr(finding)
 
 
 def test_paths_are_one_or_several_as_text_or_as_paths(folder):
@@ -8422,11 +8226,13 @@ def test_mistakes_in_the_settings_of_a_project_are_errors(folder, text, error):
 
 
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
-def test_a_comment_silences_a_finding_and_is_counted(folder, comment):
+def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comment):
     leak(folder / "a.py", comment=f"  # {comment}")
-    (folder / "b.py").write_text("# pragma: allowlist nextline secret\n" + leak(folder / "b.py").read_text())
+    line = leak(folder / "b.py").read_text()
+    (folder / "b.py").write_text(f"# pragma: allowlist nextline secret\n{line}{line}")
     run = ps.Audit()
-    assert (list(run), sum(run.summary.silenced.values())) == ([], 2)
+    assert [(finding.path, finding.line) for finding in run] == [("b.py", 3)]
+    assert run.summary.silenced == {comment: 1, "pragma: allowlist nextline secret": 1}
 
 
 def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch):
