@@ -7165,6 +7165,13 @@ def commit(folder, message="x"):
     return git(folder, "rev-parse", "HEAD")
 
 
+def commit_leaks(folder, *names):
+    """Commit a different token in each of the files; returns the commit."""
+    for n, name in enumerate(names):
+        leak(folder / name, n)
+    return commit(folder)
+
+
 @pytest.fixture
 def repository(folder):
     git(folder, "init", "-q", "-b", "main")
@@ -7190,9 +7197,9 @@ def leaks(paths=".", **options):
 
 
 def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
-    for n, name in enumerate(("a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py")):
-        leak(repository / name, n)
-    leak(repository / "sub" / "copy.py")  # of a.py
+    names = ("a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py")
+    for n, name in enumerate((*names, "sub/copy.py")):
+        leak(repository / name, n % 4)  # the last is a copy of the first
     git(repository, "add", ".")
     below = {"sub/b.py", "sub/copy.py", "sub/deep/c.py"}
     assert leaks("sub", staged=True) == leaks(repository / "sub", staged=True) == below
@@ -7200,13 +7207,11 @@ def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
     commit(repository)
     assert leaks("sub", history=[]) == below
     os.chdir("sub")
-    assert leaks(history=[]) == {"a.py", "sub/b.py", "sub/deep/c.py", "subway/d.py"}
+    assert leaks(history=[]) == set(names)
 
 
 def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repository):
-    leak(repository / "old.py")
-    leak(repository / "removed.py")
-    commit(repository)
+    commit_leaks(repository, "old.py", "removed.py")
     (repository / "removed.py").unlink()
     leak(repository / "ünd neu\n.py")
     os.symlink("old.py", repository / "link")
@@ -7238,9 +7243,7 @@ def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brough
 
 
 def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
-    leak(repository / "node_modules" / "a.py")
-    leak(repository / "tests" / "b.py", 1)
-    commit(repository)
+    commit_leaks(repository, "node_modules/a.py", "tests/b.py")
     for name in ("node_modules/a.py", "tests/b.py"):
         shutil.copy(repository / name, repository)
     leak(repository / "tests" / "c.py", 2)
@@ -7251,8 +7254,7 @@ def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(reposit
 
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]])
 def test_history_is_what_was_committed_not_what_replaces_it_in_this_clone(repository, revisions):
-    leak(repository / "a.py")
-    first = commit(repository)
+    first = commit_leaks(repository, "a.py")
     blob = git(repository, "rev-parse", "HEAD:a.py")
     leak(repository / "a.py").write_text("clean = 1\n")
     last = commit(repository)
@@ -7264,8 +7266,7 @@ def test_history_is_what_was_committed_not_what_replaces_it_in_this_clone(reposi
 def test_history_includes_amended_and_stashed_commits_merges_and_dangling_files(repository):
     (repository / "a.py").write_text("clean")
     commit(repository)
-    leak(repository / "amended.py")
-    commit(repository)
+    commit_leaks(repository, "amended.py")
     git(repository, "rm", "-q", "amended.py")
     git(repository, "commit", "-q", "--amend", "--allow-empty", "-m", "x")
     git(repository, "reflog", "expire", "--expire=now", "--all")
@@ -7284,8 +7285,7 @@ def test_history_includes_amended_and_stashed_commits_merges_and_dangling_files(
 
 
 def test_history_of_revisions_is_what_they_reach(repository):
-    leak(repository / "old.py")
-    commit(repository)
+    commit_leaks(repository, "old.py")
     git(repository, "checkout", "-qb", "topic")
     leak(repository / "new.py", 1)
     commit(repository)
@@ -7307,11 +7307,10 @@ def test_history_of_a_bare_repository(tmp_path, form):
 
 def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    for argv in (["audit", "--history"], ["audit", "--staged", "--output", "report"], ["hook", "install"]):
-        status, said = say(*argv)
-        assert (status, said[:40]) == (2, "git says: fatal: not a git repository (o") and said.count(
-            "\n"
-        ) == 1
+    for command in ("audit --history", "audit --staged --output report", "hook install"):
+        status, said = say(*command.split())
+        assert (status, said.count("\n")) == (2, 1)
+        assert said.startswith("git says: fatal: not a git repository")
 
 
 def test_a_revision_is_never_an_option(repository):
@@ -7323,18 +7322,15 @@ def test_a_revision_is_never_an_option(repository):
 
 
 def test_a_hostile_repository_runs_nothing(repository):
-    leak(repository / "a.py")
-    commit(repository)
-    (repository / "evil").write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
-    (repository / "evil").chmod(0o755)
-    evil = str(repository / "evil")
-    for key in "core.fsmonitor core.pager core.editor diff.external gpg.program core.sshCommand".split():
-        git(repository, "config", key, evil)
-    for key in "filter.x.clean filter.x.smudge filter.x.process diff.x.textconv diff.x.command".split():
-        git(repository, "config", key, evil)
-    git(repository, "config", "core.hooksPath", str(repository))
-    git(repository, "config", "log.showSignature", "true")
-    git(repository, "config", "alias.ls-files", "!" + evil)
+    commit_leaks(repository, "a.py")
+    evil = repository / "evil"
+    evil.write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
+    evil.chmod(0o755)
+    keys = """core.fsmonitor core.pager core.editor diff.external gpg.program core.sshCommand filter.x.clean
+        filter.x.smudge filter.x.process diff.x.textconv diff.x.command"""
+    more = {"core.hooksPath": repository, "log.showSignature": "true", "alias.ls-files": f"!{evil}"}
+    for key, value in {**dict.fromkeys(keys.split(), evil), **more}.items():
+        git(repository, "config", key, str(value))
     (repository / ".gitattributes").write_text("* filter=x diff=x\n")
     for name in ("post-index-change", "reference-transaction"):
         shutil.copy(evil, repository / name)
@@ -7346,23 +7342,19 @@ def test_a_hostile_repository_runs_nothing(repository):
 
 @pytest.mark.slow
 def test_an_audit_of_git_leaves_no_file_open(repository):
-    leak(repository / "a.py")
-    commit(repository)
+    commit_leaks(repository, "a.py")
     for args, path in ((["--history", "HEAD"], os.environ["PATH"]), (["--staged"], "/nonexistent")):
         done = cli("audit", *args, env={"PATH": path, "PYTHONDEVMODE": "1"})
         assert b"Warning" not in done.stderr
 
 
 def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, clone, capsys):
-    leak(repository / "a.py")
-    commit(repository)
+    commit_leaks(repository, "a.py")
     os.chdir(clone("--no-checkout", "--filter=blob:none"))
     assert leaks(history=[]) == set()
     assert ps.main(["audit", "--history", "HEAD"]) == 2
     partial, lacks = capsys.readouterr().err.splitlines()
-    assert partial.endswith(
-        "a partial clone lacks some objects; get them with: git fetch --refetch --no-filter"
-    )
+    assert partial.endswith("lacks some objects; get them with: git fetch --refetch --no-filter")
     assert lacks.endswith("can't read .: objects of its history that are missing or broken: 1")
 
 
@@ -7389,10 +7381,8 @@ def test_what_a_partial_clone_lacks_of_the_index_is_reported_and_shifts_no_findi
 
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]], ids=str)
 def test_a_broken_object_is_reported_and_the_rest_is_read(repository, revisions):
-    leak(repository / "a.py")
-    commit(repository)
     plant(repository, "b.py")
-    commit(repository)
+    commit_leaks(repository, "a.py")
     oid = git(repository, "rev-parse", "HEAD:b.py")
     broken = repository / ".git" / "objects" / oid[:2] / oid[2:]
     broken.chmod(0o600)
@@ -7417,8 +7407,7 @@ def test_history_without_trees_or_parents_is_found_but_has_no_path(repository, c
 def test_what_git_tells_a_hook_does_not_lead_to_another_repository(repository, tmp_path_factory, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q")
-    leak(other / "b.py")
-    commit(other)
+    commit_leaks(other, "b.py")
     monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(repository / ".git" / "index"))
     assert leaks(other) == leaks(other, history=[]) == {"b.py"}
@@ -7486,14 +7475,12 @@ def test_a_hand_written_hook_reads_the_index_of_the_commit_below_a_path_too(repo
 
 @pytest.mark.parametrize("link", [False, True])
 def test_another_hook_is_never_overwritten(repository, say, link):
-    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook, read = repository / ".git/hooks/pre-commit", os.readlink if link else Path.read_text
     hook.parent.mkdir(exist_ok=True)
     hook.symlink_to("/nonexistent") if link else hook.write_text("#!/bin/sh\n")
+    before = read(hook)
     status, said = say("hook", "install")
-    assert status == 2 and (os.readlink(hook) if link else hook.read_text()) in (
-        "/nonexistent",
-        "#!/bin/sh\n",
-    )
+    assert (status, read(hook)) == (2, before)
     assert said.startswith("there is a pre-commit hook already") and said.endswith("audit --staged\n")
 
 
@@ -7690,15 +7677,7 @@ def test_a_folder_that_claims_to_be_inside_itself_is_read_once(repository):
 @pytest.mark.parametrize("in_git", [False, True])
 def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(folder, in_git):
     git(folder, "init", "-q") if in_git else None
-    for path in (
-        "node_modules/x/a.py",
-        "a.py",
-        "b.min.js",
-        "tests/c.py",
-        "src/tests/d.py",
-        "e/f.md",
-        "e/f/g.md",
-    ):
+    for path in "node_modules/x/a.py a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md".split():
         leak(folder / path)
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
@@ -7792,8 +7771,7 @@ def test_what_git_refuses_to_list_is_walked(repository, monkeypatch):
 
 @pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude", "an object"])
 def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
-    leak(repository / "a.py")
-    commit(repository)
+    commit_leaks(repository, "a.py")
     oid = git(repository, "rev-parse", "HEAD:a.py")
     path = Path(f".git/objects/{oid[:2]}/{oid[2:]}" if name == "an object" else name)
     path.unlink(missing_ok=True)
@@ -7805,8 +7783,7 @@ def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
 
 
 def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
-    leak(repository / "old" / "a.py")
-    commit(repository)
+    commit_leaks(repository, "old/a.py")
     shutil.rmtree(repository / "old")
     for name in ("GIT_TRACE", "GIT_TRACE2", "GIT_TRACE_SETUP", "GIT_LITERAL_PATHSPECS"):
         monkeypatch.setenv(name, "1")
@@ -7816,8 +7793,7 @@ def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
 
 
 def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
-    leak(repository / "sub" / "a.py")
-    commit(repository)
+    commit_leaks(repository, "sub/a.py")
     (repository / "sub").rename(tmp_path_factory.mktemp("out") / "sub")
     (repository / "sub").symlink_to(tmp_path_factory.getbasetemp() / "out0" / "sub")
     assert (repository / "sub" / "a.py").exists() and leaks() == set()
@@ -8087,8 +8063,7 @@ def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, say):
 
 @pytest.mark.parametrize("what", ["--staged", "--history"])
 def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, what):
-    leak(repository / "sub" / "a.py")
-    commit(repository)
+    commit_leaks(repository, "sub/a.py")
     leak(repository / "sub" / "b.py")
     git(repository, "add", ".")
     os.chdir("sub")
@@ -8098,8 +8073,7 @@ def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, 
 
 
 def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, say):
-    leak(repository / "gone.py")
-    commit(repository)
+    commit_leaks(repository, "gone.py")
     (repository / "gone.py").unlink()
     commit(repository)
     assert say("audit", "--history", "--update-baseline")[0] == 0
