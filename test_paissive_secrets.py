@@ -6149,7 +6149,7 @@ password = "SCRAM-SHA-256$4096:{A8}"
 password = "md5{h32}"
 password: AgA{A290}
 === it is made of parts, a.py
-password = f'{values['{A8}']}'
+password = "{user.name} {A8}"
 password = "'.$pass.'"
 environment = "PWD="+folder)
 === it is an identifier, a.cs
