@@ -6536,7 +6536,7 @@ WORDS_IN_USE = """
 
 
 def test_any_word_may_be_the_password_that_a_line_of_settings_sets(monkeypatch):
-    monkeypatch.setattr(ps, "evidence", lambda candidate: [("bias -", -9999)])  # whatever the weights say
+    monkeypatch.setattr(ps, "confidence_of", lambda score: "")  # whatever the weights say
     for row in rows_of(WORDS_IN_USE):
         mark, path, line = row.split(" ", 2)
         assert [ps.judge(c).confidence for c in candidates(line, path)] == [
@@ -6545,9 +6545,9 @@ def test_any_word_may_be_the_password_that_a_line_of_settings_sets(monkeypatch):
 
 
 def test_a_nonce_is_of_medium_confidence_at_most(monkeypatch):
-    for score, confidences in ((9999, ["medium", "high", "high"]), (-9999, ["", "", "medium"])):
-        monkeypatch.setattr(ps, "evidence", lambda candidate, score=score: [("bias -", score)])
-        lines = (f"nonce = {GUESSED}", f"api_key = {GUESSED}", "password = welcome")
+    lines = (f"nonce = {GUESSED}", f"api_key = {GUESSED}", "password = welcome")
+    for scored, confidences in (("high", ["medium", "high", "high"]), ("", ["", "", "medium"])):
+        monkeypatch.setattr(ps, "confidence_of", lambda score, scored=scored: scored)
         assert [ps.judge(candidates(line, "a.ini")[0]).confidence for line in lines] == confidences
 
 
