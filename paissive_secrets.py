@@ -6126,6 +6126,8 @@ _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
 _BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+# What can follow a name that is assigned to; most keywords stand in paths or Base64.
+_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,(>%!])"
 # No value follows in source: the line ends before any begins, nor is there one on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
@@ -6223,7 +6225,7 @@ def _keyword_search(
             for part, match in fragments.items()
             if part in word
         ]
-    ahead = _NO_VALUE_AHEAD if source else b""
+    ahead = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
     pattern = _trie_regex(
         (group, word.lower().translate(fold), b"" if word in keywords else ahead)
         for group, word in zip(groups, words)
@@ -6235,7 +6237,7 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     """An expression that finds (group, folded word, what follows it) in folded text.
 
     Few k's belong to a word, so it branches on the next two letters before it compares a whole word. Each
-    branch costs time at every k: words are found by the k before a letter that many of them share.
+    branch costs time at every k, so words share them.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     order = {bytes([letter]): n for n, letter in enumerate(_SECOND)}
@@ -6647,7 +6649,7 @@ def _marks(c: Candidate) -> tuple[str, ...]:
     """What only some candidates have; a group may occur several times."""
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
-    if any(map(value.__contains__, _long_words(c.name))):
+    if any(len(word) > 2 and word in value for word in words_of(c.name)):
         found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
     if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
         found.append("brackets cross")
@@ -6656,11 +6658,6 @@ def _marks(c: Candidate) -> tuple[str, ...]:
     if not c.before.strip("\"'-{ \t"):
         found.append("begins line")
     return tuple(found)
-
-
-@functools.lru_cache(1024)
-def _long_words(name: str) -> list[str]:
-    return [word for word in words_of(name) if len(word) > 2]
 
 
 @functools.cache
@@ -7020,9 +7017,9 @@ def keyword_detectors() -> dict[bytes, Detector]:
 
 def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
     """What stands around a keyword that ends at `at`."""
-    crowd = text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
     for pattern in of:
         begin = at - size - pattern.lead
+        crowd = b"-u" in pattern.regex.pattern and text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
         found = pattern.regex.match(text, begin, at + 200 if crowd else len(text)) if begin >= 0 else None
         if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
             return [apply_rule(pattern.rule, text, *found.span(found.lastindex or 0))], found.end()
