@@ -1010,8 +1010,7 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 
 
 # === Environment ============================================================================================
-# A secret is a variable of the process; else the file that NAME_FILE names (Docker, Kubernetes), a file in
-# $CREDENTIALS_DIRECTORY (systemd), or an assignment in the dotenv file. The persistent view, and a store with
+# Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
 # a configured dotenv file, write that file; otherwise `set` and `delete` change this process alone.
 
 # Names of variables that look like secrets, and endings of those that only say where or whose one is.
@@ -8132,10 +8131,11 @@ class Audit:
             return AuditSettings()
         start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
-        if not os.path.lexists(top + AUDIT_SETTINGS):
+        path = top + AUDIT_SETTINGS
+        if not os.path.lexists(path):
             return AuditSettings()
-        with disk_errors(f"read {top + AUDIT_SETTINGS}"):
-            return AuditSettings(os.fsdecode(read_file(top + AUDIT_SETTINGS, follow=False)), self.base, top)
+        with disk_errors(f"read {path}"):
+            return AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
         """Return whether a path is left out, here or by the project."""
