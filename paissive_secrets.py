@@ -5607,6 +5607,8 @@ login arguments
     connection(  (?i:getconnection)\({argument}{login}  DriverManager.getConnection("jdbc:a:b", "me", "{p}")
     connect(  (?i:connect)\((?:&[\w.>-]{1,40}, ?)?{argument}{login}
         mysql_real_connect(&db, "x.local", "me", "{p}", "a", 0)
+    auth=(  auth=\({login}  requests.get(url, auth=("me", "{p}"))
+    pdo(  (?i:pdo)\({argument}{login}  new PDO("mysql:host=a", "me", "{p}")
 command password
     sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
     docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
@@ -5686,73 +5688,69 @@ _MACROS = {
 # To add a provider whose values have no prefix, put its name behind their shape: where the name stands near a
 # value of that shape, it is that provider's. Spellings of one name are all listed.
 _PROVIDERS = r"""
-{A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12} clicksend; {A8}:{A8} sidekiq;
-{A10}-{A10}-{A6} fastforex; {A12} timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40}
-imgur; {A16} alphavantage avalara ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64}
-coinbase; {A16}|{A64}|{B64} confluent; {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable
-apify; {A20} browserstack eventbrite freshdesk freshservice maptiler packagist papertrail pusher sightengine
-stackhawk teamwork uploadcare; {A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio
-honeybadger; {A20}|{A40} finnhub; {A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian
-bannerbear betterstack betteruptime chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe
-vercel zeit zotero; {A24}:{A64} ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64}
-cloudant; {A24}|{u} kucoin; {A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml;
-{A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u} messagebird; {A26} mattermost; {A26}|{A37} smartsheet;
-{A27} glassnode miro; {A30} alibaba aliyun cloudways fogbugz nylas pushover textmagic twitch; {A31}
-weatherapi; {A31}|{A64} bigcommerce; {A32} abstractapi adobe adobecommerce aeroapi agora aircall algolia
-amadeus amap amplitude apiflash apilayer assemblyai authy autodesk axonaut aylien azureopenai azurespeech
-azuretranslator bittrex blockcypher boxtoken braintree bugsnag callrail censys chainstack chartmogul checkly
-clarifai clickup climacell cognitiveservices cratesio crunchbase deepinfra detectlanguage douyin equinix
-feishu flightaware footballdata fossa fullcontact gaode geoapify getresponse giphy gnews gtmetrix
-haveibeenpwned hetznerdns hibp hotjar imgbb infura instamojo ipapi ipgeolocation iterable jotform kakao
-larksuite lastfm librariesio locationiq logdna logzio magento mailerlite mailjet mailtrap mapquest mistral
-mistralai mixpanel namecheap newsapi onfleet opencage opensea openuv openweather openweathermap owm pepipost
-pivotaltracker prestashop pushbots qualys rawg rebrandly recurly rollbar scraperapi securitytrails semrush
-sendpulse shodan similarweb sinch speechmatics spoonacular spotify steam steamweb surge taxjar tencent
-testingbot themoviedb thunderforest ticketmaster tinify tinypng tmdb toggl tomorrowio tomtom twelvedata twilio
-vimeo weatherbit wechat weibo weixin witai zerobounce zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32}
-oanda; {A32}-{u} infobip; {A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty;
-{A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok;
-{A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel;
-{A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
-facebook fb; {A32}|{u} codecov; {A33} coveralls; {A34} arbiscan bscscan etherscan ftmscan klaviyo polygonscan
-snowtrace; {A36} nightfall vultr weaviate; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40}
-cloudflare; {A40} appcenter aqicn basecamp bitly buttercms calendarific carto circleci cloudsmith cohere
-deepgram discogs docparser exotel forgejo gitea github gocd gogs helpscout hunter intrinio jumpcloud leanix
-lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine serper smsapi sonar
-sonarcloud sonarqube sourcegraph sparkpost strava tiingo todoist transloadit vonagevideo waqi zendesk zenrows;
-{A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u} sendbird;
-{A43} bitcoinaverage bitfinex linenotify livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
+{A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12} clicksend; {A8}:{A8} sidekiq; {A12}
+timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara
+ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{A64}|{B64} confluent;
+{A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify; {A20} browserstack eventbrite
+freshdesk freshservice maptiler packagist papertrail pusher sightengine stackhawk teamwork uploadcare;
+{A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40} finnhub;
+{A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack betteruptime
+chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe vercel zeit zotero; {A24}:{A64}
+ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin;
+{A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u}
+messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} miro; {A30} alibaba aliyun cloudways fogbugz
+nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} adobe adobecommerce aeroapi
+aircall algolia amap amplitude apiflash apilayer assemblyai authy autodesk azureopenai azurespeech
+azuretranslator blockcypher boxtoken braintree bugsnag callrail chainstack checkly clickup climacell
+cognitiveservices cratesio crunchbase deepinfra detectlanguage douyin equinix feishu flightaware footballdata
+fossa fullcontact gaode geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb
+infura instamojo ipapi iterable jotform kakao larksuite lastfm librariesio locationiq logdna logzio magento
+mailerlite mailjet mailtrap mapquest mistral mistralai mixpanel namecheap newsapi onfleet opencage opensea
+openuv openweather openweathermap owm prestashop pushbots qualys rawg recurly rollbar scraperapi
+securitytrails semrush sendpulse shodan similarweb sinch speechmatics spoonacular spotify steam steamweb surge
+tencent testingbot themoviedb thunderforest ticketmaster tinify tinypng tmdb toggl tomtom twilio vimeo wechat
+weibo weixin witai zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip;
+{A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty; {A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36}
+zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok; {A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6}
+azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35}
+accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook fb; {A32}|{u} codecov; {A33} coveralls;
+{A34} arbiscan bscscan etherscan ftmscan klaviyo polygonscan snowtrace; {A36} nightfall vultr weaviate;
+{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} appcenter aqicn basecamp bitly
+carto circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter
+intrinio jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine
+serper smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi
+zendesk; {A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u}
+sendbird; {A43} bitfinex linenotify livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
 packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {A48}|{W24}|{W48} bitmex;
 {A48}|{u} onesignal; {A50} civo dwolla paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4}
 azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream streamio;
-{A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dailyco
-dingding dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis keenio kickbox
-librato linode mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive pushy scrutinizer
-sendinblue serpapi slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal webflow
-wercker wistia; {A64}|su{A12} sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory
-jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18} discord; {A64}|{W43} ynab youneedabudget; {A72} activecampaign;
-{A75}|{B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97}
-harvest; {A128} poloniex; (?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics
-brightdata builtwith cannyio cloudmersive coinapi coinmarketcap copyleaks docker dockerhub duckdns graphhopper
-helius heroku holidayapi hubspot intelx leonardoai logentries loggly moosend nftport npm nvd opsgenie optimove
-postmark raindrop runscope saucelabs scaleway scrapeops screenshotapi snyk splunk squarespace statuspage
-swaggerhub tatum truelayer urlscan wakatime wavefront worldtides zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u}
+{A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dingding
+dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis keenio kickbox librato
+linode mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive pushy sendinblue serpapi
+slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal webflow wercker; {A64}|su{A12}
+sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab;
+{A64}|{W32}|{d18} discord; {A64}|{W43} ynab; {A72} activecampaign; {A75}|{B75} mux; {A76}|{A85} vk; {A80}
+abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex; (?:s|p)ub-c-{u}
+pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics brightdata builtwith coinapi coinmarketcap
+copyleaks docker dockerhub duckdns helius heroku hubspot intelx leonardoai logentries loggly moosend npm nvd
+opsgenie optimove postmark raindrop runscope saucelabs scaleway scrapeops screenshotapi snyk splunk
+squarespace statuspage swaggerhub urlscan wakatime wavefront zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u}
 stormglass; u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39}
 fcm; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi; {W12} parsehub; A{A20}z filestack; {W20}
-nasdaqdatalink quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22} flagsmith; {B22}==:{A32} tableau;
-{W22} convertkit instana proxycrawl ringcentral signalfx; {W22}== clickatell; (?:live|test)_{A24,60}
-chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent; private_{W27,30}= imagekit; {W27}
-cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30} ubidots; {W30} zenvia;
+quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22} flagsmith; {B22}==:{A32} tableau; {W22}
+convertkit instana proxycrawl ringcentral signalfx; {W22}== clickatell; (?:live|test)_{A24,60} chargebee;
+s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent; private_{W27,30}= imagekit; {W27} cloudinary;
+{W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30} ubidots; {W30} zenvia;
 (?:test|live)_(?:pub_)?{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost; (?:secret|private)_{A32}
 neverbounce; (?:secret|public)_{A32} ecwid; (?:s|p)k_{A32} iexcloud; bdc_{A32} bigdatacloud; o\.{A32}
 pushbullet; scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit alchemy blynk branchio
 commercetools fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter moesif qiniu rescuetime;
 {W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash gumroad hereapi skylight
-unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48} currentsapi leakix; {W50}
-rapidapi; {W54} optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike; ey{W60,900}\.{W20,900}\.{W20,400}
-calendly; {B60,100} snipcart; {W60,90} bugcrowd; {W60} craftmyform intercom mapbox; {W64} apimatic auth0
-bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity; {W80}
-paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise; {B100,2000}={0,2}|{B40} aws awssecret; {W128} yelp
+unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48} leakix; {W50} rapidapi; {W54}
+optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike; ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90}
+bugcrowd; {W60} craftmyform intercom mapbox; {W64} auth0 bingmaps pingdom; {W64}_{W4}_{u} webex; {W71}
+appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity; {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86}
+bitrise; {B100,2000}={0,2}|{B40} aws awssecret; {W128} yelp
 """
 
 
@@ -6126,11 +6124,12 @@ _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
 _BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
 # What can follow a name that is assigned to; most keywords stand in paths or Base64.
-_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,(>%!])"
+_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,({>%!])"
 # No value follows in source: the line ends before any begins, nor is there one on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
+_SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # of a function, an index, a member or a cmdlet
     rb"[A-Za-z_]\w*(?:\.\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
@@ -6288,7 +6287,9 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     if (
         not quote and bare.lower() in (b"", b"is", b"|") and (name[:1] != b"-" or b"$" in name)
     ):  # prose stands after a space, but for
-        least = 6 if name.lower() == b"by" else 16  # options, what looks random, and Oracle's IDENTIFIED BY
+        least = (
+            6 if name.lower() == b"by" or _SETTING.search(window, max(0, begin - 20), begin) else 16
+        )  # options, what looks random, and Oracle's IDENTIFIED BY
         if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
             return None
     if not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start)):

@@ -5986,7 +5986,7 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape(pattern):
 
 def test_rules_have_different_names():
     names = [rule.id for rule in ps.all_rules()]
-    assert len(set(names)) == len(names) > 850
+    assert len(set(names)) == len(names) > 750
 
 
 # === Candidates =============================================================================================
@@ -6328,6 +6328,7 @@ EXAM = r"""
 - main.tf   key_vault_secr·et_id = data.azurerm_key_vault_secret.x.id
 - deploy.sh export API_TOK·EN=$(vault read -field=token secret/app)
 - deploy.sh export API_TOK·EN="$1"
++ deploy.sh setenv DB_PASS·WORD Gr4nite-Hill
 + deploy.sh my·sql -u root -pBr1ckHouse9 app
 + deploy.sh cu·rl -u admin:Sn0w-Leopard https://api.example.org/v1
 - deploy.sh curl -u "$USER:·$PASS" https://api.example.org/v1
