@@ -464,13 +464,11 @@ def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"old"}
 
 
-@pytest.mark.parametrize("planted", ["new", ".gitignore"])
-def test_no_link_that_somebody_planted_is_written_through(planted, tmp_path):
+def test_no_link_that_somebody_planted_is_written_through(tmp_path):
     (tmp_path / "victim").write_bytes(b"theirs")
     (tmp_path / "file.paissive-tmp").mkdir(0o700)
-    (tmp_path / "file.paissive-tmp" / planted).symlink_to(tmp_path / "victim")
-    with contextlib.suppress(ps.Unavailable):
-        rewrite(tmp_path / "file", b"new")
+    (tmp_path / "file.paissive-tmp/.gitignore").symlink_to(tmp_path / "victim")
+    assert "Unavailable" in refusal(rewrite, tmp_path / "file", b"new")
     assert (tmp_path / "victim").read_bytes() == b"theirs"
 
 
@@ -551,13 +549,6 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
         lock.share(os.getppid())
         lock.share(0)
     assert os.listdir(tmp_path) == []
-
-
-def test_a_lock_can_be_broken(tmp_path):
-    with ps.FileLock(tmp_path / "x") as lock:
-        lock.break_()
-        with ps.FileLock(tmp_path / "x", wait=False):
-            pass
 
 
 def test_windows_locks_a_byte_and_has_neither_owners_nor_modes_nor_synced_folders(tmp_path, monkeypatch):
@@ -816,9 +807,8 @@ SPECS = "hunter2 token:7 token:1025 token:x token:²² token:16:x uuid:4 passwor
 
 @pytest.mark.parametrize("spec", [*SPECS.split(), "", "token: 16"])
 def test_generate_refuses_what_it_does_not_know_without_repeating_it(spec):
-    with pytest.raises(ps.BadValue) as refused:
-        ps.generate(spec)
-    assert not spec or spec not in refused.value.message
+    message = failure(ps.generate, spec).message
+    assert not spec or spec not in message
 
 
 # === Stores =================================================================================================
@@ -861,27 +851,23 @@ def test_store_returns_what_was_set_and_names_it(store):
 
 
 def test_store_says_not_found_before_and_after(store):
-    with pytest.raises(ps.NotFound, match="no secret named 'ABSENT_TOKEN'"):
-        store.get("ABSENT_TOKEN")
+    assert refusal(store.get, "ABSENT_TOKEN").startswith("NotFound: no secret named 'ABSENT_TOKEN'")
     store.set("ABSENT_TOKEN", "1")
     store.delete("ABSENT_TOKEN")
-    with pytest.raises(ps.NotFound):
-        store.delete("ABSENT_TOKEN")
+    assert isinstance(failure(store.delete, "ABSENT_TOKEN"), ps.NotFound)
     assert "ABSENT_TOKEN" not in set(store.names())
 
 
 def test_store_refuses_bad_names(store):
     for name in ("", "../x", "a//b", "/a", "a/", "a\nb", "a\0b", "x" * 256, ".", "a\\b"):
-        for act in (store.get, lambda name: store.set(name, "v"), store.delete):
-            with pytest.raises(ps.BadName):
-                act(name)
+        for act, *value in ((store.get,), (store.set, "v"), (store.delete,)):
+            assert "BadName" in refusal(act, name, *value)
 
 
 def test_store_refuses_values_that_are_not_text_and_shows_none(store):
     store.set("A_TOKEN", "canary-" + "value")
     for value in ("a\0b", "\ud800", None, b"x"):
-        with pytest.raises(ps.BadValue):
-            store.set("A_TOKEN", value)
+        assert "BadValue" in refusal(store.set, "A_TOKEN", value)
     assert "canary" not in repr(store) + str(store)
 
 
@@ -1102,8 +1088,8 @@ def test_dotenv_changes_the_last_of_two_assignments_and_removes_both():
 
 @pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open', "B='C:\\'"])
 def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
-    with pytest.raises(ps.BadValue, match=r"^line [23] of \.env has .*; quote its value again"):
-        ps.Dotenv(f"A=1\n{line}\n").with_values({"C": "x"})
+    problem = refusal(ps.Dotenv(f"A=1\n{line}\n").with_values, {"C": "x"})
+    assert re.fullmatch(r"BadValue: line [23] of \.env has .*; quote its value again", problem)
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
@@ -1758,12 +1744,6 @@ def test_no_store_is_begun_with_a_setting_that_is_refused(variable, text, proble
     assert not STORE.exists()
 
 
-def test_no_store_is_begun_without_the_package_cryptography(store_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
-    assert "sealed files need the package cryptography; install it: " in refusal(ps.FileStore().set, "A", "1")
-    assert not STORE.exists()
-
-
 def test_a_changed_password_rewrites_one_file(files, monkeypatch, say):
     before = tree()
     assert refusal(files.change_password, "new\nwords") == f"BadValue: {LINES_TYPED}"
@@ -1793,13 +1773,6 @@ def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(files, mo
     assert dict(files.store_status())["opens"] == "yes"  # this is not a rekey that was killed
     monkeypatch.setenv("PAISSIVE_IDENTITY", own)
     assert read_sealed() == {"DB": "new", "NEW": "new", "app/db": "app-value"}
-
-
-def test_an_identity_alone_is_enough_to_begin_a_store(store_folder, monkeypatch):
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    ps.FileStore().set("A", "1")
-    assert (read_sealed(), KEY_FILE.exists()) == ({"A": "1"}, False)
 
 
 def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, monkeypatch):
