@@ -4083,16 +4083,13 @@ CONFIG = b"""{
 """
 
 
-def test_config_finds_dotted_keys(config):
+def test_config_finds_dotted_keys(config, monkeypatch):
     wanted = {"name": "shop", "database.host": "db", "café": True, "port": 8000, "database.no": None}
     assert {key: config.get(key) for key in wanted} == wanted
     assert (ps.SecretConfig("absent.json").get("a.b", 7), config.get("DB_PASSWORD", "none")) == (7, "none")
     assert config.get("DB_PASSWORD", use_secret=True) == CANARY
     assert config.get("OTHER", "none", use_secret=True) == "none"
-
-
-def test_config_reads_no_variable_for_a_key_without_letters(config, monkeypatch):
-    monkeypatch.setenv("_", "/usr/bin/python3")
+    monkeypatch.setenv("_", "/usr/bin/python3")  # no variable is read for a key without letters
     Path("config.json").write_text(text := '{"*": "any", "é": "fée", "_": "line"}')
     assert config.resolve() == {key: config.get(key) for key in "*é_"} == json.loads(text)
 
@@ -4479,10 +4476,9 @@ def test_a_failure_is_seen_where_a_program_ignores_the_end_of_its_children(rotat
 def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(here):
     (here / ".env").write_text(f"A_TOKEN={OLD}\n")
     ps.SecretRotation("env").schedule("A_TOKEN", "1d", apply="exit 3")
-    ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    ignore += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    argv = [sys.executable, "-c", ignore, str(MODULE), "rotate", "now", "A_TOKEN"]
-    done = subprocess.run(argv, stderr=subprocess.PIPE)
+    ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
+    argv = [*PROGRAM, "rotate", "now", "A_TOKEN"]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, preexec_fn=ignore)
     assert (done.returncode, b"ended with status 3" in done.stderr) == (2, True)
 
 
@@ -4808,10 +4804,9 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
     assert (applied, list(store.names())) == ([] if at_once else [NEW], ["DB_PASSWORD__PENDING"])
 
 
-@pytest.mark.parametrize("mode", [0o602, 0o666])
-def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path, mode):
+def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path):
     rotation.schedule("DB_PASSWORD", "1d", apply="touch ran")
-    (tmp_path / "rotation.json").chmod(mode)
+    (tmp_path / "rotation.json").chmod(0o602)
     assert "holds commands, and others can write it" in refusal(rotation.rotate, "DB_PASSWORD")
 
 
@@ -5307,9 +5302,7 @@ REFERS_TO_NOTHING = [
 ]
 
 
-@pytest.mark.parametrize(
-    "names, url, printed", REFERS_TO_NOTHING, ids=range(4)
-)  # pytest puts ids into a variable
+@pytest.mark.parametrize("names, url, printed", REFERS_TO_NOTHING, ids=range(4))  # ids are in a variable
 def test_run_says_what_refers_to_nothing(names, url, printed, run):
     out, err, code = run("APP_TOKEN", *names, "--", "echo", "started", URL=url)
     assert (out, err[: len(printed)], err.count("\n")) == (b"", printed, 1)
@@ -5406,9 +5399,7 @@ def test_run_forwards_signals():
 
 
 def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
-    def ignore():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
+    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
     with started("APP_TOKEN", *sh("echo ready; read x; echo $x"), preexec_fn=ignore) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGHUP)
@@ -5509,15 +5500,14 @@ def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatc
 
 def test_run_keeps_a_sealed_value_to_the_environment_of_the_command(tmp_path, run, monkeypatch):
     canary = "canary-" + uuid.uuid4().hex
-    env = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": f"{tmp_path}/store"}
-    env["PAISSIVE_IDENTITY"] = ps.Identity.generate().reveal()
-    for variable, text in env.items():
-        monkeypatch.setenv(variable, text)
+    sealed_store(tmp_path, monkeypatch).set("APP_TOKEN", canary)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     monkeypatch.delenv("APP_TOKEN")
-    ps.set_secret("APP_TOKEN", canary)
     look = "seen=$(cat /proc/$PPID/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '); "
     look += "case $seen in *$APP_TOKEN*) echo seen;; *cat*) echo ${#APP_TOKEN} looked;; esac"
-    assert cli("run", *sh(look), cwd=tmp_path, env=env).stdout == b"39 looked\n"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([*RUN, *sh(look)], env=env, capture_output=True).stdout == b"39 looked\n"
     for words in (["--", "absent"], ["--", "/etc/hosts"], ["ABSENT", "--", "true"], ["APP_TOKEN"]):
         out, err, code = run(*words, LONG="x" * 90_000 + "${secret:APP_TOKEN}")
         assert code and canary not in out.decode() + err
