@@ -4108,7 +4108,8 @@ def test_config_takes_a_manager_and_asks_no_other(config):
     manager.set_secret("DB_PASSWORD", "the manager's")
     config.set("other", "secret://memory/DB_PASSWORD")
     managed = ps.SecretConfig(backend=manager)
-    assert managed.get("database.password", use_secret=True) == "the manager's"
+    for key in ("database.password", "other"):
+        assert managed.get(key, use_secret=True) == "the manager's"
     managed.set("token", "t", use_secret=True)
     assert manager.get_secret("token") == managed.get("token", use_secret=True) == "t"
     assert ps.get_secret("token", backend="memory") is None
@@ -4125,10 +4126,7 @@ def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_ref
 
 
 def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(config, monkeypatch):
-    def replace(*paths):
-        raise OSError(errno.ENOSPC, "disk full")
-
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "disk full")))
     problem = "'a.b' is stored, but config.json doesn't refer to it: can't write config.json: disk full"
     said = refusal(config.set, "a.b", "v", use_secret=True)
     assert said == f"Unavailable: {problem}; set it again when that is fixed"
@@ -4616,11 +4614,9 @@ def test_a_rotation_that_fails_holds_up_no_other_and_shows_no_value(tmp_path, cl
 
 
 def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
-    class Odd(ps.MemoryStore):
-        def get(self, name):
-            return CANARY + "\udcff"
-
-    error = failure(ps.SecretRotation(Odd(), tmp_path / "rotation.json").rotate, "ODD_TOKEN")
+    store = ps.MemoryStore()
+    store.get = lambda name: CANARY + "\udcff"
+    error = failure(ps.SecretRotation(store, tmp_path / "rotation.json").rotate, "ODD_TOKEN")
     assert (error.message, error.__context__) == ("the value is not UTF-8", None)
 
 
@@ -4630,6 +4626,8 @@ def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
         rotation.schedule("DB_PASSWORD", "1d", generate=generate)
         rotation.rotate("DB_PASSWORD")
         assert len(stages(rotation)[1]) == length
+    rotation.schedule("NEW_TOKEN", "1d", generate=fail)
+    assert "'NEW_TOKEN' failed, current is unchanged" in refusal(rotation.rotate, "NEW_TOKEN")
 
 
 FAILED = "generate of 'DB_PASSWORD' failed, current is unchanged: "
