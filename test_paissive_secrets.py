@@ -2817,8 +2817,6 @@ BAD_RESPONSES = {
     "the response is too large to be Vault's": [
         http(b'{"data": [' + b"[]," * 250_000 + b"0]}"),  # small, and yet expensive
         CHUNKED + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n",
-        CHUNKED + b"-1\r\n",
-        CHUNKED + b"1111111111111\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000,
     ],
 }
@@ -2873,6 +2871,8 @@ def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
         assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
     for first in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close", b"HTTP/1.1 200 OK"):
         assert receive(first + b"\r\n\r\n" + ANSWER)[2] == ANSWER
+    for size in (b"-1", b"1" * 13):  # what is wrong with them depends on Python's version
+        assert isinstance(receive(CHUNKED + size + b"\r\nx\r\n0\r\n\r\n"), type)
 
 
 def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
