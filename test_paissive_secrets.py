@@ -2716,33 +2716,6 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
         assert server.tries("/data/a") == 0  # to where the redirects lead
 
 
-@pytest.mark.parametrize("answers", [[None], [REDIRECT], [None, http(b"{}", 403)]])
-@pytest.mark.parametrize("others", [[], [{"value": "another's"}]])
-def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answers, others):
-    old, new = {"value": "old", "other": "o"}, {"value": "new", "other": "o"}
-    history, tokens, (answer, *refusals) = [old], iter("123"), answers
-
-    def act(request):
-        head, _, body = request.partition(b"\r\n\r\n")
-        if b"/login/" in head:
-            return grants(100, next(tokens))
-        if head.startswith(b"GET"):
-            version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
-            return http_json({"data": {"data": history[version - 1], "metadata": {"version": version}}})
-        sent = json.loads(body)
-        if sent["options"]["cas"] != len(history):
-            if refusals:  # the token has come to its end
-                return refusals.pop()
-            return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
-        history.extend([sent["data"], *others])
-        return answer  # done, but nobody hears of it
-
-    server = stub(act)
-    server.about_token = http(b"{}", 403)
-    server.store(**LDAP).set("a", "new")
-    assert history == [old, new, *others]
-
-
 STRANGER = http(b"<h1>Welcome</h1>")  # a proxy's page, for instance
 
 
@@ -3435,6 +3408,33 @@ def test_single_use_credentials_are_sent_once(stub):
             server = stub(answer)
             error = failure(server.store(token="", login="approle", role_id="r", **secret).get, "a")
             assert (type(error), server.tries(f"POST /v1/{path} HTTP")) == (ps.Unavailable, 1)
+
+
+@pytest.mark.parametrize("answers", [[None], [REDIRECT], [None, http(b"{}", 403)]])
+@pytest.mark.parametrize("others", [[], [{"value": "another's"}]])
+def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answers, others):
+    old, new = {"value": "old", "other": "o"}, {"value": "new", "other": "o"}
+    history, tokens, (answer, *refusals) = [old], iter("123"), answers
+
+    def act(request):
+        head, _, body = request.partition(b"\r\n\r\n")
+        if b"/login/" in head:
+            return grants(100, next(tokens))
+        if head.startswith(b"GET"):
+            version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
+            return http_json({"data": {"data": history[version - 1], "metadata": {"version": version}}})
+        sent = json.loads(body)
+        if sent["options"]["cas"] != len(history):
+            if refusals:  # the token has come to its end
+                return refusals.pop()
+            return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
+        history.extend([sent["data"], *others])
+        return answer  # done, but nobody hears of it
+
+    server = stub(act)
+    server.about_token = http(b"{}", 403)
+    server.store(**LDAP).set("a", "new")
+    assert history == [old, new, *others]
 
 
 def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
