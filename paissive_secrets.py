@@ -5924,7 +5924,7 @@ class Prefixes:
                     joint = text[:offset][-2:]
                     self.joints.setdefault(joint, []).append(literal)
                     self.leads[joint] = (*self.leads.get(joint, ()), text[:offset])
-                elif len(text) > 3:
+                elif len(text) > 2:
                     self.encoded += (base64.b64encode(text)[: len(text) * 8 // 6],)
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for text in (*self.literals, *self.encoded):
@@ -7071,7 +7071,8 @@ def urls(text: bytes) -> Iterator[Span]:
         user, password, host = found.groups()
         lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        made_up = _TEMPLATE.search(_text(password)) or _WEAK.search(lower)
+        weak = _WEAK.search(lower) and not _NUMBERED.search(_text(password))
+        made_up = weak or _TEMPLATE.search(_text(password))
         if not (alike or made_up or b"example" in host or len(set(lower)) < 3 or _PLAIN_USER.match(user)):
             level, reason = rule.confidence, ""
         yield Span(*found.span(2), rule, level, None, reason)

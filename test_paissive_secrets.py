@@ -6190,6 +6190,7 @@ EXAM = r"""
 + settings.py API_·KEY = "{a32}"
 - settings.py TOKEN_URL = "https://login.example.com/oauth/token"
 + settings.py BROKER_URL = "amqp:·//worker:{A14}@mq.internal:5672/jobs"
++ settings.py RESULT_URL = "amqp:·//worker:pass4567@mq.internal:5672/jobs"
 - settings.py BROKER_URL = "amqp://guest:·%s@localhost//" % password
 + app.py client = Client(user="ada", pass·word="lovelace1815")
 - app.py client = Client(user="ada", pass·word=password)
