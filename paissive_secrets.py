@@ -6112,7 +6112,7 @@ _ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "valu
        (?:[\[{(]\s{0,40}(?=["'])  # a list
          |\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
           (?:\(|[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL]))))?[bBfFuUrRlL@]?
-       (?P<quote>\\{0,3}(?:\"""|'''|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
+       (?P<quote>\\{0,3}(?:\"""|'''|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
       |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )|%%3[dD]
           |>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
@@ -6399,12 +6399,16 @@ _LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
 
 def judge(candidate: Candidate) -> Span:
     """The candidate as a span, with the confidence that its features give it."""
-    confidence = confidence_of(sum(map(_weigh, _feature_groups(candidate))))
-    likely = confidence != "high" and (_sets_password(candidate) or _sets_key(candidate))
-    if likely or (confidence and candidate.kind == "nonce"):
-        confidence = "medium"
+    confidence = confidence_of(candidate, sum(map(_weigh, _feature_groups(candidate))))
     rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
     return Span(candidate.start, candidate.end, rule, confidence, candidate)
+
+
+def confidence_of(candidate: Candidate, score: int) -> str:
+    """ "high", "medium" or "low"; "" where the score is below all thresholds."""
+    confidence = next((name for name, least in THRESHOLDS if score >= least), "")
+    likely = confidence != "high" and (_sets_password(candidate) or _sets_key(candidate))
+    return "medium" if likely or (confidence and candidate.kind == "nonce") else confidence
 
 
 def is_judged(span: Span) -> bool:
@@ -6416,11 +6420,6 @@ def evidence(candidate: Candidate) -> list[tuple[str, int]]:
     """What speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
     weights = _weights()
     return [(feature, weights[feature]) for feature in features(candidate) if feature in weights]
-
-
-def confidence_of(score: int) -> str:
-    """ "high", "medium" or "low"; "" where the score is below all thresholds."""
-    return next((name for name, least in THRESHOLDS if score >= least), "")
 
 
 def _sets_password(c: Candidate) -> bool:
@@ -6476,7 +6475,15 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
     r"""(?i)(?:(?P<gets>(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup))"""
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
-_QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", '"""': "triple", "'''": "triple"}
+_QUOTES = {
+    "": "bare",
+    '"': "double",
+    "'": "single",
+    "`": "back",
+    "``": "back",
+    '"""': "triple",
+    "'''": "triple",
+}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
@@ -6485,48 +6492,43 @@ _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: - 73 ; 30 end 26 , -19 word -55 ( -58 : -71
-before: # 44 " 16 start 7 word -17 ( -32 : -56
-begins: line 10
-bias: - -13
+after: & 118 - 101 ; 75 end 75 } 33 , 1 word -69
+before: # 121 , 41 : -90 * -135
+begins: line 62
+bias: - -49
 brackets: cross 300
-call: - -21
-classes: aA0 54 A0 49 a 40 aA0- 33 0 -38 0- -66 aA -77 A0- -81 - -96 A- -103
-digits: some 49 many 31 two -32 none -55
-distinct: 7 39 10 -24 0 -114
-echoes: secret -66 auth -80 pass -161 name -175
-ends: telltale 24 - -61
-first: access 100 test 93 pass 68 o 55 password 37 forgot -34 key -53 token -75
-has: foo -101 abc -116 token -121 test -125 secret -143 123 -156 pass -261
-kind: pass -24 key -39
-kind/classes: pass/a 56 token/a0- 53 pass/aA0 48 key/a0- -32 pass/aA- -41 pass/aA0- -48 secret/a- -54
-  key/a0 -66 pass/A- -83 pass/- -89
-kind/digits: pass/two 88 key/none 46 pass/many 46 pass/none -46 key/two -48 secret/none -60 auth/two -72
-  pass/some -95 token/two -115
-kind/ends: nonce/- 89 token/telltale 16 secret/- -41 key/- -44 auth/telltale -60 token/- -112 pass/- -127
-kind/language: pass/config 31 key/markup -49 pass/json -111
-kind/length: pass/7 89 pass/9 65 pass/12 55 pass/16 35 key/20 34 key/5 -42 pass/1 -61 pass/300 -81
-  pass/3 -90 secret/5 -95 key/7 -98 token/7 -113 pass/63 -124
-kind/letters: pass/1 84 secret/3 79 key/3 42 token/3 39 pass/4 29 pass/6 22 pass/few -13 secret/6 -36
-  key/few -44 pass/7 -49 secret/7 -79 key/7 -83 key/6 -122 auth/6 -129
-kind/quote: secret/single 95 token/double 28 secret/double -18 pass/bare -25 key/single -43 pass/back -65
-  auth/bare -133
-kind/separator: secret/= 71 pass/= 40 key/= 8 pass/> -48 key/_ -67 pass/( -70 secret/, -77 pass/, -133
-kind/shape: pass/marked 193 pass/lower 56 pass/numbered 53 token/symbols 51 key/symbols 50 pass/symbols 22
-  key/numbered -67 pass/dotted -74 pass/spaces -88 pass/crypt -107
-language: config 49 json -9 source -18 markup -50
-last: password 34 key -39 keys -66
-length: 40 58 16 52 12 47 9 34 5 -76 1 -85 2 -93 3 -128
-letters: 2 132 3 132 4 90 1 84 few -53 6 -76 7 -109
-name: authorization 97 access 71 set 58 password 20 auth 6 key -44 forgot -46 keys -79
-named: bare -12
-placeholder: source -128
-quote: double 12 bare -24 back -107
-separator: => 77 : 27 = 23 _ -61 > -73 ( -83 , -111
-shape: marked 197 symbols 77 hex 73 base36 68 lower 40 spaces -31 digits -38 dotted -38 capital -47
-  snake -65 name -69 CONSTANT -78 crypt -122
-symbols: 5 178 3 48 0 -46 0s -96
-words: 2 29 1 21 3 -20 4 -71
+classes: A0 156 aA0 145 aA0- 97 a 58 a0 15 0 -22 aA -64 A0- -114 0- -117 - -195 A- -272
+digits: many 7 two -142
+distinct: 7 66 8 61 6 38 2 -160 0 -322
+echoes: name -164 pass -233
+ends: - -198
+first: access 217 test 121 pass 108 mysql 107 key -26 token -123
+has: test -250 admin -287 token -303 foo -315 abc -324 123 -325 secret -431 pass -478
+kind: key -21
+kind/classes: token/a0- 170 secret/a0 133 pass/a 102 pass/a0 40 key/a0 -71
+kind/digits: auth/some 129 pass/two 89 key/none 67 pass/many 34 secret/many 5 key/many -51 secret/none -69
+  pass/some -124 pass/none -220
+kind/ends: nonce/- 301 secret/telltale 81 auth/telltale -104
+kind/language: pass/source 32 pass/config 29 pass/json -187
+kind/length: pass/5 252 pass/7 236 pass/16 208 pass/9 167 pass/12 126 pass/20 98 key/32 -137 token/7 -215
+  pass/63 -233 pass/300 -266
+kind/letters: secret/few 53 pass/6 30 pass/few -74 key/5 -107 pass/3 -148 key/6 -188 auth/6 -261
+kind/quote: secret/single 56 pass/bare -45 key/single -92 secret/double -106 auth/bare -164 pass/back -171
+kind/separator: pass/: 15 pass/( -49 auth/= -91 pass/, -307 key/_ -350
+kind/shape: pass/lower 102 pass/numbered 87 pass/spaces -123
+language: config 43 source -49 markup -140
+last: password 50 key -22
+length: 300 165 12 55 16 32 20 27 63 -72 7 -120 2 -193 1 -254 5 -298 3 -315
+letters: 3 205 2 139 1 126 4 79 few -54 5 -72 6 -158 7 -234
+name: data 227 authorization 196 private 174 set 112 auth 108 access 95 password 59 key -49 user -72
+  client -83 check -153 public -327
+named: bare -26
+placeholder: source -254
+quote: double 42 bare -11
+separator: => 166 = 118 : 69 _ -46 ( -87 , -300
+shape: marked 235 hex 230 symbols 167 base36 112 lower 58 spaces -24 crypt -465
+symbols: 5 167 3 92 4 59 1 -19 0 -95 0s -211
+words: 1 42 3 -52 4 -151
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -6674,7 +6676,7 @@ def _weights() -> dict[str, int]:
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
 _BEFORE_SPACE = lazily(
-    r"(?i)(?:^\s*|\b(?:set|with|identified|to|define|\w*header)[ (]|:)\Z"
+    r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _MADE_UP = lazily(
     rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
@@ -6690,7 +6692,7 @@ _KEY_NAME = lazily(
 # placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
 # numbers and colours, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\.\.\Z|\A\$(?:\w+\Z|\()|\A\.{1,2}/"
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\Z|\()|\A\.{1,2}/"
     rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
     rb"|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
@@ -7073,7 +7075,8 @@ def urls(text: bytes) -> Iterator[Span]:
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
         weak = _WEAK.search(lower) and not _NUMBERED.search(_text(password))
         made_up = weak or _TEMPLATE.search(_text(password))
-        if not (alike or made_up or b"example" in host or len(set(lower)) < 3 or _PLAIN_USER.match(user)):
+        plain = _PLAIN_USER.match(user) and wordness(_text(password)) > "3"
+        if not (alike or made_up or plain or b"example" in host or len(set(lower)) < 3):
             level, reason = rule.confidence, ""
         yield Span(*found.span(2), rule, level, None, reason)
 
