@@ -6394,7 +6394,7 @@ RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key":
 _REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
 _NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
 _DRAWN = lazily(r"(?=\D{0,99}\d)(?=[^A-Za-z]{0,99}[A-Za-z])[\w-]{20,}\Z")
-_LINE_OF_ITS_OWN = lazily(r"[\s{,\"'-]*(?:export |set |ENV )?\Z")
+_LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
 
 
 def judge(candidate: Candidate) -> Span:
@@ -6424,12 +6424,12 @@ def evidence(candidate: Candidate) -> list[tuple[str, int]]:
 
 def _sets_password(c: Candidate) -> bool:
     """Whether a line of a configuration file sets a password: there, any word may be one."""
-    if c.kind != "pass" or c.language not in ("config", "json", "none", "shell"):
+    if c.kind != "pass" or c.language not in ("config", "json", "none", "shell", "markup"):
         return False
-    if c.separator not in "=:" or len(c.value) < 4:
+    if c.separator not in "=:>" or len(c.value) < 4:
         return False
     more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
-    alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name) and more in "#,;}|]"
+    alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name) and more in "#,;}|]<"
     weak = _WEAK.search(c.value.lower().encode("latin-1")) and not _NUMBERED.search(c.value)
     prose = c.language != "config" and (c.value.isalpha() or " " in c.value)
     return bool(alone) and not (weak or prose or _REFERS_TO_VARIABLE.search(c.value))

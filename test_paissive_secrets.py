@@ -6191,6 +6191,7 @@ EXAM = r"""
 + settings.py API_·KEY = "{a32}"
 - settings.py TOKEN_URL = "https://login.example.com/oauth/token"
 + settings.py BROKER_URL = "amqp:·//worker:{A14}@mq.internal:5672/jobs"
++ settings.xml <db_pass·wd>hardwood1</db_pass·wd>
 + settings.py RESULT_URL = "amqp:·//worker:pass4567@mq.internal:5672/jobs"
 - settings.py BROKER_URL = "amqp://guest:·%s@localhost//" % password
 + app.py client = Client(user="ada", pass·word="lovelace1815")
