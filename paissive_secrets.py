@@ -6092,7 +6092,7 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth":
 _RARE = b"bcpuq"
 _FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # what is assigned to these may be any word
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # here it has a digit or is long
-_SECOND = b"retaslhnyi"  # what stands behind a rare letter, in most words first
+_SECOND = frozenset(b"retaslhnyw")  # what stands behind a rare letter in most words
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # `(?=(?P<x>…))(?P=x)` is an atomic group, which `re` has only from 3.11.
@@ -6238,16 +6238,10 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     branch costs time at every k, so words share them.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
-    order = {bytes([letter]): n for n, letter in enumerate(_SECOND)}
-    words = list(words)
-    places: dict[bytes, int] = {}
-    for _, word, _ in reversed(words):  # none is found later than a shorter one in it
-        inner = [word.find(part) + places[part] for part in places if part in word]
-        found = [match.end() for match in re.finditer(rb"k", word)]
-        inner.append(min(found, key=lambda at: order.get(word[at : at + 1], len(order))))
-        places[word] = min(inner)
     for group, word, ahead in words:
-        at = places[word]
+        places = [match.end() for match in re.finditer(rb"k", word)]
+        # The first of those, so that a word is found before a shorter one in it.
+        at = next((at for at in places if not _SECOND.isdisjoint(word[at : at + 1])), places[0])
         second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
         whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
         branches.setdefault(second, {}).setdefault(third, []).append(whole)
