@@ -6432,7 +6432,9 @@ def _sets_password(c: Candidate) -> bool:
 def _sets_key(c: Candidate) -> bool:
     """Whether a value that looks drawn is set under a name that says what key or token it is."""
     named = c.kind != "pass" and _KEY_NAME.search(c.before[-12:] + c.name)
-    return bool(named and _DRAWN.match(c.value)) and wordness(c.value) not in ("6", "7", "8", "9")
+    part = max(re.split("[_-]", c.value), key=len)  # without words before it, as in acme_test_
+    drawn = part if len(part) > 19 else c.value
+    return bool(named and _DRAWN.match(c.value)) and wordness(drawn) not in ("6", "7", "8", "9")
 
 
 # --- features -----------------------------------------------------------------------------------------------

@@ -6301,7 +6301,7 @@ EXAM = r"""
 - values.yaml   pass·word: ""
 - values.yaml   pass·word: {{ .Values.auth.password | quote }}
 + values.yaml   adminPass·word: Cinn4mon-Bay
-+ tokens.txt WIDGET_API_·KEY={h40}
++ tokens.txt WIDGET_API_·KEY=widget_test_{h40}
 - tokens.txt WIDGET_TOK·EN={h20}g{h19}
 - tokens.txt WIDGET_TOK·EN={A20}?{A15}
 + tokens.txt <secret>{widget AQAA·ABAAA {A32}}</secret>
