@@ -7164,7 +7164,7 @@ def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brough
     git(repository, "commit", "-qm", "x", "--date", "2024-02-29T12:00:00+01:00")
     brought = git(repository, "rev-parse", "HEAD")
     for n in range(2):
-        (repository / "gone.py").write_text(f"x = {n}\n\n" + (repository / "gone.py").read_text())
+        (repository / "gone.py").write_text(f"x = {n}\n" + "\n" * n + (repository / "gone.py").read_text())
         commit(repository)
     (repository / "gone.py").rename(repository / "moved.py")
     commit(repository)
@@ -7174,6 +7174,16 @@ def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brough
     assert run.summary.skipped == {"binary": 1}
     assert finding[-2:] == (brought, "2024-02-29T12:00:00+01:00")
     assert (finding.path, finding.line) == ("gone.py", 1)
+
+
+def test_history_finds_what_stands_behind_long_paragraphs_and_in_large_or_wide_files(repository):
+    files = {"a.py": (3, 2, "utf-8"), "large.py": (400_000, 1, "utf-8"), "wide.py": (3, 1, "utf-16")}
+    for n, (name, (lines, ends, encoding)) in enumerate(files.items()):
+        (repository / name).write_text("# a\n" * lines + "\n" * ends + f"x = '{token(n)}'\n", encoding)
+    commit(repository)
+    run, size = ps.Audit(history=[]), sum(os.path.getsize(name) for name in files)
+    assert {finding.path for finding in run} == set(files)
+    assert (run.summary.files, run.summary.bytes) == (3, size)
 
 
 def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
@@ -7791,7 +7801,8 @@ def test_a_file_that_several_paths_lead_to_is_read_once(folder, paths, in_git):
     leak(folder / "src" / "c.py")
     (folder / "link.py").symlink_to("src/c.py")
     run = ps.Audit(paths.format(here=folder).split())
-    assert [finding.path for finding in run] == ["src/c.py"] and run.summary.files == 1
+    assert [finding.path for finding in run] == ["src/c.py"]
+    assert (run.summary.files, run.summary.bytes) == (1, (folder / "src/c.py").stat().st_size)
 
 
 @pytest.mark.parametrize("paths", ["node_modules/a.py .", ". node_modules", ". build", "./build/../build ."])
@@ -7810,10 +7821,32 @@ def test_an_audit_is_run_once(folder):
         list(run)
 
 
-def test_the_message_about_a_path_can_not_control_the_terminal_and_a_confidence_is_checked(say):
+def test_the_message_about_a_path_can_not_control_the_terminal(say):
     assert say("audit", "absent\x1b[2J") == (2, "no file or folder called 'absent\\x1b[2J'\n")
-    with pytest.raises(ps.BadValue, match="no confidence 'some'; use one of low, medium, high"):
-        ps.Audit(confidence="some")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"confidence": "some"}, "no confidence 'some'; use one of low, medium, high"),
+        ({"verdicts": "some"}, "no such verdict; use some of current, pending, previous, retired"),
+        ({"disable": ["npm-token", "some"]}, "no such rule to disable; see: audit --list-rules"),
+    ],
+)
+def test_an_audit_takes_no_option_that_does_not_exist(options, error):
+    with pytest.raises(ps.BadValue, match=error):
+        ps.Audit(**options)
+
+
+def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_stale(folder, say):
+    age = "AGE-SECRET-" + "KEY-1"
+    (folder / "a.txt").write_text(f"{token()}\n{age + 'QPZR' * 14 + 'QP'}\n{age + 'X' * 58}\n")
+    for least, lines in ({"confidence": "low"}, [1, 2, 3]), ({}, [1, 2]), ({"confidence": "high"}, [1]):
+        run = ps.Audit(**least)
+        assert [finding.line for finding in run] == lines
+        assert run.summary.by_confidence == {"high": 1, "medium": 2 in lines, "low": 3 in lines}
+    say("audit", "--confidence", "low", "--update-baseline")
+    assert "stale" not in say("audit", "--confidence", "high")[1]
 
 
 def test_stdin_is_read_as_dash(folder):
@@ -7833,9 +7866,10 @@ def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
 def test_fingerprints_without_a_baseline_depend_on_neither_line_nor_value(folder):
     leak(folder / "a.py")
     (before,) = ps.audit()
-    (folder / "a.py").write_text(f"\n\nx = '{token(2)}'\n")
-    (after,) = ps.audit()
-    assert (before.line, after.line) == (1, 3) and before.fingerprint == after.fingerprint
+    (folder / "a.py").write_text(f"\n\nx = '{token(2)}'\ny = '{token(3)}'\n")
+    after, other = ps.audit()
+    assert (before.line, after.line) == (1, 3)
+    assert before.fingerprint == after.fingerprint == "f36b91fcc8804234" != other.fingerprint  # for good
 
 
 def test_fingerprints_are_keyed_by_the_salt_of_the_baseline(folder):
@@ -8053,16 +8087,16 @@ fixtures
 *.min.js
 [disable]
 url-password
-[rules]
-acme-key = acmw_(live|test)_ {A32}
 [allow]
 docs/** github-token acme-key
+[rules]
+acme-key = acmw_(live|test)_ {A32}
 """
 
 
 @pytest.fixture
 def project(repository):
-    (repository / ".paissive-audit").write_text(SETTINGS_OF_PROJECT)
+    (repository / ".paissive-audit").write_text("\ufeff" + SETTINGS_OF_PROJECT)
     for n, name in enumerate(("a.py", "docs/deep/b.md", "fixtures/c.py", "src/d.min.js", "src/e.py")):
         leak(repository / name, n)
     acme = "acmw_live_" + "".join(random.Random(5).choices(string.ascii_letters, k=32))
@@ -8143,16 +8177,61 @@ def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comm
     assert run.summary.silenced == {comment: 1, "pragma: allowlist nextline secret": 1}
 
 
-def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch):
+@pytest.fixture
+def forks():
+    """A list that gets an item for each process that this one forks."""
+    made = []
+    os.register_at_fork(before=lambda: made.append(1))
+    return made
+
+
+def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch, forks):
     leak(folder / "a.py")
     monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
-    done, forks = threading.Event(), []
-    os.register_at_fork(before=lambda: forks.append(1))
+    done = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(done.wait)
         assert leaks(jobs=2) == {"a.py"}
         done.set()
     assert forks == []
+
+
+def test_no_process_is_started_at_first_or_for_one_job(folder, monkeypatch, forks):
+    for n in range(3):
+        leak(folder / f"{n}.py", n)
+    monkeypatch.setattr(os, "listdir", lambda path: ["the only thread"])
+    with monkeypatch.context() as still:
+        still.setattr(ps.time, "monotonic", lambda: 0)
+        assert len(leaks(jobs=2)) == 3 and forks == []
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
+    assert len(leaks(jobs=1)) == 3 and forks == []
+    assert len(leaks(jobs=2)) == 3 and forks != []
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back while they start
+
+
+def test_a_process_that_is_killed_is_an_error(folder, monkeypatch):
+    leak(folder / "a.py")
+    monkeypatch.setattr(os, "listdir", lambda path: ["the only thread"])
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
+    here = os.getpid()
+    monkeypatch.setattr(ps, "scan", lambda *args, **how: os.getpid() == here or os.kill(os.getpid(), SIGKILL))
+    with pytest.raises(ps.Unavailable, match="a process of the audit was killed; try --jobs 1"):
+        leaks(jobs=2)
+
+
+def test_zero_jobs_are_as_many_as_cores_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 7}, raising=False)
+    assert (ps.Audit(jobs=0).jobs, ps.Audit(jobs=2).jobs) == (3, 2)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for cores, jobs in ((4, 4), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert ps.Audit(jobs=0).jobs == jobs
+
+
+def test_paths_on_several_drives_are_shown_in_full(folder, monkeypatch):
+    leak(folder / "a.py")
+    monkeypatch.setattr(os.path, "commonpath", lambda paths: exec("raise ValueError"))
+    assert leaks(folder / "a.py") == {os.path.realpath("a.py")}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
@@ -8365,10 +8444,24 @@ def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no
     assert (status, "C_KEY, current" in said) == (1, True)
 
 
-def test_the_replacement_for_a_line_of_a_dotenv_file_has_its_variable(folder):
+def test_a_value_is_only_taken_for_a_reference_where_the_store_has_some(folder):
+    store = ps.MemoryStore()
+    store.set("A_KEY", value := "secret:" + "rE4l-one-with")
+    (folder / "a.txt").write_text(value)
+    (finding,) = ps.audit(known=ps.KnownValues(store))
+    assert (finding.secret, finding.verdict, finding.rule) == ("A_KEY", "current", "known-value")
+    other = ps.Audit(known=ps.KnownValues(store), verdicts=["previous", "retired"])
+    assert (list(other), other.summary.silenced) == ([], {"--verdict": 1})
+
+
+def test_the_replacement_is_in_the_language_of_the_file_and_has_the_variable_of_a_dotenv_line(folder):
+    for name in ("a.rb", "b.tsx", "c.xyz"):
+        leak(folder / name)
     (folder / ".env").write_text(f"export API_TOKEN='{token(1)}'\nx={token(2)}\n")
-    fixes = [finding.fix for finding in ps.audit(".env")]
-    assert fixes == [f"set {name}, and write secret://file/{name}" for name in ("API_TOKEN", "GITHUB_TOKEN")]
+    stored = ["secret://file/API_TOKEN", "secret://file/GITHUB_TOKEN"]
+    reads = [*stored, 'ENV.fetch("GITHUB_TOKEN")', "process.env.GITHUB_TOKEN"]
+    fixes = [f"set {re.search('[A-Z_]+TOKEN', text)[0]}, and write {text}" for text in reads]
+    assert [finding.fix for finding in sorted(ps.audit())] == [*fixes, ""]
 
 
 # === Reports ================================================================================================

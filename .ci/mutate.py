@@ -41,7 +41,7 @@ TESTED_BY = {  # to add a section: its name, and the sections whose tests depend
     "Rotation": ["Rotation"],
     "Masking": ["Masking"],
     "Judgement": ["Judgement"],
-    "Audit": ["Audit"],
+    "Audit": ["Audit", "Git", "Files", "Reports"],
 }
 SECONDS = 240  # a test run of the module as it is that takes longer than this hangs
 PAIRS = (  # operators that take each other's place
