@@ -6671,6 +6671,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
+_CHOICE = lazily(r"""\?\s?["']\Z""")  # between two values, one of which looks like a name
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
@@ -6733,7 +6734,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
-    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_"
+    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"  # of Palau
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
@@ -6791,7 +6792,8 @@ def objection(c: Candidate) -> str:
         return "it is the nonce of a page"
     if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
         return "it is a variable, or inside a template"
-    if not c.quote and (c.after.startswith((": ", "...")) or _POINTER.match(c.value)):
+    expression = c.after.startswith((": ", "...")) or _POINTER.match(c.value)
+    if (not c.quote and expression) or _CHOICE.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if not c.quote and len(value) < 20 and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"

@@ -6351,6 +6351,8 @@ EXAM = r"""
 - lang.ts api_tok·en = "other_{A8}_password"
 - lang.ts final String PASS·WORD = "password";
 - lang.ts k·ey: 'net.interface2.traffic[{#NAME}]'
+- lang.ts icon = done ? "pas·s" : "error"
+- lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
 - lang.ts pass·word: ENC[AES256_GCM,data:{A8}]
 + Jenkinsfile def pass·word = 'Tw1n-Peaks-4'
