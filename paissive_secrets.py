@@ -6801,7 +6801,8 @@ def objection(c: Candidate) -> str:
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
-    if c.kind in ("token", "key", "cred", "auth") and _is_mangled(c.value):
+    # A secret that a person made up may begin with a capital, or end in a symbol.
+    if c.kind != "pass" and _is_mangled(c.value[1:-1] if c.kind == "secret" else c.value):
         return "a single character does not belong to it"
     if c.kind != "pass" and _WORDS.match(value) and wordness(c.value) > "4":
         return "it is a name, a word or a time"
