@@ -6097,9 +6097,17 @@ label_password: {A8}
 GPG_KEYS = "{A16}"
 sec_websocket_key = "{A16}"
 tokenizer.read('{A16}')
+=== a single character does not belong to it, a.txt
+WIDGET_TOK·EN={h20}g{h19}
+WIDGET_TOK·EN={A20}?{A15}
+WIDGET_K·EY={h11}g{h10}
 === it is a name, a word or a time, a.py
 nonce = 1643842562
 secret = "administration"
+=== , a.txt
+WIDGET_TOK·EN={h40}
+WIDGET_K·EY={a20}?!{a20}
+WIDGET_TOK·EN={W10}-{h8}?{h5}!#${h8}
 === , a.yml
 db_pass: q{{k}x)r${m]t(y[z$#n}}
 api_secret = "{u}"
@@ -6312,12 +6320,7 @@ EXAM = r"""
 + environment.ts   fireb·ase: { api·Key: 'AI·za{W35}' },
 + environment.ts   clientSecr·et: '{W40}',
 - Task.cs x = new Guid ("{u}");
-- Task.cs (OA;;RP;{u};;AU)
-- Task.cs GET /tasks/{u}/status
 - Task.cs Message-ID: <{u}@mail.local>
-- Task.cs {u}_2024
-- Task.cs x = "{{u}}"
-- Task.cs <a href="{u}">
 - Task.cs NO_SUCH_ERROR = "{u}"
 - Task.cs request = "{u}"
 - lang.ts pass·word: this.$t('Password 2')
@@ -6446,6 +6449,12 @@ WORDS_IN_USE = """
 - a.sh echo PASSWORD=wel-come
 - a.md PASSWORD=wel-come
 - a.py PASSWORD="wel-come"
+- a.py PASSWORD="{A24}"
++ a.py api_k·ey = "{A20}"
++ a.md The client k·ey: {a24}
+- a.py api_k·ey = "{A19}"
+- a.py robot_k·ey = "{A20}"
+- a.py api_k·ey = "1-administration-station"
 """
 
 
@@ -6559,14 +6568,11 @@ def test_the_table_of_weights_is_what_the_trainer_prints():
 
 def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192 and all(ps._weights().values())
+    assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
     lines = [b'password = "word"', b"  // foo_key: 'ab1 cdef' }", b'{"token": "uuid1",']
     known = set("name first last has echoes placeholder begins brackets".split())
     known |= {f.split(" ")[0] for line in lines for c in candidates(line) for f in ps.features(c)}
     assert {feature.split(" ")[0] for feature in ps._weights()} <= known
-
-
-def test_letter_pairs_are_a_digit_for_each_pair():
-    assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
 
 
 SCORES = """
@@ -8271,18 +8277,10 @@ def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
     leak(repository / f"{canaries[2][:3]}name.py", 2, "  # paissive: allow")
     monkeypatch.setenv("A_TOKEN", canaries[0])
     monkeypatch.setenv("B_TOKEN", canaries[3])
-    codes = [
-        ps.main(["audit", *args.split()])
-        for args in (
-            *("", "--json", "--sarif", "--staged", "--history", "--confidence low", "absent", "--known"),
-            *(
-                "--known --json --history",
-                "--known --sarif --staged",
-                "--update-baseline --baseline accepted",
-            ),
-            "--baseline accepted --output report --disable github-token",
-        )
-    ]
+    commands = """|--json|--sarif|--staged|--history|--confidence low|absent|--known|--known --json --history
+        |--known --sarif --staged|--update-baseline --baseline accepted
+        |--baseline accepted --output report --disable github-token"""
+    codes = [ps.main(["audit", *args.split()]) for args in commands.split("|")]
     assert codes == [1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 0, 0]
     written = [(repository / name).read_text() for name in ("accepted", "report")]
     everything = "".join([*capfd.readouterr(), *written])
