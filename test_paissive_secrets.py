@@ -6340,6 +6340,7 @@ EXAM = r"""
 - lang.ts api_tok·en = "other_{A8}_password"
 - lang.ts final String PASS·WORD = "password";
 - lang.ts k·ey: 'net.interface2.traffic[{#NAME}]'
+- lang.ts pass·word = utils$1.get(config, 'pass·word') || ''
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
