@@ -3928,8 +3928,7 @@ def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
     assert manager.list_secrets() == ["A_TOKEN", "JOBS__PENDING"]
     assert manager.get_secret("A_TOKEN", stage="previous") == "before"
     assert manager.get_secret("A_TOKEN", "none", stage="pending") == "none"
-    refused = "BadValue: no stage called 'next'; use one of current, pending, previous"
-    assert refusal(manager.get_secret, "A_TOKEN", stage="next") == refused
+    assert "no stage called 'next'; use one of" in refusal(manager.get_secret, "A_TOKEN", stage="next")
 
 
 @pytest.mark.parametrize("length", [242, 246, 251])
@@ -4250,9 +4249,6 @@ def test_config_commands(say, monkeypatch):
     assert say("config", "get", "url") == (1, "no setting 'url' in config.json; see: config explain url\n")
     code, said = say("config", "set", "a.b", CANARY, "--secret")
     assert (code, said.partition(";")[0]) == (2, "a secret on the command line shows in ps")
-
-
-def test_config_commands_store_secrets_that_last_and_say_what_hides_a_setting(say, monkeypatch):
     code, said = say("config", "set", "a.b", "--secret", stdin=CANARY)
     assert (code, "in plaintext" in said, say("config", "get", "a.b", "--secret")) == (0, True, (0, CANARY))
     monkeypatch.setenv("A_C", "y")
@@ -4724,8 +4720,7 @@ def test_a_reference_is_not_rotated_in_the_place_of_its_secret(say, action):
     Path(".env").write_text(lines)
     say("rotate", "schedule", "DB_PASSWORD", "--apply", "tee applied")
     code, said = say("rotate", action, "DB_PASSWORD")
-    refused = "'DB_PASSWORD' is a reference to secret://file/DB_PASSWORD; set that one"
-    assert (code, said.startswith(refused)) == (2, True)
+    assert (code, said.partition(";")[0]) == (2, "'DB_PASSWORD' is a reference to secret://file/DB_PASSWORD")
     assert (Path(".env").read_text(), Path("applied").exists()) == (lines, False)
 
 
@@ -4769,8 +4764,7 @@ def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
 
 
 def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
-    script = "[ -e pid ] || { echo $$ > pid; exec sleep 60; }"
-    pid, rotation = kill_rotation(tmp_path, script, signal.SIGKILL)
+    pid, rotation = kill_rotation(tmp_path, "[ -e pid ] || { echo $$ > pid; exec sleep 60; }", SIGKILL)
     assert refusal(rotation.abort, "DB_PASSWORD").startswith("Conflict: ")
     rotation.abort("DB_PASSWORD", force=True)
     os.kill(pid, signal.SIGKILL)
@@ -4795,12 +4789,6 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
     assert (applied, list(store.names())) == ([] if at_once else [NEW], ["DB_PASSWORD__PENDING"])
 
 
-def test_policies_that_others_can_write_are_not_followed(rotation, tmp_path):
-    rotation.schedule("DB_PASSWORD", "1d", apply="touch ran")
-    (tmp_path / "rotation.json").chmod(0o602)
-    assert "holds commands, and others can write it" in refusal(rotation.rotate, "DB_PASSWORD")
-
-
 POLICIES = '{"version": 1, "policies": {%s}}'
 BAD_FILES = {
     "{}": "rotation.json has no policies of version 1; use: rotate schedule",
@@ -4814,10 +4802,12 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("content", BAD_FILES)
-def test_a_policy_file_that_is_wrong_is_refused_and_left_alone(rotation, tmp_path, content):
+def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotation, tmp_path, content):
     (tmp_path / "rotation.json").write_text(content)
     (tmp_path / "rotation.json").chmod(0o600)
     assert re.search(BAD_FILES[content], refusal(rotation.due))
+    (tmp_path / "rotation.json").chmod(0o602)
+    assert "holds commands, and others can write it" in refusal(rotation.due)
     assert (tmp_path / "rotation.json").read_text() == content
 
 
@@ -4893,17 +4883,11 @@ def test_what_an_export_can_not_hold_is_refused_by_name():
     assert "'DB_A' and 'db/a' are both variable DB_A" in refusal(ps.export_secrets, twice, "shell")
 
 
-IMPORTS = {
-    b"A=1\nB='x y'\n": {"A": "1", "B": "x y"},
-    b'\xef\xbb\xbf {"A":"1","B":"x y"}': {"A": "1", "B": "x y"},
-    b'{"A": "secret:data"}': {"A": "secret:data"},
-    b"\n# only this\r\n \t\n": {},
-}
-
-
-@pytest.mark.parametrize("data", IMPORTS)
-def test_import_reads_dotenv_and_json(data):
-    assert ps.parse_secrets(data, "f") == IMPORTS[data]
+def test_import_reads_dotenv_and_json():
+    for data in (b"A=1\nB='x y'\n", b'\xef\xbb\xbf {"A":"1","B":"x y"}'):
+        assert ps.parse_secrets(data, "f") == {"A": "1", "B": "x y"}
+    assert ps.parse_secrets(b'{"A": "secret:data"}', "f") == {"A": "secret:data"}
+    assert ps.parse_secrets(b"\n# only this\r\n \t\n", "f") == {}
 
 
 BAD_IMPORTS = {
@@ -4934,8 +4918,7 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
 
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     store, values = Unwritable("D"), dict.fromkeys("ABCD", "new")
-    problem = "Unavailable: imported 3 of 4 secrets, then 'D' failed: disk full; "
-    assert refusal(ps.import_secrets, store, values).startswith(problem)
+    assert "imported 3 of 4 secrets, then 'D' failed: disk" in refusal(ps.import_secrets, store, values)
     store.full = ""
     ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
@@ -5116,20 +5099,16 @@ def test_mask_shows_at_once_what_cannot_be_a_value_and_three_bytes_of_what_can()
     assert shown == b"Tr0*** and out"
 
 
-WRAPPING = ["base64", "base64 -w0", "base64 -w64", "basenc --base16 -w60", "od -An -tx1 -w300"]
-
-
-@pytest.mark.parametrize(
-    "command, newline", [*itertools.product(WRAPPING, [""]), *itertools.product(WRAPPING[:3], "\n")]
-)
-def test_mask_what_real_tools_make_of_a_long_value(command, newline):
-    for count in (9, 10):  # the last line is short, or long enough to be masked on its own
-        value = "".join(f"{n}-long-value-" for n in range(count))
+def test_mask_what_real_tools_make_of_a_long_value():
+    for command in ("base64", "base64 -w0", "base64 -w64", "basenc --base16 -w60", "od -An -tx1 -w300"):
         name, *options = command.split()
-        encoded = subprocess.check_output([tool(name), *options], input=(value + newline).encode())
-        logged = re.sub(rb"(?m)^(?=.)", b"log: ", encoded) if count == 10 else b"***"
-        for printed in (encoded, encoded.replace(b"\n", b"\r\n"), logged):
-            assert re.fullmatch(rb"((log: )? ?\*\*\*\r?\n?)+", masked([printed], value)), printed
+        for count, newline in itertools.product((9, 10), ("", "\n") if name == "base64" else ("",)):
+            value = "".join(f"{n}-long-value-" for n in range(count))
+            encoded = subprocess.check_output([tool(name), *options], input=(value + newline).encode())
+            # Of ten, the last line is long enough to be masked on its own.
+            logged = re.sub(rb"(?m)^(?=.)", b"log: ", encoded) if count == 10 else b"***"
+            for printed in (encoded, encoded.replace(b"\n", b"\r\n"), logged):
+                assert re.fullmatch(rb"((log: )? ?\*\*\*\r?\n?)+", masked([printed], value)), printed
 
 
 SHELL_SCRIPTS = (": $V", ': "$V"', "export -p", "printf %s $V", "printf '%q' \"$V\"")
@@ -5427,9 +5406,8 @@ def test_run_on_a_terminal_gives_the_command_one_of_its_own():
 
 def test_run_on_a_terminal_passes_keys_on_and_leaves_it_as_it_was_when_terminated():
     one_by_one = "dd bs=1 count=3 2>/dev/null"
-    terminal = run_on_a_terminal(
-        f"stty raw -echo; echo ready; {one_by_one}; head -c 50000 >/dev/null; echo all; sleep 20"
-    )
+    script = f"stty raw -echo; echo ready; {one_by_one}; head -c 50000 >/dev/null; echo all; sleep 20"
+    terminal = run_on_a_terminal(script)
     terminal.until(b"ready")
     for count in range(1, 4):  # what could still be the value is shown at once
         terminal.type(SAFE[count - 1].encode())
@@ -5535,14 +5513,9 @@ def keeping(look):
     return own(logging.Handler, "emit", lambda record: seen.append(look(record))), seen
 
 
-def raised(error, cause=None):
-    try:
-        raise error from cause
-    except Exception as caught:
-        return caught
-
-
 PLAIN = {"msg": "no", "levelno": logging.ERROR}
+CAUSED = RuntimeError()
+CAUSED.__cause__ = KeyError(SAFE)
 LOGGED = {
     "message": lambda log: log.error(f"with {SAFE}"),
     "argument": lambda log: log.error("with %s", SAFE),
@@ -5550,10 +5523,9 @@ LOGGED = {
     "argument in a list": lambda log: log.error("with %r", [{"token": (SAFE, 1)}]),
     "bytes": lambda log: log.error("with %r", SAFE.encode()),
     "an object": lambda log: log.error("with %s", Path(SAFE)),
-    "an exception as message": lambda log: log.error(ValueError(SAFE)),
     "two halves": lambda log: log.error("with %s%s", SAFE[:9], SAFE[9:]),
-    "exception": lambda log: log.error("no", exc_info=raised(ValueError(SAFE))),
-    "cause": lambda log: log.error("no", exc_info=raised(RuntimeError(), raised(KeyError(SAFE)))),
+    "exception": lambda log: log.error("no", exc_info=ValueError(SAFE)),
+    "cause": lambda log: log.error("no", exc_info=CAUSED),
     "stack": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "stack_info": f"in {SAFE}"})),
     "exception text": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "exc_text": f"in {SAFE}"})),
     "a bad format": lambda log: log.error("with %d", SAFE),
@@ -5611,8 +5583,8 @@ def test_redact_covers_extra_fields_and_formatters_that_make_no_text(log):
 def test_redact_covers_formatters_of_exceptions(log):
     ps.redact_logs([SAFE])
     log.handlers[0].setFormatter(own(logging.Formatter, "formatException", lambda info: f"own {info[1]}"))
-    log.error("no", exc_info=raised(ValueError(SAFE)))
-    log.error("yes", exc_info=raised(ValueError("harmless")))
+    log.error("no", exc_info=ValueError(SAFE))
+    log.error("yes", exc_info=ValueError("harmless"))
     assert "ValueError: ***" in log.text() and SAFE not in log.text()
     assert log.text().endswith("yes\nown harmless\n")
 
@@ -5670,22 +5642,19 @@ def test_redact_shows_a_line_of_a_stream_at_once():
         assert process.stdout.readline() == b"***\n"
 
 
-def test_redact_in_place_keeps_mode_and_files_without_values(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_redact_in_place_keeps_mode_and_files_without_values(say, monkeypatch):
     monkeypatch.setenv("APP_TOKEN", SAFE)
     Path("a.log").write_text(f"in {SAFE}\n")
     Path("a.log").chmod(0o640)
     Path("b.log").write_text("nothing\n")
     before = ps.file_state("b.log")  # without the time of access
-    assert ps.main(["redact", "--in-place", "a.log", "b.log"]) == 0
+    printed = "redacted 1 of 2 files; git history keeps the old text\n"
+    assert say("redact", "--in-place", "a.log", "b.log") == (0, printed)
     assert (Path("a.log").read_text(), os.stat("a.log").st_mode & 0o777) == ("in ***\n", 0o640)
     assert ps.file_state("b.log") == before and sorted(os.listdir()) == ["a.log", "b.log"]
-    printed = "paissive_secrets: redacted 1 of 2 files; git history keeps the old text\n"
-    assert capsys.readouterr().err == printed
 
 
-def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, say, monkeypatch):
     monkeypatch.setenv("DB_PASSWORD_FILE", str(tmp_path / "password"))
     files = [".env", "password", "binary", "target", "first"]
     for name in files:
@@ -5693,15 +5662,15 @@ def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, monkeypatch, caps
     Path("symlink").symlink_to("target")
     os.link("first", "second")
     refused = [".env", "password", "binary", "symlink", "second", "absent"]
-    assert ps.main(["redact", "--in-place", *refused]) == 2
-    assert capsys.readouterr().err.replace("paissive_secrets: ", "") == (
+    assert say("redact", "--in-place", *refused) == (
+        2,
         ".env is where values are read from; delete or rotate the secrets instead\n"
         "password is where values are read from; delete or rotate the secrets instead\n"
         "binary is binary; redact the text that it was made from\n"
         "symlink is not a regular file; name the file that a link leads to\n"
         "second has other names, which would keep the old text; remove those first\n"
         "can't redact absent: No such file or directory\n"
-        "redacted 0 of 6 files; git history keeps the old text\n"
+        "redacted 0 of 6 files; git history keeps the old text\n",
     )
     assert all(SAFE in Path(name).read_text() for name in files)
 
