@@ -4625,7 +4625,7 @@ GENERATORS = [
     ("command:true", FAILED + "it returned nothing"),
     ("command:exit 1", FAILED + "it ended with status 1"),
     (["no-such-program"], FAILED + "no-such-program: No such file or directory"),
-    ("command:trap '' PIPE; yes; sleep 60", FAILED + "it printed more than 16 MiB"),
+    ("command:trap '' PIPE; yes; sleep 600", FAILED + "it printed more than 16 MiB"),
     (lambda: 5, "the new value of 'DB_PASSWORD' is not text, but int"),
     (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
     (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
@@ -4900,7 +4900,6 @@ BAD_IMPORTS = {
     b'{"A": {"B": "canary"}}': "f: the value of 'A' is not text, but dict",
     b'{"A": "\\u0000canary"}': "f: the value of 'A' has a NUL character",
     b'{"A": "\\ud800canary"}': "f: the value of 'A' is not UTF-8",
-    b'{"":' * 9999: "f can't be read as JSON: ",
 }
 
 
