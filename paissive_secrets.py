@@ -6431,7 +6431,8 @@ def _sets_password(c: Candidate) -> bool:
 
 def _sets_key(c: Candidate) -> bool:
     """Whether a value that looks drawn is set under a name that says what key or token it is."""
-    named = c.kind != "pass" and _KEY_NAME.search(c.before[-12:] + c.name)
+    camel_case = 3 * len(re.sub("[A-Z][a-z]{2,}", "", c.value)) < len(c.value)  # the name of a type
+    named = c.kind != "pass" and not camel_case and _KEY_NAME.search(c.before[-12:] + c.name)
     part = max(re.split("[_-]", c.value), key=len)  # without words before it, as in acme_test_
     drawn = part if len(part) > 19 else c.value
     return bool(named and _DRAWN.match(c.value)) and wordness(drawn) not in ("6", "7", "8", "9")
@@ -6745,7 +6746,7 @@ _NO_SECRET = lazily(
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
-    r"|(?i:(?:next|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
+    r"|(?i:(?:next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
 
 
