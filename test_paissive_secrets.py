@@ -7051,10 +7051,15 @@ def commit(folder, message="x"):
     return git(folder, "rev-parse", "HEAD")
 
 
-def commit_leaks(folder, *names):
-    """Commit a different token in each of the files; returns the commit."""
+def leak_all(folder, *names):
+    """Leave a different token in each of the files."""
     for n, name in enumerate(names):
         leak(folder / name, n)
+
+
+def commit_leaks(folder, *names):
+    """Commit a different token in each of the files; returns the commit."""
+    leak_all(folder, *names)
     return commit(folder)
 
 
@@ -7326,8 +7331,7 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
 
 @pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=str)
 def test_the_index_and_the_history_are_of_one_repository(repository, options):
-    leak(repository / "a.py")
-    leak(repository / "sub" / "b.py", 1)
+    leak_all(repository, "a.py", "sub/b.py")
     git(repository, "add", ".") if "staged" in options else commit(repository)
     assert len(leaks(["a.py", "sub"], **options)) == 2
     git(repository / "sub", "init", "-q")
@@ -7575,8 +7579,7 @@ def test_a_folder_that_claims_to_be_inside_itself_is_read_once(repository):
 @pytest.mark.parametrize("in_git", [False, True])
 def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(folder, in_git):
     git(folder, "init", "-q") if in_git else None
-    for path in "node_modules/x/a.py a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md".split():
-        leak(folder / path)
+    leak_all(folder, *"node_modules/x/a.py a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md".split())
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
     assert run.summary.skipped == {"vendored": 1, "excluded": 4}
@@ -7593,14 +7596,12 @@ def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(fol
     ],
 )
 def test_exclude_takes_patterns_as_gitignore_does(folder, exclude, paths, found):
-    for path in ("a.py", "b.py", "tests/b.py"):
-        leak(folder / path)
+    leak_all(folder, "a.py", "b.py", "tests/b.py")
     assert leaks(paths, exclude=exclude) == found
 
 
 def test_paths_are_relative_to_here_or_to_what_the_paths_have_in_common(folder):
-    for name in ("here/a.py", "x/s/a.py", "x/a.py", "y/s/a.py"):
-        leak(folder / name)
+    leak_all(folder, "here/a.py", "x/s/a.py", "x/a.py", "y/s/a.py")
     assert leaks(["x"]) == leaks(folder / "x") == {"x/a.py", "x/s/a.py"}
     os.chdir("here")
     assert leaks("../x") == leaks(["../x/s", "../x/", "../x/s/a.py"]) == {"a.py", "s/a.py"}
@@ -7845,8 +7846,7 @@ def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
 
 
 def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folder, say):
-    for n, name in enumerate(("b.py", "a.py", "c/a.py")):
-        leak(folder / name, n)
+    leak_all(folder, "b.py", "a.py", "c/a.py")
     before = os.umask(0o022)
     say("audit", "--baseline", "accepted", "--update-baseline")
     os.umask(before)
@@ -7884,8 +7884,7 @@ def test_a_baseline_is_found_where_paths_begin(folder, say):
 
 
 def test_files_have_the_same_names_wherever_below_a_baseline_an_audit_starts(folder, capsys):
-    leak(folder / "a.py")
-    leak(folder / "sub" / "a.py", 3)
+    leak_all(folder, "a.py", "sub/a.py")
     ps.main(["audit", "--update-baseline"])
     before = (folder / ps.BASELINE).read_bytes()
     os.chdir(folder / "sub")
@@ -8004,8 +8003,7 @@ def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, say)
 
 
 def test_stale_entries_are_reported_and_dropped(folder, say):
-    leak(folder / "a.py")
-    leak(folder / "src" / "b.py")
+    leak_all(folder, "a.py", "src/b.py")
     say("audit", "--update-baseline")
     (folder / "a.py").unlink()
     status, said = say("audit")
@@ -8017,8 +8015,7 @@ def test_stale_entries_are_reported_and_dropped(folder, say):
 
 
 def test_a_baseline_survives_renames_but_accepts_no_copy(repository, say):
-    for n, name in enumerate(("a.py", "src/b.py", "src/c.py")):
-        leak(repository / name, n)
+    leak_all(repository, "a.py", "src/b.py", "src/c.py")
     say("audit", "--update-baseline")
     commit(repository)
     git(repository, "mv", "src", "lib")
@@ -8051,8 +8048,7 @@ acme-key = acmw_(live|test)_ {A32}
 @pytest.fixture
 def project(repository):
     (repository / ".paissive-audit").write_text("\ufeff" + SETTINGS_OF_PROJECT)
-    for n, name in enumerate(("a.py", "docs/deep/b.md", "fixtures/c.py", "src/d.min.js", "src/e.py")):
-        leak(repository / name, n)
+    leak_all(repository, "a.py", "docs/deep/b.md", "fixtures/c.py", "src/d.min.js", "src/e.py")
     acme = "acmw_live_" + "".join(random.Random(5).choices(string.ascii_letters, k=32))
     (repository / "src" / "g.md").write_text(f"we use {acme} here")
     shutil.copy(repository / "src" / "g.md", repository / "docs")
@@ -8402,8 +8398,7 @@ def test_a_value_is_only_taken_for_a_reference_where_the_store_has_some(folder):
 
 
 def test_the_replacement_is_in_the_language_of_the_file_and_has_the_variable_of_a_dotenv_line(folder):
-    for name in ("a.rb", "b.tsx", "c.xyz"):
-        leak(folder / name)
+    leak_all(folder, "a.rb", "b.tsx", "c.xyz")
     (folder / ".env").write_text(f"export API_TOKEN='{token(1)}'\nx={token(2)}\n")
     stored = ["secret://file/API_TOKEN", "secret://file/GITHUB_TOKEN"]
     reads = [*stored, 'ENV.fetch("GITHUB_TOKEN")', "process.env.GITHUB_TOKEN"]
