@@ -6127,6 +6127,7 @@ EXAM = r"""
 - settings.py BROKER_URL = "amqp://guest:·%s@localhost//" % password
 + app.py client = Client(user="ada", pass·word="lovelace1815")
 - app.py client = Client(user="ada", pass·word=password)
+- app.py def sign(private_k·ey: PKCS7PrivateKeyTypes) -> None:
 - app.py raise ValueError("pass·word must have at least 8 characters")
 + app.py conn = psycopg2.connect(host="db", user="app", pass·word="Rx7-plum-Tree")
 - app.py token = jwt.encode(payload, secret, algorithm="HS256")
