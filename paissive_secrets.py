@@ -6672,7 +6672,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
-_CHOICE = lazily(r"""\?\s?["']\Z""")  # between two values, one of which looks like a name
+_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z""")  # what follows is a value to choose, or a file
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
@@ -6718,7 +6718,7 @@ _NO_VALUE = (
     )),
     ("it is encrypted, hashed or public", lazily(
         rb"\A(?:MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
-        rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
+        rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
         rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT|!vault|\{cipher\}"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
         rb"|ENC\[[A-Z]|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
@@ -6731,7 +6731,7 @@ _NO_VALUE = (
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
-    r"(?:no[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|algorithm|alg|mode|method|policy|format"
+    r"(?:[nN]o[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
@@ -6741,7 +6741,7 @@ _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z") 
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
-    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
+    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
@@ -6794,7 +6794,7 @@ def objection(c: Candidate) -> str:
     if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
         return "it is a variable, or inside a template"
     expression = c.after.startswith((": ", "...")) or _POINTER.match(c.value)
-    if (not c.quote and expression) or _CHOICE.search(c.before):
+    if (not c.quote and expression) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if not c.quote and len(value) < 20 and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"

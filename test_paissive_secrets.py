@@ -6299,6 +6299,11 @@ EXAM = r"""
 - lang.ts final String PASS·WORD = "password";
 - lang.ts k·ey: 'net.interface2.traffic[{#NAME}]'
 - lang.ts pass·word = utils$1.get(config, 'pass·word') || ''
+- lang.ts {"pass·wordless": "allowed"}
+- lang.ts user.pass·word = "old-hash"
+- backup.py {"../../etc/passwd": b"malicious"}
+- backup.py # Non-sec·ret: blob = "mynewcert.pfx"
+- login.json "authenticatorData": "DGygg5w6VoNVeDP2GKJVZmXfKgiJZHh9U4ULStTTvtwFAAAAAw"
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
