@@ -1379,10 +1379,12 @@ class Recipient:
 
     def wrap(self, file_key: bytes) -> bytes:
         """Return the stanza from which only this recipient's identity recovers the file key."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        ephemeral = Identity.generate()
-        share = ephemeral._point
-        key = _wrapping_key(ephemeral._key, self._point, share + self._point)
+        ephemeral = X25519PrivateKey.generate()
+        share = ephemeral.public_key().public_bytes_raw()
+        key = _wrapping_key(ephemeral, self._point, share + self._point)
         return _write_stanza([b"X25519", _base64(share)], key, file_key)
 
 
@@ -4173,7 +4175,6 @@ class _Rotation:
             return None
 
     def set(self, stage: str, value: str | None) -> None:
-        """Store the value of a stage, or delete it if that is None."""
         if value is None:
             self.delete(stage)
         else:
