@@ -6084,7 +6084,7 @@ password = "*word7"
 {{ a }} password=x7k9Qw2p
 password: ab1c
 password: "ab1:cdefg7"
--password "x7k9Qw2p"
+run -password "x7k9Qw2p"
 set password "x7k9Qw2p"
 encrypted_password = "{A8}"
 password = "administration"
