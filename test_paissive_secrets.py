@@ -7151,6 +7151,22 @@ def test_history_finds_what_stands_behind_long_paragraphs_and_in_large_or_wide_f
     assert (run.summary.files, run.summary.bytes) == (3, size)
 
 
+@pytest.mark.parametrize(("most", "times"), [(9, 1), (0, 3)])
+def test_a_paragraph_of_several_versions_is_scanned_once(repository, monkeypatch, most, times):
+    for n in range(3):
+        (repository / "a.py").write_text("# the same\n" * 100 + f"\n# {n}\n")
+        commit(repository)
+    seen, scan = [], ps.scan
+
+    def watched(read, *args, **options):
+        return scan(lambda size: seen.append(read(size)) or seen[-1], *args, **options)
+
+    monkeypatch.setattr(ps, "scan", watched)
+    monkeypatch.setattr(ps, "_MAX_JUDGED", most)
+    assert leaks(history=[]) == set()
+    assert b"".join(seen).count(b"the same") == 100 * times
+
+
 def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
     commit_leaks(repository, "node_modules/a.py", "tests/b.py")
     for name in ("node_modules/a.py", "tests/b.py"):

@@ -177,7 +177,7 @@ def quick_tests(chosen: list[str]) -> list[str]:
 
 def prepare(folder: Path) -> None:
     """Copy what the tests need, and let pytest rewrite their assertions once, which takes seconds."""
-    for name in (MODULE, TESTS, "README.md", "LICENSE", ".pytest.ini", ".ci"):
+    for name in (MODULE, TESTS, "README.md", "LICENSE", ".pytest.ini", ".pre-commit-hooks.yaml", ".ci"):
         copying = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copying(ROOT / name, folder / name)
     run_pytest(folder, "--collect-only")
