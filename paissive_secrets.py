@@ -6806,7 +6806,8 @@ def objection(c: Candidate) -> str:
     # A secret that a person made up may begin with a capital, or end in a symbol.
     if c.kind != "pass" and _is_mangled(c.value[1:-1] if c.kind == "secret" else c.value):
         return "a single character does not belong to it"
-    if c.kind != "pass" and _WORDS.match(value) and wordness(c.value) > "4":
+    short = len(value) < 10 and value.isalpha() and c.kind != "secret"
+    if c.kind != "pass" and (short or (_WORDS.match(value) and wordness(c.value) > "4")):
         return "it is a name, a word or a time"
     return ""
 

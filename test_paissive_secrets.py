@@ -6304,6 +6304,7 @@ EXAM = r"""
 - backup.py {"../../etc/passwd": b"malicious"}
 - backup.py # Non-sec·ret: blob = "mynewcert.pfx"
 - login.json "authenticatorData": "DGygg5w6VoNVeDP2GKJVZmXfKgiJZHh9U4ULStTTvtwFAAAAAw"
+- app.log GET k·ey=cmxkkq a·uth=revgbz size=12
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
