@@ -5694,64 +5694,65 @@ timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur
 ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{A64}|{B64} confluent;
 {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify; {A20} browserstack eventbrite
 freshdesk freshservice maptiler packagist papertrail pusher sightengine stackhawk teamwork uploadcare;
-{A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40} finnhub;
-{A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack betteruptime
-chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe vercel zeit zotero; {A24}:{A64}
-ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin;
-{A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u}
-messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} miro; {A30} alibaba aliyun cloudways fogbugz
-nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} adobe adobecommerce aeroapi
-aircall algolia amap amplitude apiflash apilayer assemblyai authy autodesk azureopenai azurespeech
-azuretranslator blockcypher boxtoken braintree bugsnag callrail chainstack checkly clickup climacell
-cognitiveservices cratesio crunchbase deepinfra detectlanguage douyin equinix feishu flightaware footballdata
-fossa fullcontact gaode geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb
-infura instamojo ipapi iterable jotform kakao larksuite lastfm librariesio locationiq logdna logzio magento
-mailerlite mailjet mailtrap mapquest mistral mistralai mixpanel namecheap newsapi onfleet opencage opensea
-openuv openweather openweathermap owm prestashop pushbots qualys rawg recurly rollbar scraperapi
-securitytrails semrush sendpulse shodan similarweb sinch speechmatics spoonacular spotify steam steamweb surge
-tencent testingbot themoviedb thunderforest ticketmaster tinify tinypng tmdb toggl tomtom twilio vimeo wechat
-weibo weixin witai zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip;
-{A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty; {A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36}
-zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok; {A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6}
-azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35}
-accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook fb; {A32}|{u} codecov; {A33} coveralls;
-{A34} arbiscan bscscan etherscan ftmscan klaviyo polygonscan snowtrace; {A36} nightfall vultr weaviate;
-{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} appcenter aqicn basecamp bitly
-carto circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter
-intrinio jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine
-serper smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi
-zendesk; {A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u}
+{A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40}
+finnhub; {A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack
+betteruptime chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe vercel zeit zotero;
+{A24}:{A64} ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u}
+kucoin; {A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter;
+{A25}|{u} messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} miro; {A30} alibaba aliyun cloudways
+fogbugz nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} adobe
+adobecommerce aeroapi aircall algolia amap amplitude apiflash apilayer assemblyai authy autodesk azureopenai
+azurespeech azuretranslator blockcypher boxtoken braintree bugsnag callrail chainstack checkly clickup
+cognitiveservices cratesio crunchbase deepinfra detectlanguage douyin equinix feishu flightaware fossa
+fullcontact gaode geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb
+infura iterable jotform kakao larksuite lastfm librariesio locationiq logdna logzio magento mailerlite
+mailjet mailtrap mapquest mistral mistralai mixpanel namecheap newsapi onfleet opencage opensea openuv
+openweather openweathermap owm prestashop pushbots qualys rawg recurly rollbar scraperapi securitytrails
+semrush sendpulse shodan similarweb sinch speechmatics spoonacular spotify steam steamweb surge tencent
+themoviedb thunderforest ticketmaster tinify tinypng tmdb toggl tomtom twilio vimeo wechat weibo weixin
+witai zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip;
+{A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty; {A32}|{A32}-{A8}-{A8} mailgun;
+{A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok; {A32}|{A40}|{A64} sentry;
+{A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40}
+azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook fb; {A32}|{u}
+codecov; {A33} coveralls; {A34} bscscan etherscan klaviyo polygonscan; {A36} vultr weaviate;
+{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} appcenter basecamp bitly carto
+circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter intrinio
+jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine serper
+smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi zendesk;
+{A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u}
 sendbird; {A43} bitfinex linenotify livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
 packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {A48}|{W24}|{W48} bitmex;
 {A48}|{u} onesignal; {A50} civo dwolla paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4}
-azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream streamio;
-{A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dingding
-dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis keenio kickbox librato
-linode mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive pushy sendinblue serpapi
-slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal webflow wercker; {A64}|su{A12}
-sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab;
-{A64}|{W32}|{d18} discord; {A64}|{W43} ynab; {A72} activecampaign; {A75}|{B75} mux; {A76}|{A85} vk; {A80}
-abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex; (?:s|p)ub-c-{u}
-pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics brightdata builtwith coinapi coinmarketcap
-copyleaks docker dockerhub duckdns helius heroku hubspot intelx leonardoai logentries loggly moosend npm nvd
-opsgenie optimove postmark raindrop runscope saucelabs scaleway scrapeops screenshotapi snyk splunk
-squarespace statuspage swaggerhub urlscan wakatime wavefront zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u}
-stormglass; u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39}
-fcm; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi; {W12} parsehub; A{A20}z filestack; {W20}
-quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22} flagsmith; {B22}==:{A32} tableau; {W22}
-convertkit instana proxycrawl ringcentral signalfx; {W22}== clickatell; (?:live|test)_{A24,60} chargebee;
-s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent; private_{W27,30}= imagekit; {W27} cloudinary;
-{W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30} ubidots; {W30} zenvia;
-(?:test|live)_(?:pub_)?{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost; (?:secret|private)_{A32}
-neverbounce; (?:secret|public)_{A32} ecwid; (?:s|p)k_{A32} iexcloud; bdc_{A32} bigdatacloud; o\.{A32}
-pushbullet; scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit alchemy blynk branchio
-commercetools fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter moesif qiniu rescuetime;
-{W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash gumroad hereapi skylight
-unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48} leakix; {W50} rapidapi; {W54}
-optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike; ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90}
-bugcrowd; {W60} craftmyform intercom mapbox; {W64} auth0 bingmaps pingdom; {W64}_{W4}_{u} webex; {W71}
-appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity; {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86}
-bitrise; {B100,2000}={0,2}|{B40} aws awssecret; {W128} yelp
+azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream
+streamio; {A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments
+cryptocompare dingding dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis
+keenio kickbox librato linode mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive
+pushy sendinblue serpapi slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal
+webflow wercker; {A64}|su{A12} sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact
+artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18} discord; {A64}|{W43} ynab; {A72} activecampaign;
+{A75}|{B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97}
+harvest; {A128} poloniex; (?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics
+brightdata builtwith coinapi coinmarketcap copyleaks docker dockerhub duckdns helius heroku hubspot intelx
+leonardoai logentries loggly moosend npm nvd opsgenie optimove postmark raindrop runscope saucelabs scaleway
+scrapeops screenshotapi snyk splunk squarespace statuspage swaggerhub urlscan wakatime wavefront zenserp
+zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass; u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram;
+{W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39} fcm; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43}
+kagi; {W12} parsehub; A{A20}z filestack; {W20} quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22}
+flagsmith; {B22}==:{A32} tableau; {W22} convertkit instana proxycrawl ringcentral signalfx; {W22}==
+clickatell; (?:live|test)_{A24,60} chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent;
+private_{W27,30}= imagekit; {W27} cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30}
+ubidots; {W30} zenvia; (?:test|live)_(?:pub_)?{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost;
+(?:secret|private)_{A32} neverbounce; (?:secret|public)_{A32} ecwid; (?:s|p)k_{A32} iexcloud; bdc_{A32}
+bigdatacloud; o\.{A32} pushbullet; scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit
+alchemy blynk branchio commercetools fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter
+moesif qiniu rescuetime; {W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash
+gumroad hereapi skylight unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48}
+leakix; {W50} rapidapi; {W54} optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike;
+ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90} bugcrowd; {W60} craftmyform intercom mapbox; {W64}
+auth0 bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity;
+{W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise; {B100,2000}={0,2}|{B40} aws awssecret;
+{W128} yelp
 """
 
 
@@ -6132,7 +6133,7 @@ _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # of a function, an index, a member or a cmdlet
-    rb"[A-Za-z_$][\w$]*(?:\.\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
 _KIND = lazily(b"|".join(_KINDS).replace(b"cred", b"cred(?!it)"))  # a credential, not a credit
@@ -6257,17 +6258,18 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
     """The values that follow a telltale fragment: one, or the items of a list."""
     first = candidate_at(window, language, match)
     opener = window[match.end("separator") : match.start("quote")].strip() if first and first.quote else b""
-    if not first or (opener in (b"[", b"{") and _IS_KEY.match(window, first.end + len(first.quote))):
+    item = opener in (b"[", b"{") or match["separator"] == b","
+    if not first or (item and _IS_KEY.match(window, first.end + len(first.quote))):
         return
     yield first
     if opener in (b"[", b"{", b"("):
-        item = _NEXT_ITEM.match(window, first.end + len(first.quote))
+        found = _NEXT_ITEM.match(window, first.end + len(first.quote))
         for _ in range(MAX_ITEMS):
-            if not item:
+            if not found:
                 return
-            after = _text(_rest_of_line(window, item.end(2)))
-            yield first._replace(start=item.start(2), end=item.end(2), value=_text(item[2]), after=after)
-            item = _NEXT_ITEM.match(window, item.end() + 1)
+            after = _text(_rest_of_line(window, found.end(2)))
+            yield first._replace(start=found.start(2), end=found.end(2), value=_text(found[2]), after=after)
+            found = _NEXT_ITEM.match(window, found.end() + 1)
 
 
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
@@ -6367,7 +6369,8 @@ _LANGUAGES = {
 }
 _LANGUAGE_OF = {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
 _TRANSLATION = lazily(
-    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)(?:/[a-z]{2}(?:[_-]\w{2,4})?)?(?:[/._-][^/]*)?\.\w+\Z"
+    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)"
+    r"(?:/[a-z]{2}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
 )
 
@@ -6673,7 +6676,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
-_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z""")  # what follows is a value to choose, or a file
+_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|=<\Z""")  # before what is no name
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
@@ -6692,8 +6695,8 @@ _KEY_NAME = lazily(
 # numbers and colours, and words with spaces, or in letters other than Latin
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\Z|\()|\A\.{1,2}/"
-    rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z_]+_(?:key|password|secret|token)\Z"
-    rb"|\A[a-z]{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
+    rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
+    rb"|\A\w{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
@@ -6707,7 +6710,7 @@ _NO_VALUE = (
         rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required)\b"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required|users)\b|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
         rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
@@ -6736,7 +6739,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
-    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"  # of Palau
+    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
@@ -6744,7 +6747,7 @@ _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
-    r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt)[_-]?keys?)$"
+    r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt|recv)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
     r"|(?i:(?:next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
@@ -6781,11 +6784,13 @@ def objection(c: Candidate) -> str:
     """What says that the value is no secret, whatever its weights; "" where nothing does."""
     value = c.value.encode("latin-1")
     if _UUID.match(value):
-        secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name)
+        secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name) and c.separator != ","
         return "" if secret else "it is an identifier"
-    if c.separator == ":" and not c.quote and c.before.endswith(":"):
+    if c.separator == ":" and not c.quote and c.before.endswith((":", '="', "='")):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
-    if c.language == "translation" and not re.search(r"\d", c.value):
+    if c.kind == "pass" and re.fullmatch("[0-9a-f]{38,}", c.value):
+        return "it is a hash"
+    if c.language == "translation":
         return "it is a translation"
     for reason, pattern in _NO_VALUE:
         if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):

@@ -6305,6 +6305,14 @@ EXAM = r"""
 - backup.py # Non-sec·ret: blob = "mynewcert.pfx"
 - login.json "authenticatorData": "DGygg5w6VoNVeDP2GKJVZmXfKgiJZHh9U4ULStTTvtwFAAAAAw"
 - app.log GET k·ey=cmxkkq a·uth=revgbz size=12
+- lang/af-ZA/admin/users/table.php 'pass·word' => 'wagwoord2',
+- login.php $request->input('pass·word'), 'activated' => 1
+- users.sql VALUES ('1', 'pass·word', '9944614a-8f43-421d-aa7d-f051391e463f');
+- users.xml pass·word="4a1750c8607dfa237de36c6305715c223415189"
+- api.json "pass·key": "#/components/schemas/updateLogin2"
+- auth.php 'pass·words' => 'users',
+- style.css input[type="pass·word"]:focus2
+- setup.md MYSQL_PASS·WORD=<pass·word>
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
