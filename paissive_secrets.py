@@ -8429,7 +8429,7 @@ class KnownValues:
         self.own_file = real_path(plaintext_file(store) or os.devnull)
         with contextlib.suppress(Unavailable):
             if _ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
-                self.own_file = ""  # what git tracks is a leak like any other
+                self.own_file = os.devnull  # what git tracks is a leak like any other
         scheduled: set[str] = set()
         with contextlib.suppress(SecretsError):
             scheduled.update(SecretRotation(store).scheduled())

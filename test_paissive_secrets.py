@@ -7835,8 +7835,11 @@ def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_sta
     assert "stale" not in say("audit", "--confidence", "high")[1]
 
 
-def test_stdin_is_read_as_dash(folder):
-    done = cli("audit", "-", "--json", cwd=folder, stdin=b"\n x = '" + token().encode() + b"'")
+def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder):
+    (folder / "sub").mkdir()
+    ps.Baseline("accepted").update([], ps.Summary())
+    argv = ("audit", "-", "--json", "--baseline", "../accepted")
+    done = cli(*argv, cwd=folder / "sub", stdin=b"\n x = '" + token().encode() + b"'")
     (finding,) = json.loads(done.stdout)["findings"]
     assert (done.returncode, finding["path"], finding["line"]) == (1, "-", 2)
 
@@ -8348,6 +8351,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
         capsys.readouterr()
         code = ps.main(["audit", "--known", "--json", *args])
         rows = [row for row in json.loads(capsys.readouterr().out)["findings"] if "verdict" in row]
+        assert {row["secret"] for row in rows} <= {"DB_PASSWORD"}
         return code, [row["verdict"] for row in rows], [row.get("fix", "") for row in rows]
 
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "correct horse battery")
