@@ -8242,8 +8242,10 @@ class Audit:
         """
         text = read(min(size, _MAX_PARAGRAPHS_BYTES))
         if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
-            rest = itertools.chain([text], iter(lambda: read(_MAX_PARAGRAPHS_BYTES), b""))
-            found = self._scanner.scan(lambda _: next(rest, b""), _UNNAMED, self.summary.skipped, 1)
+            pending = [text]
+            found = self._scanner.scan(
+                lambda n: pending.pop() if pending else read(n), _UNNAMED, self.summary.skipped, 1
+            )
             return {hash(oid)} if found else set()
         if len(judged) > _MAX_JUDGED:
             judged.clear()
