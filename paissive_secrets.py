@@ -6681,7 +6681,7 @@ _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _MADE_UP = lazily(
-    rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example"
+    rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
     rb"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
@@ -6799,7 +6799,7 @@ def objection(c: Candidate) -> str:
         return "it is the nonce of a page"
     if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
         return "it is a variable, or inside a template"
-    expression = c.after.startswith((": ", "...")) or _POINTER.match(c.value)
+    expression = c.after.startswith((": ", "...", "{{")) or _POINTER.match(c.value)
     if (not c.quote and expression) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if not c.quote and len(value) < 20 and len(value.split(b":")[0]) < 4:
@@ -6972,8 +6972,7 @@ def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
     plain = decode64(run[0][: len(run[0]) // 4 * 4])
     key, rule = _KEY_BEGIN.match(plain), pattern_rules()["private-key"]
     if key:
-        whole = b"-----END" not in plain or any(_key_body(plain, key))
-        return Span(*run.span(), rule, rule.confidence) if whole else None
+        return Span(*run.span(), rule, rule.confidence) if any(_key_body(plain, key)) else None
     span = None if plain.startswith(known.encoded) else token_at(plain, 0, known)
     return span and span._replace(start=run.start(), end=run.end())
 

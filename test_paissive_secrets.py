@@ -6313,6 +6313,9 @@ EXAM = r"""
 - auth.php 'pass·words' => 'users',
 - style.css input[type="pass·word"]:focus2
 - setup.md MYSQL_PASS·WORD=<pass·word>
+- cache.yml k·ey: maven-3.9.1-pr7-${{ matrix.java }}
+- proxy.toml pass·word = "foobar"
+- tls.yml k·ey: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t...
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
