@@ -6493,43 +6493,44 @@ _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 118 - 101 ; 75 end 75 } 33 , 1 word -69
-before: # 121 , 41 : -90 * -135
+after: & 119 - 91 ; 70 end 68 } 30 ) -3 , -4 word -81
+before: # 115 , 36 : -91 * -137
 begins: line 62
-bias: - -49
+bias: - -43
 brackets: cross 300
-classes: A0 156 aA0 145 aA0- 97 a 58 a0 15 0 -22 aA -64 A0- -114 0- -117 - -195 A- -272
-digits: many 7 two -142
-distinct: 7 66 8 61 6 38 2 -160 0 -322
-echoes: name -164 pass -233
-ends: - -198
-first: access 217 test 121 pass 108 mysql 107 key -26 token -123
-has: test -250 admin -287 token -303 foo -315 abc -324 123 -325 secret -431 pass -478
-kind: key -21
-kind/classes: token/a0- 170 secret/a0 133 pass/a 102 pass/a0 40 key/a0 -71
-kind/digits: auth/some 129 pass/two 89 key/none 67 pass/many 34 secret/many 5 key/many -51 secret/none -69
-  pass/some -124 pass/none -220
-kind/ends: nonce/- 301 secret/telltale 81 auth/telltale -104
-kind/language: pass/source 32 pass/config 29 pass/json -187
-kind/length: pass/5 252 pass/7 236 pass/16 208 pass/9 167 pass/12 126 pass/20 98 key/32 -137 token/7 -215
-  pass/63 -233 pass/300 -266
-kind/letters: secret/few 53 pass/6 30 pass/few -74 key/5 -107 pass/3 -148 key/6 -188 auth/6 -261
-kind/quote: secret/single 56 pass/bare -45 key/single -92 secret/double -106 auth/bare -164 pass/back -171
-kind/separator: pass/: 15 pass/( -49 auth/= -91 pass/, -307 key/_ -350
-kind/shape: pass/lower 102 pass/numbered 87 pass/spaces -123
-language: config 43 source -49 markup -140
-last: password 50 key -22
-length: 300 165 12 55 16 32 20 27 63 -72 7 -120 2 -193 1 -254 5 -298 3 -315
-letters: 3 205 2 139 1 126 4 79 few -54 5 -72 6 -158 7 -234
-name: data 227 authorization 196 private 174 set 112 auth 108 access 95 password 59 key -49 user -72
-  client -83 check -153 public -327
-named: bare -26
-placeholder: source -254
-quote: double 42 bare -11
-separator: => 166 = 118 : 69 _ -46 ( -87 , -300
-shape: marked 235 hex 230 symbols 167 base36 112 lower 58 spaces -24 crypt -465
-symbols: 5 167 3 92 4 59 1 -19 0 -95 0s -211
-words: 1 42 3 -52 4 -151
+classes: A0 165 aA0 149 aA0- 102 a 61 a0 21 0 -13 aA -66 A0- -118 0- -120 A- -187 - -196
+digits: two -146
+distinct: 7 64 8 63 6 35 2 -160 0 -327
+echoes: name -165 pass -232
+ends: - -196
+first: access 221 test 115 mysql 109 pass 107 key -26 token -123
+has: test -252 admin -280 token -303 abc -322 foo -325 123 -327 secret -431 pass -480
+kind: key -24
+kind/classes: token/a0- 173 secret/a0 131 pass/a 96 pass/a0 31 key/a0 -56 pass/A- -175
+kind/digits: auth/some 125 pass/two 81 key/none 65 pass/many 23 secret/many 4 key/many -53 secret/none -71
+  pass/some -143 pass/none -226
+kind/ends: nonce/- 300 secret/telltale 87 auth/telltale -99
+kind/language: pass/source 44 pass/json -179
+kind/length: pass/5 242 pass/7 229 pass/16 203 pass/9 165 pass/12 119 pass/20 118 key/32 -133 token/7 -214
+  pass/63 -237 pass/300 -263
+kind/letters: secret/few 58 pass/6 28 pass/few -75 key/5 -107 pass/3 -153 key/6 -191 auth/6 -261
+kind/quote: secret/single 46 token/double 13 key/single -96 secret/double -115 auth/bare -153
+  pass/back -168
+kind/separator: pass/: 14 pass/( -43 auth/= -97 pass/, -303 key/_ -344
+kind/shape: pass/lower 96 pass/numbered 92 key/symbols 41 pass/spaces -125
+language: config 62 source -51 markup -140
+last: password 52 key -21
+length: 300 171 12 57 16 33 20 31 63 -78 7 -117 2 -193 1 -260 5 -292 3 -315
+letters: 3 206 2 140 1 123 4 78 few -54 5 -73 6 -154 7 -232
+name: data 230 authorization 197 private 166 auth 110 set 103 access 98 password 61 key -53 user -73
+  client -85 check -153 public -325
+named: bare -24
+placeholder: source -249
+quote: double 39 bare -36
+separator: => 170 = 126 : 72 _ -48 ( -86 , -296
+shape: hex 240 marked 219 symbols 153 base36 115 lower 61 spaces -29 crypt -469
+symbols: 5 168 3 95 4 59 0 -98 0s -210
+words: 1 44 3 -53 4 -153
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""

@@ -13,8 +13,9 @@ regression with an L1 penalty chooses the features, and one with an L2 penalty f
 
 What is an artefact of the data is kept out. Its true values were replaced by random letters, which never
 hold "pass" or "123" as real ones do, so some of --passwords, which people chose, stand beside each true
-one. --clean names code that holds no secret; the table in use was fitted with CPython 3.12's library, SymPy
-and npm packages. No feature names a file, a repository or a secret.
+one. --clean names code that holds no secret; the table in use was fitted with three such folders: CPython
+3.12's library, SymPy, and what `npm install axios express jquery lodash moment react react-dom typescript
+vue webpack` brings. No feature names a file, a repository or a secret.
 """
 
 from __future__ import annotations
