@@ -6316,6 +6316,8 @@ EXAM = r"""
 - cache.yml k·ey: maven-3.9.1-pr7-${{ matrix.java }}
 - proxy.toml pass·word = "foobar"
 - tls.yml k·ey: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t...
+- login.py pass·word = f'{values['x9']}'
+- login.py pass·word = f"{values['x9']}"
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
