@@ -6732,7 +6732,7 @@ _NO_VALUE = (
     (_IN_DRAWN_VALUES[1], lazily(
         rb"\A[\s,;:)\]=]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
         rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
-        rb"|\{[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
+        rb"|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
