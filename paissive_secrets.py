@@ -6390,7 +6390,7 @@ def language_of(path: str) -> str:
 THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 _REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
-_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")  # a weak one, in use
+_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")
 _DRAWN = lazily(r"(?=\D{0,99}\d)(?=[^A-Za-z]{0,99}[A-Za-z])[\w-]{20,}\Z")
 _LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
 
@@ -6428,9 +6428,13 @@ def _sets_password(c: Candidate) -> bool:
         return False
     more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
     alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name) and more in "#,;}|]<"
-    weak = _WEAK.search(c.value.lower().encode("latin-1")) and not _NUMBERED.search(c.value)
     prose = c.language != "config" and (c.value.isalpha() or " " in c.value)
-    return bool(alone) and not (weak or prose or _REFERS_TO_VARIABLE.search(c.value))
+    return bool(alone) and not (_is_weak(c.value) or prose or _REFERS_TO_VARIABLE.search(c.value))
+
+
+def _is_weak(value: str) -> bool:
+    """Whether it says password; with a number it may be one."""
+    return bool(_WEAK.search(value.lower())) and not _NUMBERED.search(value)
 
 
 def _sets_key(c: Candidate) -> bool:
@@ -6685,7 +6689,7 @@ _MADE_UP = lazily(
     rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
-    rb"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _KEY_NAME = lazily(
@@ -6768,7 +6772,7 @@ def verdict(span: Span, value: bytes) -> Span:
         reason = "it is made up"
     elif span.candidate:
         reason = objection(span.candidate)
-    elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _WEAK.search(value.lower()))):
+    elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _is_weak(_text(value)))):
         reason = "it is a placeholder or an example"
     elif span.rule.id in CHECKSUMS and CHECKSUMS[span.rule.id](value):
         return span._replace(confidence="high")
@@ -6789,7 +6793,7 @@ def objection(c: Candidate) -> str:
         return "" if secret else "it is an identifier"
     if c.separator == ":" and not c.quote and c.before.endswith((":", '="', "='")):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
-    if c.kind == "pass" and re.fullmatch("[0-9a-f]{38,}", c.value):
+    if c.kind == "pass" and re.fullmatch("[0-9a-f]{38,41}", c.value):
         return "it is a hash"
     if c.language == "translation":
         return "it is a translation"
@@ -7080,8 +7084,7 @@ def urls(text: bytes) -> Iterator[Span]:
         user, password, host = found.groups()
         lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
         alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        weak = _WEAK.search(lower) and not _NUMBERED.search(_text(password))
-        made_up = weak or _TEMPLATE.search(_text(password))
+        made_up = _is_weak(_text(password)) or _TEMPLATE.search(_text(password))
         plain = _PLAIN_USER.match(user) and wordness(_text(password)) > "3"
         if not (alike or made_up or plain or b"example" in host or len(set(lower)) < 3):
             level, reason = rule.confidence, ""

@@ -6170,6 +6170,7 @@ EXAM = r"""
 - tls.yml k·ey: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t...
 - login.py pass·word = f'{values['x9']}'
 - login.py pass·word = f"{values['x9']}"
++ .netrc machine imap.corp.net login me pass·word pass123
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
