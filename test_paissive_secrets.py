@@ -5813,9 +5813,8 @@ def assigned(line, path="a.py"):
     return [(c.name, c.separator, c.value) for c in candidates(line, path)]
 
 
-@pytest.mark.parametrize(
-    "line, path, name, separator",
-    [
+def test_a_value_is_found_in_every_way_to_give_one():
+    for line, path, name, separator in (
         ("db.password: 'V'", "a.yml", "db.password", ":"),
         (r'"{\"user\": \"x\", \"password\": \"V\"}"', "a.json", "password", ":"),
         ('const string testPassword = "V";', "a.py", "testPassword", "="),
@@ -5842,10 +5841,8 @@ def assigned(line, path="a.py"):
         ("db_pw = V", "a.yml", "db_pw", "="),
         ("curl -d 'client_secret=V' https://x.example", "a.sh", "client_secret", "="),
         ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "a.yml", "db_password", "="),
-    ],
-)
-def test_a_value_is_found_in_every_way_to_give_one(line, path, name, separator):
-    assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path)
+    ):
+        assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path), line
 
 
 def test_several_values_stand_on_one_line():
@@ -6313,11 +6310,6 @@ def test_only_what_is_assigned_to_a_telling_name_is_judged_by_its_features():
         assert {ps.is_judged(span) for span in ps.detect(line.encode(), "a.py")} == {judged}
 
 
-def verdicts(text):
-    """[(confidence, reason)] of what is found in a text."""
-    return [(span.confidence, span.reason) for span in ps.detect(text.encode(), "notes.txt")]
-
-
 def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
     age, github, login = "AGE-SECRET-" + "KEY-1", "gh" + "p_", "docker login -u me -p {} x.local"
     made_up, placeholder = ("low", "it is made up"), ("low", "it is a placeholder or an example")
@@ -6336,7 +6328,8 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
         (login.format("corp_registry_password"), placeholder),
         ("AuthTok" + f"en = '{uuid.UUID(int=0)}'", made_up),
     ):
-        assert verdicts(text) == [verdict], text
+        spans = ps.detect(text.encode(), "notes.txt")
+        assert [(span.confidence, span.reason) for span in spans] == [verdict], text
 
 
 def test_what_is_too_uniform_is_made_up():
@@ -6353,19 +6346,8 @@ def test_one_and_the_same_line_gets_the_same_confidence_everywhere(padding):
     assert [m.confidence for m in scanned(text, "a.yml") if m.line == line] == ["high"]
 
 
-def crc16(data):
-    """CRC-16/XMODEM, bit by bit."""
-    crc = 0
-    for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1) ^ (0x1021 if crc & 0x8000 else 0)
-    return crc & 0xFFFF
-
-
 def test_a_nats_seed_with_its_checksum_is_sure():
-    raw = bytes([18 << 3 | 20 >> 2, 0]) + bytes(range(7, 39))  # S for seed, U for user
-    seed = base64.b32encode(raw + struct.pack("<H", crc16(raw))).decode().rstrip("=")
+    seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6" + "BFDTJ7M6USDXIEDNPPQYYYCU3VY"  # of NATS's own documentation
     other = seed[:-1] + ("A" if seed[-1] != "A" else "B")
     assert [m.confidence for text in (seed, other) for m in scanned(text)] == ["high", "medium"]
 
@@ -6387,16 +6369,10 @@ def test_letter_pairs_tell_words_from_random_letters():
     assert (ps.wordness("abc"), ps.wordness("a1b2c3"), ps.wordness("abcd").isdigit()) == ("few", "few", True)
 
 
-def trainer():
-    """The script that fits the table."""
-    spec = importlib.util.spec_from_file_location("train", ROOT / ".ci" / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_table_of_weights_is_what_the_trainer_prints():
-    assert trainer().weight_table(ps._weights()) == ps._WEIGHTS.strip("\n")
+    spec = importlib.util.spec_from_file_location("train", ROOT / ".ci" / "train.py")
+    spec.loader.exec_module(trainer := importlib.util.module_from_spec(spec))
+    assert trainer.weight_table(ps._weights()) == ps._WEIGHTS.strip("\n")
 
 
 def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
@@ -6494,9 +6470,8 @@ stringData:
 """
 
 
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
+def test_secrets_of_kubernetes_are_found_under_any_name():
+    for text, lines in (
         (YAML, [6, 8, 13]),
         (f"a: b\n---\n{YAML}---\n{YAML.replace(': Secret', ': ConfigMap')}", [8, 10, 15]),
         (YAML.replace("kind: Secret\n", "") + "kind: Secret\n", [5, 7, 12]),
@@ -6507,11 +6482,9 @@ stringData:
         (YAML.replace(": Secret", ": SealedSecret"), []),
         (YAML.replace(": Secret", ": ExternalSecret"), []),
         (json.dumps(manifest("ConfigMap", data=LOGINS)), []),
-    ],
-)
-def test_secrets_of_kubernetes_are_found_under_any_name(text, lines):
-    matches = [m for m in scanned(text, "deploy.yaml") if m.rule.id == "kubernetes-secret"]
-    assert ([m.line for m in matches], {m.confidence for m in matches} <= {"medium"}) == (lines, True)
+    ):
+        matches = [m for m in scanned(text, "deploy.yaml") if m.rule.id == "kubernetes-secret"]
+        assert [(m.line, m.confidence) for m in matches] == [(line, "medium") for line in lines], text
 
 
 def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
@@ -6519,10 +6492,8 @@ def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
     assert [m.confidence for m in scanned(text, "a.yaml")] == ["low", "medium", "low"]
 
 
-@pytest.mark.parametrize("path", [".npmrc", ".pypirc", ".netrc", "config.json", "notes.txt"])
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
+def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
+    for text, rule in (
         (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),
         (f"_auth={base64_of('me:' + LOGIN)}", "registry-auth"),
         (f"//registry.local/:_password={base64_of(LOGIN)}", "npmrc-login"),
@@ -6538,11 +6509,10 @@ def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
         (f'{{"https://x.local/v1/": {{"auth": "{base64_of("me:" + LOGIN)}"}}}}', "registry-auth"),
         (f'{{"auths": {{"x.local": {{"auth": "{base64_of("me:" + LOGIN)}"}}}}}}', "registry-auth"),
         ('{"auths": {"x.local": {}}, "credsStore": "desktop"}', None),
-    ],
-)
-def test_logins_of_registries_are_found_whatever_the_name_of_the_file(text, rule, path):
-    if path != "config.json" or not text.startswith(("machine", "default")):
-        assert reported(text, path) == [rule] * bool(rule)
+    ):
+        for path in (".npmrc", ".pypirc", ".netrc", "config.json", "notes.txt"):
+            if path != "config.json" or not text.startswith(("machine", "default")):
+                assert reported(text, path) == [rule] * bool(rule), (text, path)
 
 
 def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
@@ -6773,19 +6743,16 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
     assert round(sum(float(w) for w in re.findall(r"(?m)^ +([+-][\d.]+)  ", said)), 2) == float(total)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+def test_explain_says_why_a_line_was_not_reported():
+    for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
         ("a = 1\n", "nothing on this line"),
         ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name is that of no secret"),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
         (b"\0", "it is binary"),
-    ],
-)
-def test_explain_says_why_a_line_was_not_reported(text, reason):
-    said = explained(text, 1)
-    assert reason in said and "changeme" not in said
+    ):
+        said = explained(text, 1)
+        assert reason in said and "changeme" not in said
     assert explained("one = 1\n", 9) == "it ends before line 9\n"
 
 
@@ -7424,18 +7391,15 @@ def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(fol
     assert leaks("node_modules") == {"node_modules/x/a.py"}
 
 
-@pytest.mark.parametrize(
-    ("exclude", "paths", "found"),
-    [
+def test_exclude_takes_patterns_as_gitignore_does(folder):
+    leak_all(folder, "a.py", "b.py", "tests/b.py")
+    for exclude, paths, found in (
         (["*.py", "!b.py"], ["."], {"b.py", "tests/b.py"}),
         (["!tests"], ["."], {"a.py", "b.py", "tests/b.py"}),
         (["./tests"], ["."], {"a.py", "b.py"}),  # as a shell completes it
         (["tests"], ["a.py", "tests/b.py"], {"a.py"}),
-    ],
-)
-def test_exclude_takes_patterns_as_gitignore_does(folder, exclude, paths, found):
-    leak_all(folder, "a.py", "b.py", "tests/b.py")
-    assert leaks(paths, exclude=exclude) == found
+    ):
+        assert leaks(paths, exclude=exclude) == found, exclude
 
 
 def test_paths_are_relative_to_here_or_to_what_the_paths_have_in_common(folder):
@@ -7732,21 +7696,17 @@ def test_files_have_the_same_names_wherever_below_a_baseline_an_audit_starts(fol
     assert ps.main([*above, "--output", "report"]) == 0
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_file_that_is_not_a_baseline_is_an_error(folder):
+    for text in (
         b'{"version": 1, "salt": "00"}\n<<<<<<< HEAD\n',
         *(b"", b"{}", b"[" * 100_000, b"\xff", b"1", b'{"version": 2, "salt": "%s"}' % (b"00" * 16)),
         *(b'{"version": 1, "salt": 5}', b'{"version": 1, "salt": "00"}\n[]'),
         *(b'{"version": 1, "salt": ""}', b'{"version": 1, "salt": "%s"}' % (b"00" * 65)),
         b'{"version": 1, "salt": "%s"}\n{"path": "\\ud800", "rule": "", "fingerprint": ""}' % (b"00" * 16),
-    ],
-    ids=lambda text: repr(text[:30]),
-)
-def test_a_file_that_is_not_a_baseline_is_an_error(folder, text):
-    (folder / ps.BASELINE).write_bytes(text)
-    error = "BadValue: '.paissive-baseline' is not a baseline; resolve"
-    assert refusal(ps.Baseline, ps.BASELINE).startswith(error)
+    ):
+        (folder / ps.BASELINE).write_bytes(text)
+        error = "BadValue: '.paissive-baseline' is not a baseline; resolve"
+        assert refusal(ps.Baseline, ps.BASELINE).startswith(error), text[:90]
 
 
 def test_a_baseline_may_have_blank_lines_and_names_that_are_not_utf8(folder, say):
@@ -7932,9 +7892,8 @@ def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
     assert "5 findings" in say("audit", "--untrusted", "--baseline", ps.BASELINE)[1]  # one to be trusted
 
 
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
+def test_mistakes_in_the_settings_of_a_project_are_errors(folder):
+    for text, error in (
         ("#" * 70_000, ".paissive-audit is larger than 64 KiB"),
         ("a\n[exclude]", "line 1 of .paissive-audit: can't be understood; put it below one of [rules], ["),
         ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit: can't be understood; put it below one"),
@@ -7945,11 +7904,9 @@ def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
         ("[rules]\nx = {A32}", "line 2 of .paissive-audit: rule 'x' has no literal prefix; write a name"),
         ("[allow]\ndocs", "line 2 of .paissive-audit: can't be understood; write a pattern and the ids of"),
         ("[allow]\ndocs github-token any", "line 2 of .paissive-audit"),
-    ],
-)
-def test_mistakes_in_the_settings_of_a_project_are_errors(folder, text, error):
-    (folder / ".paissive-audit").write_text(text)
-    assert refusal(ps.Audit).startswith(f"BadValue: {error}")
+    ):
+        (folder / ".paissive-audit").write_text(text)
+        assert refusal(ps.Audit).startswith(f"BadValue: {error}")
 
 
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
@@ -8315,10 +8272,16 @@ def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
         assert (done.returncode, done.stdout[:5], done.stderr) == (1, b"a.py:", b"")
 
 
-def test_an_audit_that_fails_leaves_the_report_of_an_earlier_one(folder, say, monkeypatch):
+def test_an_audit_that_fails_or_does_not_fit_leaves_the_report_of_an_earlier_one(folder, say, monkeypatch):
     (folder / "report").write_text("earlier")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
     assert say("audit", "--staged", "--output", "report")[0] == 2  # there is no repository
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        assert say("audit", "--output", "report")[0] == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert ((folder / "report").read_text(), os.listdir(folder)) == ("earlier", ["report"])
 
 
@@ -8343,17 +8306,6 @@ def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_a_new_one_heed
     assert codes == [0, 0] and (folder / "report").is_symlink()
     assert (folder / "linked").read_text().startswith("no findings")
     assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
-
-
-def test_a_report_that_does_not_fit_leaves_the_earlier_one(folder, say):
-    (folder / "report").write_text("earlier")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    try:
-        assert say("audit", "--output", "report")[0] == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert ((folder / "report").read_text(), os.listdir(folder)) == ("earlier", ["report"])
 
 
 def test_a_report_that_can_not_be_written_is_an_error(folder, say):
@@ -8430,19 +8382,16 @@ def test_every_rule_is_listed_by_a_name_of_its_own(say):
     assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
 
 
-@pytest.mark.parametrize(
-    ("payload", "status"),
-    [
+def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
+    for payload, status in (
         ({"hook_event_name": "UserPromptSubmit", "prompt": "deploy with {}"}, 2),
         ({"tool_input": {"command": 'curl -H "Authorization: Bearer {}"'}}, 2),
         ({"tool_input": {"file_path": "a.py", "content": 'KEY = "{}"\n'}}, 2),
         ({"tool_input": {"command": "ls"}, "session_id": str(uuid.UUID(int=7))}, 0),
-    ],
-)
-def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(payload, status, tmp_path):
-    payload = {"hook_event_name": "PreToolUse", **payload}
-    done = cli(*"audit - --exit-code 2".split(), stdin=json.dumps(payload).replace("{}", token()).encode())
-    assert (done.returncode, token().encode() in done.stdout + done.stderr) == (status, False)
+    ):
+        text = json.dumps({"hook_event_name": "PreToolUse", **payload}).replace("{}", token())
+        done = cli("audit", "-", "--exit-code", "2", stdin=text.encode())
+        assert (done.returncode, token().encode() in done.stdout + done.stderr) == (status, False)
 
 
 # === Check ==================================================================================================
