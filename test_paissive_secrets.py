@@ -2570,7 +2570,6 @@ def test_few_connections_stay_open_and_none_that_the_server_has_closed(stub):
     with ThreadPoolExecutor(30) as pool:
         assert list(pool.map(store.get, ["a"] * 30)) == ["v"] * 30
     eventually(lambda: len(os.listdir("/dev/fd")) <= before + 2 * 8)  # both ends of each
-    together.reset()
     time.sleep(0.6)  # the server hangs up
     together = threading.Barrier(1)
     assert store.get("a") == "v"
@@ -2597,9 +2596,7 @@ def test_a_child_process_waits_for_no_lock_and_opens_its_own_connections(stub):
 
 
 def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
-    wrong = ANSWER.replace(b'"v"', b'"wrong"')
-    server = stub(http() + http(wrong))
-    store = server.store()
+    store = stub(http() + http(ANSWER.replace(b'"v"', b'"wrong"'))).store()
     assert {store.get("a") for _ in range(20)} == {"v"}
 
 
@@ -2626,6 +2623,7 @@ def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
 
 
 REDIRECT = http(b"", 307, "Location: /v1/secret/data/a")
+STRANGER = http(b"<h1>Welcome</h1>")  # a proxy's page, for instance
 
 
 @pytest.mark.parametrize("answer", [None, REDIRECT, REDIRECT.replace(b"307", b"302")])
@@ -2638,9 +2636,6 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
         assert "whether the write was carried out is unknown" in str(failure(act))
         assert sum(not request.startswith(b"GET") for request in server.requests) == 1
         assert server.tries("/data/a") == 0  # to where the redirects lead
-
-
-STRANGER = http(b"<h1>Welcome</h1>")  # a proxy's page, for instance
 
 
 @pytest.mark.parametrize("written", [http(b'{"data": {"version": 2}}'), STRANGER])
@@ -2667,11 +2662,10 @@ def test_a_token_goes_to_another_server_only_if_its_host_is_trusted(stub):
 
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
     transport = ps.VaultStore(address="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
-    for location in ("https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"):
-        assert transport._redirect_target("https://a:8200/v1/a", location) == location
-    assert transport._redirect_target("https://a:8200/v1/a", "https://b:8200/v1/a") == ""
-    for location in ("http://node/v1/a", "ftp://a:8200/v1/a"):
-        assert transport._redirect_target("https://a:8200/v1/a", location) == ""
+    followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
+    locations = [*followed, "https://b:8200/v1/a", "http://node/v1/a", "ftp://a:8200/v1/a"]
+    targets = [transport._redirect_target("https://a:8200/v1/a", location) for location in locations]
+    assert targets == [*followed, "", "", ""]
 
 
 def receive(raw, size=1 << 16):
@@ -2740,13 +2734,10 @@ WELL_FORMED = [
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nA: b\r\nA:\tc\r\n\r\nbody",
     CHUNKED + b"3;a=b\r\nxyz\r\n1F\r\n" + b"z" * 31 + b"\r\n0\r\nT: t\r\n\r\n",
 ]
+EDIT = st.tuples(st.integers(0, 150), st.integers(0, 3), st.binary(max_size=4))
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    raw=st.sampled_from(WELL_FORMED),
-    edits=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3), st.binary(max_size=4)), max_size=3),
-)
+@given(st.sampled_from(WELL_FORMED), st.lists(EDIT, max_size=3))
 def test_bytes_mean_the_same_however_they_arrive_in_pieces(raw, edits):
     for start, size, new in edits:
         raw = raw[:start] + new + raw[start + size :]
@@ -2758,11 +2749,8 @@ def test_bytes_mean_the_same_however_they_arrive_in_pieces(raw, edits):
 def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
     chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, ANSWER[n : n + 7].ljust(7)) for n in range(0, len(ANSWER), 7))
     length = b"Content-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER
-    for raw, connections in (
-        (CHUNKED + chunks + b"0\r\nT: t\r\n\r\n", 1),
-        (b"HTTP/1.1 200 OK\r\n" + length, 1),
-        (b"HTTP/1.0 200 OK\r\n" + length, 2),
-    ):
+    raws = CHUNKED + chunks + b"0\r\nT: t\r\n\r\n", *(b"HTTP/1.%d 200 OK\r\n" % n + length for n in (1, 0))
+    for raw, connections in zip(raws, (1, 1, 2)):
         server = stub(raw)
         store = server.store()
         assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
@@ -2824,7 +2812,6 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
         (nobody, {}, f"Vault can't be reached at {nobody}: Connection refused; check VAULT_ADDR"),
         ("unix:///nowhere.sock", {}, "No such file"),
         ("http://nowhere.invalid", {}, "no host of that name; check VAULT_ADDR"),
-        ("http://a..b", {}, "no host of that name; check VAULT_ADDR"),
         (f"http://{'x' * 64}", {}, "no host of that name; check VAULT_ADDR"),
         ("http://vault.invalid", proxy, f"can't be reached at http://vault.invalid {no_proxy}"),
         ("https://vault.invalid", proxy, f"can't be reached at https://vault.invalid {no_proxy}"),
@@ -2864,8 +2851,7 @@ def listening(answer):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-# The beginning of an alert, and the hello of a server that speaks TLS 1.1.
-TLS_ALERT = b"\x15\x03\x03\x00\x02\x02"
+TLS_ALERT = b"\x15\x03\x03\x00\x02\x02"  # but for the last byte
 TLS_1_1 = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
 HANDSHAKES = {
     b"": "the TLS connection broke; check VAULT_ADDR",
@@ -2955,9 +2941,6 @@ WRITTEN_VALUE = "canary" + "-value-77"
 STATUSES = [int(n) for n in "200 204 301 302 307 400 403 404 405 412 413 429 500 501 502 503".split()]
 STATUSES += [200] * 5 + [307, 403, 403, 404]
 HEADERS = "Location X-Vault-Index Retry-After Set-Cookie WWW-Authenticate Content-Type Warning".split()
-
-
-# Bodies whose parts the fuzz test replaces.
 WHEN = {"version": 1, "deletion_time": "", "destroyed": False}
 BODIES = [
     {"data": {"data": {"value": "v", TELLTALE: 1}, "metadata": WHEN}},
@@ -3031,12 +3014,11 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
 
 # === Vault logins ===========================================================================================
 
+READ_ALL = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
+
 
 def login_store(login, **settings):
     return bao().store(token="", token_file="/nowhere", login=login, **settings)
-
-
-READ_ALL = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
 
 
 @functools.cache
@@ -3070,6 +3052,7 @@ def test_a_secret_id_may_come_wrapped_and_opens_once():
     assert str(error) == f"the wrapped secret id is used up or has expired; {hint}"
 
 
+AGENT = {"token": "", "token_file": "/nowhere"}  # where an agent adds the token
 LDAP = {"token": "", "login": "ldap", "username": "u", "password": TELLTALE}
 BODIES_OF_LOGINS = [  # of those that the real server is not asked for
     (LDAP, "ldap/login/u", {"password": TELLTALE}),
@@ -3092,14 +3075,13 @@ def test_a_login_sends_what_its_method_needs(stub, config, path, body, tmp_path,
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
+NO_IDENTITY = "GitHub Actions gives no identity token; give the job 'permissions: id-token: write'"
 NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 400): "Vault refuses the ldap login; … the login mount ldap",
     http_json({"errors": [TELLTALE]}, 403): "Vault refuses the ldap login; … the login mount ldap",
     http_json(SECOND_FACTOR): "the ldap login needs a second factor; log in with `vault login` …",
     grants(9, token=5): "the response isn't Vault's; check VAULT_ADDR",
-    grants(
-        9, token=f"{TELLTALE}\n"
-    ): "the token has a character that isn't allowed in it; look for a space …",
+    grants(9, token="t\n"): "the token has a character that isn't allowed in it; look for a space …",
 }
 
 
@@ -3128,9 +3110,6 @@ def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
     assert str(failure(vault.store(**login).get, "a")) == NO_IDENTITY
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     assert str(failure(vault.store(**login).get, "a")) == NO_IDENTITY and len(job.requests) == 1
-
-
-NO_IDENTITY = "GitHub Actions gives no identity token; give the job 'permissions: id-token: write'"
 
 
 @pytest.mark.parametrize("answer", [b"hello\r\n\r\n", http(b"[" * 100_000), CHUNKED + b"z\r\n"])
@@ -3166,11 +3145,7 @@ def test_the_token_of_a_github_job_stays_with_github(stub, monkeypatch):
     ],
 )
 def test_a_login_that_lacks_a_setting_says_which(login, config, hint):
-    error = failure(login_store(login, **config).get, "A_TOKEN")
-    assert (type(error), error.hint) == (ps.Locked, hint)
-
-
-AGENT = {"token": "", "token_file": "/nowhere"}  # where an agent adds the token
+    assert as_shown(refusal(login_store(login, **config).get, "A_TOKEN"), f"Locked: …; {hint}")
 
 
 def test_a_token_file_that_comes_late_or_changes_is_read_and_a_fifo_is_not(tmp_path, capsys):
@@ -3189,7 +3164,7 @@ def test_a_token_file_that_comes_late_or_changes_is_read_and_a_fifo_is_not(tmp_p
     assert works(store)
     os.mkfifo(tmp_path / "fifo")
     fifo = bao().store(token="", token_file=str(tmp_path / "fifo"))
-    assert "no token for Vault" in str(failure(fifo.get, "a"))
+    assert "no token for Vault" in refusal(fifo.get, "a")
 
 
 def test_one_of_many_threads_logs_in_for_all():
@@ -3233,8 +3208,7 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
     assert {type(failure(store.get, "A_TOKEN")) for _ in range(3)} == {ps.Denied}
     assert seen.count(("POST", "auth/userpass/login/ada")) == 1
     store = limited(bao().store(), "data b read", no_default_policy=True)  # may not look itself up either
-    error = failure(store.get, "a")
-    assert type(error) is ps.Denied and "the token may not read secret/data/" in str(error)
+    assert "Denied: the token may not read secret/data/" in refusal(store.get, "a")
     assert {"policies": "unknown", "time left": "unknown"}.items() <= dict(store.store_status()).items()
     denied = stub(http(b"{}", 403))  # and knows the token that an agent adds
     assert type(failure(denied.store(**AGENT).get, "a")) is ps.Denied
@@ -3242,12 +3216,8 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
 
 # Answers to requests about tokens, which are good for 120 seconds.
 LOG_IN, LOOK_UP, RENEW = "POST ldap/login/u", "GET token/lookup-self", "POST token/renew-self"
-USUAL = {
-    LOG_IN: grants(120),
-    LOOK_UP: http_json({"data": {"ttl": 120, "renewable": True}}),
-    RENEW: grants(120),
-}
-NOT_RENEWABLE, DOWN = http_json({"data": {"ttl": 120, "renewable": False}}), http(b"{}", 500)
+RENEWABLE, NOT_RENEWABLE = (http_json({"data": {"ttl": 120, "renewable": can}}) for can in (True, False))
+USUAL, DOWN = {LOG_IN: grants(120), LOOK_UP: RENEWABLE, RENEW: grants(120)}, http(b"{}", 500)
 # Settings, answers that differ from the usual ones, and the requests by the second of their time.
 LEASES = {
     "a login": (LDAP, {}, {0: [LOG_IN], 80: [RENEW]}),
@@ -3325,13 +3295,11 @@ def test_one_of_the_threads_that_see_a_lease_end_renews_it_and_later_ones_go_on(
 
 
 def test_single_use_credentials_are_sent_once(stub):
-    for secret, path in (
-        ({"secret_id": "s"}, "auth/approle/login"),
-        ({"wrapped_secret_id": "w"}, "sys/wrapping/unwrap"),
-    ):
+    paths = {"secret_id": "auth/approle/login", "wrapped_secret_id": "sys/wrapping/unwrap"}
+    for name, path in paths.items():
         for answer in (None, http(b"", 307, "Location: /v1/auth/approle/login")):
             server = stub(answer)
-            error = failure(server.store(token="", login="approle", role_id="r", **secret).get, "a")
+            error = failure(server.store(token="", login="approle", role_id="r", **{name: "s"}).get, "a")
             assert (type(error), server.tries(f"POST /v1/{path} HTTP")) == (ps.Unavailable, 1)
 
 
@@ -3365,8 +3333,7 @@ def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answers, oth
 def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
     server = stub(http())
     server.about_token = http_json({"data": {"policies": ["p", TELLTALE, f"x{TELLTALE}y"], "ttl": 9}})
-    rows = dict(server.store().store_status())
-    assert rows["policies"] == "p, ***, x***y" and TELLTALE not in str(rows)
+    assert dict(server.store().store_status())["policies"] == "p, ***, x***y"
 
 
 def dynamic(request):
@@ -3376,16 +3343,11 @@ def dynamic(request):
     return http(b"", 204) if b"/revoke" in request else grants(100)
 
 
-@pytest.mark.parametrize(
-    ("settings", "path", "body", "token"),
-    [
-        ({}, "sys/leases/revoke", b'{"lease_id": "db/creds/app/7"}', TELLTALE),
-        (AGENT, "sys/leases/revoke", b'{"lease_id": "db/creds/app/7"}', ""),
-        (LDAP, "auth/token/revoke-self", b"{}", "t"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "token"), [({}, TELLTALE), (AGENT, ""), (LDAP, "t")])
 @pytest.mark.parametrize("answer", [http(b"", 204), http(b"{}", 200)])
-def test_closing_revokes_the_leases_that_this_process_took(stub, settings, path, body, token, answer, capsys):
+def test_closing_revokes_the_leases_that_this_process_took(stub, settings, token, answer, capsys):
+    lease = "sys/leases/revoke", b'{"lease_id": "db/creds/app/7"}'
+    path, body = ("auth/token/revoke-self", b"{}") if settings is LDAP else lease
     server = stub(lambda request: answer if b"/revoke" in request else dynamic(request))
     store = server.store(**settings)
     assert store.get("db/creds/app#user") == "u-1234"
@@ -3518,9 +3480,7 @@ def test_get_makes_two_requests_and_run_revokes_what_it_has_leased(stub):
     server = stub(dynamic)
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
     assert cli("get", "db/creds/app#user", env=env).stdout == b"u-1234"
-    assert [request.split()[1] for request in server.requests] == [
-        b"/v1/db/creds/app"
-    ]  # and one for the mounts
+    assert [r.split()[1] for r in server.requests] == [b"/v1/db/creds/app"]  # and one for the mounts
     assert cli("run", "db/creds/app#", "--", "sh", "-c", "echo $DB_CREDS_APP_USER", env=env).returncode == 0
     assert server.tries("/revoke") == 1
 
@@ -3533,8 +3493,7 @@ def test_options_and_the_state_of_a_secret_can_be_read_and_set():
     assert (about.number, about.deleted, fields) == (2, "", {"a": "1", "b": "2"})
     store.configure("app", max_versions=7, cas_required=True, custom_metadata=None)
     assert store.configuration("app")["max_versions"] == 7 and "max_versions" in store.configuration()
-    error = failure(store.set_fields, "app", {"a": "3"})
-    assert type(error) is ps.Conflict and "requires check-and-set; pass cas=" in str(error)
+    assert as_shown(refusal(store.set_fields, "app", {"a": "3"}), "Conflict: …check-and-set; pass cas=…")
     assert "bool expected for cas_required" in str(failure(store.configure, cas_required="cats"))
     store.delete("app#")
     about, fields = store.get_version("app")
@@ -3582,10 +3541,8 @@ def test_secrets_that_no_name_can_reach_are_not_listed():
 
 def test_endless_folders_end(stub):
     for keys in (b'["a/"]', b'["../"]', b'["/"]'):
-        answers = [http(b'{"data": {"keys": %s}}' % keys)] * 300
-        server = stub(*answers, None)
-        assert list(server.store().names()) == []
-        assert server.tries("/metadata/") < 200
+        server = stub(*[http(b'{"data": {"keys": %s}}' % keys)] * 300, None)
+        assert (list(server.store().names()), server.tries("/metadata/") < 200) == ([], True)
 
 
 def test_a_warning_beside_a_secret_does_not_hide_it():
@@ -3601,9 +3558,7 @@ def test_a_deleted_secret_comes_back_and_a_version_that_never_was_is_reported():
     store = bao().store()
     store.set("app#a", "1")
     store.delete("app#a")
-    error = failure(store.get, "app#a")
-    assert type(error) is ps.Deleted
-    assert re.search(r"was deleted on 2\d{3}-.*; bring it back with: undelete app", str(error))
+    assert as_shown(refusal(store.get, "app#a"), "Deleted: …was deleted on 2…-…; …with: undelete app")
     store.undelete("app")
     assert store.get("app#a") == "1"
     assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
@@ -3634,8 +3589,7 @@ def test_status_shows_everything_but_the_token(vault_env, say, monkeypatch):
     lines = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
     assert (status, lines["address"], lines["sealed"], lines["login"]) == (0, bao().address, "no", "token")
     assert lines["policies"].startswith("default, p") and lines["mount"] == "secret/, KV version 2"
-    assert re.fullmatch(r"3\d\d\d seconds", lines["time left"])
-    assert token not in out
+    assert re.fullmatch(r"3\d\d\d seconds", lines["time left"]) and token not in out
     monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("VAULT_MAX_RETRIES", "0")
     status, out = say("status")
@@ -3652,9 +3606,8 @@ def test_a_policy_that_may_read_but_not_list_reads():
         (lambda: reader.set("app/db#a", "w"), f"secret/data/{prefix}/app/db", "update"),
         (lambda: reader.get("other/db#a"), f"secret/data/{prefix}/other/db", "read"),
     ):
-        error = failure(act)
         policy = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
-        assert (type(error), str(error)) == (ps.Denied, f"the token may not {capability} {path}; {policy}")
+        assert refusal(act) == f"Denied: the token may not {capability} {path}; {policy}"
 
 
 def test_a_policy_may_leave_out_reading_or_the_metadata():
@@ -3670,12 +3623,11 @@ def test_a_missing_or_hidden_mount_or_namespace_is_reported():
     bao().ask("POST", "sys/namespaces/home", {})
     elsewhere = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
     tokens = [bao().new_token('path "nowhere" {}'), elsewhere["auth"]["client_token"]]
+    hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
     for wrong in ({"mount": "nowhere"}, {"mount": "secret/team"}, *({"token": token} for token in tokens)):
-        error = failure(bao().store(**wrong).get, "a")
-        assert type(error) is ps.Denied and "there is no mount " in str(error)
-        assert error.hint == "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
-    error = failure(bao().store(namespace="nowhere").get, "a")
-    assert type(error) is ps.BadValue and "no such namespace; check VAULT_NAMESPACE" in str(error)
+        assert as_shown(refusal(bao().store(**wrong).get, "a"), f"Denied: …there is no mount …; {hint}")
+    said = refusal(bao().store(namespace="nowhere").get, "a")
+    assert as_shown(said, "BadValue: …no such namespace; check VAULT_NAMESPACE…")
 
 
 def test_a_namespace_holds_its_own_secrets():
@@ -3716,17 +3668,16 @@ def test_a_name_with_the_apis_data_path_gets_a_hint():
 
 
 def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
-    def index(number):
-        return base64.b64encode(b'{"cluster": "c", "value": "%d"}' % number)
+    index = {n: base64.b64encode(b'{"cluster": "c", "value": "%d"}' % n) for n in (4, 9)}
 
-    def at(number, value):
-        return http(ANSWER.replace(b'"v"', value), 200, f"X-Vault-Index: {index(number).decode()}")
+    def answer(n):
+        return http(ANSWER.replace(b'"v"', b'"v%d"' % n), 200, f"X-Vault-Index: {index[n].decode()}")
 
-    server = stub(at(4, b'"old"'), at(9, b'"new"'), at(4, b'"old"'), at(9, b'"new"'))
+    server = stub(*map(answer, (4, 9, 4, 9)))
     store = server.store()
-    assert [store.get("a") for _ in range(3)] == ["old", "new", "new"]
+    assert [store.get("a") for _ in range(3)] == ["v4", "v9", "v9"]
     sent = re.compile(rb"X-Vault-Index: (\S+)\r\nX-Vault-Inconsistent: forward-active-node\r\n")
-    assert [sent.findall(r) for r in server.requests] == [[], [index(4)], [index(9)], [index(9)]]
+    assert [sent.findall(r) for r in server.requests] == [[], [index[4]], [index[9]], [index[9]]]
 
 
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"])
@@ -3763,15 +3714,14 @@ def test_user_and_password_belong_together_for_two_thirds_of_their_lease_or_unti
 @pytest.mark.slow
 def test_a_sealed_or_uninitialised_server_is_reported_and_works_once_unsealed(tmp_path):
     server = Bao.raft(tmp_path / "bao")
-    error = failure(server.store(max_retries=0).get, "A_TOKEN")
-    assert type(error) is ps.VaultSealed and "vault operator unseal, or init if new" in str(error)
+    said = refusal(server.store(max_retries=0).get, "A_TOKEN")
+    assert as_shown(said, "VaultSealed: …vault operator unseal, or init if new…")
     server.initialise()
     store = server.store(max_retries=0)
     store.set("A_TOKEN", "v")
     server.ask("PUT", "sys/seal")
     for act in (store.get, store.delete, lambda name: list(store.names())):
-        with pytest.raises(ps.VaultSealed, match="is sealed; unseal it with: vault operator unseal"):
-            act("A_TOKEN")
+        assert as_shown(refusal(act, "A_TOKEN"), "VaultSealed: …is sealed; … vault operator unseal…")
     server.unseal(server.key)
     eventually(lambda: store.get("A_TOKEN") == "v")
     server.stop()
@@ -3822,8 +3772,7 @@ def test_the_other_stores_pay_nothing_for_vault(tmp_path):
     code += "store.set('A', 'b'); store.get('A'); store.delete('A'); print(heavy & set(sys.modules))"
     env = {"PAISSIVE_IDENTITY": ps.Identity.generate().reveal(), "PATH": os.environ["PATH"]}
     argv = [sys.executable, "-c", code, str(tmp_path / ".paissive")]
-    done = subprocess.run(argv, capture_output=True, cwd=ROOT, check=True, env=env)
-    assert done.stdout.decode() == "set()\nset()\n"
+    assert subprocess.check_output(argv, cwd=ROOT, env=env) == b"set()\nset()\n"
 
 
 @pytest.mark.parametrize("who", ["paissive_secrets", "hvac"])
@@ -8457,18 +8406,6 @@ def test_set_get_list_and_delete_work_in_an_empty_folder(say):
     assert Path(".env").read_text() == ""
 
 
-def test_set_runs_nothing_that_a_strangers_repository_names(say):
-    git(".", "init", "-q")
-    Path("evil").write_text("#!/bin/sh\ntouch ran\n")
-    Path("evil").chmod(0o755)
-    git(".", "update-index", "--fsmonitor")
-    git(".", "config", "core.fsmonitor", str(Path("evil").resolve()))
-    git(".", "add", "evil")  # git runs it unless it is prevented
-    Path("ran").unlink()
-    assert "git does not ignore .env" in say("set", "A_TOKEN", stdin="v")[1]
-    assert not Path("ran").exists()
-
-
 def test_git_sees_neither_the_value_that_is_set_nor_other_secrets(say, monkeypatch):
     Path("git").write_text('#!/bin/sh\n{ env; echo "$@"; } >seen\n')
     Path("git").chmod(0o755)
@@ -8659,13 +8596,6 @@ def test_a_store_that_ends_with_the_command_takes_nothing(say):
         assert (status, said[:38], os.listdir()) == (2, "this store doesn't outlive the command", [])
 
 
-def test_an_empty_env_file_setting_disables_the_dotenv_file(say, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
-    assert (say("set", "A", stdin="v")[0], os.listdir()) == (2, [])
-    monkeypatch.setenv("PAISSIVE_ENV_FILE", "other")
-    assert (say("set", "A", stdin="v")[0], Path("other").read_text()) == (0, "A=v\n")
-
-
 @pytest.mark.parametrize("argv", [["list", "--backend", "file"], ["rotate", "due"]], ids=" ".join)
 def test_a_working_directory_that_was_removed_gets_one_line(argv, say):
     os.rmdir(os.getcwd())
@@ -8721,6 +8651,7 @@ def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
     assert shell("$$ import - <&-")[0] == 0
 
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (SIGHUP, 129), (SIGHUP, 0)]  # 0 as under nohup
 RETYPED = [("canary-é", 0, "note: .env holds 'A_TOKEN'"), ("other", 2, "the two entries differ; try again")]
 
 
@@ -8745,28 +8676,20 @@ def test_get_ends_its_line_on_a_terminal_only(tmp_path):
     assert cli("get", "A_TOKEN", cwd=tmp_path).stdout == b"v"
 
 
-@pytest.mark.parametrize(
-    ("number", "handler", "ended"),
-    [
-        (signal.SIGINT, signal.SIG_DFL, (130, b"")),
-        (signal.SIGTERM, signal.SIG_DFL, (143, b"")),
-        (SIGHUP, signal.SIG_DFL, (129, b"")),
-        (SIGHUP, signal.SIG_IGN, (0, b"A=canary\n")),  # as nohup does
-    ],
-)
-def test_a_signal_ends_a_command_quietly_unless_it_is_ignored(number, handler, ended, tmp_path):
-    pipe = subprocess.PIPE
-    start = functools.partial(signal.signal, number, handler)
-    settings = {"cwd": tmp_path, "stdin": pipe, "stdout": pipe, "stderr": pipe, "preexec_fn": start}
-    with subprocess.Popen([*PROGRAM, "set", "A"], **settings) as process:
+@pytest.mark.parametrize("number, code", SIGNALS)
+def test_a_signal_ends_a_command_quietly_unless_it_is_ignored(number, code, tmp_path):
+    start = functools.partial(signal.signal, number, signal.SIG_DFL if code else signal.SIG_IGN)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*PROGRAM, "set", "A"], cwd=tmp_path, preexec_fn=start, **pipes) as process:
         process.stdin.write(b"canary")
         process.stdin.flush()
         while fcntl.ioctl(process.stdin, termios.FIONREAD, b"1234") != bytes(4):
             time.sleep(0.01)  # until it has read that, and waits for the rest of the value
         process.send_signal(number)
         out, said = process.communicate()
-    stored = (tmp_path / ".env").read_bytes() if (tmp_path / ".env").exists() else b""
-    assert (process.returncode, stored, out, said if ended[0] else b"") == (*ended, b"", b"")
+    stored = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert (process.returncode, stored, out) == (code, [] if code else [b"A=canary\n"], b"")
+    assert not code or said == b""
 
 
 def test_main_changes_nothing_about_the_program_that_calls_it(say):
@@ -8792,14 +8715,12 @@ def test_a_file_beside_the_script_is_not_imported_in_place_of_pythons(tmp_path):
     shutil.copy(MODULE, tmp_path)
     (tmp_path / "link").symlink_to(MODULE.name)
     for script in (MODULE.name, "link"):
-        asked = [sys.executable, script, "list", "--json"]
-        assert subprocess.run(asked, cwd=tmp_path, capture_output=True).stdout == b"[]\n"
+        assert subprocess.check_output([sys.executable, script, "list", "--json"], cwd=tmp_path) == b"[]\n"
 
 
 def test_an_older_python_gets_one_line():
     assert ast.parse(SOURCE, feature_version=(3, 8))  # or it would be a syntax error
-    run = "runpy.run_path(sys.argv[1], run_name='__main__')"
-    code = f"import runpy, sys; sys.version_info = (3, 8, 18); {run}"
+    code = "import runpy, sys; sys.version_info = 3, 8; runpy.run_path(sys.argv[1], run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code, MODULE], capture_output=True)
     assert (done.returncode, done.stderr) == (1, b"paissive_secrets needs Python 3.9 or newer\n")
 
@@ -8832,7 +8753,6 @@ $ c4nary                                     no such command; see: …
 $ lst                                        no such command; did you mean list?
 $ rotate now --all                           unrecognized arguments; see: … rotate now --help
 $ export --formt c4nary                      unrecognized arguments; did you mean --format?
-$ list a c4nary                              unrecognized arguments; see: …
 $ list --json=c4nary                         argument --json: ignored explicit argument; see: …
 $ get X --stage "c4nary (choose from c4nary"  argument --stage: invalid choice; see: …
 $ get X --stage prev                         argument --stage: invalid choice; did you mean previous?
@@ -8909,9 +8829,7 @@ def test_an_error_says_what_is_wrong_and_what_to_do(row, say, monkeypatch):
         status, said = say(*shlex.split(argv), stdin=typed)
         assert status == int(code or 2)
     else:
-        with pytest.raises(ps.SecretsError) as error:
-            eval(cause, {**vars(ps), "KEY": ps.Identity.generate()})
-        said = str(error.value)
+        said = str(failure(eval, cause, {**vars(ps), "KEY": ps.Identity.generate()}))
     assert any(as_shown(line, message) for line in said.splitlines()), said
     assert ("c4nary" in said, os.path.exists(".paissive")) == (False, False)
     assert Path(".env").read_bytes() == CAUSE_FILES[".env"]
@@ -8963,9 +8881,7 @@ USERS_COMMANDS = [
 def test_every_example_of_the_tools_user_works(tmp_path):
     env = {"PAISSIVE_MASTER_PASSWORD": "four words of mine", "PAISSIVE_SCRYPT_LOG_N": "15"}
     env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PYTHONPATH=str(ROOT))
-    for name in ("tests/a.py", "temp/b.py"):
-        (tmp_path / name).parent.mkdir()
-        leak(tmp_path / name)
+    leak_all(tmp_path, "tests/a.py", "temp/b.py")
     typed = on_a_terminal(*PROGRAM, "set", "API_KEY", answers=[b"typed"] * 2, cwd=tmp_path)
     piped = cli("--backend", "file", "set", "DB_PASSWORD", stdin=b"blue", cwd=tmp_path, env=env)
     assert (typed[0], piped.returncode) == (0, 0)
@@ -9025,14 +8941,12 @@ def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
     if title == "Vault":
         env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex)
     clone = tmp_path / "paissive-secrets"
-    clone.mkdir()
+    git(tmp_path, "init", "-q", clone)
     shutil.copy(MODULE, clone)
-    for args in (("init", "-q"), ("add", "."), ("commit", "-qm", "A version")):
-        git(clone, *args)
+    commit(clone)
     bare = "-S" if title in ("Get it", "Find secrets", "Vault") else ""  # without any package
     played = play(title, tmp_path, env, bare)
-    assert [step for step in played if not as_shown(*step[1:])] == []
-    assert played
+    assert played and [step for step in played if not as_shown(*step[1:])] == []
 
 
 def test_the_commands_that_readme_gives_to_services_are_valid():
