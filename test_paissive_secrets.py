@@ -4698,6 +4698,7 @@ def test_import_refuses_a_file_that_is_not_all_right():
         b"A=1\nB='canary": "line 2 of f has a quote that is never closed",
         b"A=1\n  # B\nDB_PASSWORD: canary\n": "line 3 of f is not NAME=value; fix it, or put",
         b"A=1\nDB_PASSWORD=secret://file/canary\n": "f: the value of 'DB_PASSWORD' is a reference;",
+        b"A=1\nDB_PASSWORD='x://${secret:canary}'\n": "f: the value of 'DB_PASSWORD' is a reference;",
         b"A=1\n../B=canary\n": "bad name '../B'",
         b'{"A": "1", "A": "canary"}': "f can't be read as JSON: the key 'A' is there twice",
         b'{"A": {"B": "canary"}}': "f: the value of 'A' is not text, but dict",
