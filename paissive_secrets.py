@@ -6686,7 +6686,7 @@ _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _MADE_UP = lazily(
-    rb"(?i)xxxx|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example|foobar"
+    rb"(?i)[x*]{4}|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
     r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"

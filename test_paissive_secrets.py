@@ -6058,6 +6058,60 @@ EXAM = r"""
 - lang.ts k·ey: app.v2.login.title
 - lang.ts pass·word: ENC[AES256_GCM,data:{A8}]
 + Jenkinsfile def pass·word = 'Tw1n-Peaks-4'
++ .env DB_PASS·WORD=nextcloud
++ .env REDIS_PASS·WORD=b4ckup-Runner9
++ .env JWT_SEC·RET={A32}
++ compose.yml POSTGRES_PASS·WORD: gitea
++ compose.yml - MYSQL_ROOT_PASS·WORD=somewordpress
++ values.yaml adminPass·word: "Changeit77"
++ app.ini PASS·WD = tr0ub4dor
++ settings.py SEC·RET_KEY = "django-insecure-{A40}"
++ conn.cs var c = "Server=db;User Id=sa;Pass·word=Yukon9-Alaska;";
++ Login.java user.setPass·word("zhu88jie");
++ auth_test.go req.SetBasic·Auth("admin", "Harbor-4711x")
++ seed.sql CREATE ROLE app WITH LOGIN PASS·WORD 'quarkus';
++ init.sql ALTER USER root IDENTIFIED BY 'v3lvet-Room';
++ push.sh docker login -u admin -p Kr4ken-9912 registry.local
++ api.js const api_k·ey = "{A32}";
++ api.ts headers: { "X-Auth-Tok·en": "{A40}" }
++ notes.md pass·word: `Sunny-Beach-88`
++ config.php define('DB_PASS·WORD', 'Qx7-harbour');
++ config.php 'pass·word' => 'bratwurst9',
++ app.properties spring.datasource.pass·word=postgres
++ web.xml <pass·word>Gr3en-Parrot</pass·word>
++ url.txt postgres://app:{A16}@db.internal/app
+- compose.yml POSTGRES_PASS·WORD: ${DB_PASS·WORD}
+- compose.yml POSTGRES_PASS·WORD_FILE: /run/secrets/db
+- values.yaml existingSec·ret: db-credentials
+- values.yaml pass·wordKey: pass·word
+- app.py pass·word = getpass.getpass("Pass·word: ")
+- app.py tok·en = request.headers["X-Tok·en"]
+- app.py sec·ret = os.environ["JWT_SEC·RET"]
+- app.js const pass·word = req.body.pass·word;
+- app.js tok·enizer = new WordTok·enizer("english");
+- app.go k·ey := fmt.Sprintf("user:%d:profile", id)
+- app.go Pass·word: cfg.Pass·word,
+- App.java @Value("${db.pass·word}") String pass·word;
+- lib.rb pass·word: params[:pass·word],
+- model.rb validates :pass·word, length: { minimum: 8 }
+- schema.json "pass·word": {"type": "string", "minLength": 8}
+- openapi.yml pass·word: string
+- i18n/de.json "pass·word": "Passwort vergessen?"
+- locales/fr.yml pass·word_hint: "Mot de passe 8 caractères"
+- form.html <input type="pass·word" name="pass·word" id="pw1">
+- deploy.yml tok·en: ${{ secrets.GITHUB_TOK·EN }}
+- main.tf pass·word = var.db_pass·word
+- main.tf sec·ret_name = "prod/db/main-2"
+- package.json "pass·word-prompt": "^1.1.3",
+- Cargo.toml sec·recy = "0.8.0"
+- go.sum github.com/zalando/go-k·eyring v0.2.3 h1:v9CUu9phlABObO4LPWycf+zwMG7nlbb3t/B5wa97yms=
+- users.sql INSERT INTO t VALUES ('pass·word', 'The pass·word has to change');
+- test.py self.assertEqual(form.errors["pass·word"], ["This field is required."])
+- ci.yml k·ey: ${{ runner.os }}-maven-${{ hashFiles('pom.xml') }}
+- README.md Set `API_K·EY=<your api k·ey>` first.
+- readme.md pass·word: ********
+- hash.yml pass·word: $2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW
+- hash.cfg pass·word={SSHA}W1oLqSXIzWbU8iVyPvfQLHZkWfPQZyXq
 + .netrc machine imap.corp.net login me pass·word pass123
 """
 
