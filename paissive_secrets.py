@@ -6681,7 +6681,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
-_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|=<\Z""")  # before what is no name
+_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|=<\Z""")  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
