@@ -4804,7 +4804,7 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _not_runnable(program: str, error: OSError) -> SecretsError:
-    """Return the error for a command that doesn't exist, or can't be executed."""
+    """Return the error for a command that can't be executed."""
     absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
     what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
     hint = "check that it exists, and the interpreter that its first line names" if absent else ""
@@ -4826,10 +4826,10 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
             stack.enter_context(_raw_terminal())
             relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Spellings()), outputs[0]))
         start = functools.partial(_start, command, environment, ends, interactive)
-        process = stack.enter_context(_forward_signals(start, outputs, interactive))
+        wait = _forward_signals(start, outputs, interactive)
         for relay in relays:
             relay.thread.start()
-        status = process.wait()
+        status = wait()
         for relay in relays:
             relay.ending = True
         for output in outputs:
@@ -4858,7 +4858,7 @@ def _scrub_environment() -> None:
 def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], list[int]]:
     """Open a relay for each place that our outputs go to; return the command's ends as well."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass  # or another file would take the place of a stdin, stdout or stderr that is closed
+        pass  # or another file would become a stdin, stdout or stderr that is closed
     os.close(spare)
     # One relay keeps the order of what goes to one place. Windows has no number for pipes.
     same = os.fstat(1).st_ino and os.path.sameopenfile(1, 2)
@@ -4919,7 +4919,7 @@ class _Relay:
         import threading
 
         self.source, self.target = source, target
-        self.ending = False  # whether to stop once nothing comes any more
+        self.ending = False  # whether to stop once nothing comes
         self.failure = ""  # why the rest could not be written
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._masker, self._peer = masker, peer
@@ -4932,10 +4932,7 @@ class _Relay:
 
     def _run(self) -> None:
         import selectors
-        import signal
 
-        if hasattr(signal, "pthread_sigmask"):  # signals are to interrupt the wait of the main thread
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         with selectors.DefaultSelector() as selector:
             selector.register(self.source, selectors.EVENT_READ)
             while self._pass_on(selector):
@@ -4997,13 +4994,14 @@ def _in_foreground() -> bool:
         return False
 
 
-@contextlib.contextmanager
 def _forward_signals(
     start: Callable[[], subprocess.Popen[bytes]], outputs: list[_Relay], interactive: bool
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process and forward signals to it; in a program, leave them to that."""
+) -> Callable[[], int]:
+    """Start a process, forward signals to it, unless they are a program's, and return what waits for it."""
     import signal
 
+    if __name__ != "__main__" or os.name == "nt":
+        return start().wait
     processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # those that come before there is a process
 
@@ -5017,19 +5015,23 @@ def _forward_signals(
         elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
             processes[0].send_signal(number)
 
-    names = _FORWARDED if __name__ == "__main__" and os.name != "nt" else ()
-    before = {}
-    for number in [getattr(signal, name) for name in names]:
+    def wait() -> int:
+        # A handler of a signal that came just before waitpid would run only after it.
+        while processes[0].poll() is None:
+            os.read(woken, _PIPE_BYTES)
+        return processes[0].returncode
+
+    woken, waking = os.pipe()  # each signal writes a byte, also a finished child's
+    os.set_blocking(waking, False)
+    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in [getattr(signal, name) for name in _FORWARDED]:
         if signal.getsignal(number) != signal.SIG_IGN:  # what is ignored stays ignored: nohup
-            before[number] = signal.signal(number, handle)
-    try:
-        processes.append(start())
-        for number in early:
-            processes[0].send_signal(number)
-        yield processes[0]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handle)
+    processes.append(start())
+    for number in early:
+        processes[0].send_signal(number)
+    return wait
 
 
 # === Redaction ==============================================================================================

@@ -5090,9 +5090,15 @@ def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
         assert (done.returncode, err(done)) == (code, printed)
 
 
-def started(*argv, **more):
-    more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, **more}
-    return subprocess.Popen([*RUN, *argv], env={**os.environ, **SECRETS}, **more)
+class started(subprocess.Popen):  # noqa: N801 - reads as a function
+    def __init__(self, *argv, **more):
+        more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, **more}
+        super().__init__([*RUN, *argv], env={**os.environ, **SECRETS}, **more)
+
+    def __exit__(self, failure, *more):
+        if failure:  # which would otherwise wait for ever
+            self.kill()
+        super().__exit__(failure, *more)
 
 
 def test_run_without_masking_becomes_the_command():
