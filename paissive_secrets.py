@@ -5240,7 +5240,7 @@ _CLASSES = {
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
 # name in lower case, with dashes. Where the shape itself is no sample, an input that must match follows, and
 # a near miss that must not; by default, that is the hit without its last character. The first row that
-# matches wins.
+# matches wins. What has to stand before the prefix is in a lookbehind that includes the prefix.
 _PREFIXED = r"""
 = high critical
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
@@ -5257,14 +5257,14 @@ Bitbucket app password  ATBB  {A24}{H8}
 Grafana service token  glsa_  {A32}_{H8}
 Grafana Cloud token  glc_  {B32,400}={0,2}
 Grafana API key  eyJrIjoi  {B40,400}={0,2}
-AWS access key  A(KIA|SIA|BIA|CCA)  {K16}  AKIA{K16}
+AWS access key  A(KIA|SIA|BIA|CCA)  {K16}
 AWS legacy key  A3T  {U1}{K16}
 AWS Bedrock key  ABSK  {B100,269}={0,2}
 AWS MWS token  amzn.mws.  {u}
 Google OAuth secret  GOCSPX-  {W28}
 Google refresh token  1//0  {W40,120}
 Slack token  xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d6}-{A10}
-Slack config token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}  xoxe-1-{A146}  xoxe-1-{A20}
+Slack config token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}
 Slack app token  xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}  xapp-1-{U8}-{d8}-{a30}
 Paystack key  sk_(live|test)_  {h40}
 WorkOS key  sk_(live|test)_  [Ya]{B60,200}={0,2}  sk_live_Y{B60}
@@ -5299,19 +5299,19 @@ JFrog reference token  cmVmd  {A59}
 Vault token  hvs.  {W90,300}
 Vault batch token  hvb.  {W138,300}
 Vault recovery token  hvr.  {W24,300}
-Terraform token  .atlasv1.  (?<=[A-Za-z0-9]{14}){X60,70}  {A14}.atlasv1.{W60}  {A14}.atlasv1.{W59}
+Terraform token  .atlasv1.  (?<=[A-Za-z0-9]{14}\.atlasv1\.){X60,70}  {A14}.atlasv1.{W60}
 DigitalOcean token  do(p|o|r)_v1_  {h64}
 Heroku key  HRKU-AA  {W58}
 Heroku key UUID  HRKU-  {u}
 Fly.io token  fo1_  {W43}
 Fly.io macaroon  fm(1|1r|1a|2)_  {B80,900}={0,3}
-Doppler token  dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}  dp.pt.{A40}
+Doppler token  dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}
 Pulumi token  pul-  {h40}
 1Password token  ops_eyJ  {B200,2000}={0,3}
 1Password key  A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
-age key  AGE-SECRET-KEY-1  {Q58}  AGE-SECRET-KEY-1{Q58}
-age post-quantum key  AGE-SECRET-KEY-PQ-1  {Q58}  AGE-SECRET-KEY-PQ-1{Q58}
-SendGrid key  SG.  {X20,24}\.{X39,50}  SG.{W22}.{W43}  SG.{W22}.{W30}
+age key  AGE-SECRET-KEY-1  {Q58}
+age post-quantum key  AGE-SECRET-KEY-PQ-1  {Q58}
+SendGrid key  SG.  {X20,24}\.{X39,50}
 Brevo key  x(key|smtp)sib-  {h64}-{A16}
 Mailgun key  key-  {h32}
 Resend key  re_  {A8}_{A24}
@@ -5321,7 +5321,7 @@ Square token  sq0(atp|csp)-  {W22,60}
 Square access token  EAAA  [lE]{W59,60}  EAAAl{W59}
 Flutterwave key  FLWSECK(_TEST|)-  (?:{h32}-X|{h12})
 Plaid token  access-  (?:sandbox|development|production)-{u}
-Adyen key  AQE  (?<![A-Za-z0-9+/])[a-z]hm{B86,400}  AQEyhm{B86}
+Adyen key  AQE  (?<![A-Za-z0-9+/]AQE)[a-z]hm{B86,400}  AQEyhm{B86}
 Databricks token  d(api|kea|ose)  {H32}(?:-[0-9])?
 PlanetScale token  pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}  pscale_tkn_{W43}  pscale_tkn_{W31}
 Supabase token  sbp_|sbp_oauth_  {h40}
@@ -5337,7 +5337,7 @@ Vercel token  vc(p|i|a|r|k)_  {A24,60}
 Netlify token  nf(p|c|o|u|b)_  {A36,40}
 CircleCI token  CCIPAT_|CCIPRJ_  {A22}_{h40}
 Tailscale key  tskey-  {L3,12}-{A5,30}-{A20,50}
-Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}  sgp_{h39}
+Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}
 k3s token  K10  {h64}::[\w:.]{16,80}  K10{h64}::server:{h32}  K10{h63}::{h32}
 OpenShift token  sha256~  {W43}
 Render key  rnd_  {A28,40}
@@ -5345,22 +5345,22 @@ Dropbox token  sl.|sl.u.  {W130,1400}
 Facebook token  EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
 X bearer token  AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
 Clerk or Stytch secret  secret-(test|live)-  {W36}
-BIP32 private key  xprv  {C107,108}  xprv{C107}
+BIP32 private key  xprv  {C107,108}
 Nostr key  nsec1  {a58}
 Infisical token  st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
 Bitwarden token  0.  {u}\.{A30}:{B22}={0,2}
 Cashfree key  cfsk_ma_(prod|test)_  {h32}_{h8}
 Checkout.com key  sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
 CockroachDB key  CCDB1_  {A22}_{A40}
-FCM server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:){W134}  AAAA{A7}:APA91b{W134}
+FCM server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:APA91b){W134}  AAAA{A7}:APA91b{W134}
 Kong token  kpat_  {A40,60}
 Mercury token  mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_sandbox_wma_{A20}
 Midtrans key  Mid-server-  {W24}
 Paddle key  pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
 Persona key  persona_(production|sandbox)_  {u}
 Polar token  polar_(pat|oat)_  {A32,80}
-Salesforce session id  AQ  (?<=00D[A-Za-z0-9]{12}!)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
-Mercado Pago token  APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}  APP_USR-{d13}-{d6}-{h32}-{d6}
+Salesforce session id  AQ  (?<=00D[A-Za-z0-9]{12}!AQ)[\w.]{60,110}  00D{A12}!AQ{A94}  00D{A12}!AQ{A30}
+Mercado Pago token  APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}
 Deno token  ddp_|ddo_  {A36}
 Astra token  AstraCS:  {A24}:{h64}
 Bitbucket DC token  BBDC-  {B44}
@@ -5392,7 +5392,7 @@ Shippo token  shippo_(live|test)_  {h40}
 EasyPost key  EZAK|EZTK  {A54}
 Duffel token  duffel_(live|test)_  {X43}
 Xata key  xau_  {A36,50}
-Telegram token  AA  (?<=[0-9]{7}:)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
+Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
 Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
 Linear key  lin_api_|lin_oauth_  {A40,64}
 Notion token  ntn_  {d11}{A35}
@@ -5431,7 +5431,7 @@ Defined Networking key  dnkey-  {X26}-{X52}
 Octopus Deploy key  API-  {U26}
 Harness token  (p|s)at.  {W22}\.{A24}\.{A20}
 Yandex key  AQVN  {W35,38}
-Yandex token  t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}  t1.{A20}.{W80}
+Yandex token  t1.  [A-Z0-9a-z_-]+={0,2}\.[A-Z0-9a-z_-]{86}={0,2}  t1.{A20}.{W86}
 Yandex secret  YC  {W38}
 Yandex OAuth token  y(0|1|2|3)_  {W50,60}
 Alibaba key id  LTAI  {A16,20}
@@ -5493,7 +5493,7 @@ Postman collection key  PMAT-  {U26}
 New Relic ingest key  NR(II|IQ|RA)-  {W32,48}
 ConfigCat key  configcat-sdk-1/  {W22}/{W22}
 ReadMe key  rdme_  {a70}
-Infracost key  ico-  (?<![\w./]){A32}
+Infracost key  ico-  (?<![\w./]ico-){A32}
 Code Climate token  qltcp_|qltcw_  {A40,60}
 Adafruit IO key  aio_  {A28}
 42 client secret  s-s4t2ud-|s-s4t2af-  {h64}
@@ -5510,10 +5510,10 @@ Dub key  dub_  {A24}
 WakaTime key  waka_  {u}
 = medium critical
 GoCardless token  live_|sandbox_  {X40}
-Bitcoin key  5(H|J|K)  {C49}  5J{C49}
-Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}  Kw{C50}
+Bitcoin key  5(H|J|K)  {C49}
+Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}
 Stellar seed  S(A|B|C|D)  {K54}
-NKEY seed  S(A|C|N|O|P|U|X)  {K56}  SU{K56}
+NKEY seed  S(A|C|N|O|P|U|X)  {K56}
 = medium high
 GitLab session cookie  _gitlab_session=  {a32}
 NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
@@ -5525,9 +5525,9 @@ Voyage key  pa-  {W43}
 JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
     eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 Statsig key  secret-|console-  {A38,50}
-Scaleway key  SCW  {U17}  SCW{U17}
+Scaleway key  SCW  {U17}
 Volcengine key  AKLT  {A40,60}
-Google HMAC id  GOOG  (?:{U20}|1E{U57})(?![A-Z])  GOOG1E{U57}
+Google HMAC id  GOOG  (?:{U20}|1E{U57})(?![A-Z])
 Svix token  testsk_|sk_  {A32}\.(?:eu|us)
 Brave Search key  BSA  {W28}
 Exoscale key  EXO  {h26}
@@ -5795,9 +5795,11 @@ def prefixed_rules() -> tuple[Rule, ...]:
 
 @functools.cache
 def named_rules() -> dict[str, Rule]:
-    """{name of a provider: its rule, whose shape a whole value has to have}."""
+    """{name of a provider, with 0 for each digit: its rule, whose shape a whole value has to have}."""
     return {
-        name: Rule(f"{name}-credential", f"{name} credential", "medium", "high", "", shape)
+        re.sub(r"\d", "0", name): Rule(
+            f"{name}-credential", f"{name} credential", "medium", "high", "", shape
+        )
         for shape, *names in map(str.split, re.split(r";\s+", _PROVIDERS.strip()))
         for name in names
     }
@@ -5922,7 +5924,10 @@ class Prefixes:
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
-                literal = Literal(text, offset, rule, lazily(_token_regex(text, offset, rule.shape)))
+                behind = b"" if offset == 0 or text[:1] == b"." else rb"(?<![A-Za-z0-9])"
+                shape = expression(rule.shape).encode()
+                regex = lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(text), shape))
+                literal = Literal(text, offset, rule, regex)
                 self.literals.setdefault(text, []).append(literal)
                 if offset:
                     joint = text[:offset][-2:]
@@ -5943,12 +5948,6 @@ class Prefixes:
         for literal in self.joints.get(text[max(0, start - 2) : start], ()):
             if text.startswith(literal.text, max(0, start - literal.offset)):
                 yield start - literal.offset, literal
-
-
-def _token_regex(literal: bytes, offset: int, shape: str) -> bytes:
-    behind, shape = re.fullmatch(r"((?:\(\?<[=!][^()]*\))?)(.*)", shape).groups()  # type: ignore[union-attr]
-    behind = behind or (r"(?<![A-Za-z0-9])" if offset else "")
-    return f"{behind}{re.escape(literal.decode())}(?:{expression(shape)})(?![A-Za-z0-9_-])".encode()
 
 
 @functools.lru_cache(4)
@@ -6001,8 +6000,8 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
 @functools.lru_cache(1024)
 def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
     """(end, rule) of each provider's name in `context`, written in one to three words, last first."""
-    text, rules = context.decode("latin-1"), _rules_by_name()
-    words = " ".join(_WORD.findall(text)).lower().split()
+    text, rules = context.decode("latin-1"), named_rules()
+    words = words_of(text)
     pairs = list(map(str.__add__, words, words[1:]))
     names = set(filter(rules.__contains__, (*words, *pairs, *map(str.__add__, pairs, words[2:]))))
     for word in words:
@@ -6014,16 +6013,11 @@ def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
     return sorted(found, key=lambda item: -item[0])
 
 
-@functools.cache
-def _rules_by_name() -> dict[str, Rule]:
-    return {re.sub(r"\d", "0", name): rule for name, rule in named_rules().items()}
-
-
 @functools.lru_cache(1024)
 def _names_inside(word: str) -> set[str]:
     """The names of six and more letters in a longer word; shorter ones are parts of other words."""
     sizes = range(6, min(len(word), 20))
-    return _rules_by_name().keys() & {word[i : i + n] for n in sizes for i in range(len(word) - n + 1)}
+    return named_rules().keys() & {word[i : i + n] for n in sizes for i in range(len(word) - n + 1)}
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -6249,11 +6243,11 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
         second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
         whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
         branches.setdefault(second, {}).setdefault(third, []).append(whole)
-    return b"k" + _branched({second: [_branched(thirds)] for second, thirds in branches.items()})
-
-
-def _branched(rests: Mapping[bytes, Iterable[bytes]]) -> bytes:
-    return b"(?:%s)" % b"|".join(letter + b"(?:%s)" % b"|".join(of) for letter, of in rests.items())
+    tails = {
+        second: b"|".join(third + b"(?:%s)" % b"|".join(wholes) for third, wholes in thirds.items())
+        for second, thirds in branches.items()
+    }
+    return b"k(?:%s)" % b"|".join(second + b"(?:%s)" % tail for second, tail in tails.items())
 
 
 def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Iterator[Candidate]:
@@ -7223,7 +7217,7 @@ def scan(
     key: bytes = b"",
     *,
     custom: tuple[Rule, ...] = (),
-    skipped: dict[str, int] | None = None,
+    skipped: Counter[str] | None = None,
     known: Callable[[bytes], list[Span]] | None = None,
     explain: bool = False,
 ) -> Iterator[Match]:
@@ -7240,8 +7234,7 @@ def scan(
         spans += known(window.text) if known else []
         yield from _matches(window, spans, key, explain)
     if skipped is not None:
-        for why in {kind, *over} - {""}:  # not by update(), which counts in a Counter
-            skipped[why] = skipped.get(why, 0) + 1
+        skipped.update({kind, *over} - {""})
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
@@ -7267,28 +7260,22 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
 
 def _text_reader(read: Reader) -> tuple[Reader, str]:
     """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" if it isn't text."""
+    import codecs
+
     first, kind = read(_READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if first.startswith(_ARCHIVES) or first[257:262] == b"ustar" else "binary"
+    decode = codecs.getincrementaldecoder(encoding)("replace").decode if encoding else None
     pending = [first.removeprefix(b"\xef\xbb\xbf")]
 
-    def read_all(size: int) -> bytes:
-        return pending.pop() if pending else read(size)
+    def read_text(size: int) -> bytes:
+        data = pending.pop() if pending else read(size)
+        if not data or not decode:
+            return data
+        return decode(data).encode("utf-8", "replace") or read_text(size)  # half a character
 
-    return (_decoded(read_all, encoding) if encoding else read_all), kind
-
-
-def _decoded(read: Reader, encoding: str) -> Reader:
-    import codecs
-
-    decode = codecs.getincrementaldecoder(encoding)("replace").decode
-
-    def read_utf8(size: int) -> bytes:
-        data = read(size)
-        return data and (decode(data).encode("utf-8", "replace") or read_utf8(size))  # half a character
-
-    return read_utf8
+    return read_text, kind
 
 
 def _utf16(first: bytes) -> str | None:
@@ -7415,16 +7402,10 @@ def explain(
     silenced_by: Callable[[str, Match], str] = lambda path, match: match.silenced,
 ) -> Iterator[str]:
     """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
-    skipped: dict[str, int] = {}
-    lines, nothing = 1, True
-
-    def read(size: int) -> bytes:
-        nonlocal lines
-        data = file.read(size)
-        lines += data.count(b"\n")
-        return data
-
-    for match in scan(read, path, custom=custom, skipped=skipped, explain=True):
+    nothing, skipped = True, Counter[str]()
+    lines = 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_SIZE), b""))
+    file.seek(0)
+    for match in scan(file.read, path, custom=custom, skipped=skipped, explain=True):
         if match.line <= line <= match.end_line:
             nothing = False
             why = match.confidence and silenced_by(path, match)
@@ -7742,7 +7723,7 @@ class FileFilter(NamedTuple):
     excludes: Callable[[str], bool]  # whether a path, as it is shown, is left out
     gitignore: bool
     on_error: Callable[[str, str], None]
-    skipped: dict[str, int]  # a Counter of what is left out, by kind
+    skipped: Counter[str]  # what is left out, by kind
 
     def takes(self, shown: str) -> bool:
         """Return whether a path is not excluded; report one that is."""
@@ -8258,7 +8239,7 @@ class Audit:
         parts = {hash(part): part for part in text.split(b"\n\n")}
         fresh = {key: part for key, part in parts.items() if key not in judged}
         joined = io.BytesIO(b"\n\n".join(fresh.values()))
-        matches = self._scanner.scan(joined.read, _UNNAMED, {}, sys.maxsize)
+        matches = self._scanner.scan(joined.read, _UNNAMED, Counter(), sys.maxsize)
         lines = {line for match in matches for line in range(match.line, match.end_line + 1)}
         start = 1
         for key, part in fresh.items():
@@ -8270,7 +8251,7 @@ class Audit:
     def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
             text = read(max(size, 0))
-            for match in self._scanner.scan(io.BytesIO(text).read, "", {}) if known.find(text) else ():
+            for match in self._scanner.scan(io.BytesIO(text).read, "", Counter()) if known.find(text) else ():
                 if match.rule in known.about:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
@@ -8283,7 +8264,7 @@ class Audit:
                 continue
             if self.staged:  # what history has was counted when it was read for the first time
                 self._count(1, size)
-            found = self._scanner.scan(read, blob.path, self.summary.skipped if self.staged else {})
+            found = self._scanner.scan(read, blob.path, self.summary.skipped if self.staged else Counter())
             yield from ((blob._replace(path=path), match) for match in found)
 
     def _reaches(self, path: str) -> bool:
@@ -8531,15 +8512,13 @@ class _Scanner(NamedTuple):
     custom: tuple[Rule, ...] = ()  # the project's own rules
     known: KnownValues | None = None
 
-    def scan(
-        self, read: Reader, path: str, skipped: dict[str, int], most: int = _MAX_FINDINGS
-    ) -> list[Match]:
+    def scan(self, read: Reader, path: str, skipped: Counter[str], most: int = _MAX_FINDINGS) -> list[Match]:
         """Return the first matches; count in `skipped` what was not examined, by kind."""
         known = self.known.find if self.known else None
         matches = scan(read, path, self.key, custom=self.custom, skipped=skipped, known=known)
         found = list(itertools.islice(matches, most))
         if len(found) == _MAX_FINDINGS:
-            skipped["too many findings"] = skipped.get("too many findings", 0) + 1
+            skipped["too many findings"] += 1
         return found
 
 
@@ -8549,7 +8528,7 @@ class _Scanned(NamedTuple):
     matches: list[tuple[Blob, Match]]
     sizes: list[int]  # of the files that were read
     errors: list[tuple[str, str]]
-    skipped: dict[str, int]  # files that were not examined, by kind
+    skipped: Counter[str]  # files that were not examined, by kind
     left: list[_File]  # still to be scanned: what was found fills the memory
 
 
@@ -8618,7 +8597,7 @@ def _start_helper(scanner: _Scanner) -> None:
 
 def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
     """Scan files, in this process or, without a scanner, in one that helps."""
-    scanned = _Scanned([], [], [], {}, [])
+    scanned = _Scanned([], [], [], Counter(), [])
     for n, (path, shown) in enumerate(files):
         if len(scanned.matches) > _MAX_FINDINGS:
             scanned.left.extend(files[n:])
