@@ -14,7 +14,7 @@
     >>> get_secret("DB_PASSWORD", backend="memory")
     '…'
 
-Functions, managers and stores may be shared by threads; a rotation or a write by one keeps others out.
+Threads may share functions, managers and stores; only one at a time can rotate or write.
 
 Contents, bottom-up; each section uses only the sections above it:
 
@@ -27,17 +27,17 @@ Contents, bottom-up; each section uses only the sections above it:
     Environment             variables, NAME_FILE, credentials, .env
     Age format              seal and unseal
     Sealed files            the .paissive folder
-    Vault settings          what vault and bao take from the environment
-    Vault transport         one door to one server
+    Vault settings          the variables of vault and bao
+    Vault transport         requests to one server
     Vault logins            a token, kept alive
     Vault store             HashiCorp Vault and OpenBao, KV 1 and 2
     Manager and references  get_secret and its relatives, secret:NAME
     Config                  SecretConfig
     Rotation                pending, current, previous
     Import and export       .env, JSON, shell
-    Masking                 values taken out of a stream
+    Masking                 values masked in a stream
     Processes               commands with secrets in their environment
-    Redaction               values taken out of text, files and logs
+    Redaction               values masked in text, files and logs
     Rules                   what secrets look like
     Candidates              values that are assigned to telltale names
     Judgement               features, weights, and the one verdict
@@ -157,7 +157,7 @@ class SecretsError(Exception):
         self.message = message
         self.hint = hint
 
-    # KeyError, from which some inherit, would show the repr of its argument.
+    # Some errors are KeyErrors, whose str() is the repr of the argument.
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
@@ -213,7 +213,7 @@ class VaultSealed(Unavailable):
 
 
 class Conflict(SecretsError, RuntimeError):
-    """Another writer was faster, or is still at work."""
+    """Another writer was faster, or is still running."""
 
 
 # === Names ==================================================================================================
@@ -222,14 +222,14 @@ class Conflict(SecretsError, RuntimeError):
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
-_REFERENCE = "secret:"  # the start of a text that is a reference as a whole
+_REFERENCE = "secret:"  # prefix of a text that is one reference
 _EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
-# Variables that hold a key to a store, or with _FILE lead to one.
+# Variables with a key to a store or, with _FILE, a path to one.
 _KEYS_TO_STORES = (
     r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
     r"|(?:VAULT|BAO)_TOKEN)(?:_FILE)?"
 )
-_GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # the start of the two variables with a job's identity token
+_GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # prefix of the two variables for a job's identity token
 
 
 def check_name(name: str) -> str:
@@ -269,7 +269,7 @@ def printable(text: str) -> str:
 
 
 def check_value(value: str, what: str = "the value") -> str:
-    """Return `value`, or raise BadValue: text without NUL that UTF-8 can hold."""
+    """Return `value`; raise BadValue unless it is UTF-8 text without NUL."""
     if not isinstance(value, str):
         raise BadValue(f"{what} is not text, but {type(value).__name__}")
     if "\0" in value:
@@ -280,7 +280,7 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def _is_encodable(text: str, encoding: str = "utf-8") -> bool:
-    """Return whether the encoding has all of the text; the exception, which holds the text, ends here."""
+    """Return whether the encoding has all of the text; no exception with the text in it escapes."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -289,7 +289,7 @@ def _is_encodable(text: str, encoding: str = "utf-8") -> bool:
 
 
 def variable_name(name: str) -> str:
-    """Return the variable of a secret: DB_PASSWORD for `db/password`; a valid one stays as it is."""
+    """Return a secret's variable: DB_PASSWORD for `db/password`; a valid variable is kept."""
     if name.isidentifier() and name.isascii():
         return name
     # POSIX, 3. Definitions, Name: letters, digits and underscores, not starting with a digit.
@@ -298,23 +298,23 @@ def variable_name(name: str) -> str:
 
 
 def looks_like_reference(text: str) -> bool:
-    """Return whether this text, in configuration, stands for a secret."""
+    """Return whether a text in configuration is or has a reference."""
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_EMBEDDED_REFERENCE, text)))
 
 
 def opens_stores(variable: str) -> bool:
-    """Return whether a variable is a key to our stores, which the commands that we start don't get."""
-    if variable.startswith(_GITHUB_JOB):  # a command may need it for itself, unless that is how we log in
+    """Return whether a variable is a key to our stores, which the commands that we start must not get."""
+    if variable.startswith(_GITHUB_JOB):  # a command may need these, unless that is how we log in
         return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
     return bool(re.fullmatch(_KEYS_TO_STORES, variable))
 
 
 def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raise BadValue if it has a key twice, since parsers then differ."""
+    """Return a JSON object; raise BadValue for a duplicate key: parsers disagree on it."""
     found = dict(pairs)
     if len(found) < len(pairs):
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise BadValue(f"the key {_show(name)} is there twice")
+        raise BadValue(f"duplicate key {_show(name)}")
     return found
 
 
@@ -322,14 +322,14 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a killed
 # writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
 
-MAX_FILE_BYTES = 16 * 1024 * 1024  # far over any secret, and safe to take into memory
+MAX_FILE_BYTES = 16 * 1024 * 1024  # far above any secret, and safe to hold in memory
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
-_OLD_NS = 60_000_000_000  # age of a file whose times surely differ from those of the next write
+_OLD_NS = 60_000_000_000  # age at which a file's times surely differ from its next write's
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
-_LOCKED_BYTE = 1 << 30  # on Windows a locked byte can't be read, so it lies far behind the text
-_LOCK_TEXT = b"*\n# locked by process %-10d\n"  # of a .gitignore, so git ignores all that is beside it
+_LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
+_LOCK_TEXT = b"*\n# locked by process %-10d\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 _T = TypeVar("_T")
@@ -340,7 +340,7 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
     try:
         file = open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
-        # Of the open file, not of the path, which may lead elsewhere a moment later.
+        # Check the open file: the path may lead elsewhere a moment later.
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
@@ -357,7 +357,7 @@ def _not_a_file_error(path: str) -> Unsafe:
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
     """Return the bytes of a file, at most MAX_FILE_BYTES."""
-    file_state(path, follow=follow)  # for folders and links on Windows
+    file_state(path, follow=follow)  # rejects folders and links on Windows
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
@@ -376,14 +376,14 @@ class FileCache:
     """Parsed files, each parsed again when it changes; copies and pickles of a cache are empty."""
 
     def __init__(self) -> None:
-        # By path: state, when that was first seen, whether it is settled, bytes, what they were parsed to.
+        # By path: state, when it was first seen, whether it is settled, bytes, parsed result.
         self._entries: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
 
     def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
-        """Return what `parse` makes of the file at `path`."""
+        """Return the file at `path`, parsed."""
         state = file_state(path, follow=follow)
         parsed: _T
         known, seen, settled, before, parsed = self._entries.get(path) or [None] * 5
@@ -393,8 +393,8 @@ class FileCache:
         now, data = time.monotonic(), read_file(path, follow=follow)
         if before != data:
             parsed = parse(data)
-        # Two writes of one size within a tick of the file system's clock, which may be another machine's,
-        # look like one: for longer than any tick the bytes are read again and compared.
+        # Two writes of the same size within a tick of the file system's clock, maybe another machine's, look
+        # like one. So, for longer than any tick, read the bytes again and compare them.
         seen = seen if known == state else now
         *_, modified, changed = state
         old = bool(changed % 1_000_000_000) and time.time_ns() - max(modified, changed) > _OLD_NS
@@ -407,12 +407,12 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
     status = os.stat(path) if follow else os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file_error(path)
-    # The change time as well, since anybody can set the time of modification back.
+    # The change time as well, since anybody can reset the modification time.
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_credential(path: str) -> str:
-    """Return the text of the file that a variable like NAME_FILE names, without one newline at its end."""
+    """Return the text of the file that a NAME_FILE variable names, without one trailing newline."""
     status = os.stat(path)
     warn_if_exposed(path, status)
     data = _read_pipe(path, status.st_ino) if stat.S_ISFIFO(status.st_mode) else read_file(path)
@@ -426,23 +426,23 @@ def _read_pipe(path: str, _inode: int) -> bytes:
 
 
 def without_newline(text: str) -> str:
-    """Return the text without one newline at its end."""
+    """Return the text without one trailing newline."""
     return re.sub(r"\r?\n\Z", "", text)
 
 
 def warn_if_exposed(path: str, status: os.stat_result) -> None:
-    """Warn, once, of a file with secrets that this user could protect better from others."""
+    """Warn, once, about a file with secrets that this user could protect from others."""
     if os.name == "nt" or status.st_uid != os.getuid() or stat.S_ISFIFO(status.st_mode):
         return
     access = next((access for access in _OTHERS if others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.abspath(path)))
-    # Nobody can change what Kubernetes and Docker mount, or pass through a folder that is closed.
+    # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011:
         warn_once(f"others can {access} {path}; chmod 600 {path}")
 
 
 def others_may(access: str, status: os.stat_result) -> bool:
-    """Return whether others than the owner, or a group of only the owner, may "read" or "write"."""
+    """Return whether anyone but the owner, or the owner's own group, may "read" or "write"."""
     bits = status.st_mode & _OTHERS[access]
     return bool(bits & stat.S_IRWXO or (bits and not _is_private_group(status.st_uid, status.st_gid)))
 
@@ -457,22 +457,22 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
-    """Return whether a group has one user only: Linux distributions make such a group for each user."""
+    """Return whether a group has one user only, like those that Linux distributions make for each user."""
     import grp
     import pwd
 
     try:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
-    except KeyError:  # in a container, users may have a number only
+    except KeyError:  # in a container, users may have only a number
         return uid == gid
     return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
 
 
 def check_folder(path: str) -> None:
-    """Raise Unsafe for a folder where others could put files; one that is absent is safe."""
+    """Raise Unsafe for a folder where others could put files; an absent one is safe."""
     try:
         status = os.lstat(path)
-    except OSError:  # a folder that can't be looked at is an error for whoever uses it
+    except OSError:  # absent; any other error will recur when the folder is used
         return
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
@@ -489,10 +489,10 @@ def warn_once(message: str) -> None:
 
 
 class FileLock:
-    """`with FileLock(path):` lets one writer in at a time, over threads and processes.
+    """`with FileLock(path):` lets one writer in at a time, across threads and processes.
 
-    Files that are not finished are in a private folder that git ignores: PATH.paissive-tmp, removed at the
-    end, or .paissive-tmp in a folder PATH, which stays. Without `wait`, another holder raises Conflict.
+    Unfinished files are in a private folder that git ignores: PATH.paissive-tmp, removed at the end, or
+    .paissive-tmp in a folder PATH, which stays. Without `wait`, raise Conflict if it is locked already.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
@@ -508,7 +508,7 @@ class FileLock:
 
     def __exit__(self, *error: object) -> None:
         if not (self._shared or self._stays):
-            with contextlib.suppress(OSError):  # Windows removes no open file, so there the folder stays
+            with contextlib.suppress(OSError):  # Windows can't remove an open file: the folder stays
                 os.unlink(os.path.join(self._folder, ".gitignore"))
                 os.rmdir(self._folder)
         if sys.platform != "win32" and not self._shared:
@@ -528,7 +528,7 @@ class FileLock:
             os.unlink(os.path.join(work_folder(self._path), ".gitignore"))
 
     def _lock_file(self, path: str) -> bool:
-        """Return whether the file that is locked is still at its path."""
+        """Lock the file; return whether it is still at its path."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
@@ -548,7 +548,7 @@ class FileLock:
             os.lseek(self.fd, 0, os.SEEK_SET)
             found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 100))
             holder = f" (process {found[1].decode()})" if found else ""
-            if found and not self._wait:  # a new holder is about to write its number
+            if found and not self._wait:  # if not, a new holder is about to write it
                 raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
             if time.monotonic() >= notice:
                 warn_once(f"waiting for another writer of {self._path}{holder}")
@@ -602,14 +602,14 @@ def rewrite(
 ) -> None:
     """Write a file as `replacing` does; raise BadValue if it would be too long to read back."""
     if len(data) > MAX_FILE_BYTES:
-        raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is as it was")
+        raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
     with replacing(path, mode, keep=keep, folder=folder) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
 def replacing(path: str, mode: int, *, keep: bool, folder: str | None = None) -> Iterator[IO[bytes]]:
-    """Open a file that durably replaces the one at `path` at the end; after an error that is as it was.
+    """Open a file that durably replaces the one at `path` at the end, but not after an error.
 
     With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
     FileLock of `path`, or the one whose work folder is `folder`.
@@ -619,21 +619,21 @@ def replacing(path: str, mode: int, *, keep: bool, folder: str | None = None) ->
     temporary = os.path.join(folder or work_folder(path), "new")
     with contextlib.suppress(OSError):
         os.unlink(temporary)
-    # Exclusively: a link that somebody puts there now is not written through.
+    # Exclusive, so it never writes through a link that somebody puts there now.
     file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
     try:
         with file:
-            # The owner first: a change of owner takes mode bits away, and until then nobody else reads it.
+            # The owner first: changing it clears mode bits, and until then nobody else can read the file.
             if before and os.name != "nt":
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
             if os.name != "nt":
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) if before else mode)
             yield file
-            # The bytes before the name: after a power cut the name must not lead to an empty file.
+            # Sync, then rename: after a power cut the name must not lead to an empty file.
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    # After Ctrl-C as well: half a secret in plaintext is not left behind.
+    # Also after Ctrl-C: don't leave half a secret in plaintext behind.
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -671,13 +671,13 @@ def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[Non
 def _disk_error(doing: str, error: OSError) -> SecretsError:
     denied = isinstance(error, PermissionError)
     hint = "check its permissions, and its folder's" if denied else ""
-    hint = "what was there is as it was" if doing.startswith("write") else hint
+    hint = "what was there is unchanged" if doing.startswith("write") else hint
     return (Denied if denied else Unavailable)(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
 
 # === Generators =============================================================================================
 # A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
-# repeat it: it may be a value in the wrong place.
+# repeat it, since it may be a misplaced value.
 
 _DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"], "uuid": []}
 _SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
@@ -727,18 +727,18 @@ def _random_password(size: int, classes: str) -> str:
 
 
 # === Stores =================================================================================================
-# A store is anything with four methods; config, rotation, run and import use no others, so a user's own class
-# is a store too. It may say more about itself by methods with the names of the functions below, which hold
-# the defaults, by `outlives_process()`, `unlock()`, which prompts before a value is typed, `close()`,
-# `notes_on_set(*names)`, `hint_if_missing(name)` and `store_status()`: pairs of a label, where "problem" is
-# an error, and a text.
+# A store is any object with four methods; config, rotation, run and import need no others, so a user's own
+# class is a store too. Optional methods have the names of the functions below, which hold their defaults.
+# More are `outlives_process()`, `unlock()`, called before a value is typed, `close()`,
+# `notes_on_set(*names)`, `hint_if_missing(name)` and `store_status()`, which yields (label, text) pairs; the
+# label "problem" marks an error.
 
 
 class Store(Protocol):
     """A mapping from names to secrets, which are text.
 
-    A store that is locked, denied or unreachable raises another error than NotFound, and so is never taken
-    for an empty one. BadName and BadValue say what a store can't take; yours may be stricter than these.
+    A store that is locked, denied or unreachable must not look empty: it raises an error other than NotFound.
+    BadName and BadValue are for what a store can't hold; yours may be stricter than these.
     """
 
     def get(self, name: str) -> str:
@@ -794,12 +794,12 @@ def persistent(store: Store) -> Store:
 
 
 def find_references(store: Store, *names: str) -> dict[str, str]:
-    """Return those of the names whose values are references that are followed, with these values."""
+    """Return the names whose values are references to follow, with those values."""
     return ask_store(store, "find_references", {}, *names)
 
 
 def overridden_by(store: Store, name: str) -> str:
-    """Return what comes before the store's own value of `name`: "variable X", a path, or ""."""
+    """Return what overrides the store's own value of `name`: "variable X", a path, or ""."""
     return ask_store(store, "overridden_by", "", name)
 
 
@@ -813,7 +813,7 @@ def store_keys(store: Store) -> Iterable[str]:
     return ask_store(store, "store_keys", ())
 
 
-STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # of a rotation: how names end
+STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # name suffixes in a rotation
 
 
 def stage_name(store: Store, name: str, stage: str) -> str:
@@ -827,9 +827,9 @@ def stage_name(store: Store, name: str, stage: str) -> str:
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
-    """Return whether `name` is a stage of another of these names, and not just a name with such an ending."""
+    """Return whether `name` is a stage of another of these names, not just a name with such a suffix."""
     base = re.sub("__(PENDING|PREVIOUS)$", "", name)
-    return base != name and (base in names or base.partition("#")[0] in names)  # Vault: a field of it
+    return base != name and (base in names or base.partition("#")[0] in names)  # in Vault, a field
 
 
 def ask_store(store: Store, member: str, default: _T, *arguments: str) -> _T:
@@ -843,9 +843,9 @@ def not_found_error(name: str) -> NotFound:
 
 
 # === Dotenv =================================================================================================
-# A .env file means what python-dotenv and bash agree on, and else what most readers do: ${NAME} and
-# ${NAME:-default} are filled in outside of single quotes, $NAME is text. A rewrite changes one assignment.
-# Values are written so that bash, python-dotenv and Docker Compose read them alike, or refused.
+# A .env file means what python-dotenv and bash agree on; where they differ, what most readers make of it:
+# ${NAME} and ${NAME:-default} are expanded outside single quotes, $NAME is text. A rewrite changes one
+# assignment. It refuses a value unless bash, python-dotenv and Docker Compose would read it alike.
 
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
@@ -866,7 +866,7 @@ class Dotenv:
         while at < len(text):
             self._pieces.append(_Piece(text, at))
             at += len(self._pieces[-1].text)
-        # By name, the place of the last assignment, which counts.
+        # By name: the place of the last assignment, which wins.
         self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
@@ -879,17 +879,17 @@ class Dotenv:
         return self.values(environ)[name] if "${" in piece.raw else piece.value(str)
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return what can be read; ${NAME} is an earlier assignment, else a variable of `environ`."""
+        """Return all readable values; ${NAME} is an earlier assignment, else a variable of `environ`."""
         found: dict[str, str] = {}
         room = MAX_FILE_BYTES
 
         def look_up(name: str) -> str:
             nonlocal room
-            # A stranger's file must not pass a key to our stores on under another name.
+            # A stranger's file must not expose a key to our stores under another name.
             text = (found if name in found or opens_stores(name.upper()) else environ).get(name, "")
             room -= len(text)
-            if room < 0:  # a few lines such as A=${A}${A} would fill any memory
-                problem = f"the values up to {_show(piece.name)} grow over {MAX_FILE_BYTES >> 20} MiB"
+            if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
+                problem = f"the values up to {_show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
                 raise BadValue(problem, hint="look at its ${...}")
             return text
 
@@ -908,13 +908,13 @@ class Dotenv:
                 yield self._error(place)
 
     def with_values(self, values: Mapping[str, str]) -> str:
-        """Return the text with these values: in place of the last assignment of a name, or at the end."""
+        """Return the text with these values, each in its name's last assignment or at the end."""
         pieces, texts = self._pieces, [piece.text for piece in self._pieces]
         end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
         broken = next((place for place, piece in enumerate(pieces) if piece.problem), len(pieces))
         for name, value in values.items():
             place = self.assigned.get(name, len(pieces))
-            if broken < place:  # a reader might take what is written here for a part of that
+            if broken < place:  # a reader might take the new text for a part of that
                 raise self._error(broken)
             if name in self.assigned:
                 old = pieces[place]
@@ -954,7 +954,7 @@ class _Piece:
             # The lookbehind makes a long run of spaces one attempt instead of one for each space.
             comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
             self.raw = (rest[: comment.start()] if comment else rest).rstrip()
-            # A comment after an empty value must not become part of the value that is written before it.
+            # A comment after an empty value must not become part of the new value.
             self.tail = (" " if comment and not self.raw else "") + rest[len(self.raw) :]
 
     def _parse_quoted(self, text: str, at: int, start: int) -> None:
@@ -979,7 +979,7 @@ class _Piece:
             return look_up(match["name"]) or match["default"] or ""
 
         raw = re.sub(_LINE_END, "\n", self.raw)
-        if self.quote == "'":  # python-dotenv knows this one escape there
+        if self.quote == "'":  # python-dotenv's only escape there
             return raw.replace("\\'", "'")
         escape = r"(?s)\\." if self.quote else r"(?!)"
         end = raw.rfind("}") + 1  # no ${ after the last } can be closed, so don't search from it
@@ -1011,9 +1011,9 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 
 # === Environment ============================================================================================
 # Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
-# a configured dotenv file, write that file; otherwise `set` and `delete` change this process alone.
+# a configured dotenv file, write that file; otherwise `set` and `delete` change only this process.
 
-# Names of variables that look like secrets, and endings of those that only say where or whose one is.
+# Names of variables that look secret, and suffixes of those that only say where or whose a secret is.
 _SECRET_VARIABLE = (
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|TOKENS?(?![A-Z])|_PWD|CONNECTION_STRING"
     r"|(?:^|_)(?:PASS|KEYS?|DSN|PAT|AUTH|PIN|SALT|CREDS)(?:_|$)"
@@ -1026,7 +1026,7 @@ _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
 class EnvironmentStore:
     """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in this order.
 
-    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" is none), else .env in the
+    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" for none), else .env in the
     directory where the store was made, unless another user could have written it. In the last case, `set` and
     `delete` affect only this process. `db/password` is the variable DB_PASSWORD.
     """
@@ -1035,9 +1035,9 @@ class EnvironmentStore:
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         self._folder = _working_directory()
         self._persists = False
-        self._set_here: set[str] = set()  # listed as well, whatever they are called
+        self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()
-        self._replaced: set[str] = set()  # of what was set last
+        self._replaced: set[str] = set()  # by the last write
         self._files = FileCache()
 
     def __repr__(self) -> str:
@@ -1047,7 +1047,7 @@ class EnvironmentStore:
         """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
         try:
-            return os.environ[variable]  # faster than get(), and without any context of the errors below
+            return os.environ[variable]  # faster than get(), and no context of the errors below
         except KeyError:
             value = None
         if variable not in self._deleted_here:
@@ -1057,7 +1057,7 @@ class EnvironmentStore:
                     value = read_credential(path)
             elif not _is_setting(variable):
                 dotenv = self._load()
-                # The file may have names that no variable has.
+                # The file may have names that no variable can have.
                 value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
                 path = dotenv.where
         if value is None:
@@ -1072,22 +1072,22 @@ class EnvironmentStore:
         """Set all of these or, after any error, none."""
         changes = {_checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
-            raise BadName("two of the names are one variable", hint="import them into another store")
+            raise BadName("two of the names map to one variable", hint="import them into another store")
         writes_file = self._writes_file()
         for variable, value in changes.items():
-            # Whoever made the value up could otherwise have another secret put in its place.
+            # Otherwise the value's author could have another secret put in its place.
             if looks_like_reference(value):
                 problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
                 raise BadValue(problem, hint="use another store, such as --backend file")
             if not _is_encodable(value, sys.getfilesystemencoding()):
                 raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
-                problem = f"{variable} is a setting, which no dotenv file supplies"
+                problem = f"{variable} is a setting, which a dotenv file can't set"
                 raise BadName(problem, hint="export it instead")
         here = changes
         if writes_file:
             self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
-            # This process, too, reads what it wrote.
+            # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
         os.environ.update(here)
         self._set_here.update(here)
@@ -1108,7 +1108,7 @@ class EnvironmentStore:
             self._rewrite(lambda dotenv: dotenv.without(variable, name))
         elif path or self._persists:
             where = path or "the calling shell's environment"
-            raise Denied(f"{_show(name)} is in {where}, which is not written here", hint="remove it there")
+            raise Denied(f"{_show(name)} is in {where}, which `delete` can't change", hint="remove it there")
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
@@ -1119,13 +1119,13 @@ class EnvironmentStore:
             credentials = os.listdir(folder) if folder else []
         found.update(name for name in credentials if not re.match(_STORE_SETTING + r"|\.", name))
         for variable, value in environment_now().items():
-            # NAME_FILE leads to the secret NAME, as long as there is something to read.
+            # NAME_FILE stands for the secret NAME if its file can be read.
             base = variable.removesuffix("_FILE")
             if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
-        # Only what `get` takes: a stranger's file may hold escape sequences, for instance.
+        # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
         return iter(sorted(name for name in found if _has_variable(name) and not _name_problem(name)))
 
     def persistent(self) -> EnvironmentStore:
@@ -1146,12 +1146,12 @@ class EnvironmentStore:
         return ".env" if _working_directory() == self._folder else os.path.join(self._folder, ".env")
 
     def overridden_by(self, name: str) -> str:
-        """Return what comes before the dotenv file: "variable X", a path, or ""."""
+        """Return what overrides the dotenv file: "variable X", a path, or ""."""
         variable = _checked_variable(name)
         return f"variable {variable}" if variable in os.environ else mounted_path(name, variable)
 
     def find_references(self, *names: str) -> dict[str, str]:
-        """Return those of the names whose values are references; mounted files hold none."""
+        """Return the names whose values are references, with those; mounted files hold none."""
         found = {}
         for name in names:
             variable = _checked_variable(name)
@@ -1163,7 +1163,7 @@ class EnvironmentStore:
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
-        """Say that the file is plaintext, which variable it holds, and whether that was replaced."""
+        """Say that the file is plaintext, which variable was set, and whether it was replaced."""
         what, variable = f"{len(names)} secrets", _checked_variable(names[0])
         if len(names) == 1:
             what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
@@ -1194,7 +1194,7 @@ class EnvironmentStore:
 
     def _configured_file(self) -> str | None:
         configured = os.environ.get("PAISSIVE_ENV_FILE") if self._dotenv is None else self._dotenv
-        # No shell has expanded a ~ in quotes or in a systemd unit.
+        # Nothing expands a ~ in quotes or in a systemd unit.
         return configured and os.path.expanduser(configured)
 
     def _writes_file(self) -> bool:
@@ -1219,7 +1219,7 @@ class EnvironmentStore:
         path, ignored = self.plaintext_file(), self._why_ignored()
         if ignored:
             raise Unsafe(ignored)
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of Windows PowerShell writes
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         warn_if_exposed(path, os.stat(path))
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
@@ -1228,7 +1228,7 @@ class EnvironmentStore:
         return dotenv
 
     def _why_ignored(self) -> str:
-        """Return why a dotenv file that is not configured is not to be trusted, or ""."""
+        """Return why a dotenv file that is not configured is not trusted, or ""."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if not found or (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -1272,12 +1272,12 @@ def _checked_variable(name: str) -> str:
 
 
 def _has_variable(name: str) -> bool:
-    # Without letters or digits many names would be one variable, such as ___.
+    # Names without letters or digits would all map to variables such as ___.
     return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
 
 
 def _is_setting(variable: str) -> bool:
-    """Return whether a variable is a setting of a store, or leads to a file, which no dotenv file decides."""
+    """Return whether a variable is a store's setting or a file's path, which no dotenv file may supply."""
     return bool(re.match(_STORE_SETTING, variable)) or variable.upper().endswith("_FILE")
 
 
@@ -1299,7 +1299,7 @@ def mounted_path(name: str, variable: str) -> str:
 
 def decode_value(data: bytes, what: str = "the value") -> str:
     """Return the text that a file or a pipe holds, or raise BadValue."""
-    return check_value(data.decode(errors="surrogateescape"), what)  # no exception that would hold the data
+    return check_value(data.decode(errors="surrogateescape"), what)  # a strict error would hold the data
 
 
 # === Age format =============================================================================================

@@ -593,7 +593,7 @@ def test_a_group_of_the_owner_alone_is_not_others(monkeypatch):
         (5003, 5003, 5003, "me", ["me", "you"], False),
         (5004, 5004, 5004, "staff", [], False),
         (5005, 5005, 100, "me", [], False),
-        (5006, 5006, None, None, None, True),  # in a container, users may have a number only
+        (5006, 5006, None, None, None, True),  # in a container, users may have only a number
         (5007, 5008, None, None, None, False),
     ]
     for uid, gid, own_gid, name, members, private in groups:
@@ -693,7 +693,7 @@ def test_a_file_too_long_to_be_read_is_not_written_either(tmp_path, monkeypatch)
     file, longest = tmp_path / "file", bytes(1 << 20)
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", len(longest))
     rewrite(file, longest)
-    assert "file would be larger than 1 MiB; it is as it was" in refusal(rewrite, file, longest + b"x")
+    assert "file would be larger than 1 MiB; it is unchanged" in refusal(rewrite, file, longest + b"x")
     assert ps.read_file(str(file)) == longest
     os.truncate(file, len(longest) + 1)
     assert "larger than 1 MiB; check that it is the right one" in refusal(ps.read_file, str(file))
@@ -706,7 +706,7 @@ def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
 
     hint = "check its permissions, and its folder's"
     assert refusal(fail, "read x", errno.EACCES) == f"Denied: can't read x: Permission denied; {hint}"
-    hint = "what was there is as it was"
+    hint = "what was there is unchanged"
     assert refusal(fail, "write x", errno.EACCES) == f"Denied: can't write x: Permission denied; {hint}"
     assert refusal(fail, "read x", errno.EIO) == "Unavailable: can't read x: Input/output error"
     problem = "Unavailable: there is no folder /no; make it first, or name another file"
@@ -1057,7 +1057,7 @@ def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
 
 
 def test_a_stranger_can_not_fill_memory_with_a_few_lines():
-    problem = "the values up to 'A' grow over 16 MiB; look at its ${...}"
+    problem = "the values up to 'A' exceed 16 MiB; look at its ${...}"
     for lines in ("A=12345678\n" + "A=${A}${A}\n" * 60, "A=" + "x" * 2**20 + "\nA=" + "${A}" * 17):
         assert str(failure(read_by_us, lines)) == problem
 
@@ -1118,7 +1118,7 @@ def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
     (tmp_path / "A_TOKEN").write_text("v")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     said = refusal(ps.persistent(ps.EnvironmentStore()).delete, "A_TOKEN")
-    assert re.match("Denied: .*A_TOKEN, which is not written here", said)
+    assert re.match("Denied: .*A_TOKEN, which `delete` can't change", said)
 
 
 def test_names_become_variables_in_a_file_for_its_owner_alone(env, tmp_path):
@@ -1270,7 +1270,7 @@ def test_no_dotenv_file_supplies_a_setting(name, here, say):
     (here / ".env").write_text(f"{name}=mounted\n")
     assert (ps.get_secret(name), ps.get_secret("A_TOKEN")) == (None, None)
     assert name not in ps.list_secrets() and name not in ps.environment_with_secrets(ps.EnvironmentStore())[0]
-    problem = f"{name} is a setting, which no dotenv file supplies; export it instead\n"
+    problem = f"{name} is a setting, which a dotenv file can't set; export it instead\n"
     assert say("set", name, stdin="v")[1].endswith(problem)
 
 
@@ -4013,7 +4013,7 @@ def test_config_says_what_is_wrong_and_leaves_the_file(tmp_path):
         (b"{", "name", "config.json can't be read as JSON: Expecting property name .+: line 1 column 2"),
         (b"[1]", "name", "config.json is not a JSON object"),
         (b"\xff{}", "name", "config.json is not UTF-8"),
-        (b'{"a": 1, "a": 2}', "name", "config.json can't be read as JSON: the key 'a' is there twice"),
+        (b'{"a": 1, "a": 2}', "name", "config.json can't be read as JSON: duplicate key 'a'"),
         (b'{"a":' * 100_000, "name", "config.json can't be read as JSON: (maximum recursion|Expecting)"),
         (b'{"a": ' + b"1" * 9999 + b"}", "b", "config.json can't be read as JSON: Exceeds the limit"),
         (b'{"a": {"b": 1}}', "a.b.c", "config.json: 'a.b' is not an object"),
@@ -4367,7 +4367,7 @@ class Unwritable(ps.MemoryStore):
 
     def set(self, name, *value):
         if name == self.full:
-            raise ps.Unavailable("disk full", hint="what was there is as it was")
+            raise ps.Unavailable("disk full", hint="what was there is unchanged")
         (super().set if value else super().delete)(name, *value)
 
     delete = set
@@ -4704,7 +4704,7 @@ def test_import_refuses_a_file_that_is_not_all_right():
         b"A=1\nDB_PASSWORD=secret://file/canary\n": "f: the value of 'DB_PASSWORD' is a reference;",
         b"A=1\nDB_PASSWORD='x://${secret:canary}'\n": "f: the value of 'DB_PASSWORD' is a reference;",
         b"A=1\n../B=canary\n": "bad name '../B'",
-        b'{"A": "1", "A": "canary"}': "f can't be read as JSON: the key 'A' is there twice",
+        b'{"A": "1", "A": "canary"}': "f can't be read as JSON: duplicate key 'A'",
         b'{"A": {"B": "canary"}}': "f: the value of 'A' is not text, but dict",
         b'{"A": "\\u0000canary"}': "f: the value of 'A' has a NUL character",
         b'{"A": "\\ud800canary"}': "f: the value of 'A' is not UTF-8",
@@ -4761,7 +4761,7 @@ def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
     ps.import_secrets(store, {"A": "1", "db/password": "2"})
     assert (tmp_path / ".env").read_text() == "A=1\nDB_PASSWORD=2\n"
     twice = {"DB_PASSWORD": "1", "db/password": "2"}
-    assert "two of the names are one variable" in refusal(ps.import_secrets, store, twice)
+    assert "two of the names map to one variable" in refusal(ps.import_secrets, store, twice)
 
 
 def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuration(tmp_path, say, monkeypatch):
@@ -8435,7 +8435,7 @@ def test_a_full_disk_changes_nothing_and_shows_no_value(argv, say, monkeypatch):
         status, said = say(*argv, stdin="B=c4nary")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (status, said) == (2, "can't write .env: File too large; what was there is as it was\n")
+    assert (status, said) == (2, "can't write .env: File too large; what was there is unchanged\n")
     assert (os.listdir(), Path(".env").read_text()) == ([".env"], "A=c4nary\nC=long enough\n")
 
 
@@ -8576,7 +8576,9 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
 
 def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
     monkeypatch.setenv("A_TOKEN", "canary")
-    refused = "'A_TOKEN' is in the calling shell's environment, which is not written here; remove it there\n"
+    refused = (
+        "'A_TOKEN' is in the calling shell's environment, which `delete` can't change; remove it there\n"
+    )
     assert say("delete", "A_TOKEN") == (2, refused)
     Path(".env").write_text("A_TOKEN=1\n")
     status, said = say("delete", "A_TOKEN")
