@@ -5962,7 +5962,7 @@ _WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
 _NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
-_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
+_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision|\bid=")
 _SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # the name is mentioned, and the value is something else
 _CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
@@ -6102,7 +6102,7 @@ _ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "valu
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
       # or a type, which no string is assigned to, and which has no keyword itself
       |(?<!["'`])(?::\ ?|\ (?:As\ )?(?!\w{0,20}(?:pass|secret|token)))
-       (?=(?P<type>[\w.<>\[\]*&?]{1,24}))(?P=type)(?=\ ?=[^=>]))?
+       (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|\{|>|%%3[dD]|&gt;
           |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t]))
@@ -6127,9 +6127,13 @@ _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,({>%!])"
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
+_READ = lazily(
+    rb"\.(?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
+)
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
-_CALL = lazily(  # of a function, an index, a member or a cmdlet
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]]|->\w)|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
+_CALL = lazily(  # of a function, an index, a member or a cmdlet, or what is added to
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{]|->\w| \+ )"
+    rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
 _KIND = lazily(b"|".join(_KINDS).replace(b"cred", b"cred(?!it)"))  # a credential, not a credit
@@ -6285,7 +6289,8 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
         )  # options, what looks random, and Oracle's IDENTIFIED BY
         if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
             return None
-    if not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start)):
+    read = _READ.search((match["type"] or b"") + (match["call"] or b""))  # the argument says what is read
+    if read or (not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start))):
         return None
     kind = _kind_of(name)
     if not kind:
@@ -6445,7 +6450,7 @@ def _sets_key(c: Candidate) -> bool:
 # --- features -----------------------------------------------------------------------------------------------
 
 _SHAPE = lazily(
-    r"(?P<digits>\d+\Z)|(?P<number>[-+]?[\d.,_]+\Z)"
+    r"(?P<number>[-+]?[\d.,_]+\Z)"
     r"|(?P<lower>[a-z]+\Z)|(?P<upper>[A-Z]+\Z)|(?P<capital>[A-Z][a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
     r"|(?P<letters>[a-zA-Z]+\Z)|(?P<CONSTANT>[A-Z][A-Z0-9]*[_-][A-Z0-9_-]+\Z)|(?P<snake>[a-z]+_[a-z0-9_]+\Z)"
     r"|(?P<kebab>[A-Za-z]+-[a-zA-Z0-9-]+\Z)|(?P<dotted>[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z)"
@@ -6463,28 +6468,17 @@ _TEMPLATE = lazily(
     r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # in it
     r"|\*{3}|xxxx|\.{3}|\A\s*\+|\+\s*\Z| \+ "
 )
-_MARKS = lazily(
-    "pass|secret|token|key|test|example|your|foo|bar|admin|user|dummy|sample|change|none|null|true|false|auth"
-    "|client|name|value|invalid|wrong|fake|string|123|abc|default|http|error|type"
-)
+_MARKS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
 _TELLTALE_END = lazily(
     r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
 )
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
-    r"""(?i)(?:(?P<gets>(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup))"""
+    r"""(?i)(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup"""
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
-_QUOTES = {
-    "": "bare",
-    '"': "double",
-    "'": "single",
-    "`": "back",
-    "``": "back",
-    '"""': "triple",
-    "'''": "triple",
-}
+_QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
@@ -6571,9 +6565,9 @@ def features(c: Candidate) -> list[str]:
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     """The features of its place and of its value, which many share, and those that few have."""
     before, after = c.before.rstrip()[-1:], c.after[len(c.quote) :].lstrip()[:1]
-    call = _CALLED_WITH.search(c.before) if c.separator in ",(" else None
-    calls = ("gets" if call["gets"] else "sets") if call else "-"
-    place = _features_of_place(*c[2:6], c.language, before, after, calls)
+    called = c.separator in ",(" and _CALLED_WITH.search(c.before)
+    separator = "=" if called or c.name.lower() == "by" else c.separator.replace(" ", "_")
+    place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, before, after)
     return place, _features_of_value(c.kind, *_facts_of_value(c.value)), _marks(c)
 
 
@@ -6585,14 +6579,13 @@ def _weigh(features: tuple[str, ...]) -> int:
 
 @functools.lru_cache(4096)
 def _features_of_place(
-    kind: str, name: str, separator: str, quote: str, language: str, before: str, after: str, call: str
+    kind: str, name: str, separator: str, quote: str, language: str, before: str, after: str
 ) -> tuple[str, ...]:
     facts = {
         "kind": kind,
         "language": language,
         "quote": _QUOTES.get(quote, "escaped"),
-        "separator": "=" if call != "-" or name.lower() == "by" else separator.replace(" ", "_"),
-        "call": call,
+        "separator": separator,
         "named": "quoted" if before and before in "\"'`" else "bare",
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
@@ -6685,20 +6678,19 @@ _MADE_UP = lazily(
     rb"(?i)[x*]{4}|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
-    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _KEY_NAME = lazily(
     r"(?i)(?:secret|token|passw\w*|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
     r"[ _.-]?key)\Z"
 )
-# placeholders, expressions, versions, names of other secrets, names of encodings, which many calls are given,
-# numbers and colours, and words with spaces, or in letters other than Latin
+# placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\Z|\()|\A\.{1,2}/"
     rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
     rb"|\A\w{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}hmac-?)?sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
@@ -6708,25 +6700,25 @@ _NO_VALUE = (
     ("it is made up", _MADE_UP),
     (_IN_DRAWN_VALUES[0], _SAMPLE),
     ("it is a URL, a path, a version, a format, a type or PEM", lazily(
-        rb"[a-z+]{2,16}://|\A[\w./-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
+        rb"[a-z+]{2,16}://|\A[\w./:-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
+        rb"|\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])"
+        rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|/\d{8}/[\w/-]+_request\Z|\A[EF][0-9A-F]{3}\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required|users)\b|\A#/"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required|users"
+        rb"|function|String\?|invalid|wrong|empty)(?!\w)|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
-        rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
-        rb"|\A(?=\d*[\^~<>=.])RANGE(?:(?: ?\|\|? ?| - |, ?| )RANGE){1,9}\Z".replace(
-            b"RANGE", rb"[\^~<>=!]{0,2} ?v?\d{1,9}(?:\.[\dx*]{1,9}){0,3}(?:[-+][\w.]{1,40})?")
-        + rb"|%(?:\[\d\]|\d\$)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
-        rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|\A0{4,}\d{1,4}\Z"
+        rb"|%(?:\[\d\]|\d\$|\.\*)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
+        rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
         rb"|\A/[a-z]{2,12}(?:/[\w.-]{1,40}){1,20}(?:\Z| )"
     )),
     ("it is encrypted, hashed or public", lazily(
         rb"\A(?:MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
-        rb"|\{[A-Z0-9-]{3,12}\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
-        rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT|!vault|\{cipher\}"
+        rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
+        rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
-        rb"|ENC\[[A-Z]|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
+        rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
@@ -6737,17 +6729,19 @@ _NO_VALUE = (
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"(?:[nN]o[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
-    r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref|secretname|keyname"
+    r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
-    r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help)\Z"
-    r"|\A(?i:label|field|text|title|hint|button|notice|hashed)_|\A[a-z]{2}[_-]PW\Z"
+    r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help|connector|target"
+    r"|auth(?:entication)?_?tag)\Z|(?i:hashed_?(?:pass|token|secret)|encoded_?pass)"
+    r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice)_|\A[a-z]{2}[_-]PW\Z"
 )
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ][A-Za-z]{1,20}){0,8}|1\d{9})\Z")  # words or a time
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ](?:[A-Za-z]{1,20}|\d{1,2})){0,8}|1\d{9})\Z")  # words or a time
+_PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|=\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
-    r"|key_?down|key_?hash|websocket[_-]?key|[_.-]?name$)"
+    r"|key_?down|websocket[_-]?key|site_?key|rspauth|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt|recv)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
@@ -6796,13 +6790,15 @@ def objection(c: Candidate) -> str:
     for reason, pattern in _NO_VALUE:
         if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
             return reason
-    if c.kind == "nonce" and "<" in c.before:
-        return "it is the nonce of a page"
+    if c.kind == "nonce" and _PUBLIC_NONCE.search(f"{c.before}{c.name}={c.value}"):
+        return "it is a public nonce"
     if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
         return "it is a variable, or inside a template"
-    expression = c.after.startswith((": ", "...", "{{")) or _POINTER.match(c.value)
+    expression = c.after.startswith((": ", "...", "{{", " {", " = ")) or _POINTER.match(c.value)
     if (not c.quote and expression) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
+    if c.separator == "(" and c.after[1:4] in (', "', ", '"):
+        return "it is the first of several arguments"
     if not c.quote and len(value) < 20 and len(value.split(b":")[0]) < 4:
         return "it is short, and without quotes"
     if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
@@ -6874,7 +6870,8 @@ def detect(
             yield from spans
     kind = _kind_of(name.encode("utf-8", "replace"))
     value = text.strip() if kind and not of_file else b""
-    if 8 <= len(value) <= MAX_VALUE and len(value.split()) == 1:  # all of master.key or db_password
+    # All of master.key or db_password, which holds no JSON.
+    if 8 <= len(value) <= MAX_VALUE and len(value.split()) == 1 and value[:1] != b"{":
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
         yield verdict(judge(candidate), value)
