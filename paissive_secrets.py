@@ -1308,7 +1308,7 @@ def decode_value(data: bytes, what: str = "the value") -> str:
 # "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are different errors.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
-# Words between single spaces; then base64 in lines of 64 characters, of which the last one is shorter.
+# Words between single spaces; then base64 in lines of 64 characters, the last one shorter.
 _STANZA = rb"-> ([!-~]+(?: [!-~]+)*)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
 _SCRYPT_WORDS = rb"scrypt (.{22}) ([1-9][0-9]?)"  # salt and work factor
 _HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
@@ -1331,7 +1331,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
         raise BadValue("seal to one passphrase, or to one or more recipients")
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient.wrap(file_key) for recipient in recipients) + b"---"
-    # Header MAC (age.md): up to and with the three dashes, without the space after them.
+    # Header MAC (age.md): through the three dashes, without the space after them.
     mac = _base64(_hmac(_hkdf(file_key, b"", b"header"), header))
     aead = _chacha(_hkdf(file_key, nonce, b"payload"))
     payload = (aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
@@ -1425,14 +1425,14 @@ class Identity:
 
 
 class Passphrase:
-    """A passphrase, to seal and to open with; each use takes 2**log_n KiB of memory and time to match."""
+    """A passphrase to seal and open with; each use takes 2**log_n KiB of memory and time to match."""
 
     def __init__(self, text: str, log_n: int = 17) -> None:
         if not 1 <= log_n <= _MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {_MAX_LOG_N}, not {log_n}")
         self._log_n, self._text = log_n, b""
         with contextlib.suppress(UnicodeEncodeError):
-            self._text = text.encode(errors="surrogateescape")  # the very bytes of an environment variable
+            self._text = text.encode(errors="surrogateescape")  # the exact bytes of a variable
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
 
@@ -1448,7 +1448,7 @@ class Passphrase:
             return None
         match = re.fullmatch(_SCRYPT_WORDS, b" ".join(words))
         if not match:
-            raise _corrupt("a scrypt stanza has a salt of 16 bytes and a work factor of one or two digits")
+            raise _corrupt("a scrypt stanza needs a salt of 16 bytes and a work factor of 1 or 2 digits")
         salt, log_n = _unbase64(match[1]), int(match[2])
         if log_n > _MAX_LOG_N:  # before any work is done
             raise BadValue(f"the file asks for 2**{log_n} units of scrypt, more than 2**{_MAX_LOG_N}")
@@ -1474,10 +1474,10 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
     end = re.compile(_HEADER_END).match(sealed, pos)
     if not stanzas or not end or len(sealed) < end.end() + _NONCE:
         raise _corrupt("the header is damaged or cut off")
-    # Only those who know the passphrase can make a file that it opens; beside other stanzas, anybody who has
-    # one of the other keys could (age.md, scrypt recipient stanza).
+    # Only someone who knows the passphrase can make a file that it opens; next to other stanzas, anybody
+    # with one of the other keys could (age.md, scrypt recipient stanza).
     if len(stanzas) > 1 and any(words[0] == b"scrypt" for words, _ in stanzas):
-        raise _corrupt("a passphrase stands alone in the header")
+        raise _corrupt("a passphrase is not the only recipient")
     return stanzas, sealed[: pos + 3], _unbase64(end[1]), sealed[end.end() :]
 
 
@@ -1497,8 +1497,8 @@ def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
 def _open_box(key: bytes, box: bytes) -> bytes | None:
     from cryptography.exceptions import InvalidTag
 
-    if len(box) != 16 + _TAG:  # before opening: with a longer one, two keys could open one box
-        raise _corrupt("a wrapped key has 32 bytes")
+    if len(box) != 16 + _TAG:  # before opening: two keys could open a longer one
+        raise _corrupt("a wrapped key isn't 32 bytes")
     try:
         return _chacha(key).decrypt(bytes(12), box, None)
     except InvalidTag:
@@ -1509,7 +1509,7 @@ def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
     """Return the key that wraps a file key; raise ValueError for a point of low order."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-    # `both` public keys are bound in, so the same shared secret gives another recipient another key.
+    # It depends on `both` public keys, so the same shared secret gives another recipient another key.
     shared = key.exchange(X25519PublicKey.from_public_bytes(point))
     return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
@@ -1561,7 +1561,7 @@ def _unbase64(text: bytes) -> bytes:
     from binascii import Error, a2b_base64
 
     with contextlib.suppress(Error):
-        data = a2b_base64(text + b"==")  # what is not needed is ignored
+        data = a2b_base64(text + b"==")  # excess padding is ignored
         if _base64(data) == text:
             return data
     raise _corrupt("it has base64 that is not canonical")
@@ -1601,12 +1601,12 @@ def _corrupt(what: str) -> Corrupt:
 
 # === Sealed files ===========================================================================================
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
-# secret, sealed to that identity; rotation.age. The recipient is nowhere in clear, so only those who can open
-# the store can add to it. During a rekey, or after one was killed, identity.age holds the new and the old.
+# secret, sealed to that identity; rotation.age. The recipient isn't stored, so only those who can open the
+# store can add to it. During a rekey, or after a killed one, identity.age holds the new and the old identity.
 
-_MIN_LOG_N = 15  # below, a password is guessed too fast
+_MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
-# a.age/b and a would want one path for a file and for a folder. Windows has other names to avoid.
+# Secrets a.age/b and a would need a folder and a file at one path. Windows forbids more names.
 _IMPOSSIBLE = r"\.age/" if os.name != "nt" else r'\.age/|[. ]/|[<>:"|?*]'
 
 
@@ -1614,8 +1614,8 @@ class FileStore:
     """age files in a folder that only its owner can write, opened by a master password or an identity.
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
-    up; the first `set` makes it. Raises Locked if there is nothing to open it with, WrongKey if that doesn't
-    open it, Corrupt for a damaged file, Unsafe if others can write to the folder. Threads may share a store.
+    up; the first `set` makes it. Raises Locked without a password or an identity, WrongKey for a wrong one,
+    Corrupt for a damaged file, Unsafe if others can write to the folder. Threads may share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
@@ -1638,7 +1638,7 @@ class FileStore:
         return {**vars(self), "_prompted_password": ""}
 
     def get(self, name: str) -> str:
-        """Return the value of `name`; an unchanged file is opened once."""
+        """Return the value of `name`; an unchanged file is unsealed only once."""
         path = self._path(name)
         try:
             return self._cache.load(path, lambda sealed: self._open(name, path, sealed), follow=False)
@@ -1654,21 +1654,21 @@ class FileStore:
         self._seal_all([(name, self._path(name), _write_entry(name, values[name])) for name in values])
 
     def delete(self, name: str) -> None:
-        """Delete `name`; what is damaged or sealed to another identity, too, so no key is needed."""
+        """Delete `name`, even if it is damaged or sealed to another identity: no key is needed."""
         path = self._path(name)
         try:
             file_state(path, follow=False)
         except OSError as error:
             raise self._read_error(name, error) from None
         with self._writing():
-            self._check_folders(name)  # again: nothing is deleted where a symlink leads
+            self._check_folders(name)  # again: never delete through a symlink
             folder, file = os.path.split(path)
-            # Where file names have no case, another secret may be found under this name.
+            # Where file names ignore case, this name may find another secret.
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name)
             os.unlink(path)
             sync_folder(folder, f"{_show(name)} is deleted")
-            with contextlib.suppress(OSError):  # until one holds others
+            with contextlib.suppress(OSError):  # until one isn't empty
                 while folder != self._secrets:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
@@ -1698,7 +1698,7 @@ class FileStore:
         self._seal_all([("", self.policy_file, text.encode())])
 
     def reveal_identity(self) -> str:
-        """Return the private keys that open the store, one a line; two only after a rekey that was killed."""
+        """Return the private keys that open the store, one a line; two only after a killed rekey."""
         self._check_folders()
         return "\n".join(key.reveal() for key in self._keys())
 
@@ -1709,7 +1709,7 @@ class FileStore:
         read_keys()  # don't prompt while holding the lock
         with self._writing():
             keys = read_keys()
-            if not os.path.lexists(self._identity_file):  # of those in PAISSIVE_IDENTITY, the store's own
+            if not os.path.lexists(self._identity_file):  # of PAISSIVE_IDENTITY, only the store's own
                 opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys
                 keys = tuple(key for key in keys if key in opening)
             self._replace_identity(keys, password)
@@ -1721,14 +1721,14 @@ class FileStore:
         self._keys_by_password()
         try:
             with self._writing():
-                # Both identities stay until all is sealed to the new one: until then, all opens.
+                # Keep both identities until all is sealed to the new one, so that all can be opened.
                 keys = (Identity.generate(), *self._keys_by_password())
                 self._replace_identity(keys, self._password())
                 names = list(self.names())
                 for name in names:
                     path = self._path(name)
                     plaintext = _open_file(path, keys)[1]
-                    _parse_entry(plaintext, name, path)  # an entry that was moved must not get the new seal
+                    _parse_entry(plaintext, name, path)  # don't reseal an entry that was moved
                     self._replace(path, seal(plaintext, keys[0].recipient()))
                 if os.path.lexists(self.policy_file):
                     plaintext = _open_file(self.policy_file, keys)[1]
@@ -1763,7 +1763,7 @@ class FileStore:
             yield "problem", str(error)
 
     def store_keys(self) -> Iterator[str]:
-        """Yield the master password and the identities, as far as no prompt is needed."""
+        """Yield the master password and the identities, if that needs no prompt."""
         yield from filter(None, [self._password()])
         if self._opener() or self._password():
             with contextlib.suppress(SecretsError):
@@ -1775,7 +1775,7 @@ class FileStore:
         if not self._is_new():
             self._keys()
             return
-        _require_cryptography()  # before anything is made
+        _require_cryptography()  # before creating anything
         if not self._password():
             self._prompted_password = _ask(f"New master password for {self.folder}: ", twice=True)
         _new_passphrase(self._password())
@@ -1794,7 +1794,7 @@ class FileStore:
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
-        self._check_folders(name)  # that others can write here is more important
+        self._check_folders(name)  # report first that others can write here
         if isinstance(error, SecretsError):
             return error
         if not isinstance(error, FileNotFoundError):
@@ -1809,7 +1809,7 @@ class FileStore:
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
         """Return the value in the file at `path`, whose bytes are `sealed` if they have been read."""
         self._check_folders(name)
-        keys = self._keys()  # outside of try: a wrong password is wrong the second time, too
+        keys = self._keys()  # not in the try: a wrong password would be tried twice
         try:
             plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:
@@ -1836,7 +1836,7 @@ class FileStore:
         try:
             return _parse_identities(text)
         except BadValue as error:
-            raise BadValue(f"PAISSIVE_IDENTITY is {error.message}", hint=error.hint) from None
+            raise BadValue(f"PAISSIVE_IDENTITY: {error.message}", hint=error.hint) from None
 
     def _keys_by_password(self) -> tuple[Identity, ...]:
         # A store that lost its identity must not get a new one: what is in it would never open again.
@@ -1891,11 +1891,11 @@ class FileStore:
                 _parse_entry(plaintext, name, path)
         except FileNotFoundError:
             key = self._key_in_use(keys)
-        # After a rekey that was killed, the password leads to two: the first is the new one.
+        # After a killed rekey, the password opens two: the first is the new one.
         return (key if self._opener() else keys[0]), sealed
 
     def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
-        """Return which of the keys opens the first secret that isn't damaged."""
+        """Return the key that opens the first undamaged secret."""
         for name in _names_under(self._secrets):
             with contextlib.suppress(Corrupt):
                 return _open_file(self._path(name), keys)[0]
@@ -1909,7 +1909,7 @@ class FileStore:
         rewrite(path, sealed, keep=False, folder=work_folder(self.folder))
 
     def _put_back(self, path: str, sealed: bytes | None) -> None:
-        with contextlib.suppress(OSError):  # what can't be written anyway
+        with contextlib.suppress(OSError):  # the disk may be full
             if sealed is None:
                 os.unlink(path)
             else:
@@ -1927,7 +1927,7 @@ def find_above(folder: str, name: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _file_name(name: str) -> str:
-    """Return the path of a secret's file in the folder secrets; cached, since a hit takes longer to check."""
+    """Return the path of a secret's file in the folder secrets; cached, since checking names is slow."""
     longest = MAX_NAME_BYTES - len(".age")
     if re.search(_IMPOSSIBLE, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
         raise BadName(f"bad name {_show(name)}: no sealed file can be called that")
@@ -1935,7 +1935,7 @@ def _file_name(name: str) -> str:
 
 
 def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None) -> tuple[Identity, bytes]:
-    """Return the key that opens a file, and what is in it."""
+    """Return the key that opens a file, and its content."""
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:
@@ -1956,13 +1956,13 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
             name, end = prefix + entry.name[:-4], entry.name[-4:]
             if end == ".age" and not _name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name
-            # No name leads into a folder called .age, in any case: it is not the store's.
+            # No name leads into a folder called *.age, in upper or lower case.
             elif end.lower() != ".age" and len(name) < MAX_NAME_BYTES and entry.is_dir(follow_symlinks=False):
                 yield from _names_under(entry.path, f"{name}{end}/")
 
 
 def _write_entry(name: str, value: str) -> bytes:
-    """Return what is sealed: the name as well, so that no entry passes for another."""
+    """Return the text to seal, with the name, so that no entry passes for another."""
     import json
 
     updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -1970,7 +1970,7 @@ def _write_entry(name: str, value: str) -> bytes:
 
 
 def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
-    """Return the value in an entry, if it is `name`'s; no exception that holds the text outlives this."""
+    """Return the value in an entry, if it is `name`'s; no exception with the text in it escapes."""
     import json
 
     try:
@@ -1981,23 +1981,23 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
         raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
     if entry["name"] == name:
         return check_value(entry["value"])  # which other tools may have written
-    # Somebody copied another secret's file here, or the file system finds DB where db was asked for.
+    # Another secret's file was copied here, or the file system took DB for db.
     raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="use that name, or move it back")
 
 
 @functools.lru_cache(maxsize=4)
 def _unseal_identities(sealed: bytes, password: str) -> tuple[Identity, ...]:
-    """Return the identities in identity.age; cached, so that a password costs one scrypt a process."""
+    """Return the identities in identity.age; cached, so that a password costs one scrypt per process."""
     return _parse_identities(decode_value(unseal(sealed, Passphrase(password)), "its text"))
 
 
 @functools.lru_cache(maxsize=4)
 def _parse_identities(text: str) -> tuple[Identity, ...]:
-    """Return the identities of an age identity file: one a line, '#' before a comment."""
+    """Return the identities of an age identity file: one per line, comments after '#'."""
     lines = [line.strip() for line in text.splitlines()]
     found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
     if not found:
-        raise BadValue("without an age identity")
+        raise BadValue("it has no age identity")
     return found
 
 
@@ -2030,7 +2030,7 @@ def _ask(prompt: str, *, twice: bool = False) -> str:
 
 
 def _new_passphrase(password: str) -> Passphrase:
-    """Return what seals an identity: 2**17 units of scrypt are 128 MiB and about half a second."""
+    """Return the passphrase for an identity: 2**17 units of scrypt are 128 MiB and about half a second."""
     log_n = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
     if log_n not in map(str, range(_MIN_LOG_N, _MAX_LOG_N + 1)):
