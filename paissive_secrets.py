@@ -6147,7 +6147,9 @@ Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
-_BARE_LINE = lazily(rb"[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))")
+_BARE_LINE = lazily(
+    rb"(?=[^\s\"'`(\[{]{0,299}[(\[{])[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))"
+)
 _PASS_WORD = lazily(  # pass itself, passphrase, dbpass, in some languages; no passenger, no bypass
     r"pass(?:w|ph|fr|or|co|ke|str|e\Z)"
     r"|\A(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
@@ -6392,7 +6394,7 @@ THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hund
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 _REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
 _NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")
-_DRAWN = lazily(r"(?=\D{0,99}\d)(?=[^A-Za-z]{0,99}[A-Za-z])[\w-]{20,}\Z")
+_DRAWN = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
 
 
@@ -6440,11 +6442,12 @@ def _is_weak(value: str) -> bool:
 
 def _sets_key(c: Candidate) -> bool:
     """Whether a value that looks drawn is set under a name that says what key or token it is."""
+    if c.kind == "pass" or not (_DRAWN.match(c.value) and _KEY_NAME.search(c.before[-12:] + c.name)):
+        return False
     camel_case = 3 * len(re.sub("[A-Z][a-z]{2,}", "", c.value)) < len(c.value)  # the name of a type
-    named = c.kind != "pass" and not camel_case and _KEY_NAME.search(c.before[-12:] + c.name)
     part = max(re.split("[_-]", c.value), key=len)  # without words before it, as in acme_test_
     drawn = part if len(part) > 19 else c.value
-    return bool(named and _DRAWN.match(c.value)) and wordness(drawn) not in ("6", "7", "8", "9")
+    return not camel_case and wordness(drawn) not in ("6", "7", "8", "9")
 
 
 # --- features -----------------------------------------------------------------------------------------------
@@ -6568,7 +6571,9 @@ def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     separator = "=" if called or c.name.lower() == "by" else c.separator.replace(" ", "_")
     place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, before, after)
-    return place, _features_of_value(c.kind, *_facts_of_value(c.value)), _marks(c)
+    value = c.value.encode("latin-1")
+    facts = _facts_of_value(value.translate(_DIGITS_TO_0), len(set(value)))
+    return place, _features_of_value(c.kind, *facts), _marks(c)
 
 
 @functools.lru_cache(4096)
@@ -6598,21 +6603,21 @@ def _features_of_place(
     return "bias -", *_crossed(kind, facts), *named, *ends
 
 
-@functools.lru_cache(1024)
-def _facts_of_value(value: str) -> tuple[str, ...]:
+@functools.lru_cache(4096)
+def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
+    """What is true of all values that differ in their digits, and have so many different characters."""
     import bisect
 
-    size, shape, characters = len(value), _SHAPE.match(value), set(value)
-    classes = value.encode("latin-1").translate(_CLASS_OF)
-    digits = classes.count(b"0")
+    value, classes = _text(folded), folded.translate(_CLASS_OF)
+    size, shape, digits = len(value), _SHAPE.match(value), classes.count(b"0")
     return (
         (shape and shape.lastgroup) or "symbols",
         str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
         wordness(value),
         ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
         _text(bytes(sorted(set(classes), reverse=True))),
-        str(min(len(characters & _SYMBOLS), 5)) + ("s" if " " in characters else ""),
-        str(10 * len(characters) // size),
+        str(min(len(_SYMBOLS.intersection(value)), 5)) + ("s" if " " in value else ""),
+        str(10 * distinct // size),
     )
 
 
