@@ -2053,7 +2053,7 @@ _GO_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _GO_TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d)"
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
-# What each login sends: members of its request's body, and the settings that they come from.
+# The body of each login's request: its members, and the settings that they come from.
 _LOGINS: dict[str, dict[str, str]] = {
     "token": {},
     "approle": {"role_id": "role_id", "secret_id": "secret_id"},
@@ -2116,7 +2116,7 @@ def _go_seconds(text: str) -> float:
 _DURATION = rf"(?:{_GO_TERM})+|[0-9]+(?:\.[0-9]+)?"
 _TIMEOUT = _setting(_DURATION, "isn't a duration", "use seconds, or a duration such as 1m30s", _go_seconds)
 # Anything else could end a header and begin another.
-_HEADER_PROBLEM = "has a character that isn't allowed in it"
+_HEADER_PROBLEM = "has a character that isn't allowed"
 _header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line break at its end", str)
 _SWITCH = _setting(_GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT")
 _NUMBER = _setting("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
@@ -2124,7 +2124,7 @@ _LOGIN = _setting("|".join(_LOGINS), "isn't a known login method", f"use {', '.j
 
 
 def _declare(parse: Callable[[str, str], _T], default: _T, variables: str = "") -> _T:
-    # The type of a setting, once it has been read, is its default's.
+    # A setting, once it has been read, has its default's type.
     return cast("_T", (parse, default, variables))
 
 
@@ -2178,24 +2178,24 @@ class VaultSettings:
             setattr(self, name, parse(source, text) if text else default)
 
     def __reduce__(self) -> str:
-        raise TypeError("settings of Vault may hold secrets, so they can't be pickled")
+        raise TypeError("Vault settings may hold secrets, so they can't be pickled")
 
 
 # === Vault transport ========================================================================================
-# One door to one server: `call` sends a request over a kept connection, follows one redirect and retries what
-# is worth retrying. A connection that broke is a response of status 0. No message repeats anything that the
-# server sent, since that may be a secret.
+# Requests to one server: `call` sends one over a kept connection, follows one redirect and retries what is
+# worth retrying. A broken connection is a response with status 0. No message repeats anything that the server
+# sent, since that may be a secret.
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _MAX_HEAD = 1 << 16  # bytes, of a response without its body
-_CHUNK_COST = 1000  # bytes that a chunk counts beside its own: tiny ones cost far more
+_CHUNK_COST = 1000  # bytes charged for a chunk on top of its own: tiny ones cost far more
 _MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
 _PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
-_Json = dict[str, Any]  # an object, as it is in a body
+_Json = dict[str, Any]  # an object in a body
 _REDIRECTS = {301, 302, 303, 307, 308}
 # A write was not carried out by a node that is behind (412) or too busy (429). After a redirect it may have
 # been: a standby also answers 307 when it lost the active node's response.
@@ -2214,7 +2214,7 @@ class _Response:
     repeated = False  # whether an earlier attempt may have been carried out
 
     def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        self.status, self.headers = status, headers or {}  # whose names are in lower case
+        self.status, self.headers = status, headers or {}  # names in lower case
         self.body: _Json = {}
 
     @property
@@ -2248,7 +2248,7 @@ class _Transport:
     """Requests to one server, over connections that are kept; safe to use from many threads.
 
     A standby node answers reads from its own copy, which may lag behind. So each request names the newest
-    state seen here, and a node behind it asks the active one.
+    state seen here, and a node that lags behind it asks the active one.
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
@@ -2262,7 +2262,7 @@ class _Transport:
         from urllib.request import getproxies, proxy_bypass
 
         self.settings = settings
-        self.newest = newest  # X-Vault-Index of a response, and what it says
+        self.newest = newest  # an X-Vault-Index, and its cluster and number
         self._state = (newest, 0)
         self._socket_path = settings.address.partition("unix://")[2]
         self._base = "http://localhost" if self._socket_path else settings.address
@@ -2290,7 +2290,7 @@ class _Transport:
         for attempt in itertools.count():
             known = self._state
             response = send(url)
-            # The others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
+            # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
             if repeat and response.status in (_REDIRECTS if method == "GET" else (307, 308)):
                 target = self._redirect_target(url, response.headers.get("location", ""))
                 if target:  # the active node of a cluster
@@ -2298,7 +2298,7 @@ class _Transport:
             response.repeated = repeated
             cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
             if repeat and method == "GET" and cluster == known[0] and number < known[1]:
-                response = _Response(412)  # the node was the active one, and doesn't know that it isn't now
+                response = _Response(412)  # this node was active, and doesn't know yet that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.closed or attempt >= self.settings.max_retries:
                 break
@@ -2317,7 +2317,7 @@ class _Transport:
         import base64
 
         if not index or not (index.isascii() and index.isprintable()):
-            return "", 0  # the latter can't be sent in a header
+            return "", 0  # absent, or impossible to send in a header
         state = index if write else "", 0
         with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
             found = _read_object(base64.b64decode(index))
@@ -2388,7 +2388,7 @@ class _Transport:
         if self.closed:
             raise ConnectionAbortedError
         with self.lock:
-            self._idle = [wire for wire in self._idle if not wire.is_stale()]  # the others close themselves
+            self._idle = [wire for wire in self._idle if not wire.is_stale()]  # dropped ones close themselves
             wire = next((idle for idle in reversed(self._idle) if idle.place == place), None)
             if wire:
                 self._idle.remove(wire)
@@ -2441,7 +2441,7 @@ class _Transport:
         if proxy:  # it opens a tunnel, and its login goes no further
             target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **proxy[2]}, b"", deadline)
-            # Nobody may speak before TLS does: more bytes would be the proxy's, in place of the server's.
+            # More bytes before TLS would be the proxy's, posing as the server's.
             if wire.read_head()[0] != 200 or wire.is_stale():
                 raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
         self._context = self._context or _tls_context(self.settings)
@@ -2468,7 +2468,7 @@ def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         host, port, login = url.hostname, url.port or 80, url.netloc.rpartition("@")[0]
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
-        # A password would reach a proxy that expects TLS or SOCKS in clear text.
+        # A proxy that expects TLS or SOCKS would get the password in clear text.
         if url.scheme == "http" and host and url.path in ("", "/"):
             return host, port, {"Proxy-Authorization": basic} if login else {}
     hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
@@ -2496,7 +2496,7 @@ _HEAD = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:\r\n| %b)((?:%b)*)\r\n" % (_TEXT, _H
 
 
 class _Wire(io.BufferedIOBase):
-    """A connection that http.client reads like a file, until a deadline and within a size."""
+    """A connection that http.client reads like a file, until a deadline and up to a size."""
 
     _deadline = _stale_at = 0.0  # in seconds of the monotonic clock
     _budget = 0  # bytes that may still come
@@ -2515,7 +2515,7 @@ class _Wire(io.BufferedIOBase):
         self.sock.close()  # Python would warn if a store that is dropped, or a child process, left it open
 
     def is_stale(self) -> bool:
-        """Whether the server has closed it, or sent what nobody asked for."""
+        """Whether the server has closed it, or sent something unasked."""
         import socket
 
         if self._buffer or time.monotonic() > self._stale_at:
@@ -2545,20 +2545,20 @@ class _Wire(io.BufferedIOBase):
         rows = re.findall(_HEADER, lines)
         headers = {name.decode().lower(): value.decode("latin-1").strip() for name, value in rows}
         framing = [name for name, _ in rows if name.lower() in (b"content-length", b"transfer-encoding")]
-        # Where the end of a response is in doubt, the next one would be read wrongly.
+        # If the end of a response is in doubt, the next one would be misread.
         if len(framing) > 1 or headers.get("transfer-encoding", "chunked").lower() != "chunked":
             raise ValueError
         return int(status), headers, minor == b"1" and "close" not in headers.get("connection", "").lower()
 
     def receive(self) -> tuple[int, dict[str, str], bytes, bool]:
-        """Do what `read_head` does, with the body after the headers."""
+        """Return what `read_head` does, with the body after the headers."""
         from http.client import HTTPException, HTTPResponse
 
         status, headers, reusable = self.read_head()
         length = "0" if status in (204, 304) else headers.get("content-length")
         if length is not None and not re.fullmatch("[0-9]{1,15}", length):
             raise ValueError
-        # http.client reads the body alone: parsing the head would take it a third of a read's time.
+        # http.client reads only the body: its parsing of the head would take a third of a read's time.
         body = HTTPResponse(cast("Any", self))
         body.chunked, body.chunk_left = "transfer-encoding" in headers, None
         body.length = None if length is None else int(length)
@@ -2569,7 +2569,7 @@ class _Wire(io.BufferedIOBase):
         return status, headers, raw, reusable and (body.chunked or length is not None)
 
     def read(self, size: int | None = None) -> bytes:
-        if size is not None and not 0 <= size <= _MAX_BODY:  # a chunk may have a negative one
+        if size is not None and not 0 <= size <= _MAX_BODY:  # a chunk's may be negative
             raise _not_vault(_TOO_LARGE)
         while (size is None or len(self._buffer) < size) and self._receive():
             pass
@@ -2616,11 +2616,11 @@ def _tls_context(settings: VaultSettings) -> Any:
     text = sources[source]
     try:
         if text and source != "CACERT_BYTES":
-            # All files of all folders in a folder, as for `vault` and `bao`.
+            # All files at any depth of a folder, as for `vault` and `bao`.
             found = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
             files = found if os.path.isdir(text) else [text]
             text = "".join([read_file(file).decode("latin-1") for file in files])
-        # Certificates alone: notes between them needn't be ASCII, and a folder may hold keys, too.
+        # Only certificates: notes between them needn't be ASCII, and a folder may hold keys, too.
         trusted = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
         if sources[source] and not trusted:  # OpenSSL would trust the system's
             raise BadValue(f"there is no certificate in VAULT_{source}", hint="check it: it has to be PEM")
@@ -2642,7 +2642,7 @@ def _read_response(status: int, headers: dict[str, str], raw: bytes, scheme: str
     response = _Response(status, headers)
     if status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
         raise Unavailable("the server expects TLS", hint="use https:// in VAULT_ADDR")
-    try:  # a proxy's errors hold no JSON
+    try:  # a proxy's errors aren't JSON
         response.body = _read_object(raw if status == 200 else raw or b"{}")
         if status == 404 and not response.body.keys() & {"data", "errors"}:
             raise ValueError
@@ -2658,7 +2658,7 @@ def _read_object(raw: bytes) -> _Json:
 
     if _has_too_many_items(raw):
         raise _not_vault(_TOO_LARGE)
-    # NaN and Infinity, which no number may be, are no integers either.
+    # int() rejects NaN and Infinity, which aren't JSON.
     found = json.loads(raw.decode(), object_pairs_hook=reject_duplicate_keys, parse_constant=int)
     if not isinstance(found, dict):
         raise ValueError
@@ -2666,7 +2666,7 @@ def _read_object(raw: bytes) -> _Json:
 
 
 _TRUST_HINT = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-# OpenSSL's names of what went wrong, as patterns; the first row that fits counts.
+# Patterns for OpenSSL's names of errors; the first row that matches counts.
 _TLS_PROBLEMS = (
     ("CERTIFICATE_VERIFY_FAILED", "the server's certificate isn't trusted: ", _TRUST_HINT),
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
@@ -2685,7 +2685,7 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
             raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
     number = getattr(error, "errno", None)
     kinds: dict[Any, str] = {
-        (socket.gaierror, UnicodeError): "no host of that name",  # the latter if DNS can't spell it
+        (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
         (TimeoutError, socket.timeout): "it didn't answer in time",
         ValueError: "what answers there doesn't speak HTTP",
         ssl.SSLError: "the TLS connection broke",  # its numbers are OpenSSL's, not the system's
@@ -2697,14 +2697,14 @@ def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     return response
 
 
-# What the server says, and what that means to a user; the first row that fits counts. Its words are never
+# What the server says, and what that means to a user; the first row that matches counts. Its words are never
 # repeated: some of its errors quote the request.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
-    ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, its version now"),
+    ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, the current version"),
 )
 
 
@@ -2732,14 +2732,14 @@ def _failure(address: str, response: _Response, capability: str, path: str) -> S
 
 
 # === Vault logins ===========================================================================================
-# A session has a token and keeps it alive: it renews it at two thirds of its lease, and logs in again when it
-# is gone. That happens within calls: a program whose token can't be replaced by a login has to make one in
-# the last third of each lease. Of many threads that notice, one acts for all of them.
+# A session keeps its token alive: it renews it after two thirds of its lease, and logs in again once it is
+# gone. It does so only during calls, so a program that can't log in again has to make one in the last third
+# of each lease. If many threads notice at once, one acts for all.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
-_RENEW_AT = 2 / 3  # of a lease, as Vault's agent does it: a third is left for a server that is away
-_LOOK_UP_AFTER = 1.0  # seconds after which a configured token's lease is asked for: most commands end before
-_CLOSE_SECONDS = 2.0  # for revoking leases: a program that ends should not wait for a server that is away
+_RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a server that is down
+_LOOK_UP_AFTER = 1.0  # seconds until a configured token's lease is looked up: most commands end sooner
+_CLOSE_SECONDS = 2.0  # for revoking leases: don't delay a program's end when the server is down
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
@@ -2758,7 +2758,7 @@ class _Session:
         self.settings = settings
         self.transport = _Transport(settings)
         self._lock = threading.Lock()
-        # Responses with dynamic secrets, by their paths, and until when each is used.
+        # By path: until when a response with dynamic secrets is used, and the response.
         self.leases: dict[str, tuple[float, _Response]] = {}
         self.lease_lock = threading.Lock()
 
@@ -2770,10 +2770,10 @@ class _Session:
         return twin
 
     def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
-        """Do what a transport's `call` does, with a token; replace one that is gone, once."""
+        """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
         response = self.transport.call(method, path, body, token=token, repeat=repeat)
-        # A policy that refuses and an unknown token have the same status. What is refused is not carried out.
+        # A policy's refusal and an unknown token have the same status. A refused call isn't carried out.
         if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
             response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
@@ -2805,11 +2805,11 @@ class _Session:
         return all(response.status in (200, 204) for response in answers)
 
     def _replace_token(self, stale: str) -> bool:
-        """Replace a token that was refused, unless a policy refuses; return whether there is another."""
+        """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
         with self._lock:
             if self.held == stale:
-                # Without a token, this asks whether an agent adds its own. If a policy refuses even that, it
-                # is the one error of a list; an unknown token gets a bare line, or two.
+                # Without a token, this asks whether an agent adds its own. If a policy refuses even that, the
+                # server lists "1 error occurred"; for an unknown token it doesn't.
                 response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
                 if response.status == 403 and not response.says("1 error occurred"):
                     self._log_in(stale)
@@ -2820,7 +2820,7 @@ class _Session:
         if token == stale:  # the same variable or file was read again
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        self.leases = {}  # they end with the token that took them
+        self.leases = {}  # they end with the token that acquired them
         self._use(token, lease)
 
     def _use(self, token: str, lease: float | None) -> None:
@@ -2829,7 +2829,7 @@ class _Session:
         self._renew_at = time.monotonic() + wait
 
     def _renew(self, token: str) -> None:
-        """Extend the lease; if it can't be extended by half of what it was, log in again."""
+        """Renew the lease; log in again if the new one isn't over half as long."""
         lease = self._lease or 0.0
         # When to try again if this fails; meanwhile other threads go on with the token.
         self._renew_at = time.monotonic() + max(1.0, lease / 10)
@@ -2853,7 +2853,7 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str,
     login, mount = settings.login, settings.login_mount or settings.login  # the mount's name by default
     if login == "token":  # without one, an agent may add its own to the requests
         path = os.path.expanduser(settings.token_file)
-        file = os.path.isfile(path)  # a FIFO that nobody writes to could keep us waiting
+        file = os.path.isfile(path)  # a FIFO that nobody writes to would block
         text = settings.token or (_read_login_file(path) if file else "")
         return text, None if text else 0
     where = f"auth/{_url_path(mount)}/login"
@@ -2861,9 +2861,9 @@ def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str,
         where += "/" + _url_path(_login_value(settings, "username"), safe="")
     if login == "approle" and settings.wrapped_secret_id:
         settings.secret_id = _unwrap_secret_id(settings.wrapped_secret_id, transport)
-        settings.wrapped_secret_id = ""  # it opens once only
+        settings.wrapped_secret_id = ""  # it opens only once
     body = {member: _login_value(settings, name) for member, name in _LOGINS[login].items()}
-    response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for one login only
+    response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for only one login
     auth = _member(response.body, "auth")
     if response.status in (400, 403):
         hint = f"check the credentials, and the login mount {mount}"
@@ -2882,7 +2882,7 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
     if response.may_pass:
         raise _failure(transport.settings.address, response, "update", path)
     secret_id = response.data.get("secret_id")
-    if not isinstance(secret_id, str):  # whoever opened it before us has the secret id
+    if not isinstance(secret_id, str):  # anyone who opened it first has the secret id
         hint = "if nobody here opened it before, treat the secret id as stolen"
         raise Locked("the wrapped secret id is used up or has expired", hint=hint)
     return secret_id
@@ -2928,23 +2928,23 @@ def _read_login_file(path: str) -> str:
 
 
 # === Vault store ============================================================================================
-# Name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`, and
-# `app/db#` stands for all fields, as JSON. A name that begins with the path of a mount is in that mount, any
-# other in the configured one, below its prefix. Setting one field reads the others and writes all of them,
-# provided that nobody wrote in between (check-and-set).
+# The name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`;
+# `app/db#` is all fields, as JSON. A name that begins with the path of a mount is in that mount, any other in
+# the configured one, below its prefix. Setting one field reads the others and writes all of them, provided
+# that nobody wrote in between (check-and-set).
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
 # Settings that are secrets; a proxy may have a password in its address.
 _KEYS = ("token", "secret_id", "wrapped_secret_id", "jwt", "password", "github_token", "proxy")
-_CAS_TRIES = 50  # writers of one secret that may go first before a write gives up
+_CAS_TRIES = 50  # attempts at a write while others write the same secret
 _WALKERS = 8  # requests at once while names are listed
 _OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": str, "custom_metadata": dict}
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret; the times are UTC, "" for never. A deletion may be one to come."""
+    """A version of a KV 2 secret; the times are UTC, "" for never. `deleted` may be in the future."""
 
     number: int
     created: str
@@ -2953,7 +2953,7 @@ class SecretVersion(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Where a secret is; `kv` is 0 in other mounts."""
+    """Where a secret is; `kv` is the KV version, or 0."""
 
     mount: str
     kv: int
@@ -2980,7 +2980,7 @@ class VaultStore:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
 
     def __copy__(self, _memo: object = None) -> VaultStore:
-        return self  # its connections and its login are there to be shared
+        return self  # to share its connections and its login
 
     __deepcopy__ = __copy__
 
@@ -2999,14 +2999,14 @@ class VaultStore:
         return _value_text(fields[field] if field else fields)
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
-        """Return all fields of a secret, text or other JSON, by one request, so that they belong together."""
+        """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
         found = self._read(path, _whole(path), version)
         for value in found.values():
-            _value_text(value)  # which refuses half a character
+            _value_text(value)  # which rejects lone surrogates
         return found
 
     def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
-        """Set one field and preserve the others, even while others write them (KV 2).
+        """Set one field and preserve the others, even if they are being written (KV 2).
 
         With `cas`, raise Conflict unless the secret is at this version; 0 means absent.
         """
@@ -3018,13 +3018,13 @@ class VaultStore:
         try:
             fields = _read_object(value.encode())
         except (ValueError, RecursionError):
-            raise BadValue("all fields together are not JSON", hint="use an object") from None
+            raise BadValue("the value for all fields isn't JSON", hint="use an object") from None
         self.set_fields(path, fields, cas=cas)
 
     def set_fields(
         self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None, merge: bool = False
     ) -> int:
-        """Replace all fields, or with `merge` these, as `set` does; return the new version, 0 in KV 1."""
+        """Replace all fields, or only these with `merge`, like `set`; return the new version, 0 in KV 1."""
         place = self._kv_place(_whole(path), versions=cas is not None)
         for field, value in fields.items():
             with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
@@ -3041,7 +3041,7 @@ class VaultStore:
     def delete(
         self, name: str, *, version: Union[int, Sequence[int], None] = None, metadata: bool = False
     ) -> None:
-        """Remove one field; with the last one the secret goes, which KV 2 can undelete.
+        """Remove one field; removing the last one deletes the secret, which KV 2 can undelete.
 
         With `version`, delete only these versions of the whole secret; with `metadata`, all of it for good.
         """
@@ -3085,7 +3085,7 @@ class VaultStore:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def versions(self, name: str) -> list[SecretVersion]:
-        """Return the versions that KV 2 knows of the secret that `name` is in, oldest first."""
+        """Return the KV 2 versions of the secret that `name` is in, oldest first."""
         found = _member(self.configuration(_path_and_field(name)[0]), "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         return [_read_version(number, _member(found, str(number))) for number in numbers]
@@ -3100,14 +3100,14 @@ class VaultStore:
         return secret.about, secret.fields
 
     def configuration(self, path: str = "") -> _Json:
-        """Return what the server says of a KV 2 secret, or without a path of its mount."""
+        """Return the metadata of a KV 2 secret or, without a path, its mount's options."""
         response = self._call("GET", self._options_of(path), ok=(200, 404))
         if response.status == 404:
             raise not_found_error(path)
         return response.data
 
     def configure(self, path: str = "", **options: Any) -> None:
-        """Set options of a KV 2 secret, or without a path of its mount; None leaves one as it is."""
+        """Set options of a KV 2 secret or, without a path, of its mount; None keeps one as it is."""
         options = {name: value for name, value in options.items() if value is not None}
         for name, kind in _OPTIONS.items():
             if not isinstance(options.get(name, kind()), kind):
@@ -3209,7 +3209,7 @@ class VaultStore:
         return self._mounts or {}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
-        """Return where a secret is that can be written, or that has versions."""
+        """Return where a secret is; BadValue unless it can be written, and has `versions`."""
         place, ours = self._locate(path), self.settings.mount
         if not place.kv:
             hint = f"in {ours}/ it would be {ours}/{path}"
@@ -3240,14 +3240,14 @@ class VaultStore:
         raise error
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
-        if version is not None and not 0 < version < 1 << 63:  # zero and less would be the newest one
+        if version is not None and not 0 < version < 1 << 63:  # Vault takes 0 and less for the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = "" if version is None else f"?version={version}"
-        # KV 2 answers 404 also for what is deleted, and says in its body when.
+        # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
         return _Secret(self._call("GET", place.at("data"), query=query, ok=(200, 404)), place.kv)
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
-        """Fetch what a write has left; an error says that the write may have been carried out."""
+        """Fetch the result of a write; an error says that the write may have been carried out."""
         try:
             return self._fetch(place, version)
         except SecretsError as error:
@@ -3273,7 +3273,7 @@ class VaultStore:
     def _change(
         self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
     ) -> int:
-        """Read, edit and write the fields of a secret, and start over while others write it in between."""
+        """Read, edit and write the fields of a secret; start over if others write it in between."""
         place = self._kv_place(_path_and_field(name)[0], versions=cas is not None)
         lost: _Json = {}
         for attempt in range(_CAS_TRIES):
@@ -3295,12 +3295,12 @@ class VaultStore:
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
     def _write(self, place: _Path, fields: _Json, cas: int | None) -> int | None:
-        """Return the version that the fields were written as; None if KV 2 was at another than `cas`."""
+        """Return the version that was written; None if KV 2 was at another than `cas`."""
         needs = "update" if cas else "create"
         if place.kv == 1:
             self._call("POST", place.at(""), fields, repeat=False, needs=needs)
             return 0
-        body = {"data": fields, "options": {} if cas is None else {"cas": cas}}  # 0: if absent
+        body = {"data": fields, "options": {} if cas is None else {"cas": cas}}  # 0: absent
         path = place.at("data")
         response = self._call("POST", path, body, repeat=cas is not None, needs=needs, ok=(200, 400))
         if response.status == 200:
@@ -3326,7 +3326,7 @@ class VaultStore:
         return 0 if (secret.fields or {}).keys().isdisjoint(self._read_back(place).fields or ()) else None
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
-        """Delete, undelete or destroy versions: of a list, as in `vault kv`, those that exist."""
+        """Delete, undelete or destroy versions; those in a list need not exist, as in `vault kv`."""
         place = self._kv_place(path, versions=True)
         if version is None or isinstance(version, int):
             secret = self._fetch(place, version)
@@ -3348,7 +3348,7 @@ class VaultStore:
         needs: str = "",
         ok: tuple[int, ...] = (200, 204),
     ) -> _Response:
-        """Return a response of a status in `ok`; a 404 or 400 only if it says what is expected."""
+        """Return a response with a status in `ok`; a 404 or 400 only if it says what is expected."""
         writes = method != "GET"
         needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
@@ -3367,10 +3367,10 @@ class VaultStore:
         raise error
 
     def _list(self, root: _Path, folder: str) -> list[str]:
-        """Return what is in a folder; nothing where the token may not look, unless that is the first one."""
+        """Return a folder's keys; none where the token may not list, unless it is the top one."""
         ok = (200, 404, 403) if folder else (200, 404)
         place = root._replace(path=root.path + folder)
-        # LIST, in a form that every proxy lets pass.
+        # A LIST that every proxy lets through.
         response = self._call("GET", place.at("metadata"), query="?list=true", needs="list", ok=ok)
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
@@ -3381,8 +3381,8 @@ class VaultStore:
         try:
             fields = sorted(self._fetch(root._replace(path=root.path + path)).fields or ())
         except Denied:
-            fields = [_FIELD]  # it is there; `get` will say what is in the way
-        # What looks like a path in another mount is spelled with its own.
+            fields = [_FIELD]  # it exists; `get` will say what is wrong
+        # A path that looks like another mount's is shown with its own mount.
         inside = any(path.startswith(mount) for mount in self._mounts or ())
         shown = f"{root.mount}/{root.path}{path}" if inside else path
         names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
@@ -3407,7 +3407,7 @@ class _Secret:
         self.fields = fields if there else None
         self.version = int(_json_number(about.get("version")))
         self.about = _read_version(self.version, about)
-        self.deleted = "" if there else self.about.deleted  # where there are fields, it is a time to come
+        self.deleted = "" if there else self.about.deleted  # if there are fields, it is a future time
         if there and (self.version < 1 or not response.data):
             raise _not_vault()
 
@@ -3424,12 +3424,12 @@ def _value_text(value: object) -> str:
 
     text = value if isinstance(value, str) else json.dumps(value)
     if not _is_encodable(text):
-        raise _not_vault()  # JSON can spell half a character, which Vault itself never does
+        raise _not_vault()  # JSON can spell a lone surrogate, which Vault itself never does
     return text
 
 
 def _path_and_field(name: str) -> tuple[str, str]:
-    """Return path and field of a name; the field of `app/db#` is "", for all of them."""
+    """Return the path and the field of a name; the field of `app/db#` is "", for all."""
     path, mark, field = check_name(name).partition("#")
     if not path or path != path.strip("/ "):
         raise BadName(f"bad name {_show(name)}", hint="use path#field, such as app/db#password")

@@ -2789,8 +2789,8 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
         (mutual, encrypted, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
         (nobody, {}, f"Vault can't be reached at {nobody}: Connection refused; check VAULT_ADDR"),
         ("unix:///nowhere.sock", {}, "No such file"),
-        ("http://nowhere.invalid", {}, "no host of that name; check VAULT_ADDR"),
-        (f"http://{'x' * 64}", {}, "no host of that name; check VAULT_ADDR"),
+        ("http://nowhere.invalid", {}, "no such host; check VAULT_ADDR"),
+        (f"http://{'x' * 64}", {}, "no such host; check VAULT_ADDR"),
         ("http://vault.invalid", proxy, f"can't be reached at http://vault.invalid {no_proxy}"),
         ("https://vault.invalid", proxy, f"can't be reached at https://vault.invalid {no_proxy}"),
     ):
@@ -2894,7 +2894,7 @@ def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:pass")):
         assert header in proxy.requests[-1]
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
-    assert "no host of that name" in str(failure(bao().store(address=far, max_retries=0).get, "a"))
+    assert "no such host" in str(failure(bao().store(address=far, max_retries=0).get, "a"))
     monkeypatch.setenv("NO_PROXY", "elsewhere")
     near = bao().store(address=f"http://127.9.9.9:{free_port()}", max_retries=0)
     assert "by the proxy" not in str(failure(near.get, "a"))  # all of 127.0.0.0/8 is this machine
@@ -2912,7 +2912,7 @@ def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind
     error = failure(new_store().get, "a")
     assert type(error) is ps.BadValue and "VAULT_PROXY_ADDR" in str(error) and TELLTALE not in str(error)
     monkeypatch.setenv("NO_PROXY", "vault.invalid")
-    assert "no host of that name" in str(failure(new_store().get, "a"))
+    assert "no such host" in str(failure(new_store().get, "a"))
 
 
 WRITTEN_VALUE = "canary" + "-value-77"
@@ -3059,7 +3059,7 @@ NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 403): "Vault refuses the ldap login; … the login mount ldap",
     http_json(SECOND_FACTOR): "the ldap login needs a second factor; log in with `vault login` …",
     grants(9, token=5): "the response isn't Vault's; check VAULT_ADDR",
-    grants(9, token="t\n"): "the token has a character that isn't allowed in it; look for a space …",
+    grants(9, token="t\n"): "the token has a character that isn't allowed; look for a space …",
 }
 
 
@@ -8769,7 +8769,7 @@ VaultStore(skip_verify="perhaps")            skip_verify isn't true or false; �
 VaultStore(max_retries="many")               max_retries isn't a number; use 0 or more
 VaultStore(login="magic")                    login isn't a known login method; …
 VaultStore(token="t").get("a/#b")            bad name 'a/#b'; use path#field, such as app/db#password
-VaultStore(token="t").set("a#", "[1")        all fields together are not JSON; …
+VaultStore(token="t").set("a#", "[1")        the value for all fields isn't JSON; …
 SecretConfig("list.json").get("a")           list.json is not a JSON object; …
 SecretConfig("no/x.json").set("a", 1)        there is no folder …/no; make it first, or name another file
 SecretConfig("fifo").get("a")                fifo is not a file; …
