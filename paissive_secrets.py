@@ -3447,9 +3447,9 @@ def _whole(path: str) -> str:
 # === Manager and references =================================================================================
 # `secret:NAME` refers to a secret in the same store, `secret://BACKEND/NAME` to one in another; in a longer
 # text, both are in `${…}`, escaped by `$${…}`. References are followed only in config files, variables and
-# .env. What other stores hold is data: who can write one secret must not read another through us.
+# .env. What other stores hold is data: writing one secret must not be a way to read another.
 
-_MAX_REFERENCES = 100  # that one text may lead to: a few variables could ask for endless work
+_MAX_REFERENCES = 100  # per text: a few variables could ask for endless work
 
 
 class SecretsBackend(str, enum.Enum):
@@ -3460,7 +3460,7 @@ class SecretsBackend(str, enum.Enum):
     MEMORY = "memory"
     VAULT = "vault"
 
-    __str__ = str.__str__  # for which format() looks as well; by default, versions of Python differ
+    __str__ = str.__str__  # format() looks for it as well; its default depends on Python's version
 
 
 Backend = Union[str, Store, None]
@@ -3475,7 +3475,7 @@ _STORES: dict[str, Callable[[], Store]] = {
 
 
 class SecretsManager:
-    """The functions of this module over stores of its own.
+    """The functions of this module, with stores of its own.
 
     The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND, else env. Thread-safe.
     """
@@ -3488,13 +3488,13 @@ class SecretsManager:
         """Return the store of a backend, the same one each time; raise BadValue for anything else."""
         chosen = self._default if backend is None else backend
         if chosen is None:
-            # os.environ raises an exception for what is absent; looking inside halves the time of a get.
+            # os.environ raises an exception for an absent variable; looking inside halves the time of a get.
             unset = _BACKEND_KEY not in getattr(os.environ, "_data", (_BACKEND_KEY,))
             chosen = "env" if unset else os.environ.get("PAISSIVE_BACKEND") or "env"
         if isinstance(chosen, str) and chosen in _STORES:
             # setdefault: two threads that open a store at once get the same one.
             return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
-        # A class has the methods, too, but its first call would fail with an obscure error.
+        # A class has the methods, too, but calling one would fail with an obscure error.
         methods = ("get", "set", "delete", "names")
         if isinstance(chosen, (str, type)) or not all(hasattr(chosen, method) for method in methods):
             what = _show(chosen if isinstance(chosen, str) else type(chosen).__name__)
@@ -3550,9 +3550,9 @@ class SecretsManager:
     def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
         """Delete `name` and the stages of its rotation; return whether it existed."""
         store = self.store(backend)
-        # The stages first: after a kill in between, nothing is left that no name leads to.
+        # The stages first, so that a kill in between leaves no stage without its secret.
         for stage in ("pending", "previous"):
-            with contextlib.suppress(BadName):  # a name of full length has no stages
+            with contextlib.suppress(BadName):  # a name of maximal length has no stages
                 remove_secret(store, name, stage)
         return remove_secret(store, name)
 
@@ -3602,7 +3602,7 @@ def check_settable(store: Store, *names: str) -> None:
 
 
 def _existing_targets(value: str, store: Store) -> list[str]:
-    """Return the references in a value that lead somewhere; others may be no references, and aren't shown."""
+    """Return the references in a value that lead somewhere; others may be plain text, and aren't shown."""
     targets = []
     with contextlib.suppress(SecretsError):
         for reference in references_in(value):
@@ -3637,7 +3637,7 @@ class Resolver:
 
     def __init__(self, manager: SecretsManager, missing: list[NotFound] | None = None) -> None:
         self._manager, self._left = manager, _MAX_REFERENCES
-        self._missing = missing  # if passed, it gets the errors for missing secrets, which don't raise then
+        self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
@@ -3658,9 +3658,9 @@ class Resolver:
         try:
             backend, name = _parse_reference(reference)
             store = self._manager.store(backend) if backend else store
-            # Whoever wrote the reference need not know the key, and must not get it under another name.
+            # The author of a reference may not know the key, and must not get it under another name.
             if opens_stores(variable_name(name).upper()) and overridden_by(store, name):
-                raise BadValue("no reference leads to a key to a store", hint="name the variable itself")
+                raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
             value = store.get(name)
         except (BadName, BadValue, NotFound) as error:
             failure = _reference_error(error, name, trail)
@@ -3705,7 +3705,7 @@ resolve_text = _manager.resolve_text
 
 # === Config =================================================================================================
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
-# reference in the file stays one unless its secret is asked for, so that no value comes along by accident.
+# reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
 
 class SecretConfig:
@@ -3735,7 +3735,7 @@ class SecretConfig:
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
         """Write one setting; with `use_secret` the value goes to the store and a reference to the file.
 
-        `value` is anything that JSON can hold, with `use_secret` a str, which the next process can read: the
+        `value` is anything that JSON can hold. With `use_secret` it is a str, and outlives this process: the
         env backend writes its .env file. BadValue if `key` leads through a setting that is not an object.
         """
         path, reference = _key_path(key), _REFERENCE + key
@@ -3743,7 +3743,7 @@ class SecretConfig:
             self._write(path, value)
             return
         work_folder(self.path)
-        self._changed(path, reference)  # what is wrong with the file is found before the value is stored
+        self._changed(path, reference)  # find any problem with the file before storing the value
         store = persistent(self._store())
         check_replaceable(store, key)
         store.set(key, value)  # which may lock the same folder
@@ -3813,7 +3813,7 @@ class SecretConfig:
             return [self._resolve(value, (*path, str(n)), missing) for n, value in enumerate(found)]
         if missing is None and isinstance(found, str) and looks_like_reference(found):
             return found
-        # Only for leaves, also those of lists (HOSTS_0): no text could stand for a whole object.
+        # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable, text = self._variable(path)
         leaf = found if text is None else text
         follow = missing is not None and isinstance(leaf, str) and looks_like_reference(leaf)
@@ -3932,7 +3932,7 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
     indent = re.search(r"\{\s*?\n([ \t]+)\"", before)
     try:
         text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
-        text.encode()  # half a character would be found only when the file is written
+        text.encode()  # finds a lone surrogate now, not when the file is written
     except (TypeError, ValueError, RecursionError):
         hint = "use text, numbers, lists and dicts"
         raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
@@ -3947,8 +3947,8 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 _MAX_SECONDS = 1e9  # 30 years: more would overflow timers
-_TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: earlier times sort before later ones
-_TIME_FOR_STEP = "60s"  # that a command may take, unless its policy says otherwise
+_TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
+_TIME_FOR_STEP = "60s"  # for a command, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
 
 Interval = Union[str, float]
@@ -3959,8 +3959,8 @@ Generator = Union[Callable[[], str], str, Sequence[str]]
 class SecretRotation:
     """Rotate the secrets of one store, by policies: intervals and commands, no values.
 
-    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else sealed with
-    sealed files, else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while a name is
+    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else in a sealed
+    file if secrets are, else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while a name is
     rotated, or a command of a killed rotation still runs, another action on it raises Conflict.
     """
 
@@ -4019,13 +4019,13 @@ class SecretRotation:
         """Replace the value of `name` by `new_value`, or by one that its policy generates.
 
         RotationFailed if a step fails, Conflict while another rotation is unfinished: current is unchanged,
-        and `resume` or `abort` ends what was begun. BadValue without a value and a policy.
+        and `resume` or `abort` ends it. BadValue if there is neither a value nor a policy.
         """
         with self._locked(name) as rotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate or resume what is due, even if one fails, delete old previous values; return the names."""
+        """Rotate or resume what is due, even if one fails; delete old previous values; return the names."""
         done, failed = [], []
         for name, policy in sorted(self._policies().load().items()):
             try:
@@ -4052,7 +4052,7 @@ class SecretRotation:
         with self._locked(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
-                raise NotFound(f"{_show(name)} has no previous value", hint="it was not rotated, or dropped")
+                raise NotFound(f"{_show(name)} has no previous value", hint="never rotated, or dropped")
             rotation.start(previous)
 
     def resume(self, name: str) -> None:
@@ -4063,11 +4063,11 @@ class SecretRotation:
     def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed; NotFound if there is none.
 
-        The value from before is applied again. If that fails, raise RotationFailed; abort can be repeated.
-        With `force`, no command is waited for: one may yet write the value that is given up here.
+        The old value is applied again. If that fails, raise RotationFailed; abort can be repeated.
+        With `force`, don't wait for a running command, which may yet write the abandoned value.
         """
         with self._locked(name, force=force) as rotation:
-            # A rotation that was killed before it had a value left no more than its record.
+            # A rotation that was killed before it had a value left only its record.
             if "started" not in rotation.policy or rotation.value("pending") is not None:
                 rotation.undo(rotation.unfinished())
             rotation.policies.change(name, {"started": None})
@@ -4094,7 +4094,7 @@ class SecretRotation:
 
 
 class _Rotation:
-    """The steps for one secret while its lock is held, by its policy as it is at the beginning."""
+    """The steps for one secret while its lock is held, by its policy as it was at the start."""
 
     def __init__(self, name: str, policies: _Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
@@ -4112,14 +4112,14 @@ class _Rotation:
         value = check_value(value, f"the new value of {self._shown}")
         if _same(value, self.value("current")):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="give another")
-        # Recorded before there is anything to resume: after a kill in between, `due` names it.
+        # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": _now()})
         self.set("pending", value)
-        self._check_pending(value)  # another machine may have been as fast
+        self._check_pending(value)  # another machine may have set one, too
         self.finish(value)
 
     def finish(self, pending: str) -> None:
-        # Also where it is current already: an abort that failed may have applied the old value.
+        # Even if it is current already: a failed abort may have applied the old value.
         self._run("apply", pending)
         self._run("verify", pending)
         self._check_pending(pending)
@@ -4131,7 +4131,7 @@ class _Rotation:
                 self.set("current", pending)
             self.policies.change(self._name, {"rotated": _now(), "started": None})
             self.delete("pending")
-        except SecretsError as error:  # which speaks of its own write alone
+        except SecretsError as error:  # which mentions only its own write
             error.message = f"rotation of {self._shown} failed after apply, {self._state()}: {error.message}"
             error.hint = f"then {self._hint}"
             raise
@@ -4140,7 +4140,7 @@ class _Rotation:
         current, previous = self.value("current"), self.value("previous")
         promoted = _same(pending, current)
         before = previous if promoted else current
-        # Applied while pending is still there: if that fails, abort can be repeated.
+        # Apply it while pending is still there: if that fails, abort can be repeated.
         if before is not None:
             self._run("apply", before)
         if promoted:
@@ -4242,7 +4242,7 @@ class _Policies:
         with self.lock(), disk_errors(f"write {self.path}"):
             policies = self.load()
             before = policies.pop(name, {})
-            # Times alone make no policy: it may be deleted while its secret is rotated.
+            # Times alone make no policy: it may have been deleted during the rotation.
             if not before and "every" not in changes:
                 return False
             if changes:
@@ -4253,7 +4253,7 @@ class _Policies:
         return bool(before)
 
     def lock(self, name: str = "") -> FileLock:
-        """Return the lock on the policies, or the one that lets one rotation of `name` at a time."""
+        """Return the lock on the policies, or the one on rotations of `name`."""
         folder = os.path.dirname(self.path)
         with disk_errors(f"make {folder}"):
             os.makedirs(folder, 0o700, exist_ok=True)
@@ -4261,7 +4261,7 @@ class _Policies:
             return FileLock(self.path)
         import hashlib
 
-        # A name may hold '/', and be as long as a file name may be.
+        # A name may hold '/', and be of a file name's full length.
         path = os.path.join(folder, f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
 
@@ -4282,11 +4282,11 @@ def _step(kind: str, step: Any) -> Any:
     """Return a step as policies hold it: an argument list, a generator, or the name of a function."""
     if step is None or isinstance(step, dict):
         return step
-    if callable(step):  # no file can hold it, and one found by its name might be another
+    if callable(step):  # a file can't hold it, and its name might find another
         return {"function": getattr(step, "__qualname__", type(step).__name__)}
     if isinstance(step, str):
         if kind == "generate" and not step.startswith(_COMMAND):
-            generate(step)  # so that a bad specification is found now
+            generate(step)  # reject a bad specification now
             return step
         line = step.removeprefix(_COMMAND)
         step = ["sh", "-c", line] if line.strip() else []
@@ -4309,7 +4309,7 @@ def _seconds(interval: Any, what: str = "") -> float:
 
 
 def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
-    """Return whether that much time has passed since the last rotation, or since the policy was made."""
+    """Return whether an interval has passed since the last rotation, or since the policy was made."""
     if interval == "every" and "started" in policy:  # until it ends, two values may be in use
         return True
     what = f"the policy of {_show(name)}"
@@ -4322,7 +4322,7 @@ def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
 def _same(a: str | None, b: str | None) -> bool:
     import hmac
 
-    # None equals nothing: an absent stage is never the one that another holds.
+    # None equals nothing, not even None: an absent stage is like no other.
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
@@ -4331,7 +4331,7 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
     import signal
     import subprocess
 
-    # Python would take the exit status, which then nobody gets, for 0.
+    # The exit status would be lost, and Python would report 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise RotationFailed("this process ignores SIGCHLD, so it can't see how a command ends")
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
@@ -4342,14 +4342,14 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
             stdout=pipe if value is None else none,  # whatever else it prints may hold the value
             stderr=none,
             env=foreign_environment(value),
-            pass_fds=() if os.name == "nt" else (lock.fd,),  # held in case this process is killed
-            start_new_session=True,  # which is killed with all it started
+            pass_fds=() if os.name == "nt" else (lock.fd,),  # to hold it if this process is killed
+            start_new_session=True,  # so that all it starts can be killed
         )
     except OSError as error:
         raise RotationFailed(f"{argv[0]}: {error.strerror}") from None
     end = time.monotonic() + timeout
     lock.share(child.pid)
-    printed = _converse(child, None if value is None else value.encode(), timeout)
+    printed = _communicate(child, None if value is None else value.encode(), timeout)
     lock.share(0)
     if printed[MAX_FILE_BYTES:]:
         raise RotationFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
@@ -4360,7 +4360,7 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
     return without_newline(printed.decode(errors="surrogateescape"))
 
 
-def _converse(child: subprocess.Popen[bytes], given: bytes | None, timeout: float) -> bytes:
+def _communicate(child: subprocess.Popen[bytes], text: bytes | None, timeout: float) -> bytes:
     """Write to a command's stdin or read its stdout, until it ends or is killed."""
     import threading
 
@@ -4370,7 +4370,7 @@ def _converse(child: subprocess.Popen[bytes], given: bytes | None, timeout: floa
         try:
             printed = child.stdout.read(MAX_FILE_BYTES + 1) if child.stdout else b""
             if not printed[MAX_FILE_BYTES:]:
-                child.communicate(given)
+                child.communicate(text)
         finally:
             timer.cancel()
             _kill_session(child)
@@ -4385,7 +4385,7 @@ def _kill_session(child: subprocess.Popen[bytes]) -> None:
 
 
 def foreign_environment(value: str | None = None) -> dict[str, str]:
-    """Return our environment for a user's command: without what opens our stores, stages, and `value`."""
+    """Return our environment for a user's command, without keys to our stores, stages and `value`."""
     found = environment_now()
     return {
         name: text
@@ -4395,8 +4395,8 @@ def foreign_environment(value: str | None = None) -> dict[str, str]:
 
 
 # === Import and export ======================================================================================
-# Secrets come in from a .env file or a flat JSON object, and go out in the words of whoever reads them next.
-# A secret that the reader can't hold is named, and nothing is written.
+# Secrets come in from a .env file or a flat JSON object, and go out in the format that their next reader
+# needs. If that can't hold one of them, an error names it and nothing is written.
 
 EXPORT_FORMS = ("env", "shell", "json")
 
@@ -4409,7 +4409,7 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
         values = parse_json(text, where)
     else:
         dotenv = Dotenv(text, where)
-        for problem in dotenv.problems():  # what is left out would be lost with the file
+        for problem in dotenv.problems():  # skipped lines would be lost with the file
             raise problem
         values = dotenv.values(os.environ)
     for name, value in values.items():
@@ -4422,7 +4422,7 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
-    """Set all of these, in one write if the store can; else an error says how many were set before it."""
+    """Set all of these, in one write if the store can; if not, an error says how many were set."""
     check_settable(store, *values)
     if hasattr(store, "set_all"):
         store.set_all(values)
@@ -4451,7 +4451,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
             raise BadName(f"{_show(names[variable])} and {_show(name)} are both variable {variable}")
     if form == "env":
         lines = [dotenv_assignment(variable, values[name], node=True) for variable, name in names.items()]
-    else:  # in single quotes a shell reads nothing but the next one (POSIX, Shell Command Language 2.2.2)
+    else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
         quoted = {variable: values[name].replace("'", "'\\''") for variable, name in names.items()}
         lines = [f"export {variable}='{value}'" for variable, value in quoted.items()]
     return "".join(line + "\n" for line in lines)
@@ -4775,7 +4775,7 @@ def stage_values(store: Store, name: str) -> dict[str, str]:
     """Return the values that a store holds of a secret, by stage: a previous one may still be valid."""
     found = {}
     for stage in STAGES:
-        with contextlib.suppress(NotFound, BadName):  # a name as long as possible has no stages
+        with contextlib.suppress(NotFound, BadName):  # a name of maximal length has no stages
             found[stage] = store.get(stage_name(store, name, stage))
     return found
 

@@ -1072,7 +1072,7 @@ def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(her
         monkeypatch.setenv(name, value)
     assert [ps.get_secret(name) for name in "ABEF"] == ["", "none", "here", "mine"]
     for name in "CD":
-        assert f"{name}: no reference leads to a key to a store; name the" in refusal(ps.get_secret, name)
+        assert f"{name}: references can't lead to a key to a store; name the" in refusal(ps.get_secret, name)
     assert ps.get_secret("VAULT_TOKEN") == CANARY
 
 
