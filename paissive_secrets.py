@@ -4462,13 +4462,13 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
 # Only words of four or eight bytes at evenly spaced offsets are looked up, so a thousand values cost no more
 # than one: an encoding longer than a step and a word contains such a word.
 
-MIN_MASKED = 8  # characters; shorter values would blacken ordinary words
+MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 _MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
 _MAX_STEP = 8  # words from one lookup to the next
-_MAX_WORDS = 500_000  # entries of a table that may have fewer, about 100 MB
+_MAX_WORDS = 500_000  # table entries, about 100 MB: beyond this, the step shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _MAX_LINES = 1000  # encoded one by one
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
@@ -4509,7 +4509,7 @@ class Spellings:
                 self._words.setdefault(word, []).append((offset, spelling))
 
     def find(self, data: bytes, last: bool) -> tuple[list[tuple[int, bytes]], int]:
-        """Return (start, spelling) of all matches, in no order, and where one begins that is cut off.
+        """Return (start, spelling) of all matches, in any order, and where one that is cut off begins.
 
         With `last` nothing follows, so nothing is cut off.
         """
@@ -4525,7 +4525,7 @@ class Spellings:
             for start, spelling in ((at - offset, text) for offset, text in known if offset <= at):
                 if data.startswith(spelling, start):
                     matches.append((start, spelling))
-                # It may match as far as the data goes: the next write decides.
+                # It matches up to the end of the data: the next write decides.
                 elif not last and data.startswith(spelling[: len(data) - start], start):
                     cut = min(cut, start)
         return matches, cut
@@ -4577,7 +4577,7 @@ class Masker:
 
     @property
     def waiting(self) -> bool:
-        """Whether a pause lets something out."""
+        """Whether a pause shows something."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
@@ -4587,13 +4587,13 @@ class Masker:
 
 
 def spell(value: str) -> set[bytes]:
-    """Return every form that a value is looked for in: itself, its lines, encoded, quoted and escaped."""
+    """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
     parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
     whole, lines = set(parts), []
     for text in parts:
         split = re.split("\r\n|\r|\n", text.strip())
         whole |= {"\n".join(split), "\r\n".join(split)}  # as files and terminals have it
-        # Logs put something before each line. The armour of a key is not secret.
+        # Logs add a prefix to each line. The armour of a key is not secret.
         lines += [line.strip() for line in split if maskable(line) and line[:5] != "-----"]
     found = {_to_bytes(text) for text in whole.union(lines)}
     for text in parts.union(lines[:_MAX_LINES]):
@@ -4619,7 +4619,7 @@ def _secret_leaves(value: str) -> Iterator[str]:
 
 
 def _to_bytes(text: str) -> bytes:
-    """Encode to UTF-8; what was not text to begin with, such as odd variables, to the bytes it was."""
+    """Encode to UTF-8; what was never text, as in some variables, becomes its bytes again."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -4627,7 +4627,7 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """Yield the part of the value's base64 that neighbours don't change, at each alignment; and it alone."""
+    """Yield the part of a value's base64 that neighbours don't change, at each alignment; and all of it."""
     import base64
 
     encodings = []
@@ -4700,7 +4700,7 @@ def _number_wide(text: str, form: str) -> str:
 
 
 def _in_markup(text: str) -> Iterator[str]:
-    """Yield the text in HTML and XML, by who escapes which quotes and how."""
+    """Yield the text in HTML and XML, with quotes escaped in various ways."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     quoted = plain.replace('"', "&quot;")
     for form in (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;"))):
@@ -4708,15 +4708,14 @@ def _in_markup(text: str) -> Iterator[str]:
 
 
 # === Processes ==============================================================================================
-# A command with secrets in its environment and its outputs masked on their way, each by a thread. What it
-# reads and which signals it gets stay as they would be without us. If we are on a terminal, the command gets
-# one of its own.
+# A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
+# are as they would be without us. If we are on a terminal, the command gets one of its own.
 
 # All but the last would end us and leave the command behind.
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH")
 _PIPE_BYTES = 1 << 16  # what a pipe holds
-_QUIET_SECONDS = 0.05  # without output, after which a prompt may be shown
-_GRACE_SECONDS = 0.5  # without output, after which we don't wait for what a finished command left running
+_QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
+_GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
 
 
 def environment_with_secrets(
@@ -4724,8 +4723,8 @@ def environment_with_secrets(
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
-    References in our environment are resolved; what opens our stores is left out, and masked as are other
-    stages of the secrets.
+    References in our environment are resolved. Keys to our stores are left out; they are masked, and so are
+    other stages of the secrets.
     """
     names, manager = list(names), manager or _manager
     whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
@@ -4754,7 +4753,7 @@ def _references_by_variable(store: Store, names: list[str], whole: set[str]) -> 
     found: dict[str, str] = {}
     for name in names or list_secrets(backend=store):
         variable = variable_name(check_name(name))
-        # Not even a secret of the store: a child could open everything with it.
+        # Not even if the store holds it: a child could open everything with it.
         if name in whole or (not names and opens_stores(variable)):
             continue
         if found.setdefault(variable, name) != name:
@@ -4792,11 +4791,11 @@ def _check_passable(text: str, variable: str) -> None:
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become the command, unmasked."""
+    """Turn into the command, unmasked."""
     import signal
 
     if os.name != "nt":
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ignored by Python, which the command would inherit
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; the command would inherit that
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -4814,7 +4813,7 @@ def _not_runnable(program: str, error: OSError) -> SecretsError:
 
 
 def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
-    """Run a command, values masked in its outputs; return its status as shells count: 128+N for signal N."""
+    """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N."""
     _scrub_environment()
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Spellings(values), interactive)
@@ -4840,9 +4839,9 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
 
 
 def _scrub_environment() -> None:
-    """Overwrite what opens our stores where ps and /proc show our environment to whoever we start."""
+    """Overwrite the keys to our stores in the environment that ps and /proc show to our children."""
     variables = list(filter(opens_stores, os.environ))
-    if not variables or __name__ != "__main__" or os.name == "nt":  # in a program, it is the program's
+    if not variables or __name__ != "__main__" or os.name == "nt":  # a program that imports us keeps its own
         return
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import ctypes
@@ -4858,9 +4857,9 @@ def _scrub_environment() -> None:
 def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], list[int]]:
     """Open a relay for each place that our outputs go to; return the command's ends as well."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass  # or another file would become a stdin, stdout or stderr that is closed
+        pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
-    # One relay keeps the order of what goes to one place. Windows has no number for pipes.
+    # If both go to one place, one relay keeps their order. Windows has no number for pipes.
     same = os.fstat(1).st_ino and os.path.sameopenfile(1, 2)
     relays, ends = [], []
     for fd in (1,) if same else (1, 2):
@@ -4869,7 +4868,7 @@ def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay]
 
             source, end = os.openpty()
             modes = termios.tcgetattr(fd)
-            if not interactive:  # our own terminal still makes the line ends
+            if not interactive:  # our own terminal still converts line ends
                 modes[1] &= ~termios.OPOST
             termios.tcsetattr(end, termios.TCSANOW, modes)
             _resize(source, fd)
@@ -4913,7 +4912,7 @@ def _start(
 
 
 class _Relay:
-    """A thread that passes on what one descriptor gives to another, masked; its peer ends with it."""
+    """A thread that copies from one descriptor to another, masked; its peer ends with it."""
 
     def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
         import threading
@@ -4925,7 +4924,7 @@ class _Relay:
         self._masker, self._peer = masker, peer
 
     def close(self) -> None:
-        """Close the descriptors that are our own: whoever goes on writing learns that nobody reads."""
+        """Close our own descriptors, so that a process that still writes learns that nobody reads."""
         for fd in {self.source, self.target} - {-1, 0, 1, 2}:
             os.close(fd)
         self.source = -1
@@ -4945,7 +4944,7 @@ class _Relay:
     def _pass_on(self, selector: selectors.BaseSelector) -> bool:
         """Write what has come, or what may be a prompt; return whether there may be more."""
         waiting = self._masker.waiting
-        # On Windows, nothing but reading waits for a pipe.
+        # On Windows, only a read can wait for a pipe.
         if os.name == "nt" or selector.select(_QUIET_SECONDS if waiting else _GRACE_SECONDS):
             try:
                 data = os.read(self.source, _PIPE_BYTES)
@@ -4961,7 +4960,7 @@ class _Relay:
         while rest:
             try:
                 rest = rest[os.write(self.target, rest) :]
-            except BlockingIOError:  # whoever started us made the pipe nonblocking
+            except BlockingIOError:  # our caller made the pipe nonblocking
                 select.select([], [self.target], [])
             except OSError as error:
                 gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
@@ -4986,7 +4985,7 @@ def _raw_terminal() -> Iterator[None]:
 
 
 def _in_foreground() -> bool:
-    """Return whether the keys of our terminal, such as ^C, mean us."""
+    """Return whether keys such as ^C in our terminal reach us."""
     try:
         with open("/dev/tty", "rb", 0) as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
@@ -4997,7 +4996,7 @@ def _in_foreground() -> bool:
 def _forward_signals(
     start: Callable[[], subprocess.Popen[bytes]], outputs: list[_Relay], interactive: bool
 ) -> Callable[[], int]:
-    """Start a process, forward signals to it, unless they are a program's, and return what waits for it."""
+    """Start a process, forward our signals to it unless we are imported, and return its wait function."""
     import signal
 
     if __name__ != "__main__" or os.name == "nt":
@@ -5011,7 +5010,7 @@ def _forward_signals(
                 _resize(output.source, output.target)
         elif not processes:
             early.append(number)
-        # Else the keyboard interrupts the command as well, being in our process group.
+        # Otherwise the keyboard also interrupts the command, which is in our process group.
         elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
             processes[0].send_signal(number)
 
@@ -5035,9 +5034,9 @@ def _forward_signals(
 
 
 # === Redaction ==============================================================================================
-# Values taken out of text, files and logs. Filters on loggers miss the records of child loggers, filters on
+# Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
-# and those that report exceptions nobody caught.
+# and those that report uncaught exceptions.
 
 Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
@@ -5086,7 +5085,7 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
     The source is as for `redact`. Call it again for new values, after a rotation for instance; earlier ones
-    stay masked. A warning names those that are too short to be.
+    stay masked. A warning names those that are too short.
     """
     import logging
 
@@ -5097,7 +5096,7 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
-            "not redacted, being under %d characters: %s", MIN_MASKED, ", ".join(short)
+            "not redacted (under %d characters): %s", MIN_MASKED, ", ".join(short)
         )
     return redacting
 
@@ -5137,7 +5136,7 @@ class RedactingFilter:
         import logging
         import threading
 
-        # what every record has, and no value gets into
+        # standard attributes, which hold no value
         self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
         self._adding = threading.Lock()
         self._values: set[str] = set()
@@ -5146,7 +5145,7 @@ class RedactingFilter:
         self.add(source)
 
     def add(self, source: Redactable) -> list[str]:
-        """Redact these values as well; return the names of those that are too short for it."""
+        """Redact these values as well; return the names of those that are too short."""
         manager, chosen = manager_and_backend(cast("Any", source))
         if chosen is None or (isinstance(chosen, str) and chosen in _STORES):
             chosen = manager.store(chosen)
@@ -5186,7 +5185,7 @@ class RedactingFilter:
         return True
 
     def redact_record(self, record: Any) -> Any:
-        """Redact what a record holds as text; objects are left to whoever formats them."""
+        """Redact the text in a record; objects are left to its formatters."""
         import logging
 
         for name in vars(record).keys() - self._usual:
@@ -5211,7 +5210,7 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
         return found
     values = source if isinstance(source, Iterable) else [source]
     by_name = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
-    if not all(isinstance(value, str) for value in by_name.values()):  # it would spoil each later call
+    if not all(isinstance(value, str) for value in by_name.values()):  # it would break each later call
         raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
     return {str(name): {value} for name, value in by_name.items()}
 
@@ -9362,7 +9361,7 @@ def cmd_run(args: Namespace) -> int:
 def _warn_unmasked(names: Iterable[str]) -> None:
     short = sorted(names)
     if short:
-        _warn(f"not masked, being under {MIN_MASKED} characters: {', '.join(short)}")
+        _warn(f"not masked (under {MIN_MASKED} characters): {', '.join(short)}")
 
 
 def cmd_redact(args: Namespace) -> int:

@@ -5023,7 +5023,7 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
 
 
 def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(run, tmp_path):
-    expected = "not masked, being under 8 characters: {}\n"
+    expected = "not masked (under 8 characters): {}\n"
     done = run("A_TOKEN", "B_TOKEN", *sh("echo $A_TOKEN"), A_TOKEN="abc", B_TOKEN="de")
     assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN"), 0)
     assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == expected.format("URL")
@@ -5409,7 +5409,7 @@ def test_redact_from_stdin_and_files_to_stdout(tmp_path):
     env = {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}
     done = cli("redact", "log", "-", cwd=tmp_path, env=env, stdin=b"piped " + SAFE.encode())
     assert (done.returncode, done.stdout) == (0, b"\xff ***\r\npiped ***")
-    assert done.stderr == b"paissive_secrets: not masked, being under 8 characters: PIN_CODE\n"
+    assert done.stderr == b"paissive_secrets: not masked (under 8 characters): PIN_CODE\n"
 
 
 def test_redact_shows_a_line_of_a_stream_at_once():
@@ -5496,7 +5496,7 @@ def test_redact_takes_a_backend_or_a_mapping_and_names_short_values(source, log,
     monkeypatch.setenv("PIN_CODE", "1234")
     ps.redact_logs(source)
     log.error("in %s", SAFE)
-    assert (log.text(), caplog.messages) == ("in ***\n", ["not redacted, being under 8 characters: PIN_CODE"])
+    assert (log.text(), caplog.messages) == ("in ***\n", ["not redacted (under 8 characters): PIN_CODE"])
 
 
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
