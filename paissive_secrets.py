@@ -8866,8 +8866,8 @@ _Use = tuple[str, int, str, str]
 class Check:
     """The names that a project asks for, compared with those in a store.
 
-    `found` has three kinds: "missing" names are required, "optional" ones are asked for but not required, and
-    the store lacks them; no file mentions "unused" ones. Each maps a name to the places that ask for it.
+    `found` has three kinds: "missing" names are required, "optional" ones are not, and the store lacks both;
+    no file mentions "unused" ones. Each maps a name to the places that ask for it.
     """
 
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
@@ -8987,14 +8987,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         _warn(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        return 130  # as shells count: 128 and the number of the signal, here SIGINT
+        return 130  # as in a shell: 128 and the number of the signal, here SIGINT
     except BrokenPipeError:
         return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
     except OSError as error:
         # Without a file name, the error is about the output or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
-    # No traceback: it would show arguments to whoever looks over a shoulder or reads a CI log.
+    # No traceback: it would show arguments on the screen or in a CI log.
     except Exception as error:
         import traceback
 
@@ -9041,7 +9041,7 @@ def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Name
 
         with open(__file__, "rb") as file:
             code = file.read()
-        # By git's id of this file, the project's repository knows it.
+        # Git's id of this file can be looked up in the project's repository.
         blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
         print(f"paissive_secrets {__version__} ({__date__}) {blob}")
         raise SystemExit
@@ -9110,7 +9110,7 @@ def _parser(name: str, description: str) -> ArgumentParser:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            # What was typed may be a value in the wrong place, so no message repeats it.
+            # Messages don't repeat what was typed, since it may be a misplaced value.
             repeats = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
             said = re.sub(repeats, r"\1", message)
             typed = re.findall(r"[\w-]+", message[len(said) :])[:1]
@@ -9170,7 +9170,7 @@ def cmd_set(args: Namespace) -> None:
     if args.json:
         _store_of("vault", args)
         name = name.rstrip("#") + "#"  # which stands for all fields
-    # Some stores allow such names, but whoever types one means NAME=value, and messages show names.
+    # Some stores allow such names, but the user probably means NAME=value, and messages show names.
     if "=" in name:
         raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
     if args.generate is not None:
@@ -9182,7 +9182,7 @@ def cmd_set(args: Namespace) -> None:
         value = args.value
     else:
         value = _read_value(args.name, store)
-    shadow = overridden_by(store, name)  # before it is set, which makes the variable
+    shadow = overridden_by(store, name)  # before `set`, which makes the variable
     check_settable(store, name)
     store.set(name, value)
     _warn_after_set(store, name, shadow=shadow)
@@ -9196,7 +9196,7 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(what: str, store: Store | None = None) -> str:
-    """Prompt twice for a value without echo or, from a pipe, read all but one newline at its end."""
+    """Prompt twice for a value without echo or, from a pipe, read it without one trailing newline."""
     if can_ask():
         if store:
             ask_store(store, "unlock", None)
@@ -9208,7 +9208,7 @@ def _read_value(what: str, store: Store | None = None) -> str:
 
 
 def _read_file(path: str) -> bytes:
-    """Read a file, or stdin where its name is "-"."""
+    """Read a file, or stdin if its name is "-"."""
     if path == "-":
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
@@ -9221,13 +9221,13 @@ def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
         _warn(note)
     path = plaintext_file(store)
     if path and git_takes(path):
-        _warn(f"warning: git does not ignore {path}; name it in .gitignore before it is committed")
+        _warn(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
     if shadow:
-        _warn(f"warning: {shadow} comes before {path}, so that `get` gives what is there")
+        _warn(f"warning: {shadow} comes before {path}, so `get` returns its value")
 
 
 def _store_of(backend: str, args: Namespace) -> Any:
-    """Return the store if it has what only this backend's stores have; sealed files need no --backend."""
+    """Return the store if it is one of this backend; for sealed files, --backend may be left out."""
     store = args.manager.store((args.backend or "file") if backend == "file" else None)
     if not hasattr(store, {"file": "rekey", "vault": "undelete"}[backend]):
         raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
@@ -9242,7 +9242,7 @@ def cmd_get(args: Namespace) -> None:
     $ get DB_PASSWORD --stage previous
     $ get app/db --json --backend vault
 
-    A newline is added on a terminal only. OpenSSH rejects a key without its last
+    A newline is added only on a terminal. OpenSSH rejects a key without its last
     newline, which `set` drops from piped input: use `set KEY --from-file F`.
     """
     store = args.manager.store()
@@ -9283,7 +9283,7 @@ def cmd_delete(args: Namespace) -> int:
             elif not args.manager.delete_secret(name, backend=store):
                 raise not_found_error(name)
             elif shadow:
-                _warn(f"warning: {shadow} is still there, so that `get` gives what it holds")
+                _warn(f"warning: {shadow} is still there, so `get` returns its value")
         except SecretsError as error:
             _warn(str(error))
             code = max(code, error.exit_code)
@@ -9306,14 +9306,14 @@ def cmd_import(args: Namespace) -> None:
     if args.remove and not os.path.isfile(path):
         raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
     values = parse_secrets(data, path)
-    if not values:  # may be a file of something else: don't remove it
+    if not values:  # the file may be something else: don't remove it
         return _warn(f"note: {path} holds no secrets")
     import_secrets(store, values)
     _warn_after_set(store, *values)
     if args.remove:
-        # Only once the store returns every value, and unless the file was changed meanwhile.
+        # Only if the store returns every value, and the file hasn't changed meanwhile.
         if any(store.get(name) != value for name, value in values.items()) or _read_file(path) != data:
-            raise Conflict(f"{path} stays: it holds other values than the store", hint="import it again")
+            raise Conflict(f"{path} is kept: its values differ from the store's", hint="import it again")
         with disk_errors(f"remove {path}"):
             os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
     elif path != "-":
@@ -9343,11 +9343,11 @@ def cmd_run(args: Namespace) -> int:
     $ run DB_PASSWORD -- psql app  # with one
     $ run app/db# --backend vault -- env  # APP_DB_USER, …
     """
-    if not any(args.command_line[:1]):  # "$COMMAND" that is not set is an empty word
+    if not any(args.command_line[:1]):  # an unset "$COMMAND" is an empty word
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
-        _warn("note: the command gets no secret; see where they are looked for with: status")
+        _warn("note: the command gets no secrets; see which store is used with: status")
     # The process becomes the command, so signals, terminal and exit code need no relay.
     if args.no_mask:
         run_in_place(args.command_line, environment)
@@ -9497,7 +9497,7 @@ def _explain_line(place: str) -> int:
 def _audit_of(args: Namespace) -> Audit:
     paths, in_git = args.paths or ["."], args.staged or args.history is not None
     exclude = args.exclude
-    if exclude:  # which may have taken a PATH for one more name
+    if exclude:  # which may have swallowed a PATH
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
     baseline = _baseline_of(args, find_repository(paths)[1] if in_git else shown_from(paths))
     if args.output and not in_git:
@@ -9528,7 +9528,7 @@ def _audit_of(args: Namespace) -> Audit:
 
 
 def _progress_line() -> Callable[[Summary], None] | None:
-    """Return what tells a terminal how far a longer audit is; the next line of the report overwrites it."""
+    """Return a function that shows a long audit's progress on a terminal, until the report overwrites it."""
     due = time.monotonic() + 1
 
     def show(summary: Summary) -> None:
@@ -9546,13 +9546,13 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
         raise BadValue(f"no baseline {_show(path)}", hint="write one with --update-baseline")
-    # With --untrusted, only --baseline may name one: it can come from elsewhere than the code.
+    # With --untrusted, only --baseline may name one: it can come from outside the code.
     return Baseline(path) if exists and (args.baseline or not args.untrusted) else None
 
 
 @contextlib.contextmanager
 def _report_file(path: str) -> Iterator[TextIO]:
-    """Open a file that is copied to `path` once it is complete: before, the audit might read it there."""
+    """Open a file that is copied to `path` only when it is complete: the audit might read it there."""
     import shutil
     import tempfile
 
@@ -9584,7 +9584,7 @@ def cmd_check(args: Namespace) -> int:
         _print_value(check.found)
     for how, names in check.found.items() if not args.json else ():
         for name, places in names.items():
-            if how != "optional" or looks_secret(name):  # PORT, for instance, is nothing that a store holds
+            if how != "optional" or looks_secret(name):  # PORT, for instance, is no secret
                 print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
     missing = len(check.found["missing"])
     unparsed = f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
@@ -9598,7 +9598,7 @@ def cmd_hook_install(args: Namespace) -> None:
     $ hook install
     SKIP=paissive-audit git commit     # skip it once
     """
-    _warn(f"installed {install_hook()}; leave it out once with: SKIP=paissive-audit git commit")
+    _warn(f"installed {install_hook()}; skip it once with: SKIP=paissive-audit git commit")
 
 
 def cmd_password(args: Namespace) -> None:
@@ -9676,7 +9676,7 @@ def cmd_rotate_schedule(args: Namespace) -> None:
     $ rotate schedule DB_PASSWORD --generate password:24 \\
         --apply ./set-password --verify ./log-in
 
-    Cron rotates by `rotate now`. A new schedule replaces the old one.
+    Let cron run `rotate now`. A new schedule replaces the old one.
     """
     options = ("generate", "apply", "verify", "timeout", "keep_previous")
     _rotation(args).schedule(args.name, args.every, **{option: getattr(args, option) for option in options})
@@ -9769,9 +9769,9 @@ _ALIASES = {"ls": "list", "rm": "delete"}
 _WITHOUT_STORE = ("config delete", "hook install")  # commands that take no --backend
 _EXAMPLES = {"name": "DB_PASSWORD", "key": "database.password"}  # where a docstring has none
 
-# One row per command, in the order of help: the function, then its arguments. --backend, which may also stand
-# before the command, is added. The docstring is its help: a summary under 60 characters, examples in which $
-# stands for this program, details. "config get" is a command of the group "config".
+# One row per command, in the order of help: the function, then its arguments. --backend is added; it may also
+# precede the command. The docstring is its help: a summary under 60 characters, examples in which $ is this
+# program, details. "config get" is a command of the group "config".
 _COMMANDS: dict[str, tuple[Any, ...]] = {
     "set": (
         cmd_set,
@@ -9790,7 +9790,11 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
-    "list": (cmd_list, _arg("prefix", "PREFIX", "how the names begin", nargs="?", default=""), _JSON),
+    "list": (
+        cmd_list,
+        _arg("prefix", "PREFIX", "only names that begin with it", nargs="?", default=""),
+        _JSON,
+    ),
     "delete": (
         cmd_delete,
         _arg("names", "NAME", "a secret's name", nargs="+"),
@@ -9836,10 +9840,10 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _NAME,
         _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
         _arg("--generate", "SPEC", f"{_SPEC_HINT}, or command:CMD", default="token:32"),
-        _arg("--apply", "CMD", "puts the value, which it gets on stdin, where it is used"),
-        _arg("--verify", "CMD", "fails if the value, which it gets on stdin, doesn't work"),
+        _arg("--apply", "CMD", "puts the value, read from stdin, where it is used"),
+        _arg("--verify", "CMD", "fails if the value, read from stdin, doesn't work"),
         _arg("--timeout", "TIME", "for each of these; default: 60s", default=_TIME_FOR_STEP),
-        _arg("--keep-previous", "TIME", "delete the previous value then; default: never"),
+        _arg("--keep-previous", "TIME", "when to delete the previous value; default: never"),
         _POLICIES,
     ),
     "rotate unschedule": (cmd_rotate_unschedule, _NAME, _POLICIES),

@@ -5027,7 +5027,7 @@ def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(ru
     done = run("A_TOKEN", "B_TOKEN", *sh("echo $A_TOKEN"), A_TOKEN="abc", B_TOKEN="de")
     assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN"), 0)
     assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == expected.format("URL")
-    note = "note: the command gets no secret; see where they are looked for with: status\n"
+    note = "note: the command gets no secrets; see which store is used with: status\n"
     store = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": str(tmp_path)}
     assert run("--", "echo", "started", **store) == (b"started\n", note, 0)
 
@@ -8596,8 +8596,8 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
     monkeypatch.setenv("A_TOKEN", "other")
     replaced = note.replace("plaintext;", "plaintext (what it held before is gone);")
     assert say("set", "A_TOKEN", stdin="v")[1] == (
-        f"{replaced}warning: git does not ignore .env; name it in .gitignore before it is committed\n"
-        "warning: variable A_TOKEN comes before .env, so that `get` gives what is there\n"
+        f"{replaced}warning: git does not ignore .env; add it to .gitignore before you commit\n"
+        "warning: variable A_TOKEN comes before .env, so `get` returns its value\n"
     )
     monkeypatch.delenv("A_TOKEN")
     Path(".gitignore").write_text(".env\n")
@@ -8657,7 +8657,7 @@ def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypat
     monkeypatch.setattr(ps, "import_secrets", lambda store, values: file.write_text(after))
     monkeypatch.setenv("A", "1")
     status, said = say("import", "old.env", "--remove")
-    assert (status, "old.env stays: it holds other values than the store" in said) == (2, True)
+    assert (status, "old.env is kept: its values differ from the store's" in said) == (2, True)
     assert file.read_text() == after
 
 
