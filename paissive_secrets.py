@@ -6416,12 +6416,6 @@ def is_judged(span: Span) -> bool:
     return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
 
 
-def evidence(candidate: Candidate) -> list[tuple[str, int]]:
-    """What speaks for and against: (feature, log odds in hundredths); none of it shows the value."""
-    weights = _weights()
-    return [(feature, weights[feature]) for feature in features(candidate) if feature in weights]
-
-
 def _sets_password(c: Candidate) -> bool:
     """Whether a line of a configuration file sets a password: there, any word may be one."""
     if c.kind != "pass" or c.language not in ("config", "json", "none", "shell", "markup"):
@@ -6451,18 +6445,13 @@ def _sets_key(c: Candidate) -> bool:
 
 # --- features -----------------------------------------------------------------------------------------------
 
-_SHAPE = lazily(
-    r"(?P<number>[-+]?[\d.,_]+\Z)"
-    r"|(?P<lower>[a-z]+\Z)|(?P<upper>[A-Z]+\Z)|(?P<capital>[A-Z][a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
-    r"|(?P<letters>[a-zA-Z]+\Z)|(?P<CONSTANT>[A-Z][A-Z0-9]*[_-][A-Z0-9_-]+\Z)|(?P<snake>[a-z]+_[a-z0-9_]+\Z)"
-    r"|(?P<kebab>[A-Za-z]+-[a-zA-Z0-9-]+\Z)|(?P<dotted>[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z)"
+_SHAPE = lazily(  # numbers, names, paths and the like have no weights, and so need no names
+    r"[-+]?[\d.,_]+\Z|(?P<lower>[a-z]+\Z)|[A-Z]+\Z|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
     r"|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)"
-    r"|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|(?P<alnum>[A-Za-z0-9]+\Z)"
-    r"|(?P<version>[\w-]+-\d+(?:\.\d+)+[\w.-]*\Z)|(?P<url>\w+://)"
-    r"|(?P<path>[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z)"
-    r"|(?P<name>[A-Za-z_$][\w$]*\Z)"
-    r"|(?P<base64>[A-Za-z0-9+/_-]+={0,2}\Z)|(?P<crypt>\$\w+\$|\{[A-Z]+\})|(?P<escapes>\\[xu])"
-    r"|(?P<spaces>.*\s)|(?P<foreign>.*[\x80-\xff])"
+    r"|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|[A-Za-z0-9+/_-]+={0,2}\Z|[A-Za-z_$][\w$]*\Z"
+    r"|[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z|[\w-]+-\d+(?:\.\d+)+[\w.-]*\Z"
+    r"|\w+://|[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z"
+    r"|(?P<crypt>\$\w+\$|\{[A-Z]+\})|\\[xu]|(?P<spaces>.*\s)|.*[\x80-\xff]"
 )
 # What is put in later, and so stands for a value.
 _TEMPLATE = lazily(
@@ -6472,12 +6461,13 @@ _TEMPLATE = lazily(
 )
 _MARKS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
+_FACTS_OF_VALUE = ("shape", "length", "letters", "digits", "classes", "symbols", "distinct")
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
 _TELLTALE_END = lazily(
     r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
 )
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
-    r"""(?i)(?:get\w{0,12}|env\w{0,3}|setting|config|option|default|fetch|lookup"""
+    r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
@@ -6572,7 +6562,7 @@ def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, before, after)
     value = c.value.encode("latin-1")
     facts = _facts_of_value(value.translate(_DIGITS_TO_0), len(set(value)))
-    return place, _features_of_value(c.kind, *facts), _marks(c)
+    return place, _crossed(c.kind, _FACTS_OF_VALUE, facts), _marks(c)
 
 
 @functools.lru_cache(4096)
@@ -6599,7 +6589,7 @@ def _features_of_place(
     words = words_of(name)
     named = [f"name {word}" for word in sorted(set(words))]
     ends = [f"first {words[0]}", f"last {words[-1]}"] if words else []
-    return "bias -", *_crossed(kind, facts), *named, *ends
+    return "bias -", *_crossed(kind, tuple(facts), tuple(facts.values())), *named, *ends
 
 
 @functools.lru_cache(4096)
@@ -6610,7 +6600,7 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
     value, classes = _text(folded), folded.translate(_CLASS_OF)
     size, shape, digits = len(value), _SHAPE.match(value), classes.count(b"0")
     return (
-        (shape and shape.lastgroup) or "symbols",
+        (shape.lastgroup or "-") if shape else "symbols",
         str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
         wordness(value),
         ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
@@ -6621,15 +6611,10 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
 
 
 @functools.lru_cache(4096)
-def _features_of_value(kind: str, *facts: str) -> tuple[str, ...]:
-    groups = ("shape", "length", "letters", "digits", "classes", "symbols", "distinct")
-    return _crossed(kind, dict(zip(groups, facts)))
-
-
-def _crossed(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
+def _crossed(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
     """Each fact as a feature, alone and with the kind."""
-    both = (f"kind/{group} {kind}/{facts[group]}" for group in _WITH_KIND if group in facts)
-    return *map("{} {}".format, facts, facts.values()), *both
+    both = (f"kind/{group} {kind}/{fact}" for group, fact in zip(groups, facts) if group in _WITH_KIND)
+    return *map("{} {}".format, groups, facts), *both
 
 
 def wordness(value: str) -> str:
@@ -7427,7 +7412,9 @@ def _reasons(span: Span) -> Iterator[str]:
     if span.reason:
         yield f"  {'low at most' if span.confidence else 'no finding'}: {span.reason}"
     if span.candidate and is_judged(span):
-        found = sorted(evidence(span.candidate), key=lambda item: (-abs(item[1]), item))
+        weights = _weights()
+        found = [(feature, weights[feature]) for feature in features(span.candidate) if feature in weights]
+        found.sort(key=lambda item: (-abs(item[1]), item))
         limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
         # Not the name: it may be a part of the value that another name is assigned.
         yield f"  a value assigned to a name of kind {span.candidate.kind!r} in {span.candidate.language}"

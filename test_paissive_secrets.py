@@ -6179,7 +6179,7 @@ def test_the_features_of_a_value_say_what_it_is_and_what_stands_around_it():
     (candidate,) = candidates("password" + ' = "tulip-Harbor-19"')
     facts = """after end, before start, begins line, bias -, classes aA0-, digits two, distinct 8,
     ends telltale, first password, kind pass, language source, last password, length 16, letters 6,
-    name password, named bare, quote double, separator =, shape kebab, symbols 0, words 1"""
+    name password, named bare, quote double, separator =, shape -, symbols 0, words 1"""
     crossed = "language quote separator shape length letters digits classes ends".split()
     expected = dict(fact.split() for fact in re.split(r",\s+", facts))
     expected.update({f"kind/{group}": f"pass/{expected[group]}" for group in crossed})
@@ -6385,7 +6385,7 @@ def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path):
     command = [*train, str(tmp_path / "evaluate.py"), str(tmp_path / "dev")]
     first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "12")
     assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
-    assert re.search(r"(?m)^kind/shape: key/snake -\d+$", first)
+    assert re.search(r"(?m)^last: password \d+ key -\d+$", first)
 
 
 # === Detectors ==============================================================================================
