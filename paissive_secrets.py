@@ -1660,7 +1660,7 @@ class FileStore:
             file_state(path, follow=False)
         except OSError as error:
             raise self._read_error(name, error) from None
-        with self._writing():
+        with self._write_lock():
             self._check_folders(name)  # again: never delete through a symlink
             folder, file = os.path.split(path)
             # Where file names ignore case, this name may find another secret.
@@ -1707,7 +1707,7 @@ class FileStore:
         self._check_folders()
         read_keys = self._keys_by_password if os.path.lexists(self._identity_file) else self._keys
         read_keys()  # don't prompt while holding the lock
-        with self._writing():
+        with self._write_lock():
             keys = read_keys()
             if not os.path.lexists(self._identity_file):  # of PAISSIVE_IDENTITY, only the store's own
                 opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys
@@ -1720,7 +1720,7 @@ class FileStore:
         self._check_folders()
         self._keys_by_password()
         try:
-            with self._writing():
+            with self._write_lock():
                 # Keep both identities until all is sealed to the new one, so that all can be opened.
                 keys = (Identity.generate(), *self._keys_by_password())
                 self._replace_identity(keys, self._password())
@@ -1856,7 +1856,7 @@ class FileStore:
             raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write_lock(self) -> Iterator[None]:
         with disk_errors(f"write to {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
@@ -1865,7 +1865,7 @@ class FileStore:
     def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
         """Write all of these (name, path, plaintext) or, after an error, none."""
         self.unlock()  # don't prompt while holding the lock
-        with self._writing(), contextlib.ExitStack() as undo:
+        with self._write_lock(), contextlib.ExitStack() as undo:
             if self._is_new():
                 self._replace_identity((Identity.generate(),), self._password())
             keys = self._keys()
@@ -2368,7 +2368,7 @@ class _Transport:
         except SecretsError:
             raise
         except (OSError, ValueError) as error:
-            return _broken(error, sent=sent, proxied=proxy is not None)
+            return _broken_response(error, sent=sent, proxied=proxy is not None)
         finally:
             if wire:
                 self._give_back(wire, reusable)
@@ -2675,7 +2675,7 @@ _TLS_PROBLEMS = (
 )
 
 
-def _broken(error: Exception, *, sent: bool, proxied: bool) -> _Response:
+def _broken_response(error: Exception, *, sent: bool, proxied: bool) -> _Response:
     """Return the response of a connection that broke, or raise what no retry can fix."""
     import socket
     import ssl
@@ -3000,7 +3000,7 @@ class VaultStore:
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
-        found = self._read(path, _whole(path), version)
+        found = self._read(path, _secret_path(path), version)
         for value in found.values():
             _value_text(value)  # which rejects lone surrogates
         return found
@@ -3025,7 +3025,7 @@ class VaultStore:
         self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None, merge: bool = False
     ) -> int:
         """Replace all fields, or only these with `merge`, like `set`; return the new version, 0 in KV 1."""
-        place = self._kv_place(_whole(path), versions=cas is not None)
+        place = self._kv_place(_secret_path(path), versions=cas is not None)
         for field, value in fields.items():
             with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
                 value = value if isinstance(value, str) else _value_text(value)
@@ -3094,7 +3094,7 @@ class VaultStore:
         self, path: str, version: Optional[int] = None
     ) -> tuple[SecretVersion, Optional[dict[str, Any]]]:
         """Return a version and its fields, None if it is deleted, by one request."""
-        secret = self._fetch(self._kv_place(_whole(path), versions=True), version)
+        secret = self._fetch(self._kv_place(_secret_path(path), versions=True), version)
         if not secret.version:
             raise not_found_error(path)
         return secret.about, secret.fields
@@ -3115,7 +3115,7 @@ class VaultStore:
         self._call("POST", self._options_of(path), options)
 
     def _options_of(self, path: str) -> str:
-        place = self._kv_place(_whole(path) if path else f"{self.settings.mount}/config", versions=True)
+        place = self._kv_place(_secret_path(path) if path else f"{self.settings.mount}/config", versions=True)
         return place.at("metadata") if path else f"{place.mount}/config"
 
     def older_values(self, name: str) -> Iterator[str]:
@@ -3222,9 +3222,9 @@ class VaultStore:
         place = self._locate(path) if version is None else self._kv_place(path, versions=True)
         if not place.kv:
             return self._read_leased(place.at(""))
-        return self._present(self._fetch(place, version), place, name, version)
+        return self._fields_of(self._fetch(place, version), place, name, version)
 
-    def _present(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
+    def _fields_of(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
         if secret.fields is not None:
             return secret.fields
         if secret.about.destroyed:
@@ -3279,7 +3279,7 @@ class VaultStore:
         for attempt in range(_CAS_TRIES):
             secret = self._fetch(place)
             if present:
-                self._present(secret, place, name)
+                self._fields_of(secret, place, name)  # raises if there are none
             if cas not in (None, secret.version):
                 raise Conflict(f"{_show(name)} is at version {secret.version}", hint="read it again")
             old = dict(row for row in (secret.fields or {}).items() if row not in lost.items())
@@ -3436,7 +3436,7 @@ def _path_and_field(name: str) -> tuple[str, str]:
     return path, field if mark else _FIELD
 
 
-def _whole(path: str) -> str:
+def _secret_path(path: str) -> str:
     """Return the path of a secret, which may end with '#'."""
     found, field = _path_and_field(path if "#" in path else path + "#")
     if field:
@@ -3743,7 +3743,7 @@ class SecretConfig:
             self._write(path, value)
             return
         work_folder(self.path)
-        self._changed(path, reference)  # find any problem with the file before storing the value
+        self._changed_text(path, reference)  # find any problem with the file before storing the value
         store = persistent(self._store())
         check_replaceable(store, key)
         store.set(key, value)  # which may lock the same folder
@@ -3844,12 +3844,12 @@ class SecretConfig:
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
         """Set or, if `value` is _ABSENT, remove a setting; return whether that changed the file."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
-            text = self._changed(path, value)
+            text = self._changed_text(path, value)
             if text:
                 rewrite(self.path, text.encode())
         return bool(text)
 
-    def _changed(self, path: tuple[str, ...], value: Any) -> str:
+    def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
         """Return the text of the file with one setting changed, or "" if there is nothing to remove."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
@@ -4021,7 +4021,7 @@ class SecretRotation:
         RotationFailed if a step fails, Conflict while another rotation is unfinished: current is unchanged,
         and `resume` or `abort` ends it. BadValue if there is neither a value nor a policy.
         """
-        with self._locked(name) as rotation:
+        with self._lock(name) as rotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
@@ -4043,13 +4043,13 @@ class SecretRotation:
         return done
 
     def _rotate_or_resume(self, name: str) -> None:
-        with self._locked(name) as rotation:
+        with self._lock(name) as rotation:
             pending = rotation.value("pending") if "started" in rotation.policy else None
             rotation.start(None) if pending is None else rotation.finish(pending)
 
     def rollback(self, name: str) -> None:
         """Rotate to the previous value; the current one becomes previous. NotFound if there is none."""
-        with self._locked(name) as rotation:
+        with self._lock(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
                 raise NotFound(f"{_show(name)} has no previous value", hint="never rotated, or dropped")
@@ -4057,7 +4057,7 @@ class SecretRotation:
 
     def resume(self, name: str) -> None:
         """Finish a rotation that failed or was killed; NotFound if there is none."""
-        with self._locked(name) as rotation:
+        with self._lock(name) as rotation:
             rotation.finish(rotation.unfinished())
 
     def abort(self, name: str, *, force: bool = False) -> None:
@@ -4066,7 +4066,7 @@ class SecretRotation:
         The old value is applied again. If that fails, raise RotationFailed; abort can be repeated.
         With `force`, don't wait for a running command, which may yet write the abandoned value.
         """
-        with self._locked(name, force=force) as rotation:
+        with self._lock(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
             if "started" not in rotation.policy or rotation.value("pending") is not None:
                 rotation.undo(rotation.unfinished())
@@ -4075,12 +4075,12 @@ class SecretRotation:
 
     def drop(self, name: str) -> bool:
         """Delete the previous value, so that nobody can roll back; return whether there was one."""
-        with self._locked(name) as rotation:
+        with self._lock(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
             return rotation.delete("previous")
 
     @contextlib.contextmanager
-    def _locked(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
+    def _lock(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
         lock = policies.lock(check_name(name))
         if force:
@@ -4110,7 +4110,7 @@ class _Rotation:
             raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
         value = self._run("generate") if value is None else value
         value = check_value(value, f"the new value of {self._shown}")
-        if _same(value, self.value("current")):
+        if _is_same(value, self.value("current")):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="give another")
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": _now()})
@@ -4125,7 +4125,7 @@ class _Rotation:
         self._check_pending(pending)
         try:
             current = self.value("current")
-            if not _same(pending, current):
+            if not _is_same(pending, current):
                 # Previous before current: after a kill in between, the old value is there twice.
                 self.set("previous", current)
                 self.set("current", pending)
@@ -4138,14 +4138,14 @@ class _Rotation:
 
     def undo(self, pending: str) -> None:
         current, previous = self.value("current"), self.value("previous")
-        promoted = _same(pending, current)
+        promoted = _is_same(pending, current)
         before = previous if promoted else current
         # Apply it while pending is still there: if that fails, abort can be repeated.
         if before is not None:
             self._run("apply", before)
         if promoted:
             self.set("current", before)
-        if _same(before, previous):  # the copy that this rotation made
+        if _is_same(before, previous):  # the copy that this rotation made
             self.delete("previous")
 
     def unfinished(self) -> str:
@@ -4156,15 +4156,15 @@ class _Rotation:
 
     def check_finished(self) -> None:
         pending = self.value("pending")
-        if pending is not None and not _same(pending, self.value("current")):
+        if pending is not None and not _is_same(pending, self.value("current")):
             raise Conflict(f"a rotation of {self._shown} was left unfinished", hint=self._hint)
 
     def _check_pending(self, value: str) -> None:
-        if not _same(value, self.value("pending")):
+        if not _is_same(value, self.value("pending")):
             raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
 
     def _state(self) -> str:
-        promoted = _same(self.value("pending"), self.value("current"))
+        promoted = _is_same(self.value("pending"), self.value("current"))
         return "the new value is current" if promoted else "current is unchanged"
 
     def value(self, stage: str) -> str | None:
@@ -4319,7 +4319,7 @@ def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
     return start <= _now(_seconds(policy.get(interval), f"{what}: "))
 
 
-def _same(a: str | None, b: str | None) -> bool:
+def _is_same(a: str | None, b: str | None) -> bool:
     import hmac
 
     # None equals nothing, not even None: an absent stage is like no other.
@@ -4799,10 +4799,10 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
     except OSError as error:
-        raise _not_runnable(command[0], error) from None
+        raise _command_error(command[0], error) from None
 
 
-def _not_runnable(program: str, error: OSError) -> SecretsError:
+def _command_error(program: str, error: OSError) -> SecretsError:
     """Return the error for a command that can't be executed."""
     absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
     what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
@@ -4905,7 +4905,7 @@ def _start(
             preexec_fn=(lambda: os.close(os.open(os.ttyname(0), os.O_RDWR))) if interactive else None,
         )
     except OSError as error:
-        raise _not_runnable(command[0], error) from None
+        raise _command_error(command[0], error) from None
     finally:
         for end in ends:
             os.close(end)
@@ -9777,11 +9777,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
-    "list": (
-        cmd_list,
-        _arg("prefix", "PREFIX", "only names that begin with it", nargs="?", default=""),
-        _JSON,
-    ),
+    "list": (cmd_list, _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""), _JSON),
     "delete": (
         cmd_delete,
         _arg("names", "NAME", "a secret's name", nargs="+"),
