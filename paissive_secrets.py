@@ -193,7 +193,7 @@ class Locked(SecretsError):
 
 
 class RotationFailed(SecretsError, RuntimeError):
-    """A value could not be generated, applied or verified; current is as it was."""
+    """A value could not be generated, applied or verified; current is unchanged."""
 
 
 class WrongKey(SecretsError, ValueError):
@@ -201,7 +201,7 @@ class WrongKey(SecretsError, ValueError):
 
 
 class Corrupt(SecretsError, ValueError):
-    """A file is not as it was written: damaged, cut off, or moved from elsewhere."""
+    """A file was damaged, cut off or moved since it was written."""
 
 
 class Unavailable(SecretsError, OSError):
@@ -1047,7 +1047,7 @@ class EnvironmentStore:
         """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
         try:
-            return os.environ[variable]  # faster than get(), and no context of the errors below
+            return os.environ[variable]  # faster than get(); the errors below get no context from it
         except KeyError:
             value = None
         if variable not in self._deleted_here:
@@ -1694,7 +1694,7 @@ class FileStore:
             return decode_value(_open_file(self.policy_file, self._keys())[1], self.policy_file)
 
     def write_policies(self, text: str) -> None:
-        """Seal the text of the rotation policies: they name commands, so nobody else may write them."""
+        """Seal the text of the rotation policies: they hold commands, so nobody else may write them."""
         self._seal_all([("", self.policy_file, text.encode())])
 
     def reveal_identity(self) -> str:
@@ -1930,7 +1930,7 @@ def _file_name(name: str) -> str:
     """Return the path of a secret's file in the folder secrets; cached, since checking names is slow."""
     longest = MAX_NAME_BYTES - len(".age")
     if re.search(_IMPOSSIBLE, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
-        raise BadName(f"bad name {_show(name)}: no sealed file can be called that")
+        raise BadName(f"bad name {_show(name)}: a sealed file can't have that name")
     return name + ".age"
 
 
@@ -2036,7 +2036,7 @@ def _new_passphrase(password: str) -> Passphrase:
     if log_n not in map(str, range(_MIN_LOG_N, _MAX_LOG_N + 1)):
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {_MAX_LOG_N}")
     if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
-        raise BadValue("the master password has several lines", hint="give it once, as one line")
+        raise BadValue("the master password has several lines", hint="use a single line")
     if len(password) < _MIN_PASSWORD:
         problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
         warn_once(f"{problem}; choose several random words with: password")
@@ -2506,7 +2506,7 @@ class _Wire(io.BufferedIOBase):
         self._buffer = bytearray()  # received and not yet read
 
     def makefile(self, _mode: str) -> _Wire:
-        return self  # and not a copy: what is left in its buffer belongs to no response
+        return self  # not a copy: `is_stale` has to see bytes left in the buffer
 
     def close(self) -> None:
         """Stay open: http.client closes its file after each response."""
@@ -2676,7 +2676,7 @@ _TLS_PROBLEMS = (
 
 
 def _broken_response(error: Exception, *, sent: bool, proxied: bool) -> _Response:
-    """Return the response of a connection that broke, or raise what no retry can fix."""
+    """Return the response of a broken connection, or raise an error that no retry can fix."""
     import socket
     import ssl
 
@@ -3078,7 +3078,7 @@ class VaultStore:
                 secrets = [key for key in keys if not key.endswith("/")]
                 for names in pool.map(functools.partial(lister._names_of, root), secrets):
                     yield from names
-                # No name leads below some folders, and a server may send endless ones.
+                # Names can't reach below some folders, and a server may send endless ones.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
         finally:
             lister._own.transport.close()
@@ -3145,7 +3145,7 @@ class VaultStore:
         return f"{path}#{field}{STAGES[stage]}"
 
     def store_keys(self) -> Iterator[str]:
-        """Yield what opens the store."""
+        """Yield the keys to the store."""
         yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in _KEYS)])
 
     def store_status(self) -> Iterator[tuple[str, str]]:
@@ -3687,7 +3687,7 @@ def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsEr
     # Don't repeat the text: it may be the value of a secret rather than a reference.
     if len(trail) > 1:
         problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
-        return NotFound(problem, hint="set the secret that it names, or write $${secret: if it is none")
+        return NotFound(problem, hint="set the secret that it names, or write $${secret: if it isn't one")
     if not isinstance(error, NotFound):
         return type(error)(f"{where}: {error.message}", hint=error.hint)
     problem = f"no secret named {_show(name)}, which {where} refers to"
@@ -3763,7 +3763,7 @@ class SecretConfig:
         return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
-        """Return where the setting comes from, never what it is."""
+        """Return where the setting comes from, never its value."""
         path = _key_path(key)
         in_file = _look_up(self._tree(), path, self.path)
         variable, value = self._variable(path)
@@ -3871,7 +3871,7 @@ _ABSENT: Any = object()
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
-    """Return a manager and the backend to ask it for; a mere backend is the default manager's."""
+    """Return a manager and a backend to ask it for; a backend alone gets the default manager."""
     return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
 
 
@@ -3910,7 +3910,7 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
-    """Return a JSON object; BadValue if it is none, has a key twice, or is nested too deeply."""
+    """Return a JSON object; BadValue for anything else, a duplicate key, or too deep nesting."""
     import json
 
     tree = problem = None
@@ -4111,7 +4111,7 @@ class _Rotation:
         value = self._run("generate") if value is None else value
         value = check_value(value, f"the new value of {self._shown}")
         if _is_same(value, self.value("current")):
-            raise BadValue(f"the new value of {self._shown} is its current one", hint="give another")
+            raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": _now()})
         self.set("pending", value)
@@ -5039,7 +5039,7 @@ def _forward_signals(
 # and those that report uncaught exceptions.
 
 Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
-_MAX_NESTING = 9  # of lists in lists; what is deeper stays as it is
+_MAX_NESTING = 9  # of lists in lists; deeper ones aren't redacted
 
 
 def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
@@ -5159,7 +5159,7 @@ class RedactingFilter:
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
     def redact(self, value: Any, depth: int = 0) -> Any:
-        """Return text, bytes, lists, tuples and dicts with masks for values, any other object as it is."""
+        """Return text, bytes, lists, tuples and dicts with values masked, any other object as it is."""
         if isinstance(value, (str, bytes)):
             return self._spellings.mask(cast("Any", value))
         if type(value) not in (tuple, list, dict) or depth == _MAX_NESTING:
@@ -9602,7 +9602,7 @@ def cmd_rekey(args: Namespace) -> None:
     After a leak of the old one, change the master password and the secrets too.
     """
     count = _store_of("file", args).rekey()
-    _warn(f"sealed {_plural(count, 'secret')} to a new identity; give it to all that use PAISSIVE_IDENTITY")
+    _warn(f"sealed {_plural(count, 'secret')} to a new identity; update PAISSIVE_IDENTITY where it is set")
 
 
 def cmd_identity(args: Namespace) -> None:

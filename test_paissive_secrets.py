@@ -1502,7 +1502,7 @@ STORE = Path(".paissive")
 DB, KEY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", STORE / "rotation.age"
 WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
 TYPED = "c4n" + "ary-password"
-LINES_TYPED = "the master password has several lines; give it once, as one line"
+LINES_TYPED = "the master password has several lines; use a single line"
 
 
 @pytest.fixture
@@ -2076,7 +2076,7 @@ def test_a_full_disk_is_reported_and_no_value_is_lost_or_shown(files, tmp_path, 
 
 def test_sealed_names_are_those_that_a_file_can_have(files):
     for name in ("x" * 252, "a.age/b", "A.AGE/b"):
-        assert refusal(files.set, name, "1").endswith(": no sealed file can be called that")
+        assert refusal(files.set, name, "1").endswith(": a sealed file can't have that name")
     for name in (".age", "x.AGE"):
         (STORE / "secrets" / name).mkdir()
         shutil.copy(DB, STORE / "secrets" / name)
