@@ -5751,7 +5751,7 @@ moesif qiniu rescuetime; {W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfet
 gumroad hereapi skylight unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48}
 leakix; {W50} rapidapi; {W54} optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike;
 ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90} bugcrowd; {W60} craftmyform intercom mapbox; {W64}
-auth0 bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity;
+bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity;
 {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise; {B100,2000}={0,2}|{B40} aws awssecret;
 {W128} yelp
 """
@@ -6131,7 +6131,7 @@ _READ = lazily(
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # of a function, an index, a member or a cmdlet, or what is added to
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{]|->\w| \+ )"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| \+ )"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
@@ -6664,7 +6664,8 @@ _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _MADE_UP = lazily(
-    rb"(?i)[x*]{4}|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|dummy|\bfake|example|foobar"
+    rb"(?i)[x*]{4}|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|_here(?!\w*[a-z])"
+    rb"|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
     r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
@@ -6676,10 +6677,10 @@ _KEY_NAME = lazily(
 )
 # placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
 _SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\Z|\()|\A\.{1,2}/"
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\$?\Z|\()|\A\.{1,2}/"
     rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
     rb"|\A\w{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}hmac-?)?sha-?\d+|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}hmac-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
@@ -6694,13 +6695,14 @@ _NO_VALUE = (
         rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|/\d{8}/[\w/-]+_request\Z|\A[EF][0-9A-F]{3}\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required|users"
-        rb"|function|String\?|invalid|wrong|empty)(?!\w)|\A#/"
-        rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn):\S"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users"
+        rb"|function|String\?|disabled|enabled|hidden|invalid|wrong|empty)(?!\w)|\A#/"
+        rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn|unix):\S|\A\d{1,4} [a-z]+\Z"
+        rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
-        rb"|\A/[a-z]{2,12}(?:/[\w.-]{1,40}){1,20}(?:\Z| )"
+        rb"|\A/[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z| )"
     )),
     ("it is encrypted, hashed or public", lazily(
         rb"\A(?:MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
@@ -6717,7 +6719,7 @@ _NO_VALUE = (
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
-    r"(?:[nN]o[nt]|fake|dummy)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
+    r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
     r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help|connector|target"
@@ -6728,9 +6730,9 @@ _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ](?:[A-Za-z]{1,20}|\d{1,2})){0,8}|
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|=\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$"
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|[gGuU][uU][iI][dD]$|\A[kK]ey\d\Z"
     r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
-    r"|key_?down|websocket[_-]?key|site_?key|rspauth|with_?credentials|name$)"
+    r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow(?:ed)?_?cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt|recv)[_-]?keys?)$"
     r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"

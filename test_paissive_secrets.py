@@ -5711,9 +5711,9 @@ def test_no_value_of_source_is_passed_over_for_the_end_of_a_line():
 def test_bare_words_of_source_are_no_values():
     lines = """token = lexer.next|password: string;|if key == other:|the key is here|key = context->key2;|\
 $password = Read-Host 'the 2nd one'|secrets: inherit|password: !Ref Password2|\
-?action=lostpassword&error=key1|if len(token) <= keep2|\
+?action=lostpassword&error=key1|if len(token) <= most2|\
 <trusted-key id="V7">|password := r.FormValue("name")|\
-passcode = m.SetUID("V7")|token = a.ID + b|<input type="password" name="box1">"""
+token = m.SetId("V7")|token = a.ID + b|'userpass' => array(\n|<input type="password" name="box1">"""
     assert [line for line in lines.split("|") if assigned(line)] == []
 
 
@@ -5733,6 +5733,7 @@ def test_brackets_that_cross_belong_to_no_template_and_no_code():
 OBJECTIONS = r"""
 === it is made up, a.py
 password = "fake-{A8}"
+DB_PASSWORD = "SET_A_PASSWORD_HERE_123"
 secret = "xxxx(b]c)"
 === it is a placeholder, an example or prose, a.py
 password = '--no-password'
@@ -5743,6 +5744,7 @@ SHARED_SECRET: u32 = 1026u32;
 password = 0xB3415C00L
 the_key: ../src/of{A8}
 newSecretKey("PBKDF2WithHmacSHA256",
+token = "RS256", password = "$encrypted$", password = "pbkdf2"
 "key": "\uD83D\uDC69\u200D\uD83D\uDCBB"
 === it is a URL, a path, a version, a format, a type or PEM, a.yml
 db_pass: "npm:^7.0.4"
@@ -5753,10 +5755,11 @@ some-keys = "1.2 || 3"
 signedtoken = ["some-library (>=3.0.0)", "other[a]~=2.0"]
 other-keys = "org.some:some-library:1.3"
 Credential=me/20200101/here/it/aws4_request
-"password": "F042",
+"password": "E1A7",
 password: String?,
-typeof setPassword === 'function'
-.password("invalid")
+typeof setPassword === 'function', .password("invalid"), password == 'hidden'
+refresh_token: '90 minutes', token: "[0.0.1, )", "OLDPWD": "/dev_home"
+fastcgi_pass unix:/run/some-server-8.sock;
 password = "%[1]s%[2]s"
 $password = '%1$s';
 token: '\u{1F600}\u{1F601}'
@@ -5765,7 +5768,7 @@ nonceCount := "00000001"
 key := "0123456789012345678901"
 "key": "1234567890abcdef{h16}"
 key_data = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCqaZoyiz1q"
-'password' => ['required', 'confirmed', 'max:255'],
+'password' => ['required', 'confirmed', 'max:255', 'required_without:name'],
 'password' => 'nullable|string|min:8',
 "io.jsonwebtoken:some-library-0.11.2"
 === it is encrypted, hashed or public, a.py
@@ -5785,6 +5788,7 @@ environment = "PWD="+folder)
 key_id = "{u}"
 csrf_token = "{u}"
 robot_key = "{u}"
+passwordGuid = "{u}"
 === it is a part of a name, a.yml
 "arn:aws:secret:{A8}"
 === it is a translation, lang/ro/validation.php
@@ -5815,7 +5819,7 @@ the password "x7k9Qw2p" is right
 not_secret = "{A8}"
 fakeToken: "{A8}"
 encrypted_key = "{A16}"
-password_type = "{A8}"
+password_type = "{A8}", --disabled-password="x7c9d"
 hashed_password = "{A8}"
 PasswordErrorMessage = "{A8}"
 label_password: {A8}
@@ -5826,11 +5830,10 @@ tokenizer.read('{A16}')
 encodedPassword = "{h64}"
 setAuthenticationTag("{A22}==")
 findPassword("{a16}")
-recaptchaSiteKey: "{A40}"
+"allowed_credentials":["{A43}="], recaptchaSiteKey: "{A40}"
 rspauth="{h32}"
-t.withCredentials = "{A16}"
 data-password-target="segment7"
-passwordConnector: 'local7'
+passConnector = "local7", t.withCredentials = "{A16}", key1 = "{A20}"
 === it is the first of several arguments, a.go
 NewPassword("{a16}", "passwd", false)
 === a single character does not belong to it, a.txt
@@ -5840,7 +5843,7 @@ WIDGET_K·EY={h11}g{h10}
 === it is a name, a word or a time, a.py
 nonce = 1643842562
 secret = "administration"
-r.Token = "update-result-1"
+x.Token = "changed-answer-2"
 === , a.txt
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
