@@ -14,7 +14,7 @@
     >>> get_secret("DB_PASSWORD", backend="memory")
     '…'
 
-Threads may share functions, managers and stores; only one at a time can rotate or write.
+Threads may share functions, managers and stores; a file or a rotation has one writer at a time.
 
 Contents, bottom-up; each section uses only the sections above it:
 
