@@ -5341,7 +5341,7 @@ k3s token  K10  {h64}::[\w:.]{16,80}  K10{h64}::server:{h32}  K10{h63}::{h32}
 OpenShift token  sha256~  {W43}
 Render key  rnd_  {A28,40}
 Dropbox token  sl.|sl.u.  {W130,1400}
-Facebook token  EAA  [MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
+Facebook token  EAA  (?<![A-Za-z0-9+/]EAA)[MCBDHJKLPGQRST]{A60,400}  EAAM{A60}
 X bearer token  AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
 Clerk or Stytch secret  secret-(test|live)-  {W36}
 BIP32 private key  xprv  {C107,108}
@@ -5630,9 +5630,9 @@ command password
     curl
         curl [^\n]{0,300}?(?:-u|--user)[ =]{0,3}["']?(?=[^\s:"'$<{(\[]{12,99}:)((?=[^\s:"']{0,20}\d)[^\s:"'$
         <{(\[]{12,99}):["'\s]  curl -u {A20}: https://x.local
-    convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\n][^"'$\n]{3,100})["']
+    convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\[\n][^"'$\n]{3,100})["']
         ConvertTo-SecureString -String "{p}" -AsPlainText
-    psk=  psk=["']?([^\s"'$<{][^\s"']{7,63})  psk="{p}"
+    psk=  psk=["']?([^\s"'$<{][^\s"'(\[]{7,63})(?=["'\s]|\Z)  psk="{p}"
 netrc password
     machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
         machine x.local login me password {p}
@@ -5715,7 +5715,7 @@ witai zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} inf
 {A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty; {A32}|{A32}-{A8}-{A8} mailgun;
 {A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok; {A32}|{A40}|{A64} sentry;
 {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40}
-azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook fb; {A32}|{u}
+azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook; {A32}|{u}
 codecov; {A33} coveralls; {A34} bscscan etherscan klaviyo polygonscan; {A36} vultr weaviate;
 {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} appcenter basecamp bitly carto
 circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter intrinio
@@ -6131,7 +6131,7 @@ _READ = lazily(
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # of a function, an index, a member or a cmdlet, or what is added to
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| \+ )"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| [+?] )"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
@@ -6664,7 +6664,7 @@ _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _MADE_UP = lazily(
-    rb"(?i)[x*]{4}|your[_ -]|placeholder|insert|redacted|change.?me|replace.?me|_here(?!\w*[a-z])"
+    rb"(?i)[x*]{4}|your(?:[_ -]|pass)|placeholder|insert|redacted|change.?me|replace.?me|_here(?!\w*[a-z])"
     rb"|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
@@ -6678,8 +6678,8 @@ _KEY_NAME = lazily(
 # placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\$?\Z|\()|\A\.{1,2}/"
-    rb"|\A<[^<>]+>\Z|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
-    rb"|\A\w{2,20}\([^()]{0,99}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
+    rb"|\A<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
+    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}hmac-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
@@ -6695,10 +6695,10 @@ _NO_VALUE = (
         rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|/\d{8}/[\w/-]+_request\Z|\A[EF][0-9A-F]{3}\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users"
-        rb"|function|String\?|disabled|enabled|hidden|invalid|wrong|empty)(?!\w)|\A#/"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins"
+        rb"|function|String\?|disabled|enabled|hidden|unset|invalid|wrong|empty)(?!\w)|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn|unix):\S|\A\d{1,4} [a-z]+\Z"
-        rb"|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
+        rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
         rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
@@ -6790,8 +6790,9 @@ def objection(c: Candidate) -> str:
         return "it is an expression, cut off, or inside a sentence"
     if c.separator == "(" and c.after[1:4] in (', "', ", '"):
         return "it is the first of several arguments"
-    if not c.quote and len(value) < 20 and len(value.split(b":")[0]) < 4:
-        return "it is short, and without quotes"
+    number = c.language == "source" and value.isdigit() and len(value) < 10
+    if not c.quote and (number or (len(value) < 20 and len(value.split(b":")[0]) < 4)):
+        return "it is short or a number, and without quotes"
     if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):

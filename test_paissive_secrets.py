@@ -5713,7 +5713,8 @@ def test_bare_words_of_source_are_no_values():
 $password = Read-Host 'the 2nd one'|secrets: inherit|password: !Ref Password2|\
 ?action=lostpassword&error=key1|if len(token) <= most2|\
 <trusted-key id="V7">|password := r.FormValue("name")|\
-token = m.SetId("V7")|token = a.ID + b|'userpass' => array(\n|<input type="password" name="box1">"""
+token = m.SetId("V7")|token = a.ID + b|password = x2 ? y : z|\
+'userpass' => array(\n|<input type="password" name="box1">"""
     assert [line for line in lines.split("|") if assigned(line)] == []
 
 
@@ -5733,7 +5734,7 @@ def test_brackets_that_cross_belong_to_no_template_and_no_code():
 OBJECTIONS = r"""
 === it is made up, a.py
 password = "fake-{A8}"
-DB_PASSWORD = "SET_A_PASSWORD_HERE_123"
+DB_PASSWORD = "SET_A_PASSWORD_HERE_123", password = "yourpassword"
 secret = "xxxx(b]c)"
 === it is a placeholder, an example or prose, a.py
 password = '--no-password'
@@ -5744,6 +5745,7 @@ SHARED_SECRET: u32 = 1026u32;
 password = 0xB3415C00L
 the_key: ../src/of{A8}
 newSecretKey("PBKDF2WithHmacSHA256",
+[keys]="isKey(form.get('type').value)", passphrase: "[parameters('x')]"
 token = "RS256", password = "$encrypted$", password = "pbkdf2"
 "key": "\uD83D\uDC69\u200D\uD83D\uDCBB"
 === it is a URL, a path, a version, a format, a type or PEM, a.yml
@@ -5757,8 +5759,8 @@ other-keys = "org.some:some-library:1.3"
 Credential=me/20200101/here/it/aws4_request
 "password": "E1A7",
 password: String?,
-typeof setPassword === 'function', .password("invalid"), password == 'hidden'
-refresh_token: '90 minutes', token: "[0.0.1, )", "OLDPWD": "/dev_home"
+typeof setPassword === 'function', .password("invalid"), password == 'hidden', passwords: 'customers'
+refresh_token: '90 minutes', token: "[0.0.1, )", "OLDPWD": "/dev_home", nonceInterval: "00:05:00"
 fastcgi_pass unix:/run/some-server-8.sock;
 password = "%[1]s%[2]s"
 $password = '%1$s';
@@ -5810,7 +5812,9 @@ token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
 password=*word7
 val credential: X509Credential = {
-=== it is short, and without quotes, a.yml
+=== it is short or a number, and without quotes, a.c
+string SMS_Password = 3002;
+=== it is short or a number, and without quotes, a.yml
 password: ab1
 password: ab1:cdefg7
 === it is prose, a.py
@@ -6089,6 +6093,8 @@ EXAM = r"""
 - setup.md MYSQL_PASS·WORD=<pass·word>
 - cache.yml k·ey: maven-3.9.1-pr7-${{ matrix.java }}
 - proxy.toml pass·word = "foobar"
+- a.svg f+4bMtDgy/EA·ACAASURBV{A80}+w==
+- wifi.py ps·k=config2.get(NAME, None)
 - tls.yml k·ey: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t...
 - login.py pass·word = f'{values['x9']}'
 - login.py pass·word = f"{values['x9']}"
