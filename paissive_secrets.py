@@ -6127,17 +6127,17 @@ _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _READ = lazily(
-    rb"\.(?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
+    rb"\.(?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # of a function, an index, a member or a cmdlet, or what is added to
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| [+?] )"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
 _KIND = lazily(b"|".join(_KINDS).replace(b"cred", b"cred(?!it)"))  # a credential, not a credit
 _NO_VALUES = frozenset(
-    b"true false null none nil undefined inherit always never !vault !ref !sub !getatt".split()
+    b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
 MAX_VALUE = 300  # bytes: more is judged by its beginning
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
@@ -6262,6 +6262,8 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Itera
     item = opener in (b"[", b"{") or match["separator"] == b","
     if not first or (item and _IS_KEY.match(window, first.end + len(first.quote))):
         return
+    if opener == b"[" and first.name.lower() == "pass":  # what passes a filter
+        return
     yield first
     if opener in (b"[", b"{", b"("):
         found = _NEXT_ITEM.match(window, first.end + len(first.quote))
@@ -6371,7 +6373,7 @@ _LANGUAGES = {
 }
 _LANGUAGE_OF = {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
 _TRANSLATION = lazily(
-    r"(?i)(?:^|[/._-])(?:locales?|lang|i18n|l10n|translations?|messages)"
+    r"(?i)(?:^|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
     r"(?:/[a-z]{2}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
 )
@@ -6659,6 +6661,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
+_MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z")
 _NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|=<\Z""")  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
@@ -6668,7 +6671,7 @@ _MADE_UP = lazily(
     rb"|dummy|\bfake|example|foobar"
 )
 _WEAK = lazily(
-    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z|token\Z|^\d{3,6}\Z"
+    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z|token\Z|(?:\A|secret_?|access_?)key\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _KEY_NAME = lazily(
@@ -6677,11 +6680,11 @@ _KEY_NAME = lazily(
 )
 # placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
 _SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\A\$(?:\w+\$?\Z|\()|\A\.{1,2}/"
-    rb"|\A<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
-    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/"
+    rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
+    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\\[sdwSDW][*+]|\A\^.*\$\Z"  # a match, a call
     rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}hmac-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
-    rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*)\Z"
+    rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
 )
@@ -6692,11 +6695,12 @@ _NO_VALUE = (
     ("it is a URL, a path, a version, a format, a type or PEM", lazily(
         rb"[a-z+]{2,16}://|\A[\w./:-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])"
-        rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|/\d{8}/[\w/-]+_request\Z|\A[EF][0-9A-F]{3}\Z"
+        rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|\A[EF][0-9A-F]{3}\Z"
+        rb"|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
-        rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md)(?::\d+)?\Z"
+        rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
         rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins"
-        rb"|function|String\?|disabled|enabled|hidden|unset|invalid|wrong|empty)(?!\w)|\A#/"
+        rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty)(?!\w)|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn|unix):\S|\A\d{1,4} [a-z]+\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
@@ -6709,32 +6713,32 @@ _NO_VALUE = (
         rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
         rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
-        rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
+        rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}|B[Q-Za-f][\w+/]{42}\Z"
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
         rb"\A[\s,;:)\]=]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
-        rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}[\"'),;]{0,4}\Z"
+        rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}(?:[\"'),;]|\Z)"
         rb"|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
-    r"|hashed|hash|digest|checksum|fingerprint|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region"
+    r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|NOPASSWD"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help|connector|target"
-    r"|auth(?:entication)?_?tag)\Z|(?i:hashed_?(?:pass|token|secret)|encoded_?pass)"
-    r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice)_|\A[a-z]{2}[_-]PW\Z"
+    r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
+    r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
 )
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./: ](?:[A-Za-z]{1,20}|\d{1,2})){0,8}|1\d{9})\Z")  # words or a time
-_PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|=\Z")  # of a page, of HTTP, of a cipher
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?|\d{1,2})){0,8})\Z")
+_PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|[gGuU][uU][iI][dD]$|\A[kK]ey\d\Z"
-    r"|(?i:public|encrypted|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
+    r"|(?i:pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow(?:ed)?_?cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt|recv)[_-]?keys?)$"
-    r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|dedup(?:lication)?|translation|message|lookup|row|index)"
+    r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|stored|dedup(?:lication)?|translation|message|lookup|row|index)"
     r"[_-]?key)$"
     r"|(?i:(?:next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
@@ -6772,7 +6776,7 @@ def objection(c: Candidate) -> str:
     if _UUID.match(value):
         secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name) and c.separator != ","
         return "" if secret else "it is an identifier"
-    if c.separator == ":" and not c.quote and c.before.endswith((":", '="', "='")):
+    if c.separator == ":" and not c.quote and c.before.endswith((":", '="', "='", ': "')):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
     if c.kind == "pass" and re.fullmatch("[0-9a-f]{38,41}", c.value):
         return "it is a hash"
@@ -6783,9 +6787,11 @@ def objection(c: Candidate) -> str:
             return reason
     if c.kind == "nonce" and _PUBLIC_NONCE.search(f"{c.before}{c.name}={c.value}"):
         return "it is a public nonce"
-    if not c.quote and (value[:1] == b"$" or c.before.rfind("{{") > c.before.rfind("}}")):
+    inside = not c.quote and c.before.rfind("{{") > c.before.rfind("}}")
+    if inside or (not c.quote and value[:1] == b"$") or (c.quote == "`" and c.language == "shell"):
         return "it is a variable, or inside a template"
-    expression = c.after.startswith((": ", "...", "{{", " {", " = ")) or _POINTER.match(c.value)
+    expression = c.after.startswith((": ", "...", "{{", " {", " = ", " |>")) or _POINTER.match(c.value)
+    expression = expression or (c.language == "source" and _MEMBER.match(c.value))
     if (not c.quote and expression) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if c.separator == "(" and c.after[1:4] in (', "', ", '"):
@@ -6802,7 +6808,7 @@ def objection(c: Candidate) -> str:
         return "a single character does not belong to it"
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
     if c.kind != "pass" and (short or (_WORDS.match(value) and wordness(c.value) > "4")):
-        return "it is a name, a word or a time"
+        return "it is a name or a word"
     return ""
 
 

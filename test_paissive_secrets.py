@@ -5713,7 +5713,8 @@ def test_bare_words_of_source_are_no_values():
 $password = Read-Host 'the 2nd one'|secrets: inherit|password: !Ref Password2|\
 ?action=lostpassword&error=key1|if len(token) <= most2|\
 <trusted-key id="V7">|password := r.FormValue("name")|\
-token = m.SetId("V7")|token = a.ID + b|password = x2 ? y : z|\
+token = m.SetId("V7")|token = a.ID + b|password = x2 ? y : z|password = EC::createKey('V7')|\
+password = await f(x)|x.password = retrieve("V7")|pass = ["V7x", "V8y"]|\
 'userpass' => array(\n|<input type="password" name="box1">"""
     assert [line for line in lines.split("|") if assigned(line)] == []
 
@@ -5744,7 +5745,9 @@ password = "correct horse battery"
 SHARED_SECRET: u32 = 1026u32;
 password = 0xB3415C00L
 the_key: ../src/of{A8}
-newSecretKey("PBKDF2WithHmacSHA256",
+newSecretKey("PBKDF2WithHmacSHA256", PASSWORD_CIPHER = "AES/CBC/PKCS5Padding"
+$password = "$value[0]:$value[1]", token = "eyJh...Qs5c", "Authorization": "Scheme-1 <cred_string>"
+match(auth_header, "\\s*[Bb]asic\\s*(.+)1")
 [keys]="isKey(form.get('type').value)", passphrase: "[parameters('x')]"
 token = "RS256", password = "$encrypted$", password = "pbkdf2"
 "key": "\uD83D\uDC69\u200D\uD83D\uDCBB"
@@ -5757,8 +5760,10 @@ some-keys = "1.2 || 3"
 signedtoken = ["some-library (>=3.0.0)", "other[a]~=2.0"]
 other-keys = "org.some:some-library:1.3"
 Credential=me/20200101/here/it/aws4_request
+X-Credential=me%2F20200101%2Fhere%2Fit%2Faws4_request
+secretFile = "picture-1.png"
 "password": "E1A7",
-password: String?,
+password: String?, password: String!
 typeof setPassword === 'function', .password("invalid"), password == 'hidden', passwords: 'customers'
 refresh_token: '90 minutes', token: "[0.0.1, )", "OLDPWD": "/dev_home", nonceInterval: "00:05:00"
 fastcgi_pass unix:/run/some-server-8.sock;
@@ -5782,10 +5787,12 @@ password = "SCRAM-SHA-256$4096:{A8}"
 password = "{pbkdf2@Library_v5}{h64}"
 password = "md5{h32}"
 password: AgA{A290}
+"identityKey": "BaM{A41}"
 === it is made of parts, a.py
 password = "{user.name} {A8}"
 password = "'.$pass.'"
 environment = "PWD="+folder)
+raise("state: "+a+", token: "+b);switch(c[0])
 === it is an identifier, a.cs
 key_id = "{u}"
 csrf_token = "{u}"
@@ -5793,25 +5800,31 @@ robot_key = "{u}"
 passwordGuid = "{u}"
 === it is a part of a name, a.yml
 "arn:aws:secret:{A8}"
+NAMES: "pw:server-1"
 === it is a translation, lang/ro/validation.php
 'password' => 'parola',
 === it is a translation, config/locales/nl.yml
 "password": "Wachtwoord",
-=== it is a translation, lang/ca.json
+=== it is a translation, a/language/ca-es/b.json
   reset_password: Salasana
 === it is a public nonce, a.html
 <script nonce="{A8}">
 Digest realm="a", nonce="{A8}"
 cnonce="{A8}"
 "nonce": "{A22}=="
+{"iv":"{A22}==","nonce":"{A16}"}
+"versionNonce": 2106335159,
 === it is a variable, or inside a template, a.sh
 password=$ab-x7c9d
 {{ a }} {{ f(password=x7k9Qw2p) }}
+SECRET=`cat file7 | cut -c 1-9`
 === it is an expression, cut off, or inside a sentence, a.log
 token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
 password=*word7
 val credential: X509Credential = {
+=== it is an expression, cut off, or inside a sentence, a.ex
+secret = x.e512.jwk, password = x7k9Qw2p |> f()
 === it is short or a number, and without quotes, a.c
 string SMS_Password = 3002;
 === it is short or a number, and without quotes, a.yml
@@ -5827,7 +5840,9 @@ password_type = "{A8}", --disabled-password="x7c9d"
 hashed_password = "{A8}"
 PasswordErrorMessage = "{A8}"
 label_password: {A8}
-GPG_KEYS = "{A16}"
+GPG_KEYS = "{A16}", MY_PUBKEY = "{A56}", theKeyPubX = "{A43}", "Sealed-Key": "{A40}"
+PASSWORD_ITERATIONS = "600000", me ALL=(ALL) NOPASSWD: COMMAND7, keyThumbprint = "{A43}"
+saltedpassword="{A43}=", storedKey="{h32}", $_['error_password_lowercase'] = 'minuscule7'
 sec_websocket_key = "{A16}"
 tokenizer.read('{A16}')
 "hashedToken": "{A32}"
@@ -5844,10 +5859,9 @@ NewPassword("{a16}", "passwd", false)
 WIDGET_TOK·EN={h20}g{h19}
 WIDGET_TOK·EN={A20}?{A15}
 WIDGET_K·EY={h11}g{h10}
-=== it is a name, a word or a time, a.py
-nonce = 1643842562
+=== it is a name or a word, a.py
 secret = "administration"
-x.Token = "changed-answer-2"
+x.Token = "changed-answer-2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.txt
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
@@ -5903,6 +5917,7 @@ EXAM = r"""
 + settings.xml <db_pass·wd>hardwood1</db_pass·wd>
 + settings.py RESULT_URL = "amqp:·//worker:pass4567@mq.internal:5672/jobs"
 - settings.py BROKER_URL = "amqp://guest:·%s@localhost//" % password
+- README.md https:·//accessKey:secretKey@host:9000/ and db:·//:key@host
 + app.py client = Client(user="ada", pass·word="lovelace1815")
 - app.py client = Client(user="ada", pass·word=password)
 - app.py def sign(private_k·ey: PKCS7PrivateKeyTypes) -> None:
@@ -5917,12 +5932,10 @@ EXAM = r"""
 + app.py headers = {"Authorization": "Be·arer {A40}"}
 - app.py headers = {"Authorization": f"Be·arer {token}"}
 + app.py headers = {"Authorization": "Ba·sic {basic}"}
-- app.py pass·word: str = Field(..., min_length=8)
 + app.py def connect(host, user="root", pass·word="b1g-Secret-pw"):
 + config.js const api·Key = '{A32}';
 - config.js const api·Key = process.env.API_KEY;
 + config.js const api·Key = process.env.API_KEY || '{A32}';
-- config.js const pass·wordInput = document.getElementById('password');
 + config.js module.exports = { secr·et: 'w8Kd-93jf-Lq0x-Zm41', port: 3000 };
 + config.js mongoose.connect('mongodb:·//admin:{A16}@cluster0.corp.net/prod');
 - config.js mongoose.connect(`mongodb://${user}:·${pass}@${host}/prod`);
@@ -5950,8 +5963,6 @@ EXAM = r"""
 + config.php $db_pass·word = 'Hazel-Bridge-8';
 - config.php $db_pass·word = getenv('DB_PASSWORD');
 + config.php define('DB_PASS·WORD', 'oRange_Door55');
-- config.php 'pass·word' => 'hashed',
-- config.php 'pass·word' => ['required', 'string', 'min:8'],
 + config.php 'pass·word' => 'Lem0n-Station',
 - config.php 'pass·word' => env('DB_PASSWORD', ''),
 + config.php 'pass·word' => env('DB_PASSWORD', 'tr0ub4dor&3'),
@@ -5959,7 +5970,6 @@ EXAM = r"""
 + application.yml   pass·word: Velvet-Anchor-3
 - application.yml   pass·word: ${DB_PASSWORD}
 - application.yml   pass·word: "{{ vault_db_password }}"
-- application.yml   secr·etName: app-tls
 + application.yml   secr·et-key: {A44}
 - application.yml   pass·word: ENC(·{B24}=)
 + application.yml   jwt-secr·et: {B43}=
@@ -5972,7 +5982,6 @@ EXAM = r"""
 + .env MAIL_PASS·WORD=Mailpass1234!
 + .env API_TOK·EN={A40}
 - .env DB_PASS·WORD=
-- .env DB_PASS·WORD=${ROOT_PASSWORD}
 - .env DB_PASS·WORD=secret://file/DB_PASSWORD
 - .env API_·KEY=your-api-key
 - .env DB_PASS·WORD="encrypted:·{B120}"
@@ -6032,8 +6041,6 @@ EXAM = r"""
 - values.yaml   pass·word: {{ .Values.auth.password | quote }}
 + values.yaml   adminPass·word: Cinn4mon-Bay
 + tokens.txt WIDGET_API_·KEY=widget_test_{h40}
-- tokens.txt WIDGET_TOK·EN={h20}g{h19}
-- tokens.txt WIDGET_TOK·EN={A20}?{A15}
 + tokens.txt <secret>{widget AQAA·ABAAA {A32}}</secret>
 + tokens.txt WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
 + tokens.txt AK·IA{K16}
@@ -6053,7 +6060,6 @@ EXAM = r"""
 + server.log 2026-01-05 12:00:01 DEBUG auth: tok·en={A40}
 - server.log 2026-01-05 12:00:03 WARN wrong pass·word for user ada
 + server.log 2026-01-05 12:00:04 DEBUG connect postgres:·//svc:R0bin-Ledge@db:5432/app
-- index.html <script nonce="{B22}==" src="app.js"></script>
 + index.html <script>const api·Key = "AI·za{W35}";</script>
 + notebook.ipynb     "api_·key = \"{A32}\"\n",
 - notebook.ipynb     "pass·word = getpass()\n",
@@ -6081,7 +6087,6 @@ EXAM = r"""
 - lang.ts user.pass·word = "old-hash"
 - backup.py {"../../etc/passwd": b"malicious"}
 - backup.py # Non-sec·ret: blob = "mynewcert.pfx"
-- login.json "authenticatorData": "DGygg5w6VoNVeDP2GKJVZmXfKgiJZHh9U4ULStTTvtwFAAAAAw"
 - app.log GET k·ey=cmxkkq a·uth=revgbz size=12
 - lang/af-ZA/admin/users/table.php 'pass·word' => 'wagwoord2',
 - login.php $request->input('pass·word'), 'activated' => 1
@@ -6101,7 +6106,6 @@ EXAM = r"""
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
-- lang.ts pass·word: ENC[AES256_GCM,data:{A8}]
 + Jenkinsfile def pass·word = 'Tw1n-Peaks-4'
 + .env DB_PASS·WORD=nextcloud
 + .env REDIS_PASS·WORD=b4ckup-Runner9
@@ -6125,15 +6129,11 @@ EXAM = r"""
 + app.properties spring.datasource.pass·word=postgres
 + web.xml <pass·word>Gr3en-Parrot</pass·word>
 + url.txt postgres://app:{A16}@db.internal/app
-- compose.yml POSTGRES_PASS·WORD: ${DB_PASS·WORD}
-- compose.yml POSTGRES_PASS·WORD_FILE: /run/secrets/db
-- values.yaml existingSec·ret: db-credentials
 - values.yaml pass·wordKey: pass·word
 - app.py pass·word = getpass.getpass("Pass·word: ")
 - app.py tok·en = request.headers["X-Tok·en"]
 - app.py sec·ret = os.environ["JWT_SEC·RET"]
 - app.js const pass·word = req.body.pass·word;
-- app.js tok·enizer = new WordTok·enizer("english");
 - app.go k·ey := fmt.Sprintf("user:%d:profile", id)
 - app.go Pass·word: cfg.Pass·word,
 - App.java @Value("${db.pass·word}") String pass·word;
