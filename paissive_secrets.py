@@ -5580,8 +5580,8 @@ npmrc login
     :_authtoken  (?<=[\w/]):_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
     :_password  (?<=[\w/]):_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
 hex private key
-    private  (?i:private_?key)(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
-        PRIVATE_KEY=0x{h64}
+    private_key  (?i:private_key){hex}  PRIVATE_KEY=0x{h64}
+    privatekey  (?i:privatekey){hex}  privateKey: "{h64}"
 = medium high
 URL password
 Kubernetes Secret
@@ -5683,6 +5683,7 @@ WeCom webhook
 """
 _MACROS = {
     "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
+    "{hex}": r"""(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)""",
     "{argument}": r"""\s{0,40}(?:@?["'][^"'\n]{0,200}["']|[\w.&$>-]{1,60})\s{0,9},""",
     "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
     r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
@@ -6100,7 +6101,7 @@ _ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "valu
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
       # or a type, which no string is assigned to, and which has no keyword itself
-      |(?<!["'`])(?::\ ?|\ (?:As\ )?(?!\w{0,20}(?:pass|secret|token)))
+      |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ ?=)(?!\w{0,20}(?:pass|secret|token)))
        (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|\{|>|%%3[dD]|&gt;
@@ -6119,11 +6120,14 @@ _WITH_A_DIGIT = rb"""(?=[A-Za-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or 
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
-_BARE_LITERAL = _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+_BARE_LITERAL = (
+    rb"(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # most words end so
+    + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+)  # fmt: skip
 # What can follow a name that is assigned to; most keywords stand in paths or Base64.
 _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,({>%!])"
 # No value follows in source: the line ends before any begins, nor is there one on the next line.
-_NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
+_NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _READ = lazily(
@@ -6866,10 +6870,10 @@ def detect(
         elif hit.start() >= resume_at[word]:  # what one has seen is not looked at again
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
-    kind = _kind_of(name.encode("utf-8", "replace"))
-    value = text.strip() if kind and not of_file else b""
     # All of master.key or db_password, which holds no JSON.
-    if 8 <= len(value) <= MAX_VALUE and len(value.split()) == 1 and value[:1] != b"{":
+    value = text.strip() if len(text) < 2 * MAX_VALUE and not of_file else b""
+    kind = _kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
+    if kind and len(value.split()) == 1 and value[:1] != b"{":
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
         yield verdict(judge(candidate), value)
