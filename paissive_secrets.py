@@ -6686,8 +6686,9 @@ _KEY_NAME = lazily(
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/"
     rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
-    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\\[sdwSDW][*+]|\A\^.*\$\Z"  # a match, a call
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}hmac-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
+    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
+    rb"|\\[sdw][*+]|\\(?:e|033|x1b)\["  # what matches, a colour
+    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
@@ -6700,16 +6701,15 @@ _NO_VALUE = (
         rb"[a-z+]{2,16}://|\A[\w./:-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])"
         rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|\A[EF][0-9A-F]{3}\Z"
-        rb"|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
+        rb"|\A(?:[\d*/,-]+ ){4,5}[\d*/,-]+\Z|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
         rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins"
-        rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty)(?!\w)|\A#/"
+        rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn|unix):\S|\A\d{1,4} [a-z]+\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
-        rb"|\A(?:required|nullable|sometimes|confirmed|(?:min|max|size):\d{1,4})(?:\Z|\|)"
         rb"|\A/[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z| )"
     )),
     ("it is encrypted, hashed or public", lazily(
@@ -6734,7 +6734,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
     r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
 )
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?|\d{1,2})){0,8})\Z")
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2})){0,8})\Z")
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _NO_SECRET = lazily(
@@ -6742,8 +6742,8 @@ _NO_SECRET = lazily(
     r"|(?i:pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow(?:ed)?_?cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt|recv)[_-]?keys?)$"
-    r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|stored|dedup(?:lication)?|translation|message|lookup|row|index)"
-    r"[_-]?key)$"
+    r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|stored|dedup(?:lication)?|translation|message|lookup|row|index|tag)"
+    r"[_-]?keys?)$"
     r"|(?i:(?:next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
 )
 
@@ -6794,9 +6794,9 @@ def objection(c: Candidate) -> str:
     inside = not c.quote and c.before.rfind("{{") > c.before.rfind("}}")
     if inside or (not c.quote and value[:1] == b"$") or (c.quote == "`" and c.language == "shell"):
         return "it is a variable, or inside a template"
-    expression = c.after.startswith((": ", "...", "{{", " {", " = ", " |>")) or _POINTER.match(c.value)
-    expression = expression or (c.language == "source" and _MEMBER.match(c.value))
-    if (not c.quote and expression) or _NO_NAME.search(c.before):
+    member = c.language == "source" and _MEMBER.match(c.value)
+    cut_off = c.after.startswith((": ", "...", "{{", " {", " = ", " |>"))
+    if (not c.quote and (member or cut_off or _POINTER.match(c.value))) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if c.separator == "(" and c.after[1:4] in (', "', ", '"):
         return "it is the first of several arguments"
@@ -6811,7 +6811,9 @@ def objection(c: Candidate) -> str:
     if c.kind != "pass" and _is_mangled(c.value[1:-1] if c.kind == "secret" else c.value):
         return "a single character does not belong to it"
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
-    if c.kind != "pass" and (short or (_WORDS.match(value) and wordness(c.value) > "4")):
+    word = c.value.rstrip("0123456789").lower()
+    named = (word and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
+    if c.kind != "pass" and (short or named):
         return "it is a name or a word"
     return ""
 

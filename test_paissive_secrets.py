@@ -5745,9 +5745,9 @@ password = "correct horse battery"
 SHARED_SECRET: u32 = 1026u32;
 password = 0xB3415C00L
 the_key: ../src/of{A8}
-newSecretKey("PBKDF2WithHmacSHA256", PASSWORD_CIPHER = "AES/CBC/PKCS5Padding"
+newSecretKey("PBKDF2WithHmacSHA256", PASSWORD_CIPHER = "AES/CBC/PKCS5Padding", some_key = "ECDSAWithSHA256"
 $password = "$value[0]:$value[1]", token = "eyJh...Qs5c", "Authorization": "Scheme-1 <cred_string>"
-match(auth_header, "\\s*[Bb]asic\\s*(.+)1")
+match(auth_header, "\\s*[Bb]asic\\s*(.+)1"), PRETTY_PASS = "\e[32mPASS1\e[0m"
 [keys]="isKey(form.get('type').value)", passphrase: "[parameters('x')]"
 token = "RS256", password = "$encrypted$", password = "pbkdf2"
 "key": "\uD83D\uDC69\u200D\uD83D\uDCBB"
@@ -5761,7 +5761,7 @@ signedtoken = ["some-library (>=3.0.0)", "other[a]~=2.0"]
 other-keys = "org.some:some-library:1.3"
 Credential=me/20200101/here/it/aws4_request
 X-Credential=me%2F20200101%2Fhere%2Fit%2Faws4_request
-secretFile = "picture-1.png"
+secretFile = "picture-1.png", PURGE_AUTH = "0 20 0 * * *"
 "password": "E1A7",
 password: String?, password: String!
 typeof setPassword === 'function', .password("invalid"), password == 'hidden', passwords: 'customers'
@@ -5840,7 +5840,7 @@ password_type = "{A8}", --disabled-password="x7c9d"
 hashed_password = "{A8}"
 PasswordErrorMessage = "{A8}"
 label_password: {A8}
-GPG_KEYS = "{A16}", MY_PUBKEY = "{A56}", theKeyPubX = "{A43}", "Sealed-Key": "{A40}"
+GPG_KEYS = "{A16}", tag_keys = "{A16}", MY_PUBKEY = "{A56}", theKeyPubX = "{A43}", "Sealed-Key": "{A40}"
 PASSWORD_ITERATIONS = "600000", me ALL=(ALL) NOPASSWD: COMMAND7, keyThumbprint = "{A43}"
 saltedpassword="{A43}=", storedKey="{h32}", $_['error_password_lowercase'] = 'minuscule7'
 sec_websocket_key = "{A16}"
@@ -5861,7 +5861,7 @@ WIDGET_TOK·EN={A20}?{A15}
 WIDGET_K·EY={h11}g{h10}
 === it is a name or a word, a.py
 secret = "administration"
-x.Token = "changed-answer-2", 'auth' => [ 'vendor.auth#scheme4', ]
+x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.txt
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
