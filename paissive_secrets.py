@@ -5693,7 +5693,7 @@ _MACROS = {
 _PROVIDERS = r"""
 {A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12} clicksend; {A8}:{A8} sidekiq; {A12}
 timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara
-ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{A64}|{B64} confluent;
+ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{B64} confluent;
 {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify; {A20} browserstack eventbrite
 freshdesk freshservice maptiler packagist papertrail pusher sightengine stackhawk teamwork uploadcare;
 {A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40}
@@ -5724,7 +5724,7 @@ jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo 
 smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi zendesk;
 {A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u}
 sendbird; {A43} bitfinex linenotify livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
-packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {A48}|{W24}|{W48} bitmex;
+packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48} bitmex;
 {A48}|{u} onesignal; {A50} civo dwolla paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4}
 azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream
 streamio; {A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments
@@ -5733,7 +5733,7 @@ keenio kickbox librato linode mailersend moralis onelogin otx passivetotal peopl
 pushy sendinblue serpapi slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal
 webflow wercker; {A64}|su{A12} sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact
 artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18} discord; {A64}|{W43} ynab; {A72} activecampaign;
-{A75}|{B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97}
+{B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97}
 harvest; {A128} poloniex; (?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics
 brightdata builtwith coinapi coinmarketcap copyleaks docker dockerhub duckdns helius heroku hubspot intelx
 leonardoai logentries loggly moosend npm nvd opsgenie optimove postmark raindrop runscope saucelabs scaleway
@@ -5758,18 +5758,17 @@ bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai;
 """
 
 
-def lazily(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+def lazily(pattern: AnyStr) -> re.Pattern[AnyStr]:
     """Compiled on first use, so importing the module does not pay for the auditor."""
-    return cast("re.Pattern[AnyStr]", _Lazy(pattern, flags))
+    return cast("re.Pattern[AnyStr]", _Lazy(pattern))
 
 
 class _Lazy:
-    def __init__(self, pattern: str | bytes, flags: int) -> None:
+    def __init__(self, pattern: str | bytes) -> None:
         self._pattern = pattern
-        self._flags = flags
 
     def __getattr__(self, method: str) -> Any:
-        made = getattr(re.compile(self._pattern, self._flags), method)
+        made = getattr(re.compile(self._pattern), method)
         setattr(self, method, made)  # found at once from now on
         return made
 
@@ -7757,7 +7756,7 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
 def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield the files that git tracks or does not ignore, and the repositories below the folder."""
     is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
-    report = lambda line: accept.on_error(shown.rstrip("/"), line)  # noqa: E731
+    report = functools.partial(accept.on_error, shown.rstrip("/"))
     with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times.
         names = (name.rstrip("/") for name, _ in itertools.groupby(_split_records(out)))
@@ -7900,12 +7899,11 @@ def _as_bits(flags: Iterable[bool]) -> int:
 _BYTES = bytes(range(256))
 _IN_NAME = _BYTES.replace(b"/", b"")
 _ATOM = lazily(
-    rb"""(?P<folders>(?<![^/])(?:\*\*+\\?/)+) | (?P<inside>(?<![^/])\*\*+\Z) | (?P<stars>\*+) | (?P<any>\?)
-    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
-    | \\(?P<escaped>.) | (?P<wrong>[\\\[]) | .""",
-    re.S | re.X,
+    rb"""(?sx)(?P<folders>(?<![^/])(?:\*\*+\\?/)+) | (?P<inside>(?<![^/])\*\*+\Z) | (?P<stars>\*+)
+    | (?P<any>\?) | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
+    | \\(?P<escaped>.) | (?P<wrong>[\\\[]) | ."""
 )
-_SET_ITEM = lazily(rb"\\?(.)(?:-\\?(.))?", re.S)
+_SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
