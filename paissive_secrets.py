@@ -6484,44 +6484,44 @@ _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 119 - 91 ; 70 end 68 } 30 ) -3 , -4 word -81
-before: # 115 , 36 : -91 * -137
-begins: line 62
-bias: - -43
+after: & 122 - 92 end 68 ; 62 } 46 word -78
+before: # 109 : -90 * -141
+begins: line 52
+bias: - -47
 brackets: cross 300
-classes: A0 165 aA0 149 aA0- 102 a 61 a0 21 0 -13 aA -66 A0- -118 0- -120 A- -187 - -196
-digits: two -146
-distinct: 7 64 8 63 6 35 2 -160 0 -327
-echoes: name -165 pass -232
-ends: - -196
-first: access 221 test 115 mysql 109 pass 107 key -26 token -123
-has: test -252 admin -280 token -303 abc -322 foo -325 123 -327 secret -431 pass -480
-kind: key -24
-kind/classes: token/a0- 173 secret/a0 131 pass/a 96 pass/a0 31 key/a0 -56 pass/A- -175
-kind/digits: auth/some 125 pass/two 81 key/none 65 pass/many 23 secret/many 4 key/many -53 secret/none -71
-  pass/some -143 pass/none -226
-kind/ends: nonce/- 300 secret/telltale 87 auth/telltale -99
-kind/language: pass/source 44 pass/json -179
-kind/length: pass/5 242 pass/7 229 pass/16 203 pass/9 165 pass/12 119 pass/20 118 key/32 -133 token/7 -214
-  pass/63 -237 pass/300 -263
-kind/letters: secret/few 58 pass/6 28 pass/few -75 key/5 -107 pass/3 -153 key/6 -191 auth/6 -261
-kind/quote: secret/single 46 token/double 13 key/single -96 secret/double -115 auth/bare -153
-  pass/back -168
-kind/separator: pass/: 14 pass/( -43 auth/= -97 pass/, -303 key/_ -344
-kind/shape: pass/lower 96 pass/numbered 92 key/symbols 41 pass/spaces -125
-language: config 62 source -51 markup -140
-last: password 52 key -21
-length: 300 171 12 57 16 33 20 31 63 -78 7 -117 2 -193 1 -260 5 -292 3 -315
-letters: 3 206 2 140 1 123 4 78 few -54 5 -73 6 -154 7 -232
-name: data 230 authorization 197 private 166 auth 110 set 103 access 98 password 61 key -53 user -73
-  client -85 check -153 public -325
-named: bare -24
-placeholder: source -249
-quote: double 39 bare -36
-separator: => 170 = 126 : 72 _ -48 ( -86 , -296
-shape: hex 240 marked 219 symbols 153 base36 115 lower 61 spaces -29 crypt -469
-symbols: 5 168 3 95 4 59 0 -98 0s -210
-words: 1 44 3 -53 4 -153
+classes: aA0 155 A0 131 aA0- 111 aA -58 A0- -110 0- -114 A- -186 - -195
+digits: two -141
+distinct: 7 74 4 73 8 69 6 45 2 -150 0 -319
+echoes: name -169 pass -237
+ends: telltale 68 - -115
+first: access 207 pass 116 test 110 mysql 105 key -35 token -126
+has: test -249 admin -278 token -306 abc -316 123 -320 foo -330 secret -432 pass -467
+kind: nonce 83 key 7
+kind/classes: token/a0- 148 secret/a0 108 pass/a 91 pass/a0 11 key/a0 -102 pass/A- -191
+kind/digits: auth/some 135 pass/two 119 key/none 77 pass/many 55 secret/many 5 key/many -31
+  secret/none -74 pass/some -116 pass/none -183
+kind/ends: nonce/- 264 secret/telltale 72 token/telltale 39 auth/telltale -91
+kind/language: pass/source 39 pass/config 28 pass/json -172
+kind/length: pass/5 256 pass/7 253 pass/16 215 pass/9 178 pass/12 127 pass/20 127 key/32 -142 token/7 -210
+  pass/63 -234 pass/300 -299
+kind/letters: secret/few 53 pass/6 38 pass/few -64 key/5 -116 pass/3 -151 key/6 -181 auth/6 -250
+kind/quote: secret/single 47 token/double 16 pass/bare -45 key/single -86 secret/double -96 auth/bare -156
+  pass/back -176
+kind/separator: pass/( -58 auth/= -73 pass/, -301 key/_ -348
+kind/shape: pass/lower 91 pass/base36 48 pass/spaces -136
+language: config 46 source -48 markup -147
+last: password 57 key -16
+length: 300 159 12 62 16 35 20 35 63 -86 7 -126 2 -182 1 -254 5 -290 3 -301
+letters: 3 204 2 138 1 127 4 79 few -57 5 -68 6 -161 7 -233
+name: data 224 authorization 194 private 159 auth 113 set 98 access 96 password 62 secret 52 key -48
+  user -79 client -89 check -151 public -323
+named: quoted -18 bare -29
+placeholder: source -248
+quote: double 40 bare -10
+separator: => 179 = 130 : 85 _ -44 ( -66 , -288
+shape: hex 135 marked 133 - -139 spaces -160 crypt -582
+symbols: 5 183 3 105 4 71 0 -112 0s -219
+words: 1 75 2 30 3 -26 4 -126
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -6729,7 +6729,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
     r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|NOPASSWD"
-    r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|description|plugin|provider|help|connector|target"
+    r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|seconds|minutes|description|plugin|provider|help|connector|target"
     r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
     r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
 )

@@ -5748,7 +5748,7 @@ the_key: ../src/of{A8}
 newSecretKey("PBKDF2WithHmacSHA256", PASSWORD_CIPHER = "AES/CBC/PKCS5Padding", some_key = "ECDSAWithSHA256"
 $password = "$value[0]:$value[1]", token = "eyJh...Qs5c", "Authorization": "Scheme-1 <cred_string>"
 match(auth_header, "\\s*[Bb]asic\\s*(.+)1"), PRETTY_PASS = "\e[32mPASS1\e[0m"
-[keys]="isKey(form.get('type').value)", passphrase: "[parameters('x')]"
+keys="isKey2(form.get('type').value)", passphrase: "[parameters('x')]"
 token = "RS256", password = "$encrypted$", password = "pbkdf2"
 "key": "\uD83D\uDC69\u200D\uD83D\uDCBB"
 === it is a URL, a path, a version, a format, a type or PEM, a.yml
@@ -5836,7 +5836,7 @@ the password "x7k9Qw2p" is right
 not_secret = "{A8}"
 fakeToken: "{A8}"
 encrypted_key = "{A16}"
-password_type = "{A8}", --disabled-password="x7c9d"
+password_type = "{A8}", token_expire_seconds = "{A8}", --disabled-password="x7c9d"
 hashed_password = "{A8}"
 PasswordErrorMessage = "{A8}"
 label_password: {A8}
