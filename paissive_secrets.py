@@ -7171,9 +7171,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 
 # === Scan ===================================================================================================
 # A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed
-# here, so that no record outside of this section ever holds a value. Speed comes from the C primitives of
-# bytes: each window is mapped to two classes, runs of 20 and more token characters are walked, and only a run
-# that begins like some prefix meets an expression, anchored there. No rule ever runs over a whole window.
+# here, so that no record outside of this section ever holds a value.
 
 _READ_SIZE = 1 << 19  # bytes asked for in one read
 _BEHIND = 1 << 12  # bytes before a match's start that are looked at
@@ -7398,8 +7396,8 @@ def explain(
     file: IO[bytes],
     path: str,
     line: int,
-    custom: tuple[Rule, ...] = (),
-    silenced_by: Callable[[str, Match], str] = lambda path, match: match.silenced,
+    custom: tuple[Rule, ...],
+    silenced_by: Callable[[str, Match], str],
 ) -> Iterator[str]:
     """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
     nothing, skipped = True, Counter[str]()
@@ -8575,13 +8573,12 @@ def _interrupts_blocked() -> Iterator[None]:
     """Hold Ctrl-C back while processes start: half a pool would never end."""
     import signal
 
-    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
-    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else set()
+    mask = getattr(signal, "pthread_sigmask", lambda how, signals: signals)  # not on Windows
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if mask:
-            mask(signal.SIG_SETMASK, before)
+        mask(signal.SIG_SETMASK, before)
 
 
 _helper = _Scanner()  # of a process that helps
