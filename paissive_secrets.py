@@ -5257,7 +5257,6 @@ Grafana service token  glsa_  {A32}_{H8}
 Grafana Cloud token  glc_  {B32,400}={0,2}
 Grafana API key  eyJrIjoi  {B40,400}={0,2}
 AWS access key  A(KIA|SIA|BIA|CCA)  {K16}
-AWS legacy key  A3T  {U1}{K16}
 AWS Bedrock key  ABSK  {B100,269}={0,2}
 AWS MWS token  amzn.mws.  {u}
 Google OAuth secret  GOCSPX-  {W28}
@@ -5351,7 +5350,6 @@ Bitwarden token  0.  {u}\.{A30}:{B22}={0,2}
 Cashfree key  cfsk_ma_(prod|test)_  {h32}_{h8}
 Checkout.com key  sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
 CockroachDB key  CCDB1_  {A22}_{A40}
-FCM server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:APA91b){W134}  AAAA{A7}:APA91b{W134}
 Kong token  kpat_  {A40,60}
 Mercury token  mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_sandbox_wma_{A20}
 Midtrans key  Mid-server-  {W24}
@@ -5423,7 +5421,7 @@ Intercom token  dG9rO  [g-v]{B30,60}={0,2}  dG9rOj{B30}
 Frame.io token  fio-u-  {X64}
 ClickUp token  pk_  [0-9]{5,9}_{U32}  pk_{d8}_{U32}
 Zoho token  1000.  {h32}\.{h32}
-Instagram token  IGQV|IGAA  {A80,250}
+Instagram token  IGAA  {A80,250}
 Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
 Apple or Radar key  prj_(live|test)_sk_  {h40}
 Defined Networking key  dnkey-  {X26}-{X52}
@@ -5536,12 +5534,7 @@ Modal token  ak-|as-  {A22}
 Lob key  live_  {h35}
 Beamer key  b_  {X44}
 = medium low
-Mailgun public key  pubkey-  {h32}
-Twilio account id  AC  {h32}
 Flutterwave public key  FLWPUBK(_TEST|)-  {h32}-X
-Lob public key  live_pub_  {h31}
-New Relic browser key  NRJS-  {h19}
-Mapbox public token  pk.  (?:eyJ{W60,200}|{a60})\.{W20,30}
 """
 # To add a rule for what stands around a value, add a row with its name below its confidence and severity.
 # Each form follows on a line of its own: a keyword in lower case that every match contains (or /name of a
@@ -5718,18 +5711,18 @@ witai zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} inf
 {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40}
 azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook; {A32}|{u}
 codecov; {A33} coveralls; {A34} bscscan etherscan klaviyo polygonscan; {A36} vultr weaviate;
-{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} appcenter basecamp bitly carto
+{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} basecamp bitly carto
 circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter intrinio
 jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine serper
 smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi zendesk;
 {A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u}
-sendbird; {A43} bitfinex linenotify livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
+sendbird; {A43} bitfinex livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
 packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48} bitmex;
 {A48}|{u} onesignal; {A50} civo dwolla paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4}
 azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream
 streamio; {A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments
 cryptocompare dingding dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis
-keenio kickbox librato linode mailersend moralis onelogin otx passivetotal peopledatalabs pinata pulsedive
+keenio kickbox librato linode mailersend moralis onelogin otx peopledatalabs pinata pulsedive
 pushy sendinblue serpapi slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal
 webflow wercker; {A64}|su{A12} sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact
 artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18} discord; {A64}|{W43} ynab; {A72} activecampaign;
@@ -5739,13 +5732,13 @@ brightdata builtwith coinapi coinmarketcap copyleaks docker dockerhub duckdns he
 leonardoai logentries loggly moosend npm nvd opsgenie optimove postmark raindrop runscope saucelabs scaleway
 scrapeops screenshotapi snyk splunk squarespace statuspage swaggerhub urlscan wakatime wavefront zenserp
 zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass; u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram;
-{W6}\.{W6}:{W43} ably; AAAA{W7}:{W140}|{W39} fcm; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43}
+{W6}\.{W6}:{W43} ably; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43}
 kagi; {W12} parsehub; A{A20}z filestack; {W20} quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22}
 flagsmith; {B22}==:{A32} tableau; {W22} convertkit instana proxycrawl ringcentral signalfx; {W22}==
 clickatell; (?:live|test)_{A24,60} chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent;
 private_{W27,30}= imagekit; {W27} cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30}
-ubidots; {W30} zenvia; (?:test|live)_(?:pub_)?{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost;
-(?:secret|private)_{A32} neverbounce; (?:secret|public)_{A32} ecwid; (?:s|p)k_{A32} iexcloud; bdc_{A32}
+ubidots; {W30} zenvia; (?:test|live)_{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost;
+(?:secret|private)_{A32} neverbounce; secret_{A32} ecwid; bdc_{A32}
 bigdatacloud; o\.{A32} pushbullet; scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit
 alchemy blynk branchio commercetools fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter
 moesif qiniu rescuetime; {W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash
@@ -6673,6 +6666,9 @@ _MADE_UP = lazily(
     rb"(?i)[x*]{4}|your(?:[_ -]|pass)|placeholder|insert|redacted|change.?me|replace.?me|_here(?!\w*[a-z])"
     rb"|dummy|\bfake|example|foobar"
 )
+_COUNTING = lazily(
+    b"|".join(b"abcdefghijklmnopqrstuvwxyz012345678901234567890"[i : i + 12] for i in range(36))
+)
 _WEAK = lazily(
     r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z|token\Z|(?:\A|secret_?|access_?)key\Z|^\d{3,6}\Z"
 )
@@ -6712,12 +6708,15 @@ _NO_VALUE = (
         rb"|\A/[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z| )"
     )),
     ("it is encrypted, hashed or public", lazily(
-        rb"\A(?:MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
+        rb"\A(?:3MVG9|MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
         rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
         rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
         rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}|B[Q-Za-f][\w+/]{42}\Z"
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
+    )),
+    ("no such token has its length", lazily(
+        rb"\A(?:\d{4,16}:A(?!.{34}\Z)|cf(?:k|ut|at)_(?!.{48}\Z)|gloas-(?!.{64}\Z)|AIza(?!.{35}\Z)|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
         rb"\A[\s,;:)\]=]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
@@ -6736,6 +6735,8 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2})){0,8})\Z")
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
+# inside of a value; not the %2F of a URL
+_STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=\w)")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|[gGuU][uU][iI][dD]$|\A[kK]ey\d\Z"
     r"|(?i:pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
@@ -6770,7 +6771,14 @@ def verdict(span: Span, value: bytes) -> Span:
 def is_made_up(body: bytes) -> bool:
     """Too uniform to be random: xxxx, EXAMPLE, long one-case words, or what asks for a value to be put in."""
     long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
-    return len(set(body)) < min(6, len(body) // 3) or bool(_MADE_UP.search(body)) or long_word
+    few = len(set(body)) < max(2, min(6, len(body) // 3))
+    return few or long_word or bool(_MADE_UP.search(body)) or _counts_up(body)
+
+
+def _counts_up(value: bytes) -> bool:
+    """Whether a dozen characters in a row count up, or every other one: abcdef, a1b2c3."""
+    lowered = value.lower()
+    return any(map(_COUNTING.search, (lowered, lowered[::2], lowered[1::2])))
 
 
 def objection(c: Candidate) -> str:
@@ -6781,8 +6789,6 @@ def objection(c: Candidate) -> str:
         return "" if secret else "it is an identifier"
     if c.separator == ":" and not c.quote and c.before.endswith((":", '="', "='", ': "')):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
-    if c.kind == "pass" and re.fullmatch("[0-9a-f]{38,41}", c.value):
-        return "it is a hash"
     if c.language == "translation":
         return "it is a translation"
     for reason, pattern in _NO_VALUE:
@@ -6806,20 +6812,27 @@ def objection(c: Candidate) -> str:
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"
-    # A secret that a person made up may begin with a capital, or end in a symbol.
-    if c.kind != "pass" and _is_mangled(c.value[1:-1] if c.kind == "secret" else c.value):
-        return "a single character does not belong to it"
+    if c.kind == "pass":
+        return "it is a hash" if re.fullmatch("[0-9a-f]{38,41}", c.value) else ""
+    if _counts_up(value) or _is_mangled(c):
+        return "it counts up, or a few characters do not belong to it"
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
     word = c.value.rstrip("0123456789").lower()
     named = (word and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
-    if c.kind != "pass" and (short or named):
+    if short or named:
         return "it is a name or a word"
     return ""
 
 
-def _is_mangled(value: str) -> bool:
-    """Whether a single character is not of the alphabet that the others are drawn from."""
-    if len(_SYMBOLS.intersection(value)) > 3:  # drawn from all that a keyboard has
+def _is_mangled(c: Candidate) -> bool:
+    """Whether a few characters are not of the alphabet that the others are drawn from."""
+    # A secret that a person made up may begin with a capital, or hold symbols.
+    value = c.value[1:-1] if c.kind == "secret" else c.value
+    symbols, stray = len(_SYMBOLS.intersection(value)), len("".join(_STRAY_SYMBOLS.findall(value)))
+    few = symbols < 6 and 0 < 7 * stray <= len(value) > 19
+    if few and c.kind != "secret" and wordness(value) not in "56789":
+        return True
+    if symbols > 3:  # drawn from all that a keyboard has
         return False
     part = max(_PART.findall(value), key=len, default="")
     for letters in "HaUA":

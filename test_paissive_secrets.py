@@ -5779,14 +5779,13 @@ key_data = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCqaZoyiz1q"
 'password' => 'nullable|string|min:8',
 "io.jsonwebtoken:some-library-0.11.2"
 === it is encrypted, hashed or public, a.py
-password = "$6$rounds=5000$k7Gs${A8}Vb/T2"
-password = "pbkdf2_sha256$600000${A8}$Vb/T2"
+password = "$6$rounds=5000$k7Gs${A8}Vb/T2", password = "pbkdf2_sha256$600000${A8}$Vb/T2"
 password = "*6C8989366EAF75BB670AD8EA7A7FC1176A95CEF4"
 password = "SCRAM-SHA-256$4096:{A8}"
+client_key = "3MVG9{A76}"
 "api_key": "EJ[1:{B43}=:{B32}:{B60}]"
 password = "{pbkdf2@Library_v5}{h64}"
-password = "md5{h32}"
-password: AgA{A290}
+password = "md5{h32}", password: AgA{A290}
 "identityKey": "BaM{A41}"
 === it is made of parts, a.py
 password = "{user.name} {A8}"
@@ -5794,10 +5793,7 @@ password = "'.$pass.'"
 environment = "PWD="+folder)
 raise("state: "+a+", token: "+b);switch(c[0])
 === it is an identifier, a.cs
-key_id = "{u}"
-csrf_token = "{u}"
-robot_key = "{u}"
-passwordGuid = "{u}"
+key_id = "{u}", csrf_token = "{u}", robot_key = "{u}", passwordGuid = "{u}"
 === it is a part of a name, a.yml
 "arn:aws:secret:{A8}"
 NAMES: "pw:server-1"
@@ -5855,17 +5851,20 @@ data-password-target="segment7"
 passConnector = "local7", t.withCredentials = "{A16}", key1 = "{A20}"
 === it is the first of several arguments, a.go
 NewPassword("{a16}", "passwd", false)
-=== a single character does not belong to it, a.txt
-WIDGET_TOK·EN={h20}g{h19}
+=== no such token has its length, a.txt
+TELEGRAM_TOK·EN={d8}:A{W36}, CLOUDFLARE_TOK·EN=cfut_{A20}
+=== it counts up, or a few characters do not belong to it, a.txt
+api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2", WIDGET_TOK·EN={h20}g{h19}
 WIDGET_TOK·EN={A20}?{A15}
-WIDGET_K·EY={h11}g{h10}
+WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
 === it is a name or a word, a.py
 secret = "administration"
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.txt
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
-WIDGET_TOK·EN={W10}-{h8}?{h5}!#${h8}
+WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
+WIDGET_TOK·EN={A20}%2F{A20}
 === , a.yml
 db_pass: q{{k}x)r${m]t(y[z$#n}}
 api_secret = "{u}"
@@ -6320,7 +6319,10 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
 def test_what_is_too_uniform_is_made_up():
     for body in (b"abcdefghij" * 2, b"ABCDEFGHIJ" * 2, b"a1b2c" * 4, b"a1b" * 4, b"k3-example-Xw9vQz"):
         assert ps.is_made_up(body)
-    for body in (b"abcdefghijklmnopqrs", b"abcdefghiJ" * 2, b"abcdefghi1" * 2, b"a1b2c3" * 4, b"a1b2" * 3):
+    assert all(
+        map(ps.is_made_up, (b"x9aBcDeFgHiJkL", b"a1b2c3d4e5f6a7b8c9d0e1f2", b"x9890123456789", b"yyy"))
+    )
+    for body in (b"abcdefghijkabcdefgh", b"abcdefghiJ" * 2, b"abcdefghi1" * 2, b"a1b2c3" * 4, b"a1b2" * 3):
         assert not ps.is_made_up(body)
 
 
