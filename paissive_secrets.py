@@ -6251,29 +6251,28 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     return b"k(?:%s)" % b"|".join(second + b"(?:%s)" % tail for second, tail in tails.items())
 
 
-def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> Iterator[Candidate]:
+def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> list[Candidate]:
     """The values that follow a telltale fragment: one, or the items of a list."""
     first = candidate_at(window, language, match)
-    opener = window[match.end("separator") : match.start("quote")].strip() if first and first.quote else b""
+    if not first or not first.quote:
+        return [first] if first else []
+    opener = window[match.end("separator") : match.start("quote")].strip()
+    candidates, end = [first], first.end + len(first.quote)
     item = opener in (b"[", b"{") or match["separator"] == b","
-    if not first or (item and _IS_KEY.match(window, first.end + len(first.quote))):
-        return
-    if opener == b"[" and first.name.lower() == "pass":  # what passes a filter
-        return
-    yield first
-    if opener in (b"[", b"{", b"("):
-        found = _NEXT_ITEM.match(window, first.end + len(first.quote))
-        for _ in range(MAX_ITEMS):
-            if not found:
-                return
-            after = _text(_rest_of_line(window, found.end(2)))
-            yield first._replace(start=found.start(2), end=found.end(2), value=_text(found[2]), after=after)
-            found = _NEXT_ITEM.match(window, found.end() + 1)
+    is_key = item and _IS_KEY.match(window, end)
+    if is_key or (opener == b"[" and first.name.lower() == "pass"):  # what passes a filter
+        return []
+    found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
+    while found and len(candidates) <= MAX_ITEMS:
+        (start, end), after = found.span(2), _text(_rest_of_line(window, found.end(2)))
+        candidates.append(first._replace(start=start, end=end, value=_text(found[2]), after=after))
+        found = _NEXT_ITEM.match(window, end + 1)
+    return candidates
 
 
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, where there is one."""
-    (at, start), quote, bare = match.span(), match["quote"] or b"", match["bare"]
+    (at, start), (quote, bare, separator) = match.span(), match.group("quote", "bare", "separator")
     value = _quoted(quote).match(window, start, start + MAX_VALUE) if quote else _bare(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
@@ -6288,7 +6287,8 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
         )  # options, what looks random, and Oracle's IDENTIFIED BY
         if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
             return None
-    read = _READ.search((match["type"] or b"") + (match["call"] or b""))  # the argument says what is read
+    called = (match["type"] or b"") + (match["call"] or b"")
+    read = called and _READ.search(called)  # the argument says what is read
     if read or (not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start))):
         return None
     kind = _kind_of(name)
@@ -6297,8 +6297,8 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     end, before = value.end(), _text(window[line:begin])
     return Candidate(
-        *(start, end, kind, _text(name), _text((match["separator"] or bare or b"").strip()) or "_"),
-        *(_text(quote), _text(value[0]), before, _text(_rest_of_line(window, end)), language),
+        *(start, end, kind, _text(name), _text((separator or bare or b"").strip()) or "_"),
+        *(_text(quote or b""), _text(value[0]), before, _text(_rest_of_line(window, end)), language),
     )
 
 
@@ -6996,7 +6996,7 @@ def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
     before = text[max(0, start - _NAME_REACH) : start]
     if before.endswith(b"\n") and b" " not in before[-40:]:  # lines of Base64 name anything
         return
-    account = _ACCOUNT.search(before)
+    account = _ACCOUNT.search(before) if before[-1:] in b":|" else None
     if account:
         start, before = start - len(account[0]), before[: account.start()]
     rule = provider_rule(before, text[start:end])
