@@ -5541,10 +5541,11 @@ def reported(text, path="notes.txt"):
 
 def shape_sample(shape):
     """A text of this shape: without its optional parts, with the first of each choice."""
-    shape = re.sub(
-        r"\(\?<?[=!][^()]*\)|\(\?:[^()]*\)\?|\(\?:[^()]*\)\{0,\d+\}|=\{0,\d\}|=\?|\[0-9\]\?", "", shape
-    )
-    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape.replace("[0-9]", "{d1}"))
+    optional = r"(?:\(\?:[^()]*\)|=|\[0-9\])(?:\?|\{0,\d+\})"
+    shape = re.sub(rf"\(\?<?[=!][^()]*\)|{optional}", "", shape)
+    shape = re.sub(r"\[\\w[^]]*\]", "{W1}", shape.replace("[0-9]", "{d1}"))
+    shape = re.sub(r"1\}\{(\d+)[^}]*\}", r"\1}", re.sub(r"\[(\w)[^]]*\]", r"\1", shape))
+    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape)
     return ps.samples(re.sub(r"(?<!\\)\|.*", "", shape).replace("\\", ""))
 
 
@@ -6201,7 +6202,6 @@ a.py | the pass·word_of_the_day is = "V47x"[0] | before word, ends -, after [
 a.yml | ? tok·en : a1b2c3d4e5f6g7h8i9 word | before ?, not begins line, quote bare, after word
 a.js | pass·word: `abc1`; | quote back, has abc, separator :, after ;
 a.py | os.environ.get("DB_PASS·WORD", "V4x7q") | separator =
-a.py | client.set_header("API_TOK·EN", "V4x7q") | separator =
 a.py | f(pass·word, "V4x7q") | separator ,
 a.sql | CREATE USER x IDENTIFIED BY 'V4x7q'; | first by, quote single, separator =
 a.py | "{\"pass·word\": \"V4x7q\"}" | named quoted, quote escaped, before "
