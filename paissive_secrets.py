@@ -6193,10 +6193,9 @@ def keyword_hits(
         resume_at = hit.end()
         for word, assigned, after in words[hit.lastgroup or ""]:
             end = hit.end() - after
-            found = hit if assigned is None else None
-            if assigned and window[end - len(word) : end].lower() == word:
-                found = assigned(window, end)
-            if found:
+            found = assigned(window, end) if assigned else hit
+            # Compared last: few have a value.
+            if found and (not assigned or window[end - len(word) : end].lower() == word):
                 yield word, found
                 resume_at = found.end() if assigned else hit.start() + 1  # another may begin in a keyword
         hit = pattern.search(folded, resume_at)
