@@ -6123,7 +6123,7 @@ _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
 _READ = lazily(
-    rb"\.(?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
+    rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # of a function, an index, a member or a cmdlet, or what is added to
@@ -6435,9 +6435,7 @@ def _sets_key(c: Candidate) -> bool:
     if c.kind == "pass" or not (_DRAWN.match(c.value) and _KEY_NAME.search(c.before[-12:] + c.name)):
         return False
     camel_case = 3 * len(re.sub("[A-Z][a-z]{2,}", "", c.value)) < len(c.value)  # the name of a type
-    part = max(re.split("[_-]", c.value), key=len)  # without words before it, as in acme_test_
-    drawn = part if len(part) > 19 else c.value
-    return not camel_case and wordness(drawn) not in ("6", "7", "8", "9")
+    return not camel_case and wordness(c.value) not in ("6", "7", "8", "9")
 
 
 # --- features -----------------------------------------------------------------------------------------------
@@ -6657,7 +6655,7 @@ def _weights() -> dict[str, int]:
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
 _MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z")
-_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|=<\Z""")  # no name follows
+_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|\.svg\?\S*\Z""")  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
@@ -6682,7 +6680,7 @@ _SAMPLE = lazily(
     rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
     rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\\[sdw][*+]|\\(?:e|033|x1b)\["  # what matches, a colour
-    rb"|\A(?:utf-?(?:8|16|32)|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:8|16|32|64|size)"
+    rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
@@ -6694,21 +6692,21 @@ _NO_VALUE = (
     ("it is a URL, a path, a version, a format, a type or PEM", lazily(
         rb"[a-z+]{2,16}://|\A[\w./:-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])"
-        rb"|\A\d[\dx.]{0,20} (?:\|\||-) [\^<>]?\d|\A[EF][0-9A-F]{3}\Z"
+        rb"| \|\| |\A\d[\dx.]{0,20} - [\^<>]?\d|\A[EF][0-9A-F]{3}\Z|\A[a-z_]+[A-Z]?[a-z_]*=\Z"
         rb"|\A(?:[\d*/,-]+ ){4,5}[\d*/,-]+\Z|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
-        rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,3}(?:[-+][\w.-]+)?\Z"
+        rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins"
+        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins|files"
         rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
-        rb"|\A(?:npm|workspace|patch|portal|catalog|link|urn|unix):\S|\A\d{1,4} [a-z]+\Z"
+        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\A\d{1,4} [a-z]+\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
-        rb"|%(?:\[\d\]|\d\$|\.\*)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
+        rb"|%(?:\[\d\]|\d\$|\.\*|\d?\.\d?)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
         rb"|\A/[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z| )"
     )),
     ("it is encrypted, hashed or public", lazily(
-        rb"\A(?:3MVG9|MFkwEw|MHYwEA|MIIB[Ia]jANBgkq|MIICIjANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|md5|sha\d+|scrypt|argon2\w+|pbkdf2[\w-]*|bcrypt[\w-]*)\$"
-        rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d"
+        rb"\A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$"
+        rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:"
         rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
         rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}|B[Q-Za-f][\w+/]{42}\Z"
@@ -6718,7 +6716,7 @@ _NO_VALUE = (
         rb"\A(?:\d{4,16}:A(?!.{34}\Z)|cf(?:k|ut|at)_(?!.{48}\Z)|gloas-(?!.{64}\Z)|AIza(?!.{35}\Z)|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
-        rb"\A[\s,;:)\]=]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
+        rb"\A[\s,;:)\]=>]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
         rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}(?:[\"'),;]|\Z)"
         rb"|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
     )),
@@ -6737,13 +6735,12 @@ _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 # inside of a value; not the %2F of a URL
 _STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=\w)")
 _NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|[gGuU][uU][iI][dD]$|\A[kK]ey\d\Z"
-    r"|(?i:pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
+    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
+    r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow(?:ed)?_?cred|with_?credentials|name$)"
-    r"|(?i:key_?(?:mgmt|file|path|size|usage|handle)|(?:gpg|pgp|apt|recv)[_-]?keys?)$"
-    r"|(?i:(?:cache|partition|idempotency|rule|sort|shard|stored|dedup(?:lication)?|translation|message|lookup|row|index|tag)"
-    r"[_-]?keys?)$"
-    r"|(?i:(?:next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync|idempotency)[_-]?token)$"
+    r"|(?i:key_?(?:mgmt|file|path|size|usage|handle|id)"
+    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup(?:lication)?|translation|message|lookup|row|index|tag"
+    r"|next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync)[_-]?(?:key|token)s?)$"
 )
 
 
@@ -6786,7 +6783,8 @@ def objection(c: Candidate) -> str:
     if _UUID.match(value):
         secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name) and c.separator != ","
         return "" if secret else "it is an identifier"
-    if c.separator == ":" and not c.quote and c.before.endswith((":", '="', "='", ': "')):
+    in_string = c.value.isalpha() and c.before[-1:] + c.after[:1] in ("''", '""')
+    if c.separator == ":" and not c.quote and (in_string or c.before.endswith((":", '="', "='", ': "'))):
         return "it is a part of a name"  # arn:aws:secretsmanager:…
     if c.language == "translation":
         return "it is a translation"
@@ -6807,7 +6805,8 @@ def objection(c: Candidate) -> str:
     number = c.language == "source" and value.isdigit() and len(value) < 10
     if not c.quote and (number or (len(value) < 20 and len(value.split(b":")[0]) < 4)):
         return "it is short or a number, and without quotes"
-    if c.separator == "_" and c.quote and not (c.name[0] == "-" or _BEFORE_SPACE.search(c.before)):
+    told = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
+    if c.separator == "_" and c.quote and not told:
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name is that of no secret"

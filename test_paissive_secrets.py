@@ -5715,7 +5715,7 @@ $password = Read-Host 'the 2nd one'|secrets: inherit|password: !Ref Password2|\
 ?action=lostpassword&error=key1|if len(token) <= most2|\
 <trusted-key id="V7">|password := r.FormValue("name")|\
 token = m.SetId("V7")|token = a.ID + b|password = x2 ? y : z|password = EC::createKey('V7')|\
-password = await f(x)|x.password = retrieve("V7")|pass = ["V7x", "V8y"]|\
+password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|pass = ["V7x", "V8y"]|\
 'userpass' => array(\n|<input type="password" name="box1">"""
     assert [line for line in lines.split("|") if assigned(line)] == []
 
@@ -5763,7 +5763,9 @@ other-keys = "org.some:some-library:1.3"
 Credential=me/20200101/here/it/aws4_request
 X-Credential=me%2F20200101%2Fhere%2Fit%2Faws4_request
 secretFile = "picture-1.png", PURGE_AUTH = "0 20 0 * * *"
-"password": "E1A7",
+"password": "E1A7", passwd: "files", KeyArn = "arn:aws:kms:us-1:1:key", token = "a[1].B || c.D"
+set username=you7 password= database=, key = "VS%0.fTOOLS" % version
+PASSWORD = OID("1.3.6.1.5.5.7.48.1.2")
 password: String?, password: String!
 typeof setPassword === 'function', .password("invalid"), password == 'hidden', passwords: 'customers'
 refresh_token: '90 minutes', token: "[0.0.1, )", "OLDPWD": "/dev_home", nonceInterval: "00:05:00"
@@ -5787,11 +5789,11 @@ client_key = "3MVG9{A76}"
 "api_key": "EJ[1:{B43}=:{B32}:{B60}]"
 password = "{pbkdf2@Library_v5}{h64}"
 password = "md5{h32}", password: AgA{A290}
-"identityKey": "BaM{A41}"
+"identityKey": "BaM{A41}", key: "SHA256:{A43}"
 === it is made of parts, a.py
 password = "{user.name} {A8}"
 password = "'.$pass.'"
-environment = "PWD="+folder)
+environment = "PWD="+folder), <a href="?tokenb=B">package-0.1.2.tar.gz</a>
 raise("state: "+a+", token: "+b);switch(c[0])
 === it is an identifier, a.cs
 key_id = "{u}", csrf_token = "{u}", robot_key = "{u}", passwordGuid = "{u}"
@@ -5817,6 +5819,7 @@ password=$ab-x7c9d
 SECRET=`cat file7 | cut -c 1-9`
 === it is an expression, cut off, or inside a sentence, a.log
 token=x7k9Qw2p: no such user
+url="socks5h://<username>:<password>@proxy-host", badge.svg?style=a&token={a20}, [type=password]:focus2
 token=x7k9Qw2p...
 password=*word7
 val credential: X509Credential = {
@@ -5829,6 +5832,7 @@ password: ab1
 password: ab1:cdefg7
 === it is prose, a.py
 the password "x7k9Qw2p" is right
+Pass `x7k9Qw2p`
 === its name is that of no secret, a.py
 not_secret = "{A8}"
 fakeToken: "{A8}"
@@ -5836,7 +5840,7 @@ encrypted_key = "{A16}"
 password_type = "{A8}", token_expire_seconds = "{A8}", --disabled-password="x7c9d"
 hashed_password = "{A8}"
 PasswordErrorMessage = "{A8}"
-label_password: {A8}
+label_password: {A8}, keyid: "{A43}"
 GPG_KEYS = "{A16}", tag_keys = "{A16}", MY_PUBKEY = "{A56}", theKeyPubX = "{A43}", "Sealed-Key": "{A40}"
 PASSWORD_ITERATIONS = "600000", me ALL=(ALL) NOPASSWD: COMMAND7, keyThumbprint = "{A43}"
 saltedpassword="{A43}=", storedKey="{h32}", $_['error_password_lowercase'] = 'minuscule7'
@@ -6007,7 +6011,6 @@ EXAM = r"""
 - config.json   "pass·word": "string",
 - config.json   "secr·etArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod",
 + main.tf   pass·word = "Onyx-Valley-31"
-- main.tf   pass·word = var.db_password
 - main.tf   key_vault_secr·et_id = data.azurerm_key_vault_secret.x.id
 - deploy.sh export API_TOK·EN=$(vault read -field=token secret/app)
 - deploy.sh export API_TOK·EN="$1"
@@ -6094,7 +6097,6 @@ EXAM = r"""
 - users.xml pass·word="4a1750c8607dfa237de36c6305715c223415189"
 - api.json "pass·key": "#/components/schemas/updateLogin2"
 - auth.php 'pass·words' => 'users',
-- style.css input[type="pass·word"]:focus2
 - setup.md MYSQL_PASS·WORD=<pass·word>
 - cache.yml k·ey: maven-3.9.1-pr7-${{ matrix.java }}
 - proxy.toml pass·word = "foobar"
@@ -6131,9 +6133,6 @@ EXAM = r"""
 + url.txt postgres://app:{A16}@db.internal/app
 - values.yaml pass·wordKey: pass·word
 - app.py pass·word = getpass.getpass("Pass·word: ")
-- app.py tok·en = request.headers["X-Tok·en"]
-- app.py sec·ret = os.environ["JWT_SEC·RET"]
-- app.js const pass·word = req.body.pass·word;
 - app.go k·ey := fmt.Sprintf("user:%d:profile", id)
 - app.go Pass·word: cfg.Pass·word,
 - App.java @Value("${db.pass·word}") String pass·word;
