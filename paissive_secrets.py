@@ -7116,12 +7116,7 @@ def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
-    begin, end = _kube_bounds(text, kind)
-    return _kube_object(text, kind, begin, end), end
-
-
-def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
-    """Where the object with this kind begins and ends: at `---`, or where a list's next one begins."""
+    # The object with this kind begins and ends at `---`, or where a list's next one begins.
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = text.find(b"\n---", kind, kind + _KUBE_REACH)
     end = end if end >= 0 else kind + _KUBE_REACH
@@ -7129,7 +7124,8 @@ def _kube_bounds(text: bytes, kind: int) -> tuple[int, int]:
     places = (match.start() for match in re.compile(b"apiVersion").finditer(text, kind, end))
     siblings = (at for at in places if _column(text, at) <= column or b"\n" not in text[kind:at])
     own = version < 0  # the first that follows
-    return max(version, begin), next(itertools.islice(siblings, own, None), end)
+    end = next(itertools.islice(siblings, own, None), end)
+    return _kube_object(text, kind, max(version, begin), end), end
 
 
 def _column(text: bytes, at: int) -> int:
