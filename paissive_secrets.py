@@ -6093,7 +6093,7 @@ _ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "valu
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
       # or a type, which no string is assigned to, and which has no keyword itself
-      |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ ?=)(?!\w{0,20}(?:pass|secret|token)))
+      |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ =)(?!\w{0,20}(?:pass|secret|token)))
        (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|\{|>|%%3[dD]|&gt;
@@ -6676,11 +6676,11 @@ _KEY_NAME = lazily(
 )
 # placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
 _SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/"
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%[A-Z]\w*_\w*%?\Z"
     rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
     rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\\[sdw][*+]|\\(?:e|033|x1b)\["  # what matches, a colour
-    rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
+    rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
@@ -6698,7 +6698,7 @@ _NO_VALUE = (
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
         rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins|files"
         rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
-        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\A\d{1,4} [a-z]+\Z"
+        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,4} [a-z]+\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*|\d?\.\d?)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
@@ -6724,7 +6724,7 @@ _NO_VALUE = (
 _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
     r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
-    r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|NOPASSWD"
+    r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|seconds|minutes|description|plugin|provider|help|connector|target"
     r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
     r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
@@ -6737,9 +6737,9 @@ _STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
     r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
-    r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow(?:ed)?_?cred|with_?credentials|name$)"
+    r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow\w*cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle|id)"
-    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup(?:lication)?|translation|message|lookup|row|index|tag"
+    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message|lookup|row|index|tag"
     r"|next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync)[_-]?(?:key|token)s?)$"
 )
 

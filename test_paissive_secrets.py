@@ -5715,7 +5715,7 @@ $password = Read-Host 'the 2nd one'|secrets: inherit|password: !Ref Password2|\
 ?action=lostpassword&error=key1|if len(token) <= most2|\
 <trusted-key id="V7">|password := r.FormValue("name")|\
 token = m.SetId("V7")|token = a.ID + b|password = x2 ? y : z|password = EC::createKey('V7')|\
-password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|pass = ["V7x", "V8y"]|\
+password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|Pass conds='V7'|pass = ["V7x", "V8y"]|\
 'userpass' => array(\n|<input type="password" name="box1">"""
     assert [line for line in lines.split("|") if assigned(line)] == []
 
@@ -5748,7 +5748,7 @@ password = 0xB3415C00L
 the_key: ../src/of{A8}
 newSecretKey("PBKDF2WithHmacSHA256", PASSWORD_CIPHER = "AES/CBC/PKCS5Padding", some_key = "ECDSAWithSHA256"
 $password = "$value[0]:$value[1]", token = "eyJh...Qs5c", "Authorization": "Scheme-1 <cred_string>"
-match(auth_header, "\\s*[Bb]asic\\s*(.+)1"), PRETTY_PASS = "\e[32mPASS1\e[0m"
+match(auth_header, "\\s*[Bb]asic\\s*(.+)1"), PRETTY_PASS = "\e[32mPASS1\e[0m", identified by %THE_NAME_7
 keys="isKey2(form.get('type').value)", passphrase: "[parameters('x')]"
 token = "RS256", password = "$encrypted$", password = "pbkdf2"
 "key": "\uD83D\uDC69\u200D\uD83D\uDCBB"
@@ -5765,7 +5765,7 @@ X-Credential=me%2F20200101%2Fhere%2Fit%2Faws4_request
 secretFile = "picture-1.png", PURGE_AUTH = "0 20 0 * * *"
 "password": "E1A7", passwd: "files", KeyArn = "arn:aws:kms:us-1:1:key", token = "a[1].B || c.D"
 set username=you7 password= database=, key = "VS%0.fTOOLS" % version
-PASSWORD = OID("1.3.6.1.5.5.7.48.1.2")
+PASSWORD = OID("1.3.6.1.5.5.7.48.1.2"), docker build --secret id=BUNDLE_LOGIN__7 .
 password: String?, password: String!
 typeof setPassword === 'function', .password("invalid"), password == 'hidden', passwords: 'customers'
 refresh_token: '90 minutes', token: "[0.0.1, )", "OLDPWD": "/dev_home", nonceInterval: "00:05:00"
@@ -5839,7 +5839,7 @@ fakeToken: "{A8}"
 encrypted_key = "{A16}"
 password_type = "{A8}", token_expire_seconds = "{A8}", --disabled-password="x7c9d"
 hashed_password = "{A8}"
-PasswordErrorMessage = "{A8}"
+PasswordErrorMessage = "{A8}", password_encryption = "x7c9d"
 label_password: {A8}, keyid: "{A43}"
 GPG_KEYS = "{A16}", tag_keys = "{A16}", MY_PUBKEY = "{A56}", theKeyPubX = "{A43}", "Sealed-Key": "{A40}"
 PASSWORD_ITERATIONS = "600000", me ALL=(ALL) NOPASSWD: COMMAND7, keyThumbprint = "{A43}"
