@@ -5217,8 +5217,8 @@ def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
 
 # === Rules ==================================================================================================
 # What secrets look like, in three tables: literal prefixes, patterns around keywords, names of providers.
-# {A36} stands for 36 characters of class A: an expression in a shape, sample letters in a proof, so that no
-# row is itself a finding. Repetitions are bounded, which keeps every expression linear in time.
+# {A36} matches 36 characters of class A in a shape, and becomes sample letters in a proof, so that no row is
+# itself a finding. Bounded repetitions keep every expression linear in time.
 
 _CLASSES = {
     "A": "A-Za-z0-9",
@@ -5237,9 +5237,9 @@ _CLASSES = {
     "h": "a-f0-9",
 }
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
-# name in lower case, with dashes. Where the shape itself is no sample, an input that must match follows, and
-# a near miss that must not; by default, that is the hit without its last character. The first row that
-# matches wins. What has to stand before the prefix is in a lookbehind that includes the prefix.
+# name in lower case, with dashes. If no sample can be made from the shape, add an input that must match; a
+# near miss may follow, by default the hit without its last character. The first matching row wins. To require
+# something before the prefix, use a lookbehind that includes the prefix.
 _PREFIXED = r"""
 = high critical
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
@@ -5536,10 +5536,10 @@ Beamer key  b_  {X44}
 = medium low
 Flutterwave public key  FLWPUBK(_TEST|)-  {h32}-X
 """
-# To add a rule for what stands around a value, add a row with its name below its confidence and severity.
-# Each form follows on a line of its own: a keyword in lower case that every match contains (or /name of a
-# file), the expression, whose last group is the value, and an input that must match. The near miss is that
-# input with ${NAME} for a value. A row without forms is found by a parser, or judged by name and value.
+# To add a rule for values in a certain context, add its name below its confidence and severity, then its
+# forms, one per line: a keyword in lower case that every match contains (or /file name), an expression whose
+# last group is the value, and an input that must match. The near miss is that input with ${NAME} for the
+# value. Rows without forms are matched by a parser, or judged by name and value.
 _PATTERNS = r"""
 = high critical
 private key
@@ -5681,8 +5681,8 @@ _MACROS = {
     "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
     r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
 }
-# To add a provider whose values have no prefix, put its name behind their shape: where the name stands near a
-# value of that shape, it is that provider's. Spellings of one name are all listed.
+# To add a provider whose values have no prefix, add its name after their shape: a value of that shape near
+# the name is taken for that provider's. List every spelling of a name.
 _PROVIDERS = r"""
 {A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12} clicksend; {A8}:{A8} sidekiq; {A12}
 timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara
@@ -5762,12 +5762,12 @@ class _Lazy:
 
     def __getattr__(self, method: str) -> Any:
         made = getattr(re.compile(self._pattern), method)
-        setattr(self, method, made)  # found at once from now on
+        setattr(self, method, made)  # bypasses this method next time
         return made
 
 
 class Rule(NamedTuple):
-    """One kind of secret. The text of a secret comes with its proofs: inputs that must and must not match."""
+    """One kind of secret, with its proofs: an input that must match, and one that must not."""
 
     id: str
     what: str
@@ -5781,13 +5781,13 @@ class Rule(NamedTuple):
 
 @functools.cache
 def prefixed_rules() -> tuple[Rule, ...]:
-    """Rules that a literal prefix gives away, in order of precedence."""
+    """The rules with a literal prefix, in order of precedence."""
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
 
 @functools.cache
 def named_rules() -> dict[str, Rule]:
-    """{name of a provider, with 0 for each digit: its rule, whose shape a whole value has to have}."""
+    """{name of a provider, with 0 for each digit: its rule, whose shape the whole value must match}."""
     return {
         re.sub(r"\d", "0", name): Rule(
             f"{name}-credential", f"{name} credential", "medium", "high", "", shape
@@ -5798,23 +5798,23 @@ def named_rules() -> dict[str, Rule]:
 
 
 class Pattern(NamedTuple):
-    """What stands around a value."""
+    """One form of a rule."""
 
     rule: Rule
-    lead: int  # bytes that its matches have before the keyword
+    lead: int  # bytes of a match before the keyword
     regex: re.Pattern[bytes]
     hit: str
 
 
 @functools.cache
 def patterns() -> dict[bytes, list[Pattern]]:
-    """{keyword that leads there: the forms that contain it}"""
+    """{keyword: the forms that contain it}"""
     found: dict[bytes, list[Pattern]] = {}
     for rule, forms in _table_rows(_PATTERNS):
         for form in re.split(r"\n {4}(?! )", forms) if forms else ():
             keyword, *parts, hit = re.split(r"\s{2,}", form)
             text = "".join(parts)
-            keyword += " " * text.startswith(f"{keyword} ")  # the longer, the fewer places to look at
+            keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
             hit = samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
             for macro, meaning in _MACROS.items():
                 text = text.replace(macro, meaning)
@@ -5894,23 +5894,23 @@ def rule_prefixes(prefix: str) -> list[str]:
 
 
 class Literal(NamedTuple):
-    """A text that the tokens of a rule begin with."""
+    """Literal text that the tokens of a rule begin with."""
 
     text: bytes
-    offset: int  # bytes of it that stand before a run of token characters
+    offset: int  # bytes of it before the run of token characters
     rule: Rule
     regex: re.Pattern[bytes]  # matches a whole token at its first byte
 
 
 class Prefixes:
-    """Where the literals of some rules may begin, looked up by two bytes."""
+    """An index of the literals of some rules, by two bytes."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         import base64
 
         self.literals: dict[bytes, list[Literal]] = {}  # by their text
         self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
-        self.leads: dict[bytes, tuple[bytes, ...]] = {}  # what stands before it, by the same
+        self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
         # What Base64 of -----BEGIN or of a literal begins with.
         self.encoded: tuple[bytes, ...] = (b"LS0tLS1CRUdJTi",)
         for rule in rules:
@@ -5932,7 +5932,7 @@ class Prefixes:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, Literal]]:
-        """(where it begins, literal) of each literal that begins or continues at `start`."""
+        """(start, literal) of each literal that begins or continues at `start`."""
         head = text[start : start + 40]
         for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
             for literal in self.literals.get(prefix, ()):
@@ -5955,7 +5955,7 @@ _CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
 _NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision|\bid=")
-_SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # the name is mentioned, and the value is something else
+_SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # prose that only mentions the name
 _CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
 # Lines of a log that differ in their numbers share one cache entry.
@@ -5971,8 +5971,8 @@ def words_of(name: str) -> list[str]:
 def provider_rule(before: bytes, value: bytes) -> Rule | None:
     """The rule of the provider that `before` names, if the value has its shape.
 
-    Hashes look like keys: away from the name a value has to look more random than they do, or a word such as
-    `token` has to stand there too.
+    Hashes look like keys, so a value away from the name must look more random than a hash, or have a word
+    such as `token` before it.
     """
     if 3 * len(_CAPITALIZED.sub(b"", value)) < len(value):  # CamelCase
         return None
@@ -6007,14 +6007,13 @@ def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
 
 @functools.lru_cache(1024)
 def _names_inside(word: str) -> set[str]:
-    """The names of six and more letters in a longer word; shorter ones are parts of other words."""
+    """The names of six or more letters in a longer word; shorter ones occur in ordinary words."""
     sizes = range(6, min(len(word), 20))
     return named_rules().keys() & {word[i : i + n] for n in sizes for i in range(len(word) - n + 1)}
 
 
 # --- checks -------------------------------------------------------------------------------------------------
-# What a prefix or a keyword leaves open.
-
+# What a regular expression can't check.
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
@@ -6038,7 +6037,7 @@ def _is_base58check(encoded: bytes) -> bool:
     return hashlib.sha256(hashlib.sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]
 
 
-# A checksum makes these certain. None lowers confidence: most samples in the wild fail.
+# A valid checksum is proof; an invalid one doesn't lower confidence, as most samples fail.
 CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "bitcoin-key": _is_base58check,
     "bitcoin-compressed-key": _is_base58check,
@@ -6070,7 +6069,7 @@ def is_login(encoded: bytes) -> bool:
     return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
 
 
-# What else has to be true of a match of these rules.
+# Further checks on the matches of these rules.
 CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth": is_login}
 
 
@@ -7455,16 +7454,16 @@ _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_REPLACE_OBJECTS": "1",  # audit what was pushed, not what this clone shows in its place
-    "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone cuts short
+    "GIT_NO_REPLACE_OBJECTS": "1",  # audit what was pushed, not this clone's replacements for it
+    "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone truncates
     "LC_ALL": "C",
 }
-# By these git finds its configuration. It gets no other variable, which may be a secret or change the output.
+# With these git finds its configuration. Others are withheld: they may be secrets or change the output.
 _GIT_READS = (
     r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
     r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
 )
-# By these a hook finds its own repository; git in another folder doesn't get them.
+# With these a hook finds its own repository; git in another folder must not get them.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 # A renamed file counts as new: under its old name it may have been excluded.
 _RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
@@ -7472,7 +7471,7 @@ _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an ob
 
 
 class Blob(NamedTuple):
-    """The content of a file in a repository, and where it was."""
+    """A version of a file in a repository, and where it came from."""
 
     oid: str
     path: str
@@ -7503,14 +7502,14 @@ def _git(
 ) -> Iterator[IO[bytes]]:
     """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
 
-    `on_error` is called with each line that a git that succeeds has written to stderr.
+    If git succeeds, `on_error` is called with each line of its stderr.
     """
     import subprocess
     import tempfile
 
     names = _GIT_READS + (_HOOK_READS if folder == "." else "")
     env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
-    # Files, since pipes could fill up while git waits for us to read.
+    # Files, not pipes, which could fill up while git waits for us to read.
     with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
@@ -7540,7 +7539,7 @@ def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
 
 
 def _split_records(out: IO[bytes]) -> Iterator[str]:
-    """Yield the texts that end in a NUL, in flat memory."""
+    """Yield NUL-terminated texts, in flat memory."""
     rest = b""
     for chunk in iter(lambda: out.read(1 << 16), b""):
         *records, rest = (rest + chunk).split(b"\0")
@@ -7548,7 +7547,7 @@ def _split_records(out: IO[bytes]) -> Iterator[str]:
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
-    """Yield what the next commit would bring, as it stands in the index."""
+    """Yield the blobs that are staged for the next commit."""
     try:
         head = _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
     except Unavailable:  # there is no commit yet
@@ -7578,7 +7577,7 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
         if sides:
             fields = record.lstrip(":").split()
             path, oid = next(records, ""), fields[2 * sides + 1]
-            # A symlink holds only a path, a submodule's id is another repository's; what is removed has none.
+            # A symlink holds only a path; a submodule's id is another repository's; a removed file has none.
             if fields[sides] not in ("120000", "160000") and oid.strip("0"):
                 yield Blob(oid, path, commit, date)
         elif record:
@@ -7586,7 +7585,7 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
 
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Reader]]:
-    """Yield (id, size, read) of each object, -1 for the size of a missing one; read it before the next."""
+    """Yield (id, size, read) of each object, size -1 if it is missing; read it before the next."""
     with _git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(out.readline, b""):
@@ -7606,14 +7605,14 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, R
 
 
 def rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
-    """Yield the ids of what revisions reach, by default of all that is not dangling."""
+    """Yield the ids of what revisions reach, by default of everything that isn't dangling."""
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with _git(folder, "rev-list", *options, *which, "--") as out:
         yield from (line.decode().strip("?\n") for line in out)
 
 
 def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the ids of what revisions reach, by default of all, of some kinds; broken ones are "missing"."""
+    """Yield the ids of objects of some kinds, all or what revisions reach; broken ones are "missing"."""
     reached = rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
     check = "--batch-check=%(objectname) %(objecttype)"
     every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
@@ -7623,7 +7622,7 @@ def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[
 
 
 def missing_history(folder: str) -> str:
-    """Say why a clone lacks part of the history, and what to do; "" where it may have all of it."""
+    """Say why a clone lacks part of the history, and what to do; "" if it may have all of it."""
     query = "--is-shallow-repository", "--git-path", "objects/pack"
     shallow, packs = _ask_git(folder, "rev-parse", *query).split("\n")
     if shallow == "true":
@@ -7637,19 +7636,19 @@ def missing_history(folder: str) -> str:
 def find_introductions(
     folder: str, oids: Iterable[str], revisions: Sequence[str], wants: Callable[[str], bool]
 ) -> Iterator[Blob]:
-    """Yield the commit, date and path that brought each blob, oldest first; a dangling one has none.
+    """Yield each blob with the commit, date and path that added it, oldest first; dangling ones have none.
 
-    The path is the first that is wanted: what was vendored, excluded or allowed may be copied elsewhere.
+    The path is the first one wanted: a vendored, excluded or allowed file may be copied elsewhere.
     """
     missing = set(oids)
     found: dict[str, Blob] = {}
-    # Unreachable commits come last: what an amended commit brought is often in a later one as well.
+    # Unreachable commits come last: what an amended commit added is often in a reachable one as well.
     for commits in (rev_list(folder, revisions, "--reverse", "--topo-order"), objects(folder, "commit")):
         for blob in changed_blobs(folder, commits) if missing else ():
             if blob.oid not in missing:
                 continue
             if wants(blob.path):
-                found.pop(blob.oid, None)  # so that they stay in order
+                found.pop(blob.oid, None)  # to keep the order
                 missing.discard(blob.oid)
             found.setdefault(blob.oid, blob)
             if not missing:
@@ -7660,8 +7659,8 @@ def find_introductions(
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
-    """Yield what each commit brought."""
-    # It fails where a partial clone lacks trees, or a dangling commit's parent is gone: no name then.
+    """Yield the blobs that each commit added."""
+    # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
     with contextlib.suppress(Unavailable), _git(folder, "diff-tree", *options, feed=commits) as out:
         yield from _parse_changes(out)
@@ -7673,10 +7672,10 @@ def git_takes(path: str) -> bool:
     try:
         return bool(_ask_git(folder, "ls-files", "-co", "--exclude-standard", "--", f":(literal){name}"))
     except SecretsError:
-        return False  # no git here that could commit it
+        return False  # there is no git or no repository
 
 
-# SKIP is what pre-commit reads too, with the id from .pre-commit-hooks.yaml.
+# pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
 _HOOK = """#!/bin/sh
 # written by: paissive_secrets.py hook install
 # SKIP=paissive-audit git commit … leaves it out once
@@ -7688,15 +7687,15 @@ case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 def install_hook() -> str:
     """Write a pre-commit hook that audits what is staged here, and return its path.
 
-    Raise Conflict if another hook is there, Unavailable without a repository.
+    Raise Conflict if there is another hook, Unavailable outside a repository.
     """
     import shlex
 
-    # The user's configuration says where hooks are, so here it is not switched off.
+    # Unlike elsewhere, the user's configuration counts: it says where hooks are.
     hooks = _ask_git(".", "rev-parse", "--git-path", "hooks", command=["git"])
     path = os.path.normpath(os.path.join(hooks, "pre-commit"))
     command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
-    # An earlier hook may have another command, since the file has moved.
+    # An earlier hook of ours has another command if this file has moved.
     pattern = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
         if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
