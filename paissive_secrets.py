@@ -7707,32 +7707,32 @@ def install_hook() -> str:
 
 
 # === Files ==================================================================================================
-# Which files of a tree are read: in a repository what git lists, elsewhere what .gitignore files leave. No
+# Which files to read: in a repository those that git lists, elsewhere those that no .gitignore excludes. No
 # symlink is followed, and only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
 _HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
-_VENDORED_FOLDERS = {  # what others wrote, or what can be made again
+_VENDORED_FOLDERS = {  # third-party or generated
     *("node_modules", "bower_components", ".venv", "venv", ".eggs", "__pycache__", ".cache", ".mypy_cache"),
     *(".pytest_cache", ".ruff_cache", ".tox", ".nox", ".gradle", ".next"),
 }
 _MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
-_MAX_IGNORE_STATES = 1 << 16  # of all that apply to a path; further .gitignore files are not read
+_MAX_IGNORE_STATES = 1 << 16  # of all .gitignore files above a path; further ones are not read
 
 _File = tuple[str, str]  # path to open, path to show
-# How opening a file fails that was listed a moment ago and vanished, or became a link or a FIFO.
+# Errors on opening a listed file that has since vanished, or become a link or a FIFO.
 _VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter(NamedTuple):
-    """Which files to leave out, and what to call about those."""
+    """Which files to leave out, and how to report that."""
 
-    excludes: Callable[[str], bool]  # whether a path, as it is shown, is left out
+    excludes: Callable[[str], bool]  # whether to leave out a path, as shown
     gitignore: bool
     on_error: Callable[[str, str], None]
     skipped: Counter[str]  # what is left out, by kind
 
     def takes(self, shown: str) -> bool:
-        """Return whether a path is not excluded; report one that is."""
+        """Return whether a path is not excluded; count it if it is."""
         if not self.excludes(shown):
             return True
         self.skipped["excluded"] += 1
@@ -7748,7 +7748,7 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
             first = next(names, None)
         except Unavailable:  # git is missing, or refuses a repository that someone else owns
             first = None
-        # A PATH may be what git ignores.
+        # Git lists nothing in a PATH that it ignores.
         for name in itertools.chain([first], names) if first else _walk(root, shown, accept):
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
@@ -7766,7 +7766,7 @@ def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         names = (name.rstrip("/") for name, _ in itertools.groupby(_split_records(out)))
         for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
             folders = above.split("/")
-            # Git goes by its index even where a folder has become a symlink.
+            # Git lists what is in its index even if a folder has become a symlink.
             linked = any(map(is_link, itertools.accumulate(folders, "{}/{}".format)))
             if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
                 continue
@@ -7781,7 +7781,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield the files below a folder, sorted, and the repositories; ignored folders are not entered."""
     pending: list[tuple[str, _Ignores]] = [("", ())]
     while pending:
-        # A stack, not recursion: a hostile tree may be deeper than Python's.
+        # A stack, not recursion: a hostile tree may be deeper than Python allows.
         path, ignores = pending.pop()
         try:
             with os.scandir(os.path.join(root, path)) as entries:
@@ -7792,7 +7792,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
             accept.on_error(shown + path, str(error.strerror))
             continue
         if accept.gitignore and path and ".git" in found:
-            yield path  # git is asked about it
+            yield path  # git will list it
             continue
         folder, ignores = path and f"{path}/", _advance(ignores, path.rpartition("/")[2] + "/")
         has_room = sum(patterns.size for patterns, _ in ignores) < _MAX_IGNORE_STATES
@@ -7808,7 +7808,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
             elif is_folder and name in _HISTORY_FOLDERS:
                 continue
             elif next((verdict for verdict in verdicts if verdict is not None), False):
-                continue  # the nearest .gitignore that says anything about a path counts
+                continue  # the nearest .gitignore with a match decides
             elif is_folder and accept.takes(f"{shown}{path}/"):
                 below.append((path, ignores))
             elif not is_folder and accept.takes(shown + path):
@@ -7821,11 +7821,11 @@ def _read_gitignore(path: str) -> Patterns:
     with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
         text = file.read(_MAX_IGNORE_BYTES)
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    # Half a line could match anything.
+    # A truncated line could match anything.
     return Patterns(lines[: -1 if len(text) == _MAX_IGNORE_BYTES else None])
 
 
-_Ignores = tuple[tuple["Patterns", int], ...]  # the nearest .gitignore first, with a path's state in it
+_Ignores = tuple[tuple["Patterns", int], ...]  # each .gitignore, nearest first, with a path's state
 
 
 def _advance(ignores: _Ignores, text: str) -> _Ignores:
@@ -7875,12 +7875,12 @@ class Patterns:
                 self._accepts_folder |= last
                 self._negated |= last if negated else 0
                 self._steps += steps
-        self.size = len(self._steps) + 1000  # a few patterns take their time as well
+        self.size = len(self._steps) + 1000  # even a few patterns take time
         self._skips = _as_bits(step.skips for step in self._steps)
-        self._masks: dict[int, tuple[int, int]] = {}  # for a byte: the positions that move on, and that stay
+        self._masks: dict[int, tuple[int, int]] = {}  # {byte: positions that move on, and those that stay}
 
     def advance(self, state: int, text: bytes) -> int:
-        """Return the state of a path that was in `state` and goes on with `text`."""
+        """Return the state that `text` leads to from `state`."""
         for byte in text if state else b"":
             if byte not in self._masks:
                 on = _as_bits(byte in step.on for step in self._steps)
@@ -7912,8 +7912,8 @@ _SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
     """Return whether a line negates, whether it is for folders only, and its steps, if it can match."""
-    # gitignore(5): a space at the end counts if escaped; "!" negates; a "/" at the end is for folders, one
-    # elsewhere ties a pattern to the folder that it is written in; "**" is any number of folders.
+    # gitignore(5): a trailing space counts only if escaped; "!" negates; a trailing "/" means folders only,
+    # one elsewhere anchors the pattern to its file's folder; "**" is any number of folders.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
     negated, line = line.startswith(b"!"), line.removeprefix(b"!")
     if not line or (line.startswith(b"#") and not negated):
@@ -7931,7 +7931,7 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
         else:
             steps.append(_Step(_matching_bytes(atom), stay))
             stay = b""
-            if not steps[-1].on:  # git finds it malformed
+            if not steps[-1].on:  # malformed, so git ignores it
                 return False, False, []
     return negated, folder, [*steps, _Step(b"", stay)]
 
@@ -7948,12 +7948,12 @@ def _matching_bytes(atom: re.Match[bytes]) -> bytes:
 
 # === Audit ==================================================================================================
 # A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
-# baseline that can be committed and merged: it holds no value, and too little of any to confirm a guess.
+# baseline that can be committed and merged: it holds too little of any value to confirm a guess.
 
 CONFIDENCES = ("low", "medium", "high")
 BASELINE = ".paissive-baseline"  # read unless another one is chosen
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
-_MAX_FINDINGS = 2000  # of one file: a hostile one must not fill the memory
+_MAX_FINDINGS = 2000  # per file: a hostile one must not fill the memory
 _UNNAMED = ".env"  # scan blobs whose name isn't known yet as the language where most values are secrets
 _MAX_PARAGRAPHS_BYTES = 1 << 20  # larger blobs are scanned as a whole
 _MAX_JUDGED = 150_000  # paragraphs, in some 20 MB
@@ -7966,22 +7966,22 @@ _Matches = Iterator[tuple[Blob, Match]]
 class Finding(NamedTuple):
     """A secret that was left in a file: everything but its value."""
 
-    # With "/", relative to the working directory or a baseline's folder above it, else to that PATH;
-    # in git's index and history, to the repository's top.
+    # With "/", relative to the working directory or a baseline's folder above it, or to what all PATHs
+    # have in common if one is outside; in git's index and history, to the repository's top.
     path: str
-    line: int  # from 1, as the next two
+    line: int  # from 1, like the next two
     end_line: int
     column: int  # in characters
-    rule: str  # an id of `audit --list-rules`
+    rule: str  # an id from `audit --list-rules`
     what: str  # what that rule finds, in words
     severity: str  # "low", "medium", "high" or "critical": what could be done with it
     confidence: str  # "low", "medium" or "high": how likely it is a secret
     sample: str  # the public prefix and at most two characters, then "…"
-    fingerprint: str  # 16 hex digits, the same wherever in the file it moves
+    fingerprint: str  # 16 hex digits, unchanged if it moves within the file
     fix: str = ""  # what to do next
     secret: str = ""  # of a known value: its name,
     verdict: str = ""  # and whether it is "current", "pending", "previous" or "retired"
-    commit: str = ""  # in history: the id of the commit that brought it,
+    commit: str = ""  # in history: the id of the commit that added it,
     date: str = ""  # and when its author wrote it, ISO 8601
 
 
@@ -7991,7 +7991,7 @@ class Summary:
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
         self.silenced = Counter[str]()  # findings, by what silenced them
-        self.skipped = Counter[str]()  # files that were not examined, by why
+        self.skipped = Counter[str]()  # files that were not examined, by reason
         self.stale: list[Entry] = []
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -8012,14 +8012,14 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 class Audit:
     """One audit: iterate over it, once, for its findings, then look at its `summary`.
 
-    `exclude` holds patterns as in gitignore(5), `confidence` is the least to report, `disable` the ids of
-    rules to skip, `baseline` what was accepted, or its file. `staged` reads git's index instead of the
+    `exclude` holds patterns as in gitignore(5), `confidence` is the lowest to report, `disable` the ids of
+    rules to skip, `baseline` the accepted findings or their file. `staged` reads git's index instead of the
     working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
-    what is ignored. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
-    finding. `known` are values to search for as well, `verdicts` those of them to report. `jobs` limits the
+    ignored files. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
+    finding. `known` are values to search for as well, `verdicts` which of them to report. `jobs` limits the
     processes; 0 is one per core. `on_error(path, why)` is called for what can't be read,
-    `on_progress(summary)` for what was. Raises BadValue for a bad path or option, Unavailable if git fails,
-    Unsafe if it hangs, Conflict when it is iterated over again.
+    `on_progress(summary)` as files are read. Raises BadValue for a bad path or option, Unavailable if git
+    fails, Unsafe if it hangs, Conflict if iterated over twice.
     """
 
     def __init__(
@@ -8097,7 +8097,7 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self._in_git:
-            # Stale is what was accepted and is no longer there, where this audit has looked.
+            # An accepted finding is stale if this audit has looked where it was and not found it.
             for entry in sorted(self.baseline.unseen - self.baseline.past):
                 seen = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
                 if seen and not self.excludes(entry.path):
@@ -8127,7 +8127,7 @@ class Audit:
         return "" if self._untrusted else match.silenced
 
     def _read_settings(self) -> AuditSettings:
-        """Read the project's settings: from the index for what is staged, else from the folder above."""
+        """Read the project's settings, from git's index if `staged`, otherwise from the top of the tree."""
         if self.staged:
             with contextlib.suppress(Unavailable):  # there is none
                 return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
@@ -8141,7 +8141,7 @@ class Audit:
             return AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
-        """Return whether a path is left out, here or by the project."""
+        """Return whether an option or the project excludes a path."""
         return matches_path(self._patterns, path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
@@ -8176,7 +8176,7 @@ class Audit:
             yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Yield (path to open, path to show) of the files at and below the PATHs, each of them once."""
+        """Yield (path to open, path to show) once for each file at or below the PATHs."""
         seen: set[str] = set()
         for start in self.paths:
             shown = shown_path(start, self.base)
@@ -8195,7 +8195,7 @@ class Audit:
                     seen.add(shown)
 
     def _in_history(self, revisions: Sequence[str]) -> _Matches:
-        """Read each blob once; only what may hold a secret is looked up, and judged by its name."""
+        """Read each blob once; look up the names of suspects only, and scan those again under them."""
         folder, missing, why = self._folder, 0, missing_history(self._folder)
         if why:
             self._unreadable(folder, why)
@@ -8209,15 +8209,15 @@ class Audit:
             found = self._find_suspects(oid, size, read, judged)
             if found:
                 suspects[oid] = found
-        if missing:  # in one line: in a partial clone that may be most
-            self._unreadable(folder, f"objects of its history that are missing or broken: {missing:,}")
+        if missing:  # in one line: a partial clone may lack most of them
+            self._unreadable(folder, f"missing or broken objects in its history: {missing:,}")
         if self._known:
             yield from self._in_messages(self._known, revisions)
         seen: set[tuple[str, str, str]] = set()
         again, scanned = [], set[tuple[str, int]]()
         for blob in find_introductions(folder, suspects, revisions, self._reports):
             unseen = {(blob.path, key) for key in suspects[blob.oid]} - scanned
-            if unseen:  # else earlier versions of this file have all of it
+            if unseen:  # otherwise, earlier versions of this file have all of it
                 again.append(blob)
             scanned |= unseen
         for blob, match in self._in_blobs(again):  # since a file's name decides how it is read
@@ -8240,7 +8240,7 @@ class Audit:
             return {hash(oid)} if found else set()
         if len(judged) > _MAX_JUDGED:
             judged.clear()
-        # hash() has another key in each process (PEP 456): no paragraph can be made to hide behind another.
+        # hash() is keyed per process (PEP 456): nobody can make a paragraph collide with another.
         parts = {hash(part): part for part in text.split(b"\n\n")}
         fresh = {key: part for key, part in parts.items() if key not in judged}
         joined = io.BytesIO(b"\n\n".join(fresh.values()))
@@ -8250,7 +8250,7 @@ class Audit:
         for key, part in fresh.items():
             end = start + part.count(b"\n") + 1
             judged[key] = not lines.isdisjoint(range(start, end))
-            start = end + 1  # behind the empty line between them
+            start = end + 1  # after the empty line between them
         return {key for key in parts if judged[key]}
 
     def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
@@ -8267,7 +8267,7 @@ class Audit:
             if size < 0:
                 self._unreadable(path, "this clone lacks it")
                 continue
-            if self.staged:  # what history has was counted when it was read for the first time
+            if self.staged:  # history was counted on the first read
                 self._count(1, size)
             found = self._scanner.scan(read, blob.path, self.summary.skipped if self.staged else Counter())
             yield from ((blob._replace(path=path), match) for match in found)
@@ -8280,7 +8280,7 @@ class Audit:
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
-    """Return whether a path, or a folder that it is in, is one of `roots`, where "" holds all."""
+    """Return whether a path or a folder above it is in `roots`, where "" holds everything."""
     return any(folder in roots for folder in ("", *itertools.accumulate(path.split("/"), "{}/{}".format)))
 
 
@@ -8295,7 +8295,7 @@ def find_repository(paths: Sequence[str]) -> tuple[str, str]:
     if len(tops) > 1:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
     ((top, folder),) = tops.items()
-    # As a hook, git finds the index of its commit only in the working directory.
+    # In a hook, git finds the commit's index only from the working directory.
     with contextlib.suppress(Unavailable):
         folder = "." if top_of_repository(".") == top else folder
     return folder, top
@@ -8313,10 +8313,10 @@ def _common_folder(paths: Iterable[str]) -> str:
 def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
     """Return the folder that paths are shown relative to: this one, or one above that has the baseline.
 
-    If one of the paths is outside of it, it is what they have in common.
+    If one of the paths is outside of it, return the folder that all are in.
     """
     here = real_path("")
-    if baseline:  # files have the same names wherever below it an audit is started
+    if baseline:  # so that names don't depend on where below it an audit starts
         above = real_path(os.path.dirname(baseline.path))
         here = above if here.startswith(above) else here
     common = _common_folder(paths)
@@ -8414,7 +8414,7 @@ _NO_HISTORY = "this store keeps no older values, so retired ones can't be search
 
 
 class KnownValues:
-    """The values that a store holds, to be found in any encoding; nothing shown or written has one."""
+    """The values in a store, to be found in any encoding; none is ever shown or written."""
 
     def __init__(self, store: Store) -> None:
         self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
@@ -8431,7 +8431,7 @@ class KnownValues:
         left_out: dict[str, set[str]] = {}
         for name, verdict, value in self._collect(store):
             if looks_like_reference(value) and find_references(store, name):
-                left_out.setdefault("references, whose store --backend searches for", set()).add(name)
+                left_out.setdefault("references (audit their store with --backend)", set()).add(name)
             elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
                 left_out.setdefault("too short or too plain to search for", set()).add(name)
             elif value not in values:
@@ -8453,7 +8453,7 @@ class KnownValues:
         return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
 
     def _collect(self, store: Any) -> Iterator[tuple[str, str, str]]:
-        """Yield (name, verdict, value), what is valid first."""
+        """Yield (name, verdict, value), valid ones first."""
         names = list_secrets(backend=store)
         stages = [(name, stage_values(store, name)) for name in names]
         for verdict in ("current", "pending", "previous"):
@@ -8467,7 +8467,7 @@ class KnownValues:
             self.notes.append(_NO_HISTORY)
 
     def _sealed_in_git(self, store: Any) -> Iterator[tuple[str, str]]:
-        """Yield what older files of a sealed store in git hold; count what its identity doesn't open."""
+        """Yield the values in old files of a sealed store in git; note how many its identity can't open."""
         folder, unopened = store.folder, 0
         try:
             top = shown_path(os.path.join(folder, "secrets"), top_of_repository(folder))
@@ -8486,7 +8486,7 @@ class KnownValues:
             self.notes.append(f"older sealed files that the store's identity doesn't open: {unopened}")
 
 
-# What reads a secret in a language, by the end of a file's name. To add one, add a row.
+# How to read a secret in a language, by file extension. To add a language, add a row.
 _READS = {
     ".py": 'os.environ["{}"]',
     ".js .jsx .ts .tsx .mjs .cjs .vue": "process.env.{}",
@@ -8528,17 +8528,17 @@ class _Scanner(NamedTuple):
 
 
 class _Scanned(NamedTuple):
-    """What came of some files."""
+    """The result of scanning some files."""
 
     matches: list[tuple[Blob, Match]]
     sizes: list[int]  # of the files that were read
     errors: list[tuple[str, str]]
     skipped: Counter[str]  # files that were not examined, by kind
-    left: list[_File]  # still to be scanned: what was found fills the memory
+    left: list[_File]  # not scanned yet: there were too many findings before
 
 
 def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
-    """Scan here at first, and what is left after a while in `jobs` processes: a small tree starts none."""
+    """Scan here at first and, after a while, the rest in `jobs` processes: a small tree starts none."""
     start = time.monotonic()
     for file in files:
         if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
@@ -8555,7 +8555,7 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    # Forking is faster, but another thread could hold a lock forever. `threading` doesn't know those of C.
+    # Forking is faster, but a lock that another thread holds stays locked. `threading` misses C's threads.
     threads = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
     context = multiprocessing.get_context("fork" if len(threads) == 1 else "spawn")
     # Windows can't wait for more than 61.
@@ -8563,7 +8563,7 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
     running: deque[Future[_Scanned]] = deque()
     try:
         for batch in iter(lambda: list(itertools.islice(files, _BATCH)), []):
-            with _interrupts_blocked():
+            with _block_interrupts():
                 running.append(pool.submit(_scan_files, batch))
             if len(running) > 4 * jobs:  # so that neither paths nor results pile up
                 yield running.popleft().result()
@@ -8575,8 +8575,8 @@ def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> 
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back while processes start: half a pool would never end."""
+def _block_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back while processes start: a half-started pool would never end."""
     import signal
 
     mask = getattr(signal, "pthread_sigmask", lambda how, signals: signals)  # not on Windows
@@ -8587,7 +8587,7 @@ def _interrupts_blocked() -> Iterator[None]:
         mask(signal.SIG_SETMASK, before)
 
 
-_helper = _Scanner()  # of a process that helps
+_helper = _Scanner()  # of a helper process
 
 
 def _start_helper(scanner: _Scanner) -> None:
@@ -8600,7 +8600,7 @@ def _start_helper(scanner: _Scanner) -> None:
 
 
 def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
-    """Scan files, in this process or, without a scanner, in one that helps."""
+    """Scan files, in this process or, without a scanner, in a helper."""
     scanned = _Scanned([], [], [], Counter(), [])
     for n, (path, shown) in enumerate(files):
         if len(scanned.matches) > _MAX_FINDINGS:
@@ -8630,21 +8630,21 @@ class Entry(NamedTuple):
 
 
 class Baseline:
-    """Findings that were accepted, in a file of JSON lines: no values, line numbers or dates.
+    """Accepted findings, in a file of JSON lines: no values, line numbers or dates.
 
-    The first line holds the version and the salt of the fingerprints, each other one an Entry. A file that
-    isn't there yet accepts nothing. Raises BadValue for another file, Unavailable for one that can't be read.
+    The first line holds the version and the salt of the fingerprints, every other an Entry. A missing file
+    accepts nothing. Raises BadValue if the file isn't a baseline, Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path, self.salt = os.fspath(path), os.urandom(16)
         self.entries: set[Entry] = set()
-        self.past: set[Entry] = set()  # of those, what only history has: no audit of files finds that
-        self.moved: dict[Entry, Entry] = {}  # {in a renamed file: what accepted it under the old name}
+        self.past: set[Entry] = set()  # those only in history, which no audit of files finds
+        self.moved: dict[Entry, Entry] = {}  # {entry in a renamed file: the one under its old name}
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
-        self.unseen = set(self.entries)  # those that no finding had yet
+        self.unseen = set(self.entries)  # those that no finding has matched yet
         self._gone: set[Entry] | None = None  # those whose file is gone
 
     def _load(self, data: bytes) -> None:
@@ -8655,11 +8655,11 @@ class Baseline:
             first = next(rows, {})
             # Don't guess at other versions: an entry that is misread would hide a secret.
             self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
-            if len(self.salt) != 16:  # none would give values away, and a hash takes no key of any length
+            if len(self.salt) != 16:  # an empty one would give values away, and BLAKE2 rejects a long one
                 raise ValueError
             for row in rows:
                 entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
-                os.fsencode("".join(entry))  # raises ValueError where no file could be called that
+                os.fsencode("".join(entry))  # raises ValueError if no file could be called that
                 self.entries.add(entry)
                 self.past.update([entry] if "history" in row else [])
         except (ValueError, LookupError, TypeError, RecursionError):
@@ -8667,7 +8667,7 @@ class Baseline:
             raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
 
     def accepts(self, finding: Finding, digest: str, base: str) -> bool:
-        """Return whether a finding was accepted before, maybe in a file that is gone from `base`: renamed."""
+        """Return whether a finding was accepted before, even if its file has been renamed below `base`."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             if self._gone is None:
@@ -8676,7 +8676,7 @@ class Baseline:
             same = (old for old in self._gone if old.rule == entry.rule)
             old = next((old for old in same if old.fingerprint == fingerprint(old[:2], digest)), None)
             if old:
-                self._gone.remove(old)  # it accepts one file
+                self._gone.remove(old)  # it accepts only one file
                 self.moved[entry] = old
         self.unseen.discard(self.moved.get(entry, entry))
         return entry in self.entries or entry in self.moved
@@ -8700,8 +8700,8 @@ class Baseline:
 
 
 # === Reports ================================================================================================
-# One writer per format, over findings as they come, so that a report takes no memory. What comes from a file,
-# above all a path, is escaped for where it goes.
+# One writer per format, which streams the findings, so that a report takes no memory. Text from files, above
+# all paths, is escaped for its destination.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
 # SARIF's level and GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
@@ -8757,7 +8757,7 @@ def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
     """Print version 1 of the JSON report: `findings` and `summary`."""
     import json
 
-    # By hand: json.dumps takes no iterator, and a list of all findings could be of any size.
+    # By hand: json.dumps takes no iterator, and a list of all findings could be huge.
     print('{"version": 1, "findings": [', file=out)
     for number, finding in enumerate(findings):
         fields, optional = finding._asdict().items(), finding._field_defaults
@@ -8773,7 +8773,7 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
     rules: dict[str, dict[str, Any]] = {}
     schema = '"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0"'
-    # Without columnKind a reader may count units of UTF-16, and mark other characters.
+    # Without columnKind, a reader may count UTF-16 units and mark the wrong characters.
     print(f'{{{schema}, "runs": [{{\n"columnKind": "unicodeCodePoints", "results": [', file=out)
     for number, finding in enumerate(findings):
         if number < _MAX_SARIF_RESULTS:
@@ -8781,7 +8781,7 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
             result = _sarif_result(finding, list(rules).index(finding.rule))
             print(("," if number else "") + json.dumps(result), file=out)
     left_out = summary.findings - _MAX_SARIF_RESULTS
-    text = f"{_plural(left_out, 'more finding')} than code scanning takes"
+    text = f"{_plural(left_out, 'more finding')} than code scanning accepts"
     notes = [{"level": "warning", "message": {"text": text}}] if left_out > 0 else []
     read = bool(summary.files or not summary.unreadable)
     invocation = {"executionSuccessful": read, "toolExecutionNotifications": notes}

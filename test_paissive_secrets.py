@@ -7045,7 +7045,7 @@ def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, c
     assert ps.main(["audit", "--history", "HEAD"]) == 2
     partial, lacks = capsys.readouterr().err.splitlines()
     assert partial.endswith("lacks some objects; get them with: git fetch --refetch --no-filter")
-    assert lacks.endswith("can't read .: objects of its history that are missing or broken: 1")
+    assert lacks.endswith("can't read .: missing or broken objects in its history: 1")
 
 
 def test_a_shallow_clone_reports_that_it_lacks_older_commits(repository, clone):
@@ -8142,7 +8142,7 @@ def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no
     os.chmod(".env", 0o600)
     status, said = say("audit", "--known")
     assert "note: too short or too plain to search for: A_KEY, B_HOST\n" in said
-    assert "note: references, whose store --backend searches for: D_KEY\n" in said
+    assert "note: references (audit their store with --backend): D_KEY\n" in said
     assert (status, "; silenced: 1 by `the store's own file`\n" in said) == (0, True)
     git(repository, "add", ".env")
     status, said = say("audit", "--known")
@@ -8331,7 +8331,7 @@ def test_sarif_stays_within_what_code_scanning_takes():
     ps.report_sarif(itertools.repeat(finding, summary.findings), summary, out)
     results, _, invocation = sarif_of(out.getvalue())
     (note,) = invocation["toolExecutionNotifications"]
-    assert (len(results), note["message"]["text"]) == (25_000, "7 more findings than code scanning takes")
+    assert (len(results), note["message"]["text"]) == (25_000, "7 more findings than code scanning accepts")
 
 
 def test_sarif_names_a_known_value_and_its_verdict(folder):
