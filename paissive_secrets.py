@@ -6777,7 +6777,7 @@ def _counts_up(value: bytes) -> bool:
 
 
 def objection(c: Candidate) -> str:
-    """What says that the value is no secret, whatever its weights; "" where nothing does."""
+    """Return why the value can't be a secret, whatever its weights; "" if it can."""
     value = c.value.encode("latin-1")
     if _UUID.match(value):
         secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name) and c.separator != ","
@@ -6816,9 +6816,7 @@ def objection(c: Candidate) -> str:
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
     word = c.value.rstrip("0123456789").lower()
     named = (word and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
-    if short or named:
-        return "it is a name or a word"
-    return ""
+    return "it is a name or a word" if short or named else ""
 
 
 def _is_mangled(c: Candidate) -> bool:
