@@ -5977,6 +5977,9 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
     if 3 * len(_CAPITALIZED.sub(b"", value)) < len(value):  # CamelCase
         return None
     for end, rule in _providers_in(before.translate(_DIGITS_TO_0)):
+        name = rule.id.partition("-")[0].encode()
+        if len(name) > 3 and name in value.lower():  # what something of the provider is called
+            return None
         if not re.fullmatch(expression(rule.shape).encode(), value):
             continue
         gap = before[end:]
@@ -6653,7 +6656,7 @@ def _weights() -> dict[str, int]:
 # --- verdict ------------------------------------------------------------------------------------------------
 
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
-_MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z")
+_MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z|[a-z]+(?:[A-Z][a-z]+)+[A-Z]*\d?\Z")
 _NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|\.svg\?\S*\Z""")  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
@@ -6689,13 +6692,13 @@ _NO_VALUE = (
     ("it is made up", _MADE_UP),
     (_IN_DRAWN_VALUES[0], _SAMPLE),
     ("it is a URL, a path, a version, a format, a type or PEM", lazily(
-        rb"[a-z+]{2,16}://|\A[\w./:-]*:v?\d+(?:\.\d+)+[\w.-]*\Z"
+        rb"[a-z+]{2,16}://|\A[\w./@:-]*[:-]v?\d+(?:\.\d+)+[\w.-]*\Z"
         rb"|\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])"
         rb"| \|\| |\A\d[\dx.]{0,20} - [\^<>]?\d|\A[EF][0-9A-F]{3}\Z|\A[a-z_]+[A-Z]?[a-z_]*=\Z"
         rb"|\A(?:[\d*/,-]+ ){4,5}[\d*/,-]+\Z|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
-        rb"|\A[a-z@][\w/.-]*-\d+(?:\.\d+)+\Z|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins|files"
+        rb"|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins|files"
         rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,4} [a-z]+\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"

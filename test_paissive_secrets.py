@@ -5824,7 +5824,7 @@ token=x7k9Qw2p...
 password=*word7
 val credential: X509Credential = {
 === it is an expression, cut off, or inside a sentence, a.ex
-secret = x.e512.jwk, password = x7k9Qw2p |> f()
+secret = x.e512.jwk, theKey: skBytesPKCS1, password = x7k9Qw2p |> f()
 === it is short or a number, and without quotes, a.c
 string SMS_Password = 3002;
 === it is short or a number, and without quotes, a.yml
@@ -6081,7 +6081,7 @@ EXAM = r"""
 - lang.ts "css-tok·ens": "workspace:*",
 - lang.ts 'pass·word' => ['required', 'max:255', 'regex:/[0-9]/'],
 - lang.ts <tok·en>urn:ietf:params:oauth:token-type:jwt2</token>
-- lang.ts azurePro·vider: "InMageAzureV2SwitchProviderInput"
+- lang.ts azurePro·vider: "InMageAzureV2SwitchProviderInput", auth = z.literal('airtableOA·uth2Api')
 - lang.ts api_tok·en = "other_{A8}_password"
 - lang.ts final String PASS·WORD = "password";
 - lang.ts k·ey: 'net.interface2.traffic[{#NAME}]'
