@@ -43,8 +43,8 @@ TESTED_BY = {  # to add a section: its name, and the sections whose tests depend
     "Judgement": ["Judgement"],
     "Audit": ["Audit", "Git", "Files", "Reports"],
 }
-SECONDS = 240  # a test run of the module as it is that takes longer than this hangs
-PAIRS = (  # operators that take each other's place
+SECONDS = 240  # a longer test run of the unchanged module counts as hanging
+PAIRS = (  # operators to swap
     (ast.Eq, ast.NotEq),
     (ast.In, ast.NotIn),
     (ast.Is, ast.IsNot),
@@ -60,8 +60,8 @@ SWAPS = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
 
 class Mutant(NamedTuple):
     section: str
-    node: ast.AST  # what is replaced
-    text: str  # by what
+    node: ast.AST
+    text: str  # its replacement
 
 
 def sections(lines: list[str]) -> dict[str, range]:
@@ -89,7 +89,7 @@ def changes(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str]]:
     while pending:
         node = pending.popleft()
         if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.JoinedStr)):
-            continue  # nested functions have a turn of their own
+            continue  # nested functions are visited on their own
         if is_hint(node):
             continue
         yield from ((node, text) for text in replacements(node))
@@ -100,7 +100,7 @@ def changes(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str]]:
 
 
 def replacements(node: ast.AST) -> Iterator[str]:
-    """What may stand in the place of a node."""
+    """The replacements for a node."""
     changed = copy.deepcopy(node)
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         changed.ops = [SWAPS[type(node.ops[0])]()]
@@ -121,7 +121,7 @@ def replacements(node: ast.AST) -> Iterator[str]:
 
 
 def is_hint(node: ast.AST) -> bool:
-    """Whether it gives a hint, which is a part of a message: `hint = "..."`, or `hint="..."` of a call."""
+    """Whether it sets a hint, which is part of a message: `hint = "..."`, or `hint="..."` in a call."""
     names = [node.arg] if isinstance(node, ast.keyword) else []
     if isinstance(node, ast.Assign):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
@@ -129,7 +129,7 @@ def is_hint(node: ast.AST) -> bool:
 
 
 def is_false(node: ast.AST) -> bool:
-    """Whether it is a false constant: mypy tells those from None, and callers don't."""
+    """Whether it is a false constant: mypy tells those from None, but callers don't."""
     return isinstance(node, ast.Constant) and not node.value
 
 
@@ -145,7 +145,7 @@ def other_constants(value: object) -> Iterator[str]:
 
 
 def is_encoding(name: str) -> bool:
-    """Whether it names an encoding, and so would with a "?"."""
+    """Whether it names an encoding, which it would still do with a "?"."""
     try:
         return bool(codecs.lookup(name))
     except (LookupError, ValueError):
@@ -163,7 +163,7 @@ def mutate(source: str, mutant: Mutant) -> str:
 
 
 def quick_tests(chosen: list[str]) -> list[str]:
-    """The ids of the tests that the sections have."""
+    """The ids of the sections' tests."""
     text = (ROOT / TESTS).read_text(encoding="utf-8")
     spans = sections(text.splitlines())
     tests = [
@@ -194,7 +194,7 @@ def run_tests(source: str, prepared: Path, seconds: float, *args: str) -> subpro
 
 
 def quickest_first(tests: list[str], output: str) -> list[str]:
-    """The tests in the order of the time they took, so that most mutants are killed soon."""
+    """The tests, fastest first, so that most mutants are killed early."""
     taken: collections.Counter[str] = collections.Counter()
     for seconds, test in re.findall(r"^([0-9.]+)s (?:setup|call|teardown) +([^\s\[]+)", output, re.M):
         taken[test] += float(seconds)
@@ -236,7 +236,7 @@ def main() -> int:
 
 
 def try_mutants(section: str, args: argparse.Namespace, prepared: Path) -> tuple[int, int]:
-    """Run the tests of a section with each mutant drawn, print those that survive; (killed, drawn)."""
+    """Run the tests of a section on each mutant drawn, print the survivors; return (killed, drawn)."""
     source = (ROOT / MODULE).read_text(encoding="utf-8")
     tests = quick_tests(TESTED_BY[section])
     started = time.monotonic()

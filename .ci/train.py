@@ -7,15 +7,15 @@
     train.py EVALUATE.PY DATA [DATA …] [--clean DIR …] [--passwords FILE] [--write]
 
 EVALUATE.PY scores findings on labelled lines. A DATA folder is one variant of CredData: `meta/*.csv` with
-labelled lines, `data/REPOSITORY/…` with files. First every sixth of the repositories is judged by weights
-that come from the others, which is printed as accuracy; then the table is fitted on everything: logistic
-regression with an L1 penalty chooses the features, and one with an L2 penalty fits their weights.
+labelled lines, `data/REPOSITORY/…` with files. First, six-fold cross-validation over the repositories
+estimates and prints the accuracy; then the table is fitted on everything: logistic regression with an L1
+penalty chooses the features, and one with an L2 penalty fits their weights.
 
-What is an artefact of the data is kept out. Its true values were replaced by random letters, which never
-hold "pass" or "123" as real ones do, so some of --passwords, which people chose, stand beside each true
-one. --clean names code that holds no secret; the table in use was fitted with three such folders: CPython
-3.12's library, SymPy, and what `npm install axios express jquery lodash moment react react-dom typescript
-vue webpack` brings. No feature names a file, a repository or a secret.
+The weights must not learn artefacts of the data. Its true values were replaced by random letters, which
+never hold "pass" or "123" as real ones do, so each true password is also tried with some of --passwords,
+which people chose. --clean is for code without secrets; the table in use was fitted with three such
+folders: CPython 3.12's library, SymPy, and what `npm install axios express jquery lodash moment react
+react-dom typescript vue webpack` installs. No feature names a file, a repository or a secret.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ sys.path.insert(0, str(ROOT))
 import paissive_secrets as ps  # noqa: E402
 
 FOLDS = 6
-CHOOSING, FITTING = 0.1, 0.5  # how little large weights cost: C of scikit-learn
+CHOOSING, FITTING = 0.1, 0.5  # inverse strength of the penalty: C of scikit-learn
 KEPT = 160  # features in the table
-PRIOR = {"brackets cross": 300}  # what the data has too little of: no code and no template looks so
-UNLABELLED, CLEAN = 0.5, 0.5  # how much a line counts that nobody labelled, and one of clean code
-DRAWN, CHOSEN = 0.5, 0.7  # and one with a value that a password manager drew, or a person chose
-RARE = (6, 3)  # fewer examples, or repositories, than these, and a feature is not used
+PRIOR = {"brackets cross": 300}  # too rare in the data, but no code or template looks like that
+UNLABELLED, CLEAN = 0.5, 0.5  # weight of a line that nobody labelled, and of one of clean code
+DRAWN, CHOSEN = 0.5, 0.7  # weight of a value as if drawn by a password manager, or chosen by a person
+RARE = (6, 3)  # features with fewer examples, or in fewer repositories, are not used
 WIDTH = 106  # columns of a printed line
 
 
 class Example:
-    """A candidate: where it stands, its label and features, and the most that the verdict allows."""
+    """A candidate: its place, its label and features, and whether the verdict caps it."""
 
     def __init__(self, place, truth, weight, candidate):
         self.variant, self.path, self.line = place
@@ -113,7 +113,7 @@ def examples_of(text, place, rows, other, passwords=(), unlabelled=UNLABELLED):
 
 
 def made_up(candidate, draw, passwords):
-    """Values that may stand for this one: drawn as password managers do, or chosen by a person."""
+    """Values to try in place of this one: drawn as password managers do, or chosen by a person."""
     if candidate.quote:
         letters = draw.choice(
             (string.ascii_lowercase, string.ascii_letters, string.ascii_letters + string.digits * 2)
@@ -136,7 +136,7 @@ def made_up(candidate, draw, passwords):
 
 
 def label(rows, line, start, end, unlabelled):
-    """(is it a secret, how much that counts)"""
+    """(is it a secret, its weight)"""
     here = [row for row in rows if row[0] <= line <= row[1]]
     true = [row for row in here if row[2]]
     if true:
@@ -145,7 +145,7 @@ def label(rows, line, start, end, unlabelled):
 
 
 def clean_examples(folders):
-    """Every candidate of code that holds no secret; each folder in one counts as a repository."""
+    """Every candidate in code without secrets; each subfolder counts as a repository."""
     for folder in folders:
         for path in sorted(Path(folder).rglob("*")):
             text = path.read_bytes() if path.is_file() and path.stat().st_size < 1 << 20 else b"\0"
@@ -160,7 +160,7 @@ def clean_examples(folders):
 
 
 def usable(train):
-    """The features that enough examples of enough repositories have."""
+    """The features that occur in enough examples and repositories."""
     seen = collections.defaultdict(lambda: [0, set()])
     for example in train:
         for feature in example.features:
@@ -203,8 +203,8 @@ def folds(all_examples):
     return fold
 
 
-def cross_validated(data):
-    """[(example, score by weights that do not know its repository)]"""
+def cross_validate(data):
+    """[(example, its score by weights that were fitted without its repository)]"""
     fold = folds(data)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         parts = [[e for e in data if fold[e.repository] != n] for n in range(FOLDS)]
@@ -259,7 +259,7 @@ def weight_table(weights):
 
 
 def pair_table():
-    """Pairs of letters in the words of Python's own library, from 0 never to 9, by logarithm."""
+    """How common pairs of letters are in Python's own library, from 0 (never) to 9, by logarithm."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     pairs = collections.Counter()
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
@@ -304,7 +304,7 @@ def main():
     data, other = [e for part, _ in parts for e in part], [s for _, part in parts for s in part]
     data += clean_examples(options.clean)
     print(f"{len(data)} candidates", file=sys.stderr)
-    report(cross_validated(data), other, options.data, evaluate)
+    report(cross_validate(data), other, options.data, evaluate)
     weights = weight_table(fit(data))
     print(weights)
     if options.write:
