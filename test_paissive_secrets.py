@@ -6081,7 +6081,7 @@ EXAM = r"""
 - lang.ts "css-tok·ens": "workspace:*",
 - lang.ts 'pass·word' => ['required', 'max:255', 'regex:/[0-9]/'],
 - lang.ts <tok·en>urn:ietf:params:oauth:token-type:jwt2</token>
-- lang.ts azurePro·vider: "InMageAzureV2SwitchProviderInput" ['airtableTok·enApi', 'airtableOA·uth2Api']
+- lang.ts azurePro·vider: "InMageAzureV2SwitchProviderInput"; CONFLUENCE_K·EY = 'confluenceCloudOA·uth2Api'
 - lang.ts api_tok·en = "other_{A8}_password"
 - lang.ts final String PASS·WORD = "password";
 - lang.ts k·ey: 'net.interface2.traffic[{#NAME}]'
