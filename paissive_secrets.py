@@ -6842,12 +6842,12 @@ def _is_mangled(c: Candidate) -> bool:
 
 # === Detectors ==============================================================================================
 # What turns places in a window into spans: runs of token characters by their prefix or the provider before
-# them, keywords by the pattern around them, and the few kinds that need a parser. A detector for a keyword
-# takes the place where it ends, and says where to go on; each looks no further than some thousand bytes.
+# them, keywords by the pattern around them, and the few kinds that need a parser. The detector of a keyword
+# gets the offset where that ends, and returns where to go on; each looks at a few thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
-# In units of about twelve steps: what a look around a keyword, at a fragment and at a value costs, and what a
-# window may cost at least, which is more than any file that people write.
+# In units of about twelve steps: the cost of a look around a keyword, at a fragment and at a value, and the
+# least budget of a window, which is more than any file written by people needs.
 _KEYWORD, _FRAGMENT, _CANDIDATE, _MIN_BUDGET = 2, 4, 12, 25_000
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
@@ -6859,7 +6859,7 @@ def detect(
     near_misses: bool = False,
     over: list[str] | None = None,
 ) -> Iterator[Span]:
-    """Everything in `text` that may be a secret, judged; `over` gets "budget" if not all is looked at."""
+    """Yield what may be a secret in `text`, judged; add "budget" to `over` when that is used up."""
     yield from _tokens(text, prefixes(custom), near_misses)
     yield from urls(text)
     name = os.path.basename(path)
@@ -6878,11 +6878,11 @@ def detect(
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
                 budget -= _CANDIDATE
-                yield _assigned(text, candidate)
-        elif hit.start() >= resume_at[word]:  # what one has seen is not looked at again
+                yield _classify(text, candidate)
+        elif hit.start() >= resume_at[word]:  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
-    # All of master.key or db_password, which holds no JSON.
+    # The whole of a file such as master.key, unless it is JSON.
     value = text.strip() if len(text) < 2 * MAX_VALUE and not of_file else b""
     kind = _kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
     if kind and len(value.split()) == 1 and value[:1] != b"{":
@@ -6892,12 +6892,12 @@ def detect(
 
 
 def apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
-    """A place that has the form of a rule, with the verdict on it."""
+    """Return the span of a match of a rule, with the verdict."""
     return verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
 
-def _assigned(text: bytes, candidate: Candidate) -> Span:
-    """A value assigned to a telltale name: a login, of the shape of a provider near it, or judged."""
+def _classify(text: bytes, candidate: Candidate) -> Span:
+    """Return the span of a candidate: a login, a UUID, a provider's, or judged by its features."""
     value, rule = candidate.value.encode("latin-1"), None
     if candidate.kind in ("auth", "pass", "secret") and is_login(value):
         rule = pattern_rules()["registry-auth"]
@@ -6914,20 +6914,20 @@ def _assigned(text: bytes, candidate: Candidate) -> Span:
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
-_VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # what stands right before a value
-_RANDOM = lazily(  # no identifier of several words, no number, no path of an SVG
+_VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # bytes right before a value
+_RANDOM = lazily(  # no identifier of several words, number or SVG path
     rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
     rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20}|(?:-?\d{1,4}[CHLMQSVZ-]){4})"
     rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
 )
-_ACCOUNT = lazily(rb"\d+[:|]\Z")  # its number, before the token
+_ACCOUNT = lazily(rb"\d+[:|]\Z")  # an account number before the token
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
 _HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def token_runs(text: bytes) -> list[tuple[int, int]]:
-    """(begin, end) of each run of 20 and more letters, digits, `_` and `-`, which long tokens have."""
+    """Return (start, end) of each run of 20 or more letters, digits, `_` and `-`, as in long tokens."""
     find, end = text.translate(_TWO_CLASSES).find, 0
     runs: list[tuple[int, int]] = []
     while end >= 0 and (start := find(_RUN, end)) >= 0:
@@ -6937,9 +6937,9 @@ def token_runs(text: bytes) -> list[tuple[int, int]]:
 
 
 def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
-    """What a literal prefix gives away, or the name of the provider right before it.
+    """Yield tokens with a known prefix, or right after the name of their provider.
 
-    Each run of 20 and more token characters is met here, so every step of this loop counts.
+    This loop sees each run of 20 or more token characters, so every step counts.
     """
     texts, leads, openers, random_at = known.texts, known.leads, _VALUE_OPENERS, _RANDOM.match
     for start, end in token_runs(text):
@@ -6947,7 +6947,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
         if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
             before = text[max(0, start - 60) : start]
             at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
-        elif last == 92 and text[start] in b"nrt":  # the first letter is an escape's
+        elif last == 92 and text[start] in b"nrt":  # the first letter is part of an escape
             at += 1
         found = texts.get(text[at : at + 2])
         if found and text.startswith(found, at):
@@ -6990,9 +6990,9 @@ def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
 
 
 def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
-    """A value of the shape that the provider gives it, behind its name."""
+    """Yield a value after the name of a provider, if it has the right shape."""
     before = text[max(0, start - _NAME_REACH) : start]
-    if before.endswith(b"\n") and b" " not in before[-40:]:  # lines of Base64 name anything
+    if before.endswith(b"\n") and b" " not in before[-40:]:  # Base64 holds any name by chance
         return
     account = _ACCOUNT.search(before) if before[-1:] in b":|" else None
     if account:
@@ -7013,7 +7013,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
 
 # --- patterns around keywords -------------------------------------------------------------------------------
 
-_REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and what may be options there
+_REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and possible options in it
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
@@ -7023,20 +7023,20 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 
 @functools.cache
 def keyword_detectors() -> dict[bytes, Detector]:
-    """{keyword: what looks around it}"""
+    """{keyword: its detector}"""
     detectors: dict[bytes, Detector] = {
         keyword: functools.partial(_match_patterns, of, len(keyword))
         for keyword, of in patterns().items()
-        if keyword.rfind(b"/") != 0  # which is the name of a file
+        if keyword.rfind(b"/") != 0  # else it is a file's name
     }
     detectors[b"private key"] = _private_key
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
-    # Not by `kind`, which stands in more files.
+    # Not by `kind`, which is in more files.
     return {**detectors, **{mark + b"secret": _kube_secret for mark in (b":", b" ", b"\t", b'"', b"'")}}
 
 
 def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """What stands around a keyword that ends at `at`."""
+    """Match the patterns of a keyword that ends at `at`."""
     for pattern in of:
         begin = at - size - pattern.lead
         crowd = b"-u" in pattern.regex.pattern and text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
@@ -7101,7 +7101,7 @@ def urls(text: bytes) -> Iterator[Span]:
 # --- Kubernetes ---------------------------------------------------------------------------------------------
 
 _KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
-_MAX_MAPPINGS = 40  # called data in that reach, of which an object has two
+_MAX_MAPPINGS = 40  # called data or stringData in that reach; an object has two
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
 _KUBE_DATA = lazily(
     rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
@@ -7112,7 +7112,7 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """What a Kubernetes Secret holds, in YAML and JSON: `data` in Base64, `stringData` as it is."""
+    """The values of a Kubernetes Secret in YAML or JSON: `data` is in Base64, `stringData` plain."""
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
@@ -7123,7 +7123,7 @@ def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     version, column = text.rfind(b"apiVersion", begin, kind), _column(text, kind)
     places = (match.start() for match in re.compile(b"apiVersion").finditer(text, kind, end))
     siblings = (at for at in places if _column(text, at) <= column or b"\n" not in text[kind:at])
-    own = version < 0  # the first that follows
+    own = version < 0  # then the first that follows
     end = next(itertools.islice(siblings, own, None), end)
     return _kube_object(text, kind, max(version, begin), end), end
 
@@ -7147,7 +7147,7 @@ def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
-    """The entries of a mapping and its end: in JSON its brace, in YAML the next line that is less deep."""
+    """The entries of a mapping and its end: in JSON its brace, in YAML the next line indented less."""
     if data[2]:
         brace = text.find(b"}", data.end(), end)
         end = brace if brace >= 0 else end
@@ -7160,7 +7160,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """One value of a Secret, unless it is a template, or no Base64 where that is due."""
+    """One value of a Secret, unless it is a template, or should be Base64 and isn't."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return
@@ -7177,12 +7177,12 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 
 
 # === Scan ===================================================================================================
-# A stream of bytes in bounded windows, from which only places come back: what was found is masked and hashed
-# here, so that no record outside of this section ever holds a value.
+# Scans a stream of bytes in bounded windows. Values are masked and hashed here: the records that leave this
+# section say where a secret is, but never hold one.
 
 _READ_SIZE = 1 << 19  # bytes asked for in one read
-_BEHIND = 1 << 12  # bytes before a match's start that are looked at
-# How they begin: zip, gzip, bzip2, xz, 7z, zstd.
+_BEHIND = 1 << 12  # bytes before a match's start that may matter
+# The first bytes of zip, gzip, bzip2, xz, 7z, zstd.
 _ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
@@ -7191,7 +7191,7 @@ Reader = Callable[[int], bytes]  # returns at most so many bytes, and none at th
 
 
 class Match(NamedTuple):
-    """Where a secret stands, never what it is."""
+    """Where a secret is, never its value."""
 
     rule: Rule
     confidence: str  # may differ from the rule's: a checksum raises it
@@ -7199,10 +7199,10 @@ class Match(NamedTuple):
     column: int  # of its first character, from 1
     end_line: int
     sample: str  # masked: at most the public prefix and two characters
-    digest: str  # hex of a hash of the value, keyed, so of no use without the key
+    digest: str  # keyed hash of the value in hex, of no use without the key
     silenced: str  # the comment on the line that allows it, or ""
-    variable: str = ""  # that it is assigned to in a .env file, if that looks like the name of a secret
-    why: tuple[str, ...] = ()  # lines that explain the confidence, where those are asked for
+    variable: str = ""  # that it is assigned to in a .env file, if that is named like a secret
+    why: tuple[str, ...] = ()  # lines that explain the confidence, on request
 
 
 class _Window(NamedTuple):
@@ -7210,7 +7210,7 @@ class _Window(NamedTuple):
     begin: int  # matches that start here or later, and
     until: int  # before this, belong to this window
     line: int  # number of its first line
-    column: int  # characters of that line that stand before it
+    column: int  # characters of that line before the window
 
     def __repr__(self) -> str:
         return f"<window of {len(self.text)} bytes>"
@@ -7226,11 +7226,11 @@ def scan(
     known: Callable[[bytes], list[Span]] | None = None,
     explain: bool = False,
 ) -> Iterator[Match]:
-    """Give the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
+    """Yield the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
-    `custom` are rules of the project, `known` finds spans that nothing else may hide. `skipped` counts, by
-    kind, files that were not examined ("binary", "archive", but for what is known) or not to the end
-    ("budget"). With `explain`, what was considered and rejected is given too, and why.
+    `custom` are rules of the project; the spans that `known` finds take precedence. `skipped` counts, by
+    kind, files that were not examined ("binary" and "archive", except for known values) or only in part
+    ("budget"). With `explain`, yield rejected matches too, and the reasons.
     """
     text, kind = _text_reader(read)
     over: list[str] = []
@@ -7243,9 +7243,9 @@ def scan(
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """Yield a text with `***` in place of what is found with high confidence and not allowed by a comment.
+    """Yield a text with `***` in place of findings of high confidence that no comment allows.
 
-    Raises BadValue before a part that is too crowded to be examined.
+    Raises BadValue before a part that has too many candidates to examine.
     """
     over: list[str] = []
     chunks, done = filter(None, pieces), 0  # leading bytes of a window that belong to a mask before it
@@ -7253,7 +7253,7 @@ def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
         text, at = window.text, window.begin + done
         spans = [span for span in detect(text, path, over=over) if span.confidence]
         if over:
-            raise BadValue(f"{path} is too crowded to be examined", hint="redact it without --found")
+            raise BadValue(f"{path} has too many candidates", hint="redact it without --found")
         for span in _resolve_overlaps(spans):
             known = span.confidence == "high" and span.end - span.start > 3  # longer than the mask
             if at <= span.start < window.until and known and not _allow_comment(text, span.start, span.end):
@@ -7315,7 +7315,7 @@ def _windows(read: Reader) -> Iterator[_Window]:
 
 
 def _line_start(text: bytes, near: int) -> int:
-    """Where the last line that begins at or before `near` begins; where lines are long, a character does."""
+    """Return the start of the last line at or before `near` or, if lines are long, of a character."""
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
     return begin or next((at for at in range(near, near - 3, -1) if text[at] & 0xC0 != 0x80), near)
 
@@ -7352,7 +7352,7 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
 
 
 def _resolve_overlaps(spans: list[Span]) -> list[Span]:
-    """The spans that overlap no more certain one and no earlier one, in order."""
+    """The spans that don't overlap a more certain or an earlier one, in order."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -7380,7 +7380,7 @@ def _variable_before(text: bytes, at: int) -> str:
     """The variable that the text at `at` is assigned to, as in a .env file, or ""."""
     line = text[max(text.rfind(b"\n", 0, at) + 1, at - 200) : at]
     match = re.fullmatch(rb"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*[\"']?", line)
-    # Not any word: in a value of several lines it could be a part of that.
+    # Not any word: that could be a part of a multi-line value.
     return match[1].decode() if match and looks_secret(match[1].decode()) else ""
 
 
@@ -7429,13 +7429,13 @@ def explain(
 def _reasons(span: Span) -> Iterator[str]:
     """Why a span has its confidence: what capped it, and the features of what was judged."""
     if span.reason:
-        yield f"  {'low at most' if span.confidence else 'no finding'}: {span.reason}"
+        yield f"  {span.confidence + ' at most' if span.confidence else 'no finding'}: {span.reason}"
     if span.candidate and is_judged(span):
         weights = _weights()
         found = [(feature, weights[feature]) for feature in features(span.candidate) if feature in weights]
         found.sort(key=lambda item: (-abs(item[1]), item))
         limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
-        # Not the name: it may be a part of the value that another name is assigned.
+        # Not the name: it may be a part of another name's value.
         yield f"  a value assigned to a name of kind {span.candidate.kind!r} in {span.candidate.language}"
         yield f"  log odds {sum(weight for _, weight in found) / 100:+.2f}; {limits}"
         yield from (f"  {weight / 100:+6.2f}  {feature}" for feature, weight in found)

@@ -6726,10 +6726,10 @@ def test_explain_says_why_a_line_was_not_reported():
         ("a = 1\n", "nothing on this line"),
         ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name is that of no secret"),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
+        ("CLOJARS_" + "a" * 60, "medium at most: only its prefix is convincing"),
         (b"\0", "it is binary"),
     ):
-        said = explained(text, 1)
-        assert reason in said and "changeme" not in said
+        assert reason in (said := explained(text, 1)) and "changeme" not in said
     assert explained("one = 1\n", 9) == "it ends before line 9\n"
 
 
@@ -8840,7 +8840,7 @@ $ rotate resume A                            (1) no rotation of 'A' was left unf
 $ rotate abort A                             (1) no rotation of 'A' was left unfinished; …
 $ rotate rollback A                          (1) 'A' has no previous value; …
 $ rotate drop A                              (1) 'A' has no previous value; nothing to do
-$ redact --found crowded                     crowded is too crowded to be examined; redact it without --found
+$ redact --found crowded                     crowded has too many candidates; redact it without --found
 """
 CAUSE_FILES = {
     ".env": b"A=c4nary-1\nN='two\nc4nary lines'\n",
