@@ -6077,24 +6077,24 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth":
 
 
 # === Candidates =============================================================================================
-# Values that are assigned to names. A few letters (pass, key, …) say where to look: one search in C finds
-# them all, and what stands behind each is matched up to a value.
+# Values that are assigned to names. One search in C finds all fragments of names such as pass and key, and
+# an expression matches the text from each of them up to the value.
 
 # Every keyword contains one of a few rare letters. Folding those to `k` lets `re` skip from k to k.
 _RARE = b"bcpuq"
-_FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # what is assigned to these may be any word
-_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # here it has a digit or is long
-_SECOND = frozenset(b"retaslhnyw")  # what stands behind a rare letter in most words
+_FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
+_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # of these, they have a digit or are long
+_SECOND = frozenset(b"retaslhnyw")  # what follows a rare letter in most words
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # `(?=(?P<x>…))(?P=x)` is an atomic group, which `re` has only from 3.11.
-_ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "value", where the name is one, too
+_ASSIGNMENT = rb"""(?x)  # the rest of the name, its quote, an index; "value" if the name is itself a value
     (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
        (?:\\{0,3}["'`](?:[\s,{]{1,40}(?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
             \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=]))?
           |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
-      # or a type, which no string is assigned to, and which has no keyword itself
+      # or a type, which holds no keyword and follows no quoted name
       |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ =)(?!\w{0,20}(?:pass|secret|token)))
        (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>]))?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
@@ -6104,7 +6104,7 @@ _ASSIGNMENT = rb"""(?x)  # the rest of the name, what quotes it, an index; "valu
        (?:[\[{(]\s{0,40}(?=["'])  # a list
          |\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
           (?:\(|[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL]))))?[bBfFuUrRlL@]?
-       (?P<quote>\\{0,3}(?:\"""|'''|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # else it closed a string
+       (?P<quote>\\{0,3}(?:\"""|'''|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # or it closes a string
       |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )|%%3[dD]
           |>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
@@ -6113,31 +6113,31 @@ _WITH_A_DIGIT = rb"""(?=[A-Za-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or 
     (?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))(?P=plain)[0-9\])}])"""
 _BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
-# In source a bare value is a literal where it has a digit, or ends where a string or a part of one does.
+# In source, a bare value is a literal if it has a digit, or ends where a string or a part of one does.
 _BARE_LITERAL = (
-    rb"(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # most words end so
+    rb"(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # how most words end
     + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
 )  # fmt: skip
-# What can follow a name that is assigned to; most keywords stand in paths or Base64.
+# What can follow a name in an assignment; most keywords are in paths or Base64.
 _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,({>%!])"
-# No value follows in source: the line ends before any begins, nor is there one on the next line.
+# In source, a value begins before the line ends, or on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
-_OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # names a secret, holds none
+_OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
 _READ = lazily(
     rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
-_CALL = lazily(  # of a function, an index, a member or a cmdlet, or what is added to
+_CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
     rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
-_KINDS = b"pass pwd secret token key cred auth nonce".split()  # the first in a name counts
+_KINDS = b"pass pwd secret token key cred auth nonce".split()  # in order of precedence
 _KIND = lazily(b"|".join(_KINDS).replace(b"cred", b"cred(?!it)"))  # a credential, not a credit
 _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
-MAX_VALUE = 300  # bytes: more is judged by its beginning
+MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
 # Takes a window and where a keyword ends; returns what it found and where to go on.
 Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
@@ -6147,7 +6147,7 @@ _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\
 _BARE_LINE = lazily(
     rb"(?=[^\s\"'`(\[{]{0,299}[(\[{])[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))"
 )
-_PASS_WORD = lazily(  # pass itself, passphrase, dbpass, in some languages; no passenger, no bypass
+_PASS_WORD = lazily(  # pass, passphrase, dbpass, in some languages; not passenger or bypass
     r"pass(?:w|ph|fr|or|co|ke|str|e\Z)"
     r"|\A(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
     r"|new|old|work|login|http|proxy|auth|web|api|redis|mongo|postgres)pass\Z"
@@ -6173,7 +6173,7 @@ class Candidate(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A place that a detector found, and what the verdict on it is."""
+    """A place that a detector found, and the verdict on it."""
 
     start: int
     end: int
@@ -6186,7 +6186,7 @@ class Span(NamedTuple):
 def keyword_hits(
     window: bytes, language: str, keywords: tuple[bytes, ...] = ()
 ) -> Iterator[tuple[bytes, re.Match[bytes]]]:
-    """Yield (fragment, match up to the value) for each name with a telltale fragment that is assigned to,
+    """Yield (fragment, match up to the value) for each assignment to a name with a telltale fragment,
     and (keyword, match) for `keywords`, which may match other words, since the text is folded."""
     words, fold, pattern = _keyword_search(language == "source", keywords)
     folded = window.translate(fold)
@@ -6196,7 +6196,7 @@ def keyword_hits(
         for word, assigned, after in words[hit.lastgroup or ""]:
             end = hit.end() - after
             found = assigned(window, end) if assigned else hit
-            # Compared last: few have a value.
+            # Compare the word last: few have a value.
             if found and (not assigned or window[end - len(word) : end].lower() == word):
                 yield word, found
                 resume_at = found.end() if assigned else hit.start() + 1  # another may begin in a keyword
@@ -6207,11 +6207,11 @@ def keyword_hits(
 def _keyword_search(
     source: bool, keywords: tuple[bytes, ...]
 ) -> tuple[dict[str, list[tuple[bytes, _Match | None, int]]], bytes, re.Pattern[bytes]]:
-    """({group: what it may stand for, what that is followed by, how far from the end}, fold, expression)"""
+    """({group: (word, matcher of what follows, its distance from the end)}, fold, expression)"""
     assigned = _ASSIGNMENT % (_BARE_LITERAL if source else _BARE_BEGIN)
     strong, weak = re.compile(assigned).match, re.compile(assigned + _WITH_A_DIGIT).match
     fragments: dict[bytes, _Match] = {**dict.fromkeys(_FOR_WORDS, strong), **dict.fromkeys(_FOR_RANDOM, weak)}
-    words = sorted((*keywords, *fragments), key=len, reverse=True)  # the longest that matches
+    words = sorted((*keywords, *fragments), key=len, reverse=True)  # the longest wins
     rare = set(_RARE + b"k")
     rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
     fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
@@ -6240,7 +6240,7 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
         places = [match.end() for match in re.finditer(rb"k", word)]
-        # The first of those, so that a word is found before a shorter one in it.
+        # The first such place, so that a word is found before a shorter one in it.
         at = next((at for at in places if not _SECOND.isdisjoint(word[at : at + 1])), places[0])
         second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
         whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
@@ -6261,7 +6261,7 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> list[
     candidates, end = [first], first.end + len(first.quote)
     item = opener in (b"[", b"{") or match["separator"] == b","
     is_key = item and _IS_KEY.match(window, end)
-    if is_key or (opener == b"[" and first.name.lower() == "pass"):  # what passes a filter
+    if is_key or (opener == b"[" and first.name.lower() == "pass"):  # what a filter lets pass
         return []
     found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
     while found and len(candidates) <= MAX_ITEMS:
@@ -6272,9 +6272,9 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> list[
 
 
 def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
-    """The value that follows a telltale fragment, where there is one."""
+    """The value that follows a telltale fragment, if there is one."""
     (at, start), (quote, bare, separator) = match.span(), match.group("quote", "bare", "separator")
-    value = _quoted(quote).match(window, start, start + MAX_VALUE) if quote else _bare(window, start)
+    value = _quote_regex(quote).match(window, start, start + MAX_VALUE) if quote else _bare_at(window, start)
     if not value or value[0].lower() in _NO_VALUES:
         return None
     ahead = window[max(0, at - 40) : at]
@@ -6282,14 +6282,14 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     name = window[begin:name_end]
     if (
         not quote and bare.lower() in (b"", b"is", b"|") and (name[:1] != b"-" or b"$" in name)
-    ):  # prose stands after a space, but for
+    ):  # after a space comes prose, except for
         least = (
             6 if name.lower() == b"by" or _SETTING.search(window, max(0, begin - 20), begin) else 16
-        )  # options, what looks random, and Oracle's IDENTIFIED BY
+        )  # options, random-looking values and Oracle's IDENTIFIED BY
         if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
             return None
     called = (match["type"] or b"") + (match["call"] or b"")
-    read = called and _READ.search(called)  # the argument says what is read
+    read = called and _READ.search(called)  # the argument names what is read
     if read or (not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start))):
         return None
     kind = _kind_of(name)
@@ -6308,8 +6308,8 @@ def _rest_of_line(window: bytes, end: int) -> bytes:
     return window[end : last if last >= 0 else end + 120]
 
 
-def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
-    """A value without quotes: up to what could end it, or the line if its brackets can't be code."""
+def _bare_at(window: bytes, start: int) -> re.Match[bytes] | None:
+    """An unquoted value, up to what could end it, or to the line's end if its brackets can't be code."""
     found = _BARE.match(window, start)
     if not found or window[found.end() : found.end() + 1].isspace():
         return found
@@ -6318,7 +6318,7 @@ def _bare(window: bytes, start: int) -> re.Match[bytes] | None:
 
 
 def brackets_cross(value: str) -> bool:
-    """Whether some bracket is closed by one of another kind, as in no code and no template."""
+    """Whether a bracket is closed by one of another kind, which no code or template does."""
     expected: list[str] = []
     for bracket in re.findall(r"[(){}\[\]]", value):
         if bracket in "({[":
@@ -6330,7 +6330,7 @@ def brackets_cross(value: str) -> bool:
 
 @functools.lru_cache(1024)
 def _kind_of(name: bytes) -> str:
-    """What the name is about; the fragment that comes first in the table counts."""
+    """What the name is about: the fragment in it that comes first in the table."""
     lowered, words = name.lower(), words_of(_text(name))
     kinds = set(_KIND.findall(lowered))
     if b"pass" in kinds and not any(map(_PASS_WORD.search, words)):
@@ -6345,8 +6345,8 @@ def _text(part: bytes) -> str:
 
 
 @functools.cache
-def _quoted(quote: bytes) -> re.Pattern[bytes]:
-    """What stands between such quotes, on one line."""
+def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
+    """Matches what is between such quotes, on one line."""
     if quote.startswith(b"\\"):
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
     if quote.startswith(b"&"):
@@ -6355,7 +6355,7 @@ def _quoted(quote: bytes) -> re.Pattern[bytes]:
 
 
 # --- languages ----------------------------------------------------------------------------------------------
-# To add a language, put the endings of its files behind the group that it is written like.
+# To add a language, add its file extensions to the group that it resembles.
 
 _LANGUAGES = {
     "source": "py pyw pyi pyx js jsx mjs cjs ts tsx mts cts java kt kts scala groovy gradle c h cc cpp cxx"
@@ -6377,7 +6377,7 @@ _TRANSLATION = lazily(
 
 
 def language_of(path: str) -> str:
-    """Say which kind of file this is by its name: a key of _LANGUAGES, translation or none."""
+    """Return a file's kind by its name: a key of _LANGUAGES, "translation" or "none"."""
     if _TRANSLATION.search(path):
         return "translation"
     return _LANGUAGE_OF.get(os.path.basename(path).lower().rpartition(".")[2], "none")
