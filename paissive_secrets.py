@@ -6384,9 +6384,9 @@ def language_of(path: str) -> str:
 
 
 # === Judgement ==============================================================================================
-# Whether a candidate is a secret. What stands there becomes named features, whose weights add up to log odds
-# in hundredths; the three confidences are thresholds on that sum. .ci/train.py makes the table of weights.
-# The verdict is the single gate that every span passes: it caps what a hard rule contradicts.
+# Whether a candidate is a secret. Its place and its value become named features, whose weights add up to log
+# odds in hundredths; the three confidences are thresholds on that sum. .ci/train.py makes the table of
+# weights. The verdict caps the confidence of a span that a hard rule contradicts.
 
 THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
@@ -6404,14 +6404,14 @@ def judge(candidate: Candidate) -> Span:
 
 
 def confidence_of(candidate: Candidate, score: int) -> str:
-    """ "high", "medium" or "low"; "" where the score is below all thresholds."""
+    """ "high", "medium" or "low"; "" if the score is below all thresholds."""
     confidence = next((name for name, least in THRESHOLDS if score >= least), "")
     likely = confidence != "high" and (_sets_password(candidate) or _sets_key(candidate))
     return "medium" if likely or (confidence and candidate.kind == "nonce") else confidence
 
 
 def is_judged(span: Span) -> bool:
-    """Whether its features gave the span its confidence, not its shape or what stands around it."""
+    """Whether the span's confidence comes from features, not from a shape or a pattern."""
     return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
 
 
@@ -6428,12 +6428,12 @@ def _sets_password(c: Candidate) -> bool:
 
 
 def _is_weak(value: str) -> bool:
-    """Whether it says password; with a number it may be one."""
+    """Whether it is just a word for a password; with a number it may be one."""
     return bool(_WEAK.search(value.lower())) and not _NUMBERED.search(value)
 
 
 def _sets_key(c: Candidate) -> bool:
-    """Whether a value that looks drawn is set under a name that says what key or token it is."""
+    """Whether a random-looking value has a name that says what key or token it is."""
     if c.kind == "pass" or not (_DRAWN.match(c.value) and _KEY_NAME.search(c.before[-12:] + c.name)):
         return False
     camel_case = 3 * len(re.sub("[A-Z][a-z]{2,}", "", c.value)) < len(c.value)  # the name of a type
@@ -6450,7 +6450,7 @@ _SHAPE = lazily(  # numbers, names, paths and the like have no weights, and so n
     r"|\w+://|[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z"
     r"|(?P<crypt>\$\w+\$|\{[A-Z]+\})|\\[xu]|(?P<spaces>.*\s)|.*[\x80-\xff]"
 )
-# What is put in later, and so stands for a value.
+# Placeholders, where a value is put in later.
 _TEMPLATE = lazily(
     r"\A(?:\$\w+|%\w+%|@\w+@?|&\w+;?|<[^<>]*>|\[[\w .-]*\]|\{[\w .:$-]*\}|__\w+__|:\w+)\Z"  # all of it
     r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # in it
@@ -6473,7 +6473,7 @@ _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
 )
 _PAIR = lazily("(?=([a-z]{2}))")
-_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths go without
+_SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
 after: & 122 - 92 end 68 ; 62 } 46 word -78
@@ -6552,14 +6552,14 @@ def features(c: Candidate) -> list[str]:
 
 
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
-    """The features of its place and of its value, which many share, and those that few have."""
+    """Its features: those of its place and of its value, which many share, and rare ones."""
     before, after = c.before.rstrip()[-1:], c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     separator = "=" if called or c.name.lower() == "by" else c.separator.replace(" ", "_")
     place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, before, after)
     value = c.value.encode("latin-1")
     facts = _facts_of_value(value.translate(_DIGITS_TO_0), len(set(value)))
-    return place, _crossed(c.kind, _FACTS_OF_VALUE, facts), _marks(c)
+    return place, _cross(c.kind, _FACTS_OF_VALUE, facts), _marks(c)
 
 
 @functools.lru_cache(4096)
@@ -6586,12 +6586,12 @@ def _features_of_place(
     words = words_of(name)
     named = [f"name {word}" for word in sorted(set(words))]
     ends = [f"first {words[0]}", f"last {words[-1]}"] if words else []
-    return "bias -", *_crossed(kind, tuple(facts), tuple(facts.values())), *named, *ends
+    return "bias -", *_cross(kind, tuple(facts), tuple(facts.values())), *named, *ends
 
 
 @functools.lru_cache(4096)
 def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
-    """What is true of all values that differ in their digits, and have so many different characters."""
+    """The facts that values share if they differ only in digits, and have as many different characters."""
     import bisect
 
     value, classes = _text(folded), folded.translate(_CLASS_OF)
@@ -6608,7 +6608,7 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
 
 
 @functools.lru_cache(4096)
-def _crossed(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
+def _cross(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
     """Each fact as a feature, alone and with the kind."""
     both = (f"kind/{group} {kind}/{fact}" for group, fact in zip(groups, facts) if group in _WITH_KIND)
     return *map("{} {}".format, groups, facts), *both
@@ -6629,7 +6629,7 @@ def _letter_pairs() -> dict[str, int]:
 
 
 def _marks(c: Candidate) -> tuple[str, ...]:
-    """What only some candidates have; a group may occur several times."""
+    """Features that only some candidates have; a group may occur several times."""
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
     if any(len(word) > 2 and word in value for word in words_of(c.name)):
@@ -6687,7 +6687,8 @@ _SAMPLE = lazily(
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
 )
-_IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is made of parts")  # if brackets cross
+# Random values match these as well; crossed brackets show that they are random.
+_IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is part of an expression")
 _NO_VALUE = (
     ("it is made up", _MADE_UP),
     (_IN_DRAWN_VALUES[0], _SAMPLE),
@@ -6714,7 +6715,7 @@ _NO_VALUE = (
         rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}|B[Q-Za-f][\w+/]{42}\Z"
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
-    ("no such token has its length", lazily(
+    ("its length is wrong for such a token", lazily(
         rb"\A(?:\d{4,16}:A(?!.{34}\Z)|cf(?:k|ut|at)_(?!.{48}\Z)|gloas-(?!.{64}\Z)|AIza(?!.{35}\Z)|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
@@ -6723,7 +6724,7 @@ _NO_VALUE = (
         rb"|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
     )),
 )  # fmt: skip
-_ABOUT = lazily(  # what is said of a secret, and what is said to its owner
+_ABOUT = lazily(  # metadata of a secret, and messages about one
     r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
     r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
@@ -6734,7 +6735,7 @@ _ABOUT = lazily(  # what is said of a secret, and what is said to its owner
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2})){0,8})\Z")
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
-# inside of a value; not the %2F of a URL
+# inside a value; not the %2F of a URL
 _STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=\w)")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
@@ -6747,13 +6748,13 @@ _NO_SECRET = lazily(
 
 
 def verdict(span: Span, value: bytes) -> Span:
-    """The span with the confidence that counts, and the reason where something contradicts it."""
+    """The span with its final confidence, and the reason if a hard rule contradicts it."""
     if not span.confidence:
         return span
     public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
     reason = ""
     if not is_judged(span) and is_made_up(value[public:]):
-        long_prefix = public >= 8  # nobody else's tokens begin so
+        long_prefix = public >= 8  # no coincidence
         if long_prefix and not (value[public:].isdigit() or _MADE_UP.search(value)):
             return span._replace(confidence="medium", reason="only its prefix is convincing")
         reason = "it is made up"
@@ -6767,7 +6768,7 @@ def verdict(span: Span, value: bytes) -> Span:
 
 
 def is_made_up(body: bytes) -> bool:
-    """Too uniform to be random: xxxx, EXAMPLE, long one-case words, or what asks for a value to be put in."""
+    """Whether it is too uniform to be random, or a sample: xxxx, EXAMPLE, change-me, long one-case words."""
     long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
     few = len(set(body)) < max(2, min(6, len(body) // 3))
     return few or long_word or bool(_MADE_UP.search(body)) or _counts_up(body)
@@ -6787,7 +6788,7 @@ def objection(c: Candidate) -> str:
         return "" if secret else "it is an identifier"
     in_string = c.value.isalpha() and c.before[-1:] + c.after[:1] in ("''", '""')
     if c.separator == ":" and not c.quote and (in_string or c.before.endswith((":", '="', "='", ': "'))):
-        return "it is a part of a name"  # arn:aws:secretsmanager:…
+        return "it is part of a name"  # arn:aws:secretsmanager:…
     if c.language == "translation":
         return "it is a translation"
     for reason, pattern in _NO_VALUE:
@@ -6806,16 +6807,16 @@ def objection(c: Candidate) -> str:
         return "it is the first of several arguments"
     number = c.language == "source" and value.isdigit() and len(value) < 10
     if not c.quote and (number or (len(value) < 20 and len(value.split(b":")[0]) < 4)):
-        return "it is short or a number, and without quotes"
-    told = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
-    if c.separator == "_" and c.quote and not told:
+        return "it is short or a number, and not quoted"
+    command = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
+    if c.separator == "_" and c.quote and not command:
         return "it is prose"
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
-        return "its name is that of no secret"
+        return "its name isn't that of a secret"
     if c.kind == "pass":
         return "it is a hash" if re.fullmatch("[0-9a-f]{38,41}", c.value) else ""
     if _counts_up(value) or _is_mangled(c):
-        return "it counts up, or a few characters do not belong to it"
+        return "it counts up, or has a few stray characters"
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
     word = c.value.rstrip("0123456789").lower()
     named = (word and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
@@ -6823,14 +6824,14 @@ def objection(c: Candidate) -> str:
 
 
 def _is_mangled(c: Candidate) -> bool:
-    """Whether a few characters are not of the alphabet that the others are drawn from."""
+    """Whether a few characters are outside the alphabet that the others are drawn from."""
     # A secret that a person made up may begin with a capital, or hold symbols.
     value = c.value[1:-1] if c.kind == "secret" else c.value
     symbols, stray = len(_SYMBOLS.intersection(value)), len("".join(_STRAY_SYMBOLS.findall(value)))
     few = symbols < 6 and 0 < 7 * stray <= len(value) > 19
     if few and c.kind != "secret" and wordness(value) not in "56789":
         return True
-    if symbols > 3:  # drawn from all that a keyboard has
+    if symbols > 3:  # drawn from the whole keyboard
         return False
     part = max(_PART.findall(value), key=len, default="")
     for letters in "HaUA":

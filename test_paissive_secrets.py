@@ -5790,14 +5790,14 @@ client_key = "3MVG9{A76}"
 password = "{pbkdf2@Library_v5}{h64}"
 password = "md5{h32}", password: AgA{A290}
 "identityKey": "BaM{A41}", key: "SHA256:{A43}"
-=== it is made of parts, a.py
+=== it is part of an expression, a.py
 password = "{user.name} {A8}"
 password = "'.$pass.'"
 environment = "PWD="+folder), <a href="?tokenb=B">package-0.1.2.tar.gz</a>
 raise("state: "+a+", token: "+b);switch(c[0])
 === it is an identifier, a.cs
 key_id = "{u}", csrf_token = "{u}", robot_key = "{u}", passwordGuid = "{u}"
-=== it is a part of a name, a.yml
+=== it is part of a name, a.yml
 "arn:aws:secret:{A8}"
 NAMES: "pw:server-1"
 === it is a translation, lang/ro/validation.php
@@ -5825,15 +5825,15 @@ password=*word7
 val credential: X509Credential = {
 === it is an expression, cut off, or inside a sentence, a.ex
 secret = x.e512.jwk, theKey: skBytesPKCS1, password = x7k9Qw2p |> f()
-=== it is short or a number, and without quotes, a.c
+=== it is short or a number, and not quoted, a.c
 string SMS_Password = 3002;
-=== it is short or a number, and without quotes, a.yml
+=== it is short or a number, and not quoted, a.yml
 password: ab1
 password: ab1:cdefg7
 === it is prose, a.py
 the password "x7k9Qw2p" is right
 Pass `x7k9Qw2p`
-=== its name is that of no secret, a.py
+=== its name isn't that of a secret, a.py
 not_secret = "{A8}"
 fakeToken: "{A8}"
 encrypted_key = "{A16}"
@@ -5856,9 +5856,9 @@ data-password-target="segment7"
 passConnector = "local7", t.withCredentials = "{A16}", key1 = "{A20}"
 === it is the first of several arguments, a.go
 NewPassword("{a16}", "passwd", false)
-=== no such token has its length, a.txt
+=== its length is wrong for such a token, a.txt
 TELEGRAM_TOK·EN={d8}:A{W36}, CLOUDFLARE_TOK·EN=cfut_{A20}
-=== it counts up, or a few characters do not belong to it, a.txt
+=== it counts up, or has a few stray characters, a.txt
 api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2", WIDGET_TOK·EN={h20}g{h19}
 WIDGET_TOK·EN={A20}?{A15}
 WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
@@ -6724,7 +6724,7 @@ def test_explain_says_why_a_line_was_not_reported():
     for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
         ("a = 1\n", "nothing on this line"),
-        ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name is that of no secret"),
+        ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name isn't that of a secret"),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
         ("CLOJARS_" + "a" * 60, "medium at most: only its prefix is convincing"),
         (b"\0", "it is binary"),
