@@ -5911,7 +5911,7 @@ class Prefixes:
         self.literals: dict[bytes, list[Literal]] = {}  # by their text
         self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
         self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
-        # What Base64 of -----BEGIN or of a literal begins with.
+        # How the Base64 of -----BEGIN or of a literal begins.
         self.encoded: tuple[bytes, ...] = (b"LS0tLS1CRUdJTi",)
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
@@ -5978,7 +5978,7 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
         return None
     for end, rule in _providers_in(before.translate(_DIGITS_TO_0)):
         name = rule.id.partition("-")[0].encode()
-        if len(name) > 3 and name in value.lower():  # what something of the provider is called
+        if len(name) > 3 and name in value.lower():  # a name that mentions the provider
             return None
         if not re.fullmatch(expression(rule.shape).encode(), value):
             continue
@@ -6552,7 +6552,7 @@ def features(c: Candidate) -> list[str]:
 
 
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
-    """Its features: those of its place and of its value, which many share, and rare ones."""
+    """The features of the place, of the value (both of which many share), and rare ones."""
     before, after = c.before.rstrip()[-1:], c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     separator = "=" if called or c.name.lower() == "by" else c.separator.replace(" ", "_")
@@ -6591,7 +6591,7 @@ def _features_of_place(
 
 @functools.lru_cache(4096)
 def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
-    """The facts that values share if they differ only in digits, and have as many different characters."""
+    """The facts shared by values that differ only in digits and have `distinct` different characters."""
     import bisect
 
     value, classes = _text(folded), folded.translate(_CLASS_OF)
@@ -7489,7 +7489,7 @@ class _GitOutput(io.FileIO):
             poll = select.poll()
             poll.register(self, select.POLLIN)
             if not poll.poll(_MAX_SILENT_SECONDS * 1000):
-                hint = "is there a FIFO in place of a .gitignore? --no-gitignore doesn't ask git"
+                hint = "is there a FIFO in place of a .gitignore? --no-gitignore avoids git"
                 raise Unsafe("git does not answer", hint=hint)
         return super().readinto(buffer)
 
@@ -7956,7 +7956,7 @@ CONFIDENCES = ("low", "medium", "high")
 BASELINE = ".paissive-baseline"  # read unless another one is chosen
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 2000  # per file: a hostile one must not fill the memory
-_UNNAMED = ".env"  # scan blobs whose name isn't known yet as the language where most values are secrets
+_UNNAMED = ".env"  # how to scan blobs whose name isn't known yet: most values in a .env are secrets
 _MAX_PARAGRAPHS_BYTES = 1 << 20  # larger blobs are scanned as a whole
 _MAX_JUDGED = 150_000  # paragraphs, in some 20 MB
 _BATCH = 64  # files that a process scans at a time
@@ -8044,7 +8044,7 @@ class Audit:
     ) -> None:
         self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
-            raise BadValue(f"no confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
+            raise BadValue(f"bad confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         if not self._verdicts.issubset(VERDICTS):
             raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -8077,12 +8077,12 @@ class Audit:
 
     def __iter__(self) -> Iterator[Finding]:
         if self._begun:  # everything would be counted twice, with other fingerprints
-            raise Conflict("this audit was run before", hint="keep its findings, or make another Audit")
+            raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
         if self.history is not None:
-            matches = self._in_history(self.history)
+            matches = self._scan_history(self.history)
         else:
-            matches = self._in_blobs(staged_blobs(self._folder)) if self.staged else self._in_files()
+            matches = self._scan_blobs(staged_blobs(self._folder)) if self.staged else self._scan_tree()
         for blob, match in matches:
             finding = self._finding(blob, match)
             # Ask the baseline about all of them: what this run doesn't report must not become stale.
@@ -8167,9 +8167,9 @@ class Audit:
             there = f":(top,literal){shown_path(path, self.base)}"
             queries = (("ls-files",), ("rev-list", "-1", "--all", "--reflog"))
             if not any(_ask_git(self._folder, *query, "--", there) for query in queries):
-                raise BadValue(f"no file or folder called {_show(path)}, and git remembers none")
+                raise BadValue(f"no file or folder called {_show(path)}, and none in git")
 
-    def _in_files(self) -> _Matches:
+    def _scan_tree(self) -> _Matches:
         for scanned in _scan_all(self.files(), self._scanner, self.jobs):
             for path, why in scanned.errors:
                 self._unreadable(path, why)
@@ -8196,7 +8196,7 @@ class Audit:
                 if len(self.paths) > 1:
                     seen.add(shown)
 
-    def _in_history(self, revisions: Sequence[str]) -> _Matches:
+    def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Read each blob once; look up the names of suspects only, and scan those again under them."""
         folder, missing, why = self._folder, 0, missing_history(self._folder)
         if why:
@@ -8214,7 +8214,7 @@ class Audit:
         if missing:  # in one line: a partial clone may lack most of them
             self._unreadable(folder, f"missing or broken objects in its history: {missing:,}")
         if self._known:
-            yield from self._in_messages(self._known, revisions)
+            yield from self._scan_messages(self._known, revisions)
         seen: set[tuple[str, str, str]] = set()
         again, scanned = [], set[tuple[str, int]]()
         for blob in find_introductions(folder, suspects, revisions, self._reports):
@@ -8222,7 +8222,7 @@ class Audit:
             if unseen:  # otherwise, earlier versions of this file have all of it
                 again.append(blob)
             scanned |= unseen
-        for blob, match in self._in_blobs(again):  # since a file's name decides how it is read
+        for blob, match in self._scan_blobs(again):  # since a file's name decides how it is read
             spot = (blob.path, match.rule.id, match.digest)
             if spot not in seen:  # a secret is in every later version of its file as well
                 yield blob, match
@@ -8255,14 +8255,14 @@ class Audit:
             start = end + 1  # after the empty line between them
         return {key for key in parts if judged[key]}
 
-    def _in_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
+    def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
             text = read(max(size, 0))
             for match in self._scanner.scan(io.BytesIO(text).read, "", Counter()) if known.find(text) else ():
                 if match.rule in known.about:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
-    def _in_blobs(self, blobs: Iterable[Blob]) -> _Matches:
+    def _scan_blobs(self, blobs: Iterable[Blob]) -> _Matches:
         wanted = [blob for blob in blobs if self._reaches(blob.path) and self._accept.takes(blob.path)]
         for blob, (oid, size, read) in zip(wanted, read_objects(self._folder, (blob.oid for blob in wanted))):
             path = blob.path or f"blob {oid[:12]}"
@@ -8461,14 +8461,14 @@ class KnownValues:
         for verdict in ("current", "pending", "previous"):
             yield from ((name, verdict, values[verdict]) for name, values in stages if verdict in values)
         if hasattr(store, "open_copy"):
-            yield from ((name, "retired", value) for name, value in self._sealed_in_git(store))
+            yield from ((name, "retired", value) for name, value in self._values_in_git(store))
             return
         try:
             yield from ((name, "retired", value) for name in names for value in store.older_values(name))
         except (AttributeError, BadValue):  # KV 1
             self.notes.append(_NO_HISTORY)
 
-    def _sealed_in_git(self, store: Any) -> Iterator[tuple[str, str]]:
+    def _values_in_git(self, store: Any) -> Iterator[tuple[str, str]]:
         """Yield the values in old files of a sealed store in git; note how many its identity can't open."""
         folder, unopened = store.folder, 0
         try:
@@ -9870,7 +9870,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
         _flag("--update-baseline", "accept what is found now, and drop stale entries"),
         _flag("--staged", "audit what git would commit instead of the working tree"),
-        _arg("--history", "REV", "all that git remembers, or what REV or A..B reaches", nargs="*"),
+        _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
         _flag("--no-gitignore", "also read what .gitignore names"),
         _arg("--disable", "RULE", "rules to skip", nargs="+", action="extend", default=[]),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),

@@ -7112,7 +7112,7 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
     assert leaks("old*", history=[]) == leaks("old*/a.py", history=[]) == {"old*/a.py"}
     assert leaks("clean", history=["HEAD"], on_error=pytest.fail) == set()
     for path in ("nowhere", "no/such/file"):
-        expected = (2, f"no file or folder called {path!r}, and git remembers none\n")
+        expected = (2, f"no file or folder called {path!r}, and none in git\n")
         assert say("audit", path, "--staged") == expected
 
 
@@ -7456,7 +7456,7 @@ def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
     os.mkfifo(path)
     monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
     said = refusal(leaks, history=[] if name == "an object" else None)
-    assert re.match("Unsafe: git does not answer; .* --no-gitignore doesn't ask git", said)
+    assert re.match("Unsafe: git does not answer; .* --no-gitignore avoids git", said)
     assert leaks(gitignore=False) == {"a.py"}
 
 
@@ -7549,12 +7549,12 @@ def test_an_audit_is_run_once(folder):
     leak(folder / "a.py")
     run = ps.Audit()
     assert len(list(run)) == run.summary.findings == 1
-    assert refusal(list, run).startswith("Conflict: this audit was run before; keep its findings, or")
+    assert refusal(list, run).startswith("Conflict: this audit has already run; keep its findings, or")
 
 
 def test_an_audit_takes_no_option_that_does_not_exist():
     for options, error in (
-        ({"confidence": "some"}, "no confidence 'some'; use one of low, medium, high"),
+        ({"confidence": "some"}, "bad confidence 'some'; use one of low, medium, high"),
         ({"verdicts": "some"}, "no such verdict; use some of current, pending, previous, retired"),
         ({"disable": ["npm-token", "some"]}, "no such rule to disable; see: audit --list-rules"),
     ):
