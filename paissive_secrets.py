@@ -6655,9 +6655,11 @@ def _weights() -> dict[str, int]:
 
 # --- verdict ------------------------------------------------------------------------------------------------
 
-_POINTER = lazily(r"[*&][A-Za-z_]\w*\Z")  # of C and Go, or an alias of YAML
+_POINTER = lazily(r"[*&][A-Za-z_]\w*\Z|@\w+\.\w")  # of C and Go, an alias of YAML, a variable of Ruby
 _MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z|[a-z]+(?:[A-Z][a-z]+)+[A-Z]*\d?\Z")
-_NO_NAME = lazily(r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|\.svg\?\S*\Z""")  # no name follows
+_NO_NAME = lazily(
+    r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|(?:\.svg|/badges?/\S{1,40})\?\S*\Z"""
+)  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
@@ -6673,7 +6675,7 @@ _WEAK = lazily(
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _KEY_NAME = lazily(
-    r"(?i)(?:secret|token|passw\w*|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
+    r"(?i)(?:secret|token|passw(?:or)?ds?|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
     r"[ _.-]?key)\Z"
 )
 # placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
@@ -6701,8 +6703,8 @@ _NO_VALUE = (
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
         rb"|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins|files"
         rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
-        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,4} [a-z]+\Z"
-        rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
+        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,6}[ ./][a-z]+\Z"
+        rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A\d{4}-\d\d-\d\d\Z|yyyy|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*|\d?\.\d?)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
         rb"|\A/[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z| )"
@@ -6721,18 +6723,18 @@ _NO_VALUE = (
     (_IN_DRAWN_VALUES[1], lazily(
         rb"\A[\s,;:)\]=>]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
         rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}(?:[\"'),;]|\Z)"
-        rb"|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
+        rb"|\A[\"']?\.[a-z]\w*\(|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # metadata of a secret, and messages about one
     r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
     r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
-    r"|\.crt|url|uri|endpoint|expir\w{0,8}|ttl|timeout|seconds|minutes|description|plugin|provider|help|connector|target"
+    r"|\.crt|url|uri|endpoint|expir\w{0,8}|status|ttl|timeout|seconds|minutes|description|plugin|provider|help|connector|target"
     r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
     r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
 )
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2})){0,8})\Z")
+_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
 _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 # inside a value; not the %2F of a URL
@@ -6742,7 +6744,7 @@ _NO_SECRET = lazily(
     r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow\w*cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle|id)"
-    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message|lookup|row|index|tag"
+    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message|lookup|row|index|tag|unique"
     r"|next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync)[_-]?(?:key|token)s?)$"
 )
 
@@ -6800,7 +6802,7 @@ def objection(c: Candidate) -> str:
     if inside or (not c.quote and value[:1] == b"$") or (c.quote == "`" and c.language == "shell"):
         return "it is a variable, or inside a template"
     member = c.language == "source" and _MEMBER.match(c.value)
-    cut_off = c.after.startswith((": ", "...", "{{", " {", " = ", " |>"))
+    cut_off = c.after.startswith(("(", ": ", "...", "{{", " {", " = ", " |>"))
     if (not c.quote and (member or cut_off or _POINTER.match(c.value))) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if c.separator == "(" and c.after[1:4] in (', "', ", '"):
@@ -6915,6 +6917,7 @@ def _classify(text: bytes, candidate: Candidate) -> Span:
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
+_IN_BASE64 = lazily(rb"[A-Za-z0-9+/]{60}")  # what comes before a part of an image or a certificate
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # bytes right before a value
 _RANDOM = lazily(  # no identifier of several words, number or SVG path
     rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
@@ -6955,7 +6958,7 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
             span = token_at(text, at, known, near_misses)
         elif (lead := leads.get(text[start - 2 : start])) and text.endswith(lead, 0, start):
             span = token_at(text, start, known, near_misses)
-        if span:
+        if span and not _IN_BASE64.fullmatch(text, max(0, start - 60), start):
             yield verdict(span, text[span.start : span.end])
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
@@ -7058,8 +7061,9 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
     dashes = text.find(b"-----", head.end(), head.end() + _AHEAD - 200)  # none are in a body
     tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
-    body = b"".join(_BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start)))
-    if len(body) >= 50 and len(set(body)) > 15:
+    lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
+    body = b"".join(lines)
+    if len(body) >= 50 and len(set(body)) > 15 and len(max(lines, key=len)) > 30:
         hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
         rule = pattern_rules()["encrypted-key" if hidden else "private-key"]
         yield Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)

@@ -6104,29 +6104,22 @@ EXAM = r"""
 - wifi.py ps·k=config2.get(NAME, None)
 - tls.yml k·ey: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t...
 - login.py pass·word = f'{values['x9']}'
-- login.py pass·word = f"{values['x9']}"
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
 + Jenkinsfile def pass·word = 'Tw1n-Peaks-4'
-+ .env DB_PASS·WORD=nextcloud
 + .env REDIS_PASS·WORD=b4ckup-Runner9
-+ .env JWT_SEC·RET={A32}
 + compose.yml POSTGRES_PASS·WORD: gitea
 + compose.yml - MYSQL_ROOT_PASS·WORD=somewordpress
-+ values.yaml adminPass·word: "Changeit77"
 + app.ini PASS·WD = tr0ub4dor
 + settings.py SEC·RET_KEY = "django-insecure-{A40}"
 + conn.cs var c = "Server=db;User Id=sa;Pass·word=Yukon9-Alaska;";
 + Login.java user.setPass·word("zhu88jie");
 + auth_test.go req.SetBasic·Auth("admin", "Harbor-4711x")
-+ seed.sql CREATE ROLE app WITH LOGIN PASS·WORD 'quarkus';
 + init.sql ALTER USER root IDENTIFIED BY 'v3lvet-Room';
 + push.sh docker login -u admin -p Kr4ken-9912 registry.local
-+ api.js const api_k·ey = "{A32}";
 + api.ts headers: { "X-Auth-Tok·en": "{A40}" }
 + notes.md pass·word: `Sunny-Beach-88`
-+ config.php define('DB_PASS·WORD', 'Qx7-harbour');
 + config.php 'pass·word' => 'bratwurst9',
 + app.properties spring.datasource.pass·word=postgres
 + web.xml <pass·word>Gr3en-Parrot</pass·word>
@@ -6135,7 +6128,6 @@ EXAM = r"""
 - app.py pass·word = getpass.getpass("Pass·word: ")
 - app.go k·ey := fmt.Sprintf("user:%d:profile", id)
 - app.go Pass·word: cfg.Pass·word,
-- App.java @Value("${db.pass·word}") String pass·word;
 - lib.rb pass·word: params[:pass·word],
 - model.rb validates :pass·word, length: { minimum: 8 }
 - schema.json "pass·word": {"type": "string", "minLength": 8}
@@ -6155,6 +6147,14 @@ EXAM = r"""
 - README.md Set `API_K·EY=<your api k·ey>` first.
 - readme.md pass·word: ********
 - hash.yml pass·word: $2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW
+- api.json "unique_k·ey": "{h40}"
+- main.js rules = [{tok·en:"keyword.$0",next:"@qualified"}]
+- shot.har "text": "{A64}/Y·C{A38}+{A20}"
+- show.erb url(:secr·et => @agent.options['secret'])
+- Sign.vue const pass·By = computed(() => {
+- key.ts sign("-----BEGIN RSA PRIVATE K·EY-----", mockGetCloudFrontSignedUrl, mockStorageBuilderWithUrl)
+- app.env RESET_PASS·WORD_WITHIN=6.hours
+- check.js { pass·: '2011-02-04' }
 - hash.cfg pass·word={SSHA}W1oLqSXIzWbU8iVyPvfQLHZkWfPQZyXq
 + .netrc machine imap.corp.net login me pass·word pass123
 """
