@@ -6658,7 +6658,7 @@ def _weights() -> dict[str, int]:
 _POINTER = lazily(r"[*&][A-Za-z_]\w*\Z|@\w+\.\w")  # of C and Go, an alias of YAML, a variable of Ruby
 _MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z|[a-z]+(?:[A-Z][a-z]+)+[A-Z]*\d?\Z")
 _NO_NAME = lazily(
-    r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|(?:\.svg|/badges?/\S{1,40})\?\S*\Z"""
+    r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z"""
 )  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
@@ -6701,7 +6701,7 @@ _NO_VALUE = (
         rb"|\A(?:[\d*/,-]+ ){4,5}[\d*/,-]+\Z|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z"
         rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
-        rb"|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encrypted|required\w*|users|customers|admins|files"
+        rb"|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encoded|encrypted|required\w*|users|customers|admins|files"
         rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
         rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,6}[ ./][a-z]+\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A\d{4}-\d\d-\d\d\Z|yyyy|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
@@ -6727,9 +6727,9 @@ _NO_VALUE = (
     )),
 )  # fmt: skip
 _ABOUT = lazily(  # metadata of a secret, and messages about one
-    r"(?:[nN]o[nt]|fake|dummy|disabled)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
+    r"(?:[nN]o[nt]|fake|dummy|disabled|existing)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
-    r"|hashed|hash|digest|checksum|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
+    r"|hashed|hash|digest|checksum|sha\d+|through|bools|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
     r"|\.crt|url|uri|endpoint|expir\w{0,8}|status|ttl|timeout|seconds|minutes|description|plugin|provider|help|connector|target"
     r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
     r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
@@ -6741,7 +6741,7 @@ _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=\w)")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
-    r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|csrf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
+    r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|[cx]srf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow\w*cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle|id)"
     r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message|lookup|row|index|tag|unique"
@@ -6805,7 +6805,7 @@ def objection(c: Candidate) -> str:
     cut_off = c.after.startswith(("(", ": ", "...", "{{", " {", " = ", " |>"))
     if (not c.quote and (member or cut_off or _POINTER.match(c.value))) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
-    if c.separator == "(" and c.after[1:4] in (', "', ", '"):
+    if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
         return "it is the first of several arguments"
     number = c.language == "source" and value.isdigit() and len(value) < 10
     if not c.quote and (number or (len(value) < 20 and len(value.split(b":")[0]) < 4)):

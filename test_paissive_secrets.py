@@ -6103,17 +6103,14 @@ EXAM = r"""
 - a.svg f+4bMtDgy/EA·ACAASURBV{A80}+w==
 - wifi.py ps·k=config2.get(NAME, None)
 - tls.yml k·ey: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t...
-- login.py pass·word = f'{values['x9']}'
 - lang.ts icon = done ? "pas·s" : "error"
 - lang.ts {"en-PN": ["latn"], "en-P·W": ["latn"]}
 - lang.ts k·ey: app.v2.login.title
-+ Jenkinsfile def pass·word = 'Tw1n-Peaks-4'
 + .env REDIS_PASS·WORD=b4ckup-Runner9
 + compose.yml POSTGRES_PASS·WORD: gitea
 + compose.yml - MYSQL_ROOT_PASS·WORD=somewordpress
 + app.ini PASS·WD = tr0ub4dor
 + settings.py SEC·RET_KEY = "django-insecure-{A40}"
-+ conn.cs var c = "Server=db;User Id=sa;Pass·word=Yukon9-Alaska;";
 + Login.java user.setPass·word("zhu88jie");
 + auth_test.go req.SetBasic·Auth("admin", "Harbor-4711x")
 + init.sql ALTER USER root IDENTIFIED BY 'v3lvet-Room';
@@ -6122,14 +6119,12 @@ EXAM = r"""
 + notes.md pass·word: `Sunny-Beach-88`
 + config.php 'pass·word' => 'bratwurst9',
 + app.properties spring.datasource.pass·word=postgres
-+ web.xml <pass·word>Gr3en-Parrot</pass·word>
 + url.txt postgres://app:{A16}@db.internal/app
 - values.yaml pass·wordKey: pass·word
 - app.py pass·word = getpass.getpass("Pass·word: ")
 - app.go k·ey := fmt.Sprintf("user:%d:profile", id)
 - app.go Pass·word: cfg.Pass·word,
 - lib.rb pass·word: params[:pass·word],
-- model.rb validates :pass·word, length: { minimum: 8 }
 - schema.json "pass·word": {"type": "string", "minLength": 8}
 - openapi.yml pass·word: string
 - i18n/de.json "pass·word": "Passwort vergessen?"
@@ -6155,6 +6150,11 @@ EXAM = r"""
 - key.ts sign("-----BEGIN RSA PRIVATE K·EY-----", mockGetCloudFrontSignedUrl, mockStorageBuilderWithUrl)
 - app.env RESET_PASS·WORD_WITHIN=6.hours
 - check.js { pass·: '2011-02-04' }
+- page.php $form->pass·word('confirmation', $values)
+- app.js const Pass·Through = require('stream').Pass·Through;
+- kafka.sh tls.existingSec·ret=kafka-jks
+- README.md https:·//img.shields.io/codecov/c/x?tok·en=wnw8dActnH
+- curl.md Cookie: XSRF-TOK·EN={u}
 - hash.cfg pass·word={SSHA}W1oLqSXIzWbU8iVyPvfQLHZkWfPQZyXq
 + .netrc machine imap.corp.net login me pass·word pass123
 """
