@@ -6437,7 +6437,8 @@ def _sets_key(c: Candidate) -> bool:
     if c.kind == "pass" or not (_DRAWN.match(c.value) and _KEY_NAME.search(c.before[-12:] + c.name)):
         return False
     camel_case = 3 * len(re.sub("[A-Z][a-z]{2,}", "", c.value)) < len(c.value)  # the name of a type
-    return not camel_case and wordness(c.value) not in ("6", "7", "8", "9")
+    part = max(re.split("[_-]", c.value), key=len)  # without words before it, as in acme_test_
+    return not camel_case and wordness(part if len(part) > 19 else c.value) not in ("6", "7", "8", "9")
 
 
 # --- features -----------------------------------------------------------------------------------------------
@@ -6476,44 +6477,44 @@ _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 122 - 92 end 68 ; 62 } 46 word -78
-before: # 109 : -90 * -141
-begins: line 52
-bias: - -47
+after: & 119 - 88 end 68 ; 57 } 47 , -2 word -77
+before: # 110 : -99 * -138
+begins: line 55
+bias: - -66
 brackets: cross 300
-classes: aA0 155 A0 131 aA0- 111 aA -58 A0- -110 0- -114 A- -186 - -195
-digits: two -141
-distinct: 7 74 4 73 8 69 6 45 2 -150 0 -319
-echoes: name -169 pass -237
-ends: telltale 68 - -115
-first: access 207 pass 116 test 110 mysql 105 key -35 token -126
-has: test -249 admin -278 token -306 abc -316 123 -320 foo -330 secret -432 pass -467
-kind: nonce 83 key 7
-kind/classes: token/a0- 148 secret/a0 108 pass/a 91 pass/a0 11 key/a0 -102 pass/A- -191
-kind/digits: auth/some 135 pass/two 119 key/none 77 pass/many 55 secret/many 5 key/many -31
-  secret/none -74 pass/some -116 pass/none -183
-kind/ends: nonce/- 264 secret/telltale 72 token/telltale 39 auth/telltale -91
-kind/language: pass/source 39 pass/config 28 pass/json -172
-kind/length: pass/5 256 pass/7 253 pass/16 215 pass/9 178 pass/12 127 pass/20 127 key/32 -142 token/7 -210
-  pass/63 -234 pass/300 -299
-kind/letters: secret/few 53 pass/6 38 pass/few -64 key/5 -116 pass/3 -151 key/6 -181 auth/6 -250
-kind/quote: secret/single 47 token/double 16 pass/bare -45 key/single -86 secret/double -96 auth/bare -156
-  pass/back -176
-kind/separator: pass/( -58 auth/= -73 pass/, -301 key/_ -348
-kind/shape: pass/lower 91 pass/base36 48 pass/spaces -136
-language: config 46 source -48 markup -147
-last: password 57 key -16
-length: 300 159 12 62 16 35 20 35 63 -86 7 -126 2 -182 1 -254 5 -290 3 -301
-letters: 3 204 2 138 1 127 4 79 few -57 5 -68 6 -161 7 -233
-name: data 224 authorization 194 private 159 auth 113 set 98 access 96 password 62 secret 52 key -48
-  user -79 client -89 check -151 public -323
-named: quoted -18 bare -29
-placeholder: source -248
-quote: double 40 bare -10
-separator: => 179 = 130 : 85 _ -44 ( -66 , -288
-shape: hex 135 marked 133 - -139 spaces -160 crypt -582
-symbols: 5 183 3 105 4 71 0 -112 0s -219
-words: 1 75 2 30 3 -26 4 -126
+classes: aA0 160 A0 122 aA0- 109 aA -53 0- -111 A0- -114 - -188 A- -188
+digits: two -151
+distinct: 7 74 4 71 8 69 6 49 2 -150 0 -343
+echoes: name -170 pass -238
+ends: telltale 54 - -120
+first: access 211 proxy 211 test 110 pass 109 mysql 107 key -44 token -107
+has: test -246 admin -279 token -305 abc -314 123 -321 foo -333 secret -431 pass -465
+kind: key -4
+kind/classes: token/a0- 161 secret/a0 105 pass/a 90 pass/a0 9 key/a0 -106 pass/A- -190
+kind/digits: auth/some 132 pass/two 111 key/none 66 pass/many 41 secret/many -7 key/many -46
+  secret/none -83 pass/some -128 pass/none -198
+kind/ends: nonce/- 264 secret/telltale 68 auth/telltale -121 token/- -156
+kind/language: pass/source 39 pass/config 30 pass/json -172
+kind/length: pass/5 252 pass/7 249 pass/16 205 pass/9 177 pass/12 122 pass/20 118 key/32 -141 token/7 -214
+  pass/63 -236 pass/300 -307
+kind/letters: secret/few 49 pass/6 35 pass/few -71 key/5 -118 pass/3 -146 key/6 -182 auth/6 -231
+kind/quote: secret/single 52 token/double 42 pass/bare -48 key/single -89 secret/double -95 auth/bare -137
+  pass/back -181
+kind/separator: pass/( -53 auth/= -134 pass/, -271 key/_ -363
+kind/shape: pass/lower 90 pass/base36 43 pass/spaces -125
+language: config 45 source -45 markup -149
+last: password 62 key -8
+length: 300 170 12 63 16 42 20 37 63 -79 7 -126 2 -179 1 -255 5 -289 3 -302
+letters: 3 195 2 134 1 126 4 74 few -54 5 -69 6 -160 7 -235
+name: data 224 private 156 authorization 138 auth 121 set 98 access 95 nonce 69 password 58 secret 45
+  key -50 user -77 client -85 check -146 public -326
+named: quoted 4
+placeholder: source -245
+quote: escaped 58 double 44 bare -4
+separator: => 205 = 151 : 105 ( -56 , -314
+shape: hex 144 marked 132 - -141 spaces -172 crypt -589
+symbols: 5 182 3 106 4 74 0 -107 0s -208
+words: 1 70 2 21 3 -29 4 -128
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -6707,7 +6708,7 @@ _NO_VALUE = (
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A\d{4}-\d\d-\d\d\Z|yyyy|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*|\d?\.\d?)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
-        rb"|\A/[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z| )"
+        rb"|\A//?[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])"
     )),
     ("it is encrypted, hashed or public", lazily(
         rb"\A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$"
