@@ -6124,12 +6124,13 @@ _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,({>%!])"
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
-_READ = lazily(
-    rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
+_READ = lazily(  # a call without its first letter, as in [g]etToken(; or a type
+    rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
+    rb"|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w)\]{\n]|->\w| [+?]\s)"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\]{\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _KINDS = b"pass pwd secret token key cred auth nonce".split()  # in order of precedence
@@ -6260,8 +6261,7 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> list[
     opener = window[match.end("separator") : match.start("quote")].strip()
     candidates, end = [first], first.end + len(first.quote)
     item = opener in (b"[", b"{") or match["separator"] == b","
-    is_key = item and _IS_KEY.match(window, end)
-    if is_key or (opener == b"[" and first.name.lower() == "pass"):  # what a filter lets pass
+    if item and _IS_KEY.match(window, end):
         return []
     found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
     while found and len(candidates) <= MAX_ITEMS:
@@ -6672,7 +6672,8 @@ _COUNTING = lazily(
     b"|".join(b"abcdefghijklmnopqrstuvwxyz012345678901234567890"[i : i + 12] for i in range(36))
 )
 _WEAK = lazily(
-    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z|token\Z|(?:\A|secret_?|access_?)key\Z|^\d{3,6}\Z"
+    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z"
+    r"|token\Z|(?:\A|secret_?|access_?)key\Z|^\d{3,6}\Z"
 )
 _UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _KEY_NAME = lazily(
@@ -6681,11 +6682,13 @@ _KEY_NAME = lazily(
 )
 # placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
 _SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%[A-Z]\w*_\w*%?\Z"
+    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w"
+    rb"|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%[A-Z]\w*_\w*%?\Z"
     rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
     rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
     rb"|\\[sdw][*+]|\\(?:e|033|x1b)\["  # what matches, a colour
-    rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
+    rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519"
+    rb"|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
     rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
     rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
@@ -6701,25 +6704,31 @@ _NO_VALUE = (
         rb"| \|\| |\A\d[\dx.]{0,20} - [\^<>]?\d|\A[EF][0-9A-F]{3}\Z|\A[a-z_]+[A-Z]?[a-z_]*=\Z"
         rb"|\A(?:[\d*/,-]+ ){4,5}[\d*/,-]+\Z|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
         rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z"
-        rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md|png|jpg|svg|pdf)(?::\d+)?\Z"
+        rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md"
+        rb"|png|jpg|svg|pdf)(?::\d+)?\Z"
         rb"|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encoded|encrypted|required\w*|users|customers|admins|files"
-        rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
-        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,6}[ ./][a-z]+\Z"
+        rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes"
+        rb"|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
+        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,4} [a-z]+\Z"
+        rb"|\A\d{1,6}[./](?:sec|min|hour|day|week|month|year)s?\Z"
         rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A\d{4}-\d\d-\d\d\Z|yyyy|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
         rb"|%(?:\[\d\]|\d\$|\.\*|\d?\.\d?)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
         rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
         rb"|\A//?[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])"
     )),
     ("it is encrypted, hashed or public", lazily(
-        rb"\A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$"
-        rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:"
+        rb"\A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)"
+        rb"|\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$"
+        rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z"
+        rb"|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:"
         rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT"
         rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
-        rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}|B[Q-Za-f][\w+/]{42}\Z"
+        rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
         rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
     )),
     ("its length is wrong for such a token", lazily(
-        rb"\A(?:\d{4,16}:A(?!.{34}\Z)|cf(?:k|ut|at)_(?!.{48}\Z)|gloas-(?!.{64}\Z)|AIza(?!.{35}\Z)|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
+        rb"\A(?:\d{4,16}:A(?!.{34}\Z)|cf(?:k|ut|at)_(?!.{48}\Z)|gloas-(?!.{64}\Z)|AIza(?!.{35}\Z)"
+        rb"|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
         rb"\A[\s,;:)\]=>]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
@@ -6730,10 +6739,13 @@ _NO_VALUE = (
 _ABOUT = lazily(  # metadata of a secret, and messages about one
     r"(?:[nN]o[nt]|fake|dummy|disabled|existing)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
     r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
-    r"|hashed|hash|digest|checksum|sha\d+|through|bools|(?:finger|thumb)print|signature|user(?:name)?|login|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
-    r"|\.crt|url|uri|endpoint|expir\w{0,8}|status|ttl|timeout|seconds|minutes|description|plugin|provider|help|connector|target"
+    r"|hashed|hash|digest|checksum|sha\d+|through|bools|(?:finger|thumb)print|signature|user(?:name)?|login"
+    r"|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
+    r"|\.crt|url|uri|endpoint|expir\w{0,8}|status|ttl|timeout|seconds|minutes|description|plugin|provider"
+    r"|help|connector|target"
     r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
-    r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
+    r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button"
+    r"|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
@@ -6742,10 +6754,12 @@ _PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
 _STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=\w)")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
-    r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|[cx]srf|authenticity|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
+    r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|[cx]srf|authenticity"
+    r"|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
     r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow\w*cred|with_?credentials|name$)"
     r"|(?i:key_?(?:mgmt|file|path|size|usage|handle|id)"
-    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message|lookup|row|index|tag|unique"
+    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message"
+    r"|lookup|row|index|tag|unique"
     r"|next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync)[_-]?(?:key|token)s?)$"
 )
 
@@ -6803,7 +6817,7 @@ def objection(c: Candidate) -> str:
     if inside or (not c.quote and value[:1] == b"$") or (c.quote == "`" and c.language == "shell"):
         return "it is a variable, or inside a template"
     member = c.language == "source" and _MEMBER.match(c.value)
-    cut_off = c.after.startswith(("(", ": ", "...", "{{", " {", " = ", " |>"))
+    cut_off = c.after.startswith((": ", "...", "{{", " {", " = ", " |>"))
     if (not c.quote and (member or cut_off or _POINTER.match(c.value))) or _NO_NAME.search(c.before):
         return "it is an expression, cut off, or inside a sentence"
     if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
@@ -6822,7 +6836,7 @@ def objection(c: Candidate) -> str:
         return "it counts up, or has a few stray characters"
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
     word = c.value.rstrip("0123456789").lower()
-    named = (word and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
+    named = (len(word) > 2 and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
     return "it is a name or a word" if short or named else ""
 
 
@@ -6918,7 +6932,7 @@ def _classify(text: bytes, candidate: Candidate) -> Span:
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
-_IN_BASE64 = lazily(rb"[A-Za-z0-9+/]{60}")  # what comes before a part of an image or a certificate
+_BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # bytes right before a value
 _RANDOM = lazily(  # no identifier of several words, number or SVG path
     rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
@@ -6959,8 +6973,10 @@ def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
             span = token_at(text, at, known, near_misses)
         elif (lead := leads.get(text[start - 2 : start])) and text.endswith(lead, 0, start):
             span = token_at(text, start, known, near_misses)
-        if span and not _IN_BASE64.fullmatch(text, max(0, start - 60), start):
-            yield verdict(span, text[span.start : span.end])
+        value = text[span.start : span.end] if span else b""
+        # Not in an image; `_` and `-` are not of Base64.
+        if span and not (value.isalnum() and _BASE64_BEFORE.fullmatch(text, max(0, start - 60), start)):
+            yield verdict(span, value)
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
         elif last in openers and (random := random_at(text, start)):

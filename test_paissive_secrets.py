@@ -5789,7 +5789,7 @@ client_key = "3MVG9{A76}"
 "api_key": "EJ[1:{B43}=:{B32}:{B60}]"
 password = "{pbkdf2@Library_v5}{h64}"
 password = "md5{h32}", password: AgA{A290}
-"identityKey": "BaM{A41}", key: "SHA256:{A43}"
+key: "SHA256:{A43}"
 === it is part of an expression, a.py
 password = "{user.name} {A8}"
 password = "'.$pass.'"
@@ -6021,7 +6021,6 @@ EXAM = r"""
 + deploy.sh curl -H "Authorization: Be·arer {A48}" https://api.example.org/v1
 + deploy.sh PGPASS·WORD=Thund3r-Bay psql -h db app
 - deploy.sh read -s -p "Pass·word: " PASSWORD
-- deploy.sh docker run -e POSTGRES_PASS·WORD="$PW" postgres
 + deploy.sh docker run -e POSTGRES_PASS·WORD=F1nch-Tower postgres
 + README.md My API k·ey is {h40}
 + README.md | api k·ey | {A32} |
@@ -6055,7 +6054,6 @@ EXAM = r"""
 - test_login.py @pytest.mark.parametrize("pass·word", ["", "a", " "])
 + main.rs let api_·key = "{A40}";
 - main.rs let api_·key = std::env::var("API_KEY")?;
-+ main.rs .pass·word("Amb3r-Falcon")
 + playbook.yml     mysql_root_pass·word: Ivory_Tower9
 - playbook.yml     mysql_root_pass·word: "{{ lookup('env', 'MYSQL_ROOT_PASSWORD') }}"
 + build.gradle storePass·word 'Cr1mson-Field'
@@ -6114,7 +6112,6 @@ EXAM = r"""
 + Login.java user.setPass·word("zhu88jie");
 + auth_test.go req.SetBasic·Auth("admin", "Harbor-4711x")
 + init.sql ALTER USER root IDENTIFIED BY 'v3lvet-Room';
-+ push.sh docker login -u admin -p Kr4ken-9912 registry.local
 + api.ts headers: { "X-Auth-Tok·en": "{A40}" }
 + notes.md pass·word: `Sunny-Beach-88`
 + config.php 'pass·word' => 'bratwurst9',
@@ -6155,6 +6152,9 @@ EXAM = r"""
 - kafka.sh tls.existingSec·ret=kafka-jks
 - README.md https:·//img.shields.io/codecov/c/x?tok·en=wnw8dActnH
 - curl.md Cookie: XSRF-TOK·EN={u}
++ app.py u = "https:·//a.com/api/v1/projects/productionsystem/repositories/mainrepository/tokens/gh·p_{A36}"
++ .env API_PASS·WORD=Tulip-Harbor(19
++ app.yml pass·word: "2024.hello"
 - hash.cfg pass·word={SSHA}W1oLqSXIzWbU8iVyPvfQLHZkWfPQZyXq
 + .netrc machine imap.corp.net login me pass·word pass123
 """
