@@ -6477,44 +6477,44 @@ _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 119 - 88 end 68 ; 57 } 47 , -2 word -77
-before: # 110 : -99 * -138
-begins: line 55
-bias: - -66
+after: & 119 - 88 end 68 ; 55 } 46 , -3 word -70
+before: # 108 : -101 * -142
+begins: line 53
+bias: - -53
 brackets: cross 300
-classes: aA0 160 A0 122 aA0- 109 aA -53 0- -111 A0- -114 - -188 A- -188
-digits: two -151
-distinct: 7 74 4 71 8 69 6 49 2 -150 0 -343
-echoes: name -170 pass -238
-ends: telltale 54 - -120
-first: access 211 proxy 211 test 110 pass 109 mysql 107 key -44 token -107
-has: test -246 admin -279 token -305 abc -314 123 -321 foo -333 secret -431 pass -465
+classes: aA0 159 A0 122 aA0- 109 aA -53 0- -112 A0- -115 A- -182 - -188
+digits: two -152
+distinct: 7 75 4 73 8 70 6 49 2 -145 0 -343
+echoes: name -170 pass -239
+ends: telltale 62 - -114
+first: proxy 210 access 207 pass 109 test 107 mysql 106 key -49 token -108
+has: test -246 admin -278 token -306 abc -317 123 -321 foo -334 secret -432 pass -466
 kind: key -4
-kind/classes: token/a0- 161 secret/a0 105 pass/a 90 pass/a0 9 key/a0 -106 pass/A- -190
-kind/digits: auth/some 132 pass/two 111 key/none 66 pass/many 41 secret/many -7 key/many -46
-  secret/none -83 pass/some -128 pass/none -198
-kind/ends: nonce/- 264 secret/telltale 68 auth/telltale -121 token/- -156
-kind/language: pass/source 39 pass/config 30 pass/json -172
-kind/length: pass/5 252 pass/7 249 pass/16 205 pass/9 177 pass/12 122 pass/20 118 key/32 -141 token/7 -214
-  pass/63 -236 pass/300 -307
-kind/letters: secret/few 49 pass/6 35 pass/few -71 key/5 -118 pass/3 -146 key/6 -182 auth/6 -231
-kind/quote: secret/single 52 token/double 42 pass/bare -48 key/single -89 secret/double -95 auth/bare -137
-  pass/back -181
-kind/separator: pass/( -53 auth/= -134 pass/, -271 key/_ -363
-kind/shape: pass/lower 90 pass/base36 43 pass/spaces -125
-language: config 45 source -45 markup -149
-last: password 62 key -8
-length: 300 170 12 63 16 42 20 37 63 -79 7 -126 2 -179 1 -255 5 -289 3 -302
-letters: 3 195 2 134 1 126 4 74 few -54 5 -69 6 -160 7 -235
-name: data 224 private 156 authorization 138 auth 121 set 98 access 95 nonce 69 password 58 secret 45
-  key -50 user -77 client -85 check -146 public -326
-named: quoted 4
-placeholder: source -245
-quote: escaped 58 double 44 bare -4
-separator: => 205 = 151 : 105 ( -56 , -314
-shape: hex 144 marked 132 - -141 spaces -172 crypt -589
-symbols: 5 182 3 106 4 74 0 -107 0s -208
-words: 1 70 2 21 3 -29 4 -128
+kind/classes: token/a0- 159 secret/a0 104 pass/a 90 pass/a0 10 key/a0 -106 pass/A- -195
+kind/digits: auth/some 130 pass/two 114 key/none 67 pass/many 43 secret/many -7 key/many -51
+  secret/none -83 pass/some -126 pass/none -197
+kind/ends: nonce/- 266 secret/telltale 66 auth/telltale -123 token/- -156
+kind/language: pass/source 37 pass/config 30 pass/json -171
+kind/length: pass/5 252 pass/7 248 pass/16 203 pass/9 177 pass/12 122 pass/20 119 key/32 -144 token/7 -216
+  pass/63 -236 pass/300 -314
+kind/letters: secret/few 48 pass/6 37 pass/few -73 key/5 -117 pass/3 -147 key/6 -181 auth/6 -231
+kind/quote: secret/single 51 token/double 39 pass/bare -49 key/single -84 secret/double -95 auth/bare -136
+  pass/back -183
+kind/separator: pass/( -53 auth/= -135 pass/, -272 key/_ -362
+kind/shape: pass/lower 90 pass/base36 42 pass/spaces -131
+language: config 45 source -42 markup -149
+last: password 62 key -10
+length: 300 180 12 63 16 45 20 38 63 -79 7 -125 2 -180 1 -256 5 -289 3 -300
+letters: 3 198 2 135 1 126 4 75 few -50 5 -67 6 -159 7 -233
+name: data 226 authorization 131 auth 119 set 96 access 92 nonce 70 password 59 secret 45 key -45 user -79
+  client -85 check -145 public -338
+named: quoted -24 bare -29
+placeholder: source -247
+quote: escaped 58 double 45 bare -3
+separator: => 210 = 153 : 105 ( -57 , -313
+shape: hex 147 marked 132 - -140 spaces -163 crypt -589
+symbols: 5 184 3 106 4 77 0 -108 0s -211
+words: 1 73 2 24 3 -25 4 -124
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
