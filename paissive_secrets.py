@@ -5689,65 +5689,62 @@ timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur
 ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{B64} confluent;
 {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify; {A20} browserstack eventbrite
 freshdesk freshservice maptiler packagist papertrail pusher sightengine stackhawk teamwork uploadcare;
-{A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40}
-finnhub; {A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack
-betteruptime chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe vercel zeit zotero;
-{A24}:{A64} ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u}
-kucoin; {A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter;
-{A25}|{u} messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} miro; {A30} alibaba aliyun cloudways
-fogbugz nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} adobe
-adobecommerce aeroapi aircall algolia amap amplitude apiflash apilayer assemblyai authy autodesk azureopenai
-azurespeech azuretranslator blockcypher boxtoken braintree bugsnag callrail chainstack checkly clickup
-cognitiveservices cratesio crunchbase deepinfra detectlanguage douyin equinix feishu flightaware fossa
-fullcontact gaode geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb
-infura iterable jotform kakao larksuite lastfm librariesio locationiq logdna logzio magento mailerlite
-mailjet mailtrap mapquest mistral mistralai mixpanel namecheap newsapi onfleet opencage opensea openuv
-openweather openweathermap owm prestashop pushbots qualys rawg recurly rollbar scraperapi securitytrails
-semrush sendpulse shodan similarweb sinch speechmatics spoonacular spotify steam steamweb surge tencent
-themoviedb thunderforest ticketmaster tinify tinypng tmdb toggl tomtom twilio vimeo wechat weibo weixin
-witai zerotier zulip; {A32}-us{d1,2} mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip;
-{A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty; {A32}|{A32}-{A8}-{A8} mailgun;
-{A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok; {A32}|{A40}|{A64} sentry;
-{A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel; {A32}|{B43}=|{B86}==|{W40}
-azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40} facebook; {A32}|{u}
-codecov; {A33} coveralls; {A34} bscscan etherscan klaviyo polygonscan; {A36} vultr weaviate;
-{A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} basecamp bitly carto
+{A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40} finnhub;
+{A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack betteruptime
+chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe vercel zeit zotero; {A24}:{A64}
+ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin;
+{A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u}
+messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} miro; {A30} alibaba aliyun cloudways fogbugz
+nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} adobe adobecommerce aeroapi
+aircall algolia amap amplitude apiflash apilayer assemblyai authy autodesk azureopenai azurespeech
+azuretranslator blockcypher boxtoken braintree bugsnag callrail chainstack checkly clickup cognitiveservices
+cratesio crunchbase deepinfra detectlanguage douyin equinix feishu flightaware fossa fullcontact gaode
+geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb infura iterable jotform
+kakao larksuite lastfm librariesio locationiq logdna logzio magento mailerlite mailjet mailtrap mapquest
+mistral mistralai mixpanel namecheap newsapi onfleet opencage opensea openuv openweather openweathermap owm
+prestashop pushbots qualys rawg recurly rollbar scraperapi securitytrails semrush sendpulse shodan similarweb
+sinch speechmatics spoonacular spotify steam steamweb surge tencent themoviedb thunderforest ticketmaster
+tinify tinypng tmdb toggl tomtom twilio vimeo wechat weibo weixin witai zerotier zulip; {A32}-us{d1,2}
+mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip; {A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20}
+pagerduty; {A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok;
+{A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel;
+{A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
+facebook; {A32}|{u} codecov; {A33} coveralls; {A34} bscscan etherscan klaviyo polygonscan; {A36} vultr
+weaviate; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} basecamp bitly carto
 circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter intrinio
 jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine serper
 smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi zendesk;
-{A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u}
-sendbird; {A43} bitfinex livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi
-packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48} bitmex;
-{A48}|{u} onesignal; {A50} civo dwolla paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4}
-azdo azuredevops; {A56} ipdata openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream
-streamio; {A64} africastalking alienvault ambee beehiiv binance codeclimate coincap coinpayments
-cryptocompare dingding dingtalk disqus easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis
-keenio kickbox librato linode mailersend moralis onelogin otx peopledatalabs pinata pulsedive
-pushy sendinblue serpapi slapi slkey sms77 socialblade softlayer threatbook togetherai trakt virustotal
-webflow wercker; {A64}|su{A12} sumo sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact
-artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18} discord; {A64}|{W43} ynab; {A72} activecampaign;
-{B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad scrapingbee; {A96} elasticemail; {A97}
-harvest; {A128} poloniex; (?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64} okta; {u} airvisual appdynamics
-brightdata builtwith coinapi coinmarketcap copyleaks docker dockerhub duckdns helius heroku hubspot intelx
-leonardoai logentries loggly moosend npm nvd opsgenie optimove postmark raindrop runscope saucelabs scaleway
-scrapeops screenshotapi snyk splunk squarespace statuspage swaggerhub urlscan wakatime wavefront zenserp
-zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass; u{d5,9}-{A24} uptimerobot; {d5,16}:A{W34} telegram;
-{W6}\.{W6}:{W43} ably; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43}
-kagi; {W12} parsehub; A{A20}z filestack; {W20} quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22}
+{A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u} sendbird;
+{A43} bitfinex livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi packagecloud; {A48}|{B40}
+coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48} bitmex; {A48}|{u} onesignal; {A50} civo dwolla
+paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4} azdo azuredevops; {A56} ipdata
+openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream streamio; {A64} africastalking
+alienvault ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dingding dingtalk disqus
+easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis keenio kickbox librato linode mailersend
+moralis onelogin otx peopledatalabs pinata pulsedive pushy sendinblue serpapi slapi slkey sms77 socialblade
+softlayer threatbook togetherai trakt virustotal webflow wercker; {A64}|su{A12} sumo sumologic;
+{A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18}
+discord; {A64}|{W43} ynab; {A72} activecampaign; {B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad
+scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex; (?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64}
+okta; {u} airvisual appdynamics brightdata builtwith coinapi coinmarketcap copyleaks docker dockerhub duckdns
+helius heroku hubspot intelx leonardoai logentries loggly moosend npm nvd opsgenie optimove postmark raindrop
+runscope saucelabs scaleway scrapeops screenshotapi snyk splunk squarespace statuspage swaggerhub urlscan
+wakatime wavefront zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass; u{d5,9}-{A24} uptimerobot;
+{d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi;
+{W12} parsehub; A{A20}z filestack; {W20} quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22}
 flagsmith; {B22}==:{A32} tableau; {W22} convertkit instana proxycrawl ringcentral signalfx; {W22}==
 clickatell; (?:live|test)_{A24,60} chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent;
 private_{W27,30}= imagekit; {W27} cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30}
 ubidots; {W30} zenvia; (?:test|live)_{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost;
-(?:secret|private)_{A32} neverbounce; secret_{A32} ecwid; bdc_{A32}
-bigdatacloud; o\.{A32} pushbullet; scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit
-alchemy blynk branchio commercetools fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter
-moesif qiniu rescuetime; {W40}|{u} launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash
-gumroad hereapi skylight unsplash zeplin; {W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48}
-leakix; {W50} rapidapi; {W54} optimizely; A{A55,60}={0,2} upstash; ey{W60,900} wrike;
-ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90} bugcrowd; {W60} craftmyform intercom mapbox; {W64}
-bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400} neptuneai; sk{A80,200} sanity;
-{W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise; {B100,2000}={0,2}|{B40} aws awssecret;
-{W128} yelp
+(?:secret|private)_{A32} neverbounce; secret_{A32} ecwid; bdc_{A32} bigdatacloud; o\.{A32} pushbullet;
+scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit alchemy blynk branchio commercetools
+fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter moesif qiniu rescuetime; {W40}|{u}
+launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash gumroad hereapi skylight unsplash zeplin;
+{W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48} leakix; {W50} rapidapi; {W54} optimizely;
+A{A55,60}={0,2} upstash; ey{W60,900} wrike; ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90} bugcrowd;
+{W60} craftmyform intercom mapbox; {W64} bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400}
+neptuneai; sk{A80,200} sanity; {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise;
+{B100,2000}={0,2}|{B40} aws awssecret; {W128} yelp
 """
 
 
@@ -6280,13 +6277,10 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     ahead = window[max(0, at - 40) : at]
     begin, name_end = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS)), match.end("name")
     name = window[begin:name_end]
-    if (
-        not quote and bare.lower() in (b"", b"is", b"|") and (name[:1] != b"-" or b"$" in name)
-    ):  # after a space comes prose, except for
-        least = (
-            6 if name.lower() == b"by" or _SETTING.search(window, max(0, begin - 20), begin) else 16
-        )  # options, random-looking values and Oracle's IDENTIFIED BY
-        if len(value[0]) < least or value[0].translate(None, b"0123456789") == value[0]:
+    # After a space comes prose, except for options, random-looking values and Oracle's IDENTIFIED BY.
+    if not quote and bare.lower() in (b"", b"is", b"|") and (name[:1] != b"-" or b"$" in name):
+        short = name.lower() == b"by" or _SETTING.search(window, max(0, begin - 20), begin)
+        if len(value[0]) < (6 if short else 16) or value[0].translate(None, b"0123456789") == value[0]:
             return None
     called = (match["type"] or b"") + (match["call"] or b"")
     read = called and _READ.search(called)  # the argument names what is read
