@@ -6674,13 +6674,12 @@ _KEY_NAME = lazily(
     r"(?i)(?:secret|token|passw(?:or)?ds?|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
     r"[ _.-]?key)\Z"
 )
-# placeholders, expressions, names of other secrets and of encodings, numbers, colours and prose of any script
+# placeholders, calls, regular expressions, names of secrets and encodings, numbers, colours and prose
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w"
     rb"|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%[A-Z]\w*_\w*%?\Z"
     rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
-    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z"  # a match, a call
-    rb"|\\[sdw][*+]|\\(?:e|033|x1b)\["  # what matches, a colour
+    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z|\\[sdw][*+]|\\(?:e|033|x1b)\["
     rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519"
     rb"|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
     rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
