@@ -6770,6 +6770,19 @@ def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
     assert done.startswith(b"nothing on this line") and peak < 80e6
 
 
+def test_a_mask_that_spans_two_windows_leaves_nothing_of_its_value():
+    text = (PEM + "end\n") * 3000
+    pieces = (text[at : at + 5000].encode() for at in range(0, len(text), 5000))
+    assert b"".join(ps.mask_found(pieces, "a.log")).decode() == "***\nend\n" * 3000
+
+
+@pytest.mark.parametrize(("size", "letters"), [(3, 0), (4, 1), (7, 1), (8, 2), (30, 2)])
+def test_a_sample_shows_at_most_a_quarter_of_a_value_and_two_letters(size, letters):
+    value = "kX9vuQ2mLwRt7pZs4HdNb8GfJ3cWyE"[:size]
+    (match,) = scanned(f"https://app:{value}@db.internal/x", "a.md")
+    assert match.sample == value[:letters] + "…"
+
+
 # === Git ====================================================================================================
 
 # Tokens are put together, so that this file holds none.
@@ -7327,7 +7340,7 @@ def test_a_gitignore_below_very_many_others_leaves_nothing_out(tmp_path):
 
 def test_half_a_line_of_a_long_gitignore_is_ignored(tmp_path):
     plant(tmp_path, "a.py", "b.log", "c")
-    (tmp_path / ".gitignore").write_text("b.log\n" + "#" * 65_527 + "\n*.c")  # 64 KiB are read
+    (tmp_path / ".gitignore").write_text("b.log\n" + "#" * 65_528 + "\n*.c")  # 64 KiB end behind the star
     assert listing(tmp_path) == [".gitignore", "a.py", "c"]
 
 
@@ -7498,6 +7511,28 @@ def test_a_folder_deeper_than_a_path_may_be_is_reported_as_unreadable(folder):
     run = ps.Audit(gitignore=False)
     assert list(run) == [] and run.summary.unreadable == 1
     subprocess.run(["rm", "-rf", "d" * 200], cwd=folder, check=True)
+
+
+def test_a_file_with_a_merge_conflict_is_read_once(repository):
+    plant(repository, "a.py")
+    commit(repository)
+    git(repository, "checkout", "-qb", "side")
+    leak(repository / "a.py")
+    commit(repository)
+    git(repository, "checkout", "-q", "main")
+    leak(repository / "a.py", 1)
+    commit(repository)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(repository, "merge", "-q", "side")
+    run = ps.Audit()
+    assert ([finding.path for finding in run], run.summary.files) == (["a.py", "a.py"], 1)
+
+
+def test_a_repository_below_a_plain_folder_is_listed_by_git(folder):
+    git(folder, "init", "-q", "inner")
+    leak_all(folder, "inner/excluded.py", "inner/a.py")
+    (folder / "inner" / ".git" / "info" / "exclude").write_text("excluded.py\n")
+    assert leaks() == {"inner/a.py"}
 
 
 # === Audit ==================================================================================================
@@ -8168,6 +8203,27 @@ def test_the_replacement_is_in_the_language_of_the_file_and_has_the_variable_of_
     assert [finding.fix for finding in sorted(ps.audit())] == [*fixes, ""]
 
 
+def test_a_token_that_the_store_holds_is_reported_under_its_name(folder):
+    store = ps.MemoryStore()
+    store.set("DEPLOY_TOKEN", token())
+    leak(folder / "a.py")
+    (finding,) = ps.audit(known=ps.KnownValues(store))
+    assert (finding.rule, finding.secret, finding.verdict) == ("known-value", "DEPLOY_TOKEN", "current")
+
+
+def test_a_value_that_only_an_old_stage_in_git_has_is_retired_under_the_secrets_name(repository, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    store = ps.FileStore(repository / ".paissive")
+    leaked = "".join(random.Random(3).choices(string.ascii_letters, k=30))
+    store.set("DB_PASSWORD", leaked[::-1])
+    store.set("DB_PASSWORD__PREVIOUS", leaked)
+    commit(repository)
+    store.delete("DB_PASSWORD__PREVIOUS")
+    (repository / "leak.md").write_text(f"it is {leaked} I think")
+    (finding,) = (found for found in ps.audit(known=ps.KnownValues(store)) if found.verdict)
+    assert (finding.secret, finding.verdict) == ("DB_PASSWORD", "retired")
+
+
 # === Reports ================================================================================================
 
 
@@ -8362,6 +8418,13 @@ def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
         assert (done.returncode, token().encode() in done.stdout + done.stderr) == (status, False)
 
 
+def test_sarif_counts_columns_in_characters_and_says_so(folder, say):
+    leak(folder / "a.py").write_text(f"\U0001f511 = '{token()}'\n", encoding="utf-8")
+    (run,) = json.loads(say("audit", "--sarif")[1])["runs"]
+    region = run["results"][0]["locations"][0]["physicalLocation"]["region"]
+    assert (run["columnKind"], region["startColumn"]) == ("unicodeCodePoints", 6)
+
+
 # === Check ==================================================================================================
 
 ASKING = """import os
@@ -8425,6 +8488,11 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     unused = "unused    API_TOKEN\n"
     assert say("check") == (0, unused + "0 names in 1 file, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
+
+
+def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say):
+    (folder / "a.py").write_text("from vendor import get_secret\nget_secret('VENDOR_KEY')\n")
+    assert say("check") == (0, "0 names in 1 file, 0 missing\n")
 
 
 # === Commands ===============================================================================================
