@@ -6272,7 +6272,7 @@ def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candid
     """The value that follows a telltale fragment, if there is one."""
     (at, start), (quote, bare, separator) = match.span(), match.group("quote", "bare", "separator")
     value = _quote_regex(quote).match(window, start, start + MAX_VALUE) if quote else _bare_at(window, start)
-    if not value or value[0].lower() in _NO_VALUES:
+    if not value or value[0].lower() in _NO_VALUES or _OUR_REFERENCE.match(window, start):
         return None
     ahead = window[max(0, at - 40) : at]
     begin, name_end = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS)), match.end("name")

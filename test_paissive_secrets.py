@@ -5561,6 +5561,12 @@ def test_each_rule_finds_its_own_and_leaves_the_near_miss():
         assert (found(f" {hit} \n"), rule.id in found(f" {miss} \n")) == ([rule.id], False)
 
 
+def test_the_key_ids_of_aws_are_in_base32():
+    key_id = "AK" + "IAQX7NZ2RTLM4VKD3B"
+    assert found(key_id) == ["aws-access-key"]
+    assert [found(key_id[:-1] + digit) for digit in "0189"] == [[], [], [], []]
+
+
 def test_each_provider_is_known_by_its_name_and_the_shape_of_its_values():
     for name, rule in ps.named_rules().items():
         value = shape_sample(rule.shape).encode()
@@ -5707,6 +5713,11 @@ def test_no_value_of_source_is_passed_over_for_the_end_of_a_line():
 <key>password</key>\n<string>V7</string>\n|password("V");\n"""  # the first has no quote and no digit
     for text in texts.split("|"):
         assert assigned(text.replace("V", "hunterhunter")) != [], text
+
+
+@pytest.mark.parametrize("line", ["DB_PASSWORD=secret:app/k3Xw9vQz", "x = 'secret:app/k3Xw9vQz'"])
+def test_a_reference_to_a_store_is_no_value(line):
+    assert found(line, ".env") == []
 
 
 def test_bare_words_of_source_are_no_values():
@@ -6421,6 +6432,17 @@ def test_a_header_without_a_key_is_no_private_key(body):
     assert found(text) == found(f"x: {base64_of(text)}") == []
 
 
+def test_a_private_key_in_the_old_format_says_in_its_headers_that_it_is_encrypted():
+    head = "-----BEGIN " + "RSA PRIVATE KEY-----\n"
+    for header, rule in (("Proc-Type: 4,ENCRYPTED\n\n", "encrypted-key"), ("", "private-key")):
+        assert found(PEM.replace("-----BEGIN " + "PRIVATE KEY-----\n", head + header)) == [rule]
+
+
+@pytest.mark.parametrize("escape", ["\\n", "\\r", "\\t"])
+def test_a_token_is_found_behind_an_escape(escape):
+    assert found(f'x = "of the robot:{escape}{token()}"') == ["github-token"]
+
+
 LOGIN = "k3Xw" + "9vQz"
 
 
@@ -6473,6 +6495,18 @@ def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
     assert [m.confidence for m in scanned(text, "a.yaml")] == ["low", "medium", "low"]
 
 
+def test_a_certificate_in_a_secret_of_kubernetes_is_public():
+    certificate = PEM.replace("PRIVATE KEY", "CERTIFICATE")
+    tls = manifest("Secret", data={"tls.crt": base64_of(certificate), "tls.key": base64_of(PEM)})
+    text = json.dumps(tls, indent=1)
+    assert {m.line for m in scanned(text, "a.json")} == {text[: text.index("tls.key")].count("\n") + 1}
+
+
+def test_a_file_named_for_what_it_holds_is_one_value_unless_it_is_json():
+    assert found(LOGIN * 3 + "\n", "master.key") == ["key"]
+    assert found('{"x":"' + LOGIN * 3 + '"}\n', "master.key") == []
+
+
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
     for text, rule in (
         (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),
@@ -6516,6 +6550,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"https://user:pass@example.com/{LOGIN}", None),
         (f"smtp://KEY:API_SECRET@default?{LOGIN}", None),
         (f"https://${{USER}}:${{PASSWORD}}@host/{LOGIN}", None),
+        (f"postgres://{LOGIN}:{LOGIN}@localhost/shop", None),
+        (f"postgres://{LOGIN}:{LOGIN}@db.internal/shop", "url-password"),
         (f"Authorization: Basic {base64_of('nothing of the kind')}", None),
         ("BUNDLE_GEMS__LOCAL__COM: true", None),
         ("curl -u $USER:$PASSWORD https://x.local", None),
@@ -6532,6 +6568,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"DB_CREDENTIALS=postgres://me:{{password}}@x.local/{LOGIN}", None),
         ("sourcegraph: " + ps.samples("{h40}"), "sourcegraph-credential"),
         ("sourcegraph_commit: " + ps.samples("{h40}"), None),
+        ("api.sourcegraph.com: " + ps.samples("{h40}"), "sourcegraph-credential"),
+        ("api.sourcegraph.com, commit: " + ps.samples("{h40}"), None),
         ("sourcegraph:\n  - sha1: " + ps.samples("{h40}"), None),
         (f"rsaPrivateKeyID = '{ps.samples('{h64}')}'", None),
         ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
