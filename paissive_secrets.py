@@ -4045,7 +4045,10 @@ class SecretRotation:
     def _rotate_or_resume(self, name: str) -> None:
         with self._lock(name) as rotation:
             pending = rotation.value("pending") if "started" in rotation.policy else None
-            rotation.start(None) if pending is None else rotation.finish(pending)
+            if pending is None:
+                rotation.start(None)
+            else:
+                rotation.finish(pending)
 
     def rollback(self, name: str) -> None:
         """Rotate to the previous value; the current one becomes previous. NotFound if there is none."""
@@ -4063,13 +4066,16 @@ class SecretRotation:
     def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed; NotFound if there is none.
 
-        The old value is applied again. If that fails, raise RotationFailed; abort can be repeated.
-        With `force`, don't wait for a running command, which may yet write the abandoned value.
+        The old value is applied again, and a new one that was current already becomes the previous one. If
+        that fails, raise RotationFailed; abort can be repeated. With `force`, only give up the pending value:
+        `apply` is not called, nor is a running command waited for, which may yet write that value.
         """
         with self._lock(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
-            if "started" not in rotation.policy or rotation.value("pending") is not None:
-                rotation.undo(rotation.unfinished())
+            left_value = "started" not in rotation.policy or rotation.value("pending") is not None
+            pending = rotation.unfinished() if left_value else None
+            if pending is not None and not force:
+                rotation.undo(pending)
             rotation.policies.change(name, {"started": None})
             rotation.delete("pending")
 
@@ -4077,6 +4083,7 @@ class SecretRotation:
         """Delete the previous value, so that nobody can roll back; return whether there was one."""
         with self._lock(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
+            rotation.delete("pending")  # it is current, and abort would take its rotation for unfinished
             return rotation.delete("previous")
 
     @contextlib.contextmanager
@@ -4112,6 +4119,8 @@ class _Rotation:
         value = check_value(value, f"the new value of {self._shown}")
         if _is_same(value, self.value("current")):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
+        # What a killed rotation left there must not pass for this one's: abort would undo the wrong rotation.
+        self.delete("pending")
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": _now()})
         self.set("pending", value)
@@ -4139,13 +4148,17 @@ class _Rotation:
     def undo(self, pending: str) -> None:
         current, previous = self.value("current"), self.value("previous")
         promoted = _is_same(pending, current)
+        if promoted and previous is None:
+            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
+            raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
         before = previous if promoted else current
         # Apply it while pending is still there: if that fails, abort can be repeated.
         if before is not None:
             self._run("apply", before)
         if promoted:
             self.set("current", before)
-        if _is_same(before, previous):  # the copy that this rotation made
+            self.set("previous", pending)  # what has been current is never lost
+        elif _is_same(before, previous):  # the copy that this rotation made
             self.delete("previous")
 
     def unfinished(self) -> str:
@@ -9872,7 +9885,12 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     ),
     "rotate rollback": (cmd_rotate_rollback, _NAME, _POLICIES),
     "rotate resume": (cmd_rotate_resume, _NAME, _POLICIES),
-    "rotate abort": (cmd_rotate_abort, _NAME, _flag("--force", "even if its command still runs"), _POLICIES),
+    "rotate abort": (
+        cmd_rotate_abort,
+        _NAME,
+        _flag("--force", "give up without --apply, even if it still runs"),
+        _POLICIES,
+    ),
     "rotate drop": (cmd_rotate_drop, _NAME, _POLICIES),
     "audit": (
         cmd_audit,

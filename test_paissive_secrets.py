@@ -4212,19 +4212,54 @@ def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rot
 
 
 DONE, FIRST, UNDONE = (OLD, NEW, None, NEW), (None, NEW, None, NEW), (None, OLD, None, OLD)
-BEFORE, NOTHING = ("older", OLD, None, OLD), (None, None, None, "")
+BEFORE, NOTHING, BACK = ("older", OLD, None, OLD), (None, None, None, ""), (NEW, OLD, None, OLD)
 
 
 def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated):
     assert list(rotated.outcomes("resume")) == [BEFORE, *[DONE] * 7]
-    assert list(rotated.outcomes("abort")) == [*[BEFORE] * 4, *[UNDONE] * 3, DONE]
+    assert list(rotated.outcomes("abort")) == [*[BEFORE] * 4, UNDONE, BACK, BACK, DONE]
 
 
 def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(in_memory):
     assert list(in_memory.outcomes("resume", (None, OLD))) == [UNDONE, *[DONE] * 7]
-    assert list(in_memory.outcomes("abort", (None, OLD))) == [*[UNDONE] * 7, DONE]
+    assert list(in_memory.outcomes("abort", (None, OLD))) == [*[UNDONE] * 5, BACK, BACK, DONE]
     assert list(in_memory.outcomes("resume", ())) == [NOTHING, *[FIRST] * 6]
-    assert list(in_memory.outcomes("abort", ())) == [*[NOTHING] * 2, *[(None, None, None, NEW)] * 4, FIRST]
+
+
+def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
+    refused = "Conflict: 'DB_PASSWORD' has no earlier value to return to; use: rotate resume DB_PASSWORD, or"
+    for n in (5, 6):
+        in_memory.begin(())
+        in_memory.rotate(n)
+        assert refusal(in_memory.rotation.abort, "DB_PASSWORD").startswith(refused)
+        in_memory.rotation.abort("DB_PASSWORD", force=True)
+        assert (*in_memory.stages(), NEW) == FIRST
+
+
+def test_a_leftover_pending_value_never_passes_for_that_of_a_later_rotation(in_memory):
+    for n in range(1, 4):
+        in_memory.begin()
+        in_memory.rotate(7)
+        in_memory.act(lambda rotation: rotation.rotate("DB_PASSWORD", "newer"), n)
+        with contextlib.suppress(ps.NotFound):
+            in_memory.rotation.abort("DB_PASSWORD")
+        assert in_memory.stages() == (OLD, NEW, None)
+
+
+def test_an_abort_after_a_drop_has_nothing_to_undo(in_memory):
+    in_memory.begin()
+    in_memory.rotate(7)
+    assert in_memory.rotation.drop("DB_PASSWORD")
+    assert refusal(in_memory.rotation.abort, "DB_PASSWORD").startswith("NotFound: no rotation of")
+    assert in_memory.stages() == (None, NEW, None)
+
+
+def test_an_abort_can_be_forced_if_apply_can_not_succeed(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply="no-such-command")
+    for act in (rotation.rotate, rotation.abort):
+        assert "ended with status 127" in refusal(act, "DB_PASSWORD")
+    rotation.abort("DB_PASSWORD", force=True)
+    assert (stages(rotation), rotation.due()) == ((None, OLD, None), [])
 
 
 @pytest.mark.parametrize("action", ["resume", "abort"])
