@@ -329,6 +329,7 @@ _SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
 _OLD_NS = 60_000_000_000  # age at which a file's times surely differ from its next write's
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
+_LOCK_FILE = ".gitignore"
 _LOCK_TEXT = b"*\n# locked by process %-10d\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
@@ -376,8 +377,7 @@ class FileCache:
     """Parsed files, each parsed again when it changes; copies and pickles of a cache are empty."""
 
     def __init__(self) -> None:
-        # By path: state, when it was first seen, whether it is settled, bytes, parsed result.
-        self._entries: dict[str, Any] = {}
+        self._files: dict[str, _CachedFile] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
@@ -385,21 +385,41 @@ class FileCache:
     def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
         """Return the file at `path`, parsed."""
         state = file_state(path, follow=follow)
-        parsed: _T
-        known, seen, settled, before, parsed = self._entries.get(path) or [None] * 5
-        if settled and known == state:
-            return parsed
+        cached = self._files.get(path)
+        if cached and cached.state == state and cached.is_settled:
+            return cast("_T", cached.parsed)
         # Read after its state: if the file changes in between, the next state differs.
-        now, data = time.monotonic(), read_file(path, follow=follow)
-        if before != data:
-            parsed = parse(data)
-        # Two writes of the same size within a tick of the file system's clock, maybe another machine's, look
-        # like one. So, for longer than any tick, read the bytes again and compare them.
-        seen = seen if known == state else now
-        *_, modified, changed = state
-        old = bool(changed % 1_000_000_000) and time.time_ns() - max(modified, changed) > _OLD_NS
-        self._entries[path] = (state, seen, old or now - seen > _SETTLING_SECONDS, data, parsed)
+        now = time.monotonic()
+        data = read_file(path, follow=follow)
+        parsed = cast("_T", cached.parsed) if cached and cached.data == data else parse(data)
+        first_seen = cached.first_seen if cached and cached.state == state else now
+        is_settled = _is_old(state) or now - first_seen > _SETTLING_SECONDS
+        self._files[path] = _CachedFile(state, first_seen, is_settled, data, parsed)
         return parsed
+
+
+class _CachedFile:
+    """What a file held, and whether its state alone shows that it still does.
+
+    Two writes of the same size within a tick of the file system's clock, maybe another machine's, look like
+    one. So, for longer than any tick, the bytes are read again and compared.
+    """
+
+    def __init__(
+        self, state: tuple[int, ...], first_seen: float, is_settled: bool, data: bytes, parsed: object
+    ) -> None:
+        self.state = state
+        self.first_seen = first_seen
+        self.is_settled = is_settled
+        self.data = data
+        self.parsed = parsed
+
+
+def _is_old(state: tuple[int, ...]) -> bool:
+    """Return whether a file's next write surely has other times."""
+    *_, modified, changed = state
+    has_fine_clock = changed % 1_000_000_000 != 0
+    return has_fine_clock and time.time_ns() - max(modified, changed) > _OLD_NS
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -485,7 +505,7 @@ def check_folder(path: str) -> None:
 def warn_once(message: str) -> None:
     """Warn on stderr, once in a process."""
     if sys.stderr is not None:
-        print(f"paissive_secrets: warning: {message}", file=sys.stderr)
+        print(f"paissive_secrets: warning: {printable(message)}", file=sys.stderr)
 
 
 class FileLock:
@@ -496,51 +516,63 @@ class FileLock:
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
-        self._path, self._wait, self._what, self._shared = path, wait, what, False
+        self._path = path
+        self._wait = wait
+        self._what = what
+        self._is_lent = False
 
     def __enter__(self) -> FileLock:
-        self._folder, self._stays = work_folder(self._path), os.path.isdir(self._path)
+        self._folder = work_folder(self._path)
+        self._file = os.path.join(self._folder, _LOCK_FILE)
+        self._stays = os.path.isdir(self._path)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
-            while not self._lock_file(os.path.join(self._folder, ".gitignore")):
+            while not self._lock_file():
                 pass  # its previous holder removed it
-            self._write_holder(os.getpid())
+            try:
+                self._write_holder(os.getpid())
+                self._remove_leftovers()
+            except BaseException:  # on a full disk, a lock that leaks would stop every other writer
+                self._release()
+                raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not (self._shared or self._stays):
-            with contextlib.suppress(OSError):  # Windows can't remove an open file: the folder stays
-                os.unlink(os.path.join(self._folder, ".gitignore"))
-                os.rmdir(self._folder)
-        if sys.platform != "win32" and not self._shared:
-            import fcntl
+        self._release()
 
-            fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
-        os.close(self.fd)
+    def lend(self, pid: int) -> None:
+        """Leave the lock to a child process if this one is interrupted before it calls `take_back`."""
+        self._is_lent = True
+        with contextlib.suppress(OSError):  # then a message names this process instead
+            self._write_holder(pid)
 
-    def share(self, pid: int) -> None:
-        """Leave the lock to a child process if this one is interrupted before it calls `share(0)`."""
-        self._shared = pid != 0
-        self._write_holder(pid or os.getpid())
+    def take_back(self) -> None:
+        """End a `lend`: the child has ended."""
+        self._is_lent = False
+        with contextlib.suppress(OSError):
+            self._write_holder(os.getpid())
 
-    def break_(self) -> None:
+    def abandon(self) -> None:
         """Leave the locked file to whatever process holds it: the next one to enter locks a new file."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(work_folder(self._path), ".gitignore"))
+            os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
 
-    def _lock_file(self, path: str) -> bool:
+    def _lock_file(self) -> bool:
         """Lock the file; return whether it is still at its path."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as undo:
             # A child process that inherits it holds the lock as well.
-            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+            self.fd = os.open(self._file, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             undo.callback(os.close, self.fd)
             self._wait_for_lock()
-            if os.path.samestat(os.stat(path), os.fstat(self.fd)):
+            if self._is_in_place():
                 undo.pop_all()
                 return True
         return False
+
+    def _is_in_place(self) -> bool:
+        return os.path.samestat(os.stat(self._file), os.fstat(self.fd))
 
     def _wait_for_lock(self) -> None:
         notice = time.monotonic() + _NOTICE_SECONDS
@@ -548,7 +580,8 @@ class FileLock:
             os.lseek(self.fd, 0, os.SEEK_SET)
             found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 100))
             holder = f" (process {found[1].decode()})" if found else ""
-            if found and not self._wait:  # if not, a new holder is about to write it
+            # A holder that isn't named yet may be about to release the lock of the one before it.
+            if found and not self._wait:
                 raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
             if time.monotonic() >= notice:
                 warn_once(f"waiting for another writer of {self._path}{holder}")
@@ -556,8 +589,39 @@ class FileLock:
             time.sleep(0.01)
 
     def _write_holder(self, pid: int) -> None:
+        text = _LOCK_TEXT % pid
         os.lseek(self.fd, 0, os.SEEK_SET)
-        os.write(self.fd, _LOCK_TEXT % pid)
+        if os.write(self.fd, text) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _remove_leftovers(self) -> None:
+        """Remove the unfinished files of writers that were killed."""
+        for name in _leftovers(self._folder):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self._folder, name))
+
+    def _release(self) -> None:
+        # A failure changes nothing about what was written, so it is no error of the write.
+        try:
+            try:
+                if not self._is_lent:
+                    self._unlock()
+            finally:
+                os.close(self.fd)
+        except OSError as error:
+            then = "other writers may have to wait until this process ends"
+            warn_once(f"can't unlock {self._path}: {error.strerror}; {then}")
+
+    def _unlock(self) -> None:
+        if not self._stays:
+            with contextlib.suppress(OSError):  # Windows can't remove an open file: the folder stays
+                if self._is_in_place():  # if not, somebody removed it, and this is another writer's
+                    os.unlink(self._file)
+                    os.rmdir(self._folder)
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
 
 
 def _try_lock(fd: int) -> bool:
@@ -590,11 +654,19 @@ def work_folder(path: str) -> str:
 
 def leftover(path: str) -> str:
     """Return a note on the file that a killed writer of `path` left, or ""."""
-    left = os.path.join(work_folder(path), "new")
-    if os.path.lexists(left):
+    folder = work_folder(path)
+    for name in _leftovers(folder):
         with contextlib.suppress(SecretsError), FileLock(path, wait=False):
-            return f"a killed writer left {left}: the next set removes it"
+            return f"a killed writer left {os.path.join(folder, name)}; it has been removed"
     return ""
+
+
+def _leftovers(folder: str) -> list[str]:
+    """Return the names of the unfinished files in a work folder."""
+    try:
+        return [name for name in os.listdir(folder) if name != _LOCK_FILE]
+    except OSError:  # absent, or not ours to read
+        return []
 
 
 def rewrite(
@@ -616,9 +688,8 @@ def replacing(path: str, mode: int, *, keep: bool, folder: str | None = None) ->
     """
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
-    temporary = os.path.join(folder or work_folder(path), "new")
-    with contextlib.suppress(OSError):
-        os.unlink(temporary)
+    # Unique, even if somebody removes the folder, and with it the lock, under several writers.
+    temporary = os.path.join(folder or work_folder(path), f"new-{os.urandom(8).hex()}")
     # Exclusive, so it never writes through a link that somebody puts there now.
     file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
     try:
@@ -4091,7 +4162,7 @@ class SecretRotation:
         policies = self._policies()
         lock = policies.lock(check_name(name))
         if force:
-            lock.break_()
+            lock.abandon()
         with lock:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
@@ -4361,9 +4432,9 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
     except OSError as error:
         raise RotationFailed(f"{argv[0]}: {error.strerror}") from None
     end = time.monotonic() + timeout
-    lock.share(child.pid)
+    lock.lend(child.pid)
     printed = _communicate(child, None if value is None else value.encode(), timeout)
-    lock.share(0)
+    lock.take_back()
     if printed[MAX_FILE_BYTES:]:
         raise RotationFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
     if child.returncode:

@@ -469,8 +469,13 @@ def test_no_link_that_somebody_planted_is_written_through(tmp_path):
 
 
 def test_a_file_put_where_a_write_begins_is_not_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "unlink", lambda path: Path(path).write_bytes(b"theirs"))
-    assert "Unavailable" in refusal(rewrite, tmp_path / "file", b"new")
+    monkeypatch.setattr(os, "urandom", bytes)
+    with ps.FileLock(tmp_path):
+        planted = tmp_path / ".paissive-tmp" / f"new-{bytes(8).hex()}"
+        planted.write_bytes(b"theirs")
+        with pytest.raises(FileExistsError):
+            ps.rewrite(str(tmp_path / "file"), b"new", folder=str(planted.parent))
+        assert planted.read_bytes() == b"theirs"
 
 
 def test_nothing_is_written_by_way_of_a_folder_that_others_can_write(tmp_path):
@@ -536,15 +541,85 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     path = tmp_path / "x"
     with ps.FileLock(path) as lock:
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fd])
-        lock.share(child.pid)
+        lock.lend(child.pid)
     before, said = descriptors(), f"Conflict: another write is under way (process {child.pid}); "
     assert refusal(ps.FileLock(path, wait=False).__enter__) == said + "try again when it is done"
     assert descriptors() == before
     child.communicate()
     with ps.FileLock(path, wait=False) as lock:
-        lock.share(os.getppid())
-        lock.share(0)
+        lock.lend(os.getppid())
+        lock.take_back()
     assert os.listdir(tmp_path) == []
+
+
+@contextlib.contextmanager
+def full_disk():
+    """Let no file of this process grow, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_writer_that_failed_on_a_full_disk_leaves_no_lock(tmp_path):
+    config, before = ps.SecretConfig(str(tmp_path / "c.json")), descriptors()
+    with full_disk():
+        failed = refusal(config.set, "a", 1)
+    assert failed == f"Unavailable: can't write to {tmp_path}: File too large; what was there is unchanged"
+    assert (descriptors(), os.listdir(tmp_path)) == (before, [])
+    with ps.FileLock(config.path, wait=False):
+        pass
+
+
+def test_a_lock_is_lent_and_taken_back_on_a_full_disk(tmp_path):
+    with ps.FileLock(tmp_path) as lock, full_disk():
+        lock.lend(1)
+        lock.take_back()
+    with ps.FileLock(tmp_path, wait=False):
+        pass
+
+
+def test_a_write_whose_lock_can_not_be_released_has_happened(tmp_path, monkeypatch, capsys):
+    def flock(fd, how, flock=fcntl.flock):
+        if how == fcntl.LOCK_UN:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path, before = tmp_path / "file", descriptors()
+    rewrite(path, b"new")
+    said = "Input/output error; other writers may have to wait until this process ends"
+    assert capsys.readouterr().err == f"paissive_secrets: warning: can't unlock {path}: {said}\n"
+    assert (path.read_bytes(), descriptors()) == (b"new", before)
+    with ps.FileLock(path, wait=False):
+        pass
+
+
+def test_writers_whose_lock_somebody_removes_never_mix_their_files(tmp_path):
+    """As `git clean -fdX` may do, since git ignores the folder that the lock is in."""
+    work = tmp_path / ".paissive-tmp"
+    one, other = (ps.replacing(str(tmp_path / n), 0o600, keep=False, folder=str(work)) for n in "ab")
+    with ps.FileLock(tmp_path):
+        one.__enter__().write(b"one")
+        shutil.rmtree(work)
+        with ps.FileLock(tmp_path):
+            other.__enter__().write(b"other")
+            with pytest.raises(FileNotFoundError):
+                one.__exit__(None, None, None)
+            other.__exit__(None, None, None)
+    assert (tmp_path / "b").read_bytes() == b"other" and not (tmp_path / "a").exists()
+
+
+def test_a_writer_does_not_remove_the_lock_of_another(tmp_path):
+    path = tmp_path / "x"
+    one, other = ps.FileLock(path), ps.FileLock(path)
+    one.__enter__()
+    shutil.rmtree(f"{path}.paissive-tmp")
+    with other:
+        one.__exit__()
+        assert "Conflict" in refusal(ps.FileLock(path, wait=False).__enter__)
 
 
 def test_windows_locks_a_byte_and_has_neither_owners_nor_modes_nor_synced_folders(tmp_path, monkeypatch):
@@ -2149,11 +2224,11 @@ def test_a_write_of_a_dotenv_file_killed_at_any_step_leaves_a_whole_file_and_git
 
 
 def test_what_a_killed_writer_leaves_is_reported_and_then_removed(files):
-    left = Path(files.folder, ".paissive-tmp/new")
-    left.write_bytes(b"half")
-    assert dict(files.store_status())["note"].startswith(f"a killed writer left {left}")
+    left = Path(files.folder, ".paissive-tmp/new-1")
     with ps.FileLock(files.folder):
+        left.write_bytes(b"half")
         assert "note" not in dict(files.store_status())  # this writer is alive
+    assert dict(files.store_status())["note"] == f"a killed writer left {left}; it has been removed"
     files.set("DB", "new")
     assert [what for what, _ in files.store_status()] == ["store", "folder", "secrets", "opens"]
 
