@@ -218,7 +218,8 @@ class Conflict(SecretsError, RuntimeError):
 
 # === Names ==================================================================================================
 # A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
-# text without NUL. Also here: what a reference looks like, and which variables open our stores.
+# text without NUL. Also here: which names are a secret's, for every command, what a reference looks like, and
+# which variables open our stores.
 
 _BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
@@ -230,6 +231,41 @@ _KEYS_TO_STORES = (
     r"|(?:VAULT|BAO)_TOKEN)(?:_FILE)?"
 )
 _GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # prefix of the two variables for a job's identity token
+
+# Which names are a secret's, word by word, for the audit as for the stores. A word belongs to the first kind
+# that matches all of it; to add one, add it to its kind.
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+_SECRET_WORDS = {
+    "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w{0,5}pwd?s?|pins?|passe|kennwort|senha"
+    r"|(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
+    r"|new|old|work|login|https?|proxy|auth|web|api|redis|mongo|postgres)pass",
+    "secret": r"\w*secrets?|salts?|dsns?",
+    "token": r"\w*tokens?|pats?",
+    "key": r"keys?|(?:api|app|auth|access|account|admin|aes|client|consumer|crypt|encryption|hmac|jwt"
+    r"|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh|storage|subscription"
+    r"|user)keys?",
+    "cred": r"creds?|\w*credentials?",
+    "auth": r"(?:|o|basic|http|proxy|smtp)auth|authorization",
+    "nonce": r"nonces?",
+}
+# Words in a row that are a secret's together.
+_SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
+# What a name is about if it ends with one of these: a secret's place, owner or rules, but not the secret.
+_ABOUT_SECRET = (
+    r"age|alg|algorithm|audience|checksum|class|count|days|description|digest|dir|directory|disabled|email"
+    r"|enabled|encoding|endpoint|error|expiration|expires|expiry|file|filename|fingerprint|folder|format"
+    r"|hash|header|help|hint|host|hostname|hours|id|ids|issuer|kind|label|len|length|limit|login|max"
+    r"|message|method|min|minutes|mode|msg|name|namespace|path|pattern|placeholder|policy|port|prefix"
+    r"|prompt|provider|realm|regex|region|required|scope|scopes|seconds|size|sock|socket|status|suffix|text"
+    r"|thumbprint|timeout|title|ttl|type|uri|url|user|username|version"
+)
+# What the words for a secret mean after some others: a public key, a page's token, a number of tokens.
+_NO_SECRET_PHRASE = (
+    r"\b(?:public|publishable|pub|foreign|primary|partition|sort|cache|index|row|lookup|gpg|pgp"
+    r"|apt|idempotency|site) keys?\b"
+    r"|\b(?:csrf|xsrf|page|next|max|min|num|total|continuation|sync) \w*tokens?\b|\bpubkeys?\b"
+)
+_SHELL_VARIABLES = ("PWD", "OLDPWD")  # a directory, not a password
 
 
 def check_name(name: str) -> str:
@@ -295,6 +331,35 @@ def variable_name(name: str) -> str:
     # POSIX, 3. Definitions, Name: letters, digits and underscores, not starting with a digit.
     mapped = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
     return "_" + mapped if mapped[:1].isdigit() else mapped
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a name is a secret's, as DB_PASSWORD and apiKey are, by its words alone."""
+    words = words_of(name.rstrip("0123456789"))
+    phrase = " ".join(words)
+    if re.search(_SECRET_PHRASE, phrase):
+        return True
+    if name in _SHELL_VARIABLES or not kind_of_name(name) or re.search(_NO_SECRET_PHRASE, phrase):
+        return False
+    opens_approle = words[-2:] == ["secret", "id"]
+    return opens_approle or not re.fullmatch(_ABOUT_SECRET, words[-1])
+
+
+def kind_of_name(name: str) -> str:
+    """Return what kind of secret a name has a word for, a key of _SECRET_WORDS; "" for none."""
+    kinds = set(map(_kind_of_word, words_of(name)))
+    return next(filter(kinds.__contains__, _SECRET_WORDS), "")
+
+
+@functools.lru_cache(1024)
+def words_of(name: str) -> list[str]:
+    """Return the words of an identifier, however they are joined, in lower case."""
+    return " ".join(re.findall(_WORD, name)).lower().split()
+
+
+@functools.lru_cache(1024)
+def _kind_of_word(word: str) -> str:
+    return next((kind for kind, words in _SECRET_WORDS.items() if re.fullmatch(words, word)), "")
 
 
 def looks_like_reference(text: str) -> bool:
@@ -1084,13 +1149,6 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 # Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
 # a configured dotenv file, write that file; otherwise `set` and `delete` change only this process.
 
-# Names of variables that look secret, and suffixes of those that only say where or whose a secret is.
-_SECRET_VARIABLE = (
-    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|TOKENS?(?![A-Z])|_PWD|CONNECTION_STRING"
-    r"|(?:^|_)(?:PASS|KEYS?|DSN|PAT|AUTH|PIN|SALT|CREDS)(?:_|$)"
-    r"|(?:DATABASE|DB|REDIS|MONGO\w*|POSTGRES\w*|MYSQL|AMQP|BROKER)_UR[IL]$"
-)
-_PLAIN_VARIABLE = r"_(?:FILE|PATH|DIR|SOCK|SOCKET|HOST|PORT|USER|USERNAME|TTL)$"
 _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
 
 
@@ -1354,9 +1412,7 @@ def _is_setting(variable: str) -> bool:
 
 def looks_secret(variable: str) -> bool:
     """Return whether a variable is likely to hold a secret, by its name alone."""
-    name = variable.upper()
-    plain = re.search(_PLAIN_VARIABLE, name) or re.match(_STORE_SETTING, name) or name == "OLDPWD"
-    return not plain and bool(re.search(_SECRET_VARIABLE, name))
+    return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
 
 
 def mounted_path(name: str, variable: str) -> str:
@@ -4697,8 +4753,7 @@ def _secret_leaves(value: str) -> Iterator[str]:
         with contextlib.suppress(ValueError, RecursionError):
             json.loads(value, object_pairs_hook=found.extend)
     for key, text in found:
-        variable = re.sub("(?<=[a-z])(?=[A-Z])", "_", key)  # clientSecret
-        if isinstance(text, str) and looks_secret(variable) and not re.fullmatch(_PLAIN_SETTING, text):
+        if isinstance(text, str) and is_secret_name(key) and not re.fullmatch(_PLAIN_SETTING, text):
             yield text
 
 
@@ -6031,7 +6086,6 @@ def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
 
 # --- providers ----------------------------------------------------------------------------------------------
 
-_WORD = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
 _NAME_REACH = 64  # bytes before a value in which a provider may be named
 _LETTER = lazily(rb"[A-Za-z]")
@@ -6041,12 +6095,6 @@ _CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
 _MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
 # Lines of a log that differ in their numbers share one cache entry.
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
-
-
-@functools.lru_cache(1024)
-def words_of(name: str) -> list[str]:
-    """The words of an identifier, however they are joined, in lower case."""
-    return " ".join(_WORD.findall(name)).lower().split()
 
 
 def provider_rule(before: bytes, value: bytes) -> Rule | None:

@@ -414,6 +414,25 @@ def test_a_name_in_a_message_is_escaped_and_short():
     assert message.startswith(r"bad name '\x1b[2Jxxx") and len(message) < 130
 
 
+@pytest.mark.parametrize(
+    "name",
+    "DB_PASSWORD PGPASSWORD DBPASS MYSQL_PWD smtp.pass API_KEY apiKey APIKEY PASSWORD2 ESCROW_KEY"
+    " EXCHANGE_TOKEN APP_SALT PIN SENTRY_DSN GH_PAT DATABASE_URL connectionString secret_id"
+    " tls.key SECRET_KEY_BASE".split(),
+)
+def test_a_name_with_a_word_for_a_secret_is_a_secrets(name):
+    assert ps.is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "PATH PORT PWD AUTHOR COMPASS MONKEY SPIN KEYBOARD PUBLIC_KEY TOKEN_URL PASSWORD_MIN_LENGTH MAX_TOKENS"
+    " AWS_ACCESS_KEY_ID CACHE_URL csrfToken KEY_PATH tokenType".split(),
+)
+def test_a_name_that_only_contains_or_describes_a_word_for_a_secret_is_none(name):
+    assert not ps.is_secret_name(name)
+
+
 # === Durable files ==========================================================================================
 
 
@@ -1219,7 +1238,7 @@ def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path)
 
 
 def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tmp_path, monkeypatch):
-    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_ACCESS_KEY_ID MYSQL_PWD DATABASE_URL SENTRY_DSN".split()
+    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_SECRET_ACCESS_KEY MYSQL_PWD DATABASE_URL SENTRY_DSN".split()
     plain = "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH"
     own = ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"]
     (tmp_path / ".env").write_text("DEBUG=1\n")
