@@ -521,6 +521,14 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path, name, monkeypatch, capsys):
     assert (descriptors(), capsys.readouterr().err) == (before, "")  # of a short wait it says nothing
 
 
+def test_a_lock_that_a_new_holder_has_not_signed_yet_is_waited_for_and_names_it(tmp_path, monkeypatch):
+    with ps.FileLock(tmp_path) as lock:
+        os.truncate(lock.fd, 0)
+        monkeypatch.setattr(time, "sleep", lambda _: os.pwrite(lock.fd, b"*\n# locked by process 4711\n", 0))
+        said = refusal(ps.FileLock(tmp_path, wait=False).__enter__)
+    assert said == "Conflict: another write is under way (process 4711); try again when it is done"
+
+
 def fail_to_sync_folders(monkeypatch, number):
     def fsync(fd, sync=os.fsync):
         if stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -875,6 +883,15 @@ def test_generate_refuses_what_it_does_not_know_without_repeating_it():
     assert "BadValue" in refusal(ps.generate, "")
 
 
+@pytest.mark.parametrize("spec", ["token", "hex", "uuid", "password", "age identity"])
+def test_new_values_cannot_be_predicted_by_who_seeds_pythons_generator(spec):
+    def make():
+        random.seed(1)
+        return ps.Identity.generate().reveal() if spec == "age identity" else ps.generate(spec)
+
+    assert make() != make()
+
+
 # === Stores =================================================================================================
 # One specification runs over every store: add a row to run it over another.
 
@@ -1206,6 +1223,14 @@ def test_a_mounted_file_is_text_without_one_newline_at_its_end(tmp_path, monkeyp
     for data, problem in [(b"\xff", "is not UTF-8"), (b"\0", "has a NUL character")]:
         mounted.write_bytes(data)
         assert f"the value of 'A_TOKEN' in {mounted} {problem}" in refusal(ps.get_secret, "A_TOKEN")
+
+
+def test_a_credential_has_the_name_of_the_secret_or_of_its_variable(env, tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "DB_PASSWORD").write_text("of the variable")
+    assert (env.get("db-password"), env.get("DB_PASSWORD")) == ("of the variable", "of the variable")
+    (tmp_path / "db-password").write_text("of the name")
+    assert (env.get("db-password"), env.get("DB_PASSWORD")) == ("of the name", "of the variable")
 
 
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
@@ -1559,6 +1584,12 @@ def test_age_keys_have_one_spelling(identity):
         assert refusal(ps.Identity, spelling).startswith("BadValue: not an age key")
     assert ps.Identity(text).reveal() == text
     assert str(ps.Recipient(str(identity.recipient()))) == str(identity.recipient())
+
+
+def test_age_keys_are_revealed_only_when_asked_for(identity):
+    words = "correct " + "horse"
+    for key, text in ((identity, identity.reveal()), (ps.Passphrase(words, FAST), words)):
+        assert text not in f"{key} {key!r} {[key]}"
 
 
 def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
@@ -2108,14 +2139,34 @@ def test_a_rekey_seals_no_entry_that_was_moved_and_says_how_to_go_on(files):
     assert (files.rekey(), files.get("DB"), len(files.reveal_identity().split())) == (2, "db-value", 1)
 
 
-def test_a_damaged_entry_can_be_deleted_and_does_not_touch_the_others(files):
-    os.truncate(DB, 100)
+@pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
+def test_a_damaged_entry_neither_blocks_new_ones_nor_touches_the_others(damaged, files):
+    whole = {"DB": "db-value", "app/db": "app-value"}
+    os.truncate(STORE / f"secrets/{damaged}.age", 100)
     store = ps.FileStore()
     store.set("NEW", "1")
-    assert (store.get("app/db"), "Corrupt" in refusal(store.rekey)) == ("app-value", True)
-    store.delete("DB")
-    store.set("DB", "new")
-    assert (store.get("DB"), store.rekey(), store.get("app/db")) == ("new", 3, "app-value")
+    del whole[damaged]
+    assert {name: store.get(name) for name in whole} == whole
+    assert store.get("NEW") == "1"
+    assert "Corrupt" in refusal(store.rekey)
+
+
+def test_a_damaged_entry_can_be_deleted_and_set_again(files):
+    os.truncate(DB, 100)
+    files.delete("DB")
+    files.set("DB", "new")
+    assert files.rekey() == 2
+    assert read_sealed() == {"DB": "new", "app/db": "app-value"}
+
+
+@pytest.mark.parametrize("name", ["app/db", "app/absent"])
+def test_nothing_is_read_or_written_below_a_folder_where_others_can_write(name, files, store_folder):
+    APP_DB.parent.chmod(0o777)
+    for act, *value in ((files.get,), (files.set, "new"), (files.delete,)):
+        assert refusal(act, name, *value).startswith(
+            f"Unsafe: others can write to {store_folder}/secrets/app;"
+        )
+    assert files.get("DB") == "db-value"
 
 
 @pytest.mark.parametrize("what", ["a fifo", "a folder", "a symlink"])
@@ -2708,6 +2759,14 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
         assert "whether the write was carried out is unknown" in str(failure(act))
         assert sum(not request.startswith(b"GET") for request in server.requests) == 1
         assert server.tries("/data/a") == 0  # to where the redirects lead
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_no_write_follows_a_redirect_that_asks_for_a_get(stub, status):
+    redirect = http(b"", status, "Location: /v1/secret/data/elsewhere")
+    server = stub(lambda request: http() if request.startswith(b"GET") else redirect)
+    assert type(failure(server.store().set, "a#new", "v")) is ps.Unavailable
+    assert server.tries("POST") > server.tries("/elsewhere") == 0
 
 
 @pytest.mark.parametrize("written", [http(b'{"data": {"version": 2}}'), STRANGER])
@@ -3402,6 +3461,35 @@ def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answers, oth
     assert history == [old, new, *others]
 
 
+def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_made_again(stub):
+    theirs, history = {"value": "theirs"}, [{"value": "old"}]
+
+    def act(request):
+        head, _, body = request.partition(b"\r\n\r\n")
+        if head.startswith(b"GET"):
+            version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
+            return http_json({"data": {"data": history[version - 1], "metadata": {"version": version}}})
+        if len(history) == 1:  # another's comes first, and ours is neither carried out nor answered
+            history.append(theirs)
+            return None
+        sent = json.loads(body)
+        if sent["options"]["cas"] != len(history):
+            return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
+        history.append(sent["data"])
+        return http_json({"data": {"version": len(history)}})
+
+    stub(act).store().set("a#mine", "new")
+    assert history == [{"value": "old"}, theirs, {**theirs, "mine": "new"}]
+
+
+def test_a_forked_process_goes_on_with_the_login_of_its_parent(stub):
+    server = stub(lambda request: grants(100) if b"/login/" in request else http())
+    store = server.store(**LDAP)
+    assert store.get("a") == "v"
+    assert ended(in_child(lambda: store.get("a"))) == [0]
+    assert (server.tries("/login/"), server.tries("/data/a")) == (1, 2)
+
+
 def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
     server = stub(http())
     server.about_token = http_json({"data": {"policies": ["p", TELLTALE, f"x{TELLTALE}y"], "ttl": 9}})
@@ -3413,6 +3501,22 @@ def dynamic(request):
     if b"/creds/" in request:
         return http_json({"lease_id": "db/creds/app/7", "lease_duration": 60, "data": {"user": "u-1234"}})
     return http(b"", 204) if b"/revoke" in request else grants(100)
+
+
+@pytest.mark.parametrize("answer", [None, http(b"{}", 500), http(b"{}", 502)])
+def test_a_database_user_is_asked_for_once_whatever_comes_back(stub, answer):
+    server = stub(lambda request: answer if b"/creds/" in request else dynamic(request))
+    assert type(failure(server.store().get, "db/creds/app#user")) is ps.Unavailable
+    assert server.tries("/creds/") == 1
+
+
+def test_a_name_belongs_to_the_innermost_mount_that_it_leads_into(stub):
+    kv = {"type": "kv", "options": {"version": "2"}}
+    mounts = http_json({"data": {"secret": {"team/": kv, "team/app/": kv, "secret/": kv}}})
+    server = stub(lambda request: mounts if b"/ui/mounts" in request else http())
+    server.kv = None
+    assert server.store().get("team/app/db") == "v"
+    assert server.tries("/v1/team/app/data/db ") == 1
 
 
 @pytest.mark.parametrize(("settings", "token"), [({}, TELLTALE), (AGENT, ""), (LDAP, "t")])
@@ -3881,6 +3985,19 @@ def test_a_secret_whose_stages_would_have_too_long_a_name_can_be_deleted(length,
     assert ps.delete_secret("x" * length, backend=files)
 
 
+def test_a_deletion_that_breaks_off_leaves_no_stage_without_its_secret():
+    store = Unwritable()
+    names = ["A_TOKEN", "A_TOKEN__PENDING", "A_TOKEN__PREVIOUS"]
+    for name in names:
+        store.set(name, "v")
+    store.full = "A_TOKEN__PREVIOUS"
+    assert "disk full" in refusal(ps.delete_secret, "A_TOKEN", backend=store)
+    assert "A_TOKEN" in store.names()
+    store.full = ""
+    assert ps.delete_secret("A_TOKEN", backend=store)
+    assert list(store.names()) == []
+
+
 def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
     monkeypatch.setenv("A_TOKEN", "from env")
     memory = ps.MemoryStore()
@@ -3911,6 +4028,14 @@ def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
         refused = f"{name!r} is a reference to {targets}; set that one, with its --backend"
         assert say("set", name, stdin="v") == (2, refused + "\n")
         assert refusal(ps.set_secret, name, "v") == f"BadValue: {refused}"
+
+
+def test_an_escaped_reference_is_text_and_no_reference(say):
+    Path(".env").write_text("TEXT='$${secret:C}'\nBOTH='$${secret:C}${secret:D}'\nC=1\nD=2\n")
+    assert say("get", "TEXT") == (0, "${secret:C}")
+    assert say("get", "BOTH") == (0, "${secret:C}2")
+    refused = "'BOTH' is a reference to secret:D; set that one, with its --backend\n"
+    assert say("set", "BOTH", stdin="v") == (2, refused)
 
 
 def test_no_error_repeats_a_value_that_only_looks_like_a_reference(monkeypatch):
@@ -3946,6 +4071,15 @@ def test_a_secret_that_is_required_and_absent_is_looked_for_elsewhere(here, monk
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.set_secret("A_TOKEN", "v", backend="file")
     assert hint() == "the file backend has one: add --backend file, or set PAISSIVE_BACKEND"
+
+
+def test_a_secret_that_is_required_and_deleted_can_be_brought_back(monkeypatch):
+    store = bao().store()
+    store.set("A_TOKEN", "v")
+    store.delete("A_TOKEN")
+    monkeypatch.setenv("A_TOKEN", "elsewhere")
+    error = failure(ps.require_secret, "A_TOKEN", backend=store)
+    assert (type(error), "undelete" in error.hint) == (ps.Deleted, True)
 
 
 def test_everything_public_has_a_docstring_and_type_hints():
@@ -4127,6 +4261,19 @@ def test_config_never_writes_what_it_could_not_read_again(config):
     for value in (float("nan"), b"x", {1, 2}, "\ud800", object(), deep):
         assert "config.json would hold what JSON can't;" in refusal(config.set, "name", value)
     assert Path("config.json").read_bytes() == CONFIG
+
+
+def test_config_writes_no_two_keys_that_json_takes_for_one(config):
+    same = {1: "a", "1": "b"}
+    assert "config.json can't be read as JSON: duplicate key '1'" in refusal(config.set, "name", same)
+    assert Path("config.json").read_bytes() == CONFIG
+
+
+def test_config_takes_a_mounted_file_for_data_that_refers_to_nothing(config, monkeypatch):
+    monkeypatch.setenv("TOKEN_FILE", "mounted")
+    for text in ("secret:DB_PASSWORD", "x${secret:DB_PASSWORD}"):
+        Path("mounted").write_text(text)
+        assert config.get("token", use_secret=True) == text
 
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
@@ -4647,6 +4794,12 @@ def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
     assert taken == [NEW]
 
 
+def test_a_rotation_in_a_program_is_written_to_the_dotenv_file(here):
+    (here / ".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env", "rotation.json").rotate("A_TOKEN", NEW)
+    assert ps.Dotenv((here / ".env").read_text()).values({}) == {"A_TOKEN": NEW, "A_TOKEN__PREVIOUS": OLD}
+
+
 def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, monkeypatch):
     Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
     now = ("rotate", "now", "DB_PASSWORD")
@@ -4893,6 +5046,13 @@ def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
     assert "two of the names map to one variable" in refusal(ps.import_secrets, store, twice)
 
 
+def test_import_replaces_no_reference_by_a_value(say):
+    Path(".env").write_text("A=secret://file/B\n")
+    code, said = say("import", "-", stdin='{"C": "1", "A": "2"}')
+    assert (code, said) == (2, "'A' is a reference to secret://file/B; set that one, with its --backend\n")
+    assert Path(".env").read_text() == "A=secret://file/B\n"
+
+
 def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuration(tmp_path, say, monkeypatch):
     Path(".env").write_text("A=secret:B\nB=resolved\n")
     sealed_store(tmp_path, monkeypatch).set("A", "secret:DB_PASSWORD")
@@ -4960,6 +5120,12 @@ def test_mask_every_encoding_at_every_split_point(value):
         splits = [[whole[:at], whole[at:]] for at in range(len(whole) + 1)]
         for pieces in ([bytes([byte]) for byte in whole], *splits):
             assert masked(pieces, spellings=spellings) == b"[***]", (encoding, pieces)
+
+
+def test_mask_each_line_of_a_value_wherever_it_is_indented():
+    value = "first:\n    second-line\n\tthird-line  \n"
+    for line in ("second-line", "  second-line", "log: second-line|", "third-line,"):
+        assert masked([line.encode()], value) == re.sub(r"\w+-line", "***", line).encode()
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
@@ -8684,6 +8850,23 @@ def test_git_sees_neither_the_value_that_is_set_nor_other_secrets(say, monkeypat
     assert say("set", "A", stdin=CANARY)[0] == 0
     seen = Path("seen").read_text()
     assert (CANARY in seen, "HOME=" in seen, ".env" in seen) == (False, True, True)
+
+
+def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monkeypatch):
+    def get(self, name):
+        raise LookupError(CANARY)
+
+    monkeypatch.setattr(ps.MemoryStore, "get", get)
+    status, said = say("get", "A_TOKEN", "--backend", "memory")
+    shown = "internal error: LookupError at line …; please report it (leave out secrets)"
+    assert status == 2 and as_shown(said, shown)
+
+
+def test_deleting_several_secrets_exits_with_the_worst_of_their_errors(say):
+    Path(".env").write_text("A=1\n")
+    assert say("delete", "../x", "ABSENT", "A")[0] == 2
+    assert say("delete", "ABSENT", "../x")[0] == 2
+    assert say("delete", "A")[0] == 1
 
 
 def test_the_file_says_what_it_is_and_git_knows_it_by_the_same_id():
