@@ -863,34 +863,250 @@ def _random_password(size: int, classes: str) -> str:
 
 
 # === Stores =================================================================================================
-# A store is any object with four methods; config, rotation, run and import need no others, so a user's own
-# class is a store too. Optional methods have the names of the functions below, which hold their defaults.
-# More are `outlives_process()`, `unlock()`, called before a value is typed, `close()`,
-# `notes_on_set(*names)`, `hint_if_missing(name)` and `store_status()`, which yields (label, text) pairs; the
-# label "problem" marks an error.
+# A store is any object with the four methods of StoreMethods; nothing here needs more. `Store` has all that a
+# store may know or do beyond them, with defaults that work by means of the four.
+
+STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # name suffixes in a rotation
 
 
-class Store(Protocol):
-    """A mapping from names to secrets, which are text.
+class StoreMethods(Protocol):
+    """What an object needs to be a store; `Store` describes each method."""
 
-    A store that is locked, denied or unreachable must not look empty: it raises an error other than NotFound.
-    BadName and BadValue are for what a store can't hold; yours may be stricter than these.
+    def get(self, name: str) -> str: ...
+
+    def set(self, name: str, value: str) -> None: ...
+
+    def delete(self, name: str) -> None: ...
+
+    def names(self) -> Iterator[str]: ...
+
+
+class SecretVersion(NamedTuple):
+    """A version of a KV 2 secret; the times are UTC, "" for never. `deleted` may be in the future."""
+
+    number: int
+    created: str
+    deleted: str
+    destroyed: bool
+
+
+class Store:
+    """A mapping from names to secrets, which are text; derive from it, and override what your store can do.
+
+    `get`, `set`, `delete` and `names` are yours to write; everything else has a default. A store that is
+    locked, denied or unreachable must not look empty: it raises an error other than NotFound. BadName and
+    BadValue are for what a store can't hold; yours may be stricter than these.
     """
 
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
+        raise NotImplementedError
 
     def set(self, name: str, value: str) -> None:
         """Store the value, replacing any previous one."""
+        raise NotImplementedError
 
     def delete(self, name: str) -> None:
         """Delete the secret, or raise NotFound."""
+        raise NotImplementedError
 
     def names(self) -> Iterator[str]:
         """Yield each name once, in any order."""
+        raise NotImplementedError
+
+    # Several secrets at once.
+
+    def get_all(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the values of those of these names that exist."""
+        found = {}
+        for name in names:
+            with contextlib.suppress(NotFound, BadName):  # a name of maximal length has no stages
+                found[name] = self.get(name)
+        return found
+
+    def set_all(self, values: Mapping[str, str]) -> None:
+        """Set all of these; an error says how many were set before it."""
+        for done, (name, value) in enumerate(values.items()):
+            try:
+                self.set(name, value)
+            except SecretsError as error:
+                progress = f"{done} of {len(values)} secrets are set, then {_show(name)} failed"
+                error.message = f"{progress}: {error.message}"
+                raise
+
+    def expand(self, name: str) -> dict[str, str]:
+        """Return values by name if `name` stands for several secrets, as `app/db#` does in Vault; else {}."""
+        return {}
+
+    # Rotation: stages of a secret, older values, policies.
+
+    def stage_name(self, name: str, stage: str) -> str:
+        """Return the name under which a stage of a secret is stored."""
+        return check_name(name) + stage_suffix(stage)
+
+    def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
+        """Return the values of these secrets, by name and stage: a previous one may still be valid."""
+        stored = {name: {stage: self.stage_name(name, stage) for stage in STAGES} for name in names}
+        values = self.get_all(itertools.chain.from_iterable(stages.values() for stages in stored.values()))
+        return {
+            name: {stage: values[key] for stage, key in stages.items() if key in values}
+            for name, stages in stored.items()
+        }
+
+    def older_values(self, name: str) -> Iterator[str]:
+        """Yield the values before the current one; raise BadValue if the store keeps none."""
+        raise BadValue("this store keeps no older values")
+
+    # Where the store keeps rotation policies itself, since they hold commands; "" if it doesn't.
+    policy_file = ""
+
+    def read_policies(self) -> Optional[str]:
+        """Return the text of the rotation policies, or None if there are none."""
+        return None
+
+    def write_policies(self, text: str) -> None:
+        """Replace the text of the rotation policies; only called if there is a `policy_file`."""
+        raise NotImplementedError
+
+    # How long it lives, and how it opens.
+
+    def persistent_view(self) -> Store:
+        """Return the view of the store whose writes outlive the process."""
+        return self
+
+    def outlives_process(self) -> bool:
+        """Return whether what is set outlives the process."""
+        return True
+
+    def unlock(self) -> None:
+        """Prompt for what opens the store, or fail: called before a value is typed."""
+
+    def close(self) -> None:
+        """Give back what the process holds, such as leases."""
+
+    def credentials(self) -> Iterable[str]:
+        """Return the values that open the store, such as a password or a token: output must not show them."""
+        return ()
+
+    # What to tell the user.
+
+    def status(self) -> Iterator[tuple[str, str]]:
+        """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+        yield "store", repr(self)
+
+    def notes_on_set(self, *names: str) -> Iterable[str]:
+        """Return what the user should know once these are set."""
+        return ()
+
+    def hint_if_missing(self, name: str) -> str:
+        """Return why the store may lack a name, or ""."""
+        return ""
+
+    # Configuration, which may refer to secrets, and be in plaintext.
+
+    def references_to_follow(self, *names: str) -> dict[str, str]:
+        """Return those of these names whose values are references to follow, with the values."""
+        return {}
+
+    def overridden_by(self, name: str) -> str:
+        """Return what overrides the store's own value of `name`: "variable X", a path, or ""."""
+        return ""
+
+    def plaintext_file(self) -> str:
+        """Return the path of the file in which the store keeps values in plaintext, or ""."""
+        return ""
+
+    # Sealed files.
+
+    def rekey(self) -> int:
+        """Seal everything to a new identity, and return how many secrets."""
+        raise _only("file")
+
+    def change_password(self, password: str) -> None:
+        """Seal the identity to a new master password."""
+        raise _only("file")
+
+    def reveal_identity(self) -> str:
+        """Return the private keys that open the store."""
+        raise _only("file")
+
+    def sealed_folder(self) -> str:
+        """Return the folder with a file for each secret, older copies of which git may have, or ""."""
+        return ""
+
+    def open_copy(self, name: str, sealed: bytes) -> str:
+        """Return the value in another copy of a secret's file."""
+        raise _only("file")
+
+    # Versions, and secrets with several fields.
+
+    def name_of_fields(self, name: str) -> str:
+        """Return the name that stands for all fields of a secret, as a JSON object."""
+        raise _only("vault")
+
+    def versions(self, name: str) -> list[SecretVersion]:
+        """Return the versions of the secret that `name` is in, oldest first."""
+        raise _only("vault")
+
+    def get_at(self, name: str, version: int) -> str:
+        """Return the value as it was in a version."""
+        raise _only("vault")
+
+    def undelete(self, name: str, version: Optional[int] = None) -> None:
+        """Bring back a deleted version of the secret that `name` is in, by default the newest."""
+        raise _only("vault")
+
+    def destroy(self, name: str, version: int) -> None:
+        """Remove a version of the secret that `name` is in for good, with all its fields."""
+        raise _only("vault")
+
+    def delete_versions(self, name: str, version: Optional[int] = None) -> None:
+        """Delete a version of a whole secret or, without a number, all of it for good."""
+        raise _only("vault")
 
 
-class MemoryStore:
+def _only(backend: str) -> BadValue:
+    return BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
+
+
+class _UserStore(Store):
+    """A store made of an object that has the four methods and no others."""
+
+    def __init__(self, own: Any) -> None:
+        self._get, self._set = own.get, own.set
+        self._delete, self._names = own.delete, own.names
+        self._repr = repr(own)
+
+    def __repr__(self) -> str:
+        return self._repr
+
+    def get(self, name: str) -> str:
+        return cast("str", self._get(name))
+
+    def set(self, name: str, value: str) -> None:
+        self._set(name, value)
+
+    def delete(self, name: str) -> None:
+        self._delete(name)
+
+    def names(self) -> Iterator[str]:
+        return iter(self._names())
+
+
+def as_store(candidate: object) -> Store | None:
+    """Return a store, wrapped if it only has the four methods; None for anything else."""
+    if isinstance(candidate, Store):
+        return candidate
+    # A class has the methods, too, but calling one would fail with an obscure error.
+    if isinstance(candidate, type):
+        return None
+    try:
+        return _UserStore(candidate)
+    except AttributeError:
+        return None
+
+
+class MemoryStore(Store):
     """A dict, for tests and for the life of a process."""
 
     def __init__(self) -> None:
@@ -900,77 +1116,42 @@ class MemoryStore:
         return f"<MemoryStore of {len(self._values)} secrets>"
 
     def get(self, name: str) -> str:
-        """Return the value, or raise NotFound."""
         try:
             return self._values[check_name(name)]
         except KeyError:
             raise not_found_error(name) from None
 
     def set(self, name: str, value: str) -> None:
-        """Store the value, replacing any previous one."""
         self._values[check_name(name)] = check_value(value)
 
     def delete(self, name: str) -> None:
-        """Delete the secret, or raise NotFound."""
         if self._values.pop(check_name(name), None) is None:
             raise not_found_error(name)
 
     def names(self) -> Iterator[str]:
-        """Yield the names, sorted."""
         return iter(sorted(self._values))
 
     def outlives_process(self) -> bool:
-        """Return False: memory doesn't."""
         return False
 
 
-def persistent(store: Store) -> Store:
-    """Return the view of a store whose writes outlive the process."""
-    return ask_store(store, "persistent", store)
-
-
-def find_references(store: Store, *names: str) -> dict[str, str]:
-    """Return the names whose values are references to follow, with those values."""
-    return ask_store(store, "find_references", {}, *names)
-
-
-def overridden_by(store: Store, name: str) -> str:
-    """Return what overrides the store's own value of `name`: "variable X", a path, or ""."""
-    return ask_store(store, "overridden_by", "", name)
-
-
-def plaintext_file(store: Store) -> str:
-    """Return the path of the file in which the store keeps values in plaintext, or ""."""
-    return ask_store(store, "plaintext_file", "")
-
-
-def store_keys(store: Store) -> Iterable[str]:
-    """Return the values that open the store, such as a password or a token: output must not show them."""
-    return ask_store(store, "store_keys", ())
-
-
-STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # name suffixes in a rotation
-
-
-def stage_name(store: Store, name: str, stage: str) -> str:
-    """Return the name under which the store holds a stage of a secret."""
-    check_name(name)
+def stage_suffix(stage: str) -> str:
+    """Return what a stage adds to a name; raise BadValue for an unknown stage."""
     if stage not in STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(STAGES)}")
-    if stage == "current":
-        return name
-    return ask_store(store, "stage_name", name + STAGES[stage], name, stage)
+    return STAGES[stage]
+
+
+def base_of_stage(name: str) -> str:
+    """Return the secret whose stage, other than current, a name looks like, or ""."""
+    base = re.sub("__(PENDING|PREVIOUS)$", "", name)
+    return "" if base == name else base
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
     """Return whether `name` is a stage of another of these names, not just a name with such a suffix."""
-    base = re.sub("__(PENDING|PREVIOUS)$", "", name)
-    return base != name and (base in names or base.partition("#")[0] in names)  # in Vault, a field
-
-
-def ask_store(store: Store, member: str, default: _T, *arguments: str) -> _T:
-    method: Callable[..., _T] | None = getattr(store, member, None)
-    return method(*arguments) if method else default
+    base = base_of_stage(name)
+    return bool(base) and (base in names or base.partition("#")[0] in names)  # in Vault, a field
 
 
 def not_found_error(name: str) -> NotFound:
@@ -1152,7 +1333,7 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
 
 
-class EnvironmentStore:
+class EnvironmentStore(Store):
     """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in this order.
 
     The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" for none), else .env in the
@@ -1173,7 +1354,6 @@ class EnvironmentStore:
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
     def get(self, name: str) -> str:
-        """Return the value, or raise NotFound."""
         variable = _checked_variable(name)
         try:
             return os.environ[variable]  # faster than get(); the errors below get no context from it
@@ -1257,8 +1437,7 @@ class EnvironmentStore:
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
         return iter(sorted(name for name in found if _has_variable(name) and not _name_problem(name)))
 
-    def persistent(self) -> EnvironmentStore:
-        """Return the view of this store that writes the dotenv file."""
+    def persistent_view(self) -> EnvironmentStore:
         view = EnvironmentStore()
         vars(view).update(vars(self), _persists=True)
         return view
@@ -1279,7 +1458,7 @@ class EnvironmentStore:
         variable = _checked_variable(name)
         return f"variable {variable}" if variable in os.environ else mounted_path(name, variable)
 
-    def find_references(self, *names: str) -> dict[str, str]:
+    def references_to_follow(self, *names: str) -> dict[str, str]:
         """Return the names whose values are references, with those; mounted files hold none."""
         found = {}
         for name in names:
@@ -1300,15 +1479,13 @@ class EnvironmentStore:
         yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
-        """Return why the dotenv file may lack a name, or ""."""
         configured = self._configured_file()
         if configured == "":
             return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
         missing = configured and not os.path.exists(configured)
         return f"the dotenv file {configured} does not exist" if missing else self._why_ignored()
 
-    def store_status(self) -> Iterator[tuple[str, str]]:
-        """Yield (label, text) pairs, no values; the label "problem" marks an error."""
+    def status(self) -> Iterator[tuple[str, str]]:
         path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", os.path.abspath(path) if path else "none"
@@ -1737,7 +1914,7 @@ _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each gues
 _IMPOSSIBLE = r"\.age/" if os.name != "nt" else r'\.age/|[. ]/|[<>:"|?*]'
 
 
-class FileStore:
+class FileStore(Store):
     """age files in a folder that only its owner can write, opened by a master password or an identity.
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
@@ -1800,6 +1977,9 @@ class FileStore:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
 
+    def sealed_folder(self) -> str:
+        return self._secrets
+
     def open_copy(self, name: str, sealed: bytes) -> str:
         """Return the value in another copy of a secret's file, such as an older one in git."""
         copy = f"a copy of {name}"
@@ -1813,7 +1993,6 @@ class FileStore:
         yield from _names_under(self._secrets)
 
     def read_policies(self) -> Optional[str]:
-        """Return the text of the rotation policies, or None if there are none."""
         self._check_folders()
         if not os.path.lexists(self.policy_file):
             return None
@@ -1867,8 +2046,7 @@ class FileStore:
             raise
         return len(names)
 
-    def store_status(self) -> Iterator[tuple[str, str]]:
-        """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+    def status(self) -> Iterator[tuple[str, str]]:
         yield "store", "sealed files"
         yield "folder", self.folder
         try:
@@ -1889,7 +2067,7 @@ class FileStore:
             yield "opens", "no"
             yield "problem", str(error)
 
-    def store_keys(self) -> Iterator[str]:
+    def credentials(self) -> Iterator[str]:
         """Yield the master password and the identities, if that needs no prompt."""
         yield from filter(None, [self._password()])
         if self._opener() or self._password():
@@ -3070,15 +3248,6 @@ _OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": s
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
-class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret; the times are UTC, "" for never. `deleted` may be in the future."""
-
-    number: int
-    created: str
-    deleted: str
-    destroyed: bool
-
-
 class _Path(NamedTuple):
     """Where a secret is; `kv` is the KV version, or 0."""
 
@@ -3091,7 +3260,7 @@ class _Path(NamedTuple):
         return f"{self.mount}/{kind}/{self.path}" if self.kv == 2 else f"{self.mount}/{self.path}"
 
 
-class VaultStore:
+class VaultStore(Store):
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
 
     Other readable paths work as well: `database/creds/app#password`. Many threads can share a store. Errors:
@@ -3266,17 +3435,30 @@ class VaultStore:
                 return
         warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
 
+    def expand(self, name: str) -> dict[str, str]:
+        if not name.endswith("#"):
+            return {}
+        return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
+
+    def name_of_fields(self, name: str) -> str:
+        return name.rstrip("#") + "#"
+
+    def get_at(self, name: str, version: int) -> str:
+        return self.get(name, version)
+
+    def delete_versions(self, name: str, version: Optional[int] = None) -> None:
+        self.delete(name, version=version, metadata=version is None)
+
     def stage_name(self, name: str, stage: str) -> str:
         """Return a field of the same secret, so that rotation needs no further permissions."""
         path, field = _path_and_field(name)
-        return f"{path}#{field}{STAGES[stage]}"
+        suffix = stage_suffix(stage)
+        return f"{path}#{field}{suffix}" if suffix else name
 
-    def store_keys(self) -> Iterator[str]:
-        """Yield the keys to the store."""
+    def credentials(self) -> Iterator[str]:
         yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in _KEYS)])
 
-    def store_status(self) -> Iterator[tuple[str, str]]:
-        """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+    def status(self) -> Iterator[tuple[str, str]]:
         session, settings = self._session, self.settings
         yield "store", "vault"
         yield "address", settings.address
@@ -3590,7 +3772,7 @@ class SecretsBackend(str, enum.Enum):
     __str__ = str.__str__  # format() looks for it as well; its default depends on Python's version
 
 
-Backend = Union[str, Store, None]
+Backend = Union[str, Store, StoreMethods, None]
 Source = Union["SecretsManager", Backend]
 _BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"  # inside os.environ
 _STORES: dict[str, Callable[[], Store]] = {
@@ -3621,12 +3803,11 @@ class SecretsManager:
         if isinstance(chosen, str) and chosen in _STORES:
             # setdefault: two threads that open a store at once get the same one.
             return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
-        # A class has the methods, too, but calling one would fail with an obscure error.
-        methods = ("get", "set", "delete", "names")
-        if isinstance(chosen, (str, type)) or not all(hasattr(chosen, method) for method in methods):
+        store = as_store(chosen)
+        if not store:
             what = _show(chosen if isinstance(chosen, str) else type(chosen).__name__)
             raise BadValue(f"no backend called {what}", hint=f"use one of {', '.join(_STORES)}, or a store")
-        return chosen
+        return store
 
     @overload
     def get_secret(self, name: str, default: str, *, backend: Backend = ..., stage: str = ...) -> str: ...
@@ -3644,7 +3825,7 @@ class SecretsManager:
         A store that is locked, denied or unreachable raises. `stage` may also be "pending" or "previous".
         """
         store = self.store(backend)
-        stored = name if stage == "current" else stage_name(store, name, stage)
+        stored = name if stage == "current" else store.stage_name(name, stage)
         try:
             value = store.get(stored)
         except NotFound:
@@ -3654,7 +3835,7 @@ class SecretsManager:
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound, which says where else to look."""
         store = self.store(backend)
-        stored = stage_name(store, name, stage)
+        stored = store.stage_name(name, stage)
         try:
             value = store.get(stored)
         except NotFound as error:
@@ -3666,7 +3847,7 @@ class SecretsManager:
     def close(self) -> None:
         """Close the stores that were opened here: Vault revokes the leases of dynamic secrets."""
         for store in self._stores.values():
-            ask_store(store, "close", None)
+            store.close()
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
         """Store `value` under `name`; in env for this process only, unless PAISSIVE_ENV_FILE names a file."""
@@ -3694,12 +3875,12 @@ class SecretsManager:
 
     def _resolve(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
-        follow = _REFERENCE in value and find_references(store, name)
+        follow = _REFERENCE in value and store.references_to_follow(name)
         return Resolver(self).text(value, store, name) if follow else value
 
     def _hint_if_missing(self, store: Store, name: str) -> str:
         """Return where else a secret may be: what the store says, or another store on this machine."""
-        hint = ask_store(store, "hint_if_missing", "", name)
+        hint = store.hint_if_missing(name)
         for backend in () if hint else ("env", "file"):
             other = self.store(backend)
             with contextlib.suppress(SecretsError):
@@ -3711,7 +3892,7 @@ class SecretsManager:
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     """Delete a stage of a secret; return whether it existed."""
     try:
-        store.delete(stage_name(store, name, stage))
+        store.delete(store.stage_name(name, stage))
     except NotFound:
         return False
     return True
@@ -3720,9 +3901,9 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
 def check_settable(store: Store, *names: str) -> None:
     """Raise an error if a value must not be set under a name: it is a stage, or holds a reference."""
     for name in names:
-        if check_name(name).endswith((STAGES["pending"], STAGES["previous"])):
+        if base_of_stage(check_name(name)):
             raise BadName(f"{_show(name)} ends like a stage of a rotation", hint="choose another name")
-    for name, value in find_references(store, *names).items():
+    for name, value in store.references_to_follow(*names).items():
         targets = _existing_targets(value, store)
         hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
         raise BadValue(f"{_show(name)} is a reference to {', '.join(targets) or 'no secret'}", hint=hint)
@@ -3756,15 +3937,22 @@ def _parse_reference(reference: str) -> tuple[str, str]:
     return backend, check_name(name)
 
 
-_Trail = tuple[tuple[int, str], ...]  # (id of the store, name) of each step so far
+_Place = tuple[int, str]  # id of a store, and a name in it
+_Trail = tuple[_Place, ...]  # each step so far
 
 
 class Resolver:
     """Follow references, through the manager's stores; a step that is already on the trail is a cycle."""
 
-    def __init__(self, manager: SecretsManager, missing: list[NotFound] | None = None) -> None:
+    def __init__(
+        self,
+        manager: SecretsManager,
+        missing: list[NotFound] | None = None,
+        loaded: Mapping[_Place, dict[str, str]] | None = None,
+    ) -> None:
         self._manager, self._left = manager, _MAX_REFERENCES
         self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
+        self._loaded = loaded or {}  # values by stage that were read before
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
@@ -3780,15 +3968,21 @@ class Resolver:
 
         return re.sub(_EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
+    def stages(self, store: Store, name: str) -> dict[str, str]:
+        """Return a secret's values by stage."""
+        place = id(store), name
+        return self._loaded[place] if place in self._loaded else store.get_stages(name)[name]
+
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
         name, failure = "", None
         try:
             backend, name = _parse_reference(reference)
             store = self._manager.store(backend) if backend else store
             # The author of a reference may not know the key, and must not get it under another name.
-            if opens_stores(variable_name(name).upper()) and overridden_by(store, name):
+            if opens_stores(variable_name(name).upper()) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
-            value = store.get(name)
+            loaded = self._loaded.get((id(store), name), {})
+            value = loaded["current"] if "current" in loaded else store.get(name)
         except (BadName, BadValue, NotFound) as error:
             failure = _reference_error(error, name, trail)
         if failure:
@@ -3802,11 +3996,16 @@ class Resolver:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "form a cycle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        if find_references(store, name):
+        if store.references_to_follow(name):
             value = self.text(value, store, name, (*trail, step))
         self.values.add(value)
         self.sources.append((store, name))
         return value
+
+
+def load_stages(store: Store, names: Iterable[str]) -> dict[_Place, dict[str, str]]:
+    """Return what a Resolver needs to know of these secrets, read in one go if the store can."""
+    return {(id(store), name): stages for name, stages in store.get_stages(*names).items()}
 
 
 def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
@@ -3871,7 +4070,7 @@ class SecretConfig:
             return
         work_folder(self.path)
         self._changed_text(path, reference)  # find any problem with the file before storing the value
-        store = persistent(self._store())
+        store = self._store().persistent_view()
         check_replaceable(store, key)
         store.set(key, value)  # which may lock the same folder
         try:
@@ -3898,7 +4097,7 @@ class SecretConfig:
         if value is None or isinstance(in_file, (dict, list)):
             value = in_file
         else:
-            source = overridden_by(environment, variable) or plaintext_file(environment)
+            source = environment.overridden_by(variable) or environment.plaintext_file()
         try:
             if value is _ABSENT:
                 source = f"nowhere: no variable {variable}, not in {self.path}"
@@ -3944,7 +4143,7 @@ class SecretConfig:
         variable, text = self._variable(path)
         leaf = found if text is None else text
         follow = missing is not None and isinstance(leaf, str) and looks_like_reference(leaf)
-        if follow and (text is None or find_references(self._manager.store("env"), variable)):
+        if follow and (text is None or self._manager.store("env").references_to_follow(variable)):
             return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
         return leaf
 
@@ -4012,7 +4211,7 @@ def raise_missing(errors: list[NotFound]) -> None:
 def check_replaceable(store: Store, name: str) -> None:
     """Raise an error if no value may be set under `name`, or if something would hide it."""
     check_settable(store, name)
-    hidden = overridden_by(store, name)
+    hidden = store.overridden_by(name)
     if hidden:
         raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
 
@@ -4224,7 +4423,7 @@ class SecretRotation:
 
     def _policies(self) -> _Policies:
         path = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
-        return _Policies(persistent(self._manager.store(self._backend)), path)
+        return _Policies(self._manager.store(self._backend).persistent_view(), path)
 
 
 class _Rotation:
@@ -4310,7 +4509,7 @@ class _Rotation:
     def value(self, stage: str) -> str | None:
         try:
             # A store may return bytes that could neither be applied nor stored as previous.
-            return check_value(self._store.get(stage_name(self._store, self._name, stage)))
+            return check_value(self._store.get(self._store.stage_name(self._name, stage)))
         except NotFound:
             return None
 
@@ -4318,7 +4517,7 @@ class _Rotation:
         if value is None:
             self.delete(stage)
         else:
-            self._store.set(stage_name(self._store, self._name, stage), value)
+            self._store.set(self._store.stage_name(self._name, stage), value)
 
     def delete(self, stage: str) -> bool:
         return remove_secret(self._store, self._name, stage)
@@ -4360,9 +4559,9 @@ class _Policies:
     """The policies by name, in a file or sealed with their store, and the locks beside them."""
 
     def __init__(self, store: Store, path: StrPath) -> None:
-        sealed = getattr(store, "policy_file", "")
+        sealed = store.policy_file
         self.store = store
-        self._sealed: Any = store if sealed and not path else None
+        self._sealed = store if sealed and not path else None
         self.path = os.path.abspath(path or sealed or "rotation.json")
 
     def load(self) -> dict[str, dict[str, Any]]:
@@ -4564,16 +4763,7 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
     """Set all of these, in one write if the store can; if not, an error says how many were set."""
     check_settable(store, *values)
-    if hasattr(store, "set_all"):
-        store.set_all(values)
-        return
-    for done, (name, value) in enumerate(values.items()):
-        try:
-            store.set(name, value)
-        except SecretsError as error:
-            progress = f"imported {done} of {len(values)} secrets"
-            error.message = f"{progress}, then {_show(name)} failed: {error.message}"
-            raise
+    store.set_all(values)
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -4866,34 +5056,36 @@ def environment_with_secrets(
     other stages of the secrets.
     """
     names, manager = list(names), manager or _manager
-    whole = {name for name in names if name.endswith("#") and hasattr(store, "get_fields")}
-    references = _references_by_variable(store, names, whole)
+    groups = {name: group for name in names if (group := store.expand(name))}
+    references = _references_by_variable(store, names, groups)
     asker = "the command line" if names else "the store"
+    loaded = load_stages(store, [reference[len(_REFERENCE) :] for reference in references.values()])
     # Secrets come last, so that no other variable takes their place.
     environment = {**foreign_environment(), **references}
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
         where = asker if variable in references else variable
-        environment[variable], values[variable] = _resolve(Resolver(manager, missing), text, store, where)
+        resolver = Resolver(manager, missing, loaded)
+        environment[variable], values[variable] = _resolve(resolver, text, store, where)
     raise_missing(missing)
-    for name in whole:
-        for field, value in cast("Any", store).get_fields(name).items():
-            variable, text = variable_name(name + field), _value_text(value)
-            values[variable] = {text, *filter(maskable, store_keys(store))}
-            if not field.endswith((STAGES["pending"], STAGES["previous"])):  # which are only masked
-                environment[variable] = text
+    for group in groups.values():
+        for name, value in group.items():
+            variable = variable_name(name)
+            values[variable] = {value, *filter(maskable, store.credentials())}
+            if not base_of_stage(name):  # which are only masked
+                environment[variable] = value
     for variable, text in environment.items():
         _check_passable(text, variable)
     return environment, values
 
 
-def _references_by_variable(store: Store, names: list[str], whole: set[str]) -> dict[str, str]:
+def _references_by_variable(store: Store, names: list[str], groups: Container[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names or list_secrets(backend=store):
         variable = variable_name(check_name(name))
         # Not even if the store holds it: a child could open everything with it.
-        if name in whole or (not names and opens_stores(variable)):
+        if name in groups or (not names and opens_stores(variable)):
             continue
         if found.setdefault(variable, name) != name:
             both = f"{_show(found[variable])} and {_show(name)}"
@@ -4905,17 +5097,8 @@ def _resolve(resolver: Resolver, text: str, store: Store, where: str) -> tuple[s
     """Return `text` with its references resolved, and what to mask wherever it is used."""
     resolved, values = resolver.text(text, store, where), resolver.values
     for holder, name in resolver.sources:
-        values.update(stage_values(holder, name).values(), filter(maskable, store_keys(holder)))
+        values.update(resolver.stages(holder, name).values(), filter(maskable, holder.credentials()))
     return resolved, values
-
-
-def stage_values(store: Store, name: str) -> dict[str, str]:
-    """Return the values that a store holds of a secret, by stage: a previous one may still be valid."""
-    found = {}
-    for stage in STAGES:
-        with contextlib.suppress(NotFound, BadName):  # a name of maximal length has no stages
-            found[stage] = store.get(stage_name(store, name, stage))
-    return found
 
 
 def _check_passable(text: str, variable: str) -> None:
@@ -5286,12 +5469,12 @@ class RedactingFilter:
     def add(self, source: Redactable) -> list[str]:
         """Redact these values as well; return the names of those that are too short."""
         manager, chosen = manager_and_backend(cast("Any", source))
-        if chosen is None or (isinstance(chosen, str) and chosen in _STORES):
-            chosen = manager.store(chosen)
-        values = _values_of(chosen, manager)
+        by_name = chosen is None or (isinstance(chosen, str) and chosen in _STORES)
+        store = manager.store(chosen) if by_name else as_store(chosen)
+        values = _values_in(store, manager) if store else _values_of(chosen)
         with self._adding:
-            if hasattr(chosen, "names"):
-                self.files.add(plaintext_file(cast("Store", chosen)))
+            if store:
+                self.files.add(store.plaintext_file())
             self._values = self._values.union(*values.values())
             # A new one, since other threads may be using the old one.
             self._spellings = Spellings(self._values)
@@ -5337,16 +5520,21 @@ class RedactingFilter:
         return record
 
 
-def _values_of(source: Any, manager: SecretsManager) -> dict[str, set[str]]:
-    """Return the values to mask by name, or numbered."""
+def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
+    """Return the values in a store to mask, by name."""
+    names = list(store.names())
+    loaded = load_stages(store, names)
+    found = {}
+    for name in names:
+        with contextlib.suppress(NotFound):  # deleted meanwhile
+            found[name] = _resolve(Resolver(manager, loaded=loaded), _REFERENCE + name, store, name)[1]
+    return found
+
+
+def _values_of(source: Any) -> dict[str, set[str]]:
+    """Return values to mask, by the keys of a mapping, or numbered."""
     if isinstance(source, str):  # it may be a value, which must not be in the error
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
-    if hasattr(source, "names"):
-        found = {}
-        for name in source.names():
-            with contextlib.suppress(NotFound):  # deleted meanwhile
-                found[name] = _resolve(Resolver(manager), _REFERENCE + name, source, name)[1]
-        return found
     values = source if isinstance(source, Iterable) else [source]
     by_name = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
     if not all(isinstance(value, str) for value in by_name.values()):  # it would break each later call
@@ -8564,10 +8752,11 @@ _NO_HISTORY = "this store keeps no older values, so retired ones can't be search
 class KnownValues:
     """The values in a store, to be found in any encoding; none is ever shown or written."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Backend) -> None:
+        store = _manager.store(store)
         self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
         self.notes: list[str] = []
-        self.own_file = real_path(plaintext_file(store) or os.devnull)
+        self.own_file = real_path(store.plaintext_file() or os.devnull)
         with contextlib.suppress(Unavailable):
             if _ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
                 self.own_file = os.devnull  # what git tracks is a leak like any other
@@ -8578,7 +8767,7 @@ class KnownValues:
         values: set[str] = set()
         left_out: dict[str, set[str]] = {}
         for name, verdict, value in self._collect(store):
-            if looks_like_reference(value) and find_references(store, name):
+            if looks_like_reference(value) and store.references_to_follow(name):
                 left_out.setdefault("references (audit their store with --backend)", set()).add(name)
             elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
                 left_out.setdefault("too short or too plain to search for", set()).add(name)
@@ -8600,25 +8789,26 @@ class KnownValues:
         found = sorted({(at, -len(spelling), spelling) for at, spelling in matches})
         return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
 
-    def _collect(self, store: Any) -> Iterator[tuple[str, str, str]]:
+    def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value), valid ones first."""
         names = list_secrets(backend=store)
-        stages = [(name, stage_values(store, name)) for name in names]
+        stages = store.get_stages(*names)
         for verdict in ("current", "pending", "previous"):
-            yield from ((name, verdict, values[verdict]) for name, values in stages if verdict in values)
-        if hasattr(store, "open_copy"):
+            yield from ((name, verdict, stages[name][verdict]) for name in names if verdict in stages[name])
+        if store.sealed_folder():
             yield from ((name, "retired", value) for name, value in self._values_in_git(store))
             return
         try:
             yield from ((name, "retired", value) for name in names for value in store.older_values(name))
-        except (AttributeError, BadValue):  # KV 1
+        except BadValue:
             self.notes.append(_NO_HISTORY)
 
-    def _values_in_git(self, store: Any) -> Iterator[tuple[str, str]]:
+    def _values_in_git(self, store: Store) -> Iterator[tuple[str, str]]:
         """Yield the values in old files of a sealed store in git; note how many its identity can't open."""
-        folder, unopened = store.folder, 0
+        secrets, unopened = store.sealed_folder(), 0
+        folder = os.path.dirname(secrets)
         try:
-            top = shown_path(os.path.join(folder, "secrets"), top_of_repository(folder))
+            top = shown_path(secrets, top_of_repository(folder))
         except Unavailable:
             self.notes.append(_NO_HISTORY)
             return
@@ -8627,7 +8817,7 @@ class KnownValues:
         for oid, size, read in read_objects(folder, blobs):
             name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
             try:
-                yield re.sub("__(PENDING|PREVIOUS)$", "", name), store.open_copy(name, read(max(size, 0)))
+                yield base_of_stage(name) or name, store.open_copy(name, read(max(size, 0)))
             except (WrongKey, Corrupt, NotFound):
                 unopened += 1
         if unopened:
@@ -9023,7 +9213,7 @@ class Check:
 
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
         self.files = self.unparsed = 0
-        self._own_file = os.path.realpath(plaintext_file(store) or os.devnull)
+        self._own_file = os.path.realpath(store.plaintext_file() or os.devnull)
         names = list_secrets(backend=store)
         # A variable of this process comes from elsewhere, and may serve any program.
         unmentioned = {name for name in names if variable_name(name) not in os.environ}
@@ -9319,8 +9509,7 @@ def cmd_set(args: Namespace) -> None:
         raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
     store, name = _persistent_store(args), args.name
     if args.json:
-        _store_of("vault", args)
-        name = name.rstrip("#") + "#"  # which stands for all fields
+        name = store.name_of_fields(name)
     # Some stores allow such names, but the user probably means NAME=value, and messages show names.
     if "=" in name:
         raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
@@ -9333,15 +9522,15 @@ def cmd_set(args: Namespace) -> None:
         value = args.value
     else:
         value = _read_value(args.name, store)
-    shadow = overridden_by(store, name)  # before `set`, which makes the variable
+    shadow = store.overridden_by(name)  # before `set`, which makes the variable
     check_settable(store, name)
     store.set(name, value)
     _warn_after_set(store, name, shadow=shadow)
 
 
 def _persistent_store(args: Namespace) -> Store:
-    store = persistent(args.manager.store())
-    if not ask_store(store, "outlives_process", True):
+    store: Store = args.manager.store().persistent_view()
+    if not store.outlives_process():
         raise BadValue("this store doesn't outlive the command", hint="use --backend file")
     return store
 
@@ -9350,7 +9539,7 @@ def _read_value(what: str, store: Store | None = None) -> str:
     """Prompt twice for a value without echo or, from a pipe, read it without one trailing newline."""
     if can_ask():
         if store:
-            ask_store(store, "unlock", None)
+            store.unlock()
         return _ask(f"Value of {what}: ", twice=True)
     data = read_bounded(sys.stdin.buffer, "the value")
     if not data:
@@ -9367,22 +9556,19 @@ def _read_file(path: str) -> bytes:
 
 
 def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
-    notes: Iterable[str] = ask_store(store, "notes_on_set", (), *names)
-    for note in notes:
+    for note in store.notes_on_set(*names):
         _warn(note)
-    path = plaintext_file(store)
+    path = store.plaintext_file()
     if path and git_takes(path):
         _warn(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
     if shadow:
         _warn(f"warning: {shadow} comes before {path}, so `get` returns its value")
 
 
-def _store_of(backend: str, args: Namespace) -> Any:
-    """Return the store if it is one of this backend; for sealed files, --backend may be left out."""
-    store = args.manager.store((args.backend or "file") if backend == "file" else None)
-    if not hasattr(store, {"file": "rekey", "vault": "undelete"}[backend]):
-        raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
-    return store
+def _sealed_store(args: Namespace) -> Store:
+    """Return the store of a command for sealed files, for which --backend may be left out."""
+    manager: SecretsManager = args.manager
+    return manager.store(args.backend or SecretsBackend.FILE)
 
 
 def cmd_get(args: Namespace) -> None:
@@ -9397,10 +9583,10 @@ def cmd_get(args: Namespace) -> None:
     newline, which `set` drops from piped input: use `set KEY --from-file F`.
     """
     store = args.manager.store()
-    name = args.name.rstrip("#") + "#" if args.json else stage_name(store, args.name, args.stage)
-    if args.json or args.version is not None:
-        value = _store_of("vault", args).get(name, args.version)
-    elif args.raw:
+    name = store.name_of_fields(args.name) if args.json else store.stage_name(args.name, args.stage)
+    if args.version is not None:
+        value = store.get_at(name, args.version)
+    elif args.raw or args.json:
         value = store.get(name)
     else:
         value = args.manager.require_secret(args.name, stage=args.stage)
@@ -9425,12 +9611,12 @@ def cmd_delete(args: Namespace) -> int:
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
     """
-    code, store = 0, persistent(args.manager.store())
+    code, store = 0, args.manager.store().persistent_view()
     for name in args.names:
         try:
-            shadow = overridden_by(store, name)
+            shadow = store.overridden_by(name)
             if args.metadata or args.version is not None:
-                _store_of("vault", args).delete(name, version=args.version, metadata=args.metadata)
+                store.delete_versions(name, args.version)
             elif not args.manager.delete_secret(name, backend=store):
                 raise not_found_error(name)
             elif shadow:
@@ -9451,7 +9637,7 @@ def cmd_import(args: Namespace) -> None:
     """
     store, path = _persistent_store(args), args.file
     # --remove would delete the only copy.
-    if os.path.realpath(path) == os.path.realpath(plaintext_file(store) or os.devnull):
+    if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_file(path)
     if args.remove and not os.path.isfile(path):
@@ -9754,7 +9940,7 @@ def cmd_hook_install(args: Namespace) -> None:
 
 def cmd_password(args: Namespace) -> None:
     """Change the sealed files' password; prompts, or reads stdin."""
-    store = _store_of("file", args)
+    store = _sealed_store(args)
     store.reveal_identity()  # asks for the old one first
     store.change_password(_read_value("the new master password"))
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
@@ -9765,7 +9951,7 @@ def cmd_rekey(args: Namespace) -> None:
 
     After a leak of the old one, change the master password and the secrets too.
     """
-    count = _store_of("file", args).rekey()
+    count = _sealed_store(args).rekey()
     _warn(f"sealed {_plural(count, 'secret')} to a new identity; update PAISSIVE_IDENTITY where it is set")
 
 
@@ -9774,7 +9960,7 @@ def cmd_identity(args: Namespace) -> None:
 
     $ identity | gh secret set PAISSIVE_IDENTITY
     """
-    identity = _store_of("file", args).reveal_identity()
+    identity = _sealed_store(args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
 
@@ -9784,7 +9970,7 @@ def cmd_versions(args: Namespace) -> None:
 
     $ versions app/db --backend vault
     """
-    for version in _store_of("vault", args).versions(args.name):
+    for version in args.manager.store().versions(args.name):
         deleted = version.deleted and f"deleted {version.deleted}Z"
         state = "destroyed" if version.destroyed else deleted or "there"
         print(f"{version.number:>4}  {version.created}Z  {state}")
@@ -9795,7 +9981,7 @@ def cmd_undelete(args: Namespace) -> None:
 
     $ undelete app/db --backend vault
     """
-    _store_of("vault", args).undelete(args.name, args.version)
+    args.manager.store().undelete(args.name, args.version)
 
 
 def cmd_destroy(args: Namespace) -> None:
@@ -9803,7 +9989,7 @@ def cmd_destroy(args: Namespace) -> None:
 
     $ destroy app/db --version 2 --backend vault
     """
-    _store_of("vault", args).destroy(args.name, args.version)
+    args.manager.store().destroy(args.name, args.version)
 
 
 def cmd_status(args: Namespace) -> int:
@@ -9812,7 +9998,7 @@ def cmd_status(args: Namespace) -> int:
     $ status --json --backend vault
     """
     store = args.manager.store()
-    rows = list(ask_store(store, "store_status", [("store", repr(store))]))
+    rows = list(store.status())
     if args.json:
         _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:

@@ -29,6 +29,7 @@ import getpass
 import hashlib
 import html
 import importlib.util
+import inspect
 import io
 import ipaddress
 import itertools
@@ -42,6 +43,7 @@ import queue
 import random
 import re
 import select
+import shelve
 import shlex
 import shutil
 import signal
@@ -917,6 +919,40 @@ for version, mount in ((2, "secret"), (1, "kv1")):
         STORES[f"vault, KV {version}, {name}"] = functools.partial(way, mount)
 
 
+class ShelveStore(ps.Store):
+    """A store of somebody else's: one class, and one row in the table of backends."""
+
+    def __init__(self):
+        self.path = os.path.abspath("shelf")
+
+    def get(self, name):
+        with shelve.open(self.path) as shelf:
+            if ps.check_name(name) not in shelf:
+                raise ps.not_found_error(name)
+            return shelf[name]
+
+    def set(self, name, value):
+        with shelve.open(self.path) as shelf:
+            shelf[ps.check_name(name)] = ps.check_value(value)
+
+    def delete(self, name):
+        self.get(name)
+        with shelve.open(self.path) as shelf:
+            del shelf[name]
+
+    def names(self):
+        with shelve.open(self.path) as shelf:
+            return iter(sorted(shelf))
+
+
+def shelve_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return ShelveStore()
+
+
+STORES["shelve"] = shelve_store
+
+
 @pytest.fixture(params=STORES)
 def store(request, tmp_path, monkeypatch):
     return STORES[request.param](tmp_path, monkeypatch)
@@ -949,6 +985,53 @@ def test_store_refuses_values_that_are_not_text_and_shows_none(store):
     for value in ("a\0b", "\ud800", None, b"x"):
         assert "BadValue" in refusal(store.set, "A_TOKEN", value)
     assert "canary" not in repr(store) + str(store)
+
+
+@pytest.fixture
+def shelf(say, monkeypatch):
+    """The command line with `ShelveStore` as its store, in one more row of the table of backends."""
+    monkeypatch.setitem(ps._STORES, "shelf", ShelveStore)
+    monkeypatch.setenv("PAISSIVE_BACKEND", "shelf")
+    return say
+
+
+def test_a_new_backend_is_one_class_and_one_row(shelf, monkeypatch):
+    assert shelf("set", "DB_PASSWORD", stdin=CANARY) == (0, "")
+    assert shelf("get", "DB_PASSWORD") == (0, CANARY)
+    monkeypatch.setenv("URL", "db://u:${secret://shelf/DB_PASSWORD}@h")
+    assert ps.get_secret("URL", backend="env") == f"db://u:{CANARY}@h"
+    assert shelf("delete", "DB_PASSWORD") == (0, "")
+    assert shelf("get", "DB_PASSWORD") == (1, "no secret named 'DB_PASSWORD'; see: list\n")
+
+
+def test_a_new_backend_imports_and_passes_on_what_it_holds(shelf, tmp_path):
+    (tmp_path / "in.json").write_text(json.dumps({"A_TOKEN": CANARY, "B_TOKEN": CANARY[::-1]}))
+    assert shelf("import", "in.json", "--remove") == (0, "")
+    assert shelf("list") == (0, "A_TOKEN\nB_TOKEN\n")
+    environment, values = ps.environment_with_secrets(ShelveStore(), ["A_TOKEN"])
+    assert (environment["A_TOKEN"], values["A_TOKEN"]) == (CANARY, {CANARY})
+
+
+def test_a_new_backend_rotates_and_its_values_are_found_and_masked(shelf, tmp_path):
+    shelf("set", "A_TOKEN", stdin=CANARY)
+    assert shelf("rotate", "now", "A_TOKEN", "--stdin", stdin=CANARY[::-1]) == (0, "rotated A_TOKEN\n")
+    assert ps.redact(f"{CANARY} {CANARY[::-1]}", "shelf") == "*** ***"
+    (tmp_path / "leak.txt").write_text(CANARY)
+    status, report = shelf("audit", "--known", "leak.txt")
+    assert (status, "value of A_TOKEN, previous" in report) == (1, True)
+    assert shelf("rotate", "rollback", "A_TOKEN") == (0, "")
+    assert ShelveStore().get_stages("A_TOKEN") == {"A_TOKEN": {"current": CANARY, "previous": CANARY[::-1]}}
+
+
+def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
+    assert refusal(ShelveStore().rekey) == "BadValue: only the file backend can do that; use --backend file"
+    for argv in (
+        ["versions", "A"],
+        ["undelete", "A"],
+        ["destroy", "A", "--version", "1"],
+        ["get", "A", "--json"],
+    ):
+        assert shelf(*argv) == (2, "only the vault backend can do that; use --backend vault\n")
 
 
 # === Dotenv =================================================================================================
@@ -1236,7 +1319,7 @@ def test_a_credential_has_the_name_of_the_secret_or_of_its_variable(env, tmp_pat
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
     (tmp_path / "A_TOKEN").write_text("v")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    said = refusal(ps.persistent(ps.EnvironmentStore()).delete, "A_TOKEN")
+    said = refusal(ps.EnvironmentStore().persistent_view().delete, "A_TOKEN")
     assert re.match("Denied: .*A_TOKEN, which `delete` can't change", said)
 
 
@@ -1835,7 +1918,7 @@ def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(files, mo
     monkeypatch.setenv("PAISSIVE_IDENTITY", f"# created: today\n\n{other}\r\n{own}\n")
     ps.FileStore().set_all({"DB": "new", "NEW": "new"})
     assert files.reveal_identity() == f"{other}\n{own}"
-    assert dict(files.store_status())["opens"] == "yes"  # this is not a rekey that was killed
+    assert dict(files.status())["opens"] == "yes"  # this is not a rekey that was killed
     monkeypatch.setenv("PAISSIVE_IDENTITY", own)
     assert read_sealed() == {"DB": "new", "NEW": "new", "app/db": "app-value"}
 
@@ -1899,9 +1982,9 @@ def test_rotation_policies_are_sealed_with_the_store(files):
 
 
 def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
-    assert list(files.store_keys()) == [PASSWORD, files.reveal_identity()]
+    assert list(files.credentials()) == [PASSWORD, files.reveal_identity()]
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    assert list(ps.FileStore().store_keys()) == []
+    assert list(ps.FileStore().credentials()) == []
 
 
 def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monkeypatch, say):
@@ -1962,7 +2045,7 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_n
     before, states = read_sealed(), set()
     for steps in at_every_step(lambda: ps.FileStore().rekey()):
         assert read_sealed() == before
-        states.add(dict(ps.FileStore().store_status())["opens"])
+        states.add(dict(ps.FileStore().status())["opens"])
         name = ("DB", "NEW")[steps % 2]
         files.set(name, "db-value")
         assert ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(files.reveal_identity().split()[0]))
@@ -2297,10 +2380,10 @@ def test_what_a_killed_writer_leaves_is_reported_and_then_removed(files):
     left = Path(files.folder, ".paissive-tmp/new-1")
     with ps.FileLock(files.folder):
         left.write_bytes(b"half")
-        assert "note" not in dict(files.store_status())  # this writer is alive
-    assert dict(files.store_status())["note"] == f"a killed writer left {left}; it has been removed"
+        assert "note" not in dict(files.status())  # this writer is alive
+    assert dict(files.status())["note"] == f"a killed writer left {left}; it has been removed"
     files.set("DB", "new")
-    assert [what for what, _ in files.store_status()] == ["store", "folder", "secrets", "opens"]
+    assert [what for what, _ in files.status()] == ["store", "folder", "secrets", "opens"]
 
 
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
@@ -2700,8 +2783,8 @@ def test_few_connections_stay_open_and_none_that_the_server_has_closed(stub):
 
 
 def test_a_dropped_store_leaves_no_connection_open_in_any_process():
-    code = "import os, paissive_secrets as p; store = p.VaultStore(); dict(store.store_status());"
-    code += "child = os.fork(); dict(store.store_status()); store = None; child and os.waitpid(child, 0)"
+    code = "import os, paissive_secrets as p; store = p.VaultStore(); dict(store.status());"
+    code += "child = os.fork(); dict(store.status()); store = None; child and os.waitpid(child, 0)"
     env = {"VAULT_ADDR": bao().tls, "VAULT_TOKEN": bao().root, "VAULT_CACERT": bao().ca}
     argv = [sys.executable, "-W", "always::ResourceWarning", "-c", code]
     done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True)
@@ -2966,7 +3049,7 @@ def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
     ):
         store = bao().store(address=bao().tls, **trust)
         assert type(failure(store.get, "a")) is ps.NotFound
-    assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.store_status()
+    assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.status()
 
 
 @contextlib.contextmanager
@@ -3131,7 +3214,7 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
         store = server.store(max_retries=0, timeout=5)
         acts = [lambda: store.get("a/b#c"), lambda: store.set("a", WRITTEN_VALUE), lambda: store.delete("a")]
         acts += [lambda: store.get("a", 3), lambda: store.undelete("a"), lambda: store.destroy("a", 1)]
-        acts += [lambda: [*store.names()], lambda: shown.extend(map(str, store.store_status()))]
+        acts += [lambda: [*store.names()], lambda: shown.extend(map(str, store.status()))]
         acts += [lambda: shown.extend(map(repr, store.versions("a"))), lambda: store.get_version("a")]
         acts += [lambda: store.set_fields("a", {"b": WRITTEN_VALUE}), lambda: store.get("a#")]
         acts += [lambda: store.configure("a"), store.close]
@@ -3340,7 +3423,7 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
     assert seen.count(("POST", "auth/userpass/login/ada")) == 1
     store = limited(bao().store(), "data b read", no_default_policy=True)  # may not look itself up either
     assert "Denied: the token may not read secret/data/" in refusal(store.get, "a")
-    assert {"policies": "unknown", "time left": "unknown"}.items() <= dict(store.store_status()).items()
+    assert {"policies": "unknown", "time left": "unknown"}.items() <= dict(store.status()).items()
     denied = stub(http(b"{}", 403))  # and knows the token that an agent adds
     assert type(failure(denied.store(**AGENT).get, "a")) is ps.Denied
 
@@ -3493,7 +3576,7 @@ def test_a_forked_process_goes_on_with_the_login_of_its_parent(stub):
 def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
     server = stub(http())
     server.about_token = http_json({"data": {"policies": ["p", TELLTALE, f"x{TELLTALE}y"], "ttl": 9}})
-    assert dict(server.store().store_status())["policies"] == "p, ***, x***y"
+    assert dict(server.store().status())["policies"] == "p, ***, x***y"
 
 
 def dynamic(request):
@@ -4088,7 +4171,7 @@ def test_everything_public_has_a_docstring_and_type_hints():
         members = vars(owner) if isinstance(owner, type) else ()
         methods = [getattr(owner, member) for member in members if not member.startswith("_")]
         for found in (owner, *filter(callable, methods)):
-            assert (found.__doc__ or "").strip(), (name, found)
+            assert inspect.getdoc(found), (name, found)
             typing.get_type_hints(found.__init__ if isinstance(found, type) else found)
 
 
@@ -4367,7 +4450,7 @@ class Rotated:
         for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
             ps.remove_secret(self.store, self.name, stage)
             if value is not None:
-                self.store.set(ps.stage_name(self.store, self.name, stage), value)
+                self.store.set(self.store.stage_name(self.name, stage), value)
         self.target.write_text(self.stages()[1] or "")
 
     def stages(self):
@@ -5005,7 +5088,7 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     store, values = Unwritable(), dict.fromkeys("ABCD", "new")
     store.full = "D"
-    assert "imported 3 of 4 secrets, then 'D' failed: disk" in refusal(ps.import_secrets, store, values)
+    assert "3 of 4 secrets are set, then 'D' failed: disk" in refusal(ps.import_secrets, store, values)
     store.full = ""
     ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
@@ -5329,7 +5412,7 @@ def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(ru
 
 def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_store():
     store = ps.MemoryStore()
-    store.store_keys = lambda: iter(["the-master-password"])
+    store.credentials = lambda: iter(["the-master-password"])
     store.set("db/password", SAFE)
     store.set("db/password__PREVIOUS", "old")
     environment, values = ps.environment_with_secrets(store)
@@ -5775,7 +5858,7 @@ def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, c
 
 def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_the_store(log):
     store = ps.MemoryStore()
-    store.names, store.store_keys = lambda: ["A_TOKEN"], lambda: ["master-password"]
+    store.names, store.credentials = lambda: ["A_TOKEN"], lambda: ["master-password"]
     store.set("A_TOKEN", SAFE)
     first, hook = ps.redact_logs(store), logging.Logger.callHandlers
     store.set("A_TOKEN", SAFE[::-1])
@@ -8408,7 +8491,7 @@ def held():
         stage = ("current", "pending", "previous")[n % 3]
         value = "".join(dice.choices(string.ascii_letters + "+/&<'\"\\ ü$", k=20 + n))
         store.set(f"SECRET_{n}", f"another one {n} of them")
-        store.set(ps.stage_name(store, f"SECRET_{n}", stage), value)
+        store.set(store.stage_name(f"SECRET_{n}", stage), value)
         said[value] = (f"SECRET_{n}", stage)
     return store, said
 
@@ -9187,7 +9270,7 @@ CAUSES = r"""
 MemoryStore().set("A", 5)                    the value is not text, but int
 generate("token:0")                          the size of a new value is 8 to 1024; …
 generate("password:8:xyz")                   a password's classes are l(ower), u(pper), d(igits), …
-persistent(EnvironmentStore("")).set("A", "v")  there is no dotenv file to write; …
+EnvironmentStore("").persistent_view().set("A", "v")  there is no dotenv file to write; …
 unseal(b"age", KEY)                          not what was sealed: it does not begin like an age v1 file; …
 unseal(seal(b"", KEY.recipient()), Passphrase("x"))  none of the keys opens this
 VaultStore(address="ftp://x")                address isn't an address; use https://host:8200, …
