@@ -4686,41 +4686,59 @@ def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileL
         )
     except OSError as error:
         raise RotationFailed(f"{argv[0]}: {error.strerror}") from None
-    end = time.monotonic() + timeout
     lock.lend(child.pid)
-    printed = _communicate(child, None if value is None else value.encode(), timeout)
+    printed = _communicate(child, value or "", timeout)
     lock.take_back()
-    if printed[MAX_FILE_BYTES:]:
+    if printed is None:
+        raise RotationFailed(f"it took longer than {timeout:g} s")
+    if len(printed) > MAX_FILE_BYTES:
         raise RotationFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
     if child.returncode:
-        how = f"ended with {'signal' if child.returncode < 0 else 'status'} {abs(child.returncode)}"
-        how = f"took longer than {timeout:g} s" if time.monotonic() >= end else how
-        raise RotationFailed(f"it {how}")
+        how = "signal" if child.returncode < 0 else "status"
+        raise RotationFailed(f"it ended with {how} {abs(child.returncode)}")
     return without_newline(printed.decode(errors="surrogateescape"))
 
 
-def _communicate(child: subprocess.Popen[bytes], text: bytes | None, timeout: float) -> bytes:
-    """Write to a command's stdin or read its stdout, until it ends or is killed."""
+def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float) -> bytes | None:
+    """Write to a command's stdin or return what it prints; kill it and return None if it takes too long."""
+    import subprocess
     import threading
 
-    timer = threading.Timer(timeout, _kill_session, [child])
-    timer.start()
-    with child:  # closes its pipes
-        try:
-            printed = child.stdout.read(MAX_FILE_BYTES + 1) if child.stdout else b""
-            if not printed[MAX_FILE_BYTES:]:
-                child.communicate(text)
-        finally:
-            timer.cancel()
+    printed = bytearray()
+
+    def use_pipe() -> None:
+        if child.stdin:
+            with contextlib.suppress(OSError), child.stdin as pipe:  # it may not read all, or anything
+                pipe.write(text.encode())
+        if child.stdout:
+            with child.stdout as pipe:
+                printed.extend(pipe.read(MAX_FILE_BYTES + 1))
+
+    end = time.monotonic() + timeout
+    # In a thread: what the command left running in the background may hold the pipe for good.
+    piping = threading.Thread(target=use_pipe, daemon=True)
+    piping.start()
+    try:
+        piping.join(timeout)
+        # Until it is waited for, nothing else gets its process ID, and its session can be killed.
+        if not piping.is_alive() and len(printed) <= MAX_FILE_BYTES:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0, end - time.monotonic()))
+    finally:
+        killed = child.returncode is None
+        if killed:
             _kill_session(child)
-    return printed
+    return None if killed and len(printed) <= MAX_FILE_BYTES else bytes(printed)
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
     import signal
 
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):  # macOS reports an error for a process that has ended
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
 
 
 def foreign_environment(value: str | None = None) -> dict[str, str]:

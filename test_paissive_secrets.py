@@ -4853,6 +4853,21 @@ def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(rotati
     os.close(reader)
 
 
+@pytest.mark.parametrize("holder", ["sleep 60", "setsid sleep 60"])
+def test_a_generator_whose_background_process_holds_its_output_is_stopped(rotation, here, holder):
+    make_fifo("held")
+    reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
+    script = f"command:exec 3> held; {holder} & echo $! > pid; printf 12345678"
+    rotation.schedule("DB_PASSWORD", "1d", generate=script, timeout=0.5)
+    refused = "generate of 'DB_PASSWORD' failed, current is unchanged: it took longer than 0.5 s"
+    assert failure(rotation.rotate, "DB_PASSWORD").message == refused
+    if holder.startswith("setsid"):  # it left the session on purpose, and is not waited for
+        assert select.select([reader], [], [], 0)[0] == []
+        os.kill(int(Path("pid").read_text()), signal.SIGKILL)
+    assert (select.select([reader], [], [], 20)[0], os.read(reader, 1)) == ([reader], b"")
+    os.close(reader)
+
+
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
     rotation.schedule("DB_PASSWORD", "1d", apply="true")
