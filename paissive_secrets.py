@@ -236,14 +236,14 @@ _GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # prefix of the two variables for a j
 # that matches all of it; to add one, add it to its kind.
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRET_WORDS = {
-    "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w{0,5}pwd?s?|pins?|passe|kennwort|senha"
+    "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w*pwds?|\w{0,5}pws?|pins?|passe|kennwort|senha"
     r"|(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
     r"|new|old|work|login|https?|proxy|auth|web|api|redis|mongo|postgres)pass",
     "secret": r"\w*secrets?|salts?|dsns?",
     "token": r"\w*tokens?|pats?",
-    "key": r"keys?|(?:api|app|auth|access|account|admin|aes|client|consumer|crypt|encryption|hmac|jwt"
-    r"|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh|storage|subscription"
-    r"|user)keys?",
+    "key": r"[a-z]?keys?|(?:api|app|auth|access|account|admin|aes|client|consumer|cookie|crypt|encryption"
+    r"|form|hex|hmac|jwt|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh"
+    r"|storage|subscription|user)keys?",
     "cred": r"creds?|\w*credentials?",
     "auth": r"(?:|o|basic|http|proxy|smtp)auth|authorization",
     "nonce": r"nonces?",
@@ -345,6 +345,7 @@ def is_secret_name(name: str) -> bool:
     return opens_approle or not re.fullmatch(_ABOUT_SECRET, words[-1])
 
 
+@functools.lru_cache(1024)
 def kind_of_name(name: str) -> str:
     """Return what kind of secret a name has a word for, a key of _SECRET_WORDS; "" for none."""
     kinds = set(map(_kind_of_word, words_of(name)))
@@ -6468,8 +6469,6 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
     rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\]{\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
-_KINDS = b"pass pwd secret token key cred auth nonce".split()  # in order of precedence
-_KIND = lazily(b"|".join(_KINDS).replace(b"cred", b"cred(?!it)"))  # a credential, not a credit
 _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
@@ -6482,11 +6481,6 @@ _IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
 _BARE_LINE = lazily(
     rb"(?=[^\s\"'`(\[{]{0,299}[(\[{])[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))"
-)
-_PASS_WORD = lazily(  # pass, passphrase, dbpass, in some languages; not passenger or bypass
-    r"pass(?:w|ph|fr|or|co|ke|str|e\Z)"
-    r"|\A(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
-    r"|new|old|work|login|http|proxy|auth|web|api|redis|mongo|postgres)pass\Z"
 )
 
 
@@ -6660,16 +6654,9 @@ def brackets_cross(value: str) -> bool:
     return False
 
 
-@functools.lru_cache(1024)
 def _kind_of(name: bytes) -> str:
-    """What the name is about: the fragment in it that comes first in the table."""
-    lowered, words = name.lower(), words_of(_text(name))
-    kinds = set(_KIND.findall(lowered))
-    if b"pass" in kinds and not any(map(_PASS_WORD.search, words)):
-        kinds.remove(b"pass")  # a compass, a passenger
-    if lowered == b"by" or not {"pw", "pws"}.isdisjoint(words):
-        kinds = kinds or {b"pass"}
-    return _text(next(filter(kinds.__contains__, _KINDS), b"")).replace("pwd", "pass")
+    """Return what kind of secret the name is about; Oracle's IDENTIFIED BY is about a password."""
+    return "pass" if name.lower() == b"by" else kind_of_name(_text(name))
 
 
 def _text(part: bytes) -> str:
@@ -7062,7 +7049,7 @@ _NO_VALUE = (
         rb"|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
     )),
     (_IN_DRAWN_VALUES[1], lazily(
-        rb"\A[\s,;:)\]=>]|\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
+        rb"\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
         rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}(?:[\"'),;]|\Z)"
         rb"|\A[\"']?\.[a-z]\w*\(|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
     )),
@@ -7080,9 +7067,6 @@ _ABOUT = lazily(  # metadata of a secret, and messages about one
 )
 _WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
 _PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
-_PART = lazily(r"[A-Za-z0-9?!#$^*@&]{16,}")  # of a key, between separators
-# inside a value; not the %2F of a URL
-_STRAY_SYMBOLS = lazily(r"(?<=\w)(?:[\"#$&-*;<>?[\]^`{}]|%(?![\dA-Fa-f]{2}))+(?=\w)")
 _NO_SECRET = lazily(
     r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
     r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|[cx]srf|authenticity"
@@ -7162,31 +7146,13 @@ def objection(c: Candidate) -> str:
     if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
         return "its name isn't that of a secret"
     if c.kind == "pass":
-        return "it is a hash" if re.fullmatch("[0-9a-f]{38,41}", c.value) else ""
-    if _counts_up(value) or _is_mangled(c):
-        return "it counts up, or has a few stray characters"
+        return ""
+    if _counts_up(value):
+        return "it counts up"
     short = len(value) < 10 and value.isalpha() and c.kind != "secret"
     word = c.value.rstrip("0123456789").lower()
     named = (len(word) > 2 and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
     return "it is a name or a word" if short or named else ""
-
-
-def _is_mangled(c: Candidate) -> bool:
-    """Whether a few characters are outside the alphabet that the others are drawn from."""
-    # A secret that a person made up may begin with a capital, or hold symbols.
-    value = c.value[1:-1] if c.kind == "secret" else c.value
-    symbols, stray = len(_SYMBOLS.intersection(value)), len("".join(_STRAY_SYMBOLS.findall(value)))
-    few = symbols < 6 and 0 < 7 * stray <= len(value) > 19
-    if few and c.kind != "secret" and wordness(value) not in "56789":
-        return True
-    if symbols > 3:  # drawn from the whole keyboard
-        return False
-    part = max(_PART.findall(value), key=len, default="")
-    for letters in "HaUA":
-        foreign = len(re.findall(f"[^{_CLASSES[letters]}]", part))
-        if foreign < 2:
-            return foreign > 0
-    return False
 
 
 # === Detectors ==============================================================================================

@@ -6213,7 +6213,6 @@ NAMES: "pw:server-1"
 === it is a public nonce, a.html
 <script nonce="{A8}">
 Digest realm="a", nonce="{A8}"
-cnonce="{A8}"
 "nonce": "{A22}=="
 {"iv":"{A22}==","nonce":"{A16}"}
 "versionNonce": 2106335159,
@@ -6249,27 +6248,26 @@ GPG_KEYS = "{A16}", tag_keys = "{A16}", MY_PUBKEY = "{A56}", theKeyPubX = "{A43}
 PASSWORD_ITERATIONS = "600000", me ALL=(ALL) NOPASSWD: COMMAND7, keyThumbprint = "{A43}"
 saltedpassword="{A43}=", storedKey="{h32}", $_['error_password_lowercase'] = 'minuscule7'
 sec_websocket_key = "{A16}"
-tokenizer.read('{A16}')
 "hashedToken": "{A32}"
 encodedPassword = "{h64}"
-setAuthenticationTag("{A22}==")
 findPassword("{a16}")
 "allowed_credentials":["{A43}="], recaptchaSiteKey: "{A40}"
-rspauth="{h32}"
 data-password-target="segment7"
 passConnector = "local7", t.withCredentials = "{A16}", key1 = "{A20}"
 === it is the first of several arguments, a.go
 NewPassword("{a16}", "passwd", false)
 === its length is wrong for such a token, a.txt
 TELEGRAM_TOK·EN={d8}:A{W36}, CLOUDFLARE_TOK·EN=cfut_{A20}
-=== it counts up, or has a few stray characters, a.txt
-api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2", WIDGET_TOK·EN={h20}g{h19}
-WIDGET_TOK·EN={A20}?{A15}
-WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
+=== it counts up, a.txt
+api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
 === it is a name or a word, a.py
 secret = "administration"
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.txt
+WIDGET_TOK·EN={A20}?{A15}
+WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
+pass·word = "{h40}"
+pass·word = ")(k7{A10}"
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
 WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
@@ -6496,7 +6494,7 @@ EXAM = r"""
 - lang/af-ZA/admin/users/table.php 'pass·word' => 'wagwoord2',
 - login.php $request->input('pass·word'), 'activated' => 1
 - users.sql VALUES ('1', 'pass·word', '9944614a-8f43-421d-aa7d-f051391e463f');
-- users.xml pass·word="4a1750c8607dfa237de36c6305715c223415189"
++ users.xml pass·word="4a1750c8607dfa237de36c6305715c223415189"
 - api.json "pass·key": "#/components/schemas/updateLogin2"
 - auth.php 'pass·words' => 'users',
 - setup.md MYSQL_PASS·WORD=<pass·word>
