@@ -6267,7 +6267,7 @@ x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.au
 WIDGET_TOK·EN={A20}?{A15}
 WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
 pass·word = "{h40}"
-pass·word = ")(k7{A10}"
+pass·word = "=>(k7{A10}"
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
 WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
