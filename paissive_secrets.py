@@ -5377,16 +5377,19 @@ def _forward_signals(
 # === Redaction ==============================================================================================
 # Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
-# and those that report uncaught exceptions.
+# and those that report uncaught exceptions. What can't be examined counts as a value.
 
 Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
-_MAX_NESTING = 9  # of lists in lists; deeper ones aren't redacted
+_HIDDEN = _MASK.decode()
+_MAX_EXAMINED = 10_000  # objects in a traceback's frames; one with more is reported without them
 
 
 def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
-    """Return text, bytes, or lists, tuples and dicts of them, with `***` in place of each value of `source`.
+    """Return text, bytes, or containers of them at any depth, with `***` in place of each value of `source`.
 
-    `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter.
+    `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter. Other
+    objects are returned as they are if neither str() nor repr() shows a value; otherwise, and if they can't
+    be examined, they become `***`.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
     return cast("_T", redacting.redact(value))
@@ -5426,7 +5429,10 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
     The source is as for `redact`. Call it again for new values, after a rotation for instance; earlier ones
-    stay masked. A warning names those that are too short.
+    stay masked. A warning names those that are too short. If an exception or the variables in its frames hold
+    a value, handlers of other packages and hooks such as those of rich and cgitb get no traceback: Python's
+    own report is masked and shown instead. Not covered are exceptions that the program catches and prints
+    without logging, hooks for threads installed later, and the attributes of objects in local variables.
     """
     import logging
 
@@ -5434,6 +5440,7 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     if redacting is None:
         redacting = RedactingFilter()
         _redact_logging(redacting)
+        _redact_reports(redacting)
     short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
@@ -5442,32 +5449,71 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     return redacting
 
 
+def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[..., Any]]) -> None:
+    before = getattr(owner, name)
+    setattr(owner, name, functools.wraps(before)(wrap(before)))
+
+
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
-    import threading
 
-    mask, clean = redacting.redact, redacting.redact_record
+    def wrap_call(call: Callable[..., None]) -> Callable[..., None]:
+        def call_handlers(logger: object, record: object) -> None:
+            call(logger, redacting.redact_record(record))
 
-    def replace(owner: object, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
-        before = getattr(owner, name)
-        setattr(owner, name, functools.wraps(before)(make(before)))
+        call_handlers.redacting = redacting  # type: ignore[attr-defined]
+        return call_handlers
 
-    def report(hook: Callable[..., object]) -> Callable[..., None]:
-        def redacted(*args: Any) -> None:
-            with contextlib.redirect_stderr(io.StringIO()) as written:
-                hook(*args)
-            if sys.stderr:
-                sys.stderr.write(mask(written.getvalue()))
+    def wrap_handle(handle: Callable[..., Any]) -> Callable[..., Any]:
+        def redacted(handler: object, record: Any) -> Any:
+            # Python's own handlers show no variables.
+            if not type(handler).__module__.startswith("logging"):
+                redacting.hide_frames(record)
+            return handle(handler, record)
 
         return redacted
 
-    replace(logging.Logger, "callHandlers", lambda f: lambda self, record: f(self, clean(record)))
-    replace(logging.LogRecord, "getMessage", lambda f: lambda self: mask(f(self)))
+    def wrap_output(make: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: redacting.redact(make(*args))
+
+    _replace_function(logging.Logger, "callHandlers", wrap_call)
+    _replace_function(logging.Handler, "handle", wrap_handle)
+    _replace_function(logging.LogRecord, "getMessage", wrap_output)
     # Not always text: some formatters return a dict, or bytes.
-    replace(logging.Handler, "format", lambda f: lambda self, record: mask(f(self, record)))
-    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        replace(module, hook, report)
-    logging.Logger.callHandlers.redacting = redacting  # type: ignore[attr-defined]
+    _replace_function(logging.Handler, "format", wrap_output)
+
+
+def _redact_reports(redacting: RedactingFilter) -> None:
+    """Mask reports of uncaught exceptions, also where a hook is installed later."""
+    import logging
+    import threading
+
+    def wrap_hook(plain: Callable[..., object], hook: Callable[..., object]) -> Callable[..., None]:
+        def report(*args: Any) -> None:
+            error = args[1] if len(args) == 3 else args[0].exc_value
+            show = plain if redacting.is_revealing(error) else hook
+            with contextlib.redirect_stderr(io.StringIO()) as written:
+                show(*args)
+            if sys.stderr:
+                sys.stderr.write(redacting.redact(written.getvalue()))
+
+        return report
+
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        # Python 3.9 has no threading.__excepthook__.
+        plain = getattr(module, f"__{name}__", getattr(module, name))
+        _replace_function(module, name, functools.partial(wrap_hook, plain))
+    report = wrap_hook(sys.__excepthook__, sys.__excepthook__)
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        if event != "sys.excepthook" or not hasattr(logging.Logger.callHandlers, "redacting"):
+            return
+        _hook, *exception = args
+        if redacting.is_revealing(exception[1]):
+            report(*exception)
+            raise RuntimeError("reported")  # which keeps Python from calling the hook
+
+    sys.addaudithook(watch)
 
 
 class RedactingFilter:
@@ -5499,14 +5545,14 @@ class RedactingFilter:
             self._spellings = Spellings(self._values)
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
-    def redact(self, value: Any, depth: int = 0) -> Any:
-        """Return text, bytes, lists, tuples and dicts with values masked, any other object as it is."""
-        if isinstance(value, (str, bytes)):
-            return self._spellings.mask(cast("Any", value))
-        if type(value) not in (tuple, list, dict) or depth == _MAX_NESTING:
-            return value
-        items = value.items() if isinstance(value, dict) else value
-        return type(value)([self.redact(item, depth + 1) for item in items])
+    def redact(self, value: Any, *, examine: bool = True) -> Any:
+        """Return text, bytes and containers with values masked; what can't be examined becomes `***`.
+
+        Other objects stay if their text has no value or, without `examine`, in any case.
+        """
+        if isinstance(value, str):
+            return self._spellings.mask(value)
+        return _Redaction(self._spellings, examine).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns until it is b"", masked wherever a value is split."""
@@ -5526,17 +5572,151 @@ class RedactingFilter:
         return True
 
     def redact_record(self, record: Any) -> Any:
-        """Redact the text in a record; objects are left to its formatters."""
+        """Redact what is in a record; objects to put into its message are left to its formatters."""
         import logging
 
         for name in vars(record).keys() - self._usual:
-            setattr(record, name, self.redact(getattr(record, name)))
+            examine = name not in ("msg", "args")
+            setattr(record, name, self.redact(getattr(record, name), examine=examine))
         if isinstance(record.exc_info, tuple):
             text = logging.Formatter().formatException(record.exc_info)
             redacted = self.redact(text)
             if redacted != text:  # formatters use the text if there is one
                 record.exc_text, record.exc_info = redacted, None
         return record
+
+    def hide_frames(self, record: Any) -> None:
+        """Leave only the text of a record's exception if its frames hold a value."""
+        import logging
+
+        if isinstance(record.exc_info, tuple) and self.is_revealing(record.exc_info[1]):
+            record.exc_text = self.redact(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+
+    def is_revealing(self, error: Optional[BaseException]) -> bool:
+        """Return whether an exception shows a value, or could where local variables are shown."""
+        import traceback
+
+        if error is None:
+            return False
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        if self.redact(text) != text:
+            return True
+        variables: list[object] = []
+        for cause in _causes_of(error):
+            for frame, _ in traceback.walk_tb(cause.__traceback__):
+                variables += frame.f_locals.values()
+        redaction = _Redaction(self._spellings, most=_MAX_EXAMINED)
+        return redaction.redact(variables) is not variables
+
+
+def _causes_of(error: BaseException) -> list[BaseException]:
+    """Return an exception with all that its report includes."""
+    found = [error]
+    for cause in found:  # which grows meanwhile
+        related = (cause.__cause__, cause.__context__, *getattr(cause, "exceptions", ()))
+        found += [other for other in related if isinstance(other, BaseException) and other not in found]
+    return found
+
+
+class _Redaction:
+    """One value, redacted with all that it holds; without recursion, so any depth will do.
+
+    What has no value in it is returned as it is. So is an object that isn't text, without `examine`.
+    """
+
+    def __init__(self, spellings: Spellings, examine: bool = True, most: float = float("inf")) -> None:
+        self._mask = spellings.mask
+        self._examine = examine
+        self._most = most  # what may be examined; with more in it, the value can't be
+        self._parts: dict[int, list[Any]] = {}  # by the id of a container; they also keep the ids in use
+        self._done: dict[int, Any] = {}  # by id, what takes an object's place
+
+    def redact(self, value: Any) -> Any:
+        waiting = [value]
+        while waiting:
+            item = waiting[-1]
+            if id(item) in self._done:
+                waiting.pop()
+            elif id(item) in self._parts or not isinstance(item, _CONTAINERS):
+                self._done[id(item)] = self._redact_item(item)
+            elif len(item) + len(self._done) > self._most:
+                return _HIDDEN
+            else:
+                self._parts[id(item)] = parts = self._parts_of(item)
+                waiting += [part for part in parts if id(part) not in self._parts]
+        return self._done[id(value)]
+
+    def _parts_of(self, item: Any) -> list[Any]:
+        """Return what a container holds, of a mapping keys and values in turn."""
+        try:
+            if isinstance(item, Mapping):
+                return [part for pair in item.items() for part in pair]
+            return list(item)
+        except Exception:
+            self._done[id(item)] = _HIDDEN
+            return []
+
+    def _redact_item(self, item: Any) -> Any:
+        if isinstance(item, (str, bytes)):
+            return self._mask(cast("Any", item))
+        if isinstance(item, (bytearray, memoryview)):
+            data = bytes(item)
+            masked = self._mask(data)
+            return item if masked == data else type(item)(masked)
+        if isinstance(item, _CONTAINERS):
+            return self._redact_container(item, self._parts[id(item)])
+        return _HIDDEN if self._shows_value(item) else item
+
+    def _redact_container(self, item: Any, parts: list[Any]) -> Any:
+        # What is not done yet contains itself.
+        redacted = [self._done.get(id(part), _HIDDEN) for part in parts]
+        is_same = all(new is old for new, old in zip(redacted, parts))
+        if is_same and (type(item) in _PLAIN_CONTAINERS or not self._shows_value(item)):
+            return item
+        if isinstance(item, Mapping):
+            return _dict_of(parts[::2], redacted[::2], redacted[1::2])
+        if isinstance(item, tuple):
+            return item._make(redacted) if hasattr(item, "_make") else tuple(redacted)  # a named tuple
+        if isinstance(item, list):
+            return redacted
+        return (frozenset if isinstance(item, frozenset) else set)(map(_hashable, redacted))
+
+    def _shows_value(self, item: Any) -> bool:
+        if not self._examine:
+            return False
+        if isinstance(item, Iterator):  # looking would use it up
+            return True
+        try:
+            return any(self._mask(text) != text for text in (str(item), repr(item)))
+        except Exception:
+            return True
+
+
+_PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset)
+_CONTAINERS = (Mapping, *_PLAIN_CONTAINERS)
+
+
+def _dict_of(before: list[Any], keys: list[Any], values: list[Any]) -> dict[Any, Any]:
+    """Return a dict of redacted keys and values; keys that have become the same are numbered."""
+    found: dict[Any, Any] = {}
+    kept = {old for old, new in zip(before, keys) if old is new}
+    for old, new, value in zip(before, keys, values):
+        key, number = _hashable(new), 1
+        while key in found or (new is not old and key in kept):
+            number += 1
+            key = f"{_HIDDEN} ({number})"
+        found[key] = value
+    return found
+
+
+def _hashable(value: Any) -> Any:
+    """Return a value that can be a key or in a set; `***` for one that has become a list or dict."""
+    try:
+        hash(value)
+    except TypeError:
+        return _HIDDEN
+    return value
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:

@@ -59,6 +59,7 @@ import threading
 import time
 import traceback
 import tracemalloc
+import types
 import typing
 import unittest.mock
 import urllib.parse
@@ -67,7 +68,7 @@ import uuid
 import warnings
 import xml.sax.saxutils
 import zlib
-from collections import Counter
+from collections import Counter, OrderedDict, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -5668,6 +5669,7 @@ def log(monkeypatch):
     """A logger with what it wrote so far; the hooks in logging are taken out again."""
     hooked = [(logging.Logger, "callHandlers"), (logging.Handler, "format"), (threading, "excepthook")]
     hooked += [(logging.LogRecord, "getMessage"), (sys, "excepthook"), (sys, "unraisablehook")]
+    hooked += [(logging.Handler, "handle")]
     for owner, name in hooked:
         monkeypatch.setattr(owner, name, getattr(owner, name))
     logger, stream = logging.Logger("app"), io.StringIO()
@@ -5750,6 +5752,47 @@ def test_redact_covers_extra_fields_and_formatters_that_make_no_text(log):
     assert made == [{"token": {"deep": ["***"]}, "secretly": "***", "level": logging.ERROR}]
 
 
+def show_variables(kind, error, trace):
+    """Print an exception with the variables in its frames, as rich and cgitb do."""
+    report = traceback.TracebackException(kind, error, trace, capture_locals=True)
+    sys.stdout.write("".join(report.format()))
+
+
+@pytest.mark.parametrize("value, printed", [(SAFE, "ValueError: no\n"), ("harmless", "token = 'harmless'")])
+def test_redact_covers_handlers_that_show_variables(log, value, printed, capsys):
+    def fail(token):
+        raise ValueError("no")
+
+    def emit(record):
+        if record.exc_info:
+            show_variables(*record.exc_info)
+        print(handler.format(record))
+
+    handler = own(logging.Handler, "emit", emit)
+    log.handlers[:] = [handler]
+    ps.redact_logs([SAFE])
+    try:
+        fail(value)
+    except ValueError:
+        log.exception("failed")
+    shown = capsys.readouterr().out
+    assert "failed" in shown and "fail(value)" in shown and printed in shown and SAFE not in shown
+
+
+@pytest.mark.parametrize("order", ["steps", "reversed(steps)"], ids=["later", "before"])
+@pytest.mark.parametrize("value, printed", [(SAFE, "ValueError: no"), ("harmless", "token = 'harmless'")])
+def test_redact_covers_hooks_that_show_variables(order, value, printed):
+    code = f"""
+import sys, paissive_secrets as ps, test_paissive_secrets as tests
+def fail(token): raise ValueError("no")
+steps = [(ps.redact_logs, [tests.SAFE]), (setattr, sys, "excepthook", tests.show_variables)]
+for call, *arguments in {order}: call(*arguments)
+del steps, call, arguments, tests.CAUSED
+fail({value!r})"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert printed in done.stdout + done.stderr and SAFE not in done.stdout + done.stderr
+
+
 def test_redact_covers_formatters_of_exceptions(log):
     ps.redact_logs([SAFE])
     log.handlers[0].setFormatter(own(logging.Formatter, "formatException", lambda info: f"own {info[1]}"))
@@ -5765,7 +5808,7 @@ def test_redact_leaves_objects_alone_until_they_are_formatted(log):
     ps.redact_logs([SAFE])
     handler, seen = keeping(lambda record: (record.msg, record.args))
     log.handlers[:] = [memory, handler]
-    log.error("with %s", costly, extra={"costly": costly})
+    log.error("with %s", costly)
     assert not calls and seen == [("with %s", (costly,))]
     memory.flush()
     assert (log.text(), len(calls)) == ("with ***\n", 1)
@@ -5793,8 +5836,65 @@ def test_redact_text_bytes_and_what_holds_them():
     assert ps.redact(event, secrets) == {"event": "in ***", "tokens": [(b"***", 7)], "n": None}
     assert ps.redact(f"in {SAFE}", {"db": SAFE}) == "in ***"
     event["tokens"].append(event)
-    assert "***" in str(ps.redact(event, secrets))
+    assert ps.redact(event, secrets)["tokens"] == [(b"***", 7), "***"]
     assert SAFE not in repr(secrets) + repr(ps.Masker(ps.Spellings([SAFE]))) + repr(ps.Spellings([SAFE]))
+
+
+class Pair(typing.NamedTuple):
+    a: str
+    b: int
+
+
+Hidden = type("Hidden", (dict,), {"__repr__": lambda self: SAFE})
+Opaque = type("Opaque", (), {"__repr__": lambda self: 1 / 0})
+ENDLESS = type("Endless", (dict,), {"items": lambda self: 1 / 0})()
+HELD = {  # what holds a value, and what becomes of it
+    "an ordered dict": (OrderedDict(a=SAFE), {"a": "***"}),
+    "a default dict": (defaultdict(list, a=[SAFE]), {"a": ["***"]}),
+    "a read-only mapping": (types.MappingProxyType({"a": SAFE}), {"a": "***"}),
+    "a set": ({SAFE, 7}, {"***", 7}),
+    "a frozen set": (frozenset([SAFE]), frozenset(["***"])),
+    "a named tuple": (Pair(SAFE, 7), Pair("***", 7)),
+    "a bytearray": (bytearray(SAFE.encode()), bytearray(b"***")),
+    "a view of memory": (memoryview(SAFE.encode()), memoryview(b"***")),
+    "keys that become the same": (
+        {SAFE: 1, SAFE.encode().hex(): 2, "***": 3},
+        {"*** (2)": 1, "*** (3)": 2, "***": 3},
+    ),
+    "a key in a key": ({(SAFE, 1): 2}, {("***", 1): 2}),
+    "a deque": (deque([SAFE]), "***"),
+    "a path": (Path(SAFE), "***"),
+    "an exception": (ValueError(SAFE), "***"),
+    "an iterator": (iter([SAFE]), "***"),
+    "a view of a dict": ({"a": SAFE}.values(), "***"),
+    "a class of its own": (Hidden(), {}),
+    "what can't be printed": (Opaque(), "***"),
+    "what can't be read": (ENDLESS, "***"),
+    "no value": (Path("app"), Path("app")),
+    "numbers": ((1, 2.5, None, True), (1, 2.5, None, True)),
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_redact_covers_whatever_holds_a_value_and_fails_closed(what):
+    holder, expected = HELD[what]
+    found = ps.redact({"a": [holder]}, [SAFE])["a"][0]
+    assert found == expected and isinstance(found, type(expected))
+
+
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}, lambda v: (v,)])
+def test_redact_covers_any_depth(wrap):
+    nested = functools.reduce(lambda value, _: wrap(value), range(20_000), SAFE)
+    found = ps.redact(nested, [SAFE])
+    while not isinstance(found, str):
+        found = next(iter(found.values() if isinstance(found, dict) else found))
+    assert found == "***"
+
+
+def test_redact_takes_no_longer_for_what_is_held_often():
+    shared = functools.reduce(lambda value, _: [value, value], range(60), SAFE)
+    found = ps.redact(shared, [SAFE])
+    assert functools.reduce(lambda value, _: value[1], range(60), found) == "***"
 
 
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
