@@ -25,6 +25,7 @@ Contents, bottom-up; each section uses only the sections above it:
     Stores                  the four methods of a store, MemoryStore
     Dotenv                  .env files, read and rewritten
     Environment             variables, NAME_FILE, credentials, .env
+    Store credentials       what opens a store; commands run without it
     Age format              seal and unseal
     Sealed files            the .paissive folder
     Vault settings          the variables of vault and bao
@@ -73,6 +74,7 @@ import itertools
 import re
 import stat
 import time
+from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, TypeVar, Union, cast, overload
@@ -225,10 +227,10 @@ _BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
 _REFERENCE = "secret:"  # prefix of a text that is one reference
 _EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
-# Variables with a key to a store or, with _FILE, a path to one.
-_KEYS_TO_STORES = (
+# Variables that hold what opens a store or, with _FILE and _COMMAND, say where it is.
+_STORE_CREDENTIALS = (
     r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
-    r"|(?:VAULT|BAO)_TOKEN)(?:_FILE)?"
+    r"|(?:VAULT|BAO)_TOKEN)(?:_FILE|_COMMAND)?"
 )
 _GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # prefix of the two variables for a job's identity token
 
@@ -315,6 +317,11 @@ def check_value(value: str, what: str = "the value") -> str:
     return value
 
 
+def decode_value(data: bytes, what: str = "the value") -> str:
+    """Return the text that a file or a pipe holds, or raise BadValue."""
+    return check_value(data.decode(errors="surrogateescape"), what)  # a strict error would hold the data
+
+
 def _is_encodable(text: str, encoding: str = "utf-8") -> bool:
     """Return whether the encoding has all of the text; no exception with the text in it escapes."""
     try:
@@ -368,11 +375,11 @@ def looks_like_reference(text: str) -> bool:
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_EMBEDDED_REFERENCE, text)))
 
 
-def opens_stores(variable: str) -> bool:
+def is_store_credential(variable: str) -> bool:
     """Return whether a variable is a key to our stores, which the commands that we start must not get."""
     if variable.startswith(_GITHUB_JOB):  # a command may need these, unless that is how we log in
         return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
-    return bool(re.fullmatch(_KEYS_TO_STORES, variable))
+    return bool(re.fullmatch(_STORE_CREDENTIALS, variable))
 
 
 def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -565,6 +572,15 @@ def check_folder(path: str) -> None:
     if not is_trusted(status):
         hint = f"if it is yours: chown -R $USER {path}; chmod -R go-w {path}"
         raise Unsafe(f"others can write to {path}", hint=hint)
+
+
+def find_above(folder: str, name: str) -> str:
+    """Return the path of the nearest `name`, from this real folder up, or ""."""
+    while not os.path.lexists(found := os.path.join(folder, name)):
+        if folder == os.path.dirname(folder):
+            return ""
+        folder = os.path.dirname(folder)
+    return found
 
 
 @functools.lru_cache(maxsize=256)
@@ -1204,7 +1220,7 @@ class Dotenv:
         def look_up(name: str) -> str:
             nonlocal room
             # A stranger's file must not expose a key to our stores under another name.
-            text = (found if name in found or opens_stores(name.upper()) else environ).get(name, "")
+            text = (found if name in found or is_store_credential(name.upper()) else environ).get(name, "")
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
                 problem = f"the values up to {_show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
@@ -1361,7 +1377,7 @@ class EnvironmentStore(Store):
         except KeyError:
             value = None
         if variable not in self._deleted_here:
-            path = mounted_path(name, variable)
+            path = credential_path(name, variable)
             if path:
                 with disk_errors(f"read {path}, where {_show(name)} is stored"):
                     value = read_credential(path)
@@ -1408,7 +1424,7 @@ class EnvironmentStore(Store):
         variable = _checked_variable(name)
         path, assigned = "", False
         if variable not in self._deleted_here:
-            path = mounted_path(name, variable)
+            path = credential_path(name, variable)
             assigned = not self._load().assigned.keys().isdisjoint((variable, name))
         if not (variable in os.environ or path or assigned):
             raise not_found_error(name)
@@ -1457,14 +1473,14 @@ class EnvironmentStore(Store):
     def overridden_by(self, name: str) -> str:
         """Return what overrides the dotenv file: "variable X", a path, or ""."""
         variable = _checked_variable(name)
-        return f"variable {variable}" if variable in os.environ else mounted_path(name, variable)
+        return f"variable {variable}" if variable in os.environ else credential_path(name, variable)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
         """Return the names whose values are references, with those; mounted files hold none."""
         found = {}
         for name in names:
             variable = _checked_variable(name)
-            if variable not in os.environ and mounted_path(name, variable):
+            if variable not in os.environ and credential_path(name, variable):
                 continue
             with contextlib.suppress(NotFound, BadValue):  # what can't be read can't be followed
                 if looks_like_reference(value := self.get(name)):
@@ -1593,7 +1609,7 @@ def looks_secret(variable: str) -> bool:
     return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
 
 
-def mounted_path(name: str, variable: str) -> str:
+def credential_path(name: str, variable: str) -> str:
     """Return the path of the file that NAME_FILE names, or of the systemd credential, or ""."""
     # The user chose this path, so it is an error if it can't be read; a credential may be absent.
     chosen = os.environ.get(variable + "_FILE", "")
@@ -1602,9 +1618,177 @@ def mounted_path(name: str, variable: str) -> str:
     return chosen or next(filter(os.path.isfile, paths), "")
 
 
-def decode_value(data: bytes, what: str = "the value") -> str:
-    """Return the text that a file or a pipe holds, or raise BadValue."""
-    return check_value(data.decode(errors="surrogateescape"), what)  # a strict error would hold the data
+# === Store credentials ======================================================================================
+# What opens a store is the variable X, the text of the file X_FILE, what the command X_COMMAND prints, the
+# credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
+
+_CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
+_OUTPUTS: dict[tuple[str, str], str] = {}  # by X and command: what it printed, since it runs only once
+_running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
+
+
+class CommandFailed(SecretsError):
+    """A command could not be run, or failed; nothing that it printed is in the message."""
+
+
+def read_store_credential(variable: str, *, may_run: bool = True) -> str:
+    """Return what opens a store, or ""; without `may_run`, a command's output only if it ran already."""
+    text = os.environ.get(variable, "")
+    path = os.environ.get(variable + "_FILE", "")
+    command = os.environ.get(variable + "_COMMAND", "")
+    if text:
+        return text
+    if command and not path:
+        return _read_command(variable, command) if may_run else _OUTPUTS.get((variable, command), "")
+    path = path or credential_path(variable, variable)
+    with disk_errors(f"read {variable} from {path}"):
+        return read_credential(path) if path else ""
+
+
+def credentials_from_commands() -> list[str]:
+    """Return what commands have printed in this process, which output must not show."""
+    return list(_OUTPUTS.values())
+
+
+def _read_command(variable: str, command: str) -> str:
+    with _running:
+        if (variable, command) not in _OUTPUTS:
+            _OUTPUTS[variable, command] = _run_for_credential(variable + "_COMMAND", command)
+        return _OUTPUTS[variable, command]
+
+
+def _run_for_credential(what: str, command: str) -> str:
+    import shlex
+    import shutil
+
+    words: list[str] = []
+    with contextlib.suppress(ValueError):  # a quote isn't closed
+        words = [os.path.expanduser(word) for word in shlex.split(command)]
+    # The message doesn't say what it is: it may be what opens the store.
+    if not words or not shutil.which(words[0]):
+        raise BadValue(f"{what} isn't a command", hint="use a program that can be run, and close its quotes")
+    try:
+        # In our session, so that it can ask for a PIN on our terminal.
+        printed = run_command(words, None, _CREDENTIAL_SECONDS, session=False)
+    except CommandFailed as error:
+        raise Locked(f"{what} failed: {error.message}", hint="run it by hand to see why") from None
+    if not printed:
+        raise Locked(f"{what} printed nothing", hint="run it by hand to see why")
+    return check_value(printed, f"the output of {what}")
+
+
+def can_ask() -> bool:
+    """Return whether stdin is a terminal, so that a prompt can be answered."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(prompt: str, *, twice: bool = False) -> str:
+    if not can_ask():
+        hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND, or PAISSIVE_IDENTITY"
+        raise Locked("the master password is needed", hint=hint)
+    import getpass
+
+    typed = again = ""
+    with contextlib.suppress(EOFError):
+        typed = getpass.getpass(prompt)
+        again = getpass.getpass("Again: ") if twice else typed
+    if not typed or typed != again:
+        raise BadValue("the two entries differ" if typed else "nothing was typed", hint="try again")
+    return typed
+
+
+def run_command(
+    argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
+) -> str:
+    """Run a command with `text` on stdin, or return what it prints without one trailing newline.
+
+    It gets no store credentials, and not `text`, in its environment. If this process is killed, the command
+    holds `lock`. Whatever it started in its session ends with it.
+    """
+    import signal
+    import subprocess
+
+    # The exit status would be lost, and Python would report 0.
+    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        raise CommandFailed("this process ignores SIGCHLD, so it can't see how a command ends")
+    none, pipe = subprocess.DEVNULL, subprocess.PIPE
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=none if text is None else pipe,
+            stdout=pipe if text is None else none,  # whatever else it prints may hold the value
+            stderr=none,
+            env=child_environment(text),
+            pass_fds=(lock.fd,) if lock and os.name != "nt" else (),
+            start_new_session=session,
+        )
+    except OSError as error:
+        raise CommandFailed(f"{argv[0]}: {error.strerror}") from None
+    if lock:
+        lock.lend(child.pid)
+    printed = _communicate(child, text or "", timeout, session)
+    if lock:
+        lock.take_back()
+    if printed is None:
+        raise CommandFailed(f"it took longer than {timeout:g} s")
+    if len(printed) > MAX_FILE_BYTES:
+        raise CommandFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
+    if child.returncode:
+        how = "signal" if child.returncode < 0 else "status"
+        raise CommandFailed(f"it ended with {how} {abs(child.returncode)}")
+    return without_newline(printed.decode(errors="surrogateescape"))
+
+
+def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, session: bool) -> bytes | None:
+    """Write to a command's stdin or return what it prints; kill it and return None if it takes too long."""
+    import subprocess
+    import threading
+
+    printed = bytearray()
+
+    def use_pipe() -> None:
+        if child.stdin:
+            with contextlib.suppress(OSError), child.stdin as pipe:  # it may not read all, or anything
+                pipe.write(text.encode())
+        if child.stdout:
+            with child.stdout as pipe:
+                printed.extend(pipe.read(MAX_FILE_BYTES + 1))
+
+    end = time.monotonic() + timeout
+    # In a thread: what the command left running in the background may hold the pipe for good.
+    piping = threading.Thread(target=use_pipe, daemon=True)
+    piping.start()
+    try:
+        piping.join(timeout)
+        # Until it is waited for, nothing else gets its process ID, and its session can be killed.
+        if not piping.is_alive() and len(printed) <= MAX_FILE_BYTES:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0, end - time.monotonic()))
+    finally:
+        killed = child.returncode is None
+        if killed:
+            _kill(child, session)
+    return None if killed and len(printed) <= MAX_FILE_BYTES else bytes(printed)
+
+
+def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
+    import signal
+
+    if session and hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):  # macOS reports an error for a process that has ended
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+
+
+def child_environment(value: str | None = None) -> dict[str, str]:
+    """Return our environment for a user's command, without keys to our stores, stages and `value`."""
+    found = environment_now()
+    return {
+        name: text
+        for name, text in found.items()
+        if not (is_store_credential(name) or is_stage(name, found) or text == value)
+    }
 
 
 # === Age format =============================================================================================
@@ -2059,7 +2243,7 @@ class FileStore(Store):
             keys = self._keys()
             if names:
                 self._open(names[0], self._path(names[0]))
-            unfinished = len(keys) > 1 and not self._opener()
+            unfinished = len(keys) > 1 and not self._identity_text()
             yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
             left = leftover(self.folder)
             if left:
@@ -2070,10 +2254,12 @@ class FileStore(Store):
 
     def credentials(self) -> Iterator[str]:
         """Yield the master password and the identities, if that needs no prompt."""
-        yield from filter(None, [self._password()])
-        if self._opener() or self._password():
+        password = self._password(may_run=False)
+        if password:
+            yield password
+        if password or self._identity_text(may_run=False):
             with contextlib.suppress(SecretsError):
-                yield from (key.reveal() for key in self._keys())
+                yield from (key.reveal() for key in self._keys(may_run=False))
 
     def unlock(self) -> None:
         """Fail, or prompt for the password, now rather than while holding the lock."""
@@ -2083,7 +2269,7 @@ class FileStore(Store):
             return
         _require_cryptography()  # before creating anything
         if not self._password():
-            self._prompted_password = _ask(f"New master password for {self.folder}: ", twice=True)
+            self._prompted_password = ask(f"New master password for {self.folder}: ", twice=True)
         _new_passphrase(self._password())
 
     def _path(self, name: str) -> str:
@@ -2125,18 +2311,20 @@ class FileStore(Store):
     def _is_new(self) -> bool:
         """Return whether there is nothing to open yet: no identity and no secrets."""
         return not (
-            os.path.lexists(self._identity_file) or self._opener() or next(_names_under(self._secrets), "")
+            os.path.lexists(self._identity_file)
+            or self._identity_text()
+            or next(_names_under(self._secrets), "")
         )
 
-    def _opener(self) -> str:
-        return _credential("PAISSIVE_IDENTITY")
+    def _identity_text(self, may_run: bool = True) -> str:
+        return read_store_credential("PAISSIVE_IDENTITY", may_run=may_run)
 
-    def _password(self) -> str:
-        return self._prompted_password or _credential("PAISSIVE_MASTER_PASSWORD")
+    def _password(self, may_run: bool = True) -> str:
+        return self._prompted_password or read_store_credential("PAISSIVE_MASTER_PASSWORD", may_run=may_run)
 
-    def _keys(self) -> tuple[Identity, ...]:
+    def _keys(self, may_run: bool = True) -> tuple[Identity, ...]:
         """Return the identities that open the store, the one to seal to first."""
-        text = self._opener()
+        text = self._identity_text(may_run)
         if not text:
             return self._keys_by_password()
         try:
@@ -2150,7 +2338,7 @@ class FileStore(Store):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         if not self._password():
-            self._prompted_password = _ask(f"Master password of {self.folder}: ")
+            self._prompted_password = ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {self._identity_file}"):
                 return _unseal_identities(read_file(self._identity_file, follow=False), self._password())
@@ -2198,7 +2386,7 @@ class FileStore(Store):
         except FileNotFoundError:
             key = self._key_in_use(keys)
         # After a killed rekey, the password opens two: the first is the new one.
-        return (key if self._opener() else keys[0]), sealed
+        return (key if self._identity_text() else keys[0]), sealed
 
     def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
         """Return the key that opens the first undamaged secret."""
@@ -2220,15 +2408,6 @@ class FileStore(Store):
                 os.unlink(path)
             else:
                 self._replace(path, sealed)
-
-
-def find_above(folder: str, name: str) -> str:
-    """Return the path of the nearest `name`, from this real folder up, or ""."""
-    while not os.path.lexists(found := os.path.join(folder, name)):
-        if folder == os.path.dirname(folder):
-            return ""
-        folder = os.path.dirname(folder)
-    return found
 
 
 @functools.lru_cache(maxsize=4096)
@@ -2305,34 +2484,6 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
     if not found:
         raise BadValue("it has no age identity")
     return found
-
-
-def _credential(name: str) -> str:
-    """Return text from the variable, the file that NAME_FILE names or systemd's credentials, or ""."""
-    text = os.environ.get(name, "")
-    path = "" if text else mounted_path(name, name)
-    with disk_errors(f"read {name} from {path}"):
-        return read_credential(path) if path else text
-
-
-def can_ask() -> bool:
-    """Return whether stdin is a terminal, so that a prompt can be answered."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def _ask(prompt: str, *, twice: bool = False) -> str:
-    if not can_ask():
-        hint = "set PAISSIVE_MASTER_PASSWORD or PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY"
-        raise Locked("the master password is needed", hint=hint)
-    import getpass
-
-    typed = again = ""
-    with contextlib.suppress(EOFError):
-        typed = getpass.getpass(prompt)
-        again = getpass.getpass("Again: ") if twice else typed
-    if not typed or typed != again:
-        raise BadValue("the two entries differ" if typed else "nothing was typed", hint="try again")
-    return typed
 
 
 def _new_passphrase(password: str) -> Passphrase:
@@ -3195,16 +3346,20 @@ def _unwrap_secret_id(token: str, transport: _Transport) -> str:
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
-    """Return a setting, or the text of the file that its …_FILE names, read for each login."""
+    """Return a setting, or what its …_FILE names or its …_COMMAND prints; files are read for each login."""
     value: str = getattr(settings, name)
-    path = getattr(settings, name + "_file", None)
-    if name == "jwt" and settings.login == "kubernetes":
-        path = path or _KUBERNETES_TOKEN
-    elif name == "jwt" and not (value or path) and os.environ.get(_GITHUB_JOB + "URL"):
-        return _request_github_jwt(os.environ[_GITHUB_JOB + "URL"], settings)
-    value = value or (_read_login_file(path) if path else "")
+    path = getattr(settings, name + "_file", None)  # None: it isn't secret
+    if path and not value:
+        value = _read_login_file(path)
+    if path is not None and not value:
+        value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
+    if name == "jwt" and not value:
+        if settings.login == "kubernetes":
+            value = _read_login_file(_KUBERNETES_TOKEN)
+        elif url := os.environ.get(_GITHUB_JOB + "URL"):
+            value = _request_github_jwt(url, settings)
     if not value and (name != "role" or settings.login == "kubernetes"):
-        hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', or …_FILE'}"
+        hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', …_FILE or …_COMMAND'}"
         raise Locked(f"no {name} to log in with", hint=hint)
     return value
 
@@ -3458,6 +3613,7 @@ class VaultStore(Store):
 
     def credentials(self) -> Iterator[str]:
         yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in _KEYS)])
+        yield from credentials_from_commands()
 
     def status(self) -> Iterator[tuple[str, str]]:
         session, settings = self._session, self.settings
@@ -3980,7 +4136,7 @@ class Resolver:
             backend, name = _parse_reference(reference)
             store = self._manager.store(backend) if backend else store
             # The author of a reference may not know the key, and must not get it under another name.
-            if opens_stores(variable_name(name).upper()) and store.overridden_by(name):
+            if is_store_credential(variable_name(name).upper()) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
             loaded = self._loaded.get((id(store), name), {})
             value = loaded["current"] if "current" in loaded else store.get(name)
@@ -4028,6 +4184,11 @@ set_secret = _manager.set_secret
 delete_secret = _manager.delete_secret
 list_secrets = _manager.list_secrets
 resolve_text = _manager.resolve_text
+
+
+def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
+    """Return a manager and a backend to ask it for; a backend alone gets the default manager."""
+    return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
 
 
 # === Config =================================================================================================
@@ -4195,11 +4356,6 @@ class SecretConfig:
 
 
 _ABSENT: Any = object()
-
-
-def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
-    """Return a manager and a backend to ask it for; a backend alone gets the default manager."""
-    return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
 
 
 def raise_missing(errors: list[NotFound]) -> None:
@@ -4529,14 +4685,14 @@ class _Rotation:
         try:
             if isinstance(step, list):
                 timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
-                result = _run_command(step, value, timeout, self._lock)
+                result = run_command(step, value, timeout, lock=self._lock)
             elif isinstance(step, dict):
                 result = self._call(kind, step, value)
             elif kind == "generate":
                 result = generate(step) if step else generate()
             if value is None and result == "":
                 raise RotationFailed("it returned nothing")
-        except RotationFailed as error:
+        except (RotationFailed, CommandFailed) as error:
             problem = error.message
         if problem:
             message = f"{kind} of {self._shown} failed, {self._state()}: {problem}"
@@ -4664,92 +4820,6 @@ def _is_same(a: str | None, b: str | None) -> bool:
 
     # None equals nothing, not even None: an absent stage is like no other.
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
-
-
-def _run_command(argv: list[str], value: str | None, timeout: float, lock: FileLock) -> str:
-    """Run a command with `value` on stdin, or return what it prints; raise RotationFailed."""
-    import signal
-    import subprocess
-
-    # The exit status would be lost, and Python would report 0.
-    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        raise RotationFailed("this process ignores SIGCHLD, so it can't see how a command ends")
-    none, pipe = subprocess.DEVNULL, subprocess.PIPE
-    try:
-        child = subprocess.Popen(
-            argv,
-            stdin=none if value is None else pipe,
-            stdout=pipe if value is None else none,  # whatever else it prints may hold the value
-            stderr=none,
-            env=foreign_environment(value),
-            pass_fds=() if os.name == "nt" else (lock.fd,),  # to hold it if this process is killed
-            start_new_session=True,  # so that all it starts can be killed
-        )
-    except OSError as error:
-        raise RotationFailed(f"{argv[0]}: {error.strerror}") from None
-    lock.lend(child.pid)
-    printed = _communicate(child, value or "", timeout)
-    lock.take_back()
-    if printed is None:
-        raise RotationFailed(f"it took longer than {timeout:g} s")
-    if len(printed) > MAX_FILE_BYTES:
-        raise RotationFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
-    if child.returncode:
-        how = "signal" if child.returncode < 0 else "status"
-        raise RotationFailed(f"it ended with {how} {abs(child.returncode)}")
-    return without_newline(printed.decode(errors="surrogateescape"))
-
-
-def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float) -> bytes | None:
-    """Write to a command's stdin or return what it prints; kill it and return None if it takes too long."""
-    import subprocess
-    import threading
-
-    printed = bytearray()
-
-    def use_pipe() -> None:
-        if child.stdin:
-            with contextlib.suppress(OSError), child.stdin as pipe:  # it may not read all, or anything
-                pipe.write(text.encode())
-        if child.stdout:
-            with child.stdout as pipe:
-                printed.extend(pipe.read(MAX_FILE_BYTES + 1))
-
-    end = time.monotonic() + timeout
-    # In a thread: what the command left running in the background may hold the pipe for good.
-    piping = threading.Thread(target=use_pipe, daemon=True)
-    piping.start()
-    try:
-        piping.join(timeout)
-        # Until it is waited for, nothing else gets its process ID, and its session can be killed.
-        if not piping.is_alive() and len(printed) <= MAX_FILE_BYTES:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(max(0, end - time.monotonic()))
-    finally:
-        killed = child.returncode is None
-        if killed:
-            _kill_session(child)
-    return None if killed and len(printed) <= MAX_FILE_BYTES else bytes(printed)
-
-
-def _kill_session(child: subprocess.Popen[bytes]) -> None:
-    import signal
-
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(OSError):  # macOS reports an error for a process that has ended
-            os.killpg(child.pid, signal.SIGKILL)
-    child.kill()
-    child.wait()
-
-
-def foreign_environment(value: str | None = None) -> dict[str, str]:
-    """Return our environment for a user's command, without keys to our stores, stages and `value`."""
-    found = environment_now()
-    return {
-        name: text
-        for name, text in found.items()
-        if not (opens_stores(name) or is_stage(name, found) or text == value)
-    }
 
 
 # === Import and export ======================================================================================
@@ -5080,7 +5150,7 @@ def environment_with_secrets(
     asker = "the command line" if names else "the store"
     loaded = load_stages(store, [reference[len(_REFERENCE) :] for reference in references.values()])
     # Secrets come last, so that no other variable takes their place.
-    environment = {**foreign_environment(), **references}
+    environment = {**child_environment(), **references}
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
@@ -5104,7 +5174,7 @@ def _references_by_variable(store: Store, names: list[str], groups: Container[st
     for name in names or list_secrets(backend=store):
         variable = variable_name(check_name(name))
         # Not even if the store holds it: a child could open everything with it.
-        if name in groups or (not names and opens_stores(variable)):
+        if name in groups or (not names and is_store_credential(variable)):
             continue
         if found.setdefault(variable, name) != name:
             both = f"{_show(found[variable])} and {_show(name)}"
@@ -5181,7 +5251,7 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
 
 def _scrub_environment() -> None:
     """Overwrite the keys to our stores in the environment that ps and /proc show to our children."""
-    variables = list(filter(opens_stores, os.environ))
+    variables = list(filter(is_store_credential, os.environ))
     if not variables or __name__ != "__main__" or os.name == "nt":  # a program that imports us keeps its own
         return
     with contextlib.suppress(ImportError, AttributeError, OSError):
@@ -9704,7 +9774,7 @@ def _read_value(what: str, store: Store | None = None) -> str:
     if can_ask():
         if store:
             store.unlock()
-        return _ask(f"Value of {what}: ", twice=True)
+        return ask(f"Value of {what}: ", twice=True)
     data = read_bounded(sys.stdin.buffer, "the value")
     if not data:
         raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")

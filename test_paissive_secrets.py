@@ -1371,7 +1371,7 @@ def test_another_thread_may_delete_a_variable_during_a_listing(monkeypatch):
     listed = type(os.environ).__iter__
     with monkeypatch.context() as patch:
         patch.setattr(type(os.environ), "__iter__", lambda self: iter([*listed(self), "GONE_TOKEN"]))
-        assert "GONE_TOKEN" not in {*ps.EnvironmentStore().names(), *ps.foreign_environment()}
+        assert "GONE_TOKEN" not in {*ps.EnvironmentStore().names(), *ps.child_environment()}
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 15), reason="Python takes UTF-8 whatever the locale")
@@ -1536,6 +1536,129 @@ def test_processes_that_write_one_dotenv_file_lose_nothing(here):
 
     assert ended(*[in_child(lambda who=who: write(who)) for who in range(5)]) == [0] * 5
     assert (here / ".env").read_text().count("=v\n") == 40
+
+
+# === Store credentials ======================================================================================
+
+PASSWORD = "correct horse"
+WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
+
+
+@pytest.fixture
+def by_command(files, monkeypatch, tmp_path):
+    """Let a shell command line print the master password; it appends a line to the file `runs`."""
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    monkeypatch.setattr(ps, "_OUTPUTS", {})
+
+    def use(line, variable="PAISSIVE_MASTER_PASSWORD"):
+        argv = ["sh", "-c", f"echo {variable} >> {tmp_path}/runs; {line}"]
+        monkeypatch.setenv(f"{variable}_COMMAND", shlex.join(argv))
+        return tmp_path / "runs"
+
+    return use
+
+
+def test_a_command_prints_the_master_password_once_in_a_process(by_command):
+    runs = by_command(f"echo '{PASSWORD}'")
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: ps.FileStore().get("DB"), range(16))) == {"db-value"}
+    assert runs.read_text().split() == ["PAISSIVE_MASTER_PASSWORD"]
+
+
+def test_a_store_credential_comes_from_variable_file_command_and_systemd_in_this_order(tmp_path, monkeypatch):
+    for name, text in {"file": "from the file", "X": "from systemd"}.items():
+        (tmp_path / name).write_text(text + "\n")
+    settings = {"X": "from the variable", "X_FILE": str(tmp_path / "file"), "X_COMMAND": "echo 'by command'"}
+    for name, value in {**settings, "CREDENTIALS_DIRECTORY": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    found = []
+    for name in (*settings, "CREDENTIALS_DIRECTORY"):
+        found.append(ps.read_store_credential("X"))
+        monkeypatch.delenv(name)
+    assert found == ["from the variable", "from the file", "by command", "from systemd"]
+    assert ps.read_store_credential("X") == ""
+
+
+def test_a_command_for_the_identity_runs_first_and_the_one_for_the_password_not_at_all(
+    by_command, store_folder
+):
+    by_command("false")
+    with unittest.mock.patch.dict(os.environ, PAISSIVE_MASTER_PASSWORD=PASSWORD):
+        identity = ps.FileStore().reveal_identity()
+    runs = by_command(f"echo {identity}", "PAISSIVE_IDENTITY")
+    assert ps.FileStore().get("DB") == "db-value"
+    assert runs.read_text().split() == ["PAISSIVE_IDENTITY"]
+
+
+def test_no_command_runs_for_names_or_to_mask_what_it_prints(by_command, monkeypatch):
+    runs = by_command(f"echo '{PASSWORD}'")
+    store = ps.FileStore()
+    assert (sorted(store.names()), list(store.credentials()), runs.exists()) == (["DB", "app/db"], [], False)
+    store.get("DB")
+    assert PASSWORD in store.credentials()
+
+
+def test_a_command_is_split_as_in_a_shell_that_expands_only_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "show").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (tmp_path / "show").chmod(0o700)
+    monkeypatch.setenv("X_COMMAND", "~/show a\\ b 'c  d' ~/e \"$HOME\" `id` f~")
+    assert ps.read_store_credential("X") == f"a b|c  d|{tmp_path}/e|$HOME|`id`|f~|"
+
+
+def test_a_command_gets_no_store_credential_in_its_environment(by_command, monkeypatch):
+    given = {"PAISSIVE_IDENTITY_FILE": "", "VAULT_TOKEN": "x", "PAISSIVE_VAULT_JWT_COMMAND": "x", "APP": "x"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    by_command("env")
+    names = re.findall(r"(?m)^(\w+)=", ps.read_store_credential("PAISSIVE_MASTER_PASSWORD"))
+    assert "APP" in names
+    assert [name for name in names if name in given and name != "APP"] == []
+    assert "PAISSIVE_MASTER_PASSWORD_COMMAND" not in names
+
+
+BY_HAND = "; run it by hand to see why"
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    {
+        f"echo {WRITTEN}; echo {WRITTEN} >&2; exit 3": "failed: it ended with status 3" + BY_HAND,
+        f"echo {WRITTEN}; sleep 60": "failed: it took longer than 0.5 s" + BY_HAND,
+        f"sleep 60 & echo {WRITTEN}": "failed: it took longer than 0.5 s" + BY_HAND,
+        "echo": "printed nothing" + BY_HAND,
+    }.items(),
+)
+def test_a_command_that_fails_is_one_error_without_its_output(by_command, monkeypatch, line, problem):
+    monkeypatch.setattr(ps, "_CREDENTIAL_SECONDS", 0.5)
+    by_command(line)
+    said = refusal(ps.FileStore().get, "DB")
+    assert said == f"Locked: PAISSIVE_MASTER_PASSWORD_COMMAND {problem}"
+
+
+def test_what_is_no_command_is_not_shown(monkeypatch):
+    for text in (WRITTEN, f"'{WRITTEN}", "''", " "):
+        monkeypatch.setenv("X_COMMAND", text)
+        hint = "use a program that can be run, and close its quotes"
+        assert refusal(ps.read_store_credential, "X") == f"BadValue: X_COMMAND isn't a command; {hint}"
+    monkeypatch.setenv("X_COMMAND", "printf '\\377'")
+    assert refusal(ps.read_store_credential, "X").startswith("BadValue: the output of X_COMMAND is not UTF-8")
+
+
+def test_run_keeps_the_commands_that_open_stores_from_its_own(by_command, tmp_path):
+    by_command(f"echo '{PASSWORD}'")
+    env = {"PAISSIVE_MASTER_PASSWORD_COMMAND": os.environ["PAISSIVE_MASTER_PASSWORD_COMMAND"]}
+    script = 'echo "${PAISSIVE_MASTER_PASSWORD_COMMAND-unset} $DB $0"'
+    done = cli("--backend", "file", "run", "--", "sh", "-c", script, PASSWORD, cwd=tmp_path, env=env)
+    assert (done.stdout, err(done)) == (b"unset *** ***\n", "")
+
+
+def test_no_dotenv_file_names_a_command(by_command, tmp_path):
+    runs = by_command("true")
+    del os.environ["PAISSIVE_MASTER_PASSWORD_COMMAND"]
+    (tmp_path / ".env").write_text(f"PAISSIVE_MASTER_PASSWORD_COMMAND='touch {runs}'\n")
+    assert refusal(ps.FileStore().get, "DB").startswith("Locked: the master password is needed")
+    assert not runs.exists()
 
 
 # === Age format =============================================================================================
@@ -1705,11 +1828,9 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, 
 
 # === Sealed files ===========================================================================================
 
-PASSWORD = "correct horse"
 GETTING = ("get", "DB", "--backend", "file")
 STORE = Path(".paissive")
 DB, KEY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", STORE / "rotation.age"
-WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
 TYPED = "c4n" + "ary-password"
 LINES_TYPED = "the master password has several lines; use a single line"
 
@@ -1831,7 +1952,7 @@ def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkey
 
 def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    hint = "set PAISSIVE_MASTER_PASSWORD or PAISSIVE_MASTER_PASSWORD_FILE, or PAISSIVE_IDENTITY"
+    hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND, or PAISSIVE_IDENTITY"
     assert say(*GETTING) == (2, f"the master password is needed; {hint}\n")
     status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
