@@ -82,7 +82,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, TypeVar, 
 if TYPE_CHECKING:
     import ast
     import selectors
-    import socket
     import subprocess
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, NoReturn, TextIO
@@ -2639,13 +2638,12 @@ class VaultSettings:
 
 
 # === Vault transport ========================================================================================
-# Requests to one server: `call` sends one over a kept connection, follows one redirect and retries what is
-# worth retrying. A broken connection is a response with status 0. No message repeats anything that the server
-# sent, since that may be a secret.
+# Requests to one server by urllib.request, whose opener gets handlers of ours: they keep connections, follow
+# one redirect if the token may go there, and know proxies as Go does. A broken connection is a response with
+# status 0. No message repeats what the server sent or the library says: both may quote a secret.
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
-_MAX_HEAD = 1 << 16  # bytes, of a response without its body
-_CHUNK_COST = 1000  # bytes charged for a chunk on top of its own: tiny ones cost far more
+_LINE_COST = 1000  # bytes charged for each line of a head or chunk on top of its own: tiny ones cost far more
 _MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
 _PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
@@ -2715,22 +2713,16 @@ class _Transport:
 
     def __init__(self, settings: VaultSettings, newest: str = "") -> None:
         import threading
-        from urllib.parse import urlsplit
-        from urllib.request import getproxies, proxy_bypass
 
         self.settings = settings
         self.newest = newest  # an X-Vault-Index, and its cluster and number
         self._state = (newest, 0)
-        self._socket_path = settings.address.partition("unix://")[2]
-        self._base = "http://localhost" if self._socket_path else settings.address
-        url, self._proxy = urlsplit(self._base), "" if self._socket_path else settings.proxy
-        # Go's client ignores the environment's proxies for this machine as well.
-        local = re.fullmatch(r"localhost|::1|127(?:\.[0-9]+){3}", url.hostname or "")
-        if not (self._proxy or local or proxy_bypass(url.netloc)):
-            self._proxy = getproxies().get(url.scheme, "")
+        self.socket_path = settings.address.partition("unix://")[2]
+        self._base = "http://localhost" if self.socket_path else settings.address
+        self.proxy = "" if self.socket_path else settings.proxy or _proxy_of_environment(settings.address)
         self.lock = threading.Lock()
-        self._idle: list[_Wire] = []
-        self._busy: set[_Wire] = set()
+        self._idle: list[Any] = []  # connections
+        self._busy: set[Any] = set()
 
     def call(
         self, method: str, path: str, body: _Json | None = None, *, token: str = "", repeat: bool = True
@@ -2742,17 +2734,12 @@ class _Transport:
         data = b"" if body is None else json.dumps(body).encode()
         if data and (len(data) > _MAX_BODY or _has_too_many_items(data)):
             raise BadValue("the value is too large for Vault")
-        send = functools.partial(self._send, method, data=data, token=token, deadline=deadline)
-        url, repeated = f"{self._base}/v1/{path}", False
+        repeated = False
         for attempt in itertools.count():
             known = self._state
-            response = send(url)
-            # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-            if repeat and response.status in (_REDIRECTS if method == "GET" else (307, 308)):
-                target = self._redirect_target(url, response.headers.get("location", ""))
-                if target:  # the active node of a cluster
-                    response, repeated = send(target), True
-            response.repeated = repeated
+            exchange = _Exchange(self, method, data, self._header_fields(data, token), repeat, deadline)
+            response = self._send(f"{self._base}/v1/{path}", exchange)
+            response.repeated = repeated or exchange.redirected
             cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
             if repeat and method == "GET" and cluster == known[0] and number < known[1]:
                 response = _Response(412)  # this node was active, and doesn't know yet that it isn't now
@@ -2769,6 +2756,33 @@ class _Transport:
             repeated = response.may_be_done
         return response
 
+    def _send(self, url: str, exchange: _Exchange) -> _Response:
+        from http.client import HTTPException
+        from urllib.error import HTTPError
+        from urllib.request import Request
+
+        # It has neither headers nor data: an audit hook sees those of urllib's requests, and may log them.
+        request: Any = Request(url, method=exchange.method)  # noqa: S310 - the address is http or https
+        request.exchange = exchange
+        try:
+            answer = _opener().open(request)
+            return _read_response(answer.status, dict(answer.headers.items()), exchange.raw, url)
+        except HTTPError as error:  # a redirect to a third place, or to another scheme
+            return _Response(error.code)
+        except SecretsError:
+            raise
+        except (OSError, ValueError, HTTPException) as error:
+            return _broken_response(error, exchange)
+
+    def _header_fields(self, data: bytes, token: str) -> dict[str, str]:
+        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
+        fields = {"X-Vault-Request": "true", "Content-Type": "application/json" if data else ""}
+        fields["X-Vault-Namespace"] = self.settings.namespace
+        fields["X-Vault-Index"] = newest = self.newest
+        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
+        fields["X-Vault-Token"] = token
+        return {name: value for name, value in fields.items() if value}
+
     def _note_index(self, index: str, write: bool) -> tuple[str, int]:
         """Keep the newest X-Vault-Index; return the cluster and number that OpenBao's consists of."""
         import base64
@@ -2784,126 +2798,198 @@ class _Transport:
                 self._state, self.newest = state, index
         return state
 
-    def _redirect_target(self, url: str, location: str) -> str:
-        """Return where a redirect leads, or "" where the token may not go: servers may lie."""
-        from urllib.parse import urljoin, urlsplit
-
-        try:
-            old, new = urlsplit(url), urlsplit(urljoin(url, location))
-            host, port = _host_and_port(new.scheme, new.netloc)
-            target = new._replace(path=new.path or "/", fragment="").geturl()
-        except (ValueError, KeyError):
-            return ""
-        downgrade = (old.scheme, new.scheme) == ("https", "http")
-        if downgrade or "@" in new.netloc or not target.isascii() or " " in target:
-            return ""
-        spelled = f"[{host}]" if ":" in host else host
-        trusted = not {host, spelled, f"{spelled}:{port}"}.isdisjoint(self.settings.hosts)
-        return target if trusted or (host, port) == _host_and_port(old.scheme, old.netloc) else ""
-
-    def _send(self, method: str, url: str, data: bytes, token: str, deadline: float) -> _Response:
+    def trusts(self, url: str, target: str) -> bool:
+        """Whether a redirect may take the token there: servers may lie."""
         from urllib.parse import urlsplit
 
-        # The event of urllib's own requests, but without headers and data: an audit hook may log it.
-        sys.audit("urllib.Request", url, None, {}, method)
-        scheme, host, path, query, _ = urlsplit(url)
-        target, fields = f"{path}?{query}" if query else path, self._header_fields(host, data, token)
-        proxy = _parse_proxy(self._proxy) if self._proxy else None
-        if proxy and scheme == "http":  # else it only tunnels
-            target, fields = url, {**fields, **proxy[2]}
-        wire, sent, reusable = None, False, False
-        try:
-            wire = self._take_idle((scheme, host, proxy))
-            if not wire:
-                wire = _Wire(self._connect(scheme, host, proxy, deadline), (scheme, host, proxy))
-                self._busy.add(wire)
-                if scheme == "https":
-                    self._encrypt(wire, deadline)
-            sent = True
-            wire.send(f"{method} {target} HTTP/1.1", fields, data, deadline)
-            status, headers, raw, reusable = wire.receive()
-        except SecretsError:
-            raise
-        except (OSError, ValueError) as error:
-            return _broken_response(error, sent=sent, proxied=proxy is not None)
-        finally:
-            if wire:
-                self._give_back(wire, reusable)
-        return _read_response(status, headers, raw, scheme)
+        old, new = urlsplit(url), urlsplit(target)
+        if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
+            return False
+        place = host, port = _host_and_port(new.scheme, new.netloc)
+        spelled = f"[{host}]" if ":" in host else host
+        hosts = {host, spelled, f"{spelled}:{port}"}
+        return place == _host_and_port(old.scheme, old.netloc) or not hosts.isdisjoint(self.settings.hosts)
 
-    def _header_fields(self, host: str, data: bytes, token: str) -> dict[str, str]:
-        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
-        fields = {"Host": host, "X-Vault-Request": "true", "Content-Length": str(len(data))}
-        fields["Content-Type"] = "application/json" if data else ""
-        fields["X-Vault-Namespace"] = self.settings.namespace
-        fields["X-Vault-Index"] = newest = self.newest
-        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
-        fields["X-Vault-Token"] = token
-        return {name: value for name, value in fields.items() if value}
-
-    def _take_idle(self, place: Any) -> _Wire | None:
+    def take(self, scheme: str, host: str, proxy: str, headers: dict[str, str]) -> Any:
+        """Return a connection to a host, or to the proxy in between; `headers` log in to the proxy."""
         if self.closed:
             raise ConnectionAbortedError
+        place = (scheme, host, proxy)
         with self.lock:
-            self._idle = [wire for wire in self._idle if not wire.is_stale()]  # dropped ones close themselves
-            wire = next((idle for idle in reversed(self._idle) if idle.place == place), None)
-            if wire:
-                self._idle.remove(wire)
-                self._busy.add(wire)
-        return wire
+            self._idle = [idle for idle in self._idle if not idle.wire.is_stale()]  # others close themselves
+            connection = next((idle for idle in reversed(self._idle) if idle.place == place), None)
+            if connection:
+                self._idle.remove(connection)
+        if not connection:
+            connection = self._new_connection(scheme, host, proxy, headers)
+        self._busy.add(connection)
+        return connection
 
-    def _give_back(self, wire: _Wire, reusable: bool) -> None:
-        self._busy.discard(wire)
+    def _new_connection(self, scheme: str, host: str, proxy: str, headers: dict[str, str]) -> Any:
+        name, port = _host_and_port(scheme, host)
+        context, server_name = None, self.settings.server_name or name
+        if scheme == "https":
+            context = self._context = self._context or _tls_context(self.settings)
+        first = _host_and_port("http", proxy) if proxy else (name, port)
+        connection = _connection_class()(*first, _Wire(self.socket_path), context, server_name)
+        if proxy and context:
+            # Before Python 3.12, brackets are taken off that an IPv6 address needs.
+            connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, headers)
+        connection.place = (scheme, host, proxy)
+        return connection
+
+    def give_back(self, connection: Any, *, reusable: bool) -> None:
+        self._busy.discard(connection)
         with self.lock:
             if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
-                self._idle.append(wire)
+                self._idle.append(connection)
                 return
-        wire.sock.close()
+        connection.wire.hang_up()
 
     def close(self) -> None:
         """Close all connections; threads that wait for a response get an error at once."""
         import socket
 
         self.closed = True
-        for wire in [*self._busy, *self._idle]:
+        for connection in [*self._busy, *self._idle]:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(wire.sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
+                # SSLSocket's would go on in plain text.
+                socket.socket.shutdown(connection.wire.raw.sock, socket.SHUT_RDWR)
         self._idle = []
 
-    def _connect(self, scheme: str, host: str, proxy: Any, deadline: float) -> socket.socket:
-        """Connect to the first address that answers; each gets a share of the time that is left."""
-        import socket
 
-        if self._socket_path:
-            addresses: list[Any] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self._socket_path)]
-        else:  # how long this takes is up to resolv.conf: no library call takes a deadline
-            name, port = proxy[:2] if proxy else _host_and_port(scheme, host)
-            addresses = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        error = OSError()
-        for number, (family, kind, protocol, _, address) in enumerate(addresses):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(_time_left(deadline) / (len(addresses) - number))
-                sock.connect(address)
-                if not self._socket_path:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return sock
-            except OSError as failed:
-                sock.close()
-                error = failed
-        raise error
+class _Exchange:
+    """A request, and what became of it; a plain class, since both hold secrets."""
 
-    def _encrypt(self, wire: _Wire, deadline: float) -> None:
-        (_, target, proxy), (host, port) = wire.place, _host_and_port("https", wire.place[1])
-        if proxy:  # it opens a tunnel, and its login goes no further
-            target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            wire.send(f"CONNECT {target} HTTP/1.1", {"Host": target, **proxy[2]}, b"", deadline)
-            # More bytes before TLS would be the proxy's, posing as the server's.
-            if wire.read_head()[0] != 200 or wire.is_stale():
-                raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT)
-        self._context = self._context or _tls_context(self.settings)
-        wire.sock.settimeout(_time_left(deadline))
-        wire.sock = self._context.wrap_socket(wire.sock, server_hostname=self.settings.server_name or host)
+    sent = False  # whether it may have reached a server
+    redirected = False
+    raw = b""  # the body of the response
+
+    def __init__(
+        self,
+        transport: _Transport,
+        method: str,
+        data: bytes,
+        headers: dict[str, str],
+        repeat: bool,
+        deadline: float,
+    ) -> None:
+        self.transport, self.method = transport, method
+        self.data, self.headers = data, headers
+        self.repeat, self.deadline = repeat, deadline
+
+    def choose_proxy(self, request: Any) -> None:
+        """Make urllib's request one to the proxy, if there is one."""
+        if self.transport.proxy:
+            host, headers = _parse_proxy(self.transport.proxy)
+            request.set_proxy(host, "http")
+            for name, value in headers.items():
+                request.add_unredirected_header(name, value)
+
+    def perform(self, request: Any) -> Any:
+        """Send the request over a connection, read the response, and keep the connection."""
+        from urllib.parse import urlsplit
+
+        scheme, host = urlsplit(request.full_url)[:2]
+        proxy = request.host if self.transport.proxy else ""
+        headers = {**self.headers, **request.unredirected_hdrs}
+        login = {}
+        if proxy and scheme == "https":  # the proxy only opens a tunnel, and its login goes no further
+            login = {name: headers.pop(name) for name in [_PROXY_LOGIN] if name in headers}
+        connection, reusable = self.transport.take(scheme, host, proxy, login), False
+        try:
+            connection.wire.begin(self.deadline)
+            if connection.sock is None:
+                connection.connect()
+            self.sent = True
+            connection.request(self.method, request.selector, self.data or None, headers)
+            response = connection.getresponse()
+            _check_framing(response)
+            self.raw = response.read()
+            reusable = not response.will_close
+        finally:
+            self.transport.give_back(connection, reusable=reusable)
+        response.msg = response.reason  # as urllib does it
+        return response
+
+    def follow(self, request: Any, status: int, target: str) -> Any:
+        """Return the request for where a redirect leads, None if it must not go there."""
+        from urllib.request import Request
+
+        # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
+        allowed = self.repeat and (self.method == "GET" or status in (307, 308))
+        if not allowed or not self.transport.trusts(request.full_url, target):
+            return None
+        self.redirected = True  # to the active node of a cluster
+        new: Any = Request(target, method=self.method)  # noqa: S310 - trusted
+        new.exchange = self
+        return new
+
+
+# Classes derived from the library's are made by functions: importing it takes longer than all else here.
+
+
+@functools.cache
+def _opener() -> Any:
+    """Return urllib's opener with our connections, redirects and proxies, and no exception for a status."""
+    from urllib import request as urllib_request
+
+    class Handler(
+        urllib_request.HTTPRedirectHandler,
+        urllib_request.HTTPDefaultErrorHandler,
+        urllib_request.HTTPHandler,
+        urllib_request.HTTPSHandler,
+    ):
+        max_redirections = 1
+
+        def __init__(self) -> None:
+            """Load no certificates, as HTTPSHandler does."""
+
+        def http_open(self, req: Any) -> Any:
+            return req.exchange.perform(req)
+
+        https_open = http_open
+
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            return req.exchange.follow(req, code, newurl)
+
+        http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
+
+        def http_error_default(self, req: Any, fp: Any, code: int, msg: str, hdrs: Any) -> Any:
+            return fp
+
+    class Proxies(urllib_request.ProxyHandler):
+        def proxy_open(self, req: Any, proxy: str, type: str) -> None:
+            req.exchange.choose_proxy(req)
+
+    opener = urllib_request.build_opener(Handler(), Proxies({"http": "", "https": ""}))
+    opener.addheaders = []
+    return opener
+
+
+@functools.cache
+def _connection_class() -> Any:
+    from http.client import HTTPConnection
+
+    class Connection(HTTPConnection):
+        """A connection over a wire, encrypted if there is a context."""
+
+        debuglevel = 0  # whatever a program sets for all: it would print the token
+
+        def __init__(self, host: str, port: int, wire: _Wire, context: Any, server_name: str) -> None:
+            super().__init__(host, port)
+            self.wire, self._context, self._server_name = wire, context, server_name
+            self._create_connection = wire.dial
+
+        def connect(self) -> None:
+            super().connect()
+            if self._context:
+                self.wire.encrypt(self._context, self._server_name)
+
+        def send(self, data: Any) -> None:
+            self.sock.sendall(data)  # without the library's audit event, which has the token
+
+    return Connection
 
 
 def _has_too_many_items(data: bytes) -> bool:
@@ -2916,18 +3002,52 @@ def _url_path(path: str, safe: str = "/") -> str:
     return quote(path, safe)
 
 
-def _parse_proxy(proxy: str) -> tuple[str, int, dict[str, str]]:
-    # Host, port, and the header that logs in.
+def _proxy_of_environment(address: str) -> str:
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    url, proxies = urlsplit(address), getproxies()
+    proxy: str = proxies.get(url.scheme, "")
+    # Without NO_PROXY, Windows and macOS may have exceptions of their own.
+    bypassed = proxy and _bypasses_proxy(*_host_and_port(url.scheme, url.netloc), proxies.get("no", ""))
+    return "" if bypassed or ("no" not in proxies and proxy_bypass(url.netloc)) else proxy
+
+
+def _bypasses_proxy(host: str, port: int, exceptions: str) -> bool:
+    """Whether NO_PROXY names a host, as Go reads it: https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
+    # Go never asks a proxy for this machine.
+    entries = ["localhost", "127.0.0.0/8", "::1", *exceptions.lower().replace(" ", "").split(",")]
+    return "*" in entries or any(_names_host(entry, host, str(port)) for entry in entries)
+
+
+def _names_host(entry: str, host: str, port: str) -> bool:
+    import ipaddress
+
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    name, _, only_port = entry.partition(":")
+    if entry.startswith("["):
+        name, _, only_port = entry[1:].replace("]:", "]").partition("]")
+    if not name or only_port not in ("", port):
+        return False
+    return name == host or host.endswith("." + name.removeprefix("*").removeprefix("."))
+
+
+_PROXY_LOGIN = "Proxy-authorization"  # as urllib writes it
+
+
+def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
+    """Return the host of a proxy, with its port, and the header that logs in."""
     import base64
     from urllib.parse import unquote, urlsplit
 
     with contextlib.suppress(ValueError):  # an invalid port, or bytes that aren't text
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        host, port, login = url.hostname, url.port or 80, url.netloc.rpartition("@")[0]
+        login, _, host = url.netloc.rpartition("@")
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A proxy that expects TLS or SOCKS would get the password in clear text.
-        if url.scheme == "http" and host and url.path in ("", "/"):
-            return host, port, {"Proxy-Authorization": basic} if login else {}
+        if url.scheme == "http" and url.hostname and url.port != 0 and url.path in ("", "/"):
+            return host, {_PROXY_LOGIN: basic} if login else {}
     hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
     raise BadValue("the proxy isn't supported", hint=hint)
 
@@ -2946,21 +3066,109 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or default
 
 
-# RFC 9112 without what it tolerates for old servers: folded lines, lone line feeds, control characters.
-_TEXT = rb"[^\0-\x08\n-\x1f\x7f]*\r\n"
-_HEADER = rb"([!-9;-~]+):(%b)" % _TEXT
-_HEAD = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:\r\n| %b)((?:%b)*)\r\n" % (_TEXT, _HEADER)
+def _check_framing(response: Any) -> None:
+    """Raise ValueError if the end of a response is in doubt: the next one would be misread."""
+    lengths = response.headers.get_all("Content-Length", [])
+    encodings = response.headers.get_all("Transfer-Encoding", [])
+    good = all(re.fullmatch("[0-9]{1,15}", length) for length in lengths)
+    good = good and not response.headers.defects and len(lengths + encodings) < 2
+    if not good or (encodings and encodings[0].lower() != "chunked"):
+        raise ValueError
 
 
-class _Wire(io.BufferedIOBase):
-    """A connection that http.client reads like a file, until a deadline and up to a size."""
+class _Source(io.RawIOBase):
+    """The bytes that a socket receives, until a deadline and up to a size."""
 
-    _deadline = _stale_at = 0.0  # in seconds of the monotonic clock
-    _budget = 0  # bytes that may still come
+    sock: Any = None
+    deadline = 0.0  # in seconds of the monotonic clock; 0 doesn't wait
+    budget = 0  # bytes that may still come
 
-    def __init__(self, sock: Any, place: Any = None) -> None:
-        self.sock, self.place = sock, place
-        self._buffer = bytearray()  # received and not yet read
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.sock.settimeout(self.deadline and _time_left(self.deadline))
+        size: int = self.sock.recv_into(buffer)
+        self.budget -= size
+        if self.budget < 0:
+            raise _not_vault(_TOO_LARGE)
+        return size
+
+
+class _Wire(io.BufferedReader):
+    """What http.client takes for a socket, and reads like a file."""
+
+    raw: _Source
+    _stale_at = 0.0
+
+    def __init__(self, socket_path: str) -> None:
+        super().__init__(_Source(), _PIECE)
+        self._socket_path = socket_path
+
+    def __del__(self) -> None:
+        self.hang_up()  # Python would warn if a store that is dropped, or a child process, left it open
+
+    def hang_up(self) -> None:
+        if self.raw.sock:
+            self.raw.sock.close()
+
+    def begin(self, deadline: float) -> None:
+        """Start an exchange."""
+        self.raw.deadline, self.raw.budget = deadline, _MAX_BODY
+        self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
+
+    def is_stale(self) -> bool:
+        """Whether the server has closed it, or sent something unasked."""
+        import ssl
+
+        if time.monotonic() > self._stale_at:
+            return True
+        self.raw.deadline = 0
+        try:
+            self.peek()
+        except OSError as error:
+            return not isinstance(error, (BlockingIOError, ssl.SSLWantReadError))
+        return True
+
+    def dial(self, address: tuple[str, int], *_: object) -> _Wire:
+        """Connect to the first address that answers; each gets a share of the time that is left."""
+        import socket
+
+        if self._socket_path:
+            self.raw.sock = socket.socket(socket.AF_UNIX)
+            self.raw.sock.settimeout(_time_left(self.raw.deadline))
+            self.raw.sock.connect(self._socket_path)
+            return self
+        # How long this takes is up to resolv.conf: no library call takes a deadline.
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        error = OSError()
+        for number, row in enumerate(found):
+            share = _time_left(self.raw.deadline) / (len(found) - number)
+            try:
+                self.raw.sock = socket.create_connection((str(row[4][0]), address[1]), share)
+                return self
+            except OSError as failed:
+                error = failed
+        raise error
+
+    def encrypt(self, context: Any, server_name: str) -> None:
+        # More bytes before TLS would be the proxy's, posing as the server's.
+        deadline, early = self.raw.deadline, self.is_stale()
+        if early:
+            raise OSError
+        self.raw.deadline = deadline
+        self.raw.sock.settimeout(_time_left(deadline))
+        self.raw.sock = context.wrap_socket(self.raw.sock, server_hostname=server_name)
+
+    def setsockopt(self, *option: int) -> None:
+        if not self._socket_path:
+            self.raw.sock.setsockopt(*option)
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:  # SSLSocket.sendall would begin the timeout anew with each record
+            self.raw.sock.settimeout(_time_left(self.raw.deadline))
+            rest = rest[self.raw.sock.send(rest) :]
 
     def makefile(self, _mode: str) -> _Wire:
         return self  # not a copy: `is_stale` has to see bytes left in the buffer
@@ -2968,96 +3176,14 @@ class _Wire(io.BufferedIOBase):
     def close(self) -> None:
         """Stay open: http.client closes its file after each response."""
 
-    def __del__(self) -> None:
-        self.sock.close()  # Python would warn if a store that is dropped, or a child process, left it open
-
-    def is_stale(self) -> bool:
-        """Whether the server has closed it, or sent something unasked."""
-        import socket
-
-        if self._buffer or time.monotonic() > self._stale_at:
-            return True
-        try:
-            self.sock.settimeout(0)
-            socket.socket.recv(self.sock, 1, socket.MSG_PEEK)  # below TLS
-        except OSError as error:
-            return not isinstance(error, BlockingIOError)
-        return True
-
-    def send(self, first: str, fields: dict[str, str], body: bytes, deadline: float) -> None:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-        self._deadline, self._budget = deadline, _MAX_BODY + _MAX_HEAD
-        self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
-        self.sock.settimeout(_time_left(deadline))
-        self.sock.sendall(f"{first}\r\n{lines}\r\n".encode("ascii") + body)
-
-    def read_head(self) -> tuple[int, dict[str, str], bool]:
-        """Return a response's status and headers, and whether the connection can be used again."""
-        status = b"100"
-        while status < b"200":  # an interim response, before the final one
-            found = re.fullmatch(_HEAD, self._read_until(b"\r\n\r\n", begin=b"HTTP/1."))
-            if not found:
-                raise ValueError
-            minor, status, lines = found.group(1, 2, 3)
-        rows = re.findall(_HEADER, lines)
-        headers = {name.decode().lower(): value.decode("latin-1").strip() for name, value in rows}
-        framing = [name for name, _ in rows if name.lower() in (b"content-length", b"transfer-encoding")]
-        # If the end of a response is in doubt, the next one would be misread.
-        if len(framing) > 1 or headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            raise ValueError
-        return int(status), headers, minor == b"1" and "close" not in headers.get("connection", "").lower()
-
-    def receive(self) -> tuple[int, dict[str, str], bytes, bool]:
-        """Return what `read_head` does, with the body after the headers."""
-        from http.client import HTTPException, HTTPResponse
-
-        status, headers, reusable = self.read_head()
-        length = "0" if status in (204, 304) else headers.get("content-length")
-        if length is not None and not re.fullmatch("[0-9]{1,15}", length):
-            raise ValueError
-        # http.client reads only the body: its parsing of the head would take a third of a read's time.
-        body = HTTPResponse(cast("Any", self))
-        body.chunked, body.chunk_left = "transfer-encoding" in headers, None
-        body.length = None if length is None else int(length)
-        try:
-            raw = body.read()
-        except HTTPException:  # whose message may quote the server
-            raise ConnectionResetError from None
-        return status, headers, raw, reusable and (body.chunked or length is not None)
-
-    def read(self, size: int | None = None) -> bytes:
-        if size is not None and not 0 <= size <= _MAX_BODY:  # a chunk's may be negative
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _MAX_BODY:  # it would be allocated
             raise _not_vault(_TOO_LARGE)
-        while (size is None or len(self._buffer) < size) and self._receive():
-            pass
-        piece = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return piece
+        return super().read(size)
 
-    def readline(self, _limit: int | None = -1) -> bytes:
-        self._budget -= _CHUNK_COST
-        return self._read_until(b"\n")
-
-    def _read_until(self, end: bytes, begin: bytes = b"") -> bytes:
-        start = 0
-        while (found := self._buffer.find(end, start)) < 0:
-            start = max(0, len(self._buffer) - len(end))
-            if start > _MAX_HEAD:
-                raise _not_vault(_TOO_LARGE)
-            if not self._buffer.startswith(begin[: len(self._buffer)]):
-                raise ValueError
-            if not self._receive():
-                raise ConnectionResetError
-        return self.read(found + len(end))
-
-    def _receive(self) -> int:
-        self.sock.settimeout(_time_left(self._deadline))
-        data = self.sock.recv(_PIECE)
-        self._buffer += data
-        self._budget -= len(data)
-        if self._budget < 0:
-            raise _not_vault(_TOO_LARGE)
-        return len(data)
+    def readline(self, size: int | None = -1) -> bytes:
+        self.raw.budget -= _LINE_COST
+        return super().readline(size)
 
 
 def _not_vault(problem: str = "the response isn't Vault's") -> Unavailable:
@@ -3083,6 +3209,7 @@ def _tls_context(settings: VaultSettings) -> Any:
             raise BadValue(f"there is no certificate in VAULT_{source}", hint="check it: it has to be PEM")
         context = ssl.create_default_context(cadata="\n".join(trusted) or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
+        context.hostname_checks_common_name = False  # but only its alternative names, as Go does
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
@@ -3095,9 +3222,9 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _read_response(status: int, headers: dict[str, str], raw: bytes, scheme: str) -> _Response:
-    response = _Response(status, headers)
-    if status == 400 and scheme == "http" and b"https" in raw.lower() and raw[:1] != b"{":
+def _read_response(status: int, headers: dict[str, str], raw: bytes, url: str) -> _Response:
+    response = _Response(status, {name.lower(): value for name, value in headers.items()})
+    if status == 400 and url.startswith("http:") and b"https" in raw.lower() and raw[:1] != b"{":
         raise Unavailable("the server expects TLS", hint="use https:// in VAULT_ADDR")
     try:  # a proxy's errors aren't JSON
         response.body = _read_object(raw if status == 200 else raw or b"{}")
@@ -3132,24 +3259,28 @@ _TLS_PROBLEMS = (
 )
 
 
-def _broken_response(error: Exception, *, sent: bool, proxied: bool) -> _Response:
+def _broken_response(error: Exception, exchange: _Exchange) -> _Response:
     """Return the response of a broken connection, or raise an error that no retry can fix."""
     import socket
     import ssl
+    from http.client import HTTPException, IncompleteRead
 
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
             raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
-    number = getattr(error, "errno", None)
+    proxied, number = bool(exchange.transport.proxy), getattr(error, "errno", None)
+    if proxied and type(error) is OSError and number is None:  # what http.client raises
+        raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT) from None
     kinds: dict[Any, str] = {
         (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
         (TimeoutError, socket.timeout): "it didn't answer in time",
-        ValueError: "what answers there doesn't speak HTTP",
+        (IncompleteRead, ConnectionError): os.strerror(number) if number else "the connection broke",
+        (ValueError, HTTPException): "what answers there doesn't speak HTTP",
         ssl.SSLError: "the TLS connection broke",  # its numbers are OpenSSL's, not the system's
         Exception: os.strerror(number) if number else "the connection broke",
     }
     response = _Response(0)
-    response.sent, response.proxied = sent, proxied
+    response.sent, response.proxied = exchange.sent, proxied
     response.broken = next(text for kind, text in kinds.items() if isinstance(error, kind))
     return response
 

@@ -3000,30 +3000,23 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
     transport = ps.VaultStore(address="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
     locations = [*followed, "https://b:8200/v1/a", "http://node/v1/a", "ftp://a:8200/v1/a"]
-    targets = [transport._redirect_target("https://a:8200/v1/a", location) for location in locations]
-    assert targets == [*followed, "", "", ""]
-
-
-def receive(raw, size=1 << 16):
-    """What a connection makes of `raw` in pieces: (status, headers, body), or the type of its error."""
-    parts = [raw[start : start + size] for start in range(0, len(raw), size)]
-    wire = ps._Wire(unittest.mock.Mock(recv=lambda _: parts.pop(0) if parts else b""))
-    wire.send("", {}, b"", time.monotonic() + 60)
-    try:
-        return wire.receive()[:3]
-    except (ValueError, OSError) as error:
-        return type(error)
+    assert [to for to in locations if transport.trusts("https://a:8200/v1/a", to)] == followed
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
 NO_SECRETS = [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"data": []}']
 NO_SECRETS += [ANSWER.replace(b'"v"', b'"\\ud800"'), ANSWER.decode().encode("utf-16")]
-NOWHERE = ["", "http://", "ftp://127.0.0.1/", "http://[", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
+NOWHERE = ["", "http://", "ftp://127.0.0.1/", "mailto:a", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
 NOWHERE += ["https://127.0.0.1/v1/a"]
-# Folded lines, lone line feeds, control characters, half headers, other versions, and lengths in doubt.
-HEADS = "HTTP/1.1 200 OK\nA: b\n|HTTP/1.1 099 OK|HTTP/1.1 2000 OK|HTTP/2 200 OK| HTTP/1.1 200 OK".split("|")
-LINES = "A: b\r\n c| A: b|A: b\rC: d|A: b\0|A : b|: b|A|Content-Length: 1\r\nContent-Length: 2".split("|")
+# Half headers, other versions, and lengths in doubt.
+HEADS = [
+    "HTTP/1.1 099 OK",
+    "HTTP/1.1 2000 OK",
+    "HTTP/2 200 OK",
+    "HTTP/1.1 307 OK\r\nContent-Length: 0\r\nLocation: http://[",
+]
+LINES = ["A : b", ": b", "A", "A: b\0\r\nA", "A: " + "x" * 200_000, "Content-Length: 1\r\nContent-Length: 2"]
 LINES += ["Content-Length: 1\r\nContent-Length: 1", "Content-Length: 1\r\nTransfer-Encoding: chunked"]
 LINES += [f"Content-Length: {n}" for n in ("", "+1", "-1", "0x1", "1_0", "1 1")]
 LINES += [f"Transfer-Encoding: {n}" for n in ("", "gzip, chunked", "identity", "xchunked")]
@@ -3044,42 +3037,27 @@ BAD_RESPONSES = {
     "the response is too large to be Vault's": [
         http(b'{"data": [' + b"[]," * 250_000 + b"0]}"),  # small, and yet expensive
         CHUNKED + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000,
+        CHUNKED + b"ffffffffff\r\n",
     ],
 }
 
 
 @pytest.mark.parametrize("message", BAD_RESPONSES)
 def test_a_response_that_vault_would_not_send_is_reported(stub, message):
-    errors = {raw: str(failure(stub(raw).store(max_retries=0).get, "a")) for raw in BAD_RESPONSES[message]}
+    errors = {}
+    for raw in BAD_RESPONSES[message]:
+        errors[raw] = str(failure(stub(raw).store(max_retries=0, timeout=5).get, "a"))
     assert {raw: error for raw, error in errors.items() if message not in error} == {}
 
 
 def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_BODY", 1000)
-    monkeypatch.setattr(ps, "_MAX_HEAD", 500)
+    monkeypatch.setattr(ps, "_LINE_COST", 10)
     chunks = (b"%x\r\n%s\r\n" % (300, b" " * 300)) * 6
     for raw in (http(b" " * 1001), CHUNKED + chunks + b"0\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1501):
         assert "too large" in str(failure(stub(raw).store().get, "a"))
     drip = [http()[n : n + 1] for n in range(len(http()))]
     assert "didn't answer in time" in str(failure(stub(drip).store(timeout=0.5).get, "a"))
-
-
-WELL_FORMED = [
-    http(),
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nA: b\r\nA:\tc\r\n\r\nbody",
-    CHUNKED + b"3;a=b\r\nxyz\r\n1F\r\n" + b"z" * 31 + b"\r\n0\r\nT: t\r\n\r\n",
-]
-EDIT = st.tuples(st.integers(0, 150), st.integers(0, 3), st.binary(max_size=4))
-
-
-@given(st.sampled_from(WELL_FORMED), st.lists(EDIT, max_size=3))
-def test_bytes_mean_the_same_however_they_arrive_in_pieces(raw, edits):
-    for start, size, new in edits:
-        raw = raw[:start] + new + raw[start + size :]
-    whole = receive(raw)
-    assert [receive(raw, size) for size in (1, 2, 7)] == [whole] * 3
-    assert edits or isinstance(whole, tuple)
 
 
 def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
@@ -3090,10 +3068,9 @@ def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
         server = stub(raw)
         store = server.store()
         assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
-    for first in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close", b"HTTP/1.1 200 OK"):
-        assert receive(first + b"\r\n\r\n" + ANSWER)[2] == ANSWER
-    for size in (b"-1", b"1" * 13):  # what is wrong with them depends on Python's version
-        assert isinstance(receive(CHUNKED + size + b"\r\nx\r\n0\r\n\r\n"), type)
+    closing = b" 200 OK\r\nConnection: close\r\n\r\n" + ANSWER
+    for raw in (b"HTTP/1.0" + closing, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1" + closing):
+        assert stub(raw).store(timeout=5).get("a") == "v"
 
 
 def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
