@@ -49,6 +49,7 @@ import shutil
 import signal
 import socket
 import socketserver
+import ssl
 import stat
 import string
 import struct
@@ -2560,7 +2561,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def signed(folder, name, issuer=None):
+def signed(folder, name, issuer=None, alternatives=True):
     """A key and a certificate for 127.0.0.1, signed by `issuer` or by itself, in name.key and name.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -2576,6 +2577,8 @@ def signed(folder, name, issuer=None):
     }
     built = x509.CertificateBuilder(issued_by, subject, key.public_key(), x509.random_serial_number())
     built = built.not_valid_before(now - day).not_valid_after(now + 2 * day)
+    if not alternatives:
+        del extensions[x509.SubjectAlternativeName(names)]
     for extension, critical in extensions.items():
         built = built.add_extension(extension, critical)
     certificate = built.sign(signing_key, hashes.SHA256())
@@ -2996,6 +2999,16 @@ def test_a_token_goes_to_another_server_only_if_its_host_is_trusted(stub):
     assert TELLTALE.encode() in other.requests[0]
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_read_follows_every_redirect_once(stub, status):
+    active = stub(http())
+    there, back = f"Location: {active.address}/v1/secret/data/a", "Location: /v1/secret/data/b"
+    assert stub(http(b"", status, there)).store(hosts=f"127.0.0.1:{active.port}").get("a") == "v"
+    active.answers = [http(b"", status, back)]
+    standby = stub(http(b"", status, there)).store(hosts=f"127.0.0.1:{active.port}", max_retries=0)
+    assert "redirects to where the token must not go" in refusal(standby.get, "a")
+
+
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
     transport = ps.VaultStore(address="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
@@ -3164,6 +3177,18 @@ def listening(answer):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+def test_a_certificate_needs_an_alternative_name_whatever_its_common_name(tmp_path):
+    signed(tmp_path, "localhost", alternatives=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "localhost.pem", tmp_path / "localhost.key")
+    with listening(lambda client: context.wrap_socket(client, server_side=True)) as server:
+        store = ps.VaultStore(
+            address=f"https://{server}".replace("127.0.0.1", "localhost"), token="t", max_retries=0
+        )
+        store.settings.ca_cert = str(tmp_path / "localhost.pem")
+        assert "the server's certificate isn't trusted: " in refusal(store.get, "a")
+
+
 TLS_ALERT = b"\x15\x03\x03\x00\x02\x02"  # but for the last byte
 TLS_1_1 = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
 HANDSHAKES = {
@@ -3182,9 +3207,10 @@ def test_a_tls_handshake_that_fails_is_reported(said):
     assert str(error).endswith(HANDSHAKES[said])
 
 
-def test_audit_hooks_see_neither_token_nor_value(stub):
-    code = "import sys, paissive_secrets as p; seen = [];"
-    code += "sys.addaudithook(lambda *event: seen.append(repr(event)) if 'urllib' in event[0] else None);"
+def test_audit_hooks_and_debug_output_show_neither_token_nor_value(stub):
+    code = "import sys, http.client, paissive_secrets as p; seen = [];"
+    code += "http.client.HTTPConnection.debuglevel = 1;"
+    code += "sys.addaudithook(lambda *event: seen.append(repr(event)) if 'http' in repr(event) else None);"
     code += "p.set_secret('a', sys.argv[1], backend='vault'); p.get_secret('a', backend='vault');"
     code += "print(len(seen) > 2, sys.argv[1] in ''.join(seen))"
     written = http_json({"data": {"version": 2}})
@@ -3234,6 +3260,30 @@ def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     near = bao().store(address=f"http://127.9.9.9:{free_port()}", max_retries=0)
     assert "by the proxy" not in str(failure(near.get, "a"))  # all of 127.0.0.0/8 is this machine
     assert bao().store(address=far).get("a") == "v"
+
+
+BYPASSED = {
+    "a.corp.test:8200": "corp.test .corp.test *.corp.test a.corp.test corp.test:8200 A.Corp.Test,x *",
+    "corp.test:8200": "corp.test corp.test:8200 x,corp.test",
+    "192.0.2.7:8200": "192.0.2.7 192.0.0.0/8 192.0.2.7:8200 ::/0,192.0.2.0/24",
+    "[2001:db8::7]:8200": "2001:db8::7 2001:db8::/32 [2001:db8::7] [2001:DB8::7]:8200",
+}
+NOT_BYPASSED = {
+    "a.corp.test:8200": "xa.corp.test orp.test corp.test:443 b.corp.test a 10.0.0.0/8 a.corp.test.",
+    "corp.test:8200": ".corp.test *.corp.test *corp",
+    "192.0.2.7:8200": "192.0.2.70 10.0.0.0/8 192.0.2.7:443 2.7.test",
+    "[2001:db8::7]:8200": "2001:db9::/32 [2001:db8::7]:443 ::1",
+}
+
+
+@pytest.mark.parametrize(("rows", "by"), [(BYPASSED, False), (NOT_BYPASSED, True)])
+def test_no_proxy_means_what_it_means_to_go(monkeypatch, rows, by):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:1")
+    for host, exceptions in rows.items():
+        for exception in exceptions.split():
+            monkeypatch.setenv("NO_PROXY", exception)
+            store = ps.VaultStore(address=f"http://{host}")
+            assert (bool(store._session.transport.proxy), host, exception) == (by, host, exception)
 
 
 PROXIES = "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// u:{}@p:x [::1 \udcfc:{}@p:1"
