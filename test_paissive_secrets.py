@@ -375,6 +375,101 @@ def test_structure_the_test_file_imports_without_what_windows_lacks():
     assert done.returncode == 0
 
 
+def load_mutate(monkeypatch, folder):
+    """.ci/mutate.py, at work on a small project in this folder."""
+    spec = importlib.util.spec_from_file_location("mutate", ROOT / ".ci" / "mutate.py")
+    mutate = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "mutate", mutate)
+    spec.loader.exec_module(mutate)
+    monkeypatch.setattr(mutate, "ROOT", folder)
+    return mutate
+
+
+SMALL_MODULE = '''
+# === Sums ===
+LIMITS = {"a": 1, "b": 2, "c": 3}
+WORD = re.compile(r"^(one|two)")
+def add(one, *, other=None):
+    """Add."""
+    try:
+        return one + other
+    except (TypeError, ValueError):
+        raise NoSum(f"{one} is no number")
+'''
+
+SMALL_CHANGES = """
+constant: (2)
+constant: (3)
+constant: (4)
+constant: 'a?'
+constant: 'b?'
+constant: 'c?'
+constant: '^(one|two)?'
+default: ''
+except: (TypeError,)
+except: (ValueError,)
+expression: '(one|two)'
+expression: '^(one)'
+expression: '^(two)'
+operator: (one - other)
+row: ({'a': 1, 'b': 2})
+row: ({'a': 1, 'c': 3})
+row: ({'b': 2, 'c': 3})
+statement: pass
+statement: return None
+"""
+
+
+def test_structure_mutants_change_tables_expressions_defaults_and_handlers_but_no_messages(
+    tmp_path, monkeypatch
+):
+    found = load_mutate(monkeypatch, tmp_path).mutants(SMALL_MODULE, ["Sums"])
+    assert sorted(f"{one.kind}: {one.text}" for one in found) == sorted(SMALL_CHANGES.split("\n")[1:-1])
+
+
+def test_structure_each_mutant_is_valid_and_differs_from_the_module(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    for mutant in mutate.mutants(SMALL_MODULE, ["Sums"]):
+        changed = mutate.mutate(SMALL_MODULE, mutant)
+        assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(SMALL_MODULE))
+
+
+def test_structure_a_sample_of_mutants_visits_every_section_and_repeats_itself(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    banners = "".join(f"# === {name} ===\n{name} = {name!r}\n" for name in "ABCDE")
+    first, again = (mutate.draw(banners, list("ABCDE"), 5, 7) for _ in "12")
+    assert sorted(mutant.section for mutant in first) == list("ABCDE")
+    assert [mutant.text for mutant in first] == [mutant.text for mutant in again]
+
+
+@pytest.fixture
+def small_project(tmp_path, monkeypatch):
+    """A function that writes a module and its test, and runs `.ci/mutate.py` on them."""
+    mutate = load_mutate(monkeypatch, tmp_path)
+
+    def run(test, *options):
+        (tmp_path / mutate.MODULE).write_text("# === Sums ===\ndef add(a, b):\n    return a + b\n")
+        header = "# === Sums ===\nimport paissive_secrets as m\n"
+        (tmp_path / mutate.TESTS).write_text(f"{header}def test_it():\n    {test}\n")
+        return mutate.main(list(options))
+
+    return run
+
+
+@pytest.mark.slow
+def test_structure_a_mutant_that_no_test_notices_fails_the_gate(small_project, capsys):
+    assert small_project("assert m.add(2, 0) == 2", "--at-least", "2") == 1
+    assert "survives: Sums: paissive_secrets.py:3: return a + b  ->  (a - b)" in capsys.readouterr().out
+    assert small_project("assert m.add(2, 1) == 3", "--at-least", "2") == 0
+
+
+@pytest.mark.slow
+def test_structure_the_gate_fails_if_too_few_mutants_exist_or_the_tests_fail_anyway(small_project):
+    assert small_project("assert m.add(2, 1) == 3", "--sample", "16") == 1
+    with pytest.raises(SystemExit, match="Sums: no tests, or they fail without any mutant"):
+        small_project("assert False")
+
+
 # === Errors =================================================================================================
 
 
@@ -1052,7 +1147,7 @@ def read_by_bash(path, names):
 
 
 def read_by_python_dotenv(path):
-    values = pytest.importorskip("dotenv").dotenv_values(path)
+    values = package("dotenv").dotenv_values(path)
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -2524,7 +2619,7 @@ def test_benchmark_of_the_format_beside_pyrage(benchmark, who, identity):
 @pytest.mark.benchmark(group="get, the file unchanged")
 @pytest.mark.parametrize("who", ["sealed", "env", "os.environ", "python-dotenv", "python-dotenv, read once"])
 def test_benchmark_of_a_get_beside_python_dotenv(benchmark, who, store_folder, monkeypatch):
-    dotenv = pytest.importorskip("dotenv")
+    dotenv = package("dotenv")
     (store_folder.parent / ".env").write_text("DB=v\n")
     manager = ps.SecretsManager(ps.FileStore(store_folder))
     manager.set_secret("DB", "v")
