@@ -36,6 +36,7 @@ import itertools
 import json
 import logging
 import logging.handlers
+import mmap
 import os
 import pickle
 import py_compile
@@ -138,6 +139,27 @@ def npm(package):
     return needs(f"npm's {package}", folder if folder.is_dir() else None)
 
 
+def as_user(uid, act):
+    """Start `act` in a process of another user's, which only root can; returns its id."""
+
+    def become():
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+        act()
+
+    return in_child(become)
+
+
+@pytest.fixture
+def shared_folder(monkeypatch):
+    """A working directory that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        monkeypatch.chdir(folder)
+        yield Path(folder)
+
+
 def cli(*argv, cwd=None, env=None, stdin=b"", timeout=60):
     """Run the command line in an environment of its own; what comes back holds bytes."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
@@ -179,6 +201,45 @@ def in_child(act):
 
 def ended(*pids):
     return [os.waitpid(pid, 0)[1] for pid in pids]
+
+
+VAULT_PLACES = {"/nowhere.sock"}  # ports of loopback, and unix sockets, that the tests of Vault connect to
+STRAYED = mmap.mmap(-1, 300)  # the last attempt to connect elsewhere, also of processes forked from this one
+SOCKET_EVENTS = Counter()
+
+
+def watch_sockets(event, args):
+    """Let this process and its forks connect to what the tests of Vault have started, and to nothing else."""
+    if not event.startswith("socket."):
+        return
+    SOCKET_EVENTS[event] += 1
+    host, place = "127.", ""
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        host, place, *_ = ("127.", args[1]) if isinstance(args[1], (str, bytes)) else args[1]
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        host, place, *_ = (*args, "")
+    else:
+        return
+    if not (host.startswith("127.") and place in VAULT_PLACES) and not host.endswith(".invalid"):
+        STRAYED[:] = f"{event}: {host} {place}".encode()[: len(STRAYED)].ljust(len(STRAYED), b"\0")
+        raise AssertionError(f"no test may connect to {host} {place}")
+
+
+sys.addaudithook(watch_sockets)
+
+
+def take_strayed():
+    """Return, once, the last attempt to connect to what no test allows, or ""."""
+    strayed = STRAYED[:].rstrip(b"\0").decode()
+    STRAYED[:] = bytes(len(STRAYED))
+    return strayed
+
+
+@pytest.fixture(autouse=True)
+def _no_network():
+    """Fail the test if something in this process tried to connect elsewhere, whatever became of the error."""
+    yield
+    assert take_strayed() == ""
 
 
 @pytest.fixture(autouse=True)
@@ -351,6 +412,26 @@ def test_structure_importing_loads_nothing_heavy():
     code = f"import sys, paissive_secrets; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, cwd=ROOT, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+STRAYS = {
+    "a host by its name": lambda: socket.create_connection(("example.com", 443)),
+    "an address": lambda: socket.socket().connect(("192.0.2.1", 443)),
+    "a server of Vault by default": lambda: socket.socket().connect(("127.0.0.1", 8200)),
+    "a resolver": lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)),
+}
+
+
+@pytest.mark.parametrize("where", STRAYS)
+def test_structure_tests_connect_to_nothing_but_what_those_of_vault_start(where):
+    def hide_the_error():
+        with contextlib.suppress(AssertionError):
+            STRAYS[where]()
+
+    hide_the_error()
+    assert take_strayed() != ""
+    ended(in_child(hide_the_error))
+    assert take_strayed() != ""
 
 
 def test_structure_readme_installs_what_the_test_file_names():
@@ -1069,6 +1150,11 @@ def test_store_says_not_found_before_and_after(store):
     store.delete("ABSENT_TOKEN")
     assert isinstance(failure(store.delete, "ABSENT_TOKEN"), ps.NotFound)
     assert "ABSENT_TOKEN" not in set(store.names())
+
+
+def test_store_that_was_reached_and_has_no_such_secret_leaves_it_to_the_default(store):
+    assert ps.get_secret("ABSENT_TOKEN", "default", backend=store) == "default"
+    assert ps.get_secret("ABSENT_TOKEN", backend=store) is None
 
 
 def test_store_refuses_bad_names(store):
@@ -1978,6 +2064,25 @@ def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files)
     assert modes == {**dict.fromkeys(folders, 0o700), **dict.fromkeys(sealed, 0o600)}
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root becomes another user")
+def test_several_users_read_a_folder_of_roots_that_has_the_modes_of_readme(shared_folder, monkeypatch):
+    store = sealed_store(shared_folder, monkeypatch)
+    store.set_all({"DB": "db-value", "app/db": "app-value"})
+
+    def be_denied():
+        assert type(failure(ps.get_secret, "DB", "default", backend="file")) is ps.Denied
+
+    def read():
+        assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+        for act, *value in ((ps.FileStore().set, "x"), (ps.FileStore().delete,)):
+            assert type(failure(act, "DB", *value)) is ps.Denied
+
+    assert ended(as_user(12345, be_denied)) == [0]
+    subprocess.run([*re.search("`(chmod -R go=rX)`", README)[1].split(), STORE], check=True)
+    assert ended(as_user(12345, read), as_user(12346, read)) == [0, 0]
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+
+
 def test_a_pickled_store_holds_neither_values_nor_keys(files, tmp_path, monkeypatch):
     files.set("DB_PASSWORD", CANARY)
     (tmp_path / ".env").write_text(f"DB_PASSWORD={CANARY}\n")
@@ -2119,6 +2224,22 @@ def test_a_changed_password_rewrites_one_file(files, monkeypatch, say):
     assert "WrongKey" in refusal(ps.FileStore().get, "DB")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
     assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_a_new_password_on_stdin_is_checked_like_any_value(files, say):
+    before = tree()
+    problems = {b"": "no value on stdin", b"a\0b": "the value has a NUL", b"\xff": "the value is not UTF-8"}
+    problems[b"two\nlines\n"] = LINES_TYPED
+    for typed, problem in problems.items():
+        status, said = say("password", stdin=typed)
+        assert (status, said.startswith(problem)) == (2, True)
+    assert tree() == before
+
+
+def test_the_old_password_is_needed_before_a_new_one_is_read(files, say, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong")
+    status, said = say("password")  # nothing on stdin, which is not what it says
+    assert (status, "does not open" in said) == (2, True)
 
 
 def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, say):
@@ -2653,6 +2774,7 @@ def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, monke
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
+        VAULT_PLACES.add(probe.getsockname()[1])
         return probe.getsockname()[1]
 
 
@@ -2797,6 +2919,7 @@ def bao():
     server = Bao(folder, {"listener": listeners})
     server.tls, server.mutual = f"https://127.0.0.1:{tls}", f"https://127.0.0.1:{mutual}"
     server.unix, server.ca = f"unix://{folder}/socket", str(folder / "authority.pem")
+    VAULT_PLACES.add(f"{folder}/socket")
     server.client = {"client_cert": str(folder / "client.pem"), "client_key": str(folder / "client.key")}
     server.mount("kv1", version="1")
     return server
@@ -2903,6 +3026,7 @@ class Stub:
         self.server.daemon_threads, self.server.block_on_close = True, False
         self.server.handle_error = lambda *_: None
         self.port = self.server.server_address[1]
+        VAULT_PLACES.add(self.port)
         self.address = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -3186,6 +3310,7 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
     with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
+        VAULT_PLACES.add(deaf.getsockname()[1])
         for each in (first, second):  # these fill its queue
             each.setblocking(False)
             each.connect_ex(deaf.getsockname())
@@ -3269,6 +3394,7 @@ def listening(answer):
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        VAULT_PLACES.add(listener.getsockname()[1])
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
@@ -3530,6 +3656,30 @@ def test_a_login_sends_what_its_method_needs(stub, config, path, body, tmp_path,
     assert server.store(**config).get("a") == "v"
     head, _, sent = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(f"POST /v1/auth/{path} HTTP".encode()) and json.loads(sent) == body
+
+
+FILES_OF_LOGINS = [
+    ("approle", "SECRET_ID", {"role_id": "r", "secret_id": "from a file"}),
+    ("userpass", "PASSWORD", {"password": "from a file"}),
+    ("ldap", "PASSWORD", {"password": "from a file"}),
+    ("jwt", "JWT", {"role": "r", "jwt": "from a file"}),
+    ("kubernetes", "JWT", {"role": "r", "jwt": "from a file"}),
+    ("github", "GITHUB_TOKEN", {"token": "from a file"}),
+]
+
+
+@pytest.mark.parametrize(("login", "variable", "body"), FILES_OF_LOGINS)
+def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, monkeypatch):
+    settings = {"LOGIN": login, "ROLE": "r", "ROLE_ID": "r", "USERNAME": "u", f"{variable}_FILE": "mounted"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PAISSIVE_VAULT_{name}", value)
+    Path("mounted").write_text("from a file\n")
+    server = stub(grants(100), http())
+    assert server.store(token="").get("a") == "v"
+    assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == body
+    Path("mounted").unlink()
+    hint = "the file 'mounted' can't be read; check path, owner and mode"
+    assert refusal(server.store(token="").get, "a") == f"Locked: {hint}"
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
@@ -4323,6 +4473,93 @@ def test_a_deletion_that_breaks_off_leaves_no_stage_without_its_secret():
     store.full = ""
     assert ps.delete_secret("A_TOKEN", backend=store)
     assert list(store.names()) == []
+
+
+def without_password(files, patch, stub):
+    patch.delenv("PAISSIVE_MASTER_PASSWORD")
+    return ps.FileStore()
+
+
+def with_another_identity(files, patch, stub):
+    patch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    return ps.FileStore()
+
+
+def with_another_password(files, patch, stub):
+    patch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong")
+    return ps.FileStore()
+
+
+def not_mounted(files, patch, stub):
+    patch.setenv("PAISSIVE_SECRETS_DIR", "gone")
+    return ps.FileStore()
+
+
+def changed(path, change):
+    def make(files, patch, stub):
+        change(path)
+        return ps.FileStore()
+
+    return make
+
+
+def answering(answer, **settings):
+    return lambda files, patch, stub: stub(answer).store(max_retries=0, **settings)
+
+
+def dotenv_in_utf_16(files, patch, stub):
+    Path(".env").write_bytes("DB=v".encode("utf-16"))
+    return "env"
+
+
+def mounted_nowhere(files, patch, stub):
+    patch.setenv("DB_FILE", "gone")
+    return "env"
+
+
+class Down(ps.MemoryStore):
+    def get(self, name):
+        raise TimeoutError("no answer")
+
+
+def errors_of_vault(*errors):
+    return json.dumps({"errors": errors}).encode()
+
+
+# How a store comes to be one that can't say whether it has a secret, and what it says instead.
+CANNOT_SAY = {
+    "locked files": (without_password, ps.Locked),
+    "files with another password": (with_another_password, ps.WrongKey),
+    "another identity": (with_another_identity, ps.WrongKey),
+    "files that are not mounted": (not_mounted, ps.Unavailable),
+    "files that others can write": (changed(STORE, lambda path: path.chmod(0o777)), ps.Unsafe),
+    "a damaged entry": (changed(DB, lambda path: os.truncate(path, 100)), ps.Corrupt),
+    "no identity": (changed(KEY_FILE, os.unlink), ps.SecretsError),
+    "a server that denies": (answering(http(errors_of_vault("permission denied"), 403)), ps.Denied),
+    "a sealed server": (answering(http(errors_of_vault("Vault is sealed"), 503)), ps.VaultSealed),
+    "a server that fails": (answering(http(errors_of_vault(), 500)), ps.Unavailable),
+    "a server that hangs up": (answering(None), ps.Unavailable),
+    "no server": (answering(http(), address="unix:///nowhere.sock"), ps.Unavailable),
+    "no login": (answering(http(), token="", login="userpass", username="u"), ps.Locked),
+    "a dotenv file in UTF-16": (dotenv_in_utf_16, ps.BadValue),
+    "a file that is not mounted": (mounted_nowhere, ps.Unavailable),
+    "a store of the user's": (lambda *_: Down(), TimeoutError),
+}
+
+
+@pytest.mark.parametrize("what", CANNOT_SAY)
+def test_a_store_that_cannot_say_raises_and_gives_no_default(what, files, monkeypatch, stub):
+    make, error = CANNOT_SAY[what]
+    store = make(files, monkeypatch, stub)
+    config = ps.SecretConfig("none.json", store)
+    for act in (
+        lambda: ps.get_secret("DB", "default", backend=store),
+        lambda: ps.require_secret("DB", backend=store),
+        lambda: config.get("DB", "default", use_secret=True),
+    ):
+        with pytest.raises(error) as caught:
+            act()
+        assert not isinstance(caught.value, ps.NotFound)
 
 
 def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
@@ -5727,6 +5964,21 @@ def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
         assert (done.returncode, err(done)) == (code, printed)
 
 
+def test_run_takes_a_path_through_a_file_for_absent(run, here):
+    (here / "text").touch()
+    said, code = run("APP_TOKEN", "--", "text/program")[1:]
+    assert (said.partition(";")[0], code) == ("no command 'text/program'", 127)
+
+
+def test_run_leaves_the_command_the_descriptors_that_are_meant_for_it(run):
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    assert run("APP_TOKEN", *sh(f"echo here >/dev/fd/{write}"))[2] == 0
+    os.close(write)
+    assert os.read(read, 99) == b"here\n"
+    os.close(read)
+
+
 class started(subprocess.Popen):  # noqa: N801 - reads as a function
     def __init__(self, *argv, **more):
         more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, **more}
@@ -5782,11 +6034,29 @@ def test_run_forwards_signals():
 
 def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
     ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
-    with started("APP_TOKEN", *sh("echo ready; read x; echo $x"), preexec_fn=ignore) as process:
+    script = "trap 'echo alive' USR1; echo ready; while :; do sleep 0.02; done"
+    with started("APP_TOKEN", *sh(script), preexec_fn=ignore) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGHUP)
-        process.stdin.write(b"on\n")
-        assert process.stdout.readline() == b"on\n"
+        process.send_signal(signal.SIGUSR1)  # is forwarded after the other one would be
+        assert process.stdout.readline() == b"alive\n"
+        process.terminate()
+
+
+def test_run_forwards_a_signal_that_comes_before_the_command_has_started():
+    code = """if 1:
+        import runpy, signal, subprocess, sys
+
+        def start(*argv, popen=subprocess.Popen, **more):
+            signal.raise_signal(signal.SIGTERM)
+            return popen(*argv, **more)
+
+        subprocess.Popen = start
+        sys.argv[1:] = "run APP_TOKEN -- sleep 5".split()
+        runpy.run_module("paissive_secrets", run_name="__main__")
+    """
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **SECRETS}, capture_output=True)
+    assert (done.returncode, done.stderr) == (143, b"")
 
 
 @pytest.mark.parametrize("blocking", [True, False])
@@ -7304,6 +7574,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("sourcegraph_commit: " + ps.samples("{h40}"), None),
         ("api.sourcegraph.com: " + ps.samples("{h40}"), "sourcegraph-credential"),
         ("api.sourcegraph.com, commit: " + ps.samples("{h40}"), None),
+        ("api.sourcegraph.com is where everybody here can find it: " + ps.samples("{h40}"), None),
         ("sourcegraph:\n  - sha1: " + ps.samples("{h40}"), None),
         (f"rsaPrivateKeyID = '{ps.samples('{h64}')}'", None),
         ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
@@ -9368,6 +9639,35 @@ def test_a_canary_shows_in_no_output_argument_list_or_file(repository, monkeypat
     assert all(text in everything for text in (b"value of A_TOKEN", b"cat-file", b"ABSENT", b"11 ***"))
     spellings = set().union(*(ps.spell(value) for value in (*values.values(), found)))
     assert [spelling for spelling in spellings if spelling in everything] == []
+
+
+LOCAL = """
+get A_TOKEN
+set B_TOKEN --generate
+list
+--backend file list
+export A_TOKEN --format json
+status
+check
+audit
+audit --known --history
+redact a.py
+run A_TOKEN -- true
+config get a --secret
+rotate due
+"""
+
+
+@pytest.mark.parametrize("words", LOCAL.strip().splitlines())
+def test_no_command_opens_a_socket_unless_it_is_for_vault(words, repository, monkeypatch):
+    leak(repository / "a.py")
+    commit(repository)
+    monkeypatch.setenv("A_TOKEN", VALUE)
+    before = SOCKET_EVENTS.copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", None)
+        assert ps.main(words.split()) in (0, 1)
+    assert SOCKET_EVENTS == before
 
 
 HELP = {**dict.fromkeys(("", "help", "--help"), "  set  "), "help ls": "List the names"}
