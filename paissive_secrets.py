@@ -8168,6 +8168,7 @@ _GIT_READS = (
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 # A renamed file counts as new: under its old name it may have been excluded.
 _RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
+_NO_FILES = ("120000", "160000")  # modes of a symlink and a submodule
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
@@ -8178,6 +8179,8 @@ class Blob(NamedTuple):
     path: str
     commit: str = ""
     date: str = ""  # the author's, ISO 8601
+    replaces: tuple[str, ...] = ()  # the ids of the versions before it
+    is_older: bool = False  # than what the audited commits added
 
 
 class _GitOutput(io.FileIO):
@@ -8279,8 +8282,10 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
             fields = record.lstrip(":").split()
             path, oid = next(records, ""), fields[2 * sides + 1]
             # A symlink holds only a path; a submodule's id is another repository's; a removed file has none.
-            if fields[sides] not in ("120000", "160000") and oid.strip("0"):
-                yield Blob(oid, path, commit, date)
+            modes, oids = fields[:sides], fields[sides + 1 : 2 * sides + 1]
+            before = (old for mode, old in zip(modes, oids) if mode not in _NO_FILES and old.strip("0"))
+            if fields[sides] not in _NO_FILES and oid.strip("0"):
+                yield Blob(oid, path, commit, date, tuple(before))
         elif record:
             commit, _, date = record.partition(" ")
 
@@ -8334,29 +8339,36 @@ def missing_history(folder: str) -> str:
     return ""
 
 
-def find_introductions(
-    folder: str, oids: Iterable[str], revisions: Sequence[str], wants: Callable[[str], bool]
-) -> Iterator[Blob]:
-    """Yield each blob with the commit, date and path that added it, oldest first; dangling ones have none.
+def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
+    """Yield each version of each file with the commit that added it, oldest first; dangling ones have none.
 
-    The path is the first one wanted: a vendored, excluded or allowed file may be copied elsewhere.
+    If the revisions leave out some commits, a version of theirs comes before the one that replaces it.
     """
-    missing = set(oids)
-    found: dict[str, Blob] = {}
-    # Unreachable commits come last: what an amended commit added is often in a reachable one as well.
-    for commits in (rev_list(folder, revisions, "--reverse", "--topo-order"), objects(folder, "commit")):
-        for blob in changed_blobs(folder, commits) if missing else ():
-            if blob.oid not in missing:
-                continue
-            if wants(blob.path):
-                found.pop(blob.oid, None)  # to keep the order
-                missing.discard(blob.oid)
-            found.setdefault(blob.oid, blob)
-            if not missing:
-                break
-        missing -= found.keys()
-    yield from found.values()
-    yield from (Blob(oid, "") for oid in sorted(missing))
+    known = set[int]()  # hashes of commits, blobs, and blobs with a path, since there may be millions
+
+    def is_new(item: object) -> bool:
+        key = hash(item)  # keyed per process (PEP 456), so nobody can make two of them collide
+        fresh = key not in known
+        known.add(key)
+        return fresh
+
+    reachable = rev_list(folder, revisions, "--reverse", "--topo-order")
+    for blob in changed_blobs(folder, filter(is_new, reachable)):
+        for oid in blob.replaces:
+            if is_new((oid, blob.path)):
+                yield Blob(oid, blob.path, is_older=True)
+        if is_new((blob.oid, blob.path)):
+            known.add(hash(blob.oid))
+            yield blob
+    if not revisions:
+        # These come last: what an amended commit added is often in a reachable one as well.
+        for blob in changed_blobs(folder, filter(is_new, objects(folder, "commit"))):
+            if is_new((blob.oid, blob.path)):
+                known.add(hash(blob.oid))
+                yield blob
+    for oid in objects(folder, "blob missing", revisions):
+        if is_new(oid):
+            yield Blob(oid, "")
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
@@ -8655,9 +8667,7 @@ CONFIDENCES = ("low", "medium", "high")
 BASELINE = ".paissive-baseline"  # read unless another one is chosen
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 2000  # per file: a hostile one must not fill the memory
-_UNNAMED = ".env"  # how to scan blobs whose name isn't known yet: most values in a .env are secrets
-_MAX_PARAGRAPHS_BYTES = 1 << 20  # larger blobs are scanned as a whole
-_MAX_JUDGED = 150_000  # paragraphs, in some 20 MB
+_GIT_BATCH = 4096  # versions that are read at a time, in the order in which git unpacks them fastest
 _BATCH = 64  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
@@ -8896,63 +8906,19 @@ class Audit:
                     seen.add(shown)
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
-        """Read each blob once; look up the names of suspects only, and scan those again under them."""
-        folder, missing, why = self._folder, 0, missing_history(self._folder)
+        """Scan each version of each file; a secret is in every later version of its file as well."""
+        why = missing_history(self._folder)
         if why:
-            self._unreadable(folder, why)
-        suspects: dict[str, set[int]] = {}
-        judged: dict[int, bool] = {}
-        for oid, size, read in read_objects(folder, objects(folder, "blob missing", revisions)):
-            if size < 0:
-                missing += 1
-                continue
-            self._count(1, size)
-            found = self._find_suspects(oid, size, read, judged)
-            if found:
-                suspects[oid] = found
-        if missing:  # in one line: a partial clone may lack most of them
-            self._unreadable(folder, f"missing or broken objects in its history: {missing:,}")
+            self._unreadable(self._folder, why)
         if self._known:
             yield from self._scan_messages(self._known, revisions)
-        seen: set[tuple[str, str, str]] = set()
-        again, scanned = [], set[tuple[str, int]]()
-        for blob in find_introductions(folder, suspects, revisions, self._reports):
-            unseen = {(blob.path, key) for key in suspects[blob.oid]} - scanned
-            if unseen:  # otherwise, earlier versions of this file have all of it
-                again.append(blob)
-            scanned |= unseen
-        for blob, match in self._scan_blobs(again):  # since a file's name decides how it is read
-            spot = (blob.path, match.rule.id, match.digest)
-            if spot not in seen:  # a secret is in every later version of its file as well
+        seen: set[tuple[str, str, str, bool]] = set()
+        for blob, match in self._scan_blobs(file_versions(self._folder, revisions)):
+            reported = match.confidence in self._confidences and not self.silenced_by(blob.path, match)
+            spot = (blob.path, match.rule.id, match.digest, reported)
+            if spot not in seen and not blob.is_older:
                 yield blob, match
             seen.add(spot)
-
-    def _find_suspects(self, oid: str, size: int, read: Reader, judged: dict[int, bool]) -> set[int]:
-        """Return hashes of the paragraphs of a blob that may hold a secret.
-
-        Versions of a file share most of them, so each is scanned once; `judged` holds the results.
-        """
-        text = read(min(size, _MAX_PARAGRAPHS_BYTES))
-        if size > _MAX_PARAGRAPHS_BYTES or b"\0" in text:  # as a whole: it is large, binary or UTF-16
-            pending = [text]
-            found = self._scanner.scan(
-                lambda n: pending.pop() if pending else read(n), _UNNAMED, self.summary.skipped, 1
-            )
-            return {hash(oid)} if found else set()
-        if len(judged) > _MAX_JUDGED:
-            judged.clear()
-        # hash() is keyed per process (PEP 456): nobody can make a paragraph collide with another.
-        parts = {hash(part): part for part in text.split(b"\n\n")}
-        fresh = {key: part for key, part in parts.items() if key not in judged}
-        joined = io.BytesIO(b"\n\n".join(fresh.values()))
-        matches = self._scanner.scan(joined.read, _UNNAMED, Counter(), sys.maxsize)
-        lines = {line for match in matches for line in range(match.line, match.end_line + 1)}
-        start = 1
-        for key, part in fresh.items():
-            end = start + part.count(b"\n") + 1
-            judged[key] = not lines.isdisjoint(range(start, end))
-            start = end + 1  # after the empty line between them
-        return {key for key in parts if judged[key]}
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
@@ -8961,23 +8927,38 @@ class Audit:
                 if match.rule in known.about:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
-    def _scan_blobs(self, blobs: Iterable[Blob]) -> _Matches:
-        wanted = [blob for blob in blobs if self._reaches(blob.path) and self._accept.takes(blob.path)]
-        for blob, (oid, size, read) in zip(wanted, read_objects(self._folder, (blob.oid for blob in wanted))):
-            path = blob.path or f"blob {oid[:12]}"
-            if size < 0:
-                self._unreadable(path, "this clone lacks it")
-                continue
-            if self.staged:  # history was counted on the first read
-                self._count(1, size)
-            found = self._scanner.scan(read, blob.path, self.summary.skipped if self.staged else Counter())
-            yield from ((blob._replace(path=path), match) for match in found)
+    def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
+        """Yield the matches in blobs, in order."""
+        missing = 0
+        wanted = filter(self._wants, blobs)
+        for batch in iter(lambda: list(itertools.islice(wanted, _GIT_BATCH)), []):
+            found: dict[int, list[Match]] = {}
+            # Git stores an older version as its difference to a newer one.
+            order = sorted(range(len(batch)), key=lambda n: (batch[n].path, -n))
+            contents = read_objects(self._folder, (batch[n].oid for n in order))
+            for n, (_, size, read) in zip(order, contents):
+                if size >= 0:
+                    self._count(1, size)
+                    found[n] = self._scanner.scan(read, batch[n].path, self.summary.skipped)
+                elif self.staged:
+                    self._unreadable(batch[n].path, "this clone lacks it")
+                elif not batch[n].is_older:
+                    missing += 1
+            for n in sorted(found):
+                blob = batch[n]
+                shown = blob if blob.path else blob._replace(path=f"blob {blob.oid[:12]}")
+                yield from ((shown, match) for match in found[n])
+        if missing:  # in one line: a partial clone may lack most of them
+            self._unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
 
-    def _reaches(self, path: str) -> bool:
-        return _is_within(path, self._roots) and _VENDORED_FOLDERS.isdisjoint(path.split("/"))
-
-    def _reports(self, path: str) -> bool:
-        return self._reaches(path) and not self.excludes(path) and not self.settings.allows(path)
+    def _wants(self, blob: Blob) -> bool:
+        """Return whether to read a blob; count it if it is left out."""
+        if not _is_within(blob.path, self._roots):
+            return False
+        if not _VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
+            self.summary.skipped["vendored"] += 1
+            return False
+        return self._accept.takes(blob.path)
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
