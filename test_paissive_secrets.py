@@ -777,10 +777,10 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
 
 
 @contextlib.contextmanager
-def full_disk():
-    """Let no file of this process grow, as on a disk that is full."""
+def full_disk(size=0):
+    """Let no file of this process grow beyond `size`, as on a disk that is full."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         yield
     finally:
@@ -9761,17 +9761,15 @@ def test_import_leaves_a_file_without_secrets_alone(text, say):
 
 @pytest.mark.parametrize("argv", [["set", "B"], ["import", "-"], ["delete", "A"]], ids=" ".join)
 def test_a_full_disk_changes_nothing_and_shows_no_value(argv, say, monkeypatch):
-    Path(".env").write_text("A=c4nary\nC=long enough\n")
+    before = f"A=c4nary\nC={'long enough ' * 9}\n"
+    Path(".env").write_text(before)
     Path(".env").chmod(0o600)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    try:
+    with full_disk(50):  # which the text of a lock does not exceed
         status, said = say(*argv, stdin="B=c4nary")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (status, said) == (2, "can't write .env: File too large; what was there is unchanged\n")
-    assert (os.listdir(), Path(".env").read_text()) == ([".env"], "A=c4nary\nC=long enough\n")
+    assert os.listdir() == [".env"]
+    assert Path(".env").read_text() == before
 
 
 def test_a_canary_shows_in_no_output_argument_list_or_file(repository, monkeypatch, capfd, tmp_path_factory):
