@@ -724,6 +724,15 @@ def test_a_lock_that_a_new_holder_has_not_signed_yet_is_waited_for_and_names_it(
     assert said == "Conflict: another write is under way (process 4711); try again when it is done"
 
 
+def test_a_lock_is_the_same_by_whatever_link_its_file_is_named(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("elsewhere/file")
+    with ps.FileLock(link):
+        held = refusal(ps.FileLock(tmp_path / "elsewhere/file", wait=False).__enter__)
+    assert held.startswith("Conflict: another write is under way")
+
+
 def fail_to_sync_folders(monkeypatch, number):
     def fsync(fd, sync=os.fsync):
         if stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -1474,6 +1483,12 @@ def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(her
     assert ps.get_secret("VAULT_TOKEN") == CANARY
 
 
+def test_a_strangers_file_does_not_get_the_keys_to_stores_by_their_names_in_lower_case(here, monkeypatch):
+    monkeypatch.setenv("vault_token", CANARY)  # which is VAULT_TOKEN on Windows
+    (here / ".env").write_text("A=${vault_token}\n")
+    assert ps.get_secret("A") == ""
+
+
 @pytest.mark.parametrize("hole", [" ", "\\a", "${", "${a:-", '\\"', "a#", "export "])
 @pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s"])
 def test_a_long_line_costs_no_more_than_its_length(hole, line):
@@ -1568,6 +1583,12 @@ def test_a_refused_value_changes_neither_the_process_nor_the_file(env, tmp_path)
     problem = "a .env file can't hold 'A' so that every reader agrees; another store"
     assert str(failure(env.set, "A", "x\r\ny")).startswith(problem)
     assert ((tmp_path / ".env").read_text(), "A" in os.environ) == ("A=1\n", False)
+
+
+def test_a_value_that_is_not_utf_8_can_be_replaced(env, tmp_path):
+    (tmp_path / ".env").write_bytes(b"A=\xff\nB=1\n")
+    ps.set_secret("A", "new", backend=ps.EnvironmentStore(str(tmp_path / ".env")).persistent_view())
+    assert (tmp_path / ".env").read_bytes() == b"A=new\nB=1\n"
 
 
 def test_another_thread_may_delete_a_variable_during_a_listing(monkeypatch):
@@ -1993,7 +2014,20 @@ def test_age_keys_have_one_spelling(identity):
     for spelling in wrong:
         assert refusal(ps.Identity, spelling).startswith("BadValue: not an age key")
     assert ps.Identity(text).reveal() == text
-    assert str(ps.Recipient(str(identity.recipient()))) == str(identity.recipient())
+
+
+def test_age_recipients_have_one_spelling(identity):
+    text = str(identity.recipient())
+    for spelling in (
+        text.upper(),
+        text + "\n",
+        " " + text,
+        text[:-1],
+        text + "q",
+        text.replace("age", "agf"),
+    ):
+        assert refusal(ps.Recipient, spelling).startswith("BadValue: not an age key")
+    assert str(ps.Recipient(text)) == text
 
 
 def test_age_keys_are_revealed_only_when_asked_for(identity):
@@ -2180,6 +2214,12 @@ def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monke
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
     _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"one", b"two"])
     assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
+
+
+def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert refusal(ps.FileStore().get, "DB").startswith("Locked: the master password is needed")
 
 
 def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
@@ -3166,6 +3206,13 @@ def test_a_child_process_waits_for_no_lock_and_opens_its_own_connections(stub):
     assert (ended(child), store.get("a"), server.connections) == ([0], "v", 2)
 
 
+def test_a_connection_that_the_server_says_it_closes_is_used_no_more(stub):
+    server = stub(http(ANSWER, 200, "connection: close"))  # which this one doesn't do
+    store = server.store()
+    assert [store.get("a"), store.get("a")] == ["v", "v"]
+    assert server.connections == 2
+
+
 def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
     store = stub(http() + http(ANSWER.replace(b'"v"', b'"wrong"'))).store()
     assert {store.get("a") for _ in range(20)} == {"v"}
@@ -3207,6 +3254,44 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
         assert "whether the write was carried out is unknown" in str(failure(act))
         assert sum(not request.startswith(b"GET") for request in server.requests) == 1
         assert server.tries("/data/a") == 0  # to where the redirects lead
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_write_that_may_be_repeated_follows_a_redirect_to_the_active_node(stub, status):
+    written = http_json({"data": {"version": 2}})
+    redirect = http(b"", status, "Location: /v1/secret/data/elsewhere")
+
+    def answer(request):
+        if request.startswith(b"GET"):
+            return http()
+        return written if b"/elsewhere" in request else redirect
+
+    server = stub(answer)
+    server.store().set("a#new", "v")
+    [followed] = [request for request in server.requests if b"/elsewhere" in request]
+    assert followed.startswith(b"POST ") and b'"new": "v"' in followed
+
+
+def test_a_write_that_reached_no_server_is_not_said_to_be_of_unknown_outcome(stub):
+    server = stub(http(b'{"data": {"value": "v"}}', 200, "Connection: close"))
+    server.kv = "1"
+    store = server.store(max_retries=0)
+    assert store.get("a") == "v"
+    server.server.shutdown()
+    server.server.server_close()
+    said = str(failure(store.set_fields, "a", {"value": "v"}))
+    assert "can't be reached" in said and "unknown" not in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (http(b"Client sent an HTTP request to an HTTPS server.", 400), "the server expects TLS; use https:"),
+        (http(b'{"errors": ["use https in redirect_uri"]}', 400), "answers 400 Bad Request to: read secret"),
+    ],
+)
+def test_only_what_is_not_vaults_own_answer_says_that_a_server_expects_tls(stub, answer, problem):
+    assert problem in str(failure(stub(answer).store().get, "a"))
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
@@ -3701,6 +3786,13 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     Path("mounted").unlink()
     hint = "the file 'mounted' can't be read; check path, owner and mode"
     assert refusal(server.store(token="").get, "a") == f"Locked: {hint}"
+
+
+def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_VAULT_PASSWORD_COMMAND", f"echo {CANARY}")
+    store = stub(grants(100), http()).store(token="", login="userpass", username="u")
+    assert store.get("a") == "v"
+    assert CANARY in store.credentials()
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
@@ -4483,6 +4575,46 @@ def test_a_secret_whose_stages_would_have_too_long_a_name_can_be_deleted(length,
     assert ps.delete_secret("x" * length, backend=files)
 
 
+def test_a_secret_whose_stages_would_have_too_long_a_name_is_masked():
+    store = ps.MemoryStore()
+    store.set("x" * 250, CANARY)
+    assert ps.redact(f"a {CANARY}", store) == "a ***"
+
+
+class FourMethods:
+    """A store of a user's own, with nothing that it need not have."""
+
+    def __init__(self):
+        self.held = {}
+
+    def get(self, name):
+        if name not in self.held:
+            raise ps.NotFound(f"no {name}")
+        return self.held[name]
+
+    def set(self, name, value):
+        self.held[name] = value
+
+    def delete(self, name):
+        self.get(name)
+        del self.held[name]
+
+    def names(self):
+        return self.held
+
+
+def test_a_store_of_the_users_own_gets_names_and_values_as_they_are():
+    own = FourMethods()
+    manager = ps.SecretsManager(own)
+    manager.set_secret("app/db", " v\n")
+    assert own.held == {"app/db": " v\n"}
+    assert manager.get_secret("app/db") == " v\n"
+    assert manager.list_secrets() == ["app/db"]
+    assert manager.delete_secret("app/db")
+    assert not manager.delete_secret("app/db")
+    assert own.held == {}
+
+
 def test_a_deletion_that_breaks_off_leaves_no_stage_without_its_secret():
     store = Unwritable()
     names = ["A_TOKEN", "A_TOKEN__PENDING", "A_TOKEN__PREVIOUS"]
@@ -4621,6 +4753,16 @@ def test_an_escaped_reference_is_text_and_no_reference(say):
     assert say("get", "BOTH") == (0, "${secret:C}2")
     refused = "'BOTH' is a reference to secret:D; set that one, with its --backend\n"
     assert say("set", "BOTH", stdin="v") == (2, refused)
+
+
+def test_a_reference_ends_at_its_own_brace_and_one_that_is_never_closed_is_text():
+    store = ps.MemoryStore()
+    store.set("B", "1")
+    for text, value in {
+        "${secret:${secret:B}}": "${secret:1}",
+        "${secret:A ${secret:B}": "${secret:A 1",
+    }.items():
+        assert ps.resolve_text(text, store) == value
 
 
 def test_no_error_repeats_a_value_that_only_looks_like_a_reference(monkeypatch):
@@ -9880,6 +10022,10 @@ def test_status_prints_json_for_programs(say):
     Path(".env").write_text("A=1\nB='\n")
     status, said = say("status", "--json")
     assert (status, json.JSONDecoder().raw_decode(said)[0]["problem"][0][:6]) == (2, "line 2")
+
+
+def test_status_begins_with_the_store_whichever_it_is(say):
+    assert say("status", "--backend", "memory") == (0, "store      <MemoryStore of 0 secrets>\n")
 
 
 STRAY_WORDS = (
