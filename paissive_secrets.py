@@ -399,6 +399,7 @@ _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
 _OLD_NS = 60_000_000_000  # age at which a file's times surely differ from its next write's
+_SYNCED_TOGETHER = 32  # files: the disk takes little longer for these than for one
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
@@ -750,29 +751,28 @@ def _leftovers(folder: str) -> list[str]:
         return []
 
 
-def rewrite(
-    path: str, data: bytes, mode: int = 0o600, *, keep: bool = True, folder: str | None = None
-) -> None:
+def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write a file as `replacing` does; raise BadValue if it would be too long to read back."""
-    if len(data) > MAX_FILE_BYTES:
-        raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
-    with replacing(path, mode, keep=keep, folder=folder) as file:
+    _check_size(path, data)
+    with replacing(path, mode, keep=True) as file:
         file.write(data)
 
 
+def _check_size(path: str, data: bytes) -> None:
+    if len(data) > MAX_FILE_BYTES:
+        raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
+
+
 @contextlib.contextmanager
-def replacing(path: str, mode: int, *, keep: bool, folder: str | None = None) -> Iterator[IO[bytes]]:
+def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     """Open a file that durably replaces the one at `path` at the end, but not after an error.
 
     With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
-    FileLock of `path`, or the one whose work folder is `folder`.
+    FileLock of `path`.
     """
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
-    # Unique, even if somebody removes the folder, and with it the lock, under several writers.
-    temporary = os.path.join(folder or work_folder(path), f"new-{os.urandom(8).hex()}")
-    # Exclusive, so it never writes through a link that somebody puts there now.
-    file = open(temporary, "xb", opener=functools.partial(os.open, mode=0o600))  # noqa: SIM115
+    file = _open_new(work_folder(path))
     try:
         with file:
             # The owner first: changing it clears mode bits, and until then nobody else can read the file.
@@ -784,13 +784,54 @@ def replacing(path: str, mode: int, *, keep: bool, folder: str | None = None) ->
             # Sync, then rename: after a power cut the name must not lead to an empty file.
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(file.name, target)
     # Also after Ctrl-C: don't leave half a secret in plaintext behind.
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        _unlink(file.name)
         raise
     sync_folder(os.path.dirname(target), f"{path} is written")
+
+
+def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
+    """Durably write files of mode 0600; `folder` is the work folder of the lock that is held."""
+    changed: dict[str, str] = {}  # by folder: a file in it
+    files = iter(files)
+    while batch := list(itertools.islice(files, _SYNCED_TOGETHER)):
+        _replace_batch(batch, folder)
+        changed.update((os.path.dirname(path), path) for path, _ in batch)
+    for parent, path in changed.items():
+        sync_folder(parent, f"{path} is written")
+
+
+def _replace_batch(batch: list[tuple[str, bytes]], folder: str) -> None:
+    written: list[IO[bytes]] = []
+    try:
+        with contextlib.ExitStack() as opened:
+            for path, data in batch:
+                _check_size(path, data)
+                written.append(opened.enter_context(_open_new(folder)))
+                written[-1].write(data)
+                written[-1].flush()
+            for file in written:
+                os.fsync(file.fileno())
+        for file, (path, _) in zip(written, batch):
+            os.replace(file.name, path)
+    except BaseException:
+        for file in written:
+            _unlink(file.name)
+        raise
+
+
+def _open_new(folder: str) -> IO[bytes]:
+    # Unique, even if somebody removes the folder, and with it the lock, under several writers.
+    path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
+    # Exclusive, so it never writes through a link that somebody puts there now.
+    return open(path, "xb", opener=functools.partial(os.open, mode=0o600))
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -2215,20 +2256,24 @@ class FileStore(Store):
                 keys = (Identity.generate(), *self._keys_by_password())
                 self._replace_identity(keys, self._password())
                 names = list(self.names())
-                for name in names:
-                    path = self._path(name)
-                    plaintext = _open_file(path, keys)[1]
-                    _parse_entry(plaintext, name, path)  # don't reseal an entry that was moved
-                    self._replace(path, seal(plaintext, keys[0].recipient()))
-                if os.path.lexists(self.policy_file):
-                    plaintext = _open_file(self.policy_file, keys)[1]
-                    self._replace(self.policy_file, seal(plaintext, keys[0].recipient()))
+                replace_files(self._seal_again(names, keys), work_folder(self.folder))
                 self._replace_identity(keys[:1], self._password())
         except SecretsError as error:
             again = "then rekey again: until then, the old identity still opens secrets"
             error.hint = f"{error.hint}; {again}" if error.hint else again
             raise
         return len(names)
+
+    def _seal_again(self, names: list[str], keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
+        """Yield the path of each file and its content, sealed to the first of these keys."""
+        recipient = keys[0].recipient()
+        for name in names:
+            path = self._path(name)
+            plaintext = _open_file(path, keys)[1]
+            _parse_entry(plaintext, name, path)  # don't seal an entry again that was moved
+            yield path, seal(plaintext, recipient)
+        if os.path.lexists(self.policy_file):
+            yield self.policy_file, seal(_open_file(self.policy_file, keys)[1], recipient)
 
     def status(self) -> Iterator[tuple[str, str]]:
         yield "store", "sealed files"
@@ -2358,37 +2403,46 @@ class FileStore(Store):
     def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
         """Write all of these (name, path, plaintext) or, after an error, none."""
         self.unlock()  # don't prompt while holding the lock
-        with self._write_lock(), contextlib.ExitStack() as undo:
+        with self._write_lock():
             if self._is_new():
                 self._replace_identity((Identity.generate(),), self._password())
             keys = self._keys()
-            for name, path, plaintext in entries:
+            for name in {name.rpartition("/")[0]: name for name, _, _ in entries}.values():
                 self._check_folders(name, make=True)
-                key, sealed = self._key_for(name, path, keys)
+            before = {path: self._read_checked(name, path, keys) for name, path, _ in entries}
+            by_identity, in_use = self._identity_text(), None
+            new = []
+            for _, path, plaintext in entries:
+                key = before[path][0]
+                if key is None:
+                    key = in_use = in_use or self._key_in_use(keys)
+                # After a killed rekey, the password opens two: the first is the new one.
+                new.append((path, seal(plaintext, (key if by_identity else keys[0]).recipient())))
+            try:
+                self._replace(*new)
+            except BaseException:
                 if len(entries) > 1:
-                    undo.callback(self._put_back, path, sealed)
-                self._replace(path, seal(plaintext, key.recipient()))
-            undo.pop_all()
+                    self._put_back({path: sealed for path, (_, sealed) in before.items()})
+                raise
 
-    def _key_for(self, name: str, path: str, keys: tuple[Identity, ...]) -> tuple[Identity, bytes | None]:
-        """Return the identity to seal a file to, and the bytes that the file has now.
+    def _read_checked(
+        self, name: str, path: str, keys: tuple[Identity, ...]
+    ) -> tuple[Identity | None, bytes | None]:
+        """Return the identity that opens a file, and its bytes; None for a file that is new.
 
-        The identity opens these or, for a new file, another secret, so nothing is sealed to a restored old
-        identity, and nothing that can't be opened is overwritten.
+        Raise an error if it isn't `name`'s: nothing that can't be opened is overwritten.
         """
-        sealed = None
         try:
             sealed = read_file(path, follow=False)
-            key, plaintext = _open_file(path, keys, sealed)
-            if name:
-                _parse_entry(plaintext, name, path)
         except FileNotFoundError:
-            key = self._key_in_use(keys)
-        # After a killed rekey, the password opens two: the first is the new one.
-        return (key if self._identity_text() else keys[0]), sealed
+            return None, None
+        key, plaintext = _open_file(path, keys, sealed)
+        if name:
+            _parse_entry(plaintext, name, path)
+        return key, sealed
 
     def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
-        """Return the key that opens the first undamaged secret."""
+        """Return the key that opens the first undamaged secret: never seal to a restored old identity."""
         for name in _names_under(self._secrets):
             with contextlib.suppress(Corrupt):
                 return _open_file(self._path(name), keys)[0]
@@ -2396,17 +2450,18 @@ class FileStore(Store):
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         text = "".join(f"{key.reveal()}\n" for key in keys)
-        self._replace(self._identity_file, seal(text.encode(), _new_passphrase(password)))
+        self._replace((self._identity_file, seal(text.encode(), _new_passphrase(password))))
 
-    def _replace(self, path: str, sealed: bytes) -> None:
-        rewrite(path, sealed, keep=False, folder=work_folder(self.folder))
+    def _replace(self, *files: tuple[str, bytes]) -> None:
+        replace_files(files, work_folder(self.folder))
 
-    def _put_back(self, path: str, sealed: bytes | None) -> None:
-        with contextlib.suppress(OSError):  # the disk may be full
-            if sealed is None:
-                os.unlink(path)
-            else:
-                self._replace(path, sealed)
+    def _put_back(self, files: dict[str, bytes | None]) -> None:
+        for path, sealed in files.items():
+            with contextlib.suppress(OSError):  # the disk may be full
+                if sealed is None:
+                    os.unlink(path)
+                elif read_file(path, follow=False) != sealed:
+                    self._replace((path, sealed))
 
 
 @functools.lru_cache(maxsize=4096)
