@@ -231,6 +231,10 @@ _STORE_CREDENTIALS = (
     r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
     r"|(?:VAULT|BAO)_TOKEN)(?:_FILE|_COMMAND)?"
 )
+# Go's time.ParseDuration without its tiniest units, with days and weeks.
+_TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|[smhdw])"
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}  # seconds
+MAX_DURATION = 1e9  # seconds: more than 30 years would overflow timers
 _GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # prefix of the two variables for a job's identity token
 
 # Which names are a secret's, word by word, for the audit as for the stores. A word belongs to the first kind
@@ -305,6 +309,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def print_message(message: str, program: str = "paissive_secrets") -> None:
+    """Print a line to stderr; the names of a stranger's files in it may hold terminal escapes."""
+    if sys.stderr is not None:
+        print(f"{program}: {printable(message)}", file=sys.stderr)
+
+
 def check_value(value: str, what: str = "the value") -> str:
     """Return `value`; raise BadValue unless it is UTF-8 text without NUL."""
     if not isinstance(value, str):
@@ -374,11 +384,25 @@ def looks_like_reference(text: str) -> bool:
     return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_EMBEDDED_REFERENCE, text)))
 
 
+def check_not_followed(value: str, what: str, hint: str) -> None:
+    """Raise BadValue for a value in whose place a program that resolves references would put another."""
+    if looks_like_reference(value):
+        raise BadValue(f"{what} would be followed as a reference", hint=hint)
+
+
 def is_store_credential(variable: str) -> bool:
     """Return whether a variable is a key to our stores, which the commands that we start must not get."""
     if variable.startswith(_GITHUB_JOB):  # a command may need these, unless that is how we log in
         return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
     return bool(re.fullmatch(_STORE_CREDENTIALS, variable))
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds in 30d, 1m30s or .5h, at most MAX_DURATION; None if it isn't a duration."""
+    if not re.fullmatch(f"(?:{_TERM})+", text):
+        return None
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TERM, text))
+    return min(seconds, MAX_DURATION)
 
 
 def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -397,8 +421,7 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 MAX_FILE_BYTES = 16 * 1024 * 1024  # far above any secret, and safe to hold in memory
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_SETTLING_SECONDS = 2  # the coarsest timestamps of a file system (FAT)
-_OLD_NS = 60_000_000_000  # age at which a file's times surely differ from its next write's
+_TICK_NS = 3_000_000_000  # more than the coarsest timestamps of a file system (FAT) are apart
 _SYNCED_TOGETHER = 32  # files: the disk takes little longer for these than for one
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
@@ -462,37 +485,23 @@ class FileCache:
         if cached and cached.state == state and cached.is_settled:
             return cast("_T", cached.parsed)
         # Read after its state: if the file changes in between, the next state differs.
-        now = time.monotonic()
         data = read_file(path, follow=follow)
         parsed = cast("_T", cached.parsed) if cached and cached.data == data else parse(data)
-        first_seen = cached.first_seen if cached and cached.state == state else now
-        is_settled = _is_old(state) or now - first_seen > _SETTLING_SECONDS
-        self._files[path] = _CachedFile(state, first_seen, is_settled, data, parsed)
+        self._files[path] = _CachedFile(state, data, parsed)
         return parsed
 
 
 class _CachedFile:
-    """What a file held, and whether its state alone shows that it still does.
+    """What a file held, and whether its state alone shows that it still does."""
 
-    Two writes of the same size within a tick of the file system's clock, maybe another machine's, look like
-    one. So, for longer than any tick, the bytes are read again and compared.
-    """
-
-    def __init__(
-        self, state: tuple[int, ...], first_seen: float, is_settled: bool, data: bytes, parsed: object
-    ) -> None:
+    def __init__(self, state: tuple[int, ...], data: bytes, parsed: object) -> None:
         self.state = state
-        self.first_seen = first_seen
-        self.is_settled = is_settled
         self.data = data
         self.parsed = parsed
-
-
-def _is_old(state: tuple[int, ...]) -> bool:
-    """Return whether a file's next write surely has other times."""
-    *_, modified, changed = state
-    has_fine_clock = changed % 1_000_000_000 != 0
-    return has_fine_clock and time.time_ns() - max(modified, changed) > _OLD_NS
+        # Two writes of the same size within a tick of the file system's clock look like one, so until the
+        # file is older, its bytes are read again and compared.
+        *_, modified, changed = state
+        self.is_settled = time.time_ns() - max(modified, changed) > _TICK_NS
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -574,6 +583,22 @@ def check_folder(path: str) -> None:
         raise Unsafe(f"others can write to {path}", hint=hint)
 
 
+def working_directory() -> str:
+    """Return its path, or "" if it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def absolute_path(path: StrPath) -> str:
+    """Return the absolute path; raise Unavailable if the working directory was removed."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise Unavailable("the working directory was removed", hint="change to another one") from None
+
+
 def find_above(folder: str, name: str) -> str:
     """Return the path of the nearest `name`, from this real folder up, or ""."""
     while not os.path.lexists(found := os.path.join(folder, name)):
@@ -586,8 +611,7 @@ def find_above(folder: str, name: str) -> str:
 @functools.lru_cache(maxsize=256)
 def warn_once(message: str) -> None:
     """Warn on stderr, once in a process."""
-    if sys.stderr is not None:
-        print(f"paissive_secrets: warning: {printable(message)}", file=sys.stderr)
+    print_message(f"warning: {message}")
 
 
 class FileLock:
@@ -727,7 +751,7 @@ def work_folder(path: str) -> str:
     """Return FileLock's folder for `path`; raise Unavailable if there is no place for it."""
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
-    target = os.path.realpath(path)
+    target = os.path.realpath(absolute_path(path))
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise Unavailable(f"there is no folder {folder}", hint="make it first, or name another file")
@@ -992,7 +1016,7 @@ class Store:
                 raise
 
     def expand(self, name: str) -> dict[str, str]:
-        """Return values by name if `name` stands for several secrets, as `app/db#` does in Vault; else {}."""
+        """Return values by name if `name` stands for several secrets, as `app/db#` in Vault; else {}."""
         return {}
 
     # Rotation: stages of a secret, older values, policies.
@@ -1034,6 +1058,9 @@ class Store:
     def outlives_process(self) -> bool:
         """Return whether what is set outlives the process."""
         return True
+
+    def check_exists(self) -> None:
+        """Raise Unavailable if there is no store yet, so that nothing starts without the secrets in it."""
 
     def unlock(self) -> None:
         """Prompt for what opens the store, or fail: called before a value is typed."""
@@ -1130,24 +1157,11 @@ class _UserStore(Store):
     """A store made of an object that has the four methods and no others."""
 
     def __init__(self, own: Any) -> None:
-        self._get, self._set = own.get, own.set
-        self._delete, self._names = own.delete, own.names
+        vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
         self._repr = repr(own)
 
     def __repr__(self) -> str:
         return self._repr
-
-    def get(self, name: str) -> str:
-        return cast("str", self._get(name))
-
-    def set(self, name: str, value: str) -> None:
-        self._set(name, value)
-
-    def delete(self, name: str) -> None:
-        self._delete(name)
-
-    def names(self) -> Iterator[str]:
-        return iter(self._names())
 
 
 def as_store(candidate: object) -> Store | None:
@@ -1400,7 +1414,7 @@ class EnvironmentStore(Store):
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
-        self._folder = _working_directory()
+        self._folder = working_directory()
         self._persists = False
         self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()
@@ -1441,10 +1455,8 @@ class EnvironmentStore(Store):
             raise BadName("two of the names map to one variable", hint="import them into another store")
         writes_file = self._writes_file()
         for variable, value in changes.items():
-            # Otherwise the value's author could have another secret put in its place.
-            if looks_like_reference(value):
-                problem = f"the environment can't hold {_show(variable)}: it would be followed as a reference"
-                raise BadValue(problem, hint="use another store, such as --backend file")
+            hint = "use another store, such as --backend file"
+            check_not_followed(value, f"the value of {_show(variable)}", hint)
             if not _is_encodable(value, sys.getfilesystemencoding()):
                 raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
@@ -1508,7 +1520,7 @@ class EnvironmentStore(Store):
         configured = self._configured_file()
         if configured is not None or not self._folder:
             return configured or ""
-        return ".env" if _working_directory() == self._folder else os.path.join(self._folder, ".env")
+        return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
 
     def overridden_by(self, name: str) -> str:
         """Return what overrides the dotenv file: "variable X", a path, or ""."""
@@ -1545,7 +1557,7 @@ class EnvironmentStore(Store):
     def status(self) -> Iterator[tuple[str, str]]:
         path = self.plaintext_file()
         yield "store", "environment"
-        yield "dotenv", os.path.abspath(path) if path else "none"
+        yield "dotenv", absolute_path(path) if path else "none"
         if os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
             yield "note", f"others can read the file: chmod 600 {path}"
         try:
@@ -1614,13 +1626,6 @@ class EnvironmentStore(Store):
 _NO_DOTENV = Dotenv("")
 
 
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was removed
-        return ""
-
-
 def environment_now() -> dict[str, str]:
     """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
     return {name: text for name in list(os.environ) if (text := os.environ.get(name)) is not None}
@@ -1663,12 +1668,8 @@ def credential_path(name: str, variable: str) -> str:
 # credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
 
 _CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
-_OUTPUTS: dict[tuple[str, str], str] = {}  # by X and command: what it printed, since it runs only once
+COMMAND_OUTPUTS: dict[str, str] = {}  # by X_COMMAND: what it printed, since it runs only once
 _running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
-
-
-class CommandFailed(SecretsError):
-    """A command could not be run, or failed; nothing that it printed is in the message."""
 
 
 def read_store_credential(variable: str, *, may_run: bool = True) -> str:
@@ -1679,22 +1680,13 @@ def read_store_credential(variable: str, *, may_run: bool = True) -> str:
     if text:
         return text
     if command and not path:
-        return _read_command(variable, command) if may_run else _OUTPUTS.get((variable, command), "")
+        with _running if may_run else contextlib.nullcontext():
+            if may_run and command not in COMMAND_OUTPUTS:
+                COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
+            return COMMAND_OUTPUTS.get(command, "")
     path = path or credential_path(variable, variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
-
-
-def credentials_from_commands() -> list[str]:
-    """Return what commands have printed in this process, which output must not show."""
-    return list(_OUTPUTS.values())
-
-
-def _read_command(variable: str, command: str) -> str:
-    with _running:
-        if (variable, command) not in _OUTPUTS:
-            _OUTPUTS[variable, command] = _run_for_credential(variable + "_COMMAND", command)
-        return _OUTPUTS[variable, command]
 
 
 def _run_for_credential(what: str, command: str) -> str:
@@ -1707,14 +1699,15 @@ def _run_for_credential(what: str, command: str) -> str:
     # The message doesn't say what it is: it may be what opens the store.
     if not words or not shutil.which(words[0]):
         raise BadValue(f"{what} isn't a command", hint="use a program that can be run, and close its quotes")
+    problem = "printed nothing"
     try:
         # In our session, so that it can ask for a PIN on our terminal.
         printed = run_command(words, None, _CREDENTIAL_SECONDS, session=False)
-    except CommandFailed as error:
-        raise Locked(f"{what} failed: {error.message}", hint="run it by hand to see why") from None
-    if not printed:
-        raise Locked(f"{what} printed nothing", hint="run it by hand to see why")
-    return check_value(printed, f"the output of {what}")
+        if printed:
+            return check_value(printed, f"the output of {what}")
+    except Unavailable as error:
+        problem = f"failed: {error.message}"
+    raise Locked(f"{what} {problem}", hint="run it by hand to see why")
 
 
 def can_ask() -> bool:
@@ -1740,17 +1733,16 @@ def ask(prompt: str, *, twice: bool = False) -> str:
 def run_command(
     argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
 ) -> str:
-    """Run a command with `text` on stdin, or return what it prints without one trailing newline.
+    """Run a command with `text` on stdin, or return what it prints; raise Unavailable if it fails.
 
-    It gets no store credentials, and not `text`, in its environment. If this process is killed, the command
-    holds `lock`. Whatever it started in its session ends with it.
+    What it started in a session of its own ends with it. If this process is killed, it holds the lock.
     """
     import signal
     import subprocess
 
     # The exit status would be lost, and Python would report 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        raise CommandFailed("this process ignores SIGCHLD, so it can't see how a command ends")
+        raise Unavailable("this process ignores SIGCHLD, so it can't see how a command ends")
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
     try:
         child = subprocess.Popen(
@@ -1763,19 +1755,19 @@ def run_command(
             start_new_session=session,
         )
     except OSError as error:
-        raise CommandFailed(f"{argv[0]}: {error.strerror}") from None
+        raise Unavailable(f"{argv[0]}: {error.strerror}") from None
     if lock:
         lock.lend(child.pid)
     printed = _communicate(child, text or "", timeout, session)
     if lock:
         lock.take_back()
     if printed is None:
-        raise CommandFailed(f"it took longer than {timeout:g} s")
+        raise Unavailable(f"it took longer than {timeout:g} s")
     if len(printed) > MAX_FILE_BYTES:
-        raise CommandFailed(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
+        raise Unavailable(f"it printed more than {MAX_FILE_BYTES >> 20} MiB")
     if child.returncode:
         how = "signal" if child.returncode < 0 else "status"
-        raise CommandFailed(f"it ended with {how} {abs(child.returncode)}")
+        raise Unavailable(f"it ended with {how} {abs(child.returncode)}")
     return without_newline(printed.decode(errors="surrogateescape"))
 
 
@@ -1784,15 +1776,16 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
     import subprocess
     import threading
 
-    printed = bytearray()
+    printed = b""
 
     def use_pipe() -> None:
+        nonlocal printed
+        if child.stdout:
+            with child.stdout as pipe:
+                printed = pipe.read(MAX_FILE_BYTES + 1)
         if child.stdin:
             with contextlib.suppress(OSError), child.stdin as pipe:  # it may not read all, or anything
                 pipe.write(text.encode())
-        if child.stdout:
-            with child.stdout as pipe:
-                printed.extend(pipe.read(MAX_FILE_BYTES + 1))
 
     end = time.monotonic() + timeout
     # In a thread: what the command left running in the background may hold the pipe for good.
@@ -1804,11 +1797,11 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
         if not piping.is_alive() and len(printed) <= MAX_FILE_BYTES:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(max(0, end - time.monotonic()))
+                return printed
     finally:
-        killed = child.returncode is None
-        if killed:
+        if child.returncode is None:
             _kill(child, session)
-    return None if killed and len(printed) <= MAX_FILE_BYTES else bytes(printed)
+    return printed if len(printed) > MAX_FILE_BYTES else None
 
 
 def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
@@ -2133,6 +2126,7 @@ def _corrupt(what: str) -> Corrupt:
 # secret, sealed to that identity; rotation.age. The recipient isn't stored, so only those who can open the
 # store can add to it. During a rekey, or after a killed one, identity.age holds the new and the old identity.
 
+_LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 # Secrets a.age/b and a would need a folder and a file at one path. Windows forbids more names.
@@ -2151,8 +2145,8 @@ class FileStore(Store):
         # No shell expands ~ in quotes or in a unit file.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         # An unsafe .paissive is an error later, not a reason to look further up.
-        folder = folder or self._configured or find_above(os.getcwd(), ".paissive") or ".paissive"
-        self.folder = os.path.abspath(folder)
+        folder = folder or self._configured or find_above(working_directory(), ".paissive") or ".paissive"
+        self.folder = absolute_path(folder)
         self._secrets = os.path.join(self.folder, "secrets")
         self._identity_file = os.path.join(self.folder, "identity.age")
         self.policy_file = os.path.join(self.folder, "rotation.age")
@@ -2179,7 +2173,7 @@ class FileStore(Store):
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
-        """Store all of these or, after any error, none; a process that is killed leaves each old or new."""
+        """Store all of these; an error of the disk, or a kill, leaves each old or new."""
         self._seal_all([(name, self._path(name), _write_entry(name, values[name])) for name in values])
 
     def delete(self, name: str) -> None:
@@ -2216,6 +2210,11 @@ class FileStore(Store):
         if self._configured and not os.path.lexists(self.folder):
             raise self._read_error("", FileNotFoundError())
         yield from _names_under(self._secrets)
+
+    def check_exists(self) -> None:
+        if not os.path.lexists(self._identity_file) and not os.path.lexists(self._secrets):
+            hint = "mount or copy it, or let the first set create it; see: status"
+            raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def read_policies(self) -> Optional[str]:
         self._check_folders()
@@ -2385,13 +2384,23 @@ class FileStore(Store):
             self._prompted_password = ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {self._identity_file}"):
-                return _unseal_identities(read_file(self._identity_file, follow=False), self._password())
+                sealed = read_file(self._identity_file, follow=False)
+            self._check_work(sealed)
+            return _unseal_identities(sealed, self._password())
         except WrongKey:
             self._prompted_password = ""  # it may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Corrupt, BadValue) as error:
             raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
+
+    def _check_work(self, sealed: bytes) -> None:
+        """Raise Locked if the file asks for more work than we would: somebody else may have put it there."""
+        asked = re.match(rb"[^\n]*\n-> scrypt [^ \n]+ ([0-9]{2})\n", sealed)
+        log_n = int(asked[1]) if asked else 0
+        if _LOG_N < log_n <= _MAX_LOG_N and _configured_log_n() < log_n:
+            problem = f"{self._identity_file} asks for 2**{log_n} units of scrypt"
+            raise Locked(problem, hint=f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={log_n}")
 
     @contextlib.contextmanager
     def _write_lock(self) -> Iterator[None]:
@@ -2401,7 +2410,7 @@ class FileStore(Store):
                 yield
 
     def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
-        """Write all of these (name, path, plaintext) or, after an error, none."""
+        """Write all of these (name, path, plaintext); they are sealed before the first is written."""
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             if self._is_new():
@@ -2409,37 +2418,16 @@ class FileStore(Store):
             keys = self._keys()
             for name in {name.rpartition("/")[0]: name for name, _, _ in entries}.values():
                 self._check_folders(name, make=True)
-            before = {path: self._read_checked(name, path, keys) for name, path, _ in entries}
             by_identity, in_use = self._identity_text(), None
-            new = []
-            for _, path, plaintext in entries:
-                key = before[path][0]
+            sealed = []
+            for name, path, plaintext in entries:
+                key = _key_of(name, path, keys)
                 if key is None:
                     key = in_use = in_use or self._key_in_use(keys)
                 # After a killed rekey, the password opens two: the first is the new one.
-                new.append((path, seal(plaintext, (key if by_identity else keys[0]).recipient())))
-            try:
-                self._replace(*new)
-            except BaseException:
-                if len(entries) > 1:
-                    self._put_back({path: sealed for path, (_, sealed) in before.items()})
-                raise
-
-    def _read_checked(
-        self, name: str, path: str, keys: tuple[Identity, ...]
-    ) -> tuple[Identity | None, bytes | None]:
-        """Return the identity that opens a file, and its bytes; None for a file that is new.
-
-        Raise an error if it isn't `name`'s: nothing that can't be opened is overwritten.
-        """
-        try:
-            sealed = read_file(path, follow=False)
-        except FileNotFoundError:
-            return None, None
-        key, plaintext = _open_file(path, keys, sealed)
-        if name:
-            _parse_entry(plaintext, name, path)
-        return key, sealed
+                recipient = (key if by_identity else keys[0]).recipient()
+                sealed.append((path, seal(plaintext, recipient)))
+            self._replace(*sealed)
 
     def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
         """Return the key that opens the first undamaged secret: never seal to a restored old identity."""
@@ -2454,14 +2442,6 @@ class FileStore(Store):
 
     def _replace(self, *files: tuple[str, bytes]) -> None:
         replace_files(files, work_folder(self.folder))
-
-    def _put_back(self, files: dict[str, bytes | None]) -> None:
-        for path, sealed in files.items():
-            with contextlib.suppress(OSError):  # the disk may be full
-                if sealed is None:
-                    os.unlink(path)
-                elif read_file(path, follow=False) != sealed:
-                    self._replace((path, sealed))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -2485,6 +2465,17 @@ def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None)
         raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
     hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
+
+
+def _key_of(name: str, path: str, keys: tuple[Identity, ...]) -> Identity | None:
+    """Return the key that opens `name`'s file, None for a new one: what can't be opened isn't overwritten."""
+    try:
+        key, plaintext = _open_file(path, keys)
+    except FileNotFoundError:
+        return None
+    if name:
+        _parse_entry(plaintext, name, path)
+    return key
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
@@ -2540,18 +2531,22 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
     return found
 
 
-def _new_passphrase(password: str) -> Passphrase:
-    """Return the passphrase for an identity: 2**17 units of scrypt are 128 MiB and about half a second."""
-    log_n = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or "17"
+def _configured_log_n() -> int:
+    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(_LOG_N)
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
-    if log_n not in map(str, range(_MIN_LOG_N, _MAX_LOG_N + 1)):
+    if text not in map(str, range(_MIN_LOG_N, _MAX_LOG_N + 1)):
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {_MAX_LOG_N}")
+    return int(text)
+
+
+def _new_passphrase(password: str) -> Passphrase:
+    log_n = _configured_log_n()
     if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
         raise BadValue("the master password has several lines", hint="use a single line")
     if len(password) < _MIN_PASSWORD:
         problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
         warn_once(f"{problem}; choose several random words with: password")
-    return Passphrase(password, int(log_n))
+    return Passphrase(password, log_n)
 
 
 # === Vault settings =========================================================================================
@@ -2559,9 +2554,6 @@ def _new_passphrase(password: str) -> Passphrase:
 # ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
-# Go's time.ParseDuration without its tiniest units, with the days that Vault adds to it.
-_GO_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_GO_TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d)"
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
 # The body of each login's request: its members, and the settings that they come from.
@@ -2618,14 +2610,14 @@ def _vault_folder(source: str, text: str) -> str:
     return folder
 
 
-def _go_seconds(text: str) -> float:
-    terms = re.findall(_GO_TERM, text) or [(text, "s")]  # what a bare number means to Vault, though not to Go
-    # Zero means the default, as in Go; no socket can wait longer than 30 years.
-    return min(sum(float(number) * _GO_UNITS[unit] for number, unit in terms), 1e9) or 60.0
+def _timeout(source: str, text: str) -> float:
+    # A bare number means seconds to Vault, though not to Go. Zero means the default, as in Go.
+    seconds = parse_duration(text + "s" if text[-1:].isdigit() else text)
+    if seconds is None:
+        raise BadValue(f"{source} isn't a duration", hint="use seconds, or a duration such as 1m30s")
+    return seconds or 60.0
 
 
-_DURATION = rf"(?:{_GO_TERM})+|[0-9]+(?:\.[0-9]+)?"
-_TIMEOUT = _setting(_DURATION, "isn't a duration", "use seconds, or a duration such as 1m30s", _go_seconds)
 # Anything else could end a header and begin another.
 _HEADER_PROBLEM = "has a character that isn't allowed"
 _header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line break at its end", str)
@@ -2658,7 +2650,7 @@ class VaultSettings:
     client_key = _declare(_printable, "", "CLIENT_KEY")
     server_name = _declare(_printable, "", "TLS_SERVER_NAME")
     skip_verify = _declare(_SWITCH, False, "SKIP_VERIFY")
-    timeout = _declare(_TIMEOUT, 60.0, "CLIENT_TIMEOUT")
+    timeout = _declare(_timeout, 60.0, "CLIENT_TIMEOUT")
     max_retries = _declare(_NUMBER, 2, "MAX_RETRIES")
     proxy = _declare(_printable, "", "PROXY_ADDR HTTP_PROXY")
     # Our own: PAISSIVE_VAULT_, and the attribute in upper case.
@@ -3799,7 +3791,7 @@ class VaultStore(Store):
 
     def credentials(self) -> Iterator[str]:
         yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in _KEYS)])
-        yield from credentials_from_commands()
+        yield from COMMAND_OUTPUTS.values()
 
     def status(self) -> Iterator[tuple[str, str]]:
         session, settings = self._session, self.settings
@@ -4173,19 +4165,19 @@ class SecretsManager:
             value = store.get(stored)
         except NotFound:
             return default
-        return self._resolve(value, stored, store)
+        return self._follow(value, stored, store)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
-        """Return the value of a secret, or raise NotFound, which says where else to look."""
+        """Return the value of a secret, or raise NotFound."""
         store = self.store(backend)
         stored = store.stage_name(name, stage)
         try:
             value = store.get(stored)
         except NotFound as error:
             if type(error) is NotFound:  # a deleted secret has a better hint
-                error.hint = self._hint_if_missing(store, name) or error.hint
+                error.hint = store.hint_if_missing(name) or error.hint
             raise
-        return self._resolve(value, stored, store)
+        return self._follow(value, stored, store)
 
     def close(self) -> None:
         """Close the stores that were opened here: Vault revokes the leases of dynamic secrets."""
@@ -4216,20 +4208,10 @@ class SecretsManager:
         """Return `text` with values in place of its references; `where` names the text in errors."""
         return Resolver(self).text(text, self.store(backend), where)
 
-    def _resolve(self, value: str, name: str, store: Store) -> str:
+    def _follow(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
         follow = _REFERENCE in value and store.references_to_follow(name)
         return Resolver(self).text(value, store, name) if follow else value
-
-    def _hint_if_missing(self, store: Store, name: str) -> str:
-        """Return where else a secret may be: what the store says, or another store on this machine."""
-        hint = store.hint_if_missing(name)
-        for backend in () if hint else ("env", "file"):
-            other = self.store(backend)
-            with contextlib.suppress(SecretsError):
-                if other is not store and name in other.names():
-                    hint = f"the {backend} backend has one: add --backend {backend}, or set PAISSIVE_BACKEND"
-        return hint
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
@@ -4293,7 +4275,7 @@ class Resolver:
         missing: list[NotFound] | None = None,
         loaded: Mapping[_Place, dict[str, str]] | None = None,
     ) -> None:
-        self._manager, self._left = manager, _MAX_REFERENCES
+        self._manager = manager
         self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
         self._loaded = loaded or {}  # values by stage that were read before
         self.values: set[str] = set()  # every value that was put in, for masking
@@ -4334,8 +4316,7 @@ class Resolver:
             self._missing.append(failure)
             return ""
         step = (id(store), name)
-        self._left -= 1
-        if step in trail or self._left < 0:
+        if step in trail or len(self.sources) + len(trail) > _MAX_REFERENCES:
             way = " -> ".join(name for _, name in (*trail, step))
             what = "form a cycle" if step in trail else "lead to too many others"
             raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
@@ -4473,18 +4454,18 @@ class SecretConfig:
         missing: list[NotFound] = []
         try:
             found = _look_up(self._tree(), path, self.path)
-            found = self._resolve(found, path, missing if use_secret else None)
+            found = self._fill_in(found, path, missing if use_secret else None)
         except RecursionError:
             raise BadValue(f"{self.path} is nested too deeply", hint="fix the file") from None
         raise_missing(missing)
         return found
 
-    def _resolve(self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None) -> Any:
+    def _fill_in(self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None) -> Any:
         """Return `found` with variables in place of leaves; with a list `missing`, resolve references."""
         if isinstance(found, dict):
-            return {key: self._resolve(value, (*path, key), missing) for key, value in found.items()}
+            return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
         if isinstance(found, list):
-            return [self._resolve(value, (*path, str(n)), missing) for n, value in enumerate(found)]
+            return [self._fill_in(value, (*path, str(n)), missing) for n, value in enumerate(found)]
         if missing is None and isinstance(found, str) and looks_like_reference(found):
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
@@ -4614,8 +4595,6 @@ def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
 # one stays as previous. These stages are the whole state: a process killed between any two steps leaves a
 # valid current value and all that resume and abort need. So apply may run twice with the same value.
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
-_MAX_SECONDS = 1e9  # 30 years: more would overflow timers
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 _TIME_FOR_STEP = "60s"  # for a command, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
@@ -4878,7 +4857,7 @@ class _Rotation:
                 result = generate(step) if step else generate()
             if value is None and result == "":
                 raise RotationFailed("it returned nothing")
-        except (RotationFailed, CommandFailed) as error:
+        except (RotationFailed, Unavailable) as error:
             problem = error.message
         if problem:
             message = f"{kind} of {self._shown} failed, {self._state()}: {problem}"
@@ -4905,7 +4884,7 @@ class _Policies:
         sealed = store.policy_file
         self.store = store
         self._sealed = store if sealed and not path else None
-        self.path = os.path.abspath(path or sealed or "rotation.json")
+        self.path = absolute_path(path or sealed or "rotation.json")
 
     def load(self) -> dict[str, dict[str, Any]]:
         text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
@@ -4982,10 +4961,8 @@ def _now(ago: float = 0) -> str:
 
 
 def _seconds(interval: Any, what: str = "") -> float:
-    text = interval if isinstance(interval, str) else f"{interval}s"
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0 < seconds < _MAX_SECONDS:
+    seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
+    if not seconds or seconds == MAX_DURATION:
         raise BadValue(f"{what}not a valid interval", hint="write 30d, 12h, 90m or 2w")
     return seconds
 
@@ -5028,10 +5005,10 @@ def parse_secrets(data: bytes, where: str) -> dict[str, str]:
         values = dotenv.values(os.environ)
     for name, value in values.items():
         what = f"{where}: the value of {_show(check_name(name))}"
+        check_value(value, what)
         # In a .env file it is configuration. Imported, it could replace the very secret that it names.
-        if looks_like_reference(check_value(value, what)) and not is_json:
-            hint = "remove its line, or write it to the .env file in use"
-            raise BadValue(f"{what} is a reference", hint=hint)
+        if not is_json:
+            check_not_followed(value, what, "remove its line, or write it to the .env file in use")
     return values
 
 
@@ -5331,6 +5308,7 @@ def environment_with_secrets(
     other stages of the secrets.
     """
     names, manager = list(names), manager or _manager
+    store.check_exists()
     groups = {name: group for name in names if (group := store.expand(name))}
     references = _references_by_variable(store, names, groups)
     asker = "the command line" if names else "the store"
@@ -5342,7 +5320,7 @@ def environment_with_secrets(
     for variable, text in environment.items():
         where = asker if variable in references else variable
         resolver = Resolver(manager, missing, loaded)
-        environment[variable], values[variable] = _resolve(resolver, text, store, where)
+        environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
     for group in groups.values():
         for name, value in group.items():
@@ -5368,7 +5346,7 @@ def _references_by_variable(store: Store, names: list[str], groups: Container[st
     return {variable: _REFERENCE + name for variable, name in found.items()}
 
 
-def _resolve(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
+def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
     """Return `text` with its references resolved, and what to mask wherever it is used."""
     resolved, values = resolver.text(text, store, where), resolver.values
     for holder, name in resolver.sources:
@@ -5377,10 +5355,8 @@ def _resolve(resolver: Resolver, text: str, store: Store, where: str) -> tuple[s
 
 
 def _check_passable(text: str, variable: str) -> None:
-    # A program that resolves references would follow it.
-    if looks_like_reference(text):
-        problem = f"the value for {variable} looks like a reference, which the command might follow"
-        raise BadValue(problem, hint="name the secrets that the command needs, without it")
+    hint = "name the secrets that the command needs, without it"
+    check_not_followed(text, f"the value for {variable}", hint)
     with contextlib.suppress(UnicodeEncodeError):
         if b"\0" not in os.fsencode(text):
             return
@@ -5411,7 +5387,6 @@ def _command_error(program: str, error: OSError) -> SecretsError:
 
 def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N."""
-    _scrub_environment()
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Spellings(values), interactive)
     relays = list(outputs)
@@ -5433,22 +5408,6 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     for failure in sorted({output.failure for output in outputs} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return status if status >= 0 else 128 - status
-
-
-def _scrub_environment() -> None:
-    """Overwrite the keys to our stores in the environment that ps and /proc show to our children."""
-    variables = list(filter(is_store_credential, os.environ))
-    if not variables or __name__ != "__main__" or os.name == "nt":  # a program that imports us keeps its own
-        return
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import ctypes
-
-        find = ctypes.CDLL(None).getenv
-        find.restype = ctypes.c_void_p
-        for variable in variables:
-            address = find(os.fsencode(variable))
-            if address:
-                ctypes.memset(address, 0, len(os.fsencode(os.environ[variable])))
 
 
 def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], list[int]]:
@@ -5982,7 +5941,9 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     found = {}
     for name in names:
         with contextlib.suppress(NotFound):  # deleted meanwhile
-            found[name] = _resolve(Resolver(manager, loaded=loaded), _REFERENCE + name, store, name)[1]
+            found[name] = resolve_for_masking(
+                Resolver(manager, loaded=loaded), _REFERENCE + name, store, name
+            )[1]
     return found
 
 
@@ -9155,6 +9116,7 @@ class KnownValues:
 
     def __init__(self, store: Backend) -> None:
         store = _manager.store(store)
+        store.check_exists()
         self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
         self.notes: list[str] = []
         self.own_file = real_path(store.plaintext_file() or os.devnull)
@@ -9880,8 +9842,7 @@ def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def _warn(message: str) -> None:
-    # The names of a stranger's files may hold newlines and terminal escapes.
-    print(f"{_program().removesuffix('.py')}: {printable(message)}", file=sys.stderr)
+    print_message(message, _program().removesuffix(".py"))
 
 
 def _print_value(value: Any) -> None:
@@ -9917,7 +9878,7 @@ def cmd_set(args: Namespace) -> None:
     if args.generate is not None:
         value = generate(args.generate)
     elif args.from_file is not None:
-        value = decode_value(_read_file(args.from_file))
+        value = decode_value(_read_argument(args.from_file))
     elif args.value is not None:
         _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
         value = args.value
@@ -9948,8 +9909,8 @@ def _read_value(what: str, store: Store | None = None) -> str:
     return without_newline(decode_value(data))
 
 
-def _read_file(path: str) -> bytes:
-    """Read a file, or stdin if its name is "-"."""
+def _read_argument(path: str) -> bytes:
+    """Return what a file that the user names holds, which may be a pipe, or stdin if its name is "-"."""
     if path == "-":
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
@@ -10040,7 +10001,7 @@ def cmd_import(args: Namespace) -> None:
     # --remove would delete the only copy.
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
-    data = _read_file(path)
+    data = _read_argument(path)
     if args.remove and not os.path.isfile(path):
         raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
     values = parse_secrets(data, path)
@@ -10050,7 +10011,7 @@ def cmd_import(args: Namespace) -> None:
     _warn_after_set(store, *values)
     if args.remove:
         # Only if the store returns every value, and the file hasn't changed meanwhile.
-        if any(store.get(name) != value for name, value in values.items()) or _read_file(path) != data:
+        if any(store.get(name) != value for name, value in values.items()) or _read_argument(path) != data:
             raise Conflict(f"{path} is kept: its values differ from the store's", hint="import it again")
         with disk_errors(f"remove {path}"):
             os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
@@ -10068,9 +10029,8 @@ def cmd_export(args: Namespace) -> None:
     names = args.names or list_secrets(backend=store)
     values = {name: args.manager.require_secret(name, backend=store) for name in names}
     for name, value in values.items():
-        if args.format != "json" and looks_like_reference(value):
-            problem = f"the value of {_show(name)} would be followed as a reference"
-            raise BadValue(problem, hint="use --format json")
+        if args.format != "json":
+            check_not_followed(value, f"the value of {_show(name)}", "use --format json")
     print(export_secrets(values, args.format), end="")
 
 
@@ -10112,6 +10072,7 @@ def cmd_redact(args: Namespace) -> int:
     """
     if args.in_place and not args.files:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
+    args.manager.store().check_exists()
     secrets = RedactingFilter()
     _warn_unmasked(secrets.add(args.manager))
     redact_one = redact_file if args.in_place else _redact_to_stdout
