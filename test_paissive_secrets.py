@@ -4103,25 +4103,42 @@ def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answers, oth
     assert history == [old, new, *others]
 
 
-def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_made_again(stub):
-    theirs, history = {"value": "theirs"}, [{"value": "old"}]
+def kv_2(history, *interferences):
+    """Answer as a KV 2 whose versions are `history`, None for a deleted one; `interferences` answer first."""
+    left = list(interferences)
 
-    def act(request):
+    def answer(request):
         head, _, body = request.partition(b"\r\n\r\n")
         if head.startswith(b"GET"):
             version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
-            return http_json({"data": {"data": history[version - 1], "metadata": {"version": version}}})
-        if len(history) == 1:  # another's comes first, and ours is neither carried out nor answered
-            history.append(theirs)
-            return None
+            fields = history[version - 1]
+            about = {"version": version, "deletion_time": "" if fields else "2026-01-01T00:00:00Z"}
+            return http_json({"data": {"data": fields, "metadata": about}}, 200 if fields else 404)
+        if left:
+            return left.pop(0)()
         sent = json.loads(body)
         if sent["options"]["cas"] != len(history):
             return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
         history.append(sent["data"])
         return http_json({"data": {"version": len(history)}})
 
-    stub(act).store().set("a#mine", "new")
+    return answer
+
+
+def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_made_again(stub):
+    theirs, history = {"value": "theirs"}, [{"value": "old"}]
+    stub(kv_2(history, lambda: history.append(theirs))).store().set("a#mine", "new")  # and hang up
     assert history == [{"value": "old"}, theirs, {**theirs, "mine": "new"}]
+
+
+def test_a_write_that_was_put_off_is_made_again_whatever_others_did_meanwhile(stub):
+    def delete_and_put_off():
+        history.extend([{"value": "theirs"}, None])
+        return http(b"{}", 429)
+
+    history = [{"value": "old"}]
+    stub(kv_2(history, delete_and_put_off)).store().set("a#mine", "new")
+    assert history[3:] == [{"mine": "new"}]
 
 
 def test_a_forked_process_goes_on_with_the_login_of_its_parent(stub):
@@ -4779,6 +4796,15 @@ def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
     assert (manager.get_secret("A_TOKEN"), manager.list_secrets()) == ("stored", ["A_TOKEN"])
     assert ps.SecretsManager("env").get_secret("A_TOKEN") == "from env"
     assert (str(ps.SecretsBackend.ENV), f"{ps.SecretsBackend.ENV:>5}") == ("env", "  env")
+
+
+def test_the_functions_of_the_module_share_the_stores_of_this_process():
+    ps.set_secret("A_TOKEN", "v", backend="memory")
+    assert ps.list_secrets(backend="memory") == ["A_TOKEN"]
+    assert ps.require_secret("A_TOKEN", backend="memory") == "v"
+    assert ps.resolve_text("${secret:A_TOKEN}", "memory") == "v"
+    assert ps.delete_secret("A_TOKEN", backend="memory")
+    assert ps.get_secret("A_TOKEN", backend="memory") is None
 
 
 @pytest.mark.parametrize("backend", ["", "vaullt", "ENV", 5, True, object(), ps.MemoryStore, {"get": 1}])
@@ -5795,6 +5821,16 @@ def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
     assert (len(shell), len(held), len(env) > 0.7 * len(values)) == (len(values), len(values), True)
 
 
+def test_export_writes_each_form_as_its_reader_takes_it():
+    values = {"db/password": "it's $HOME \\", "A": "ü\n"}
+    shell = "export A='ü\n'\nexport DB_PASSWORD='it'\\''s $HOME \\'\n"
+    assert ps.export_secrets(values, "shell") == shell
+    script = shell + 'printf \'%s|%s\' "$A" "$DB_PASSWORD"'
+    assert subprocess.check_output(["sh", "-ec", script]).decode() == "ü\n|it's $HOME \\"
+    assert ps.export_secrets(values, "json") == '{\n  "A": "ü\\n",\n  "db/password": "it\'s $HOME \\\\"\n}\n'
+    assert ps.export_secrets({"A": "x y", "B": "1"}, "env") == "A='x y'\nB=1\n"
+
+
 def test_what_an_export_can_not_hold_is_refused_by_name():
     for form in ps.EXPORT_FORMS:
         assert "the value of 'A' is not UTF-8" in refusal(ps.export_secrets, {"A": "\udcff"}, form)
@@ -5957,6 +5993,14 @@ def test_mask_each_line_of_a_value_wherever_it_is_indented():
     value = "first:\n    second-line\n\tthird-line  \n"
     for line in ("second-line", "  second-line", "log: second-line|", "third-line,"):
         assert masked([line.encode()], value) == re.sub(r"\w+-line", "***", line).encode()
+
+
+def test_mask_each_of_many_lines_in_every_encoding():
+    lines = [f"line-{n}-of-many" for n in range(200)]
+    for encode in (bytes, bytes.hex, base64.b64encode):
+        text = encode(lines[150].encode())
+        text = text if isinstance(text, bytes) else text.encode()
+        assert b"***" in masked([text], "\n".join(lines))
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
