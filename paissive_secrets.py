@@ -414,6 +414,37 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def parse_json(text: str, where: str) -> dict[str, Any]:
+    """Return a JSON object; BadValue for anything else, a duplicate key, or too deep nesting."""
+    import json
+
+    tree = problem = None
+    try:
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=reject_duplicate_keys)
+    except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
+        problem = str(error)
+    if problem:  # raised here, since that exception holds the text
+        raise BadValue(f"{where} can't be read as JSON: {problem}", hint="fix the file")
+    if not isinstance(tree, dict):
+        raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
+    return tree
+
+
+def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
+    """Return the text of a JSON file, indented as it was before; BadValue if it could not be read again."""
+    import json
+
+    indent = re.search(r"\{\s*?\n([ \t]+)\"", before)
+    try:
+        text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
+        text.encode()  # finds a lone surrogate now, not when the file is written
+    except (TypeError, ValueError, RecursionError):
+        hint = "use text, numbers, lists and dicts"
+        raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
+    parse_json(text, where)
+    return text
+
+
 # === Durable files ==========================================================================================
 # A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a killed
 # writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
@@ -1038,16 +1069,13 @@ class Store:
         """Yield the values before the current one; raise BadValue if the store keeps none."""
         raise BadValue("this store keeps no older values")
 
-    # Where the store keeps rotation policies itself, since they hold commands; "" if it doesn't.
-    policy_file = ""
-
-    def read_policies(self) -> Optional[str]:
-        """Return the text of the rotation policies, or None if there are none."""
+    def policy_store(self) -> Optional[Store]:
+        """Return where the store itself keeps rotation policies, by the secret's name; None for a file."""
         return None
 
-    def write_policies(self, text: str) -> None:
-        """Replace the text of the rotation policies; only called if there is a `policy_file`."""
-        raise NotImplementedError
+    def location(self) -> str:
+        """Return what tells this store from others: a policy for one must not rotate another."""
+        return type(self).__name__
 
     # How long it lives, and how it opens.
 
@@ -1158,10 +1186,13 @@ class _UserStore(Store):
 
     def __init__(self, own: Any) -> None:
         vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
-        self._repr = repr(own)
+        self._repr, self._location = repr(own), type(own).__name__
 
     def __repr__(self) -> str:
         return self._repr
+
+    def location(self) -> str:
+        return self._location
 
 
 def as_store(candidate: object) -> Store | None:
@@ -1228,6 +1259,120 @@ def is_stage(name: str, names: Container[str]) -> bool:
 def not_found_error(name: str) -> NotFound:
     """Return the error for a name that the store doesn't hold."""
     return NotFound(f"no secret named {_show(name)}", hint="see: list")
+
+
+class Policies:
+    """The rotation policies of one store, by name: in a file or, sealed, in the store; and their locks.
+
+    The file is `path`, else the one that PAISSIVE_ROTATION_FILE names, else rotation.json. A policy in it
+    belongs to one store, by its location: relative, so that a folder with both can be moved.
+    """
+
+    def __init__(self, store: Store, path: StrPath | None = None) -> None:
+        path = path or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
+        self.store = store
+        self._sealed = None if path else store.policy_store()
+        self.path = absolute_path(path or "rotation.json")
+        if self._sealed:
+            self.path = self._sealed.sealed_folder()
+        folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
+        self.location = store.location().replace(folder, "")
+
+    def names(self) -> list[str]:
+        """Return the names that have a policy, sorted."""
+        return sorted(self._sealed.names() if self._sealed else self._load().get(self.location, ()))
+
+    def get(self, name: str) -> dict[str, Any]:
+        """Return the policy of `name`, empty if it has none."""
+        if not self._sealed:
+            return self._load().get(self.location, {}).get(name, {})
+        try:
+            return parse_json(self._sealed.get(name), f"the policy of {_show(name)}")
+        except NotFound:
+            return {}
+
+    def change(self, name: str, changes: Mapping[str, Any]) -> bool:
+        """Merge `changes` into a policy; return whether there is one: times alone make none."""
+        if self._sealed:
+            self.store.unlock()  # don't prompt while holding the lock
+        with self._lock():
+            before = self.get(name)
+            # It may have been deleted during the rotation.
+            if not before and "every" not in changes:
+                return False
+            merged = {**before, **changes}
+            self._replace(name, {key: value for key, value in merged.items() if value is not None})
+        return True
+
+    def delete(self, name: str) -> bool:
+        """Delete the policy of `name` and return whether there was one; this needs no key to the store."""
+        if name not in self.names():
+            return False
+        with self._lock():
+            self._replace(name, None)
+        return True
+
+    def lock_rotation(self, name: str) -> FileLock:
+        """Return the lock on rotations of `name`, which may hold '/', and be of a file name's full length."""
+        import hashlib
+
+        path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+        return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
+
+    def _replace(self, name: str, policy: dict[str, Any] | None) -> None:
+        if not self._sealed:
+            stores = self._load()
+            policies = stores.setdefault(self.location, {})
+            policies.pop(name, None)
+            if policy:
+                policies[name] = policy
+            with disk_errors(f"write {self.path}"):
+                rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode())
+        elif policy:
+            self._sealed.set(name, dump_json(policy, f"the policy of {_show(name)}"))
+        else:
+            with contextlib.suppress(NotFound):
+                self._sealed.delete(name)
+
+    def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return what the file has: policies by the location of their store, then by name."""
+        text = _trusted_text(self.path)
+        if text is None:
+            return {}
+        found = parse_json(text, self.path)
+        stores: Any = found.get("stores") if found.get("version") == 1 else None
+        if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
+            raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
+        for name in itertools.chain.from_iterable(stores.values()):
+            check_name(name)
+        return cast("dict[str, dict[str, dict[str, Any]]]", stores)
+
+    def _lock(self) -> FileLock:
+        folder = self._folder()
+        return FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path)
+
+    def _folder(self) -> str:
+        """Return the folder for locks, after making it."""
+        folder = os.path.dirname(self.path)
+        with disk_errors(f"make {folder}"):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        return folder
+
+
+def _maps_to_dicts(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
+
+
+def _trusted_text(path: str) -> str | None:
+    """Return the text of a file with commands, or None if there is none; Unsafe if others can write it."""
+    try:
+        with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
+            if not is_trusted(os.fstat(file.fileno())):
+                hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+                raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
+            return decode_value(read_bounded(file, path), path)
+    except FileNotFoundError:
+        return None
 
 
 # === Dotenv =================================================================================================
@@ -1505,6 +1650,9 @@ class EnvironmentStore(Store):
         found |= self._set_here & set(os.environ)
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
         return iter(sorted(name for name in found if _has_variable(name) and not _name_problem(name)))
+
+    def location(self) -> str:
+        return f"env {os.path.realpath(self.plaintext_file())}"
 
     def persistent_view(self) -> EnvironmentStore:
         view = EnvironmentStore()
@@ -2123,8 +2271,8 @@ def _corrupt(what: str) -> Corrupt:
 
 # === Sealed files ===========================================================================================
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
-# secret, sealed to that identity; rotation.age. The recipient isn't stored, so only those who can open the
-# store can add to it. During a rekey, or after a killed one, identity.age holds the new and the old identity.
+# secret, sealed to that identity; rotation, the same for policies. The recipient isn't stored, so only those
+# who can open the store can add to it. While a rekey is unfinished, identity.age holds both identities.
 
 _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
@@ -2147,18 +2295,21 @@ class FileStore(Store):
         # An unsafe .paissive is an error later, not a reason to look further up.
         folder = folder or self._configured or find_above(working_directory(), ".paissive") or ".paissive"
         self.folder = absolute_path(folder)
-        self._secrets = os.path.join(self.folder, "secrets")
+        self._secrets = self._entries = os.path.join(self.folder, "secrets")
         self._identity_file = os.path.join(self.folder, "identity.age")
-        self.policy_file = os.path.join(self.folder, "rotation.age")
-        self._prompted_password = ""
+        self._typed = _TypedPassword()
+        self._title = ""  # what comes before a name inside an entry
         self._cache = FileCache()
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
 
+    def location(self) -> str:
+        return f"file {os.path.realpath(self.folder)}"
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the password out of pickles and copies: they open the store themselves."""
-        return {**vars(self), "_prompted_password": ""}
+        return {**vars(self), "_typed": _TypedPassword()}
 
     def get(self, name: str) -> str:
         """Return the value of `name`; an unchanged file is unsealed only once."""
@@ -2174,7 +2325,10 @@ class FileStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; an error of the disk, or a kill, leaves each old or new."""
-        self._seal_all([(name, self._path(name), _write_entry(name, values[name])) for name in values])
+        entries = [
+            (name, self._path(name), _write_entry(self._title + name, values[name])) for name in values
+        ]
+        self._seal_all(entries)
 
     def delete(self, name: str) -> None:
         """Delete `name`, even if it is damaged or sealed to another identity: no key is needed."""
@@ -2192,12 +2346,12 @@ class FileStore(Store):
             os.unlink(path)
             sync_folder(folder, f"{_show(name)} is deleted")
             with contextlib.suppress(OSError):  # until one isn't empty
-                while folder != self._secrets:
+                while folder != self._entries:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
 
     def sealed_folder(self) -> str:
-        return self._secrets
+        return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
         """Return the value in another copy of a secret's file, such as an older one in git."""
@@ -2209,23 +2363,16 @@ class FileStore(Store):
         self._check_folders()
         if self._configured and not os.path.lexists(self.folder):
             raise self._read_error("", FileNotFoundError())
-        yield from _names_under(self._secrets)
+        yield from _names_under(self._entries)
 
     def check_exists(self) -> None:
         if not os.path.lexists(self._identity_file) and not os.path.lexists(self._secrets):
             hint = "mount or copy it, or let the first set create it; see: status"
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
-    def read_policies(self) -> Optional[str]:
-        self._check_folders()
-        if not os.path.lexists(self.policy_file):
-            return None
-        with disk_errors(f"read {self.policy_file}"):
-            return decode_value(_open_file(self.policy_file, self._keys())[1], self.policy_file)
-
-    def write_policies(self, text: str) -> None:
-        """Seal the text of the rotation policies: they hold commands, so nobody else may write them."""
-        self._seal_all([("", self.policy_file, text.encode())])
+    def policy_store(self) -> FileStore:
+        """Return the policies, sealed like secrets, since they hold commands that others must not write."""
+        return _SealedPolicies(self)
 
     def reveal_identity(self) -> str:
         """Return the private keys that open the store, one a line; two only after a killed rekey."""
@@ -2243,7 +2390,7 @@ class FileStore(Store):
                 opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys
                 keys = tuple(key for key in keys if key in opening)
             self._replace_identity(keys, password)
-            self._prompted_password = password
+            self._typed.password = password
 
     def rekey(self) -> int:
         """Seal everything to a new identity, and return how many secrets; a killed rekey can be repeated."""
@@ -2254,25 +2401,24 @@ class FileStore(Store):
                 # Keep both identities until all is sealed to the new one, so that all can be opened.
                 keys = (Identity.generate(), *self._keys_by_password())
                 self._replace_identity(keys, self._password())
-                names = list(self.names())
-                replace_files(self._seal_again(names, keys), work_folder(self.folder))
+                count = len(list(self.names()))
+                sealed = itertools.chain(self._seal_again(keys), self.policy_store()._seal_again(keys))
+                replace_files(sealed, work_folder(self.folder))
                 self._replace_identity(keys[:1], self._password())
         except SecretsError as error:
             again = "then rekey again: until then, the old identity still opens secrets"
             error.hint = f"{error.hint}; {again}" if error.hint else again
             raise
-        return len(names)
+        return count
 
-    def _seal_again(self, names: list[str], keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
+    def _seal_again(self, keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
         """Yield the path of each file and its content, sealed to the first of these keys."""
         recipient = keys[0].recipient()
-        for name in names:
+        for name in list(self.names()):
             path = self._path(name)
             plaintext = _open_file(path, keys)[1]
-            _parse_entry(plaintext, name, path)  # don't seal an entry again that was moved
+            _parse_entry(plaintext, self._title + name, path)  # don't seal an entry again that was moved
             yield path, seal(plaintext, recipient)
-        if os.path.lexists(self.policy_file):
-            yield self.policy_file, seal(_open_file(self.policy_file, keys)[1], recipient)
 
     def status(self) -> Iterator[tuple[str, str]]:
         yield "store", "sealed files"
@@ -2312,15 +2458,15 @@ class FileStore(Store):
             return
         _require_cryptography()  # before creating anything
         if not self._password():
-            self._prompted_password = ask(f"New master password for {self.folder}: ", twice=True)
+            self._typed.password = ask(f"New master password for {self.folder}: ", twice=True)
         _new_passphrase(self._password())
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._secrets, _file_name(name))
+        return os.path.join(self._entries, _file_name(name))
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
         """Check, or make, the folders down to a secret's file."""
-        parts = [self.folder, "secrets", *name.split("/")[:-1]]
+        parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in itertools.accumulate(parts, os.path.join):
             if make:
                 with contextlib.suppress(FileExistsError):
@@ -2333,7 +2479,7 @@ class FileStore(Store):
         if isinstance(error, SecretsError):
             return error
         if not isinstance(error, FileNotFoundError):
-            return _disk_error(f"read {self._secrets}", error)
+            return _disk_error(f"read {self._entries}", error)
         if os.path.lexists(self.folder):
             return not_found_error(name)
         if self._configured:
@@ -2349,7 +2495,7 @@ class FileStore(Store):
             plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:
             plaintext = _open_file(path, self._keys())[1]  # a rekey came between the two
-        return _parse_entry(plaintext, name, path)
+        return _parse_entry(plaintext, self._title + name, path)
 
     def _is_new(self) -> bool:
         """Return whether there is nothing to open yet: no identity and no secrets."""
@@ -2363,7 +2509,7 @@ class FileStore(Store):
         return read_store_credential("PAISSIVE_IDENTITY", may_run=may_run)
 
     def _password(self, may_run: bool = True) -> str:
-        return self._prompted_password or read_store_credential("PAISSIVE_MASTER_PASSWORD", may_run=may_run)
+        return self._typed.password or read_store_credential("PAISSIVE_MASTER_PASSWORD", may_run=may_run)
 
     def _keys(self, may_run: bool = True) -> tuple[Identity, ...]:
         """Return the identities that open the store, the one to seal to first."""
@@ -2381,14 +2527,14 @@ class FileStore(Store):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         if not self._password():
-            self._prompted_password = ask(f"Master password of {self.folder}: ")
+            self._typed.password = ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {self._identity_file}"):
                 sealed = read_file(self._identity_file, follow=False)
             self._check_work(sealed)
             return _unseal_identities(sealed, self._password())
         except WrongKey:
-            self._prompted_password = ""  # it may have been right once
+            self._typed.password = ""  # it may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Corrupt, BadValue) as error:
@@ -2421,7 +2567,7 @@ class FileStore(Store):
             by_identity, in_use = self._identity_text(), None
             sealed = []
             for name, path, plaintext in entries:
-                key = _key_of(name, path, keys)
+                key = _key_of(self._title + name, path, keys)
                 if key is None:
                     key = in_use = in_use or self._key_in_use(keys)
                 # After a killed rekey, the password opens two: the first is the new one.
@@ -2433,7 +2579,7 @@ class FileStore(Store):
         """Return the key that opens the first undamaged secret: never seal to a restored old identity."""
         for name in _names_under(self._secrets):
             with contextlib.suppress(Corrupt):
-                return _open_file(self._path(name), keys)[0]
+                return _open_file(os.path.join(self._secrets, _file_name(name)), keys)[0]
         return keys[0]
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
@@ -2442,6 +2588,23 @@ class FileStore(Store):
 
     def _replace(self, *files: tuple[str, bytes]) -> None:
         replace_files(files, work_folder(self.folder))
+
+
+class _TypedPassword:
+    """What was typed at a prompt, shared by a store and its policies."""
+
+    def __init__(self) -> None:
+        self.password = ""
+
+
+class _SealedPolicies(FileStore):
+    """The rotation policies of a sealed store, in files like those of its secrets."""
+
+    def __init__(self, store: FileStore) -> None:
+        vars(self).update(vars(store))
+        self._entries = os.path.join(self.folder, "rotation")
+        self._title = "/rotation/"  # no secret has such a name, so neither file passes for the other
+        self._cache = FileCache()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -2473,8 +2636,7 @@ def _key_of(name: str, path: str, keys: tuple[Identity, ...]) -> Identity | None
         key, plaintext = _open_file(path, keys)
     except FileNotFoundError:
         return None
-    if name:
-        _parse_entry(plaintext, name, path)
+    _parse_entry(plaintext, name, path)
     return key
 
 
@@ -3609,6 +3771,11 @@ class VaultStore(Store):
     def __repr__(self) -> str:
         return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
 
+    def location(self) -> str:
+        settings = self.settings
+        parts = (settings.address, settings.namespace, settings.mount, settings.prefix)
+        return " ".join(["vault", *filter(None, parts)])
+
     def __copy__(self, _memo: object = None) -> VaultStore:
         return self  # to share its connections and its login
 
@@ -4197,7 +4364,11 @@ class SecretsManager:
         for stage in ("pending", "previous"):
             with contextlib.suppress(BadName):  # a name of maximal length has no stages
                 remove_secret(store, name, stage)
-        return remove_secret(store, name)
+        existed = remove_secret(store, name)
+        # In the environment, only the persistent view deletes more than what this process sees.
+        if store.outlives_process() or store.persistent_view() is store:
+            forget_policy(store, name)
+        return existed
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Return the names, sorted, without the stages of rotations; never values."""
@@ -4221,6 +4392,15 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     except NotFound:
         return False
     return True
+
+
+def forget_policy(store: Store, name: str) -> None:
+    """Delete the rotation policy of a deleted secret, or the next rotation would create it again."""
+    try:
+        Policies(store).delete(name)
+    except SecretsError as error:
+        error.message = f"{_show(name)} is deleted, but not its rotation policy: {error.message}"
+        raise
 
 
 def check_settable(store: Store, *names: str) -> None:
@@ -4559,43 +4739,13 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     return tree
 
 
-def parse_json(text: str, where: str) -> dict[str, Any]:
-    """Return a JSON object; BadValue for anything else, a duplicate key, or too deep nesting."""
-    import json
-
-    tree = problem = None
-    try:
-        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=reject_duplicate_keys)
-    except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
-        problem = str(error)
-    if problem:  # raised here, since that exception holds the text
-        raise BadValue(f"{where} can't be read as JSON: {problem}", hint="fix the file")
-    if not isinstance(tree, dict):
-        raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
-    return tree
-
-
-def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
-    """Return the text of a JSON file, indented as it was before; BadValue if it could not be read again."""
-    import json
-
-    indent = re.search(r"\{\s*?\n([ \t]+)\"", before)
-    try:
-        text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
-        text.encode()  # finds a lone surrogate now, not when the file is written
-    except (TypeError, ValueError, RecursionError):
-        hint = "use text, numbers, lists and dicts"
-        raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
-    parse_json(text, where)
-    return text
-
-
 # === Rotation ===============================================================================================
 # A new value is stored as pending, applied where it is used, verified, and only then made current; the old
 # one stays as previous. These stages are the whole state: a process killed between any two steps leaves a
 # valid current value and all that resume and abort need. So apply may run twice with the same value.
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
+_CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 _TIME_FOR_STEP = "60s"  # for a command, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
 
@@ -4607,9 +4757,9 @@ Generator = Union[Callable[[], str], str, Sequence[str]]
 class SecretRotation:
     """Rotate the secrets of one store, by policies: intervals and commands, no values.
 
-    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else in a sealed
-    file if secrets are, else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while a name is
-    rotated, or a command of a killed rotation still runs, another action on it raises Conflict.
+    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else sealed with
+    the secrets if those are, else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while a
+    name is rotated, or a command of a killed rotation still runs, another action on it raises Conflict.
     """
 
     def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
@@ -4634,7 +4784,7 @@ class SecretRotation:
         list of arguments, or "command:" and a shell command line. `apply` and `verify` are functions of the
         new value, or commands, with or without a shell, that get it on stdin. A status other than 0, False or
         an exception is a failure; `timeout` is for each command. Functions live as long as this object. After
-        `keep_previous`, `rotate_due` deletes the previous value.
+        `keep_previous`, `rotate_due` deletes the previous value. NotFound if there is no such secret.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
         for interval in (every, timeout, every if keep_previous is None else keep_previous):
@@ -4642,26 +4792,40 @@ class SecretRotation:
         # The first interval starts now.
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": _now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
-        self._policies().change(check_name(name), policy)
+        policies = self._policies()
+        try:
+            policies.store.get(name)
+        except NotFound as error:
+            error.hint = "set it before you schedule its rotation"
+            raise
+        policies.change(name, policy)
         self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
     def scheduled(self) -> list[str]:
         """Return the names that have a policy, sorted."""
-        return sorted(self._policies().load())
+        return self._policies().names()
 
     def unschedule(self, name: str) -> bool:
         """Delete the policy of `name` and return whether there was one; the secret and its stages stay."""
-        return self._policies().change(name, {})
+        return self._policies().delete(name)
 
     @property
     def path(self) -> str:
-        """The file with the policies."""
+        """The file with the policies or, if they are sealed, their folder."""
         return self._policies().path
 
     def due(self) -> list[str]:
         """Return the names that are due, or whose rotation was left unfinished, sorted."""
-        policies = self._policies().load()
-        return [name for name in sorted(policies) if _is_over(name, policies[name], "every")]
+        now = _now()
+        return [name for name, date in self.due_dates().items() if date <= now]
+
+    def due_dates(self) -> dict[str, str]:
+        """Return when each name is due next, or when its unfinished rotation began: sorted names, UTC."""
+        policies, dates = self._policies(), {}
+        for name in policies.names():
+            policy = policies.get(name)
+            dates[name] = str(policy.get("started") or _end_of("every", name, policy))
+        return dates
 
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value of `name` by `new_value`, or by one that its policy generates.
@@ -4674,13 +4838,16 @@ class SecretRotation:
 
     def rotate_due(self) -> list[str]:
         """Rotate or resume what is due, even if one fails; delete old previous values; return the names."""
-        done, failed = [], []
-        for name, policy in sorted(self._policies().load().items()):
+        done = []
+        failed = []
+        policies = self._policies()
+        for name in policies.names():
             try:
-                if _is_over(name, policy, "every"):
+                policy = policies.get(name)
+                if "started" in policy or _end_of("every", name, policy) <= _now():
                     self._rotate_or_resume(name)
                     done.append(name)
-                elif "keep_previous" in policy and _is_over(name, policy, "keep_previous"):
+                elif "keep_previous" in policy and _end_of("keep_previous", name, policy) <= _now():
                     self.drop(name)
             except SecretsError as error:
                 failed.append(error.message)
@@ -4737,35 +4904,34 @@ class SecretRotation:
     @contextlib.contextmanager
     def _lock(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
-        lock = policies.lock(check_name(name))
+        lock = policies.lock_rotation(check_name(name))
         if force:
             lock.abandon()
         with lock:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
-    def _policies(self) -> _Policies:
-        path = self._policy_file or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
-        return _Policies(self._manager.store(self._backend).persistent_view(), path)
+    def _policies(self) -> Policies:
+        return Policies(self._manager.store(self._backend).persistent_view(), self._policy_file)
 
 
 class _Rotation:
     """The steps for one secret while its lock is held, by its policy as it was at the start."""
 
-    def __init__(self, name: str, policies: _Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
+    def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
         self._name, self._shown, self._store = name, _show(name), policies.store
         self._functions, self._lock = functions, lock
-        self.policies, self.policy = policies, policies.load().get(name, {})
+        self.policies, self.policy = policies, policies.get(name)
         self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
 
     def start(self, value: str | None) -> None:
         self.check_finished()
-        if value is None and not self.policy:
-            problem = f"no policy says how to replace {self._shown} and where to apply the new value"
-            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
-        value = self._run("generate") if value is None else value
+        current = self.value("current")
+        if value is None:
+            self._check_policy(current)
+            value = self._run("generate")
         value = check_value(value, f"the new value of {self._shown}")
-        if _is_same(value, self.value("current")):
+        if _is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
         # What a killed rotation left there must not pass for this one's: abort would undo the wrong rotation.
         self.delete("pending")
@@ -4774,6 +4940,14 @@ class _Rotation:
         self.set("pending", value)
         self._check_pending(value)  # another machine may have set one, too
         self.finish(value)
+
+    def _check_policy(self, current: str | None) -> None:
+        if not self.policy:
+            problem = f"no policy says how to replace {self._shown} and where to apply the new value"
+            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
+        if current is None:
+            hint = f"set it again, or: rotate unschedule {self._name}"
+            raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
 
     def finish(self, pending: str) -> None:
         # Even if it is current already: a failed abort may have applied the old value.
@@ -4877,68 +5051,6 @@ class _Rotation:
         return result
 
 
-class _Policies:
-    """The policies by name, in a file or sealed with their store, and the locks beside them."""
-
-    def __init__(self, store: Store, path: StrPath) -> None:
-        sealed = store.policy_file
-        self.store = store
-        self._sealed = store if sealed and not path else None
-        self.path = absolute_path(path or sealed or "rotation.json")
-
-    def load(self) -> dict[str, dict[str, Any]]:
-        text = self._sealed.read_policies() if self._sealed else _trusted_text(self.path)
-        if text is None:
-            return {}
-        found = parse_json(text, self.path)
-        policies = found.get("policies") if found.get("version") == 1 else None
-        if not isinstance(policies, dict) or not all(isinstance(row, dict) for row in policies.values()):
-            raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
-        return {check_name(name): policy for name, policy in policies.items()}
-
-    def change(self, name: str, changes: Mapping[str, Any]) -> bool:
-        """Merge `changes` into a policy, or delete it if there are none; return whether it was there."""
-        if self._sealed:
-            self._sealed.unlock()  # don't prompt while holding the lock
-        with self.lock(), disk_errors(f"write {self.path}"):
-            policies = self.load()
-            before = policies.pop(name, {})
-            # Times alone make no policy: it may have been deleted during the rotation.
-            if not before and "every" not in changes:
-                return False
-            if changes:
-                merged = {**before, **changes}
-                policies[name] = {key: value for key, value in merged.items() if value is not None}
-            text = dump_json({"version": 1, "policies": policies}, self.path)
-            self._sealed.write_policies(text) if self._sealed else rewrite(self.path, text.encode())
-        return bool(before)
-
-    def lock(self, name: str = "") -> FileLock:
-        """Return the lock on the policies, or the one on rotations of `name`."""
-        folder = os.path.dirname(self.path)
-        with disk_errors(f"make {folder}"):
-            os.makedirs(folder, 0o700, exist_ok=True)
-        if not name:
-            return FileLock(self.path)
-        import hashlib
-
-        # A name may hold '/', and be of a file name's full length.
-        path = os.path.join(folder, f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
-        return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
-
-
-def _trusted_text(path: str) -> str | None:
-    """Return the text of a file with commands, or None if there is none; Unsafe if others can write it."""
-    try:
-        with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
-            if not is_trusted(os.fstat(file.fileno())):
-                hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
-                raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-            return decode_value(read_bounded(file, path), path)
-    except FileNotFoundError:
-        return None
-
-
 def _step(kind: str, step: Any) -> Any:
     """Return a step as policies hold it: an argument list, a generator, or the name of a function."""
     if step is None or isinstance(step, dict):
@@ -4956,8 +5068,8 @@ def _step(kind: str, step: Any) -> Any:
     return [check_value(word, "a word of the command") for word in step]
 
 
-def _now(ago: float = 0) -> str:
-    return time.strftime(_TIME, time.gmtime(time.time() - ago))
+def _now() -> str:
+    return time.strftime(_TIME, time.gmtime(time.time()))
 
 
 def _seconds(interval: Any, what: str = "") -> float:
@@ -4967,15 +5079,19 @@ def _seconds(interval: Any, what: str = "") -> float:
     return seconds
 
 
-def _is_over(name: str, policy: dict[str, Any], interval: str) -> bool:
-    """Return whether an interval has passed since the last rotation, or since the policy was made."""
-    if interval == "every" and "started" in policy:  # until it ends, two values may be in use
-        return True
+def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
+    """Return when an interval has passed since the last rotation, or since the policy was made."""
+    import calendar
+
     what = f"the policy of {_show(name)}"
-    start = str(policy.get("rotated") or policy.get("scheduled"))
-    if not re.fullmatch(r"\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z", start):
-        raise BadValue(f"{what} has no valid time", hint="schedule it again")
-    return start <= _now(_seconds(policy.get(interval), f"{what}: "))
+    text = str(policy.get("rotated") or policy.get("scheduled"))
+    try:
+        start = calendar.timegm(time.strptime(text, _TIME))
+    except ValueError:
+        raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
+    if start > time.time() + _CLOCK_SKEW_SECONDS:
+        warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
+    return time.strftime(_TIME, time.gmtime(start + _seconds(policy.get(interval), f"{what}: ")))
 
 
 def _is_same(a: str | None, b: str | None) -> bool:
@@ -9978,7 +10094,7 @@ def cmd_delete(args: Namespace) -> int:
         try:
             shadow = store.overridden_by(name)
             if args.metadata or args.version is not None:
-                store.delete_versions(name, args.version)
+                _delete_versions(store, name, args)
             elif not args.manager.delete_secret(name, backend=store):
                 raise not_found_error(name)
             elif shadow:
@@ -9987,6 +10103,15 @@ def cmd_delete(args: Namespace) -> int:
             _warn(str(error))
             code = max(code, error.exit_code)
     return code
+
+
+def _delete_versions(store: Store, name: str, args: Namespace) -> None:
+    """Delete one version of a secret or, with --metadata, all of it and the policies of its fields."""
+    store.delete_versions(name, args.version)
+    path = name.partition("#")[0]
+    for scheduled in Policies(store).names():
+        if args.metadata and scheduled.partition("#")[0] == path:
+            forget_policy(store, scheduled)
 
 
 def cmd_import(args: Namespace) -> None:
@@ -10388,10 +10513,20 @@ def cmd_rotate_unschedule(args: Namespace) -> None:
 
 
 def cmd_rotate_due(args: Namespace) -> int:
-    """List secrets that are due or half rotated; exit 1 if any."""
-    due = _rotation(args).due()
+    """List secrets that are due or half rotated; exit 1 if any.
+
+    A note says when the others are due.
+    """
+    rotation = _rotation(args)
+    due, dates = rotation.due(), rotation.due_dates()
+    later = {name: date for name, date in dates.items() if name not in due}
+    if args.json:
+        _print_value({"due": due, "later": later})
+        return 1 if due else 0
     for name in due:
         print(name)
+    if later:
+        _warn("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
     return 1 if due else 0
 
 
@@ -10402,15 +10537,17 @@ def cmd_rotate_now(args: Namespace) -> None:
     $ rotate now DB_PASSWORD
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
-    if (args.stdin or args.generate) and len(args.names) != 1:
+    if (args.stdin or args.generate is not None) and len(args.names) != 1:
         raise BadValue("--stdin and --generate are for one secret", hint="name it")
     rotation = _rotation(args)
-    if not args.names and not os.path.lexists(rotation.path):  # cron lacks our variables
+    if not args.names and not rotation.scheduled():  # cron lacks our variables
         _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
     for name in args.names or rotation.rotate_due():
         if args.names:
-            value = _read_value(name, args.manager.store()) if args.stdin else None
-            rotation.rotate(name, generate(args.generate) if args.generate else value)
+            value = None if args.generate is None else generate(args.generate)
+            if args.stdin:
+                value = _read_value(name, args.manager.store())
+            rotation.rotate(name, value)
         print(f"rotated {name}")
 
 
@@ -10542,7 +10679,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _POLICIES,
     ),
     "rotate unschedule": (cmd_rotate_unschedule, _NAME, _POLICIES),
-    "rotate due": (cmd_rotate_due, _POLICIES),
+    "rotate due": (cmd_rotate_due, _POLICIES, _JSON),
     "rotate now": (
         cmd_rotate_now,
         _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),

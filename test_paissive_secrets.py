@@ -2057,7 +2057,7 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, 
 
 GETTING = ("get", "DB", "--backend", "file")
 STORE = Path(".paissive")
-DB, KEY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", STORE / "rotation.age"
+DB, KEY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", STORE / "rotation/DB.age"
 TYPED = "c4n" + "ary-password"
 LINES_TYPED = "the master password has several lines; use a single line"
 
@@ -2358,17 +2358,25 @@ def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeyp
 
 
 def test_rotation_policies_are_sealed_with_the_store(files):
-    assert files.read_policies() is None
-    for text in ("", WRITTEN):
-        files.write_policies(text)
+    policies = files.policy_store()
+    policies.set("DB", WRITTEN)
     files.rekey()
     assert WRITTEN.encode() not in POLICY_FILE.read_bytes()
-    assert (ps.FileStore().read_policies(), sorted(files.names())) == (WRITTEN, ["DB", "app/db"])
+    assert (ps.FileStore().policy_store().get("DB"), sorted(files.names())) == (WRITTEN, ["DB", "app/db"])
     POLICY_FILE.write_bytes(ps.seal(b"{}", ps.Identity.generate().recipient()))
-    for act, *more in ((files.read_policies,), (files.write_policies, "{}")):
+    for act, *more in ((policies.get, "DB"), (policies.set, "DB", "{}")):
         assert "does not open" in refusal(act, *more)
     replace_by_link(POLICY_FILE)
-    assert "rotation.age is not a file" in refusal(files.read_policies)
+    assert "DB.age is not a file" in refusal(policies.get, "DB")
+
+
+def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
+    files.policy_store().set("DB", WRITTEN)
+    secret, policy = DB.read_bytes(), POLICY_FILE.read_bytes()
+    DB.write_bytes(policy)
+    POLICY_FILE.write_bytes(secret)
+    assert "holds the secret '/rotation/DB'" in refusal(ps.FileStore().get, "DB")
+    assert "holds the secret 'DB'" in refusal(ps.FileStore().policy_store().get, "DB")
 
 
 def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
@@ -2400,7 +2408,7 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
     prompts, store = type_answers(monkeypatch), ps.FileStore()
     STORE.chmod(0o777)
     for act, *more in (
-        *((store.read_policies,), (store.reveal_identity,), (store.rekey,), (store.unlock,)),
+        *((store.policy_store().get, "DB"), (store.reveal_identity,), (store.rekey,), (store.unlock,)),
         *((store.get, "DB"), (store.get, "ABSENT"), (store.delete, "DB"), (list, store.names())),
         *((store.set, "DB", "new"), (store.change_password, "new words")),
     ):
@@ -5166,6 +5174,7 @@ class Rotated:
     def begin(self, stages=("older", OLD)):
         self.rotation.unschedule(self.name)  # with what is recorded there of a rotation
         steps = {"apply": lambda value: self.apply(value), "verify": lambda value: self.verify(value)}
+        self.store.set(self.name, OLD)  # what doesn't exist can't be scheduled
         self.rotation.schedule(self.name, "30d", **steps)
         for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
             ps.remove_secret(self.store, self.name, stage)
@@ -5335,6 +5344,109 @@ def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped
     assert in_memory.stages() == ("older", OLD, NEW)
 
 
+def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", rotated.rotation.path)
+    rotated.begin()
+    assert rotated.rotation.scheduled() == [rotated.name]
+    assert ps.delete_secret(rotated.name, backend=rotated.store)
+    assert rotated.rotation.scheduled() == []
+
+
+def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, monkeypatch):
+    sealed_store(tmp_path, monkeypatch)
+    for backend in ("env", "file"):
+        monkeypatch.setenv("PAISSIVE_BACKEND", backend)
+        say("set", "A_TOKEN", stdin=OLD)
+        assert say("rotate", "schedule", "A_TOKEN") == (0, "")
+        assert ps.SecretRotation(backend).scheduled() == ["A_TOKEN"]
+        assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
+
+
+def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps._STORES, "vault", lambda: store)
+    rotation = ps.SecretRotation("vault")
+    store.set_fields("app", {"a": OLD, "b": OLD})
+    for name in ("app#a", "app#b"):
+        rotation.schedule(name, "1d")
+    assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
+    assert rotation.scheduled() == []
+
+
+def test_a_deletion_for_this_process_alone_keeps_the_policy(here):
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1d")
+    ps.delete_secret("A_TOKEN", backend="env")
+    assert ps.SecretRotation("env").scheduled() == ["A_TOKEN"]
+
+
+def test_a_policy_rotates_no_other_store_with_such_a_secret(here, clock, monkeypatch):
+    for file in (".env", "other.env"):
+        Path(file).write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", 1, apply="cat > applied")
+    clock[0] += 2
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", OLD)
+    with monkeypatch.context() as patch:
+        patch.setenv("PAISSIVE_ENV_FILE", "other.env")
+        for rotation in (ps.SecretRotation("env"), ps.SecretRotation(memory)):
+            assert (rotation.rotate_due(), rotation.due()) == ([], [])
+            assert "no policy says how to replace 'A_TOKEN'" in refusal(rotation.rotate, "A_TOKEN")
+    assert not Path("applied").exists()
+    assert ps.SecretRotation("env").rotate_due() == ["A_TOKEN"]
+
+
+def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
+    own = {"mount": "kv1", "prefix": uuid.uuid4().hex}
+    bao().store(**own).set("app/db#password", OLD)
+    ps.SecretRotation(bao().store(**own)).schedule("app/db#password", "1d")
+    for change in ({"mount": "secret"}, {"prefix": "x"}, {"namespace": "n"}, {"address": "http://a:1"}):
+        assert ps.SecretRotation(bao().store(**{**own, **change})).scheduled() == []
+    assert ps.SecretRotation(bao().store(**own)).scheduled() == ["app/db#password"]
+
+
+def test_a_folder_that_is_moved_keeps_its_policies(here, monkeypatch):
+    Path("before").mkdir()
+    monkeypatch.chdir("before")
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1d")
+    os.rename(here / "before", here / "after")
+    monkeypatch.chdir(here / "after")
+    assert ps.SecretRotation(ps.EnvironmentStore()).scheduled() == ["A_TOKEN"]
+
+
+def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
+    rotation.schedule("DB_PASSWORD", "30d")
+    rotation._backend.delete("DB_PASSWORD")
+    problem = "NotFound: there is a policy for 'DB_PASSWORD', but no such secret; set it again, or: rotate"
+    assert refusal(rotation.rotate, "DB_PASSWORD").startswith(problem)
+    assert list(rotation._backend.names()) == []
+
+
+def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
+    store = sealed_store(repository, monkeypatch)
+    for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
+        store.set(name, OLD)
+    save = [("add", "."), ("commit", "-qm", "x")]
+    branches = {
+        "main": lambda: ps.SecretRotation(store).schedule("A_TOKEN", "1d"),
+        "schedule": lambda: ps.SecretRotation(store).schedule("B_TOKEN", "1d"),
+        "set": lambda: store.set("C_TOKEN", NEW),
+    }
+    for command in (*save, ("branch", "schedule"), ("branch", "set")):
+        git(repository, *command)
+    for branch, act in branches.items():
+        git(repository, "checkout", "-q", branch)
+        act()
+        for command in save:
+            git(repository, *command)
+    git(repository, "checkout", "-q", "main")
+    for branch in ("schedule", "set"):
+        git(repository, "merge", "-q", "-m", "x", branch)
+    assert ps.SecretRotation(ps.FileStore(store.folder)).scheduled() == ["A_TOKEN", "B_TOKEN"]
+    assert store.get("C_TOKEN") == NEW
+
+
 @pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
 def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field):
     store = bao().store()
@@ -5407,7 +5519,7 @@ def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monk
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     held = b"".join(path.read_bytes() for path in files)
     assert CANARY.encode() not in said.encode() + held
-    assert ("rotation.age" in {path.name for path in files}, b"DB_PASSWORD" in held) == (True, False)
+    assert (tmp_path / ".paissive/rotation/DB_PASSWORD.age" in files, b"DB_PASSWORD" in held) == (True, False)
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
@@ -5421,6 +5533,7 @@ def clock(monkeypatch):
 
 def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     rotation.schedule("DB_PASSWORD", "30d")
+    ps.set_secret("API_TOKEN", OLD, backend=rotation._backend)
     rotation.schedule("API_TOKEN", 36 * 3600)
     clock[0] += 36 * 3600 - 1
     assert rotation.due() == []
@@ -5430,6 +5543,25 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
     assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
     assert rotation.rotate_due() == ["DB_PASSWORD"]
+
+
+def test_a_time_in_the_future_is_warned_about(rotation, clock, capsys):
+    rotation.schedule("DB_PASSWORD", "30d")
+    clock[0] -= 86400
+    assert rotation.due() == []
+    said = "the policy of 'DB_PASSWORD' has a time in the future, 2027-01-15T08:00:00Z; once the clock is"
+    assert capsys.readouterr().err == f"paissive_secrets: warning: {said} right: rotate now DB_PASSWORD\n"
+
+
+def test_rotate_due_says_when_the_others_are_due(say, clock):
+    Path(".env").write_text(f"A_TOKEN={OLD}\nB_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1h")
+    ps.SecretRotation("env").schedule("B_TOKEN", "1d")
+    clock[0] += 3600
+    assert say("rotate", "due") == (1, "A_TOKEN\ndue later: B_TOKEN 2027-01-16T08:00:00Z\n")
+    later = {"due": ["A_TOKEN"], "later": {"B_TOKEN": "2027-01-16T08:00:00Z"}}
+    code, said = say("rotate", "due", "--json")
+    assert (code, json.loads(said)) == (1, later)
 
 
 def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
@@ -5505,11 +5637,12 @@ def test_a_rotation_that_fails_holds_up_no_other_and_shows_no_value(tmp_path, cl
 
     rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
     for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
+        ps.MemoryStore.set(store, name, OLD)
         rotation.schedule(name, 1, apply="false" if name == "A_TOKEN" else None)
     clock[0] += 9
     problem = "RotationFailed: apply of 'A_TOKEN' failed, .+; 'B_TOKEN': ConnectionError; rotated: C_TOKEN$"
     assert re.match(problem, refusal(rotation.rotate_due))
-    assert [*store.names()] == ["A_TOKEN__PENDING", "C_TOKEN"]
+    assert [name for name in store.names() if "__" in name] == ["A_TOKEN__PENDING", "C_TOKEN__PREVIOUS"]
 
 
 def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
@@ -5525,8 +5658,8 @@ def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
         rotation.schedule("DB_PASSWORD", "1d", generate=generate)
         rotation.rotate("DB_PASSWORD")
         assert len(stages(rotation)[1]) == length
-    rotation.schedule("NEW_TOKEN", "1d", generate=fail)
-    assert "'NEW_TOKEN' failed, current is unchanged" in refusal(rotation.rotate, "NEW_TOKEN")
+    rotation.schedule("DB_PASSWORD", "1d", generate=fail)
+    assert "'DB_PASSWORD' failed, current is unchanged" in refusal(rotation.rotate, "DB_PASSWORD")
 
 
 def test_a_generator_that_fails_changes_nothing(rotation):
@@ -5552,7 +5685,7 @@ def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
     rotation.rotate("DB_PASSWORD", NEW)
     assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
     assert threading.active_count() == threads
-    policy = json.loads(Path(rotation.path).read_text())["policies"]["DB_PASSWORD"]
+    policy = json.loads(Path(rotation.path).read_text())["stores"]["MemoryStore"]["DB_PASSWORD"]
     assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
 
 
@@ -5566,6 +5699,8 @@ def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monke
         f"{tmp_path}/new/rotation.json",
     )
     assert (rotation.scheduled(), rotation.unschedule("A_TOKEN")) == ([], False)
+    monkeypatch.setenv("A_TOKEN", CANARY)
+    rotation.schedule("A_TOKEN", "1d")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
@@ -5596,7 +5731,7 @@ def test_a_generator_whose_background_process_holds_its_output_is_stopped(rotati
 def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
     rotation.schedule("DB_PASSWORD", "1d", apply="true")
-    other = ps.SecretRotation(ps.MemoryStore(), rotation.path)
+    other = ps.SecretRotation(rotation._backend, rotation.path)
     other.schedule("DB_PASSWORD", "1d", apply=fail)
     refused = "BadValue: apply of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
@@ -5704,17 +5839,19 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
         store.set("DB_PASSWORD__PENDING", "theirs")
 
     applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", OLD)
     rotation.schedule("DB_PASSWORD", "1d", apply=apply)
     refused = "Conflict: the pending value of 'DB_PASSWORD' was changed meanwhile; try again"
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
-    assert (applied, list(store.names())) == ([] if at_once else [NEW], ["DB_PASSWORD__PENDING"])
+    assert (applied, stages(rotation)) == ([] if at_once else [NEW], (None, OLD, "theirs"))
 
 
 def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotation, tmp_path):
-    file, policies = tmp_path / "rotation.json", '{"version": 1, "policies": {%s}}'
+    file, policies = tmp_path / "rotation.json", '{"version": 1, "stores": {"MemoryStore": {%s}}}'
     problems = {
         "{}": "rotation.json has no policies of version 1; use: rotate schedule",
-        '{"version": 2, "policies": {}}': "rotation.json has no policies of version 1",
+        '{"version": 2, "stores": {}}': "rotation.json has no policies of version 1",
+        '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
         policies % '"A": 1': "rotation.json has no policies of version 1",
         policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
         policies % '"A": {}': "the policy of 'A' has no valid time",
@@ -5749,11 +5886,17 @@ def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
     assert rotate("now", "A_TOKEN", "--stdin", stdin="typed\n") == (0, "rotated A_TOKEN\n")
     assert say("get", "A_TOKEN") == (0, "typed")
     assert rotate("now", "A_TOKEN", "--generate", "hex:8", "--stdin", stdin="typed\n")[0] == 2
+    assert rotate("now", "A_TOKEN", "--generate", "")[1].startswith("no such generator")
+
+
+def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
+    typo = "no secret named 'A_TOKNE'; set it before you schedule its rotation\n"
+    assert rotate("schedule", "A_TOKNE") == (1, typo)
 
 
 def test_rotate_due_names_what_rotate_now_then_rotates(rotate, say, clock):
     assert rotate("schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:8") == (0, "")
-    assert rotate("due") == (0, "")
+    assert rotate("due") == (0, "due later: A_TOKEN 2027-01-15T08:00:01Z\n")
     clock[0] += 1
     assert rotate("due") == (1, "A_TOKEN\n")
     assert rotate("now") == (0, "rotated A_TOKEN\n")
@@ -9586,8 +9729,9 @@ def test_a_leak_is_known_by_what_vault_remembers(repository, mount):
     store = bao().store(mount=mount, prefix=uuid.uuid4().hex)
     values = ["".join(random.Random(n).choices(string.ascii_letters, k=20)) for n in range(3)]
     rotation = ps.SecretRotation(store, repository / "policies")
+    store.set("app#password", values[0])
     rotation.schedule("app#password", "30d", apply=lambda value: True)
-    for value in values:
+    for value in values[1:]:
         rotation.rotate("app#password", value)
     (repository / "leak").write_text("\n".join(values))
     known = ps.KnownValues(store)
@@ -10121,7 +10265,9 @@ STRAY_WORDS = (
     *("--from-file", "--every", "--apply", "--stage", "--format", "--timeout", "--backend", "file", "memory"),
     *(".env", "config.json", "none", ".", "/dev/full", "-", "1s", "nan", "uuid", "cat", "[[1]]", "secret:A"),
 )
-POLICY = b'{"policies": {"A": {"scheduled": "2020-01-01T00:00:00Z", "every": "1s", %s}}}'
+POLICY = (
+    b'{"version": 1, "stores": {"env .env": {"A": {"scheduled": "2020-01-01T00:00:00Z", "every": "1s", %s}}}}'
+)
 STRAY_FILES = (
     *(b"", b"A=1\n", b"A='x\n", b"A=secret:A\nB=${secret:C}\nC=${A}\n", b"\xff\0", b"[1]", b'{"a": NaN}'),
     *(b'{"a": {"b": "secret:A"}, "l": [1, "${secret:A}"]}', b'{"A": "x"}', POLICY % b'"apply": ["false"]'),
