@@ -430,18 +430,16 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
     return tree
 
 
-def dump_json(tree: dict[str, Any], where: str, before: str = "") -> str:
-    """Return the text of a JSON file, indented as it was before; BadValue if it could not be read again."""
+def dump_json(value: Any, where: str, indent: str = "  ") -> str:
+    """Return JSON on one line, or on several if there is an `indent`; BadValue if JSON can't hold it."""
     import json
 
-    indent = re.search(r"\{\s*?\n([ \t]+)\"", before)
     try:
-        text = json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + "\n"
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent or None)
         text.encode()  # finds a lone surrogate now, not when the file is written
     except (TypeError, ValueError, RecursionError):
         hint = "use text, numbers, lists and dicts"
         raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
-    parse_json(text, where)
     return text
 
 
@@ -1056,6 +1054,10 @@ class Store:
         """Return the name under which a stage of a secret is stored."""
         return check_name(name) + stage_suffix(stage)
 
+    def as_stored(self, name: str, value: str) -> str:
+        """Return what `get` would return once `value` is set: a store may spell it in its own way."""
+        return value
+
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
         """Return the values of these secrets, by name and stage: a previous one may still be valid."""
         stored = {name: {stage: self.stage_name(name, stage) for stage in STAGES} for name in names}
@@ -1327,7 +1329,7 @@ class Policies:
             if policy:
                 policies[name] = policy
             with disk_errors(f"write {self.path}"):
-                rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode())
+                rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
             self._sealed.set(name, dump_json(policy, f"the policy of {_show(name)}"))
         else:
@@ -1569,14 +1571,15 @@ class EnvironmentStore(Store):
     def __repr__(self) -> str:
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
-    def get(self, name: str) -> str:
+    def get(self, name: str, *, mounted: bool = True) -> str:
+        """Return the value, or raise NotFound; without `mounted`, only of a variable or the dotenv file."""
         variable = _checked_variable(name)
         try:
             return os.environ[variable]  # faster than get(); the errors below get no context from it
         except KeyError:
             value = None
         if variable not in self._deleted_here:
-            path = credential_path(name, variable)
+            path = credential_path(name, variable) if mounted else ""
             if path:
                 with disk_errors(f"read {path}, where {_show(name)} is stored"):
                     value = read_credential(path)
@@ -4367,7 +4370,7 @@ class SecretsManager:
         existed = remove_secret(store, name)
         # In the environment, only the persistent view deletes more than what this process sees.
         if store.outlives_process() or store.persistent_view() is store:
-            forget_policy(store, name)
+            Policies(store).delete(name)
         return existed
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
@@ -4392,15 +4395,6 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     except NotFound:
         return False
     return True
-
-
-def forget_policy(store: Store, name: str) -> None:
-    """Delete the rotation policy of a deleted secret, or the next rotation would create it again."""
-    try:
-        Policies(store).delete(name)
-    except SecretsError as error:
-        error.message = f"{_show(name)} is deleted, but not its rotation policy: {error.message}"
-        raise
 
 
 def check_settable(store: Store, *names: str) -> None:
@@ -4542,25 +4536,45 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
 # reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
+# Variables with a meaning of their own, which a setting such as `path` or `user` doesn't mean.
+# https://pubs.opengroup.org/onlinepubs/9699919799/basedefs/V1_chap08.html, Environment Variables
+_RESERVED_VARIABLES = (
+    "ARFLAGS|CC|CDPATH|CFLAGS|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|FFLAGS|GET|GFLAGS"
+    "|HISTFILE|HISTORY|HISTSIZE|HOME|IFS|LANG|LC_ALL|LC_COLLATE|LC_CTYPE|LC_MESSAGES|LC_MONETARY|LC_NUMERIC|LC_TIME"
+    "|LDFLAGS|LEX|LFLAGS|LINENO|LINES|LISTER|LOGNAME|LPDEST|MAIL|MAILCHECK|MAILER|MAILPATH|MAILRC|MAKEFLAGS"
+    "|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD|OPTARG|OPTERR|OPTIND|PAGER|PATH|PPID|PRINTER"
+    "|PROCLANG|PROJECTDIR|PS1|PS2|PS3|PS4|PWD|RANDOM|SECONDS|SHELL|TERM|TERMCAP|TERMINFO|TMPDIR|TZ|USER|VISUAL"
+    "|YACC|YFLAGS"
+)
+
 
 class SecretConfig:
     """Settings under dotted keys, from the environment first, then from a JSON or TOML file.
 
     The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; one that doesn't exist is empty.
-    `backend` is as for get_secret, or a SecretsManager. Thread-safe.
+    `backend` is as for get_secret, or a SecretsManager. `env_prefix`, else PAISSIVE_CONFIG_PREFIX, comes
+    before the names of variables; without one, those that POSIX reserves are left out. Thread-safe.
     """
 
-    def __init__(self, config_file: Optional[StrPath] = None, backend: Source = None) -> None:
+    def __init__(
+        self,
+        config_file: Optional[StrPath] = None,
+        backend: Source = None,
+        *,
+        env_prefix: Optional[str] = None,
+    ) -> None:
         config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or "config.json")
         self._manager, self._backend = manager_and_backend(backend)
         self._files = FileCache()
+        self._prefix = os.environ.get("PAISSIVE_CONFIG_PREFIX", "") if env_prefix is None else env_prefix
 
     def get(self, key: str, default: Any = None, *, use_secret: bool = False) -> Any:
         """Return the setting, or `default`; a reference is returned as text unless `use_secret` is true.
 
-        `database.host` is looked up as DATABASE_HOST in the environment (which gives text), then in the file
-        and, with `use_secret`, as the secret `database.host`.
+        `database.host` is the variable DATABASE_HOST of the process or the dotenv file (which give text), or
+        what the config file says. With `use_secret`, it may also be the file that DATABASE_HOST_FILE names,
+        a systemd credential or, if there is nothing else, the secret `database.host`.
         """
         found = self._get(_key_path(key), use_secret)
         if found is not _ABSENT:
@@ -4600,16 +4614,19 @@ class SecretConfig:
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never its value."""
         path = _key_path(key)
-        in_file = _look_up(self._tree(), path, self.path)
-        variable, value = self._variable(path)
-        source, environment = self.path, self._manager.store("env")
-        if value is None or isinstance(in_file, (dict, list)):
-            value = in_file
-        else:
-            source = environment.overridden_by(variable) or environment.plaintext_file()
+        value = _look_up(self._tree(), path, self.path)
+        source = self.path
+        variable = self._variable(path)
+        text = self._get_variable(variable, True)
+        if text is not None and not isinstance(value, (dict, list)):
+            value = text
+            source = self._environment.overridden_by(variable) or self._environment.plaintext_file()
+            if source == credential_path(variable, variable):
+                source += " (for use_secret)"
         try:
             if value is _ABSENT:
-                source = f"nowhere: no variable {variable}, not in {self.path}"
+                without = f"no variable {variable}" if variable else "no variable for this key"
+                source = f"nowhere: {without}, not in {self.path}"
                 self._store().get(key)
                 return f"{source}, but there is a secret {_show(key)} (for use_secret)"
             if isinstance(value, str) and (references := references_in(value)):
@@ -4622,37 +4639,64 @@ class SecretConfig:
     def _store(self) -> Store:
         return self._manager.store(self._backend)
 
-    def _variable(self, path: tuple[str, ...]) -> tuple[str, str | None]:
-        """Return the variable that comes before a setting, and its value, if it has one."""
-        variable, value = variable_name("_".join(path)).upper(), None
-        if variable.strip("_"):  # `_` is the shell's, and would be many keys at once
+    @property
+    def _environment(self) -> EnvironmentStore:
+        return cast("EnvironmentStore", self._manager.store("env"))
+
+    def _variable(self, path: tuple[str, ...]) -> str:
+        """Return the variable that comes before a setting, or "" if none may."""
+        variable = variable_name(self._prefix + "_".join(path)).upper()
+        # `_` is the shell's, and would be many keys at once.
+        if not variable.strip("_") or len(variable) > MAX_NAME_BYTES:
+            return ""
+        if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
+            return ""
+        return variable
+
+    def _get_variable(self, variable: str, use_secret: bool) -> str | None:
+        if variable:
             with contextlib.suppress(NotFound):
-                value = self._manager.store("env").get(variable)
-        return variable, value
+                return self._environment.get(variable, mounted=use_secret)
+        return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         missing: list[NotFound] = []
         try:
             found = _look_up(self._tree(), path, self.path)
-            found = self._fill_in(found, path, missing if use_secret else None)
+            found = self._fill_in(found, path, missing if use_secret else None, use_secret)
         except RecursionError:
             raise BadValue(f"{self.path} is nested too deeply", hint="fix the file") from None
         raise_missing(missing)
         return found
 
-    def _fill_in(self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None) -> Any:
-        """Return `found` with variables in place of leaves; with a list `missing`, resolve references."""
+    def _fill_in(
+        self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, mounted: bool = False
+    ) -> Any:
+        """Return `found` with variables in place of leaves; with a list `missing`, resolve references.
+
+        Mounted files are for the one leaf that is asked for, if `mounted`, and in place of references.
+        """
+        # Loops, not comprehensions, which would take two stack frames for each level of a deep file.
         if isinstance(found, dict):
-            return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
+            resolved = {}
+            for key, value in found.items():
+                resolved[key] = self._fill_in(value, (*path, key), missing)
+            return resolved
         if isinstance(found, list):
-            return [self._fill_in(value, (*path, str(n)), missing) for n, value in enumerate(found)]
-        if missing is None and isinstance(found, str) and looks_like_reference(found):
+            items = []
+            for n, value in enumerate(found):
+                items.append(self._fill_in(value, (*path, str(n)), missing))
+            return items
+        is_reference = isinstance(found, str) and looks_like_reference(found)
+        if missing is None and is_reference:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
-        variable, text = self._variable(path)
+        variable = self._variable(path)
+        text = self._get_variable(variable, mounted or is_reference)
         leaf = found if text is None else text
-        follow = missing is not None and isinstance(leaf, str) and looks_like_reference(leaf)
-        if follow and (text is None or self._manager.store("env").references_to_follow(variable)):
+        if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
+            return leaf
+        if text is None or self._environment.references_to_follow(variable):
             return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
         return leaf
 
@@ -4689,17 +4733,13 @@ class SecretConfig:
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
-            before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}"
-        parent = tree = parse_json(before, self.path)
-        if _look_up(tree, path, self.path) is _ABSENT and value is _ABSENT:
+            before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}\n"
+        found = _look_up(parse_json(before, self.path), path, self.path)
+        if found is _ABSENT and value is _ABSENT:
             return ""
-        for key in path[:-1]:
-            parent = parent.setdefault(key, {})
-        if value is _ABSENT:
-            del parent[path[-1]]
-        else:
-            parent[path[-1]] = value
-        return dump_json(tree, self.path, before)
+        text = _JSONText(before, self.path).with_member(path, value)
+        parse_json(text, self.path)  # never write what can't be read again
+        return text
 
 
 _ABSENT: Any = object()
@@ -4718,6 +4758,88 @@ def check_replaceable(store: Store, name: str) -> None:
     hidden = store.overridden_by(name)
     if hidden:
         raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
+
+
+class _Member(NamedTuple):
+    """Where a member of a JSON object is in its text: its name, its value, and the end of that."""
+
+    name: str
+    start: int
+    value: int
+    end: int
+
+
+class _JSONText:
+    """A JSON object as text, of which one member can be changed while all others keep their bytes."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self._text, self._where = text, where
+        self._start = text.index("{")
+        members = self._members(self._start)
+        self._indent = self._line_break(members[0].start).lstrip("\r\n") if members else "  "
+
+    def with_member(self, path: tuple[str, ...], value: Any) -> str:
+        """Return the text with one member set or, if `value` is _ABSENT, removed."""
+        start, end, new = self._find_change(self._start, "\n", path, value)
+        return self._text[:start] + new + self._text[end:]
+
+    def _find_change(
+        self, start: int, line_break: str, path: tuple[str, ...], value: Any
+    ) -> tuple[int, int, str]:
+        """Return from where to where the object at `start`, after `line_break`, changes, and to what."""
+        members = self._members(start)
+        n = next((n for n, member in enumerate(members) if member.name == path[0]), None)
+        if n is None:
+            for name in reversed(path[1:]):
+                value = {name: value}
+            if not members:
+                end = self._text.index("}", start) + 1
+                return start, end, self._dump({path[0]: value}, line_break)
+            end = members[-1].end
+            line_break = self._line_break(members[-1].start)
+            added = f"{self._dump(path[0])}: {self._dump(value, line_break)}"
+            return end, end, f",{line_break or ' '}{added}"
+        found = members[n]
+        line_break = self._line_break(found.start)
+        if path[1:]:
+            return self._find_change(found.value, line_break, path[1:], value)
+        if value is not _ABSENT:
+            return found.value, found.end, self._dump(value, line_break)
+        # With the comma before it or, if it is the first, after it.
+        if n > 0:
+            return members[n - 1].end, found.end, ""
+        if len(members) > 1:
+            return found.start, members[1].start, ""
+        return start + 1, self._text.index("}", found.end), ""
+
+    def _dump(self, value: Any, line_break: str = "") -> str:
+        text = dump_json(value, self._where, self._indent if line_break else "")
+        return text.replace("\n", line_break)
+
+    def _line_break(self, start: int) -> str:
+        """Return the line break and the indentation right before `start`, or "" within a line."""
+        found = re.search(r"\r?\n[ \t]*\Z", self._text[:start])
+        return found[0] if found else ""
+
+    def _members(self, start: int) -> list[_Member]:
+        """Return the members of the object at `start`."""
+        import json
+
+        decode = json.JSONDecoder().raw_decode
+        members = []
+        start = self._skip(start + 1)
+        while self._text[start] == '"':
+            name, end = decode(self._text, start)
+            value = self._skip(end)
+            end = decode(self._text, value)[1]
+            members.append(_Member(name, start, value, end))
+            start = self._skip(end)
+        return members
+
+    def _skip(self, start: int) -> int:
+        while self._text[start] in " \t\r\n:,":
+            start += 1
+        return start
 
 
 def _key_path(key: str) -> tuple[str, ...]:
@@ -4930,7 +5052,7 @@ class _Rotation:
         if value is None:
             self._check_policy(current)
             value = self._run("generate")
-        value = check_value(value, f"the new value of {self._shown}")
+        value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
         if _is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
         # What a killed rotation left there must not pass for this one's: abort would undo the wrong rotation.
@@ -5097,7 +5219,7 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 def _is_same(a: str | None, b: str | None) -> bool:
     import hmac
 
-    # None equals nothing, not even None: an absent stage is like no other.
+    # An absent stage is never the same as another, not even if both are absent.
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
@@ -10111,7 +10233,7 @@ def _delete_versions(store: Store, name: str, args: Namespace) -> None:
     path = name.partition("#")[0]
     for scheduled in Policies(store).names():
         if args.metadata and scheduled.partition("#")[0] == path:
-            forget_policy(store, scheduled)
+            Policies(store).delete(scheduled)
 
 
 def cmd_import(args: Namespace) -> None:

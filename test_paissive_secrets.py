@@ -4981,6 +4981,65 @@ def test_config_returns_references_as_text_unless_asked_to_resolve_them(config, 
     assert config.get("database.password", use_secret=True) == "of the environment"
 
 
+def test_config_reads_variables_before_dotenv_before_its_file(config, monkeypatch):
+    assert config.get("database.host") == "db"
+    Path(".env").write_text("DATABASE_HOST=of-dotenv\n")
+    assert config.get("database.host") == "of-dotenv"
+    monkeypatch.setenv("DATABASE_HOST", "of-the-process")
+    assert config.get("database.host") == "of-the-process"
+
+
+def test_config_reads_mounted_files_only_for_secrets(config, monkeypatch):
+    Path("name").write_text("mounted")
+    monkeypatch.setenv("NAME_FILE", "name")
+    monkeypatch.setenv("PORT_FILE", "nowhere")
+    assert (config.get("name"), config.get("name", use_secret=True)) == ("shop", "mounted")
+    assert config.get("port") == 8000
+    assert "can't read nowhere" in refusal(config.get, "port", use_secret=True)
+    assert config.explain("name") == "name (for use_secret)"
+    monkeypatch.delenv("NAME_FILE")
+    Path("name").rename("NAME")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", os.getcwd())
+    assert (config.get("name"), config.get("name", use_secret=True)) == ("shop", "mounted")
+
+
+def test_config_resolves_everything_without_taking_mounted_files_for_settings(config, monkeypatch):
+    Path("password").write_text("mounted")
+    for variable, path in {"NAME_FILE": "nowhere", "DATABASE_PASSWORD_FILE": "password"}.items():
+        monkeypatch.setenv(variable, path)
+    resolved = config.resolve()
+    assert (resolved["name"], resolved["database"]["password"]) == ("shop", "mounted")
+
+
+def test_config_takes_no_variable_that_posix_reserves_for_a_setting(config, monkeypatch):
+    for name in ("PATH", "HOME", "USER", "SHELL", "LC_ALL"):
+        monkeypatch.setenv(name, "of the shell")
+        assert config.get(name.lower().replace("_", "."), "none") == "none"
+    assert config.explain("path").startswith("nowhere: no variable for this key, not in config.json")
+    monkeypatch.setenv("APP_PATH", "/srv")
+    assert ps.SecretConfig(env_prefix="APP_").get("path") == "/srv"
+
+
+def test_config_reads_only_variables_with_its_prefix(config, say, monkeypatch):
+    monkeypatch.setenv("NAME", "of another program")
+    monkeypatch.setenv("SHOP_NAME", "ours")
+    assert ps.SecretConfig(env_prefix="SHOP_").get("name") == "ours"
+    monkeypatch.setenv("PAISSIVE_CONFIG_PREFIX", "SHOP_")
+    assert ps.SecretConfig().get("name") == "ours"
+    assert say("config", "get", "name") == (0, "ours")
+    assert say("config", "explain", "name") == (0, "variable SHOP_NAME\n")
+    assert ps.SecretConfig(env_prefix="").get("name") == "of another program"
+
+
+def test_config_resolves_long_and_deep_keys(config):
+    deep = functools.reduce(lambda inner, _: {"k": inner}, range(600), "secret:DB_PASSWORD")
+    Path("config.json").write_text(json.dumps({"x" * 300: "long", "deep": deep}))
+    resolved = config.resolve()
+    assert resolved["x" * 300] == "long"
+    found = functools.reduce(lambda outer, _: outer["k"], range(600), resolved["deep"])
+    assert found == CANARY
+
+
 def test_config_takes_a_manager_and_asks_no_other(config):
     manager = ps.SecretsManager("memory")
     manager.set_secret("DB_PASSWORD", "the manager's")
@@ -5029,14 +5088,62 @@ def test_config_names_every_secret_that_is_missing(config):
 
 
 def test_config_keeps_order_and_indent(config):
-    Path("config.json").write_bytes(b'\xef\xbb\xbf{\r\n\t"z": {"b": 1},\r\n\t"caf\\u00e9": [1]}')
+    file = Path("config.json")
+    file.write_bytes(b'\xef\xbb\xbf{\r\n\t"z": {"b": 1},\r\n\t"caf\\u00e9": [1]}')
     config.set("log.level", "naïve")
     config.set("z.b", None)
     assert config.delete("café") and not config.delete("café") and not config.delete("a.b")
-    text = '{\n\t"z": {\n\t\t"b": null\n\t},\n\t"log": {\n\t\t"level": "naïve"\n\t}\n}\n'
-    assert Path("config.json").read_text() == text
+    text = '\ufeff{\r\n\t"z": {"b": null},\r\n\t"log": {\r\n\t\t"level": "naïve"\r\n\t}}'
+    assert file.read_bytes().decode() == text
     ps.SecretConfig("fresh.json").set("a.b", 1)
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
+
+
+def test_config_set_and_delete_change_no_byte_of_any_other_setting(config):
+    file = Path("config.json")
+    file.write_text(
+        '{"x" : 0.10000000000000000555,"list":[1,\t2],  "big": 12345678901234567890.5, "o":{ }}\n\n'
+    )
+    config.set("list", "[1")
+    config.set("o.p", [1, {"q": 2}])
+    config.delete("x")
+    assert file.read_text() == '{"list":"[1",  "big": 12345678901234567890.5, "o":{"p": [1, {"q": 2}]}}\n\n'
+    for key in ("list", "big", "o"):
+        config.delete(key)
+    assert file.read_text() == "{}\n\n"
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text('a"\\{}:, é\n', max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), JSON_VALUES, min_size=1),
+    st.sampled_from([None, 0, 1, "\t"]),
+    st.lists(st.sampled_from("abcd"), min_size=1, max_size=3),
+    JSON_VALUES,
+)
+def test_config_sets_one_member_in_any_json_and_deletes_it_again(tree, indent, path, value):
+    text = json.dumps(tree, indent=indent)
+    *parents, last = path
+    parent = tree
+    for name in parents:
+        parent = parent.setdefault(name, {})
+        if not isinstance(parent, dict):
+            return
+    known = last in parent
+    parent[last] = value
+    changed = ps._JSONText(text, "config.json").with_member(tuple(path), value)
+    assert json.loads(changed) == tree
+    if parents == [] and not known:
+        assert ps._JSONText(changed, "config.json").with_member(tuple(path), ps._ABSENT) == text
 
 
 def test_config_writers_lose_nothing_to_each_other(config):
