@@ -4141,12 +4141,12 @@ def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_m
 
 def test_a_write_that_was_put_off_is_made_again_whatever_others_did_meanwhile(stub):
     def delete_and_put_off():
-        history.extend([{"value": "theirs"}, None])
+        history.append(None)
         return http(b"{}", 429)
 
     history = [{"value": "old"}]
     stub(kv_2(history, delete_and_put_off)).store().set("a#mine", "new")
-    assert history[3:] == [{"mine": "new"}]
+    assert history == [{"value": "old"}, None, {"mine": "new"}]
 
 
 def test_a_forked_process_goes_on_with_the_login_of_its_parent(stub):
@@ -6649,10 +6649,18 @@ def test_run_on_a_terminal_passes_keys_on_and_leaves_it_as_it_was_when_terminate
 
 
 def test_run_on_a_terminal_that_is_closed_ends_what_reads_from_it():
-    terminal = run_on_a_terminal("trap '' HUP; echo ready; read x; exec yes")
+    terminal = run_on_a_terminal("trap '' HUP; echo ready; read x; exit 7")
     terminal.until(b"ready")
     os.close(terminal.master)
-    assert terminal.process.wait(20)
+    assert terminal.process.wait(20) == 7  # which is the command's own
+    os.close(terminal.slave)
+
+
+def test_run_on_a_terminal_that_is_closed_during_output_ends_as_the_command_does():
+    terminal = run_on_a_terminal("trap '' HUP; echo ready; yes; exit 7")
+    terminal.until(b"ready")
+    os.close(terminal.master)
+    assert terminal.process.wait(20) == 7
     os.close(terminal.slave)
 
 
