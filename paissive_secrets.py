@@ -1130,6 +1130,14 @@ class Store:
         """Return the path of the file in which the store keeps values in plaintext, or ""."""
         return ""
 
+    def plain_settings(self) -> dict[str, str]:
+        """Return what the store holds beside secrets, by name, such as DB_HOST in a .env."""
+        return {}
+
+    def get_stored(self, name: str) -> str:
+        """Return the store's own value, whatever overrides it, or raise NotFound."""
+        return self.get(name)
+
     # Sealed files.
 
     def rekey(self) -> int:
@@ -1442,8 +1450,17 @@ class Dotenv:
             if piece.problem or not (piece.name or re.match(r"\s*(#|\Z)", piece.text)):
                 yield self._error(place)
 
-    def with_values(self, values: Mapping[str, str]) -> str:
-        """Return the text with these values, each in its name's last assignment or at the end."""
+    def filled_in(self, name: str) -> set[str]:
+        """Return the names that the value of `name` takes in with ${NAME}."""
+        piece = self._pieces[self.assigned[name]]
+        found = re.finditer(_VARIABLE, piece.raw) if piece.quote != "'" else ()
+        return {match["name"] for match in found}
+
+    def with_values(self, values: Mapping[str, str], *, only: bool = False) -> str:
+        """Return the text with these values, each in its name's last assignment or at the end.
+
+        With `only`, earlier assignments of these names are dropped, which hold older values.
+        """
         pieces, texts = self._pieces, [piece.text for piece in self._pieces]
         end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
         broken = next((place for place, piece in enumerate(pieces) if piece.problem), len(pieces))
@@ -1451,6 +1468,9 @@ class Dotenv:
             place = self.assigned.get(name, len(pieces))
             if broken < place:  # a reader might take the new text for a part of that
                 raise self._error(broken)
+            if only:
+                for piece in range(place):
+                    texts[piece] = "" if pieces[piece].name == name else texts[piece]
             if name in self.assigned:
                 old = pieces[place]
                 texts[place] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
@@ -1549,6 +1569,16 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 # a configured dotenv file, write that file; otherwise `set` and `delete` change only this process.
 
 _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
+_URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC 3986, 3.2.1
+
+
+def has_url_password(value: str) -> bool:
+    """Return whether a URL in a value has a password before its host."""
+    return "://" in value and bool(re.search(_URL_WITH_PASSWORD, value))
+
+
+# Which values are secrets under any name. The sections on tokens and private keys, further down, add theirs.
+SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, has_url_password]
 
 
 class EnvironmentStore(Store):
@@ -1638,8 +1668,8 @@ class EnvironmentStore(Store):
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
-        """Yield the names in the dotenv file, and variables and mounted files that look like secrets."""
-        found = {name for name in self._load().assigned if not _is_setting(variable_name(name))}
+        """Yield the names of secrets in the dotenv file, variables and mounted files."""
+        found = set(split_dotenv(self._load())[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
             credentials = os.listdir(folder) if folder else []
@@ -1647,7 +1677,11 @@ class EnvironmentStore(Store):
         for variable, value in environment_now().items():
             # NAME_FILE stands for the secret NAME if its file can be read.
             base = variable.removesuffix("_FILE")
-            if looks_secret(base) and (base == variable or os.access(value, os.R_OK)):
+            if base != variable:
+                is_found = looks_secret(base) and os.access(value, os.R_OK)
+            else:
+                is_found = is_secret(variable, value)
+            if is_found:
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
@@ -1656,6 +1690,20 @@ class EnvironmentStore(Store):
 
     def location(self) -> str:
         return f"env {os.path.realpath(self.plaintext_file())}"
+
+    def plain_settings(self) -> dict[str, str]:
+        """Return what the dotenv file sets that is no secret, unless a variable overrides it."""
+        found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
+        left_out = {*filter(_is_setting, found), *os.environ, *self._deleted_here}
+        return {name: value for name, value in found.items() if name not in left_out}
+
+    def get_stored(self, name: str) -> str:
+        dotenv = self._load()
+        variable = _checked_variable(name)
+        value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
+        if value is None:
+            raise not_found_error(name)
+        return value
 
     def persistent_view(self) -> EnvironmentStore:
         view = EnvironmentStore()
@@ -1696,7 +1744,12 @@ class EnvironmentStore(Store):
         if len(names) == 1:
             what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
         what += " in plaintext" + (" (what it held before is gone)" if self._replaced else "")
-        yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
+        settings = self.plain_settings().keys() & set(names)
+        if settings:
+            shown = ", ".join(map(_show, sorted(settings)))
+            yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
+        else:
+            yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
         configured = self._configured_file()
@@ -1709,10 +1762,12 @@ class EnvironmentStore(Store):
         path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", absolute_path(path) if path else "none"
-        if os.path.isfile(path) and os.name != "nt" and others_may("read", os.stat(path)):
-            yield "note", f"others can read the file: chmod 600 {path}"
         try:
             yield "secrets", str(len(list(self.names())))
+            yield "settings", str(len(self.plain_settings()))
+            in_plaintext = os.path.isfile(path) and _holds_plaintext(self._load())
+            if in_plaintext and os.name != "nt" and others_may("read", os.stat(path)):
+                yield "note", f"others can read the file: chmod 600 {path}"
             problems = [self._why_ignored(), *map(str, self._load().problems()), path and leftover(path)]
             yield from (("problem", problem) for problem in problems if problem)
         except SecretsError as error:
@@ -1747,8 +1802,9 @@ class EnvironmentStore(Store):
             raise Unsafe(ignored)
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
-        warn_if_exposed(path, os.stat(path))
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
+        if _holds_plaintext(dotenv):
+            warn_if_exposed(path, os.stat(path))
         for problem in itertools.islice(dotenv.problems(), 1):
             warn_once(str(problem))
         return dotenv
@@ -1803,6 +1859,42 @@ def _is_setting(variable: str) -> bool:
 def looks_secret(variable: str) -> bool:
     """Return whether a variable is likely to hold a secret, by its name alone."""
     return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
+
+
+def is_secret(variable: str, value: str) -> bool:
+    """Return whether a variable with this value holds a secret rather than a setting."""
+    if re.match(_STORE_SETTING, variable):
+        return False
+    return looks_secret(base_of_stage(variable) or variable) or any(
+        is_recognised(value) for is_recognised in SECRET_VALUE_TESTS
+    )
+
+
+def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the secrets in a dotenv file, and the settings beside them.
+
+    A value that takes in a secret with ${NAME} is one, too, as is one that can't be read, which is "".
+    """
+    values = dotenv.values(os.environ)
+    secrets: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    for name in sorted(dotenv.assigned, key=dotenv.assigned.__getitem__):
+        variable, value = variable_name(name), values.get(name)
+        takes_in_secret = not secrets.keys().isdisjoint(dotenv.filled_in(name))
+        if value is None:
+            secrets[name] = ""
+        elif not _is_setting(variable) and (takes_in_secret or is_secret(variable, value)):
+            secrets[name] = value
+        else:
+            settings[name] = value
+    return secrets, settings
+
+
+def _holds_plaintext(dotenv: Dotenv) -> bool:
+    """Return whether a dotenv file holds a secret itself, rather than only references to some."""
+    with contextlib.suppress(BadValue):  # whoever asks for a value is told
+        return not all(map(looks_like_reference, split_dotenv(dotenv)[0].values()))
+    return True
 
 
 def credential_path(name: str, variable: str) -> str:
@@ -4403,12 +4495,12 @@ def check_settable(store: Store, *names: str) -> None:
         if base_of_stage(check_name(name)):
             raise BadName(f"{_show(name)} ends like a stage of a rotation", hint="choose another name")
     for name, value in store.references_to_follow(*names).items():
-        targets = _existing_targets(value, store)
+        targets = existing_targets(value, store)
         hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
         raise BadValue(f"{_show(name)} is a reference to {', '.join(targets) or 'no secret'}", hint=hint)
 
 
-def _existing_targets(value: str, store: Store) -> list[str]:
+def existing_targets(value: str, store: Store) -> list[str]:
     """Return the references in a value that lead somewhere; others may be plain text, and aren't shown."""
     targets = []
     with contextlib.suppress(SecretsError):
@@ -5230,24 +5322,38 @@ def _is_same(a: str | None, b: str | None) -> bool:
 EXPORT_FORMS = ("env", "shell", "json")
 
 
-def parse_secrets(data: bytes, where: str) -> dict[str, str]:
-    """Return the names and values in a .env file, or in JSON if it begins with a brace."""
+class Import(NamedTuple):
+    """What a .env file, or a JSON object, holds: `references` are to secrets that are stored already."""
+
+    secrets: dict[str, str]
+    settings: dict[str, str]
+    references: dict[str, str]
+    is_json: bool
+
+
+def parse_import(data: bytes, where: str) -> Import:
+    """Return what is in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
-    is_json = text.lstrip("\ufeff \t\r\n").startswith("{")
-    if is_json:
-        values = parse_json(text, where)
+    found = Import({}, {}, {}, text.lstrip("\ufeff \t\r\n").startswith("{"))
+    if found.is_json:
+        values = {
+            name: check_value(value, f"{where}: the value of {_show(name)}")
+            for name, value in parse_json(text, where).items()
+        }
+        found.secrets.update((name, value) for name, value in values.items() if is_secret(name, value))
+        found.settings.update((name, value) for name, value in values.items() if name not in found.secrets)
     else:
         dotenv = Dotenv(text, where)
         for problem in dotenv.problems():  # skipped lines would be lost with the file
             raise problem
-        values = dotenv.values(os.environ)
-    for name, value in values.items():
-        what = f"{where}: the value of {_show(check_name(name))}"
-        check_value(value, what)
-        # In a .env file it is configuration. Imported, it could replace the very secret that it names.
-        if not is_json:
-            check_not_followed(value, what, "remove its line, or write it to the .env file in use")
-    return values
+        secrets, settings = split_dotenv(dotenv)
+        found.settings.update(settings)
+        for name, value in secrets.items():
+            # In a .env file it is configuration. Imported, it could replace the very secret that it names.
+            (found.references if looks_like_reference(value) else found.secrets)[name] = value
+    for name in (*found.secrets, *found.settings):
+        check_name(name)
+    return found
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
@@ -5548,11 +5654,14 @@ def environment_with_secrets(
     names, manager = list(names), manager or _manager
     store.check_exists()
     groups = {name: group for name in names if (group := store.expand(name))}
-    references = _references_by_variable(store, names, groups)
+    inherited = _inherited_text(store, names)
+    references = _references_by_variable(store, names, {*groups, *inherited})
     asker = "the command line" if names else "the store"
+    settings = {} if names else store.plain_settings()
     loaded = load_stages(store, [reference[len(_REFERENCE) :] for reference in references.values()])
     # Secrets come last, so that no other variable takes their place.
-    environment = {**child_environment(), **references}
+    environment = {**child_environment(), **settings, **references}
+    environment = {name: text for name, text in environment.items() if name not in inherited}
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
@@ -5568,7 +5677,29 @@ def environment_with_secrets(
                 environment[variable] = value
     for variable, text in environment.items():
         _check_passable(text, variable)
+    for variable, text in inherited.items():
+        environment[variable], values[variable] = text, {text, text[len(_REFERENCE) :]}
     return environment, values
+
+
+def _inherited_text(store: Store, names: Iterable[str]) -> dict[str, str]:
+    """Return the variables, other than these names, that begin like a reference and name no secret.
+
+    One may hold the login of a user called `secret`, so it is passed on as it is, with a note, but not to a
+    command that gets everything: that may need the secret. No message shows the text.
+    """
+    asked = set(map(variable_name, names))
+    found = {}
+    for variable, text in child_environment().items():
+        begins = text.startswith(_REFERENCE) and not text.startswith(_REFERENCE + "//")
+        if not begins or variable in asked or existing_targets(text, store):
+            continue
+        if not asked:
+            hint = "set that secret, or run with the NAMEs that the command needs, to pass it on as it is"
+            raise NotFound(f"{variable} looks like a reference, and names no secret", hint=hint)
+        found[variable] = text
+        warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
+    return found
 
 
 def _references_by_variable(store: Store, names: list[str], groups: Container[str]) -> dict[str, str]:
@@ -7861,6 +7992,17 @@ def _classify(text: bytes, candidate: Candidate) -> Span:
 
 # --- tokens -------------------------------------------------------------------------------------------------
 
+
+def is_token(value: str) -> bool:
+    """Return whether a value begins as a provider's tokens do, or holds a private key."""
+    if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
+        return False
+    data = value.encode(errors="replace")
+    return bool(_KEY_BEGIN.search(data) or token_at(data, 0, prefixes()))
+
+
+SECRET_VALUE_TESTS.append(is_token)
+
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 _BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
@@ -9815,7 +9957,7 @@ class Check:
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
         self.files = self.unparsed = 0
         self._own_file = os.path.realpath(store.plaintext_file() or os.devnull)
-        names = list_secrets(backend=store)
+        names = [*list_secrets(backend=store), *store.plain_settings()]
         # A variable of this process comes from elsewhere, and may serve any program.
         unmentioned = {name for name in names if variable_name(name) not in os.environ}
         uses: dict[str, list[tuple[str, str]]] = {}  # how a name is asked for, and where
@@ -10197,12 +10339,19 @@ def cmd_list(args: Namespace) -> None:
     """List the names of secrets, never values.
 
     $ list app/ --json --backend file
+    $ list --all               # and settings such as DB_HOST
     """
-    names = [name for name in args.manager.list_secrets() if name.startswith(args.prefix)]
+    settings = args.manager.store().plain_settings()
+    names = args.manager.list_secrets()
+    names = sorted({*names, *settings}) if args.all else names
+    names = [name for name in names if name.startswith(args.prefix)]
     if args.json:
         return _print_value(names)
     for name in names:
         print(name)
+    if settings and not args.all:
+        sys.stdout.flush()
+        _warn(f"and {_plural(len(settings), 'setting')}: --all")
 
 
 def cmd_delete(args: Namespace) -> int:
@@ -10237,33 +10386,72 @@ def _delete_versions(store: Store, name: str, args: Namespace) -> None:
 
 
 def cmd_import(args: Namespace) -> None:
-    """Import all secrets of a .env or JSON file.
+    """Move the secrets of a .env file into a store.
 
-    $ import .env --backend file --remove
-    sops -d secrets.json | $ import -
+    $ import .env --backend file
+    sops -d secrets.json | $ import - --backend file
 
-    Into .env, that is all or nothing; repeat any other import after an error.
+    In the .env file, a reference takes the place of each secret once every value
+    was read back; settings such as DB_HOST and comments stay. JSON and stdin are
+    left as they are. Into .env, that is all or nothing; repeat any other import
+    after an error.
     """
     store, path = _persistent_store(args), args.file
-    # --remove would delete the only copy.
+    # The file would be replaced by references to itself.
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
-    if args.remove and not os.path.isfile(path):
+    found = parse_import(data, path)
+    moved = {**found.secrets, **(found.settings if args.all else {})}
+    left = sorted({*found.settings, *found.references} - {*moved})
+    in_file = os.path.isfile(path)
+    if args.remove and not in_file:
         raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
-    values = parse_secrets(data, path)
-    if not values:  # the file may be something else: don't remove it
-        return _warn(f"note: {path} holds no secrets")
-    import_secrets(store, values)
-    _warn_after_set(store, *values)
+    if args.remove and left:
+        problem = f"{path} also holds {', '.join(map(_show, left))}, which --remove would lose"
+        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
+    if in_file:
+        _check_only_name(path)
+    if not moved:  # the file may be something else: don't remove it
+        return _warn(f"note: {path} holds no secrets" + ("; --all imports settings, too" if left else ""))
+    import_secrets(store, moved)
+    _warn_after_set(store, *moved, shadow=", ".join(filter(None, map(store.overridden_by, moved))))
+    for name, value in moved.items():
+        if store.get_stored(name) != value:
+            raise Conflict(f"{path} is unchanged: the store returns another {_show(name)}", hint="try again")
     if args.remove:
-        # Only if the store returns every value, and the file hasn't changed meanwhile.
-        if any(store.get(name) != value for name, value in values.items()) or _read_argument(path) != data:
-            raise Conflict(f"{path} is kept: its values differ from the store's", hint="import it again")
-        with disk_errors(f"remove {path}"):
-            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
+        _replace_by_references(path, data, {})
+    elif in_file and not (found.is_json or store.plaintext_file()):
+        _replace_by_references(path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in moved})
     elif path != "-":
         _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
+    if left and found.is_json:
+        _warn(f"note: {_plural(len(left), 'setting')} left out; --all imports settings, too")
+
+
+def _backend_name(args: Namespace) -> str:
+    """Return the name of the backend in use."""
+    return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
+
+
+def _check_only_name(path: str) -> None:
+    if os.stat(path).st_nlink > 1:
+        raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
+
+
+def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -> None:
+    """Put references in place of secrets in a dotenv file, or remove it if there are none."""
+    with disk_errors(f"write {path}"), FileLock(path):
+        if _read_argument(path) != data:
+            raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
+        if references:
+            dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
+            rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
+            _warn(
+                f"{path} refers to {_plural(len(references), 'secret')} now; its other lines are as they were"
+            )
+        else:
+            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
 
 
 def cmd_export(args: Namespace) -> None:
@@ -10273,7 +10461,7 @@ def cmd_export(args: Namespace) -> None:
     $ export --format shell
     """
     store = args.manager.store()
-    names = args.names or list_secrets(backend=store)
+    names = args.names or [*list_secrets(backend=store), *store.plain_settings()]
     values = {name: args.manager.require_secret(name, backend=store) for name in names}
     for name, value in values.items():
         if args.format != "json":
@@ -10524,8 +10712,7 @@ def cmd_check(args: Namespace) -> int:
     lines of .env.example, and references in config files. Those with a default
     are optional; if another is missing, the exit code is 1.
     """
-    backend = args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
-    check = Check(args.paths or ["."], args.manager.store(), backend)
+    check = Check(args.paths or ["."], args.manager.store(), _backend_name(args))
     if args.json:
         _print_value(check.found)
     for how, names in check.found.items() if not args.json else ():
@@ -10748,7 +10935,12 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
-    "list": (cmd_list, _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""), _JSON),
+    "list": (
+        cmd_list,
+        _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""),
+        _flag("--all", "also settings of the .env file, such as DB_HOST"),
+        _JSON,
+    ),
     "delete": (
         cmd_delete,
         _arg("names", "NAME", "a secret's name", nargs="+"),
@@ -10765,7 +10957,8 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "import": (
         cmd_import,
         _arg("file", "FILE", "a .env or JSON file; - for stdin"),
-        _flag("--remove", "delete FILE once the store returns every value"),
+        _flag("--all", "move settings such as DB_HOST, too"),
+        _flag("--remove", "delete FILE instead of leaving references in it"),
     ),
     "export": (
         cmd_export,
