@@ -23,6 +23,7 @@ Contents, bottom-up; each section uses only the sections above it:
     Durable files           atomic writes, locks, bounded reads
     Generators              random values: token:32, password:24
     Stores                  the four methods of a store, MemoryStore
+    Policies                when and how secrets are rotated
     Dotenv                  .env files, read and rewritten
     Environment             variables, NAME_FILE, credentials, .env
     Store credentials       what opens a store; commands run without it
@@ -1271,11 +1272,15 @@ def not_found_error(name: str) -> NotFound:
     return NotFound(f"no secret named {_show(name)}", hint="see: list")
 
 
-class Policies:
-    """The rotation policies of one store, by name: in a file or, sealed, in the store; and their locks.
+# === Policies ===============================================================================================
+# When a secret is due for rotation, and which commands replace it. Sealed files keep this sealed as well; for
+# other stores it is in one file, where each policy belongs to one store and never rotates another.
 
-    The file is `path`, else the one that PAISSIVE_ROTATION_FILE names, else rotation.json. A policy in it
-    belongs to one store, by its location: relative, so that a folder with both can be moved.
+
+class Policies:
+    """The policies of one store by the secret's name, and the locks on rotations.
+
+    The file is `path`, else the one that PAISSIVE_ROTATION_FILE names, else rotation.json.
     """
 
     def __init__(self, store: Store, path: StrPath | None = None) -> None:
@@ -1285,57 +1290,65 @@ class Policies:
         self.path = absolute_path(path or "rotation.json")
         if self._sealed:
             self.path = self._sealed.sealed_folder()
+        # Relative, so that a folder with the store and its policies can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
-        self.location = store.location().replace(folder, "")
+        self._location = store.location().replace(folder, "")
 
     def names(self) -> list[str]:
-        """Return the names that have a policy, sorted."""
-        return sorted(self._sealed.names() if self._sealed else self._load().get(self.location, ()))
+        return sorted(self._sealed.names() if self._sealed else self._load().get(self._location, ()))
 
     def get(self, name: str) -> dict[str, Any]:
         """Return the policy of `name`, empty if it has none."""
         if not self._sealed:
-            return self._load().get(self.location, {}).get(name, {})
-        try:
+            return self._load().get(self._location, {}).get(name, {})
+        with contextlib.suppress(NotFound):
             return parse_json(self._sealed.get(name), f"the policy of {_show(name)}")
-        except NotFound:
-            return {}
+        return {}
 
-    def change(self, name: str, changes: Mapping[str, Any]) -> bool:
-        """Merge `changes` into a policy; return whether there is one: times alone make none."""
+    def change(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Merge `changes` into a policy; None removes a key."""
         if self._sealed:
             self.store.unlock()  # don't prompt while holding the lock
         with self._lock():
             before = self.get(name)
-            # It may have been deleted during the rotation.
-            if not before and "every" not in changes:
-                return False
-            merged = {**before, **changes}
-            self._replace(name, {key: value for key, value in merged.items() if value is not None})
-        return True
+            # Times alone make no policy: it may have been deleted during the rotation.
+            if before or "every" in changes:
+                merged = {**before, **changes}
+                self._replace(name, {key: value for key, value in merged.items() if value is not None})
 
     def delete(self, name: str) -> bool:
         """Delete the policy of `name` and return whether there was one; this needs no key to the store."""
         if name not in self.names():
             return False
         with self._lock():
-            self._replace(name, None)
+            self._replace(name, {})
         return True
 
     def lock_rotation(self, name: str) -> FileLock:
-        """Return the lock on rotations of `name`, which may hold '/', and be of a file name's full length."""
         import hashlib
 
+        # A name may hold '/', and be of a file name's full length.
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
 
-    def _replace(self, name: str, policy: dict[str, Any] | None) -> None:
+    def _lock(self) -> FileLock:
+        folder = self._folder()
+        return FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path)
+
+    def _folder(self) -> str:
+        folder = os.path.dirname(self.path)
+        with disk_errors(f"make {folder}"):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        return folder
+
+    def _replace(self, name: str, policy: dict[str, Any]) -> None:
+        """Write a policy or, if it is empty, delete it."""
         if not self._sealed:
             stores = self._load()
-            policies = stores.setdefault(self.location, {})
-            policies.pop(name, None)
-            if policy:
-                policies[name] = policy
+            policies = stores.setdefault(self._location, {})
+            policies[name] = policy
+            if not policy:
+                del policies[name]
             with disk_errors(f"write {self.path}"):
                 rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
@@ -1345,44 +1358,26 @@ class Policies:
                 self._sealed.delete(name)
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return what the file has: policies by the location of their store, then by name."""
-        text = _trusted_text(self.path)
-        if text is None:
+        """Return the policies in the file by location and name; Unsafe if others can write it."""
+        path = self.path
+        try:
+            with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
+                if not is_trusted(os.fstat(file.fileno())):
+                    hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+                    raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
+                found = parse_json(decode_value(read_bounded(file, path), path), path)
+        except FileNotFoundError:
             return {}
-        found = parse_json(text, self.path)
         stores: Any = found.get("stores") if found.get("version") == 1 else None
         if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
-            raise BadValue(f"{self.path} has no policies of version 1", hint="use: rotate schedule")
+            raise BadValue(f"{path} has no policies of version 1", hint="use: rotate schedule")
         for name in itertools.chain.from_iterable(stores.values()):
             check_name(name)
         return cast("dict[str, dict[str, dict[str, Any]]]", stores)
 
-    def _lock(self) -> FileLock:
-        folder = self._folder()
-        return FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path)
-
-    def _folder(self) -> str:
-        """Return the folder for locks, after making it."""
-        folder = os.path.dirname(self.path)
-        with disk_errors(f"make {folder}"):
-            os.makedirs(folder, 0o700, exist_ok=True)
-        return folder
-
 
 def _maps_to_dicts(found: Any) -> bool:
     return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
-
-
-def _trusted_text(path: str) -> str | None:
-    """Return the text of a file with commands, or None if there is none; Unsafe if others can write it."""
-    try:
-        with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
-            if not is_trusted(os.fstat(file.fileno())):
-                hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
-                raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-            return decode_value(read_bounded(file, path), path)
-    except FileNotFoundError:
-        return None
 
 
 # === Dotenv =================================================================================================
@@ -4717,8 +4712,7 @@ class SecretConfig:
                 source += " (for use_secret)"
         try:
             if value is _ABSENT:
-                without = f"no variable {variable}" if variable else "no variable for this key"
-                source = f"nowhere: {without}, not in {self.path}"
+                source = f"nowhere: no variable {variable or 'may replace it'}, not in {self.path}"
                 self._store().get(key)
                 return f"{source}, but there is a secret {_show(key)} (for use_secret)"
             if isinstance(value, str) and (references := references_in(value)):
@@ -5007,11 +5001,7 @@ class SecretRotation:
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": _now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
-        try:
-            policies.store.get(name)
-        except NotFound as error:
-            error.hint = "set it before you schedule its rotation"
-            raise
+        policies.store.get(name)  # it must exist
         policies.change(name, policy)
         self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
@@ -5101,8 +5091,7 @@ class SecretRotation:
         """
         with self._lock(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
-            left_value = "started" not in rotation.policy or rotation.value("pending") is not None
-            pending = rotation.unfinished() if left_value else None
+            pending = rotation.value("pending") if "started" in rotation.policy else rotation.unfinished()
             if pending is not None and not force:
                 rotation.undo(pending)
             rotation.policies.change(name, {"started": None})
@@ -10827,8 +10816,8 @@ def cmd_rotate_due(args: Namespace) -> int:
     A note says when the others are due.
     """
     rotation = _rotation(args)
-    due, dates = rotation.due(), rotation.due_dates()
-    later = {name: date for name, date in dates.items() if name not in due}
+    due = rotation.due()
+    later = {name: date for name, date in rotation.due_dates().items() if name not in due}
     if args.json:
         _print_value({"due": due, "later": later})
         return 1 if due else 0

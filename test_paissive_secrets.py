@@ -1237,6 +1237,126 @@ def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
         assert shelf(*argv) == (2, "only the vault backend can do that; use --backend vault\n")
 
 
+# === Policies ===============================================================================================
+
+
+def test_a_policy_rotates_no_other_store_with_such_a_secret(here, clock, monkeypatch):
+    for file in (".env", "other.env"):
+        Path(file).write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", 1, apply="cat > applied")
+    clock[0] += 2
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", OLD)
+    with monkeypatch.context() as patch:
+        patch.setenv("PAISSIVE_ENV_FILE", "other.env")
+        for rotation in (ps.SecretRotation("env"), ps.SecretRotation(memory)):
+            assert (rotation.rotate_due(), rotation.due()) == ([], [])
+            assert "no policy says how to replace 'A_TOKEN'" in refusal(rotation.rotate, "A_TOKEN")
+    assert not Path("applied").exists()
+    assert ps.SecretRotation("env").rotate_due() == ["A_TOKEN"]
+
+
+def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
+    own = {"mount": "kv1", "prefix": uuid.uuid4().hex}
+    bao().store(**own).set("app/db#password", OLD)
+    ps.SecretRotation(bao().store(**own)).schedule("app/db#password", "1d")
+    for change in ({"mount": "secret"}, {"prefix": "x"}, {"namespace": "n"}, {"address": "http://a:1"}):
+        assert ps.SecretRotation(bao().store(**{**own, **change})).scheduled() == []
+    assert ps.SecretRotation(bao().store(**own)).scheduled() == ["app/db#password"]
+
+
+def test_a_folder_that_is_moved_keeps_its_policies(here, monkeypatch):
+    Path("before").mkdir()
+    monkeypatch.chdir("before")
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1d")
+    os.rename(here / "before", here / "after")
+    monkeypatch.chdir(here / "after")
+    assert ps.SecretRotation(ps.EnvironmentStore()).scheduled() == ["A_TOKEN"]
+
+
+def test_a_deletion_for_this_process_alone_keeps_the_policy(here):
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1d")
+    ps.delete_secret("A_TOKEN", backend="env")
+    assert ps.SecretRotation("env").scheduled() == ["A_TOKEN"]
+
+
+def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, monkeypatch):
+    sealed_store(tmp_path, monkeypatch)
+    for backend in ("env", "file"):
+        monkeypatch.setenv("PAISSIVE_BACKEND", backend)
+        say("set", "A_TOKEN", stdin=OLD)
+        assert say("rotate", "schedule", "A_TOKEN") == (0, "")
+        assert ps.SecretRotation(backend).scheduled() == ["A_TOKEN"]
+        assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
+
+
+def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps._STORES, "vault", lambda: store)
+    rotation = ps.SecretRotation("vault")
+    store.set_fields("app", {"a": OLD, "b": OLD})
+    for name in ("app#a", "app#b"):
+        rotation.schedule(name, "1d")
+    assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
+    assert rotation.scheduled() == []
+
+
+def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
+    store = sealed_store(repository, monkeypatch)
+    for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
+        store.set(name, OLD)
+    save = [("add", "."), ("commit", "-qm", "x")]
+    branches = {
+        "main": lambda: ps.SecretRotation(store).schedule("A_TOKEN", "1d"),
+        "schedule": lambda: ps.SecretRotation(store).schedule("B_TOKEN", "1d"),
+        "set": lambda: store.set("C_TOKEN", NEW),
+    }
+    for command in (*save, ("branch", "schedule"), ("branch", "set")):
+        git(repository, *command)
+    for branch, act in branches.items():
+        git(repository, "checkout", "-q", branch)
+        act()
+        for command in save:
+            git(repository, *command)
+    git(repository, "checkout", "-q", "main")
+    for branch in ("schedule", "set"):
+        git(repository, "merge", "-q", "-m", "x", branch)
+    assert ps.SecretRotation(ps.FileStore(store.folder)).scheduled() == ["A_TOKEN", "B_TOKEN"]
+    assert store.get("C_TOKEN") == NEW
+
+
+def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotation, tmp_path):
+    file, policies = tmp_path / "rotation.json", '{"version": 1, "stores": {"MemoryStore": {%s}}}'
+    problems = {
+        "{}": "rotation.json has no policies of version 1; use: rotate schedule",
+        '{"version": 2, "stores": {}}': "rotation.json has no policies of version 1",
+        '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
+        policies % '"A": 1': "rotation.json has no policies of version 1",
+        policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
+        policies % '"A": {}': "the policy of 'A' has no valid time",
+        policies % '"A": {"scheduled": "2026-01-01T00:00:00", "every": "1d"}': "of 'A' has no valid time",
+        policies % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "of 'A': not a valid interval",
+    }
+    for content, problem in problems.items():
+        file.write_text(content)
+        file.chmod(0o600)
+        assert re.search(problem, refusal(rotation.due))
+        file.chmod(0o602)
+        assert "holds commands, and others can write it" in refusal(rotation.due)
+        assert file.read_text() == content
+
+
+def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
+    files.policy_store().set("DB", WRITTEN)
+    secret, policy = DB.read_bytes(), POLICY_FILE.read_bytes()
+    DB.write_bytes(policy)
+    POLICY_FILE.write_bytes(secret)
+    assert "holds the secret '/rotation/DB'" in refusal(ps.FileStore().get, "DB")
+    assert "holds the secret 'DB'" in refusal(ps.FileStore().policy_store().get, "DB")
+
+
 # === Dotenv =================================================================================================
 # The real readers: bash, python-dotenv and npm's dotenv. There is no docker engine here, so Docker Compose is
 # the documented grammar of its reader, written down once more.
@@ -2406,15 +2526,6 @@ def test_rotation_policies_are_sealed_with_the_store(files):
         assert "does not open" in refusal(act, *more)
     replace_by_link(POLICY_FILE)
     assert "DB.age is not a file" in refusal(policies.get, "DB")
-
-
-def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
-    files.policy_store().set("DB", WRITTEN)
-    secret, policy = DB.read_bytes(), POLICY_FILE.read_bytes()
-    DB.write_bytes(policy)
-    POLICY_FILE.write_bytes(secret)
-    assert "holds the secret '/rotation/DB'" in refusal(ps.FileStore().get, "DB")
-    assert "holds the secret 'DB'" in refusal(ps.FileStore().policy_store().get, "DB")
 
 
 def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
@@ -5053,7 +5164,7 @@ def test_config_takes_no_variable_that_posix_reserves_for_a_setting(config, monk
     for name in ("PATH", "HOME", "USER", "SHELL", "LC_ALL"):
         monkeypatch.setenv(name, "of the shell")
         assert config.get(name.lower().replace("_", "."), "none") == "none"
-    assert config.explain("path").startswith("nowhere: no variable for this key, not in config.json")
+    assert config.explain("path").startswith("nowhere: no variable may replace it, not in config.json")
     monkeypatch.setenv("APP_PATH", "/srv")
     assert ps.SecretConfig(env_prefix="APP_").get("path") == "/srv"
 
@@ -5497,99 +5608,12 @@ def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
     assert rotated.rotation.scheduled() == []
 
 
-def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, monkeypatch):
-    sealed_store(tmp_path, monkeypatch)
-    for backend in ("env", "file"):
-        monkeypatch.setenv("PAISSIVE_BACKEND", backend)
-        say("set", "A_TOKEN", stdin=OLD)
-        assert say("rotate", "schedule", "A_TOKEN") == (0, "")
-        assert ps.SecretRotation(backend).scheduled() == ["A_TOKEN"]
-        assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
-
-
-def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(say, monkeypatch):
-    store = bao().store()
-    monkeypatch.setitem(ps._STORES, "vault", lambda: store)
-    rotation = ps.SecretRotation("vault")
-    store.set_fields("app", {"a": OLD, "b": OLD})
-    for name in ("app#a", "app#b"):
-        rotation.schedule(name, "1d")
-    assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
-    assert rotation.scheduled() == []
-
-
-def test_a_deletion_for_this_process_alone_keeps_the_policy(here):
-    Path(".env").write_text(f"A_TOKEN={OLD}\n")
-    ps.SecretRotation("env").schedule("A_TOKEN", "1d")
-    ps.delete_secret("A_TOKEN", backend="env")
-    assert ps.SecretRotation("env").scheduled() == ["A_TOKEN"]
-
-
-def test_a_policy_rotates_no_other_store_with_such_a_secret(here, clock, monkeypatch):
-    for file in (".env", "other.env"):
-        Path(file).write_text(f"A_TOKEN={OLD}\n")
-    ps.SecretRotation("env").schedule("A_TOKEN", 1, apply="cat > applied")
-    clock[0] += 2
-    memory = ps.MemoryStore()
-    memory.set("A_TOKEN", OLD)
-    with monkeypatch.context() as patch:
-        patch.setenv("PAISSIVE_ENV_FILE", "other.env")
-        for rotation in (ps.SecretRotation("env"), ps.SecretRotation(memory)):
-            assert (rotation.rotate_due(), rotation.due()) == ([], [])
-            assert "no policy says how to replace 'A_TOKEN'" in refusal(rotation.rotate, "A_TOKEN")
-    assert not Path("applied").exists()
-    assert ps.SecretRotation("env").rotate_due() == ["A_TOKEN"]
-
-
-def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
-    own = {"mount": "kv1", "prefix": uuid.uuid4().hex}
-    bao().store(**own).set("app/db#password", OLD)
-    ps.SecretRotation(bao().store(**own)).schedule("app/db#password", "1d")
-    for change in ({"mount": "secret"}, {"prefix": "x"}, {"namespace": "n"}, {"address": "http://a:1"}):
-        assert ps.SecretRotation(bao().store(**{**own, **change})).scheduled() == []
-    assert ps.SecretRotation(bao().store(**own)).scheduled() == ["app/db#password"]
-
-
-def test_a_folder_that_is_moved_keeps_its_policies(here, monkeypatch):
-    Path("before").mkdir()
-    monkeypatch.chdir("before")
-    Path(".env").write_text(f"A_TOKEN={OLD}\n")
-    ps.SecretRotation("env").schedule("A_TOKEN", "1d")
-    os.rename(here / "before", here / "after")
-    monkeypatch.chdir(here / "after")
-    assert ps.SecretRotation(ps.EnvironmentStore()).scheduled() == ["A_TOKEN"]
-
-
 def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
     rotation.schedule("DB_PASSWORD", "30d")
     rotation._backend.delete("DB_PASSWORD")
     problem = "NotFound: there is a policy for 'DB_PASSWORD', but no such secret; set it again, or: rotate"
     assert refusal(rotation.rotate, "DB_PASSWORD").startswith(problem)
     assert list(rotation._backend.names()) == []
-
-
-def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
-    store = sealed_store(repository, monkeypatch)
-    for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
-        store.set(name, OLD)
-    save = [("add", "."), ("commit", "-qm", "x")]
-    branches = {
-        "main": lambda: ps.SecretRotation(store).schedule("A_TOKEN", "1d"),
-        "schedule": lambda: ps.SecretRotation(store).schedule("B_TOKEN", "1d"),
-        "set": lambda: store.set("C_TOKEN", NEW),
-    }
-    for command in (*save, ("branch", "schedule"), ("branch", "set")):
-        git(repository, *command)
-    for branch, act in branches.items():
-        git(repository, "checkout", "-q", branch)
-        act()
-        for command in save:
-            git(repository, *command)
-    git(repository, "checkout", "-q", "main")
-    for branch in ("schedule", "set"):
-        git(repository, "merge", "-q", "-m", "x", branch)
-    assert ps.SecretRotation(ps.FileStore(store.folder)).scheduled() == ["A_TOKEN", "B_TOKEN"]
-    assert store.get("C_TOKEN") == NEW
 
 
 @pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
@@ -5991,27 +6015,6 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
     assert (applied, stages(rotation)) == ([] if at_once else [NEW], (None, OLD, "theirs"))
 
 
-def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotation, tmp_path):
-    file, policies = tmp_path / "rotation.json", '{"version": 1, "stores": {"MemoryStore": {%s}}}'
-    problems = {
-        "{}": "rotation.json has no policies of version 1; use: rotate schedule",
-        '{"version": 2, "stores": {}}': "rotation.json has no policies of version 1",
-        '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
-        policies % '"A": 1': "rotation.json has no policies of version 1",
-        policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
-        policies % '"A": {}': "the policy of 'A' has no valid time",
-        policies % '"A": {"scheduled": "2026-01-01T00:00:00", "every": "1d"}': "of 'A' has no valid time",
-        policies % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "of 'A': not a valid interval",
-    }
-    for content, problem in problems.items():
-        file.write_text(content)
-        file.chmod(0o600)
-        assert re.search(problem, refusal(rotation.due))
-        file.chmod(0o602)
-        assert "holds commands, and others can write it" in refusal(rotation.due)
-        assert file.read_text() == content
-
-
 @pytest.fixture
 def rotate(tmp_path, say, monkeypatch):
     """Run a `rotate` command over sealed files with one secret."""
@@ -6035,7 +6038,7 @@ def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
 
 
 def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
-    typo = "no secret named 'A_TOKNE'; set it before you schedule its rotation\n"
+    typo = "no secret named 'A_TOKNE'; see: list\n"
     assert rotate("schedule", "A_TOKNE") == (1, typo)
 
 
