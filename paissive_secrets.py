@@ -7916,9 +7916,6 @@ def objection(c: Candidate) -> str:
 # gets the offset where that ends, and returns where to go on; each looks at a few thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
-# In units of about twelve steps: the cost of a look around a keyword, at a fragment and at a value, and the
-# least budget of a window, which is more than any file written by people needs.
-_KEYWORD, _FRAGMENT, _CANDIDATE, _MIN_BUDGET = 2, 4, 12, 25_000
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
 
@@ -7927,9 +7924,8 @@ def detect(
     path: str,
     custom: tuple[Rule, ...] = (),
     near_misses: bool = False,
-    over: list[str] | None = None,
 ) -> Iterator[Span]:
-    """Yield what may be a secret in `text`, judged; add "budget" to `over` when that is used up."""
+    """Yield what may be a secret in `text`, judged."""
     yield from _tokens(text, prefixes(custom), near_misses)
     yield from urls(text)
     name = os.path.basename(path)
@@ -7938,16 +7934,10 @@ def detect(
         for found in pattern.regex.finditer(text):
             yield apply_rule(pattern.rule, text, *found.span(1))
     detectors, language = keyword_detectors(), language_of(path)
-    resume_at, budget = dict.fromkeys(detectors, 0), max(_MIN_BUDGET, len(text) // 4)
+    resume_at = dict.fromkeys(detectors, 0)
     for word, hit in keyword_hits(text, language, tuple(detectors)):
-        budget -= _KEYWORD if word in detectors else _FRAGMENT
-        if budget <= 0:
-            if over is not None:
-                over.append("budget")
-            return
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
-                budget -= _CANDIDATE
                 yield _classify(text, candidate)
         elif hit.start() >= resume_at[word]:  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, hit.end())
@@ -8314,31 +8304,24 @@ def scan(
     """Yield the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
 
     `custom` are rules of the project; the spans that `known` finds take precedence. `skipped` counts, by
-    kind, files that were not examined ("binary" and "archive", except for known values) or only in part
-    ("budget"). With `explain`, yield rejected matches too, and the reasons.
+    kind, files that were not examined, except for known values: "binary" and "archive". With `explain`,
+    yield rejected matches too, and the reasons.
     """
     text, kind = _text_reader(read)
-    over: list[str] = []
+    if skipped is not None and kind:
+        skipped[kind] += 1
     for window in _windows(text) if known or not kind else ():
-        spans = [] if kind else list(detect(window.text, path, custom, explain, over))
+        spans = [] if kind else list(detect(window.text, path, custom, explain))
         spans += known(window.text) if known else []
         yield from _matches(window, spans, key, explain)
-    if skipped is not None:
-        skipped.update({kind, *over} - {""})
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """Yield a text with `***` in place of findings of high confidence that no comment allows.
-
-    Raises BadValue before a part that has too many candidates to examine.
-    """
-    over: list[str] = []
+    """Yield a text with `***` in place of findings of high confidence that no comment allows."""
     chunks, done = filter(None, pieces), 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(lambda size: next(chunks, b"")):
         text, at = window.text, window.begin + done
-        spans = [span for span in detect(text, path, over=over) if span.confidence]
-        if over:
-            raise BadValue(f"{path} has too many candidates", hint="redact it without --found")
+        spans = [span for span in detect(text, path) if span.confidence]
         for span in _resolve_overlaps(spans):
             known = span.confidence == "high" and span.end - span.start > 3  # longer than the mask
             if at <= span.start < window.until and known and not _allow_comment(text, span.start, span.end):
@@ -9051,8 +9034,10 @@ def _matching_bytes(atom: re.Match[bytes]) -> bytes:
 CONFIDENCES = ("low", "medium", "high")
 BASELINE = ".paissive-baseline"  # read unless another one is chosen
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
-_MAX_FINDINGS = 2000  # per file: a hostile one must not fill the memory
-_GIT_BATCH = 4096  # versions that are read at a time, in the order in which git unpacks them fastest
+_MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
+_MAX_ERRORS = 1000  # that a summary lists
+_MAX_MATCHES = 2000  # in a batch of files, before it ends early
+_GIT_BATCH = 4096  # versions that are read at a time
 _BATCH = 64  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
@@ -9089,6 +9074,7 @@ class Summary:
         self.silenced = Counter[str]()  # findings, by what silenced them
         self.skipped = Counter[str]()  # files that were not examined, by reason
         self.stale: list[Entry] = []
+        self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable, the first 1,000
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
 
@@ -9242,6 +9228,8 @@ class Audit:
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
+        if len(self.summary.errors) < _MAX_ERRORS:
+            self.summary.errors.append((path or ".", why))
         self._unread.add(path)
         if self._on_error:
             self._on_error(path or ".", why)
@@ -9308,33 +9296,38 @@ class Audit:
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
             text = read(max(size, 0))
-            for match in self._scanner.scan(io.BytesIO(text).read, "", Counter()) if known.find(text) else ():
+            for match in (
+                self._scanner.scan(io.BytesIO(text).read, "", Counter(), []) if known.find(text) else ()
+            ):
                 if match.rule in known.about:
                     yield Blob(oid, f"commit {oid[:12]}", oid), match
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
-        """Yield the matches in blobs, in order."""
+        """Yield the matches in blobs, those in the versions of a file oldest first."""
         missing = 0
         wanted = filter(self._wants, blobs)
         for batch in iter(lambda: list(itertools.islice(wanted, _GIT_BATCH)), []):
-            found: dict[int, list[Match]] = {}
-            # Git stores an older version as its difference to a newer one.
-            order = sorted(range(len(batch)), key=lambda n: (batch[n].path, -n))
-            contents = read_objects(self._folder, (batch[n].oid for n in order))
-            for n, (_, size, read) in zip(order, contents):
+            # Versions of a file together: git stores them as differences.
+            batch.sort(key=lambda blob: blob.path)
+            contents = read_objects(self._folder, (blob.oid for blob in batch))
+            for blob, (_, size, read) in zip(batch, contents):
                 if size >= 0:
                     self._count(1, size)
-                    found[n] = self._scanner.scan(read, batch[n].path, self.summary.skipped)
+                    yield from self._scan_blob(blob, read)
                 elif self.staged:
-                    self._unreadable(batch[n].path, "this clone lacks it")
-                elif not batch[n].is_older:
+                    self._unreadable(blob.path, "this clone lacks it")
+                elif not blob.is_older:
                     missing += 1
-            for n in sorted(found):
-                blob = batch[n]
-                shown = blob if blob.path else blob._replace(path=f"blob {blob.oid[:12]}")
-                yield from ((shown, match) for match in found[n])
         if missing:  # in one line: a partial clone may lack most of them
             self._unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
+
+    def _scan_blob(self, blob: Blob, read: Reader) -> _Matches:
+        errors: list[tuple[str, str]] = []
+        matches = self._scanner.scan(read, blob.path, self.summary.skipped, errors)
+        blob = blob if blob.path else blob._replace(path=f"blob {blob.oid[:12]}")
+        for _, why in errors:
+            self._unreadable(blob.path, why)
+        yield from ((blob, match) for match in matches)
 
     def _wants(self, blob: Blob) -> bool:
         """Return whether to read a blob; count it if it is left out."""
@@ -9587,13 +9580,16 @@ class _Scanner(NamedTuple):
     custom: tuple[Rule, ...] = ()  # the project's own rules
     known: KnownValues | None = None
 
-    def scan(self, read: Reader, path: str, skipped: Counter[str], most: int = _MAX_FINDINGS) -> list[Match]:
-        """Return the first matches; count in `skipped` what was not examined, by kind."""
+    def scan(
+        self, read: Reader, path: str, skipped: Counter[str], errors: list[tuple[str, str]]
+    ) -> list[Match]:
+        """Return the matches; count in `skipped` and append to `errors` what was not examined."""
         known = self.known.find if self.known else None
         matches = scan(read, path, self.key, custom=self.custom, skipped=skipped, known=known)
-        found = list(itertools.islice(matches, most))
-        if len(found) == _MAX_FINDINGS:
-            skipped["too many findings"] += 1
+        found = list(itertools.islice(matches, _MAX_FINDINGS))
+        if len(found) == _MAX_FINDINGS and next(matches, None):
+            why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
+            errors.append((path, why))
         return found
 
 
@@ -9673,14 +9669,14 @@ def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned
     """Scan files, in this process or, without a scanner, in a helper."""
     scanned = _Scanned([], [], [], Counter(), [])
     for n, (path, shown) in enumerate(files):
-        if len(scanned.matches) > _MAX_FINDINGS:
+        if len(scanned.matches) > _MAX_MATCHES:
             scanned.left.extend(files[n:])
             break
         try:
             stdin = path == "-"
             with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
                 # A list: a file that fails half-way is unreadable, and none of it is reported.
-                found = (scanner or _helper).scan(file.read, shown, scanned.skipped)
+                found = (scanner or _helper).scan(file.read, shown, scanned.skipped, scanned.errors)
                 scanned.sizes.append(os.fstat(file.fileno()).st_size)
         except _VANISHED:
             continue
@@ -9834,7 +9830,8 @@ def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
         row = {name: utf8_text(value) for name, value in fields if value or name not in optional}
         print(("," if number else "") + json.dumps(row), file=out)
     stale = [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale]
-    print(f'], "summary": {json.dumps({**vars(summary), "stale": stale})}}}', file=out)
+    errors = [{"path": utf8_text(path), "why": why} for path, why in summary.errors]
+    print(f'], "summary": {json.dumps({**vars(summary), "stale": stale, "errors": errors})}}}', file=out)
 
 
 def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
@@ -9850,14 +9847,28 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
             rules.setdefault(finding.rule, _sarif_rule(finding))
             result = _sarif_result(finding, list(rules).index(finding.rule))
             print(("," if number else "") + json.dumps(result), file=out)
+    notes: list[dict[str, Any]] = [_sarif_error(path, why) for path, why in summary.errors]
     left_out = summary.findings - _MAX_SARIF_RESULTS
-    text = f"{_plural(left_out, 'more finding')} than code scanning accepts"
-    notes = [{"level": "warning", "message": {"text": text}}] if left_out > 0 else []
+    if left_out > 0:
+        text = f"{_plural(left_out, 'more finding')} than code scanning accepts"
+        notes.append({"level": "warning", "message": {"text": text}})
     read = bool(summary.files or not summary.unreadable)
     invocation = {"executionSuccessful": read, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     end = f'"invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}'
     print(f"], {end}}}]}}", file=out)
+
+
+def _sarif_error(path: str, why: str) -> dict[str, Any]:
+    location = {"physicalLocation": {"artifactLocation": _sarif_artifact(path)}}
+    return {"level": "error", "message": {"text": f"can't read it: {why}"}, "locations": [location]}
+
+
+def _sarif_artifact(path: str) -> dict[str, str]:
+    from urllib.parse import quote
+
+    # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
+    return {"uri": quote(os.fsencode(path)), "uriBaseId": "%SRCROOT%"}
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
@@ -9873,18 +9884,16 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
-    from urllib.parse import quote
-
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
-    # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
-    artifact = {"uri": quote(os.fsencode(finding.path)), "uriBaseId": "%SRCROOT%"}
     names = ("confidence", "secret", "verdict", "commit", "date")
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity].split()[0],
         "message": {"text": f"{finding.what}: {utf8_text(finding.sample)}"},
-        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
+        "locations": [
+            {"physicalLocation": {"artifactLocation": _sarif_artifact(finding.path), "region": region}}
+        ],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
         "properties": {name: getattr(finding, name) for name in names if getattr(finding, name)},
@@ -10599,8 +10608,7 @@ def cmd_audit(args: Namespace) -> int:
             report(run, run.summary, out)
     if run.summary.findings and not args.update_baseline:
         return int(args.exit_code)
-    # CI must not pass because nothing could be read.
-    return 2 if run.summary.unreadable and not run.summary.files else 0
+    return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
 
 
 def _explain_line(place: str) -> int:
