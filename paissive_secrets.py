@@ -8256,6 +8256,12 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 # section say where a secret is, but never hold one.
 
 _READ_SIZE = 1 << 19  # bytes asked for in one read
+_CONTEXT = 100  # bytes on either side of a value that say which one it is
+# At the start of a line, or as a key in JSON: elsewhere, it may be a part of another value.
+_ASSIGNED_NAME = lazily(
+    rb"(?:^[ \t-]*(?:[A-Za-z]+ ){0,3}(?:self\.|this\.|\$)?|[{,][ \t]*(?=[\"']))"
+    rb"[\"']?([A-Za-z_][\w.-]*)[\"']?(?:: ?[A-Za-z]\w*)?[ \t]*(?::=|=>|[:=])[ \t]*[\"'`]?\Z"
+)
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 # The first bytes of zip, gzip, bzip2, xz, 7z, zstd.
 _ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
@@ -8274,9 +8280,10 @@ class Match(NamedTuple):
     column: int  # of its first character, from 1
     end_line: int
     sample: str  # masked: at most the public prefix and two characters
-    digest: str  # keyed hash of the value in hex, of no use without the key
+    identity: int  # hash of the value, keyed by Python: of no use outside of this process
+    mark: str  # 16 bits of the name and of the line without values, and 8 of the value, in hex
     silenced: str  # the comment on the line that allows it, or ""
-    variable: str = ""  # that it is assigned to in a .env file, if that is named like a secret
+    name: str = ""  # that it is assigned to, if that is a secret's
     why: tuple[str, ...] = ()  # lines that explain the confidence, on request
 
 
@@ -8294,14 +8301,13 @@ class _Window(NamedTuple):
 def scan(
     read: Reader,
     path: str,
-    key: bytes = b"",
     *,
     custom: tuple[Rule, ...] = (),
     skipped: Counter[str] | None = None,
     known: Callable[[bytes], list[Span]] | None = None,
     explain: bool = False,
 ) -> Iterator[Match]:
-    """Yield the secrets in what `read(size)` returns until it is b"", in order; `key` is for the digests.
+    """Yield the secrets in what `read(size)` returns until it is b"", in order.
 
     `custom` are rules of the project; the spans that `known` finds take precedence. `skipped` counts, by
     kind, files that were not examined, except for known values: "binary" and "archive". With `explain`,
@@ -8313,7 +8319,7 @@ def scan(
     for window in _windows(text) if known or not kind else ():
         spans = [] if kind else list(detect(window.text, path, custom, explain))
         spans += known(window.text) if known else []
-        yield from _matches(window, spans, key, explain)
+        yield from _matches(window, spans, explain)
 
 
 def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
@@ -8395,9 +8401,7 @@ def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
     return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
 
 
-def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> Iterator[Match]:
-    import hashlib
-
+def _matches(window: _Window, spans: list[Span], explain: bool) -> Iterator[Match]:
     text, at = window.text, 0
     line, column = window.line, window.column
     shown = _resolve_overlaps([span for span in spans if span.confidence])
@@ -8406,6 +8410,7 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
         reason, rest = "a more certain finding overlaps it", (span for span in spans if span not in chosen)
         lost = [s._replace(confidence="", reason=reason) if s.confidence else s for s in rest]
         shown = sorted(shown + lost, key=lambda span: span.start)
+    bare = _without_values(text, spans) if shown else text
     for span in shown:
         if not window.begin <= span.start < window.until:
             continue
@@ -8413,10 +8418,40 @@ def _matches(window: _Window, spans: list[Span], key: bytes, explain: bool) -> I
         at = span.start
         value = text[at : span.end]
         place = line, column + 1, line + value.count(b"\n")
-        digest = hashlib.blake2b(value, key=key, digest_size=16).hexdigest()
-        context = _allow_comment(text, at, span.end), _variable_before(text, at)
+        name = _name_before(text, at)
+        mark = _mark(name, _rest_of_lines(bare, at, span.end), value)
+        silenced = _allow_comment(text, at, span.end)
         why = tuple(_reasons(span)) if explain else ()
-        yield Match(span.rule, span.confidence, *place, _mask(span.rule, value), digest, *context, why)
+        sample = _mask(span.rule, value)
+        yield Match(span.rule, span.confidence, *place, sample, hash(value), mark, silenced, name, why)
+
+
+def _without_values(text: bytes, spans: list[Span]) -> bytes:
+    """Return the text with zeros in place of what was found, but for known values: others find the same."""
+    bare = bytearray(text)
+    for span in spans:
+        if span.rule.id != "known-value":
+            bare[span.start : span.end] = bytes(span.end - span.start)
+    return bytes(bare)
+
+
+def _rest_of_lines(bare: bytes, start: int, end: int) -> bytes:
+    """Return what surrounds a value on its lines, without white space."""
+    before = bare[max(0, start - _CONTEXT) : start].rpartition(b"\n")[2]
+    after = bare[end : end + _CONTEXT].partition(b"\n")[0]
+    return b"".join((before + after).replace(b"\0", b"").split())
+
+
+def _mark(name: str, line: bytes, value: bytes) -> str:
+    """Return the part of a fingerprint that doesn't depend on the path.
+
+    8 bits of the value rule out 255 of 256 guesses, and more findings of the same value add nothing. A line
+    could hold a secret that nobody recognises, so there are only 16 bits of it.
+    """
+    import hashlib
+
+    place = hashlib.sha256(name.encode() + b"\0" + line)
+    return place.hexdigest()[:4] + hashlib.sha256(value).hexdigest()[:2]
 
 
 def _resolve_overlaps(spans: list[Span]) -> list[Span]:
@@ -8444,12 +8479,13 @@ def _mask(rule: Rule, value: bytes) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown) + "…"
 
 
-def _variable_before(text: bytes, at: int) -> str:
-    """The variable that the text at `at` is assigned to, as in a .env file, or ""."""
-    line = text[max(text.rfind(b"\n", 0, at) + 1, at - 200) : at]
-    match = re.fullmatch(rb"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*[\"']?", line)
-    # Not any word: that could be a part of a multi-line value.
-    return match[1].decode() if match and looks_secret(match[1].decode()) else ""
+def _name_before(text: bytes, at: int) -> str:
+    """Return the name that the text at `at` is assigned to, if that is a secret's."""
+    line = text[text.rfind(b"\n", 0, at) + 1 : at]
+    match = _ASSIGNED_NAME.search(line, max(0, len(line) - 200))
+    name = match[1].decode() if match else ""
+    # Not any word: that could be a part of a value of several lines.
+    return name if looks_secret(name) else ""
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
@@ -8756,6 +8792,7 @@ def git_takes(path: str) -> bool:
         return False  # there is no git or no repository
 
 
+BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen
 # pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
 _HOOK = """#!/bin/sh
 # written by: paissive_secrets.py hook install
@@ -8784,7 +8821,19 @@ def install_hook() -> str:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(os.fsencode(_HOOK.format(command=command)))
+    _set_merge_driver(top_of_repository(".") + ".gitattributes")
     return path
+
+
+def _set_merge_driver(path: str) -> None:
+    """Let git merge the entries of two baselines: any order is fine, and so are repeated lines."""
+    rule, text = f"{BASELINE} merge=union\n", b""
+    with FileLock(path):
+        with contextlib.suppress(FileNotFoundError):
+            text = read_file(path)
+        if rule.encode() not in text:
+            gap = b"" if not text or text.endswith(b"\n") else b"\n"
+            rewrite(path, text + gap + rule.encode(), 0o644)
 
 
 # === Files ==================================================================================================
@@ -9029,10 +9078,11 @@ def _matching_bytes(atom: re.Match[bytes]) -> bytes:
 
 # === Audit ==================================================================================================
 # A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
-# baseline that can be committed and merged: it holds too little of any value to confirm a guess.
+# baseline that can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses
+# and confirm none.
 
 CONFIDENCES = ("low", "medium", "high")
-BASELINE = ".paissive-baseline"  # read unless another one is chosen
+_BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _MAX_ERRORS = 1000  # that a summary lists
@@ -9058,7 +9108,7 @@ class Finding(NamedTuple):
     severity: str  # "low", "medium", "high" or "critical": what could be done with it
     confidence: str  # "low", "medium" or "high": how likely it is a secret
     sample: str  # the public prefix and at most two characters, then "…"
-    fingerprint: str  # 16 hex digits, unchanged if it moves within the file
+    fingerprint: str  # 16 hex digits of path, rule, name, the rest of the line, and 8 bits of the value
     fix: str = ""  # what to do next
     secret: str = ""  # of a known value: its name,
     verdict: str = ""  # and whether it is "current", "pending", "previous" or "retired"
@@ -9150,9 +9200,8 @@ class Audit:
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
-        salt = self.baseline.salt if self.baseline else os.urandom(16)
-        self._scanner = _Scanner(salt, self.settings.rules, known)
-        self._nth = Counter[tuple[str, str]]()
+        self._scanner = _Scanner(self.settings.rules, known)
+        self._names: dict[str, dict[int, int]] = {}  # those in fixes, with the values that they are for
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
@@ -9166,7 +9215,7 @@ class Audit:
         for blob, match in matches:
             finding = self._finding(blob, match)
             # Ask the baseline about all of them: what this run doesn't report must not become stale.
-            accepted = self.baseline is not None and self.baseline.accepts(finding, match.digest, self.base)
+            accepted = self.accepts(blob, match)
             if match.confidence not in self._confidences:
                 continue
             silenced = self.silenced_by(blob.path, match)
@@ -9186,14 +9235,27 @@ class Audit:
                     self.summary.stale.append(entry)
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
-        rule, spot = match.rule, (blob.path, match.rule.id)
-        self._nth[spot] += 1
-        # A bare hash of the value would let anybody with the report try guesses.
-        value = fingerprint(spot, match.digest if self.baseline else str(self._nth[spot]))
-        secret, verdict, fix = self._about.get(rule) or ("", "", replacement(blob.path, match))
-        place = blob.path, match.line, match.end_line, match.column
+        rule, path = match.rule, blob.path
+        secret, verdict, fix = self._about.get(rule) or ("", "", self._replacement(path, match))
+        place = path, match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence, "…" if verdict else match.sample
+        value = fingerprint(path, rule.id, match.mark)
         return Finding(*place, *kind, value, fix, secret, verdict, blob.commit, blob.date)
+
+    def _replacement(self, path: str, match: Match) -> str:
+        """Return how to store a secret that was found, under a name of its own, and what to write there."""
+        name = variable_name(match.name) or re.sub(r"\W", "_", match.rule.id).upper()
+        values = self._names.setdefault(name, {})
+        number = values.setdefault(match.identity, len(values) + 1)
+        return replacement(path, name if number == 1 else f"{name}_{number}")
+
+    def accepts(self, blob: Blob, match: Match) -> bool:
+        """Return whether the baseline accepts a match."""
+        if not self.baseline:
+            return False
+        path, rule = blob.path, match.rule.id
+        entry = Entry(path, rule, fingerprint(path, rule, match.mark))
+        return self.baseline.accepts(entry, self.base, in_history=bool(blob.commit))
 
     def silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
@@ -9285,10 +9347,10 @@ class Audit:
             self._unreadable(self._folder, why)
         if self._known:
             yield from self._scan_messages(self._known, revisions)
-        seen: set[tuple[str, str, str, bool]] = set()
+        seen: set[tuple[str, str, int, bool]] = set()
         for blob, match in self._scan_blobs(file_versions(self._folder, revisions)):
             reported = match.confidence in self._confidences and not self.silenced_by(blob.path, match)
-            spot = (blob.path, match.rule.id, match.digest, reported)
+            spot = (blob.path, match.rule.id, match.identity, reported)
             if spot not in seen and not blob.is_older:
                 yield blob, match
             seen.add(spot)
@@ -9388,17 +9450,10 @@ def shown_path(path: str, base: str) -> str:
     return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
 
 
-def fingerprint(spot: tuple[str, str], value: str) -> str:
-    """Return a hash of the place and 24 bits of the value: too few to confirm a guess.
-
-    The value is a salted hash or, without a baseline, the finding's number in its file.
-    """
+def fingerprint(path: str, rule: str, mark: str) -> str:
     import hashlib
 
-    place = hashlib.sha256(os.fsencode("\0".join(spot)))
-    both = place.copy()
-    both.update(value.encode())
-    return place.hexdigest()[:10] + both.hexdigest()[:6]
+    return hashlib.sha256(os.fsencode(f"{path}\0{rule}")).hexdigest()[:10] + mark
 
 
 _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
@@ -9565,18 +9620,16 @@ _READS = {
 }
 
 
-def replacement(path: str, match: Match) -> str:
-    """Return how to store a secret that was found, and what to write in its place."""
+def replacement(path: str, name: str) -> str:
+    """Return how to store a secret under a name, and what to write in its place."""
     end = os.path.splitext(path)[1] or os.path.basename(path)
     reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
-    name = match.variable if end == ".env" and match.variable else re.sub(r"\W", "_", match.rule.id).upper()
     return f"set {name}, and write {reads.format(name)}" if reads else ""
 
 
 class _Scanner(NamedTuple):
     """What files are scanned for, here or in another process."""
 
-    key: bytes = b""
     custom: tuple[Rule, ...] = ()  # the project's own rules
     known: KnownValues | None = None
 
@@ -9585,7 +9638,7 @@ class _Scanner(NamedTuple):
     ) -> list[Match]:
         """Return the matches; count in `skipped` and append to `errors` what was not examined."""
         known = self.known.find if self.known else None
-        matches = scan(read, path, self.key, custom=self.custom, skipped=skipped, known=known)
+        matches = scan(read, path, custom=self.custom, skipped=skipped, known=known)
         found = list(itertools.islice(matches, _MAX_FINDINGS))
         if len(found) == _MAX_FINDINGS and next(matches, None):
             why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
@@ -9698,12 +9751,12 @@ class Entry(NamedTuple):
 class Baseline:
     """Accepted findings, in a file of JSON lines: no values, line numbers or dates.
 
-    The first line holds the version and the salt of the fingerprints, every other an Entry. A missing file
-    accepts nothing. Raises BadValue if the file isn't a baseline, Unavailable if it can't be read.
+    The first line holds the version, every other an Entry, in any order, so that branches merge. A missing
+    file accepts nothing. Raises BadValue if the file isn't a baseline, Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
-        self.path, self.salt = os.fspath(path), os.urandom(16)
+        self.path = os.fspath(path)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # those only in history, which no audit of files finds
         self.moved: dict[Entry, Entry] = {}  # {entry in a renamed file: the one under its old name}
@@ -9717,30 +9770,30 @@ class Baseline:
         import json
 
         try:
-            rows: Iterator[dict[str, Any]] = map(json.loads, filter(bytes.strip, io.BytesIO(data)))
-            first = next(rows, {})
-            # Don't guess at other versions: an entry that is misread would hide a secret.
-            self.salt = bytes.fromhex(first["salt"] if first["version"] == 1 else "unknown")
-            if len(self.salt) != 16:  # an empty one would give values away, and BLAKE2 rejects a long one
+            rows = [json.loads(line) for line in data.splitlines() if line.strip()]
+            # Don't guess at other versions: an entry that is misread would hide a secret. A merge may
+            # repeat the first line.
+            if {row.get("version") for row in rows} - {None} != {_BASELINE_VERSION}:
                 raise ValueError
             for row in rows:
-                entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
-                os.fsencode("".join(entry))  # raises ValueError if no file could be called that
-                self.entries.add(entry)
-                self.past.update([entry] if "history" in row else [])
-        except (ValueError, LookupError, TypeError, RecursionError):
+                if "version" not in row:
+                    entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
+                    os.fsencode("".join(entry))  # raises ValueError if no file could be called that
+                    self.entries.add(entry)
+                    self.past.update([entry] if "history" in row else [])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
-            raise BadValue(f"{_show(self.path)} is not a baseline", hint=hint) from None
+            raise BadValue(f"{_show(self.path)} is not a baseline of this version", hint=hint) from None
 
-    def accepts(self, finding: Finding, digest: str, base: str) -> bool:
+    def accepts(self, entry: Entry, base: str, *, in_history: bool = False) -> bool:
         """Return whether a finding was accepted before, even if its file has been renamed below `base`."""
-        entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             if self._gone is None:
-                entries = self.entries if finding.commit else self.entries - self.past
+                entries = self.entries if in_history else self.entries - self.past
                 self._gone = {old for old in entries if not os.path.lexists(base + old.path)}
             same = (old for old in self._gone if old.rule == entry.rule)
-            old = next((old for old in same if old.fingerprint == fingerprint(old[:2], digest)), None)
+            mark = entry.fingerprint[10:]
+            old = next((old for old in same if old.fingerprint.endswith(mark)), None)
             if old:
                 self._gone.remove(old)  # it accepts only one file
                 self.moved[entry] = old
@@ -9757,7 +9810,7 @@ class Baseline:
         self.entries |= found | self.moved.keys()
         self.entries.difference_update(summary.stale, self.moved.values())
         lines = io.BytesIO()  # one after the other: there may be very many
-        lines.write(json.dumps({"version": 1, "salt": self.salt.hex()}).encode() + b"\n")
+        lines.write(json.dumps({"version": _BASELINE_VERSION}).encode() + b"\n")
         for entry in sorted(self.entries):
             row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
             lines.write(json.dumps(row).encode() + b"\n")
@@ -10594,7 +10647,7 @@ def cmd_audit(args: Namespace) -> int:
     $ audit --explain settings.py:12   # why or why not
     """
     if args.explain:
-        return _explain_line(args.explain)
+        return _explain_line(args)
     with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
         if args.list_rules:
             report_rules(args.json, out)
@@ -10611,16 +10664,21 @@ def cmd_audit(args: Namespace) -> int:
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
 
 
-def _explain_line(place: str) -> int:
-    path, _, line = place.rpartition(":")
+def _explain_line(args: Namespace) -> int:
+    path, _, line = args.explain.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {path}"), open_regular(path) as file:
-        audit = Audit(path)
+        audit = Audit(path, baseline=_baseline_of(args, shown_from([path])))
         shown = shown_path(path, audit.base)
         if audit.excludes(shown):
             print("it is excluded, so it is not read")
-        for text in explain(file, shown, int(line), audit.settings.rules, audit.silenced_by):
+
+        def why(path: str, match: Match) -> str:
+            accepted = "the baseline" if audit.accepts(Blob("", path), match) else ""
+            return audit.silenced_by(path, match) or accepted
+
+        for text in explain(file, shown, int(line), audit.settings.rules, why):
             print(printable(text))
     return 0
 
