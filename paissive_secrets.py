@@ -8322,15 +8322,15 @@ def scan(
         yield from _matches(window, spans, explain)
 
 
-def mask_found(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """Yield a text with `***` in place of findings of high confidence that no comment allows."""
+def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("high",)) -> Iterator[bytes]:
+    """Yield a text with `***` in place of findings of these confidences that no comment allows."""
     chunks, done = filter(None, pieces), 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(lambda size: next(chunks, b"")):
         text, at = window.text, window.begin + done
         spans = [span for span in detect(text, path) if span.confidence]
         for span in _resolve_overlaps(spans):
-            known = span.confidence == "high" and span.end - span.start > 3  # longer than the mask
-            if at <= span.start < window.until and known and not _allow_comment(text, span.start, span.end):
+            wanted = span.confidence in levels and at <= span.start < window.until
+            if wanted and not _allow_comment(text, span.start, span.end):
                 yield text[at : span.start] + b"***"
                 at = span.end
         yield text[at : window.until]
@@ -8873,13 +8873,14 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
     """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, has_git in pending:
-        names = _files_of_git(root, shown, accept) if accept.gitignore and has_git else iter(())
+        listed = _list_with_git(root, shown, accept) if accept.gitignore and has_git else iter(())
         try:
-            first = next(names, None)
+            first = next(listed, None)
         except Unavailable:  # git is missing, or refuses a repository that someone else owns
             first = None
         # Git lists nothing in a PATH that it ignores.
-        for name in itertools.chain([first], names) if first else _walk(root, shown, accept):
+        whole = itertools.chain([first], listed) if first else ()
+        for name in _files_of_git(whole, root, shown, accept) if first else _walk(root, shown, accept):
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
                 pending.append((path, f"{shown}{name}/", os.path.lexists(f"{path}/.git")))
@@ -8887,24 +8888,28 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
                 yield path, shown + name
 
 
-def _files_of_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield the files that git tracks or does not ignore, and the repositories below the folder."""
-    is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     report = functools.partial(accept.on_error, shown.rstrip("/"))
     with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
-        # A conflict lists a name three times.
+        # A conflict lists a name three times; "." is the folder, if a repository inside claims it too.
         names = (name.rstrip("/") for name, _ in itertools.groupby(_split_records(out)))
-        for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
-            folders = above.split("/")
-            # Git lists what is in its index even if a folder has become a symlink.
-            linked = any(map(is_link, itertools.accumulate(folders, "{}/{}".format)))
-            if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
-                continue
-            if not _VENDORED_FOLDERS.isdisjoint(folders):
-                accept.skipped["vendored"] += len(list(group))
-                continue
-            # "." is the folder itself, if a repository inside claims it too.
-            yield from (name for name in group if name != "." and accept.takes(shown + name))
+        yield from (name for name in names if name != ".")
+
+
+def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+    """Yield those of the names that git lists which are wanted."""
+    is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
+    for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
+        folders = above.split("/")
+        # Git lists what is in its index even if a folder has become a symlink.
+        linked = any(map(is_link, itertools.accumulate(folders, "{}/{}".format)))
+        if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
+            continue
+        if not _VENDORED_FOLDERS.isdisjoint(folders):
+            accept.skipped["vendored"] += len(list(group))
+            continue
+        yield from (name for name in group if accept.takes(shown + name))
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
@@ -9983,14 +9988,21 @@ def report_rules(as_json: bool, out: TextIO) -> None:
 
 
 # === Check ==================================================================================================
-# Which names a project asks for, and where: literals in Python code, lines of .env.example, references in
-# config files. Code is parsed, never run. They are compared with the names in a store; no value is read.
+# Which names a project asks for, and where: literals in code, lines of .env.example, references in config
+# files. Code is parsed, never run. They are compared with the names in a store; no value is read.
 
 _EXAMPLE_FILES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example")
+_OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 _CONFIG_FILES = (".json", ".toml", ".yaml", ".yml")
-# Both have two groups: a backend or nothing, and a name.
-_ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*="
-_REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)"""
+# Each has three groups: a backend or nothing, a name, and what shows that there is a default.
+_ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=()"
+_REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)()"""
+_COMPOSE_AT = r"(?<!\$)()\$\{([A-Za-z_]\w*)(:?[-+])?"
+_VARIABLE_AT = (  # to add a language, add how it reads a variable
+    r"()(?:\bprocess\.env(?:\.|\[[\"'`])|\bENV(?:\.fetch\(|\[)[\"']"
+    r"|(?:\b[gG]etenv|\bLookupEnv|\bGetEnvironmentVariable|\benv::var)\([\"'])"
+    r"([A-Za-z_]\w*)[\"'`]?[\])]?(\s*(?:\|\||\?\?|,|=(?!=)))?"
+)
 
 
 # (name, line, how, backend) of a place that asks for a name. It "requires" it, "reads" it and gets None
@@ -10036,7 +10048,7 @@ class Check:
             if os.path.realpath(path) != self._own_file:
                 with contextlib.suppress(*_VANISHED), open_regular(path, follow=False) as file:
                     data = file.read(MAX_FILE_BYTES)
-            if b"\0" not in data:
+            if b"\0" not in data and not data.startswith(_OWN_BEGIN):
                 self.files += 1
                 yield shown, data
 
@@ -10051,12 +10063,23 @@ class Check:
 
 
 def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
-    example = os.path.basename(path) in _EXAMPLE_FILES
-    if example or path.endswith(_CONFIG_FILES):
-        for match in re.finditer(_ASSIGNMENT_AT if example else _REFERENCE_AT, text, re.M):
+    for pattern in _patterns_for(path):
+        for match in re.finditer(pattern, text, re.M):
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
-            how = "default" if example and not looks_secret(match[2]) else "requires"
+            optional = match[3] or (pattern != _REFERENCE_AT and not looks_secret(match[2]))
+            how = "default" if optional else "requires"
             yield match[2], text.count("\n", 0, match.start()) + 1, how, match[1] or ""
+
+
+def _patterns_for(path: str) -> list[str]:
+    name = os.path.basename(path)
+    if name in _EXAMPLE_FILES:
+        return [_ASSIGNMENT_AT]
+    if re.fullmatch(r"(?:docker-)?compose[\w.-]*\.ya?ml", name):
+        return [_REFERENCE_AT, _COMPOSE_AT]
+    if path.endswith(_CONFIG_FILES):
+        return [_REFERENCE_AT]
+    return [_VARIABLE_AT] if language_of(path) == "source" else []
 
 
 def _uses_in_python(data: bytes) -> Iterator[_Use]:
@@ -10558,13 +10581,16 @@ def cmd_redact(args: Namespace) -> int:
     """
     if args.in_place and not args.files:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
+    if args.confidence and not args.found:
+        raise BadValue("--confidence is for what --found masks", hint="add --found")
+    levels = CONFIDENCES[CONFIDENCES.index(args.confidence or "high") :]
     args.manager.store().check_exists()
     secrets = RedactingFilter()
     _warn_unmasked(secrets.add(args.manager))
     redact_one = redact_file if args.in_place else _redact_to_stdout
     changed = code = 0
     for path in args.files or ["-"]:
-        then = functools.partial(mask_found, path=path) if args.found else iter
+        then = functools.partial(mask_found, path=path, levels=levels) if args.found else iter
         try:
             with disk_errors(f"redact {path}", BrokenPipeError):
                 changed += redact_one(path, secrets, then)
@@ -10763,9 +10789,10 @@ def cmd_check(args: Namespace) -> int:
 
     $ check src --backend file --json
 
-    Names are literals in Python, such as get_secret("X") and os.environ["X"],
-    lines of .env.example, and references in config files. Those with a default
-    are optional; if another is missing, the exit code is 1.
+    Names are literals in code, such as get_secret("X"), os.environ["X"] and
+    process.env.X, lines of .env.example, ${X} in Compose files, and references
+    in config files. Those with a default are optional; if another is missing,
+    the exit code is 1.
     """
     check = Check(args.paths or ["."], args.manager.store(), _backend_name(args))
     if args.json:
@@ -11024,7 +11051,8 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_redact,
         _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
-        _flag("--found", "also mask what an audit finds with high confidence"),
+        _flag("--found", "also mask what an audit finds"),
+        _arg("--confidence", None, "of what --found masks; default: high", choices=CONFIDENCES),
     ),
     "config get": (cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references")),
     "config set": (

@@ -7189,6 +7189,17 @@ def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, c
     assert (ps.main(["redact", "--found", "--in-place", str(log)]), log.read_text()) == (0, shown)
 
 
+def test_redact_found_masks_what_an_audit_reports_at_the_confidence_that_is_asked_for(tmp_path, say):
+    line = 'password = "{}"\n'
+    value = "AGE-SECRET-" + "KEY-1" + "QPZR" * 14 + "QP"  # medium
+    Path("a.log").write_text(line.format(value))
+    assert [finding.confidence for finding in ps.audit("a.log")] == ["medium"]
+    assert say("redact", "--found", "a.log") == (0, line.format(value))
+    assert say("redact", "--found", "--confidence", "medium", "a.log") == (0, line.format("***"))
+    refused = "--confidence is for what --found masks; add --found\n"
+    assert say("redact", "--confidence", "medium", "a.log") == (2, refused)
+
+
 def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_the_store(log):
     store = ps.MemoryStore()
     store.names, store.credentials = lambda: ["A_TOKEN"], lambda: ["master-password"]
@@ -9394,6 +9405,14 @@ def test_a_folder_deeper_than_a_path_may_be_is_reported_as_unreadable(folder):
     subprocess.run(["rm", "-rf", "d" * 200], cwd=folder, check=True)
 
 
+def test_an_exclude_never_makes_an_audit_read_what_git_ignores(repository):
+    leak_all(repository, "a.py", "private.env")
+    (repository / ".git" / "info" / "exclude").write_text("private.env\n")
+    git(repository, "add", "a.py")
+    run = ps.Audit(exclude="*.py")
+    assert (list(run), run.summary.skipped) == ([], {"excluded": 1})
+
+
 def test_a_file_with_a_merge_conflict_is_read_once(repository):
     plant(repository, "a.py")
     commit(repository)
@@ -10469,6 +10488,32 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     unused = "unused    API_TOKEN\n"
     assert say("check") == (0, unused + "0 names in 1 file, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
+
+
+def test_check_sees_how_other_languages_read_variables(folder, say):
+    (folder / "a.js").write_text("process.env.A_TOKEN; process.env['B_TOKEN'] ?? 'x'; process.env.PORT\n")
+    (folder / "b.go").write_text('os.Getenv("C_TOKEN")\nos.LookupEnv("D_TOKEN")\n')
+    (folder / "c.rb").write_text("ENV['E_TOKEN']\nENV.fetch('F_TOKEN', nil)\nENV['G_TOKEN'] = 'x'\n")
+    (folder / "compose.yaml").write_text("a: ${H_TOKEN}\nb: ${I_TOKEN:-x} $${J_TOKEN}\nc: ${K_TOKEN:?x}\n")
+    status, said = say("check")
+    assert status == 1 and [" ".join(line.split()) for line in said.splitlines()] == [
+        "missing A_TOKEN a.js:1",
+        "missing C_TOKEN b.go:1",
+        "missing D_TOKEN b.go:2",
+        "missing E_TOKEN c.rb:1",
+        "missing H_TOKEN compose.yaml:1",
+        "missing K_TOKEN compose.yaml:3",
+        "optional B_TOKEN a.js:1",
+        "optional F_TOKEN c.rb:2",
+        "optional G_TOKEN c.rb:3",
+        "optional I_TOKEN compose.yaml:2",
+        "11 names in 4 files, 6 missing",
+    ]
+
+
+def test_check_leaves_out_this_tool(folder, say):
+    shutil.copy(MODULE, folder / "vendored_secrets.py")
+    assert say("check") == (0, "0 names in 0 files, 0 missing\n")
 
 
 def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say):
