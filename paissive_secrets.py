@@ -7004,13 +7004,9 @@ class Prefixes:
     """An index of the literals of some rules, by two bytes."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        import base64
-
         self.literals: dict[bytes, list[Literal]] = {}  # by their text
         self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
         self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
-        # How the Base64 of -----BEGIN or of a literal begins.
-        self.encoded: tuple[bytes, ...] = (b"LS0tLS1CRUdJTi",)
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
@@ -7023,10 +7019,8 @@ class Prefixes:
                     joint = text[:offset][-2:]
                     self.joints.setdefault(joint, []).append(literal)
                     self.leads[joint] = (*self.leads.get(joint, ()), text[:offset])
-                elif len(text) > 2:
-                    self.encoded += (base64.b64encode(text)[: len(text) * 8 // 6],)
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
-        for text in (*self.literals, *self.encoded):
+        for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, Literal]]:
@@ -7924,9 +7918,13 @@ def detect(
     path: str,
     custom: tuple[Rule, ...] = (),
     near_misses: bool = False,
+    encoded: bool = True,
 ) -> Iterator[Span]:
-    """Yield what may be a secret in `text`, judged."""
-    yield from _tokens(text, prefixes(custom), near_misses)
+    """Yield what may be a secret in `text` and, if `encoded`, in Base64, judged."""
+    runs = token_runs(text)
+    yield from _tokens(text, runs, prefixes(custom), near_misses)
+    if encoded:
+        yield from _encoded(text, runs, custom)
     yield from urls(text)
     name = os.path.basename(path)
     of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
@@ -7984,7 +7982,10 @@ SECRET_VALUE_TESTS.append(is_token)
 
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
-_BASE64 = lazily(rb"[A-Za-z0-9+/_-]{20,9000}={0,2}")
+# Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
+_ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}")
+_BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
+_TEXT = lazily(rb"[^\0-\x08\x0e-\x1f]*")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # bytes right before a value
 _RANDOM = lazily(  # no identifier of several words, number or SVG path
@@ -8008,13 +8009,15 @@ def token_runs(text: bytes) -> list[tuple[int, int]]:
     return runs
 
 
-def _tokens(text: bytes, known: Prefixes, near_misses: bool) -> Iterator[Span]:
+def _tokens(
+    text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes, near_misses: bool
+) -> Iterator[Span]:
     """Yield tokens with a known prefix, or right after the name of their provider.
 
     This loop sees each run of 20 or more token characters, so every step counts.
     """
     texts, leads, openers, random_at = known.texts, known.leads, _VALUE_OPENERS, _RANDOM.match
-    for start, end in token_runs(text):
+    for start, end in runs:
         at, last, span = start, text[start - 1] if start else 10, None
         if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
             before = text[max(0, start - 60) : start]
@@ -8045,22 +8048,26 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
             return Span(*found.span(), literal.rule, literal.rule.confidence)
         end = at + len(literal.text)
         near = near or Span(at, end, literal.rule, "", None, "the prefix is known, the rest differs")
-    if text.startswith(known.encoded, start):
-        return _encoded_token(text, start, known)
     return near if near_misses else None
 
 
-def _encoded_token(text: bytes, start: int, known: Prefixes) -> Span | None:
-    """What the Base64 at `start` holds: a token, or a private key."""
-    run = _BASE64.match(text, start)
-    if not run:
-        return None
-    plain = decode64(run[0][: len(run[0]) // 4 * 4])
-    key, rule = _KEY_BEGIN.match(plain), pattern_rules()["private-key"]
-    if key:
-        return Span(*run.span(), rule, rule.confidence) if any(_key_body(plain, key)) else None
-    span = None if plain.startswith(known.encoded) else token_at(plain, 0, known)
-    return span and span._replace(start=run.start(), end=run.end())
+def _encoded(text: bytes, runs: Iterable[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
+    """Yield what is in text in Base64, which is decoded once, at its place in the Base64."""
+    done = 0
+    for start, end in runs:
+        if start < done:
+            continue
+        # In a window of a long line, and behind a slash, the first letter may not begin a group of four.
+        cut = start == 0 or text[start - 1] in b"+/"
+        begin = _ENCODED_TEXT.search(text, start, end) if cut else _ENCODED_TEXT.match(text, start)
+        run = _BASE64.match(text, begin.start()) if begin else None
+        if run:
+            done = run.end()
+            places = [run.start() + letter.start() for letter in re.finditer(rb"\S", run[0])]
+            plain = decode64(b"".join(run[0].split())[: len(places) // 4 * 4])
+            for span in detect(_TEXT.match(plain)[0], "", custom, encoded=False):  # type: ignore[index]
+                first, last = span.start * 4 // 3, min(span.end * 4 // 3, len(places) - 1)
+                yield span._replace(start=places[first], end=places[last] + 1)
 
 
 def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
@@ -8244,6 +8251,9 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
     random = len(set(plain)) * 4 > min(len(plain), 256)
     if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (readable or random):
+        return
+    # What is found in a file is reported instead of the file.
+    if b"\n" in plain.strip() and any(span.confidence for span in detect(plain, "", encoded=False)):
         return
     rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
     candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")

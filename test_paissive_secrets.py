@@ -8134,6 +8134,8 @@ def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path):
 PEM_BODY = "\n".join(ps.samples("{B64}")[i:] + ps.samples("{B64}")[:i] for i in range(6))
 PEM = "-----BEGIN " + "PRIVATE KEY-----\n" + PEM_BODY + "\n-----END " + "PRIVATE KEY-----\n"
 
+GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 3
+
 
 def places(text, path="notes.txt"):
     """[(rule, line, column, end line)] of what a scan finds."""
@@ -8324,9 +8326,50 @@ def test_every_keyword_is_found_by_a_letter_that_is_folded():
             assert dict(ps.keyword_hits(b"x " + word + b" y", "log", words))[word].end() == 2 + len(word)
 
 
-# === Scan ===================================================================================================
+CLOUDS = "clouds:\n  prod:\n    auth:\n      username: admin\n      password: " + "kX9-vuQ2" + "#mLw\n"
 
-GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 3
+
+def spots(text, path):
+    """(rule, line, the text from where it begins) of each finding."""
+    return [(m.rule.id, m.line, text.split("\n")[m.line - 1][m.column - 1 :]) for m in scanned(text, path)]
+
+
+def test_a_file_in_a_kubernetes_secret_is_scanned_like_any_file():
+    encoded = base64_of(CLOUDS)
+    (spot,) = spots(f"apiVersion: v1\nkind: Secret\ndata:\n  clouds.yaml: {encoded}\n", "a.yaml")
+    assert spot == ("password", 4, encoded[CLOUDS.index("kX9") * 4 // 3 :])
+
+
+def test_a_block_scalar_of_a_kubernetes_secret_is_scanned():
+    login = '{"auths": {"x.local": {"username": "me", "password": "' + "kX9-vuQ2" + '#mLw"}}}'
+    for kind, value in (("data", base64_of(login)), ("stringData", login)):
+        text = f"apiVersion: v1\nkind: Secret\n{kind}:\n  .dockercfg: |\n    {value}\n"
+        assert [spot[:2] for spot in spots(text, "a.yaml")] == [("password", 5)]
+
+
+@pytest.mark.parametrize("path", ["a.py", "a.json", "a.md", "Dockerfile"])
+@pytest.mark.parametrize("text", [CLOUDS, f"x = '{GITHUB}'\n", PEM, "<a?><b~>\n" * 9 + CLOUDS])
+def test_text_in_base64_is_decoded_and_scanned(path, text):
+    plain = scanned(text, "x")
+    found = scanned(f'blob = "{base64_of(text)}"\n', path)
+    assert [match.rule for match in found] == [match.rule for match in plain] != []
+
+
+def test_lines_of_base64_are_decoded_together_and_a_finding_has_its_line():
+    text = "# a remark\n" * 20 + CLOUDS
+    wrapped = base64.encodebytes(text.encode()).decode()
+    at = text.index("kX9") * 4 // 3
+    (match,) = scanned(f"blob: |\n{wrapped}", "a.yaml")
+    assert (match.line, match.column) == (2 + at // 76, 1 + at % 76)
+
+
+def test_base64_in_base64_and_random_bytes_are_not_decoded():
+    random_bytes = random.Random(5).randbytes(3000)
+    for text in (base64_of(base64_of(CLOUDS)), base64_of(random_bytes)):
+        assert scanned(f"blob: {text}\n", "a.txt") == []
+
+
+# === Scan ===================================================================================================
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
