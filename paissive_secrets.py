@@ -8806,14 +8806,18 @@ BASELINE = ".paissive-baseline"  # accepted findings, read unless another file i
 # pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
 _HOOK = """#!/bin/sh
 # written by: paissive_secrets.py hook install
-# SKIP=paissive-audit git commit … leaves it out once
+# SKIP=paissive-audit git {verb} … leaves it out once
 case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
 {command} || exit 1
 """
 
 
-def install_hook() -> str:
-    """Write a pre-commit hook that audits what is staged here, and return its path.
+# What a hook runs; git passes the name of the remote, and what it pushes on stdin (githooks(5)).
+HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
+
+
+def install_hook(name: str) -> str:
+    """Write a hook that audits what is staged here, or what is pushed from here, and return its path.
 
     Raise Conflict if there is another hook, Unavailable outside a repository.
     """
@@ -8821,18 +8825,48 @@ def install_hook() -> str:
 
     # Unlike elsewhere, the user's configuration counts: it says where hooks are.
     hooks = _ask_git(".", "rev-parse", "--git-path", "hooks", command=["git"])
-    path = os.path.normpath(os.path.join(hooks, "pre-commit"))
-    command = shlex.join([sys.executable, os.path.abspath(__file__), "audit", "--staged"])
+    path = os.path.normpath(os.path.join(hooks, name))
+    command = f"{shlex.join([sys.executable, os.path.abspath(__file__)])} {HOOKS[name]}"
+    text = _HOOK.replace("{verb}", name[4:])
     # An earlier hook of ours has another command if this file has moved.
-    pattern = re.escape(_HOOK).replace(r"\{command\}", "[^\n]+")
+    pattern = re.escape(text).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
         if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
-            raise Conflict(f"there is a pre-commit hook already: {path}", hint=f"add to it: {command}")
+            raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {command}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(os.fsencode(_HOOK.format(command=command)))
+        file.write(os.fsencode(text.replace("{command}", command)))
     _set_merge_driver(top_of_repository(".") + ".gitattributes")
     return path
+
+
+def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
+    """Return what a push sends, for rev-list, from what git tells a hook: local and remote refs and ids."""
+    revisions: list[str] = []
+    for line in lines:
+        try:
+            _, new, _, old = line.split()
+        except ValueError:
+            raise BadValue(
+                "stdin isn't what git passes to a pre-push hook", hint="see: hook install"
+            ) from None
+        if not new.strip("0"):  # a deletion
+            continue
+        revisions.append(new)
+        if old.strip("0") and _has_commit(old):
+            revisions.append(f"^{old}")
+        else:  # a new branch sends what no remote has, another one what this remote doesn't have
+            where = f"refs/remotes/{remote}" if old.strip("0") else "refs/remotes"
+            revisions += set(_ask_git(".", "for-each-ref", "--format=^%(objectname)", where).split())
+    return revisions
+
+
+def _has_commit(oid: str) -> bool:
+    try:
+        _ask_git(".", "cat-file", "-e", f"{oid}^{{commit}}")
+    except Unavailable:
+        return False
+    return True
 
 
 def _set_merge_driver(path: str) -> None:
@@ -9211,6 +9245,8 @@ class Audit:
         self._patterns = Patterns(map(os.fsencode, words))
         self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self.summary.skipped)
         self._known, self._about = known, known.about if known else {}
+        if known and known.without_history:
+            self.summary.skipped["secrets' older values"] = len(known.without_history)
         self._disabled = {*_as_list(disable), *self.settings.disabled}
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
@@ -9540,7 +9576,6 @@ class AuditSettings:
 VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}  # with severities
 # Too common to search for: host names, words, numbers.
 _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
-_NO_HISTORY = "this store keeps no older values, so retired ones can't be searched for"
 
 
 class KnownValues:
@@ -9551,6 +9586,7 @@ class KnownValues:
         store.check_exists()
         self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
         self.notes: list[str] = []
+        self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         with contextlib.suppress(Unavailable):
             if _ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
@@ -9576,6 +9612,8 @@ class KnownValues:
                 for spelling in spell(value):
                     self._rules.setdefault(spelling, rule)
         self._spellings = Spellings(values)
+        if self.without_history:
+            left_out["older values are not kept, so they may have leaked"] = set(self.without_history)
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
     def find(self, text: bytes) -> list[Span]:
@@ -9591,24 +9629,26 @@ class KnownValues:
         for verdict in ("current", "pending", "previous"):
             yield from ((name, verdict, stages[name][verdict]) for name in names if verdict in stages[name])
         if store.sealed_folder():
-            yield from ((name, "retired", value) for name, value in self._values_in_git(store))
+            yield from ((name, "retired", value) for name, value in self._values_in_git(store, names))
             return
         try:
             yield from ((name, "retired", value) for name in names for value in store.older_values(name))
         except BadValue:
-            self.notes.append(_NO_HISTORY)
+            self.without_history = names
 
-    def _values_in_git(self, store: Store) -> Iterator[tuple[str, str]]:
+    def _values_in_git(self, store: Store, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yield the values in old files of a sealed store in git; note how many its identity can't open."""
         secrets, unopened = store.sealed_folder(), 0
         folder = os.path.dirname(secrets)
         try:
             top = shown_path(secrets, top_of_repository(folder))
         except Unavailable:
-            self.notes.append(_NO_HISTORY)
+            self.without_history = names
             return
         changes = changed_blobs(folder, objects(folder, "commit"))
         blobs = {blob.oid: blob for blob in changes if _is_within(blob.path, [top])}
+        in_git = {blob.path[len(top) + 1 :].removesuffix(".age") for blob in blobs.values()}
+        self.without_history = [name for name in names if name not in in_git]
         for oid, size, read in read_objects(folder, blobs):
             name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
             try:
@@ -10688,6 +10728,10 @@ def cmd_audit(args: Namespace) -> int:
         if args.list_rules:
             report_rules(args.json, out)
             return 0
+        if args.pushed is not None:
+            args.history = pushed_revisions(args.pushed, sys.stdin)
+            if not args.history:
+                return 0
         run = _audit_of(args)
         if args.update_baseline and run.baseline:
             run.baseline.update(run, run.summary, history=args.history is not None)
@@ -10731,10 +10775,8 @@ def _audit_of(args: Namespace) -> Audit:
         pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
         exclude = [*exclude, pattern] if report.startswith(base) else exclude
     known = None
-    if args.known or args.verdict:
-        known = KnownValues(args.manager.store())
-        for note in known.notes:
-            _warn(f"note: {note}")
+    if args.known or args.verdict or args.pushed is not None:
+        known = _known_values(args)
     elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
     same = ("confidence", "disable", "staged", "history", "untrusted")
@@ -10750,6 +10792,20 @@ def _audit_of(args: Namespace) -> Audit:
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
         on_progress=_progress_line(),
     )
+
+
+def _known_values(args: Namespace) -> KnownValues | None:
+    """Return the values to search for; before a push, only if that takes no prompt."""
+    try:
+        known = KnownValues(args.manager.store())
+    except SecretsError as error:
+        if args.pushed is None:
+            raise
+        _warn(f"note: the store's values are not searched for: {error}")
+        return None
+    for note in known.notes if args.pushed is None else ():
+        _warn(f"note: {note}")
+    return known
 
 
 def _progress_line() -> Callable[[Summary], None] | None:
@@ -10821,9 +10877,14 @@ def cmd_hook_install(args: Namespace) -> None:
     """Have git audit what is staged before each commit.
 
     $ hook install
+    $ hook install --pre-push          # before each push
     SKIP=paissive-audit git commit     # skip it once
+
+    Before a push, the values that the store holds are searched for too, if it
+    opens without a prompt.
     """
-    _warn(f"installed {install_hook()}; skip it once with: SKIP=paissive-audit git commit")
+    name = "pre-push" if args.pre_push else "pre-commit"
+    _warn(f"installed {install_hook(name)}; skip it once with: SKIP=paissive-audit git {name[4:]}")
 
 
 def cmd_password(args: Namespace) -> None:
@@ -11115,6 +11176,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--update-baseline", "accept what is found now, and drop stale entries"),
         _flag("--staged", "audit what git would commit instead of the working tree"),
         _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
+        _arg("--pushed", "REMOTE", "what git pushes, as it tells a pre-push hook on stdin"),
         _flag("--no-gitignore", "also read what .gitignore names"),
         _arg("--disable", "RULE", "rules to skip", nargs="+", action="extend", default=[]),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
@@ -11126,7 +11188,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--verdict", "V,…", f"report only these known values: {','.join(VERDICTS)}"),
     ),
     "check": (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
-    "hook install": (cmd_hook_install,),
+    "hook install": (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),
     "status": (cmd_status, _JSON),
     "password": (cmd_password,),
     "rekey": (cmd_rekey,),
