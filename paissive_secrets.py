@@ -4627,11 +4627,10 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 # https://pubs.opengroup.org/onlinepubs/9699919799/basedefs/V1_chap08.html, Environment Variables
 _RESERVED_VARIABLES = (
     "ARFLAGS|CC|CDPATH|CFLAGS|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|FFLAGS|GET|GFLAGS"
-    "|HISTFILE|HISTORY|HISTSIZE|HOME|IFS|LANG|LC_ALL|LC_COLLATE|LC_CTYPE|LC_MESSAGES|LC_MONETARY|LC_NUMERIC|LC_TIME"
-    "|LDFLAGS|LEX|LFLAGS|LINENO|LINES|LISTER|LOGNAME|LPDEST|MAIL|MAILCHECK|MAILER|MAILPATH|MAILRC|MAKEFLAGS"
-    "|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD|OPTARG|OPTERR|OPTIND|PAGER|PATH|PPID|PRINTER"
-    "|PROCLANG|PROJECTDIR|PS1|PS2|PS3|PS4|PWD|RANDOM|SECONDS|SHELL|TERM|TERMCAP|TERMINFO|TMPDIR|TZ|USER|VISUAL"
-    "|YACC|YFLAGS"
+    "|HISTFILE|HISTORY|HISTSIZE|HOME|IFS|LANG|LC_[A-Z]+|LDFLAGS|LEX|LFLAGS|LINENO|LINES|LISTER|LOGNAME|LPDEST"
+    "|MAIL|MAILCHECK|MAILER|MAILPATH|MAILRC|MAKEFLAGS|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD"
+    "|OPTARG|OPTERR|OPTIND|PAGER|PATH|PPID|PRINTER|PROCLANG|PROJECTDIR|PS[1-4]|PWD|RANDOM|SECONDS|SHELL|TERM"
+    "|TERMCAP|TERMINFO|TMPDIR|TZ|USER|VISUAL|YACC|YFLAGS"
 )
 
 
@@ -4674,7 +4673,8 @@ class SecretConfig:
         `value` is anything that JSON can hold. With `use_secret` it is a str, and outlives this process: the
         env backend writes its .env file. BadValue if `key` leads through a setting that is not an object.
         """
-        path, reference = _key_path(key), _REFERENCE + key
+        path = _key_path(key)
+        reference = _REFERENCE + key
         if not use_secret:
             self._write(path, value)
             return
@@ -4758,10 +4758,7 @@ class SecretConfig:
     def _fill_in(
         self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, mounted: bool = False
     ) -> Any:
-        """Return `found` with variables in place of leaves; with a list `missing`, resolve references.
-
-        Mounted files are for the one leaf that is asked for, if `mounted`, and in place of references.
-        """
+        """Return `found` with variables in place of leaves; with a list `missing`, resolve references."""
         # Loops, not comprehensions, which would take two stack frames for each level of a deep file.
         if isinstance(found, dict):
             resolved = {}
@@ -4778,6 +4775,7 @@ class SecretConfig:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
+        # Mounted files are for the one leaf that was asked for, and for what the file says is a secret.
         text = self._get_variable(variable, mounted or is_reference)
         leaf = found if text is None else text
         if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
@@ -4807,7 +4805,7 @@ class SecretConfig:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
 
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
-        """Set or, if `value` is _ABSENT, remove a setting; return whether that changed the file."""
+        """Set or, if `value` is _ABSENT, remove a setting; return whether there was anything to do."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             text = self._changed_text(path, value)
             if text:
@@ -4815,7 +4813,7 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the text of the file with one setting changed, or "" if there is nothing to remove."""
+        """Return the new text of the file, or "" if there is nothing to remove."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
@@ -5122,8 +5120,10 @@ class _Rotation:
 
     def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
-        self._name, self._shown, self._store = name, _show(name), policies.store
-        self._functions, self._lock = functions, lock
+        self._name, self._shown = name, _show(name)
+        self._store = policies.store
+        self._functions = functions
+        self._lock = lock
         self.policies, self.policy = policies, policies.get(name)
         self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
 
@@ -5223,7 +5223,9 @@ class _Rotation:
 
     def _run(self, kind: str, value: str | None = None) -> Any:
         """Apply or verify `value`, or return a new one."""
-        step, result, problem = _step(kind, self.policy.get(kind)), None, ""
+        step = _step(kind, self.policy.get(kind))
+        result = None
+        problem = ""
         try:
             if isinstance(step, list):
                 timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
@@ -5246,7 +5248,8 @@ class _Rotation:
             problem = f"{kind} of {self._shown} is a function of another program"
             raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
         try:
-            result = self._functions[kind](*[] if value is None else [value])
+            function = self._functions[kind]
+            result = function() if value is None else function(value)
         except Exception as error:  # whose text may hold the value
             raise RotationFailed(f"it raised {type(error).__name__}") from None
         if result is False:
