@@ -676,7 +676,7 @@ class FileLock:
         self._release()
 
     def lend(self, pid: int) -> None:
-        """Leave the lock to a child process if this one is interrupted before it calls `take_back`."""
+        """Leave the lock to a child process if this one is interrupted before `take_back`."""
         self._is_lent = True
         with contextlib.suppress(OSError):  # then a message names this process instead
             self._write_holder(pid)
@@ -730,9 +730,8 @@ class FileLock:
         if os.write(self.fd, text) < len(text):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _remove_leftovers(self) -> None:
-        """Remove the unfinished files of writers that were killed."""
-        for name in _leftovers(self._folder):
+    def _remove_leftovers(self) -> None:  # of writers that were killed
+        for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self._folder, name))
 
@@ -786,23 +785,6 @@ def work_folder(path: str) -> str:
     if not os.path.isdir(folder):
         raise Unavailable(f"there is no folder {folder}", hint="make it first, or name another file")
     return f"{target}.paissive-tmp"
-
-
-def leftover(path: str) -> str:
-    """Return a note on the file that a killed writer of `path` left, or ""."""
-    folder = work_folder(path)
-    for name in _leftovers(folder):
-        with contextlib.suppress(SecretsError), FileLock(path, wait=False):
-            return f"a killed writer left {os.path.join(folder, name)}; it has been removed"
-    return ""
-
-
-def _leftovers(folder: str) -> list[str]:
-    """Return the names of the unfinished files in a work folder."""
-    try:
-        return [name for name in os.listdir(folder) if name != _LOCK_FILE]
-    except OSError:  # absent, or not ours to read
-        return []
 
 
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
@@ -1763,7 +1745,7 @@ class EnvironmentStore(Store):
             in_plaintext = os.path.isfile(path) and _holds_plaintext(self._load())
             if in_plaintext and os.name != "nt" and others_may("read", os.stat(path)):
                 yield "note", f"others can read the file: chmod 600 {path}"
-            problems = [self._why_ignored(), *map(str, self._load().problems()), path and leftover(path)]
+            problems = [self._why_ignored(), *map(str, self._load().problems())]
             yield from (("problem", problem) for problem in problems if problem)
         except SecretsError as error:
             yield "problem", str(error)
@@ -2524,9 +2506,6 @@ class FileStore(Store):
                 self._open(names[0], self._path(names[0]))
             unfinished = len(keys) > 1 and not self._identity_text()
             yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
-            left = leftover(self.folder)
-            if left:
-                yield "note", left
         except SecretsError as error:
             yield "opens", "no"
             yield "problem", str(error)
@@ -5386,21 +5365,22 @@ _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
 _MAX_STEP = 8  # words from one lookup to the next
-_MAX_WORDS = 500_000  # table entries, about 100 MB: beyond this, the step shrinks
+_MAX_WORDS = 100_000  # table entries: beyond this, the step shrinks
+_MAX_TABLED = 50_000  # encodings; of more, only the first word is in the table
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
-_MAX_LINES = 1000  # encoded one by one
+_MAX_LINES = 200  # encoded one by one
+_LINE_BREAKS = (b"\n", b"\r\n")  # in encodings that are wrapped
+_LINE_BREAK = re.compile(rb"\r?\n|\r?\Z")
+_LINE_OF_BYTES = re.compile(rb"[^\r\n]+")
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 # Characters left as they are: none; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
 # RFC 3986; by encodeURI().
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
-# What gets a backslash: in "…" of shells, in '…' of Perl and PHP, in MySQL, in `…` of node, in "…" of C and
-# of Perl's Data::Dumper, by printf %q.
+# What gets a backslash: in "…" of shells, in '…' of PHP, in MySQL, in `…` of node, in "…" of C, by printf %q.
 _BACKSLASHED = (
-    *(r'[$`"\\]', r"['\\]", r"""['"\\]""", r"\\", r'["\\]', r'[$@"\\]'),
+    *(r'[$`"\\]', r"['\\]", r"""['"\\]""", r"\\", r'["\\]'),
     r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""",
 )
-# Control characters in bash, in Perl, in C and git: the letters for 7 to 13 and 27, how others are in octal.
-_CONTROLS = (("abtnvfrE", "03o"), ("abtn fre", "o"), ("abtnvfr ", "03o"))
 # Settings next to a secret in its JSON: URLs, host names, plain words.
 _PLAIN_SETTING = r"\w+://.*|[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?|[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16}"
 
@@ -5410,54 +5390,95 @@ def maskable(value: str) -> bool:
     return len(value.strip()) >= MIN_MASKED
 
 
-class Spellings:
+class Encodings:
     """Values to mask, in every encoding; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._sorted = sorted({text for value in values if maskable(value) for text in spell(value)})
+        values = set(filter(maskable, values))
+        self._sorted = sorted({encoding for value in values for encoding in encodings_of(value)})
+        self._wrapped = {encoding for value in values for encoding in _wrappable(value)}
+        self._sorted_wrapped = sorted(self._wrapped)
         shortest = min(map(len, self._sorted), default=_LONG)
         self._size = size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
-        # With a word at every (step × size)th byte, n bytes hold a whole one if n >= (step + 1) * size - 1.
-        entries = max(size, size * len(self._sorted))  # for each step
-        self._step = step = max(min(shortest // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
+        entries = max(size * len(self._sorted), 1)  # for each step
+        self._step = max(min(shortest // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
+        # With a word at every `gap`th byte, n bytes hold a whole one if n >= gap + size - 1.
+        self._gap = self._step * size
+        if len(self._sorted) > _MAX_TABLED:
+            self._step = self._gap = 1
         self._words: dict[int, list[tuple[int, bytes]]] = {}
-        for spelling in self._sorted:
-            for offset in range(step * size):
-                word = int.from_bytes(spelling[offset : offset + size], sys.byteorder)
-                self._words.setdefault(word, []).append((offset, spelling))
+        for encoding in self._sorted:
+            for offset in range(self._gap):
+                self._add_word(encoding, offset, encoding)
+        for encoding in self._wrapped:
+            self._add_broken_words(encoding)
 
-    def find(self, data: bytes, last: bool) -> tuple[list[tuple[int, bytes]], int]:
-        """Return (start, spelling) of all matches, in any order, and where one that is cut off begins.
+    def _add_word(self, text: bytes, offset: int, encoding: bytes) -> None:
+        word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
+        self._words.setdefault(word, []).append((offset, encoding))
+
+    def _add_broken_words(self, encoding: bytes) -> None:
+        """Add the words that hold a line break, wherever it is."""
+        for line_break in _LINE_BREAKS:
+            for place in range(1, min(len(encoding), self._gap + self._size)):
+                text = encoding[:place] + line_break + encoding[place : place + self._size]
+                first = max(place - self._size + 1, 0)
+                for offset in range(first, min(place + len(line_break), self._gap)):
+                    self._add_word(text, offset, encoding)
+
+    def find(self, data: bytes, last: bool) -> tuple[list[tuple[int, int, bytes]], int]:
+        """Return (start, end, encoding) of all matches, in any order, and where one that is cut off begins.
 
         With `last` nothing follows, so nothing is cut off.
         """
-        matches: list[tuple[int, bytes]] = []
+        matches: list[tuple[int, int, bytes]] = []
         cut = len(data) if last else self._find_cut(data)
-        whole = memoryview(data)[: len(data) // self._size * self._size]
-        words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
-        if self._words.keys().isdisjoint(words):  # the whole cost of output without values
-            return matches, cut
-        hits = [(place, self._words[word]) for place, word in enumerate(words) if word in self._words]
-        for place, known in hits:
-            at = place * self._size * self._step
-            for start, spelling in ((at - offset, text) for offset, text in known if offset <= at):
-                if data.startswith(spelling, start):
-                    matches.append((start, spelling))
-                # It matches up to the end of the data: the next write decides.
-                elif not last and data.startswith(spelling[: len(data) - start], start):
-                    cut = min(cut, start)
+        for start, end, encoding in self._matches(data):
+            if end <= len(data):
+                matches.append((start, end, encoding))
+            elif not last:  # it matches up to the end of the data: the next write decides
+                cut = min(cut, start)
         return matches, cut
 
-    def _find_cut(self, data: bytes) -> int:
-        """Return where in the last few bytes a spelling may begin."""
-        import bisect
+    def _matches(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Yield (start, end, encoding); the end is after the data if the match is cut off."""
+        for at, word in self._look_up(data):
+            for offset, encoding in self._words[word]:
+                start = at - offset
+                if start >= 0 and data.startswith(encoding[: len(data) - start], start):
+                    yield start, start + len(encoding), encoding
+                elif encoding in self._wrapped:
+                    yield from self._wrapped_matches(data, start, encoding)
 
+    def _wrapped_matches(self, data: bytes, at: int, encoding: bytes) -> Iterator[tuple[int, int, bytes]]:
+        for start in range(max(at - 2, 0), at + 1):  # a line break may precede the word that was found
+            end = _wrapped_end(data, start, encoding)
+            if end >= 0:
+                yield start, end, encoding
+
+    def _look_up(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield (place, word) of each word of the table that is where one is looked up."""
+        whole = memoryview(data)
+        for shift in range(0, self._size, min(self._gap, self._size)):
+            end = len(data) - (len(data) - shift) % self._size
+            words = whole[shift:end].cast("Q" if self._size == 8 else "I")[:: self._step]
+            if not self._words.keys().isdisjoint(words):  # if they are, that is the whole cost
+                yield from (
+                    (shift + n * self._step * self._size, word)
+                    for n, word in enumerate(words)
+                    if word in self._words
+                )
+
+    def _find_cut(self, data: bytes) -> int:
+        """Return where in the last few bytes an encoding may begin."""
         # One that begins earlier has a whole word in the data, which is looked up.
-        reach = self._step * self._size + self._size
+        reach = self._gap + self._size + 2
         for start in range(max(len(data) - reach, 0), len(data)):
             rest = data[start:]
-            at = bisect.bisect(self._sorted, rest)  # the first that may continue it
-            if at < len(self._sorted) and self._sorted[at].startswith(rest):
+            joined = rest.translate(None, b"\r\n")
+            if _is_beginning(rest, self._sorted) or (
+                joined != rest and _is_beginning(joined, self._sorted_wrapped)
+            ):
                 return start
         return len(data)
 
@@ -5473,8 +5494,8 @@ class Spellings:
 class Masker:
     """One stream, masked piece by piece; holds back only what may become a value."""
 
-    def __init__(self, spellings: Spellings) -> None:
-        self._spellings = spellings
+    def __init__(self, encodings: Encodings) -> None:
+        self._encodings = encodings
         self._tail = b""  # from where a value may have begun
         self._done = 0  # leading bytes of the tail already written, masked or shown
         self._masked = False  # whether those end in a mask
@@ -5482,13 +5503,14 @@ class Masker:
     def feed(self, data: bytes, last: bool = False) -> bytes:
         """Return what can be written of the stream so far; with `last`, all of it."""
         data = self._tail + data
-        matches, cut = self._spellings.find(data, last)
+        matches, cut = self._encodings.find(data, last)
         written = []
-        for start, spelling in sorted(match for match in matches if match[0] < cut):
+        for start, end, _ in sorted(match for match in matches if match[0] < cut):
             # One that overlaps what was masked last needs no mask of its own.
             if start >= self._done or not self._masked:
                 written += [data[self._done : start], _MASK]
-            self._done, self._masked = max(self._done, start + len(spelling)), True
+            self._done = max(self._done, end)
+            self._masked = True
         written.append(data[self._done : cut])
         self._tail, self._done = data[cut:], max(self._done - cut, 0)
         return b"".join(written)
@@ -5504,10 +5526,36 @@ class Masker:
         return shown
 
 
-def spell(value: str) -> set[bytes]:
+def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
+    """Return whether one of the sorted encodings begins with the text and goes on."""
+    import bisect
+
+    at = bisect.bisect(encodings, text)
+    return bool(text) and at < len(encodings) and encodings[at].startswith(text)
+
+
+def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
+    """Return where an encoding with line breaks in it ends, after the data if it is cut off, or -1."""
+    at, rest = start, encoding
+    while at < len(data):
+        line = _LINE_OF_BYTES.match(data, at, at + len(rest))
+        if not line or not rest.startswith(line[0]):
+            return -1
+        at, rest = line.end(), rest[len(line[0]) :]
+        if not rest:
+            return at
+        line_break = _LINE_BREAK.match(data, at)
+        if not line_break:
+            return -1
+        at = line_break.end()
+    return at + len(rest)
+
+
+def encodings_of(value: str) -> set[bytes]:
     """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
-    parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
-    whole, lines = set(parts), []
+    parts = _parts_to_mask(value)
+    whole = set(parts)
+    lines: list[str] = []
     for text in parts:
         split = re.split("\r\n|\r|\n", text.strip())
         whole |= {"\n".join(split), "\r\n".join(split)}  # as files and terminals have it
@@ -5519,7 +5567,11 @@ def spell(value: str) -> set[bytes]:
         found.update(_in_base64(_to_bytes(text)), _in_hex(_to_bytes(text)))
         for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
-    return {spelling for spelling in found if len(spelling) >= MIN_MASKED}
+    return {encoding for encoding in found if len(encoding) >= MIN_MASKED}
+
+
+def _parts_to_mask(value: str) -> set[str]:
+    return {value, value.strip(), *filter(maskable, _secret_leaves(value))}
 
 
 def _secret_leaves(value: str) -> Iterator[str]:
@@ -5544,7 +5596,18 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """Yield the part of a value's base64 that neighbours don't change, at each alignment; and all of it."""
+    """Yield a value's base64, within that of a longer text and alone."""
+    import base64
+
+    encodings = _base64_within(raw)
+    for alone in (base64.b64encode(raw), base64.b64encode(raw + b"\n")):
+        encodings += [alone, *_wrap(alone, 64), *_wrap(alone, 76)]
+    for encoded in encodings:
+        yield from (encoded, encoded.translate(_URL_ALPHABET))
+
+
+def _base64_within(raw: bytes) -> list[bytes]:
+    """Return the part of a value's base64 that neighbours don't change, at each alignment."""
     import base64
 
     encodings = []
@@ -5552,10 +5615,14 @@ def _in_base64(raw: bytes) -> Iterator[bytes]:
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
         encodings.append(base64.b64encode(b"\0" * shift + raw)[first:last])
-    for alone in (base64.b64encode(raw), base64.b64encode(raw + b"\n")):
-        encodings += [alone, *_wrap(alone, 64), *_wrap(alone, 76)]
-    for encoded in encodings:
-        yield from (encoded, encoded.translate(_URL_ALPHABET))
+    return encodings
+
+
+def _wrappable(value: str) -> Iterator[bytes]:
+    """Yield the encodings that may have line breaks anywhere, as the output of `base64` has."""
+    for text in _parts_to_mask(value):
+        found = _base64_within(_to_bytes(text[:_MAX_ENCODED]))
+        yield from (encoding for encoding in found if len(encoding) >= MIN_MASKED)
 
 
 def _in_hex(raw: bytes) -> Iterator[bytes]:
@@ -5594,34 +5661,22 @@ def _in_literals(text: str) -> Iterator[str]:
 
 
 def _in_quotes(text: str) -> Iterator[str]:
-    """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL, CSV, C and Perl."""
+    """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL, CSV and C."""
+    import json
+
     for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
         yield text.replace(quote, doubled)
-    yield re.sub("'+", "'\"\\g<0>\"'", text.strip("'"))  # dash, which puts no empty '' at either end
     for special in _BACKSLASHED:
-        quoted = re.sub(special, r"\\\g<0>", text)
-        yield quoted
-        for letters, octal in _CONTROLS if not (text.isascii() and text.isprintable()) else ():
-            table = {code: f"\\{code:{octal}}" for code in (*range(32), 127)}
-            table.update(
-                (code, "\\" + name) for code, name in zip((*range(7, 14), 27), letters) if name != " "
-            )
-            escaped = quoted.translate(table)
-            yield from (escaped, _number_wide(escaped, "\\x{{{:x}}}"))
-            yield _number_wide("".join(map(chr, _to_bytes(escaped))), "\\{:o}")  # byte by byte
-
-
-def _number_wide(text: str, form: str) -> str:
-    """Write characters outside ASCII as their numbers."""
-    return re.sub("[^\0-\x7f]", lambda match: form.format(ord(match[0])), text)
+        yield re.sub(special, r"\\\g<0>", text)
+    with_escapes = json.dumps(text, ensure_ascii=False)[1:-1]
+    yield with_escapes.replace('\\"', '"').replace("'", "\\'")  # $'…' of bash
 
 
 def _in_markup(text: str) -> Iterator[str]:
     """Yield the text in HTML and XML, with quotes escaped in various ways."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     quoted = plain.replace('"', "&quot;")
-    for form in (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;"))):
-        yield from (form, *(_number_wide(form, number) for number in ("&#{};", "&#x{:x};", "&#x{:X};")))
+    yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
 
 
 # === Processes ==============================================================================================
@@ -5749,16 +5804,18 @@ def _command_error(program: str, error: OSError) -> SecretsError:
 def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N."""
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
-    outputs, ends = _open_outputs(Spellings(values), interactive)
+    outputs, ends = _open_outputs(Encodings(values), interactive)
     relays = list(outputs)
     with contextlib.ExitStack() as stack:
         for output in outputs:
             stack.callback(output.close)
-        if interactive:
-            stack.enter_context(_raw_terminal())
-            relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Spellings()), outputs[0]))
+        terminal = _Terminal() if interactive else None
+        if terminal:
+            terminal.make_raw()
+            stack.callback(terminal.restore)
+            relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Encodings()), outputs[0]))
         start = functools.partial(_start, command, environment, ends, interactive)
-        wait = _forward_signals(start, outputs, interactive)
+        wait = _forward_signals(start, outputs, terminal)
         for relay in relays:
             relay.thread.start()
         status = wait()
@@ -5771,7 +5828,7 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     return status if status >= 0 else 128 - status
 
 
-def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay], list[int]]:
+def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
     """Open a relay for each place that our outputs go to; return the command's ends as well."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
@@ -5791,7 +5848,7 @@ def _open_outputs(spellings: Spellings, interactive: bool) -> tuple[list[_Relay]
             _resize(source, fd)
         else:
             source, end = os.pipe()
-        relays.append(_Relay(source, fd, Masker(spellings)))
+        relays.append(_Relay(source, fd, Masker(encodings)))
         ends.append(end)
     return relays, ends
 
@@ -5818,14 +5875,41 @@ def _start(
             stderr=ends[-1],
             close_fds=False,  # those passed to us by number are for the command; no other is inherited
             start_new_session=interactive,
-            # There are no threads yet. The leader of a session gets ^C and ^Z of the first terminal it opens.
-            preexec_fn=(lambda: os.close(os.open(os.ttyname(0), os.O_RDWR))) if interactive else None,
+            preexec_fn=_lead_session if interactive else None,  # there are no threads yet
         )
     except OSError as error:
         raise _command_error(command[0], error) from None
     finally:
         for end in ends:
             os.close(end)
+
+
+def _lead_session() -> None:
+    """Return in a child, which becomes the command; without a parent in its session, ^Z couldn't stop it."""
+    import signal
+
+    os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session's leader opens is its own
+    command = os.fork()
+    if not command:
+        os.setpgid(0, 0)
+        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, before)
+        return
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _forwarded_signals():
+            signal.signal(number, lambda number, _: os.kill(command, number))
+        for fd in map(int, os.listdir("/dev/fd")):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        while os.WIFSTOPPED(status := os.waitpid(command, os.WUNTRACED)[1]):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.killpg(command, signal.SIGCONT)
+        status = os.waitstatus_to_exitcode(status)
+        os._exit(status if status >= 0 else 128 - status)
+    finally:
+        os._exit(2)
 
 
 class _Relay:
@@ -5863,6 +5947,9 @@ class _Relay:
         waiting = self._masker.waiting
         # On Windows, only a read can wait for a pipe.
         if os.name == "nt" or selector.select(_QUIET_SECONDS if waiting else _GRACE_SECONDS):
+            if self._peer and _in_background():  # where a read would stop us
+                time.sleep(_QUIET_SECONDS)
+                return not self.ending
             try:
                 data = os.read(self.source, _PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
@@ -5886,19 +5973,41 @@ class _Relay:
         return True
 
 
-@contextlib.contextmanager
-def _raw_terminal() -> Iterator[None]:
-    """Let every key through to the command's own terminal."""
-    import termios
-    import tty
+def _send(number: int, process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:  # Popen.send_signal might reap it
+        os.kill(process.pid, number)
 
-    modes = termios.tcgetattr(0)
-    tty.setraw(0, termios.TCSANOW)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(termios.error):  # closed meanwhile
-            termios.tcsetattr(0, termios.TCSANOW, modes)
+
+class _Terminal:
+    """Our own terminal; raw while we are in the foreground, so that the command's terminal gets every key."""
+
+    def __init__(self) -> None:
+        self._modes: list[Any] | None = None  # before it was made raw
+
+    def make_raw(self) -> None:
+        import termios
+        import tty
+
+        if self._modes is None and _in_foreground():
+            self._modes = termios.tcgetattr(0)
+            tty.setraw(0, termios.TCSANOW)
+
+    def restore(self) -> None:
+        import termios
+
+        if self._modes is not None and _in_foreground():
+            with contextlib.suppress(termios.error):  # closed meanwhile
+                termios.tcsetattr(0, termios.TCSANOW, self._modes)
+            self._modes = None
+
+    def suspend(self, command: subprocess.Popen[bytes]) -> None:
+        """Stop as the command has, so that the shell takes over, and go on together."""
+        import signal
+
+        self.restore()
+        os.killpg(0, signal.SIGTSTP)
+        self.make_raw()
+        _send(signal.SIGCONT, command)
 
 
 def _in_foreground() -> bool:
@@ -5910,14 +6019,31 @@ def _in_foreground() -> bool:
         return False
 
 
+def _in_background() -> bool:
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        return os.tcgetpgrp(0) != os.getpgrp()
+    return False
+
+
+def _forwarded_signals() -> Iterator[int]:
+    """Yield the signals to forward; what is ignored stays ignored, as under nohup."""
+    import signal
+
+    for name in _FORWARDED:
+        if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+            yield getattr(signal, name)
+
+
 def _forward_signals(
-    start: Callable[[], subprocess.Popen[bytes]], outputs: list[_Relay], interactive: bool
+    start: Callable[[], subprocess.Popen[bytes]], outputs: list[_Relay], terminal: _Terminal | None
 ) -> Callable[[], int]:
     """Start a process, forward our signals to it unless we are imported, and return its wait function."""
     import signal
 
     if __name__ != "__main__" or os.name == "nt":
-        return start().wait
+        process = start()
+        pause = functools.partial(time.sleep, _QUIET_SECONDS)
+        return functools.partial(_wait_for, process, terminal, pause) if terminal else process.wait
     processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # those that come before there is a process
 
@@ -5928,26 +6054,37 @@ def _forward_signals(
         elif not processes:
             early.append(number)
         # Otherwise the keyboard also interrupts the command, which is in our process group.
-        elif interactive or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
-            processes[0].send_signal(number)
-
-    def wait() -> int:
-        # A handler of a signal that came just before waitpid would run only after it.
-        while processes[0].poll() is None:
-            os.read(woken, _PIPE_BYTES)
-        return processes[0].returncode
+        elif terminal or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
+            _send(number, processes[0])
 
     woken, waking = os.pipe()  # each signal writes a byte, also a finished child's
     os.set_blocking(waking, False)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in [getattr(signal, name) for name in _FORWARDED]:
-        if signal.getsignal(number) != signal.SIG_IGN:  # what is ignored stays ignored: nohup
-            signal.signal(number, handle)
+    if terminal:
+        signal.signal(signal.SIGCONT, lambda *_: terminal.make_raw())  # by `fg`, maybe after `bg`
+    for number in _forwarded_signals():
+        signal.signal(number, handle)
     processes.append(start())
     for number in early:
-        processes[0].send_signal(number)
-    return wait
+        _send(number, processes[0])
+    # A handler of a signal that came just before waitpid would run only after it.
+    return functools.partial(_wait_for, processes[0], terminal, lambda: os.read(woken, _PIPE_BYTES))
+
+
+def _wait_for(
+    process: subprocess.Popen[bytes], terminal: _Terminal | None, pause: Callable[[], object]
+) -> int:
+    """Return a process's status, and suspend us while it is stopped; `pause` returns after any signal."""
+    while process.returncode is None:
+        pid, status = os.waitpid(process.pid, os.WNOHANG | (os.WUNTRACED if terminal else 0))
+        if not pid:
+            pause()
+        elif terminal and os.WIFSTOPPED(status):
+            terminal.suspend(process)
+        else:
+            process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode
 
 
 # === Redaction ==============================================================================================
@@ -6005,10 +6142,9 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
 
     The source is as for `redact`. Call it again for new values, after a rotation for instance; earlier ones
-    stay masked. A warning names those that are too short. If an exception or the variables in its frames hold
-    a value, handlers of other packages and hooks such as those of rich and cgitb get no traceback: Python's
-    own report is masked and shown instead. Not covered are exceptions that the program catches and prints
-    without logging, hooks for threads installed later, and the attributes of objects in local variables.
+    stay masked. A warning names those that are too short. Tracebacks with local variables, as rich and cgitb
+    show them, become plain ones if any of these holds a value. Not covered: tracebacks that a program prints
+    itself, a `threading.excepthook` that is installed later, attributes of variables.
     """
     import logging
 
@@ -6025,27 +6161,16 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     return redacting
 
 
-def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[..., Any]]) -> None:
-    before = getattr(owner, name)
-    setattr(owner, name, functools.wraps(before)(wrap(before)))
-
-
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
 
     def wrap_call(call: Callable[..., None]) -> Callable[..., None]:
-        def call_handlers(logger: object, record: object) -> None:
-            call(logger, redacting.redact_record(record))
-
-        call_handlers.redacting = redacting  # type: ignore[attr-defined]
-        return call_handlers
+        return lambda logger, record: call(logger, redacting.redact_record(record))
 
     def wrap_handle(handle: Callable[..., Any]) -> Callable[..., Any]:
         def redacted(handler: object, record: Any) -> Any:
-            # Python's own handlers show no variables.
-            if not type(handler).__module__.startswith("logging"):
-                redacting.hide_frames(record)
-            return handle(handler, record)
+            is_plain = type(handler).__module__.startswith("logging")  # which shows no variables
+            return handle(handler, redacting.redact_record(record, variables=not is_plain))
 
         return redacted
 
@@ -6057,39 +6182,38 @@ def _redact_logging(redacting: RedactingFilter) -> None:
     _replace_function(logging.LogRecord, "getMessage", wrap_output)
     # Not always text: some formatters return a dict, or bytes.
     _replace_function(logging.Handler, "format", wrap_output)
+    logging.Logger.callHandlers.redacting = redacting  # type: ignore[attr-defined]
 
 
 def _redact_reports(redacting: RedactingFilter) -> None:
-    """Mask reports of uncaught exceptions, also where a hook is installed later."""
-    import logging
+    """Mask reports of uncaught exceptions, whichever hook makes them."""
     import threading
+    import traceback
 
-    def wrap_hook(plain: Callable[..., object], hook: Callable[..., object]) -> Callable[..., None]:
-        def report(*args: Any) -> None:
-            error = args[1] if len(args) == 3 else args[0].exc_value
-            show = plain if redacting.is_revealing(error) else hook
-            with contextlib.redirect_stderr(io.StringIO()) as written:
-                show(*args)
-            if sys.stderr:
-                sys.stderr.write(redacting.redact(written.getvalue()))
+    def report(error: Optional[BaseException], *context: object) -> bool:
+        """Report an exception, masked, unless its usual report shows no value."""
+        if error is None or not redacting.is_revealing(error, context):
+            return False
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        if sys.stderr:
+            sys.stderr.write(redacting.redact("".join(lines)))
+        return True
 
-        return report
-
-    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        # Python 3.9 has no threading.__excepthook__.
-        plain = getattr(module, f"__{name}__", getattr(module, name))
-        _replace_function(module, name, functools.partial(wrap_hook, plain))
-    report = wrap_hook(sys.__excepthook__, sys.__excepthook__)
+    def wrap_hook(hook: Callable[..., object]) -> Callable[..., object]:
+        return lambda args: report(args.exc_value, args) or hook(args)
 
     def watch(event: str, args: tuple[Any, ...]) -> None:
-        if event != "sys.excepthook" or not hasattr(logging.Logger.callHandlers, "redacting"):
-            return
-        _hook, *exception = args
-        if redacting.is_revealing(exception[1]):
-            report(*exception)
-            raise RuntimeError("reported")  # which keeps Python from calling the hook
+        if event == "sys.excepthook" and report(args[2]):
+            raise RuntimeError("it is reported")  # then Python doesn't call the hook
 
+    _replace_function(sys, "unraisablehook", wrap_hook)
+    _replace_function(threading, "excepthook", wrap_hook)
     sys.addaudithook(watch)
+
+
+def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[..., Any]]) -> None:
+    before = getattr(owner, name)
+    setattr(owner, name, functools.wraps(before)(wrap(before)))
 
 
 class RedactingFilter:
@@ -6103,7 +6227,7 @@ class RedactingFilter:
         self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
         self._adding = threading.Lock()
         self._values: set[str] = set()
-        self._spellings = Spellings()
+        self._encodings = Encodings()
         self.files: set[str] = set()  # where stores keep values in plaintext
         self.add(source)
 
@@ -6118,7 +6242,7 @@ class RedactingFilter:
                 self.files.add(store.plaintext_file())
             self._values = self._values.union(*values.values())
             # A new one, since other threads may be using the old one.
-            self._spellings = Spellings(self._values)
+            self._encodings = Encodings(self._values)
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
     def redact(self, value: Any, *, examine: bool = True) -> Any:
@@ -6127,12 +6251,12 @@ class RedactingFilter:
         Other objects stay if their text has no value or, without `examine`, in any case.
         """
         if isinstance(value, str):
-            return self._spellings.mask(value)
-        return _Redaction(self._spellings, examine).redact(value)
+            return self._encodings.mask(value)
+        return _Redaction(self._encodings, examine).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns until it is b"", masked wherever a value is split."""
-        masker = Masker(self._spellings)
+        masker = Masker(self._encodings)
         for data in iter(functools.partial(read, _PIPE_BYTES), b""):
             yield masker.feed(data)
         yield masker.feed(b"", last=True)
@@ -6147,8 +6271,11 @@ class RedactingFilter:
                 record.msg, record.args = redacted, ()
         return True
 
-    def redact_record(self, record: Any) -> Any:
-        """Redact what is in a record; objects to put into its message are left to its formatters."""
+    def redact_record(self, record: Any, *, variables: bool = True) -> Any:
+        """Redact what is in a record, and with `variables` what is in the frames of its traceback.
+
+        Objects to put into its message are left to its formatters.
+        """
         import logging
 
         for name in vars(record).keys() - self._usual:
@@ -6157,142 +6284,88 @@ class RedactingFilter:
         if isinstance(record.exc_info, tuple):
             text = logging.Formatter().formatException(record.exc_info)
             redacted = self.redact(text)
-            if redacted != text:  # formatters use the text if there is one
+            # Formatters use the text if there is one.
+            if redacted != text or (variables and self.is_revealing(record.exc_info[1])):
                 record.exc_text, record.exc_info = redacted, None
         return record
 
-    def hide_frames(self, record: Any) -> None:
-        """Leave only the text of a record's exception if its frames hold a value."""
-        import logging
-
-        if isinstance(record.exc_info, tuple) and self.is_revealing(record.exc_info[1]):
-            record.exc_text = self.redact(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None
-
-    def is_revealing(self, error: Optional[BaseException]) -> bool:
-        """Return whether an exception shows a value, or could where local variables are shown."""
+    def is_revealing(self, error: Optional[BaseException], *context: object) -> bool:
+        """Return whether an exception, a variable in its frames or the context shows a value."""
         import traceback
 
-        if error is None:
-            return False
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        if self.redact(text) != text:
-            return True
-        variables: list[object] = []
-        for cause in _causes_of(error):
+        shown: list[object] = [*context]
+        errors = [error] if error else []
+        for cause in errors:  # which grows meanwhile
+            shown += traceback.format_exception(type(cause), cause, cause.__traceback__, chain=False)
             for frame, _ in traceback.walk_tb(cause.__traceback__):
-                variables += frame.f_locals.values()
-        redaction = _Redaction(self._spellings, most=_MAX_EXAMINED)
-        return redaction.redact(variables) is not variables
-
-
-def _causes_of(error: BaseException) -> list[BaseException]:
-    """Return an exception with all that its report includes."""
-    found = [error]
-    for cause in found:  # which grows meanwhile
-        related = (cause.__cause__, cause.__context__, *getattr(cause, "exceptions", ()))
-        found += [other for other in related if isinstance(other, BaseException) and other not in found]
-    return found
+                shown += frame.f_locals.values()
+            group = getattr(cause, "exceptions", ())
+            related = (cause.__cause__, cause.__context__, *(group if isinstance(group, tuple) else ()))
+            errors += [one for one in related if isinstance(one, BaseException) and one not in errors]
+        return _Redaction(self._encodings, most=_MAX_EXAMINED).redact(shown) is not shown
 
 
 class _Redaction:
-    """One value, redacted with all that it holds; without recursion, so any depth will do.
+    """One value, redacted with all that it holds; an object that isn't text only with `examine`."""
 
-    What has no value in it is returned as it is. So is an object that isn't text, without `examine`.
-    """
-
-    def __init__(self, spellings: Spellings, examine: bool = True, most: float = float("inf")) -> None:
-        self._mask = spellings.mask
+    def __init__(self, encodings: Encodings, examine: bool = True, most: float = float("inf")) -> None:
+        self._mask = encodings.mask
         self._examine = examine
-        self._most = most  # what may be examined; with more in it, the value can't be
-        self._parts: dict[int, list[Any]] = {}  # by the id of a container; they also keep the ids in use
-        self._done: dict[int, Any] = {}  # by id, what takes an object's place
+        self._most = most  # objects that may be examined
+        self._done: dict[int, tuple[Any, Any]] = {}  # by id: what takes an object's place, and the object
 
     def redact(self, value: Any) -> Any:
-        waiting = [value]
-        while waiting:
-            item = waiting[-1]
-            if id(item) in self._done:
-                waiting.pop()
-            elif id(item) in self._parts or not isinstance(item, _CONTAINERS):
-                self._done[id(item)] = self._redact_item(item)
-            elif len(item) + len(self._done) > self._most:
-                return _HIDDEN
-            else:
-                self._parts[id(item)] = parts = self._parts_of(item)
-                waiting += [part for part in parts if id(part) not in self._parts]
-        return self._done[id(value)]
+        if isinstance(value, (str, bytes)):
+            return self._mask(cast("Any", value))
+        if id(value) not in self._done:
+            self._done[id(value)] = _HIDDEN, value  # where it contains itself
+            redacted = _HIDDEN
+            with contextlib.suppress(Exception):  # it can't be read, or is nested too deep
+                redacted = self._redact_object(value)
+            self._done[id(value)] = redacted, value
+        return self._done[id(value)][0]
 
-    def _parts_of(self, item: Any) -> list[Any]:
-        """Return what a container holds, of a mapping keys and values in turn."""
-        try:
-            if isinstance(item, Mapping):
-                return [part for pair in item.items() for part in pair]
-            return list(item)
-        except Exception:
-            self._done[id(item)] = _HIDDEN
-            return []
-
-    def _redact_item(self, item: Any) -> Any:
-        if isinstance(item, (str, bytes)):
-            return self._mask(cast("Any", item))
-        if isinstance(item, (bytearray, memoryview)):
-            data = bytes(item)
-            masked = self._mask(data)
-            return item if masked == data else type(item)(masked)
-        if isinstance(item, _CONTAINERS):
-            return self._redact_container(item, self._parts[id(item)])
-        return _HIDDEN if self._shows_value(item) else item
-
-    def _redact_container(self, item: Any, parts: list[Any]) -> Any:
-        # What is not done yet contains itself.
-        redacted = [self._done.get(id(part), _HIDDEN) for part in parts]
+    def _redact_object(self, value: Any) -> Any:
+        if not isinstance(value, _CONTAINERS):
+            return _HIDDEN if self._shows_value(value) else value
+        if len(value) + len(self._done) > self._most:
+            return _HIDDEN
+        parts = list(value.items() if isinstance(value, Mapping) else value)
+        redacted = [self.redact(part) for part in parts]
         is_same = all(new is old for new, old in zip(redacted, parts))
-        if is_same and (type(item) in _PLAIN_CONTAINERS or not self._shows_value(item)):
-            return item
-        if isinstance(item, Mapping):
-            return _dict_of(parts[::2], redacted[::2], redacted[1::2])
-        if isinstance(item, tuple):
-            return item._make(redacted) if hasattr(item, "_make") else tuple(redacted)  # a named tuple
-        if isinstance(item, list):
-            return redacted
-        return (frozenset if isinstance(item, frozenset) else set)(map(_hashable, redacted))
+        if is_same and (type(value) in _PLAIN_CONTAINERS or not self._shows_value(value)):
+            return value
+        if isinstance(value, Mapping):
+            return _dict_of(redacted)
+        if isinstance(value, tuple):
+            return value._make(redacted) if hasattr(value, "_make") else tuple(redacted)  # a named tuple
+        kinds = (list, frozenset, set)
+        return next(kind(redacted) for kind in kinds if isinstance(value, kind))
 
     def _shows_value(self, item: Any) -> bool:
         if not self._examine:
             return False
         if isinstance(item, Iterator):  # looking would use it up
             return True
-        try:
-            return any(self._mask(text) != text for text in (str(item), repr(item)))
-        except Exception:
-            return True
+        if isinstance(item, (bytearray, memoryview)):
+            return self._mask(bytes(item)) != bytes(item)
+        return any(self._mask(text) != text for text in (str(item), repr(item)))
 
 
 _PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset)
 _CONTAINERS = (Mapping, *_PLAIN_CONTAINERS)
 
 
-def _dict_of(before: list[Any], keys: list[Any], values: list[Any]) -> dict[Any, Any]:
-    """Return a dict of redacted keys and values; keys that have become the same are numbered."""
+def _dict_of(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return a dict of redacted items; keys that have become the same are numbered."""
     found: dict[Any, Any] = {}
-    kept = {old for old, new in zip(before, keys) if old is new}
-    for old, new, value in zip(before, keys, values):
-        key, number = _hashable(new), 1
-        while key in found or (new is not old and key in kept):
+    for key, value in items:
+        number = 1
+        while key in found:
             number += 1
             key = f"{_HIDDEN} ({number})"
         found[key] = value
     return found
-
-
-def _hashable(value: Any) -> Any:
-    """Return a value that can be a key or in a set; `***` for one that has become a list or dict."""
-    try:
-        hash(value)
-    except TypeError:
-        return _HIDDEN
-    return value
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
@@ -9612,18 +9685,18 @@ class KnownValues:
                 replace = "rotate now" if name in scheduled else "change it where used, and set"
                 steps = {"previous": f"rotate drop {name}", "retired": ""}
                 self.about[rule] = name, verdict, steps.get(verdict, f"{replace} {name}")
-                for spelling in spell(value):
-                    self._rules.setdefault(spelling, rule)
-        self._spellings = Spellings(values)
+                for encoding in encodings_of(value):
+                    self._rules.setdefault(encoding, rule)
+        self._encodings = Encodings(values)
         if self.without_history:
             left_out["older values are not kept, so they may have leaked"] = set(self.without_history)
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones before others that begin at the same place."""
-        matches, _ = self._spellings.find(text, last=True)
-        found = sorted({(at, -len(spelling), spelling) for at, spelling in matches})
-        return [Span(at, at - negative, self._rules[spelling], "high") for at, negative, spelling in found]
+        matches, _ = self._encodings.find(text, last=True)
+        found = sorted({(start, -end, encoding) for start, end, encoding in matches})
+        return [Span(start, -negative, self._rules[encoding], "high") for start, negative, encoding in found]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value), valid ones first."""
