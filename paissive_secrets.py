@@ -4972,8 +4972,10 @@ class SecretRotation:
         `keep_previous`, `rotate_due` deletes the previous value. NotFound if there is no such secret.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
-        for interval in (every, timeout, every if keep_previous is None else keep_previous):
-            _seconds(interval)
+        _seconds(every, "every")
+        _seconds(timeout, "timeout")
+        if keep_previous is not None:
+            _seconds(keep_previous, "keep_previous")
         # The first interval starts now.
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": _now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
@@ -5207,7 +5209,9 @@ class _Rotation:
         problem = ""
         try:
             if isinstance(step, list):
-                timeout = _seconds(self.policy.get("timeout", _TIME_FOR_STEP))
+                timeout = _seconds(
+                    self.policy.get("timeout", _TIME_FOR_STEP), f"the timeout of {self._shown}"
+                )
                 result = run_command(step, value, timeout, lock=self._lock)
             elif isinstance(step, dict):
                 result = self._call(kind, step, value)
@@ -5257,10 +5261,10 @@ def _now() -> str:
     return time.strftime(_TIME, time.gmtime(time.time()))
 
 
-def _seconds(interval: Any, what: str = "") -> float:
+def _seconds(interval: Any, what: str) -> float:
     seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
     if not seconds or seconds == MAX_DURATION:
-        raise BadValue(f"{what}not a valid interval", hint="write 30d, 12h, 90m or 2w")
+        raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
     return seconds
 
 
@@ -5276,7 +5280,7 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
         raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
     if start > time.time() + _CLOCK_SKEW_SECONDS:
         warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
-    return time.strftime(_TIME, time.gmtime(start + _seconds(policy.get(interval), f"{what}: ")))
+    return time.strftime(_TIME, time.gmtime(start + _seconds(policy.get(interval), f"{interval} in {what}")))
 
 
 def _is_same(a: str | None, b: str | None) -> bool:

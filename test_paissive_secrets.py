@@ -1337,7 +1337,8 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
         policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
         policies % '"A": {}': "the policy of 'A' has no valid time",
         policies % '"A": {"scheduled": "2026-01-01T00:00:00", "every": "1d"}': "of 'A' has no valid time",
-        policies % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "of 'A': not a valid interval",
+        policies
+        % '"A": {"scheduled": "2026-01-01T00:00:00Z", "every": "x"}': "every in the policy of 'A' isn't a",
     }
     for content, problem in problems.items():
         file.write_text(content)
@@ -5605,6 +5606,20 @@ def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
     assert rotated.rotation.scheduled() == []
 
 
+def test_a_store_that_spells_values_in_its_own_way_is_rotated(tmp_path):
+    class Compact(ps.MemoryStore):
+        def as_stored(self, name, value):
+            return json.dumps(json.loads(value), separators=(",", ":"))
+
+        def set(self, name, value):
+            super().set(name, self.as_stored(name, value))
+
+    rotation = ps.SecretRotation(store := Compact(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", '{"p":1}')
+    rotation.rotate("DB_PASSWORD", '{"p" : 2}')
+    assert stages(rotation) == ('{"p":1}', '{"p":2}', None)
+
+
 def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
     rotation.schedule("DB_PASSWORD", "30d")
     rotation._backend.delete("DB_PASSWORD")
@@ -5909,7 +5924,8 @@ def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
     policies = [{option: bad} for option in ("every", "timeout", "keep_previous") for bad in intervals]
     policies += [{"apply": bad} for bad in ("", " ", [], ["a\0b"], ["a\ud800"], [1], 5)]
     policies += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:32"}]
-    refusals = "not a valid interval|not a command|a word of the command (is|has)|no such generator"
+    refusals = "(every|timeout|keep_previous) isn't a valid interval|not a command"
+    refusals += "|a word of the command (is|has)|no such generator"
     rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
     for policy in policies:
         policy = {"every": "1d", "apply": "false", **policy}
@@ -6073,7 +6089,7 @@ def test_a_rotate_command_without_anything_to_do_exits_with_1(rotate, words):
 
 
 def test_rotate_schedule_refuses_what_is_no_interval(rotate):
-    refused = "not a valid interval; write 30d, 12h, 90m or 2w\n"
+    refused = "every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
 
 
