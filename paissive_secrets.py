@@ -6714,13 +6714,11 @@ Modal token  ak-|as-  {A22}
 = medium medium
 Lob key  live_  {h35}
 Beamer key  b_  {X44}
-= medium low
-Flutterwave public key  FLWPUBK(_TEST|)-  {h32}-X
 """
 # To add a rule for values in a certain context, add its name below its confidence and severity, then its
-# forms, one per line: a keyword in lower case that every match contains (or /file name), an expression whose
-# last group is the value, and an input that must match. The near miss is that input with ${NAME} for the
-# value. Rows without forms are matched by a parser, or judged by name and value.
+# forms, one per line: a keyword in lower case that every match contains (or /file name; or several, which
+# {name} stands for), an expression whose last group is the value, and an input that must match. The near miss
+# is that input with ${NAME} for the value. Rows without forms have a parser, or are judged by name and value.
 _PATTERNS = r"""
 = high critical
 private key
@@ -6775,16 +6773,9 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(  (?i:basicauth)\({login}  r.SetBasicAuth("me", "{p}")
-    plainauth(  (?i:plainauth)\({argument}{login}  smtp.PlainAuth("", "me", "{p}", "x.local")
-    credential(  (?i:credential)\({login}  new NetworkCredential("me", "{p}")
-    credentials(  (?i:credentials)\({login}  new UsernamePasswordCredentials("me", "{p}")
-    authentication(  (?i:authentication)\({login}  new PasswordAuthentication("me", "{p}".toCharArray())
-    connection(  (?i:getconnection)\({argument}{login}  DriverManager.getConnection("jdbc:a:b", "me", "{p}")
-    connect(  (?i:connect)\((?:&[\w.>-]{1,40}, ?)?{argument}{login}
-        mysql_real_connect(&db, "x.local", "me", "{p}", "a", 0)
-    auth=(  auth=\({login}  requests.get(url, auth=("me", "{p}"))
-    pdo(  (?i:pdo)\({argument}{login}  new PDO("mysql:host=a", "me", "{p}")
+    basicauth(|credential(|credentials(|authentication(|auth=(  (?i:{name}){login}  x.{name}"me", "{p}")
+    plainauth(|getconnection(|connect(|pdo(  (?i:{name})(?:&[\w.>-]{1,40}, ?)?{argument}{login}
+        x.{name}"x.local", "me", "{p}", "a")
 command password
     sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
     docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
@@ -6813,9 +6804,6 @@ netrc password
     default login  default login \S{1,99}\s+password ([^\s"'$<{(\[]\S{2,99})  default login me password {p}
 pgpass password
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
-XML password
-    <pass  <[Pp]ass(?:word)?(?: encoding="base64")?>([^\s<>$%{}@]{3,99})</[Pp]ass
-        <Pass encoding="base64">{p}</Pass>
 Firefox login
     encryptedpassword
         encryptedPassword\\?":\s?\\?"M[A-Za-z0-9+/]{2}EEPgA{19}EwFAYIKoZIhvcNAwcE(C[A-Za-z0-9+/]{20,400}={0,2})
@@ -6865,67 +6853,31 @@ _MACROS = {
 # To add a provider whose values have no prefix, add its name after their shape: a value of that shape near
 # the name is taken for that provider's. List every spelling of a name.
 _PROVIDERS = r"""
-{A6}-{A10} wolfram wolframalpha; {A8} omdb; {A8}-{A4}-{A4}-{A4}-{A12} clicksend; {A8}:{A8} sidekiq; {A12}
-timezonedb; {A14} ipinfo; {A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage avalara
-ipregistry kickfire thingspeak; {A16}|{A32} flickr; {A16}|{A32}|{W64} coinbase; {A16}|{B64} confluent;
-{A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify; {A20} browserstack eventbrite
-freshdesk freshservice maptiler packagist papertrail pusher sightengine stackhawk teamwork uploadcare;
-{A20}|v2\.{A20} appveyor; {A20}|{A24} looker; {A20}|{A32} codacy customerio honeybadger; {A20}|{A40} finnhub;
-{A22} databox raygun travis travisci; {A22}tt storyblok; {A24} atlassian bannerbear betterstack betteruptime
-chatwoot closecrm confluence etsy jira jpush razorpay removebg stripe vercel zeit zotero; {A24}:{A64}
-ghostadmin; {A24}|{A30} plaid; {A24}|{A32} exchangerate slack; {A24}|{A64} cloudant; {A24}|{u} kucoin;
-{A25,28}|{A25,30}_{A18,22} ngrok; {A25} comet cometml; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A25}|{u}
-messagebird; {A26} mattermost; {A26}|{A37} smartsheet; {A27} miro; {A30} alibaba aliyun cloudways fogbugz
-nylas pushover textmagic twitch; {A31} weatherapi; {A31}|{A64} bigcommerce; {A32} adobe adobecommerce aeroapi
-aircall algolia amap amplitude apiflash apilayer assemblyai authy autodesk azureopenai azurespeech
-azuretranslator blockcypher boxtoken braintree bugsnag callrail chainstack checkly clickup cognitiveservices
-cratesio crunchbase deepinfra detectlanguage douyin equinix feishu flightaware fossa fullcontact gaode
-geoapify getresponse giphy gnews gtmetrix haveibeenpwned hetznerdns hibp hotjar imgbb infura iterable jotform
-kakao larksuite lastfm librariesio locationiq logdna logzio magento mailerlite mailjet mailtrap mapquest
-mistral mistralai mixpanel namecheap newsapi onfleet opencage opensea openuv openweather openweathermap owm
-prestashop pushbots qualys rawg recurly rollbar scraperapi securitytrails semrush sendpulse shodan similarweb
-sinch speechmatics spoonacular spotify steam steamweb surge tencent themoviedb thunderforest ticketmaster
-tinify tinypng tmdb toggl tomtom twilio vimeo wechat weibo weixin witai zerotier zulip; {A32}-us{d1,2}
-mailchimp; {A32}-{A32} oanda; {A32}-{u} infobip; {A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20}
-pagerduty; {A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi zoomus; {A32}|{A40} airbrake datadog tiktok;
-{A32}|{A40}|{A64} sentry; {A32}|{A42}AzSe{A6} azuresearch; {A32}|{A64} trello; {A32}|{B170}= linechannel;
-{A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W35} accuweather; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
-facebook; {A32}|{u} codecov; {A33} coveralls; {A34} bscscan etherscan klaviyo polygonscan; {A36} vultr
-weaviate; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy; {A37}|{W40} cloudflare; {A40} basecamp bitly carto
-circleci cloudsmith cohere deepgram discogs exotel forgejo gitea github gocd gogs helpscout hunter intrinio
-jumpcloud leanix lokalise meraki nasa opentok pandadoc paystack pipedrive plivo quicknode redmine serper
-smsapi sonar sonarcloud sonarqube sourcegraph sparkpost strava todoist transloadit vonagevideo waqi zendesk;
-{A40}|{A50} buildkite; {A40}|{A8}-{A4}-{A4}:{A4}-{A12} printful; {A40}|{W20} semaphoreci; {A40}|{u} sendbird;
-{A43} bitfinex livekit; {A44} typeform; {A48} clockify foursquare neutrinoapi packagecloud; {A48}|{B40}
-coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48} bitmex; {A48}|{u} onesignal; {A50} civo dwolla
-paddlevendor signalwire tumblr; {A52,56} splitio; {A52}|{A76}AZDO{A4} azdo azuredevops; {A56} ipdata
-openrouteservice pexels; {A60} vonagesignature; {A60}|{A64} getstream streamio; {A64} africastalking
-alienvault ambee beehiiv binance codeclimate coincap coinpayments cryptocompare dingding dingtalk disqus
-easybill freshbooks gorest gorgias greynoise hetzner hybridanalysis keenio kickbox librato linode mailersend
-moralis onelogin otx peopledatalabs pinata pulsedive pushy sendinblue serpapi slapi slkey sms77 socialblade
-softlayer threatbook togetherai trakt virustotal webflow wercker; {A64}|su{A12} sumo sumologic;
-{A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifact artifactory jfrog; {A64}|{W20} gitlab; {A64}|{W32}|{d18}
-discord; {A64}|{W43} ynab; {A72} activecampaign; {B75} mux; {A76}|{A85} vk; {A80} abuseipdb crowdin dialpad
-scrapingbee; {A96} elasticemail; {A97} harvest; {A128} poloniex; (?:s|p)ub-c-{u} pubnub; 00{W40}|{W40}|{W64}
-okta; {u} airvisual appdynamics brightdata builtwith coinapi coinmarketcap copyleaks docker dockerhub duckdns
-helius heroku hubspot intelx leonardoai logentries loggly moosend npm nvd opsgenie optimove postmark raindrop
-runscope saucelabs scaleway scrapeops screenshotapi snyk splunk squarespace statuspage swaggerhub urlscan
-wakatime wavefront zenserp zoominfo; {u}(?::fx)? deepl; {u}-{u} stormglass; u{d5,9}-{A24} uptimerobot;
-{d5,16}:A{W34} telegram; {W6}\.{W6}:{W43} ably; K{d8}{d6,7} ocrspace; {d8}-{A25} pixabay; {W11}\.{W43} kagi;
-{W12} parsehub; A{A20}z filestack; {W20} quandl; {W21} dynatrace; md-{W22}|{W22} mandrill; ser\.{A22}
-flagsmith; {B22}==:{A32} tableau; {W22} convertkit instana proxycrawl ringcentral signalfx; {W22}==
-clickatell; (?:live|test)_{A24,60} chargebee; s\.{A24} vault; {W24} baremetrics; ckey_{A27} covalent;
-private_{W27,30}= imagekit; {W27} cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30} mollie; BBFF-{A30}
-ubidots; {W30} zenvia; (?:test|live)_{A31,35} lob; (?:mainnet|preview|preprod){A32} blockfrost;
-(?:secret|private)_{A32} neverbounce; secret_{A32} ecwid; bdc_{A32} bigdatacloud; o\.{A32} pushbullet;
-scp-(?:live|test)-{A32} scrapfly; sk_{A32} clearbit; {W32} adafruit alchemy blynk branchio commercetools
-fastly nytimes; {W39} youtube; {W40,46} netlify; {W40} ahrefs gitter moesif qiniu rescuetime; {W40}|{u}
-launchdarkly; sk_{W43} novita; {W43} brandfetch contentful doordash gumroad hereapi skylight unsplash zeplin;
-{W44} iam ibm ibmcloud; sk-{A48} stability stabilityai; {W48} leakix; {W50} rapidapi; {W54} optimizely;
-A{A55,60}={0,2} upstash; ey{W60,900} wrike; ey{W60,900}\.{W20,900}\.{W20,400} calendly; {W60,90} bugcrowd;
-{W60} craftmyform intercom mapbox; {W64} bingmaps pingdom; {W64}_{W4}_{u} webex; {W71} appoptics; eyJ{W80,400}
-neptuneai; sk{A80,200} sanity; {W80} paypal; {Z80,90} kraken; {B86}== telesign; {W86} bitrise;
-{B100,2000}={0,2}|{B40} aws awssecret; {W128} yelp
+{A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage; {A16}|{A32} flickr;
+{A16}|{A32}|{W64} coinbase; {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify;
+{A20} browserstack eventbrite packagist pusher uploadcare; {A20}|{A32} codacy honeybadger; {A22} travis
+travisci; {A24} atlassian betterstack confluence jira stripe vercel; {A24}|{A30} plaid; {A24}|{A32} slack;
+{A24}|{A64} cloudant; {A25,28}|{A25,30}_{A18,22} ngrok; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A26}
+mattermost; {A30} alibaba aliyun pushover textmagic twitch; {A32} adobe algolia amplitude apiflash braintree
+bugsnag mailtrap mistral mixpanel newsapi openweather rollbar shodan spotify steam tencent twilio wechat;
+{A32}-us{d1,2} mailchimp; {A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty;
+{A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi; {A32}|{A40} datadog tiktok; {A32}|{A40}|{A64} sentry;
+{A32}|{A64} trello; {A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
+facebook; {A32}|{u} codecov; {A34} etherscan klaviyo; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy;
+{A37}|{W40} cloudflare; {A40} circleci cloudsmith cohere deepgram gitea github meraki paystack pipedrive
+sonar sonarqube sourcegraph strava zendesk; {A40}|{A50} buildkite; {A40}|{u} sendbird; {A44} typeform; {A48}
+neutrinoapi packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48}
+bitmex; {A48}|{u} onesignal; {A50} signalwire tumblr; {A52}|{A76}AZDO{A4} azuredevops; {A64} ambee binance
+hetzner keenio linode mailersend onelogin pinata sendinblue slkey softlayer virustotal webflow;
+{A64}|su{A12} sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifactory jfrog; {A64}|{W20} gitlab;
+{A64}|{W32}|{d18} discord; {B75} mux; {A80} scrapingbee; {A128} poloniex; (?:s|p)ub-c-{u} pubnub;
+00{W40}|{W40}|{W64} okta; {u} coinmarketcap docker dockerhub heroku hubspot npm postmark saucelabs scaleway
+snyk splunk; {u}(?::fx)? deepl; {d5,16}:A{W34} telegram; {W21} dynatrace; md-{W22}|{W22} mandrill; {W22}
+instana ringcentral signalfx; s\.{A24} vault; {W27} cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30}
+mollie; (?:test|live)_{A31,35} lob; {W32} fastly; {W39} youtube; {W40,46} netlify; {W40}|{u} launchdarkly;
+{W43} contentful; {W44} iam ibm ibmcloud; sk-{A48} stabilityai; {W50} rapidapi; A{A55,60}={0,2} upstash;
+{W60} intercom mapbox; {W64} bingmaps; {W64}_{W4}_{u} webex; {W80} paypal; {Z80,90} kraken; {W86} bitrise;
+{B100,2000}={0,2}|{B40} aws awssecret
 """
 
 
@@ -6990,16 +6942,17 @@ def patterns() -> dict[bytes, list[Pattern]]:
     found: dict[bytes, list[Pattern]] = {}
     for rule, forms in _table_rows(_PATTERNS):
         for form in re.split(r"\n {4}(?! )", forms) if forms else ():
-            keyword, *parts, hit = re.split(r"\s{2,}", form)
+            keywords, *parts, hit = re.split(r"\s{2,}", form)
             text = "".join(parts)
-            keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
-            hit = samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}"))
             for macro, meaning in _MACROS.items():
                 text = text.replace(macro, meaning)
-            regex = re.compile(text.encode())
-            match = regex.search(hit.encode())
-            lead = hit.lower().find(keyword) - match.start() if match else 0
-            found.setdefault(keyword.encode(), []).append(Pattern(rule, max(lead, 0), regex, hit))
+            for keyword in keywords.split("|"):
+                keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
+                regex = re.compile(text.replace("{name}", re.escape(keyword)).encode())
+                proof = samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", keyword))
+                match = regex.search(proof.encode())
+                lead = proof.lower().find(keyword) - match.start() if match else 0
+                found.setdefault(keyword.encode(), []).append(Pattern(rule, max(lead, 0), regex, proof))
     return found
 
 
@@ -7164,20 +7117,11 @@ def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
     words = words_of(text)
     pairs = list(map(str.__add__, words, words[1:]))
     names = set(filter(rules.__contains__, (*words, *pairs, *map(str.__add__, pairs, words[2:]))))
-    for word in words:
-        names |= _names_inside(word) if len(word) > 6 else set()
     lowered, found = text.lower(), []
     for name in names:
         for match in re.finditer(r"[\W_]{0,3}".join(name), lowered):
             found.append((match.end(), rules[name]))
     return sorted(found, key=lambda item: -item[0])
-
-
-@functools.lru_cache(1024)
-def _names_inside(word: str) -> set[str]:
-    """The names of six or more letters in a longer word; shorter ones occur in ordinary words."""
-    sizes = range(6, min(len(word), 20))
-    return named_rules().keys() & {word[i : i + n] for n in sizes for i in range(len(word) - n + 1)}
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -7248,46 +7192,73 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth":
 # Every keyword contains one of a few rare letters. Folding those to `k` lets `re` skip from k to k.
 _RARE = b"bcpuq"
 _FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
-_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # of these, they have a digit or are long
+_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
 _SECOND = frozenset(b"retaslhnyw")  # what follows a rare letter in most words
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 _NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
-# `(?=(?P<x>…))(?P=x)` is an atomic group, which `re` has only from 3.11.
-_ASSIGNMENT = rb"""(?x)  # the rest of the name, its quote, an index; "value" if the name is itself a value
-    (?P<rest>(?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])
-       (?:\\{0,3}["'`](?:[\s,{]{1,40}(?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
-            \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=]))?
-          |\*\*|&quot;|&\#3[94];|\n\s{1,40}value(?=:)|</key>\s{0,40}<string(?=>))?\]?\)?(?:\[\d{0,5}\])?)
+# From the end of a keyword to where its value begins. `(?=(?P<x>…))(?P=x)` is an atomic group, which `re`
+# has only from 3.11.
+_ASSIGNMENT = rb"""(?x)
+    (?P<rest>
+      (?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])  # the rest of the name, then its quote or what
+      (?:\\{0,3}["'`]                                  # comes between a name that is a value and its own
+          (?:[\s,{]{1,40}
+              (?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
+              \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=])
+            |(?:\ [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)  # name="X"> <value>
+          )?
+        |\*\*|&quot;|&\#3[94];
+        |\n\s{1,40}value(?=:)
+        |</[\w.-]{0,20}>\s{0,40}<[\w.:-]{0,20}(?:string|value)(?=>)  # <key>X</key> <string>
+        |\ [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  # an attribute of the element
+      )?\]?\)?(?:\[\d{0,5}\])?
+    )
     (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
-      # or a type, which holds no keyword and follows no quoted name
       |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ =)(?!\w{0,20}(?:pass|secret|token)))
-       (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>]))?
+       (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>])  # a type, which holds no keyword
+    )?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:{1,3}=|[?.]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|::?|,|\(|\{|>|%%3[dD]|&gt;
-          |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t]))
-       (?=(?P<inner>[ \t]{0,20}))(?P=inner)
+    (?:(?P<separator>=>|:{1,3}=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|%%3[dD]|&gt;
+          |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t])%(or)s)
+       (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
        (?:[\[{(]\s{0,40}(?=["'])  # a list
-         |\[\]byte\(|(?:(?:new|await)\ )?  # calls or a prefix around it
-          (?:\(|[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL]))))?[bBfFuUrRlL@]?
-       (?P<quote>\\{0,3}(?:\"""|'''|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # or it closes a string
+         |\[\]byte\(
+         |(?:(?:new|await)\ )?(?:\(  # calls
+           |[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL])))
+       )?
+       (?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?  # a prefix of the string
+       (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # or it closes a string
       |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )|%%3[dD]
-          |>(?=(?P<lines>\s{0,20}))(?P=lines)|(?<=\ ))
-       (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)(?=%s))
+          |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
+       (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
+       %(begin)s)
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
-_WITH_A_DIGIT = rb"""(?=[A-Za-z]{16}|(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or a letter behind a bracket
+_LOOKS_RANDOM = rb"""(?=[A-Za-z]{16}|[A-Z]{12}|[A-Za-z+/]{2,40}==
+    |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
+    |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or it has a digit, or a letter behind a bracket
     (?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))(?P=plain)[0-9\])}])"""
-_BARE_BYTE = rb"[^\s\"'`,;<>(){}&|\\\[\]]"
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
-# In source, a bare value is a literal if it has a digit, or ends where a string or a part of one does.
-_BARE_LITERAL = (
-    rb"(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # how most words end
-    + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
-)  # fmt: skip
+# Where a value has its line or its element to itself, it begins with any character. In YAML, it may begin on
+# the next line.
+_ELSEWHERE = {
+    b"or": b"",
+    b"else": b"",
+    b"begin": rb"(?:[|>][-+]?[ \t]{0,9}\r?\n[ ]{1,40})?(?=" + _BARE_BEGIN
+    + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(]\s)[^\s\"'`=>])",
+}  # fmt: skip
+# In source, another expression may precede the value, and a bare value is a literal if it has a digit, or
+# ends where a string or a part of one does.
+_IN_SOURCE = {
+    b"or": rb"|(?<=[)\]\w]\ )\?:|(?<=[)\]]\ )or",
+    b"else": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?![\w.$])(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
+    rb"(?P=first)\ (?:\|\||\?\?|\?:|or)\ )?",
+    b"begin": rb"(?=(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # how most words end
+    + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S)))",
+}  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.
-_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?|,({>%!])"
+_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?+|,({>%!])"
 # In source, a value begins before the line ends, or on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
-_BARE = lazily(_BARE_BYTE + rb"{1,300}(?<![.:])")
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
 _READ = lazily(  # a call without its first letter, as in [g]etToken(; or a type
     rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
@@ -7301,16 +7272,34 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
-MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
 # Takes a window and where a keyword ends; returns what it found and where to go on.
 Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
-_BARE_LINE = lazily(
-    rb"(?=[^\s\"'`(\[{]{0,299}[(\[{])[^\s\"'`]{1,300}(?<![.:;,])(?=[;,]?[\"'`]?[ \t\r]{0,20}(?:\n|\Z))"
+MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
+# How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
+# line to themselves.
+_BARE_VALUES = {
+    "line": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=;?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))"),
+    "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
+    "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
+    "word": lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
+    "default": lazily(rb"[^\n\"'`{}]{1,300}(?=\})"),
+    "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
+}
+_BEFORE_PROSE = (b"", b"is", b"Is", b"IS", b"iS", b"|")
+_PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
+_LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
+_ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
+_ENDS_WORD = frozenset(b"\"'`,;<>(){}&|\\[]=:")  # can't begin one either
+# What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
+_DEFAULT = lazily(
+    r"\A(?:\$\{[\w.-]{1,60}?(?::[-=]?|[-=])([^{}$]+)\}|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
 )
+_DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|setting")
+_SECOND_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}(?:\w{1,20}=)?[bru]?[\"']([^\"'\\\n]{1,300})[\"']\s{0,9}\)")
 
 
 class Candidate(NamedTuple):
@@ -7367,8 +7356,8 @@ def _keyword_search(
     source: bool, keywords: tuple[bytes, ...]
 ) -> tuple[dict[str, list[tuple[bytes, _Match | None, int]]], bytes, re.Pattern[bytes]]:
     """({group: (word, matcher of what follows, its distance from the end)}, fold, expression)"""
-    assigned = _ASSIGNMENT % (_BARE_LITERAL if source else _BARE_BEGIN)
-    strong, weak = re.compile(assigned).match, re.compile(assigned + _WITH_A_DIGIT).match
+    assigned = _ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE)
+    strong, weak = re.compile(assigned).match, re.compile(assigned + _LOOKS_RANDOM).match
     fragments: dict[bytes, _Match] = {**dict.fromkeys(_FOR_WORDS, strong), **dict.fromkeys(_FOR_RANDOM, weak)}
     words = sorted((*keywords, *fragments), key=len, reverse=True)  # the longest wins
     rare = set(_RARE + b"k")
@@ -7411,13 +7400,13 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     return b"k(?:%s)" % b"|".join(second + b"(?:%s)" % tail for second, tail in tails.items())
 
 
-def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> list[Candidate]:
+def candidates_at(window: bytes, language: Language, match: re.Match[bytes]) -> list[Candidate]:
     """The values that follow a telltale fragment: one, or the items of a list."""
     first = candidate_at(window, language, match)
     if not first or not first.quote:
-        return [first] if first else []
+        return [_take_default(first)] if first else []
     opener = window[match.end("separator") : match.start("quote")].strip()
-    candidates, end = [first], first.end + len(first.quote)
+    candidates, end = [_take_default(first)], first.end + len(first.quote)
     item = opener in (b"[", b"{") or match["separator"] == b","
     if item and _IS_KEY.match(window, end):
         return []
@@ -7429,47 +7418,87 @@ def candidates_at(window: bytes, language: str, match: re.Match[bytes]) -> list[
     return candidates
 
 
-def candidate_at(window: bytes, language: str, match: re.Match[bytes]) -> Candidate | None:
+def candidate_at(window: bytes, language: Language, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, if there is one."""
-    (at, start), (quote, bare, separator) = match.span(), match.group("quote", "bare", "separator")
-    value = _quote_regex(quote).match(window, start, start + MAX_VALUE) if quote else _bare_at(window, start)
-    if not value or value[0].lower() in _NO_VALUES or _OUR_REFERENCE.match(window, start):
-        return None
+    at, (quote, bare, separator) = match.start(), match.group("quote", "bare", "separator")
     ahead = window[max(0, at - 40) : at]
-    begin, name_end = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS)), match.end("name")
-    name = window[begin:name_end]
-    # After a space comes prose, except for options, random-looking values and Oracle's IDENTIFIED BY.
-    if not quote and bare.lower() in (b"", b"is", b"|") and (name[:1] != b"-" or b"$" in name):
-        short = name.lower() == b"by" or _SETTING.search(window, max(0, begin - 20), begin)
-        if len(value[0]) < (6 if short else 16) or value[0].translate(None, b"0123456789") == value[0]:
-            return None
-    called = (match["type"] or b"") + (match["call"] or b"")
-    read = called and _READ.search(called)  # the argument names what is read
-    if read or (not quote and (_OUR_REFERENCE.match(window, begin) or _CALL.match(window, start))):
-        return None
-    kind = _kind_of(name)
-    if not kind:
-        return None
+    begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
+    name = window[begin : match.end("name")]
     line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
-    end, before = value.end(), _text(window[line:begin])
+    before = window[line:begin]
+    ending = language.ending if name[:1] != b"-" else "word"
+    found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
+    kind = _kind_of(name)
+    if not found or not kind or _OUR_REFERENCE.match(window, match.end()):
+        return None
+    start, end = found.span(found.lastindex or 0)
+    value = window[start:end]
+    if not quote and _OUR_REFERENCE.match(window, begin):
+        return None
+    if bare in _BEFORE_PROSE and _is_prose(name, before, value):
+        return None
+    if value.lower() in _NO_VALUES or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NO_VALUES):
+        return None
     return Candidate(
         *(start, end, kind, _text(name), _text((separator or bare or b"").strip()) or "_"),
-        *(_text(quote or b""), _text(value[0]), before, _text(_rest_of_line(window, end)), language),
+        *(_text(quote or b""), _text(value), _text(before), _text(_rest_of_line(window, end)), language.kind),
     )
+
+
+def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
+    """A string, or the second argument of a call whose first one names what is read."""
+    value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
+    if not value or not (match["type"] or match["call"]):
+        return value
+    read = _READ.search((match["type"] or b"") + (match["call"] or b""))
+    call = match["call"] and window[match.start("call") - 1 : match.end("call")]
+    if read or (call and _DEFAULTING.search(call)):
+        return _SECOND_ARGUMENT.match(window, value.end()) or (None if read else value)
+    return value
+
+
+def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
+    """An unquoted value, which ends as its place and its language say."""
+    start, bare = match.end(), match["bare"]
+    if match.end("outer") < start:  # a block of YAML
+        return _BARE_VALUES["line"].match(window, start)
+    if bare[:1] == b">":
+        return None if before[-1:] == b"/" else _BARE_VALUES["element"].match(window, start)
+    if before[-2:] == b"${":
+        return _BARE_VALUES["default"].match(window, start)
+    if ending in _LINE_ENDINGS and bare in (b"=", b":"):
+        if match["rest"][-1:] in (b'"', b"'"):
+            before = before[:-1]
+        if ending == "scalar" and _ITEM_BEGIN.match(before):
+            return _quote_regex(before[-1:]).match(window, start)
+        found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
+        if found and not _PHRASE.match(found[0]):
+            return found
+    if window[start] in _ENDS_WORD or _CALL.match(window, start):
+        return None
+    return _BARE_VALUES["word"].match(window, start)
+
+
+def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
+    """Whether a value that follows its name after a space doesn't look random; options are no prose."""
+    if name[:1] == b"-" and b"$" not in name:
+        return False
+    command = name.lower() == b"by" or _SETTING.search(before[-20:])  # Oracle's IDENTIFIED BY
+    return len(value) < (6 if command else 16) or value.translate(None, b"0123456789") == value
+
+
+def _take_default(c: Candidate) -> Candidate:
+    """The value that an expression falls back on, in place of the expression."""
+    default = _DEFAULT.match(c.value) if c.value[:2] in ("${", "{{") else None
+    if not default:
+        return c
+    start, end = default.span(default.lastindex or 0)
+    return c._replace(start=c.start + start, end=c.start + end, value=c.value[start:end])
 
 
 def _rest_of_line(window: bytes, end: int) -> bytes:
     last = window.find(b"\n", end, end + 120)
     return window[end : last if last >= 0 else end + 120]
-
-
-def _bare_at(window: bytes, start: int) -> re.Match[bytes] | None:
-    """An unquoted value, up to what could end it, or to the line's end if its brackets can't be code."""
-    found = _BARE.match(window, start)
-    if not found or window[found.end() : found.end() + 1].isspace():
-        return found
-    whole = _BARE_LINE.match(window, start)
-    return whole if whole and brackets_cross(_text(whole[0])) else found
 
 
 def brackets_cross(value: str) -> bool:
@@ -7503,20 +7532,23 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
 
 
 # --- languages ----------------------------------------------------------------------------------------------
-# To add a language, add its file extensions to the group that it resembles.
+# To add a language, add its file extensions to the row that it resembles: what kind of file it is, which is
+# what the weights know, and how a bare value ends in it. To add a way to end, add it to _BARE_VALUES.
 
-_LANGUAGES = {
-    "source": "py pyw pyi pyx js jsx mjs cjs ts tsx mts cts java kt kts scala groovy gradle c h cc cpp cxx"
-    " hpp hh hxx ino cs fs vb go rs swift m mm rb rake php phtml pl pm t lua r jl dart ex exs erl hrl hs clj"
-    " cljs coffee sql pas d nim zig sol proto bas asm s as hx ml lisp el vim",
-    "config": "yml yaml ini conf cfg config properties env toml tf hcl tfvars example template cnf ldif dist",
-    "json": "json ipynb har cast jsonl json5 webmanifest",
-    "docs": "md rst txt adoc markdown org tex csv",
-    "log": "log",
-    "markup": "html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig",
-    "shell": "sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk",
-}
-_LANGUAGE_OF = {ending: language for language, endings in _LANGUAGES.items() for ending in endings.split()}
+_LANGUAGES = """
+source literal py pyw pyi pyx js jsx mjs cjs ts tsx mts cts java kt kts scala groovy gradle c h cc cpp cxx
+    hpp hh hxx ino cs fs vb go rs swift m mm rb rake php phtml pl pm t lua r jl dart ex exs erl hrl hs clj
+    cljs coffee sql pas d nim zig sol proto bas asm s as hx ml lisp el vim
+config line conf config ini cfg properties env cnf ldif
+config scalar yml yaml
+config word toml tf hcl tfvars
+json word json ipynb har cast jsonl json5 webmanifest
+docs word md rst txt adoc markdown org tex csv
+log word log
+markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
+shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
+"""
+_LINE_ENDINGS = ("line", "scalar", "shell")
 _TRANSLATION = lazily(
     r"(?i)(?:^|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
     r"(?:/[a-z]{2}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
@@ -7524,11 +7556,27 @@ _TRANSLATION = lazily(
 )
 
 
-def language_of(path: str) -> str:
-    """Return a file's kind by its name: a key of _LANGUAGES, "translation" or "none"."""
+class Language(NamedTuple):
+    """What kind of file it is, and how a bare value ends in it: two columns of _LANGUAGES."""
+
+    kind: str  # or "translation" or "none"
+    ending: str
+
+
+@functools.cache
+def _languages() -> dict[str, Language]:
+    """{file extension: language}"""
+    rows = map(str.split, re.split(r"\n(?! )", _LANGUAGES.strip()))
+    return {ending: Language(kind, how) for kind, how, *endings in rows for ending in endings}
+
+
+def language_of(path: str) -> Language:
+    """Return a file's language by its name."""
     if _TRANSLATION.search(path):
-        return "translation"
-    return _LANGUAGE_OF.get(os.path.basename(path).lower().rpartition(".")[2], "none")
+        return Language("translation", "word")
+    endings = os.path.basename(path).lower().split(".")
+    known = (_languages().get(ending) for ending in reversed(endings[1:] or endings))
+    return next(filter(None, known), Language("none", "line"))
 
 
 # === Judgement ==============================================================================================
@@ -7831,7 +7879,7 @@ _KEY_NAME = lazily(
 # placeholders, calls, regular expressions, names of secrets and encodings, numbers, colours and prose
 _SAMPLE = lazily(
     rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w"
-    rb"|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%[A-Z]\w*_\w*%?\Z"
+    rb"|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%(?:[A-Z]\w*_\w*%?|\(\w+\)s)\Z"
     rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
     rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z|\\[sdw][*+]|\\(?:e|033|x1b)\["
     rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519"
@@ -8013,7 +8061,7 @@ def detect(
             yield apply_rule(pattern.rule, text, *found.span(1))
     detectors, language = keyword_detectors(), language_of(path)
     resume_at = dict.fromkeys(detectors, 0)
-    for word, hit in keyword_hits(text, language, tuple(detectors)):
+    for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
                 yield _classify(text, candidate)
@@ -8617,7 +8665,7 @@ def explain(
     elif lines < line:
         yield f"it ends before line {line}"
     elif nothing:
-        yield f"nothing on this line is assigned to a name that suggests a secret ({language_of(path)})"
+        yield f"nothing on this line is assigned to a name that suggests a secret ({language_of(path).kind})"
 
 
 def _reasons(span: Span) -> Iterator[str]:
@@ -10209,7 +10257,7 @@ def _patterns_for(path: str) -> list[str]:
         return [_REFERENCE_AT, _COMPOSE_AT]
     if path.endswith(_CONFIG_FILES):
         return [_REFERENCE_AT]
-    return [_VARIABLE_AT] if language_of(path) == "source" else []
+    return [_VARIABLE_AT] if language_of(path).kind == "source" else []
 
 
 def _uses_in_python(data: bytes) -> Iterator[_Use]:

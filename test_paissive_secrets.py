@@ -7476,36 +7476,113 @@ def assigned(line, path="a.py"):
     return [(c.name, c.separator, c.value) for c in candidates(line, path)]
 
 
+# A line in which V is a value, its file, the name of the value and what stands between them.
+WAYS_TO_GIVE_A_VALUE = (
+    ("db.password: 'V'", "a.yml", "db.password", ":"),
+    (r'"{\"user\": \"x\", \"password\": \"V\"}"', "a.json", "password", ":"),
+    ('const string testPassword = "V";', "a.py", "testPassword", "="),
+    ('val password: String = "V"', "a.py", "password", "="),
+    ('password = Some("V")', "a.py", "password", "="),
+    ('key := []byte("V")', "a.py", "key", ":="),
+    ("https://x.example/?access_token=V&a=b", "a.md", "access_token", "="),
+    ("mysqldump --password V db", "a.sh", "--password", "_"),
+    ("{&quot;token&quot;: &quot;V&quot;}", "a.xml", "token", ":"),
+    ("token = V  # of the robot", "a.yml", "token", "="),
+    ('char secret[25] = "V";', "a.py", "secret", "="),
+    ('password = ("V")', "a.py", "password", "="),
+    ('token: Some(String::from("V")),', "a.py", "token", ":"),
+    ('password = @"V";', "a.py", "password", "="),
+    ('pwd = L"V";', "a.py", "pwd", "="),
+    ('set password "V"', "a.sh", "password", "_"),
+    ('if (password !== "V") {', "a.py", "password", "!=="),
+    ("- **password**: V", "a.md", "password", ":"),
+    ("**Password:** V", "a.md", "Password", ":"),
+    ('public string Password { get; private set; } = "V";', "a.py", "Password", "="),
+    ("create user x identified by V quota 5m;", "a.py", "by", "_"),
+    ('<PasswordBox password="V"/>', "a.xml", "password", "="),
+    ("PASSWORD: ${DB_PASSWORD:-V}", "a.yml", "DB_PASSWORD", ":-"),
+    ("db_pw = V", "a.yml", "db_pw", "="),
+    ("curl -d 'client_secret=V' https://x.example", "a.sh", "client_secret", "="),
+    ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "a.yml", "db_password", "="),
+    ("CREATE LOGIN shop WITH PASSWORD = N'V';", "a.sql", "PASSWORD", "="),
+    ("ALTER ROLE shop PASSWORD E'V';", "a.sql", "PASSWORD", "_"),
+    ("SET PASSWORD = U&'V';", "a.sql", "PASSWORD", "="),
+    ("EXECUTE('CREATE LOGIN x WITH PASSWORD = ''''V'''' ')", "a.sql", "PASSWORD", "="),
+    ('password = rb"V"', "a.py", "password", "="),
+    ('password = $@"V";', "a.cs", "password", "="),
+    ("define('DB_PASSWORD', 'V');", "a.php", "DB_PASSWORD", ","),
+    ('putenv("DB_PASSWORD=V");', "a.php", "DB_PASSWORD", "="),
+    ('props.setPassword("V");', "a.java", "props.setPassword", "("),
+    ("TOKEN+='V'", "a.sh", "TOKEN", "+="),
+    ('ENV["DB_PASSWORD"] ||= "V"', "a.rb", "DB_PASSWORD", "||="),
+    ('ENV.fetch("DB_PASSWORD") { "V" }', "a.rb", "DB_PASSWORD", "{"),
+    ("a = process.env.DB_PASSWORD || 'V';", "a.js", "process.env.DB_PASSWORD", "||"),
+    ('a = os.getenv("DB_PASSWORD") or "V"', "a.py", "DB_PASSWORD", "or"),
+    ('val a = System.getenv("DB_PASSWORD") ?: "V"', "a.kt", "DB_PASSWORD", "?:"),
+    ("$a = $_ENV['DB_PASSWORD'] ?? 'V';", "a.php", "DB_PASSWORD", "??"),
+    ('@Value("${db.password:V}")', "a.java", "db.password", ":"),
+    ('<password encrypted="false">V</password>', "a.xml", "password", ">"),
+    ('<setting name="Password" as="String">\n  <value>V</value>', "a.xml", "Password", ">"),
+    ("<name>fs.secret.key</name>\n  <value>V</value>", "a.xml", "fs.secret.key", ">"),
+    ("<param-name>password</param-name><param-value>V</param-value>", "a.xml", "password", ">"),
+    ("password: >-\n  V\n", "a.yml", "password", ":"),
+)
+
+
 def test_a_value_is_found_in_every_way_to_give_one():
-    for line, path, name, separator in (
-        ("db.password: 'V'", "a.yml", "db.password", ":"),
-        (r'"{\"user\": \"x\", \"password\": \"V\"}"', "a.json", "password", ":"),
-        ('const string testPassword = "V";', "a.py", "testPassword", "="),
-        ('val password: String = "V"', "a.py", "password", "="),
-        ('password = Some("V")', "a.py", "password", "="),
-        ('key := []byte("V")', "a.py", "key", ":="),
-        ("https://x.example/?access_token=V&a=b", "a.md", "access_token", "="),
-        ("mysqldump --password V db", "a.sh", "--password", "_"),
-        ("{&quot;token&quot;: &quot;V&quot;}", "a.xml", "token", ":"),
-        ("token = V  # of the robot", "a.yml", "token", "="),
-        ('char secret[25] = "V";', "a.py", "secret", "="),
-        ('password = ("V")', "a.py", "password", "="),
-        ('token: Some(String::from("V")),', "a.py", "token", ":"),
-        ('password = @"V";', "a.py", "password", "="),
-        ('pwd = L"V";', "a.py", "pwd", "="),
-        ('set password "V"', "a.sh", "password", "_"),
-        ('if (password !== "V") {', "a.py", "password", "!=="),
-        ("- **password**: V", "a.md", "password", ":"),
-        ("**Password:** V", "a.md", "Password", ":"),
-        ('public string Password { get; private set; } = "V";', "a.py", "Password", "="),
-        ("create user x identified by V quota 5m;", "a.py", "by", "_"),
-        ('<PasswordBox password="V"/>', "a.xml", "password", "="),
-        ("PASSWORD: ${DB_PASSWORD:-V}", "a.yml", "DB_PASSWORD", ":-"),
-        ("db_pw = V", "a.yml", "db_pw", "="),
-        ("curl -d 'client_secret=V' https://x.example", "a.sh", "client_secret", "="),
-        ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "a.yml", "db_password", "="),
-    ):
+    for line, path, name, separator in WAYS_TO_GIVE_A_VALUE:
         assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path), line
+
+
+def test_a_bare_value_ends_as_its_language_says():
+    for path, line, value in (
+        (".env", "DB_PASSWORD=ab(c]d{e:f7", "ab(c]d{e:f7"),
+        (".env.production", "DB_PASSWORD=(x7k&Qw2|p;v # of the shop", "(x7k&Qw2|p;v"),
+        (".env", "URL=https://x.local/?token=x7k9Qw2p&a=b", "x7k9Qw2p"),
+        ("a.properties", r"db.password : a:b\:c=d7", r"a:b\:c=d7"),
+        ("a.ini", "password = p[7]q)x ; of me", "p[7]q)x"),
+        ("a.ini", "password = 3 horses #2 in all", "3 horses"),
+        ("a.ini", "password = your horses and mine", "your"),
+        ("a.conf", "password = p[7]q)x;", "p[7]q)x"),
+        ("a.php.example", "$password = strtolower(x7);", ""),
+        ("a.yml", "password: a,b;c[d]7 # of me", "a,b;c[d]7"),
+        ("a.yml", "{user: a, password: x7k9Qw2p, host: b}", "x7k9Qw2p"),
+        ("a.yml", "  - PASSWORD=a(b7x9q", "a(b7x9q"),
+        ("a.yml", '  - "PASSWORD=a(b, c7x9q"', "a(b, c7x9q"),
+        ("a.yml", "password: !vault |\n  6638", ""),
+        ("a.yml", "  - --token=x7k9Qw2p-$(NAME)", "x7k9Qw2p-$"),
+        ("a.xml", "<dbPassword> a&amp;b(c]7 </dbPassword>", "a&amp;b(c]7 "),
+        ("a.xml", "<password><![CDATA[a&b(c]7]]></password>", "a&b(c]7"),
+        ("a.md", "mysql -p<PASSWORD>\nshop7", ""),
+        ("a.md", "password: f{a, b}", "f"),
+        ("a.sh", r"export DB_PASSWORD=a[b]\$c#d7x; run", r"a[b]\$c#d7x"),
+        ("Dockerfile", "ENV DB_PASSWORD=x7k{9}Qw2p A=b", "x7k{9}Qw2p"),
+        ("a.json", '{"token": {"a": 7}, "secret": [1]}', ""),
+        ("a.rst", "<auth_key>x7k9Qw2p</auth_key>\\n <asn>7224</asn>", "x7k9Qw2p"),
+        ("a.graphql", 'secret: Text @deprecated(reason: "As of 3.5")', "Text"),
+    ):
+        assert [c.value.removesuffix(" ") for c in candidates(line, path)] == [value.strip()] * bool(value), (
+            line
+        )
+
+
+def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to():
+    for path, line in (
+        ("a.yml", "POSTGRES_PASSWORD: ${PG_LOGIN:-V}"),
+        ("a.yml", 'POSTGRES_PASSWORD: "${PG_LOGIN:-V}"'),
+        ("a.properties", "spring.datasource.password=${PG_LOGIN:V}"),
+        ("a.yml", "password: \"{{ pg_login | default('V') }}\""),
+        ("a.yml", 'password: {{ .Chart.login | default "V" | quote }}'),
+        ("a.php", "'password' => env('PG_LOGIN', 'V'),"),
+        ("a.py", 'password = os.environ.get("PG_LOGIN", "V")'),
+        ("a.py", 'password = config("PG_LOGIN", default="V")'),
+        ("a.py", 'password = os.getenv("PG_LOGIN") or "V"'),
+        ("a.js", "password: process.env.PG_LOGIN || 'V',"),
+    ):
+        values = [c.value for c in candidates(line.replace("V", GUESSED[:9]), path)]
+        assert values == [GUESSED[:9]], line
+    for line in ("password: ${PG_LOGIN}", "password = getenv('PG_LOGIN')", "password: ${A:-${B}}"):
+        assert reported(line, "a.yml") == [], line
 
 
 def test_several_values_stand_on_one_line():
@@ -7514,8 +7591,8 @@ def test_several_values_stand_on_one_line():
 
 
 def test_no_value_of_source_is_passed_over_for_the_end_of_a_line():
-    texts = """Server=a;Password=V;Database=b\n|- name: DB_PASSWORD\n  value: 'V'\n|<password>\n  V7\n|\
-<key>password</key>\n<string>V7</string>\n|password("V");\n"""  # the first has no quote and no digit
+    texts = """Server=a;Password=V;Database=b\n|- name: DB_PASSWORD\n  value: 'V'\n|password("V");\n|\
+<password>\n  V7\n</password>\n|<key>password</key>\n<string>V7</string>\n"""
     for text in texts.split("|"):
         assert assigned(text.replace("V", "hunterhunter")) != [], text
 
@@ -8367,7 +8444,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"TX_HASH=0x{ps.samples('{h64}')}", None),
         (f"define( 'DB_PASSWORD', '{LOGIN}' );", "password"),
         ("define( 'DB_PASSWORD', 'your-password-here' );", None),
-        (f"<username>me</username>\n<password>{LOGIN}</password>", "xml-password"),
+        (f"<username>me</username>\n<password>{LOGIN}</password>", "password"),
         ("<username>me</username>\n<password>${password}</password>", None),
         (f'"NextToken": "{LOGIN * 3}"', None),
         (f"DB_CREDENTIALS=postgres://me:{{password}}@x.local/{LOGIN}", None),
