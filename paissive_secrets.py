@@ -78,14 +78,27 @@ import time
 from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, TypeVar, Union, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Protocol,
+    TypeVar,
+    Union,
+    cast,
+    overload,
+)
 
 if TYPE_CHECKING:
     import ast
     import selectors
+    import socket
     import subprocess
+    import threading
     from argparse import ArgumentParser, Namespace
-    from typing import IO, AnyStr, NoReturn, TextIO
+    from typing import IO, AnyStr, TextIO
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -229,14 +242,13 @@ _REFERENCE = "secret:"  # prefix of a text that is one reference
 _EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
 # Variables that hold what opens a store or, with _FILE and _COMMAND, say where it is.
 _STORE_CREDENTIALS = (
-    r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:(?:WRAPPED_)?SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
+    r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
     r"|(?:VAULT|BAO)_TOKEN)(?:_FILE|_COMMAND)?"
 )
 # Go's time.ParseDuration without its tiniest units, with days and weeks.
 _TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|[smhdw])"
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}  # seconds
 MAX_DURATION = 1e9  # seconds: more than 30 years would overflow timers
-_GITHUB_JOB = "ACTIONS_ID_TOKEN_REQUEST_"  # prefix of the two variables for a job's identity token
 
 # Which names are a secret's, word by word, for the audit as for the stores. A word belongs to the first kind
 # that matches all of it; to add one, add it to its kind.
@@ -393,8 +405,6 @@ def check_not_followed(value: str, what: str, hint: str) -> None:
 
 def is_store_credential(variable: str) -> bool:
     """Return whether a variable is a key to our stores, which the commands that we start must not get."""
-    if variable.startswith(_GITHUB_JOB):  # a command may need these, unless that is how we log in
-        return os.environ.get("PAISSIVE_VAULT_LOGIN") == "jwt"
     return bool(re.fullmatch(_STORE_CREDENTIALS, variable))
 
 
@@ -1042,9 +1052,17 @@ class Store:
         return value
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
-        """Return the values of these secrets, by name and stage: a previous one may still be valid."""
+        """Return the values of these secrets, by default all, by name and stage."""
+        known = () if names else set(self.names())
+        names = names or tuple(sorted(name for name in known if not is_stage(name, known)))
+        return self.group_by_stage(names, self.get_all)
+
+    def group_by_stage(
+        self, names: Iterable[str], read: Callable[[Iterable[str]], Mapping[str, str]]
+    ) -> dict[str, dict[str, str]]:
+        """Do what `get_stages` does, with a function that reads values by name."""
         stored = {name: {stage: self.stage_name(name, stage) for stage in STAGES} for name in names}
-        values = self.get_all(itertools.chain.from_iterable(stages.values() for stages in stored.values()))
+        values = read(itertools.chain.from_iterable(stages.values() for stages in stored.values()))
         return {
             name: {stage: values[key] for stage, key in stages.items() if key in values}
             for name, stages in stored.items()
@@ -1078,8 +1096,12 @@ class Store:
     def unlock(self) -> None:
         """Prompt for what opens the store, or fail: called before a value is typed."""
 
-    def close(self) -> None:
-        """Give back what the process holds, such as leases."""
+    def renew(self) -> float:
+        """Renew what expires, such as leases; return in how many seconds to call this again."""
+        return float("inf")
+
+    def close(self, *, keep_leases: bool = False) -> None:
+        """Give back what the process holds; keep leases if what they are for was handed out."""
 
     def credentials(self) -> Iterable[str]:
         """Return the values that open the store, such as a password or a token: output must not show them."""
@@ -2852,64 +2874,66 @@ def _timeout(source: str, text: str) -> float:
 # Anything else could end a header and begin another.
 _HEADER_PROBLEM = "has a character that isn't allowed"
 _header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line break at its end", str)
-_SWITCH = _setting(_GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT")
-_NUMBER = _setting("[0-9]{1,9}", "isn't a number", "use 0 or more", int)
-_LOGIN = _setting("|".join(_LOGINS), "isn't a known login method", f"use {', '.join(_LOGINS)}", str)
-
-
-def _declare(parse: Callable[[str, str], _T], default: _T, variables: str = "") -> _T:
-    # A setting, once it has been read, has its default's type.
-    return cast("_T", (parse, default, variables))
+# Those that `vault` and `bao` read, from BAO_X and VAULT_X; all others are our own, PAISSIVE_VAULT_X.
+_STANDARD = (
+    "addr agent_addr namespace token token_path cacert cacert_bytes capath client_cert client_key"
+    " tls_server_name skip_verify client_timeout max_retries proxy_addr http_proxy"
+)
+# How each is read if it isn't just printable text, and its default if that isn't "".
+_PARSERS: dict[str, Callable[[str, str], object]] = {
+    **dict.fromkeys(("addr", "agent_addr"), _vault_address),
+    **dict.fromkeys(("namespace", "token"), _header_value),
+    **dict.fromkeys(("mount", "prefix", "login_mount"), _vault_folder),
+    "cacert_bytes": _setting("(?s).*", "", "", str),
+    "skip_verify": _setting(
+        _GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
+    ),
+    "client_timeout": _timeout,
+    "max_retries": _setting("[0-9]{1,9}", "isn't a number", "use 0 or more", int),
+    "hosts": _setting("(?s).*", "", "", lambda text: tuple(text.replace(",", " ").lower().split())),
+    "login": _setting("|".join(_LOGINS), "isn't a known login method", f"use {', '.join(_LOGINS)}", str),
+}
+_DEFAULTS = {
+    "addr": "https://127.0.0.1:8200",
+    "token_path": "~/.vault-token",
+    "skip_verify": False,
+    "client_timeout": 60.0,
+    "max_retries": 2,
+    "mount": "secret",
+    "hosts": (),
+    "login": "token",
+}
 
 
 class VaultSettings:
     """How to reach a server and log in to it; some of it is secret, so neither repr nor pickle shows it.
 
-    `timeout` is in seconds, for all attempts of a request together; as text, it may be a duration such as
-    1m30s. Raises BadValue for a setting that can't be read, TypeError for an unknown keyword.
+    The attributes are the keywords of VaultStore, read as its signature says.
     """
 
-    # Variables of `vault` and `bao`: BAO_X precedes VAULT_X.
-    address = _declare(_vault_address, "https://127.0.0.1:8200", "AGENT_ADDR ADDR")
-    namespace = _declare(_header_value, "", "NAMESPACE")
-    token = _declare(_header_value, "", "TOKEN")
-    token_file = _declare(_printable, "~/.vault-token", "TOKEN_PATH")
-    ca_cert = _declare(_printable, "", "CACERT")
-    ca_bytes = _declare(lambda _, text: text, "", "CACERT_BYTES")
-    ca_path = _declare(_printable, "", "CAPATH")
-    client_cert = _declare(_printable, "", "CLIENT_CERT")
-    client_key = _declare(_printable, "", "CLIENT_KEY")
-    server_name = _declare(_printable, "", "TLS_SERVER_NAME")
-    skip_verify = _declare(_SWITCH, False, "SKIP_VERIFY")
-    timeout = _declare(_timeout, 60.0, "CLIENT_TIMEOUT")
-    max_retries = _declare(_NUMBER, 2, "MAX_RETRIES")
-    proxy = _declare(_printable, "", "PROXY_ADDR HTTP_PROXY")
-    # Our own: PAISSIVE_VAULT_, and the attribute in upper case.
-    mount = _declare(_vault_folder, "secret")
-    prefix = login_mount = _declare(_vault_folder, "")
-    hosts: tuple[str, ...] = _declare(lambda _, text: (*text.replace(",", " ").lower().split(),), ())
-    login = _declare(_LOGIN, "token")
-    role = role_id = jwt_audience = username = _declare(_printable, "")
-    wrapped_secret_id = _declare(_header_value, "")
-    secret_id = jwt = password = github_token = _declare(_printable, "")
-    secret_id_file = jwt_file = password_file = github_token_file = _declare(_printable, "")
+    if TYPE_CHECKING:
 
-    def __init__(self, **values: Any) -> None:
-        # Python 3.13 adds a tuple, __static_attributes__.
-        rows = vars(VaultSettings).items()
-        declared = {name: row for name, row in rows if isinstance(row, tuple) and name[0] != "_"}
-        unknown = sorted(values.keys() - declared)
-        if unknown:
-            raise TypeError(f"no setting called {unknown[0]}")
-        for name, (parse, default, variables) in declared.items():
-            value = values.get(name)
-            standard = [prefix + variable for variable in variables.split() for prefix in ("BAO_", "VAULT_")]
-            # The first variable that isn't empty; Go treats an empty one as unset, too.
-            source = next(filter(os.environ.get, standard or ["PAISSIVE_VAULT_" + name.upper()]), "")
-            text = os.environ.get(source, "")
-            if value is not None:
-                source, text = name, " ".join(value) if isinstance(value, (list, tuple)) else str(value)
-            setattr(self, name, parse(source, text) if text else default)
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def __init__(self, keywords: Mapping[str, object]) -> None:
+        values: dict[str, Any] = {}
+        for name in (*keywords, "http_proxy"):
+            source, value = name, keywords.get(name)
+            if value is None:
+                brands = ("BAO_", "VAULT_") if name in _STANDARD.split() else ("PAISSIVE_VAULT_",)
+                variables = [brand + name.upper() for brand in brands]
+                source = next(filter(os.environ.__contains__, variables), name)
+                value = os.environ.get(source, "")
+            text = " ".join(value) if isinstance(value, (list, tuple)) else str(value)
+            parse = _PARSERS.get(name, _printable)
+            values[name] = parse(source, text) if text else _DEFAULTS.get(name, "")
+        if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
+            values["addr"] = values["agent_addr"]
+        values["proxy_addr"] = values["proxy_addr"] or values["http_proxy"]
+        values["login_mount"] = values["login_mount"] or values["login"]  # its name by default
+        vars(self).update(values)
 
     def __reduce__(self) -> str:
         raise TypeError("Vault settings may hold secrets, so they can't be pickled")
@@ -2922,7 +2946,6 @@ class VaultSettings:
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _LINE_COST = 1000  # bytes charged for each line of a head or chunk on top of its own: tiny ones cost far more
-_MAX_ITEMS = 400_000  # commas and brackets of a JSON text: parsed, "[]," takes twenty times its bytes
 _PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
@@ -2995,9 +3018,8 @@ class _Transport:
         self.settings = settings
         self.newest = newest  # an X-Vault-Index, and its cluster and number
         self._state = (newest, 0)
-        self.socket_path = settings.address.partition("unix://")[2]
-        self._base = "http://localhost" if self.socket_path else settings.address
-        self.proxy = "" if self.socket_path else settings.proxy or _proxy_of_environment(settings.address)
+        self.socket_path = settings.addr.partition("unix://")[2]
+        self._base = "http://localhost" if self.socket_path else settings.addr
         self.lock = threading.Lock()
         self._idle: list[Any] = []  # connections
         self._busy: set[Any] = set()
@@ -3008,15 +3030,15 @@ class _Transport:
         """Send a request for a quoted path; `repeat` says that sending it twice is harmless."""
         import json
 
-        deadline = min(self.deadline, time.monotonic() + self.settings.timeout)
+        deadline = min(self.deadline, time.monotonic() + self.settings.client_timeout)
         data = b"" if body is None else json.dumps(body).encode()
-        if data and (len(data) > _MAX_BODY or _has_too_many_items(data)):
+        if len(data) > _MAX_BODY:
             raise BadValue("the value is too large for Vault")
         repeated = False
         for attempt in itertools.count():
             known = self._state
-            exchange = _Exchange(self, method, data, self._header_fields(data, token), repeat, deadline)
-            response = self._send(f"{self._base}/v1/{path}", exchange)
+            exchange = _Exchange(self, data, token, repeat, deadline)
+            response = exchange.send(method, f"{self._base}/v1/{path}")
             response.repeated = repeated or exchange.redirected
             cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
             if repeat and method == "GET" and cluster == known[0] and number < known[1]:
@@ -3033,33 +3055,6 @@ class _Transport:
             time.sleep(wait)
             repeated = response.may_be_done
         return response
-
-    def _send(self, url: str, exchange: _Exchange) -> _Response:
-        from http.client import HTTPException
-        from urllib.error import HTTPError
-        from urllib.request import Request
-
-        # It has neither headers nor data: an audit hook sees those of urllib's requests, and may log them.
-        request: Any = Request(url, method=exchange.method)  # noqa: S310 - the address is http or https
-        request.exchange = exchange
-        try:
-            answer = _opener().open(request)
-            return _read_response(answer.status, dict(answer.headers.items()), exchange.raw, url)
-        except HTTPError as error:  # a redirect to a third place, or to another scheme
-            return _Response(error.code)
-        except SecretsError:
-            raise
-        except (OSError, ValueError, HTTPException) as error:
-            return _broken_response(error, exchange)
-
-    def _header_fields(self, data: bytes, token: str) -> dict[str, str]:
-        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
-        fields = {"X-Vault-Request": "true", "Content-Type": "application/json" if data else ""}
-        fields["X-Vault-Namespace"] = self.settings.namespace
-        fields["X-Vault-Index"] = newest = self.newest
-        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
-        fields["X-Vault-Token"] = token
-        return {name: value for name, value in fields.items() if value}
 
     def _note_index(self, index: str, write: bool) -> tuple[str, int]:
         """Keep the newest X-Vault-Index; return the cluster and number that OpenBao's consists of."""
@@ -3088,32 +3083,37 @@ class _Transport:
         hosts = {host, spelled, f"{spelled}:{port}"}
         return place == _host_and_port(old.scheme, old.netloc) or not hosts.isdisjoint(self.settings.hosts)
 
-    def take(self, scheme: str, host: str, proxy: str, headers: dict[str, str]) -> Any:
-        """Return a connection to a host, or to the proxy in between; `headers` log in to the proxy."""
+    @functools.cached_property
+    def proxy(self) -> tuple[str, dict[str, str]]:
+        """The host of the proxy, or "", and the header that logs in to it."""
+        if self.socket_path:
+            return "", {}
+        proxy = self.settings.proxy_addr or _proxy_of_environment(self.settings.addr)
+        return _parse_proxy(proxy) if proxy else ("", {})
+
+    def take(self, scheme: str, host: str) -> Any:
+        """Return a connection to a host, perhaps one that was kept."""
         if self.closed:
             raise ConnectionAbortedError
-        place = (scheme, host, proxy)
         with self.lock:
-            self._idle = [idle for idle in self._idle if not idle.wire.is_stale()]  # others close themselves
-            connection = next((idle for idle in reversed(self._idle) if idle.place == place), None)
-            if connection:
-                self._idle.remove(connection)
-        if not connection:
-            connection = self._new_connection(scheme, host, proxy, headers)
+            self._idle = [idle for idle in self._idle if not _is_stale(idle)]  # others close themselves
+            found = next((idle for idle in reversed(self._idle) if idle.place == (scheme, host)), None)
+            if found:
+                self._idle.remove(found)
+        connection = found or self._new_connection(scheme, host)
         self._busy.add(connection)
         return connection
 
-    def _new_connection(self, scheme: str, host: str, proxy: str, headers: dict[str, str]) -> Any:
-        name, port = _host_and_port(scheme, host)
-        context, server_name = None, self.settings.server_name or name
+    def _new_connection(self, scheme: str, host: str) -> Any:
+        address = name, port = _host_and_port(scheme, host)
+        proxy, login = self.proxy
+        connection = _connection_class()(*(_host_and_port("http", proxy) if proxy else address))
+        connection.place, connection.socket_path = (scheme, host), self.socket_path
         if scheme == "https":
-            context = self._context = self._context or _tls_context(self.settings)
-        first = _host_and_port("http", proxy) if proxy else (name, port)
-        connection = _connection_class()(*first, _Wire(self.socket_path), context, server_name)
-        if proxy and context:
-            # Before Python 3.12, brackets are taken off that an IPv6 address needs.
-            connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, headers)
-        connection.place = (scheme, host, proxy)
+            connection.context = self._context = self._context or _tls_context(self.settings)
+            connection.server_name = self.settings.tls_server_name or name
+            if proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
+                connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, login)
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool) -> None:
@@ -3122,7 +3122,7 @@ class _Transport:
             if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
                 self._idle.append(connection)
                 return
-        connection.wire.hang_up()
+        connection.close()
 
     def close(self) -> None:
         """Close all connections; threads that wait for a response get an error at once."""
@@ -3132,55 +3132,69 @@ class _Transport:
         for connection in [*self._busy, *self._idle]:
             with contextlib.suppress(OSError):
                 # SSLSocket's would go on in plain text.
-                socket.socket.shutdown(connection.wire.raw.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(connection.in_use, socket.SHUT_RDWR)
         self._idle = []
 
 
 class _Exchange:
-    """A request, and what became of it; a plain class, since both hold secrets."""
+    """A request, and what becomes of it; a plain class, since both hold secrets."""
 
     sent = False  # whether it may have reached a server
     redirected = False
     raw = b""  # the body of the response
 
-    def __init__(
-        self,
-        transport: _Transport,
-        method: str,
-        data: bytes,
-        headers: dict[str, str],
-        repeat: bool,
-        deadline: float,
-    ) -> None:
-        self.transport, self.method = transport, method
-        self.data, self.headers = data, headers
-        self.repeat, self.deadline = repeat, deadline
+    def __init__(self, transport: _Transport, data: bytes, token: str, repeat: bool, deadline: float) -> None:
+        self.transport, self._data = transport, data
+        self._repeat, self._deadline = repeat, deadline
+        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
+        fields = {"X-Vault-Request": "true", "Content-Type": "application/json" if data else ""}
+        fields["X-Vault-Namespace"] = transport.settings.namespace
+        fields["X-Vault-Index"] = newest = transport.newest
+        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
+        fields["X-Vault-Token"] = token
+        self._headers = {name: value for name, value in fields.items() if value}
 
-    def choose_proxy(self, request: Any) -> None:
-        """Make urllib's request one to the proxy, if there is one."""
-        if self.transport.proxy:
-            host, headers = _parse_proxy(self.transport.proxy)
-            request.set_proxy(host, "http")
-            for name, value in headers.items():
-                request.add_unredirected_header(name, value)
+    def send(self, method: str, url: str) -> _Response:
+        from http.client import HTTPException
+        from urllib.error import HTTPError
+
+        try:
+            answer = _opener().open(self._new_request(method, url))
+            return _read_response(answer.status, dict(answer.headers.items()), self.raw, url)
+        except HTTPError as error:  # a redirect to a third place, or to another scheme
+            return _Response(error.code)
+        except SecretsError:
+            raise
+        except MemoryError:  # for a chunk that claims to be huge
+            raise _not_vault(_TOO_LARGE) from None
+        except (OSError, ValueError, HTTPException) as error:
+            return _broken_response(error, self)
+
+    def _new_request(self, method: str, url: str) -> Any:
+        from urllib.request import Request
+
+        # It has neither headers nor data: an audit hook sees those of urllib's requests, and may log them.
+        request: Any = Request(url, method=method)  # noqa: S310 - the address is http or https
+        request.exchange = self
+        return request
 
     def perform(self, request: Any) -> Any:
-        """Send the request over a connection, read the response, and keep the connection."""
+        """Send urllib's request over a connection, read the response, and keep the connection."""
         from urllib.parse import urlsplit
 
         scheme, host = urlsplit(request.full_url)[:2]
-        proxy = request.host if self.transport.proxy else ""
-        headers = {**self.headers, **request.unredirected_hdrs}
-        login = {}
-        if proxy and scheme == "https":  # the proxy only opens a tunnel, and its login goes no further
-            login = {name: headers.pop(name) for name in [_PROXY_LOGIN] if name in headers}
-        connection, reusable = self.transport.take(scheme, host, proxy, login), False
+        target, headers = request.selector, {"Host": host, **self._headers}
+        proxy, login = self.transport.proxy
+        if proxy and scheme == "http":  # otherwise it only opens a tunnel, and its login goes no further
+            target, headers = request.full_url, {**headers, **login}
+        connection, reusable = self.transport.take(scheme, host), False
         try:
-            connection.wire.begin(self.deadline)
+            connection.deadline = self._deadline
+            connection.stale_at = time.monotonic() + _MAX_IDLE_SECONDS
             if connection.sock is None:
                 connection.connect()
             self.sent = True
-            connection.request(self.method, request.selector, self.data or None, headers)
+            connection.request(request.get_method(), target, self._data or None, headers)
             response = connection.getresponse()
             _check_framing(response)
             self.raw = response.read()
@@ -3192,16 +3206,13 @@ class _Exchange:
 
     def follow(self, request: Any, status: int, target: str) -> Any:
         """Return the request for where a redirect leads, None if it must not go there."""
-        from urllib.request import Request
-
+        method = request.get_method()
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-        allowed = self.repeat and (self.method == "GET" or status in (307, 308))
+        allowed = self._repeat and (method == "GET" or status in (307, 308))
         if not allowed or not self.transport.trusts(request.full_url, target):
             return None
         self.redirected = True  # to the active node of a cluster
-        new: Any = Request(target, method=self.method)  # noqa: S310 - trusted
-        new.exchange = self
-        return new
+        return self._new_request(method, target)
 
 
 # Classes derived from the library's are made by functions: importing it takes longer than all else here.
@@ -3209,7 +3220,7 @@ class _Exchange:
 
 @functools.cache
 def _opener() -> Any:
-    """Return urllib's opener with our connections, redirects and proxies, and no exception for a status."""
+    """Return urllib's opener with our connections and redirects, and no exception for a status."""
     from urllib import request as urllib_request
 
     class Handler(
@@ -3226,52 +3237,122 @@ def _opener() -> Any:
         def http_open(self, req: Any) -> Any:
             return req.exchange.perform(req)
 
-        https_open = http_open
-
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
             return req.exchange.follow(req, code, newurl)
-
-        http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
 
         def http_error_default(self, req: Any, fp: Any, code: int, msg: str, hdrs: Any) -> Any:
             return fp
 
-    class Proxies(urllib_request.ProxyHandler):
-        def proxy_open(self, req: Any, proxy: str, type: str) -> None:
-            req.exchange.choose_proxy(req)
+        https_open = http_open
+        http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
 
-    opener = urllib_request.build_opener(Handler(), Proxies({"http": "", "https": ""}))
-    opener.addheaders = []
-    return opener
+    # It would give a SOCKS or TLS proxy the password in clear text, and heed NO_PROXY in its own way.
+    no_proxy = urllib_request.ProxyHandler({})
+    return urllib_request.build_opener(Handler(), no_proxy)
 
 
 @functools.cache
 def _connection_class() -> Any:
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
 
     class Connection(HTTPConnection):
-        """A connection over a wire, encrypted if there is a context."""
-
         debuglevel = 0  # whatever a program sets for all: it would print the token
-
-        def __init__(self, host: str, port: int, wire: _Wire, context: Any, server_name: str) -> None:
-            super().__init__(host, port)
-            self.wire, self._context, self._server_name = wire, context, server_name
-            self._create_connection = wire.dial
+        deadline = stale_at = 0.0  # in seconds of the monotonic clock
+        socket_path = server_name = ""
+        context = in_use = place = None
 
         def connect(self) -> None:
-            super().connect()
-            if self._context:
-                self.wire.encrypt(self._context, self._server_name)
+            import socket
+
+            if self.socket_path:
+                self.sock = socket.socket(socket.AF_UNIX)
+                self.sock.settimeout(_time_left(self.deadline))
+                self.sock.connect(self.socket_path)
+            else:
+                self._create_connection = functools.partial(_dial, self.deadline)
+                super().connect()
+            if self.context:
+                self.sock.settimeout(_time_left(self.deadline))
+                self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
 
         def send(self, data: Any) -> None:
-            self.sock.sendall(data)  # without the library's audit event, which has the token
+            self.in_use, rest = self.sock, memoryview(data)
+            while rest:  # without the library's audit event, which has the token
+                self.sock.settimeout(_time_left(self.deadline))
+                rest = rest[self.sock.send(rest) :]
+
+        def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
+            response: Any = HTTPResponse(sock, **more)
+            response.fp = _Reader(_Source(sock, response.fp.detach(), self.deadline), _PIECE)
+            return response
+
+        def __del__(self) -> None:
+            self.close()  # Python would warn if a store that is dropped, or a child process, left it open
 
     return Connection
 
 
-def _has_too_many_items(data: bytes) -> bool:
-    return data.count(b",") + data.count(b"[") + 4 * data.count(b"{") > _MAX_ITEMS
+def _dial(deadline: float, address: tuple[str, int], *_: object) -> socket.socket:
+    """Connect to the first address that answers; each gets a share of the time that is left."""
+    import socket
+
+    # How long this takes is up to resolv.conf: no library call takes a deadline.
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    error = OSError()
+    for number, row in enumerate(found):
+        try:
+            share = _time_left(deadline) / (len(found) - number)
+            return socket.create_connection((str(row[4][0]), address[1]), share)
+        except OSError as failed:
+            error = failed
+    raise error
+
+
+def _is_stale(connection: Any) -> bool:
+    """Whether the server has closed a connection, or sent something unasked."""
+    import socket
+
+    if time.monotonic() > connection.stale_at or connection.sock is None:
+        return True
+    try:
+        connection.sock.settimeout(0)
+        socket.socket.recv(connection.sock, 1, socket.MSG_PEEK)  # below TLS
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
+    return True
+
+
+class _Source(io.RawIOBase):
+    """The bytes that a socket receives, until a deadline and up to a size."""
+
+    def __init__(self, sock: Any, file: Any, deadline: float) -> None:
+        self._sock, self._file, self._deadline = sock, file, deadline
+        self.budget = _MAX_BODY  # bytes that may still come
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_time_left(self._deadline))
+        size: int = self._file.readinto(buffer)
+        self.budget -= size
+        if self.budget < 0:
+            raise _not_vault(_TOO_LARGE)
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Reader(io.BufferedReader):
+    """What http.client reads lines from, each of which costs something."""
+
+    raw: _Source
+
+    def readline(self, size: int | None = -1) -> bytes:
+        self.raw.budget -= _LINE_COST
+        return super().readline(size)
 
 
 def _url_path(path: str, safe: str = "/") -> str:
@@ -3311,9 +3392,6 @@ def _names_host(entry: str, host: str, port: str) -> bool:
     return name == host or host.endswith("." + name.removeprefix("*").removeprefix("."))
 
 
-_PROXY_LOGIN = "Proxy-authorization"  # as urllib writes it
-
-
 def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
     """Return the host of a proxy, with its port, and the header that logs in."""
     import base64
@@ -3325,7 +3403,7 @@ def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A proxy that expects TLS or SOCKS would get the password in clear text.
         if url.scheme == "http" and url.hostname and url.port != 0 and url.path in ("", "/"):
-            return host, {_PROXY_LOGIN: basic} if login else {}
+            return host, {"Proxy-Authorization": basic} if login else {}
     hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
     raise BadValue("the proxy isn't supported", hint=hint)
 
@@ -3354,116 +3432,6 @@ def _check_framing(response: Any) -> None:
         raise ValueError
 
 
-class _Source(io.RawIOBase):
-    """The bytes that a socket receives, until a deadline and up to a size."""
-
-    sock: Any = None
-    deadline = 0.0  # in seconds of the monotonic clock; 0 doesn't wait
-    budget = 0  # bytes that may still come
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self.sock.settimeout(self.deadline and _time_left(self.deadline))
-        size: int = self.sock.recv_into(buffer)
-        self.budget -= size
-        if self.budget < 0:
-            raise _not_vault(_TOO_LARGE)
-        return size
-
-
-class _Wire(io.BufferedReader):
-    """What http.client takes for a socket, and reads like a file."""
-
-    raw: _Source
-    _stale_at = 0.0
-
-    def __init__(self, socket_path: str) -> None:
-        super().__init__(_Source(), _PIECE)
-        self._socket_path = socket_path
-
-    def __del__(self) -> None:
-        self.hang_up()  # Python would warn if a store that is dropped, or a child process, left it open
-
-    def hang_up(self) -> None:
-        if self.raw.sock:
-            self.raw.sock.close()
-
-    def begin(self, deadline: float) -> None:
-        """Start an exchange."""
-        self.raw.deadline, self.raw.budget = deadline, _MAX_BODY
-        self._stale_at = time.monotonic() + _MAX_IDLE_SECONDS
-
-    def is_stale(self) -> bool:
-        """Whether the server has closed it, or sent something unasked."""
-        import ssl
-
-        if time.monotonic() > self._stale_at:
-            return True
-        self.raw.deadline = 0
-        try:
-            self.peek()
-        except OSError as error:
-            return not isinstance(error, (BlockingIOError, ssl.SSLWantReadError))
-        return True
-
-    def dial(self, address: tuple[str, int], *_: object) -> _Wire:
-        """Connect to the first address that answers; each gets a share of the time that is left."""
-        import socket
-
-        if self._socket_path:
-            self.raw.sock = socket.socket(socket.AF_UNIX)
-            self.raw.sock.settimeout(_time_left(self.raw.deadline))
-            self.raw.sock.connect(self._socket_path)
-            return self
-        # How long this takes is up to resolv.conf: no library call takes a deadline.
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-        error = OSError()
-        for number, row in enumerate(found):
-            share = _time_left(self.raw.deadline) / (len(found) - number)
-            try:
-                self.raw.sock = socket.create_connection((str(row[4][0]), address[1]), share)
-                return self
-            except OSError as failed:
-                error = failed
-        raise error
-
-    def encrypt(self, context: Any, server_name: str) -> None:
-        # More bytes before TLS would be the proxy's, posing as the server's.
-        deadline, early = self.raw.deadline, self.is_stale()
-        if early:
-            raise OSError
-        self.raw.deadline = deadline
-        self.raw.sock.settimeout(_time_left(deadline))
-        self.raw.sock = context.wrap_socket(self.raw.sock, server_hostname=server_name)
-
-    def setsockopt(self, *option: int) -> None:
-        if not self._socket_path:
-            self.raw.sock.setsockopt(*option)
-
-    def sendall(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:  # SSLSocket.sendall would begin the timeout anew with each record
-            self.raw.sock.settimeout(_time_left(self.raw.deadline))
-            rest = rest[self.raw.sock.send(rest) :]
-
-    def makefile(self, _mode: str) -> _Wire:
-        return self  # not a copy: `is_stale` has to see bytes left in the buffer
-
-    def close(self) -> None:
-        """Stay open: http.client closes its file after each response."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > _MAX_BODY:  # it would be allocated
-            raise _not_vault(_TOO_LARGE)
-        return super().read(size)
-
-    def readline(self, size: int | None = -1) -> bytes:
-        self.raw.budget -= _LINE_COST
-        return super().readline(size)
-
-
 def _not_vault(problem: str = "the response isn't Vault's") -> Unavailable:
     return Unavailable(problem, hint=_ADDRESS_HINT)
 
@@ -3472,7 +3440,7 @@ def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
     # As in Vault, a file precedes text, and text a folder.
-    sources = {"CACERT": settings.ca_cert, "CACERT_BYTES": settings.ca_bytes, "CAPATH": settings.ca_path}
+    sources = {"CACERT": settings.cacert, "CACERT_BYTES": settings.cacert_bytes, "CAPATH": settings.capath}
     source = next(filter(sources.get, sources), "CAPATH")
     text = sources[source]
     try:
@@ -3518,8 +3486,6 @@ def _read_object(raw: bytes) -> _Json:
     """Return a JSON object; ValueError for what parsers read differently (RFC 8259, sections 4 and 6)."""
     import json
 
-    if _has_too_many_items(raw):
-        raise _not_vault(_TOO_LARGE)
     # int() rejects NaN and Infinity, which aren't JSON.
     found = json.loads(raw.decode(), object_pairs_hook=reject_duplicate_keys, parse_constant=int)
     if not isinstance(found, dict):
@@ -3546,7 +3512,7 @@ def _broken_response(error: Exception, exchange: _Exchange) -> _Response:
     for reason, message, hint in _TLS_PROBLEMS:
         if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
             raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
-    proxied, number = bool(exchange.transport.proxy), getattr(error, "errno", None)
+    proxied, number = bool(exchange.transport.proxy[0]), getattr(error, "errno", None)
     if proxied and type(error) is OSError and number is None:  # what http.client raises
         raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT) from None
     kinds: dict[Any, str] = {
@@ -3599,16 +3565,32 @@ def _failure(address: str, response: _Response, capability: str, path: str) -> S
 
 # === Vault logins ===========================================================================================
 # A session keeps its token alive: it renews it after two thirds of its lease, and logs in again once it is
-# gone. It does so only during calls, so a program that can't log in again has to make one in the last third
-# of each lease. If many threads notice at once, one acts for all.
+# gone. It does so during calls, so a program that can't log in again has to make one in the last third of
+# each lease, and while `run` waits for its command. If many threads notice at once, one acts for all.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a server that is down
-_LOOK_UP_AFTER = 1.0  # seconds until a configured token's lease is looked up: most commands end sooner
-_CLOSE_SECONDS = 2.0  # for revoking leases: don't delay a program's end when the server is down
+# Seconds until a configured token's lease is looked up: most commands end sooner.
+_LOOK_UP_AFTER = 1.0 if __name__ == "__main__" else 0.0
+_REFUSED_SECONDS = 300  # before credentials that were refused are sent again: some servers lock accounts
+_CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
+
+
+class _Lease:
+    """A lease of dynamic secrets; a plain class, since the response holds them."""
+
+    def __init__(self, response: _Response) -> None:
+        self.data, self.id = response.data, response.body["lease_id"]
+        self.start(_json_number(response.body.get("lease_duration")))
+        if response.body.get("renewable") is not True:
+            self.renew_at = float("inf")
+
+    def start(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.until = self.renew_at = time.monotonic() + seconds * _RENEW_AT  # a third is left then
 
 
 class _Session:
@@ -3617,33 +3599,37 @@ class _Session:
     held: str | None = None  # the token
     _lease: float | None = None  # seconds; 0 if it can't be renewed, None if it isn't known yet
     _renew_at = float("inf")
+    _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
-    def __init__(self, settings: VaultSettings) -> None:
+    def __init__(self, settings: VaultSettings, newest: str = "") -> None:
         import threading
 
         self.settings = settings
-        self.transport = _Transport(settings)
+        self.transport = _Transport(settings, newest)
         self._lock = threading.Lock()
-        # By path: until when a response with dynamic secrets is used, and the response.
-        self.leases: dict[str, tuple[float, _Response]] = {}
+        self._own: list[str] = []  # tokens that this process got by logging in
+        self.leases: dict[str, _Lease] = {}  # by path
         self.lease_lock = threading.Lock()
 
-    def sibling(self) -> _Session:
-        """Return a session with the same login, and its own connections and leases."""
-        twin = _Session(self.settings)
-        twin.transport = _Transport(self.settings, self.transport.newest)
-        twin.held, twin._lease, twin._renew_at = self.held, self._lease, self._renew_at
-        return twin
+    def fork(self) -> _Session:
+        """Return a session with the same login for a child process; the rest is its parent's."""
+        child = _Session(self.settings, self.transport.newest)
+        child.held, child._lease, child._renew_at = self.held, self._lease, self._renew_at
+        child._refused = self._refused
+        return child
 
-    def call(self, method: str, path: str, body: _Json | None = None, *, repeat: bool = True) -> _Response:
+    def call(self, *request: Any, repeat: bool = True, transport: _Transport | None = None) -> _Response:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
-        response = self.transport.call(method, path, body, token=token, repeat=repeat)
+        call = functools.partial((transport or self.transport).call, *request, repeat=repeat)
+        response = call(token=token)
         # A policy's refusal and an unknown token have the same status. A refused call isn't carried out.
         if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
-            response = self.transport.call(method, path, body, token=self.token(), repeat=repeat)
+            response = call(token=self.token())
             response.repeated |= repeated
+        if self._lease is None and self._renew_at == float("inf"):
+            self._renew_at = time.monotonic() + _LOOK_UP_AFTER
         return response
 
     def token(self) -> str:
@@ -3656,19 +3642,28 @@ class _Session:
                     self._renew(self.held)
         return self.held or ""
 
-    def close(self) -> bool:
-        """Revoke all leases, forget a login's token, and hang up; return whether that worked."""
+    def renew(self) -> float:
+        """Renew the token and the leases that are due; return in how many seconds the next one will be."""
+        self.token()
+        for lease in list(self.leases.values()):
+            if lease.renew_at <= time.monotonic():
+                self._renew_lease(lease)
+        due = [self._renew_at, *(lease.renew_at for lease in self.leases.values())]
+        return max(1.0, min(due) - time.monotonic())
+
+    def close(self) -> list[_Response]:
+        """Revoke all leases, and the tokens of our own logins; return the responses of what failed."""
         old, self.transport = self.transport, _Transport(self.settings, self.transport.newest)
         old.deadline = time.monotonic() + _CLOSE_SECONDS
-        revoke = functools.partial(old.call, "POST", token=self.held or "")
-        taken, self.leases = self.leases, {}
-        if taken and self.settings.login != "token":  # any token may revoke itself, with all its leases
-            self.held = None
-            answers = [revoke("auth/token/revoke-self", {})]
-        else:
-            leases = [response.body["lease_id"] for _, response in taken.values()]
-            answers = [revoke("sys/leases/revoke", {"lease_id": lease}) for lease in leases]
-        return all(response.status in (200, 204) for response in answers)
+        tokens, self._own = self._own, []
+        leases, self.leases = self.leases, {}
+        if self.held in tokens:  # leases end with the token that acquired them
+            self.held, leases = None, {}
+        answers = [old.call("POST", "auth/token/revoke-self", {}, token=token) for token in tokens]
+        for lease in leases.values():
+            body = {"lease_id": lease.id}
+            answers.append(old.call("POST", "sys/leases/revoke", body, token=self.held or ""))
+        return [response for response in answers if response.status not in (200, 204)]
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
@@ -3682,30 +3677,36 @@ class _Session:
             return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
-        token, lease = _request_token(self.settings, self.transport)
-        if token == stale:  # the same variable or file was read again
+        if self.settings.login == "token":
+            token, lease = _read_token(self.settings)
+        else:
+            token, lease = self._request_token()
+        # The same variable or file was read again, or it is gone.
+        if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.leases = {}  # they end with the token that acquired them
+        self._own = [own for own in self._own if own != stale]
         self._use(token, lease)
+        if self.settings.login != "token":
+            self._own.append(token)
 
-    def _use(self, token: str, lease: float | None) -> None:
+    def _use(self, token: str, lease: float | None, left: float | None = None) -> None:
+        """Use a token with so many seconds left of its lease, by default all of them."""
         self.held, self._lease = _header_value("the token", token), lease
-        wait = _LOOK_UP_AFTER if lease is None else lease * _RENEW_AT or float("inf")
-        self._renew_at = time.monotonic() + wait
+        self._renew_at = float("inf")
+        if lease:
+            used = 0.0 if left is None else lease - left
+            self._renew_at = time.monotonic() + lease * _RENEW_AT - used
 
     def _renew(self, token: str) -> None:
         """Renew the lease; log in again if the new one isn't over half as long."""
-        lease = self._lease or 0.0
-        # When to try again if this fails; meanwhile other threads go on with the token.
-        self._renew_at = time.monotonic() + max(1.0, lease / 10)
         with contextlib.suppress(SecretsError):  # the token is good for another third of its lease
-            if self._lease is None:
-                response = self.transport.call("GET", "auth/token/lookup-self", token=token)
-                if not response.may_pass:
-                    about = response.data
-                    self._use(token, _json_number(about.get("renewable") and about.get("ttl")))
+            self._renew_at = time.monotonic() + 1.0  # meanwhile other threads go on with the token
+            if self._lease is None and not self._is_due(token):
                 return
+            lease = self._lease or 0.0
+            self._renew_at = time.monotonic() + max(1.0, lease / 10)  # when to try again if this fails
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
             longer = _json_number(_member(response.body, "auth").get("lease_duration"))
             if response.status == 200 and longer > lease / 2:
@@ -3713,45 +3714,56 @@ class _Session:
             elif self.settings.login != "token":
                 self._log_in()
 
+    def _is_due(self, token: str) -> bool:
+        """Look up a token's lease; return whether less than a third of it is left."""
+        response = self.transport.call("GET", "auth/token/lookup-self", token=token)
+        if response.may_pass:
+            return False
+        about = response.data
+        left = _json_number(about.get("renewable") and about.get("ttl"))
+        whole = max(left, *(_json_number(about.get(name)) for name in ("period", "creation_ttl")))
+        self._use(token, left and whole, left)
+        return self._renew_at <= time.monotonic()
 
-def _request_token(settings: VaultSettings, transport: _Transport) -> tuple[str, float | None]:
-    """Return a token and its lease, None if that isn't known."""
-    login, mount = settings.login, settings.login_mount or settings.login  # the mount's name by default
-    if login == "token":  # without one, an agent may add its own to the requests
-        path = os.path.expanduser(settings.token_file)
-        file = os.path.isfile(path)  # a FIFO that nobody writes to would block
-        text = settings.token or (_read_login_file(path) if file else "")
-        return text, None if text else 0
-    where = f"auth/{_url_path(mount)}/login"
-    if login in ("userpass", "ldap"):
-        where += "/" + _url_path(_login_value(settings, "username"), safe="")
-    if login == "approle" and settings.wrapped_secret_id:
-        settings.secret_id = _unwrap_secret_id(settings.wrapped_secret_id, transport)
-        settings.wrapped_secret_id = ""  # it opens only once
-    body = {member: _login_value(settings, name) for member, name in _LOGINS[login].items()}
-    response = transport.call("POST", where, body, repeat=False)  # a secret id may be good for only one login
-    auth = _member(response.body, "auth")
-    if response.status in (400, 403):
-        hint = f"check the credentials, and the login mount {mount}"
-        raise Locked(f"Vault refuses the {login} login", hint=hint)
-    if auth.get("mfa_requirement"):
-        raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
-    if not isinstance(auth.get("client_token"), str):
-        raise _failure(settings.address, response, "update", where)
-    return auth["client_token"], _json_number(auth.get("lease_duration"))
+    def _renew_lease(self, lease: _Lease) -> None:
+        lease.renew_at = time.monotonic() + max(1.0, lease.seconds / 10)  # if this fails
+        body = {"lease_id": lease.id, "increment": int(lease.seconds)}
+        response = self.call("POST", "sys/leases/renew", body)
+        longer = _json_number(response.body.get("lease_duration"))
+        if response.status == 200 and longer > lease.seconds / 2:
+            lease.start(longer)
+        elif not response.may_pass:  # it is at the end of its maximal time
+            lease.renew_at = float("inf")
+
+    def _request_token(self) -> tuple[str, float]:
+        """Log in; return the token and its lease."""
+        settings, login = self.settings, self.settings.login
+        where = f"auth/{_url_path(settings.login_mount)}/login"
+        if login in ("userpass", "ldap"):
+            where += "/" + _url_path(_login_value(settings, "username"), safe="")
+        body = {member: _login_value(settings, name) for member, name in _LOGINS[login].items()}
+        refused, until = self._refused
+        hint = f"check the credentials, and the login mount {settings.login_mount}"
+        if body == refused and time.monotonic() < until:
+            raise Locked(f"Vault refuses the {login} login", hint=hint)
+        response = self.transport.call("POST", where, body)
+        auth = _member(response.body, "auth")
+        if response.status in (400, 403):
+            self._refused = body, time.monotonic() + _REFUSED_SECONDS
+            raise Locked(f"Vault refuses the {login} login", hint=hint)
+        if auth.get("mfa_requirement"):
+            raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
+        if not isinstance(auth.get("client_token"), str):
+            raise _failure(settings.addr, response, "update", where)
+        return auth["client_token"], _json_number(auth.get("lease_duration"))
 
 
-def _unwrap_secret_id(token: str, transport: _Transport) -> str:
-    """Return the secret id in a response-wrapping token: https://openbao.org/docs/concepts/response-wrapping/"""
-    path = "sys/wrapping/unwrap"
-    response = transport.call("POST", path, {}, token=token, repeat=False)
-    if response.may_pass:
-        raise _failure(transport.settings.address, response, "update", path)
-    secret_id = response.data.get("secret_id")
-    if not isinstance(secret_id, str):  # anyone who opened it first has the secret id
-        hint = "if nobody here opened it before, treat the secret id as stolen"
-        raise Locked("the wrapped secret id is used up or has expired", hint=hint)
-    return secret_id
+def _read_token(settings: VaultSettings) -> tuple[str, float | None]:
+    """Return the token, and its lease if there is none: an agent may add its own to the requests."""
+    path = os.path.expanduser(settings.token_path)
+    file = os.path.isfile(path)  # a FIFO that nobody writes to would block
+    text = settings.token or (_read_login_file(path) if file else "")
+    return text, None if text else 0
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
@@ -3762,32 +3774,12 @@ def _login_value(settings: VaultSettings, name: str) -> str:
         value = _read_login_file(path)
     if path is not None and not value:
         value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
-    if name == "jwt" and not value:
-        if settings.login == "kubernetes":
-            value = _read_login_file(_KUBERNETES_TOKEN)
-        elif url := os.environ.get(_GITHUB_JOB + "URL"):
-            value = _request_github_jwt(url, settings)
+    if name == "jwt" and settings.login == "kubernetes" and not value:
+        value = _read_login_file(_KUBERNETES_TOKEN)
     if not value and (name != "role" or settings.login == "kubernetes"):
         hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', …_FILE or …_COMMAND'}"
         raise Locked(f"no {name} to log in with", hint=hint)
     return value
-
-
-def _request_github_jwt(url: str, settings: VaultSettings) -> str:
-    """Return a GitHub job's token: https://docs.github.com/actions/concepts/security/openid-connect"""
-    from http.client import HTTPException  # not an OSError, which urllib turns into its own
-    from urllib.request import Request, build_opener
-
-    audience = f"&audience={_url_path(settings.jwt_audience, safe='')}" if settings.jwt_audience else ""
-    try:
-        request = Request(url + audience)  # noqa: S310 - the runner says where
-        secret = os.environ[_GITHUB_JOB + "TOKEN"]
-        request.add_unredirected_header("Authorization", f"Bearer {secret}")
-        with build_opener().open(request, timeout=settings.timeout) as response:
-            return str(_read_object(response.read(_MAX_BODY))["value"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, HTTPException):
-        hint = "give the job 'permissions: id-token: write'"
-        raise Locked("GitHub Actions gives no identity token", hint=hint) from None
 
 
 def _read_login_file(path: str) -> str:
@@ -3805,11 +3797,13 @@ def _read_login_file(path: str) -> str:
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
+_Text = Optional[str]
 # Settings that are secrets; a proxy may have a password in its address.
-_KEYS = ("token", "secret_id", "wrapped_secret_id", "jwt", "password", "github_token", "proxy")
+_KEYS = ("token", "secret_id", "jwt", "password", "github_token", "proxy_addr")
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
-_WALKERS = 8  # requests at once while names are listed
-_OPTIONS = {"max_versions": int, "cas_required": bool, "delete_version_after": str, "custom_metadata": dict}
+_READERS = 8  # requests at once for many secrets
+_MOUNTS_SECONDS = 1.0  # for which a write that reads nothing first trusts the mounts that are known
+_STAGE_FIELDS = [suffix for suffix in STAGES.values() if suffix]  # stages of a whole secret, as JSON
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
@@ -3826,23 +3820,64 @@ class _Path(NamedTuple):
 
 
 class VaultStore(Store):
-    """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2; keywords are those of VaultSettings.
+    """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2.
 
-    Other readable paths work as well: `database/creds/app#password`. Many threads can share a store. Errors:
-    NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable.
+    Each keyword takes precedence over its variable: BAO_X, VAULT_X or, from `mount` on, PAISSIVE_VAULT_X.
+    Readable paths other than KV work as well: `database/creds/app#password`. Many threads can share a store.
+    Errors: NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings = VaultSettings(**settings)
+    def __init__(
+        self,
+        *,
+        addr: _Text = None,
+        agent_addr: _Text = None,
+        namespace: _Text = None,
+        token: _Text = None,
+        token_path: _Text = None,
+        cacert: _Text = None,
+        cacert_bytes: _Text = None,
+        capath: _Text = None,
+        client_cert: _Text = None,
+        client_key: _Text = None,
+        tls_server_name: _Text = None,
+        skip_verify: Union[bool, _Text] = None,
+        client_timeout: Union[float, _Text] = None,
+        max_retries: Union[int, _Text] = None,
+        proxy_addr: _Text = None,
+        mount: _Text = None,
+        prefix: _Text = None,
+        hosts: Union[Sequence[str], _Text] = None,
+        login: _Text = None,
+        login_mount: _Text = None,
+        role: _Text = None,
+        role_id: _Text = None,
+        secret_id: _Text = None,
+        secret_id_file: _Text = None,
+        jwt: _Text = None,
+        jwt_file: _Text = None,
+        username: _Text = None,
+        password: _Text = None,
+        password_file: _Text = None,
+        github_token: _Text = None,
+        github_token_file: _Text = None,
+        **unknown: NoReturn,
+    ) -> None:
+        keywords = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
+        if unknown:
+            raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
+        self.settings = VaultSettings(keywords)
         self._own, self._pid = _Session(self.settings), os.getpid()
+        self._transport: _Transport | None = None  # instead of the session's
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
+        self._mounts_until = 0.0
 
     def __repr__(self) -> str:
-        return f"<VaultStore at {self.settings.address}, mount {self.settings.mount}>"
+        return f"<VaultStore at {self.settings.addr}, mount {self.settings.mount}>"
 
     def location(self) -> str:
         settings = self.settings
-        parts = (settings.address, settings.namespace, settings.mount, settings.prefix)
+        parts = (settings.addr, settings.namespace, settings.mount, settings.prefix)
         return " ".join(["vault", *filter(None, parts)])
 
     def __copy__(self, _memo: object = None) -> VaultStore:
@@ -3853,16 +3888,47 @@ class VaultStore(Store):
     @property
     def _session(self) -> _Session:
         if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
-            self._own, self._pid = self._own.sibling(), os.getpid()
+            self._own, self._pid = self._own.fork(), os.getpid()
         return self._own
 
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or as it was in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         fields = self._read(name, path, version)
-        if field and field not in fields:
-            raise not_found_error(name)
-        return _value_text(fields[field] if field else fields)
+        value = _value_in(fields, field)
+        if value is None:
+            error = not_found_error(name)
+            if name == path and fields:
+                error.hint = f"all its fields: {path}#"
+            raise error
+        return value
+
+    def get_all(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the values of those that exist; each secret is read once for all its fields."""
+        fields: dict[str, dict[str, str]] = {}  # by path, then by name
+        for name in names:
+            with contextlib.suppress(BadName):
+                path, field = _path_and_field(name)
+                fields.setdefault(path, {})[name] = field
+        self._visible_mounts()
+        found: dict[str, str] = {}
+        with self._readers() as (reader, pool):
+            for path, read in zip(fields, pool.map(reader._read_if_there, fields)):
+                values = {name: _value_in(read, field) for name, field in fields[path].items()}
+                found.update((name, value) for name, value in values.items() if value is not None)
+        return found
+
+    def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
+        if names:
+            return super().get_stages(*names)
+        found: dict[str, str] = {}  # from each secret, read once
+        for path, secret in self._walk():
+            if isinstance(secret, Denied):
+                raise secret
+            found.update((name, _value_text(value)) for name, value in self._named_fields(path, secret))
+        return self.group_by_stage(
+            (name for name in sorted(found) if not is_stage(name, found)), lambda _: found
+        )
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
@@ -3878,26 +3944,21 @@ class VaultStore(Store):
         """
         path, field = _path_and_field(name)
         check_value(value)
+        fields = _parse_fields(value) if field in ("", *_STAGE_FIELDS) else {}
         if field:
-            self._change(name, lambda fields: {**fields, field: value}, cas)
-            return
-        try:
-            fields = _read_object(value.encode())
-        except (ValueError, RecursionError):
-            raise BadValue("the value for all fields isn't JSON", hint="use an object") from None
-        self.set_fields(path, fields, cas=cas)
+            self._change(name, lambda old: {**old, field: value}, cas)
+        elif fields:
+            self._change(name, lambda old: {**fields, **_stages_of_all(old)}, cas)
+        else:
+            self.set_fields(path, fields, cas=cas)
 
-    def set_fields(
-        self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None, merge: bool = False
-    ) -> int:
-        """Replace all fields, or only these with `merge`, like `set`; return the new version, 0 in KV 1."""
-        place = self._kv_place(_secret_path(path), versions=cas is not None)
+    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
+        """Replace all fields, with `cas` as in `set`; return the new version, 0 in KV 1."""
+        place = self._place_to_write(_secret_path(path), versions=cas is not None)
         for field, value in fields.items():
             with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
                 value = value if isinstance(value, str) else _value_text(value)
             check_value(value, f"the field {_show(field)}")
-        if merge:
-            return self._change(path, lambda old: {**old, **fields}, cas)
         version = self._write(place, dict(fields), cas)
         if version is None:
             hint = "read it again before you decide what to write"
@@ -3920,8 +3981,10 @@ class VaultStore(Store):
             seen.append(field)
             return {key: value for key, value in fields.items() if field and key != field}
 
+        if metadata and version is not None:
+            raise BadValue("a version can't be deleted with the metadata of all", hint="use one of them")
         if metadata:
-            self._call("DELETE", self._kv_place(path, versions=True).at("metadata"))
+            self._call("DELETE", self._place_to_write(path, versions=True).at("metadata"))
         elif version is not None:
             self._on_versions("delete", path, version)
         else:
@@ -3929,60 +3992,19 @@ class VaultStore(Store):
 
     def names(self) -> Iterator[str]:
         """Yield every field of every secret below the prefix that the token may list."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        root = self._root()
-        # A session of its own: closing it ends all requests at once, as an interrupt has to.
-        lister = object.__new__(type(self))
-        vars(lister).update(vars(self), _own=self._session.sibling())
-        pool = ThreadPoolExecutor(_WALKERS)
-
-        try:
-            folders = [""]
-            while folders:  # all of one depth at once
-                keys = [*itertools.chain(*pool.map(functools.partial(lister._list, root), folders))]
-                secrets = [key for key in keys if not key.endswith("/")]
-                for names in pool.map(functools.partial(lister._names_of, root), secrets):
-                    yield from names
-                # Names can't reach below some folders, and a server may send endless ones.
-                folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
-        finally:
-            lister._own.transport.close()
-            pool.shutdown(wait=False, cancel_futures=True)
+        for path, secret in self._walk():
+            for name, _ in self._named_fields(path, secret):
+                yield name
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the KV 2 versions of the secret that `name` is in, oldest first."""
-        found = _member(self.configuration(_path_and_field(name)[0]), "versions")
+        place = self._place_to_write(_path_and_field(name)[0], versions=True)
+        response = self._call("GET", place.at("metadata"), ok=(200, 404))
+        if response.status == 404:
+            raise not_found_error(name)
+        found = _member(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         return [_read_version(number, _member(found, str(number))) for number in numbers]
-
-    def get_version(
-        self, path: str, version: Optional[int] = None
-    ) -> tuple[SecretVersion, Optional[dict[str, Any]]]:
-        """Return a version and its fields, None if it is deleted, by one request."""
-        secret = self._fetch(self._kv_place(_secret_path(path), versions=True), version)
-        if not secret.version:
-            raise not_found_error(path)
-        return secret.about, secret.fields
-
-    def configuration(self, path: str = "") -> _Json:
-        """Return the metadata of a KV 2 secret or, without a path, its mount's options."""
-        response = self._call("GET", self._options_of(path), ok=(200, 404))
-        if response.status == 404:
-            raise not_found_error(path)
-        return response.data
-
-    def configure(self, path: str = "", **options: Any) -> None:
-        """Set options of a KV 2 secret or, without a path, of its mount; None keeps one as it is."""
-        options = {name: value for name, value in options.items() if value is not None}
-        for name, kind in _OPTIONS.items():
-            if not isinstance(options.get(name, kind()), kind):
-                raise BadValue(f"{kind.__name__} expected for {name} param")
-        self._call("POST", self._options_of(path), options)
-
-    def _options_of(self, path: str) -> str:
-        place = self._kv_place(_secret_path(path) if path else f"{self.settings.mount}/config", versions=True)
-        return place.at("metadata") if path else f"{place.mount}/config"
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values of a secret's older versions; raise BadValue in KV 1, which has none."""
@@ -3998,17 +4020,32 @@ class VaultStore(Store):
         """Remove versions of the secret that `name` is in for good, with all their fields."""
         self._on_versions("destroy", _path_and_field(name)[0], () if version is None else version)
 
-    def close(self) -> None:
-        """Revoke the leases of dynamic secrets that this process read, and hang up; a failure only warns."""
+    def renew(self) -> float:
         with contextlib.suppress(SecretsError):
-            if self._session.close():
-                return
-        warn_once(f"leases of Vault at {self.settings.address} could not be revoked, and will expire")
+            return self._session.renew()
+        return 10.0
+
+    def close(self, *, keep_leases: bool = False) -> None:
+        """Revoke the leases and the tokens that this process acquired, and hang up; a failure only warns.
+
+        With `keep_leases`, revoke tokens only if there are no leases, since these would end with them.
+        """
+        if keep_leases and self._session.leases:
+            return
+        failed = []
+        with contextlib.suppress(SecretsError):
+            failed = self._session.close()
+        if failed:
+            problem = f"leases of Vault at {self.settings.addr} could not be revoked, and will expire"
+            if failed[0].status == 403:
+                problem += '; the policies need: path "sys/leases/revoke" { capabilities = ["update"] }'
+            warn_once(problem)
 
     def expand(self, name: str) -> dict[str, str]:
         if not name.endswith("#"):
             return {}
-        return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
+        fields = _with_stages(self.get_fields(name))
+        return {name + field: _value_text(value) for field, value in fields.items()}
 
     def name_of_fields(self, name: str) -> str:
         return name.rstrip("#") + "#"
@@ -4032,7 +4069,7 @@ class VaultStore(Store):
     def status(self) -> Iterator[tuple[str, str]]:
         session, settings = self._session, self.settings
         yield "store", "vault"
-        yield "address", settings.address
+        yield "address", settings.addr
         if settings.namespace:
             yield "namespace", settings.namespace
         if settings.skip_verify:
@@ -4040,7 +4077,7 @@ class VaultStore(Store):
         try:
             response = session.transport.call("GET", "sys/seal-status")
             if response.status != 200:
-                raise _failure(settings.address, response, "read", "sys/seal-status")
+                raise _failure(settings.addr, response, "read", "sys/seal-status")
             yield "sealed", "no" if response.body.get("sealed") is False else "yes"
             yield "login", settings.login
             about = session.call("GET", "auth/token/lookup-self").data
@@ -4086,6 +4123,7 @@ class VaultStore(Store):
                 if self._session.held != token:
                     found = _member(self._call("GET", where).data, "secret")
             self._mounts = {name: _kv_version(_member(found, name)) for name in found if name.endswith("/")}
+            self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return self._mounts or {}
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
@@ -4098,11 +4136,69 @@ class VaultStore(Store):
             raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
         return place
 
+    def _place_to_write(self, path: str, *, versions: bool = False) -> _Path:
+        """Do what `_kv_place` does, if nothing is read first that would show whether mounts have changed."""
+        if self._mounts_until <= time.monotonic():
+            self._mounts = None
+        return self._kv_place(path, versions=versions)
+
+    def _find(self, path: str, version: int | None = None) -> tuple[_Path, _Secret]:
+        """Return where a secret is, and the secret; ask for the mounts again before it counts as absent."""
+        place = self._kv_place(path, versions=version is not None)
+        secret = self._fetch(place, version)
+        if not secret.version:
+            self._mounts = None  # there may be a new one, or one was upgraded
+            moved = self._kv_place(path, versions=version is not None)
+            if moved != place:
+                return moved, self._fetch(moved, version)
+        return place, secret
+
     def _read(self, name: str, path: str, version: int | None = None) -> _Json:
-        place = self._locate(path) if version is None else self._kv_place(path, versions=True)
-        if not place.kv:
-            return self._read_leased(place.at(""))
-        return self._fields_of(self._fetch(place, version), place, name, version)
+        if version is None:
+            place = self._locate(path)
+            if not place.kv:
+                return self._read_leased(place.at(""))
+        place, secret = self._find(path, version)
+        return self._fields_of(secret, place, name, version)
+
+    def _read_if_there(self, path: str) -> _Json:
+        with contextlib.suppress(NotFound):
+            return self._read(path, path)
+        return {}
+
+    @contextlib.contextmanager
+    def _readers(self) -> Iterator[tuple[VaultStore, Any]]:
+        """Open a pool of threads, and a store for them."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        # With connections of its own: closing them ends all requests at once, as an interrupt has to.
+        reader = object.__new__(type(self))
+        transport = _Transport(self.settings, self._session.transport.newest)
+        vars(reader).update(vars(self), _transport=transport)
+        pool = ThreadPoolExecutor(_READERS)
+        try:
+            yield reader, pool
+            pool.shutdown()
+        finally:
+            transport.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _walk(self) -> Iterator[tuple[str, _Secret | Denied]]:
+        """Yield the path of each secret below the prefix, and the secret or why it can't be read."""
+        root, folders = self._root(), [""]
+        with self._readers() as (reader, pool):
+            while folders:  # all of one depth at once
+                keys = [*itertools.chain(*pool.map(functools.partial(reader._list, root), folders))]
+                secrets = [key for key in keys if not key.endswith("/")]
+                yield from zip(secrets, pool.map(functools.partial(reader._fetch_below, root), secrets))
+                # Names can't reach below some folders, and a server may send endless ones.
+                folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
+
+    def _fetch_below(self, root: _Path, path: str) -> _Secret | Denied:
+        try:
+            return self._fetch(root._replace(path=root.path + path))
+        except Denied as error:
+            return error
 
     def _fields_of(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
         if secret.fields is not None:
@@ -4120,7 +4216,8 @@ class VaultStore(Store):
         raise error
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
-        if version is not None and not 0 < version < 1 << 63:  # Vault takes 0 and less for the newest
+        # Vault takes 0 and less for the newest.
+        if version is not None and (type(version) is not int or not 0 < version < 1 << 63):
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = "" if version is None else f"?version={version}"
         # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
@@ -4138,26 +4235,25 @@ class VaultStore(Store):
         """Return a path's data, cached for two thirds of its lease: user and password belong together."""
         session = self._session
         with session.lease_lock:
-            until, response = session.leases.get(path, (0.0, _Response(404)))
-            if time.monotonic() < until:
-                return response.data
+            lease = session.leases.get(path)
+            if lease and time.monotonic() < lease.until:
+                return lease.data
             # Each read creates a database user, say, so it isn't repeated.
             response = self._call("GET", path, repeat=False, ok=(200, 404))
             if response.status == 404:
                 raise not_found_error(path)
             if response.body.get("lease_id"):
-                seconds = _json_number(response.body.get("lease_duration")) * _RENEW_AT
-                session.leases[path] = time.monotonic() + seconds, response
+                session.leases[path] = _Lease(response)
             return response.data
 
     def _change(
         self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
     ) -> int:
         """Read, edit and write the fields of a secret; start over if others write it in between."""
-        place = self._kv_place(_path_and_field(name)[0], versions=cas is not None)
+        self._kv_place(_path_and_field(name)[0], versions=cas is not None)
         lost: _Json = {}
         for attempt in range(_CAS_TRIES):
-            secret = self._fetch(place)
+            place, secret = self._find(_path_and_field(name)[0])
             if present:
                 self._fields_of(secret, place, name)  # raises if there are none
             if cas not in (None, secret.version):
@@ -4207,7 +4303,7 @@ class VaultStore(Store):
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
         """Delete, undelete or destroy versions; those in a list need not exist, as in `vault kv`."""
-        place = self._kv_place(path, versions=True)
+        place = self._place_to_write(path, versions=True)
         if version is None or isinstance(version, int):
             secret = self._fetch(place, version)
             if not secret.version or secret.about.destroyed:
@@ -4232,16 +4328,19 @@ class VaultStore(Store):
         writes = method != "GET"
         needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
-            response = self._session.call(method, _url_path(path) + query, body, repeat=repeat)
+            url = _url_path(path) + query
+            response = self._session.call(method, url, body, repeat=repeat, transport=self._transport)
         except Unavailable as failed:
             if writes:  # what answered isn't Vault, and may have passed the request on
                 failed.message += f"; {_UNKNOWN}"
             raise
         complaint = response.body.get("errors") or response.body.get("warnings")
+        if response.says("versioned k"):  # a mount was upgraded: in KV 2, the secret has another path
+            complaint = None
         expected = {404: not complaint, 400: response.says("check-and-set parameter did not match")}
         if response.status in ok and expected.get(response.status, True):
             return response
-        error = _failure(self.settings.address, response, needs, path)
+        error = _failure(self.settings.addr, response, needs, path)
         if writes and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
         raise error
@@ -4257,17 +4356,20 @@ class VaultStore(Store):
             raise _not_vault()
         return [folder + key for key in sorted(map(str, keys))]
 
-    def _names_of(self, root: _Path, path: str) -> list[str]:
-        try:
-            fields = sorted(self._fetch(root._replace(path=root.path + path)).fields or ())
-        except Denied:
-            fields = [_FIELD]  # it exists; `get` will say what is wrong
+    def _named_fields(self, path: str, secret: _Secret | Denied) -> list[tuple[str, object]]:
+        # One that may not be read exists; `get` will say what is wrong.
+        fields = {_FIELD: None} if isinstance(secret, Denied) else secret.fields or {}
+        root = self._root()
         # A path that looks like another mount's is shown with its own mount.
         inside = any(path.startswith(mount) for mount in self._mounts or ())
         shown = f"{root.mount}/{root.path}{path}" if inside else path
-        names = [shown if field == _FIELD else f"{shown}#{field}" for field in fields if field]
-        # Others may write what no name can reach: '#' in a path would begin a field.
-        return [name for name in names if "#" not in path == path.strip() and not _name_problem(name)]
+        found = []
+        for field, value in sorted(_with_stages(fields).items()):
+            name = shown if field == _FIELD else f"{shown}#{field}"
+            # Others may write what no name can reach: '#' in a path would begin a field.
+            if field and "#" not in path and path == path.strip() and not _name_problem(name):
+                found.append((name, value))
+        return found
 
 
 def _kv_version(mount: _Json) -> int:
@@ -4302,10 +4404,46 @@ def _read_version(number: int, about: _Json) -> SecretVersion:
 def _value_text(value: object) -> str:
     import json
 
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
     if not _is_encodable(text):
         raise _not_vault()  # JSON can spell a lone surrogate, which Vault itself never does
     return text
+
+
+def _value_in(fields: _Json, field: str) -> str | None:
+    """Return the value of a field, or of all of them, or of a stage of all of them."""
+    whole = {key: value for key, value in fields.items() if key not in _STAGE_FIELDS}
+    # A pending secret that is current already has the same text.
+    if fields and (not field or (field in _STAGE_FIELDS and _stage_in(fields, field) == whole)):
+        return _value_text(whole)
+    found = fields if field in fields else _with_stages(fields)
+    return _value_text(found[field]) if field in found else None
+
+
+def _stages_of_all(fields: _Json) -> _Json:
+    return {key: value for key, value in fields.items() if key in _STAGE_FIELDS}
+
+
+def _stage_in(fields: _Json, stage: str) -> _Json:
+    with contextlib.suppress(ValueError, RecursionError):
+        return _read_object(str(fields.get(stage, "")).encode())
+    return {}
+
+
+def _with_stages(fields: _Json) -> _Json:
+    """Return the fields, and those in stages of the whole secret under the names of their own stages."""
+    found = {key: value for key, value in fields.items() if key not in _STAGE_FIELDS}
+    for stage in _STAGE_FIELDS:
+        for key, value in _stage_in(fields, stage).items():
+            found.setdefault(key + stage, value)
+    return found
+
+
+def _parse_fields(text: str) -> _Json:
+    try:
+        return _read_object(text.encode())
+    except (ValueError, RecursionError):
+        raise BadValue("the value for all fields isn't JSON", hint="use an object") from None
 
 
 def _path_and_field(name: str) -> tuple[str, str]:
@@ -4415,10 +4553,14 @@ class SecretsManager:
             raise
         return self._follow(value, stored, store)
 
-    def close(self) -> None:
-        """Close the stores that were opened here: Vault revokes the leases of dynamic secrets."""
+    def renew(self) -> float:
+        """Renew what the stores that were opened here hold; return in how many seconds to call this again."""
+        return min((store.renew() for store in self._stores.values()), default=float("inf"))
+
+    def close(self, *, keep_leases: bool = False) -> None:
+        """Close the stores that were opened here: Vault revokes leases and the tokens of its logins."""
         for store in self._stores.values():
-            store.close()
+            store.close(keep_leases=keep_leases)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
         """Store `value` under `name`; in env for this process only, unless PAISSIVE_ENV_FILE names a file."""
@@ -4567,9 +4709,9 @@ class Resolver:
         return value
 
 
-def load_stages(store: Store, names: Iterable[str]) -> dict[_Place, dict[str, str]]:
-    """Return what a Resolver needs to know of these secrets, read in one go if the store can."""
-    return {(id(store), name): stages for name, stages in store.get_stages(*names).items()}
+def load_stages(store: Store) -> dict[_Place, dict[str, str]]:
+    """Return what a Resolver needs to know of all secrets, read in one go if the store can."""
+    return {(id(store), name): stages for name, stages in store.get_stages().items()}
 
 
 def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
@@ -5706,10 +5848,14 @@ def environment_with_secrets(
     store.check_exists()
     groups = {name: group for name in names if (group := store.expand(name))}
     inherited = _inherited_text(store, names)
-    references = _references_by_variable(store, names, {*groups, *inherited})
+    # No reference leads to what opens a store, but the user may name it.
+    keys = {name: store.get(name) for name in names if is_store_credential(variable_name(name))}
+    wanted = [name for name in names if name not in groups and name not in keys]
+    stages = store.get_stages(*wanted) if wanted or not names else {}
+    references = _references_by_variable(wanted if names else stages, all_of_them=not names)
+    loaded = {(id(store), name): values for name, values in stages.items()}
     asker = "the command line" if names else "the store"
     settings = {} if names else store.plain_settings()
-    loaded = load_stages(store, [reference[len(_REFERENCE) :] for reference in references.values()])
     # Secrets come last, so that no other variable takes their place.
     environment = {**child_environment(), **settings, **references}
     environment = {name: text for name, text in environment.items() if name not in inherited}
@@ -5720,7 +5866,7 @@ def environment_with_secrets(
         resolver = Resolver(manager, missing, loaded)
         environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
-    for group in groups.values():
+    for group in (keys, *groups.values()):
         for name, value in group.items():
             variable = variable_name(name)
             values[variable] = {value, *filter(maskable, store.credentials())}
@@ -5753,12 +5899,12 @@ def _inherited_text(store: Store, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _references_by_variable(store: Store, names: list[str], groups: Container[str]) -> dict[str, str]:
+def _references_by_variable(names: Iterable[str], *, all_of_them: bool) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name in names or list_secrets(backend=store):
+    for name in names:
         variable = variable_name(check_name(name))
         # Not even if the store holds it: a child could open everything with it.
-        if name in groups or (not names and is_store_credential(variable)):
+        if all_of_them and is_store_credential(variable):
             continue
         if found.setdefault(variable, name) != name:
             both = f"{_show(found[variable])} and {_show(name)}"
@@ -5805,8 +5951,18 @@ def _command_error(program: str, error: OSError) -> SecretsError:
     return failure
 
 
-def run_masked(command: list[str], environment: dict[str, str], values: Iterable[str]) -> int:
-    """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N."""
+def run_masked(
+    command: list[str],
+    environment: dict[str, str],
+    values: Iterable[str],
+    renew: Callable[[], float] = lambda: float("inf"),
+) -> int:
+    """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N.
+
+    Meanwhile `renew` is called, again after the seconds that it returns.
+    """
+    import threading
+
     interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Encodings(values), interactive)
     relays = list(outputs)
@@ -5822,6 +5978,9 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
         wait = _forward_signals(start, outputs, terminal)
         for relay in relays:
             relay.thread.start()
+        ended = threading.Event()
+        stack.callback(ended.set)
+        threading.Thread(target=_keep_alive, args=(renew, ended), daemon=True).start()
         status = wait()
         for relay in relays:
             relay.ending = True
@@ -5830,6 +5989,11 @@ def run_masked(command: list[str], environment: dict[str, str], values: Iterable
     for failure in sorted({output.failure for output in outputs} - {""}):
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return status if status >= 0 else 128 - status
+
+
+def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
+    while not ended.wait(min(renew(), MAX_DURATION)):
+        pass
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
@@ -6374,10 +6538,9 @@ def _dict_of(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values in a store to mask, by name."""
-    names = list(store.names())
-    loaded = load_stages(store, names)
+    loaded = load_stages(store)
     found = {}
-    for name in names:
+    for _, name in loaded:
         with contextlib.suppress(NotFound):  # deleted meanwhile
             found[name] = resolve_for_masking(
                 Resolver(manager, loaded=loaded), _REFERENCE + name, store, name
@@ -9752,8 +9915,8 @@ class KnownValues:
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value), valid ones first."""
-        names = list_secrets(backend=store)
-        stages = store.get_stages(*names)
+        stages = store.get_stages()
+        names = list(stages)
         for verdict in ("current", "pending", "previous"):
             yield from ((name, verdict, stages[name][verdict]) for name in names if verdict in stages[name])
         if store.sealed_folder():
@@ -10314,8 +10477,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
     try:
         args = _parse(list(sys.argv[1:] if argv is None else argv))
-        code: int = args.run(args) or 0
-        sys.stdout.flush()
+        try:
+            code: int = args.run(args) or 0
+            sys.stdout.flush()
+        finally:
+            args.manager.close(keep_leases=args.run is not cmd_run)  # what was printed has to work
         return code
     except SystemExit as end:  # --help, --version or a signal
         return int(end.code or 0)
@@ -10713,8 +10879,14 @@ def cmd_export(args: Namespace) -> None:
     $ export --format shell
     """
     store = args.manager.store()
-    names = args.names or [*list_secrets(backend=store), *store.plain_settings()]
-    values = {name: args.manager.require_secret(name, backend=store) for name in names}
+    stages = store.get_stages(*args.names)
+    references = store.references_to_follow(*stages)
+    values = {}
+    for name in args.names or (*stages, *store.plain_settings()):
+        value = stages.get(name, {}).get("current")
+        if value is None or name in references:
+            value = args.manager.require_secret(name, backend=store)
+        values[name] = value
     for name, value in values.items():
         if args.format != "json":
             check_not_followed(value, f"the value of {_show(name)}", "use --format json")
@@ -10733,14 +10905,14 @@ def cmd_run(args: Namespace) -> int:
     environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
         _warn("note: the command gets no secrets; see which store is used with: status")
+    for name in filter(is_store_credential, map(variable_name, args.names)):
+        _warn(f"note: {name} opens a store, and the command can use it")
     # The process becomes the command, so signals, terminal and exit code need no relay.
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
-    try:
-        return run_masked(args.command_line, environment, itertools.chain(*values.values()))
-    finally:
-        args.manager.close()
+    texts = itertools.chain(*values.values())
+    return run_masked(args.command_line, environment, texts, renew=args.manager.renew)
 
 
 def _warn_unmasked(names: Iterable[str]) -> None:
@@ -11189,7 +11361,7 @@ _POLICIES = _arg("--file", "F", "the policies; default: PAISSIVE_ROTATION_FILE, 
 _CONFLICTS = (  # options that can't be combined, of any command
     *itertools.combinations(("value", "from_file", "generate"), 2),
     *(("stdin", "generate"), ("staged", "history"), ("untrusted", "update_baseline")),
-    ("output", "update_baseline"),
+    *(("output", "update_baseline"), ("version", "metadata")),
 )
 _ALIASES = {"ls": "list", "rm": "delete"}
 _WITHOUT_STORE = ("config delete", "hook install")  # commands that take no --backend

@@ -1110,7 +1110,7 @@ WAYS_TO_VAULT = {
     "http": lambda mount, *_: bao().store(mount=mount),
     "TLS": lambda mount, *_: bao().tls_store(mount=mount),
     "client certificate": lambda mount, *_: bao().tls_store(bao().mutual, mount=mount, **bao().client),
-    "unix socket": lambda mount, *_: bao().store(address=bao().unix, mount=mount),
+    "unix socket": lambda mount, *_: bao().store(addr=bao().unix, mount=mount),
 }
 for version, mount in ((2, "secret"), (1, "kv1")):
     for name, way in WAYS_TO_VAULT.items():
@@ -1260,7 +1260,7 @@ def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
     own = {"mount": "kv1", "prefix": uuid.uuid4().hex}
     bao().store(**own).set("app/db#password", OLD)
     ps.SecretRotation(bao().store(**own)).schedule("app/db#password", "1d")
-    for change in ({"mount": "secret"}, {"prefix": "x"}, {"namespace": "n"}, {"address": "http://a:1"}):
+    for change in ({"mount": "secret"}, {"prefix": "x"}, {"namespace": "n"}, {"addr": "http://a:1"}):
         assert ps.SecretRotation(bao().store(**{**own, **change})).scheduled() == []
     assert ps.SecretRotation(bao().store(**own)).scheduled() == ["app/db#password"]
 
@@ -3164,11 +3164,11 @@ class Bao:
 
     def store(self, **settings):
         """A store with a prefix of its own, so that tests don't meet."""
-        config = {"address": self.address, "token": self.root, "prefix": "t" + uuid.uuid4().hex, **settings}
+        config = {"addr": self.address, "token": self.root, "prefix": "t" + uuid.uuid4().hex, **settings}
         return ps.VaultStore(**config)
 
-    def tls_store(self, address="", **settings):
-        return self.store(address=address or self.tls, ca_cert=self.ca, **settings)
+    def tls_store(self, addr="", **settings):
+        return self.store(addr=addr or self.tls, cacert=self.ca, **settings)
 
 
 @functools.cache
@@ -3193,7 +3193,15 @@ def bao():
     return server
 
 
-TEXT_SETTINGS = ("ca_cert", "ca_path", "client_cert", "client_key", "namespace", "token_file", "server_name")
+TEXT_SETTINGS = (
+    "cacert",
+    "capath",
+    "client_cert",
+    "client_key",
+    "namespace",
+    "token_path",
+    "tls_server_name",
+)
 TEXT_VARIABLES = "CACERT CAPATH CLIENT_CERT CLIENT_KEY NAMESPACE TOKEN_PATH TLS_SERVER_NAME".split()
 TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e9}
 
@@ -3201,19 +3209,20 @@ TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e
 @pytest.mark.parametrize(
     ("variables", "setting", "value"),
     [
-        ({"VAULT_ADDR": "HTTP://a:1/"}, "address", "http://a:1"),
-        ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": "http://b:1"}, "address", "http://b:1"),
-        ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "address", "unix:///run/agent"),
-        ({}, "address", "https://127.0.0.1:8200"),
-        ({"VAULT_TOKEN": "v", "BAO_TOKEN": ""}, "token", "v"),
+        ({"VAULT_ADDR": "HTTP://a:1/"}, "addr", "http://a:1"),
+        ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": "http://b:1"}, "addr", "http://b:1"),
+        ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "addr", "unix:///run/agent"),
+        ({}, "addr", "https://127.0.0.1:8200"),
+        ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": ""}, "addr", "https://127.0.0.1:8200"),
+        ({"VAULT_ADDR": "http://a:1", "BAO_AGENT_ADDR": ""}, "addr", "http://a:1"),
         *(({f"BAO_{name}": "/a"}, setting, "/a") for name, setting in zip(TEXT_VARIABLES, TEXT_SETTINGS)),
-        ({"VAULT_CACERT_BYTES": "-\n-"}, "ca_bytes", "-\n-"),
+        ({"VAULT_CACERT_BYTES": "-\n-"}, "cacert_bytes", "-\n-"),
         ({"VAULT_SKIP_VERIFY": "T"}, "skip_verify", True),
         ({"VAULT_SKIP_VERIFY": "False"}, "skip_verify", False),
-        *(({"VAULT_CLIENT_TIMEOUT": text}, "timeout", seconds) for text, seconds in TIMEOUTS.items()),
+        *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
         ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
         ({}, "max_retries", 2),
-        ({"VAULT_HTTP_PROXY": "http://p:1", "VAULT_PROXY_ADDR": "http://q:1"}, "proxy", "http://q:1"),
+        ({"VAULT_HTTP_PROXY": "http://p:1", "VAULT_PROXY_ADDR": "http://q:1"}, "proxy_addr", "http://q:1"),
         ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
         ({"PAISSIVE_VAULT_HOSTS": "A:1, b"}, "hosts", ("a:1", "b")),
     ],
@@ -3221,7 +3230,7 @@ TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e
 def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch, variables, setting, value):
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
-    assert getattr(ps.VaultSettings(), setting) == value
+    assert getattr(ps.VaultStore().settings, setting) == value
 
 
 BAD_SETTINGS = (
@@ -3242,11 +3251,11 @@ def test_an_invalid_setting_is_an_error_that_does_not_repeat_it(monkeypatch, set
 
 
 def test_a_keyword_takes_precedence_over_its_variable_and_an_unknown_one_is_an_error(monkeypatch):
-    store = ps.VaultStore(address="http://b:1")
+    store = ps.VaultStore(addr="http://b:1")
     monkeypatch.setenv("VAULT_ADDR", "http://a:1")  # read when a store is made
-    assert (store.settings.address, ps.VaultStore().settings.address) == ("http://b:1", "http://a:1")
+    assert (store.settings.addr, ps.VaultStore().settings.addr) == ("http://b:1", "http://a:1")
     assert ps.VaultStore(hosts=["a:1", "b"]).settings.hosts == ("a:1", "b")
-    with pytest.raises(TypeError, match="no setting called adress"):
+    with pytest.raises(TypeError, match="no keyword adress; there are addr, agent_addr, namespace, token, "):
         ps.VaultStore(adress="http://b:1")
 
 
@@ -3310,7 +3319,7 @@ class Stub:
         return now(request) if callable(now) else now
 
     def store(self, **settings):
-        return ps.VaultStore(**{"address": self.address, "token": TELLTALE, **settings})
+        return ps.VaultStore(**{"addr": self.address, "token": TELLTALE, **settings})
 
     def tries(self, path="/data/"):
         return sum(path.encode() in request.partition(b"\r\n")[0] for request in self.requests)
@@ -3442,7 +3451,7 @@ def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
     monkeypatch.setattr(time, "sleep", waits.append)
     assert stub(http(b"{}", 429, "Retry-After: 7"), http()).store().get("a") == "v"
     server = stub(http(b"{}", 429, "Retry-After: 30"))
-    said = str(failure(server.store(timeout=5).get, "a"))
+    said = str(failure(server.store(client_timeout=5).get, "a"))
     assert f"Vault at {server.address} answers 429 Too Many Requests to: read secret/data/a; try" in said
     assert 7 in waits and 30 not in waits
 
@@ -3542,7 +3551,7 @@ def test_a_read_follows_every_redirect_once(stub, status):
 
 
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
-    transport = ps.VaultStore(address="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
+    transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
     locations = [*followed, "https://b:8200/v1/a", "http://node/v1/a", "ftp://a:8200/v1/a"]
     assert [to for to in locations if transport.trusts("https://a:8200/v1/a", to)] == followed
@@ -3580,9 +3589,8 @@ BAD_RESPONSES = {
         CHUNKED + chunk + b"\r\nx\r\n0\r\n\r\n" for chunk in (b"", b"1 x", b"g", b"1\r\nxx")
     ],
     "the response is too large to be Vault's": [
-        http(b'{"data": [' + b"[]," * 250_000 + b"0]}"),  # small, and yet expensive
         CHUNKED + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n",
-        CHUNKED + b"ffffffffff\r\n",
+        *[CHUNKED + b"f" * 12 + b"\r\n"] * (sys.version_info >= (3, 10)),  # 3.9 reads it piece by piece
     ],
 }
 
@@ -3591,7 +3599,7 @@ BAD_RESPONSES = {
 def test_a_response_that_vault_would_not_send_is_reported(stub, message):
     errors = {}
     for raw in BAD_RESPONSES[message]:
-        errors[raw] = str(failure(stub(raw).store(max_retries=0, timeout=5).get, "a"))
+        errors[raw] = str(failure(stub(raw).store(max_retries=0, client_timeout=5).get, "a"))
     assert {raw: error for raw, error in errors.items() if message not in error} == {}
 
 
@@ -3602,7 +3610,7 @@ def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
     for raw in (http(b" " * 1001), CHUNKED + chunks + b"0\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1501):
         assert "too large" in str(failure(stub(raw).store().get, "a"))
     drip = [http()[n : n + 1] for n in range(len(http()))]
-    assert "didn't answer in time" in str(failure(stub(drip).store(timeout=0.5).get, "a"))
+    assert "didn't answer in time" in str(failure(stub(drip).store(client_timeout=0.5).get, "a"))
 
 
 def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
@@ -3615,7 +3623,7 @@ def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
         assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
     closing = b" 200 OK\r\nConnection: close\r\n\r\n" + ANSWER
     for raw in (b"HTTP/1.0" + closing, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1" + closing):
-        assert stub(raw).store(timeout=5).get("a") == "v"
+        assert stub(raw).store(client_timeout=5).get("a") == "v"
 
 
 def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
@@ -3630,15 +3638,15 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
         stream = socket.AF_INET, socket.SOCK_STREAM, 0, ""
         addresses = [(*stream, deaf.getsockname()), (*stream, ("127.0.0.1", server.port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-        assert server.store(timeout=0.8).get("a") == "v"
+        assert server.store(client_timeout=0.8).get("a") == "v"
         addresses.pop()
-        assert "didn't answer in time" in str(failure(server.store(timeout=0.1).get, "a"))
+        assert "didn't answer in time" in str(failure(server.store(client_timeout=0.1).get, "a"))
 
 
 def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub):
     slow = stub([b"HTTP/1.1 200", b" OK", b"\r\n\r\n"])  # it connects, and then nobody speaks
     start = time.monotonic()
-    error = failure(bao().tls_store(proxy=slow.address, timeout=0.5, max_retries=0).get, "a")
+    error = failure(bao().tls_store(proxy_addr=slow.address, client_timeout=0.5, max_retries=0).get, "a")
     assert "didn't answer in time" in str(error) and time.monotonic() - start < 5
 
 
@@ -3656,13 +3664,13 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
     (tmp_path / "key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
     encrypted = {**bao().client, "client_key": str(tmp_path / "key")}
     plain, tls, mutual, nobody = bao().address, bao().tls, bao().mutual, f"http://127.0.0.1:{free_port()}"
-    proxy = {"proxy": nobody.replace("//", f"//user:{TELLTALE}@")}
+    proxy = {"proxy_addr": nobody.replace("//", f"//user:{TELLTALE}@")}
     no_proxy = "by the proxy: Connection refused; check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
     for address, more, problem in (
-        (tls, {"ca_cert": ""}, "server's certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
-        (tls, {"server_name": "elsewhere"}, "certificate isn't trusted: [Hh]ostname mismatch"),
-        (tls, {"ca_cert": "", "ca_path": str(tmp_path)}, "no certificate in VAULT_CAPATH;"),
-        (tls, {"ca_cert": "", "ca_bytes": "é"}, "no certificate in VAULT_CACERT_BYTES;"),
+        (tls, {"cacert": ""}, "server's certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
+        (tls, {"tls_server_name": "elsewhere"}, "certificate isn't trusted: [Hh]ostname mismatch"),
+        (tls, {"cacert": "", "capath": str(tmp_path)}, "no certificate in VAULT_CAPATH;"),
+        (tls, {"cacert": "", "cacert_bytes": "é"}, "no certificate in VAULT_CACERT_BYTES;"),
         (plain.replace("http:", "https:"), {}, "the server doesn't speak TLS; use http:// in VAULT_ADDR"),
         (tls.replace("https:", "http:"), {}, "the server expects TLS; use https:// in VAULT_ADDR"),
         (mutual, {}, "VAULT_CLIENT_CERT|connection"),
@@ -3675,7 +3683,7 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
         ("http://vault.invalid", proxy, f"can't be reached at http://vault.invalid {no_proxy}"),
         ("https://vault.invalid", proxy, f"can't be reached at https://vault.invalid {no_proxy}"),
     ):
-        config = {"address": address, "ca_cert": bao().ca, "max_retries": 0, **more}
+        config = {"addr": address, "cacert": bao().ca, "max_retries": 0, **more}
         error = str(failure(bao().store(**config).get, "a"))
         assert re.search(problem, error) and TELLTALE not in error
 
@@ -3686,13 +3694,13 @@ def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
     (tmp_path / "ca.crt").symlink_to("..version/ca.crt")
     shutil.copy(bao().client["client_key"], tmp_path)
     for trust in (
-        {"ca_cert": bao().ca, "server_name": "server"},
-        {"ca_bytes": "# Größe\n" + Path(bao().ca).read_text(), "ca_path": "/nowhere"},
-        {"ca_path": bao().ca},
-        {"ca_path": str(tmp_path)},
+        {"cacert": bao().ca, "tls_server_name": "server"},
+        {"cacert_bytes": "# Größe\n" + Path(bao().ca).read_text(), "capath": "/nowhere"},
+        {"capath": bao().ca},
+        {"capath": str(tmp_path)},
         {"skip_verify": True},
     ):
-        store = bao().store(address=bao().tls, **trust)
+        store = bao().store(addr=bao().tls, **trust)
         assert type(failure(store.get, "a")) is ps.NotFound
     assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.status()
 
@@ -3717,9 +3725,9 @@ def test_a_certificate_needs_an_alternative_name_whatever_its_common_name(tmp_pa
     context.load_cert_chain(tmp_path / "localhost.pem", tmp_path / "localhost.key")
     with listening(lambda client: context.wrap_socket(client, server_side=True)) as server:
         store = ps.VaultStore(
-            address=f"https://{server}".replace("127.0.0.1", "localhost"), token="t", max_retries=0
+            addr=f"https://{server}".replace("127.0.0.1", "localhost"), token="t", max_retries=0
         )
-        store.settings.ca_cert = str(tmp_path / "localhost.pem")
+        store.settings.cacert = str(tmp_path / "localhost.pem")
         assert "the server's certificate isn't trusted: " in refusal(store.get, "a")
 
 
@@ -3754,10 +3762,9 @@ def test_audit_hooks_and_debug_output_show_neither_token_nor_value(stub):
     assert subprocess.check_output(argv, env=env, cwd=ROOT) == b"True False\n"
 
 
-@pytest.mark.parametrize("said", [http(b"", 403), b"HTTP/1.1 200 OK\r\n\r\nhello"])
-def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub, said):
-    proxy = stub(said)
-    store = bao().tls_store(proxy=f"http://user:pass@127.0.0.1:{proxy.port}")
+def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub):
+    proxy = stub(http(b"", 403))
+    store = bao().tls_store(proxy_addr=f"http://user:pass@127.0.0.1:{proxy.port}")
     assert "proxy refuses to connect to Vault; check VAULT_PROXY_" in str(failure(store.get, "a"))
     assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
     assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"user:pass") in proxy.requests[0]
@@ -3778,22 +3785,22 @@ def test_a_tunnel_leads_to_the_server():
             pump(client, server)
 
     with listening(connect) as proxy:
-        assert works(bao().tls_store(proxy=f"http://{proxy}"))
+        assert works(bao().tls_store(proxy_addr=f"http://{proxy}"))
 
 
 def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     proxy, far = stub(http()), "http://vault.invalid:8200"
     monkeypatch.setenv("NO_PROXY", "*")
-    assert bao().store(proxy=f"http://user:pass@127.0.0.1:{proxy.port}").get("a") == "v"
+    assert bao().store(proxy_addr=f"http://user:pass@127.0.0.1:{proxy.port}").get("a") == "v"
     assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
     for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:pass")):
         assert header in proxy.requests[-1]
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
-    assert "no such host" in str(failure(bao().store(address=far, max_retries=0).get, "a"))
+    assert "no such host" in str(failure(bao().store(addr=far, max_retries=0).get, "a"))
     monkeypatch.setenv("NO_PROXY", "elsewhere")
-    near = bao().store(address=f"http://127.9.9.9:{free_port()}", max_retries=0)
+    near = bao().store(addr=f"http://127.9.9.9:{free_port()}", max_retries=0)
     assert "by the proxy" not in str(failure(near.get, "a"))  # all of 127.0.0.0/8 is this machine
-    assert bao().store(address=far).get("a") == "v"
+    assert bao().store(addr=far).get("a") == "v"
 
 
 BYPASSED = {
@@ -3816,8 +3823,8 @@ def test_no_proxy_means_what_it_means_to_go(monkeypatch, rows, by):
     for host, exceptions in rows.items():
         for exception in exceptions.split():
             monkeypatch.setenv("NO_PROXY", exception)
-            store = ps.VaultStore(address=f"http://{host}")
-            assert (bool(store._session.transport.proxy), host, exception) == (by, host, exception)
+            store = ps.VaultStore(addr=f"http://{host}")
+            assert (bool(store._session.transport.proxy[0]), host, exception) == (by, host, exception)
 
 
 PROXIES = "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// u:{}@p:x [::1 \udcfc:{}@p:1"
@@ -3826,7 +3833,7 @@ PROXIES = "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// 
 @pytest.mark.parametrize("kind", ["http", "https"])
 @pytest.mark.parametrize("proxy", PROXIES.split())
 def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind, proxy):
-    new_store = functools.partial(bao().store, address=f"{kind}://vault.invalid", max_retries=0)
+    new_store = functools.partial(bao().store, addr=f"{kind}://vault.invalid", max_retries=0)
     monkeypatch.setenv(f"{kind.upper()}_PROXY", proxy.format(TELLTALE))
     error = failure(new_store().get, "a")
     assert type(error) is ps.BadValue and "VAULT_PROXY_ADDR" in str(error) and TELLTALE not in str(error)
@@ -3894,13 +3901,13 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
 
     while len(server.requests) < 2000:
         server.kv = dice.choice(["1", "2", None])
-        store = server.store(max_retries=0, timeout=5)
+        store = server.store(max_retries=0, client_timeout=5)
         acts = [lambda: store.get("a/b#c"), lambda: store.set("a", WRITTEN_VALUE), lambda: store.delete("a")]
         acts += [lambda: store.get("a", 3), lambda: store.undelete("a"), lambda: store.destroy("a", 1)]
         acts += [lambda: [*store.names()], lambda: shown.extend(map(str, store.status()))]
-        acts += [lambda: shown.extend(map(repr, store.versions("a"))), lambda: store.get_version("a")]
+        acts += [lambda: shown.extend(map(repr, store.versions("a"))), lambda: store.get_all("ab")]
         acts += [lambda: store.set_fields("a", {"b": WRITTEN_VALUE}), lambda: store.get("a#")]
-        acts += [lambda: store.configure("a"), store.close]
+        acts += [store.renew, store.close]
         for act in dice.choices(acts, k=12):
             collect(act)
         shown += map(repr, (store, store.settings, store._session, store._session.transport))
@@ -3915,7 +3922,7 @@ READ_ALL = 'path "secret/*" { capabilities = ["create", "read", "update", "delet
 
 
 def login_store(login, **settings):
-    return bao().store(token="", token_file="/nowhere", login=login, **settings)
+    return bao().store(token="", token_path="/nowhere", login=login, **settings)
 
 
 @functools.cache
@@ -3929,27 +3936,14 @@ def auth_methods():
     ask("POST", "auth/userpass/users/ada", {"password": "pass-" + TELLTALE, "token_policies": "all"})
 
 
-def approle(wrap=""):
+def approle():
     auth_methods()
     role_id = bao().ask("GET", "auth/approle/role/app/role-id")["data"]["role_id"]
-    made = bao().ask("POST", "auth/approle/role/app/secret-id", {}, wrap=wrap)
-    if wrap:
-        return {"role_id": role_id, "wrapped_secret_id": made["wrap_info"]["token"]}
+    made = bao().ask("POST", "auth/approle/role/app/secret-id", {})
     return {"role_id": role_id, "secret_id": made["data"]["secret_id"]}
 
 
-def test_a_secret_id_may_come_wrapped_and_opens_once():
-    settings = approle(wrap="60s")
-    store = login_store("approle", **settings)
-    assert works(store)
-    bao().ask("POST", "auth/token/revoke", {"token": store._session.held})
-    assert works(store)  # the secret id stays in memory for the next login
-    error = failure(login_store("approle", **settings).get, "A_TOKEN")
-    hint = "if nobody here opened it before, treat the secret id as stolen"
-    assert str(error) == f"the wrapped secret id is used up or has expired; {hint}"
-
-
-AGENT = {"token": "", "token_file": "/nowhere"}  # where an agent adds the token
+AGENT = {"token": "", "token_path": "/nowhere"}  # where an agent adds the token
 LDAP = {"token": "", "login": "ldap", "username": "u", "password": TELLTALE}
 BODIES_OF_LOGINS = [  # of those that the real server is not asked for
     (LDAP, "ldap/login/u", {"password": TELLTALE}),
@@ -4003,7 +3997,6 @@ def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
-NO_IDENTITY = "GitHub Actions gives no identity token; give the job 'permissions: id-token: write'"
 NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 400): "Vault refuses the ldap login; … the login mount ldap",
     http_json({"errors": [TELLTALE]}, 403): "Vault refuses the ldap login; … the login mount ldap",
@@ -4016,48 +4009,6 @@ NO_LOGINS = {
 @pytest.mark.parametrize("answer", NO_LOGINS)
 def test_a_login_that_fails_says_why(stub, answer):
     assert as_shown(str(failure(stub(answer).store(**LDAP).get, "a")), NO_LOGINS[answer])
-
-
-def as_job(monkeypatch, server):
-    """Run as a job of GitHub Actions, which asks this server for its identity token."""
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", server.address + "/?api=1")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE)
-    return server
-
-
-def test_a_login_by_the_identity_of_a_github_actions_job(stub, monkeypatch):
-    job = as_job(monkeypatch, stub(http_json({"value": "j"}, 200, "Connection: close")))
-    vault = stub(grants(100), http(), grants(100), http())
-    login = {"login": "jwt", "role": "ci", "jwt_audience": "https://vault"}
-    assert vault.store(**login).get("a") == "v"
-    assert vault.requests[0].endswith(b'\r\n{"role": "ci", "jwt": "j"}')
-    assert job.requests[0].startswith(b"GET /?api=1&audience=https%3A%2F%2Fvault HTTP/1.1\r\n")
-    assert f"\r\nAuthorization: Bearer {TELLTALE}\r\n".encode() in job.requests[0]
-    assert vault.store(jwt="own", **login).get("a") == "v"
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", TELLTALE + "\n")
-    assert str(failure(vault.store(**login).get, "a")) == NO_IDENTITY
-    monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-    assert str(failure(vault.store(**login).get, "a")) == NO_IDENTITY and len(job.requests) == 1
-
-
-@pytest.mark.parametrize("answer", [b"hello\r\n\r\n", http(b"[" * 100_000), CHUNKED + b"z\r\n"])
-def test_a_job_without_an_identity_token_is_reported(stub, monkeypatch, answer):
-    server, store = as_job(monkeypatch, stub(answer)), login_store("jwt", role="ci", timeout=2)
-    assert str(failure(store.get, "a")) == NO_IDENTITY
-    assert server.requests[0].startswith(b"GET /?api=1 HTTP/1.1\r\n")
-    for url in ("nonsense", "http://127.0.0.1/a b"):
-        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
-        assert str(failure(store.get, "a")) == NO_IDENTITY
-
-
-def test_the_token_of_a_github_job_stays_with_github(stub, monkeypatch):
-    other, store = stub(http(b"{}")), login_store("jwt", role="ci", timeout=2)
-    elsewhere = http(b"", 302, f"Location: {other.address}/")
-    server = as_job(monkeypatch, stub(elsewhere, http(b" " * 5000 + b'{"value": "j"}')))
-    assert str(failure(store.get, "a")) == NO_IDENTITY
-    assert other.requests and TELLTALE.encode() not in other.requests[0]
-    monkeypatch.setattr(ps, "_MAX_BODY", 1000)  # which an answer without end would be read up to
-    assert str(failure(store.get, "a")) == NO_IDENTITY and len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -4078,7 +4029,7 @@ def test_a_login_that_lacks_a_setting_says_which(login, config, hint):
 
 def test_a_token_file_that_comes_late_or_changes_is_read_and_a_fifo_is_not(tmp_path, capsys):
     old, new = bao().new_token(READ_ALL), bao().new_token(READ_ALL)
-    store, late = (bao().store(token="", token_file=str(tmp_path / "token")) for _ in range(2))
+    store, late = (bao().store(token="", token_path=str(tmp_path / "token")) for _ in range(2))
     assert "no token for Vault; set VAULT_TOKEN" in str(failure(store.get, "A_TOKEN"))
     assert type(failure(late.get, "cubbyhole/a#b")) is ps.Locked
     (tmp_path / "token").write_text(old + "\n")
@@ -4091,7 +4042,7 @@ def test_a_token_file_that_comes_late_or_changes_is_read_and_a_fifo_is_not(tmp_p
     bao().ask("POST", "auth/token/revoke", {"token": old})
     assert works(store)
     os.mkfifo(tmp_path / "fifo")
-    fifo = bao().store(token="", token_file=str(tmp_path / "fifo"))
+    fifo = bao().store(token="", token_path=str(tmp_path / "fifo"))
     assert "no token for Vault" in refusal(fifo.get, "a")
 
 
@@ -4117,7 +4068,7 @@ def test_a_revoked_token_without_a_login_is_reported():
     hint = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
     error = f"the Vault token is unknown: it has expired or was revoked; {hint}"
     assert str(failure(store.get, "a")) == error == str(failure(next, names))
-    assert seen.count(("GET", "auth/token/lookup-self")) == 1
+    assert seen.count(("GET", "auth/token/lookup-self")) == 2
 
 
 def limited(store, *rules, **more):
@@ -4144,7 +4095,13 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
 
 # Answers to requests about tokens, which are good for 120 seconds.
 LOG_IN, LOOK_UP, RENEW = "POST ldap/login/u", "GET token/lookup-self", "POST token/renew-self"
-RENEWABLE, NOT_RENEWABLE = (http_json({"data": {"ttl": 120, "renewable": can}}) for can in (True, False))
+
+
+def leased(ttl, **more):
+    return http_json({"data": {"ttl": ttl, "renewable": True, **more}})
+
+
+RENEWABLE, NOT_RENEWABLE = leased(120), leased(120, renewable=False)
 USUAL, DOWN = {LOG_IN: grants(120), LOOK_UP: RENEWABLE, RENEW: grants(120)}, http(b"{}", 500)
 # Settings, answers that differ from the usual ones, and the requests by the second of their time.
 LEASES = {
@@ -4157,11 +4114,14 @@ LEASES = {
         {LOG_IN: [USUAL[LOG_IN], DOWN, DOWN], RENEW: [DOWN, DOWN]},
         {0: [LOG_IN], 80: [RENEW, LOG_IN], 92: [RENEW, LOG_IN]},
     ),
-    "a token": ({}, {}, {1: [LOOK_UP], 81: [RENEW]}),
-    "a token that isn't renewable": ({}, {LOOK_UP: [NOT_RENEWABLE]}, {1: [LOOK_UP]}),
-    "a token that may not look itself up": ({}, {LOOK_UP: [http(b"{}", 403)]}, {1: [LOOK_UP]}),
-    "a token at a server that is down": ({}, {LOOK_UP: [DOWN]}, {1: [LOOK_UP], 2: [LOOK_UP], 91: [RENEW]}),
-    "a token that isn't renewed": ({}, {RENEW: [DOWN, DOWN]}, {1: [LOOK_UP], 81: [RENEW], 93: [RENEW]}),
+    "a token": ({}, {}, {0: [LOOK_UP], 80: [RENEW]}),
+    "an old token": ({}, {LOOK_UP: [leased(30, creation_ttl=120)]}, {0: [LOOK_UP, RENEW], 80: [RENEW]}),
+    "an old periodic token": ({}, {LOOK_UP: [leased(30, period=120)]}, {0: [LOOK_UP, RENEW], 80: [RENEW]}),
+    "a token of middle age": ({}, {LOOK_UP: [leased(119, creation_ttl=120)]}, {0: [LOOK_UP], 79: [RENEW]}),
+    "a token that isn't renewable": ({}, {LOOK_UP: [NOT_RENEWABLE]}, {0: [LOOK_UP]}),
+    "a token that may not look itself up": ({}, {LOOK_UP: [http(b"{}", 403)]}, {0: [LOOK_UP]}),
+    "a token at a server that is down": ({}, {LOOK_UP: [DOWN]}, {0: [LOOK_UP], 1: [LOOK_UP], 81: [RENEW]}),
+    "a token that isn't renewed": ({}, {RENEW: [DOWN, DOWN]}, {0: [LOOK_UP], 80: [RENEW], 92: [RENEW]}),
     "an agent's token": (AGENT, {}, {}),
 }
 
@@ -4188,7 +4148,7 @@ def test_a_token_is_renewed_in_time_or_replaced_or_used_to_its_end(stub, frozen,
 def test_a_real_server_renews_a_token(frozen):
     store = bao().store(token=bao().new_token(READ_ALL, ttl="1h"))
     seen = record_requests(store)
-    for frozen.at in (0, 1, 2399, 2401, 4800):
+    for frozen.at in (0, 1, 2390, 2401, 4790):
         assert works(store)
     assert [path for _, path in seen if "self" in path] == ["auth/token/lookup-self", "auth/token/renew-self"]
 
@@ -4222,13 +4182,26 @@ def test_one_of_the_threads_that_see_a_lease_end_renews_it_and_later_ones_go_on(
     assert server.tries("renew-self") == 1
 
 
-def test_single_use_credentials_are_sent_once(stub):
-    paths = {"secret_id": "auth/approle/login", "wrapped_secret_id": "sys/wrapping/unwrap"}
-    for name, path in paths.items():
-        for answer in (None, http(b"", 307, "Location: /v1/auth/approle/login")):
-            server = stub(answer)
-            error = failure(server.store(token="", login="approle", role_id="r", **{name: "s"}).get, "a")
-            assert (type(error), server.tries(f"POST /v1/{path} HTTP")) == (ps.Unavailable, 1)
+@pytest.mark.parametrize("answer", [None, http(b"Bad Gateway", 502)])
+def test_a_login_is_tried_again_like_a_read(stub, answer):
+    server = stub(answer, grants(100), http())
+    assert server.store(**LDAP).get("a") == "v" and server.tries("/login/") == 2
+
+
+def test_a_refused_login_is_not_repeated_for_five_minutes_unless_its_secret_changes(stub, frozen, tmp_path):
+    (tmp_path / "password").write_text("old")
+    server = stub(
+        lambda request: grants(999) if b"new" in request or b"/login" not in request else http(b"{}", 400)
+    )
+    settings = {**LDAP, "password": "", "password_file": str(tmp_path / "password")}
+    store = server.store(**settings)
+    with ThreadPoolExecutor(50) as pool:
+        said = set(pool.map(lambda _: refusal(store.get, "a"), range(50)))
+    assert said == {"Locked: Vault refuses the ldap login; check the credentials, and the login mount ldap"}
+    for frozen.at, logins in ((299, 1), (300, 2), (301, 2)):
+        assert refusal(store.get, "a") in said and server.tries("/login") == logins
+    (tmp_path / "password").write_text("new")
+    assert "isn't Vault's" in refusal(store.get, "a") and server.tries("/login") == 3
 
 
 @pytest.mark.parametrize("answers", [[None], [REDIRECT], [None, http(b"{}", 403)]])
@@ -4392,7 +4365,7 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     seen = record_requests(store)
     assert store.set_fields("app", {"user": "u", "password": "p"}) == (mount == "secret")
     assert store.get_fields("app#") == {"user": "u", "password": "p"}
-    assert [method for method, _ in seen] == ["POST", "GET"]
+    assert [method for method, path in seen if "mounts" not in path] == ["POST", "GET"]
     assert json.loads(store.get("app#")) == {"user": "u", "password": "p"}
     store.set("app#", '{"only": "this", "port": 5432, "tags": ["a", null]}')
     store.set("app#only", "that")
@@ -4475,21 +4448,13 @@ def test_get_makes_two_requests_and_run_revokes_what_it_has_leased(stub):
     assert server.tries("/revoke") == 1
 
 
-def test_options_and_the_state_of_a_secret_can_be_read_and_set():
+def test_a_secret_that_requires_check_and_set_says_so():
     store = bao().store()
-    assert store.set_fields("app", {"a": "1"}, merge=True) == 1
-    assert store.set_fields("app", {"b": "2"}, merge=True) == 2
-    about, fields = store.get_version("app")
-    assert (about.number, about.deleted, fields) == (2, "", {"a": "1", "b": "2"})
-    store.configure("app", max_versions=7, cas_required=True, custom_metadata=None)
-    assert store.configuration("app")["max_versions"] == 7 and "max_versions" in store.configuration()
+    store.set_fields("app", {"a": "1"})
+    bao().ask("POST", f"secret/metadata/{store.settings.prefix}/app", {"cas_required": True})
     assert as_shown(refusal(store.set_fields, "app", {"a": "3"}), "Conflict: …check-and-set; pass cas=…")
-    assert "bool expected for cas_required" in str(failure(store.configure, cas_required="cats"))
-    store.delete("app#")
-    about, fields = store.get_version("app")
-    assert (about.number, about.deleted[:2], fields) == (2, "20", None)
-    for act in (store.get_version, store.configuration):
-        assert type(failure(act, "nothing")) is ps.NotFound
+    store.set("app#b", "2")
+    assert store.get_fields("app") == {"a": "1", "b": "2"}
 
 
 def test_closing_without_a_server_takes_two_seconds_and_only_warns(stub, capsys):
@@ -4561,8 +4526,7 @@ def test_kv_1_has_no_versions():
     store = bao().store(mount="kv1")
     for act in (store.get, store.destroy, store.undelete):
         assert "KV version 1, which keeps no older versions" in str(failure(act, "a", 1))
-    for act in (lambda: store.configure(max_versions=3), lambda: store.set("a", "v", cas=1)):
-        assert "KV version 1, which keeps no" in str(failure(act))
+    assert "KV version 1, which keeps no" in refusal(store.set, "a", "v", cas=1)
 
 
 def test_a_version_of_a_stage_is_none_of_the_current_value(vault_env, say):
@@ -4667,7 +4631,8 @@ def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_t
     store = server.store()
     assert [store.get("a") for _ in range(3)] == ["v4", "v9", "v9"]
     sent = re.compile(rb"X-Vault-Index: (\S+)\r\nX-Vault-Inconsistent: forward-active-node\r\n")
-    assert [sent.findall(r) for r in server.requests] == [[], [index[4]], [index[9]], [index[9]]]
+    reads = [request for request in server.requests if b"/data/" in request]
+    assert [sent.findall(read) for read in reads] == [[], [index[4]], [index[9]], [index[9]]]
 
 
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"])
@@ -4740,7 +4705,7 @@ def a_cluster(tmp_path):
 @pytest.mark.slow
 def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
     active, *others = a_cluster(tmp_path)
-    store, acknowledged = others[0].store(timeout=10), {}  # a standby node, which may lag behind
+    store, acknowledged = others[0].store(client_timeout=10), {}  # a standby node, which may lag behind
     for number in range(60):
         if number == 30:
             active.stop()  # SIGKILL
@@ -4770,7 +4735,7 @@ def test_the_other_stores_pay_nothing_for_vault(tmp_path):
 def test_benchmark_of_a_read_beside_hvac(benchmark, who):
     store = bao().tls_store()
     store.set("app#password", "v")
-    client = package("hvac").Client(store.settings.address, store.settings.token, verify=bao().ca)
+    client = package("hvac").Client(store.settings.addr, store.settings.token, verify=bao().ca)
     request = {"path": f"{store.settings.prefix}/app", "raise_on_deleted_version": True}
     reads = {
         "paissive_secrets": lambda: store.get("app#password"),
@@ -4916,7 +4881,7 @@ CANNOT_SAY = {
     "a sealed server": (answering(http(errors_of_vault("Vault is sealed"), 503)), ps.VaultSealed),
     "a server that fails": (answering(http(errors_of_vault(), 500)), ps.Unavailable),
     "a server that hangs up": (answering(None), ps.Unavailable),
-    "no server": (answering(http(), address="unix:///nowhere.sock"), ps.Unavailable),
+    "no server": (answering(http(), addr="unix:///nowhere.sock"), ps.Unavailable),
     "no login": (answering(http(), token="", login="userpass", username="u"), ps.Locked),
     "a dotenv file in UTF-16": (dotenv_in_utf_16, ps.BadValue),
     "a file that is not mounted": (mounted_nowhere, ps.Unavailable),
@@ -6678,16 +6643,20 @@ def test_run_without_names_refuses_a_variable_that_may_refer_to_a_missing_secret
 
 OPENERS = [f"PAISSIVE_{name}{end}" for name in ("MASTER_PASSWORD", "IDENTITY") for end in ("", "_FILE")]
 OPENERS += "VAULT_TOKEN BAO_TOKEN PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT PAISSIVE_VAULT_PASSWORD".split()
-JOB = {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x" * 9, "ACTIONS_ID_TOKEN_REQUEST_URL": "https://runner"}
 
 
 @pytest.mark.parametrize("names", [["APP_TOKEN"], []])
 def test_run_keeps_what_opens_our_own_stores_to_itself(names, run):
-    own = {**dict.fromkeys(OPENERS, "x" * 9), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h", **JOB}
-    for login, job in (("jwt", []), ("approle", list(JOB))):
-        seen = run(*names, "--", "env", PAISSIVE_VAULT_LOGIN=login, **own)[0].decode()
-        passed_on = [name for name in own if f"\n{name}=" in "\n" + seen]
-        assert passed_on == ["VAULT_ADDR", "VAULT_TOKEN_TTL", *job]
+    own = {**dict.fromkeys(OPENERS, "x" * 9), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h"}
+    seen = run(*names, "--", "env", **own)[0].decode()
+    assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR", "VAULT_TOKEN_TTL"]
+
+
+def test_run_passes_on_the_token_that_is_named_and_says_so(run):
+    out, err, code = run(
+        "VAULT_TOKEN", "--", "sh", "-c", "test $VAULT_TOKEN = let-me-in", VAULT_TOKEN="let-me-in"
+    )
+    assert (out, code) == (b"", 0) and "note: VAULT_TOKEN opens a store, and the command can use it" in err
 
 
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
@@ -11215,11 +11184,11 @@ WRONG_CALLS = [
         lambda: ps.unseal(ps.seal(b"", ps.Identity.generate().recipient()), ps.Passphrase("x")),
         "none of the keys opens this",
     ),
-    (lambda: ps.VaultStore(address="ftp://x"), "address isn't an address; use https://host:8200, …"),
-    (lambda: ps.VaultStore(address="https://x/v1/"), "address includes the API path; leave out /v1"),
-    (lambda: ps.VaultStore(proxy="ftp://x", token="t").get("a"), "the proxy isn't supported; …"),
+    (lambda: ps.VaultStore(addr="ftp://x"), "addr isn't an address; use https://host:8200, …"),
+    (lambda: ps.VaultStore(addr="https://x/v1/"), "addr includes the API path; leave out /v1"),
+    (lambda: ps.VaultStore(proxy_addr="ftp://x", token="t").get("a"), "the proxy isn't supported; …"),
     (lambda: ps.VaultStore(mount="../x"), "mount isn't a path in Vault: …"),
-    (lambda: ps.VaultStore(timeout="soon"), "timeout isn't a duration; use seconds, or …"),
+    (lambda: ps.VaultStore(client_timeout="soon"), "client_timeout isn't a duration; use seconds, or …"),
     (lambda: ps.VaultStore(skip_verify="perhaps"), "skip_verify isn't true or false; …"),
     (lambda: ps.VaultStore(max_retries="many"), "max_retries isn't a number; use 0 or more"),
     (lambda: ps.VaultStore(login="magic"), "login isn't a known login method; …"),
