@@ -10282,7 +10282,7 @@ def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
 @pytest.mark.parametrize("commits", [0, pytest.param(30, marks=pytest.mark.slow)])  # all would take long
 def test_the_project_audits_itself_clean(commits):
-    recent = git(ROOT, "rev-list", f"--max-count={commits + 1}", "HEAD").decode().split()
+    recent = git(ROOT, "rev-list", f"--max-count={commits + 1}", "HEAD").split()
     args = ["--history", f"{recent[-1]}..HEAD"] if commits else []
     done = cli("audit", *args, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, b""), done.stdout.decode()
