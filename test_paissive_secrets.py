@@ -1023,7 +1023,8 @@ WRITES = {
     "a rekey": lambda: ps.FileStore().rekey(),
     "a rotation": lambda: ps.SecretRotation("file").rotate("DB", "new"),
     "a baseline": lambda: ps.Baseline("b").update([], ps.Summary()),
-    "a schedule": lambda: ps.SecretRotation("env", "p.json").schedule("A_TOKEN", "1d"),
+    "a schedule": lambda: ps.SecretRotation("file", "p.json").schedule("DB", "1d"),
+    "a sealed schedule": lambda: ps.SecretRotation("file").schedule("DB", "1d"),
 }
 
 
@@ -2319,9 +2320,9 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
     problem = f"Unavailable: PAISSIVE_SECRETS_DIR does not exist: {store_folder}; mount it, or let the first"
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
         assert refusal(act, ps.FileStore()).startswith(problem)
-    Path("some.env").write_text("A=1\nB=2\n")
+    Path("some.env").write_text("A_TOKEN=1\nB_TOKEN=2\n")
     assert say("import", "some.env", "--backend", "file")[0] == 0
-    assert read_sealed() == {"A": "1", "B": "2"}
+    assert read_sealed() == {"A_TOKEN": "1", "B_TOKEN": "2"}
 
 
 def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
