@@ -560,6 +560,12 @@ def test_an_error_says_what_happened_and_what_to_do_next():
     assert str(ps.Unavailable("the store is full")) == "the store is full"
 
 
+def test_an_error_comes_whole_out_of_another_process():
+    error = ps.NotFound("no secret named 'X'", hint="see: list")
+    assert repr(error) == """NotFound("no secret named 'X'")"""
+    assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
+
+
 def test_an_error_is_the_builtin_that_a_caller_would_catch():
     errors = [ps.NotFound, ps.BadName, ps.BadValue, ps.Denied, ps.Unavailable, ps.Conflict]
     builtins = [KeyError, ValueError, ValueError, PermissionError, OSError, RuntimeError]
@@ -1084,6 +1090,12 @@ def test_generate_refuses_what_it_does_not_know_without_repeating_it():
     assert "BadValue" in refusal(ps.generate, "")
 
 
+def test_generate_says_what_it_knows():
+    known = "use token:32, password:24, password:24:lud, hex:16 or uuid"
+    assert refusal(ps.generate, "words:6") == f"BadValue: no such generator; {known}"
+    assert all(ps.generate(spec) for spec in re.findall(r"[a-z]+(?::\w+)+|uuid", known))
+
+
 @pytest.mark.parametrize("spec", ["token", "hex", "uuid", "password", "age identity"])
 def test_new_values_cannot_be_predicted_by_who_seeds_pythons_generator(spec):
     def make():
@@ -1443,6 +1455,12 @@ READ = {
 def test_dotenv_reads_the_hard_cases(text, around):
     found = read_by_us(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
+
+
+def test_dotenv_takes_a_quoted_name_as_python_dotenv_does(tmp_path):
+    (tmp_path / ".env").write_text("'two words'=1\nexport 'X=Y'=2\n")
+    values = {"two words": "1", "X=Y": "2"}
+    assert read_by_us((tmp_path / ".env").read_text()) == read_by_python_dotenv(tmp_path / ".env") == values
 
 
 def snippets(count):
@@ -1952,6 +1970,12 @@ def test_a_command_gets_no_store_credential_in_its_environment(by_command, monke
     assert "APP" in names
     assert [name for name in names if name in given and name != "APP"] == []
     assert "PAISSIVE_MASTER_PASSWORD_COMMAND" not in names
+
+
+def test_a_command_may_ask_for_a_pin_on_the_terminal(by_command):
+    by_command('printf PIN: >/dev/tty; read pin </dev/tty; echo "$pin"')
+    status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
+    assert (status, shown.split()[-1]) == (0, b"db-value")
 
 
 BY_HAND = "; run it by hand to see why"
@@ -6352,11 +6376,14 @@ def test_mask_each_line_of_a_value_wherever_it_is_indented():
 
 
 def test_mask_each_of_many_lines_in_every_encoding():
-    lines = [f"line-{n}-of-many" for n in range(200)]
-    for encode in (bytes, bytes.hex, base64.b64encode):
-        text = encode(lines[150].encode())
-        text = text if isinstance(text, bytes) else text.encode()
-        assert b"***" in masked([text], "\n".join(lines))
+    lines = [f"line-{n}-of-many" for n in range(30)]
+    spellings = ps.Spellings(["\n".join(lines)])
+    for encode in (
+        str.encode,
+        lambda line: line.encode().hex().encode(),
+        lambda line: base64_of(line).encode(),
+    ):
+        assert b"***" in masked([encode(lines[25])], spellings=spellings)
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
