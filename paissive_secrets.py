@@ -313,7 +313,7 @@ def _name_problem(name: object) -> str:
 
 
 def _show(name: object) -> str:  # for a message: quoted, escaped and short
-    text = ascii(name)
+    text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -8216,6 +8216,8 @@ def detect(
     yield from _tokens(text, runs, prefixes(custom), near_misses)
     if encoded:
         yield from _encoded(text, runs, custom)
+        if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
+            yield from _escaped(text, custom)
     yield from urls(text)
     name = os.path.basename(path)
     of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
@@ -8276,6 +8278,8 @@ _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}")
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
+_JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
+_JSON_PIECE = lazily(rb"\\u[dD][89abAB]..\\u....|\\u....|\\.|[^\\]+")  # the first is a surrogate pair
 _TEXT = lazily(rb"[^\0-\x08\x0e-\x1f]*")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # bytes right before a value
@@ -8359,6 +8363,34 @@ def _encoded(text: bytes, runs: Iterable[tuple[int, int]], custom: tuple[Rule, .
             for span in detect(_TEXT.match(plain)[0], "", custom, encoded=False):  # type: ignore[index]
                 first, last = span.start * 4 // 3, min(span.end * 4 // 3, len(places) - 1)
                 yield span._replace(start=places[first], end=places[last] + 1)
+
+
+def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
+    """Yield what is in the strings of JSON that have escapes, at its place in them."""
+    for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
+        plain = bytearray()
+        places: list[int] = []  # where each byte of it begins
+        for piece in _JSON_PIECE.finditer(text, *string.span(1)):
+            said = piece[0]
+            if said[:1] == b"\\":
+                said = _unescape(said)
+                places += [piece.start()] * len(said)
+            else:
+                places += range(*piece.span())
+            plain += said
+        places.append(string.end(1))
+        for span in detect(bytes(plain), "", custom, encoded=False) if len(plain) < len(string[1]) else ():
+            yield span._replace(start=places[span.start], end=places[span.end])
+
+
+def _unescape(escape: bytes) -> bytes:
+    import json
+
+    try:
+        text: str = json.loads(b'"%b"' % escape)
+    except ValueError:
+        return escape
+    return text.encode("utf-8", "replace")
 
 
 def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
@@ -8565,6 +8597,7 @@ _ASSIGNED_NAME = lazily(
 )
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 # The first bytes of zip, gzip, bzip2, xz, 7z, zstd.
+UNPACKED = (b"PK\3\4", b"\x1f\x8b")  # on request
 _ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
@@ -8645,7 +8678,7 @@ def _text_reader(read: Reader) -> tuple[Reader, str]:
     first, kind = read(_READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
-        kind = "archive" if first.startswith(_ARCHIVES) or first[257:262] == b"ustar" else "binary"
+        kind = "archive" if is_archive(first) else "binary"
     decode = codecs.getincrementaldecoder(encoding)("replace").decode if encoding else None
     pending = [first.removeprefix(b"\xef\xbb\xbf")]
 
@@ -8656,6 +8689,15 @@ def _text_reader(read: Reader) -> tuple[Reader, str]:
         return decode(data).encode("utf-8", "replace") or read_text(size)  # half a character
 
     return read_text, kind
+
+
+def is_archive(first: bytes, formats: tuple[bytes, ...] = _ARCHIVES) -> bool:
+    return first.startswith(formats) or first[257:262] == b"ustar"
+
+
+def _read_again(first: bytes, read: Reader) -> Reader:
+    pending = [first]
+    return lambda size: pending.pop() if pending else read(size)
 
 
 def _utf16(first: bytes) -> str | None:
@@ -9073,7 +9115,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
                 yield blob
     for oid in objects(folder, "blob missing", revisions):
         if is_new(oid):
-            yield Blob(oid, "")
+            yield Blob(oid, f"blob {oid[:12]}")
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
@@ -9416,6 +9458,55 @@ def _matching_bytes(atom: re.Match[bytes]) -> bytes:
     return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
 
 
+# --- archives -----------------------------------------------------------------------------------------------
+
+_MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
+
+
+def unpack(read: Reader, name: str) -> Iterator[tuple[str, Reader]]:
+    """Yield the name and the reader of each file in a zip, tar, tar.gz or gzip file, one after the other."""
+    import gzip
+    import zipfile
+
+    left = _MAX_UNPACKED
+
+    def limit(read: Reader) -> Reader:
+        def read_some(size: int) -> bytes:
+            nonlocal left
+            data = read(size)
+            left -= len(data)
+            if left < 0:
+                raise BadValue("what it unpacks to is too large to examine all of it")
+            return data
+
+        return read_some
+
+    read_packed = limit(read)
+    packed = io.BytesIO(b"".join(iter(lambda: read_packed(1 << 20), b"")))
+    magic = packed.getvalue()[:2]
+    if magic == b"PK":
+        archive = zipfile.ZipFile(packed)
+        yield from ((info.filename, limit(archive.open(info).read)) for info in archive.infolist())
+        return
+    plain: Any = gzip.GzipFile(fileobj=packed) if magic == b"\x1f\x8b" else packed
+    is_tar = plain.read(512)[257:262] == b"ustar"
+    plain.seek(0)
+    read_plain = limit(plain.read)
+    yield from _untar(read_plain) if is_tar else [(name.removesuffix(".gz"), read_plain)]
+
+
+def _untar(read: Reader) -> Iterator[tuple[str, Reader]]:
+    import tarfile
+    from types import SimpleNamespace
+
+    stream: Any = SimpleNamespace(read=read)
+    archive = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115
+    for member in archive:
+        content = archive.extractfile(member) if member.isfile() else None
+        if content:
+            yield member.name, content.read
+
+
 # === Audit ==================================================================================================
 # A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
 # baseline that can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses
@@ -9487,11 +9578,11 @@ class Audit:
     `exclude` holds patterns as in gitignore(5), `confidence` is the lowest to report, `disable` the ids of
     rules to skip, `baseline` the accepted findings or their file. `staged` reads git's index instead of the
     working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
-    ignored files. `untrusted=True` ignores the project's `.paissive-audit` and comments that allow a
-    finding. `known` are values to search for as well, `verdicts` which of them to report. `jobs` limits the
-    processes; 0 is one per core. `on_error(path, why)` is called for what can't be read,
-    `on_progress(summary)` as files are read. Raises BadValue for a bad path or option, Unavailable if git
-    fails, Unsafe if it hangs, Conflict if iterated over twice.
+    ignored files, `archives=True` what is in zip, tar and gzip files. `untrusted=True` ignores the project's
+    `.paissive-audit` and comments that allow a finding. `known` are values to search for as well, `verdicts`
+    which of them to report. `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is called
+    for what can't be read, `on_progress(summary)` as files are read. Raises BadValue for a bad path or
+    option, Unavailable if git fails, Unsafe if it hangs, Conflict if iterated over twice.
     """
 
     def __init__(
@@ -9505,6 +9596,7 @@ class Audit:
         staged: bool = False,
         history: Optional[_OneOrMore] = None,
         gitignore: bool = True,
+        archives: bool = False,
         untrusted: bool = False,
         known: Optional[KnownValues] = None,
         verdicts: _OneOrMore = (),
@@ -9542,7 +9634,7 @@ class Audit:
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
-        self._scanner = _Scanner(self.settings.rules, known)
+        self._scanner = _Scanner(self.settings.rules, known, archives)
         self._names: dict[str, dict[int, int]] = {}  # those in fixes, with the values that they are for
         self._begun = False
 
@@ -9573,6 +9665,8 @@ class Audit:
             # An accepted finding is stale if this audit has looked where it was and not found it.
             for entry in sorted(self.baseline.unseen - self.baseline.past):
                 seen = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
+                if "!" in entry.path and not self._scanner.archives:
+                    continue
                 if seen and not self.excludes(entry.path):
                     self.summary.stale.append(entry)
 
@@ -9657,11 +9751,14 @@ class Audit:
 
     def _scan_tree(self) -> _Matches:
         for scanned in _scan_all(self.files(), self._scanner, self.jobs):
-            for path, why in scanned.errors:
-                self._unreadable(path, why)
-            self.summary.skipped.update(scanned.skipped)
-            self._count(len(scanned.sizes), sum(scanned.sizes))
-            yield from scanned.matches
+            yield from self._matches_of(scanned)
+
+    def _matches_of(self, scanned: _Scanned) -> _Matches:
+        for path, why in scanned.errors:
+            self._unreadable(path, why)
+        self.summary.skipped.update(scanned.skipped)
+        self._count(len(scanned.sizes), sum(scanned.sizes))
+        yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield (path to open, path to show) once for each file at or below the PATHs."""
@@ -9700,11 +9797,10 @@ class Audit:
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
             text = read(max(size, 0))
-            for match in (
-                self._scanner.scan(io.BytesIO(text).read, "", Counter(), []) if known.find(text) else ()
-            ):
-                if match.rule in known.about:
-                    yield Blob(oid, f"commit {oid[:12]}", oid), match
+            if known.find(text):
+                scanned = _Scanned([], [], [], Counter(), [])
+                self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), io.BytesIO(text).read, scanned)
+                yield from (found for found in scanned.matches if found[1].rule in known.about)
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
         """Yield the matches in blobs, those in the versions of a file oldest first."""
@@ -9716,22 +9812,15 @@ class Audit:
             contents = read_objects(self._folder, (blob.oid for blob in batch))
             for blob, (_, size, read) in zip(batch, contents):
                 if size >= 0:
-                    self._count(1, size)
-                    yield from self._scan_blob(blob, read)
+                    scanned = _Scanned([], [size], [], Counter(), [])
+                    self._scanner.scan(blob, read, scanned)
+                    yield from self._matches_of(scanned)
                 elif self.staged:
                     self._unreadable(blob.path, "this clone lacks it")
                 elif not blob.is_older:
                     missing += 1
         if missing:  # in one line: a partial clone may lack most of them
             self._unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
-
-    def _scan_blob(self, blob: Blob, read: Reader) -> _Matches:
-        errors: list[tuple[str, str]] = []
-        matches = self._scanner.scan(read, blob.path, self.summary.skipped, errors)
-        blob = blob if blob.path else blob._replace(path=f"blob {blob.oid[:12]}")
-        for _, why in errors:
-            self._unreadable(blob.path, why)
-        yield from ((blob, match) for match in matches)
 
     def _wants(self, blob: Blob) -> bool:
         """Return whether to read a blob; count it if it is left out."""
@@ -9973,25 +10062,6 @@ def replacement(path: str, name: str) -> str:
     return f"set {name}, and write {reads.format(name)}" if reads else ""
 
 
-class _Scanner(NamedTuple):
-    """What files are scanned for, here or in another process."""
-
-    custom: tuple[Rule, ...] = ()  # the project's own rules
-    known: KnownValues | None = None
-
-    def scan(
-        self, read: Reader, path: str, skipped: Counter[str], errors: list[tuple[str, str]]
-    ) -> list[Match]:
-        """Return the matches; count in `skipped` and append to `errors` what was not examined."""
-        known = self.known.find if self.known else None
-        matches = scan(read, path, custom=self.custom, skipped=skipped, known=known)
-        found = list(itertools.islice(matches, _MAX_FINDINGS))
-        if len(found) == _MAX_FINDINGS and next(matches, None):
-            why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
-            errors.append((path, why))
-        return found
-
-
 class _Scanned(NamedTuple):
     """The result of scanning some files."""
 
@@ -10000,6 +10070,41 @@ class _Scanned(NamedTuple):
     errors: list[tuple[str, str]]
     skipped: Counter[str]  # files that were not examined, by kind
     left: list[_File]  # not scanned yet: there were too many findings before
+
+
+class _Scanner(NamedTuple):
+    """What files are scanned for, here or in another process."""
+
+    custom: tuple[Rule, ...] = ()  # the project's own rules
+    known: KnownValues | None = None
+    archives: bool = False  # whether to read what is in them
+
+    def scan(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
+        """Add what is found in a blob or, if it is an archive, in its files."""
+        if self.archives:
+            first = read(_READ_SIZE)
+            read = _read_again(first, read)
+            if is_archive(first, UNPACKED):
+                self._scan_archive(blob, read, scanned)
+                return
+        self._scan_one(blob, read, scanned)
+
+    def _scan_archive(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
+        try:
+            for name, read_file in unpack(read, os.path.basename(blob.path)):
+                self._scan_one(blob._replace(path=f"{blob.path}!{name}"), read_file, scanned)
+        except Exception as error:  # of any kind: it may be hostile
+            why = error.message if isinstance(error, SecretsError) else "it is damaged or encrypted"
+            scanned.errors.append((blob.path, why))
+
+    def _scan_one(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
+        known, path = self.known.find if self.known else None, blob.path
+        matches = scan(read, path, custom=self.custom, skipped=scanned.skipped, known=known)
+        found = list(itertools.islice(matches, _MAX_FINDINGS))
+        if len(found) == _MAX_FINDINGS and next(matches, None):
+            why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
+            scanned.errors.append((path, why))
+        scanned.matches.extend((blob, match) for match in found)
 
 
 def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
@@ -10074,15 +10179,12 @@ def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned
         try:
             stdin = path == "-"
             with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
-                # A list: a file that fails half-way is unreadable, and none of it is reported.
-                found = (scanner or _helper).scan(file.read, shown, scanned.skipped, scanned.errors)
+                (scanner or _helper).scan(Blob("", shown), file.read, scanned)
                 scanned.sizes.append(os.fstat(file.fileno()).st_size)
         except _VANISHED:
             continue
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
-            continue
-        scanned.matches.extend((Blob("", shown), match) for match in found)
     return scanned
 
 
@@ -10189,7 +10291,8 @@ def report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
     for finding in findings:
         place = paint(f"{printable(finding.path)}:{finding.line}:{finding.column}:", "path")
         what = f"{paint(finding.confidence, finding.confidence)}: {finding.what} [{finding.rule}]"
-        origin = f" from {finding.commit[:12]} of {finding.date}" if finding.commit else ""
+        origin = f" from {finding.commit[:12]}" if finding.commit else ""
+        origin += f" of {finding.date}" if finding.date else ""
         fix = f"; next: {printable(finding.fix)}" if finding.fix else ""
         print(f"{place} {what} {printable(finding.sample)}{origin}{fix}", file=out)
     for entry in summary.stale:
@@ -11079,7 +11182,7 @@ def _audit_of(args: Namespace) -> Audit:
         known = _known_values(args)
     elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
-    same = ("confidence", "disable", "staged", "history", "untrusted")
+    same = ("confidence", "disable", "staged", "history", "untrusted", "archives")
     return Audit(
         paths,
         **{option: getattr(args, option) for option in same},
@@ -11478,6 +11581,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
         _arg("--pushed", "REMOTE", "what git pushes, as it tells a pre-push hook on stdin"),
         _flag("--no-gitignore", "also read what .gitignore names"),
+        _flag("--archives", "also read what is in zip, tar and gzip files"),
         _arg("--disable", "RULE", "rules to skip", nargs="+", action="extend", default=[]),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
         _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),

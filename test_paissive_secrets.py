@@ -26,6 +26,7 @@ import doctest
 import errno
 import functools
 import getpass
+import gzip
 import hashlib
 import html
 import importlib.util
@@ -56,6 +57,7 @@ import string
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -69,6 +71,7 @@ import urllib.request
 import uuid
 import warnings
 import xml.sax.saxutils
+import zipfile
 import zlib
 from collections import Counter, OrderedDict, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
@@ -10431,6 +10434,52 @@ def test_an_archive_is_counted_and_what_is_known_is_found_in_any_file(folder, he
     assert leaks() == set()
 
 
+def pack(path, **files):
+    """Write an archive of the kind that the path's ending names."""
+    if path.suffix in (".zip", ".jar"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in files.items():
+                archive.writestr(f"b/{name}.env", text)
+    else:
+        with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+            for name, text in files.items():
+                info = tarfile.TarInfo(f"b/{name}.env")
+                info.size = len(text)
+                archive.addfile(info, io.BytesIO(text.encode()))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.jar", "a.tar", "a.tar.gz"])
+@pytest.mark.parametrize("where", ["tree", "index", "history"])
+def test_archives_are_read_when_asked_for(repository, name, where):
+    options = {"tree": {}, "index": {"staged": True}, "history": {"history": []}}[where]
+    pack(repository / name, c=f"A_TOKEN={token()}\n", d=f"x = 1\nB_TOKEN={token(1)}\n")
+    git(repository, "add", ".") if where == "index" else commit(repository)
+    found = [(finding.path, finding.line) for finding in ps.audit(archives=True, **options)]
+    assert found == [(f"{name}!b/c.env", 1), (f"{name}!b/d.env", 2)]
+    assert leaks(**options) == set()
+
+
+def test_a_compressed_file_is_read_and_its_findings_can_be_accepted(folder, say):
+    Path("dump.sql.gz").write_bytes(gzip.compress(f"x\n-- {token()}\n".encode()))
+    assert say("audit", "--archives")[1].startswith("dump.sql.gz!dump.sql:2:4: high: ")
+    say("audit", "--archives", "--update-baseline")
+    assert say("audit", "--archives")[0] == 0
+    assert "stale" not in say("audit")[1]
+
+
+def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(folder, say, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_UNPACKED", 100_000)
+    pack(folder / "a.zip", a="x" * 200_000)
+    pack(folder / "b.tar.gz", b="x" * 200_000)
+    (folder / "c.zip").write_bytes(b"PK\3\4" + bytes(9))
+    (folder / "d.gz").write_bytes(gzip.compress(random.Random(1).randbytes(999))[:500])
+    status, said = say("audit", "--archives")
+    large = "what it unpacks to is too large to examine all of it"
+    whys = {"a.zip": large, "b.tar.gz": large, "c.zip": "it is damaged or encrypted"}
+    whys["d.gz"] = "it is damaged or encrypted"
+    assert status == 2 and said.endswith("".join(f"can't read {name}: {why}\n" for name, why in whys.items()))
+
+
 def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no_leak(repository, say):
     text = "A_KEY=abc\nB_DATABASE_URL=localhost:5432\nC_KEY='rE4l one+with'\nD_KEY=secret:C_KEY\n"
     (repository / ".env").write_text(text)
@@ -10518,6 +10567,19 @@ def test_a_path_that_is_hostile_to_terminals_is_escaped(folder, say):
     leak(folder / os.fsdecode(b"\x1b]0;owned\x07\n\xff\xe2\x80\xae.py"))
     assert say("audit")[1].startswith(r"\x1b]0;owned\x07\n\udcff\u202e.py:1:6: high: ")
     assert say("audit", "absent\x1b[2J") == (2, "no file or folder called 'absent\\x1b[2J'\n")
+
+
+def test_a_name_in_another_script_is_shown_as_it_is(folder, say):
+    assert say("audit", "ключ") == (2, "no file or folder called 'ключ'\n")
+
+
+def test_a_finding_in_a_commit_message_has_no_date(repository, say, monkeypatch):
+    value = "".join(random.Random(3).choices(string.ascii_letters, k=30))
+    monkeypatch.setenv("DEPLOY_TOKEN", value)
+    plant(repository, "a.py")
+    oid = commit(repository, f"it is {value}")
+    first = say("audit", "--known", "--history")[1].splitlines()[0]
+    assert re.search(rf" … from {oid[:12]}; next: ", first)
 
 
 @pytest.mark.parametrize("form", ["--json", "--sarif"])
@@ -10697,6 +10759,24 @@ def test_every_rule_is_listed_by_a_name_of_its_own(say):
     names = [row["id"] for row in json.loads(say("audit", "--list-rules", "--json")[1])]
     assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 750
     assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "machine db.internal\nlogin app\npassword {}\n",
+        "api:\n\tpassword: '{}'\n",
+        'é "{}" is the password: "{}"',
+        "DB_PASSWORD={}\r\nPORT=1\r\n",
+    ],
+)
+def test_the_strings_of_a_hooks_json_are_decoded_before_they_are_scanned(said):
+    value = "kX9-vuQ2" + "#mLw"
+    for escaped in (value, "".join(f"\\u{ord(c):04x}" for c in value)):
+        text = json.dumps({"prompt": said.format("VALUE", "VALUE"), "id": 1}).replace("VALUE", escaped)
+        done = cli("audit", "-", "--json", stdin=text.encode())
+        findings = json.loads(done.stdout)["findings"]
+        assert (done.returncode, {text[f["column"] - 1 :].find(escaped) for f in findings}) == (1, {0}), text
 
 
 def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
