@@ -4833,7 +4833,7 @@ class SecretConfig:
                 source += " (for use_secret)"
         try:
             if value is _ABSENT:
-                source = f"nowhere: no variable {variable or 'may replace it'}, not in {self.path}"
+                source = f"nowhere: no variable {variable or 'replaces it'}, not in {self.path}"
                 self._store().get(key)
                 return f"{source}, but there is a secret {_show(key)} (for use_secret)"
             if isinstance(value, str) and (references := references_in(value)):
@@ -4851,19 +4851,15 @@ class SecretConfig:
         return cast("EnvironmentStore", self._manager.store("env"))
 
     def _variable(self, path: tuple[str, ...]) -> str:
-        """Return the variable that comes before a setting, or "" if none may."""
+        """Return the variable that replaces a setting, or "" if none may."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
-        # `_` is the shell's, and would be many keys at once.
-        if not variable.strip("_") or len(variable) > MAX_NAME_BYTES:
-            return ""
         if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
             return ""
         return variable
 
-    def _get_variable(self, variable: str, use_secret: bool) -> str | None:
-        if variable:
-            with contextlib.suppress(NotFound):
-                return self._environment.get(variable, mounted=use_secret)
+    def _get_variable(self, variable: str, mounted: bool) -> str | None:
+        with contextlib.suppress(NotFound, BadName):
+            return self._environment.get(variable, mounted=mounted)
         return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
@@ -4896,7 +4892,7 @@ class SecretConfig:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
-        # Mounted files are for the one leaf that was asked for, and for what the file says is a secret.
+        # Mounted files replace the one leaf that was asked for, and references.
         text = self._get_variable(variable, mounted or is_reference)
         leaf = found if text is None else text
         if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
@@ -4966,7 +4962,7 @@ def check_replaceable(store: Store, name: str) -> None:
 
 
 class _Member(NamedTuple):
-    """Where a member of a JSON object is in its text: its name, its value, and the end of that."""
+    """The name of a member of a JSON object, and where in the text it and its value are."""
 
     name: str
     start: int
@@ -5136,7 +5132,7 @@ class SecretRotation:
 
     @property
     def path(self) -> str:
-        """The file with the policies or, if they are sealed, their folder."""
+        """The file or, if they are sealed, the folder of the policies."""
         return self._policies().path
 
     def due(self) -> list[str]:
@@ -5145,7 +5141,7 @@ class SecretRotation:
         return [name for name, date in self.due_dates().items() if date <= now]
 
     def due_dates(self) -> dict[str, str]:
-        """Return when each name is due next, or when its unfinished rotation began: sorted names, UTC."""
+        """Return by name when it is due next, or its unfinished rotation began, in UTC."""
         policies, dates = self._policies(), {}
         for name in policies.names():
             policy = policies.get(name)
@@ -5162,7 +5158,7 @@ class SecretRotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate or resume what is due, even if one fails; delete old previous values; return the names."""
+        """Rotate or resume what is due, even if one fails; drop old previous values; return the names."""
         done = []
         failed = []
         policies = self._policies()
@@ -5222,7 +5218,7 @@ class SecretRotation:
         """Delete the previous value, so that nobody can roll back; return whether there was one."""
         with self._lock(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
-            rotation.delete("pending")  # it is current, and abort would take its rotation for unfinished
+            rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
             return rotation.delete("previous")
 
     @contextlib.contextmanager
@@ -5259,8 +5255,7 @@ class _Rotation:
         value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
         if _is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
-        # What a killed rotation left there must not pass for this one's: abort would undo the wrong rotation.
-        self.delete("pending")
+        self.delete("pending")  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": _now()})
         self.set("pending", value)

@@ -5155,7 +5155,7 @@ def test_config_takes_no_variable_that_posix_reserves_for_a_setting(config, monk
     for name in ("PATH", "HOME", "USER", "SHELL", "LC_ALL"):
         monkeypatch.setenv(name, "of the shell")
         assert config.get(name.lower().replace("_", "."), "none") == "none"
-    assert config.explain("path").startswith("nowhere: no variable may replace it, not in config.json")
+    assert config.explain("path").startswith("nowhere: no variable replaces it, not in config.json")
     monkeypatch.setenv("APP_PATH", "/srv")
     assert ps.SecretConfig(env_prefix="APP_").get("path") == "/srv"
 
