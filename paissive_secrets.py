@@ -61,10 +61,12 @@ import sys
 if sys.version_info < (3, 9):  # noqa: UP036 - say so instead of failing somewhere below
     _Error = SystemExit if __name__ == "__main__" else ImportError
     raise _Error("paissive_secrets needs Python 3.9 or newer")
-if __name__ == "__main__" and not __spec__:
+if __name__ == "__main__" and not __spec__ and not hasattr(sys, "frozen"):
     # Otherwise a project's own json.py beside this file would replace Python's.
-    _folder = os.path.dirname(os.path.realpath(__file__))
-    sys.path = [path for path in sys.path if path != _folder]
+    _program_folder = os.path.dirname(os.path.realpath(__file__))
+    sys.path = [path for path in sys.path if path != _program_folder]
+else:
+    _program_folder = ""
 
 import contextlib
 import enum
@@ -2303,15 +2305,22 @@ def _chacha(key: bytes) -> ChaCha20Poly1305:
 
 
 def _require_cryptography() -> None:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import x25519
-
-        usable = hasattr(x25519.X25519PublicKey, "public_bytes_raw")  # some distributions have an older one
-    except ImportError:
-        usable = False
+    usable = _can_import_cryptography()
+    if not usable and _program_folder:
+        sys.path.append(_program_folder)  # last, so that Python's own modules win
+        usable = _can_import_cryptography()
+        sys.path.remove(_program_folder)
     if not usable:
         hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
         raise Unavailable("sealed files need the package cryptography", hint=hint)
+
+
+def _can_import_cryptography() -> bool:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import x25519
+    except ImportError:
+        return False
+    return hasattr(x25519.X25519PublicKey, "public_bytes_raw")  # some distributions have an older one
 
 
 def _base64(data: bytes) -> bytes:
@@ -2371,8 +2380,10 @@ def _corrupt(what: str) -> Corrupt:
 _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
-# Secrets a.age/b and a would need a folder and a file at one path. Windows forbids more names.
-_IMPOSSIBLE = r"\.age/" if os.name != "nt" else r'\.age/|[. ]/|[<>:"|?*]'
+# Secrets a.age/b and a would need a folder and a file at one path.
+_IMPOSSIBLE = r"\.age/"
+# Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
+_IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
 
 
 class FileStore(Store):
@@ -2617,15 +2628,26 @@ class FileStore(Store):
         if not os.path.lexists(self._identity_file):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        if not self._password():
-            self._typed.password = ask(f"Master password of {self.folder}: ")
+        for is_last in (False, False, True):
+            if not self._password():
+                self._typed.password = ask(f"Master password of {self.folder}: ")
+            try:
+                return self._unseal_identity_file()
+            except WrongKey as error:
+                was_typed = bool(self._typed.password)
+                self._typed.password = ""  # it may have been right once
+                if is_last or not was_typed or not can_ask():
+                    raise
+                print(f"{error.message}; type it again", file=sys.stderr)
+        raise AssertionError("the last try returns or raises")
+
+    def _unseal_identity_file(self) -> tuple[Identity, ...]:
         try:
             with disk_errors(f"read {self._identity_file}"):
                 sealed = read_file(self._identity_file, follow=False)
             self._check_work(sealed)
             return _unseal_identities(sealed, self._password())
         except WrongKey:
-            self._typed.password = ""  # it may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Corrupt, BadValue) as error:
@@ -2702,7 +2724,8 @@ class _SealedPolicies(FileStore):
 def _file_name(name: str) -> str:
     """Return the path of a secret's file in the folder secrets; cached, since checking names is slow."""
     longest = MAX_NAME_BYTES - len(".age")
-    if re.search(_IMPOSSIBLE, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
+    impossible = _IMPOSSIBLE_ON_WINDOWS if os.name == "nt" else _IMPOSSIBLE
+    if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
         raise BadName(f"bad name {_show(name)}: a sealed file can't have that name")
     return name + ".age"
 
@@ -10639,10 +10662,11 @@ def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Name
     if before.version:
         import hashlib
 
-        with open(__file__, "rb") as file:
+        blob = "no blob id"
+        with contextlib.suppress(OSError), open(__file__, "rb") as file:  # in an archive there is none
             code = file.read()
-        # Git's id of this file can be looked up in the project's repository.
-        blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
+            # Git's id of this file can be looked up in the project's repository.
+            blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
         print(f"paissive_secrets {__version__} ({__date__}) {blob}")
         raise SystemExit
     backend = before.backend or backend
@@ -10673,7 +10697,8 @@ one line.
 def _describe_group(group: str) -> str:
     rows = {name: run.__doc__ or "" for name, (run, *_) in _COMMANDS.items() if name.startswith(group)}
     commands = (f"  {name:<17} " + doc.partition("\n")[0] for name, doc in rows.items())
-    about = f"$ help {next(iter(rows))}\n" if group else f"{(__doc__ or '').splitlines()[0]}\n\n{_OVERVIEW}"
+    summary = (__doc__ or "").partition("\n")[0]
+    about = f"$ help {next(iter(rows))}\n" if group else f"{summary}\n\n{_OVERVIEW}"
     return "\n".join([about, "commands:", *commands])
 
 
@@ -10779,7 +10804,7 @@ def cmd_set(args: Namespace) -> None:
         _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
         value = args.value
     else:
-        value = _read_value(args.name, store)
+        value = _read_value(f"Value of {args.name}", store)
     shadow = store.overridden_by(name)  # before `set`, which makes the variable
     check_settable(store, name)
     store.set(name, value)
@@ -10793,12 +10818,12 @@ def _persistent_store(args: Namespace) -> Store:
     return store
 
 
-def _read_value(what: str, store: Store | None = None) -> str:
+def _read_value(prompt: str, store: Store | None = None) -> str:
     """Prompt twice for a value without echo or, from a pipe, read it without one trailing newline."""
     if can_ask():
         if store:
             store.unlock()
-        return ask(f"Value of {what}: ", twice=True)
+        return ask(f"{prompt}: ", twice=True)
     data = read_bounded(sys.stdin.buffer, "the value")
     if not data:
         raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
@@ -11087,7 +11112,7 @@ def cmd_config_set(args: Namespace) -> None:
         if args.value is not None:
             raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
         check_replaceable(store, args.key)  # before the value is typed
-    value: Any = _read_value(args.key, store) if args.value is None else args.value
+    value: Any = _read_value(f"Value of {args.key}", store) if args.value is None else args.value
     try:
         value = json.loads(value) if args.json else value
     except (ValueError, RecursionError):
@@ -11289,7 +11314,7 @@ def cmd_password(args: Namespace) -> None:
     """Change the sealed files' password; prompts, or reads stdin."""
     store = _sealed_store(args)
     store.reveal_identity()  # asks for the old one first
-    store.change_password(_read_value("the new master password"))
+    store.change_password(_read_value("New master password"))
     _warn("the master password is changed; copies of the old identity.age still open with the old one")
 
 
@@ -11406,7 +11431,7 @@ def cmd_rotate_now(args: Namespace) -> None:
         if args.names:
             value = None if args.generate is None else generate(args.generate)
             if args.stdin:
-                value = _read_value(name, args.manager.store())
+                value = _read_value(f"Value of {name}", args.manager.store())
             rotation.rotate(name, value)
         print(f"rotated {name}")
 
@@ -11472,7 +11497,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "set": (
         cmd_set,
         _NAME,
-        ("stray", {"nargs": "*"}),
+        ("stray", {"nargs": "*", "default": []}),
         _arg("--from-file", "F", "store what this file holds, byte for byte"),
         _arg("--generate", "SPEC", f"a new value; {_SPEC_HINT}", nargs="?", const="token:32"),
         _arg("--value", "V", "unsafe: ps and the shell's history show the value"),

@@ -451,6 +451,68 @@ def test_structure_the_chapters_that_readme_lists_are_there():
     assert re.findall(r"\[([^]]+)\]\(#(.+?)\)", README) == list(zip(titles, anchors))
 
 
+def run_copy(folder, *argv, flags=(), **variables):
+    """Run a copy of the module in a folder: what it prints, and its exit code."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
+    shutil.copy(MODULE, folder)
+    command = [sys.executable, *flags, folder / MODULE.name, *argv]
+    done = subprocess.run(command, cwd=folder, env={**clean, **variables}, capture_output=True, text=True)
+    return (done.stdout + done.stderr).replace("paissive_secrets: ", ""), done.returncode
+
+
+def test_structure_modules_beside_the_program_take_no_others_place(tmp_path):
+    for name in ("json", "msvcrt", "tomllib", "subprocess", "argparse", "getpass", "bisect"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')")
+    (tmp_path / "c.toml").write_text("a = 1\n")
+    os.mkdir(tmp_path / "store")
+    sealed = {"PAISSIVE_SECRETS_DIR": "store", "PAISSIVE_MASTER_PASSWORD": "a-password"}
+    assert run_copy(tmp_path, "set", "A", "--generate", "--backend", "file", **sealed) == ("", 0)
+    assert run_copy(tmp_path, "run", "A", "--backend", "file", "--", "true", **sealed) == ("", 0)
+    assert "planted" not in run_copy(tmp_path, "config", "get", "a", "--file", "c.toml")[0]
+
+
+def test_structure_cryptography_is_found_beside_the_program(tmp_path):
+    """As `pip install --target .` puts it there; -I and -S hide the installed one."""
+    site = Path(package("cryptography").__file__).parent.parent
+    for found in [*site.glob("cryptography"), *site.glob("*cffi*"), *site.glob("pycparser")]:
+        (tmp_path / found.name).symlink_to(found)
+    (tmp_path / "json.py").write_text("raise SystemExit('planted')")
+    sealed = {"PAISSIVE_SECRETS_DIR": str(tmp_path / "store"), "PAISSIVE_MASTER_PASSWORD": "a-password"}
+    os.mkdir(tmp_path / "store")
+    words = ["set", "A", "--generate", "--backend", "file"]
+    assert run_copy(tmp_path, *words, flags=["-S"], **sealed) == ("", 0)
+    (tmp_path / "cryptography").unlink()
+    assert (
+        "sealed files need the package cryptography" in run_copy(tmp_path, *words, flags=["-S"], **sealed)[0]
+    )
+
+
+def test_structure_the_program_runs_without_docstrings(tmp_path):
+    run = functools.partial(run_copy, tmp_path, PYTHONOPTIMIZE="2")
+    assert run("set", "A_TOKEN", "--value", SAFE)[1] == 0
+    assert run("list") == ("A_TOKEN\n", 0) and run("get", "A_TOKEN") == (SAFE, 0)
+    assert run("run", "--", "sh", "-c", "echo $A_TOKEN") == ("***\n", 0)
+    for words in (["help"], ["help", "rotate"], ["help", "set"], ["audit", "--list-rules"]):
+        assert run(*words)[1] == 0
+
+
+def test_structure_an_archive_runs_and_has_no_blob_id(tmp_path):
+    with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
+        archive.write(MODULE, "__main__.py")
+    run = functools.partial(subprocess.check_output, cwd=tmp_path, text=True)
+    assert run([sys.executable, "app.pyz", "--version"]).endswith(") no blob id\n")
+    assert "commands:" in run([sys.executable, "app.pyz"])
+
+
+def test_structure_a_frozen_program_keeps_its_path(tmp_path):
+    (tmp_path / "argparse.py").write_text("print('its own'); raise SystemExit")
+    shutil.copy(MODULE, tmp_path)
+    code = "import os, sys; sys.frozen, sys.path[0], sys.argv = True, os.path.realpath('.'), ['x']\n"
+    code += f"path = {str(tmp_path / MODULE.name)!r}\n"
+    code += "exec(open(path).read(), dict(__name__='__main__', __spec__=None, __file__=path))"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path) == b"its own\n"
+
+
 def test_structure_the_test_file_imports_without_what_windows_lacks():
     code = "import os, signal, subprocess, sys, hypothesis, pytest\n"
     code += "sys.modules.update(dict.fromkeys(['fcntl', 'resource', 'termios']))\n"
@@ -2876,6 +2938,14 @@ def test_a_full_disk_is_reported_and_no_value_is_lost_or_shown(files, tmp_path, 
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
     assert os.listdir(STORE / ".paissive-tmp") == [".gitignore"]
     assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
+
+
+def test_windows_keeps_the_names_of_devices(files, monkeypatch):
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        for name in ("CON", "nul.txt", "app/COM1/x", "lpt¹", "a:b"):
+            assert refusal(files.get, name).endswith(": a sealed file can't have that name")
+        assert "can't have that name" not in refusal(files.get, "CONSOLE/com10")
 
 
 def test_sealed_names_are_those_that_a_file_can_have(files):
@@ -11209,6 +11279,26 @@ def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (SIGHUP, 129), (SIGHUP, 0)]  # 0 as under nohup
 RETYPED = [("canary-é", 0, "note: .env holds 'A_TOKEN'"), ("other", 2, "the two entries differ; try again")]
+
+
+def test_password_prompts_for_what_it_is(tmp_path):
+    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
+    words = [*PROGRAM, "--backend", "file"]
+    answers = [b"old-words"] * 2
+    assert on_a_terminal(*words, "set", "A", "--generate", answers=answers, cwd=tmp_path, env=env)[0] == 0
+    answers = [b"old-words", *[b"new-words"] * 2]
+    code, shown = on_a_terminal(*words, "password", answers=answers, cwd=tmp_path, env=env)
+    assert code == 0 and b"New master password: " in shown
+    answers = [b"wrong", b"old-words", b"new-words"]
+    code, shown = on_a_terminal(*words, "get", "A", answers=answers, cwd=tmp_path, env=env)
+    assert (code, shown.count(b"type it again"), shown.count(b"Master password")) == (0, 2, 3)
+    code, shown = on_a_terminal(*words, "get", "A", answers=[b"wrong"] * 4, cwd=tmp_path, env=env)
+    assert (code, shown.count(b"Master password")) == (2, 3)
+
+
+def test_set_without_a_name_asks_for_one(say):
+    needed = f"the following arguments are required: NAME; see: {MODULE.name} set --help\n"
+    assert say("set") == (2, needed)
 
 
 @pytest.mark.parametrize("again, status, said", [*RETYPED, ("\4", *RETYPED[1][1:]), ("\3", 130, "")])
