@@ -2098,7 +2098,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient.wrap(file_key) for recipient in recipients) + b"---"
     # Header MAC (age.md): through the three dashes, without the space after them.
-    mac = _base64(_hmac(_hkdf(file_key, b"", b"header"), header))
+    mac = _base64(_start_hmac(_hkdf(file_key, b"", b"header"), header).finalize())
     aead = _chacha(_hkdf(file_key, nonce, b"payload"))
     payload = (aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
     return b"".join([header, b" ", mac, b"\n", nonce, *payload])
@@ -2281,12 +2281,11 @@ def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """Return 32 bytes of HKDF-SHA256 (RFC 5869): one block."""
-    return _hmac(_hmac(salt, secret), info + b"\x01")
+    """Return 32 bytes of HKDF-SHA256 (RFC 5869)."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-
-def _hmac(key: bytes, message: bytes) -> bytes:
-    return _start_hmac(key, message).finalize()
+    return HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
 
 
 def _start_hmac(key: bytes, message: bytes) -> HMAC:
@@ -2467,7 +2466,7 @@ class FileStore(Store):
         """Yield the names, which anybody who can read the folder sees."""
         self._check_folders()
         if self._configured and not os.path.lexists(self.folder):
-            raise self._read_error("", FileNotFoundError())
+            self.check_exists()
         yield from _names_under(self._entries)
 
     def check_exists(self) -> None:
@@ -2519,9 +2518,10 @@ class FileStore(Store):
     def _seal_again(self, keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
         """Yield the path of each file and its content, sealed to the first of these keys."""
         recipient = keys[0].recipient()
+        older_first = keys[::-1]  # since that opens nearly all
         for name in list(self.names()):
             path = self._path(name)
-            plaintext = _open_file(path, keys)[1]
+            plaintext = _open_file(path, older_first)[1]
             _parse_entry(plaintext, self._title + name, path)  # don't seal an entry again that was moved
             yield path, seal(plaintext, recipient)
 
@@ -2585,8 +2585,7 @@ class FileStore(Store):
         if os.path.lexists(self.folder):
             return not_found_error(name)
         if self._configured:
-            hint = "mount it, or let the first set create it"
-            return Unavailable(f"PAISSIVE_SECRETS_DIR does not exist: {self.folder}", hint=hint)
+            self.check_exists()
         return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:

@@ -2406,7 +2406,7 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
     assert refusal(ps.FileStore().get, "X") == absent
     assert read_sealed() == {} and list(ps.FileStore("absent").names()) == [] and not STORE.exists()
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
-    problem = f"Unavailable: PAISSIVE_SECRETS_DIR does not exist: {store_folder}; mount it, or let the first"
+    problem = f"Unavailable: there is no store in {store_folder}; mount or copy it, or let the first"
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
         assert refusal(act, ps.FileStore()).startswith(problem)
     Path("some.env").write_text("A_TOKEN=1\nB_TOKEN=2\n")
