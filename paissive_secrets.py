@@ -820,7 +820,7 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     """
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
-    file = _open_new(work_folder(path))
+    file = _open_new(_temporary_path(work_folder(path)))
     try:
         with file:
             # The owner first: changing it clears mode bits, and until then nobody else can read the file.
@@ -852,27 +852,32 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
 
 
 def _replace_batch(batch: list[tuple[str, bytes]], folder: str) -> None:
-    written: list[IO[bytes]] = []
+    temporaries = [_temporary_path(folder) for _ in batch]
     try:
         with contextlib.ExitStack() as opened:
-            for path, data in batch:
+            written = []
+            for (path, data), temporary in zip(batch, temporaries):
                 _check_size(path, data)
-                written.append(opened.enter_context(_open_new(folder)))
-                written[-1].write(data)
-                written[-1].flush()
+                file = opened.enter_context(_open_new(temporary))
+                file.write(data)
+                file.flush()
+                written.append(file)
             for file in written:
                 os.fsync(file.fileno())
-        for file, (path, _) in zip(written, batch):
-            os.replace(file.name, path)
+        for (path, _), temporary in zip(batch, temporaries):
+            os.replace(temporary, path)
     except BaseException:
-        for file in written:
-            _unlink(file.name)
+        for temporary in temporaries:
+            _unlink(temporary)
         raise
 
 
-def _open_new(folder: str) -> IO[bytes]:
+def _temporary_path(folder: str) -> str:
     # Unique, even if somebody removes the folder, and with it the lock, under several writers.
-    path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
+    return os.path.join(folder, f"new-{os.urandom(8).hex()}")
+
+
+def _open_new(path: str) -> IO[bytes]:
     # Exclusive, so it never writes through a link that somebody puts there now.
     return open(path, "xb", opener=functools.partial(os.open, mode=0o600))
 
