@@ -3616,6 +3616,14 @@ def test_no_write_follows_a_redirect_that_asks_for_a_get(stub, status):
     assert server.tries("POST") > server.tries("/elsewhere") == 0
 
 
+@pytest.mark.parametrize("status, tries", [(412, 3), (429, 3), (500, 1), (502, 1), (503, 1)])
+def test_a_write_on_kv_1_is_repeated_only_after_an_answer_that_it_was_not_carried_out(stub, status, tries):
+    server = stub(http(b"{}", status))
+    server.kv = "1"
+    assert type(failure(server.store().set_fields, "a", {"value": "v"})) is ps.Unavailable
+    assert server.tries("POST") == tries
+
+
 @pytest.mark.parametrize("written", [http(b'{"data": {"version": 2}}'), STRANGER])
 def test_an_error_after_a_write_says_that_it_may_have_been_carried_out(stub, written):
     def answer(request):
@@ -4395,6 +4403,26 @@ def test_a_database_user_is_asked_for_once_whatever_comes_back(stub, answer):
     assert server.tries("/creds/") == 1
 
 
+def test_a_database_user_ends_with_the_token_that_asked_for_it(stub):
+    tokens, unknown = iter(["t1", "t2"]), set()
+
+    def answer(request):
+        if b"/login/" in request:
+            return grants(100, next(tokens))
+        if any(token in request for token in unknown):
+            return http(b'{"errors": ["permission denied"]}', 403)
+        return dynamic(request) if b"/creds/" in request else http()
+
+    server = stub(answer)
+    server.about_token = None
+    store = server.store(**LDAP)
+    assert store.get("db/creds/app#user") == store.get("db/creds/app#user") == "u-1234"
+    unknown.add(b"X-Vault-Token: t1")
+    assert store.get("a") == "v"
+    assert store.get("db/creds/app#user") == "u-1234"
+    assert server.tries("/creds/") == 2
+
+
 def test_a_name_belongs_to_the_innermost_mount_that_it_leads_into(stub):
     kv = {"type": "kv", "options": {"version": "2"}}
     mounts = http_json({"data": {"secret": {"team/": kv, "team/app/": kv, "secret/": kv}}})
@@ -5025,6 +5053,18 @@ def test_the_functions_of_the_module_share_the_stores_of_this_process():
     assert ps.get_secret("A_TOKEN", backend="memory") is None
 
 
+def test_each_backend_is_a_string_that_opens_its_store(here):
+    stores = {
+        "env": ps.EnvironmentStore,
+        "file": ps.FileStore,
+        "memory": ps.MemoryStore,
+        "vault": ps.VaultStore,
+    }
+    assert {str(backend): type(ps.SecretsManager(backend).store()) for backend in ps.SecretsBackend} == stores
+    assert {name: type(ps.SecretsManager(name).store()) for name in stores} == stores
+    assert {backend.name: backend.value for backend in ps.SecretsBackend} == {s.upper(): s for s in stores}
+
+
 @pytest.mark.parametrize("backend", ["", "vaullt", "ENV", 5, True, object(), ps.MemoryStore, {"get": 1}])
 def test_any_other_backend_is_an_error_and_never_another_store(backend):
     delete = functools.partial(ps.delete_secret, "A_TOKEN", backend=backend)
@@ -5260,6 +5300,15 @@ def test_config_takes_a_manager_and_asks_no_other(config):
     managed.set("token", "t", use_secret=True)
     assert manager.get_secret("token") == managed.get("token", use_secret=True) == "t"
     assert ps.get_secret("token", backend="memory") is None
+
+
+def test_config_finds_no_variable_that_its_manager_has_deleted(here):
+    (here / ".env").write_text("A_TOKEN=1\n")
+    manager = ps.SecretsManager("env")
+    config = ps.SecretConfig("none.json", manager)
+    assert config.get("a.token") == "1"
+    manager.delete_secret("A_TOKEN")
+    assert config.get("a.token") is None
 
 
 def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_reference(tmp_path, monkeypatch):
