@@ -1401,6 +1401,13 @@ _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
+# What is complete for bash, quoted or in brackets; then what goes on in the next line, or ends the file.
+_QUOTED = re.compile(r"""(?s)\\.|'[^']*'|"(?:\\.|[^"\\`$]|\$(?![({]))*"|(?P<comment>(?<![^ \t\n;&|])#.*)""")
+_BRACKETED = re.compile(r"""\$\{\w[^{}"'`]*\}|[$<>]\([^()"'`]*\)|=\([^()"'`|&;<>]*\)|`[^`"']*`""")
+_UNFINISHED = re.compile(
+    r"""(?x) ['"`()] | \$\{ | << | [|&;<>]\s*[|&;] | [|<>]\s*\Z | \\\Z | ^\s*[|&;]
+    | (?:^|[|&;])\s*(?:if|while|until|for|case|select|function|return|exit|exec|[{}!]|\[\[)(?:\W|\Z)"""
+)
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -1468,8 +1475,8 @@ class Dotenv:
         With `only`, earlier assignments of these names are dropped, which hold older values.
         """
         pieces, texts = self._pieces, [piece.text for piece in self._pieces]
-        end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
-        broken = next((place for place, piece in enumerate(pieces) if piece.problem), len(pieces))
+        last = max(self.assigned.get(name, len(pieces)) for name in values) if values else 0
+        broken = next((n for n, piece in enumerate(pieces[:last]) if piece.problem or piece.goes_on()), last)
         for name, value in values.items():
             place = self.assigned.get(name, len(pieces))
             if broken < place:  # a reader might take the new text for a part of that
@@ -1478,11 +1485,10 @@ class Dotenv:
                 for piece in range(place):
                     texts[piece] = "" if pieces[piece].name == name else texts[piece]
             if name in self.assigned:
-                old = pieces[place]
-                texts[place] = old.head + dotenv_assignment(name, value, old.quote) + old.tail
+                texts[place] = pieces[place].with_value(value)
             else:
-                before = "" if not texts or texts[-1].endswith(("\n", "\r")) else end
-                texts.append(before + dotenv_assignment(name, value) + end)
+                before = "" if not texts or texts[-1].endswith("\n") else "\n"
+                texts.append(before + dotenv_assignment(name, value) + "\n")
         return self._bom + "".join(texts)
 
     def without(self, *names: str) -> str:
@@ -1490,18 +1496,22 @@ class Dotenv:
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _error(self, place: int) -> BadValue:
-        number = 1 + sum(len(re.findall(_LINE_END, piece.text)) for piece in self._pieces[:place])
+        before = "".join(piece.text for piece in self._pieces[:place])
+        number = 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
         problem = self._pieces[place].problem
+        if not problem and self._pieces[place].goes_on():
+            problem = "goes on in the next line for bash, or ends the file"
         hint = "quote its value again" if problem else "fix it, or put # before it"
         return BadValue(f"line {number} of {self.where} {problem or 'is not NAME=value'}", hint=hint)
 
 
 class _Piece:
-    """A stretch of a .env file: one assignment, or one line of anything else."""
+    """A stretch of a .env file: one assignment, empty lines, or one line of anything else."""
 
     def __init__(self, text: str, at: int) -> None:
-        end = re.compile(_LINE_END).search(text, at)
-        self.text = line = text[at : end.end() if end else len(text)]  # all of it, with its line end
+        # A file of empty lines is one piece.
+        end = re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").match(text, at)
+        self.text = line = end[0] if end else ""  # all of it, with its line end
         self.name = self.head = ""  # the name, if one is assigned, and what precedes it
         self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
         self.problem = ""  # why there is no value
@@ -1532,6 +1542,27 @@ class _Piece:
                 "has text after a closing quote" if end >= 0 else "has a quote that is never closed"
             )
             self.tail = self.text[len(self.text.rstrip("\r\n")) :]
+
+    def goes_on(self) -> bool:
+        """Return whether bash takes what follows for a part of this, or doesn't read it."""
+        if self.text.endswith("\r"):  # which ends no line there
+            return True
+        text = self.text.removesuffix("\n")
+        shorter = None
+        while text != shorter:
+            shorter = text
+            text = _QUOTED.sub(lambda found: "" if found["comment"] else "x", text)
+            text = _BRACKETED.sub("x", text)
+        return bool(_UNFINISHED.search(text))
+
+    def with_value(self, value: str) -> str:
+        """Return the text with another value; bash reads white space other than blanks and tabs as text."""
+        head = re.sub(r"\s", " ", self.head)
+        rest = self.tail.lstrip()
+        blanks = " " * (len(self.tail.rstrip("\r\n")) - len(rest.rstrip("\r\n")))
+        if rest.startswith("#"):
+            blanks = blanks or " "
+        return head + dotenv_assignment(self.name, value, self.quote) + blanks + (rest or "\n")
 
     def value(self, look_up: Callable[[str], str]) -> str:
         def fill_in(match: re.Match[str]) -> str:

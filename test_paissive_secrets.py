@@ -1621,7 +1621,8 @@ def test_dotenv_rewrites_one_assignment_and_nothing_else():
     for (name, value, old, new), end, bom in itertools.product(rewrites, ["\n", "\r\n"], ["", "\ufeff"]):
         text = bom + REWRITTEN.replace("\n", end)
         expected = text.replace(old.replace("\n", end), new.replace("\n", end))
-        assert ps.Dotenv(text).with_values({name: value}) == expected.replace(f"three{end}'", "three\n'")
+        changed = ps.Dotenv(text).with_values({name: value})
+        assert changed.replace("\r\n", "\n") == expected.replace("\r\n", "\n")
         assert read_by_us(expected)[name] == value
         assert ps.Dotenv(expected).without("NEW") == expected.replace(f"NEW=x{end}", "")
 
@@ -1656,6 +1657,55 @@ def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
     problem = refusal(ps.Dotenv(f"A=1\n{line}\n").with_values, {"C": "x"})
     assert re.fullmatch(r"BadValue: line [23] of \.env has .*; quote its value again", problem)
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
+
+
+IN_THE_WAY = [
+    "NOTE=don't",
+    "X=abc\\",
+    "X=$(cat <<EOF",
+    'X="${a"',
+    "X=(1",
+    "X=a |",
+    "X=f(x)",
+    "if true",
+    "X=`a",
+    "X=1\r",
+]
+HARMLESS = [
+    "URL=http://h/?a=1&b=2",
+    "X=it\\'s",
+    "X=${A:-d}",
+    "X=$(date)",
+    "# it's",
+    "X=a # don't",
+    "odd line",
+    "X= ;",
+]
+
+
+@pytest.mark.parametrize("line", IN_THE_WAY)
+def test_dotenv_names_the_line_that_keeps_bash_from_reading_what_is_written(line, tmp_path):
+    text = f"A=1\n{line}\n" if line[-1] != "\r" else f"A=1\n{line}"
+    problem = "line 2 of .env goes on in the next line for bash, or ends the file; quote its value again"
+    assert str(failure(ps.Dotenv(text).with_values, {"B": "x"})) == problem
+    (tmp_path / "env").write_bytes(f"{text}B=x\n".encode())
+    assert read_by_bash(tmp_path / "env", ["B"]).get("B") != "x"
+    assert ps.Dotenv(text).with_values({"A": "2"}) == text.replace("A=1", "A=2")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_dotenv_writes_what_bash_reads_among_other_lines(end, tmp_path):
+    lines = [*HARMLESS, "  export\u00a0B=old", "C= # none"]
+    changed = ps.Dotenv("".join(line + end for line in lines)).with_values({"B": "x y", "C": "c", "D": "$d"})
+    (tmp_path / "env").write_bytes(changed.encode())
+    assert read_by_bash(tmp_path / "env", "BCD") == {"B": "x y", "C": "c", "D": "$d"}
+    assert {name: read_by_us(changed)[name] for name in "BCD"} == {"B": "x y", "C": "c", "D": "$d"}
+
+
+def test_dotenv_of_empty_lines_costs_no_more_than_its_length():
+    dotenv = ps.Dotenv("\n" * 1_000_000 + "A=1\nodd line\n")
+    assert dotenv.get("A", {}) == "1" and len(dotenv._pieces) == 3
+    assert str(next(dotenv.problems())).startswith("line 1000002 of .env is not NAME=value")
 
 
 def test_a_stranger_can_not_fill_memory_with_a_few_lines():
