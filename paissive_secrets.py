@@ -1054,10 +1054,6 @@ class Store:
         """Return the name under which a stage of a secret is stored."""
         return check_name(name) + stage_suffix(stage)
 
-    def as_stored(self, name: str, value: str) -> str:
-        """Return what `get` would return once `value` is set: a store may spell it in its own way."""
-        return value
-
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
         """Return the values of these secrets, by default all, by name and stage."""
         known = () if names else set(self.names())
@@ -5310,7 +5306,7 @@ class _Rotation:
         if value is None:
             self._check_policy(current)
             value = self._run("generate")
-        value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
+        value = check_value(value, f"the new value of {self._shown}")
         if _is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
         self.delete("pending")  # what a killed rotation left there must not pass for this one's

@@ -5768,18 +5768,18 @@ def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
     assert rotated.rotation.scheduled() == []
 
 
-def test_a_store_that_spells_values_in_its_own_way_is_rotated(tmp_path):
-    class Compact(ps.MemoryStore):
-        def as_stored(self, name, value):
-            return json.dumps(json.loads(value), separators=(",", ":"))
-
-        def set(self, name, value):
-            super().set(name, self.as_stored(name, value))
-
-    rotation = ps.SecretRotation(store := Compact(), tmp_path / "rotation.json")
-    store.set("DB_PASSWORD", '{"p":1}')
-    rotation.rotate("DB_PASSWORD", '{"p" : 2}')
-    assert stages(rotation) == ('{"p":1}', '{"p":2}', None)
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+@pytest.mark.parametrize("action", ["resume", "abort"])
+def test_a_killed_rotation_of_all_fields_loses_none_however_they_are_spelled(tmp_path, mount, action):
+    rotated = Rotated(tmp_path, bao().store(mount=mount), "app#")
+    old, new = '{"a": 1, "p": "old"}', '{"a": 1, "p": "new"}'
+    for n in range(1, 4):
+        ps.delete_secret("app#", backend=rotated.store)
+        rotated.store.set("app#", old)
+        assert rotated.act(lambda rotation: rotation.rotate("app#", '{"p":"new","a":1}'), n)
+        getattr(rotated.rotation, action)("app#")
+        undone = (new if n == 3 else None, old, None)
+        assert rotated.stages() == ((old, new, None) if action == "resume" else undone)
 
 
 def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
