@@ -7139,13 +7139,22 @@ def named_rules() -> dict[str, Rule]:
     }
 
 
-class Pattern(NamedTuple):
-    """One form of a rule."""
+class Pattern:
+    """One form of a rule, compiled when its keyword is first seen."""
 
-    rule: Rule
-    lead: int  # bytes of a match before the keyword
-    regex: re.Pattern[bytes]
-    hit: str
+    def __init__(self, rule: Rule, keyword: str, text: str, hit: str) -> None:
+        self.rule, self.hit = rule, hit
+        self._keyword, self._text = keyword, text
+
+    @functools.cached_property
+    def regex(self) -> re.Pattern[bytes]:
+        return re.compile(self._text.encode())
+
+    @functools.cached_property
+    def lead(self) -> int:
+        """Bytes of a match before the keyword."""
+        match = self.regex.search(self.hit.encode())
+        return max(self.hit.lower().find(self._keyword) - match.start(), 0) if match else 0
 
 
 @functools.cache
@@ -7160,11 +7169,9 @@ def patterns() -> dict[bytes, list[Pattern]]:
                 text = text.replace(macro, meaning)
             for keyword in keywords.split("|"):
                 keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
-                regex = re.compile(text.replace("{name}", re.escape(keyword)).encode())
                 proof = samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", keyword))
-                match = regex.search(proof.encode())
-                lead = proof.lower().find(keyword) - match.start() if match else 0
-                found.setdefault(keyword.encode(), []).append(Pattern(rule, max(lead, 0), regex, proof))
+                pattern = Pattern(rule, keyword, text.replace("{name}", re.escape(keyword)), proof)
+                found.setdefault(keyword.encode(), []).append(pattern)
     return found
 
 
@@ -9005,12 +9012,11 @@ def _git(
     If git succeeds, `on_error` is called with each line of its stderr.
     """
     import subprocess
-    import tempfile
 
     names = _GIT_READS + (_HOOK_READS if folder == "." else "")
     env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     # Files, not pipes, which could fill up while git waits for us to read.
-    with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as errors:
+    with _scratch_file() as lines, _scratch_file() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
         files: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors}
@@ -9033,6 +9039,14 @@ def _git(
         on_error(line)
 
 
+def _scratch_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):  # importing tempfile takes longer than git does
+        return open(os.memfd_create("paissive"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
+
+
 def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
     with _git(folder, *args, command=command) as out:
         return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
@@ -9049,11 +9063,12 @@ def _split_records(out: IO[bytes]) -> Iterator[str]:
 def staged_blobs(folder: str) -> Iterator[Blob]:
     """Yield the blobs that are staged for the next commit."""
     try:
-        head = _ask_git(folder, "rev-parse", "-q", "--verify", "HEAD^{tree}")
+        with _git(folder, "diff-index", "--cached", *_RAW_DIFF, "HEAD", "--") as out:
+            yield from _parse_changes(out)
     except Unavailable:  # there is no commit yet
-        head = _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-    with _git(folder, "diff-index", "--cached", *_RAW_DIFF, head) as out:
-        yield from _parse_changes(out)
+        tree = _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+        with _git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
+            yield from _parse_changes(out)
 
 
 def top_of_repository(folder: str) -> str:
@@ -9899,7 +9914,7 @@ def find_repository(paths: Sequence[str]) -> tuple[str, str]:
     ((top, folder),) = tops.items()
     # In a hook, git finds the commit's index only from the working directory.
     with contextlib.suppress(Unavailable):
-        folder = "." if top_of_repository(".") == top else folder
+        folder = "." if folder == "." or top_of_repository(".") == top else folder
     return folder, top
 
 
@@ -11222,7 +11237,7 @@ def _audit_of(args: Namespace) -> Audit:
     exclude = args.exclude
     if exclude:  # which may have swallowed a PATH
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
-    baseline = _baseline_of(args, find_repository(paths)[1] if in_git else shown_from(paths))
+    baseline = None if in_git else _baseline_of(args, shown_from(paths))
     if args.output and not in_git:
         # Leave out an earlier report: its samples look like secrets.
         report, base = real_path(args.output), shown_from(paths, baseline)
@@ -11234,7 +11249,7 @@ def _audit_of(args: Namespace) -> Audit:
     elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
     same = ("confidence", "disable", "staged", "history", "untrusted", "archives")
-    return Audit(
+    audit = Audit(
         paths,
         **{option: getattr(args, option) for option in same},
         exclude=exclude,
@@ -11246,6 +11261,9 @@ def _audit_of(args: Namespace) -> Audit:
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
         on_progress=_progress_line(),
     )
+    if in_git:
+        audit.baseline = _baseline_of(args, audit.base)
+    return audit
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
