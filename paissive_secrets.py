@@ -9204,9 +9204,16 @@ BASELINE = ".paissive-baseline"  # accepted findings, read unless another file i
 _HOOK = """#!/bin/sh
 # written by: paissive_secrets.py hook install
 # SKIP=paissive-audit git {verb} … leaves it out once
-case ",$(echo "$SKIP" | tr -d ' ')," in *,paissive-audit,*) exit 0 ;; esac
+case ",$SKIP," in *[,\\ ]paissive-audit[,\\ ]*) exit 0 ;; esac
 {command} || exit 1
 """
+# Run as a script, this file would be compiled before each commit; imported, it is compiled once.
+_IMPORT_AND_RUN = (
+    "import sys, importlib.util as util; del sys.argv[0];"
+    " spec = util.spec_from_file_location('paissive_secrets', sys.argv[0]);"
+    " sys.modules[spec.name] = module = util.module_from_spec(spec);"
+    " spec.loader.exec_module(module); module.run_as_program()"
+)
 
 
 # What a hook runs; git passes the name of the remote, and what it pushes on stdin (githooks(5)).
@@ -9223,13 +9230,15 @@ def install_hook(name: str) -> str:
     # Unlike elsewhere, the user's configuration counts: it says where hooks are.
     hooks = _ask_git(".", "rev-parse", "--git-path", "hooks", command=["git"])
     path = os.path.normpath(os.path.join(hooks, name))
-    command = f"{shlex.join([sys.executable, os.path.abspath(__file__)])} {HOOKS[name]}"
+    program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
+    command = f"{shlex.join(program)} {HOOKS[name]}"
     text = _HOOK.replace("{verb}", name[4:])
     # An earlier hook of ours has another command if this file has moved.
     pattern = re.escape(text).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
         if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
-            raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {command}")
+            shorter = f"{shlex.join(program[:1] + program[3:])} {HOOKS[name]}"
+            raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {shorter}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(os.fsencode(text.replace("{command}", command)))
@@ -10672,6 +10681,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 2
 
 
+def run_as_program() -> NoReturn:
+    """Run the command that the process was started with."""
+    _set_up_process()
+    code = main()
+    with contextlib.suppress(OSError):  # which main() has reported
+        sys.stdout.close()
+    sys.exit(code)
+
+
 def _set_up_process() -> None:
     """Prepare streams and signals for main(), which leaves those of a program that calls it alone."""
     import signal
@@ -11672,8 +11690,4 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
 }
 
 if __name__ == "__main__":
-    _set_up_process()
-    _code = main()
-    with contextlib.suppress(OSError):  # which main() has reported
-        sys.stdout.close()
-    sys.exit(_code)
+    run_as_program()
