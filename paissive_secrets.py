@@ -8728,7 +8728,6 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
 
 
 def _text_reader(read: Reader) -> tuple[Reader, str]:
-    """Return `read`, decoded from UTF-16 if it gives that, and "binary" or "archive" if it isn't text."""
     import codecs
 
     first, kind = read(_READ_SIZE), ""
@@ -8736,10 +8735,10 @@ def _text_reader(read: Reader) -> tuple[Reader, str]:
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if is_archive(first) else "binary"
     decode = codecs.getincrementaldecoder(encoding)("replace").decode if encoding else None
-    pending = [first.removeprefix(b"\xef\xbb\xbf")]
+    read_rest = read_again(first.removeprefix(b"\xef\xbb\xbf"), read)
 
     def read_text(size: int) -> bytes:
-        data = pending.pop() if pending else read(size)
+        data = read_rest(size)
         if not data or not decode:
             return data
         return decode(data).encode("utf-8", "replace") or read_text(size)  # half a character
@@ -8751,7 +8750,7 @@ def is_archive(first: bytes, formats: tuple[bytes, ...] = _ARCHIVES) -> bool:
     return first.startswith(formats) or first[257:262] == b"ustar"
 
 
-def _read_again(first: bytes, read: Reader) -> Reader:
+def read_again(first: bytes, read: Reader) -> Reader:
     pending = [first]
     return lambda size: pending.pop() if pending else read(size)
 
@@ -8771,7 +8770,6 @@ def _utf16(first: bytes) -> str | None:
 
 
 def _windows(read: Reader) -> Iterator[_Window]:
-    """Overlapping windows in constant memory, cut at line ends where lines are short."""
     text, begin, line, column = read(_READ_SIZE), 0, 1, 0
     while True:
         more = read(_READ_SIZE) if text else b""
@@ -8794,7 +8792,6 @@ def _line_start(text: bytes, near: int) -> int:
 
 
 def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
-    """(line, characters before it on that line) of `at`, where `text` starts at `line` and `column`."""
     last = text.rfind(b"\n", 0, at) + 1
     width = len(text[last:at].decode("utf-8", "replace"))
     return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
@@ -8826,7 +8823,6 @@ def _matches(window: _Window, spans: list[Span], explain: bool) -> Iterator[Matc
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
-    """Return the text with zeros in place of what was found, but for known values: others find the same."""
     bare = bytearray(text)
     for span in spans:
         if span.rule.id != "known-value":
@@ -8835,7 +8831,6 @@ def _without_values(text: bytes, spans: list[Span]) -> bytes:
 
 
 def _rest_of_lines(bare: bytes, start: int, end: int) -> bytes:
-    """Return what surrounds a value on its lines, without white space."""
     before = bare[max(0, start - _CONTEXT) : start].rpartition(b"\n")[2]
     after = bare[end : end + _CONTEXT].partition(b"\n")[0]
     return b"".join((before + after).replace(b"\0", b"").split())
@@ -8854,7 +8849,6 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: list[Span]) -> list[Span]:
-    """The spans that don't overlap a more certain or an earlier one, in order."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -8879,7 +8873,6 @@ def _mask(rule: Rule, value: bytes) -> str:
 
 
 def _name_before(text: bytes, at: int) -> str:
-    """Return the name that the text at `at` is assigned to, if that is a secret's."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
     match = _ASSIGNED_NAME.search(line, max(0, len(line) - 200))
     name = match[1].decode() if match else ""
@@ -8888,7 +8881,6 @@ def _name_before(text: bytes, at: int) -> str:
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
-    """The comment on the line of a match, or right above it, that silences it."""
     above = max(text.rfind(b"\n", 0, start), 0)
     before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
     below = text.find(b"\n", end, end + _BEHIND)
@@ -8911,8 +8903,6 @@ def explain(
 ) -> Iterator[str]:
     """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
     nothing, skipped = True, Counter[str]()
-    lines = 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_SIZE), b""))
-    file.seek(0)
     for match in scan(file.read, path, custom=custom, skipped=skipped, explain=True):
         if match.line <= line <= match.end_line:
             nothing = False
@@ -8923,14 +8913,11 @@ def explain(
             yield from match.why
     if not skipped.keys().isdisjoint(("binary", "archive")):
         yield "it is binary, so it is not read"
-    elif lines < line:
-        yield f"it ends before line {line}"
     elif nothing:
         yield f"nothing on this line is assigned to a name that suggests a secret ({language_of(path).kind})"
 
 
 def _reasons(span: Span) -> Iterator[str]:
-    """Why a span has its confidence: what capped it, and the features of what was judged."""
     if span.reason:
         yield f"  {span.confidence + ' at most' if span.confidence else 'no finding'}: {span.reason}"
     if span.candidate and is_judged(span):
@@ -9053,7 +9040,6 @@ def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
 
 
 def _split_records(out: IO[bytes]) -> Iterator[str]:
-    """Yield NUL-terminated texts, in flat memory."""
     rest = b""
     for chunk in iter(lambda: out.read(1 << 16), b""):
         *records, rest = (rest + chunk).split(b"\0")
@@ -9061,7 +9047,6 @@ def _split_records(out: IO[bytes]) -> Iterator[str]:
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
-    """Yield the blobs that are staged for the next commit."""
     try:
         with _git(folder, "diff-index", "--cached", *_RAW_DIFF, "HEAD", "--") as out:
             yield from _parse_changes(out)
@@ -9183,7 +9168,6 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
-    """Yield the blobs that each commit added."""
     # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
     with contextlib.suppress(Unavailable), _git(folder, "diff-tree", *options, feed=commits) as out:
@@ -9191,7 +9175,6 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 
 
 def git_takes(path: str) -> bool:
-    """Return whether the file is in a git repository that does not ignore it."""
     folder, name = os.path.split(os.path.realpath(path))
     try:
         return bool(_ask_git(folder, "ls-files", "-co", "--exclude-standard", "--", f":(literal){name}"))
@@ -9339,7 +9322,6 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
 
 
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    """Yield the files that git tracks or does not ignore, and the repositories below the folder."""
     report = functools.partial(accept.on_error, shown.rstrip("/"))
     with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times; "." is the folder, if a repository inside claims it too.
@@ -9348,7 +9330,6 @@ def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    """Yield those of the names that git lists which are wanted."""
     is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
         folders = above.split("/")
@@ -9414,7 +9395,6 @@ _Ignores = tuple[tuple["Patterns", int], ...]  # each .gitignore, nearest first,
 
 
 def _advance(ignores: _Ignores, text: str) -> _Ignores:
-    """Advance each state by `text`, and drop the patterns that can no longer match."""
     name = os.fsencode(text)
     return tuple((patterns, patterns.advance(state, name)) for patterns, state in ignores if state)
 
@@ -9434,8 +9414,6 @@ def matches_path(patterns: Patterns, path: str) -> bool:
 
 
 class _Step(NamedTuple):
-    """A position in a pattern: the bytes that lead to the next one, and those that don't move it."""
-
     on: bytes = b""
     stay: bytes = b""
     skips: bool = False  # the next position is reached along with this one
@@ -9465,7 +9443,6 @@ class Patterns:
         self._masks: dict[int, tuple[int, int]] = {}  # {byte: positions that move on, and those that stay}
 
     def advance(self, state: int, text: bytes) -> int:
-        """Return the state that `text` leads to from `state`."""
         for byte in text if state else b"":
             if byte not in self._masks:
                 on = _as_bits(byte in step.on for step in self._steps)
@@ -9496,7 +9473,6 @@ _SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
-    """Return whether a line negates, whether it is for folders only, and its steps, if it can match."""
     # gitignore(5): a trailing space counts only if escaped; "!" negates; a trailing "/" means folders only,
     # one elsewhere anchors the pattern to its file's folder; "**" is any number of folders.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
@@ -9522,7 +9498,6 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
 
 
 def _matching_bytes(atom: re.Match[bytes]) -> bytes:
-    """Return the bytes that match a part of a pattern; none if it is malformed or has [:alpha:] in it."""
     if atom["set"] is None:
         return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
     found: set[int] = set()
@@ -9654,8 +9629,8 @@ class Audit:
     ignored files, `archives=True` what is in zip, tar and gzip files. `untrusted=True` ignores the project's
     `.paissive-audit` and comments that allow a finding. `known` are values to search for as well, `verdicts`
     which of them to report. `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is called
-    for what can't be read, `on_progress(summary)` as files are read. Raises BadValue for a bad path or
-    option, Unavailable if git fails, Unsafe if it hangs, Conflict if iterated over twice.
+    for what can't be read. Raises BadValue for a bad path or option, Unavailable if git fails, Unsafe if it
+    hangs, Conflict if iterated over twice.
     """
 
     def __init__(
@@ -9675,7 +9650,6 @@ class Audit:
         verdicts: _OneOrMore = (),
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
-        on_progress: Optional[Callable[[Summary], None]] = None,
     ) -> None:
         self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
@@ -9686,7 +9660,6 @@ class Audit:
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs or cores, Summary()
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-        self._on_progress = on_progress
         self._on_error, self._untrusted, self._unread = on_error, untrusted, set[str]()
         self._in_git = staged or history is not None
         if self._in_git:
@@ -9720,9 +9693,9 @@ class Audit:
         else:
             matches = self._scan_blobs(staged_blobs(self._folder)) if self.staged else self._scan_tree()
         for blob, match in matches:
-            finding = self._finding(blob, match)
+            finding = self.finding(blob, match)
             # Ask the baseline about all of them: what this run doesn't report must not become stale.
-            accepted = self.accepts(blob, match)
+            accepted = self.accepts(finding)
             if match.confidence not in self._confidences:
                 continue
             silenced = self.silenced_by(blob.path, match)
@@ -9743,28 +9716,30 @@ class Audit:
                 if seen and not self.excludes(entry.path):
                     self.summary.stale.append(entry)
 
-    def _finding(self, blob: Blob, match: Match) -> Finding:
+    def finding(self, blob: Blob, match: Match) -> Finding:
+        """Return what is reported of a match."""
+        import hashlib
+
         rule, path = match.rule, blob.path
         secret, verdict, fix = self._about.get(rule) or ("", "", self._replacement(path, match))
         place = path, match.line, match.end_line, match.column
         kind = rule.id, rule.what, rule.severity, match.confidence, "…" if verdict else match.sample
-        value = fingerprint(path, rule.id, match.mark)
-        return Finding(*place, *kind, value, fix, secret, verdict, blob.commit, blob.date)
+        where = hashlib.sha256(os.fsencode(f"{path}\0{rule.id}")).hexdigest()[:10]
+        return Finding(*place, *kind, where + match.mark, fix, secret, verdict, blob.commit, blob.date)
 
     def _replacement(self, path: str, match: Match) -> str:
-        """Return how to store a secret that was found, under a name of its own, and what to write there."""
+        """Return how to store a secret under a name of its own, and what to write in its place."""
+        end = os.path.splitext(path)[1] or os.path.basename(path)
+        reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
         name = variable_name(match.name) or re.sub(r"\W", "_", match.rule.id).upper()
         values = self._names.setdefault(name, {})
         number = values.setdefault(match.identity, len(values) + 1)
-        return replacement(path, name if number == 1 else f"{name}_{number}")
+        name = name if number == 1 else f"{name}_{number}"
+        return f"set {name}, and write {reads.format(name)}" if reads else ""
 
-    def accepts(self, blob: Blob, match: Match) -> bool:
-        """Return whether the baseline accepts a match."""
-        if not self.baseline:
-            return False
-        path, rule = blob.path, match.rule.id
-        entry = Entry(path, rule, fingerprint(path, rule, match.mark))
-        return self.baseline.accepts(entry, self.base, in_history=bool(blob.commit))
+    def accepts(self, finding: Finding) -> bool:
+        """Return whether the baseline accepts a finding."""
+        return self.baseline is not None and self.baseline.accepts(finding, self.base)
 
     def silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
@@ -9780,7 +9755,6 @@ class Audit:
         return "" if self._untrusted else match.silenced
 
     def _read_settings(self) -> AuditSettings:
-        """Read the project's settings, from git's index if `staged`, otherwise from the top of the tree."""
         if self.staged:
             with contextlib.suppress(Unavailable):  # there is none
                 return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
@@ -9805,12 +9779,6 @@ class Audit:
         if self._on_error:
             self._on_error(path or ".", why)
 
-    def _count(self, files: int, size: int) -> None:
-        self.summary.files += files
-        self.summary.bytes += size
-        if self._on_progress:
-            self._on_progress(self.summary)
-
     def _check_paths(self) -> None:
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
@@ -9830,7 +9798,8 @@ class Audit:
         for path, why in scanned.errors:
             self._unreadable(path, why)
         self.summary.skipped.update(scanned.skipped)
-        self._count(len(scanned.sizes), sum(scanned.sizes))
+        self.summary.files += len(scanned.sizes)
+        self.summary.bytes += sum(scanned.sizes)
         yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
@@ -9853,8 +9822,8 @@ class Audit:
                     seen.add(shown)
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
-        """Scan each version of each file; a secret is in every later version of its file as well."""
-        why = missing_history(self._folder)
+        is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
+        why = "" if is_range else missing_history(self._folder)  # which it doesn't reach
         if why:
             self._unreadable(self._folder, why)
         if self._known:
@@ -9876,7 +9845,6 @@ class Audit:
                 yield from (found for found in scanned.matches if found[1].rule in known.about)
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
-        """Yield the matches in blobs, those in the versions of a file oldest first."""
         missing = 0
         wanted = filter(self._wants, blobs)
         for batch in iter(lambda: list(itertools.islice(wanted, _GIT_BATCH)), []):
@@ -9906,7 +9874,6 @@ class Audit:
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
-    """Return whether a path or a folder above it is in `roots`, where "" holds everything."""
     return any(folder in roots for folder in ("", *itertools.accumulate(path.split("/"), "{}/{}".format)))
 
 
@@ -9928,7 +9895,6 @@ def find_repository(paths: Sequence[str]) -> tuple[str, str]:
 
 
 def _common_folder(paths: Iterable[str]) -> str:
-    """Return the folder that all paths are in; "" if they are on several drives."""
     folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
         return real_path(os.path.commonpath(folders))
@@ -9952,12 +9918,6 @@ def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
 def shown_path(path: str, base: str) -> str:
     """Return a path relative to the base that it is in; "" for the base itself."""
     return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
-
-
-def fingerprint(path: str, rule: str, mark: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(os.fsencode(f"{path}\0{rule}")).hexdigest()[:10] + mark
 
 
 _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
@@ -10020,7 +9980,6 @@ class AuditSettings:
         return matches_path(self._exclude, (self._base + path).removeprefix(self._top))
 
     def allows(self, path: str, rule: str = "") -> bool:
-        """Return whether findings of a rule, by default any, are allowed at a path."""
         path = (self._base + path).removeprefix(self._top)
         allowed = (patterns for patterns, rules in self._allowed if not rule or rule in rules)
         return any(matches_path(patterns, path) for patterns in allowed)
@@ -10076,7 +10035,6 @@ class KnownValues:
         return [Span(start, -negative, self._rules[encoding], "high") for start, negative, encoding in found]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
-        """Yield (name, verdict, value), valid ones first."""
         stages = store.get_stages()
         names = list(stages)
         for verdict in ("current", "pending", "previous"):
@@ -10090,7 +10048,6 @@ class KnownValues:
             self.without_history = names
 
     def _values_in_git(self, store: Store, names: list[str]) -> Iterator[tuple[str, str]]:
-        """Yield the values in old files of a sealed store in git; note how many its identity can't open."""
         secrets, unopened = store.sealed_folder(), 0
         folder = os.path.dirname(secrets)
         try:
@@ -10128,16 +10085,7 @@ _READS = {
 }
 
 
-def replacement(path: str, name: str) -> str:
-    """Return how to store a secret under a name, and what to write in its place."""
-    end = os.path.splitext(path)[1] or os.path.basename(path)
-    reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
-    return f"set {name}, and write {reads.format(name)}" if reads else ""
-
-
 class _Scanned(NamedTuple):
-    """The result of scanning some files."""
-
     matches: list[tuple[Blob, Match]]
     sizes: list[int]  # of the files that were read
     errors: list[tuple[str, str]]
@@ -10146,8 +10094,6 @@ class _Scanned(NamedTuple):
 
 
 class _Scanner(NamedTuple):
-    """What files are scanned for, here or in another process."""
-
     custom: tuple[Rule, ...] = ()  # the project's own rules
     known: KnownValues | None = None
     archives: bool = False  # whether to read what is in them
@@ -10156,7 +10102,7 @@ class _Scanner(NamedTuple):
         """Add what is found in a blob or, if it is an archive, in its files."""
         if self.archives:
             first = read(_READ_SIZE)
-            read = _read_again(first, read)
+            read = read_again(first, read)
             if is_archive(first, UNPACKED):
                 self._scan_archive(blob, read, scanned)
                 return
@@ -10234,7 +10180,6 @@ _helper = _Scanner()  # of a helper process
 
 
 def _start_helper(scanner: _Scanner) -> None:
-    """Leave Ctrl-C to the process that started this one, which then stops it."""
     import signal
 
     global _helper
@@ -10243,7 +10188,6 @@ def _start_helper(scanner: _Scanner) -> None:
 
 
 def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
-    """Scan files, in this process or, without a scanner, in a helper."""
     scanned = _Scanned([], [], [], Counter(), [])
     for n, (path, shown) in enumerate(files):
         if len(scanned.matches) > _MAX_MATCHES:
@@ -10262,8 +10206,6 @@ def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned
 
 
 class Entry(NamedTuple):
-    """A line of a baseline."""
-
     path: str
     rule: str
     fingerprint: str
@@ -10306,11 +10248,12 @@ class Baseline:
             hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
             raise BadValue(f"{_show(self.path)} is not a baseline of this version", hint=hint) from None
 
-    def accepts(self, entry: Entry, base: str, *, in_history: bool = False) -> bool:
+    def accepts(self, finding: Finding, base: str) -> bool:
         """Return whether a finding was accepted before, even if its file has been renamed below `base`."""
+        entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             if self._gone is None:
-                entries = self.entries if in_history else self.entries - self.past
+                entries = self.entries if finding.commit else self.entries - self.past
                 self._gone = {old for old in entries if not os.path.lexists(base + old.path)}
             same = (old for old in self._gone if old.rule == entry.rule)
             mark = entry.fingerprint[10:]
@@ -10451,7 +10394,6 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.rule,
         "shortDescription": {"text": finding.what},
-        "fullDescription": {"text": f"{finding.what} that was left in a file"},
         "help": {"text": _NEXT_STEPS},
         "defaultConfiguration": {"level": level},
         "properties": {"security-severity": score, "tags": ["security", "external/cwe/cwe-798"]},
@@ -10493,7 +10435,6 @@ def utf8_text(value: Any) -> Any:
 
 
 def report_rules(as_json: bool, out: TextIO) -> None:
-    """List every rule."""
     import json
 
     names = ("id", "what", "severity", "confidence")
@@ -10620,7 +10561,6 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:
-    """Return the (name, how, backend) of a call such as get_secret("X") or os.getenv("X")."""
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
     name, on_environ = _literal(call.args[0]), _is_environ(getattr(call.func, "value", None))
     options = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -11242,7 +11182,7 @@ def _explain_line(args: Namespace) -> int:
             print("it is excluded, so it is not read")
 
         def why(path: str, match: Match) -> str:
-            accepted = "the baseline" if audit.accepts(Blob("", path), match) else ""
+            accepted = "the baseline" if audit.accepts(audit.finding(Blob("", path), match)) else ""
             return audit.silenced_by(path, match) or accepted
 
         for text in explain(file, shown, int(line), audit.settings.rules, why):
@@ -11277,7 +11217,6 @@ def _audit_of(args: Namespace) -> Audit:
         verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
-        on_progress=_progress_line(),
     )
     if in_git:
         audit.baseline = _baseline_of(args, audit.base)
@@ -11296,19 +11235,6 @@ def _known_values(args: Namespace) -> KnownValues | None:
     for note in known.notes if args.pushed is None else ():
         _warn(f"note: {note}")
     return known
-
-
-def _progress_line() -> Callable[[Summary], None] | None:
-    """Return a function that shows a long audit's progress on a terminal, until the report overwrites it."""
-    due = time.monotonic() + 1
-
-    def show(summary: Summary) -> None:
-        nonlocal due
-        if time.monotonic() > due:
-            due = time.monotonic() + 0.5
-            print(f"{_plural(summary.files, 'file')} read", end="\r", file=sys.stderr, flush=True)
-
-    return show if sys.stderr.isatty() else None
 
 
 def _baseline_of(args: Namespace, default: str) -> Baseline | None:

@@ -8881,7 +8881,7 @@ def test_explain_says_why_a_line_was_not_reported():
         (b"\0", "it is binary"),
     ):
         assert reason in (said := explained(text, 1)) and "changeme" not in said
-    assert explained("one = 1\n", 9) == "it ends before line 9\n"
+    assert explained("one = 1\n", 9).startswith("nothing on this line")
 
 
 def test_a_token_of_endless_brackets_hides_no_finding(tmp_path):
@@ -9325,6 +9325,7 @@ def test_a_shallow_clone_reports_that_it_lacks_older_commits(repository, clone):
     why = []
     assert not list(ps.audit(clone("--depth=1"), history=[], on_error=lambda path, text: why.append(text)))
     assert why == ["a shallow clone lacks older commits; get them with: git fetch --unshallow"]
+    assert leaks(clone("--depth=1"), history=["HEAD..HEAD"], on_error=pytest.fail) == set()
 
 
 def test_what_a_partial_clone_lacks_of_the_index_is_reported_and_shifts_no_finding(repository, clone):
@@ -10785,17 +10786,6 @@ def test_json_has_a_version_and_these_fields(folder, say):
     assert report["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
 
-def test_a_longer_audit_shows_a_terminal_how_far_it_is(folder, monkeypatch):
-    terminal, now = io.StringIO(), itertools.count()
-    terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(ps.time, "monotonic", lambda: next(now))
-    for name in "abc":
-        leak(folder / f"{name}.py")
-    assert ps.main(["audit", "--jobs", "1"]) == 1
-    assert terminal.getvalue() == "1 file read\r2 files read\r3 files read\r"
-
-
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
     leak(folder / "a.py")
     for path in ("/dev/stdout", "/dev/fd/1"):
@@ -10927,7 +10917,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
 
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
     names = [row["id"] for row in json.loads(say("audit", "--list-rules", "--json")[1])]
-    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 750
+    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 400
     assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
 
 
