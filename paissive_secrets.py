@@ -270,20 +270,25 @@ _SECRET_WORDS = {
 }
 # Words in a row that are a secret's together.
 _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
-# What a name is about if it ends with one of these: a secret's place, owner or rules, but not the secret.
+# Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|audience|checksum|class|count|days|description|digest|dir|directory|disabled|email"
-    r"|enabled|encoding|endpoint|error|expiration|expires|expiry|file|filename|fingerprint|folder|format"
-    r"|hash|header|help|hint|host|hostname|hours|id|ids|issuer|kind|label|len|length|limit|login|max"
-    r"|message|method|min|minutes|mode|msg|name|namespace|path|pattern|placeholder|policy|port|prefix"
-    r"|prompt|provider|realm|regex|region|required|scope|scopes|seconds|size|sock|socket|status|suffix|text"
-    r"|thumbprint|timeout|title|ttl|type|uri|url|user|username|version"
+    r"age|alg|algorithm|audience|ca|checksum|class|connector|count|crt|days|description|digest|dir|directory"
+    r"|disabled|email|enabled|encoding|encryption|endpoint|error|expir\w*|file|filename|fingerprint|folder"
+    r"|format|g?uid|hash|header|help|hint|host|hostname|hours|ids?|issuer|iterations|kind|label|len|length"
+    r"|limit|login|max|message|method|min|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin"
+    r"|policy|port|prefix|prompt|provider|realm|ref|regex|region|required|scopes?|seconds|sha|signature|size"
+    r"|sock|socket|status|suffix|target|text|through|thumbprint|timeout|title|ttl|type|uri|url|user|username|uuid"
+    r"|version"
 )
-# What the words for a secret mean after some others: a public key, a page's token, a number of tokens.
+# Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
-    r"\b(?:public|publishable|pub|foreign|primary|partition|sort|cache|index|row|lookup|gpg|pgp"
-    r"|apt|idempotency|site) keys?\b"
-    r"|\b(?:csrf|xsrf|page|next|max|min|num|total|continuation|sync) \w*tokens?\b|\bpubkeys?\b"
+    r"\b(?:no|not|non|fake|dummy|disabled|existing)\b|\b(?:get|find|forgot)\b(?!.* by\b)"
+    r"|\A(?:label|field|text|title|hint|error|help)\b"
+    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup|gpg|pgp|apt"
+    r"|recv|idempotency|site|encrypted|sealed|wrapped|stored|tag|unique"
+    r"|sec websocket) keys?\b|\bpubkeys?\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret)\b"
+    r"|\b(?:csrf|xsrf|page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
+    r"|max|min|num|total) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
 )
 _SHELL_VARIABLES = ("PWD", "OLDPWD")  # a directory, not a password
 
@@ -366,14 +371,19 @@ def variable_name(name: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Return whether a name is a secret's, as DB_PASSWORD and apiKey are, by its words alone."""
-    words = words_of(name.rstrip("0123456789"))
-    phrase = " ".join(words)
-    if re.search(_SECRET_PHRASE, phrase):
+    if re.search(_SECRET_PHRASE, " ".join(words_of(name))):
         return True
-    if name in _SHELL_VARIABLES or not kind_of_name(name) or re.search(_NO_SECRET_PHRASE, phrase):
-        return False
+    return bool(kind_of_name(name)) and name not in _SHELL_VARIABLES and not is_about_secret(name)
+
+
+@functools.lru_cache(1024)
+def is_about_secret(name: str) -> bool:
+    """Return whether a name is only about a secret, as TOKEN_URL is, or about what is none: PUBLIC_KEY."""
+    words = words_of(name.rstrip("0123456789"))
+    if re.search(_NO_SECRET_PHRASE, " ".join(words)):
+        return True
     opens_approle = words[-2:] == ["secret", "id"]
-    return opens_approle or not re.fullmatch(_ABOUT_SECRET, words[-1])
+    return bool(words) and not opens_approle and bool(re.fullmatch(_ABOUT_SECRET, words[-1]))
 
 
 @functools.lru_cache(1024)
@@ -7037,6 +7047,8 @@ SoftLayer key
 Slack webhook
     hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
+= medium low
+weak password
 = medium medium
 encrypted key
 Jenkins secret
@@ -7547,7 +7559,7 @@ class Span(NamedTuple):
     rule: Rule
     confidence: str  # "high", "medium", "low", or "" for no finding
     candidate: Candidate | None = None
-    reason: str = ""  # why the confidence is less than the rule's or the model's
+    reason: str = ""  # what says that it is no secret, so that its confidence is low
 
 
 def keyword_hits(
@@ -7799,90 +7811,48 @@ def language_of(path: str) -> Language:
 
 
 # === Judgement ==============================================================================================
-# Whether a candidate is a secret. Its place and its value become named features, whose weights add up to log
-# odds in hundredths; the three confidences are thresholds on that sum. .ci/train.py makes the table of
-# weights. The verdict caps the confidence of a span that a hard rule contradicts.
+# Whether a span is a secret. Every span passes the verdict, the one gate: a table of what no secret is or has
+# caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
+# value and of its place have weights, made by .ci/train.py, that add up to log odds in hundredths.
 
 THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
-_REFERS_TO_VARIABLE = lazily(r"[$%][A-Za-z_({]|`|\A[a-z_]+(?:\.[a-z_]+)+\Z")
-_NUMBERED = lazily(r"(?i)\A(?!your|test|my|new|the|xxx)[a-z_-]+\d{2,6}[!@#$.*?]{0,3}\Z")
-_DRAWN = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
-_LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
 
 
-def judge(candidate: Candidate) -> Span:
-    """The candidate as a span, with the confidence that its features give it."""
-    confidence = confidence_of(candidate, sum(map(_weigh, _feature_groups(candidate))))
-    rule = pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
-    return Span(candidate.start, candidate.end, rule, confidence, candidate)
-
-
-def confidence_of(candidate: Candidate, score: int) -> str:
-    """ "high", "medium" or "low"; "" if the score is below all thresholds."""
-    confidence = next((name for name, least in THRESHOLDS if score >= least), "")
-    likely = confidence != "high" and (_sets_password(candidate) or _sets_key(candidate))
-    return "medium" if likely or (confidence and candidate.kind == "nonce") else confidence
-
-
-def is_judged(span: Span) -> bool:
-    """Whether the span's confidence comes from features, not from a shape or a pattern."""
+def is_scored(span: Span) -> bool:
+    """Return whether the span's confidence comes from a score, not from a shape or a pattern."""
     return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
 
 
-def _sets_password(c: Candidate) -> bool:
-    """Whether a line of a configuration file sets a password: there, any word may be one."""
-    if c.kind != "pass" or c.language not in ("config", "json", "none", "shell", "markup"):
-        return False
-    if c.separator not in "=:>" or len(c.value) < 4:
-        return False
-    more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
-    alone = _LINE_OF_ITS_OWN.match(c.before) and _TELLTALE_END.search(c.name) and more in "#,;}|]<"
-    prose = c.language != "config" and (c.value.isalpha() or " " in c.value)
-    return bool(alone) and not (_is_weak(c.value) or prose or _REFERS_TO_VARIABLE.search(c.value))
+def score(candidate: Candidate) -> int:
+    """Return the log odds, in hundredths, that the value is a secret."""
+    return sum(map(_weigh, _feature_groups(candidate)))
 
 
-def _is_weak(value: str) -> bool:
-    """Whether it is just a word for a password; with a number it may be one."""
-    return bool(_WEAK.search(value.lower())) and not _NUMBERED.search(value)
-
-
-def _sets_key(c: Candidate) -> bool:
-    """Whether a random-looking value has a name that says what key or token it is."""
-    if c.kind == "pass" or not (_DRAWN.match(c.value) and _KEY_NAME.search(c.before[-12:] + c.name)):
-        return False
-    camel_case = 3 * len(re.sub("[A-Z][a-z]{2,}", "", c.value)) < len(c.value)  # the name of a type
-    part = max(re.split("[_-]", c.value), key=len)  # without words before it, as in acme_test_
-    return not camel_case and wordness(part if len(part) > 19 else c.value) not in ("6", "7", "8", "9")
+def level(score: int) -> str:
+    """Return the confidence of such a score; "" for less than low."""
+    return next((name for name, least in THRESHOLDS if score >= least), "")
 
 
 # --- features -----------------------------------------------------------------------------------------------
 
-_SHAPE = lazily(  # numbers, names, paths and the like have no weights, and so need no names
-    r"[-+]?[\d.,_]+\Z|(?P<lower>[a-z]+\Z)|[A-Z]+\Z|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)"
-    r"|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)"
-    r"|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)|[A-Za-z0-9+/_-]+={0,2}\Z|[A-Za-z_$][\w$]*\Z"
-    r"|[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_]\w*)+[.)]*\Z|[\w-]+-\d+(?:\.\d+)+[\w.-]*\Z"
-    r"|\w+://|[~.]{0,2}/|\w:\\|[\w.-]+/[\w.-]+/|[\w./-]*\.[a-z]{2,4}\Z"
-    r"|(?P<crypt>\$\w+\$|\{[A-Z]+\})|\\[xu]|(?P<spaces>.*\s)|.*[\x80-\xff]"
-)
-# Placeholders, where a value is put in later.
-_TEMPLATE = lazily(
-    r"\A(?:\$\w+|%\w+%|@\w+@?|&\w+;?|<[^<>]*>|\[[\w .-]*\]|\{[\w .:$-]*\}|__\w+__|:\w+)\Z"  # all of it
-    r"|[$#]\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{[\w.:\[\]()]*\}|<%.*%>|%\(\w+\)|%[sdvr@](?!\w)"  # in it
-    r"|\*{3}|xxxx|\.{3}|\A\s*\+|\+\s*\Z| \+ "
+_SHAPE = lazily(
+    r"(?P<lower>[a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)"
+    r"|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)"
+    r"|(?P<spaces>.*\s)|(?P<symbols>.*[^\w.:/+=~-])"
 )
 _MARKS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _FACTS_OF_VALUE = ("shape", "length", "letters", "digits", "classes", "symbols", "distinct")
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
-_TELLTALE_END = lazily(
-    r"(?i)(?:pass\w{0,7}|pw|pwd|secrets?|tokens?|keys?|cred\w{0,9}|auth|nonce|by)[\W\d]{0,4}\Z"
-)
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
     r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
+_LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
+_SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
+_DRAWN = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
+_CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = bytes(
@@ -7892,44 +7862,42 @@ _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: & 119 - 88 end 68 ; 55 } 46 , -3 word -70
-before: # 108 : -101 * -142
-begins: line 53
-bias: - -53
-brackets: cross 300
-classes: aA0 159 A0 122 aA0- 109 aA -53 0- -112 A0- -115 A- -182 - -188
-digits: two -152
-distinct: 7 75 4 73 8 70 6 49 2 -145 0 -343
-echoes: name -170 pass -239
-ends: telltale 62 - -114
-first: proxy 210 access 207 pass 109 test 107 mysql 106 key -49 token -108
-has: test -246 admin -278 token -306 abc -317 123 -321 foo -334 secret -432 pass -466
-kind: key -4
-kind/classes: token/a0- 159 secret/a0 104 pass/a 90 pass/a0 10 key/a0 -106 pass/A- -195
-kind/digits: auth/some 130 pass/two 114 key/none 67 pass/many 43 secret/many -7 key/many -51
-  secret/none -83 pass/some -126 pass/none -197
-kind/ends: nonce/- 266 secret/telltale 66 auth/telltale -123 token/- -156
-kind/language: pass/source 37 pass/config 30 pass/json -171
-kind/length: pass/5 252 pass/7 248 pass/16 203 pass/9 177 pass/12 122 pass/20 119 key/32 -144 token/7 -216
-  pass/63 -236 pass/300 -314
-kind/letters: secret/few 48 pass/6 37 pass/few -73 key/5 -117 pass/3 -147 key/6 -181 auth/6 -231
-kind/quote: secret/single 51 token/double 39 pass/bare -49 key/single -84 secret/double -95 auth/bare -136
-  pass/back -183
-kind/separator: pass/( -53 auth/= -135 pass/, -272 key/_ -362
-kind/shape: pass/lower 90 pass/base36 42 pass/spaces -131
-language: config 45 source -42 markup -149
-last: password 62 key -10
-length: 300 180 12 63 16 45 20 38 63 -79 7 -125 2 -180 1 -256 5 -289 3 -300
-letters: 3 198 2 135 1 126 4 75 few -50 5 -67 6 -159 7 -233
-name: data 226 authorization 131 auth 119 set 96 access 92 nonce 70 password 59 secret 45 key -45 user -79
-  client -85 check -145 public -338
-named: quoted -24 bare -29
-placeholder: source -247
-quote: escaped 58 double 45 bare -3
-separator: => 210 = 153 : 105 ( -57 , -313
-shape: hex 147 marked 132 - -140 spaces -163 crypt -589
-symbols: 5 184 3 106 4 77 0 -108 0s -211
-words: 1 73 2 24 3 -25 4 -124
+after: ; 52 end 38 word -114
+before: , 38 : -66
+begins: line 22
+bias: - -23
+classes: aA0- 149 A0 90 aA0 88 a 44 a0 42 0 -131 0- -159 - -182 A- -253
+digits: many 102 none -31 two -94
+distinct: 7 56 8 52 10 -4 0 -305
+drawn: token 217 pass 193 key 116 - -394
+echoes: key -99 name -135 pass -192
+ends: telltale 85 - -108
+first: access 204 x 130 mysql 129 pass 78 token -95 key -110
+has: token -201 test -203 admin -237 abc -272 foo -272 123 -303 secret -368 pass -429
+kind: key -85
+kind/classes: secret/a0 110 token/a0- 94 pass/a 50 key/a0 -62 secret/a- -86
+kind/digits: pass/two 80 pass/many 6 key/two -10 secret/none -68 auth/two -75 pass/some -104
+  pass/none -132
+kind/ends: nonce/- 179
+kind/language: key/source -20 pass/json -159
+kind/length: pass/7 230 pass/9 193 pass/5 148 secret/31 127 pass/16 119 pass/12 79 secret/5 -130
+  token/7 -143 pass/3 -154 pass/63 -171 pass/100 -262 pass/300 -394
+kind/letters: key/4 99 pass/6 66 key/5 -49 pass/2 -58 key/6 -93 pass/3 -124 auth/6 -142
+kind/quote: pass/double 3 pass/bare -37 secret/double -56
+kind/separator: pass/= 47 secret/= 22 pass/( -81 key/_ -324
+kind/shape: pass/lower 50 auth/- -42 pass/spaces -138
+language: config 4 source -41 markup -50
+last: base 140 password 76 key -37
+length: 39 108 31 63 16 60 12 55 9 -62 3 -131 7 -135 1 -189 5 -225
+letters: 3 211 2 171 1 130 4 78 5 -66 few -120 6 -190 7 -215
+name: private 154 set 154 api 119 secret 79 user -43 token -74 check -150 public -296
+named: quoted 11
+quote: double 14 bare -17
+separator: => 97 : 33 = 30 _ -60 ( -76 , -429
+sets: pass/config 70
+shape: marked 159 lower 44 base36 -12 spaces -68 symbols -71 - -91
+symbols: 1 33 0s -164
+words: 1 29 2 29 4 -82
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -7997,7 +7965,7 @@ def _features_of_place(
         "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
         "words": str(min(len(words_of(name)), 4)),
-        "ends": "telltale" if _TELLTALE_END.search(name) else "-",
+        "ends": "telltale" if _ends_telltale(name) else "-",
     }
     words = words_of(name)
     named = [f"name {word}" for word in sorted(set(words))]
@@ -8013,7 +7981,7 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
     value, classes = _text(folded), folded.translate(_CLASS_OF)
     size, shape, digits = len(value), _SHAPE.match(value), classes.count(b"0")
     return (
-        (shape.lastgroup or "-") if shape else "symbols",
+        (shape and shape.lastgroup) or "-",
         str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
         wordness(value),
         ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
@@ -8050,13 +8018,45 @@ def _marks(c: Candidate) -> tuple[str, ...]:
     found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
     if any(len(word) > 2 and word in value for word in words_of(c.name)):
         found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
-    if not _SYMBOLS.isdisjoint(value) and brackets_cross(value):
-        found.append("brackets cross")
-    elif (not value.isalnum() or "xxxx" in value) and _TEMPLATE.search(value):
-        found.append(f"placeholder {c.language}")
     if not c.before.strip("\"'-{ \t"):
         found.append("begins line")
+    if is_setting(c):
+        found.append(f"sets {c.kind}/{c.language}")
+    if looks_random(c.value):
+        found.append(f"random {c.kind}")
+    elif _looks_drawn(c.value):
+        found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return tuple(found)
+
+
+def is_setting(c: Candidate) -> bool:
+    """Return whether a line of a configuration file sets just this: there, any word may be a password."""
+    if c.language not in _SETTINGS or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
+        return False
+    more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
+    return more in "#,;}|]<" and _ends_telltale(c.name)
+
+
+def _ends_telltale(name: str) -> bool:
+    words = words_of(name.rstrip("0123456789"))
+    return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
+
+
+def looks_random(value: str) -> bool:
+    """Return whether a value is drawn from so many kinds of characters that it can't be code or words."""
+    if _SYMBOLS.isdisjoint(value):
+        return False
+    classes = set(value.encode("latin-1", "replace").translate(_CLASS_OF))
+    mixed = len(value) >= 12 and len(classes) > 2 and wordness(value) in "few 0 1 2 3"
+    return (mixed and not _LONG_WORD.search(value)) or brackets_cross(value)
+
+
+def _looks_drawn(value: str) -> bool:
+    """Return whether it is a long mixture of letters and digits, and no name in camel case."""
+    if not _DRAWN.match(value) or 3 * len(_CAMEL_CASE.sub("", value)) < len(value):
+        return False
+    part = max(re.split("[_-]", value), key=len)  # without words before it, as in acme_test_
+    return wordness(part if len(part) > 19 else value) not in "6 7 8 9"
 
 
 @functools.cache
@@ -8069,186 +8069,249 @@ def _weights() -> dict[str, int]:
     return weights
 
 
+# --- what is no secret --------------------------------------------------------------------------------------
+
+# What no secret is or has. To add a property, add a row below the place where it shows: the reason that
+# --explain prints, its expression, an input for each thing that it drops (-), and secrets that it must not
+# drop (+). A "plain value" doesn't look random, a "bare" one has no quotes. .ci/train.py prints what each row
+# saves and costs; one that saves nothing goes.
+_NO_SECRET = r"""
+= value
+it is a placeholder
+    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|\binsert|dummy|\bfake|example|foo.?bar
+    |[_-]here(?![a-z])|\Achang\w{0,3}me|(?:change|replace)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd)\b
+    |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|your|in|my)[_ -]
+    |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
+    - your-password-here - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey
+    + {A20} + MyS3cure!Password9 + yourk9Qx
+it is crossed out
+    (?i)x{5}|\*{4}|\Ax+\Z|\.{3}|(?-i:(?!A)(.)\1{9})
+    - XXXXXXXX - ******** - eyJh...Qs5c - 0000000000000000
+    + k7xxQ.9v..2 + uZQAAAAAAAAAAB{A20}
+it is text in another script
+    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}
+    - пароль - \uD83D\uDC69
+    + pä55w0rt
+it is the name of an algorithm
+    (?i)\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519
+    |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?|\w+/\w+/\w+padding)\Z
+    - HS256 - AES-256-GCM - PBKDF2WithHmacSHA256 - AES/CBC/PKCS5Padding - latin1
+    + sha{A16}
+it is a number or a date
+    (?i)\A(?:-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|\$\d[\d.,]*|0{4,}\d{1,4}|\d{4}-\d\d-\d\d
+    |[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]|[ef][0-9a-f]{3})\Z
+    - 0x00400000 - 1026u32 - #ffaa00 - [0.0.1, ) - 00000001 - E1A7 - 2020-01-31
+    + 0x{h64} + 84725190
+it is a URL
+    \A[a-z][a-z+]{1,15}://
+    - https://me.local/token
+    + k7Q://x9v2
+it is a path or a file
+    (?i)\A\.{1,2}/|\A~/|\A//?[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
+    |\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
+    |png|jpg|svg|pdf)(?::\d+)?\Z
+    - ../src/a - ~/.config/app - /run/secrets/db - keys/server.pem
+    + /{B40} + k7/Q2x9v.Js3
+it is a version
+    \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+(?:\.\d+)+[\w.-]*\Z
+    |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
+    - ^7.0.4 - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3
+    + 1kQ.2.x9v
+it is a type, a state or a rule for a field
+    \A(?:string|text|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes|confirmed|hashed
+    |encoded|encrypted|String[?!]|(?:min|max|size):\d+|disabled|enabled|hidden|unset|invalid|wrong|empty|users
+    |customers|admins|files)(?!\w)
+    - String! - nullable|string - max:255 - invalid - required_without:name
+    + stringK7 + hidden9Qx
+it is the name of a resource
+    \A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix|secret):\S
+    - arn:aws:kms:us-1:1:key - unix:/run/a.sock
+    + urn{A12}
+it is PEM, which has a rule of its own
+    \ALS0tLS1CRUdJTi|-----BEGIN
+    - -----BEGIN PUBLIC KEY----- - LS0tLS1CRUdJTi{A20}
+    + LS0{A20}
+it is a hash
+    \A(?:\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
+    |\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:
+    |(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-])
+    - $6$rounds=5000$k7Gs - $2b$12${A53} - {SSHA}{B32} - md5{h32} - pbkdf2_sha256$600000$x - sha512-{B86}
+    + {h40} + $7{A12}
+it is encrypted
+    \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
+    |YWdlLWVuY3J5cHRpb24|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
+    |age1[a-z0-9]{50}|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
+    - ENC[AES256_GCM,data:{A12}] - encrypted:{A40} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
+    + Ag{A40} + age2{a50}
+it is public
+    \A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G|MCowBQYDK2Vw|(?:ssh-|ecdsa-sha2-)\S+ AAAA)
+    - ssh-rsa AAAA{B40} - MIGfMA0G{B40}
+    + MII{B40}
+= plain value
+it is put in later
+    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|\A[$*&]\w+\Z
+    - ${DB_PASS} - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7
+    + k7$Q2{x + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
+it is a call, a template or a pattern
+    \A\^.*\$\Z|\[\^?(?:a-z|0-9)|\A[\w.]{2,40}\(.{0,200}\)\Z|\{(?!\")[\w.: \[\]()'\"]*\}
+    - getPassword() - {user.name} x - ^.{8,32}$ - [a-z0-9]+
+    + k7(Q2)x9Kv! + (k7{Q2]x9Kv
+= before
+no name follows
+    /etc/\Z|[=:]<\Z|\[type=\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
+    - badge.svg?style=a& - [type= - socks5h://<user>:<
+    + export
+= after a bare value
+it is cut off
+    \A(?:: |\.\.\.|\{\{| \{| = | \|>)
+    - ... - {{ x }} - : no such user
+    + # comment
+"""
+
+
+class Property(NamedTuple):
+    """A row of the table of what no secret is or has."""
+
+    reason: str  # as --explain prints it
+    where: str  # "value", "before", …
+    regex: re.Pattern[str]
+    drops: list[str]  # its proofs
+    keeps: list[str]
+
+
+@functools.cache
+def properties() -> list[Property]:
+    """Return what no secret is or has, row by row."""
+    found: list[Property] = []
+    for part in _NO_SECRET.strip().split("\n= "):
+        where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
+        found += [_property(where, *row.split("\n    ")) for row in rows]
+    return found
+
+
+def _property(where: str, reason: str, *lines: str) -> Property:
+    drops: list[str] = []
+    keeps: list[str] = []
+    pattern = ""
+    for line in lines:
+        if line.startswith("- "):
+            drops += samples(line[2:]).split(" - ")
+        elif line.startswith("+ "):
+            keeps += samples(line[2:]).split(" + ")
+        else:
+            pattern += line
+    return Property(reason, where, lazily(pattern), drops, keeps)
+
+
 # --- verdict ------------------------------------------------------------------------------------------------
 
-_POINTER = lazily(r"[*&][A-Za-z_]\w*\Z|@\w+\.\w")  # of C and Go, an alias of YAML, a variable of Ruby
-_MEMBER = lazily(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z|[a-z]+(?:[A-Z][a-z]+)+[A-Z]*\d?\Z")
-_NO_NAME = lazily(
-    r"""\?\s?["']\Z|/etc/\Z|[=:]<\Z|\[type=\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z"""
-)  # no name follows
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
-_MADE_UP = lazily(
-    rb"(?i)[x*]{4}|your(?:[_ -]|pass)|placeholder|insert|redacted|change.?me|replace.?me|_here(?!\w*[a-z])"
-    rb"|dummy|\bfake|example|foobar"
+_COUNTING = lazily("|".join("abcdefghijklmnopqrstuvwxyz012345678901234567890"[i : i + 12] for i in range(36)))
+_WEAK_WORD = (
+    r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo|default|sa|dev|local"
+    r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
+    r"|change-?it|let-?me-?in|welcome|qwerty|hello|key|access|api|token|super|strong|secure|s3cr3t|p[a4@]ssw[o0]rd)"
 )
-_COUNTING = lazily(
-    b"|".join(b"abcdefghijklmnopqrstuvwxyz012345678901234567890"[i : i + 12] for i in range(36))
-)
-_WEAK = lazily(
-    r"pass(?:wd|phrase)?\d{0,3}\Z|pwd|password|\Atest|\Aapikey\Z|your|replace|change.?me|xxx|secret\Z"
-    r"|token\Z|(?:\A|secret_?|access_?)key\Z|^\d{3,6}\Z"
-)
-_UUID = lazily(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_KEY_NAME = lazily(
-    r"(?i)(?:secret|token|passw(?:or)?ds?|(?:api|access|secret|auth|app|licen[cs]e|subscription|service|private|client|server)"
-    r"[ _.-]?key)\Z"
-)
-# placeholders, calls, regular expressions, names of secrets and encodings, numbers, colours and prose
-_SAMPLE = lazily(
-    rb"(?i)fake|[_-]xxx\Z|\A-(?![\w-]{0,99}\d)|\(\?[a-z:=!<]|[$#{]\{|\{[#%]|\.\.\Z|\w\.{3}\w"
-    rb"|\A\$(?:\w+(?:\$?\Z|\[)|\()|\A\.{1,2}/|\A%(?:[A-Z]\w*_\w*%?|\(\w+\)s)\Z"
-    rb"|(?:\A| )<[^<>]+>\Z|\A\[\w+\('|(.)\1{9}|\A[a-z]\w*_(?:key|password|secret|token)\Z"
-    rb"|\A[\w.]{2,40}\(.{0,200}\)\Z|\[\^?(?:a-z|0-9)|\A\^.*\$\Z|\\[sdw][*+]|\\(?:e|033|x1b)\["
-    rb"|\A(?:utf-?\d+|latin-?1|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+|[ehpr]s\d{3}|ed25519"
-    rb"|pbkdf2|[bs]crypt|argon2\w*|-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)"
-    rb"|#[0-9a-f]{3,8}|\$\d[\d.,]*|\w+/\w+/\w+padding)\Z"
-    rb"|\A(?:[a-z\x80-\xff.,:'!?-]+(?: [a-z\x80-\xff.,:'!?-]+)+|[^\d]*[\x80-\xff][^\d]*"
-    rb"|(?=.*\\u(?!00[0-7]))[^\d\\]*(?:\\(?:u[0-9a-f]{4}|[^u])[^\d\\]*){1,60})\Z"  # in the escapes of JSON
-)
-# Random values match these as well; crossed brackets show that they are random.
-_IN_DRAWN_VALUES = ("it is a placeholder, an example or prose", "it is part of an expression")
-_NO_VALUE = (
-    ("it is made up", _MADE_UP),
-    (_IN_DRAWN_VALUES[0], _SAMPLE),
-    ("it is a URL, a path, a version, a format, a type or PEM", lazily(
-        rb"[a-z+]{2,16}://|\A[\w./@:-]*[:-]v?\d+(?:\.\d+)+[\w.-]*\Z"
-        rb"|\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])"
-        rb"| \|\| |\A\d[\dx.]{0,20} - [\^<>]?\d|\A[EF][0-9A-F]{3}\Z|\A[a-z_]+[A-Z]?[a-z_]*=\Z"
-        rb"|\A(?:[\d*/,-]+ ){4,5}[\d*/,-]+\Z|(?:/|%2F)\d{8}(?:/|%2F)[\w/%-]+_request\Z"
-        rb"|\A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z"
-        rb"|\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|conf|cfg|env|sh|rb|go|java|php|xml|html|md"
-        rb"|png|jpg|svg|pdf)(?::\d+)?\Z"
-        rb"|\A\w+::|\A(?:string|text|bool(?:ean)?|int(?:eger)?|hashed|encoded|encrypted|required\w*|users|customers|admins|files"
-        rb"|function|String[?!]|disabled|enabled|hidden|unset|invalid|wrong|empty|nullable|sometimes"
-        rb"|confirmed|(?:min|max|size):\d+)(?!\w)|\A#/"
-        rb"|\A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix):\S|\Aid=[A-Za-z]|\A\d{1,4} [a-z]+\Z"
-        rb"|\A\d{1,6}[./](?:sec|min|hour|day|week|month|year)s?\Z"
-        rb"|\A\d\d?:\d\d(?::\d\d)?\Z|\A\d{4}-\d\d-\d\d\Z|yyyy|\A[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]\Z"
-        rb"|%(?:\[\d\]|\d\$|\.\*|\d?\.\d?)[A-Za-z]|\A(?:\\{1,4}u[\dA-Fa-f{}]{4,8}){1,40}\Z|\ALS0tLS1CRUdJTi"
-        rb"|\A(?:ssh-|ecdsa-sha2-)\S+ AAAA|0123456789|890abc|\A0{4,}\d{1,4}\Z"
-        rb"|\A//?[a-z_]{2,12}(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])"
-    )),
-    ("it is encrypted, hashed or public", lazily(
-        rb"\A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MCowBQYDK2Vw|\d\.[\w+/]{20,}={0,2}(?:\||\Z)"
-        rb"|\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$"
-        rb"|\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|\*[0-9A-F]{40}\Z|[a-z]+[_-](?:hash|digest)\Z"
-        rb"|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:"
-        rb"|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-]|\$ANSIBLE_VAULT"
-        rb"|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}"
-        rb"|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA|YWdlLWVuY3J5cHRpb24|age1[a-z0-9]{50}"
-        rb"|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))|\A[\w+/=]{20,}--[\w+/=]{16,}--[\w+/=]{20,}\Z"
-    )),
-    ("its length is wrong for such a token", lazily(
-        rb"\A(?:\d{4,16}:A(?!.{34}\Z)|cf(?:k|ut|at)_(?!.{48}\Z)|gloas-(?!.{64}\Z)|AIza(?!.{35}\Z)"
-        rb"|NRAK-(?!.{27}\Z))[\w-]{16,70}\Z"
-    )),
-    (_IN_DRAWN_VALUES[1], lazily(
-        rb"\A\w+(?:\.\w+)*\[-?\w*\]\.\w"
-        rb"|\A[\"']?[.+] ?[$A-Za-z_][A-Za-z_.]{0,99}(?:[\"'),;]|\Z)"
-        rb"|\A[\"']?\.[a-z]\w*\(|\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+\[\Z"
-    )),
-)  # fmt: skip
-_ABOUT = lazily(  # metadata of a secret, and messages about one
-    r"(?:[nN]o[nt]|fake|dummy|disabled|existing)(?=[A-Z_-])|(?i:type|passwordless|algorithm|alg|mode|method|policy|format"
-    r"|length|error|message|msg|hint|label|title|prompt|regex|pattern|ref"
-    r"|hashed|hash|digest|checksum|sha\d+|through|bools|(?:finger|thumb)print|signature|user(?:name)?|login"
-    r"|host(?:name)?|port|namespace|e?mail|region|iterations|encryption|NOPASSWD"
-    r"|\.crt|url|uri|endpoint|expir\w{0,8}|status|ttl|timeout|seconds|minutes|description|plugin|provider"
-    r"|help|connector|target"
-    r"|auth(?:entication)?_?tag)\Z|(?i:(?:hash|salt)ed_?(?:pass|token|secret)|encoded_?pass)"
-    r"|(?:\A|\.)(?:[gG]et|[fF]ind|[fF]orgot)(?=[A-Z_])(?!\w*By)|\A(?i:label|field|text|title|hint|button"
-    r"|notice|error|entry|help)_|\A[a-z]{2}[_-]PW\Z"
-)
-_WORDS = lazily(rb"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
-_PUBLIC_NONCE = lazily(r"(?i)<|realm=|cnonce|\biv\b|=\d*\Z")  # of a page, of HTTP, of a cipher
-_NO_SECRET = lazily(
-    r"(?:[a-z]I|[\b_.-]i|\bi|I)[dD]s?$|\A[kK]ey\d\Z"
-    r"|(?i:[gu]uid$|pub(?:lic|_?key|[xy]$)|(?:encrypt|seal|wrapp)ed|foreign|primary|[cx]srf|authenticity"
-    r"|authenticator[_-]?data|keyw|keying|monkey|tokeni[sz]|author(?!i[sz])"
-    r"|key_?down|websocket[_-]?key|site_?key|rspauth|allow\w*cred|with_?credentials|name$)"
-    r"|(?i:key_?(?:mgmt|file|path|size|usage|handle|id)"
-    r"|(?:gpg|pgp|apt|recv|cache|partition|idempotency|rule|sort|shard|stored|dedup\w*|translation|message"
-    r"|lookup|row|index|tag|unique"
-    r"|next|starting|page|change|pagination|continuation|lock|client_?request|resume|sync)[_-]?(?:key|token)s?)$"
-)
+_WEAK = lazily(rf"(?i){_WEAK_WORD}(?:[_-]?{_WEAK_WORD}){{0,3}}[_-]?\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
+_TWO_DIGITS = lazily(r"\D\d\d")
+_UUID = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_WORDS = lazily(r"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
+_LONG_WORD = lazily("[a-z]{6}|[A-Z]{6}")
 
 
 def verdict(span: Span, value: bytes) -> Span:
-    """The span with its final confidence, and the reason if a hard rule contradicts it."""
-    if not span.confidence:
-        return span
+    """Return the span with its final confidence, and the reason if something says that it is no secret."""
+    confidence = level(score(span.candidate)) if span.candidate and is_scored(span) else span.confidence
+    if not confidence:
+        return span._replace(confidence="")
     public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
-    reason = ""
-    if not is_judged(span) and is_made_up(value[public:]):
-        long_prefix = public >= 8  # no coincidence
-        if long_prefix and not (value[public:].isdigit() or _MADE_UP.search(value)):
-            return span._replace(confidence="medium", reason="only its prefix is convincing")
-        reason = "it is made up"
-    elif span.candidate:
-        reason = objection(span.candidate)
-    elif not public and (_SAMPLE.search(value) or (len(value) < 20 and _is_weak(_text(value)))):
-        reason = "it is a placeholder or an example"
-    elif span.rule.id in CHECKSUMS and CHECKSUMS[span.rule.id](value):
-        return span._replace(confidence="high")
-    return span._replace(confidence="low", reason=reason) if reason else span
+    body = _text(value[public:])
+    reason = span.reason or reason_against(body, span.candidate)
+    if not reason and not is_scored(span) and is_uniform(body):
+        reason = "it is too uniform to be random"
+    if not reason and span.candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
+        reason = "it is a word for a password"
+    if reason:
+        return span._replace(confidence="low", reason=reason)
+    if span.rule.id in CHECKSUMS and CHECKSUMS[span.rule.id](value):
+        confidence = "high"
+    return span._replace(confidence=confidence)
 
 
-def is_made_up(body: bytes) -> bool:
-    """Whether it is too uniform to be random, or a sample: xxxx, EXAMPLE, change-me, long one-case words."""
+def reason_against(value: str, candidate: Candidate | None = None) -> str:
+    """Return why this can't be a secret, whatever its weights; "" if it can."""
+    texts = texts_to_search(value, candidate)
+    for row in properties():
+        if row.where in texts and row.regex.search(texts[row.where]):
+            return row.reason
+    if _counts_up(value):
+        return "it counts up"
+    return _reason_in_context(value, candidate) if candidate else ""
+
+
+def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
+    """Return {where a row of the table looks: the text there}."""
+    texts = {"value": value, "plain value": "" if looks_random(value) else value}
+    if candidate:
+        texts["before"] = candidate.before
+        if not candidate.quote:
+            texts["after a bare value"] = candidate.after
+    return texts
+
+
+def is_weak_password(c: Candidate) -> bool:
+    """Return whether a setting's password is a word that anybody would try, or a word of its own name."""
+    words = words_of(c.name)
+    if not words or kind_of_name(words[-1]) != "pass" or not is_setting(c):
+        return False
+    if c.value.isalpha() and c.value.istitle():  # a label
+        return False
+    return bool(_WEAK.match(c.value)) or (len(c.value) > 2 and c.value in words)
+
+
+def is_uniform(body: str) -> bool:
+    """Return whether it has few different characters, or is one long word."""
     long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
-    few = len(set(body)) < max(2, min(6, len(body) // 3))
-    return few or long_word or bool(_MADE_UP.search(body)) or _counts_up(body)
+    return long_word or len(set(body)) < max(2, min(6, len(body) // 3))
 
 
-def _counts_up(value: bytes) -> bool:
-    """Whether a dozen characters in a row count up, or every other one: abcdef, a1b2c3."""
+def _counts_up(value: str) -> bool:
+    """Return whether a dozen characters in a row count up, or every other one: abcdef, a1b2c3."""
     lowered = value.lower()
     return any(map(_COUNTING.search, (lowered, lowered[::2], lowered[1::2])))
 
 
-def objection(c: Candidate) -> str:
-    """Return why the value can't be a secret, whatever its weights; "" if it can."""
-    value = c.value.encode("latin-1")
+def _reason_in_context(value: str, c: Candidate) -> str:
+    """Return what the name, the language and the syntax around a value say against it."""
     if _UUID.match(value):
-        secret = _KEY_NAME.search(c.name) and not _NO_SECRET.search(c.name) and c.separator != ","
+        secret = is_secret_name(c.name) and c.separator != ","
         return "" if secret else "it is an identifier"
-    in_string = c.value.isalpha() and c.before[-1:] + c.after[:1] in ("''", '""')
-    if c.separator == ":" and not c.quote and (in_string or c.before.endswith((":", '="', "='", ': "'))):
-        return "it is part of a name"  # arn:aws:secretsmanager:…
+    if is_about_secret(c.name):
+        return "its name isn't that of a secret"
     if c.language == "translation":
         return "it is a translation"
-    for reason, pattern in _NO_VALUE:
-        if pattern.search(value) and not (reason in _IN_DRAWN_VALUES and brackets_cross(c.value)):
-            return reason
-    if c.kind == "nonce" and _PUBLIC_NONCE.search(f"{c.before}{c.name}={c.value}"):
-        return "it is a public nonce"
-    inside = not c.quote and c.before.rfind("{{") > c.before.rfind("}}")
-    if inside or (not c.quote and value[:1] == b"$") or (c.quote == "`" and c.language == "shell"):
-        return "it is a variable, or inside a template"
-    member = c.language == "source" and _MEMBER.match(c.value)
-    cut_off = c.after.startswith((": ", "...", "{{", " {", " = ", " |>"))
-    if (not c.quote and (member or cut_off or _POINTER.match(c.value))) or _NO_NAME.search(c.before):
-        return "it is an expression, cut off, or inside a sentence"
-    if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
-        return "it is the first of several arguments"
-    number = c.language == "source" and value.isdigit() and len(value) < 10
-    if not c.quote and (number or (len(value) < 20 and len(value.split(b":")[0]) < 4)):
-        return "it is short or a number, and not quoted"
+    if c.kind == "nonce" and "<" in c.before:
+        return "it is the nonce of a page"
     command = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
     if c.separator == "_" and c.quote and not command:
         return "it is prose"
-    if _ABOUT.search(c.name) or (c.kind != "pass" and _NO_SECRET.search(c.name)):
-        return "its name isn't that of a secret"
-    if c.kind == "pass":
-        return ""
-    if _counts_up(value):
-        return "it counts up"
-    short = len(value) < 10 and value.isalpha() and c.kind != "secret"
-    word = c.value.rstrip("0123456789").lower()
-    named = (len(word) > 2 and word in c.name.lower()) or (_WORDS.match(value) and wordness(c.value) > "4")
-    return "it is a name or a word" if short or named else ""
+    if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
+        return "it is the first of several arguments"
+    if c.quote == "`" and c.language == "shell":
+        return "it is the output of a command"
+    return "it is a name or a word" if c.kind != "pass" and _is_word(value, c) else ""
+
+
+def _is_word(value: str, c: Candidate) -> bool:
+    """Return whether it is a word or a name, as passwords may be, but not keys and tokens."""
+    word = value.rstrip("0123456789").lower()
+    if len(value) < 10 and value.isalpha() and c.kind != "secret":
+        return True
+    if len(word) > 2 and word in c.name.lower():
+        return True
+    return bool(_WORDS.match(value)) and wordness(value) > "4"
 
 
 # === Detectors ==============================================================================================
@@ -8257,6 +8320,9 @@ def objection(c: Candidate) -> str:
 # gets the offset where that ends, and returns where to go on; each looks at a few thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+_SAMPLE_PATH = lazily(
+    r"(?i)(?:\A|[/._-])(?:tests?|specs?|examples?|samples?|docs?|fixtures?|mocks?|dist)(?:[/._-]|\Z)"
+)
 _TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
 
@@ -8285,7 +8351,7 @@ def detect(
     for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
-                yield _classify(text, candidate)
+                yield _classify(text, candidate, path)
         elif hit.start() >= resume_at[word]:  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
@@ -8295,7 +8361,7 @@ def detect(
     if kind and len(value.split()) == 1 and value[:1] != b"{":
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
-        yield verdict(judge(candidate), value)
+        yield _classify(text, candidate, path)
 
 
 def apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
@@ -8303,17 +8369,22 @@ def apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
     return verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
 
-def _classify(text: bytes, candidate: Candidate) -> Span:
-    """Return the span of a candidate: a login, a UUID, a provider's, or judged by its features."""
-    value, rule = candidate.value.encode("latin-1"), None
+def _classify(text: bytes, candidate: Candidate, path: str) -> Span:
+    """Return the verdict on a candidate, under the rule for what its value is or for its kind."""
+    value = candidate.value.encode("latin-1")
+    rule = None
+    reason = ""
     if candidate.kind in ("auth", "pass", "secret") and is_login(value):
         rule = pattern_rules()["registry-auth"]
-    elif _UUID.match(value):
+    elif _UUID.match(candidate.value):
         rule = pattern_rules()["uuid-key"]
+    elif is_weak_password(candidate):
+        rule = pattern_rules()["weak-password"]
+        reason = "it belongs to a test or an example" if _SAMPLE_PATH.search(path) else ""
     elif _TOKEN_LIKE.match(value):
         rule = provider_rule(text[max(0, candidate.start - _NAME_REACH) : candidate.start], value)
-    span = Span(*candidate[:2], rule, rule.confidence, candidate) if rule else judge(candidate)
-    return verdict(span, value)
+    rule = rule or pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
+    return verdict(Span(*candidate[:2], rule, rule.confidence, candidate, reason), value)
 
 
 # --- tokens -------------------------------------------------------------------------------------------------
@@ -8383,7 +8454,7 @@ def _tokens(
         value = text[span.start : span.end] if span else b""
         # Not in an image; `_` and `-` are not of Base64.
         if span and not (value.isalnum() and _BASE64_BEFORE.fullmatch(text, max(0, start - 60), start)):
-            yield verdict(span, value)
+            yield span
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
         elif last in openers and (random := random_at(text, start)):
@@ -8396,7 +8467,7 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
     for at, literal in known.literals_at(text, start):
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
-            return Span(*found.span(), literal.rule, literal.rule.confidence)
+            return apply_rule(literal.rule, text, *found.span())
         end = at + len(literal.text)
         near = near or Span(at, end, literal.rule, "", None, "the prefix is known, the rest differs")
     return near if near_misses else None
@@ -8522,7 +8593,8 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
     if len(body) >= 50 and len(set(body)) > 15 and len(max(lines, key=len)) > 30:
         hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
         rule = pattern_rules()["encrypted-key" if hidden else "private-key"]
-        yield Span(head.start(), tail.end() if tail else head.end() + len(start), rule, rule.confidence)
+        end = tail.end() if tail else head.end() + len(start)
+        yield verdict(Span(head.start(), end, rule, rule.confidence), body)
 
 
 def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
@@ -8534,7 +8606,7 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     if not 0 <= begin < end:
         return (), max(at, end)
     found, rule = _WEB_KEY_SECRET.search(text, begin, end), pattern_rules()["json-web-key"]
-    return [Span(*found.span(1), rule, rule.confidence)] if found else (), end
+    return [apply_rule(rule, text, *found.span(1))] if found else (), end
 
 
 # --- URLs ---------------------------------------------------------------------------------------------------
@@ -8550,13 +8622,11 @@ def urls(text: bytes) -> Iterator[Span]:
     rule = pattern_rules()["url-password"]
     for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
-        lower, level, reason = password.lower(), "low", "it is a placeholder or an example"
-        alike = lower == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
-        made_up = _is_weak(_text(password)) or _TEMPLATE.search(_text(password))
+        alike = password.lower() == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
         plain = _PLAIN_USER.match(user) and wordness(_text(password)) > "3"
-        if not (alike or made_up or plain or b"example" in host or len(set(lower)) < 3):
-            level, reason = rule.confidence, ""
-        yield Span(*found.span(2), rule, level, None, reason)
+        sample = alike or plain or b"example" in host or len(set(password.lower())) < 3
+        reason = "its user, its host or its password is an example" if sample else ""
+        yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), password)
 
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------
@@ -8636,8 +8706,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         return
     rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
     candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")
-    span = Span(*entry.span(2), rule, rule.confidence, candidate)
-    yield verdict(span, plain) if readable else span  # random bytes aren't prose
+    yield verdict(Span(*entry.span(2), rule, rule.confidence, candidate), plain if readable else value)
 
 
 # === Scan ===================================================================================================
@@ -8853,7 +8922,7 @@ def _resolve_overlaps(spans: list[Span]) -> list[Span]:
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
         low, high = span.confidence == "low", span.confidence == "high"
-        return span.rule.id != "known-value", low, is_judged(span), not high, span.start
+        return span.rule.id != "known-value", low, is_scored(span), not high, span.start
 
     chosen: list[Span] = []
     starts: list[int] = []
@@ -8920,7 +8989,7 @@ def explain(
 def _reasons(span: Span) -> Iterator[str]:
     if span.reason:
         yield f"  {span.confidence + ' at most' if span.confidence else 'no finding'}: {span.reason}"
-    if span.candidate and is_judged(span):
+    if span.candidate and is_scored(span):
         weights = _weights()
         found = [(feature, weights[feature]) for feature in features(span.candidate) if feature in weights]
         found.sort(key=lambda item: (-abs(item[1]), item))

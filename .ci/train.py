@@ -4,12 +4,16 @@
 # ///
 """Fit the weights of the judgement, and print the table that paissive_secrets.py holds.
 
-    train.py EVALUATE.PY DATA [DATA …] [--clean DIR …] [--passwords FILE] [--write]
+    train.py EVALUATE.PY DATA [DATA …] [--clean DIR …] [--passwords FILE] [--planted N] [--rows] [--write]
 
 EVALUATE.PY scores findings on labelled lines. A DATA folder is one variant of CredData: `meta/*.csv` with
 labelled lines, `data/REPOSITORY/…` with files. First, six-fold cross-validation over the repositories
 estimates and prints the accuracy; then the table is fitted on everything: logistic regression with an L1
 penalty chooses the features, and one with an L2 penalty fits their weights.
+
+--planted adds secrets as generators and people make them, N of each kind in each place (planted.py). --rows
+prints for each row of the table of what is no secret how many secrets it alone costs and false findings it
+alone saves, by weights that were fitted without the repository; rows that save nothing go.
 
 The weights must not learn artefacts of the data. Its true values were replaced by random letters, which
 never hold "pass" or "123" as real ones do, so each true password is also tried with some of --passwords,
@@ -30,7 +34,6 @@ import math
 import multiprocessing
 import random
 import re
-import string
 import sys
 import sysconfig
 from pathlib import Path
@@ -39,15 +42,16 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / ".ci")]
+import planted  # noqa: E402
+
 import paissive_secrets as ps  # noqa: E402
 
 FOLDS = 6
 CHOOSING, FITTING = 0.1, 0.5  # inverse strength of the penalty: C of scikit-learn
-KEPT = 160  # features in the table
-PRIOR = {"brackets cross": 300}  # too rare in the data, but no code or template looks like that
+KEPT = 200  # features in the table
 UNLABELLED, CLEAN = 0.5, 0.5  # weight of a line that nobody labelled, and of one of clean code
-DRAWN, CHOSEN = 0.5, 0.7  # weight of a value as if drawn by a password manager, or chosen by a person
+PLANTED, CHOSEN = 0.3, 0.7  # weight of a planted line, and of a true value as if chosen by a person
 RARE = (6, 3)  # features with fewer examples, or in fewer repositories, are not used
 WIDTH = 106  # columns of a printed line
 
@@ -60,11 +64,14 @@ class Example:
         self.repository = self.path.split("/")[1]
         self.truth, self.weight, self.candidate = truth, weight, candidate
         self.features = tuple(sorted(set(ps.features(candidate))))
-        best = ps.Span(candidate.start, candidate.end, ps.pattern_rules()["key"], "high", candidate)
-        self.capped = ps.verdict(best, candidate.value.encode("latin-1")).confidence != "high"
+        texts = ps.texts_to_search(candidate.value, candidate)
+        self.reasons = [
+            r.reason for r in ps.properties() if r.where in texts and r.regex.search(texts[r.where])
+        ]
+        self.capped = bool(ps.reason_against(candidate.value, candidate))
 
     def confidence(self, score):
-        found = ps.confidence_of(self.candidate, score)
+        found = ps.level(score)
         return found and ("low" if self.capped else found)
 
 
@@ -100,9 +107,10 @@ def examples_of(text, place, rows, other, passwords=(), unlabelled=UNLABELLED):
     for span in ps.detect(text, place[1]):
         line = bisect.bisect_right(starts, span.start)
         candidate = span.candidate
-        if candidate is None or not ps.is_judged(span):
+        if candidate is None or not ps.is_scored(span):
             last = bisect.bisect_right(starts, max(span.start, span.end - 1))
-            other.append((place[0], place[1], line, last, span.confidence, span.rule.id))
+            if span.confidence:
+                other.append((place[0], place[1], line, last, span.confidence, span.rule.id))
             continue
         column = len(text[starts[line - 1] : span.start].decode("utf-8", "replace"))
         truth, weight = label(rows, line, column, column + len(candidate.value), unlabelled)
@@ -113,16 +121,7 @@ def examples_of(text, place, rows, other, passwords=(), unlabelled=UNLABELLED):
 
 
 def made_up(candidate, draw, passwords):
-    """Values to try in place of this one: drawn as password managers do, or chosen by a person."""
-    if candidate.quote:
-        letters = draw.choice(
-            (string.ascii_lowercase, string.ascii_letters, string.ascii_letters + string.digits * 2)
-        )
-        alphabet = letters + "!#$%&()*+,-./:;<=>?@[]^_{|}~" * draw.choice((1, 1, 2))
-        yield (
-            "".join(draw.choice(alphabet) for _ in range(draw.choice((8, 12, 12, 16, 20, 24, 32, 40)))),
-            DRAWN,
-        )
+    """Values to try in place of this one, as people choose them."""
     if candidate.kind == "pass" and passwords and re.fullmatch(r"[\w!@#$%^&*.+-]{4,24}", candidate.value):
         for _ in range(2):
             word, way = draw.choice(passwords), draw.random()
@@ -133,6 +132,15 @@ def made_up(candidate, draw, passwords):
             if way < 0.3:
                 word = word.translate(str.maketrans("oiea", "01e4"))
             yield word, CHOSEN
+
+
+def planted_examples(seed, each, passwords):
+    """Every candidate on a planted line; a generator in a place counts as a repository."""
+    for secret, group, path, line in planted.lines(seed, each, list(passwords)) if each else ():
+        for span in ps.detect(f"\n{line}\n".encode(), path):
+            if span.candidate and ps.is_scored(span):
+                place = ("planted", f"data/{group.replace('/', '-')}/{path}", 2)
+                yield Example(place, secret, PLANTED, span.candidate)
 
 
 def label(rows, line, start, end, unlabelled):
@@ -167,7 +175,7 @@ def usable(train):
             seen[feature][0] += 1
             seen[feature][1].add(example.repository)
     enough = {name for name, (count, of) in seen.items() if count >= RARE[0] and len(of) >= RARE[1]}
-    return enough - PRIOR.keys()
+    return enough
 
 
 def fit(train):
@@ -175,7 +183,7 @@ def fit(train):
     seen = collections.Counter(f for e in train if e.weight for f in e.features)
     first = regression(train, usable(train), 1, CHOOSING)
     order = sorted(first, key=lambda name: (-abs(first[name]) * seen[name] ** 0.5, name))
-    return {**regression(train, set(order[:KEPT]), 0, FITTING), **PRIOR}
+    return regression(train, set(order[:KEPT]), 0, FITTING)
 
 
 def regression(train, use, l1_ratio, strength):
@@ -230,6 +238,21 @@ def report(scored, other, roots, evaluate):
             )
     lines = collections.Counter(level for e, level in judged if e.variant == "clean")
     print("clean code:", dict(lines))
+    for secret in (True, False):
+        levels = collections.Counter(
+            level for e, level in judged if e.variant == "planted" and e.truth == secret
+        )
+        print("planted secrets:" if secret else "planted, but no secrets:", dict(levels))
+
+
+def row_report(scored):
+    """Print what each row alone costs and saves at medium confidence."""
+    costs, saves = collections.Counter(), collections.Counter()
+    for example, score in scored:
+        if len(example.reasons) == 1 and ps.level(score) in ("high", "medium") and example.weight:
+            (costs if example.truth else saves)[example.reasons[0]] += 1
+    for row in ps.properties():
+        print(f"{saves[row.reason]:5} saved {costs[row.reason]:5} lost  {row.where}: {row.reason}")
 
 
 def counts(evaluate, found, rows):
@@ -289,6 +312,9 @@ def main():
     parser.add_argument("data", nargs="*", type=Path)
     parser.add_argument("--clean", nargs="*", type=Path, default=())
     parser.add_argument("--passwords", type=Path)
+    parser.add_argument("--planted", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rows", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--pairs", action="store_true", help="make only the table of letter pairs")
     options = parser.parse_args()
@@ -303,8 +329,12 @@ def main():
         parts = pool.map(functools.partial(examples, passwords=passwords), options.data, 1)
     data, other = [e for part, _ in parts for e in part], [s for _, part in parts for s in part]
     data += clean_examples(options.clean)
+    data += planted_examples(options.seed, options.planted, passwords)
     print(f"{len(data)} candidates", file=sys.stderr)
-    report(cross_validate(data), other, options.data, evaluate)
+    scored = cross_validate(data)
+    report(scored, other, options.data, evaluate)
+    if options.rows:
+        row_report(scored)
     weights = weight_table(fit(data))
     print(weights)
     if options.write:
