@@ -7049,6 +7049,7 @@ Slack webhook
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
 = medium low
 weak password
+unnamed value
 = medium medium
 encrypted key
 Jenkins secret
@@ -7860,6 +7861,7 @@ _CLASS_OF = bytes(
 )
 _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
+_SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
 after: ; 52 end 38 word -114
@@ -8024,7 +8026,7 @@ def _marks(c: Candidate) -> tuple[str, ...]:
         found.append(f"sets {c.kind}/{c.language}")
     if looks_random(c.value):
         found.append(f"random {c.kind}")
-    elif _looks_drawn(c.value):
+    elif looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return tuple(found)
 
@@ -8044,14 +8046,16 @@ def _ends_telltale(name: str) -> bool:
 
 def looks_random(value: str) -> bool:
     """Return whether a value is drawn from so many kinds of characters that it can't be code or words."""
-    if _SYMBOLS.isdisjoint(value):
+    symbols = _SYMBOLS.intersection(value)
+    if not symbols:
         return False
     classes = set(value.encode("latin-1", "replace").translate(_CLASS_OF))
-    mixed = len(value) >= 12 and len(classes) > 2 and wordness(value) in "few 0 1 2 3"
-    return (mixed and not _LONG_WORD.search(value)) or brackets_cross(value)
+    mixed = len(value) >= 12 and len(classes) > 2 and not _LONG_WORD.search(value)
+    unlike_words = wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
+    return (mixed and unlike_words) or brackets_cross(value)
 
 
-def _looks_drawn(value: str) -> bool:
+def looks_drawn(value: str) -> bool:
     """Return whether it is a long mixture of letters and digits, and no name in camel case."""
     if not _DRAWN.match(value) or 3 * len(_CAMEL_CASE.sub("", value)) < len(value):
         return False
@@ -8218,7 +8222,7 @@ _WEAK = lazily(rf"(?i){_WEAK_WORD}(?:[_-]?{_WEAK_WORD}){{0,3}}[_-]?\d{{0,6}}[!@]
 _TWO_DIGITS = lazily(r"\D\d\d")
 _UUID = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(r"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
-_LONG_WORD = lazily("[a-z]{6}|[A-Z]{6}")
+_LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 
 
 def verdict(span: Span, value: bytes) -> Span:
@@ -8347,6 +8351,8 @@ def detect(
         for found in pattern.regex.finditer(text):
             yield apply_rule(pattern.rule, text, *found.span(1))
     detectors, language = keyword_detectors(), language_of(path)
+    if language.kind == "config":
+        yield from _unnamed(text, runs)
     resume_at = dict.fromkeys(detectors, 0)
     for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if word not in detectors:
@@ -8542,6 +8548,28 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
                 yield apply_rule(rule, text, *found.span())
 
 
+_SETTING_LINE = lazily(
+    rb"[ \t-]{0,40}(?:export )?[\"']?([\w.-]{1,60})[\"']?[ \t]{0,9}[:=]"
+    rb"[ \t]{0,9}[\"']?([\w+/=.~-]{24,200})[\"']?[ \t\r]*(?:\n|\Z)"
+)
+
+
+def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
+    """Yield random values that a line sets under a name that says nothing, of low confidence."""
+    rule = pattern_rules()["unnamed-value"]
+    reason = "its name doesn't say that it is a secret"
+    done = 0
+    for start, _ in runs:
+        line = text.rfind(b"\n", max(0, start - 200), start) + 1
+        found = _SETTING_LINE.match(text, line) if start >= done else None
+        if not found or _HASH_WORD.search(found[1]) or not _MIXED.match(found[2]):
+            continue
+        done = found.end()
+        name, value = map(_text, found.groups())
+        if not kind_of_name(name) and not is_about_secret(name) and looks_drawn(re.sub("[+/=.~]", "", value)):
+            yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), found[2])
+
+
 # --- patterns around keywords -------------------------------------------------------------------------------
 
 _REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and possible options in it
@@ -8612,7 +8640,7 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 # --- URLs ---------------------------------------------------------------------------------------------------
 
 _USERINFO = lazily(
-    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\:,(){}$\[\]|*]{3,200})@([A-Za-z0-9.-]{0,80})"
+    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\{}\[\]|]{3,200})@([A-Za-z0-9.-]{0,80})"  # RFC 3986
 )
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 

@@ -8486,6 +8486,22 @@ def test_a_file_named_for_what_it_holds_is_one_value_unless_it_is_json():
     assert found('{"x":"' + LOGIN * 3 + '"}\n', "master.key") == []
 
 
+def test_the_password_in_a_url_may_hold_whatever_the_rfc_allows():
+    for mark in ("!", "$", "&", "(", ")", "*", "+", ",", ";", "=", ":", ".", "~", "%2F"):
+        assert reported(f"url: postgres://app:k3Xw{mark}9vQz2p@db.internal/app", "a.yml") == ["url-password"]
+
+
+def test_a_random_value_under_an_unknown_name_in_a_configuration_is_low_and_says_why():
+    value = ps.samples("{A30}")
+    for line in (f"SHOP_SIGNER={value}", f"  pepper: '{value}'", f"shop.seed = {value}="):
+        (match,) = scanned(line, "a.yml", explain=True)
+        assert (match.rule.id, match.confidence) == ("unnamed-value", "low")
+        assert match.why == ("  low at most: its name doesn't say that it is a secret",)
+    for line in (f"sha256: {value}", f"image_tag: {value}", "module: SomeLongNameOfClass2InAPackage"):
+        assert found(line.replace("image_tag", "commit"), "a.yml") == []
+    assert found(f"SHOP_SIGNER={value}", "a.py") == []
+
+
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
     for text, rule in (
         (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),

@@ -170,6 +170,8 @@ NO_SECRETS: dict[str, Callable[[Draw], str]] = {
     % r.choice(WORDS).upper(),
     "call": lambda r: r.choice(("get%s()", "config.%s", "self.%s()", "load%s(path)")) % r.choice(WORDS).capitalize(),
     "version": lambda r: f"{r.choice(('', '^', '~', 'v'))}{r.randrange(20)}.{r.randrange(20)}.{r.randrange(20)}",
+    "date": lambda r: f"20{r.randrange(10, 30)}-{r.randrange(10, 13)}-{r.randrange(10, 29)}",
+    "pattern": lambda r: r.choice(("^[a-z0-9]{%d,32}$", "[A-Za-z0-9_-]{%d}", r"\\d{%d}-\\w+")) % r.randint(4, 9),
     "small number": lambda r: str(r.randrange(10 ** r.randint(1, 6))),
     "word": lambda r: r.choice(("string", "none", "bearer", "basic", "required", "hidden", "text", "jwt", "id")),
     "mime": lambda r: "application/" + r.choice(WORDS) + "+json",
