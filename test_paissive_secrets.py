@@ -7485,6 +7485,17 @@ def test_redact_refuses_what_is_not_text_without_showing_it_and_goes_on(bad, log
     assert log.text() == "***\n"
 
 
+def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold():
+    def shown(text):
+        try:
+            raise ValueError(text + SAFE[len(text) :])
+        except ValueError:
+            return ps.RedactingFilter([SAFE]).is_revealing(sys.exc_info()[1])
+
+    assert shown(SAFE[:3])
+    assert not shown("harmless" * 9)
+
+
 def test_redact_while_other_threads_log(log):
     redacting = ps.redact_logs([SAFE])
 
@@ -11444,6 +11455,7 @@ WRONG_COMMANDS = [
     ("lst", "no such command; did you mean list?"),
     ("rotate now --all", "unrecognized arguments; see: … rotate now --help"),
     ("export --formt c4nary", "unrecognized arguments; did you mean --format?"),
+    ("list --jso", "unrecognized arguments; did you mean --json?"),
     ("list --json=c4nary", "argument --json: ignored explicit argument; see: …"),
     ('get X --stage "c4nary (choose from c4nary"', "argument --stage: invalid choice; see: …"),
     ("get X --stage prev", "argument --stage: invalid choice; did you mean previous?"),
