@@ -5051,7 +5051,7 @@ class _JSONText:
     def _find_change(
         self, start: int, line_break: str, path: tuple[str, ...], value: Any
     ) -> tuple[int, int, str]:
-        """Return from where to where the object at `start`, after `line_break`, changes, and to what."""
+        """Return which span of the object at `start`, after `line_break`, changes, and its new text."""
         members = self._members(start)
         n = next((n for n, member in enumerate(members) if member.name == path[0]), None)
         if n is None:
@@ -5062,8 +5062,7 @@ class _JSONText:
                 return start, end, self._dump({path[0]: value}, line_break)
             end = members[-1].end
             line_break = self._line_break(members[-1].start)
-            added = f"{self._dump(path[0])}: {self._dump(value, line_break)}"
-            return end, end, f",{line_break or ' '}{added}"
+            return end, end, f",{line_break or ' '}{self._dump(path[0])}: {self._dump(value, line_break)}"
         found = members[n]
         line_break = self._line_break(found.start)
         if path[1:]:
@@ -5078,8 +5077,8 @@ class _JSONText:
         return start + 1, self._text.index("}", found.end), ""
 
     def _dump(self, value: Any, line_break: str = "") -> str:
-        text = dump_json(value, self._where, self._indent if line_break else "")
-        return text.replace("\n", line_break)
+        indent = self._indent if line_break else ""
+        return dump_json(value, self._where, indent).replace("\n", line_break)
 
     def _line_break(self, start: int) -> str:
         """Return the line break and the indentation right before `start`, or "" within a line."""
@@ -5178,7 +5177,6 @@ class SecretRotation:
         _seconds(timeout, "timeout")
         if keep_previous is not None:
             _seconds(keep_previous, "keep_previous")
-        # The first interval starts now.
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": _now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
