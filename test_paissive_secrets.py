@@ -752,11 +752,12 @@ def test_no_link_that_somebody_planted_is_written_through(tmp_path):
 def test_a_file_put_where_a_write_begins_is_not_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "urandom", bytes)
     with ps.FileLock(tmp_path):
-        planted = tmp_path / ".paissive-tmp" / f"new-{bytes(8).hex()}"
-        planted.write_bytes(b"theirs")
+        planted, theirs = tmp_path / ".paissive-tmp" / f"new-{bytes(8).hex()}", tmp_path / "theirs"
+        theirs.write_bytes(b"theirs")
+        os.link(theirs, planted)
         with pytest.raises(FileExistsError):
             ps.replace_files([(str(tmp_path / "file"), b"new")], str(planted.parent))
-        assert planted.read_bytes() == b"theirs"
+        assert theirs.read_bytes() == b"theirs"
 
 
 def test_nothing_is_written_by_way_of_a_folder_that_others_can_write(tmp_path):
