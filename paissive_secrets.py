@@ -990,7 +990,7 @@ STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # na
 
 
 class StoreMethods(Protocol):
-    """What an object needs to be a store; `Store` describes each method."""
+    """What an object needs to be a store."""
 
     def get(self, name: str) -> str: ...
 
@@ -1011,11 +1011,11 @@ class SecretVersion(NamedTuple):
 
 
 class Store:
-    """A mapping from names to secrets, which are text; derive from it, and override what your store can do.
+    """A mapping from names to secrets, which are text.
 
-    `get`, `set`, `delete` and `names` are yours to write; everything else has a default. A store that is
-    locked, denied or unreachable must not look empty: it raises an error other than NotFound. BadName and
-    BadValue are for what a store can't hold; yours may be stricter than these.
+    Yours has to have `get`, `set`, `delete` and `names`; all else has a default. A store that is locked,
+    denied or unreachable must not look empty: it raises an error other than NotFound. BadName and BadValue
+    are for what a store can't hold.
     """
 
     def get(self, name: str) -> str:
@@ -1045,13 +1045,12 @@ class Store:
         return found
 
     def set_all(self, values: Mapping[str, str]) -> None:
-        """Set all of these; an error says how many were set before it."""
+        """Set all of these; an error says how many are set."""
         for done, (name, value) in enumerate(values.items()):
             try:
                 self.set(name, value)
             except SecretsError as error:
-                progress = f"{done} of {len(values)} secrets are set, then {_show(name)} failed"
-                error.message = f"{progress}: {error.message}"
+                error.message = f"{done} of {len(values)} secrets are set, not {_show(name)}: {error.message}"
                 raise
 
     def expand(self, name: str) -> dict[str, str]:
@@ -1104,7 +1103,7 @@ class Store:
         return True
 
     def check_exists(self) -> None:
-        """Raise Unavailable if there is no store yet, so that nothing starts without the secrets in it."""
+        """Raise Unavailable if there is no store yet: nothing should start without its secrets."""
 
     def unlock(self) -> None:
         """Prompt for what opens the store, or fail: called before a value is typed."""
@@ -1117,13 +1116,13 @@ class Store:
         """Give back what the process holds; keep leases if what they are for was handed out."""
 
     def credentials(self) -> Iterable[str]:
-        """Return the values that open the store, such as a password or a token: output must not show them."""
+        """Return the values that open the store: output must not show them."""
         return ()
 
     # What to tell the user.
 
     def status(self) -> Iterator[tuple[str, str]]:
-        """Yield (label, text) pairs describing the store, no values; the label "problem" marks an error."""
+        """Yield (label, text) pairs, no values; the label "problem" marks an error."""
         yield "store", repr(self)
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
@@ -1171,7 +1170,7 @@ class Store:
         raise _only("file")
 
     def sealed_folder(self) -> str:
-        """Return the folder with a file for each secret, older copies of which git may have, or ""."""
+        """Return the folder with a file for each secret, or ""; git may have older copies."""
         return ""
 
     def open_copy(self, name: str, sealed: bytes) -> str:
@@ -1185,7 +1184,7 @@ class Store:
         raise _only("vault")
 
     def versions(self, name: str) -> list[SecretVersion]:
-        """Return the versions of the secret that `name` is in, oldest first."""
+        """Return the versions of a whole secret, oldest first."""
         raise _only("vault")
 
     def get_at(self, name: str, version: int) -> str:
@@ -1193,11 +1192,11 @@ class Store:
         raise _only("vault")
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
-        """Bring back a deleted version of the secret that `name` is in, by default the newest."""
+        """Bring back a deleted version of a whole secret, by default the newest."""
         raise _only("vault")
 
     def destroy(self, name: str, version: int) -> None:
-        """Remove a version of the secret that `name` is in for good, with all its fields."""
+        """Remove a version of a whole secret for good."""
         raise _only("vault")
 
     def delete_versions(self, name: str, version: Optional[int] = None) -> None:
@@ -1214,13 +1213,13 @@ class _UserStore(Store):
 
     def __init__(self, own: Any) -> None:
         vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
-        self._repr, self._location = repr(own), type(own).__name__
+        self._own = own
 
     def __repr__(self) -> str:
-        return self._repr
+        return repr(self._own)
 
     def location(self) -> str:
-        return self._location
+        return type(self._own).__name__
 
 
 def as_store(candidate: object) -> Store | None:
@@ -1266,7 +1265,6 @@ class MemoryStore(Store):
 
 
 def stage_suffix(stage: str) -> str:
-    """Return what a stage adds to a name; raise BadValue for an unknown stage."""
     if stage not in STAGES:
         raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     return STAGES[stage]
@@ -1279,13 +1277,12 @@ def base_of_stage(name: str) -> str:
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
-    """Return whether `name` is a stage of another of these names, not just a name with such a suffix."""
+    """Return whether `name` is a stage of another of these names."""
     base = base_of_stage(name)
     return bool(base) and (base in names or base.partition("#")[0] in names)  # in Vault, a field
 
 
 def not_found_error(name: str) -> NotFound:
-    """Return the error for a name that the store doesn't hold."""
     return NotFound(f"no secret named {_show(name)}", hint="see: list")
 
 
@@ -1997,7 +1994,6 @@ def _run_for_credential(what: str, command: str) -> str:
 
 
 def can_ask() -> bool:
-    """Return whether stdin is a terminal, so that a prompt can be answered."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -2007,22 +2003,20 @@ def ask(prompt: str, *, twice: bool = False) -> str:
         raise Locked("the master password is needed", hint=hint)
     import getpass
 
-    typed = again = ""
+    typed = ""
     with contextlib.suppress(EOFError):
         typed = getpass.getpass(prompt)
-        again = getpass.getpass("Again: ") if twice else typed
-    if not typed or typed != again:
-        raise BadValue("the two entries differ" if typed else "nothing was typed", hint="try again")
+        if typed and twice and getpass.getpass("Again: ") != typed:
+            raise BadValue("the two entries differ", hint="try again")
+    if not typed:
+        raise BadValue("nothing was typed", hint="try again")
     return typed
 
 
 def run_command(
     argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
 ) -> str:
-    """Run a command with `text` on stdin, or return what it prints; raise Unavailable if it fails.
-
-    What it started in a session of its own ends with it. If this process is killed, it holds the lock.
-    """
+    """Run a command with `text` on stdin, or return what it prints; raise Unavailable if it fails."""
     import signal
     import subprocess
 
@@ -2037,8 +2031,8 @@ def run_command(
             stdout=pipe if text is None else none,  # whatever else it prints may hold the value
             stderr=none,
             env=child_environment(text),
-            pass_fds=(lock.fd,) if lock and os.name != "nt" else (),
-            start_new_session=session,
+            pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
+            start_new_session=session,  # so that all it starts can be killed
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
@@ -2058,7 +2052,7 @@ def run_command(
 
 
 def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, session: bool) -> bytes | None:
-    """Write to a command's stdin or return what it prints; kill it and return None if it takes too long."""
+    """Return what a command prints; kill it and return None if it takes too long."""
     import subprocess
     import threading
 
@@ -2466,7 +2460,7 @@ class FileStore(Store):
             raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
-        """Store `value` under `name`, replacing any previous value; on return it is on the disk."""
+        """Store the value, replacing any previous one; on return it is on the disk."""
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
@@ -2500,7 +2494,6 @@ class FileStore(Store):
         return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
-        """Return the value in another copy of a secret's file, such as an older one in git."""
         copy = f"a copy of {name}"
         return _parse_entry(_open_file(copy, self._keys(), sealed)[1], name, copy)
 
@@ -2521,12 +2514,11 @@ class FileStore(Store):
         return _SealedPolicies(self)
 
     def reveal_identity(self) -> str:
-        """Return the private keys that open the store, one a line; two only after a killed rekey."""
+        """Return the private keys, one a line; two only after a killed rekey."""
         self._check_folders()
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
-        """Seal the identity to the master password `password`: one file is rewritten."""
         self._check_folders()
         read_keys = self._keys_by_password if os.path.lexists(self._identity_file) else self._keys
         read_keys()  # don't prompt while holding the lock
@@ -2539,7 +2531,7 @@ class FileStore(Store):
             self._typed.password = password
 
     def rekey(self) -> int:
-        """Seal everything to a new identity, and return how many secrets; a killed rekey can be repeated."""
+        """Seal everything to a new identity, and return how many secrets; repeat it if it is killed."""
         self._check_folders()
         self._keys_by_password()
         try:
@@ -2586,7 +2578,7 @@ class FileStore(Store):
             yield "problem", str(error)
 
     def credentials(self) -> Iterator[str]:
-        """Yield the master password and the identities, if that needs no prompt."""
+        """Yield the master password and the identities, if that takes neither a prompt nor a command."""
         password = self._password(may_run=False)
         if password:
             yield password
@@ -2595,7 +2587,6 @@ class FileStore(Store):
                 yield from (key.reveal() for key in self._keys(may_run=False))
 
     def unlock(self) -> None:
-        """Fail, or prompt for the password, now rather than while holding the lock."""
         self._check_folders()
         if not self._is_new():
             self._keys()
@@ -2609,7 +2600,6 @@ class FileStore(Store):
         return os.path.join(self._entries, _file_name(name))
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
-        """Check, or make, the folders down to a secret's file."""
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in itertools.accumulate(parts, os.path.join):
             if make:
@@ -2631,7 +2621,6 @@ class FileStore(Store):
         return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
-        """Return the value in the file at `path`, whose bytes are `sealed` if they have been read."""
         self._check_folders(name)
         keys = self._keys()  # not in the try: a wrong password would be tried twice
         try:
@@ -2641,7 +2630,6 @@ class FileStore(Store):
         return _parse_entry(plaintext, self._title + name, path)
 
     def _is_new(self) -> bool:
-        """Return whether there is nothing to open yet: no identity and no secrets."""
         return not (
             os.path.lexists(self._identity_file)
             or self._identity_text()
@@ -2686,21 +2674,17 @@ class FileStore(Store):
         try:
             with disk_errors(f"read {self._identity_file}"):
                 sealed = read_file(self._identity_file, follow=False)
-            self._check_work(sealed)
+            asked = re.match(rb"[^\n]*\n-> scrypt [^ \n]+ (1[89]|20)\n", sealed)
+            # Somebody else may have put it there, so that each command takes long.
+            if asked and int(asked[1]) > _configured_log_n():
+                problem = f"{self._identity_file} asks for 2**{int(asked[1])} units of scrypt"
+                raise Locked(problem, hint=f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={int(asked[1])}")
             return _unseal_identities(sealed, self._password())
         except WrongKey:
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except (Corrupt, BadValue) as error:
             raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
-
-    def _check_work(self, sealed: bytes) -> None:
-        """Raise Locked if the file asks for more work than we would: somebody else may have put it there."""
-        asked = re.match(rb"[^\n]*\n-> scrypt [^ \n]+ ([0-9]{2})\n", sealed)
-        log_n = int(asked[1]) if asked else 0
-        if _LOG_N < log_n <= _MAX_LOG_N and _configured_log_n() < log_n:
-            problem = f"{self._identity_file} asks for 2**{log_n} units of scrypt"
-            raise Locked(problem, hint=f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={log_n}")
 
     @contextlib.contextmanager
     def _write_lock(self) -> Iterator[None]:
@@ -2772,7 +2756,6 @@ def _file_name(name: str) -> str:
 
 
 def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None) -> tuple[Identity, bytes]:
-    """Return the key that opens a file, and its content."""
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:

@@ -2502,8 +2502,8 @@ def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monke
     assert say(*GETTING) == (2, f"the master password is needed; {hint}\n")
     status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
-    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"one", b"two"])
-    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
+    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"one", b"two", b"three", b"four"])
+    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (3, 3)
 
 
 def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
@@ -2526,12 +2526,10 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
 
 def test_a_password_that_is_or_became_wrong_is_asked_for_again(files, store_folder, monkeypatch):
     prompts = type_answers(monkeypatch, "wrong", PASSWORD, "new words")
-    assert "WrongKey" in refusal(files.reveal_identity)
     assert files.get("DB") == "db-value"
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
         ps.FileStore().change_password("new words")
-    assert "WrongKey" in refusal(files.reveal_identity)
     assert files.get("app/db") == "app-value"
     assert prompts == [f"Master password of {store_folder}: "] * 3
 
@@ -6427,7 +6425,7 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     store, values = Unwritable(), dict.fromkeys("ABCD", "new")
     store.full = "D"
-    assert "3 of 4 secrets are set, then 'D' failed: disk" in refusal(ps.import_secrets, store, values)
+    assert "3 of 4 secrets are set, not 'D': disk" in refusal(ps.import_secrets, store, values)
     store.full = ""
     ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
