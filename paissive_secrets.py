@@ -5552,9 +5552,9 @@ _LONG = 15  # bytes; an encoding this long contains a word of eight at one of ev
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
 _MAX_STEP = 8  # words from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the step shrinks
-_MAX_TABLED = 50_000  # encodings; of more, only the first word is in the table
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
-_MAX_LINES = 200  # encoded one by one
+_MAX_LINES = 10_000  # of one value; of more, none is masked on its own
+_MAX_ENCODED_LINES = 200
 _LINE_BREAKS = (b"\n", b"\r\n")  # in encodings that are wrapped
 _LINE_BREAK = re.compile(rb"\r?\n|\r?\Z")
 _LINE_OF_BYTES = re.compile(rb"[^\r\n]+")
@@ -5590,8 +5590,6 @@ class Encodings:
         self._step = max(min(shortest // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
         # With a word at every `gap`th byte, n bytes hold a whole one if n >= gap + size - 1.
         self._gap = self._step * size
-        if len(self._sorted) > _MAX_TABLED:
-            self._step = self._gap = 1
         self._words: dict[int, list[tuple[int, bytes]]] = {}
         for encoding in self._sorted:
             for offset in range(self._gap):
@@ -5628,9 +5626,13 @@ class Encodings:
 
     def _matches(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
         """Yield (start, end, encoding); the end is after the data if the match is cut off."""
-        for at, word in self._look_up(data):
-            for offset, encoding in self._words[word]:
-                start = at - offset
+        whole = memoryview(data)[: len(data) // self._size * self._size]
+        words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
+        if self._words.keys().isdisjoint(words):  # the whole cost of output without values
+            return
+        for place, word in enumerate(words):
+            for offset, encoding in self._words.get(word, ()):
+                start = place * self._gap - offset
                 if start >= 0 and data.startswith(encoding[: len(data) - start], start):
                     yield start, start + len(encoding), encoding
                 elif encoding in self._wrapped:
@@ -5641,19 +5643,6 @@ class Encodings:
             end = _wrapped_end(data, start, encoding)
             if end >= 0:
                 yield start, end, encoding
-
-    def _look_up(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield (place, word) of each word of the table that is where one is looked up."""
-        whole = memoryview(data)
-        for shift in range(0, self._size, min(self._gap, self._size)):
-            end = len(data) - (len(data) - shift) % self._size
-            words = whole[shift:end].cast("Q" if self._size == 8 else "I")[:: self._step]
-            if not self._words.keys().isdisjoint(words):  # if they are, that is the whole cost
-                yield from (
-                    (shift + n * self._step * self._size, word)
-                    for n, word in enumerate(words)
-                    if word in self._words
-                )
 
     def _find_cut(self, data: bytes) -> int:
         """Return where in the last few bytes an encoding may begin."""
@@ -5743,12 +5732,14 @@ def encodings_of(value: str) -> set[bytes]:
     whole = set(parts)
     lines: list[str] = []
     for text in parts:
-        split = re.split("\r\n|\r|\n", text.strip())
-        whole |= {"\n".join(split), "\r\n".join(split)}  # as files and terminals have it
-        # Logs add a prefix to each line. The armour of a key is not secret.
-        lines += [line.strip() for line in split if maskable(line) and line[:5] != "-----"]
+        text = re.sub("\r\n?", "\n", text.strip())
+        whole |= {text, text.replace("\n", "\r\n")}  # as files and terminals have it
+        if text.count("\n") < _MAX_LINES:  # logs add a prefix to each line
+            lines += [line.strip() for line in text.split("\n") if maskable(line)]
+    # The armour of a key is not secret.
+    lines = [line for line in lines if line[:5] != "-----"]
     found = {_to_bytes(text) for text in whole.union(lines)}
-    for text in parts.union(lines[:_MAX_LINES]):
+    for text in parts.union(lines[:_MAX_ENCODED_LINES]):
         text = text[:_MAX_ENCODED]
         found.update(_in_base64(_to_bytes(text)), _in_hex(_to_bytes(text)))
         for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):

@@ -6549,13 +6549,13 @@ def test_mask_each_line_of_a_value_wherever_it_is_indented():
 
 def test_mask_each_of_many_lines_in_every_encoding():
     lines = [f"line-{n}-of-many" for n in range(30)]
-    spellings = ps.Spellings(["\n".join(lines)])
+    encodings = ps.Encodings(["\n".join(lines)])
     for encode in (
         str.encode,
         lambda line: line.encode().hex().encode(),
         lambda line: base64_of(line).encode(),
     ):
-        assert b"***" in masked([encode(lines[25])], spellings=spellings)
+        assert b"***" in masked([encode(lines[25])], encodings=encodings)
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
@@ -6590,13 +6590,12 @@ def test_mask_many_lines_of_base64_and_many_values():
         assert b"***" in masked([lines], encodings=encodings)
 
 
-def test_mask_each_line_of_a_value_with_a_great_many_lines(monkeypatch):
-    monkeypatch.setattr(ps, "_MAX_TABLED", 100)
-    lines = [f"{n}-" + "".join(random.Random(n).choices(string.ascii_letters, k=20)) for n in range(300)]
-    encodings = ps.Encodings(["\n".join(lines)])
-    for line in lines[::10]:
-        text = f"at {line}, then".encode()
-        assert masked([bytes([byte]) for byte in text], encodings=encodings) == b"at ***, then"
+def test_mask_lines_of_a_value_unless_they_are_too_many(monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_LINES", 3)
+    lines = [f"line-number-{n}" for n in range(4)]
+    assert masked([b"at line-number-2"], "\n".join(lines[:3])) == b"at ***"
+    assert masked([b"at line-number-2"], "\n".join(lines)) == b"at line-number-2"
+    assert masked(["\r\n".join(lines).encode()], "\n".join(lines)) == b"***"
 
 
 PART = st.one_of(st.integers(0, 2), st.binary(max_size=9), st.text("ab/", max_size=20).map(str.encode))
