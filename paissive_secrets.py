@@ -5584,6 +5584,7 @@ class Encodings:
         self._sorted = sorted({encoding for value in values for encoding in encodings_of(value)})
         self._wrapped = {encoding for value in values for encoding in _wrappable(value)}
         self._sorted_wrapped = sorted(self._wrapped)
+        self._first_bytes = {encoding[0] for encoding in self._sorted}
         shortest = min(map(len, self._sorted), default=_LONG)
         self._size = size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
         entries = max(size * len(self._sorted), 1)  # for each step
@@ -5649,6 +5650,8 @@ class Encodings:
         # One that begins earlier has a whole word in the data, which is looked up.
         reach = self._gap + self._size + 2
         for start in range(max(len(data) - reach, 0), len(data)):
+            if data[start] not in self._first_bytes:
+                continue
             rest = data[start:]
             joined = rest.translate(None, b"\r\n")
             if _is_beginning(rest, self._sorted) or (
