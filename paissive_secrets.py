@@ -2992,7 +2992,7 @@ class VaultSettings:
 # status 0. No message repeats what the server sent or the library says: both may quote a secret.
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
-_LINE_COST = 1000  # bytes charged for each line of a head or chunk on top of its own: tiny ones cost far more
+_LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
 _PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
@@ -3016,8 +3016,8 @@ class _Response:
     sent = True  # whether the request may have reached the server
     repeated = False  # whether an earlier attempt may have been carried out
 
-    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        self.status, self.headers = status, headers or {}  # names in lower case
+    def __init__(self, status: int, headers: Any = None) -> None:
+        self.status, self.headers = status, {} if headers is None else headers
         self.body: _Json = {}
 
     @property
@@ -3087,7 +3087,7 @@ class _Transport:
             exchange = _Exchange(self, data, token, repeat, deadline)
             response = exchange.send(method, f"{self._base}/v1/{path}")
             response.repeated = repeated or exchange.redirected
-            cluster, number = self._note_index(response.headers.get("x-vault-index", ""), method != "GET")
+            cluster, number = self._note_index(response.headers.get("X-Vault-Index", ""), method != "GET")
             if repeat and method == "GET" and cluster == known[0] and number < known[1]:
                 response = _Response(412)  # this node was active, and doesn't know yet that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
@@ -3095,8 +3095,9 @@ class _Transport:
                 break
             # Doubling, jittered so that not all clients come at once; more if the server asks for it.
             wait = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
-            if re.fullmatch("[0-9]{1,8}", response.headers.get("retry-after", "")):
-                wait = max(wait, int(response.headers["retry-after"]))
+            asked = response.headers.get("Retry-After", "")
+            if re.fullmatch("[0-9]{1,8}", asked):
+                wait = max(wait, int(asked))
             if time.monotonic() + wait > deadline:
                 break
             time.sleep(wait)
@@ -3199,6 +3200,7 @@ class _Exchange:
         fields["X-Vault-Index"] = newest = transport.newest
         fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
         fields["X-Vault-Token"] = token
+        fields["Content-Length"] = str(len(data)) if data else ""
         self._headers = {name: value for name, value in fields.items() if value}
 
     def send(self, method: str, url: str) -> _Response:
@@ -3207,7 +3209,7 @@ class _Exchange:
 
         try:
             answer = _opener().open(self._new_request(method, url))
-            return _read_response(answer.status, dict(answer.headers.items()), self.raw, url)
+            return _read_response(answer.status, answer.headers, self.raw, url)
         except HTTPError as error:  # a redirect to a third place, or to another scheme
             return _Response(error.code)
         except SecretsError:
@@ -3241,7 +3243,8 @@ class _Exchange:
             if connection.sock is None:
                 connection.connect()
             self.sent = True
-            connection.request(request.get_method(), target, self._data or None, headers)
+            connection.body = self._data  # in one piece with the head, which halves the system calls
+            connection.request(request.get_method(), target, headers=headers)
             response = connection.getresponse()
             _check_framing(response)
             self.raw = response.read()
@@ -3290,7 +3293,10 @@ def _opener() -> Any:
         def http_error_default(self, req: Any, fp: Any, code: int, msg: str, hdrs: Any) -> Any:
             return fp
 
-        https_open = http_open
+        def http_request(self, request: Any) -> Any:
+            return request  # without headers of the library's
+
+        https_open, https_request = http_open, http_request
         http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
 
     # It would give a SOCKS or TLS proxy the password in clear text, and heed NO_PROXY in its own way.
@@ -3307,6 +3313,7 @@ def _connection_class() -> Any:
         deadline = stale_at = 0.0  # in seconds of the monotonic clock
         socket_path = server_name = ""
         context = in_use = place = None
+        body = b""
 
         def connect(self) -> None:
             import socket
@@ -3323,14 +3330,16 @@ def _connection_class() -> Any:
                 self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
 
         def send(self, data: Any) -> None:
-            self.in_use, rest = self.sock, memoryview(data)
+            self.in_use, rest = self.sock, memoryview(data + self.body)
+            self.body = b""
             while rest:  # without the library's audit event, which has the token
                 self.sock.settimeout(_time_left(self.deadline))
                 rest = rest[self.sock.send(rest) :]
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             response: Any = HTTPResponse(sock, **more)
-            response.fp = _Reader(_Source(sock, response.fp.detach(), self.deadline), _PIECE)
+            source = _Source(sock, response.fp.detach(), self.deadline)
+            response.fp = io.BufferedReader(source, _PIECE)
             return response
 
         def __del__(self) -> None:
@@ -3374,7 +3383,7 @@ class _Source(io.RawIOBase):
 
     def __init__(self, sock: Any, file: Any, deadline: float) -> None:
         self._sock, self._file, self._deadline = sock, file, deadline
-        self.budget = _MAX_BODY  # bytes that may still come
+        self._budget = _MAX_BODY  # bytes that may still come
 
     def readable(self) -> bool:
         return True
@@ -3382,24 +3391,15 @@ class _Source(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_time_left(self._deadline))
         size: int = self._file.readinto(buffer)
-        self.budget -= size
-        if self.budget < 0:
+        # Each chunk begins with a line, whereas a body of Vault's is a single one.
+        self._budget -= size + _LINE_COST * bytes(buffer[:size]).count(b"\n")
+        if self._budget < 0:
             raise _not_vault(_TOO_LARGE)
         return size
 
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-class _Reader(io.BufferedReader):
-    """What http.client reads lines from, each of which costs something."""
-
-    raw: _Source
-
-    def readline(self, size: int | None = -1) -> bytes:
-        self.raw.budget -= _LINE_COST
-        return super().readline(size)
 
 
 def _url_path(path: str, safe: str = "/") -> str:
@@ -3515,8 +3515,8 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _read_response(status: int, headers: dict[str, str], raw: bytes, url: str) -> _Response:
-    response = _Response(status, {name.lower(): value for name, value in headers.items()})
+def _read_response(status: int, headers: Any, raw: bytes, url: str) -> _Response:
+    response = _Response(status, headers)
     if status == 400 and url.startswith("http:") and b"https" in raw.lower() and raw[:1] != b"{":
         raise Unavailable("the server expects TLS", hint="use https:// in VAULT_ADDR")
     try:  # a proxy's errors aren't JSON
@@ -3529,12 +3529,12 @@ def _read_response(status: int, headers: dict[str, str], raw: bytes, url: str) -
     return response
 
 
-def _read_object(raw: bytes) -> _Json:
-    """Return a JSON object; ValueError for what parsers read differently (RFC 8259, sections 4 and 6)."""
+def _read_object(raw: bytes, hook: Any = None) -> _Json:
+    """Return a JSON object; raise ValueError for anything else."""
     import json
 
     # int() rejects NaN and Infinity, which aren't JSON.
-    found = json.loads(raw.decode(), object_pairs_hook=reject_duplicate_keys, parse_constant=int)
+    found = json.loads(raw.decode(), object_pairs_hook=hook, parse_constant=int)
     if not isinstance(found, dict):
         raise ValueError
     return found
@@ -4250,7 +4250,7 @@ class VaultStore(Store):
     def _fields_of(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
         if secret.fields is not None:
             return secret.fields
-        if secret.about.destroyed:
+        if secret.destroyed:
             raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
             hint = f"bring it back with: undelete {name.partition('#')[0]}"
@@ -4309,7 +4309,7 @@ class VaultStore(Store):
             fields = edit(old)
             version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
             # Check-and-set doesn't notice that a version was deleted: don't bring its fields back.
-            carried = place.kv == 2 and not fields.keys().isdisjoint(old)
+            carried = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
             if version is not None and not (carried and self._read_back(place, secret.version).deleted):
                 return version
             if version is not None:
@@ -4353,7 +4353,7 @@ class VaultStore(Store):
         place = self._place_to_write(path, versions=True)
         if version is None or isinstance(version, int):
             secret = self._fetch(place, version)
-            if not secret.version or secret.about.destroyed:
+            if not secret.version or secret.destroyed:
                 raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
             version = [secret.version]
         if not version or not all(isinstance(number, int) and number > 0 for number in version):
@@ -4381,16 +4381,19 @@ class VaultStore(Store):
             if writes:  # what answered isn't Vault, and may have passed the request on
                 failed.message += f"; {_UNKNOWN}"
             raise
-        complaint = response.body.get("errors") or response.body.get("warnings")
-        if response.says("versioned k"):  # a mount was upgraded: in KV 2, the secret has another path
-            complaint = None
-        expected = {404: not complaint, 400: response.says("check-and-set parameter did not match")}
-        if response.status in ok and expected.get(response.status, True):
+        if response.status in ok and self._is_expected(response):
             return response
         error = _failure(self.settings.addr, response, needs, path)
         if writes and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
         raise error
+
+    def _is_expected(self, response: _Response) -> bool:
+        if response.status == 400:
+            return response.says("check-and-set parameter did not match")
+        complaint = response.body.get("errors") or response.body.get("warnings")
+        # If a mount was upgraded to KV 2, it warns that the secret has another path now.
+        return response.status != 404 or not complaint or response.says("versioned k")
 
     def _list(self, root: _Path, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
@@ -4435,8 +4438,9 @@ class _Secret:
             about, fields = _member(fields, "metadata"), _member(fields, "data")
         self.fields = fields if there else None
         self.version = int(_json_number(about.get("version")))
-        self.about = _read_version(self.version, about)
-        self.deleted = "" if there else self.about.deleted  # if there are fields, it is a future time
+        self.destroyed = about.get("destroyed") is True
+        # If there are fields, it is a time in the future.
+        self.deleted = "" if there else _read_version(self.version, about).deleted
         if there and (self.version < 1 or not response.data):
             raise _not_vault()
 
@@ -4478,17 +4482,16 @@ def _stage_in(fields: _Json, stage: str) -> _Json:
 
 
 def _with_stages(fields: _Json) -> _Json:
-    """Return the fields, and those in stages of the whole secret under the names of their own stages."""
-    found = {key: value for key, value in fields.items() if key not in _STAGE_FIELDS}
-    for stage in _STAGE_FIELDS:
-        for key, value in _stage_in(fields, stage).items():
-            found.setdefault(key + stage, value)
-    return found
+    """Return the fields, and what they are in stages of the whole secret, under names of their own stages."""
+    whole = {key: value for key, value in fields.items() if key not in _STAGE_FIELDS}
+    stages = {stage: _stage_in(fields, stage) for stage in _STAGE_FIELDS}
+    found = {key + stage: held[key] for stage, held in stages.items() for key in held if key in whole}
+    return {**found, **whole}
 
 
 def _parse_fields(text: str) -> _Json:
     try:
-        return _read_object(text.encode())
+        return _read_object(text.encode(), reject_duplicate_keys)
     except (ValueError, RecursionError):
         raise BadValue("the value for all fields isn't JSON", hint="use an object") from None
 

@@ -3713,7 +3713,7 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
+NOT_JSON = [b"", b"[]", b"{", b'{"data": NaN}', b"\xff", b"[" * 100_000, ANSWER[:-1]]
 NO_SECRETS = [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"data": []}']
 NO_SECRETS += [ANSWER.replace(b'"v"', b'"\\ud800"'), ANSWER.decode().encode("utf-16")]
 NOWHERE = ["", "http://", "ftp://127.0.0.1/", "mailto:a", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
@@ -4438,6 +4438,9 @@ def test_status_shows_no_token_that_a_server_puts_among_the_policies(stub):
     assert dict(server.store().status())["policies"] == "p, ***, x***y"
 
 
+MOUNTS = {"data": {"secret": {"secret/": {"type": "kv", "options": {"version": "2"}}, "db/": {}}}}
+
+
 def dynamic(request):
     """What a server answers that makes users of a database, at db/creds/app."""
     if b"/creds/" in request:
@@ -4496,6 +4499,78 @@ def test_closing_revokes_the_leases_that_this_process_took(stub, settings, token
     assert re.findall(b"X-Vault-Token: (.*)\r\n", request) == [token.encode()] * bool(token)
     assert store.get("db/creds/app#user") == "u-1234" and server.tries("/creds/") == 2
     assert (server.tries("/login/"), capsys.readouterr().err) == (2 * (settings is LDAP), "")
+
+
+class Database:
+    """A stub that lends users of a database for two seconds, renews that, and counts what is asked."""
+
+    def __init__(self, stub):
+        self.server = stub(self.answer)
+        self.asked = Counter()
+
+    def answer(self, request):
+        path = request.split()[1].decode().removeprefix("/v1/")
+        self.asked[path] += 1
+        lease = {"lease_id": "db/creds/app/7", "lease_duration": 2, "renewable": True}
+        if path == "db/creds/app":
+            return http_json({**lease, "data": {"user": "u-1234"}})
+        if path == "sys/leases/renew":
+            return http_json(lease)
+        return grants(2) if "login" in path or "renew-self" in path else http(b'{"errors": []}', 404)
+
+    def run(self, *argv):
+        env = {"VAULT_ADDR": self.server.address, "PAISSIVE_BACKEND": "vault", "VAULT_MAX_RETRIES": "0"}
+        env.update(PAISSIVE_VAULT_LOGIN="ldap", PAISSIVE_VAULT_USERNAME="u", PAISSIVE_VAULT_PASSWORD=TELLTALE)
+        return cli(*argv, env=env).returncode
+
+
+def test_run_renews_its_login_and_its_leases_until_the_command_ends_and_revokes_both(stub):
+    database = Database(stub)
+    assert database.run("run", "db/creds/app#user", "--", "sleep", "4") == 0
+    assert database.asked["sys/leases/renew"] >= 1 and database.asked["auth/token/renew-self"] >= 1
+    assert database.asked["db/creds/app"] == database.asked["auth/token/revoke-self"] == 1
+
+
+def test_run_revokes_what_it_took_if_it_fails_before_the_command_starts(stub):
+    for argv in (["db/creds/app#user", "absent", "--", "true"], ["db/creds/app#user", "--", "./absent"]):
+        database = Database(stub)
+        assert database.run("run", *argv) != 0
+        assert database.asked["db/creds/app"] == database.asked["auth/token/revoke-self"] == 1
+
+
+def test_get_leaves_no_token_behind_but_what_it_printed_works(stub):
+    database = Database(stub)
+    assert database.run("get", "absent") == 1 and database.asked["auth/token/revoke-self"] == 1
+    assert database.run("get", "db/creds/app#user") == 0 and database.asked["auth/token/revoke-self"] == 1
+
+
+def test_closing_revokes_the_tokens_of_own_logins_by_the_process_that_logged_in():
+    auth_methods()
+    store = login_store("approle", **approle())
+    store.set("a", "v")
+    token = store._session.held
+    assert ended(in_child(store.close)) == [0] and store.get("a") == "v"
+    store.close()
+    with pytest.raises(OSError, match="403"):
+        bao().ask("POST", "auth/token/lookup", {"token": token})
+    assert store.get("a") == "v"  # by a new login
+
+
+def test_a_token_that_may_not_revoke_leases_is_told_which_policy_is_missing(stub, capsys):
+    server = stub(lambda request: http(b"{}", 403) if b"/revoke" in request else dynamic(request))
+    store = server.store()
+    store.get("db/creds/app#user"), store.close()
+    assert 'need: path "sys/leases/revoke" { capabilities = ["update"] }' in capsys.readouterr().err
+
+
+def test_a_token_file_that_is_gone_with_its_token_is_reported_as_such(tmp_path):
+    token, path = bao().new_token(READ_ALL), tmp_path / "token"
+    path.write_text(token), path.chmod(0o600)
+    store = bao().store(token="", token_path=str(path))
+    assert works(store)
+    bao().ask("POST", "auth/token/revoke", {"token": token})
+    path.unlink()
+    assert "the Vault token is unknown: it has expired or was revoked" in refusal(store.get, "A_TOKEN")
 
 
 # === Vault store ============================================================================================
@@ -4630,6 +4705,98 @@ def test_a_secret_that_requires_check_and_set_says_so():
     assert as_shown(refusal(store.set_fields, "app", {"a": "3"}), "Conflict: …check-and-set; pass cas=…")
     store.set("app#b", "2")
     assert store.get_fields("app") == {"a": "1", "b": "2"}
+
+
+COMMANDS_THAT_READ = ["run", "--no-mask", "--", "true"], ["run", "--", "true"], ["export"], ["redact"]
+
+
+@pytest.mark.parametrize("argv", COMMANDS_THAT_READ)
+def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv):
+    keys = [f"s{n}" for n in range(30)]
+    many = {"data": {"data": {"a": "a-value-1", "b": "b", "b__PREVIOUS": "c"}, "metadata": {"version": 1}}}
+    server = stub(lambda request: http_json({"data": {"keys": keys}} if b"list=true" in request else many))
+    env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
+    assert (cli(*argv, env=env).returncode, server.tries("/data/"), server.tries("/metadata/")) == (0, 30, 1)
+    assert server.connections <= 10
+
+
+def test_eight_secrets_are_read_at_a_time(stub):
+    together = threading.Barrier(8)
+    server = stub(lambda request: together.wait(20) is not None and http())
+    names = [f"s{n}" for n in range(16)]
+    assert server.store().get_all([*names, "s1#b", "a//b"]) == dict.fromkeys(names, "v")
+
+
+def test_get_all_leaves_out_what_is_absent_or_deleted():
+    store = bao().store()
+    store.set_fields("app", {"a": "1", "b": "2"})
+    store.set("gone#a", "x"), store.delete("gone#a")
+    wanted = ["app#a", "app#b", "app#c", "gone#a", "nowhere#a", "app#"]
+    assert store.get_all(wanted) == {"app#a": "1", "app#b": "2", "app#": '{"a": "1", "b": "2"}'}
+
+
+def test_a_store_notices_mounts_that_come_later_or_are_upgraded():
+    store, late, old = bao().store(prefix=""), uuid.uuid4().hex, uuid.uuid4().hex
+    bao().mount(old, version="1")
+    store.set(f"{old}/db#p", "before")
+    bao().mount(late), bao().ask("POST", f"sys/mounts/{old}/tune", {"options": {"version": "2"}})
+    eventually(lambda: bao().ask("POST", f"{late}/data/ready", {"data": {}}))
+    eventually(lambda: bao().ask("GET", f"{old}/data/db"))
+    store.set(f"{late}/db#p", "v")
+    assert bao().ask("GET", f"{late}/data/db")["data"]["data"] == {"p": "v"} == store.get_fields(f"{late}/db")
+    assert store.get(f"{old}/db#p") == "before" and store.get_all([f"{old}/db#p"]) != {}
+
+
+def test_a_blind_write_asks_for_the_mounts_once_a_second(stub, frozen):
+    written, mounts = http_json({"data": {"version": 2}}), []
+    server = stub(
+        lambda request: mounts.append(1) or http_json(MOUNTS) if b"/ui/mounts" in request else written
+    )
+    server.kv, store = None, server.store()
+    for frozen.at, asked in ((5, 1), (5.9, 1), (6, 2), (6.5, 2)):
+        store.set_fields("app/db", {"a": "b"})
+        assert len(mounts) == asked
+
+
+def test_all_fields_of_a_secret_are_rotated_and_rolled_back(vault_env, say, monkeypatch):
+    for mount in ("secret", "kv1"):
+        monkeypatch.setenv("PAISSIVE_VAULT_MOUNT", mount)
+        old, new = {"password": "old-password", "user": "ada"}, {"password": "new-password"}
+        store = bao().store(mount=mount, prefix=vault_env.settings.prefix)
+        store.set_fields("w", old)
+        assert say("rotate", "now", "w#", "--stdin", stdin=json.dumps(new)) == (0, "rotated w#\n")
+        assert (json.loads(say("get", "w#")[1]), json.loads(say("get", "w", "--json")[1])) == (new, new)
+        assert json.loads(say("get", "w#", "--stage", "previous")[1]) == old
+        assert say("get", "w#password", "--stage", "previous")[1] == "old-password"
+        assert say("list")[1] == "w#password\n"
+        assert say("rotate", "rollback", "w#")[0] == 0 and json.loads(say("get", "w#")[1]) == old
+        assert say("rotate", "drop", "w#")[0] == 0 and store.get_fields("w") == old
+
+
+def test_a_killed_rotation_of_all_fields_is_resumed_without_losing_the_old_ones():
+    store = bao().store()
+    store.set_fields("w", {"p": "new", "__PENDING": '{"p":"new"}', "__PREVIOUS": '{"p": "old"}'})
+    ps.SecretRotation(store).resume("w#")
+    assert store.get_fields("w") == {"p": "new", "__PREVIOUS": '{"p": "old"}'}
+
+
+def test_a_version_and_all_metadata_are_not_deleted_in_one_command(vault_env, say):
+    vault_env.set("app/db", "v")
+    assert say("delete", "app/db", "--version", "1", "--metadata")[0] == 2
+    assert "can't be deleted with" in refusal(vault_env.delete, "app/db", version=1, metadata=True)
+    assert vault_env.get("app/db") == "v"
+
+
+def test_a_secret_that_has_only_other_fields_says_how_to_get_them(vault_env):
+    vault_env.set("app/db#a", "v")
+    assert failure(vault_env.get, "app/db").hint == "all its fields: app/db#"
+    for version in (True, "1", 1.0):
+        assert "there is no such version; they are counted from 1" in refusal(
+            vault_env.get, "app/db#a", version
+        )
+    assert "is not text" in refusal(vault_env.set_fields, "app/db", {"a": float("nan")})
+    vault_env.set("csv", "a,b" * 400_000)
+    assert vault_env.get("csv") == "a,b" * 400_000
 
 
 def test_closing_without_a_server_takes_two_seconds_and_only_warns(stub, capsys):
