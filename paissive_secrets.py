@@ -2924,7 +2924,7 @@ _header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line 
 # Those that `vault` and `bao` read, from BAO_X and VAULT_X; all others are our own, PAISSIVE_VAULT_X.
 _STANDARD = (
     "addr agent_addr namespace token token_path cacert cacert_bytes capath client_cert client_key"
-    " tls_server_name skip_verify client_timeout max_retries proxy_addr http_proxy"
+    " tls_server_name skip_verify client_timeout max_retries proxy_addr"
 )
 # How each is read if it isn't just printable text, and its default if that isn't "".
 _PARSERS: dict[str, Callable[[str, str], object]] = {
@@ -2966,8 +2966,8 @@ class VaultSettings:
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
-        for name in (*keywords, "http_proxy"):
-            source, value = name, keywords.get(name)
+        for name, value in keywords.items():
+            source = name
             if value is None:
                 brands = ("BAO_", "VAULT_") if name in _STANDARD.split() else ("PAISSIVE_VAULT_",)
                 variables = [brand + name.upper() for brand in brands]
@@ -2978,7 +2978,6 @@ class VaultSettings:
             values[name] = parse(source, text) if text else _DEFAULTS.get(name, "")
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
             values["addr"] = values["agent_addr"]
-        values["proxy_addr"] = values["proxy_addr"] or values["http_proxy"]
         values["login_mount"] = values["login_mount"] or values["login"]  # its name by default
         vars(self).update(values)
 
@@ -3000,8 +2999,8 @@ _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after 
 _PORTS = {"http": 80, "https": 443}
 _Json = dict[str, Any]  # an object in a body
 _REDIRECTS = {301, 302, 303, 307, 308}
-# A write was not carried out by a node that is behind (412) or too busy (429). After a redirect it may have
-# been: a standby also answers 307 when it lost the active node's response.
+# A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
+# standby also answers 307 when it lost the active node's response.
 _NOT_DONE = {412, 429}
 _ADDRESS_HINT = "check VAULT_ADDR"
 _TOO_LARGE = "the response is too large to be Vault's"
@@ -3140,7 +3139,6 @@ class _Transport:
         return _parse_proxy(proxy) if proxy else ("", {})
 
     def take(self, scheme: str, host: str) -> Any:
-        """Return a connection to a host, perhaps one that was kept."""
         if self.closed:
             raise ConnectionAbortedError
         with self.lock:
@@ -3177,10 +3175,10 @@ class _Transport:
         import socket
 
         self.closed = True
-        for connection in [*self._busy, *self._idle]:
+        in_use = [connection.in_use for connection in [*self._busy, *self._idle]]
+        for sock in filter(None, in_use):
             with contextlib.suppress(OSError):
-                # SSLSocket's would go on in plain text.
-                socket.socket.shutdown(connection.in_use, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
         self._idle = []
 
 
@@ -3242,6 +3240,8 @@ class _Exchange:
             connection.stale_at = time.monotonic() + _MAX_IDLE_SECONDS
             if connection.sock is None:
                 connection.connect()
+            if self.transport.closed:  # meanwhile
+                raise ConnectionAbortedError
             self.sent = True
             connection.body = self._data  # in one piece with the head, which halves the system calls
             connection.request(request.get_method(), target, headers=headers)
@@ -3255,13 +3255,12 @@ class _Exchange:
         return response
 
     def follow(self, request: Any, status: int, target: str) -> Any:
-        """Return the request for where a redirect leads, None if it must not go there."""
         method = request.get_method()
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
         allowed = self._repeat and (method == "GET" or status in (307, 308))
         if not allowed or not self.transport.trusts(request.full_url, target):
             return None
-        self.redirected = True  # to the active node of a cluster
+        self.redirected = True
         return self._new_request(method, target)
 
 
@@ -3409,21 +3408,19 @@ def _url_path(path: str, safe: str = "/") -> str:
 
 
 def _proxy_of_environment(address: str) -> str:
+    """Return the proxy for an address; NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
     url, proxies = urlsplit(address), getproxies()
-    proxy: str = proxies.get(url.scheme, "")
-    # Without NO_PROXY, Windows and macOS may have exceptions of their own.
-    bypassed = proxy and _bypasses_proxy(*_host_and_port(url.scheme, url.netloc), proxies.get("no", ""))
-    return "" if bypassed or ("no" not in proxies and proxy_bypass(url.netloc)) else proxy
-
-
-def _bypasses_proxy(host: str, port: int, exceptions: str) -> bool:
-    """Whether NO_PROXY names a host, as Go reads it: https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
+    if "no" not in proxies and proxy_bypass(url.netloc):  # exceptions of Windows and macOS
+        return ""
+    host, port = _host_and_port(url.scheme, url.netloc)
     # Go never asks a proxy for this machine.
-    entries = ["localhost", "127.0.0.0/8", "::1", *exceptions.lower().replace(" ", "").split(",")]
-    return "*" in entries or any(_names_host(entry, host, str(port)) for entry in entries)
+    entries = ["localhost", "127.0.0.0/8", "::1", *proxies.get("no", "").lower().replace(" ", "").split(",")]
+    if "*" in entries or any(_names_host(entry, host, str(port)) for entry in entries):
+        return ""
+    return str(proxies.get(url.scheme, ""))
 
 
 def _names_host(entry: str, host: str, port: str) -> bool:
@@ -3440,7 +3437,6 @@ def _names_host(entry: str, host: str, port: str) -> bool:
 
 
 def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
-    """Return the host of a proxy, with its port, and the header that logs in."""
     import base64
     from urllib.parse import unquote, urlsplit
 
@@ -3551,7 +3547,7 @@ _TLS_PROBLEMS = (
 
 
 def _broken_response(error: Exception, exchange: _Exchange) -> _Response:
-    """Return the response of a broken connection, or raise an error that no retry can fix."""
+    """Raise an error if no retry can fix it."""
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
@@ -3588,7 +3584,6 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 
 
 def _failure(address: str, response: _Response, capability: str, path: str) -> SecretsError:
-    """Return the error that a response means, with the next step; never what the server said."""
     from http.client import responses
 
     if not response.status:
@@ -3783,7 +3778,6 @@ class _Session:
             lease.renew_at = float("inf")
 
     def _request_token(self) -> tuple[str, float]:
-        """Log in; return the token and its lease."""
         settings, login = self.settings, self.settings.login
         where = f"auth/{_url_path(settings.login_mount)}/login"
         if login in ("userpass", "ldap"):
@@ -3979,10 +3973,7 @@ class VaultStore(Store):
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
-        found = self._read(path, _secret_path(path), version)
-        for value in found.values():
-            _value_text(value)  # which rejects lone surrogates
-        return found
+        return self._read(path, _secret_path(path), version)
 
     def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
         """Set one field and preserve the others, even if they are being written (KV 2).
@@ -4205,8 +4196,7 @@ class VaultStore(Store):
             place = self._locate(path)
             if not place.kv:
                 return self._read_leased(place.at(""))
-        place, secret = self._find(path, version)
-        return self._fields_of(secret, place, name, version)
+        return self._fields_of(self._find(path, version)[1], name, version)
 
     def _read_if_there(self, path: str) -> _Json:
         with contextlib.suppress(NotFound):
@@ -4215,7 +4205,6 @@ class VaultStore(Store):
 
     @contextlib.contextmanager
     def _readers(self) -> Iterator[tuple[VaultStore, Any]]:
-        """Open a pool of threads, and a store for them."""
         from concurrent.futures import ThreadPoolExecutor
 
         # With connections of its own: closing them ends all requests at once, as an interrupt has to.
@@ -4247,7 +4236,7 @@ class VaultStore(Store):
         except Denied as error:
             return error
 
-    def _fields_of(self, secret: _Secret, place: _Path, name: str, version: int | None = None) -> _Json:
+    def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> _Json:
         if secret.fields is not None:
             return secret.fields
         if secret.destroyed:
@@ -4257,10 +4246,7 @@ class VaultStore(Store):
             raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
         if version is not None:
             raise NotFound(f"no version {version} of {_show(name)}")
-        error = not_found_error(name)
-        if place.kv == 2 and place.path.startswith(("data/", "metadata/")):
-            error.hint = f"leave out the API's data/: {place.mount}/{place.path.partition('/')[2]}"
-        raise error
+        raise not_found_error(name)
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         # Vault takes 0 and less for the newest.
@@ -4302,7 +4288,7 @@ class VaultStore(Store):
         for attempt in range(_CAS_TRIES):
             place, secret = self._find(_path_and_field(name)[0])
             if present:
-                self._fields_of(secret, place, name)  # raises if there are none
+                self._fields_of(secret, name)  # raises if there are none
             if cas not in (None, secret.version):
                 raise Conflict(f"{_show(name)} is at version {secret.version}", hint="read it again")
             old = dict(row for row in (secret.fields or {}).items() if row not in lost.items())
@@ -4505,7 +4491,6 @@ def _path_and_field(name: str) -> tuple[str, str]:
 
 
 def _secret_path(path: str) -> str:
-    """Return the path of a secret, which may end with '#'."""
     found, field = _path_and_field(path if "#" in path else path + "#")
     if field:
         raise BadName(f"{_show(path)} is one field", hint=f"leave out the field: {_show(found)}")

@@ -3369,7 +3369,7 @@ TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e
         *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
         ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
         ({}, "max_retries", 2),
-        ({"VAULT_HTTP_PROXY": "http://p:1", "VAULT_PROXY_ADDR": "http://q:1"}, "proxy_addr", "http://q:1"),
+        ({"VAULT_PROXY_ADDR": "http://q:1"}, "proxy_addr", "http://q:1"),
         ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
         ({"PAISSIVE_VAULT_HOSTS": "A:1, b"}, "hosts", ("a:1", "b")),
     ],
@@ -4953,14 +4953,6 @@ def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation(va
     assert failure(other.get, f"{name}#password").hint == f"bring it back with: undelete {name}"
     error = failure(store.set, "cubbyhole/a", "v")
     assert "cubbyhole/ isn't a KV mount: it can only be read; in secret/ it would be secret/cub" in str(error)
-
-
-def test_a_name_with_the_apis_data_path_gets_a_hint():
-    store = bao().store(prefix="")
-    store.set("app/api#password", "v")
-    for name in ("secret/data/app/api#password", "data/app/api#password"):
-        assert failure(store.get, name).hint == "leave out the API's data/: secret/app/api"
-    assert store.get("secret/app/api#password") == "v"
 
 
 def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
