@@ -3168,7 +3168,7 @@ class _Transport:
             if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
                 self._idle.append(connection)
                 return
-        connection.close()
+        connection.hang_up()
 
     def close(self) -> None:
         """Close all connections; threads that wait for a response get an error at once."""
@@ -3245,9 +3245,9 @@ class _Exchange:
             self.sent = True
             connection.body = self._data  # in one piece with the head, which halves the system calls
             connection.request(request.get_method(), target, headers=headers)
-            response = connection.getresponse()
-            _check_framing(response)
-            self.raw = response.read()
+            with connection.getresponse() as response:
+                _check_framing(response)
+                self.raw = response.read()
             reusable = not response.will_close
         finally:
             self.transport.give_back(connection, reusable=reusable)
@@ -3305,6 +3305,7 @@ def _opener() -> Any:
 
 @functools.cache
 def _connection_class() -> Any:
+    import socket
     from http.client import HTTPConnection, HTTPResponse
 
     class Connection(HTTPConnection):
@@ -3312,11 +3313,9 @@ def _connection_class() -> Any:
         deadline = stale_at = 0.0  # in seconds of the monotonic clock
         socket_path = server_name = ""
         context = in_use = place = None
-        body = b""
+        body = b""  # to send with the head
 
         def connect(self) -> None:
-            import socket
-
             if self.socket_path:
                 self.sock = socket.socket(socket.AF_UNIX)
                 self.sock.settimeout(_time_left(self.deadline))
@@ -3329,20 +3328,21 @@ def _connection_class() -> Any:
                 self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
 
         def send(self, data: Any) -> None:
-            self.in_use, rest = self.sock, memoryview(data + self.body)
+            self.in_use = self.sock
+            _send_all(self.sock, data + self.body, self.deadline)
             self.body = b""
-            while rest:  # without the library's audit event, which has the token
-                self.sock.settimeout(_time_left(self.deadline))
-                rest = rest[self.sock.send(rest) :]
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
-            response: Any = HTTPResponse(sock, **more)
-            source = _Source(sock, response.fp.detach(), self.deadline)
-            response.fp = io.BufferedReader(source, _PIECE)
-            return response
+            return HTTPResponse(cast("Any", _Source(sock, self.deadline)), **more)
 
-        def __del__(self) -> None:
-            self.close()  # Python would warn if a store that is dropped, or a child process, left it open
+        def close(self) -> None:
+            """Stay open: http.client closes a connection before it reads the last response."""
+
+        def hang_up(self) -> None:
+            if self.sock:
+                self.sock.close()
+
+        __del__ = hang_up  # Python would warn if a store that is dropped, or a child process, left it open
 
     return Connection
 
@@ -3363,6 +3363,14 @@ def _dial(deadline: float, address: tuple[str, int], *_: object) -> socket.socke
     raise error
 
 
+def _send_all(sock: Any, data: bytes, deadline: float) -> None:
+    """Send without the audit event of http.client, which has the token."""
+    rest = memoryview(data)
+    while rest:  # SSLSocket.sendall would begin the timeout anew with each record
+        sock.settimeout(_time_left(deadline))
+        rest = rest[sock.send(rest) :]
+
+
 def _is_stale(connection: Any) -> bool:
     """Whether the server has closed a connection, or sent something unasked."""
     import socket
@@ -3378,27 +3386,26 @@ def _is_stale(connection: Any) -> bool:
 
 
 class _Source(io.RawIOBase):
-    """The bytes that a socket receives, until a deadline and up to a size."""
+    """What http.client takes for a socket to read from: it ends at a deadline and at a size."""
 
-    def __init__(self, sock: Any, file: Any, deadline: float) -> None:
-        self._sock, self._file, self._deadline = sock, file, deadline
+    def __init__(self, sock: Any, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
         self._budget = _MAX_BODY  # bytes that may still come
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self, _PIECE)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_time_left(self._deadline))
-        size: int = self._file.readinto(buffer)
+        size: int = self._sock.recv_into(buffer)
         # Each chunk begins with a line, whereas a body of Vault's is a single one.
         self._budget -= size + _LINE_COST * bytes(buffer[:size]).count(b"\n")
         if self._budget < 0:
             raise _not_vault(_TOO_LARGE)
         return size
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _url_path(path: str, safe: str = "/") -> str:
@@ -3467,11 +3474,10 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
 
 def _check_framing(response: Any) -> None:
     """Raise ValueError if the end of a response is in doubt: the next one would be misread."""
-    lengths = response.headers.get_all("Content-Length", [])
-    encodings = response.headers.get_all("Transfer-Encoding", [])
-    good = all(re.fullmatch("[0-9]{1,15}", length) for length in lengths)
-    good = good and not response.headers.defects and len(lengths + encodings) < 2
-    if not good or (encodings and encodings[0].lower() != "chunked"):
+    names = map(str.lower, response.headers.keys())
+    framing = [name for name in names if name in ("content-length", "transfer-encoding")]
+    is_understood = response.chunked or response.length is not None or not framing
+    if response.headers.defects or len(framing) > 1 or not is_understood:
         raise ValueError
 
 
@@ -4482,6 +4488,7 @@ def _parse_fields(text: str) -> _Json:
         raise BadValue("the value for all fields isn't JSON", hint="use an object") from None
 
 
+@functools.lru_cache(1024)
 def _path_and_field(name: str) -> tuple[str, str]:
     """Return the path and the field of a name; the field of `app/db#` is "", for all."""
     path, mark, field = check_name(name).partition("#")

@@ -3727,7 +3727,7 @@ HEADS = [
 ]
 LINES = ["A : b", ": b", "A", "A: b\0\r\nA", "A: " + "x" * 200_000, "Content-Length: 1\r\nContent-Length: 2"]
 LINES += ["Content-Length: 1\r\nContent-Length: 1", "Content-Length: 1\r\nTransfer-Encoding: chunked"]
-LINES += [f"Content-Length: {n}" for n in ("", "+1", "-1", "0x1", "1_0", "1 1")]
+LINES += [f"Content-Length: {n}" for n in ("", "-1", "0x1", "1 1")]
 LINES += [f"Transfer-Encoding: {n}" for n in ("", "gzip, chunked", "identity", "xchunked")]
 HEADS += [f"HTTP/1.1 200 OK\r\n{line}" for line in LINES]
 BAD_RESPONSES = {
