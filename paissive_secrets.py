@@ -6971,15 +6971,18 @@ login arguments
 command password
     sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
     docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
-    psexec  (?i:psexec)[^\n]{0,120}? -p {typed}  psexec.exe x.local -u me -p {p} cmd
-    redis-cli  redis-cli (?:[^\n|;&]{0,200}? )?-a {typed}  redis-cli -h x.local -a {p}
-    ldapsearch  ldapsearch (?:[^\n|;&]{0,300}? )?-w ?{typed}  ldapsearch -x -w {p}
+    psexec  (?i:psexec){options}-p {typed}  psexec.exe x.local -u me -p {p} cmd
+    redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
+    -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
+        ([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
+    sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
+    ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
     htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
     --service-principal  --service-principal [^\n|;&]{0,200}?-p {typed}
         az login --service-principal -u me -p {p}
-    mysql  mysql(?:dump|admin)? (?:[^\n|;&]{0,200}? )?-p{typed}  mysqldump -u me -p{p} shop
+    mysql|mariadb  {name}(?:-?dump|-?admin|sh)?{options}-p{typed}  {name}-dump -u me -p{p} shop
     curl
         curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}["']?(?=([^\s:"'$<]{0,80}))\1["']?
         :["']?([^\s"'$<{(\[][^\s"']{2,99}|\{[^\s"'}]{0,40}\d[^\s"'}]{0,40}\})
@@ -7039,6 +7042,8 @@ WeCom webhook
     /webhook/send?key=  /webhook/send\?key=([0-9a-f-]{36})(?!\w)  /cgi-bin/webhook/send?key={u}
 """
 _MACROS = {
+    "{options}": r"""(?:\.exe)?["']?,?{space}(?:[^\s|;&]{1,99}{space}){0,30}?["']?""",
+    "{space}": r"(?: |\\\n){1,9}",
     "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
     "{hex}": r"""(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)""",
     "{argument}": r"""\s{0,40}(?:@?["'][^"'\n]{0,200}["']|[\w.&$>-]{1,60})\s{0,9},""",
@@ -7423,7 +7428,7 @@ _ASSIGNMENT = rb"""(?x)
     (?:(?P<separator>=>|:{1,3}=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|%%3[dD]|&gt;
           |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t])%(or)s)
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
-       (?:[\[{(]\s{0,40}(?=["'])  # a list
+       (?:[\[{(]\s{0,40}(?:None,\ ?)?(?=["'])  # a list
          |\[\]byte\(
          |(?:(?:new|await)\ )?(?:\(  # calls
            |[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL])))
@@ -7433,7 +7438,10 @@ _ASSIGNMENT = rb"""(?x)
       |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )|%%3[dD]
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
-       %(begin)s)
+       %(begin)s
+      |(?P<list>:=|=>|[=:])\ ?(?:new\ )?(?:\[\d{0,3}\])?(?:[A-Za-z_][\w.]{0,20})?(?:\[\d{0,3}\])?\ ?\(?
+       [\[{]\s{0,40}(?=(?:(?:0x[0-9a-fA-F]{1,2}|\d{1,3}),\s{0,20}){8})  # of bytes
+    )
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
 _LOOKS_RANDOM = rb"""(?=[A-Za-z]{16}|[A-Z]{12}|[A-Za-z+/]{2,40}==
     |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
@@ -7446,7 +7454,7 @@ _ELSEWHERE = {
     b"or": b"",
     b"else": b"",
     b"begin": rb"(?:[|>][-+]?[ \t]{0,9}\r?\n[ ]{1,40})?(?=" + _BARE_BEGIN
-    + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(]\s)[^\s\"'`=>])",
+    + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(][\s\d])[^\s\"'`=>])",
 }  # fmt: skip
 # In source, another expression may precede the value, and a bare value is a literal if it has a digit, or
 # ends where a string or a part of one does.
@@ -7455,7 +7463,8 @@ _IN_SOURCE = {
     b"else": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?![\w.$])(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
     rb"(?P=first)\ (?:\|\||\?\?|\?:|or)\ )?",
     b"begin": rb"(?=(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # how most words end
-    + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S)))",
+    + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+    + rb"|" + _BARE_BEGIN + rb"{1,99}[ ](?:host|port|dbname|sslmode|user)=)",  # a connection string
 }  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.
 _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?+|,({>%!])"
@@ -7488,6 +7497,7 @@ _BARE_VALUES = {
     "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
+    "bytes": lazily(rb"(?:(?:0x[0-9a-fA-F]{1,2}|\d{1,3})(?:,[ ]?|(?=[\s\]})]))){8,60}"),
     "default": lazily(rb"[^\n\"'`{}]{1,300}(?=\})"),
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
@@ -7642,7 +7652,7 @@ def candidate_at(window: bytes, language: Language, match: re.Match[bytes]) -> C
     if value.lower() in _NO_VALUES or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NO_VALUES):
         return None
     return Candidate(
-        *(start, end, kind, _text(name), _text((separator or bare or b"").strip()) or "_"),
+        *(start, end, kind, _text(name), _text((separator or bare or match["list"] or b"").strip()) or "_"),
         *(_text(quote or b""), _text(value), _text(before), _text(_rest_of_line(window, end)), language.kind),
     )
 
@@ -7662,6 +7672,8 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
     """An unquoted value, which ends as its place and its language say."""
     start, bare = match.end(), match["bare"]
+    if bare is None:
+        return _BARE_VALUES["bytes"].match(window, start)
     if match.end("outer") < start:  # a block of YAML
         return _BARE_VALUES["line"].match(window, start)
     if bare[:1] == b">":
@@ -8345,7 +8357,7 @@ def apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
     return verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
 
-def _classify(text: bytes, candidate: Candidate, path: str) -> Span:
+def _classify(text: bytes, candidate: Candidate, path: str = "") -> Span:
     """Return the verdict on a candidate, under the rule for what its value is or for its kind."""
     value = candidate.value.encode("latin-1")
     rule = None
@@ -8547,6 +8559,11 @@ _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?
 _KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
+_INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
+_ROW_BEGIN = lazily(rb"\s{0,40},?\s{0,40}\(")
+_ITEM = lazily(  # of a row, with what follows it
+    rb"\s{0,40}(?:[NnEe]?'((?:[^'\\\n]|\\.|''){0,300})'|[^,()'\n]{0,200}(?:\([^()\n]{0,200}\))?)\s{0,40}[,)]"
+)
 _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 
 
@@ -8559,6 +8576,7 @@ def keyword_detectors() -> dict[bytes, Detector]:
         if keyword.rfind(b"/") != 0  # else it is a file's name
     }
     detectors[b"private key"] = _private_key
+    detectors[b"values"] = _inserted_rows
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
     # Not by `kind`, which is in more files.
     return {**detectors, **{mark + b"secret": _kube_secret for mark in (b":", b" ", b"\t", b'"', b"'")}}
@@ -8593,6 +8611,32 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
         rule = pattern_rules()["encrypted-key" if hidden else "private-key"]
         end = tail.end() if tail else head.end() + len(start)
         yield verdict(Span(head.start(), end, rule, rule.confidence), body)
+
+
+def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+    """The values that SQL inserts into columns such as password."""
+    columns = text[max(0, at - 2000) : at - len("values")].rstrip()
+    if columns[-1:] != b")":
+        return (), at
+    table, _, columns = columns.rpartition(b"(")
+    names = [name.strip(b" \n\r\t\"'`[]") for name in columns[:-1].split(b",")]
+    if not _INSERT.search(table[-120:]) or not any(map(_kind_of, names)):
+        return (), at
+    spans: list[Span] = []
+    row = _ROW_BEGIN.match(text, at)
+    while row and len(spans) < MAX_ITEMS:
+        at = row.end()
+        for name in names:
+            item = _ITEM.match(text, at)
+            if not item:
+                return spans, at
+            at = item.end()
+            if item[1] and _kind_of(name):
+                place = "", _text(_rest_of_line(text, item.end(1))), "source"
+                named = _kind_of(name), _text(name), "=", "'"
+                spans.append(_classify(text, Candidate(*item.span(1), *named, _text(item[1]), *place)))
+        row = _ROW_BEGIN.match(text, at)
+    return spans, at
 
 
 def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:

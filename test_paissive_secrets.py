@@ -7863,6 +7863,8 @@ WAYS_TO_GIVE_A_VALUE = (
     ('<password encrypted="false">V</password>', "a.xml", "password", ">"),
     ('<setting name="Password" as="String">\n  <value>V</value>', "a.xml", "Password", ">"),
     ("<name>fs.secret.key</name>\n  <value>V</value>", "a.xml", "fs.secret.key", ">"),
+    ('{"password": (None, "V")}', "a.py", "password", ":"),
+    ('"user=me password=V host=x.local"', "a.go", "password", "="),
     ("<param-name>password</param-name><param-value>V</param-value>", "a.xml", "password", ">"),
     ("password: >-\n  V\n", "a.yml", "password", ":"),
 )
@@ -7903,6 +7905,17 @@ def test_a_bare_value_ends_as_its_language_says():
         assert [c.value.removesuffix(" ") for c in candidates(line, path)] == [value.strip()] * bool(value), (
             line
         )
+
+
+def test_a_list_of_bytes_is_one_value():
+    for path, line in (
+        ("a.go", "key := []byte{18, 170, 22, 142, 90, 59, 56, 77, 8}"),
+        ("a.c", "uint8_t key[9] = {18, 170, 22, 142, 90, 59, 56, 77, 8};"),
+        ("a.cs", "byte[] key = new byte[] { 18, 170, 22, 142, 90, 59, 56, 77, 8 };"),
+        ("a.json", '{"key": [18, 170, 22, 142, 90, 59, 56, 77, 8]}'),
+    ):
+        assert [c.value for c in candidates(line, path)] == ["18, 170, 22, 142, 90, 59, 56, 77, 8"], line
+    assert candidates("key := []int{18, 170, 22}", "a.go") == []
 
 
 def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to():
@@ -8670,6 +8683,18 @@ def test_a_random_value_under_an_unknown_name_in_a_configuration_is_low_and_says
     assert found(f"SHOP_SIGNER={value}", "a.py") == []
 
 
+def test_rows_that_sql_inserts_have_the_names_of_their_columns():
+    head = "INSERT INTO users (id, `name`, password) VALUES "
+    for rows, lines in (
+        (f"(1, 'ada', '{LOGIN}!'),\n(f(2, 3), 'bob', N'{LOGIN}?')", [1, 2]),
+        (f"(1, '{LOGIN}!', NULL), (2, 'x', MD5('{LOGIN}!'))", []),
+        ("(1, 'ada', 'md5" + ps.samples("{h32}") + "')", []),
+        ("(?, ?, ?)", []),
+    ):
+        matches = scanned(head + rows + ";", "seed.sql")
+        assert [m.line for m in matches if m.confidence != "low"] == lines, rows
+
+
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
     for text, rule in (
         (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),
@@ -8751,6 +8776,13 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"docker login -u me -p your-{LOGIN} x.local", None),
         (f"mysql -ume -p'{LOGIN}' -e 'select 1'", "command-password"),
         ("mysql -u me -p$PASSWORD shop", None),
+        (f"docker exec db /opt/bin/sqlcmd -U sa -P '{LOGIN}' -Q 'select 1'", "command-password"),
+        ("sqlcmd -U sa -P <PASSWORD>", None),
+        (f"sqlcmd -Q 'select 1' | tee -P {LOGIN}", None),
+        (f"mysql -h x.local \\\n  -u root \\\n  -p{LOGIN}", "command-password"),
+        (f'["CMD", "mysqladmin", "ping", "-p{LOGIN}"]', "command-password"),
+        (f"./wrapper -s -u me:{LOGIN} https://x.local", "command-password"),
+        ("docker run -u app:app x; docker run -u 1000:1000 y", None),
         (f"mkdir -p{LOGIN}", None),
         (f"mysql --version; ssh -p{LOGIN} x.local", None),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
@@ -8896,6 +8928,7 @@ for name, rule in list(ps.named_rules().items())[::20]:
 NEAR_MISSES += [ps.rule_prefixes(rule.prefix)[0].encode() + b" " for rule in ps.prefixed_rules()]
 KEYWORDS = [bytes([n]) for n in range(32, 127)]
 KEYWORDS += (
+    b"""values (|insert into a (pw) values ('a'),|sqlcmd -|"""
     b"""://@|://a:bcd |PRIVATE KEY|curl -u a |machine a login b |Q~|a:bcd@tcp(|connect(a, "b", "c", |"""
     b"""SetBasicAuth("a", "b|set("key", "a1") |Basic aaaaaaaaaaaa |password|key: |token='a1' |"""
     b"""-1234-1234-1234"""
