@@ -7299,7 +7299,8 @@ def provider_rule(before: bytes, value: bytes) -> Rule | None:
     Hashes look like keys, so a value away from the name must look more random than a hash, or have a word
     such as `token` before it.
     """
-    if 3 * len(_CAPITALIZED.sub(b"", value)) < len(value):  # CamelCase
+    certificate = value.startswith(b"MII") and len(value) > 48
+    if certificate or 3 * len(_CAPITALIZED.sub(b"", value)) < len(value):  # or CamelCase
         return None
     for end, rule in _providers_in(before.translate(_DIGITS_TO_0)):
         name = rule.id.partition("-")[0].encode()
@@ -8606,7 +8607,8 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
-    if len(body) >= 50 and len(set(body)) > 15 and len(max(lines, key=len)) > 30:
+    cut = b"..." in start or "…".encode() in start
+    if not cut and len(body) >= 50 and len(set(body)) > 15 and len(max(lines, key=len)) > 30:
         hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
         rule = pattern_rules()["encrypted-key" if hidden else "private-key"]
         end = tail.end() if tail else head.end() + len(start)

@@ -8586,7 +8586,9 @@ def test_private_keys_are_found_in_files_and_in_strings(escape):
         assert found('{"key": "' + key.replace("\n", escape) + '"}') == [rule]
 
 
-@pytest.mark.parametrize("body", ["", "...", "anything", "x" * 80, "YWJj" * 9])
+@pytest.mark.parametrize(
+    "body", ["", "...", "anything", "x" * 80, "YWJj" * 9, f"{PEM_BODY}\n...\n{PEM_BODY}"]
+)
 def test_a_header_without_a_key_is_no_private_key(body):
     text = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
     assert found(text) == found(f"x: {base64_of(text)}") == []
@@ -8763,6 +8765,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"rsaPrivateKeyID = '{ps.samples('{h64}')}'", None),
         ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
         ("cloudflare: " + "0" * 37, None),
+        ("okta: MIID" + ps.samples("{A60}"), None),
         (f'"nonce": "{LOGIN}"', "credential"),
         ("/items/with/key/that-has-a-long-name", None),
         ("dp" + ps.samples(".st.prd.{A42}"), "doppler-token"),
