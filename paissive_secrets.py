@@ -8462,16 +8462,16 @@ def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False
     return near if near_misses else None
 
 
-def _encoded(text: bytes, runs: Iterable[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
+def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
     """Yield what is in text in Base64, which is decoded once, at its place in the Base64."""
+    is_text = _ENCODED_TEXT.match
+    begins = [start for start, _ in runs if is_text(text, start)]
+    if runs and runs[0][0] == 0 and begins[:1] != [0]:  # maybe a window that begins within a group
+        aligned = _ENCODED_TEXT.search(text, *runs[0])
+        begins = [aligned.start(), *begins] if aligned else begins
     done = 0
-    for start, end in runs:
-        if start < done:
-            continue
-        # In a window of a long line, and behind a slash, the first letter may not begin a group of four.
-        cut = start == 0 or text[start - 1] in b"+/"
-        begin = _ENCODED_TEXT.search(text, start, end) if cut else _ENCODED_TEXT.match(text, start)
-        run = _BASE64.match(text, begin.start()) if begin else None
+    for begin in begins:
+        run = _BASE64.match(text, begin) if begin >= done else None
         if run:
             done = run.end()
             places = [run.start() + letter.start() for letter in re.finditer(rb"\S", run[0])]
