@@ -8765,9 +8765,9 @@ _ASSIGNED_NAME = lazily(
     rb"[\"']?([A-Za-z_][\w.-]*)[\"']?(?:: ?[A-Za-z]\w*)?[ \t]*(?::=|=>|[:=])[ \t]*[\"'`]?\Z"
 )
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
-# The first bytes of zip, gzip, bzip2, xz, 7z, zstd.
-UNPACKED = (b"PK\3\4", b"\x1f\x8b")  # on request
-_ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
+# The first bytes of zip and gzip, which are unpacked on request, and of bzip2, xz, 7z, zstd.
+UNPACKED = (b"PK\3\4", b"\x1f\x8b")
+_ARCHIVES = (*UNPACKED, b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
@@ -9798,7 +9798,7 @@ class Audit:
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
-        if self._begun:  # everything would be counted twice, with other fingerprints
+        if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
         if self.history is not None:
@@ -11410,7 +11410,7 @@ def cmd_hook_install(args: Namespace) -> None:
     SKIP=paissive-audit git commit     # skip it once
 
     Before a push, the values that the store holds are searched for too, if it
-    opens without a prompt.
+    opens without a prompt. A line in .gitattributes lets git merge baselines.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
     _warn(f"installed {install_hook(name)}; skip it once with: SKIP=paissive-audit git {name[4:]}")
