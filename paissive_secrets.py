@@ -4158,7 +4158,8 @@ class VaultStore(Store):
     def _visible_mounts(self) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see, read once."""
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
-        if self._mounts is None:
+        mounts = self._mounts  # other threads may forget it meanwhile
+        if mounts is None:
             found = _member(self._call("GET", where).data, "secret")
             token, own = self._session.held, self.settings.mount
             if own + "/" not in found:
@@ -4166,9 +4167,10 @@ class VaultStore(Store):
                 self._session.call("GET", f"{where}/{_url_path(own)}")
                 if self._session.held != token:
                     found = _member(self._call("GET", where).data, "secret")
-            self._mounts = {name: _kv_version(_member(found, name)) for name in found if name.endswith("/")}
+            mounts = {name: _kv_version(_member(found, name)) for name in found if name.endswith("/")}
+            self._mounts = mounts
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
-        return self._mounts or {}
+        return mounts
 
     def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
         """Return where a secret is; BadValue unless it can be written, and has `versions`."""
@@ -4403,7 +4405,7 @@ class VaultStore(Store):
         fields = {_FIELD: None} if isinstance(secret, Denied) else secret.fields or {}
         root = self._root()
         # A path that looks like another mount's is shown with its own mount.
-        inside = any(path.startswith(mount) for mount in self._mounts or ())
+        inside = any(map(path.startswith, self._visible_mounts()))
         shown = f"{root.mount}/{root.path}{path}" if inside else path
         found = []
         for field, value in sorted(_with_stages(fields).items()):

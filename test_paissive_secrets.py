@@ -4758,6 +4758,12 @@ def test_a_blind_write_asks_for_the_mounts_once_a_second(stub, frozen):
         assert len(mounts) == asked
 
 
+def test_another_thread_may_forget_the_mounts_at_any_moment(stub, monkeypatch):
+    store = stub(http()).store()
+    monkeypatch.setattr(time, "monotonic", lambda: vars(store).update(_mounts=None) or 0.0)
+    assert store.get("a") == "v"
+
+
 def test_all_fields_of_a_secret_are_rotated_and_rolled_back(vault_env, say, monkeypatch):
     for mount in ("secret", "kv1"):
         monkeypatch.setenv("PAISSIVE_VAULT_MOUNT", mount)
