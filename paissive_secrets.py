@@ -7052,35 +7052,6 @@ _MACROS = {
     "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
     r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
 }
-# To add a provider whose values have no prefix, add its name after their shape: a value of that shape near
-# the name is taken for that provider's. List every spelling of a name.
-_PROVIDERS = r"""
-{A14}|{A16} linkedin; {A15} dropbox; {A15}|{A40} imgur; {A16} alphavantage; {A16}|{A32} flickr;
-{A16}|{A32}|{W64} coinbase; {A16}|{A6}_{A29}_mmk maxmind; {A16}|{A8} nexmo vonage; {A17} airtable apify;
-{A20} browserstack eventbrite packagist pusher uploadcare; {A20}|{A32} codacy honeybadger; {A22} travis
-travisci; {A24} atlassian betterstack confluence jira stripe vercel; {A24}|{A30} plaid; {A24}|{A32} slack;
-{A24}|{A64} cloudant; {A25,28}|{A25,30}_{A18,22} ngrok; {A25}|{A45}|{A50}|{d15,25}-{A20,40} twitter; {A26}
-mattermost; {A30} alibaba aliyun pushover textmagic twitch; {A32} adobe algolia amplitude apiflash braintree
-bugsnag mailtrap mistral mixpanel newsapi openweather rollbar shodan spotify steam tencent twilio wechat;
-{A32}-us{d1,2} mailchimp; {A32}|[12]/{d16}:{A32}|{d16} asana; {A32}|u\+{W18}|{W20} pagerduty;
-{A32}|{A32}-{A8}-{A8} mailgun; {A32}|{A36} zoomapi; {A32}|{A40} datadog tiktok; {A32}|{A40}|{A64} sentry;
-{A32}|{A64} trello; {A32}|{B43}=|{B86}==|{W40} azure; {A32}|{W64} bitbucket; {A32}|{d15,16}\|{W27,40}
-facebook; {A32}|{u} codecov; {A34} etherscan klaviyo; {A36}NRAL|{A40}|{A64} newrelic; {A37} godaddy;
-{A37}|{W40} cloudflare; {A40} circleci cloudsmith cohere deepgram gitea github meraki paystack pipedrive
-sonar sonarqube sourcegraph strava zendesk; {A40}|{A50} buildkite; {A40}|{u} sendbird; {A44} typeform; {A48}
-neutrinoapi packagecloud; {A48}|{B40} coshmac cossecretkey hmacsecretkey secretaccesskey; {W24}|{W48}
-bitmex; {A48}|{u} onesignal; {A50} signalwire tumblr; {A52}|{A76}AZDO{A4} azuredevops; {A64} ambee binance
-hetzner keenio linode mailersend onelogin pinata sendinblue slkey softlayer virustotal webflow;
-{A64}|su{A12} sumologic; {A64}|{A73}|AKC{A10,99}|AP[0-9A-F]{A10,99} artifactory jfrog; {A64}|{W20} gitlab;
-{A64}|{W32}|{d18} discord; {B75} mux; {A80} scrapingbee; {A128} poloniex; (?:s|p)ub-c-{u} pubnub;
-00{W40}|{W40}|{W64} okta; {u} coinmarketcap docker dockerhub heroku hubspot npm postmark saucelabs scaleway
-snyk splunk; {u}(?::fx)? deepl; {d5,16}:A{W34} telegram; {W21} dynatrace; md-{W22}|{W22} mandrill; {W22}
-instana ringcentral signalfx; s\.{A24} vault; {W27} cloudinary; {W27}|{W30} reddit; (?:live|test)_{A30}
-mollie; (?:test|live)_{A31,35} lob; {W32} fastly; {W39} youtube; {W40,46} netlify; {W40}|{u} launchdarkly;
-{W43} contentful; {W44} iam ibm ibmcloud; sk-{A48} stabilityai; {W50} rapidapi; A{A55,60}={0,2} upstash;
-{W60} intercom mapbox; {W64} bingmaps; {W64}_{W4}_{u} webex; {W80} paypal; {Z80,90} kraken; {W86} bitrise;
-{B100,2000}={0,2}|{B40} aws awssecret
-"""
 
 
 def lazily(pattern: AnyStr) -> re.Pattern[AnyStr]:
@@ -7115,18 +7086,6 @@ class Rule(NamedTuple):
 def prefixed_rules() -> tuple[Rule, ...]:
     """The rules with a literal prefix, in order of precedence."""
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
-
-
-@functools.cache
-def named_rules() -> dict[str, Rule]:
-    """{name of a provider, with 0 for each digit: its rule, whose shape the whole value must match}."""
-    return {
-        re.sub(r"\d", "0", name): Rule(
-            f"{name}-credential", f"{name} credential", "medium", "high", "", shape
-        )
-        for shape, *names in map(str.split, re.split(r";\s+", _PROVIDERS.strip()))
-        for name in names
-    }
 
 
 class Pattern:
@@ -7184,7 +7143,7 @@ def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
 
 def all_rules() -> list[Rule]:
     """Every rule, those with a prefix first."""
-    return [*prefixed_rules(), *named_rules().values(), *pattern_rules().values()]
+    return [*prefixed_rules(), *pattern_rules().values()]
 
 
 def custom_rule(name: str, pattern: str) -> Rule:
@@ -7280,58 +7239,6 @@ class Prefixes:
 def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
     """The literals of all rules, those of a project first."""
     return Prefixes((*custom, *prefixed_rules()))
-
-
-# --- providers ----------------------------------------------------------------------------------------------
-
-_CAPITALIZED = lazily(rb"[A-Z][a-z]{2,}")
-_NAME_REACH = 64  # bytes before a value in which a provider may be named
-_LETTER = lazily(rb"[A-Za-z]")
-_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision|\bid=")
-_SENTENCE = lazily(rb"[a-z](?: [a-z]+){5}")  # prose that only mentions the name
-_CREDENTIAL_WORD = lazily(rb"(?i)key|token|secret|cred|auth|passw|api")
-_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
-# Lines of a log that differ in their numbers share one cache entry.
-_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
-
-
-def provider_rule(before: bytes, value: bytes) -> Rule | None:
-    """The rule of the provider that `before` names, if the value has its shape.
-
-    Hashes look like keys, so a value away from the name must look more random than a hash, or have a word
-    such as `token` before it.
-    """
-    certificate = value.startswith(b"MII") and len(value) > 48
-    if certificate or 3 * len(_CAPITALIZED.sub(b"", value)) < len(value):  # or CamelCase
-        return None
-    for end, rule in _providers_in(before.translate(_DIGITS_TO_0)):
-        name = rule.id.partition("-")[0].encode()
-        if len(name) > 3 and name in value.lower():  # a name that mentions the provider
-            return None
-        if not re.fullmatch(expression(rule.shape).encode(), value):
-            continue
-        gap = before[end:]
-        if _HASH_WORD.search(gap) or _SENTENCE.search(gap):
-            return None
-        if _CREDENTIAL_WORD.search(before) or (
-            "{u}" not in rule.shape and (not _LETTER.search(gap) or _MIXED.match(value))
-        ):
-            return rule
-    return None
-
-
-@functools.lru_cache(1024)
-def _providers_in(context: bytes) -> list[tuple[int, Rule]]:
-    """(end, rule) of each provider's name in `context`, written in one to three words, last first."""
-    text, rules = context.decode("latin-1"), named_rules()
-    words = words_of(text)
-    pairs = list(map(str.__add__, words, words[1:]))
-    names = set(filter(rules.__contains__, (*words, *pairs, *map(str.__add__, pairs, words[2:]))))
-    lowered, found = text.lower(), []
-    for name in names:
-        for match in re.finditer(r"[\W_]{0,3}".join(name), lowered):
-            found.append((match.end(), rules[name]))
-    return sorted(found, key=lambda item: -item[0])
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -7844,6 +7751,8 @@ _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 _CLASS_OF = bytes(
     97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
 )
+# Values that differ in their digits share one cache entry.
+_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
@@ -8312,7 +8221,6 @@ _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest pri
 _SAMPLE_PATH = lazily(
     r"(?i)(?:\A|[/._-])(?:tests?|specs?|examples?|samples?|docs?|fixtures?|mocks?|dist)(?:[/._-]|\Z)"
 )
-_TOKEN_LIKE = lazily(rb"(?=[^\d]{0,40}\d)[\w.:/+=|-]{8,200}\Z")
 
 
 def detect(
@@ -8372,8 +8280,6 @@ def _classify(text: bytes, candidate: Candidate, path: str = "") -> Span:
     elif is_weak_password(candidate):
         rule = pattern_rules()["weak-password"]
         reason = "it belongs to a test or an example" if _SAMPLE_PATH.search(path) else ""
-    elif _TOKEN_LIKE.match(value):
-        rule = provider_rule(text[max(0, candidate.start - _NAME_REACH) : candidate.start], value)
     rule = rule or pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
     return verdict(Span(*candidate[:2], rule, rule.confidence, candidate, reason), value)
 
@@ -8400,13 +8306,6 @@ _JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
 _JSON_PIECE = lazily(rb"\\u[dD][89abAB]..\\u....|\\u....|\\.|[^\\]+")  # the first is a surrogate pair
 _TEXT = lazily(rb"[^\0-\x08\x0e-\x1f]*")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
-_VALUE_OPENERS = frozenset(b"\"'` :=|(,\n{>")  # bytes right before a value
-_RANDOM = lazily(  # no identifier of several words, number or SVG path
-    rb"(?=(?=(?P<lead>[^\s\d]{0,24}))(?P=lead)\d)(?![\w-]{0,24}?[a-z]{5}[_-][a-z]{3}"
-    rb"|[A-Z]?[a-z]{2,12}(?:[A-Z][a-z]{1,12}){2}|\d{20}|(?:-?\d{1,4}[CHLMQSVZ-]){4})"
-    rb"[\w.:/+=|-]{20,200}(?![\w{(\[]|[!?@$%^*~#]\w)"
-)
-_ACCOUNT = lazily(rb"\d+[:|]\Z")  # an account number before the token
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
 _HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
@@ -8425,11 +8324,12 @@ def token_runs(text: bytes) -> list[tuple[int, int]]:
 def _tokens(
     text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes, near_misses: bool
 ) -> Iterator[Span]:
-    """Yield tokens with a known prefix, or right after the name of their provider.
+    """Yield tokens with a known prefix.
 
     This loop sees each run of 20 or more token characters, so every step counts.
     """
-    texts, leads, openers, random_at = known.texts, known.leads, _VALUE_OPENERS, _RANDOM.match
+    texts = known.texts
+    leads = known.leads
     for start, end in runs:
         at, last, span = start, text[start - 1] if start else 10, None
         if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
@@ -8448,8 +8348,6 @@ def _tokens(
             yield span
             if span.rule.id == "aws-access-key":
                 yield from _aws_secrets(text, span)
-        elif last in openers and (random := random_at(text, start)):
-            yield from _value_after_provider(text, start, random.end())
 
 
 def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False) -> Span | None:
@@ -8511,19 +8409,6 @@ def _unescape(escape: bytes) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _value_after_provider(text: bytes, start: int, end: int) -> Iterator[Span]:
-    """Yield a value after the name of a provider, if it has the right shape."""
-    before = text[max(0, start - _NAME_REACH) : start]
-    if before.endswith(b"\n") and b" " not in before[-40:]:  # Base64 holds any name by chance
-        return
-    account = _ACCOUNT.search(before) if before[-1:] in b":|" else None
-    if account:
-        start, before = start - len(account[0]), before[: account.start()]
-    rule = provider_rule(before, text[start:end])
-    if rule:
-        yield apply_rule(rule, text, start, end)
-
-
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     """The secret beside its id, under any name: in a line of CSV, in a tuple, on the next line."""
     rule = pattern_rules()["aws-secret-key"]
@@ -8533,6 +8418,8 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
                 yield apply_rule(rule, text, *found.span())
 
 
+_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
+_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
 _SETTING_LINE = lazily(
     rb"[ \t-]{0,40}(?:export )?[\"']?([\w.-]{1,60})[\"']?[ \t]{0,9}[:=]"
     rb"[ \t]{0,9}[\"']?([\w+/=.~-]{24,200})[\"']?[ \t\r]*(?:\n|\Z)"

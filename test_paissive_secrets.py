@@ -7717,13 +7717,6 @@ def test_the_key_ids_of_aws_are_in_base32():
     assert [found(key_id[:-1] + digit) for digit in "0189"] == [[], [], [], []]
 
 
-def test_each_provider_is_known_by_its_name_and_the_shape_of_its_values():
-    for name, rule in ps.named_rules().items():
-        value = shape_sample(rule.shape).encode()
-        found = [ps.provider_rule(f"{name}_api_key = ".encode(), text) for text in (value, value[:-1])]
-        assert found[0].shape == rule.shape and found[1] != rule
-
-
 # What the best-known providers document of their tokens, written down without a look at the rules: the rule
 # that has to find them, and their forms.
 DOCUMENTED = """
@@ -8762,14 +8755,11 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("<username>me</username>\n<password>${password}</password>", None),
         (f'"NextToken": "{LOGIN * 3}"', None),
         (f"DB_CREDENTIALS=postgres://me:{{password}}@x.local/{LOGIN}", None),
-        ("sourcegraph: " + ps.samples("{h40}"), "sourcegraph-credential"),
         ("sourcegraph_commit: " + ps.samples("{h40}"), None),
-        ("api.sourcegraph.com: " + ps.samples("{h40}"), "sourcegraph-credential"),
         ("api.sourcegraph.com, commit: " + ps.samples("{h40}"), None),
         ("api.sourcegraph.com is where everybody here can find it: " + ps.samples("{h40}"), None),
         ("sourcegraph:\n  - sha1: " + ps.samples("{h40}"), None),
         (f"rsaPrivateKeyID = '{ps.samples('{h64}')}'", None),
-        ("the facebook api token: " + ps.samples("{d16}|{A27}"), "facebook-credential"),
         ("cloudflare: " + "0" * 37, None),
         ("okta: MIID" + ps.samples("{A60}"), None),
         (f'"nonce": "{LOGIN}"', "credential"),
@@ -8932,8 +8922,6 @@ def steps(data, path="a.py"):
 
 
 NEAR_MISSES = [proofs(rule)[1].encode() + b"\n" for rule in ps.prefixed_rules()]
-for name, rule in list(ps.named_rules().items())[::20]:
-    NEAR_MISSES.append(f'{name}_api_key = "{shape_sample(rule.shape)[:-1]}"\n'.encode())
 NEAR_MISSES += [ps.rule_prefixes(rule.prefix)[0].encode() + b" " for rule in ps.prefixed_rules()]
 KEYWORDS = [bytes([n]) for n in range(32, 127)]
 KEYWORDS += (
@@ -11069,7 +11057,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
 
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
     names = [row["id"] for row in json.loads(say("audit", "--list-rules", "--json")[1])]
-    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 400
+    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 300
     assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
 
 
