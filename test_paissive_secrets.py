@@ -7607,8 +7607,8 @@ def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, c
 
 
 def test_redact_found_masks_what_an_audit_reports_at_the_confidence_that_is_asked_for(tmp_path, say):
-    line = 'password = "{}"\n'
-    value = "AGE-SECRET-" + "KEY-1" + "QPZR" * 14 + "QP"  # medium
+    line = "postgres://app:{}@db.internal/x\n"
+    value = token()[4:16]
     Path("a.log").write_text(line.format(value))
     assert [finding.confidence for finding in ps.audit("a.log")] == ["medium"]
     assert say("redact", "--found", "a.log") == (0, line.format(value))
@@ -10100,8 +10100,8 @@ def test_an_audit_takes_no_option_that_does_not_exist():
 
 
 def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_stale(folder, say):
-    age = "AGE-SECRET-" + "KEY-1"
-    (folder / "a.txt").write_text(f"{token()}\n{age + 'QPZR' * 14 + 'QP'}\n{age + 'X' * 58}\n")
+    low = "AGE-SECRET-" + "KEY-1" + "X" * 58
+    (folder / "a.txt").write_text(f"{token()}\npostgres://app:{token()[4:16]}@db.internal/x\n{low}\n")
     for least, lines in ({"confidence": "low"}, [1, 2, 3]), ({}, [1, 2]), ({"confidence": "high"}, [1]):
         run = ps.Audit(**least)
         assert [finding.line for finding in run] == lines
