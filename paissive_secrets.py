@@ -6745,7 +6745,7 @@ GitLab job token  glcbt-  {W20,99}
 GitLab trigger token  glptt-  {W40}
 GitLab agent token  glagent-  {W50,99}
 GitLab runner token  GR1348941  {W20,60}
-AWS Bedrock short key  bedrock-api-key-  YmVkcm9jay5hbWF6b25hd3MuY29t{B0,2000}  =  bedrock-api-key-{A28}
+AWS Bedrock short key  bedrock-api-key-  (?:YmVkcm9jay5hbWF6b25hd3MuY29t){B0,2000}  =  bedrock-api-key-{A28}
 Google API key  AIza  {W35}
 Google OAuth token  ya29.  {W30,400}(?:\.{W10,400})?
 Slack legacy token  xox(a|r)-  (?:[0-9]-)?{A16,48}
