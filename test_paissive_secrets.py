@@ -9276,7 +9276,7 @@ class Past:
             values = [token(n) if number == 0 else token(100 * number + n)[8:28] for n in range(count)]
             self.values += values
             self.secrets += map(place.format, values)
-        self.others = ["\n", "# a remark\n", "x = 1\n", "\n\n", "password = os.environ['X']\n", "---\n"]
+        self.others = ["\n", "# a remark\n", "x = 1\n", "\n\n", "token = None\n", "---\n"]
         names = [
             "app.py",
             "sub/app.py",
