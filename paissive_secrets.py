@@ -121,6 +121,7 @@ __all__ = [
     "Identity",
     "KnownValues",
     "Locked",
+    "Member",
     "MemoryStore",
     "NotFound",
     "Passphrase",
@@ -471,6 +472,7 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
 # writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # far above any secret, and safe to hold in memory
+_SMALL = 1 << 14  # bytes; room for the largest file takes longer to make than a small one to read
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _TICK_NS = 3_000_000_000  # more than the coarsest timestamps of a file system (FAT) are apart
@@ -513,7 +515,9 @@ def read_file(path: str, *, follow: bool = True) -> bytes:
 
 def read_bounded(file: IO[bytes], what: str) -> bytes:
     """Return the rest of an open file; raise BadValue if that is more than MAX_FILE_BYTES."""
-    data = file.read(MAX_FILE_BYTES + 1)
+    data = file.read(_SMALL)
+    if len(data) == _SMALL:
+        data += file.read(MAX_FILE_BYTES + 1 - _SMALL)
     if len(data) > MAX_FILE_BYTES:
         raise BadValue(
             f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right one"
@@ -620,6 +624,13 @@ def _is_private_group(uid: int, gid: int) -> bool:
     except KeyError:  # in a container, users may have only a number
         return uid == gid
     return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def make_folder(path: str) -> None:
+    """Make a private folder, if there is none."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+        sync_folder(os.path.dirname(path), f"{path} is made")
 
 
 def check_folder(path: str) -> None:
@@ -1010,6 +1021,14 @@ class SecretVersion(NamedTuple):
     destroyed: bool
 
 
+class Member(NamedTuple):
+    """Who can open sealed files with a key of their own: the recipient "age1…" is its public half."""
+
+    name: str
+    recipient: str
+    added: str  # UTC
+
+
 class Store:
     """A mapping from names to secrets, which are text.
 
@@ -1157,8 +1176,20 @@ class Store:
 
     # Sealed files.
 
-    def rekey(self) -> int:
-        """Seal everything to a new identity, and return how many secrets."""
+    def rekey(self) -> str:
+        """Seal everything to a new identity, and return its fingerprint."""
+        raise _only("file")
+
+    def members(self) -> list[Member]:
+        """Return who can open the store with a key of their own."""
+        raise _only("file")
+
+    def add_member(self, name: str, recipient: str) -> None:
+        """Let whoever has the private key to a recipient, "age1…", open the store."""
+        raise _only("file")
+
+    def remove_member(self, name: str) -> str:
+        """Seal everything to a new identity, which this member doesn't get; return its fingerprint."""
         raise _only("file")
 
     def change_password(self, password: str) -> None:
@@ -2409,11 +2440,13 @@ def _corrupt(what: str) -> Corrupt:
 
 # === Sealed files ===========================================================================================
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
-# secret, sealed to that identity; rotation, the same for policies. The recipient isn't stored, so only those
-# who can open the store can add to it. While a rekey is unfinished, identity.age holds both identities.
+# secret, sealed to that identity; rotation, the same for policies; members/NAME, the identity sealed to a
+# member's key, and who that is, sealed to the identity. The store's recipient isn't stored, so only those who
+# can open it can add to it. While a rekey is unfinished, whatever holds the identity holds the old one too.
 
 _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
+_PIN = "PAISSIVE_STORE_FINGERPRINT"  # only this store is opened
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
@@ -2436,8 +2469,9 @@ class FileStore(Store):
         folder = folder or self._configured or find_above(working_directory(), ".paissive") or ".paissive"
         self.folder = absolute_path(folder)
         self._secrets = self._entries = os.path.join(self.folder, "secrets")
+        self._members = os.path.join(self.folder, "members")
         self._identity_file = os.path.join(self.folder, "identity.age")
-        self._typed = _TypedPassword()
+        self._opened = _Opened()
         self._title = ""  # what comes before a name inside an entry
         self._cache = FileCache()
 
@@ -2448,8 +2482,8 @@ class FileStore(Store):
         return f"file {os.path.realpath(self.folder)}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the password out of pickles and copies: they open the store themselves."""
-        return {**vars(self), "_typed": _TypedPassword()}
+        """Leave keys out of pickles and copies: they open the store themselves."""
+        return {**vars(self), "_opened": _Opened()}
 
     def get(self, name: str) -> str:
         """Return the value of `name`; an unchanged file is unsealed only once."""
@@ -2495,7 +2529,7 @@ class FileStore(Store):
 
     def open_copy(self, name: str, sealed: bytes) -> str:
         copy = f"a copy of {name}"
-        return _parse_entry(_open_file(copy, self._keys(), sealed)[1], name, copy)
+        return _parse_entry(_open_file(copy, self._keys(cached=True), sealed)[1], name, copy)
 
     def names(self) -> Iterator[str]:
         """Yield the names, which anybody who can read the folder sees."""
@@ -2519,35 +2553,92 @@ class FileStore(Store):
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
+        """Seal the identity to a new master password; with PAISSIVE_IDENTITY, the old one isn't needed."""
         self._check_folders()
-        read_keys = self._keys_by_password if os.path.lexists(self._identity_file) else self._keys
-        read_keys()  # don't prompt while holding the lock
+        self._keys()  # don't prompt while holding the lock
         with self._write_lock():
-            keys = read_keys()
-            if not os.path.lexists(self._identity_file):  # of PAISSIVE_IDENTITY, only the store's own
-                opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys
-                keys = tuple(key for key in keys if key in opening)
-            self._replace_identity(keys, password)
-            self._typed.password = password
+            self._replace_identity(self._own_keys(), password)
+            self._opened.password = password
 
-    def rekey(self) -> int:
-        """Seal everything to a new identity, and return how many secrets; repeat it if it is killed."""
+    def members(self) -> list[Member]:
+        """Return who can open the store with a key of their own, by name."""
         self._check_folders()
-        self._keys_by_password()
+        keys = self._keys()
+        return [self._read_member(name, keys) for name in self._member_names()]
+
+    def add_member(self, name: str, recipient: str) -> None:
+        """Let whoever has the private key to a recipient, "age1…" (X25519), open the store."""
+        folder = os.path.join(self._members, _check_member(name))
+        member = Member(name, str(Recipient(recipient)), utc_now())
+        self._check_folders()
+        self._keys()  # don't prompt while holding the lock
+        with self._write_lock():
+            keys = self._own_keys()
+            if os.path.lexists(os.path.join(folder, "identity.age")):
+                hint = "choose another name, or remove that one first: member remove"
+                raise Conflict(f"there is a member {_show(name)}", hint=hint)
+            self._write_attributes()
+            for path in (self._members, folder):
+                make_folder(path)
+            # The recipient first: if this is killed, nobody can open the store without being listed.
+            self._replace(self._seal_recipient(member, keys[0]))
+            self._replace(self._seal_identity(member, keys))
+
+    def rekey(self) -> str:
+        """Seal everything to a new identity, and return its fingerprint; repeat it if it is killed."""
+        return self._change_identity()
+
+    def remove_member(self, name: str) -> str:
+        """Do what `rekey` does, and leave this member out; needs the master password."""
+        return self._change_identity(_check_member(name))
+
+    def _change_identity(self, leaver: str = "") -> str:
+        self._check_folders()
+        keys = self._keys_by_password()
+        self._select_pinned(keys)
+        # If the member is gone and both identities are there, a removal was killed.
+        if leaver and len(keys) == 1 and leaver not in self._member_names():
+            raise NotFound(f"no member named {_show(leaver)}", hint="see: member list")
         try:
             with self._write_lock():
+                keys = self._keys_by_password()
+                remaining = [name for name in self._member_names() if name != leaver]
+                members = [self._read_member(name, keys) for name in remaining]
                 # Keep both identities until all is sealed to the new one, so that all can be opened.
-                keys = (Identity.generate(), *self._keys_by_password())
+                keys = (Identity.generate(), *keys)
                 self._replace_identity(keys, self._password())
-                count = len(list(self.names()))
+                if leaver:
+                    self._delete_member(leaver)
+                self._replace(*(self._seal_identity(member, keys) for member in members))
                 sealed = itertools.chain(self._seal_again(keys), self.policy_store()._seal_again(keys))
                 replace_files(sealed, work_folder(self.folder))
+                self._replace(*(self._seal_recipient(member, keys[0]) for member in members))
+                self._replace(*(self._seal_identity(member, keys[:1]) for member in members))
                 self._replace_identity(keys[:1], self._password())
         except SecretsError as error:
             again = "then rekey again: until then, the old identity still opens secrets"
             error.hint = f"{error.hint}; {again}" if error.hint else again
             raise
-        return count
+        return _fingerprint(keys[0])
+
+    def _delete_member(self, name: str) -> None:
+        folder = os.path.join(self._members, name)
+        for file in ("identity.age", "recipient.age"):  # the key first, as long as it is listed
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, file))
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(folder)
+        sync_folder(self._members, f"the member {_show(name)} is removed")
+
+    def _seal_identity(self, member: Member, keys: tuple[Identity, ...]) -> tuple[str, bytes]:
+        path = os.path.join(self._members, member.name, "identity.age")
+        return path, seal(_write_identities(keys), Recipient(member.recipient))
+
+    def _seal_recipient(self, member: Member, key: Identity) -> tuple[str, bytes]:
+        path = os.path.join(self._members, member.name, "recipient.age")
+        # Other keys than an entry's, so that neither passes for the other.
+        text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
+        return path, seal(text, key.recipient())
 
     def _seal_again(self, keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
         """Yield the path of each file and its content, sealed to the first of these keys."""
@@ -2558,6 +2649,25 @@ class FileStore(Store):
             plaintext = _open_file(path, older_first)[1]
             _parse_entry(plaintext, self._title + name, path)  # don't seal an entry again that was moved
             yield path, seal(plaintext, recipient)
+
+    def _member_names(self) -> list[str]:
+        if not os.path.lexists(self._members):
+            return []
+        check_folder(self._members)
+        with disk_errors(f"read {self._members}"), os.scandir(self._members) as entries:
+            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in folders:
+            check_folder(folder.path)
+        return sorted(folder.name for folder in folders if not _name_problem(folder.name))
+
+    def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
+        """Return who a member is, as far as somebody who could open the store wrote it."""
+        path = os.path.join(self._members, name, "recipient.age")
+        with disk_errors(f"read {path}"):
+            found = _parse_texts(_open_file(path, keys)[1], path, "member", "recipient", "updated")
+        if found["member"] != name:
+            raise Corrupt(f"{path} is for the member {_show(found['member'])}", hint="move it back")
+        return Member(name, found["recipient"], found["updated"])
 
     def status(self) -> Iterator[tuple[str, str]]:
         yield "store", "sealed files"
@@ -2584,16 +2694,20 @@ class FileStore(Store):
             yield password
         if password or self._identity_text(may_run=False):
             with contextlib.suppress(SecretsError):
-                yield from (key.reveal() for key in self._keys(may_run=False))
+                keys = dict.fromkeys((*self._own_identities(False), *self._keys(may_run=False)))
+                yield from (key.reveal() for key in keys)
 
     def unlock(self) -> None:
         self._check_folders()
         if not self._is_new():
             self._keys()
             return
+        if os.environ.get(_PIN):
+            problem = f"there is no store in {self.folder}, and {_PIN} allows no new one"
+            raise Unsafe(problem, hint="is it the right folder? see: status")
         _require_cryptography()  # before creating anything
         if not self._password():
-            self._typed.password = ask(f"New master password for {self.folder}: ", twice=True)
+            self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
         _new_passphrase(self._password())
 
     def _path(self, name: str) -> str:
@@ -2603,9 +2717,7 @@ class FileStore(Store):
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in itertools.accumulate(parts, os.path.join):
             if make:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(folder, 0o700)
-                    sync_folder(os.path.dirname(folder), f"{folder} is made")
+                make_folder(folder)
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
@@ -2622,7 +2734,7 @@ class FileStore(Store):
 
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
         self._check_folders(name)
-        keys = self._keys()  # not in the try: a wrong password would be tried twice
+        keys = self._keys(cached=True)  # not in the try: a wrong password would be tried twice
         try:
             plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:
@@ -2632,6 +2744,7 @@ class FileStore(Store):
     def _is_new(self) -> bool:
         return not (
             os.path.lexists(self._identity_file)
+            or os.path.lexists(self._members)
             or self._identity_text()
             or next(_names_under(self._secrets), "")
         )
@@ -2640,17 +2753,90 @@ class FileStore(Store):
         return read_store_credential("PAISSIVE_IDENTITY", may_run=may_run)
 
     def _password(self, may_run: bool = True) -> str:
-        return self._typed.password or read_store_credential("PAISSIVE_MASTER_PASSWORD", may_run=may_run)
+        return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD", may_run=may_run)
 
-    def _keys(self, may_run: bool = True) -> tuple[Identity, ...]:
-        """Return the identities that open the store, the one to seal to first."""
+    def _own_identities(self, may_run: bool = True) -> tuple[Identity, ...]:
+        """Return what PAISSIVE_IDENTITY holds: identities of the store, or of a member."""
         text = self._identity_text(may_run)
-        if not text:
-            return self._keys_by_password()
         try:
-            return _parse_identities(text)
+            return _parse_identities(text) if text else ()
         except BadValue as error:
             raise BadValue(f"PAISSIVE_IDENTITY: {error.message}", hint=error.hint) from None
+
+    def _keys(self, may_run: bool = True, *, cached: bool = False) -> tuple[Identity, ...]:
+        """Return the identities that open the store, the one to seal to first.
+
+        `cached` spares reading all members' files again, for those who try once more if the keys are old.
+        """
+        return self._select_pinned(self._unpinned_keys(may_run, cached))
+
+    def _unpinned_keys(self, may_run: bool = True, cached: bool = False) -> tuple[Identity, ...]:
+        own = self._own_identities(may_run)
+        if not own:
+            return self._keys_by_password()
+        if not os.path.lexists(self._members):
+            return own
+        member = self._opened.member
+        if member is None or member[0] is not own or not cached:
+            self._opened.member = member = (own, self._keys_by_member(own))
+        return member[1]
+
+    def _select_pinned(self, keys: tuple[Identity, ...]) -> tuple[Identity, ...]:
+        pin = os.environ.get(_PIN)
+        matching = tuple(key for key in keys if not pin or _fingerprint(key) == pin)
+        if matching:
+            return matching
+        hint = f"somebody may have replaced it; after a rekey, ask for the new one, and set {_PIN} to it"
+        raise Unsafe(f"{self.folder} has the fingerprint {_fingerprint(keys[0])}, not {pin}", hint=hint)
+
+    def _keys_by_member(self, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
+        """Return the store's identities from the member's file that one of `own` opens.
+
+        Never the member's own, to which nothing is sealed; `own` may be the store's as well.
+        """
+        names = self._member_names()
+        opened = {}
+        for name in names:
+            with contextlib.suppress(SecretsError, OSError):
+                opened[name] = self._open_member(name, own)
+        if opened:
+            texts = {_write_identities(keys) for keys in opened.values()}
+            if len(texts) > 1:  # somebody who knows the member's recipient put one there
+                problem = f"these members' files in {self._members} hold different identities"
+                raise Unsafe(f"{problem}: {', '.join(opened)}", hint="see who wrote them: git log")
+            return next(iter(opened.values()))
+        found = [key for key in own if any(self._opens_recipient(name, key) for name in names)]
+        if names and not found:
+            hint = "somebody who can open the store adds you: member add NAME age1…"
+            raise WrongKey(f"PAISSIVE_IDENTITY opens no member's file in {self._members}", hint=hint)
+        return tuple(found) or own
+
+    def _open_member(self, name: str, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
+        path = os.path.join(self._members, name, "identity.age")
+        key, text = _open_file(path, own)
+        keys = _parse_identities(decode_value(text, path))
+        # Only somebody who could open the store can have written who the member is.
+        if self._read_member(name, keys).recipient != str(key.recipient()):
+            raise Corrupt(f"{path} is for another member")
+        return keys
+
+    def _opens_recipient(self, name: str, key: Identity) -> bool:
+        try:
+            return bool(self._read_member(name, (key,)))
+        except SecretsError:
+            return False
+
+    def _own_keys(self) -> tuple[Identity, ...]:
+        """Return the store's identities: PAISSIVE_IDENTITY may hold those of other stores, too."""
+        keys = self._unpinned_keys()
+        if not self._has_identity(keys):
+            return keys
+        opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys[:1]
+        return tuple(key for key in keys if key in opening)
+
+    def _has_identity(self, keys: tuple[Identity, ...]) -> bool:
+        """Return whether PAISSIVE_IDENTITY holds the store's identity, not a member's."""
+        return keys[0].reveal() in self._identity_text()
 
     def _keys_by_password(self) -> tuple[Identity, ...]:
         # A store that lost its identity must not get a new one: what is in it would never open again.
@@ -2659,12 +2845,12 @@ class FileStore(Store):
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         for is_last in (False, False, True):
             if not self._password():
-                self._typed.password = ask(f"Master password of {self.folder}: ")
+                self._opened.password = ask(f"Master password of {self.folder}: ")
             try:
                 return self._unseal_identity_file()
             except WrongKey as error:
-                was_typed = bool(self._typed.password)
-                self._typed.password = ""  # it may have been right once
+                was_typed = bool(self._opened.password)
+                self._opened.password = ""  # it may have been right once
                 if is_last or not was_typed or not can_ask():
                     raise
                 print(f"{error.message}; type it again", file=sys.stderr)
@@ -2698,11 +2884,12 @@ class FileStore(Store):
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             if self._is_new():
+                self._write_attributes()
                 self._replace_identity((Identity.generate(),), self._password())
             keys = self._keys()
             for name in {name.rpartition("/")[0]: name for name, _, _ in entries}.values():
                 self._check_folders(name, make=True)
-            by_identity, in_use = self._identity_text(), None
+            by_identity, in_use = self._has_identity(keys), None
             sealed = []
             for name, path, plaintext in entries:
                 key = _key_of(self._title + name, path, keys)
@@ -2721,18 +2908,24 @@ class FileStore(Store):
         return keys[0]
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
-        text = "".join(f"{key.reveal()}\n" for key in keys)
-        self._replace((self._identity_file, seal(text.encode(), _new_passphrase(password))))
+        self._replace((self._identity_file, seal(_write_identities(keys), _new_passphrase(password))))
+
+    def _write_attributes(self) -> None:
+        """Have git merge no sealed files: it would write conflict markers into them."""
+        path = os.path.join(self.folder, ".gitattributes")
+        if not os.path.lexists(path):
+            self._replace((path, b"*.age binary\n"))
 
     def _replace(self, *files: tuple[str, bytes]) -> None:
         replace_files(files, work_folder(self.folder))
 
 
-class _TypedPassword:
-    """What was typed at a prompt, shared by a store and its policies."""
+class _Opened:
+    """What opened a store, shared with its policies."""
 
     def __init__(self) -> None:
-        self.password = ""
+        self.password = ""  # typed at a prompt
+        self.member: Optional[tuple[tuple[Identity, ...], tuple[Identity, ...]]] = None  # own, the store's
 
 
 class _SealedPolicies(FileStore):
@@ -2791,28 +2984,60 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
                 yield from _names_under(entry.path, f"{name}{end}/")
 
 
+def _check_member(name: str) -> str:
+    """Return the name of a member, which is one of a folder."""
+    if "/" in name:
+        raise BadName(f"bad name {_show(name)}: a member's has no '/'")
+    _file_name(name)
+    return name
+
+
+def utc_now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def _write_entry(name: str, value: str) -> bytes:
     """Return the text to seal, with the name, so that no entry passes for another."""
+    return _dump(name=name, value=check_value(value), updated=utc_now())
+
+
+def _dump(**texts: str) -> bytes:
     import json
 
-    updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"name": name, "value": check_value(value), "updated": updated}).encode() + b"\n"
+    return json.dumps(texts).encode() + b"\n"
 
 
 def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
     """Return the value in an entry, if it is `name`'s; no exception with the text in it escapes."""
+    entry = _parse_texts(plaintext, path, "name", "value")
+    if entry["name"] == name:
+        return check_value(entry["value"])  # which other tools may have written
+    # Another secret's file was copied here, or the file system took DB for db.
+    raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="use that name, or move it back")
+
+
+def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
+    """Return a JSON object that has texts under these keys."""
     import json
 
     try:
         entry = json.loads(plaintext)
     except (ValueError, RecursionError):
         entry = None
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "value")):
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in keys):
         raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
-    if entry["name"] == name:
-        return check_value(entry["value"])  # which other tools may have written
-    # Another secret's file was copied here, or the file system took DB for db.
-    raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="use that name, or move it back")
+    return entry
+
+
+def _fingerprint(key: Identity) -> str:
+    """Return 32 hex digits to know a store's identity by; from the recipient itself, anybody could seal."""
+    import hashlib
+
+    return hashlib.sha256(f"paissive_secrets store {key.recipient()}".encode()).hexdigest()[:32]
+
+
+def _write_identities(keys: tuple[Identity, ...]) -> bytes:
+    return "".join(f"{key.reveal()}\n" for key in keys).encode()
 
 
 @functools.lru_cache(maxsize=4)
@@ -11318,18 +11543,67 @@ def cmd_rekey(args: Namespace) -> None:
 
     After a leak of the old one, change the master password and the secrets too.
     """
-    count = _sealed_store(args).rekey()
-    _warn(f"sealed {_plural(count, 'secret')} to a new identity; update PAISSIVE_IDENTITY where it is set")
+    store = _sealed_store(args)
+    _warn_of_new_identity(store, store.rekey())
+
+
+def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
+    sealed = _plural(len(list(store.names())), "secret")
+    _warn(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
+    _warn(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
 
 
 def cmd_identity(args: Namespace) -> None:
-    """Print the identity that opens the sealed files, for CI.
+    """Print the key to the sealed files, or make one of your own.
 
     $ identity | gh secret set PAISSIVE_IDENTITY
+    (umask 77; $ identity --new > ~/.config/paissive.key)
+
+    With --new, it is in the format of age-keygen: set PAISSIVE_IDENTITY_FILE to
+    the file, and have somebody who can open the store run `member add`.
     """
+    if args.new:
+        key = Identity.generate()
+        print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
+        return _warn(f"public key: {key.recipient()}")
     identity = _sealed_store(args).reveal_identity()
     _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
     print(identity)
+
+
+def cmd_member_add(args: Namespace) -> None:
+    """Let somebody open the sealed files with their own key.
+
+    $ member add ada age1…             # from: identity --new
+
+    Whoever can open them can add members. Commit the new files.
+    """
+    _sealed_store(args).add_member(args.name, args.recipient)
+
+
+def cmd_member_list(args: Namespace) -> None:
+    """List who can open the sealed files with their own key."""
+    for member in _sealed_store(args).members():
+        print(printable(f"{member.name}  {member.recipient}  {member.added}"))
+
+
+def cmd_member_remove(args: Namespace) -> None:
+    """Seal all secrets to a new identity, without a member.
+
+    $ member remove ada
+
+    Needs the master password. Lists what the member knew and could keep: each of
+    these secrets has to change. If it is killed, run it again.
+    """
+    store = _sealed_store(args)
+    fingerprint = store.remove_member(args.name)
+    scheduled = Policies(store).names()
+    for name in args.manager.list_secrets(backend=store):
+        print(f"{name}: rotate now" if name in scheduled else f"{name}: set")
+    _warn_of_new_identity(store, fingerprint)
+    remaining = ", ".join(member.name for member in store.members())
+    _warn(f"members: {remaining or 'none'}")
+    _warn(f"{_show(args.name)} knew the values above; if also the master password, change it next: password")
 
 
 def cmd_versions(args: Namespace) -> None:
@@ -11481,6 +11755,7 @@ _CONFLICTS = (  # options that can't be combined, of any command
     *(("stdin", "generate"), ("staged", "history"), ("untrusted", "update_baseline")),
     *(("output", "update_baseline"), ("version", "metadata")),
 )
+_MEMBER = _arg("name", "NAME", "the member's name")
 _ALIASES = {"ls": "list", "rm": "delete"}
 _WITHOUT_STORE = ("config delete", "hook install")  # commands that take no --backend
 _EXAMPLES = {"name": "DB_PASSWORD", "key": "database.password"}  # where a docstring has none
@@ -11611,7 +11886,10 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "status": (cmd_status, _JSON),
     "password": (cmd_password,),
     "rekey": (cmd_rekey,),
-    "identity": (cmd_identity,),
+    "identity": (cmd_identity, _flag("--new", "a new key of your own, to become a member with")),
+    "member add": (cmd_member_add, _MEMBER, _arg("recipient", "AGE1…", "the public half of their key")),
+    "member list": (cmd_member_list,),
+    "member remove": (cmd_member_remove, _MEMBER),
     "versions": (cmd_versions, _NAME),
     "undelete": (cmd_undelete, _NAME, _VERSION),
     "destroy": (cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)),

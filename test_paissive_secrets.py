@@ -2404,7 +2404,13 @@ def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files)
     DB.chmod(0o644)  # as git makes it
     files.set("DB", "new")
     folders = [".", ".paissive-tmp", "secrets", "secrets/app"]
-    sealed = [".paissive-tmp/.gitignore", "identity.age", "secrets/DB.age", "secrets/app/db.age"]
+    sealed = [
+        ".gitattributes",
+        ".paissive-tmp/.gitignore",
+        "identity.age",
+        "secrets/DB.age",
+        "secrets/app/db.age",
+    ]
     modes = {str(path.relative_to(STORE)): path.stat().st_mode & 0o777 for path in (STORE, *STORE.rglob("*"))}
     assert modes == {**dict.fromkeys(folders, 0o700), **dict.fromkeys(sealed, 0o600)}
 
@@ -2474,7 +2480,7 @@ def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["updated"]) and len(entry) == 3
     argv = (tool("age"), "-o", DB, "-r", str(ps.Identity(files.reveal_identity()).recipient()))
     subprocess.run(argv, input=b'{"name": "DB", "value": "theirs"}', check=True)
-    assert (files.get("DB"), files.rekey(), files.get("DB")) == ("theirs", 2, "theirs")
+    assert (files.get("DB"), len(files.rekey()), files.get("DB")) == ("theirs", 32, "theirs")
 
 
 @pytest.mark.parametrize("kind", ["variable", "file", "credential", "pipe"])
@@ -2760,7 +2766,7 @@ def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, 
         assert found.pop("app/db", None) in ("app-value", WRITTEN if act == "set" else None)
         assert found == {"DB": "db-value"}
         ps.FileStore().set("app/db", "app-value")
-        assert sorted(os.listdir(STORE)) == [".paissive-tmp", "identity.age", "secrets"]
+        assert sorted(os.listdir(STORE)) == [".gitattributes", ".paissive-tmp", "identity.age", "secrets"]
 
 
 def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
@@ -2774,7 +2780,7 @@ def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(
     def rekey(count=0):
         while count < 20:
             with contextlib.suppress(ps.Locked):  # until there is a store
-                count += ps.FileStore(store_folder).rekey()
+                count += bool(ps.FileStore(store_folder).rekey())
 
     writers = [functools.partial(write, who) for who in range(8)]
     assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
@@ -2800,6 +2806,130 @@ def test_an_open_store_reads_a_file_once_until_it_changes(files, monkeypatch):
         assert files.get("DB") == "two"
     ps.FileStore().delete("DB")
     assert "NotFound" in refusal(files.get, "DB")
+
+
+ADA = STORE / "members/ada/identity.age", STORE / "members/ada/recipient.age"
+
+
+def opened_by(key, monkeypatch):
+    """The store as somebody opens it who has this key, and no password."""
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
+    return ps.FileStore()
+
+
+@pytest.fixture
+def team(files):
+    """The keys of those who can open a store with two secrets: ada and bob."""
+    keys = {name: ps.Identity.generate() for name in ("ada", "bob")}
+    for name, key in keys.items():
+        files.add_member(name, str(key.recipient()))
+    return keys
+
+
+def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_stores(files, team, monkeypatch):
+    own = files.reveal_identity()
+    as_ada = opened_by(team["ada"], monkeypatch)
+    as_ada.set_all({"DB": "new", "NEW": "1"})
+    assert (as_ada.get("app/db"), as_ada.reveal_identity()) == ("app-value", own)
+    assert ps.unseal(DB.read_bytes(), ps.Identity(own))
+    assert "WrongKey" in refusal(ps.unseal, (STORE / "secrets/NEW.age").read_bytes(), team["ada"])
+    assert opened_by(team["bob"], monkeypatch).get("NEW") == "1"
+
+
+def test_the_age_tool_opens_a_secret_in_two_steps_with_a_members_key(team, tmp_path):
+    key, identity = tmp_path / "key", tmp_path / "identity"
+    key.write_text(team["ada"].reveal())
+    subprocess.run([tool("age"), "-d", "-o", identity, "-i", key, ADA[0]], check=True)
+    opened = subprocess.run([tool("age"), "-d", "-i", identity, DB], capture_output=True, check=True)
+    assert json.loads(opened.stdout)["value"] == "db-value"
+
+
+def test_of_a_members_several_keys_the_one_that_opens_the_store_is_used(files, team, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{ps.Identity.generate().reveal()}\n{team['bob'].reveal()}")
+    ps.FileStore().set("DB", "new")
+    assert ps.FileStore().get("DB") == "new"
+
+
+def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files, team, say, monkeypatch):
+    eve = ps.Identity.generate()
+    opened_by(team["ada"], monkeypatch)
+    assert say("member", "add", "eve", str(eve.recipient())) == (0, "")
+    status, said = say("member", "list")
+    keys = {**team, "eve": eve}
+    assert [line.split()[:2] for line in said.splitlines()] == [[n, str(keys[n].recipient())] for n in keys]
+    assert re.fullmatch(r"(.+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n){3}", said) and status == 0
+    again = "there is a member 'eve'; choose another name, or remove that one first: member remove"
+    assert say("member", "add", "eve", str(eve.recipient())) == (2, f"{again}\n")
+    assert opened_by(eve, monkeypatch).get("DB") == "db-value"
+
+
+@pytest.mark.parametrize("name, recipient", [("../x", ""), ("a/b", ""), ("", ""), ("x", "ssh-ed25519 AAAA")])
+def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, recipient, files):
+    before = tree()
+    valid = str(ps.Identity.generate().recipient())
+    assert refusal(files.add_member, name, recipient or valid).startswith(("BadName", "BadValue: not an age"))
+    assert (tree(), files.members()) == (before, [])
+
+
+def test_a_member_sets_a_new_master_password_without_the_old_one(files, team, monkeypatch, say):
+    opened_by(team["ada"], monkeypatch)
+    assert say("password", stdin="new words\n")[0] == 0
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+
+
+def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(files, team, say, monkeypatch):
+    ps.SecretRotation(files).schedule("DB", "30d")
+    status, said = say("member", "remove", "bob")
+    shown = """DB: rotate now\napp/db: set
+sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
+its PAISSIVE_STORE_FINGERPRINT is …\nmembers: ada
+'bob' knew the values above; if also the master password, change it next: password"""
+    assert status == 0 and as_shown(said, shown)
+    assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
+    assert ps.SecretRotation(files).scheduled() == ["DB"]
+    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
+    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
+
+
+def test_a_member_is_removed_by_password_only(files, team, monkeypatch, say):
+    before = tree()
+    opened_by(team["ada"], monkeypatch)
+    assert say("member", "remove", "bob")[1].startswith("the master password is needed")
+    assert tree() == before
+
+
+def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(files):
+    eve = ps.Identity.generate()
+    for _ in at_every_step(lambda: ps.FileStore().add_member("eve", str(eve.recipient()))):
+        listed = (
+            [member.name for member in files.members()]
+            if (STORE / "members/eve/recipient.age").exists()
+            else []
+        )
+        assert listed == ["eve"] or not (STORE / "members/eve/identity.age").exists()
+        shutil.rmtree(STORE / "members", ignore_errors=True)
+    assert listed == ["eve"]
+
+
+def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monkeypatch):
+    before, whole = read_sealed(), shutil.copytree(STORE, "whole")
+    for _ in at_every_step(lambda: ps.FileStore().remove_member("bob")):
+        with monkeypatch.context() as patched:
+            as_ada = opened_by(team["ada"], patched)
+            assert {name: as_ada.get(name) for name in as_ada.names()} == before
+        with contextlib.suppress(ps.NotFound):  # it was done
+            ps.FileStore().remove_member("bob")
+        assert read_sealed() == before and [member.name for member in files.members()] == ["ada"]
+        for path in (KEY_FILE, ADA[0]):
+            opened = ps.unseal(
+                path.read_bytes(), ps.Passphrase(PASSWORD) if path == KEY_FILE else team["ada"]
+            )
+            assert len(opened.split()) == 1
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
 
 
 def swap(one, other):
@@ -2906,7 +3036,7 @@ def test_a_rekey_seals_no_entry_that_was_moved_and_says_how_to_go_on(files):
     assert refusal(files.rekey).endswith(again)
     assert [ps.unseal(entry.read_bytes(), ps.Identity(old)) for entry in (DB, APP_DB)]
     swap(DB, APP_DB)
-    assert (files.rekey(), files.get("DB"), len(files.reveal_identity().split())) == (2, "db-value", 1)
+    assert (len(files.rekey()), files.get("DB"), len(files.reveal_identity().split())) == (32, "db-value", 1)
 
 
 @pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
@@ -2925,7 +3055,7 @@ def test_a_damaged_entry_can_be_deleted_and_set_again(files):
     os.truncate(DB, 100)
     files.delete("DB")
     files.set("DB", "new")
-    assert files.rekey() == 2
+    files.rekey()
     assert read_sealed() == {"DB": "new", "app/db": "app-value"}
 
 
@@ -3006,7 +3136,7 @@ def test_sealed_names_are_those_that_a_file_can_have(files):
     names = ["y/" + "x" * 251, "a b", *"ü/🔑 a.age a a/b -x ... app/.... .hidden".split()]
     files.set_all({name: name for name in names})
     assert sorted(files.names()) == sorted(["DB", "app/db", *names])
-    assert (files.rekey(), [files.get(name) for name in names]) == (len(names) + 2, names)
+    assert files.rekey() and [files.get(name) for name in names] == names
 
 
 def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files):
