@@ -5778,19 +5778,15 @@ _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 5
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
 _LINE_BREAKS = (b"\n", b"\r\n")  # in encodings that are wrapped
+_MIN_LINE = 60  # characters in a line of an encoding, by `xxd -p`; others make longer ones
 _LINE_BREAK = re.compile(rb"\r?\n|\r?\Z")
 _LINE_OF_BYTES = re.compile(rb"[^\r\n]+")
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 # Characters left as they are: none; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
 # RFC 3986; by encodeURI().
 _URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
-# What gets a backslash: in "…" of shells, in '…' of PHP, in MySQL, in `…` of node, in "…" of C, by printf %q.
-_BACKSLASHED = (
-    *(r'[$`"\\]', r"['\\]", r"""['"\\]""", r"\\", r'["\\]'),
-    r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""",
-)
-# Settings next to a secret in its JSON: URLs, host names, plain words.
-_PLAIN_SETTING = r"\w+://.*|[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?|[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16}"
+# What gets a backslash in "…" of shells, and by printf %q.
+_BACKSLASHED = (r'[$`"\\]', r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""")
 
 
 def maskable(value: str) -> bool:
@@ -5985,7 +5981,7 @@ def _secret_leaves(value: str) -> Iterator[str]:
         with contextlib.suppress(ValueError, RecursionError):
             json.loads(value, object_pairs_hook=found.extend)
     for key, text in found:
-        if isinstance(text, str) and is_secret_name(key) and not re.fullmatch(_PLAIN_SETTING, text):
+        if isinstance(text, str) and is_secret_name(key):
             yield text
 
 
@@ -5998,46 +5994,39 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """Yield a value's base64, within that of a longer text and alone."""
-    import base64
-
-    encodings = _base64_within(raw)
-    for alone in (base64.b64encode(raw), base64.b64encode(raw + b"\n")):
-        encodings += [alone, *_wrap(alone, 64), *_wrap(alone, 76)]
-    for encoded in encodings:
+    for encoded in (*_base64_within(raw), *_base64_alone(raw)):
         yield from (encoded, encoded.translate(_URL_ALPHABET))
 
 
-def _base64_within(raw: bytes) -> list[bytes]:
-    """Return the part of a value's base64 that neighbours don't change, at each alignment."""
+def _base64_within(raw: bytes) -> Iterator[bytes]:
+    """Yield the part of a value's base64 that neighbours don't change, at each alignment."""
     import base64
 
-    encodings = []
     # Three bytes make four characters (RFC 4648), so those at the edges depend on the neighbours, too.
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
-        encodings.append(base64.b64encode(b"\0" * shift + raw)[first:last])
-    return encodings
+        yield base64.b64encode(b"\0" * shift + raw)[first:last]
+
+
+def _base64_alone(raw: bytes) -> tuple[bytes, bytes]:
+    import base64
+
+    return base64.b64encode(raw), base64.b64encode(raw + b"\n")
 
 
 def _wrappable(value: str) -> Iterator[bytes]:
-    """Yield the encodings that may have line breaks anywhere, as the output of `base64` has."""
+    """Yield the encodings that may have line breaks anywhere, as the output of `base64` and `xxd -p` has."""
     for text in _parts_to_mask(value):
-        found = _base64_within(_to_bytes(text[:_MAX_ENCODED]))
-        yield from (encoding for encoding in found if len(encoding) >= MIN_MASKED)
+        raw = _to_bytes(text[:_MAX_ENCODED])
+        alone = (*_base64_alone(raw), raw.hex().encode(), raw.hex().upper().encode())
+        yield from (encoding for encoding in _base64_within(raw) if len(encoding) >= MIN_MASKED)
+        yield from (encoding for encoding in alone if len(encoding) > _MIN_LINE)
 
 
 def _in_hex(raw: bytes) -> Iterator[bytes]:
     for pairs in (raw.hex(), raw.hex().upper()):
         spaced = [pairs[at : at + 2] for at in range(0, len(pairs), 2)]
         yield from (between.join(spaced).encode() for between in ("", " ", ":", "%", "\\x"))
-        yield from _wrap(pairs.encode(), 60)  # xxd -p
-
-
-def _wrap(encoded: bytes, width: int) -> list[bytes]:
-    """Break an encoding into lines; return it whole and line by line."""
-    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-    return [b"\n".join(lines), b"\r\n".join(lines), *lines]
 
 
 def _in_urls(text: str) -> Iterator[str]:

@@ -6821,8 +6821,6 @@ def spelled(value):
         texts[quote] = html.escape(value).replace("&#x27;", quote)
     texts |= {"SQL": value.replace("'", "''"), "shlex": shlex.quote(value).strip("'")}
     texts["shell"] = value.replace("'", "'\\''")
-    for special in (r"\\", r"['\\]", r"""['"\\]"""):  # node, PHP, MySQL
-        texts[special] = re.sub(special, r"\\\g<0>", value)
     yield from ((encoding, text.encode()) for encoding, text in texts.items())
 
 
@@ -6911,7 +6909,7 @@ def test_mask_agrees_with_its_plain_meaning_wherever_writes_end(values, parts, p
 
 def test_mask_what_belongs_to_a_value():
     key = "-----BEGIN KEY-----\nabcdefghij\nklm&opqrst\n-----END KEY-----\n"
-    nested = [{"client_secret": "s3cret-leaf", "api_key": "db.test:443", "password": "required", "token": 5}]
+    nested = [{"client_secret": "s3cret-leaf", "token_uri": "https://db.test", "token": 5}]
     document = json.dumps({"nested": nested, "privateKey": "line-one\nline-two\n", "type": "service-account"})
     hidden = document.replace("s3cret-leaf", "***").replace(r"line-one\nline-two\n", "***")
     undecoded = "pässwörd-lang".encode().decode("ascii", "surrogateescape")  # a variable in the C locale
@@ -6951,10 +6949,8 @@ def test_mask_what_real_tools_make_of_a_long_value():
         for count, newline in itertools.product((9, 10), ("", "\n") if name == "base64" else ("",)):
             value = "".join(f"{n}-long-value-" for n in range(count))
             encoded = subprocess.check_output([tool(name), *options], input=(value + newline).encode())
-            # Of ten, the last line is long enough to be masked on its own.
-            logged = re.sub(rb"(?m)^(?=.)", b"log: ", encoded) if count == 10 else b"***"
-            for printed in (encoded, encoded.replace(b"\n", b"\r\n"), logged):
-                assert re.fullmatch(rb"((log: )? ?\*\*\*\r?\n?)+", masked([printed], value)), printed
+            for printed in (encoded, encoded.replace(b"\n", b"\r\n")):
+                assert re.fullmatch(rb" ?\*\*\*(\r?\n)?", masked([printed], value)), printed
 
 
 def test_mask_what_bash_traces_and_quotes():
