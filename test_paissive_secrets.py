@@ -631,11 +631,36 @@ def test_an_error_comes_whole_out_of_another_process():
     assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
 
 
+BASES = {  # what a caller catches who doesn't know this module, and the exit code
+    ps.SecretsError: (Exception, 2),
+    ps.NotFound: (KeyError, 1),
+    ps.Deleted: (KeyError, 1),
+    ps.BadName: (ValueError, 2),
+    ps.BadValue: (ValueError, 2),
+    ps.Denied: (PermissionError, 2),
+    ps.Unsafe: (PermissionError, 2),
+    ps.Locked: (Exception, 2),
+    ps.RotationFailed: (RuntimeError, 2),
+    ps.WrongKey: (ValueError, 2),
+    ps.Corrupt: (ValueError, 2),
+    ps.Unavailable: (OSError, 2),
+    ps.VaultSealed: (OSError, 2),
+    ps.Conflict: (RuntimeError, 2),
+}
+
+
 def test_an_error_is_the_builtin_that_a_caller_would_catch():
-    errors = [ps.NotFound, ps.BadName, ps.BadValue, ps.Denied, ps.Unavailable, ps.Conflict]
-    builtins = [KeyError, ValueError, ValueError, PermissionError, OSError, RuntimeError]
-    assert [error for error, base in zip(errors, builtins) if not issubclass(error, base)] == []
-    assert [error.exit_code for error in errors] == [1, 2, 2, 2, 2, 2]
+    for error, (base, exit_code) in BASES.items():
+        builtins = [kind for kind in error.__mro__ if kind.__module__ == "builtins"]
+        assert (builtins[0], error.exit_code) == (base, exit_code), error
+    assert set(BASES) == {
+        kind for kind in vars(ps).values() if isinstance(kind, type) and issubclass(kind, ps.SecretsError)
+    }
+
+
+def test_an_error_is_also_the_more_general_one_of_its_kind():
+    assert issubclass(ps.Deleted, ps.NotFound)  # a default is returned for both
+    assert issubclass(ps.VaultSealed, ps.Unavailable)
 
 
 # === Names ==================================================================================================
@@ -1260,6 +1285,8 @@ def test_store_refuses_bad_names(store):
     for name in ("", "../x", "a//b", "/a", "a/", "a\nb", "a\0b", "x" * 256, ".", "a\\b"):
         for act, *value in ((store.get,), (store.set, "v"), (store.delete,)):
             assert "BadName" in refusal(act, name, *value)
+        previous = functools.partial(ps.SecretsManager(store).get_secret, stage="previous")
+        assert f"BadName: bad name {name[:9]!r}"[:-1] in refusal(previous, name), name
 
 
 def test_store_refuses_values_that_are_not_text_and_shows_none(store):
@@ -1426,6 +1453,29 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
         file.chmod(0o602)
         assert "holds commands, and others can write it" in refusal(rotation.due)
         assert file.read_text() == content
+
+
+def test_a_policy_that_can_not_be_read_is_an_error_and_is_not_replaced(files, say):
+    rotation = ps.SecretRotation(files)
+    rotation.schedule("DB", "1d", apply="true")
+    POLICY_FILE.write_bytes(b"damaged")
+    for act in (rotation.due, lambda: rotation.schedule("DB", "2d"), lambda: rotation.rotate("DB")):
+        assert refusal(act).startswith("Corrupt: "), act
+    assert POLICY_FILE.read_bytes() == b"damaged"
+    assert say("rotate", "unschedule", "DB", "--backend", "file") == (0, "")  # which needs no key
+    assert not POLICY_FILE.exists()
+
+
+def test_who_waits_for_another_writer_of_policies_keeps_what_that_one_wrote(rotation):
+    rotation.schedule("DB_PASSWORD", "1d")
+    path = Path(rotation.path)
+    with ThreadPoolExecutor(1) as pool:
+        with ps.FileLock(str(path)):
+            waiting = pool.submit(rotation.schedule, "DB_PASSWORD", "2d")
+            time.sleep(0.1)
+            path.write_text(path.read_text().replace('"every"', '"rotated": "2026-01-01T00:00:00Z", "every"'))
+        waiting.result()
+    assert rotation.due_dates() == {"DB_PASSWORD": "2026-01-03T00:00:00Z"}
 
 
 def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
@@ -3911,21 +3961,33 @@ def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
         assert stub(raw).store(client_timeout=5).get("a") == "v"
 
 
+def resolve_to(monkeypatch, server, *hosts):
+    """Let every name have these addresses, which share the port of a server at 127.0.0.1."""
+    stream = socket.AF_INET, socket.SOCK_STREAM, 0, ""
+    found = [(*stream, (host, server.port)) for host in hosts]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
 def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
     server = stub(http())
     with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
-        deaf.bind(("127.0.0.1", 0))
+        deaf.bind(("127.0.0.2", server.port))
         deaf.listen(0)
-        VAULT_PLACES.add(deaf.getsockname()[1])
         for each in (first, second):  # these fill its queue
             each.setblocking(False)
             each.connect_ex(deaf.getsockname())
-        stream = socket.AF_INET, socket.SOCK_STREAM, 0, ""
-        addresses = [(*stream, deaf.getsockname()), (*stream, ("127.0.0.1", server.port))]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-        assert server.store(client_timeout=0.8).get("a") == "v"
-        addresses.pop()
+        resolve_to(monkeypatch, server, "127.0.0.2", "127.0.0.1")
+        assert server.store(client_timeout=0.8, max_retries=0).get("a") == "v"
+        resolve_to(monkeypatch, server, "127.0.0.2")
         assert "didn't answer in time" in str(failure(server.store(client_timeout=0.1).get, "a"))
+
+
+def test_a_server_is_reached_at_whichever_of_its_addresses_answers(stub, monkeypatch):
+    server = stub(http())
+    resolve_to(monkeypatch, server, "127.0.0.3", "127.0.0.1")
+    assert server.store(max_retries=0).get("a") == "v"
+    resolve_to(monkeypatch, server, "127.0.0.3")
+    assert "refused" in str(failure(server.store(max_retries=0).get, "a"))
 
 
 def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub):
