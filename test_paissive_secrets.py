@@ -441,7 +441,7 @@ def test_structure_tests_connect_to_nothing_but_what_those_of_vault_start(where)
 def test_structure_readme_installs_what_the_test_file_names():
     package = r"[a-z][a-z-]{3,}(?=[\" ;>])"
     header = re.search(r"dependencies = \[\n(.+?)# \]", Path(__file__).read_text(encoding="utf-8"), re.S)[1]
-    command = re.search(r"^python3 -m venv .+?pip install -q (.+?) && ", README, re.M)[1]
+    command = re.search(r"^python3 -m venv .+?pip install -q (.+?) && ", README, re.M | re.S)[1]
     assert sorted(re.findall(package, command + " ")) == sorted(re.findall(package, header))
 
 
@@ -12030,7 +12030,7 @@ def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_loc
 
 STORED = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
 CHAPTERS = {  # and what the reader has in the environment
-    **dict.fromkeys(["Get it", "Find secrets", "Stores and .env"], {}),
+    **dict.fromkeys(["Get it", "Find secrets", "Where a value comes from"], {}),
     "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": "15"},
     "Vault": {"PAISSIVE_BACKEND": "vault"},
     **dict.fromkeys(["Configuration", "Rotation", "Run and redact"], STORED),
@@ -12056,7 +12056,8 @@ def test_the_commands_that_readme_gives_to_services_are_valid():
     found = re.findall(r"paissive_secrets\.py(\W.*?\brun\b.*?--\W.*)$", README, re.M)
     for text in (text for text in found if "$" not in text):
         parsed = ps._parse([*re.sub(r'[][",]', " ", text).split(), "./server"])
-        assert (parsed.run, parsed.backend, parsed.command_line[0][:2]) == (ps.cmd_run, "file", "./")
+        assert (parsed.run, parsed.command_line[0][:2]) == (ps.cmd_run, "./")
+        assert parsed.backend in ("file", "vault")
     assert len(found) >= 3
 
 
