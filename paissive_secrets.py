@@ -2034,13 +2034,15 @@ def ask(prompt: str, *, twice: bool = False) -> str:
         raise Locked("the master password is needed", hint=hint)
     import getpass
 
-    typed = ""
-    with contextlib.suppress(EOFError):
+    typed = again = ""
+    with contextlib.suppress(EOFError):  # ^D
         typed = getpass.getpass(prompt)
-        if typed and twice and getpass.getpass("Again: ") != typed:
-            raise BadValue("the two entries differ", hint="try again")
+        if typed:
+            again = getpass.getpass("Again: ") if twice else typed
     if not typed:
         raise BadValue("nothing was typed", hint="try again")
+    if again != typed:
+        raise BadValue("the two entries differ", hint="try again")
     return typed
 
 
