@@ -1478,6 +1478,21 @@ def test_who_waits_for_another_writer_of_policies_keeps_what_that_one_wrote(rota
     assert rotation.due_dates() == {"DB_PASSWORD": "2026-01-03T00:00:00Z"}
 
 
+def test_any_function_can_be_a_step_and_its_name_is_all_that_is_stored(rotation):
+    class Step:
+        def __call__(self, value):
+            return True
+
+    named = {"fail": fail, "str.strip": str.strip, "partial": functools.partial(fail, CANARY), "Step": Step()}
+    for name, step in named.items():
+        rotation.schedule("DB_PASSWORD", "1d", apply=step)
+        assert CANARY not in Path(rotation.path).read_text()
+        elsewhere = ps.SecretRotation(rotation._backend, rotation.path)
+        shown = f"apply of 'DB_PASSWORD' is a function of another program: {name!r}; rotate it there"
+        assert shown in refusal(elsewhere.rotate, "DB_PASSWORD")
+        elsewhere.abort("DB_PASSWORD", force=True)
+
+
 def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
     files.policy_store().set("DB", WRITTEN)
     secret, policy = DB.read_bytes(), POLICY_FILE.read_bytes()
@@ -5914,6 +5929,19 @@ def test_config_commands(say, monkeypatch):
     assert say("config", "set", "a.c", "z") == (0, "note: variable A_C comes before the file\n")
 
 
+def test_config_writes_an_object_as_its_neighbours_are_written(config):
+    for before, after in (
+        ('{"a": 1}', '{"a": 1, "b": {"c": [1, 2], "d": {}}}'),
+        (
+            '{\n  "a": 1\n}\n',
+            '{\n  "a": 1,\n  "b": {\n    "c": [\n      1,\n      2\n    ],\n    "d": {}\n  }\n}\n',
+        ),
+    ):
+        Path(config.path).write_text(before)
+        config.set("b", {"c": [1, 2], "d": {}})
+        assert Path(config.path).read_text() == after
+
+
 # === Rotation ===============================================================================================
 # A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
 # outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
@@ -6921,6 +6949,16 @@ def test_mask_all_of_base64_that_neighbours_do_not_change(value, encode):
         one, other = (encode(n * before + value.encode() + n * after) for n in (b"\0", b"\xff"))
         same = [at for at in range(len(one)) if one[at] == other[at]]
         assert masked([one], value) == one[: same[0]] + b"***" + one[same[-1] + 1 :]
+
+
+@pytest.mark.parametrize("line_break", [b"\n", b"\r\n"])
+def test_mask_base64_with_a_break_at_any_place_wherever_it_begins(line_break):
+    value = "".join(random.Random(7).choices(string.ascii_letters, k=48))
+    encoded, encodings = base64.b64encode(value.encode()), ps.Encodings([value])
+    for place in range(1, len(encoded)):
+        broken = encoded[:place] + line_break + encoded[place:]
+        text = b"".join(b" " * n + broken + b" x" for n in range(40))
+        assert encodings.mask(text).count(b"***") == 40, place
 
 
 @pytest.mark.parametrize("line_break", [b"\n", b"\r\n"])
@@ -11789,92 +11827,281 @@ def test_an_older_python_gets_one_line():
     assert (done.returncode, done.stderr) == (1, b"paissive_secrets needs Python 3.9 or newer\n")
 
 
+def holding(names, value="a value"):
+    """A store with these names, all with one value."""
+    store = ps.MemoryStore()
+    for name in names:
+        store.set(name, value)
+    return store
+
+
 # Calls and commands that can't be carried out, and what they say; … stands for anything.
 WRONG_CALLS = [
     (lambda: ps.MemoryStore().set("A", 5), "the value is not text, but int"),
-    (lambda: ps.generate("token:0"), "the size of a new value is 8 to 1024; …"),
-    (lambda: ps.generate("password:8:xyz"), "a password's classes are l(ower), u(pper), d(igits), …"),
-    (lambda: ps.EnvironmentStore("").persistent_view().set("A", "v"), "there is no dotenv file to write; …"),
+    (
+        lambda: ps.generate("token:0"),
+        "the size of a new value is 8 to 1024; use token:32, password:24, password:24:lud, hex:16 or uuid",
+    ),
+    (
+        lambda: ps.generate("password:8:xyz"),
+        "a password's classes are l(ower), u(pper), d(igits), s(ymbols); use token:32, …",
+    ),
+    (
+        lambda: ps.EnvironmentStore("").persistent_view().set("A", "v"),
+        "there is no dotenv file to write; name a file in PAISSIVE_ENV_FILE, or use --backend file",
+    ),
     (
         lambda: ps.unseal(b"age", ps.Identity.generate()),
-        "not what was sealed: it does not begin like an age v1 file; …",
+        "not what was sealed: it does not begin like an age v1 file; restore it from a copy",
     ),
     (
         lambda: ps.unseal(ps.seal(b"", ps.Identity.generate().recipient()), ps.Passphrase("x")),
         "none of the keys opens this",
     ),
-    (lambda: ps.VaultStore(addr="ftp://x"), "addr isn't an address; use https://host:8200, …"),
+    (
+        lambda: ps.VaultStore(addr="ftp://x"),
+        "addr isn't an address; use https://host:8200, or unix:///path/of/socket",
+    ),
     (lambda: ps.VaultStore(addr="https://x/v1/"), "addr includes the API path; leave out /v1"),
-    (lambda: ps.VaultStore(proxy_addr="ftp://x", token="t").get("a"), "the proxy isn't supported; …"),
-    (lambda: ps.VaultStore(mount="../x"), "mount isn't a path in Vault: …"),
-    (lambda: ps.VaultStore(client_timeout="soon"), "client_timeout isn't a duration; use seconds, or …"),
-    (lambda: ps.VaultStore(skip_verify="perhaps"), "skip_verify isn't true or false; …"),
+    (
+        lambda: ps.VaultStore(proxy_addr="ftp://x", token="t").get("a"),
+        "the proxy isn't supported; use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY",
+    ),
+    (
+        lambda: ps.VaultStore(mount="../x"),
+        "mount isn't a path in Vault: an empty, '.' or '..' part; write it as team/app",
+    ),
+    (
+        lambda: ps.VaultStore(client_timeout="soon"),
+        "client_timeout isn't a duration; use seconds, or a duration such as 1m30s",
+    ),
+    (
+        lambda: ps.VaultStore(skip_verify="perhaps"),
+        "skip_verify isn't true or false; use 1, t, true, 0, f or false",
+    ),
     (lambda: ps.VaultStore(max_retries="many"), "max_retries isn't a number; use 0 or more"),
-    (lambda: ps.VaultStore(login="magic"), "login isn't a known login method; …"),
+    (
+        lambda: ps.VaultStore(login="magic"),
+        "login isn't a known login method; use token, approle, kubernetes, jwt, userpass, ldap, cert, github",
+    ),
     (
         lambda: ps.VaultStore(token="t").get("a/#b"),
         "bad name 'a/#b'; use path#field, such as app/db#password",
     ),
-    (lambda: ps.VaultStore(token="t").set("a#", "[1"), "the value for all fields isn't JSON; …"),
-    (lambda: ps.SecretConfig("list.json").get("a"), "list.json is not a JSON object; …"),
+    (lambda: ps.VaultStore(token="t").set("a#", "[1"), "the value for all fields isn't JSON; use an object"),
+    (
+        lambda: ps.SecretConfig("list.json").get("a"),
+        'list.json is not a JSON object; it must look like {"key": "value"}',
+    ),
     (
         lambda: ps.SecretConfig("no/x.json").set("a", 1),
         "there is no folder …/no; make it first, or name another file",
     ),
-    (lambda: ps.SecretConfig("fifo").get("a"), "fifo is not a file; …"),
-    (lambda: ps.SecretRotation("memory", "/dev/null").due(), "/dev/null is not a file; …"),
+    (lambda: ps.SecretConfig("fifo").get("a"), "fifo is not a file; name a file, or move it away"),
+    (
+        lambda: ps.SecretRotation("memory", "/dev/null").due(),
+        "/dev/null is not a file; name a file, or move it away",
+    ),
     (lambda: list(ps.audit(".", disable=["nope"])), "no such rule to disable; see: audit --list-rules"),
+    (
+        lambda: ps.MemoryStore().set("A", "a\0b"),
+        "the value has a NUL character; encode binary values, with base64 for instance",
+    ),
+    (
+        lambda: ps.get_secret("A", stage="old", backend="memory"),
+        "no stage called 'old'; use one of current, pending, previous",
+    ),
+    (lambda: list(ps.MemoryStore().older_values("A")), "this store keeps no older values"),
+    (
+        lambda: ps.EnvironmentStore().set("ключ", "v"),
+        "bad name 'ключ': it has letters that variables can't have; use letters from A to Z, digits, and '_'",
+    ),
+    (
+        lambda: ps.EnvironmentStore().set_all({"a/b": "1", "A_B": "2"}),
+        "two of the names map to one variable; import them into another store",
+    ),
+    (
+        lambda: ps.EnvironmentStore().set("B", "secret:A"),
+        "the value of 'B' would be followed as a reference; use another store, such as --backend file",
+    ),
+    (
+        lambda: ps.EnvironmentStore().persistent_view().set("A", "x\ry"),
+        "a .env file can't hold 'A' so that every reader agrees; another store holds any text, …",
+    ),
+    (lambda: ps.Identity("age1x"), "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete"),
+    (lambda: ps.Recipient("x"), "not an age key of the form age1…; check that it is complete"),
+    (
+        lambda: ps.generate("token:32:x"),
+        "no such generator; use token:32, password:24, password:24:lud, hex:16 or uuid",
+    ),
+    (
+        lambda: ps.VaultStore(addr="http://u:c4nary@h"),
+        "addr isn't an address; use https://host:8200, or unix:///path/of/socket",
+    ),
+    (
+        lambda: ps.VaultStore(token="c4nary\nb"),
+        "token has a character that isn't allowed; look for a space or a line break at its end",
+    ),
+    (lambda: ps.VaultStore(role="a\nb"), "role has a control character"),
+    (
+        lambda: ps.VaultStore(cacert="none", token="t").get("a"),
+        "certificates can't be loaded: …; check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT …",
+    ),
+    (
+        lambda: ps.VaultStore(cacert=".env", token="t").get("a"),
+        "there is no certificate in VAULT_CACERT; check it: it has to be PEM",
+    ),
+    (
+        lambda: ps.VaultStore(token="t").delete("a", version=1, metadata=True),
+        "a version can't be deleted with the metadata of all; use one of them",
+    ),
+    (
+        lambda: ps.VaultStore(login="approle").get("a"),
+        "no role_id to log in with; set PAISSIVE_VAULT_ROLE_ID",
+    ),
+    (
+        lambda: ps.VaultStore(login="jwt").get("a"),
+        "no jwt to log in with; set PAISSIVE_VAULT_JWT, …_FILE or …_COMMAND",
+    ),
+    (
+        lambda: ps.SecretsManager("nope").get_secret("A"),
+        "no backend called 'nope'; use one of env, file, memory, vault, or a store",
+    ),
+    (
+        lambda: ps.SecretsManager(5).get_secret("A"),
+        "no backend called 'int'; use one of env, file, memory, vault, or a store",
+    ),
+    (
+        lambda: ps.SecretConfig("a.json").get("a..b"),
+        "bad key 'a..b': an empty part; write keys as database.host",
+    ),
+    (
+        lambda: ps.SecretConfig("odd.json").get("a.b"),
+        "odd.json: 'a' is not an object; choose another key, or delete that one",
+    ),
+    (
+        lambda: ps.SecretConfig("odd.json").set("a", 1j),
+        "odd.json would hold what JSON can't; use text, numbers, lists and dicts",
+    ),
+    (
+        lambda: ps.SecretConfig("odd.json").get("r", use_secret=True),
+        "no secret named 'NOPE', which r refers to; set it with: set NOPE",
+    ),
+    (
+        lambda: ps.SecretConfig("odd.json").get("s", use_secret=True),
+        "s: no backend called 'nope'; use one of env, file, memory, vault, or a store",
+    ),
+    (
+        lambda: ps.SecretConfig("a.toml").set("a", 1),
+        "a.toml: TOML can only be read; edit it by hand, or use JSON",
+    ),
+    (
+        lambda: ps.SecretRotation("memory").rotate("A"),
+        "no policy says how to replace 'A' and where to apply the new value; use: rotate schedule A, or …",
+    ),
+    (
+        lambda: ps.SecretRotation("memory").schedule("A", "soon"),
+        "every isn't a valid interval; write 30d, 12h, 90m or 2w",
+    ),
+    (
+        lambda: ps.SecretRotation("memory").schedule("A", "1d", timeout="0s"),
+        "timeout isn't a valid interval; write 30d, 12h, 90m or 2w",
+    ),
+    (
+        lambda: ps.SecretRotation("memory").schedule("A", "1d", keep_previous="x"),
+        "keep_previous isn't a valid interval; write 30d, 12h, 90m or 2w",
+    ),
+    (
+        lambda: ps.SecretRotation("memory").schedule("A", "1d", apply=" "),
+        "not a command; use a shell command line, or a list of arguments",
+    ),
+    (
+        lambda: ps.redact("x", "c4nary"),
+        "what to redact is neither a store nor a list of values; put it into a list",
+    ),
+    (
+        lambda: ps.redact("x", ["c4nary", None]),
+        "what to redact has to be text; leave out None, and decode bytes",
+    ),
+    (
+        lambda: ps.environment_with_secrets(holding(["a/b", "A_B"]), ["a/b", "A_B"]),
+        "'a/b' and 'A_B' would both be A_B; name the one that the command needs",
+    ),
+    (
+        lambda: ps.environment_with_secrets(holding(["X"], "secret:c4nary"), ["X"]),
+        "the value for X would be followed as a reference; name the secrets that the command needs, …",
+    ),
+    (
+        lambda: ps.import_secrets(ps.MemoryStore(), {"A__PENDING": "c4nary"}),
+        "'A__PENDING' ends like a stage of a rotation; choose another name",
+    ),
 ]
 WRONG_COMMANDS = [
-    ("c4nary", "no such command; see: …"),
+    ("c4nary", "no such command; see: paissive_secrets.py --help"),
     ("lst", "no such command; did you mean list?"),
-    ("rotate now --all", "unrecognized arguments; see: … rotate now --help"),
+    ("rotate now --all", "unrecognized arguments; see: paissive_secrets.py rotate now --help"),
     ("export --formt c4nary", "unrecognized arguments; did you mean --format?"),
     ("list --jso", "unrecognized arguments; did you mean --json?"),
-    ("list --json=c4nary", "argument --json: ignored explicit argument; see: …"),
-    ('get X --stage "c4nary (choose from c4nary"', "argument --stage: invalid choice; see: …"),
+    (
+        "list --json=c4nary",
+        "argument --json: ignored explicit argument; see: paissive_secrets.py list --help",
+    ),
+    (
+        'get X --stage "c4nary (choose from c4nary"',
+        "argument --stage: invalid choice; see: paissive_secrets.py get --help",
+    ),
     ("get X --stage prev", "argument --stage: invalid choice; did you mean previous?"),
-    ("get X --version c4nary", "argument --version: invalid int value; see: …"),
-    ("--backend file hook install", "--backend doesn't apply to this command; see: …"),
-    ("set X", "no value on stdin; pipe it in; …"),
-    ("set X c4nary", "the value is not an argument; …"),
-    ("set X=c4nary", "NAME=value isn't a name; …"),
-    ("set X --value c4nary --generate", "--value and --generate can't be combined; …"),
-    ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; …"),
-    ("get ../x", "bad name '../x': …"),
+    ("get X --version c4nary", "argument --version: invalid int value; see: paissive_secrets.py get --help"),
+    (
+        "--backend file hook install",
+        "--backend doesn't apply to this command; see: paissive_secrets.py hook install --help",
+    ),
+    ("set X", "no value on stdin; pipe it in; an empty line means an empty value"),
+    ("set X c4nary", "the value is not an argument; pipe it in, or leave it out to get a prompt"),
+    ("set X=c4nary", "NAME=value isn't a name; give NAME alone, and pipe the value in"),
+    ("set X --value c4nary --generate", "--value and --generate can't be combined; use one of them"),
+    ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; check that it is the right one"),
+    (
+        "get ../x",
+        "bad name '../x': an empty, '.' or …; use letters, digits, '_', '-', '.', and '/' between folders",
+    ),
     ("get a --version 0", "only the vault backend can do that; use --backend vault"),
     ("undelete a --version 0", "only the vault backend can do that; use --backend vault"),
     ("destroy a --version 0", "only the vault backend can do that; use --backend vault"),
     ("rekey --backend env", "only the file backend can do that; use --backend file"),
-    ("import .env --remove", ".env is the env store's own file; …"),
+    ("import .env --remove", ".env is the env store's own file; import it elsewhere: --backend file"),
     ("import - --remove --backend file", "- is not a file to remove; leave --remove out"),
     ("redact nope", "can't redact nope: No such file or directory"),
-    ("redact --in-place", "--in-place needs files; …"),
-    ("config set a c4nary --json", "VALUE is not JSON; …"),
-    ("audit --explain x", "--explain takes FILE:LINE; …"),
-    ("audit --staged --history", "--staged and --history can't be combined; …"),
-    ("audit --explain fifo:1", "fifo is not a file; …"),
-    ("audit --baseline fifo", "fifo is not a file; …"),
-    ("audit --baseline none", "no baseline 'none'; …"),
-    ("audit --known --verdict stale", "no such verdict; …"),
+    ("redact --in-place", "--in-place needs files; name them, or leave it out to redact stdin"),
+    ("config set a c4nary --json", "VALUE is not JSON; leave --json out for plain text"),
+    ("audit --explain x", "--explain takes FILE:LINE; for example: audit --explain settings.py:12"),
+    ("audit --staged --history", "--staged and --history can't be combined; use one of them"),
+    ("audit --explain fifo:1", "fifo is not a file; name a file, or move it away"),
+    ("audit --baseline fifo", "fifo is not a file; name a file, or move it away"),
+    ("audit --baseline none", "no baseline 'none'; write one with --update-baseline"),
+    ("audit --known --verdict stale", "no such verdict; use some of current, pending, previous, retired"),
     ("audit --backend file", "--backend chooses the store for --known; add --known"),
     ("rotate now A B --generate uuid", "--stdin and --generate are for one secret; name it"),
 ]
 COMMANDS_WITH_THEIR_STATUS = [
-    ("get NOPE", 1, "no secret named 'NOPE'; …"),
-    ("rm -- -x", 1, "no secret named '-x'; …"),
+    ("get NOPE", 1, "no secret named 'NOPE'; see: list"),
+    ("rm -- -x", 1, "no secret named '-x'; see: list"),
     ("run -- ./folder", 126, "can't run './folder': permission denied"),
     ("rotate unschedule A", 1, "'A' isn't scheduled; see: rotate due"),
-    ("rotate resume A", 1, "no rotation of 'A' was left unfinished; …"),
-    ("rotate abort A", 1, "no rotation of 'A' was left unfinished; …"),
-    ("rotate rollback A", 1, "'A' has no previous value; …"),
+    ("rotate resume A", 1, "no rotation of 'A' was left unfinished; nothing to do"),
+    ("rotate abort A", 1, "no rotation of 'A' was left unfinished; nothing to do"),
+    ("rotate rollback A", 1, "'A' has no previous value; never rotated, or dropped"),
     ("rotate drop A", 1, "'A' has no previous value; nothing to do"),
 ]
 WRONG_INPUT = [
-    (b"c4nary\xff", "set X", "the value is not UTF-8; …"),
-    ("c4nary", "set A__PREVIOUS", "'A__PREVIOUS' ends like a stage of a rotation; …"),
-    ('{"X": "c4nary",', "import -", "- can't be read as JSON: …"),
-    ("c4nary", "config set --file no/x.json a --secret", "there is no folder …/no; make it first, or …"),
+    (b"c4nary\xff", "set X", "the value is not UTF-8; encode binary values, with base64 for instance"),
+    ("c4nary", "set A__PREVIOUS", "'A__PREVIOUS' ends like a stage of a rotation; choose another name"),
+    ('{"X": "c4nary",', "import -", "- can't be read as JSON: …; fix the file"),
+    (
+        "c4nary",
+        "config set --file no/x.json a --secret",
+        "there is no folder …/no; make it first, or name another file",
+    ),
 ]
 WRONG_VARIABLES = [
     (
@@ -11885,20 +12112,37 @@ WRONG_VARIABLES = [
     (
         "PAISSIVE_MASTER_PASSWORD_FILE=/dev/zero",
         "--backend file set X --generate",
-        "/dev/zero is not a file; …",
+        "/dev/zero is not a file; name a file, or move it away",
     ),
-    ("PAISSIVE_IDENTITY_FILE=/dev/zero", "--backend file set X --generate", "/dev/zero is not a file; …"),
-    ("PAISSIVE_IDENTITY=x", "--backend file set X --generate", "PAISSIVE_IDENTITY: not an age key …"),
+    (
+        "PAISSIVE_IDENTITY_FILE=/dev/zero",
+        "--backend file set X --generate",
+        "/dev/zero is not a file; name a file, or move it away",
+    ),
+    (
+        "PAISSIVE_IDENTITY=x",
+        "--backend file set X --generate",
+        "PAISSIVE_IDENTITY: not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
+    ),
     ("PAISSIVE_IDENTITY=#", "--backend file set X --generate", "PAISSIVE_IDENTITY: it has no age identity"),
-    ("PAISSIVE_SECRETS_DIR=file", "--backend file list", "…/file is not a folder; …"),
-    ("A_FILE=/dev/zero", "get A", "/dev/zero is not a file; …"),
-    ("PAISSIVE_ENV_FILE=/dev/zero", "list", "/dev/zero is not a file; …"),
-    ("PAISSIVE_ENV_FILE=odd.env", "get LATIN", "the value of 'LATIN' in odd.env is not UTF-8; …"),
+    (
+        "PAISSIVE_SECRETS_DIR=file",
+        "--backend file list",
+        "…/file is not a folder; a symlink is not followed: make a real folder",
+    ),
+    ("A_FILE=/dev/zero", "get A", "/dev/zero is not a file; name a file, or move it away"),
+    ("PAISSIVE_ENV_FILE=/dev/zero", "list", "/dev/zero is not a file; name a file, or move it away"),
+    (
+        "PAISSIVE_ENV_FILE=odd.env",
+        "get LATIN",
+        "the value of 'LATIN' in odd.env is not UTF-8; encode binary values, with base64 for instance",
+    ),
 ]
 ODD_FILES = {
     ".env": b"A=c4nary-1\nN='two\nc4nary lines'\n",
     "odd.env": b"LATIN=c4nary\xff\n",
     "list.json": b"[]",
+    "odd.json": b'{"a": 1, "r": "secret:NOPE", "s": "secret://nope/A"}',
     "file": b"x",
 }
 
