@@ -12296,6 +12296,69 @@ def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
     assert played and [step for step in played if not as_shown(*step[1:])] == []
 
 
+# The messages in the chapter "Troubleshooting", and what leads to each, in a folder with a store. The token
+# for Vault may do nothing.
+TROUBLE = {
+    "no secret named": "ps get A",
+    "no .paissive folder here or above": "rm -r .paissive; ps get A --backend file",
+    "the command gets no secrets": "ps run -- true",
+    "no command to run": "ps run env",
+    "the master password is needed": "unset PAISSIVE_MASTER_PASSWORD; ps get A --backend file",
+    "the master password does not open": "PAISSIVE_MASTER_PASSWORD=another ps get A --backend file",
+    "not an age key of the form": "PAISSIVE_IDENTITY=AGE-SECRET-KEY-1 ps get A --backend file",
+    "the store's identity does not open": "cp -r .paissive old; ps rekey --backend file"
+    "; cp old/secrets/A.age .paissive/secrets; ps get A --backend file",
+    "not what was sealed": "echo '<<<<<<< ours' > .paissive/secrets/A.age; ps get A --backend file",
+    "others can write to": "chmod go+w .paissive; ps get A --backend file",
+    "so it is ignored": "echo A=b > .env; chmod go+w .env; ps get A",
+    "is not UTF-8": "printf '\\377' | ps set A",
+    "so that every reader agrees": r"""printf %s 'a'"'"'b\n$(c)' | ps set A""",
+    "is a reference to": "echo A=secret://file/A > .env; echo b | ps set A",
+    "looks like a reference": "X=secret:b ps run -- true",
+    "sealed files need the package": "python3 -S paissive_secrets.py get A --backend file",
+    "is under way": "mkfifo pipe; ps rotate schedule A --apply 'cat pipe' --backend file"
+    "; ps rotate now A --backend file & exec 8> pipe; ps rotate now A --backend file; exec 8>&-; wait",
+    "Vault can't be reached": "VAULT_ADDR=http://127.0.0.1:9 VAULT_MAX_RETRIES=0 ps get A --backend vault",
+    "no token for Vault": "VAULT_TOKEN= ps get A --backend vault",
+    "the Vault token is unknown": "VAULT_TOKEN=x ps get A --backend vault",
+    "the token may not": "ps get A --backend vault",
+    "Vault refuses the": "export PAISSIVE_VAULT_USERNAME=a PAISSIVE_VAULT_PASSWORD=b"
+    "; PAISSIVE_VAULT_LOGIN=userpass ps get A --backend vault",
+    "was deleted on": "export VAULT_TOKEN=$ROOT; echo b | ps set A --backend vault"
+    "; ps delete A --backend vault; ps get A --backend vault",
+    "was left unfinished": "ps rotate schedule A --apply false --backend file"
+    "; ps rotate now A --backend file; ps rotate now A --backend file",
+    "is not a baseline": "echo '<<<<<<< ours' > .paissive-baseline; ps audit",
+    "there is a pre-commit hook already": "git init -q; echo true > .git/hooks/pre-commit; ps hook install",
+    "can't read": "mkfifo pipe; ps audit pipe",
+}
+
+
+@pytest.mark.slow
+def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path):
+    rows = re.search(r"^## Troubleshooting\n(.*?)^## ", README, re.M | re.S)[1]
+    assert re.findall(r"^\| `([^`]+)`", rows, re.M) == list(TROUBLE)
+    folder = tmp_path / "made"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
+    folder.mkdir()
+    shutil.copy(MODULE, folder)
+    token = bao().new_token('path "sys/*" { capabilities = ["read"] }')
+    env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=token, ROOT=bao().root, HOME=str(tmp_path))
+    env.update(PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex, PAISSIVE_MASTER_PASSWORD="four random words")
+    env.update(PAISSIVE_SCRYPT_LOG_N="15", PATH=f"{Path(sys.executable).parent}:{env['PATH']}")
+
+    def say(script, where):
+        script = f'ps() {{ python3 paissive_secrets.py "$@"; }}; exec 2>&1 < /dev/null; {script}'
+        done = subprocess.run(["bash", "-c", script], cwd=where, env=env, capture_output=True)
+        return done.stdout.decode()
+
+    assert say("ps set A --generate --backend file", folder) == ""
+    for number, (message, script) in enumerate(TROUBLE.items()):
+        copy = shutil.copytree(folder, tmp_path / str(number))
+        printed = say(script, copy)
+        assert (message in printed, "Traceback" in printed) == (True, False), (script, printed)
+
+
 def test_the_commands_that_readme_gives_to_services_are_valid():
     found = re.findall(r"paissive_secrets\.py(\W.*?\brun\b.*?--\W.*)$", README, re.M)
     for text in (text for text in found if "$" not in text):
