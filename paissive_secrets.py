@@ -1076,6 +1076,10 @@ class Store:
         """Return values by name if `name` stands for several secrets, as `app/db#` in Vault; else {}."""
         return {}
 
+    def as_stored(self, name: str, value: str) -> str:
+        """Return the text that `get` returns once `value` is set."""
+        return value
+
     # Rotation: stages of a secret, older values, policies.
 
     def stage_name(self, name: str, stage: str) -> str:
@@ -3158,7 +3162,7 @@ _PARSERS: dict[str, Callable[[str, str], object]] = {
     **dict.fromkeys(("addr", "agent_addr"), _vault_address),
     **dict.fromkeys(("namespace", "token"), _header_value),
     **dict.fromkeys(("mount", "prefix", "login_mount"), _vault_folder),
-    "cacert_bytes": _setting("(?s).*", "", "", str),
+    "cacert_bytes": _setting("[\0-\x7f]*", "isn't PEM", "use the text of a certificate", str),
     "skip_verify": _setting(
         _GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
     ),
@@ -3402,8 +3406,8 @@ class _Transport:
         import socket
 
         self.closed = True
-        in_use = [connection.in_use for connection in [*self._busy, *self._idle]]
-        for sock in filter(None, in_use):
+        sockets = [connection.sock for connection in [*self._busy, *self._idle]]
+        for sock in filter(None, sockets):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
         self._idle = []
@@ -3425,7 +3429,6 @@ class _Exchange:
         fields["X-Vault-Index"] = newest = transport.newest
         fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
         fields["X-Vault-Token"] = token
-        fields["Content-Length"] = str(len(data)) if data else ""
         self._headers = {name: value for name, value in fields.items() if value}
 
     def send(self, method: str, url: str) -> _Response:
@@ -3442,7 +3445,12 @@ class _Exchange:
         except MemoryError:  # for a chunk that claims to be huge
             raise _not_vault(_TOO_LARGE) from None
         except (OSError, ValueError, HTTPException) as error:
-            return _broken_response(error, self)
+            proxied = bool(self.transport.proxy[0])
+            if proxied and type(error) is OSError and error.errno is None:  # what http.client raises
+                raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT) from None
+            response = _Response(0)
+            response.sent, response.proxied, response.broken = self.sent, proxied, _describe(error)
+            return response
 
     def _new_request(self, method: str, url: str) -> Any:
         from urllib.request import Request
@@ -3470,8 +3478,7 @@ class _Exchange:
             if self.transport.closed:  # meanwhile
                 raise ConnectionAbortedError
             self.sent = True
-            connection.body = self._data  # in one piece with the head, which halves the system calls
-            connection.request(request.get_method(), target, headers=headers)
+            connection.request(request.get_method(), target, self._data or None, headers)
             with connection.getresponse() as response:
                 _check_framing(response)
                 self.raw = response.read()
@@ -3539,8 +3546,7 @@ def _connection_class() -> Any:
         debuglevel = 0  # whatever a program sets for all: it would print the token
         deadline = stale_at = 0.0  # in seconds of the monotonic clock
         socket_path = server_name = ""
-        context = in_use = place = None
-        body = b""  # to send with the head
+        context = place = None
 
         def connect(self) -> None:
             if self.socket_path:
@@ -3555,9 +3561,7 @@ def _connection_class() -> Any:
                 self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
 
         def send(self, data: Any) -> None:
-            self.in_use = self.sock
-            _send_all(self.sock, data + self.body, self.deadline)
-            self.body = b""
+            _send_all(self.sock, data, self.deadline)
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             return HTTPResponse(cast("Any", _Source(sock, self.deadline)), **more)
@@ -3644,11 +3648,9 @@ def _url_path(path: str, safe: str = "/") -> str:
 def _proxy_of_environment(address: str) -> str:
     """Return the proxy for an address; NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
     from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
+    from urllib.request import getproxies_environment
 
-    url, proxies = urlsplit(address), getproxies()
-    if "no" not in proxies and proxy_bypass(url.netloc):  # exceptions of Windows and macOS
-        return ""
+    url, proxies = urlsplit(address), getproxies_environment()
     host, port = _host_and_port(url.scheme, url.netloc)
     # Go never asks a proxy for this machine.
     entries = ["localhost", "127.0.0.0/8", "::1", *proxies.get("no", "").lower().replace(" ", "").split(",")]
@@ -3715,33 +3717,38 @@ def _not_vault(problem: str = "the response isn't Vault's") -> Unavailable:
 def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
-    # As in Vault, a file precedes text, and text a folder.
-    sources = {"CACERT": settings.cacert, "CACERT_BYTES": settings.cacert_bytes, "CAPATH": settings.capath}
-    source = next(filter(sources.get, sources), "CAPATH")
-    text = sources[source]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
+    context.hostname_checks_common_name = False  # but only its alternative names, as Go does
     try:
-        if text and source != "CACERT_BYTES":
-            # All files at any depth of a folder, as for `vault` and `bao`.
-            found = [os.path.join(place, name) for place, _, names in os.walk(text) for name in sorted(names)]
-            files = found if os.path.isdir(text) else [text]
-            text = "".join([read_file(file).decode("latin-1") for file in files])
-        # Only certificates: notes between them needn't be ASCII, and a folder may hold keys, too.
-        trusted = re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", text)
-        if sources[source] and not trusted:  # OpenSSL would trust the system's
-            raise BadValue(f"there is no certificate in VAULT_{source}", hint="check it: it has to be PEM")
-        context = ssl.create_default_context(cadata="\n".join(trusted) or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
-        context.hostname_checks_common_name = False  # but only its alternative names, as Go does
+        _load_trusted(context, settings)
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", "") or "not PEM"
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
-        raise BadValue(f"certificates can't be loaded: {error.strerror or 'not PEM'}", hint=hint) from None
+        raise BadValue(f"certificates can't be loaded: {reason}", hint=hint) from None
     if settings.skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _load_trusted(context: Any, settings: VaultSettings) -> None:
+    import ssl
+
+    # As in Vault, a file precedes text, and text a folder, of which it takes all files at any depth.
+    if settings.cacert or settings.cacert_bytes:
+        text = "" if settings.cacert else settings.cacert_bytes
+        context.load_verify_locations(settings.cacert or None, cadata=text or None)
+    elif settings.capath:
+        files = [os.path.join(place, name) for place, _, names in os.walk(settings.capath) for name in names]
+        for file in files:
+            with contextlib.suppress(ssl.SSLError):  # a key, for instance
+                context.load_verify_locations(file)
+    else:
+        context.load_default_certs()
 
 
 def _read_response(status: int, headers: Any, raw: bytes, url: str) -> _Response:
@@ -3779,30 +3786,29 @@ _TLS_PROBLEMS = (
 )
 
 
-def _broken_response(error: Exception, exchange: _Exchange) -> _Response:
-    """Raise an error if no retry can fix it."""
+def _describe(error: Exception) -> str:
+    """Return why there is no response; raise an error if no retry can fix it.
+
+    The text of the library's errors is never shown: one quotes the token.
+    """
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
 
-    for reason, message, hint in _TLS_PROBLEMS:
-        if isinstance(error, ssl.SSLError) and re.search(reason, error.reason or ""):
-            raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
-    proxied, number = bool(exchange.transport.proxy[0]), getattr(error, "errno", None)
-    if proxied and type(error) is OSError and number is None:  # what http.client raises
-        raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT) from None
-    kinds: dict[Any, str] = {
-        (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
-        (TimeoutError, socket.timeout): "it didn't answer in time",
-        (IncompleteRead, ConnectionError): os.strerror(number) if number else "the connection broke",
-        (ValueError, HTTPException): "what answers there doesn't speak HTTP",
-        ssl.SSLError: "the TLS connection broke",  # its numbers are OpenSSL's, not the system's
-        Exception: os.strerror(number) if number else "the connection broke",
-    }
-    response = _Response(0)
-    response.sent, response.proxied = exchange.sent, proxied
-    response.broken = next(text for kind, text in kinds.items() if isinstance(error, kind))
-    return response
+    if isinstance(error, ssl.SSLError):
+        for reason, message, hint in _TLS_PROBLEMS:
+            if re.search(reason, error.reason or ""):
+                raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
+        return "the TLS connection broke"
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter if DNS can't spell it
+        return "no such host"
+    if isinstance(error, (TimeoutError, socket.timeout)):
+        return "it didn't answer in time"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if isinstance(error, (ValueError, HTTPException)) and not isinstance(error, (OSError, IncompleteRead)):
+        return "what answers there doesn't speak HTTP"
+    return "the connection broke"
 
 
 # What the server says, and what that means to a user; the first row that matches counts. Its words are never
@@ -3855,25 +3861,40 @@ _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and wri
 
 
 class _Lease:
-    """A lease of dynamic secrets; a plain class, since the response holds them."""
+    """How long a token or dynamic secrets last; a plain class, since the data is secret."""
 
-    def __init__(self, response: _Response) -> None:
-        self.data, self.id = response.data, response.body["lease_id"]
-        self.start(_json_number(response.body.get("lease_duration")))
-        if response.body.get("renewable") is not True:
-            self.renew_at = float("inf")
+    def __init__(self, seconds: float, lease_id: str = "", data: _Json | None = None) -> None:
+        self.id, self.data = lease_id, data or {}
+        self.start(seconds)
 
-    def start(self, seconds: float) -> None:
+    def start(self, seconds: float, left: float | None = None) -> None:
+        """Count from now, with `left` of so many seconds left; 0 means that there is nothing to renew."""
+        used = 0.0 if left is None else seconds - left
         self.seconds = seconds
-        self.until = self.renew_at = time.monotonic() + seconds * _RENEW_AT  # a third is left then
+        self.until = self.renew_at = float("inf")
+        if seconds:
+            self.until = self.renew_at = time.monotonic() + seconds * _RENEW_AT - used
+
+    def is_due(self) -> bool:
+        return self.renew_at <= time.monotonic()
+
+    def put_off(self) -> None:
+        """Leave it to other threads, and try again later if this fails."""
+        self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
+
+    def extend(self, response: _Response, about: _Json) -> bool:
+        """Start again if the lease was renewed for over half of its time: otherwise it nears its end."""
+        longer = _json_number(about.get("lease_duration"))
+        renewed = response.status == 200 and longer > self.seconds / 2
+        if renewed:
+            self.start(longer)
+        return renewed
 
 
 class _Session:
     """Calls with a token that is kept alive."""
 
     held: str | None = None  # the token
-    _lease: float | None = None  # seconds; 0 if it can't be renewed, None if it isn't known yet
-    _renew_at = float("inf")
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
     def __init__(self, settings: VaultSettings, newest: str = "") -> None:
@@ -3882,6 +3903,7 @@ class _Session:
         self.settings = settings
         self.transport = _Transport(settings, newest)
         self._lock = threading.Lock()
+        self._lease = _Lease(0)  # the token's
         self._own: list[str] = []  # tokens that this process got by logging in
         self.leases: dict[str, _Lease] = {}  # by path
         self.lease_lock = threading.Lock()
@@ -3889,8 +3911,7 @@ class _Session:
     def fork(self) -> _Session:
         """Return a session with the same login for a child process; the rest is its parent's."""
         child = _Session(self.settings, self.transport.newest)
-        child.held, child._lease, child._renew_at = self.held, self._lease, self._renew_at
-        child._refused = self._refused
+        child.held, child._lease, child._refused = self.held, self._lease, self._refused
         return child
 
     def call(self, *request: Any, repeat: bool = True, transport: _Transport | None = None) -> _Response:
@@ -3903,27 +3924,25 @@ class _Session:
             repeated = response.repeated
             response = call(token=self.token())
             response.repeated |= repeated
-        if self._lease is None and self._renew_at == float("inf"):
-            self._renew_at = time.monotonic() + _LOOK_UP_AFTER
         return response
 
     def token(self) -> str:
         """Return the token; the first caller logs in, the first after two thirds of its lease renews it."""
-        if self.held is None or self._renew_at <= time.monotonic():
+        if self.held is None or self._lease.is_due():
             with self._lock:
                 if self.held is None:
                     self._log_in()
-                elif self._renew_at <= time.monotonic():
-                    self._renew(self.held)
+                elif self._lease.is_due():
+                    self._renew(self.held, self._lease)
         return self.held or ""
 
     def renew(self) -> float:
         """Renew the token and the leases that are due; return in how many seconds the next one will be."""
         self.token()
         for lease in list(self.leases.values()):
-            if lease.renew_at <= time.monotonic():
+            if lease.is_due():
                 self._renew_lease(lease)
-        due = [self._renew_at, *(lease.renew_at for lease in self.leases.values())]
+        due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
 
     def close(self) -> list[_Response]:
@@ -3952,62 +3971,48 @@ class _Session:
             return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
-        if self.settings.login == "token":
-            token, lease = _read_token(self.settings)
-        else:
-            token, lease = self._request_token()
+        logs_in = self.settings.login != "token"
+        token, seconds = self._request_token() if logs_in else (_read_token(self.settings), 0.0)
         # The same variable or file was read again, or it is gone.
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
+        self.held = _header_value("the token", token)
         self.leases = {}  # they end with the token that acquired them
         self._own = [own for own in self._own if own != stale]
-        self._use(token, lease)
-        if self.settings.login != "token":
+        self._lease = _Lease(seconds)
+        if logs_in:
             self._own.append(token)
+        elif token:
+            self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
-    def _use(self, token: str, lease: float | None, left: float | None = None) -> None:
-        """Use a token with so many seconds left of its lease, by default all of them."""
-        self.held, self._lease = _header_value("the token", token), lease
-        self._renew_at = float("inf")
-        if lease:
-            used = 0.0 if left is None else lease - left
-            self._renew_at = time.monotonic() + lease * _RENEW_AT - used
-
-    def _renew(self, token: str) -> None:
-        """Renew the lease; log in again if the new one isn't over half as long."""
-        with contextlib.suppress(SecretsError):  # the token is good for another third of its lease
-            self._renew_at = time.monotonic() + 1.0  # meanwhile other threads go on with the token
-            if self._lease is None and not self._is_due(token):
-                return
-            lease = self._lease or 0.0
-            self._renew_at = time.monotonic() + max(1.0, lease / 10)  # when to try again if this fails
+    def _renew(self, token: str, lease: _Lease) -> None:
+        lease.put_off()
+        with contextlib.suppress(SecretsError):  # it is good for another third of its lease
+            if not lease.seconds:
+                self._look_up(token, lease)
+                if not (lease.seconds and lease.is_due()):
+                    return
+                lease.put_off()
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            longer = _json_number(_member(response.body, "auth").get("lease_duration"))
-            if response.status == 200 and longer > lease / 2:
-                self._use(token, longer)
-            elif self.settings.login != "token":
+            renewed = lease.extend(response, _member(response.body, "auth"))
+            if not renewed and self.settings.login != "token":
                 self._log_in()
 
-    def _is_due(self, token: str) -> bool:
-        """Look up a token's lease; return whether less than a third of it is left."""
+    def _look_up(self, token: str, lease: _Lease) -> None:
         response = self.transport.call("GET", "auth/token/lookup-self", token=token)
         if response.may_pass:
-            return False
+            return
         about = response.data
         left = _json_number(about.get("renewable") and about.get("ttl"))
         whole = max(left, *(_json_number(about.get(name)) for name in ("period", "creation_ttl")))
-        self._use(token, left and whole, left)
-        return self._renew_at <= time.monotonic()
+        lease.start(left and whole, left)
 
     def _renew_lease(self, lease: _Lease) -> None:
-        lease.renew_at = time.monotonic() + max(1.0, lease.seconds / 10)  # if this fails
+        lease.put_off()
         body = {"lease_id": lease.id, "increment": int(lease.seconds)}
         response = self.call("POST", "sys/leases/renew", body)
-        longer = _json_number(response.body.get("lease_duration"))
-        if response.status == 200 and longer > lease.seconds / 2:
-            lease.start(longer)
-        elif not response.may_pass:  # it is at the end of its maximal time
+        if not lease.extend(response, response.body) and not response.may_pass:
             lease.renew_at = float("inf")
 
     def _request_token(self) -> tuple[str, float]:
@@ -4032,12 +4037,11 @@ class _Session:
         return auth["client_token"], _json_number(auth.get("lease_duration"))
 
 
-def _read_token(settings: VaultSettings) -> tuple[str, float | None]:
-    """Return the token, and its lease if there is none: an agent may add its own to the requests."""
+def _read_token(settings: VaultSettings) -> str:
+    """Return the token, or "": an agent may add its own to the requests."""
     path = os.path.expanduser(settings.token_path)
     file = os.path.isfile(path)  # a FIFO that nobody writes to would block
-    text = settings.token or (_read_login_file(path) if file else "")
-    return text, None if text else 0
+    return str(settings.token or (_read_login_file(path) if file else ""))
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
@@ -4077,7 +4081,7 @@ _KEYS = ("token", "secret_id", "jwt", "password", "github_token", "proxy_addr")
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
 _MOUNTS_SECONDS = 1.0  # for which a write that reads nothing first trusts the mounts that are known
-_STAGE_FIELDS = [suffix for suffix in STAGES.values() if suffix]  # stages of a whole secret, as JSON
+_WHOLE = frozenset(STAGES.values())  # instead of a field: all fields, or a stage of all of them
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
@@ -4154,11 +4158,6 @@ class VaultStore(Store):
         parts = (settings.addr, settings.namespace, settings.mount, settings.prefix)
         return " ".join(["vault", *filter(None, parts)])
 
-    def __copy__(self, _memo: object = None) -> VaultStore:
-        return self  # to share its connections and its login
-
-    __deepcopy__ = __copy__
-
     @property
     def _session(self) -> _Session:
         if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
@@ -4179,16 +4178,16 @@ class VaultStore(Store):
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return the values of those that exist; each secret is read once for all its fields."""
-        fields: dict[str, dict[str, str]] = {}  # by path, then by name
+        wanted: dict[str, list[tuple[str, str]]] = {}  # names and fields by path
         for name in names:
             with contextlib.suppress(BadName):
                 path, field = _path_and_field(name)
-                fields.setdefault(path, {})[name] = field
+                wanted.setdefault(path, []).append((name, field))
         self._visible_mounts()
         found: dict[str, str] = {}
         with self._readers() as (reader, pool):
-            for path, read in zip(fields, pool.map(reader._read_if_there, fields)):
-                values = {name: _value_in(read, field) for name, field in fields[path].items()}
+            for rows, fields in zip(wanted.values(), pool.map(reader._read_if_there, wanted)):
+                values = {name: _value_in(fields, field) for name, field in rows}
                 found.update((name, value) for name, value in values.items() if value is not None)
         return found
 
@@ -4196,13 +4195,12 @@ class VaultStore(Store):
         if names:
             return super().get_stages(*names)
         found: dict[str, str] = {}  # from each secret, read once
-        for path, secret in self._walk():
-            if isinstance(secret, Denied):
-                raise secret
-            found.update((name, _value_text(value)) for name, value in self._named_fields(path, secret))
-        return self.group_by_stage(
-            (name for name in sorted(found) if not is_stage(name, found)), lambda _: found
-        )
+        for name, value in self._walk():
+            if isinstance(value, Denied):
+                raise value
+            found[name] = _value_text(value)
+        current = [name for name in sorted(found) if not is_stage(name, found)]
+        return self.group_by_stage(current, lambda _: found)
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
@@ -4213,15 +4211,13 @@ class VaultStore(Store):
 
         With `cas`, raise Conflict unless the secret is at this version; 0 means absent.
         """
-        path, field = _path_and_field(name)
+        _, field = _path_and_field(name)
         check_value(value)
-        fields = _parse_fields(value) if field in ("", *_STAGE_FIELDS) else {}
-        if field:
+        if field not in _WHOLE:
             self._change(name, lambda old: {**old, field: value}, cas)
-        elif fields:
-            self._change(name, lambda old: {**fields, **_stages_of_all(old)}, cas)
-        else:
-            self.set_fields(path, fields, cas=cas)
+            return
+        fields = {key + field: part for key, part in _parse_fields(value).items()}
+        self._change(name, lambda old: {**_without(old, field), **fields}, cas)
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields, with `cas` as in `set`; return the new version, 0 in KV 1."""
@@ -4244,28 +4240,23 @@ class VaultStore(Store):
         With `version`, delete only these versions of the whole secret; with `metadata`, all of it for good.
         """
         path, field = _path_and_field(name)
-        seen: list[str] = []  # once it was there, others may remove it first
-
-        def without(fields: _Json) -> _Json:
-            if field not in ("", *fields, *seen):
-                raise not_found_error(name)
-            seen.append(field)
-            return {key: value for key, value in fields.items() if field and key != field}
-
         if metadata and version is not None:
             raise BadValue("a version can't be deleted with the metadata of all", hint="use one of them")
         if metadata:
             self._call("DELETE", self._place_to_write(path, versions=True).at("metadata"))
-        elif version is not None:
+            return
+        if version is not None:
             self._on_versions("delete", path, version)
-        else:
-            self._change(name, without, present=True)
+            return
+        fields = self._fields_of(self._find(path)[1], name)
+        if field and _value_in(fields, field) is None:
+            raise not_found_error(name)
+        self._change(name, lambda old: _without(old, field) if field else {})
 
     def names(self) -> Iterator[str]:
         """Yield every field of every secret below the prefix that the token may list."""
-        for path, secret in self._walk():
-            for name, _ in self._named_fields(path, secret):
-                yield name
+        for name, _ in self._walk():
+            yield name
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the KV 2 versions of the secret that `name` is in, oldest first."""
@@ -4315,8 +4306,11 @@ class VaultStore(Store):
     def expand(self, name: str) -> dict[str, str]:
         if not name.endswith("#"):
             return {}
-        fields = _with_stages(self.get_fields(name))
-        return {name + field: _value_text(value) for field, value in fields.items()}
+        return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
+
+    def as_stored(self, name: str, value: str) -> str:
+        """Return all fields in the order and form in which `get` returns them."""
+        return _whole_text(_parse_fields(value)) if _path_and_field(name)[1] in _WHOLE else value
 
     def name_of_fields(self, name: str) -> str:
         return name.rstrip("#") + "#"
@@ -4444,8 +4438,8 @@ class VaultStore(Store):
 
         # With connections of its own: closing them ends all requests at once, as an interrupt has to.
         reader = object.__new__(type(self))
-        transport = _Transport(self.settings, self._session.transport.newest)
-        vars(reader).update(vars(self), _transport=transport)
+        vars(reader).update(vars(self))
+        reader._transport = transport = _Transport(self.settings, self._session.transport.newest)
         pool = ThreadPoolExecutor(_READERS)
         try:
             yield reader, pool
@@ -4454,22 +4448,35 @@ class VaultStore(Store):
             transport.close()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _walk(self) -> Iterator[tuple[str, _Secret | Denied]]:
-        """Yield the path of each secret below the prefix, and the secret or why it can't be read."""
+    def _walk(self) -> Iterator[tuple[str, Any]]:
+        """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         root, folders = self._root(), [""]
         with self._readers() as (reader, pool):
             while folders:  # all of one depth at once
                 keys = [*itertools.chain(*pool.map(functools.partial(reader._list, root), folders))]
                 secrets = [key for key in keys if not key.endswith("/")]
-                yield from zip(secrets, pool.map(functools.partial(reader._fetch_below, root), secrets))
+                for path, fields in zip(
+                    secrets, pool.map(functools.partial(reader._fields_at, root), secrets)
+                ):
+                    yield from self._named_fields(root, path, fields)
                 # Names can't reach below some folders, and a server may send endless ones.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
 
-    def _fetch_below(self, root: _Path, path: str) -> _Secret | Denied:
+    def _fields_at(self, root: _Path, path: str) -> _Json:
         try:
-            return self._fetch(root._replace(path=root.path + path))
+            return self._fetch(root._replace(path=root.path + path)).fields or {}
         except Denied as error:
-            return error
+            return {_FIELD: error}  # it exists; `get` will say what is wrong
+
+    def _named_fields(self, root: _Path, path: str, fields: _Json) -> Iterator[tuple[str, object]]:
+        # A path that looks like another mount's is shown with its own mount.
+        if any(map(path.startswith, self._visible_mounts())):
+            path = f"{root.mount}/{root.path}{path}"
+        for field, value in sorted(fields.items(), key=lambda row: row[0]):
+            name = path if field == _FIELD else f"{path}#{field}"
+            base = base_of_stage(field)  # gone if all fields were rotated to others
+            if field not in _WHOLE and (not base or base in fields) and _is_name_of(name, path, field):
+                yield name, value
 
     def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> _Json:
         if secret.fields is not None:
@@ -4511,30 +4518,33 @@ class VaultStore(Store):
             if response.status == 404:
                 raise not_found_error(path)
             if response.body.get("lease_id"):
-                session.leases[path] = _Lease(response)
+                seconds = _json_number(response.body.get("lease_duration"))
+                lease = session.leases[path] = _Lease(seconds, response.body["lease_id"], response.data)
+                if response.body.get("renewable") is not True:
+                    lease.renew_at = float("inf")
             return response.data
 
-    def _change(
-        self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None, *, present: bool = False
-    ) -> int:
+    def _change(self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None) -> None:
         """Read, edit and write the fields of a secret; start over if others write it in between."""
-        self._kv_place(_path_and_field(name)[0], versions=cas is not None)
-        lost: _Json = {}
+        path = _path_and_field(name)[0]
+        self._kv_place(path, versions=cas is not None)
+        gone: _Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
-            place, secret = self._find(_path_and_field(name)[0])
-            if present:
-                self._fields_of(secret, name)  # raises if there are none
+            place, secret = self._find(path)
             if cas not in (None, secret.version):
                 raise Conflict(f"{_show(name)} is at version {secret.version}", hint="read it again")
-            old = dict(row for row in (secret.fields or {}).items() if row not in lost.items())
+            old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
-            version = self._write(place, fields, secret.version) if fields else self._remove(place, secret)
+            if fields:
+                done = self._write(place, fields, secret.version) is not None
+            else:
+                done = self._remove(place, secret)
             # Check-and-set doesn't notice that a version was deleted: don't bring its fields back.
             carried = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-            if version is not None and not (carried and self._read_back(place, secret.version).deleted):
-                return version
-            if version is not None:
-                lost, cas = old, None
+            if done and not (carried and self._read_back(place, secret.version).deleted):
+                return
+            if done:
+                gone, cas = old, None
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
@@ -4558,16 +4568,18 @@ class VaultStore(Store):
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
         return version if found.fields == fields else None
 
-    def _remove(self, place: _Path, secret: _Secret) -> int | None:
-        """Return 0 if the secret's fields are gone; None if a newer version has them, too."""
+    def _remove(self, place: _Path, secret: _Secret) -> bool:
+        """Delete a secret; return False if a newer version has the same fields."""
         if place.kv == 1:
             self._call("DELETE", place.at(""), repeat=False)
-            return 0
+            return True
+        if not secret.fields:  # others deleted it
+            return True
         numbers = {"versions": [secret.version]}
         response = self._call("POST", place.at("delete"), numbers, ok=(200, 204, 403))
         if response.status == 403:  # many policies only allow deleting the newest version
             self._call("DELETE", place.at("data"), repeat=False)
-        return 0 if (secret.fields or {}).keys().isdisjoint(self._read_back(place).fields or ()) else None
+        return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
     def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
         """Delete, undelete or destroy versions; those in a list need not exist, as in `vault kv`."""
@@ -4627,21 +4639,6 @@ class VaultStore(Store):
             raise _not_vault()
         return [folder + key for key in sorted(map(str, keys))]
 
-    def _named_fields(self, path: str, secret: _Secret | Denied) -> list[tuple[str, object]]:
-        # One that may not be read exists; `get` will say what is wrong.
-        fields = {_FIELD: None} if isinstance(secret, Denied) else secret.fields or {}
-        root = self._root()
-        # A path that looks like another mount's is shown with its own mount.
-        inside = any(map(path.startswith, self._visible_mounts()))
-        shown = f"{root.mount}/{root.path}{path}" if inside else path
-        found = []
-        for field, value in sorted(_with_stages(fields).items()):
-            name = shown if field == _FIELD else f"{shown}#{field}"
-            # Others may write what no name can reach: '#' in a path would begin a field.
-            if field and "#" not in path and path == path.strip() and not _name_problem(name):
-                found.append((name, value))
-        return found
-
 
 def _kv_version(mount: _Json) -> int:
     if mount.get("type") not in ("kv", "generic"):
@@ -4684,37 +4681,35 @@ def _value_text(value: object) -> str:
 
 def _value_in(fields: _Json, field: str) -> str | None:
     """Return the value of a field, or of all of them, or of a stage of all of them."""
-    whole = {key: value for key, value in fields.items() if key not in _STAGE_FIELDS}
-    # A pending secret that is current already has the same text.
-    if fields and (not field or (field in _STAGE_FIELDS and _stage_in(fields, field) == whole)):
-        return _value_text(whole)
-    found = fields if field in fields else _with_stages(fields)
-    return _value_text(found[field]) if field in found else None
+    if field not in _WHOLE:
+        return _value_text(fields[field]) if field in fields else None
+    whole = {key[: len(key) - len(field)]: fields[key] for key in _in_stage(fields, field)}
+    return _whole_text(whole) if whole else None
 
 
-def _stages_of_all(fields: _Json) -> _Json:
-    return {key: value for key, value in fields.items() if key in _STAGE_FIELDS}
+def _whole_text(fields: _Json) -> str:
+    return _value_text(dict(sorted(fields.items())))
 
 
-def _stage_in(fields: _Json, stage: str) -> _Json:
-    with contextlib.suppress(ValueError, RecursionError):
-        return _read_object(str(fields.get(stage, "")).encode())
-    return {}
+def _in_stage(fields: _Json, suffix: str) -> list[str]:
+    """Return the names of the fields that are in one stage: "" is the suffix of the current one."""
+    return [key for key in fields if key.removeprefix(base_of_stage(key) or key) == suffix]
 
 
-def _with_stages(fields: _Json) -> _Json:
-    """Return the fields, and what they are in stages of the whole secret, under names of their own stages."""
-    whole = {key: value for key, value in fields.items() if key not in _STAGE_FIELDS}
-    stages = {stage: _stage_in(fields, stage) for stage in _STAGE_FIELDS}
-    found = {key + stage: held[key] for stage, held in stages.items() for key in held if key in whole}
-    return {**found, **whole}
+def _without(fields: _Json, field: str) -> _Json:
+    removed = _in_stage(fields, field) if field in _WHOLE else [field]
+    return {key: value for key, value in fields.items() if key not in removed}
 
 
 def _parse_fields(text: str) -> _Json:
-    try:
-        return _read_object(text.encode(), reject_duplicate_keys)
-    except (ValueError, RecursionError):
-        raise BadValue("the value for all fields isn't JSON", hint="use an object") from None
+    fields: _Json = {}
+    with contextlib.suppress(ValueError, RecursionError):
+        fields = _read_object(text.encode(), reject_duplicate_keys)
+    if not fields:
+        raise BadValue(
+            "all fields together have to be a JSON object, not empty", hint='use {"field": "value"}'
+        )
+    return fields
 
 
 @functools.lru_cache(1024)
@@ -4724,6 +4719,12 @@ def _path_and_field(name: str) -> tuple[str, str]:
     if not path or path != path.strip("/ "):
         raise BadName(f"bad name {_show(name)}", hint="use path#field, such as app/db#password")
     return path, field if mark else _FIELD
+
+
+def _is_name_of(name: str, path: str, field: str) -> bool:
+    with contextlib.suppress(BadName):
+        return _path_and_field(name) == (path, field)
+    return False  # others may write what no name can reach
 
 
 def _secret_path(path: str) -> str:
@@ -5521,7 +5522,7 @@ class _Rotation:
         if value is None:
             self._check_policy(current)
             value = self._run("generate")
-        value = check_value(value, f"the new value of {self._shown}")
+        value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
         if _is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
         self.delete("pending")  # what a killed rotation left there must not pass for this one's
