@@ -6222,14 +6222,14 @@ def run_masked(
             terminal.make_raw()
             stack.callback(terminal.restore)
             relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Encodings()), outputs[0]))
-        start = functools.partial(_start, command, environment, ends, interactive)
-        wait = _forward_signals(start, outputs, terminal)
+        signals = _listen_for_signals()
+        process = _start(command, environment, ends, interactive)
         for relay in relays:
             relay.thread.start()
         ended = threading.Event()
         stack.callback(ended.set)
         threading.Thread(target=_keep_alive, args=(renew, ended), daemon=True).start()
-        status = wait()
+        status = _wait_for(process, signals, outputs, terminal)
         for relay in relays:
             relay.ending = True
         for output in outputs:
@@ -6363,7 +6363,7 @@ class _Relay:
         waiting = self._masker.waiting
         # On Windows, only a read can wait for a pipe.
         if os.name == "nt" or selector.select(_QUIET_SECONDS if waiting else _GRACE_SECONDS):
-            if self._peer and _in_background():  # where a read would stop us
+            if self._peer and not _in_foreground(if_closed=True):  # a read would stop us
                 time.sleep(_QUIET_SECONDS)
                 return not self.ending
             try:
@@ -6387,11 +6387,6 @@ class _Relay:
                 self.failure = "" if error.errno in gone else error.strerror or "it failed"
                 return False
         return True
-
-
-def _send(number: int, process: subprocess.Popen[bytes]) -> None:
-    if process.returncode is None:  # Popen.send_signal might reap it
-        os.kill(process.pid, number)
 
 
 class _Terminal:
@@ -6423,22 +6418,16 @@ class _Terminal:
         self.restore()
         os.killpg(0, signal.SIGTSTP)
         self.make_raw()
-        _send(signal.SIGCONT, command)
+        os.kill(command.pid, signal.SIGCONT)
 
 
-def _in_foreground() -> bool:
-    """Return whether keys such as ^C in our terminal reach us."""
+def _in_foreground(*, if_closed: bool = False) -> bool:
+    """Return whether keys such as ^C in our terminal reach us; `if_closed` where there is no terminal."""
     try:
         with open("/dev/tty", "rb", 0) as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except (OSError, AttributeError):  # none; Windows has neither function
-        return False
-
-
-def _in_background() -> bool:
-    with contextlib.suppress(OSError):  # a terminal that was closed
-        return os.tcgetpgrp(0) != os.getpgrp()
-    return False
+    except (OSError, AttributeError):  # Windows has neither function
+        return if_closed
 
 
 def _forwarded_signals() -> Iterator[int]:
@@ -6450,57 +6439,54 @@ def _forwarded_signals() -> Iterator[int]:
             yield getattr(signal, name)
 
 
-def _forward_signals(
-    start: Callable[[], subprocess.Popen[bytes]], outputs: list[_Relay], terminal: _Terminal | None
-) -> Callable[[], int]:
-    """Start a process, forward our signals to it unless we are imported, and return its wait function."""
+def _listen_for_signals() -> int | None:
+    """Return a descriptor to read the numbers of signals from, as bytes; None where we leave them alone."""
     import signal
 
     if __name__ != "__main__" or os.name == "nt":
-        process = start()
-        pause = functools.partial(time.sleep, _QUIET_SECONDS)
-        return functools.partial(_wait_for, process, terminal, pause) if terminal else process.wait
-    processes: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []  # those that come before there is a process
-
-    def handle(number: int, _frame: object) -> None:
-        if number == signal.SIGWINCH:
-            for output in outputs:
-                _resize(output.source, output.target)
-        elif not processes:
-            early.append(number)
-        # Otherwise the keyboard also interrupts the command, which is in our process group.
-        elif terminal or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
-            _send(number, processes[0])
-
-    woken, waking = os.pipe()  # each signal writes a byte, also a finished child's
-    os.set_blocking(waking, False)
-    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    if terminal:
-        signal.signal(signal.SIGCONT, lambda *_: terminal.make_raw())  # by `fg`, maybe after `bg`
-    for number in _forwarded_signals():
-        signal.signal(number, handle)
-    processes.append(start())
-    for number in early:
-        _send(number, processes[0])
-    # A handler of a signal that came just before waitpid would run only after it.
-    return functools.partial(_wait_for, processes[0], terminal, lambda: os.read(woken, _PIPE_BYTES))
+        return None
+    signals, written = os.pipe()
+    os.set_blocking(written, False)
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGCONT, *_forwarded_signals()):
+        signal.signal(number, lambda *_: None)
+    return signals
 
 
 def _wait_for(
-    process: subprocess.Popen[bytes], terminal: _Terminal | None, pause: Callable[[], object]
+    process: subprocess.Popen[bytes], signals: int | None, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
-    """Return a process's status, and suspend us while it is stopped; `pause` returns after any signal."""
+    """Return a process's status; meanwhile forward signals to it, and stop while it is stopped."""
+    if signals is None and not terminal:
+        return process.wait()
     while process.returncode is None:
         pid, status = os.waitpid(process.pid, os.WNOHANG | (os.WUNTRACED if terminal else 0))
-        if not pid:
-            pause()
-        elif terminal and os.WIFSTOPPED(status):
+        if pid and terminal and os.WIFSTOPPED(status):
             terminal.suspend(process)
-        else:
+        elif pid:
             process.returncode = os.waitstatus_to_exitcode(status)
+        elif signals is None:
+            time.sleep(_QUIET_SECONDS)
+        else:
+            for number in os.read(signals, _PIPE_BYTES):
+                _handle_signal(number, process, outputs, terminal)
     return process.returncode
+
+
+def _handle_signal(
+    number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
+) -> None:
+    import signal
+
+    if number == signal.SIGWINCH:
+        for output in outputs:
+            _resize(output.source, output.target)
+    elif number == signal.SIGCONT:  # by `fg`, maybe after `bg`
+        if terminal:
+            terminal.make_raw()
+    # Without a terminal of its own, the command is in our process group, which the keyboard interrupts.
+    elif terminal or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
+        os.kill(process.pid, number)
 
 
 # === Redaction ==============================================================================================
