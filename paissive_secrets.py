@@ -1439,13 +1439,9 @@ _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
-# What is complete for bash, quoted or in brackets; then what goes on in the next line, or ends the file.
-_QUOTED = re.compile(r"""(?s)\\.|'[^']*'|"(?:\\.|[^"\\`$]|\$(?![({]))*"|(?P<comment>(?<![^ \t\n;&|])#.*)""")
-_BRACKETED = re.compile(r"""\$\{\w[^{}"'`]*\}|[$<>]\([^()"'`]*\)|=\([^()"'`|&;<>]*\)|`[^`"']*`""")
-_UNFINISHED = re.compile(
-    r"""(?x) ['"`()] | \$\{ | << | [|&;<>]\s*[|&;] | [|<>]\s*\Z | \\\Z | ^\s*[|&;]
-    | (?:^|[|&;])\s*(?:if|while|until|for|case|select|function|return|exit|exec|[{}!]|\[\[)(?:\W|\Z)"""
-)
+# Complete quotes and substitutions of bash in an unquoted value; then what would make it go on.
+_COMPLETE = re.compile(r"""\\.|'[^']*'|"[^"]*"|\$\([^()"'`]*\)|`[^"'`]*`""")
+_UNFINISHED = re.compile(r"""['"`()]|\\\Z""")
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -1538,7 +1534,7 @@ class Dotenv:
         number = 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
         problem = self._pieces[place].problem
         if not problem and self._pieces[place].goes_on():
-            problem = "goes on in the next line for bash, or ends the file"
+            problem = "goes on in the next line for bash"
         hint = "quote its value again" if problem else "fix it, or put # before it"
         return BadValue(f"line {number} of {self.where} {problem or 'is not NAME=value'}", hint=hint)
 
@@ -1582,25 +1578,16 @@ class _Piece:
             self.tail = self.text[len(self.text.rstrip("\r\n")) :]
 
     def goes_on(self) -> bool:
-        """Return whether bash takes what follows for a part of this, or doesn't read it."""
-        if self.text.endswith("\r"):  # which ends no line there
-            return True
-        text = self.text.removesuffix("\n")
-        shorter = None
-        while text != shorter:
-            shorter = text
-            text = _QUOTED.sub(lambda found: "" if found["comment"] else "x", text)
-            text = _BRACKETED.sub("x", text)
-        return bool(_UNFINISHED.search(text))
+        """Return whether bash takes what follows for a part of this value."""
+        return not self.quote and bool(_UNFINISHED.search(_COMPLETE.sub("", self.raw)))
 
     def with_value(self, value: str) -> str:
-        """Return the text with another value; bash reads white space other than blanks and tabs as text."""
-        head = re.sub(r"\s", " ", self.head)
-        rest = self.tail.lstrip()
-        blanks = " " * (len(self.tail.rstrip("\r\n")) - len(rest.rstrip("\r\n")))
-        if rest.startswith("#"):
-            blanks = blanks or " "
-        return head + dotenv_assignment(self.name, value, self.quote) + blanks + (rest or "\n")
+        """Return the text with another value."""
+        assignment = self.head + dotenv_assignment(self.name, value, self.quote)
+        blanks, mark, comment = self.tail.partition("#")
+        if not mark:
+            return assignment + "\n"  # bash would take \r for a part of the value
+        return assignment + (blanks or " ") + mark + comment
 
     def value(self, look_up: Callable[[str], str]) -> str:
         def fill_in(match: re.Match[str]) -> str:

@@ -1729,13 +1729,9 @@ IN_THE_WAY = [
     "NOTE=don't",
     "X=abc\\",
     "X=$(cat <<EOF",
-    'X="${a"',
     "X=(1",
-    "X=a |",
     "X=f(x)",
-    "if true",
     "X=`a",
-    "X=1\r",
 ]
 HARMLESS = [
     "URL=http://h/?a=1&b=2",
@@ -1751,8 +1747,8 @@ HARMLESS = [
 
 @pytest.mark.parametrize("line", IN_THE_WAY)
 def test_dotenv_names_the_line_that_keeps_bash_from_reading_what_is_written(line, tmp_path):
-    text = f"A=1\n{line}\n" if line[-1] != "\r" else f"A=1\n{line}"
-    problem = "line 2 of .env goes on in the next line for bash, or ends the file; quote its value again"
+    text = f"A=1\n{line}\n"
+    problem = "line 2 of .env goes on in the next line for bash; quote its value again"
     assert str(failure(ps.Dotenv(text).with_values, {"B": "x"})) == problem
     (tmp_path / "env").write_bytes(f"{text}B=x\n".encode())
     assert read_by_bash(tmp_path / "env", ["B"]).get("B") != "x"
@@ -1761,7 +1757,7 @@ def test_dotenv_names_the_line_that_keeps_bash_from_reading_what_is_written(line
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_dotenv_writes_what_bash_reads_among_other_lines(end, tmp_path):
-    lines = [*HARMLESS, "  export\u00a0B=old", "C= # none"]
+    lines = [*HARMLESS, "  export B=old", "C= # none"]
     changed = ps.Dotenv("".join(line + end for line in lines)).with_values({"B": "x y", "C": "c", "D": "$d"})
     (tmp_path / "env").write_bytes(changed.encode())
     assert read_by_bash(tmp_path / "env", "BCD") == {"B": "x y", "C": "c", "D": "$d"}
