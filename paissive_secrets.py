@@ -1148,6 +1148,14 @@ class Store:
         """Yield (label, text) pairs, no values; the label "problem" marks an error."""
         yield "store", repr(self)
 
+    def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
+        """Yield the path of each of the store's files that does not open, and why."""
+        yield from ()
+
+    def last_set(self, name: str) -> str:
+        """Return when a secret was last set, "2026-11-28T13:30:00" in UTC, or "" if that isn't known."""
+        raise BadValue("this store doesn't keep when a secret was set", hint="sealed files and KV 2 do")
+
     def notes_on_set(self, *names: str) -> Iterable[str]:
         """Return what the user should know once these are set."""
         return ()
@@ -2672,13 +2680,57 @@ class FileStore(Store):
                 yield "opens", "no store yet: the first set creates it"
                 return
             keys = self._keys()
-            if names:
-                self._open(names[0], self._path(names[0]))
-            unfinished = len(keys) > 1 and not self._identity_text()
+            self._check_any_opens(names, keys)
+            unfinished = len(keys) > 1 and not self._has_identity(keys)
+            members = self._member_names()
+            if members:
+                yield "members", ", ".join(members)
             yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
+            yield "pin", f"{_PIN}={_fingerprint(keys[0])}"
         except SecretsError as error:
             yield "opens", "no"
             yield "problem", str(error)
+
+    def _check_any_opens(self, names: list[str], keys: tuple[Identity, ...]) -> None:
+        """Raise WrongKey if that is what each of these secrets says."""
+        error = None
+        for name in names:
+            try:
+                self._verify(name, keys)
+                return
+            except WrongKey as wrong:
+                error = error or wrong
+            except Corrupt:
+                return
+        if error:
+            raise error
+
+    def _verify(self, name: str, keys: tuple[Identity, ...]) -> None:
+        self._check_folders(name)
+        path = self._path(name)
+        with disk_errors(f"read {path}"):
+            _key_of(self._title + name, path, keys)
+
+    def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
+        """Yield the path of each file that the store's identity does not open, and why."""
+        keys = self._keys()
+        checks: dict[str, Callable[[], object]] = {}
+        for store in (self, self.policy_store()):
+            for name in store.names():
+                checks[store._path(name)] = functools.partial(store._verify, name, keys)
+        for name in self._member_names():
+            path = os.path.join(self._members, name, "recipient.age")
+            checks[path] = functools.partial(self._read_member, name, keys)
+        for path, check in checks.items():
+            try:
+                check()
+            except SecretsError as error:
+                yield path, error
+
+    def last_set(self, name: str) -> str:
+        path = self._path(name)
+        self.get(name)
+        return _parse_texts(_open_file(path, self._keys(cached=True))[1], path).get("updated", "").rstrip("Z")
 
     def credentials(self) -> Iterator[str]:
         """Yield the master password and the identities, if that takes neither a prompt nor a command."""
@@ -4254,6 +4306,9 @@ class VaultStore(Store):
         found = _member(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         return [_read_version(number, _member(found, str(number))) for number in numbers]
+
+    def last_set(self, name: str) -> str:
+        return self.versions(name)[-1].created[:19]
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values of a secret's older versions; raise BadValue in KV 1, which has none."""
@@ -9374,6 +9429,25 @@ def git_takes(path: str) -> bool:
         return False  # there is no git or no repository
 
 
+def unmerged_paths(folder: str) -> set[str]:
+    """Return the real paths of the files in a folder that have a merge conflict."""
+    listed = ""
+    with contextlib.suppress(SecretsError):  # there is no git or no repository
+        listed = _ask_git(folder, "ls-files", "-uz")
+    paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
+    return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
+
+
+def last_commit(path: str) -> str:
+    """Return the id and the author of the last commit that changed a file, or ""."""
+    folder, name = os.path.split(os.path.realpath(path))
+    try:
+        said = _ask_git(folder, "rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}")
+    except SecretsError:
+        return ""
+    return said.strip().rpartition("\n")[2]
+
+
 BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen
 # pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
 _HOOK = """#!/bin/sh
@@ -11077,11 +11151,19 @@ def cmd_list(args: Namespace) -> None:
 
     $ list app/ --json --backend file
     $ list --all               # and settings such as DB_HOST
+    $ list --old 90d --backend file    # not set for so long
     """
     settings = args.manager.store().plain_settings()
     names = args.manager.list_secrets()
     names = sorted({*names, *settings}) if args.all else names
     names = [name for name in names if name.startswith(args.prefix)]
+    if args.old:
+        seconds = parse_duration(args.old)
+        if seconds is None:
+            raise BadValue("--old takes a time", hint="write 30d, 12h, 90m or 2w")
+        before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - seconds))
+        store = args.manager.store()
+        names = [name for name in names if store.last_set(name) < before]
     if args.json:
         return _print_value(names)
     for name in names:
@@ -11210,6 +11292,33 @@ def cmd_export(args: Namespace) -> None:
         if args.format != "json":
             check_not_followed(value, f"the value of {_show(name)}", "use --format json")
     print(export_secrets(values, args.format), end="")
+
+
+def cmd_inject(args: Namespace) -> None:
+    """Put secrets into a template: ${secret:NAME}.
+
+    $ inject app.conf.in --output app.conf   # mode 0600
+    $ inject app.conf.in | ssh web "cat > app.conf"
+
+    ${secret://vault/app/db#password} names a backend; $${secret: stands for
+    itself. Nothing else is replaced, and nothing is written if a secret is
+    missing.
+    """
+    template = _read_argument(args.file).decode(errors="surrogateescape")
+
+    def value(match: re.Match[str]) -> str:
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        text: str = args.manager.resolve_text(match[1], where="stdin" if args.file == "-" else args.file)
+        return text
+
+    data = re.sub(_EMBEDDED_REFERENCE, value, template).encode(errors="surrogateescape")
+    if not args.output:
+        sys.stdout.buffer.write(data)
+        return
+    path = args.output
+    with disk_errors(f"write {path}"), FileLock(path), replacing(path, 0o600, keep=False) as file:
+        file.write(data)
 
 
 def cmd_run(args: Namespace) -> int:
@@ -11522,10 +11631,10 @@ def cmd_identity(args: Namespace) -> None:
     """Print the key to the sealed files, or make one of your own.
 
     $ identity | gh secret set PAISSIVE_IDENTITY
-    (umask 77; $ identity --new > ~/.config/paissive.key)
+    $ identity --new                   # your own, as age-keygen prints it
 
-    With --new, it is in the format of age-keygen: set PAISSIVE_IDENTITY_FILE to
-    the file, and have somebody who can open the store run `member add`.
+    To become a member, write it to a file of mode 0600, which is named by
+    PAISSIVE_IDENTITY_FILE, and have somebody run `member add`.
     """
     if args.new:
         key = Identity.generate()
@@ -11605,11 +11714,56 @@ def cmd_status(args: Namespace) -> int:
     """
     store = args.manager.store()
     rows = list(store.status())
+    conflicts = _conflicts_in(store)
+    rows += [("problem", _describe_conflict(path)) for path in sorted(conflicts)]
+    if any(label == "opens" and text.startswith("yes") for label, text in rows):
+        for path, error in store.damaged_files():
+            if os.path.realpath(path) not in conflicts:
+                rows.append(("problem", _describe_damage(store, path, error)))
     if args.json:
         _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
         print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
     return 2 if any(label == "problem" for label, _ in rows) else 0
+
+
+def _conflicts_in(store: Store) -> set[str]:
+    folder = os.path.dirname(store.sealed_folder())
+    return unmerged_paths(folder) if os.path.isdir(folder) else set()
+
+
+def _describe_conflict(path: str) -> str:
+    path = _quote_path(path)
+    choice = f"git checkout --ours -- {path} (or --theirs)"
+    return f"{path} has a merge conflict; choose a side: {choice}, then: git add {path}"
+
+
+def _describe_damage(store: Store, path: str, error: SecretsError) -> str:
+    """Say what is wrong with a sealed file, and which commands resolve it."""
+    commit, quoted = last_commit(path), _quote_path(path)
+    if isinstance(error, WrongKey):
+        by = f" in commit {commit}" if commit else ""
+        kind = os.path.relpath(path, os.path.dirname(store.sealed_folder())).partition(os.sep)[0]
+        remove, again = _SET_AGAIN[kind]
+        remove += _quote_path(os.path.dirname(path)) if kind == "members" else quoted
+        return f"{quoted} was sealed to an older identity{by}; if it was meant: {remove}, then: {again}"
+    if isinstance(error, Corrupt) and commit:
+        return f"{error.message}; git checkout HEAD -- {quoted} (or {commit.split()[0]}~) restores it"
+    return str(error)
+
+
+# How to repeat what made a file, by its folder.
+_SET_AGAIN = {
+    "members": ("rm -r ", "member add"),
+    "rotation": ("rm ", "rotate schedule"),
+    "secrets": ("rm ", "set"),
+}
+
+
+def _quote_path(path: str) -> str:
+    import shlex
+
+    return shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))
 
 
 def cmd_rotate_schedule(args: Namespace) -> None:
@@ -11750,6 +11904,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_list,
         _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""),
         _flag("--all", "also settings of the .env file, such as DB_HOST"),
+        _arg("--old", "TIME", "only secrets that were not set for so long, such as 90d"),
         _JSON,
     ),
     "delete": (
@@ -11775,6 +11930,11 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_export,
         _NAMES,
         _arg("--format", None, "default: env", choices=EXPORT_FORMS, default="env"),
+    ),
+    "inject": (
+        cmd_inject,
+        _arg("file", "FILE", "the template; default: stdin", nargs="?", default="-"),
+        _arg("--output", "F", "write a file of mode 0600 instead of stdout"),
     ),
     "redact": (
         cmd_redact,

@@ -2745,7 +2745,7 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
     def status():
         code, said = say("status", "--backend", "file")
         assert said.startswith(f"store      sealed files\nfolder     {store_folder}\n")
-        return code, said.split("\n", 2)[2].partition(f" {store_folder}")[0]
+        return code, said.split("\n", 2)[2].partition(f" {store_folder}")[0].partition("pin")[0]
 
     assert status() == (0, "secrets    0\nopens      no store yet: the first set creates it\n")
     ps.FileStore().set("DB", "v")
@@ -3050,6 +3050,252 @@ HOSTILE = {
 }
 
 
+def plant_member(name, member, identity):
+    """Do what `member add` does, for a store whose identity is another one."""
+    folder = STORE / "members" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    who = {"member": name, "recipient": str(member.recipient()), "updated": "2026-01-01T00:00:00Z"}
+    sealed = ps.seal(json.dumps(who).encode(), identity.recipient())
+    (folder / "recipient.age").write_bytes(sealed)
+    (folder / "identity.age").write_bytes(ps.seal(identity.reveal().encode(), member.recipient()))
+
+
+def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatch):
+    eve = ps.Identity.generate()
+    plant_member("eve", eve, ps.Identity.generate())
+    with monkeypatch.context() as patched:
+        opened_by(team["ada"], patched).set("NEW", "1")
+    with monkeypatch.context() as patched:
+        assert "does not open" in refusal(opened_by(eve, patched).get, "NEW")
+    before = tree()
+    for act in (files.members, files.rekey):
+        assert "the store's identity does not open" in refusal(
+            act
+        ) and "members/eve/recipient.age" in refusal(act)
+    assert tree() == before
+    files.remove_member("eve")
+    assert [member.name for member in files.members()] == ["ada", "bob"]
+
+
+def test_a_members_file_under_another_name_or_for_another_key_does_not_count(files, team, monkeypatch):
+    shutil.copytree(ADA[0].parent, STORE / "members/eve")
+    assert refusal(files.members).endswith("recipient.age is for the member 'ada'; move it back")
+    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
+    shutil.rmtree(ADA[0].parent)
+    assert "opens no member's file" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
+
+
+def test_two_files_for_a_member_that_hold_different_identities_are_refused(files, team, monkeypatch):
+    plant_member("zoe", team["ada"], ps.Identity.generate())
+    as_ada, before = opened_by(team["ada"], monkeypatch), tree()
+    for act in (lambda: as_ada.get("DB"), lambda: as_ada.set("NEW", "1")):
+        assert refusal(act).endswith("hold different identities: ada, zoe; see who wrote them: git log")
+    assert tree() == before
+
+
+def test_nothing_is_ever_sealed_to_a_members_own_key(files, team, monkeypatch):
+    for name in list(files.names()):
+        files.delete(name)
+    files.remove_member("bob")
+    before = tree()
+    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).set, "NEW", "1")
+    assert tree() == before
+
+
+def test_what_a_leaver_seals_to_the_old_identity_is_neither_accepted_nor_sealed_again(
+    files, team, monkeypatch
+):
+    files.policy_store().set("DB", "{}")
+    old = ps.Identity(files.reveal_identity())
+    files.remove_member("bob")
+    for path, value in ((DB, "theirs"), (POLICY_FILE, '{"apply": ["theirs"]}')):
+        name = {DB: "DB"}.get(path, "/rotation/DB")
+        path.write_bytes(ps.seal(json.dumps({"name": name, "value": value}).encode(), old.recipient()))
+    plant_member("bob", team["bob"], old)
+    before = tree()
+    for store in (files, files.policy_store()):
+        assert "does not open" in refusal(store.get, "DB") and "does not open" in refusal(
+            store.set, "DB", "x"
+        )
+    for act in (files.rekey, files.members, ps.SecretRotation(files).rotate_due):
+        assert "does not open" in refusal(act)
+    assert tree() == before
+    assert "does not open" in refusal(opened_by(team["bob"], monkeypatch).get, "app/db")
+
+
+def replace_store(team):
+    """Make another store of somebody's who knows ada's recipient and wants her to use it."""
+    theirs = ps.Identity.generate()
+    shutil.rmtree(STORE)
+    plant_member("ada", team["ada"], theirs)
+    DB.parent.mkdir()
+    DB.write_bytes(ps.seal(b'{"name": "DB", "value": "theirs"}', theirs.recipient()))
+
+
+def pin_of(store):
+    return dict(store.status())["pin"].partition("=")[2]
+
+
+def test_a_replaced_store_is_noticed_by_its_fingerprint_only(files, team, monkeypatch, store_folder):
+    pin = pin_of(files)
+    assert re.fullmatch("[0-9a-f]{32}", pin) and pin_of(opened_by(team["ada"], monkeypatch)) == pin
+    replace_store(team)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    assert as_ada.get("DB") == "theirs"  # as the threat model says
+    theirs = pin_of(as_ada)
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
+    before = tree()
+    for act in (lambda: ps.FileStore().get("DB"), lambda: as_ada.set("DB", "1")):
+        assert refusal(act).startswith(f"Unsafe: {store_folder} has the fingerprint {theirs}, not {pin}; ")
+    assert tree() == before
+
+
+def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_is_refused(
+    files, team, monkeypatch
+):
+    shutil.rmtree(STORE)
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_MASTER_PASSWORD", "theirs, not ours")
+        ps.FileStore().set("DB", "theirs")
+    assert "the master password does not open" in refusal(files.get, "DB")
+    assert "does not open" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
+
+
+def test_an_older_state_of_the_whole_store_is_noticed_by_its_fingerprint(files, team, monkeypatch):
+    shutil.copytree(STORE, "old")
+    files.remove_member("bob")
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
+    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
+    shutil.rmtree(STORE)
+    shutil.copytree("old", STORE)
+    assert "has the fingerprint" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
+
+
+def test_no_store_is_begun_where_another_one_is_expected(store_folder, monkeypatch, say):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "0" * 32)
+    said = f"there is no store in {store_folder}, and PAISSIVE_STORE_FINGERPRINT allows no new one"
+    assert say("set", "A", "--backend", "file", stdin="1") == (
+        2,
+        f"{said}; is it the right folder? see: status\n",
+    )
+    assert not STORE.exists()
+
+
+def test_a_rekey_under_a_fingerprint_that_was_killed_is_finished_by_the_next(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
+    replace, calls = ps.FileStore._replace_identity, iter([True])
+
+    def replace_once(*args):
+        replace(*args) if next(calls, None) else os._exit(1)
+
+    def rekey():
+        monkeypatch.setattr(ps.FileStore, "_replace_identity", replace_once)
+        ps.FileStore().rekey()
+
+    assert ended(in_child(rekey)) == [256]
+    assert "does not open" in refusal(files.get, "DB")  # it is sealed to the new identity already
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", ps.FileStore().rekey())
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+
+
+def committed(folder):
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder)
+
+
+def on_two_branches(folder, mine, theirs):
+    """Do one thing on each of two branches, and merge them."""
+    git(folder, "checkout", "-qb", "theirs")
+    theirs()
+    commit(folder)
+    git(folder, "checkout", "-q", "main")
+    mine()
+    commit(folder)
+    merged = subprocess.run([tool("git"), *IDENTITY, "merge", "-q", "theirs", "-m", "x"], cwd=folder)
+    return merged.returncode
+
+
+def add_member(name):
+    return lambda: ps.FileStore().add_member(name, str(ps.Identity.generate().recipient()))
+
+
+ON_BRANCHES = {
+    "two adds": (add_member("eve"), add_member("zoe")),
+    "an add and a set": (add_member("eve"), lambda: ps.FileStore().set("DB", "new")),
+    "two sets": (lambda: ps.FileStore().set("DB", "new"), lambda: ps.FileStore().set("NEW", "1")),
+    "a set and a schedule": (
+        lambda: ps.FileStore().set("DB", "new"),
+        lambda: ps.SecretRotation(ps.FileStore()).schedule("app/db", "30d"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ON_BRANCHES)
+def test_what_is_done_on_two_branches_merges(what, files, team, say, tmp_path):
+    committed(tmp_path)
+    assert on_two_branches(tmp_path, *ON_BRANCHES[what]) == 0
+    status, said = say("status", "--backend", "file")
+    assert (status, "problem" in said, len(files.members())) == (
+        0,
+        False,
+        {"two adds": 4, "an add and a set": 3}.get(what, 2),
+    )
+
+
+def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolve_it(files, say, tmp_path):
+    committed(tmp_path)
+    one, other = (lambda: ps.FileStore().set("DB", "ours"), lambda: ps.FileStore().set("DB", "theirs"))
+    assert on_two_branches(tmp_path, one, other) == 1
+    status, said = say("status", "--backend", "file")
+    advice = f"choose a side: git checkout --ours -- {DB} (or --theirs), then: git add {DB}"
+    problem = f"problem    {DB} has a merge conflict; {advice}\n"
+    assert (status, said.endswith(problem), files.get("DB")) == (2, True, "ours")
+    git(tmp_path, "checkout", "--theirs", "--", DB)
+    git(tmp_path, "add", DB)
+    assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
+
+
+def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_path):
+    files.policy_store().set("DB", "{}")
+    old = ps.Identity(files.reveal_identity())
+    files.remove_member("bob")
+    committed(tmp_path)
+    sealing('{"name": "DB", "value": "VALUE"}', old.recipient)(DB)
+    POLICY_FILE.write_bytes(DB.read_bytes())
+    plant_member("bob", team["bob"], old)
+    by = f"was sealed to an older identity in commit {commit(tmp_path)[:7]} by "
+    os.truncate(APP_DB, 100)
+    status, said = say("status", "--backend", "file")
+    problems = [line.removeprefix("problem    ") for line in said.splitlines() if line.startswith("problem")]
+    secret, member, policy = ".paissive/secrets/DB.age", ".paissive/members/bob", ".paissive/rotation/DB.age"
+    assert status == 2 and "opens      yes" in said
+    assert sorted(problem.partition("; ")[0].partition(by)[0].rstrip() for problem in problems) == sorted(
+        [secret, f"{member}/recipient.age", policy, f"{tmp_path}/{APP_DB}: {CUT}"]
+    )
+    ends = [
+        f"rm {secret}, then: set",
+        f"rm -r {member}, then: member add",
+        f"rm {policy}, then: rotate schedule",
+    ]
+    ends += [f"git checkout HEAD -- {APP_DB} (or {git(tmp_path, 'rev-parse', 'HEAD~')[:7]}~) restores it"]
+    assert all(any(problem.endswith(end) for problem in problems) for end in ends)
+
+
+def test_a_new_key_is_that_of_age_keygen_and_a_file_that_others_read_is_warned_of(files, say, tmp_path):
+    status, said = say("identity", "--new")
+    shown = "# created: …Z\n# public key: age1…\nAGE-SECRET-KEY-1…\npublic key: age1…"
+    assert status == 0 and as_shown(said, shown)
+    key = tmp_path / "key"
+    key.write_text(said.rpartition("public")[0])
+    recipient = subprocess.run([tool("age-keygen"), "-y", key], capture_output=True, check=True).stdout
+    assert said.endswith(f": {recipient.decode()}")
+    files.add_member("ada", recipient.decode().strip())
+    key.chmod(0o644)
+    tmp_path.chmod(0o755)
+    done = cli(*GETTING, cwd=tmp_path, env={"PAISSIVE_IDENTITY_FILE": str(key)})
+    assert (done.stdout, err(done)) == (b"db-value", f"warning: others can read {key}; chmod 600 {key}\n")
+
+
 def all_that_is_shown(error):
     """The message, the traceback, and everything that the exceptions of its chain hold."""
     texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
@@ -3080,6 +3326,19 @@ def test_a_hostile_folder_loses_and_shows_no_value(what, files, store_folder, sa
         errors.append(error)
     shown = [*map(all_that_is_shown, errors), caplog.text, *capsys.readouterr(), repr(store)]
     assert "c4nary" not in "".join(shown)
+
+
+def test_secrets_that_were_not_set_for_long_are_listed(files, say):
+    sealing('{"name": "OLD", "value": "1", "updated": "2001-01-01T00:00:00Z"}', ours)(DB.with_stem("OLD"))
+    sealing('{"name": "ALIEN", "value": "1"}', ours)(DB.with_stem("ALIEN"))  # made with the age tool
+    assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
+    assert say("list", "--old", "0s", "--backend", "file") == (0, "ALIEN\nOLD\n")
+    assert say("list", "--old", "soon", "--backend", "file")[1] == (
+        "--old takes a time; write 30d, 12h, 90m or 2w\n"
+    )
+    said = "this store doesn't keep when a secret was set; sealed files and KV 2 do\n"
+    Path(".env").write_text("A_TOKEN=1\n")
+    assert say("list", "--old", "90d") == (2, said)
 
 
 def test_the_advice_where_others_can_write_corrects_all_folders_at_once(files):
@@ -4850,6 +5109,7 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     found = [(v.number, v.created[:2], v.deleted[:2], v.destroyed) for v in store.versions("app#a")]
     deleted = [(1, "20", "20", False), (2, "20", "20", False)]
     assert found == [*deleted, (3, "20", "", True), (4, "20", "", False)]
+    assert store.last_set("app#a") == store.versions("app")[-1].created
     assert "was destroyed" in str(failure(store.get, "app#a", 3))
     assert type(failure(store.undelete, "app", 3)) is ps.NotFound
     assert "versions are a list of numbers; they" in str(failure(store.destroy, "app", []))
@@ -11440,6 +11700,37 @@ def test_git_sees_neither_the_value_that_is_set_nor_other_secrets(say, monkeypat
     assert say("set", "A", stdin=CANARY)[0] == 0
     seen = Path("seen").read_text()
     assert (CANARY in seen, "HOME=" in seen, ".env" in seen) == (False, True, True)
+
+
+TEMPLATE = "a=${secret:A_TOKEN} $HOME ${HOME} $${secret:A_TOKEN} ${secret:B_TOKEN}\n"
+
+
+def test_inject_puts_secrets_into_a_template_and_scans_none_of_them(store_folder, say):
+    values = {"A_TOKEN": "${secret:B_TOKEN}", "B_TOKEN": "$${x}\\1"}
+    for name, value in values.items():
+        assert say("set", name, "--backend", "file", stdin=value)[0] == 0
+    Path("in").write_text(TEMPLATE)
+    wanted = "a=${secret:B_TOKEN} $HOME ${HOME} ${secret:A_TOKEN} $${x}\\1\n"
+    assert say("inject", "in", "--backend", "file") == (0, wanted)
+    assert say("inject", "--backend", "file", stdin=TEMPLATE) == (0, wanted)
+    Path("out").touch(0o644)
+    assert say("inject", "in", "--output", "out", "--backend", "file") == (0, "")
+    assert (Path("out").read_text(), Path("out").stat().st_mode & 0o777) == (wanted, 0o600)
+
+
+def test_inject_writes_nothing_if_a_secret_is_missing(say):
+    assert say("set", "A_TOKEN", stdin="1")[0] == 0
+    Path("in").write_text(TEMPLATE)
+    missing = "no secret named 'B_TOKEN', which in refers to; set it with: set B_TOKEN\n"
+    assert say("inject", "in") == (1, missing)
+    assert say("inject", "in", "--output", "out") == (1, missing)
+    assert not Path("out").exists()
+
+
+def test_inject_keeps_the_bytes_of_a_template_that_is_not_text(say):
+    Path("in").write_bytes(b"\xff\r\n\0secret:A")
+    assert say("inject", "in", "--output", "out") == (0, "")
+    assert Path("out").read_bytes() == b"\xff\r\n\0secret:A"
 
 
 def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monkeypatch):
