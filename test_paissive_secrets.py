@@ -8263,6 +8263,142 @@ def test_tokens_in_the_form_that_their_providers_document_are_found():
             assert rule in reported(f'client = connect("{ps.samples(form)}")\n', "app.py"), form
 
 
+# Of each rule with a prefix: every prefix, and the shortest and the longest value behind it. It says again
+# what the rules say, so that no change drops a row, an alternative or a length unseen.
+FORMS = """
+github-token ghp_{A36} ghp_{A251} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A36}; github-app-jwt
+ghs_{d1}_eyJ{W17}.eyJ{W10}.{W20} ghs_{d12}_eyJ{W300}.eyJ{W300}.{W300}; github-fine-grained-token
+github_pat_{W82}; gitlab-token glpat-{W20} glpat-{W300} gldt-{W20} glrt-{W20} glrtr-{W20} glft-{W20}
+glwt-{W20} glsoat-{W20} glffct-{W20}; gitlab-oauth-secret gloas-{W64}; npm-token npm_{A36}; cloudflare-token
+cfk_{A40}{h8} cfut_{A40}{h8} cfat_{A40}{h8}; cloudflare-tunnel-token eyJhIjoi{B100} eyJhIjoi{B300};
+cloudflare-origin-key v1.0-{h24}-{h146}; atlassian-token ATATT3{W80}{H8} ATATT3{W300}{H8} ATCTT3{W80}{H8}
+ATBBT3{W80}{H8}; bitbucket-app-password ATBB{A24}{H8}; grafana-service-token glsa_{A32}_{H8};
+grafana-cloud-token glc_{B32} glc_{B300}; grafana-api-key eyJrIjoi{B40} eyJrIjoi{B300}; aws-access-key
+AKIA{K16} ASIA{K16} ABIA{K16} ACCA{K16}; aws-bedrock-key ABSK{B100} ABSK{B269}; aws-mws-token amzn.mws.{u};
+google-oauth-secret GOCSPX-{W28}; google-refresh-token 1//0{W40} 1//0{W120}; slack-token xoxb-{d6}-{A10};
+slack-config-token xoxe-{d1}-{W60} xoxe-{d1}-{W300} xoxe.xoxp-{d1}-{W60} xoxe.xoxb-{d1}-{W60};
+slack-app-token xapp-{d1}-{U8}-{d8}-{a30} xapp-{d1}-{U14}-{d14}-{a99}; paystack-key sk_live_{h40}
+sk_test_{h40}; workos-key sk_live_Y{B60} sk_live_Y{B200} sk_test_Y{B60}; stripe-key sk_live_{A16}
+sk_live_{A200} sk_prod_{A16} rk_live_{A16} rk_prod_{A16}; openai-project-key sk-proj-{W10}T3BlbkFJ{W10}
+sk-proj-{W200}T3BlbkFJ{W200} sk-svcacct-{W10}T3BlbkFJ{W10} sk-admin-{W10}T3BlbkFJ{W10}
+sk-None-{W10}T3BlbkFJ{W10}; openai-key sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key
+sk-ant-api{d2}-{W80}AA sk-ant-api{d2}-{W130}AA; openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34};
+hugging-face-org-token api_org_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key
+pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90}; nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key
+pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43}; fireworks-key fw_{A22} fw_{A40}; cerebras-key csk-{a48};
+pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; packagist-token packagist_acs_{h28}
+packagist_acs_{h76} packagist_ort_{h28} packagist_out_{h28} packagist_uut_{h28}; rubygems-key
+rubygems_{h48}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token
+dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32}; docker-swarm-token SWMTKN-1-{a50}-{a25};
+docker-swarm-unlock-key SWMKEY-1-{B43}; jfrog-token AKCp{A69}; jfrog-reference-token cmVmd{A59}; vault-token
+hvs.{W90} hvs.{W300}; vault-batch-token hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300};
+terraform-token {A14}.atlasv1.{W60}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key
+HRKU-AA{W58}; heroku-key-uuid HRKU-{u}; fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300}
+fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40}
+dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300};
+1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58}; age-post-quantum-key
+AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16}
+xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key re_{A8}_{A24}; twilio-key SK{h32}; shopify-token
+shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32}; square-token
+sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; flutterwave-key
+FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token access-sandbox-{u}; adyen-key AQEahm{B86} AQEahm{B300};
+databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32} pscale_tkn_{W64}
+pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40}; supabase-secret
+sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; clickhouse-key 4b1d{A38};
+confluent-key cflt{B60}; aiven-token AVNU_{B40} AVNU_{B300} AVNS_{B40}; onfido-token api_live.{W11}.{W32}
+api_live_us.{W11}.{W32} api_live_eu.{W11}.{W32} api_live_ca.{W11}.{W32}; dynatrace-token dt0c01.{A24}.{A64}
+dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24}
+vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36};
+circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20}
+tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token
+sha256~{W43}; render-key rnd_{A28} rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token
+EAAM{A60} EAAM{A300}; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; clerk-or-stytch-secret secret-test-{W36}
+secret-live-{W36}; bip32-private-key xprv{C107} xprv{C108}; nostr-key nsec1{a58}; infisical-token
+st.{h24}.{h32}.{h32}; bitwarden-token 0.{u}.{A30}:{B22}; cashfree-key cfsk_ma_prod_{h32}_{h8}
+cfsk_ma_test_{h32}_{h8}; checkout-com-key sk_sbox_{a27}; cockroachdb-key CCDB1_{A22}_{A40}; kong-token
+kpat_{A40} kpat_{A60}; mercury-token mercury_sandbox_wma_{A20}; midtrans-key Mid-server-{W24}; paddle-key
+pdl_live_apikey_{a26}_{A22}_{A3} pdl_sdbx_apikey_{a26}_{A22}_{A3}; persona-key persona_production_{u}
+persona_sandbox_{u}; polar-token polar_pat_{A32} polar_pat_{A80} polar_oat_{A32}; salesforce-session-id
+00D{A12}!AQ{A60}; mercado-pago-token APP_USR-{d13}-{d6}-{h32}-{d6} APP_USR-{d17}-{d6}-{h32}-{d11}
+TEST-{d13}-{d6}-{h32}-{d6}; deno-token ddp_{A36} ddo_{A36}; astra-token AstraCS:{A24}:{h64};
+bitbucket-dc-token BBDC-{B44}; elastic-cloud-key essu_{B40} essu_{B200}; xendit-key xnd_production_{A40}
+xnd_production_{A80} xnd_development_{A40}; omise-key skey_{a19} skey_test_{a19}; slack-session-cookie
+xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20} glcbt-{W99}; gitlab-trigger-token glptt-{W40};
+gitlab-agent-token glagent-{W50} glagent-{W99}; gitlab-runner-token GR1348941{W20} GR1348941{W60};
+google-api-key AIza{W35}; google-oauth-token ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16}
+xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10}
+lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48}; tavily-key tvly-{A20} tvly-{A40};
+jina-key jina_{h32}{W28} jina_{h32}{W40}; weights-biases-key wandb_v1_{W40} wandb_v1_{W99}; llamacloud-key
+llx-{A40} llx-{A60}; mailersend-token mlsn.{h64}; klaviyo-key pk_{h34}; shopify-partner-token prtapi_{H32}
+atkn_{H32}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; duffel-token
+duffel_live_{X43} duffel_test_{X43}; xata-key xau_{A36} xau_{A50}; telegram-token {d10}:AA{W33};
+discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
+Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
+Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
+notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token
+pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; segment-token sgp_{A64};
+sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64};
+new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key
+phx_{A40} phx_{A50} phc_{A40}; honeycomb-key hcaik_{A58} hcbik_{A58} hcamk_{A58}; datadog-app-key
+ddapp_{A34} ddapp_{A60} ddpat_{A34}; axiom-token xaat-{u} xapt-{u}; launchdarkly-key
+sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
+vercel-blob-token vercel_blob_rw_{A16}_{A30}; buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36};
+scalingo-token tk-us-{W48}; prefect-key pnu_{A36} pnb_{A36}; dbt-cloud-token dbtc_{W40} dbtc_{W60}
+dbtu_{W40} dbts_{W40}; retool-token retool_{A26} retool_{A50}; sonarqube-token squ_{A40} sqp_{A40}
+sqa_{A40}; contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u};
+intercom-token dG9rOg{B30} dG9rOg{B60}; frame-io-token fio-u-{X64}; clickup-token pk_{d5}_{U32}
+pk_{d9}_{U32}; zoho-token 1000.{h32}.{h32}; instagram-token IGAA{A80} IGAA{A250}; mapbox-token
+sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; apple-or-radar-key prj_live_sk_{h40} prj_test_sk_{h40};
+defined-networking-key dnkey-{X26}-{X52}; octopus-deploy-key API-{U26}; harness-token pat.{W22}.{A24}.{A20}
+sat.{W22}.{A24}.{A20}; yandex-key AQVN{W35} AQVN{W38}; yandex-token t1.{A20}.{W86}; yandex-secret YC{W38};
+yandex-oauth-token y0_{W50} y0_{W60} y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20};
+tencent-cloud-id AKID{A32}; settlemint-token sm_pat_{A16} sm_aat_{A16} sm_sat_{A16}; adobe-secret p8e-{h32};
+salesforce-refresh-token 5Aep861{W60} 5Aep861{W100}; telnyx-key KEY0{A28}_{A22}; boundary-token
+at_{A10}_{A40} at_{A10}_{A300} atr_{A10}_{A40}; dependency-track-key odt_{A32}; stackhawk-key
+hawk.{A20}.{A20}; baidu-key ALTAK{A21} bce-v3/ALTAK-{A21}; ebay-certificate-id PRD-{h12}-{h4}-{h4}-{h4}-{h4}
+SBX-{h12}-{h4}-{h4}-{h4}-{h4}; gitbook-token gb_api_{A40}; inngest-key signkey-prod-{h64}
+signkey-test-{h64}; ionic-token ion_{a42}; nylas-key nyk_v0_{A64}; onesignal-key os_v2_app_{a100}
+os_v2_app_{a110} os_v2_org_{a100}; open-vsx-token ovsxp_{u} ovsxat_{u}; ory-token ory_at_{A30} ory_at_{A80}
+ory_pat_{A30} ory_rt_{A30} ory_ac_{A30} ory_st_{A30}; pinterest-token pina_{A32} pina_{A300}; porkbun-key
+sk1_{h64} pk1_{h64}; rootly-key rootly_{h64}; runpod-key rpa_{U40}{a6}; samsara-token samsara_api_{A30};
+siemens-token code_pat_{W20} code_pat_{W60}; trigger-dev-key tr_dev_{A20} tr_dev_{A40} tr_prod_{A20}
+tr_stg_{A20} tr_pat_{A20}; tinybird-token p.eyJ{W50}.{W40} p.eyJ{W300}.{W50}; unkey-key unkey_{A20}
+unkey_{A40}; val-town-token vtwn_{A27}; voiceflow-key VF.DM.{h24}.{A16} VF.WS.{h24}.{A16}; zuplo-key
+zpka_{h32}_{h8}; anyscale-key esecret_{A26}; e2b-key e2b_{h40}; friendli-token flp_{A46}; helicone-key
+sk-helicone-{a7}-{a7}-{a7}-{a7}; runway-key key_{h128}; coze-token pat_{A64}; n8n-key n8n_api_{W36}
+n8n_api_{W300}; trello-token ATTA{h64}{H0} ATTA{h64}{H8}; woocommerce-key ck_{h40} cs_{h40};
+codesandbox-token csb_v1_{W43}; kaggle-token KGAT_{h32}; daytona-key dtn_{h64}; cal-com-key cal_live_{h32}
+cal_{h32}; pubnub-secret sec-c-{B44} sec-c-{B60}; twelve-labs-key tlk_{U36}; cartesia-key sk_car_{A20}
+sk_car_{A60}; browserbase-key bb_live_{W26} bb_live_{W40}; plane-key plane_api_{h32}; google-auth-key
+AQ.Ab{W45} AQ.Ab{W80}; courier-key pk_prod_{U28} dk_prod_{U28}; growthbook-secret secret_user_{A30}
+secret_user_{A60} secret_admin_{A30} secret_readonly_{A30}; gitlab-mail-token glimt-{W25}; stripe-test-key
+sk_test_{A16} sk_test_{A200} rk_test_{A16}; razorpay-key rzp_live_{A14} rzp_test_{A14};
+postman-collection-key PMAT-{U26}; new-relic-ingest-key NRII-{W32} NRII-{W48} NRIQ-{W32} NRRA-{W32};
+configcat-key configcat-sdk-1/{W22}/{W22}; readme-key rdme_{a70}; infracost-key ico-{A32};
+code-climate-token qltcp_{A40} qltcp_{A60} qltcw_{A40}; adafruit-io-key aio_{A28}; 42-client-secret
+s-s4t2ud-{h64} s-s4t2af-{h64}; contentstack-token cs{h38}; scraperapi-or-apify-token apify_api_{A36}
+apify_api_{A40}; twitch-chat-token oauth:{a30}; honeybadger-token hbp_{A36}; lichess-token lip_{A20};
+thunderstore-token tss_{A38}; riot-games-key RGAPI-{u}; context7-key ctx7sk-{u}; dub-key dub_{A24};
+wakatime-key waka_{u}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
+bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
+SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
+gitlab-session-cookie _gitlab_session={a32}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300};
+aws-appsync-key da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key
+fc-{h32}; voyage-key pa-{W43}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; statsig-key secret-{A38}
+secret-{A50} console-{A38}; scaleway-key SCW{U17}; volcengine-key AKLT{A40} AKLT{A60}; google-hmac-id
+GOOG{U20}; svix-token testsk_{A32}.eu sk_{A32}.eu; brave-search-key BSA{W28}; exoscale-key EXO{h26};
+ngrok-token cr_{A27}; modal-token ak-{A22} as-{A22}; lob-key live_{h35}; beamer-key b_{X44}
+"""
+
+
+def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
+    for entry in FORMS.split(";"):
+        rule, *forms = entry.split()
+        matches = scanned("".join(f" {ps.samples(form)} \n" for form in forms))
+        lines = {match.line for match in matches if match.rule.id == rule}
+        assert [form for n, form in enumerate(forms, 1) if n not in lines] == [], rule
+
+
 def test_each_pattern_finds_its_own_and_leaves_a_reference():
     for keyword, pattern in [(keyword, pattern) for keyword, of in ps.patterns().items() for pattern in of]:
         path = ".pgpass" if keyword == b"/.pgpass" else "notes.txt"
@@ -9325,6 +9461,26 @@ def test_base64_in_base64_and_random_bytes_are_not_decoded():
         assert scanned(f"blob: {text}\n", "a.txt") == []
 
 
+def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
+    long, short = ps.samples("{A300}") * 2 + "x" * 83, ps.samples("{A300}") + "x" * 42  # RSA of 4096 bits
+    numbers = ",".join(f'"{name}":"{short}"' for name in ("p", "q", "dp", "dq", "qi"))
+    for key in (
+        f'{{"kty":"RSA","n":"{long}","e":"AQAB","d":"{long}",{numbers}}}',
+        f'{{"n":"{long}","e":"AQAB","d":"{long}",{numbers},"kty":"RSA"}}',
+    ):
+        assert "json-web-key" in found(key), key[:9]
+    assert found(f'{{"kty":"RSA","n":"{long}","e":"AQAB"}}') == []
+
+
+def test_the_values_of_a_list_are_found_up_to_fifty():
+    values = [ps.samples("{A24}")[n % 24 :] + f"{n:02}" + ps.samples("{A24}")[: n % 24] for n in range(50)]
+    for path, line in (
+        ("a.py", "passwords = [" + ", ".join(f'"{value}"' for value in values) + "]"),
+        ("a.sql", "INSERT INTO a (password) VALUES " + ", ".join(f"('{value}')" for value in values) + ";"),
+    ):
+        assert len(scanned(line, path)) == 50, path
+
+
 # === Scan ===================================================================================================
 
 
@@ -10235,6 +10391,15 @@ def test_pre_commit_can_run_this_repository(repository):
         assert ps.main([*args[1:], *files]) == code
 
 
+def test_what_git_says_of_an_old_kind_of_file_does_not_hide_its_error(repository, say):
+    leak(repository / "a.py")
+    oid = commit(repository)
+    (repository / ".git/info").mkdir(exist_ok=True)
+    (repository / ".git/info/grafts").write_text(oid + "\n")
+    status, said = say("audit", "--history", "absent")
+    assert (status, said.split(":")[:2]) == (2, ["git says", " fatal"])
+
+
 # === Files ==================================================================================================
 
 
@@ -10520,6 +10685,16 @@ def test_a_repository_below_a_plain_folder_is_listed_by_git(folder):
     leak_all(folder, "inner/excluded.py", "inner/a.py")
     (folder / "inner" / ".git" / "info" / "exclude").write_text("excluded.py\n")
     assert leaks() == {"inner/a.py"}
+
+
+VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache .mypy_cache .pytest_cache
+    .ruff_cache .tox .nox .gradle .next""".split()
+
+
+def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
+    plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED)
+    assert listing(folder) == sorted(VENDORED)
+    assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB; not examined: {len(VENDORED)} vendored\n")
 
 
 # === Audit ==================================================================================================
@@ -11946,6 +12121,18 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
     monkeypatch.delenv("A_TOKEN")
     Path(".gitignore").write_text(".env\n")
     assert say("set", "A_TOKEN", stdin="v") == (0, replaced)
+
+
+def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_factory, monkeypatch):
+    elsewhere, warning = tmp_path_factory.mktemp("elsewhere"), "git does not ignore"
+    (repository / ".env").symlink_to(elsewhere / "real")
+    (elsewhere / "real").write_text("")
+    assert warning not in say("set", "A_TOKEN", stdin="v")[1]
+    (repository / ".env").unlink()
+    (repository / "real").write_text("")
+    (elsewhere / ".env").symlink_to(repository / "real")
+    monkeypatch.chdir(elsewhere)
+    assert warning in say("set", "A_TOKEN", stdin="v")[1]
 
 
 def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
