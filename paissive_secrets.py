@@ -7,16 +7,30 @@
 # requires-python = ">=3.9"
 # dependencies = ["cryptography>=42"]
 # ///
-"""Store secrets, pass them on, and find the ones that were left in code: one module to copy, run or embed.
+"""Keep secrets out of code, and find those that are in it.
 
     >>> from paissive_secrets import get_secret, set_secret
-    >>> set_secret("DB_PASSWORD", "…", backend="memory")  # or "env", "file", "vault"
+    >>> set_secret("DB_PASSWORD", "…", backend="memory")
     >>> get_secret("DB_PASSWORD", backend="memory")
     '…'
 
-Threads may share functions, managers and stores; a file or a rotation has one writer at a time.
+A backend is "env" (variables and .env, the default), "file" (encrypted
+files), "memory", "vault", or any object with the methods of `Store`. The
+command line has the same stores: see `python3 -m paissive_secrets help`.
 
-Contents, bottom-up; each section uses only the sections above it:
+    get_secret …            read, write, delete and list secrets by name
+    SecretsManager          the same, with stores of its own
+    SecretConfig            settings that may refer to secrets
+    SecretRotation          new values, applied, verified, then current
+    redact, redact_logs     `***` in place of values in text and logs
+    audit, Audit            find secrets in files and in git's history
+    seal, unseal            files in the format of age
+    SecretsError            the base of all errors
+
+Threads may share functions, managers and stores; a file or a rotation has
+one writer at a time.
+
+Contents of the source; each section uses only the sections above it:
 
     Errors                  what can go wrong, and what to do next
     Names                   valid names and values
@@ -10954,13 +10968,13 @@ def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Name
 
 _OVERVIEW = """\
 $ set API_TOKEN            # prompts for the value
-$ run -- ./server          # with all secrets in its environment
+$ run -- ./server          # with all secrets as variables
 $ audit                    # find secrets left in this folder
 $ help rotate schedule     # explain a command
 
-Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names another
-store. Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained in
-one line.
+Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names
+another store. Exit codes: 0 done; 1 not found, or findings; 2 anything else,
+explained in one line.
 """
 
 
