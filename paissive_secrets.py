@@ -7514,23 +7514,8 @@ def _is_nkey(seed: bytes) -> bool:
     return binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little")
 
 
-def _is_base58check(encoded: bytes) -> bool:
-    """Whether the Base58 ends with four bytes of the double SHA-256 of the rest."""
-    import hashlib
-
-    number = 0
-    for letter in encoded:
-        number = number * 58 + b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".index(letter)
-    raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return hashlib.sha256(hashlib.sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]
-
-
 # A valid checksum is proof; an invalid one doesn't lower confidence, as most samples fail.
-CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
-    "bitcoin-key": _is_base58check,
-    "bitcoin-compressed-key": _is_base58check,
-    "nkey-seed": _is_nkey,
-}
+CHECKSUMS: dict[str, Callable[[bytes], bool]] = {"nkey-seed": _is_nkey}
 
 
 def decode64(encoded: bytes) -> bytes:
@@ -8280,10 +8265,6 @@ it is a type, a state or a rule for a field
     |customers|admins|files)(?!\w)
     - String! - nullable|string - max:255 - invalid - required_without:name
     + stringK7 + hidden9Qx
-it is the name of a resource
-    \A(?:npm|workspace|patch|portal|catalog|link|[au]rn|unix|secret):\S
-    - arn:aws:kms:us-1:1:key - unix:/run/a.sock
-    + urn{A12}
 it is PEM, which has a rule of its own
     \ALS0tLS1CRUdJTi|-----BEGIN
     - -----BEGIN PUBLIC KEY----- - LS0tLS1CRUdJTi{A20}

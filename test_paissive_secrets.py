@@ -9125,15 +9125,6 @@ def test_a_nats_seed_with_its_checksum_is_sure():
     assert [m.confidence for text in (seed, seed[:-1] + "A") for m in scanned(text)] == ["high", "medium"]
 
 
-def test_a_bitcoin_key_with_its_checksum_is_sure():
-    for name, key in (  # of the Bitcoin wiki
-        ("bitcoin-key", "5HueCGU8rMjxEXxiPuD5BDku" + "4MkFqeZyd4dZ1jvhTVqvbTLvyTJ"),
-        ("bitcoin-compressed-key", "KwdMAjGmerYanjeui5SHS7Jkmp" + "ZvVipYvB2LJGU1ZxJwYvP98617"),
-    ):
-        matches = [(m.rule.id, m.confidence) for m in scanned(f"{key} {key[:-1]}2")]
-        assert matches == [(name, "high"), (name, "medium")]
-
-
 def test_letter_pairs_tell_words_from_random_letters():
     assert int(ps.wordness("administration")) > 5 > int(ps.wordness("xqzvkjwqpxzg"))
     assert (ps.wordness("abc"), ps.wordness("a1b2c3"), ps.wordness("abcd").isdigit()) == ("few", "few", True)
