@@ -11576,6 +11576,21 @@ def test_json_has_a_version_and_these_fields(folder, say):
     assert report["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
 
+def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, capsys):
+    odd = os.fsdecode(b"\xff.py")
+    leak(folder / odd)
+    ps.main(["audit", "--update-baseline"])
+    (folder / odd).write_text("")
+    os.mkfifo(folder / os.fsdecode(b"\xfe"))
+    capsys.readouterr()
+    assert ps.main(["audit", "--json", ".", os.fsdecode(b"\xfe")]) == 2
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    (stale,) = summary["stale"]
+    assert set(stale) == {"path", "rule", "fingerprint"} and stale["path"] == r"\xff.py"
+    why = "it is neither a file nor a folder; pipe it in and audit -"
+    assert summary["errors"] == [{"path": r"\xfe", "why": why}]
+
+
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
     leak(folder / "a.py")
     for path in ("/dev/stdout", "/dev/fd/1"):
@@ -11832,6 +11847,56 @@ def test_check_sees_how_other_languages_read_variables(folder, say):
         "optional I_TOKEN compose.yaml:2",
         "11 names in 4 files, 6 missing",
     ]
+
+
+# How a line asks for X_KEY in a file: "missing" if it needs it, "optional" if not, "" if it doesn't ask.
+ASKED = [
+    ("a.py", "os.environ['X_KEY']", "missing"),
+    ("a.py", "os.environ.pop('X_KEY')", "optional"),
+    ("a.py", "os.environ.get('X_KEY', 'x')", "optional"),
+    ("a.py", "os.getenv('X_KEY')", "optional"),
+    ("a.py", "os.environ['X_KEY']; os.getenv('X_KEY')", "missing"),
+    ("a.py", "os.environ['X_KEY']; os.getenv('X_KEY', 'x')", "optional"),
+    ("a.py", "os.environ['X_KEY']; 'X_KEY' in os.environ", "optional"),
+    ("a.py", "os.environ['X_KEY'] = 'x'; os.environ['X_KEY']", ""),
+    ("a.py", "os.environ.setdefault('X_KEY', 'x')", ""),
+    ("a.py", "monkeypatch.setenv('X_KEY', 'x'); os.getenv('X_KEY')", ""),
+    ("a.py", "settings.get('X_KEY'); settings.pop('X_KEY')", ""),
+    ("a.py", "get_secret('X_KEY', default='x')  # paissive_secrets", "optional"),
+    ("a.py", "get_secret('X_KEY', backend='env')  # paissive_secrets", "missing"),
+    ("a.py", "get_secret('X_KEY', backend='file')  # paissive_secrets", ""),
+    ("a.py", "get_secret('X_KEY', backend=chosen)  # paissive_secrets", ""),
+    ("a.ts", "process.env[`X_KEY`]", "missing"),
+    ("a.js", "process.env.X_KEY || 'x'", "optional"),
+    ("a.js", "process.env.X_KEY = 'x'", "optional"),
+    ("a.js", "process.env.X_KEY == 'x'", "missing"),
+    ("a.rb", "ENV['X_KEY']", "missing"),
+    ("a.php", "getenv('X_KEY');", "missing"),
+    ("A.java", 'System.getenv("X_KEY");', "missing"),
+    ("A.cs", 'Environment.GetEnvironmentVariable("X_KEY");', "missing"),
+    ("a.rs", 'env::var("X_KEY")', "missing"),
+    ("notes.md", "process.env.X_KEY", ""),
+    *((name, "X_KEY=", "missing") for name in (".env.example", ".env.sample", ".env.template", ".env.dist")),
+    ("env.example", "  export X_KEY = x", "missing"),
+    (".env.other", "X_KEY=", ""),
+    *((f"a.{end}", "a: secret:X_KEY", "missing") for end in ("json", "toml", "yaml", "yml")),
+    ("a.yml", "a: ${secret://env/X_KEY}", "missing"),
+    ("a.yml", "a: secret://vault/X_KEY", ""),
+    ("a.yml", "a: ${X_KEY}", ""),
+    *((f"{name}.yml", "a: ${X_KEY}", "missing") for name in ("compose", "docker-compose", "compose.dev")),
+    ("compose.yaml", "a: ${X_KEY-x}", "optional"),
+    ("compose.yaml", "a: ${X_KEY:+x}", "optional"),
+    ("compose.yaml", "a: secret:X_KEY", "missing"),
+]
+
+
+@pytest.mark.parametrize(("name", "line", "kind"), ASKED)
+def test_check_knows_how_each_kind_of_file_asks_for_a_name(name, line, kind, folder, say):
+    (folder / name).write_text(line + "\n")
+    said = " ".join(say("check")[1].split("\n")[0].split())
+    assert said.startswith(f"{kind} X_KEY {name}:1" if kind else "0 names in") or (
+        not kind and "X_KEY" not in said
+    )
 
 
 def test_check_leaves_out_this_tool(folder, say):
