@@ -11626,7 +11626,7 @@ def cmd_identity(args: Namespace) -> None:
     """Print the key to the sealed files, or make one of your own.
 
     $ identity | gh secret set PAISSIVE_IDENTITY
-    $ identity --new                   # your own, as age-keygen prints it
+    $ identity --new           # your own, as age-keygen does
 
     To become a member, write it to a file of mode 0600, which is named by
     PAISSIVE_IDENTITY_FILE, and have somebody run `member add`.
@@ -11668,7 +11668,7 @@ def cmd_member_remove(args: Namespace) -> None:
     fingerprint = store.remove_member(args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
-        print(f"{name}: rotate now" if name in scheduled else f"{name}: set")
+        print(f"{name}: rotate now" if name in scheduled else f"{name}: set", flush=True)
     _warn_of_new_identity(store, fingerprint)
     remaining = ", ".join(member.name for member in store.members())
     _warn(f"members: {remaining or 'none'}")

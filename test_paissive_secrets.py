@@ -12808,6 +12808,11 @@ STORED = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate(
 CHAPTERS = {  # and what the reader has in the environment
     **dict.fromkeys(["Get it", "Find secrets", "Where a value comes from"], {}),
     "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": "15"},
+    "A team": {
+        "PAISSIVE_BACKEND": "file",
+        "PAISSIVE_MASTER_PASSWORD": "four random words",
+        **{f"GIT_{who}_{what}": "ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    },
     "Vault": {"PAISSIVE_BACKEND": "vault"},
     **dict.fromkeys(["Configuration", "Rotation", "Run and redact"], STORED),
 }
@@ -12889,6 +12894,23 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path):
         copy = shutil.copytree(folder, tmp_path / str(number))
         printed = say(script, copy)
         assert (message in printed, "Traceback" in printed) == (True, False), (script, printed)
+
+
+def test_an_ssh_key_opens_the_store_as_readme_says(files, tmp_path):
+    block = next(text for language, text in chapter("A team") if language == "sh")
+    for folder in (".ssh", ".config"):
+        (tmp_path / folder).mkdir()
+    subprocess.run(
+        [tool("ssh-keygen"), "-qt", "ed25519", "-N", "", "-f", tmp_path / ".ssh/id_ed25519"], check=True
+    )
+    needs("age", tool("age"))
+    script = block.replace("python3 paissive_secrets.py", shlex.join(PROGRAM)) + "env -0 | grep -z _COMMAND"
+    env = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-ec", script], env=env, capture_output=True, check=True)
+    files.add_member("ada", done.stderr.decode().split()[-1])
+    variable, _, command = done.stdout.decode().strip("\0").partition("=")
+    got = cli("get", "DB", "--backend", "file", cwd=tmp_path, env={variable: command, "HOME": str(tmp_path)})
+    assert (got.stdout, got.stderr) == (b"db-value", b"")
 
 
 def test_the_commands_that_readme_gives_to_services_are_valid():
