@@ -962,7 +962,7 @@ def _disk_error(doing: str, error: OSError) -> SecretsError:
 
 _DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"], "uuid": []}
 _SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
-_SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"
+_SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"  # paissive: allow
 _PASSWORD_CLASSES = {
     "l": "abcdefghijklmnopqrstuvwxyz",
     "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -1653,7 +1653,7 @@ def _fits(value: str, quote: str, node: bool) -> bool:
 # a configured dotenv file, write that file; otherwise `set` and `delete` change only this process.
 
 _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
-_URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC 3986, 3.2.1
+_URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC 3986, 3.2.1; paissive: allow
 
 
 def has_url_password(value: str) -> bool:
@@ -7231,7 +7231,7 @@ login arguments
         x.{name}"x.local", "me", "{p}", "a")
 command password
     sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
-    docker login  docker login [^\n]{0,100}?(?:-p |--password[ =]){typed}  docker login -u me -p {p} x.local
+    docker login  docker login [^\n]{0,100}?(?:--password[ =]|-p ){typed}  docker login -u me -p {p} x.local
     psexec  (?i:psexec){options}-p {typed}  psexec.exe x.local -u me -p {p} cmd
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
     -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])

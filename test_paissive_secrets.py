@@ -11281,6 +11281,12 @@ def test_the_project_audits_itself_clean(commits):
     assert int(re.search(rb"in ([0-9,]+) files", done.stdout)[1].replace(b",", b"")) >= 4
 
 
+def test_a_copy_of_the_module_has_no_findings_of_its_own_in_a_project(tmp_path):
+    shutil.copy(MODULE, tmp_path)
+    done = cli("audit", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b""), done.stdout.decode()
+
+
 ENCODINGS = (
     *(lambda v: v, lambda v: v.encode().hex(), lambda v: v.encode().hex().upper(), json.dumps),
     *(lambda v, n=n: base64.b64encode(b"x" * n + v.encode() + b"y" * n).decode() for n in range(3)),
