@@ -9156,6 +9156,30 @@ f1 = lambda tp, fp, fn: (1.0, 1.0, 1.0) if tp and not fp + fn else (0.0, 0.0, 0.
 """
 
 
+def test_planted_lines_are_the_same_for_a_seed_and_others_for_another():
+    spec = importlib.util.spec_from_file_location("planted", ROOT / ".ci" / "planted.py")
+    planted = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(planted)
+    first, again, other = (list(planted.lines(seed, 1, [])) for seed in (1, 1, 2))
+    assert first == again != other
+    assert {secret for secret, *_ in first} == {True, False}
+    of_env = [line for secret, _, path, line in first if secret and path == "web/.env"]
+    assert of_env and all(re.fullmatch('[A-Z_]+="[^"]+"', line) for line in of_env)
+
+
+@NEEDS_SCIKIT_LEARN
+def test_the_trainer_prints_what_each_row_saves_and_costs(tmp_path):
+    needs("scikit-learn", importlib.util.find_spec("sklearn"))
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "a.py").write_text('password = "string"\n')
+    (tmp_path / "evaluate.py").write_text(SCORES)
+    train = [sys.executable, str(ROOT / ".ci" / "train.py"), str(tmp_path / "evaluate.py")]
+    options = ["--clean", str(tmp_path / "clean"), "--planted", "1", "--rows"]
+    printed = subprocess.run([*train, *options], capture_output=True, text=True, check=True).stdout
+    rows = re.findall(r"(?m)^ *\d+ saved +\d+ lost  ([\w ]+: .+)$", printed)
+    assert rows == [f"{row.where}: {row.reason}" for row in ps.properties()]
+
+
 @NEEDS_SCIKIT_LEARN
 def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path):
     needs("scikit-learn", importlib.util.find_spec("sklearn"))

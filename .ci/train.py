@@ -17,9 +17,9 @@ alone saves, by weights that were fitted without the repository; rows that save 
 
 The weights must not learn artefacts of the data. Its true values were replaced by random letters, which
 never hold "pass" or "123" as real ones do, so each true password is also tried with some of --passwords,
-which people chose. --clean is for code without secrets; the table in use was fitted with three such
-folders: CPython 3.12's library, SymPy, and what `npm install axios express jquery lodash moment react
-react-dom typescript vue webpack` installs. No feature names a file, a repository or a secret.
+which people chose. --clean is for code without secrets. The table in use was fitted with --planted 3 and
+three such folders: CPython 3.12's library, SymPy, and what `npm install axios express jquery lodash moment
+react react-dom typescript vue webpack` installs. No feature names a file, a repository or a secret.
 """
 
 from __future__ import annotations
