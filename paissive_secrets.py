@@ -3169,22 +3169,26 @@ def _printable(source: str, text: str) -> str:
 
 
 def _vault_address(source: str, text: str) -> str:
-    from urllib.parse import urlsplit
-
     if _printable(source, text).startswith("unix://"):
         return text
     try:
-        url = urlsplit(text)
+        url = _split_url(text)
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False
     # Messages would show a password before '@'; after '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} isn't an address", hint="use https://host:8200, or unix:///path/of/socket")
-    address = url.geturl().rstrip("/")  # with its scheme in lower case
+    address: str = url.geturl().rstrip("/")  # with its scheme in lower case
     if address.endswith("/v1"):
         raise BadValue(f"{source} includes the API path", hint="leave out /v1")
     return address
+
+
+def _split_url(url: str) -> Any:
+    from urllib.parse import urlsplit
+
+    return urlsplit(url)
 
 
 def _vault_folder(source: str, text: str) -> str:
@@ -3286,16 +3290,14 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 # A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
 # standby also answers 307 when it lost the active node's response.
 _NOT_DONE = {412, 429}
-_ADDRESS_HINT = "check VAULT_ADDR"
+_ADDRESS_HINT = "check VAULT_ADDR and any proxy"
 _TOO_LARGE = "the response is too large to be Vault's"
-_PROXY_HINT = "check VAULT_PROXY_ADDR, HTTPS_PROXY and HTTP_PROXY"
 
 
 class _Response:
     """A response; a plain class, since the body may hold secrets."""
 
     broken = ""  # why there is no response
-    proxied = False  # whether that may be the proxy's doing
     sent = True  # whether the request may have reached the server
     repeated = False  # whether an earlier attempt may have been carried out
 
@@ -3404,9 +3406,7 @@ class _Transport:
 
     def trusts(self, url: str, target: str) -> bool:
         """Whether a redirect may take the token there: servers may lie."""
-        from urllib.parse import urlsplit
-
-        old, new = urlsplit(url), urlsplit(target)
+        old, new = _split_url(url), _split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
             return False
         place = host, port = _host_and_port(new.scheme, new.netloc)
@@ -3498,11 +3498,8 @@ class _Exchange:
         except MemoryError:  # for a chunk that claims to be huge
             raise _not_vault(_TOO_LARGE) from None
         except (OSError, ValueError, HTTPException) as error:
-            proxied = bool(self.transport.proxy[0])
-            if proxied and type(error) is OSError and error.errno is None:  # what http.client raises
-                raise Unavailable("the proxy refuses to connect to Vault", hint=_PROXY_HINT) from None
             response = _Response(0)
-            response.sent, response.proxied, response.broken = self.sent, proxied, _describe(error)
+            response.sent, response.broken = self.sent, _describe(error)
             return response
 
     def _new_request(self, method: str, url: str) -> Any:
@@ -3515,9 +3512,7 @@ class _Exchange:
 
     def perform(self, request: Any) -> Any:
         """Send urllib's request over a connection, read the response, and keep the connection."""
-        from urllib.parse import urlsplit
-
-        scheme, host = urlsplit(request.full_url)[:2]
+        scheme, host = _split_url(request.full_url)[:2]
         target, headers = request.selector, {"Host": host, **self._headers}
         proxy, login = self.transport.proxy
         if proxy and scheme == "http":  # otherwise it only opens a tunnel, and its login goes no further
@@ -3700,13 +3695,12 @@ def _url_path(path: str, safe: str = "/") -> str:
 
 def _proxy_of_environment(address: str) -> str:
     """Return the proxy for an address; NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
-    from urllib.parse import urlsplit
     from urllib.request import getproxies_environment
 
-    url, proxies = urlsplit(address), getproxies_environment()
+    url, proxies = _split_url(address), getproxies_environment()
     host, port = _host_and_port(url.scheme, url.netloc)
-    # Go never asks a proxy for this machine.
-    entries = ["localhost", "127.0.0.0/8", "::1", *proxies.get("no", "").lower().replace(" ", "").split(",")]
+    exceptions = proxies.get("no", "").lower().replace(" ", "").split(",")
+    entries = ["localhost", "127.0.0.0/8", "::1", *exceptions]  # Go never asks a proxy for this machine
     if "*" in entries or any(_names_host(entry, host, str(port)) for entry in entries):
         return ""
     return str(proxies.get(url.scheme, ""))
@@ -3727,10 +3721,10 @@ def _names_host(entry: str, host: str, port: str) -> bool:
 
 def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
     import base64
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import unquote
 
     with contextlib.suppress(ValueError):  # an invalid port, or bytes that aren't text
-        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        url = _split_url(proxy if "://" in proxy else f"http://{proxy}")
         login, _, host = url.netloc.rpartition("@")
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A proxy that expects TLS or SOCKS would get the password in clear text.
@@ -3748,9 +3742,7 @@ def _time_left(deadline: float) -> float:
 
 
 def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit
-
-    url, default = urlsplit(f"//{host}"), _PORTS[scheme]
+    url, default = _split_url(f"//{host}"), _PORTS[scheme]
     return url.hostname or "", url.port or default
 
 
@@ -3834,7 +3826,6 @@ _TRUST_HINT = "name the CA that signed it in VAULT_CACERT, or the server in VAUL
 _TLS_PROBLEMS = (
     ("CERTIFICATE_VERIFY_FAILED", "the server's certificate isn't trusted: ", _TRUST_HINT),
     ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
-    ("UNSUPPORTED_|PROTOCOL_V", "the server supports no TLS version from 1.2 on", "update it, or its proxy"),
     ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
 )
 
@@ -3859,6 +3850,8 @@ def _describe(error: Exception) -> str:
         return "it didn't answer in time"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
+    if type(error) is OSError:  # what http.client raises then
+        raise Unavailable("the proxy refuses to connect to Vault", hint=_ADDRESS_HINT) from None
     if isinstance(error, (ValueError, HTTPException)) and not isinstance(error, (OSError, IncompleteRead)):
         return "what answers there doesn't speak HTTP"
     return "the connection broke"
@@ -3879,8 +3872,7 @@ def _failure(address: str, response: _Response, capability: str, path: str) -> S
     from http.client import responses
 
     if not response.status:
-        way, hint = (" by the proxy", _PROXY_HINT) if response.proxied else ("", _ADDRESS_HINT)
-        return Unavailable(f"Vault can't be reached at {address}{way}: {response.broken}", hint=hint)
+        return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
     if response.status in _REDIRECTS:
         hint = "set VAULT_ADDR to where it leads, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster"
         return Unavailable("Vault redirects to where the token must not go", hint=hint)
@@ -4259,22 +4251,22 @@ class VaultStore(Store):
         """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
         return self._read(path, _secret_path(path), version)
 
-    def set(self, name: str, value: str, *, cas: Optional[int] = None) -> None:
-        """Set one field and preserve the others, even if they are being written (KV 2).
-
-        With `cas`, raise Conflict unless the secret is at this version; 0 means absent.
-        """
+    def set(self, name: str, value: str) -> None:
+        """Set one field and preserve the others, even if they are being written (KV 2)."""
         _, field = _path_and_field(name)
         check_value(value)
         if field not in _WHOLE:
-            self._change(name, lambda old: {**old, field: value}, cas)
+            self._change(name, lambda old: {**old, field: value})
             return
         fields = {key + field: part for key, part in _parse_fields(value).items()}
-        self._change(name, lambda old: {**_without(old, field), **fields}, cas)
+        self._change(name, lambda old: {**_without(old, field), **fields})
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
-        """Replace all fields, with `cas` as in `set`; return the new version, 0 in KV 1."""
-        place = self._place_to_write(_secret_path(path), versions=cas is not None)
+        """Replace all fields; return the new version, 0 in KV 1.
+
+        With `cas`, raise Conflict unless the secret is at this version; 0 means absent.
+        """
+        place = self._kv_place(_secret_path(path), versions=cas is not None, blind=True)
         for field, value in fields.items():
             with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
                 value = value if isinstance(value, str) else _value_text(value)
@@ -4285,22 +4277,9 @@ class VaultStore(Store):
             raise Conflict(f"version {cas} of {_show(path)} did not match the current version", hint=hint)
         return version
 
-    def delete(
-        self, name: str, *, version: Union[int, Sequence[int], None] = None, metadata: bool = False
-    ) -> None:
-        """Remove one field; removing the last one deletes the secret, which KV 2 can undelete.
-
-        With `version`, delete only these versions of the whole secret; with `metadata`, all of it for good.
-        """
+    def delete(self, name: str) -> None:
+        """Remove one field; removing the last one deletes the secret, which KV 2 can undelete."""
         path, field = _path_and_field(name)
-        if metadata and version is not None:
-            raise BadValue("a version can't be deleted with the metadata of all", hint="use one of them")
-        if metadata:
-            self._call("DELETE", self._place_to_write(path, versions=True).at("metadata"))
-            return
-        if version is not None:
-            self._on_versions("delete", path, version)
-            return
         fields = self._fields_of(self._find(path)[1], name)
         if field and _value_in(fields, field) is None:
             raise not_found_error(name)
@@ -4313,7 +4292,7 @@ class VaultStore(Store):
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the KV 2 versions of the secret that `name` is in, oldest first."""
-        place = self._place_to_write(_path_and_field(name)[0], versions=True)
+        place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
         response = self._call("GET", place.at("metadata"), ok=(200, 404))
         if response.status == 404:
             raise not_found_error(name)
@@ -4330,13 +4309,13 @@ class VaultStore(Store):
             with contextlib.suppress(NotFound, Deleted):
                 yield self.get(name, version.number)
 
-    def undelete(self, name: str, version: Union[int, Sequence[int], None] = None) -> None:
-        """Bring back deleted versions of the secret that `name` is in, by default the newest."""
-        self._on_versions("undelete", _path_and_field(name)[0], version)
+    def undelete(self, name: str, version: Optional[int] = None) -> None:
+        """Bring back a deleted version of the secret that `name` is in, by default the newest."""
+        self._on_version("undelete", _path_and_field(name)[0], version)
 
-    def destroy(self, name: str, version: Union[int, Sequence[int]]) -> None:
-        """Remove versions of the secret that `name` is in for good, with all their fields."""
-        self._on_versions("destroy", _path_and_field(name)[0], () if version is None else version)
+    def destroy(self, name: str, version: int) -> None:
+        """Remove a version of the secret that `name` is in for good, with all its fields."""
+        self._on_version("destroy", _path_and_field(name)[0], version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
         with contextlib.suppress(SecretsError):
@@ -4375,7 +4354,12 @@ class VaultStore(Store):
         return self.get(name, version)
 
     def delete_versions(self, name: str, version: Optional[int] = None) -> None:
-        self.delete(name, version=version, metadata=version is None)
+        """Delete a version of the secret that `name` is in or, without a number, all of it for good."""
+        path = _path_and_field(name)[0]
+        if version is None:
+            self._call("DELETE", self._kv_place(path, versions=True, blind=True).at("metadata"))
+        else:
+            self._on_version("delete", path, version)
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return a field of the same secret, so that rotation needs no further permissions."""
@@ -4388,24 +4372,16 @@ class VaultStore(Store):
         yield from COMMAND_OUTPUTS.values()
 
     def status(self) -> Iterator[tuple[str, str]]:
-        session, settings = self._session, self.settings
+        settings = self.settings
         yield "store", "vault"
         yield "address", settings.addr
         if settings.namespace:
             yield "namespace", settings.namespace
         if settings.skip_verify:
             yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
+        yield "login", settings.login
         try:
-            response = session.transport.call("GET", "sys/seal-status")
-            if response.status != 200:
-                raise _failure(settings.addr, response, "read", "sys/seal-status")
-            yield "sealed", "no" if response.body.get("sealed") is False else "yes"
-            yield "login", settings.login
-            about = session.call("GET", "auth/token/lookup-self").data
-            policies = about.get("policies")
-            policies = ", ".join(map(str, policies)) if isinstance(policies, list) else ""
-            # A lying server could have put the token among their names.
-            yield "policies", policies.replace(session.held or "\0", "***") or "unknown"
+            about = self._session.call("GET", "auth/token/lookup-self").data
             ttl = int(_json_number(about.get("ttl")))
             yield "time left", f"{ttl} seconds" if ttl else "no end" if "ttl" in about else "unknown"
             root = self._root()
@@ -4449,21 +4425,20 @@ class VaultStore(Store):
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
 
-    def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
-        """Return where a secret is; BadValue unless it can be written, and has `versions`."""
-        place, ours = self._locate(path), self.settings.mount
+    def _kv_place(self, path: str, *, versions: bool = False, blind: bool = False) -> _Path:
+        """Return where a secret is; BadValue unless it can be written, and has `versions`.
+
+        `blind` says that nothing is read first that would show whether the mounts have changed.
+        """
+        if blind and self._mounts_until <= time.monotonic():
+            self._mounts = None
+        place, own = self._locate(path), self.settings.mount
         if not place.kv:
-            hint = f"in {ours}/ it would be {ours}/{path}"
+            hint = f"in {own}/ it would be {own}/{path}"
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read", hint=hint)
         if versions and place.kv == 1:
             raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
         return place
-
-    def _place_to_write(self, path: str, *, versions: bool = False) -> _Path:
-        """Do what `_kv_place` does, if nothing is read first that would show whether mounts have changed."""
-        if self._mounts_until <= time.monotonic():
-            self._mounts = None
-        return self._kv_place(path, versions=versions)
 
     def _find(self, path: str, version: int | None = None) -> tuple[_Path, _Secret]:
         """Return where a secret is, and the secret; ask for the mounts again before it counts as absent."""
@@ -4511,9 +4486,8 @@ class VaultStore(Store):
             while folders:  # all of one depth at once
                 keys = [*itertools.chain(*pool.map(functools.partial(reader._list, root), folders))]
                 secrets = [key for key in keys if not key.endswith("/")]
-                for path, fields in zip(
-                    secrets, pool.map(functools.partial(reader._fields_at, root), secrets)
-                ):
+                read = functools.partial(reader._fields_at, root)
+                for path, fields in zip(secrets, pool.map(read, secrets)):
                     yield from self._named_fields(root, path, fields)
                 # Names can't reach below some folders, and a server may send endless ones.
                 folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
@@ -4580,15 +4554,12 @@ class VaultStore(Store):
                     lease.renew_at = float("inf")
             return response.data
 
-    def _change(self, name: str, edit: Callable[[_Json], _Json], cas: int | None = None) -> None:
+    def _change(self, name: str, edit: Callable[[_Json], _Json]) -> None:
         """Read, edit and write the fields of a secret; start over if others write it in between."""
         path = _path_and_field(name)[0]
-        self._kv_place(path, versions=cas is not None)
         gone: _Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
             place, secret = self._find(path)
-            if cas not in (None, secret.version):
-                raise Conflict(f"{_show(name)} is at version {secret.version}", hint="read it again")
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
             if fields:
@@ -4600,7 +4571,7 @@ class VaultStore(Store):
             if done and not (carried and self._read_back(place, secret.version).deleted):
                 return
             if done:
-                gone, cas = old, None
+                gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {_show(name)}", hint="try again")
 
@@ -4626,10 +4597,10 @@ class VaultStore(Store):
 
     def _remove(self, place: _Path, secret: _Secret) -> bool:
         """Delete a secret; return False if a newer version has the same fields."""
+        if secret.fields is None:  # others deleted it
+            return True
         if place.kv == 1:
             self._call("DELETE", place.at(""), repeat=False)
-            return True
-        if not secret.fields:  # others deleted it
             return True
         numbers = {"versions": [secret.version]}
         response = self._call("POST", place.at("delete"), numbers, ok=(200, 204, 403))
@@ -4637,17 +4608,12 @@ class VaultStore(Store):
             self._call("DELETE", place.at("data"), repeat=False)
         return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
-    def _on_versions(self, kind: str, path: str, version: int | Sequence[int] | None) -> None:
-        """Delete, undelete or destroy versions; those in a list need not exist, as in `vault kv`."""
-        place = self._place_to_write(path, versions=True)
-        if version is None or isinstance(version, int):
-            secret = self._fetch(place, version)
-            if not secret.version or secret.destroyed:
-                raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
-            version = [secret.version]
-        if not version or not all(isinstance(number, int) and number > 0 for number in version):
-            raise BadValue("versions are a list of numbers", hint="they are counted from 1")
-        self._call("POST", place.at(kind), {"versions": [*version]})
+    def _on_version(self, kind: str, path: str, version: int | None) -> None:
+        place = self._kv_place(path, versions=True, blind=True)
+        secret = self._fetch(place, version)
+        if not secret.version or secret.destroyed:
+            raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
+        self._call("POST", place.at(kind), {"versions": [secret.version]})
 
     def _call(
         self,
