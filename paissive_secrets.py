@@ -9143,12 +9143,15 @@ def _reasons(span: Span) -> Iterator[str]:
 # What git lists, stages and remembers. The repository may be hostile, so everything that its configuration
 # could run is switched off, and only plumbing commands are called, which use no pager and no aliases.
 
-_GIT = (
-    f"git -c core.fsmonitor=false -c core.hooksPath={os.devnull}"
-    " -c core.deltaBaseCacheLimit=16m -c core.packedGitLimit=32m"  # keep git's memory flat too
-    " -c core.packedGitWindowSize=4m -c core.bigFileThreshold=4m"
-    " -c advice.graftFileDeprecated=false"  # which would hide the real error
-).split()
+_GIT_CONFIG = (
+    "core.fsmonitor=false",
+    "core.deltaBaseCacheLimit=16m",  # this and the next three keep git's memory flat
+    "core.packedGitLimit=32m",
+    "core.packedGitWindowSize=4m",
+    "core.bigFileThreshold=4m",
+    "advice.graftFileDeprecated=false",  # which would hide the real error
+)
+_GIT = ("git", *(word for setting in _GIT_CONFIG for word in ("-c", setting)))
 _GIT_SETTINGS = {
     "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
     "GIT_NO_LAZY_FETCH": "1",
@@ -9199,7 +9202,6 @@ def _git(
     folder: str,
     *args: str,
     feed: Iterable[str] = (),
-    command: Sequence[str] = _GIT,
     on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
     """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
@@ -9216,7 +9218,7 @@ def _git(
         lines.seek(0)
         files: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors}
         try:
-            process = subprocess.Popen([*command, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **files)
+            process = subprocess.Popen([*_GIT, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **files)
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
@@ -9242,8 +9244,8 @@ def _scratch_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _ask_git(folder: str, *args: str, command: Sequence[str] = _GIT) -> str:
-    with _git(folder, *args, command=command) as out:
+def _ask_git(folder: str, *args: str) -> str:
+    with _git(folder, *args) as out:
         return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
 
 
@@ -9437,9 +9439,7 @@ def install_hook(name: str) -> str:
     """
     import shlex
 
-    # Unlike elsewhere, the user's configuration counts: it says where hooks are.
-    hooks = _ask_git(".", "rev-parse", "--git-path", "hooks", command=["git"])
-    path = os.path.normpath(os.path.join(hooks, name))
+    path = os.path.normpath(_ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
     program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
     command = f"{shlex.join(program)} {HOOKS[name]}"
     text = _HOOK.replace("{verb}", name[4:])
@@ -9506,7 +9506,7 @@ _VENDORED_FOLDERS = {  # third-party or generated
     *(".pytest_cache", ".ruff_cache", ".tox", ".nox", ".gradle", ".next"),
 }
 _MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
-_MAX_IGNORE_STATES = 1 << 16  # of all .gitignore files above a path; further ones are not read
+_MAX_IGNORE_LINES = 1000  # of all .gitignore files above a path; further ones are not read
 
 _File = tuple[str, str]  # path to open, path to show
 # Errors on opening a listed file that has since vanished, or become a link or a FIFO.
@@ -9572,7 +9572,7 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield the files below a folder, sorted, and the repositories; ignored folders are not entered."""
-    pending: list[tuple[str, _Ignores]] = [("", ())]
+    pending: list[tuple[str, _Ignores]] = [("", [])]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python allows.
         path, ignores = pending.pop()
@@ -9587,26 +9587,37 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         if accept.gitignore and path and ".git" in found:
             yield path  # git will list it
             continue
-        folder, ignores = path and f"{path}/", _advance(ignores, path.rpartition("/")[2] + "/")
-        has_room = sum(patterns.size for patterns, _ in ignores) < _MAX_IGNORE_STATES
+        folder = path and f"{path}/"
+        has_room = sum(patterns.size for _, patterns in ignores) < _MAX_IGNORE_LINES
         if accept.gitignore and ".gitignore" in found and has_room:
-            patterns = _read_gitignore(os.path.join(root, folder, ".gitignore"))
-            ignores = ((patterns, patterns.start), *ignores)
+            ignores = [(folder, _read_gitignore(os.path.join(root, folder, ".gitignore"))), *ignores]
         below = []
         for name, is_folder in found.items():
             path = folder + name
-            verdicts = (patterns.verdict(state, is_folder) for patterns, state in _advance(ignores, name))
             if is_folder and name in _VENDORED_FOLDERS:
                 accept.skipped["vendored"] += 1
-            elif is_folder and name in _HISTORY_FOLDERS:
                 continue
-            elif next((verdict for verdict in verdicts if verdict is not None), False):
-                continue  # the nearest .gitignore with a match decides
-            elif is_folder and accept.takes(f"{shown}{path}/"):
+            if is_folder and name in _HISTORY_FOLDERS:
+                continue
+            path_in_git = f"{path}/" if is_folder else path
+            if _is_ignored(path_in_git, ignores) or not accept.takes(shown + path_in_git):
+                continue
+            if is_folder:
                 below.append((path, ignores))
-            elif not is_folder and accept.takes(shown + path):
+            else:
                 yield path
         pending += reversed(below)
+
+
+_Ignores = list[tuple[str, "Patterns"]]  # each .gitignore above a path and its folder, the nearest first
+
+
+def _is_ignored(path: str, ignores: _Ignores) -> bool:
+    for folder, patterns in ignores:
+        verdict = patterns.verdict(os.fsencode(path.removeprefix(folder)))
+        if verdict is not None:
+            return verdict
+    return False
 
 
 def _read_gitignore(path: str) -> Patterns:
@@ -9618,79 +9629,33 @@ def _read_gitignore(path: str) -> Patterns:
     return Patterns(lines[: -1 if len(text) == _MAX_IGNORE_BYTES else None])
 
 
-_Ignores = tuple[tuple["Patterns", int], ...]  # each .gitignore, nearest first, with a path's state
-
-
-def _advance(ignores: _Ignores, text: str) -> _Ignores:
-    name = os.fsencode(text)
-    return tuple((patterns, patterns.advance(state, name)) for patterns, state in ignores if state)
-
-
 def matches_path(patterns: Patterns, path: str) -> bool:
     """Return whether `path`, or a folder that it is in, matches one of the patterns."""
-    state = patterns.start
-    if not state:
-        return False
-    *folders, name = os.fsencode(path).split(b"/")
-    for folder in folders:
-        state = patterns.advance(state, folder)
-        if patterns.verdict(state, True):
-            return True
-        state = patterns.advance(state, b"/")
-    return bool(patterns.verdict(patterns.advance(state, name), False))
-
-
-class _Step(NamedTuple):
-    on: bytes = b""
-    stay: bytes = b""
-    skips: bool = False  # the next position is reached along with this one
+    name = os.fsencode(path)
+    folders = (name[: slash.end()] for slash in re.finditer(b"/", name))
+    return any(map(patterns.verdict, (*folders, name)))
 
 
 class Patterns:
-    """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5)).
-
-    All are matched at once, byte by byte: the state is a number with a bit for each position in a pattern
-    (Baeza-Yates and Gonnet, A New Approach to Text Searching, 1992). So no pattern can be slow.
-    """
+    """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5))."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self._steps: list[_Step] = []
-        self.start = self._accepts = self._accepts_folder = self._negated = 0
-        for line in lines:
-            negated, folder, steps = _parse_pattern(line)
-            if steps:
-                first, last = 1 << len(self._steps), 1 << len(self._steps) + len(steps) - 1
-                self.start |= first | first << steps[0].skips
-                self._accepts |= 0 if folder else last
-                self._accepts_folder |= last
-                self._negated |= last if negated else 0
-                self._steps += steps
-        self.size = len(self._steps) + 1000  # even a few patterns take time
-        self._skips = _as_bits(step.skips for step in self._steps)
-        self._masks: dict[int, tuple[int, int]] = {}  # {byte: positions that move on, and those that stay}
+        rules = [rule for rule in map(_parse_pattern, lines) if rule]
+        self._rules = rules[::-1]
+        self.size = len(rules)
 
-    def advance(self, state: int, text: bytes) -> int:
-        for byte in text if state else b"":
-            if byte not in self._masks:
-                on = _as_bits(byte in step.on for step in self._steps)
-                self._masks[byte] = on, _as_bits(byte in step.stay for step in self._steps)
-            on, stay = self._masks[byte]
-            moved = (state & on) << 1
-            state = moved | (moved & self._skips) << 1 | state & stay
-        return state
+    def verdict(self, path: bytes) -> bool | None:
+        """Return whether the last pattern that matches a path leaves it out; None if none matches.
 
-    def verdict(self, state: int, is_folder: bool) -> bool | None:
-        """Return whether the last pattern that matches a path leaves it out; None if none matches."""
-        found = state & (self._accepts_folder if is_folder else self._accepts)
-        return not self._negated >> found.bit_length() - 1 & 1 if found else None
+        The path of a folder ends with "/".
+        """
+        name = path[path.rfind(b"/", 0, -1) + 1 :]
+        for is_negated, has_folders, expression in self._rules:
+            if expression.match(path if has_folders else name):
+                return not is_negated
+        return None
 
 
-def _as_bits(flags: Iterable[bool]) -> int:
-    return int("".join("01"[flag] for flag in flags)[::-1] or "0", 2)
-
-
-_BYTES = bytes(range(256))
-_IN_NAME = _BYTES.replace(b"/", b"")
 _ATOM = lazily(
     rb"""(?sx)(?P<folders>(?<![^/])(?:\*\*+\\?/)+) | (?P<inside>(?<![^/])\*\*+\Z) | (?P<stars>\*+)
     | (?P<any>\?) | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
@@ -9699,38 +9664,54 @@ _ATOM = lazily(
 _SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 
-def _parse_pattern(line: bytes) -> tuple[bool, bool, list[_Step]]:
+def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
+    """Return whether a pattern is negated, whether it has folders, and its expression."""
     # gitignore(5): a trailing space counts only if escaped; "!" negates; a trailing "/" means folders only,
     # one elsewhere anchors the pattern to its file's folder; "**" is any number of folders.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
-    negated, line = line.startswith(b"!"), line.removeprefix(b"!")
-    if not line or (line.startswith(b"#") and not negated):
-        return False, False, []
-    folder, line = line.endswith(b"/"), line.removesuffix(b"/")
-    steps, stay = [], b""
-    for atom in _ATOM.finditer(line.removeprefix(b"/") if b"/" in line else b"**/" + line):
-        if atom["stars"]:
-            stay = _IN_NAME
-        elif atom["folders"]:
-            steps.append(_Step(b"/", _BYTES, skips=True))
+    is_negated, line = line.startswith(b"!"), line.removeprefix(b"!")
+    if not line or (line.startswith(b"#") and not is_negated):
+        return None
+    end = rb"(?<!/)/\Z" if line.endswith(b"/") else rb"(?<!/)/?\Z"
+    line = line.removesuffix(b"/")
+    has_folders = b"/" in line.removeprefix(b"**/")
+    line = line.removeprefix(b"/") if has_folders else line.removeprefix(b"**/")
+    atoms = list(_ATOM.finditer(line))
+    if any(atom["wrong"] or atom["set"] == b"" for atom in atoms):  # git ignores it
+        return None
+    return is_negated, has_folders, re.compile(rb"(?s)" + _translate(atoms, end))
+
+
+def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
+    # What follows a star, up to the next one or a "/", is taken where it first fits, as is what follows
+    # "**/" up to the next one: later places can't be better. A group that is captured in a lookahead never
+    # tries others, so no pattern is slow.
+    expression = end_of_star = end_of_folders = b""
+    for number, atom in enumerate(atoms):
+        start_group, end_group = b"(?=(?P<g%d>" % number, b"))(?P=g%d)" % number
+        literal = atom["escaped"] or atom[0]
+        if atom["folders"]:
+            expression += end_of_folders + start_group + rb"(?:.*?/)??"
+            end_of_folders = end_group
         elif atom["inside"]:
-            steps.append(_Step(_IN_NAME))
-            stay = _BYTES
+            expression += rb"[^/].*"
+        elif atom["stars"]:
+            expression += end_of_star + start_group + rb"[^/]*?"
+            end_of_star = end_group
+        elif atom["any"]:
+            expression += rb"[^/]"
+        elif atom["set"]:
+            items = (
+                re.escape(low) + b"-" + re.escape(max(low, high))
+                for low, high in _SET_ITEM.findall(atom["set"])
+            )
+            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + b"".join(items) + b"]"
+        elif literal == b"/":
+            expression += b"/" + end_of_star
+            end_of_star = b""
         else:
-            steps.append(_Step(_matching_bytes(atom), stay))
-            stay = b""
-            if not steps[-1].on:  # malformed, so git ignores it
-                return False, False, []
-    return negated, folder, [*steps, _Step(b"", stay)]
-
-
-def _matching_bytes(atom: re.Match[bytes]) -> bytes:
-    if atom["set"] is None:
-        return b"" if atom["wrong"] else _IN_NAME if atom["any"] else atom["escaped"] or atom[0]
-    found: set[int] = set()
-    for low, high in _SET_ITEM.findall(atom["set"]):
-        found.update(low, range(low[0], (high or low)[0] + 1))
-    return bytes(({*_BYTES} - found if found and atom["not"] else found) - {*b"/"})
+            expression += re.escape(literal)
+    return expression + end + end_of_star + end_of_folders
 
 
 # --- archives -----------------------------------------------------------------------------------------------
@@ -9792,9 +9773,8 @@ _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _MAX_ERRORS = 1000  # that a summary lists
-_MAX_MATCHES = 2000  # in a batch of files, before it ends early
 _GIT_BATCH = 4096  # versions that are read at a time
-_BATCH = 64  # files that a process scans at a time
+_BATCH = 16  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
 _Matches = Iterator[tuple[Blob, Match]]
@@ -9856,8 +9836,8 @@ class Audit:
     ignored files, `archives=True` what is in zip, tar and gzip files. `untrusted=True` ignores the project's
     `.paissive-audit` and comments that allow a finding. `known` are values to search for as well, `verdicts`
     which of them to report. `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is called
-    for what can't be read. Raises BadValue for a bad path or option, Unavailable if git fails, Unsafe if it
-    hangs, Conflict if iterated over twice.
+    for what can't be read, `on_progress(summary)` as files are read. Raises BadValue for a bad path or
+    option, Unavailable if git fails, Unsafe if it hangs, Conflict if iterated over twice.
     """
 
     def __init__(
@@ -9877,6 +9857,7 @@ class Audit:
         verdicts: _OneOrMore = (),
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
+        on_progress: Optional[Callable[[Summary], None]] = None,
     ) -> None:
         self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
@@ -9887,7 +9868,8 @@ class Audit:
         self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs or cores, Summary()
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-        self._on_error, self._untrusted, self._unread = on_error, untrusted, set[str]()
+        self._on_error, self._on_progress = on_error, on_progress
+        self._untrusted, self._unread = untrusted, set[str]()
         self._in_git = staged or history is not None
         if self._in_git:
             self._folder, self.base = find_repository(self.paths)
@@ -10027,6 +10009,8 @@ class Audit:
         self.summary.skipped.update(scanned.skipped)
         self.summary.files += len(scanned.sizes)
         self.summary.bytes += sum(scanned.sizes)
+        if self._on_progress:
+            self._on_progress(self.summary)
         yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
@@ -10067,7 +10051,7 @@ class Audit:
         for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
             text = read(max(size, 0))
             if known.find(text):
-                scanned = _Scanned([], [], [], Counter(), [])
+                scanned = _Scanned([], [], [], Counter())
                 self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), io.BytesIO(text).read, scanned)
                 yield from (found for found in scanned.matches if found[1].rule in known.about)
 
@@ -10080,7 +10064,7 @@ class Audit:
             contents = read_objects(self._folder, (blob.oid for blob in batch))
             for blob, (_, size, read) in zip(batch, contents):
                 if size >= 0:
-                    scanned = _Scanned([], [size], [], Counter(), [])
+                    scanned = _Scanned([], [size], [], Counter())
                     self._scanner.scan(blob, read, scanned)
                     yield from self._matches_of(scanned)
                 elif self.staged:
@@ -10206,9 +10190,9 @@ class AuditSettings:
     def excludes(self, path: str) -> bool:
         return matches_path(self._exclude, (self._base + path).removeprefix(self._top))
 
-    def allows(self, path: str, rule: str = "") -> bool:
+    def allows(self, path: str, rule: str) -> bool:
         path = (self._base + path).removeprefix(self._top)
-        allowed = (patterns for patterns, rules in self._allowed if not rule or rule in rules)
+        allowed = (patterns for patterns, rules in self._allowed if rule in rules)
         return any(matches_path(patterns, path) for patterns in allowed)
 
 
@@ -10317,7 +10301,6 @@ class _Scanned(NamedTuple):
     sizes: list[int]  # of the files that were read
     errors: list[tuple[str, str]]
     skipped: Counter[str]  # files that were not examined, by kind
-    left: list[_File]  # not scanned yet: there were too many findings before
 
 
 class _Scanner(NamedTuple):
@@ -10358,9 +10341,7 @@ def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[
     start = time.monotonic()
     for file in files:
         if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
-            for scanned in _scan_in_processes(itertools.chain([file], files), scanner, jobs):
-                yield scanned
-                yield from (_scan_files([file], scanner) for file in scanned.left)
+            yield from _scan_in_processes(itertools.chain([file], files), scanner, jobs)
         else:
             yield _scan_files([file], scanner)
 
@@ -10415,11 +10396,8 @@ def _start_helper(scanner: _Scanner) -> None:
 
 
 def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
-    scanned = _Scanned([], [], [], Counter(), [])
-    for n, (path, shown) in enumerate(files):
-        if len(scanned.matches) > _MAX_MATCHES:
-            scanned.left.extend(files[n:])
-            break
+    scanned = _Scanned([], [], [], Counter())
+    for path, shown in files:
         try:
             stdin = path == "-"
             with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
@@ -11479,10 +11457,24 @@ def _audit_of(args: Namespace) -> Audit:
         verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
+        on_progress=_progress_line() if sys.stderr.isatty() else None,
     )
     if in_git:
         audit.baseline = _baseline_of(args, audit.base)
     return audit
+
+
+def _progress_line() -> Callable[[Summary], None]:
+    """Return a function that shows how far an audit is once it has taken a second."""
+    due = time.monotonic() + 1
+
+    def show(summary: Summary) -> None:
+        nonlocal due
+        if time.monotonic() > due:
+            due = time.monotonic() + 0.5
+            print(_plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
+
+    return show
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
@@ -11511,21 +11503,18 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
 
 @contextlib.contextmanager
 def _report_file(path: str) -> Iterator[TextIO]:
-    """Open a file that is copied to `path` only when it is complete: the audit might read it there."""
-    import shutil
-    import tempfile
-
-    with disk_errors(f"save {path}"), tempfile.TemporaryFile() as whole:
-        report = io.TextIOWrapper(whole, "utf-8")
-        yield report
-        report.detach()
-        whole.seek(0)
+    """Write a report to `path` when it is complete."""
+    report = io.StringIO()
+    yield report
+    data = report.getvalue().encode()
+    with disk_errors(f"save {path}"):
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
             with open(path, "wb") as pipe:
-                return shutil.copyfileobj(whole, pipe)
+                pipe.write(data)
+            return
         os.umask(umask := os.umask(0))
         with FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
-            shutil.copyfileobj(whole, file)
+            file.write(data)
 
 
 def cmd_check(args: Namespace) -> int:
