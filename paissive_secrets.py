@@ -10676,27 +10676,23 @@ _Use = tuple[str, int, str, str]
 class Check:
     """The names that a project asks for, compared with those in a store.
 
-    `found` has three kinds: "missing" names are required, "optional" ones are not, and the store lacks both;
-    no file mentions "unused" ones. Each maps a name to the places that ask for it.
+    `found` has two kinds, and the store lacks both: "missing" names are required, "optional" ones are not.
+    Each maps a name to the places that ask for it.
     """
 
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
         self.files = self.unparsed = 0
         self._own_file = os.path.realpath(store.plaintext_file() or os.devnull)
         names = [*list_secrets(backend=store), *store.plain_settings()]
-        # A variable of this process comes from elsewhere, and may serve any program.
-        unmentioned = {name for name in names if variable_name(name) not in os.environ}
         uses: dict[str, list[tuple[str, str]]] = {}  # how a name is asked for, and where
         for path, data in self._texts(paths):
-            unmentioned -= {n for n in unmentioned if n.encode() in data or variable_name(n).encode() in data}
             for name, line, how, chosen in self._uses(path, data):
                 if chosen in ("", backend):
                     uses.setdefault(name, []).append((how, f"{path}:{line}"))
         known = {*map(variable_name, names), *os.environ}
         known.update(name.removesuffix("_FILE") for name in os.environ)
         self.names = len(uses)
-        unused: dict[str, list[str]] = {name: [] for name in sorted(unmentioned)}
-        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}, "unused": unused}
+        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
         for name in sorted(name for name in uses if variable_name(name) not in known):
             hows, places = {how for how, _ in uses[name]}, [place for _, place in uses[name]]
             if "requires" in hows and hows <= {"requires", "reads"}:
@@ -11161,28 +11157,21 @@ def cmd_import(args: Namespace) -> None:
     data = _read_argument(path)
     found = parse_import(data, path)
     moved = {**found.secrets, **(found.settings if args.all else {})}
-    left = sorted({*found.settings, *found.references} - {*moved})
-    in_file = os.path.isfile(path)
-    if args.remove and not in_file:
-        raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
-    if args.remove and left:
-        problem = f"{path} also holds {', '.join(map(_show, left))}, which --remove would lose"
-        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
-    if in_file:
-        _check_only_name(path)
-    if not moved:  # the file may be something else: don't remove it
+    left = [] if args.all else found.settings
+    if not moved:
         return _warn(f"note: {path} holds no secrets" + ("; --all imports settings, too" if left else ""))
+    gets_references = os.path.isfile(path) and not found.is_json and not store.plaintext_file()
+    if gets_references and os.stat(path).st_nlink > 1:
+        raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
     import_secrets(store, moved)
     _warn_after_set(store, *moved, shadow=", ".join(filter(None, map(store.overridden_by, moved))))
     for name, value in moved.items():
         if store.get_stored(name) != value:
             raise Conflict(f"{path} is unchanged: the store returns another {_show(name)}", hint="try again")
-    if args.remove:
-        _replace_by_references(path, data, {})
-    elif in_file and not (found.is_json or store.plaintext_file()):
+    if gets_references:
         _replace_by_references(path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in moved})
     elif path != "-":
-        _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
+        _warn(f"note: {path} still holds them in plaintext; delete it")
     if left and found.is_json:
         _warn(f"note: {_plural(len(left), 'setting')} left out; --all imports settings, too")
 
@@ -11192,24 +11181,13 @@ def _backend_name(args: Namespace) -> str:
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
-def _check_only_name(path: str) -> None:
-    if os.stat(path).st_nlink > 1:
-        raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
-
-
 def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -> None:
-    """Put references in place of secrets in a dotenv file, or remove it if there are none."""
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
-        if references:
-            dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
-            rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
-            _warn(
-                f"{path} refers to {_plural(len(references), 'secret')} now; its other lines are as they were"
-            )
-        else:
-            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
+        dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
+        rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
+    _warn(f"{path} refers to {_plural(len(references), 'secret')} now; its other lines are as they were")
 
 
 def cmd_export(args: Namespace) -> None:
@@ -11533,7 +11511,7 @@ def cmd_check(args: Namespace) -> int:
     for how, names in check.found.items() if not args.json else ():
         for name, places in names.items():
             if how != "optional" or looks_secret(name):  # PORT, for instance, is no secret
-                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}".rstrip())
+                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
     missing = len(check.found["missing"])
     unparsed = f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
     _warn(f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing{unparsed}")
@@ -11874,7 +11852,6 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_import,
         _arg("file", "FILE", "a .env or JSON file; - for stdin"),
         _flag("--all", "move settings such as DB_HOST, too"),
-        _flag("--remove", "delete FILE instead of leaving references in it"),
     ),
     "export": (
         cmd_export,

@@ -1315,7 +1315,8 @@ def test_a_new_backend_is_one_class_and_one_row(shelf, monkeypatch):
 
 def test_a_new_backend_imports_and_passes_on_what_it_holds(shelf, tmp_path):
     (tmp_path / "in.json").write_text(json.dumps({"A_TOKEN": CANARY, "B_TOKEN": CANARY[::-1]}))
-    assert shelf("import", "in.json", "--remove") == (0, "")
+    note = "note: in.json still holds them in plaintext; delete it\n"
+    assert shelf("import", "in.json") == (0, note)
     assert shelf("list") == (0, "A_TOKEN\nB_TOKEN\n")
     environment, values = ps.environment_with_secrets(ShelveStore(), ["A_TOKEN"])
     assert (environment["A_TOKEN"], values["A_TOKEN"]) == (CANARY, {CANARY})
@@ -7019,13 +7020,6 @@ def test_import_drops_earlier_assignments_of_a_secret_which_hold_its_older_value
     assert env_file.read_text() == "A_TOKEN=secret://file/A_TOKEN\n"
 
 
-def test_import_refuses_to_remove_a_file_with_settings_or_references(env_file, say):
-    lost = ".env also holds 'DB_HOST', 'PORT', 'SECRET_KEY', which --remove would lose; leave --remove out: "
-    lost += "references take the place of the secrets\n"
-    assert say("import", ".env", "--remove", "--backend", "file") == (2, lost)
-    assert env_file.read_text() == ENV_FILE
-
-
 def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext(env_file, say, tmp_path):
     os.link(env_file, tmp_path / "copy")
     refused = ".env has other names, which would keep the plaintext; remove those first\n"
@@ -7034,7 +7028,7 @@ def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext
 
 def test_import_leaves_json_as_it_is_and_says_what_it_left_out(env_file, say):
     Path("in.json").write_text('{"A_TOKEN": "one", "PORT": "80"}')
-    still = "note: in.json still holds them in plaintext; --remove deletes it\n"
+    still = "note: in.json still holds them in plaintext; delete it\n"
     left = "note: 1 setting left out; --all imports settings, too\n"
     assert say("import", "in.json", "--backend", "file") == (0, still + left)
 
@@ -7081,10 +7075,12 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
     assert {name: store.get(name) for name in store.names()} == values
 
 
-def test_import_removes_what_a_symlink_leads_to(say):
+def test_import_puts_references_into_what_a_symlink_leads_to(say, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     Path("old").write_text("A_TOKEN=1\n")
     Path("link").symlink_to("old")
-    assert (say("import", "link", "--remove")[0], Path("old").exists()) == (0, False)
+    assert say("import", "link", "--backend", "file")[0] == 0
+    assert Path("link").is_symlink() and Path("old").read_text() == "A_TOKEN=secret://file/A_TOKEN\n"
 
 
 def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
@@ -11840,15 +11836,13 @@ def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_as
     ]
 
 
-def test_check_is_satisfied_by_the_store_and_the_environment_and_lists_what_nothing_mentions(
-    asking, capsys, monkeypatch
-):
+def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", "blue-hill")
     monkeypatch.setenv("MAIL_PASSWORD_FILE", "/run/secrets/mail")
-    asking.joinpath(".env").write_text("API_TOKEN=red-fox\nLOG_KEY=x\nOLD_TOKEN=green-lake\n")
+    asking.joinpath(".env").write_text("API_TOKEN=red-fox\nLOG_KEY=x\n")
     assert ps.main(["check", "--json", "--backend", "env"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert (printed["missing"], printed["unused"]) == ({}, {"OLD_TOKEN": []})
+    assert printed["missing"] == {}
     assert printed["optional"]["PORT"] == [".env.example:2"]
 
 
@@ -11857,8 +11851,7 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     (repository / "inner" / "broken.py").write_text("def (:\n")
     (repository / ".env").write_text("API_TOKEN=red-fox\n")
     (repository / ".env").chmod(0o600)
-    unused = "unused    API_TOKEN\n"
-    assert say("check") == (0, unused + "0 names in 1 file, 0 missing; 1 Python file can't be parsed\n")
+    assert say("check") == (0, "0 names in 1 file, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
 
 
@@ -12025,7 +12018,7 @@ def test_the_file_says_what_it_is_and_git_knows_it_by_the_same_id():
 @pytest.mark.parametrize("text", ["# a note of mine\n", "", "{}"])
 def test_import_leaves_a_file_without_secrets_alone(text, say):
     Path("old.env").write_text(text)
-    assert say("import", "old.env", "--remove") == (0, "note: old.env holds no secrets\n")
+    assert say("import", "old.env") == (0, "note: old.env holds no secrets\n")
     assert os.listdir() == ["old.env"]
 
 
@@ -12158,7 +12151,7 @@ def test_status_begins_with_the_store_whichever_it_is(say):
 
 STRAY_WORDS = (
     *("A", "db/password", "../x", "", "-x", "a\nb", "\33[2J", "кл", "l.0", "a.b.c", "PATH", "q" * 300),
-    *("--json", "--secret", "--stdin", "--raw", "--remove", "--no-mask", "--generate", "--value", "--file"),
+    *("--json", "--secret", "--stdin", "--raw", "--no-mask", "--generate", "--value", "--file"),
     *("--from-file", "--every", "--apply", "--stage", "--format", "--timeout", "--backend", "file", "memory"),
     *(".env", "config.json", "none", ".", "/dev/full", "-", "1s", "nan", "uuid", "cat", "[[1]]", "secret:A"),
 )
@@ -12265,8 +12258,8 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
     Path(".env").write_text("A_TOKEN=1\nDB_PASSWORD='x y'\n")
     Path("copy").write_text(Path(".env").read_text())
     assert say("import", ".env")[0] == 0
-    assert say("import", "copy", "--remove")[0] == 0
-    assert sorted(os.listdir()) == [".env", ".paissive"]
+    assert say("import", "copy")[0] == 0
+    assert Path("copy").read_text() == Path(".env").read_text()
     assert say("export") == (0, "A_TOKEN=1\nDB_PASSWORD='x y'\n")
     assert say("import", "-", stdin=say("export", "--format", "json")[1])[0] == 0
     assert say("export", "A_TOKEN", "--format", "shell") == (0, "export A_TOKEN='1'\n")
@@ -12276,9 +12269,10 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
 def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypatch, before, after):
     file = Path("old.env")
     file.write_text(before)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    ps.FileStore().set("A", "1")
     monkeypatch.setattr(ps, "import_secrets", lambda store, values: file.write_text(after))
-    Path(".env").write_text("A=1\n")
-    status, said = say("import", "old.env", "--remove", "--all")
+    status, said = say("import", "old.env", "--all", "--backend", "file")
     assert (status, "old.env is" in said) == (2, True)
     assert file.read_text() == after
 
@@ -12631,8 +12625,7 @@ WRONG_COMMANDS = [
     ("undelete a --version 0", "only the vault backend can do that; use --backend vault"),
     ("destroy a --version 0", "only the vault backend can do that; use --backend vault"),
     ("rekey --backend env", "only the file backend can do that; use --backend file"),
-    ("import .env --remove", ".env is the env store's own file; import it elsewhere: --backend file"),
-    ("import - --remove --backend file", "- is not a file to remove; leave --remove out"),
+    ("import .env", ".env is the env store's own file; import it elsewhere: --backend file"),
     ("redact nope", "can't redact nope: No such file or directory"),
     ("redact --in-place", "--in-place needs files; name them, or leave it out to redact stdin"),
     ("config set a c4nary --json", "VALUE is not JSON; leave --json out for plain text"),
