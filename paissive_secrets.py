@@ -9514,15 +9514,12 @@ _VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter(NamedTuple):
-    """Which files to leave out, and how to report that."""
-
     excludes: Callable[[str], bool]  # whether to leave out a path, as shown
     gitignore: bool
     on_error: Callable[[str, str], None]
     skipped: Counter[str]  # what is left out, by kind
 
     def takes(self, shown: str) -> bool:
-        """Return whether a path is not excluded; count it if it is."""
         if not self.excludes(shown):
             return True
         self.skipped["excluded"] += 1
@@ -9571,7 +9568,7 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    """Yield the files below a folder, sorted, and the repositories; ignored folders are not entered."""
+    """Yield the files and the repositories below a folder, sorted, but not what is ignored."""
     pending: list[tuple[str, _Ignores]] = [("", [])]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python allows.
@@ -9926,7 +9923,6 @@ class Audit:
                     self.summary.stale.append(entry)
 
     def finding(self, blob: Blob, match: Match) -> Finding:
-        """Return what is reported of a match."""
         import hashlib
 
         rule, path = match.rule, blob.path
@@ -9947,7 +9943,6 @@ class Audit:
         return f"set {name}, and write {reads.format(name)}" if reads else ""
 
     def accepts(self, finding: Finding) -> bool:
-        """Return whether the baseline accepts a finding."""
         return self.baseline is not None and self.baseline.accepts(finding, self.base)
 
     def silenced_by(self, path: str, match: Match) -> str:
@@ -9977,7 +9972,6 @@ class Audit:
             return AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
-        """Return whether an option or the project excludes a path."""
         return matches_path(self._patterns, path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
@@ -10075,7 +10069,6 @@ class Audit:
             self._unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
 
     def _wants(self, blob: Blob) -> bool:
-        """Return whether to read a blob; count it if it is left out."""
         if not _is_within(blob.path, self._roots):
             return False
         if not _VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
@@ -10188,12 +10181,13 @@ class AuditSettings:
             self._allowed.append((Patterns([os.fsencode(pattern)]), rules))
 
     def excludes(self, path: str) -> bool:
-        return matches_path(self._exclude, (self._base + path).removeprefix(self._top))
+        return self._matches(self._exclude, path)
 
     def allows(self, path: str, rule: str) -> bool:
-        path = (self._base + path).removeprefix(self._top)
-        allowed = (patterns for patterns, rules in self._allowed if rule in rules)
-        return any(matches_path(patterns, path) for patterns in allowed)
+        return any(rule in rules and self._matches(patterns, path) for patterns, rules in self._allowed)
+
+    def _matches(self, patterns: Patterns, path: str) -> bool:
+        return matches_path(patterns, (self._base + path).removeprefix(self._top))
 
 
 VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}  # with severities
@@ -10546,7 +10540,7 @@ def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
     """Print version 1 of the JSON report: `findings` and `summary`."""
     import json
 
-    # By hand: json.dumps takes no iterator, and a list of all findings could be huge.
+    # json.dumps takes no iterator, and a list of all findings could be huge.
     print('{"version": 1, "findings": [', file=out)
     for number, finding in enumerate(findings):
         fields, optional = finding._asdict().items(), finding._field_defaults
@@ -10956,7 +10950,6 @@ def _parser(name: str, description: str) -> ArgumentParser:
 
 
 def _program() -> str:
-    """The name this program was invoked by."""
     return os.path.basename(sys.argv[0]) or "paissive_secrets.py"
 
 
@@ -11036,7 +11029,6 @@ def _read_value(prompt: str, store: Store | None = None) -> str:
 
 
 def _read_argument(path: str) -> bytes:
-    """Return what a file that the user names holds, which may be a pipe, or stdin if its name is "-"."""
     if path == "-":
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
@@ -11131,7 +11123,6 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _delete_versions(store: Store, name: str, args: Namespace) -> None:
-    """Delete one version of a secret or, with --metadata, all of it and the policies of its fields."""
     store.delete_versions(name, args.version)
     path = name.partition("#")[0]
     for scheduled in Policies(store).names():
@@ -11177,7 +11168,6 @@ def cmd_import(args: Namespace) -> None:
 
 
 def _backend_name(args: Namespace) -> str:
-    """Return the name of the backend in use."""
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
