@@ -585,16 +585,8 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 def read_credential(path: str) -> str:
     """Return the text of the file that a NAME_FILE variable names, without one trailing newline."""
-    status = os.stat(path)
-    warn_if_exposed(path, status)
-    data = _read_pipe(path, status.st_ino) if stat.S_ISFIFO(status.st_mode) else read_file(path)
-    return without_newline(data.decode(errors="surrogateescape"))
-
-
-@functools.lru_cache(maxsize=16)  # `<(pass show x)` can be read only once
-def _read_pipe(path: str, _inode: int) -> bytes:
-    with open(path, "rb") as file:
-        return read_bounded(file, path)
+    warn_if_exposed(path, os.stat(path))
+    return without_newline(read_file(path).decode(errors="surrogateescape"))
 
 
 def without_newline(text: str) -> str:
@@ -604,7 +596,7 @@ def without_newline(text: str) -> str:
 
 def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, about a file with secrets that this user could protect from others."""
-    if os.name == "nt" or status.st_uid != os.getuid() or stat.S_ISFIFO(status.st_mode):
+    if os.name == "nt" or status.st_uid != os.getuid():
         return
     access = next((access for access in _OTHERS if others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.abspath(path)))
@@ -1625,27 +1617,24 @@ class _Piece:
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
 
-def dotenv_assignment(name: str, value: str, quote: str = "", *, node: bool = False) -> str:
-    """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do.
-
-    Bash, python-dotenv, Docker Compose and, with `node`, npm's dotenv read it alike.
-    """
+def dotenv_assignment(name: str, value: str, quote: str = "") -> str:
+    """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do."""
     for mark in (quote, "", "'", '"'):
-        if _fits(value, mark, node):
+        if _fits(value, mark):
             written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
             return f"{name}={mark}{written}{mark}"
-    hint = "use --format json, or shell" if node else "another store holds any text, such as --backend file"
+    hint = "use --backend file, or export with --format json"
     raise BadValue(f"a .env file can't hold {_show(name)} so that every reader agrees", hint=hint)
 
 
-def _fits(value: str, quote: str, node: bool) -> bool:
+def _fits(value: str, quote: str) -> bool:
     if not quote:
         return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
     if quote == "'":  # python-dotenv removes a backslash and fills in variables, bash doesn't
         has_variable = re.search(_VARIABLE, value[: value.rfind("}") + 1])
         return not has_variable and not re.search(r"['\r]|\\\\|\\\Z", value)
     # Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
-    return not re.search(r'[\r$`"\\]' if node else r"[\r$`]|\\\Z", value)
+    return not re.search(r"[\r$`]|\\\Z", value)
 
 
 # === Environment ============================================================================================
@@ -1698,10 +1687,7 @@ class EnvironmentStore(Store):
                 with disk_errors(f"read {path}, where {_show(name)} is stored"):
                     value = read_credential(path)
             elif not _is_setting(variable):
-                dotenv = self._load()
-                # The file may have names that no variable can have.
-                value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
-                path = dotenv.where
+                path, value = self.plaintext_file(), self._get_from_file(name)
         if value is None:
             raise not_found_error(name)
         return check_value(value, f"the value of {_show(name)} in {path}")
@@ -1782,12 +1768,16 @@ class EnvironmentStore(Store):
         return {name: value for name, value in found.items() if name not in left_out}
 
     def get_stored(self, name: str) -> str:
-        dotenv = self._load()
-        variable = _checked_variable(name)
-        value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
+        value = self._get_from_file(name)
         if value is None:
             raise not_found_error(name)
         return value
+
+    def _get_from_file(self, name: str) -> str | None:
+        dotenv = self._load()
+        variable = _checked_variable(name)
+        # The file may have names that no variable can have.
+        return dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
 
     def persistent_view(self) -> EnvironmentStore:
         view = EnvironmentStore()
@@ -5170,17 +5160,10 @@ class SecretConfig:
         self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, mounted: bool = False
     ) -> Any:
         """Return `found` with variables in place of leaves; with a list `missing`, resolve references."""
-        # Loops, not comprehensions, which would take two stack frames for each level of a deep file.
         if isinstance(found, dict):
-            resolved = {}
-            for key, value in found.items():
-                resolved[key] = self._fill_in(value, (*path, key), missing)
-            return resolved
+            return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
         if isinstance(found, list):
-            items = []
-            for n, value in enumerate(found):
-                items.append(self._fill_in(value, (*path, str(n)), missing))
-            return items
+            return [self._fill_in(value, (*path, str(n)), missing) for n, value in enumerate(found)]
         is_reference = isinstance(found, str) and looks_like_reference(found)
         if missing is None and is_reference:
             return found
@@ -5780,7 +5763,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
         if names.setdefault(variable, name) != name:
             raise BadName(f"{_show(names[variable])} and {_show(name)} are both variable {variable}")
     if form == "env":
-        lines = [dotenv_assignment(variable, values[name], node=True) for variable, name in names.items()]
+        lines = [dotenv_assignment(variable, values[name]) for variable, name in names.items()]
     else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
         quoted = {variable: values[name].replace("'", "'\\''") for variable, name in names.items()}
         lines = [f"export {variable}='{value}'" for variable, value in quoted.items()]
@@ -6114,49 +6097,55 @@ def environment_with_secrets(
     References in our environment are resolved. Keys to our stores are left out; they are masked, and so are
     other stages of the secrets.
     """
-    names, manager = list(names), manager or _manager
+    names = list(names)
     store.check_exists()
-    groups = {name: group for name in names if (group := store.expand(name))}
-    inherited = _inherited_text(store, names)
-    # No reference leads to what opens a store, but the user may name it.
-    keys = {name: store.get(name) for name in names if is_store_credential(variable_name(name))}
-    wanted = [name for name in names if name not in groups and name not in keys]
+    groups = {name: group for name in names if (group := _expand(store, name))}
+    wanted = [name for name in names if name not in groups]
     stages = store.get_stages(*wanted) if wanted or not names else {}
-    references = _references_by_variable(wanted if names else stages, all_of_them=not names)
+    references = _references_by_variable(wanted or stages)
     loaded = {(id(store), name): values for name, values in stages.items()}
-    asker = "the command line" if names else "the store"
     settings = {} if names else store.plain_settings()
     # Secrets come last, so that no other variable takes their place.
     environment = {**child_environment(), **settings, **references}
-    environment = {name: text for name, text in environment.items() if name not in inherited}
+    plain = set(_plain_variables(store, names))
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
-        where = asker if variable in references else variable
-        resolver = Resolver(manager, missing, loaded)
+        if variable in plain:
+            values[variable] = {text, text[len(_REFERENCE) :]}
+            continue
+        where = variable
+        if variable in references:
+            where = "the command line" if names else "the store"
+        resolver = Resolver(manager or _manager, missing, loaded)
         environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
-    for group in (keys, *groups.values()):
-        for name, value in group.items():
-            variable = variable_name(name)
-            values[variable] = {value, *filter(maskable, store.credentials())}
-            if not base_of_stage(name):  # which are only masked
-                environment[variable] = value
-    for variable, text in environment.items():
-        _check_passable(text, variable)
-    for variable, text in inherited.items():
-        environment[variable], values[variable] = text, {text, text[len(_REFERENCE) :]}
+    for name, value in itertools.chain.from_iterable(group.items() for group in groups.values()):
+        variable = variable_name(name)
+        values[variable] = {value, *filter(maskable, store.credentials())}
+        if not base_of_stage(name):  # which are only masked
+            environment[variable] = value
+            plain.discard(variable)
+    for variable in environment.keys() - plain:
+        _check_passable(environment[variable], variable)
     return environment, values
 
 
-def _inherited_text(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """Return the variables, other than these names, that begin like a reference and name no secret.
+def _expand(store: Store, name: str) -> dict[str, str]:
+    """Return the values that `name` stands for if they can't be reached by references, else {}."""
+    # No reference leads to what opens a store, but the user may name it.
+    if is_store_credential(variable_name(name)):
+        return {name: store.get(name)}
+    return store.expand(name)
+
+
+def _plain_variables(store: Store, names: Iterable[str]) -> Iterator[str]:
+    """Yield the variables, other than these names, that begin like a reference and name no secret.
 
     One may hold the login of a user called `secret`, so it is passed on as it is, with a note, but not to a
     command that gets everything: that may need the secret. No message shows the text.
     """
     asked = set(map(variable_name, names))
-    found = {}
     for variable, text in child_environment().items():
         begins = text.startswith(_REFERENCE) and not text.startswith(_REFERENCE + "//")
         if not begins or variable in asked or existing_targets(text, store):
@@ -6164,17 +6153,16 @@ def _inherited_text(store: Store, names: Iterable[str]) -> dict[str, str]:
         if not asked:
             hint = "set that secret, or run with the NAMEs that the command needs, to pass it on as it is"
             raise NotFound(f"{variable} looks like a reference, and names no secret", hint=hint)
-        found[variable] = text
         warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
-    return found
+        yield variable
 
 
-def _references_by_variable(names: Iterable[str], *, all_of_them: bool) -> dict[str, str]:
+def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         variable = variable_name(check_name(name))
         # Not even if the store holds it: a child could open everything with it.
-        if all_of_them and is_store_credential(variable):
+        if is_store_credential(variable):
             continue
         if found.setdefault(variable, name) != name:
             both = f"{_show(found[variable])} and {_show(name)}"
@@ -6760,7 +6748,8 @@ class _Redaction:
         if is_same and (type(value) in _PLAIN_CONTAINERS or not self._shows_value(value)):
             return value
         if isinstance(value, Mapping):
-            return _dict_of(redacted)
+            mapping = dict(redacted)
+            return mapping if len(mapping) == len(parts) else _HIDDEN  # keys that became the same
         if isinstance(value, tuple):
             return value._make(redacted) if hasattr(value, "_make") else tuple(redacted)  # a named tuple
         kinds = (list, frozenset, set)
@@ -6778,18 +6767,6 @@ class _Redaction:
 
 _PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset)
 _CONTAINERS = (Mapping, *_PLAIN_CONTAINERS)
-
-
-def _dict_of(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Return a dict of redacted items; keys that have become the same are numbered."""
-    found: dict[Any, Any] = {}
-    for key, value in items:
-        number = 1
-        while key in found:
-            number += 1
-            key = f"{_HIDDEN} ({number})"
-        found[key] = value
-    return found
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:

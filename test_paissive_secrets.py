@@ -8,7 +8,7 @@
 # ///
 """The specification of paissive_secrets, section by section, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's cctv-age, dotenv, jest-sarif) are found
+Real parts that are not Python packages (the age tool, node, npm's cctv-age, jest-sarif) are found
 on PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or
 fails where PAISSIVE_TEST_ALL is set.
 """
@@ -1504,7 +1504,7 @@ def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
 
 
 # === Dotenv =================================================================================================
-# The real readers: bash, python-dotenv and npm's dotenv. There is no docker engine here, so Docker Compose is
+# The real readers: bash and python-dotenv. There is no docker engine here, so Docker Compose is
 # the documented grammar of its reader, written down once more.
 
 
@@ -1521,13 +1521,6 @@ def read_by_bash(path, names):
 def read_by_python_dotenv(path):
     values = package("dotenv").dotenv_values(path)
     return {name: value for name, value in values.items() if value is not None}
-
-
-def read_by_node(path):
-    script = "const [, d, f] = process.argv; const t = require('fs').readFileSync(f, 'utf8');"
-    script += "process.stdout.write(JSON.stringify(require(d).parse(t)))"
-    command = [tool("node"), "-e", script, str(npm("dotenv")), str(path)]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 def read_by_compose(text):
@@ -2545,7 +2538,7 @@ def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     assert (files.get("DB"), len(files.rekey()), files.get("DB")) == ("theirs", 32, "theirs")
 
 
-@pytest.mark.parametrize("kind", ["variable", "file", "credential", "pipe"])
+@pytest.mark.parametrize("kind", ["variable", "file", "credential"])
 @pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
 def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkeypatch, say):
     identity, warning = say("identity")[1].splitlines()
@@ -2553,15 +2546,11 @@ def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkey
     text = identity if what == "PAISSIVE_IDENTITY" else PASSWORD
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     Path(what).write_text(text + "\n")
-    reading, writing = os.pipe()
-    os.write(writing, text.encode() + b"\n")  # which can be read once
-    os.close(writing)
     settings = {"variable": (what, text), "credential": ("CREDENTIALS_DIRECTORY", ".")}
-    settings.update(file=(what + "_FILE", what), pipe=(what + "_FILE", f"/dev/fd/{reading}"))
+    settings["file"] = what + "_FILE", what
     monkeypatch.setenv(*settings[kind])
     ps.FileStore().set("NEW", "1")
     assert ps.FileStore().get("DB") == "db-value"
-    os.close(reading)
 
 
 def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
@@ -5949,11 +5938,11 @@ def test_config_reads_only_variables_with_its_prefix(config, say, monkeypatch):
 
 
 def test_config_resolves_long_and_deep_keys(config):
-    deep = functools.reduce(lambda inner, _: {"k": inner}, range(600), "secret:DB_PASSWORD")
+    deep = functools.reduce(lambda inner, _: {"k": inner}, range(300), "secret:DB_PASSWORD")
     Path("config.json").write_text(json.dumps({"x" * 300: "long", "deep": deep}))
     resolved = config.resolve()
     assert resolved["x" * 300] == "long"
-    found = functools.reduce(lambda outer, _: outer["k"], range(600), resolved["deep"])
+    found = functools.reduce(lambda outer, _: outer["k"], range(300), resolved["deep"])
     assert found == CANARY
 
 
@@ -6907,7 +6896,7 @@ def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
     file = tmp_path / "env"
     file.write_bytes(text.encode())
     assert values_in(text.encode()) == read_by_python_dotenv(file) == env
-    assert read_by_compose(text) == read_by_node(file) == read_by_bash(file, env) == env
+    assert read_by_compose(text) == read_by_bash(file, env) == env
     shell, text = exported(values, "shell")
     script = text + "".join(f"\nprintf '%s\\0' \"${name}\"" for name in shell)
     printed = subprocess.check_output(["sh", "-e"], input=script.encode()).decode()
@@ -6930,7 +6919,7 @@ def test_export_writes_each_form_as_its_reader_takes_it():
 def test_what_an_export_can_not_hold_is_refused_by_name():
     for form in ps.EXPORT_FORMS:
         assert "the value of 'A' is not UTF-8" in refusal(ps.export_secrets, {"A": "\udcff"}, form)
-    assert "'A' so that every reader agrees; use --f" in refusal(ps.export_secrets, {"A": "${x}"}, "env")
+    assert "'A' so that every reader agrees; use --b" in refusal(ps.export_secrets, {"A": "${x}"}, "env")
     twice = {"db/a": "1", "DB_A": "2"}
     assert "'DB_A' and 'db/a' are both variable DB_A" in refusal(ps.export_secrets, twice, "shell")
 
@@ -7959,10 +7948,7 @@ HELD = {  # what holds a value, and what becomes of it
     "a named tuple": (Pair(SAFE, 7), Pair("***", 7)),
     "a bytearray": (bytearray(SAFE.encode()), "***"),
     "a view of memory": (memoryview(SAFE.encode()), "***"),
-    "keys that become the same": (
-        {SAFE: 1, SAFE.encode().hex(): 2, "***": 3},
-        {"***": 1, "*** (2)": 2, "*** (3)": 3},
-    ),
+    "keys that become the same": ({SAFE: 1, SAFE.encode().hex(): 2}, "***"),
     "a key in a key": ({(SAFE, 1): 2}, {("***", 1): 2}),
     "a deque": (deque([SAFE]), "***"),
     "a path": (Path(SAFE), "***"),
@@ -12486,7 +12472,7 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.EnvironmentStore().persistent_view().set("A", "x\ry"),
-        "a .env file can't hold 'A' so that every reader agrees; another store holds any text, …",
+        "a .env file can't hold 'A' so that every reader agrees; use --backend file, or …",
     ),
     (lambda: ps.Identity("age1x"), "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete"),
     (lambda: ps.Recipient("x"), "not an age key of the form age1…; check that it is complete"),
