@@ -1747,11 +1747,8 @@ class EnvironmentStore(Store):
         for variable, value in environment_now().items():
             # NAME_FILE stands for the secret NAME if its file can be read.
             base = variable.removesuffix("_FILE")
-            if base != variable:
-                is_found = looks_secret(base) and os.access(value, os.R_OK)
-            else:
-                is_found = is_secret(variable, value)
-            if is_found:
+            readable = base != variable and looks_secret(base) and os.access(value, os.R_OK)
+            if readable or (base == variable and is_secret(variable, value)):
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
@@ -5787,12 +5784,8 @@ _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
 _LINE_BREAKS = (b"\n", b"\r\n")  # in encodings that are wrapped
 _MIN_LINE = 60  # characters in a line of an encoding, by `xxd -p`; others make longer ones
-_LINE_BREAK = re.compile(rb"\r?\n|\r?\Z")
-_LINE_OF_BYTES = re.compile(rb"[^\r\n]+")
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
-# Characters left as they are: none; by Python's quote(); by encodeURIComponent() of ECMA-262; in a query of
-# RFC 3986; by encodeURI().
-_URL_SAFE = ("", "/", "!'()*", "!$&'()*+,;=:@/?", "!#$&'()*+,/:;=?@")
+_URL_SAFE = ("", "/", "!'()*")  # left as they are: none, by Python's quote(), by encodeURIComponent()
 # What gets a backslash in "…" of shells, and by printf %q.
 _BACKSLASHED = (r'[$`"\\]', r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""")
 
@@ -5940,19 +5933,19 @@ def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
 
 def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
     """Return where an encoding with line breaks in it ends, after the data if it is cut off, or -1."""
-    at, rest = start, encoding
-    while at < len(data):
-        line = _LINE_OF_BYTES.match(data, at, at + len(rest))
-        if not line or not rest.startswith(line[0]):
+    end = start
+    for byte in encoding:
+        ahead = data[end : end + 2]
+        if end > start and ahead[:1] in _LINE_BREAKS:
+            end += 1
+        elif end > start and ahead in _LINE_BREAKS:
+            end += 2
+        if end >= len(data) or ahead == b"\r":
+            return len(data) + 1
+        if data[end] != byte:
             return -1
-        at, rest = line.end(), rest[len(line[0]) :]
-        if not rest:
-            return at
-        line_break = _LINE_BREAK.match(data, at)
-        if not line_break:
-            return -1
-        at = line_break.end()
-    return at + len(rest)
+        end += 1
+    return end
 
 
 def encodings_of(value: str) -> set[bytes]:
@@ -6560,7 +6553,7 @@ def redact_logs(source: Redactable) -> RedactingFilter:
     """
     import logging
 
-    redacting: RedactingFilter | None = getattr(logging.Logger.callHandlers, "redacting", None)
+    redacting: RedactingFilter | None = getattr(logging.Handler.handle, "redacting", None)
     if redacting is None:
         redacting = RedactingFilter()
         _redact_logging(redacting)
@@ -6576,9 +6569,6 @@ def redact_logs(source: Redactable) -> RedactingFilter:
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
 
-    def wrap_call(call: Callable[..., None]) -> Callable[..., None]:
-        return lambda logger, record: call(logger, redacting.redact_record(record))
-
     def wrap_handle(handle: Callable[..., Any]) -> Callable[..., Any]:
         def redacted(handler: object, record: Any) -> Any:
             is_plain = type(handler).__module__.startswith("logging")  # which shows no variables
@@ -6589,12 +6579,11 @@ def _redact_logging(redacting: RedactingFilter) -> None:
     def wrap_output(make: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args: redacting.redact(make(*args))
 
-    _replace_function(logging.Logger, "callHandlers", wrap_call)
     _replace_function(logging.Handler, "handle", wrap_handle)
     _replace_function(logging.LogRecord, "getMessage", wrap_output)
     # Not always text: some formatters return a dict, or bytes.
     _replace_function(logging.Handler, "format", wrap_output)
-    logging.Logger.callHandlers.redacting = redacting  # type: ignore[attr-defined]
+    logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
 
 
 def _redact_reports(redacting: RedactingFilter) -> None:
@@ -6758,10 +6747,8 @@ class _Redaction:
     def _shows_value(self, item: Any) -> bool:
         if not self._examine:
             return False
-        if isinstance(item, Iterator):  # looking would use it up
+        if isinstance(item, (Iterator, memoryview)):  # whose text says nothing about what is in it
             return True
-        if isinstance(item, (bytearray, memoryview)):
-            return self._mask(bytes(item)) != bytes(item)
         return any(self._mask(text) != text for text in (str(item), repr(item)))
 
 
