@@ -12191,6 +12191,20 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
     assert say("set", "A_TOKEN", stdin="v") == (0, replaced)
 
 
+def test_a_schedule_has_the_defaults_that_help_states(say):
+    Path(".env").write_text("A_TOKEN=1\n")
+    assert say("rotate", "schedule", "A_TOKEN") == (0, "")
+    (policy,) = json.loads(Path("rotation.json").read_text())["stores"]["env .env"].values()
+    del policy["scheduled"]
+    assert policy == {"every": "30d", "generate": "token:32", "timeout": "60s"}
+
+
+@pytest.mark.parametrize(("stage", "value"), [("current", "1"), ("previous", "0"), ("pending", "2")])
+def test_every_stage_can_be_asked_for(stage, value, say):
+    Path(".env").write_text("A=1\nA__PREVIOUS=0\nA__PENDING=2\n")
+    assert say("get", "A", "--stage", stage) == (0, value)
+
+
 def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_factory, monkeypatch):
     elsewhere, warning = tmp_path_factory.mktemp("elsewhere"), "git does not ignore"
     (repository / ".env").symlink_to(elsewhere / "real")
