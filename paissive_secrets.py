@@ -2449,6 +2449,7 @@ def _corrupt(what: str) -> Corrupt:
 _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _PIN = "PAISSIVE_STORE_FINGERPRINT"  # only this store is opened
+_MEMBER_FILES = ("identity.age", "recipient.age")  # removed in this order: who can open it, is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
@@ -2576,7 +2577,7 @@ class FileStore(Store):
         self._keys()  # don't prompt while holding the lock
         with self._write_lock():
             keys = self._own_keys()
-            if os.path.lexists(os.path.join(folder, "identity.age")):
+            if all(os.path.lexists(os.path.join(folder, file)) for file in _MEMBER_FILES):
                 hint = "choose another name, or remove that one first: member remove"
                 raise Conflict(f"there is a member {_show(name)}", hint=hint)
             self._write_attributes()
@@ -2606,6 +2607,7 @@ class FileStore(Store):
                 keys = self._keys_by_password()
                 remaining = [name for name in self._member_names() if name != leaver]
                 members = [self._read_member(name, keys) for name in remaining]
+                self._key_in_use(keys)  # identity.age may be an old one that somebody restored
                 # Keep both identities until all is sealed to the new one, so that all can be opened.
                 keys = (Identity.generate(), *keys)
                 self._replace_identity(keys, self._password())
@@ -2625,7 +2627,7 @@ class FileStore(Store):
 
     def _delete_member(self, name: str) -> None:
         folder = os.path.join(self._members, name)
-        for file in ("identity.age", "recipient.age"):  # the key first, as long as it is listed
+        for file in _MEMBER_FILES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, file))
         with contextlib.suppress(FileNotFoundError):
@@ -2681,7 +2683,10 @@ class FileStore(Store):
                 yield "opens", "no store yet: the first set creates it"
                 return
             keys = self._keys()
-            self._check_any_opens(names, keys)
+            problems = (self._problem_with(name, keys) for name in names)
+            wrong = list(itertools.takewhile(lambda error: isinstance(error, WrongKey), problems))
+            if wrong and len(wrong) == len(names):
+                raise cast("WrongKey", wrong[0])
             unfinished = len(keys) > 1 and not self._has_identity(keys)
             members = self._member_names()
             if members:
@@ -2692,45 +2697,34 @@ class FileStore(Store):
             yield "opens", "no"
             yield "problem", str(error)
 
-    def _check_any_opens(self, names: list[str], keys: tuple[Identity, ...]) -> None:
-        """Raise WrongKey if that is what each of these secrets says."""
-        error = None
-        for name in names:
-            try:
-                self._verify(name, keys)
-                return
-            except WrongKey as wrong:
-                error = error or wrong
-            except Corrupt:
-                return
-        if error:
-            raise error
-
-    def _verify(self, name: str, keys: tuple[Identity, ...]) -> None:
-        self._check_folders(name)
+    def _problem_with(self, name: str, keys: tuple[Identity, ...]) -> SecretsError | None:
+        """Return why these keys don't open a file, or None if they do."""
         path = self._path(name)
-        with disk_errors(f"read {path}"):
-            _key_of(self._title + name, path, keys)
+        try:
+            self._check_folders(name)
+            with disk_errors(f"read {path}"):
+                _key_of(self._title + name, path, keys)
+        except SecretsError as error:
+            return error
+        return None
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
         """Yield the path of each file that the store's identity does not open, and why."""
         keys = self._keys()
-        checks: dict[str, Callable[[], object]] = {}
         for store in (self, self.policy_store()):
             for name in store.names():
-                checks[store._path(name)] = functools.partial(store._verify, name, keys)
+                error = store._problem_with(name, keys)
+                if error:
+                    yield store._path(name), error
         for name in self._member_names():
-            path = os.path.join(self._members, name, "recipient.age")
-            checks[path] = functools.partial(self._read_member, name, keys)
-        for path, check in checks.items():
             try:
-                check()
+                self._read_member(name, keys)
             except SecretsError as error:
-                yield path, error
+                yield os.path.join(self._members, name, "recipient.age"), error
 
     def last_set(self, name: str) -> str:
-        path = self._path(name)
         self.get(name)
+        path = self._path(name)
         return _parse_texts(_open_file(path, self._keys(cached=True))[1], path).get("updated", "").rstrip("Z")
 
     def credentials(self) -> Iterator[str]:
@@ -9358,9 +9352,12 @@ def git_takes(path: str) -> bool:
 
 def unmerged_paths(folder: str) -> set[str]:
     """Return the real paths of the files in a folder that have a merge conflict."""
-    listed = ""
-    with contextlib.suppress(SecretsError):  # there is no git or no repository
+    if not os.path.isdir(folder):
+        return set()
+    try:
         listed = _ask_git(folder, "ls-files", "-uz")
+    except SecretsError:  # there is no git or no repository
+        return set()
     paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
     return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
 
@@ -11596,22 +11593,17 @@ def cmd_status(args: Namespace) -> int:
     """
     store = args.manager.store()
     rows = list(store.status())
-    conflicts = _conflicts_in(store)
+    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))
     rows += [("problem", _describe_conflict(path)) for path in sorted(conflicts)]
     if any(label == "opens" and text.startswith("yes") for label, text in rows):
         for path, error in store.damaged_files():
             if os.path.realpath(path) not in conflicts:
-                rows.append(("problem", _describe_damage(store, path, error)))
+                rows.append(("problem", _describe_damage(path, error)))
     if args.json:
         _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
         print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
     return 2 if any(label == "problem" for label, _ in rows) else 0
-
-
-def _conflicts_in(store: Store) -> set[str]:
-    folder = os.path.dirname(store.sealed_folder())
-    return unmerged_paths(folder) if os.path.isdir(folder) else set()
 
 
 def _describe_conflict(path: str) -> str:
@@ -11620,26 +11612,16 @@ def _describe_conflict(path: str) -> str:
     return f"{path} has a merge conflict; choose a side: {choice}, then: git add {path}"
 
 
-def _describe_damage(store: Store, path: str, error: SecretsError) -> str:
+def _describe_damage(path: str, error: SecretsError) -> str:
     """Say what is wrong with a sealed file, and which commands resolve it."""
     commit, quoted = last_commit(path), _quote_path(path)
     if isinstance(error, WrongKey):
         by = f" in commit {commit}" if commit else ""
-        kind = os.path.relpath(path, os.path.dirname(store.sealed_folder())).partition(os.sep)[0]
-        remove, again = _SET_AGAIN[kind]
-        remove += _quote_path(os.path.dirname(path)) if kind == "members" else quoted
-        return f"{quoted} was sealed to an older identity{by}; if it was meant: {remove}, then: {again}"
+        again = "set, schedule or add it again"
+        return f"{quoted} was sealed to an older identity{by}; if it was meant: rm {quoted}, then {again}"
     if isinstance(error, Corrupt) and commit:
         return f"{error.message}; git checkout HEAD -- {quoted} (or {commit.split()[0]}~) restores it"
     return str(error)
-
-
-# How to repeat what made a file, by its folder.
-_SET_AGAIN = {
-    "members": ("rm -r ", "member add"),
-    "rotation": ("rm ", "rotate schedule"),
-    "secrets": ("rm ", "set"),
-}
 
 
 def _quote_path(path: str) -> str:

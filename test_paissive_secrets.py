@@ -3262,13 +3262,22 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     assert sorted(problem.partition("; ")[0].partition(by)[0].rstrip() for problem in problems) == sorted(
         [secret, f"{member}/recipient.age", policy, f"{tmp_path}/{APP_DB}: {CUT}"]
     )
-    ends = [
-        f"rm {secret}, then: set",
-        f"rm -r {member}, then: member add",
-        f"rm {policy}, then: rotate schedule",
-    ]
+    again = "then set, schedule or add it again"
+    ends = [f"rm {path}, {again}" for path in (secret, f"{member}/recipient.age", policy)]
     ends += [f"git checkout HEAD -- {APP_DB} (or {git(tmp_path, 'rev-parse', 'HEAD~')[:7]}~) restores it"]
     assert all(any(problem.endswith(end) for problem in problems) for end in ends)
+    (tmp_path / member / "recipient.age").unlink()
+    files.add_member("bob", str(team["bob"].recipient()))
+    assert [one.name for one in files.members()] == ["ada", "bob"]
+
+
+def test_a_rekey_with_a_restored_identity_changes_nothing(files):
+    leaked = KEY_FILE.read_bytes()
+    files.rekey()
+    KEY_FILE.write_bytes(leaked)
+    before = tree()
+    assert "does not open" in refusal(files.rekey)
+    assert tree() == before
 
 
 def test_a_new_key_is_that_of_age_keygen_and_a_file_that_others_read_is_warned_of(files, say, tmp_path):
