@@ -11108,20 +11108,28 @@ def cmd_import(args: Namespace) -> None:
     found = parse_import(data, path)
     moved = {**found.secrets, **(found.settings if args.all else {})}
     left = [] if args.all else found.settings
+    lost = sorted({*left, *found.references})
+    if args.remove and lost:
+        problem = f"{path} also holds {', '.join(map(_show, lost))}, which --remove would lose"
+        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
+    if args.remove and not os.path.isfile(path):
+        raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
     if not moved:
         return _warn(f"note: {path} holds no secrets" + ("; --all imports settings, too" if left else ""))
     gets_references = os.path.isfile(path) and not found.is_json and not store.plaintext_file()
-    if gets_references and os.stat(path).st_nlink > 1:
+    if (gets_references or args.remove) and os.stat(path).st_nlink > 1:
         raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
     import_secrets(store, moved)
     _warn_after_set(store, *moved, shadow=", ".join(filter(None, map(store.overridden_by, moved))))
     for name, value in moved.items():
         if store.get_stored(name) != value:
             raise Conflict(f"{path} is unchanged: the store returns another {_show(name)}", hint="try again")
-    if gets_references:
+    if args.remove:
+        _replace_by_references(path, data, {})
+    elif gets_references:
         _replace_by_references(path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in moved})
     elif path != "-":
-        _warn(f"note: {path} still holds them in plaintext; delete it")
+        _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
     if left and found.is_json:
         _warn(f"note: {_plural(len(left), 'setting')} left out; --all imports settings, too")
 
@@ -11131,9 +11139,13 @@ def _backend_name(args: Namespace) -> str:
 
 
 def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -> None:
+    """Put references in place of secrets in a dotenv file, or remove it if there are none."""
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
+        if not references:
+            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
+            return
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
     _warn(f"{path} refers to {_plural(len(references), 'secret')} now; its other lines are as they were")
@@ -11786,6 +11798,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_import,
         _arg("file", "FILE", "a .env or JSON file; - for stdin"),
         _flag("--all", "move settings such as DB_HOST, too"),
+        _flag("--remove", "delete FILE instead of leaving references in it"),
     ),
     "export": (
         cmd_export,

@@ -1315,7 +1315,7 @@ def test_a_new_backend_is_one_class_and_one_row(shelf, monkeypatch):
 
 def test_a_new_backend_imports_and_passes_on_what_it_holds(shelf, tmp_path):
     (tmp_path / "in.json").write_text(json.dumps({"A_TOKEN": CANARY, "B_TOKEN": CANARY[::-1]}))
-    note = "note: in.json still holds them in plaintext; delete it\n"
+    note = "note: in.json still holds them in plaintext; --remove deletes it\n"
     assert shelf("import", "in.json") == (0, note)
     assert shelf("list") == (0, "A_TOKEN\nB_TOKEN\n")
     environment, values = ps.environment_with_secrets(ShelveStore(), ["A_TOKEN"])
@@ -7018,6 +7018,19 @@ def test_import_drops_earlier_assignments_of_a_secret_which_hold_its_older_value
     assert env_file.read_text() == "A_TOKEN=secret://file/A_TOKEN\n"
 
 
+def test_import_refuses_to_remove_a_file_with_settings_or_references(env_file, say):
+    lost = ".env also holds 'DB_HOST', 'PORT', 'SECRET_KEY', which --remove would lose; leave --remove out: "
+    lost += "references take the place of the secrets\n"
+    assert say("import", ".env", "--remove", "--backend", "file") == (2, lost)
+    assert env_file.read_text() == ENV_FILE
+
+
+def test_import_removes_a_file_of_secrets_once_the_store_returns_them(env_file, say):
+    env_file.write_text("A_TOKEN=one\n")
+    assert say("import", ".env", "--remove", "--backend", "file") == (0, "")
+    assert (ps.FileStore().get("A_TOKEN"), env_file.exists()) == ("one", False)
+
+
 def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext(env_file, say, tmp_path):
     os.link(env_file, tmp_path / "copy")
     refused = ".env has other names, which would keep the plaintext; remove those first\n"
@@ -7026,7 +7039,7 @@ def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext
 
 def test_import_leaves_json_as_it_is_and_says_what_it_left_out(env_file, say):
     Path("in.json").write_text('{"A_TOKEN": "one", "PORT": "80"}')
-    still = "note: in.json still holds them in plaintext; delete it\n"
+    still = "note: in.json still holds them in plaintext; --remove deletes it\n"
     left = "note: 1 setting left out; --all imports settings, too\n"
     assert say("import", "in.json", "--backend", "file") == (0, still + left)
 
