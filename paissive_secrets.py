@@ -6772,7 +6772,7 @@ def _values_of(source: Any) -> dict[str, set[str]]:
 
 
 # === Rules ==================================================================================================
-# What secrets look like, in three tables: literal prefixes, patterns around keywords, names of providers.
+# What secrets look like, in two tables: literal prefixes, and patterns around keywords.
 # {A36} matches 36 characters of class A in a shape, and becomes sample letters in a proof, so that no row is
 # itself a finding. Bounded repetitions keep every expression linear in time.
 
@@ -7152,34 +7152,24 @@ login arguments
     plainauth(|getconnection(|connect(|pdo(  (?i:{name})(?:&[\w.>-]{1,40}, ?)?{argument}{login}
         x.{name}"x.local", "me", "{p}", "a")
 command password
-    sshpass  sshpass (?:-p) ?{typed}  sshpass -p {p} ssh x.local
-    docker login  docker login [^\n]{0,100}?(?:--password[ =]|-p ){typed}  docker login -u me -p {p} x.local
-    psexec  (?i:psexec){options}-p {typed}  psexec.exe x.local -u me -p {p} cmd
+    sshpass|docker login|az login|psexec
+        (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
-    -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
-        ([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
     sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
     ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
     htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
-    --service-principal  --service-principal [^\n|;&]{0,200}?-p {typed}
-        az login --service-principal -u me -p {p}
     mysql|mariadb  {name}(?:-?dump|-?admin|sh)?{options}-p{typed}  {name}-dump -u me -p{p} shop
     curl
-        curl [^\n]{0,300}?(?:\\\n[^\n]{0,200}?){0,6}(?:-u|--user)[ =]{0,3}["']?(?=([^\s:"'$<]{0,80}))\1["']?
-        :["']?([^\s"'$<{(\[][^\s"']{2,99}|\{[^\s"'}]{0,40}\d[^\s"'}]{0,40}\})
+        curl{options}(?:-u|--user)[ =]{0,3}["']?[^\s:"'$<]{0,80}["']?:["']?([^\s"'$<{(\[][^\s"']{2,99})
         curl -u 'me':'{p}' https://x.local
-    curl
-        curl [^\n]{0,300}?(?:-u|--user)[ =]{0,3}["']?(?=[^\s:"'$<{(\[]{12,99}:)((?=[^\s:"']{0,20}\d)[^\s:"'$
-        <{(\[]{12,99}):["'\s]  curl -u {A20}: https://x.local
     convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\[\n][^"'$\n]{3,100})["']
         ConvertTo-SecureString -String "{p}" -AsPlainText
     psk=  psk=["']?([^\s"'$<{][^\s"'(\[]{7,63})(?=["'\s]|\Z)  psk="{p}"
 netrc password
     machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
         machine x.local login me password {p}
-    default login  default login \S{1,99}\s+password ([^\s"'$<{(\[]\S{2,99})  default login me password {p}
 pgpass password
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
 Firefox login
@@ -7502,9 +7492,9 @@ _ASSIGNMENT = rb"""(?x)
     )?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:{1,3}=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|%%3[dD]|&gt;
-          |(?<=\ )[iI][sS]|(?<=\ )to\ eq\(?|(?<=[ \t])%(or)s)
+          |(?<=\ )[iI][sS]|(?<=[ \t])%(or)s)
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
-       (?:[\[{(]\s{0,40}(?:None,\ ?)?(?=["'])  # a list
+       (?:[\[{(]\s{0,40}(?=["'])  # a list
          |\[\]byte\(
          |(?:(?:new|await)\ )?(?:\(  # calls
            |[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL])))
@@ -7574,7 +7564,6 @@ _BARE_VALUES = {
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
     "bytes": lazily(rb"(?:(?:0x[0-9a-fA-F]{1,2}|\d{1,3})(?:,[ ]?|(?=[\s\]})]))){8,60}"),
-    "default": lazily(rb"[^\n\"'`{}]{1,300}(?=\})"),
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
 _BEFORE_PROSE = (b"", b"is", b"Is", b"IS", b"iS", b"|")
@@ -7717,12 +7706,12 @@ def candidate_at(window: bytes, language: Language, match: re.Match[bytes]) -> C
     ending = language.ending if name[:1] != b"-" else "word"
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     kind = _kind_of(name)
-    if not found or not kind or _OUR_REFERENCE.match(window, match.end()):
+    if not found or not kind:
+        return None
+    if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if not quote and _OUR_REFERENCE.match(window, begin):
-        return None
     if bare in _BEFORE_PROSE and _is_prose(name, before, value):
         return None
     if value.lower() in _NO_VALUES or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NO_VALUES):
@@ -7754,8 +7743,6 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         return _BARE_VALUES["line"].match(window, start)
     if bare[:1] == b">":
         return None if before[-1:] == b"/" else _BARE_VALUES["element"].match(window, start)
-    if before[-2:] == b"${":
-        return _BARE_VALUES["default"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]
@@ -7789,17 +7776,6 @@ def _take_default(c: Candidate) -> Candidate:
 def _rest_of_line(window: bytes, end: int) -> bytes:
     last = window.find(b"\n", end, end + 120)
     return window[end : last if last >= 0 else end + 120]
-
-
-def brackets_cross(value: str) -> bool:
-    """Whether a bracket is closed by one of another kind, which no code or template does."""
-    expected: list[str] = []
-    for bracket in re.findall(r"[(){}\[\]]", value):
-        if bracket in "({[":
-            expected.append({"(": ")", "[": "]", "{": "}"}[bracket])
-        elif expected and expected.pop() != bracket:
-            return True
-    return False
 
 
 def _kind_of(name: bytes) -> str:
@@ -8112,7 +8088,7 @@ def looks_random(value: str) -> bool:
     classes = set(value.encode("latin-1", "replace").translate(_CLASS_OF))
     mixed = len(value) >= 12 and len(classes) > 2 and not _LONG_WORD.search(value)
     unlike_words = wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
-    return (mixed and unlike_words) or brackets_cross(value)
+    return mixed and unlike_words
 
 
 def looks_drawn(value: str) -> bool:
@@ -8385,16 +8361,10 @@ _SAMPLE_PATH = lazily(
 )
 
 
-def detect(
-    text: bytes,
-    path: str,
-    custom: tuple[Rule, ...] = (),
-    near_misses: bool = False,
-    encoded: bool = True,
-) -> Iterator[Span]:
+def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True) -> Iterator[Span]:
     """Yield what may be a secret in `text` and, if `encoded`, in Base64, judged."""
     runs = token_runs(text)
-    yield from _tokens(text, runs, prefixes(custom), near_misses)
+    yield from _tokens(text, runs, prefixes(custom))
     if encoded:
         yield from _encoded(text, runs, custom)
         if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
@@ -8483,9 +8453,7 @@ def token_runs(text: bytes) -> list[tuple[int, int]]:
     return runs
 
 
-def _tokens(
-    text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes, near_misses: bool
-) -> Iterator[Span]:
+def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> Iterator[Span]:
     """Yield tokens with a known prefix.
 
     This loop sees each run of 20 or more token characters, so every step counts.
@@ -8501,9 +8469,9 @@ def _tokens(
             at += 1
         found = texts.get(text[at : at + 2])
         if found and text.startswith(found, at):
-            span = token_at(text, at, known, near_misses)
+            span = token_at(text, at, known)
         elif (lead := leads.get(text[start - 2 : start])) and text.endswith(lead, 0, start):
-            span = token_at(text, start, known, near_misses)
+            span = token_at(text, start, known)
         value = text[span.start : span.end] if span else b""
         # Not in an image; `_` and `-` are not of Base64.
         if span and not (value.isalnum() and _BASE64_BEFORE.fullmatch(text, max(0, start - 60), start)):
@@ -8512,16 +8480,13 @@ def _tokens(
                 yield from _aws_secrets(text, span)
 
 
-def token_at(text: bytes, start: int, known: Prefixes, near_misses: bool = False) -> Span | None:
-    """The token whose prefix begins or continues at `start`."""
-    near = None
+def token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
+    """Return the token whose prefix begins or continues at `start`."""
     for at, literal in known.literals_at(text, start):
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
             return apply_rule(literal.rule, text, *found.span())
-        end = at + len(literal.text)
-        near = near or Span(at, end, literal.rule, "", None, "the prefix is known, the rest differs")
-    return near if near_misses else None
+    return None
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
@@ -8606,7 +8571,6 @@ def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 
 # --- patterns around keywords -------------------------------------------------------------------------------
 
-_REACH, _MAX_OPTIONS = 1500, 60  # bytes of a command, and possible options in it
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
@@ -8638,8 +8602,7 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
     """Match the patterns of a keyword that ends at `at`."""
     for pattern in of:
         begin = at - size - pattern.lead
-        crowd = b"-u" in pattern.regex.pattern and text.count(b"-u", at, at + _REACH) > _MAX_OPTIONS
-        found = pattern.regex.match(text, begin, at + 200 if crowd else len(text)) if begin >= 0 else None
+        found = pattern.regex.match(text, begin) if begin >= 0 else None
         if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
             return [apply_rule(pattern.rule, text, *found.span(found.lastindex or 0))], found.end()
     return (), at
@@ -8727,7 +8690,6 @@ def urls(text: bytes) -> Iterator[Span]:
 # --- Kubernetes ---------------------------------------------------------------------------------------------
 
 _KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
-_MAX_MAPPINGS = 40  # called data or stringData in that reach; an object has two
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
 _KUBE_DATA = lazily(
     rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
@@ -8738,51 +8700,47 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """The values of a Kubernetes Secret in YAML or JSON: `data` is in Base64, `stringData` plain."""
+    """Find the values of a Kubernetes Secret in YAML or JSON: `data` is in Base64, `stringData` plain."""
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
-    # The object with this kind begins and ends at `---`, or where a list's next one begins.
+    begin, end = _kube_object(text, kind)
+    return _kube_values(text, begin, end), end
+
+
+def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
+    """Return where the object of this kind begins and ends: at `---`, or at the `apiVersion` of the next."""
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = text.find(b"\n---", kind, kind + _KUBE_REACH)
-    end = end if end >= 0 else kind + _KUBE_REACH
-    version, column = text.rfind(b"apiVersion", begin, kind), _column(text, kind)
-    places = (match.start() for match in re.compile(b"apiVersion").finditer(text, kind, end))
-    siblings = (at for at in places if _column(text, at) <= column or b"\n" not in text[kind:at])
-    own = version < 0  # then the first that follows
-    end = next(itertools.islice(siblings, own, None), end)
-    return _kube_object(text, kind, max(version, begin), end), end
+    if end < 0:
+        end = kind + _KUBE_REACH
+    version = text.rfind(b"apiVersion", begin, kind)
+    if version < 0:
+        return begin, end
+    next_version = text.find(b"apiVersion", kind, end)
+    return version, next_version if next_version >= 0 else end
 
 
-def _column(text: bytes, at: int) -> int:
-    return at - text.rfind(b"\n", max(0, at - 999), at)
-
-
-def _kube_object(text: bytes, kind: int, begin: int, end: int) -> Iterator[Span]:
+def _kube_values(text: bytes, begin: int, end: int) -> Iterator[Span]:
     at = begin
-    for _ in range(_MAX_MAPPINGS):
-        data = _KUBE_DATA.search(text, at, end)
-        if not data:
-            return
-        at = data.end()
-        one_line = b"\n" not in text[min(data.start(), kind) : max(data.start(), kind)]
-        if one_line or _column(text, data.start()) == _column(text, kind):
-            entries, at = _kube_entries(text, data, end)
-            for entry in entries:
-                yield from _kube_entry(entry, data[1] == b"data")
+    while data := _KUBE_DATA.search(text, at, end):
+        entries, at = _kube_entries(text, data, end)
+        for entry in entries:
+            yield from _kube_entry(entry, data[1] == b"data")
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
-    """The entries of a mapping and its end: in JSON its brace, in YAML the next line indented less."""
+    """Return the entries of a mapping and its end: its brace, or in YAML the next line indented less."""
     if data[2]:
         brace = text.find(b"}", data.end(), end)
         end = brace if brace >= 0 else end
-        return re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY).finditer(text, data.start(2), end), end
-    begin, indent = data.start(3), len(data[3])
-    shallow = max(indent, _column(text, data.start())) - 1
-    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % shallow).search(text, begin, end)
+        entry = re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY)
+        return entry.finditer(text, data.start(2), end), end
+    indent = len(data[3])
+    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (indent - 1)).search(text, data.start(3), end)
     end = close.start() if close else end
-    return re.compile(rb"(?m)^[ \t]{%d}(?=\S)" % indent + _KUBE_ENTRY).finditer(text, begin, end), end
+    entry = re.compile(rb"(?m)^[ \t]{%d}(?=\S)" % indent + _KUBE_ENTRY)
+    return entry.finditer(text, data.start(3), end), end
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
@@ -8871,7 +8829,7 @@ def scan(
     if skipped is not None and kind:
         skipped[kind] += 1
     for window in _windows(text) if known or not kind else ():
-        spans = [] if kind else list(detect(window.text, path, custom, explain))
+        spans = [] if kind else list(detect(window.text, path, custom))
         spans += known(window.text) if known else []
         yield from _matches(window, spans, explain)
 
