@@ -1196,6 +1196,43 @@ def test_new_values_cannot_be_predicted_by_who_seeds_pythons_generator(spec):
     assert make() != make()
 
 
+@pytest.mark.parametrize(
+    "spec", [" token", "token ", "token: 32", "Token", "token:+32", "token:3_2", "uuid:4", ""]
+)
+def test_a_specification_is_written_in_one_way(spec):
+    assert refusal(ps.generate, spec).startswith("BadValue: ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "length"), [("hex", 32), ("hex:8", 16), ("hex:1024", 2048), ("password:8", 8)]
+)
+def test_the_size_of_a_new_value_is_that_of_its_specification(spec, length):
+    assert len(ps.generate(spec)) == length
+
+
+# What makes a new value, and which of its places are always the same.
+MADE = {
+    "token": (lambda: ps.generate("token"), ()),
+    "hex": (lambda: ps.generate("hex"), ()),
+    "password": (lambda: ps.generate("password"), ()),
+    "uuid": (lambda: ps.generate("uuid"), (8, 13, 14, 18, 23)),
+    "identity": (lambda: ps.Identity.generate().reveal(), range(16)),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_every_place_of_a_new_value_is_random(kind):
+    make, fixed = MADE[kind]
+    places = enumerate(zip(*[make() for _ in range(60)]))
+    assert [place for place, letters in places if len(set(letters)) == 1] == [*fixed]
+
+
+@pytest.mark.parametrize("size", ["7", "1025", "0", "08192"])
+def test_the_size_of_a_new_value_is_bounded(size):
+    for word in ("token", "hex", "password"):
+        assert "the size of a new value is 8 to 1024" in refusal(ps.generate, f"{word}:{size}")
+
+
 # === Stores =================================================================================================
 # One specification runs over every store: add a row to run it over another.
 
@@ -1881,7 +1918,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
 
 def test_a_refused_value_changes_neither_the_process_nor_the_file(env, tmp_path):
     (tmp_path / ".env").write_text("A=1\n")
-    problem = "a .env file can't hold 'A' so that every reader agrees; another store"
+    problem = "a .env file can't hold 'A' so that every reader agrees; use --backend file"
     assert str(failure(env.set, "A", "x\r\ny")).startswith(problem)
     assert ((tmp_path / ".env").read_text(), "A" in os.environ) == ("A=1\n", False)
 
@@ -10836,18 +10873,46 @@ def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
 
 
 def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folder, say):
-    leak_all(folder, "b.py", "a.py", "c/a.py")
+    names = [f"{letter}/a.py" for letter in "gbfaehdc"]
+    leak_all(folder, *names)
     before = os.umask(0o022)
     say("audit", "--baseline", "accepted", "--update-baseline")
     os.umask(before)
     text = (folder / "accepted").read_text()
     first, *rows = map(json.loads, text.splitlines())
     assert first == {"version": 2}
-    assert [row["path"] for row in rows] == ["a.py", "b.py", "c/a.py"]
+    assert [row["path"] for row in rows] == sorted(names)
     assert {name for row in rows for name in row} == {"path", "rule", "fingerprint"}
     say("audit", "--baseline", "accepted", "--update-baseline")
     assert (folder / "accepted").read_text() == text
     assert (folder / "accepted").stat().st_mode & 0o777 == 0o644  # for all who may read the project
+
+
+def test_a_renamed_file_is_accepted_with_all_lines_that_are_alike(folder, say):
+    (folder / "a.py").write_text(f"x = '{token()}'\n" * 2)
+    leak(folder / "b.py")
+    say("audit", "--update-baseline")
+    (folder / "a.py").rename(folder / "c.py")
+    (folder / "b.py").rename(folder / "d.py")
+    assert say("audit") == (0, "no findings in 3 files, 0.0 MB; silenced: 3 in the baseline\n")
+    assert say("audit", "--update-baseline")[0] == 0
+    rows = (folder / ps.BASELINE).read_text().splitlines()[1:]
+    assert [json.loads(row)["path"] for row in rows] == ["c.py", "d.py"]
+
+
+def test_what_was_accepted_in_the_history_stays_accepted_whatever_is_updated_later(repository, say):
+    commit_leaks(repository, "a.py")
+    (repository / "a.py").unlink()
+    commit(repository)
+    assert say("audit", "--history", "--update-baseline")[0] == 0
+    leak(repository / "b.py", 1)
+    commit(repository)
+    assert say("audit", "--update-baseline")[0] == 0
+    for argv in (["audit"], ["audit", "--history"]):
+        status, said = say(*argv)
+        assert (status, "stale" in said) == (0, False), said
+    rows = [json.loads(row) for row in (repository / ps.BASELINE).read_text().splitlines()[1:]]
+    assert [(row["path"], row.get("history")) for row in rows] == [("a.py", True), ("b.py", None)]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -12120,6 +12185,11 @@ def test_the_help_of_a_command_begins_with_a_summary_and_examples_that_run(words
     monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, *ps._COMMANDS[words][1:]))
     lines = re.findall(r"paissive_secrets.py ([^|\n]+)", examples.replace("\\\n", ""))
     assert lines and {ps.main(shlex.split(line, comments=True)) for line in lines} == {42}
+
+
+def test_help_shows_the_second_line_of_an_example_below_its_first(capsys):
+    assert ps.main(["rotate", "schedule", "--help"]) == 0
+    assert "\n    --apply ./set-password" in capsys.readouterr().out
 
 
 def test_options_may_stand_anywhere(say, monkeypatch):
