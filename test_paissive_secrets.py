@@ -12948,6 +12948,13 @@ TROUBLE = {
     "not an age key of the form": "PAISSIVE_IDENTITY=AGE-SECRET-KEY-1 ps get A --backend file",
     "the store's identity does not open": "cp -r .paissive old; ps rekey --backend file"
     "; cp old/secrets/A.age .paissive/secrets; ps get A --backend file",
+    "opens no member's file": "umask 77; ps member add ada $(ps identity --new 2> key | grep -o 'age1.*')"
+    " --backend file; ps identity --new > key; PAISSIVE_IDENTITY_FILE=key ps get A --backend file",
+    "has the fingerprint": "PAISSIVE_STORE_FINGERPRINT=0123 ps get A --backend file",
+    "has a merge conflict": "git init -q; git config user.name a; git config user.email a@b.c"
+    "; commit() { git add .paissive; git commit -qm x; }; commit; echo b | ps set A --backend file; commit"
+    "; git checkout -qb other HEAD~; echo c | ps set A --backend file; commit; git merge @{-1}"
+    "; ps status --backend file",
     "not what was sealed": "echo '<<<<<<< ours' > .paissive/secrets/A.age; ps get A --backend file",
     "others can write to": "chmod go+w .paissive; ps get A --backend file",
     "so it is ignored": "echo A=b > .env; chmod go+w .env; ps get A",
