@@ -3668,6 +3668,37 @@ def test_a_planted_identity_demands_no_more_work_than_this_store_would(files, sc
     assert ps.FileStore().get("DB") == "db-value"
 
 
+def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, capsys):
+    folder = Path(files.folder)
+    shutil.copy(DB, folder / "secrets" / "COPY.age")
+    assert refusal(ps.FileStore().get, "COPY") == (
+        f"Corrupt: {folder}/secrets/COPY.age holds the secret 'DB'; use that name, or move it back"
+    )
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
+    assert refusal(ps.FileStore().get, "DB") == (
+        f"WrongKey: the master password does not open {folder}; "
+        "check PAISSIVE_MASTER_PASSWORD, or type it again"
+    )
+
+
+def test_an_entry_of_another_identity_is_not_opened_and_says_which_settings_to_look_at(files):
+    DB.write_bytes(ps.seal(b"{}", ps.Identity.generate().recipient()))
+    hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
+    said = f"WrongKey: the store's identity does not open {Path(files.folder)}/secrets/DB.age; {hint}"
+    assert refusal(ps.FileStore().get, "DB") == said
+
+
+@pytest.mark.parametrize(("password", "is_short"), [("1234567", True), ("12345678", False)])
+def test_a_new_master_password_under_eight_characters_gets_a_warning(
+    password, is_short, store_folder, monkeypatch, capsys
+):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+    ps.FileStore().set("A", "v")
+    warning = "the new master password has under 8 characters, and can be guessed; "
+    warning += "choose several random words with: password"
+    assert (warning in capsys.readouterr().err) == is_short
+
+
 # === Vault settings =========================================================================================
 # A real OpenBao, started once: plain http, TLS, TLS with client certificates and a unix socket at once.
 
@@ -4271,6 +4302,37 @@ def resolve_to(monkeypatch, server, *hosts):
     stream = socket.AF_INET, socket.SOCK_STREAM, 0, ""
     found = [(*stream, (host, server.port)) for host in hosts]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+FAILURES = {  # what Vault says with status 400, and what that means
+    "Vault is sealed": "VaultSealed: Vault is sealed; unseal it with: vault operator unseal, or init if new",
+    "namespace not found": "BadValue: there is no such namespace; check VAULT_NAMESPACE",
+    'no handler for route "x"': "BadValue: there is no such mount; check PAISSIVE_VAULT_MOUNT",
+    "request body too large": (
+        "BadValue: the value is too large for Vault; keep large files elsewhere, sealed"
+    ),
+    "check-and-set parameter required for this call": (
+        "Conflict: the secret requires check-and-set; pass cas=, the current version"
+    ),
+    "anything else": (
+        "Unavailable: Vault at http://127.0.0.1:… answers 400 Bad Request to: read secret/data/a; "
+        "try again later, or see the server's log"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", FAILURES)
+def test_what_vault_refuses_is_said_in_our_words_with_what_to_do(words, stub):
+    server = stub(http_json({"errors": [words + WRITTEN]}, 400))
+    said = refusal(server.store(prefix="").get, "a")
+    assert as_shown(said, FAILURES[words]) and WRITTEN not in said
+
+
+def test_a_redirect_that_is_not_followed_says_which_settings_allow_it(stub):
+    server = stub(http(b"", 307, "Location: https://other.invalid/v1/secret/data/a"))
+    hint = "set VAULT_ADDR to where it leads, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster"
+    said = "Unavailable: Vault redirects to where the token must not go; " + hint
+    assert refusal(server.store().get, "a") == said
 
 
 def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
@@ -5893,6 +5955,41 @@ def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(here, monk
     assert (environment["URL"], {"tea", "x://tea"} <= values["URL"]) == ("x://tea", True)
     assert ps.SecretConfig("none.json").get("URL", use_secret=True) == "x://tea"
     assert ps.get_secret("MOUNTED_TOKEN") == "secret:T"
+
+
+DOTENV_OF_REFERENCES = """\
+A=secret:B
+B=secret:A
+C=x${secret:D}
+D=secret:NOPE
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    {
+        "A": "BadValue: references form a cycle: A -> B -> A…; let one of them hold a value",
+        "C": "NotFound: the value of 'D' looks like a reference, and leads to no secret; "
+        "set the secret that it names, or write $${secret: if it isn't one",
+        "D": "NotFound: no secret named 'NOPE', which D refers to; set it with: set NOPE",
+    }.items(),
+)
+def test_a_reference_that_leads_nowhere_says_which_and_what_to_do(name, said, here):
+    Path(".env").write_text(DOTENV_OF_REFERENCES)
+    assert as_shown(refusal(ps.get_secret, name, backend="env"), said)
+
+
+def test_a_reference_to_a_key_of_a_store_is_refused(here, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", CANARY)
+    Path(".env").write_text("A=secret:PAISSIVE_MASTER_PASSWORD\n")
+    said = "BadValue: A: references can't lead to a key to a store; name the variable itself"
+    assert refusal(ps.get_secret, "A", backend="env") == said
+
+
+def test_a_reference_to_nothing_is_replaced_only_where_it_is(say):
+    Path(".env").write_text("A=secret:NOPE\n")
+    said = "'A' is a reference to no secret; change it where it is, or delete it first\n"
+    assert say("set", "A", stdin="v") == (2, said)
 
 
 # === Config =================================================================================================
