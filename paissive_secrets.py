@@ -3758,7 +3758,7 @@ def _tls_context(settings: VaultSettings) -> Any:
             # The empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", "") or "not PEM"
+        reason = "not PEM" if isinstance(error, (ssl.SSLError, ValueError)) else error.strerror
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         raise BadValue(f"certificates can't be loaded: {reason}", hint=hint) from None
     if settings.skip_verify:
@@ -3887,6 +3887,7 @@ _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a serv
 _LOOK_UP_AFTER = 1.0 if __name__ == "__main__" else 0.0
 _REFUSED_SECONDS = 300  # before credentials that were refused are sent again: some servers lock accounts
 _CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
+_LOGIN_SECRETS = ("secret_id", "jwt", "password", "github_token")
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
@@ -4077,18 +4078,16 @@ def _read_token(settings: VaultSettings) -> str:
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
-    """Return a setting, or what its …_FILE names or its …_COMMAND prints; files are read for each login."""
+    """Return a setting of the login; files and commands are read for each login."""
     value: str = getattr(settings, name)
-    path = getattr(settings, name + "_file", None)  # None: it isn't secret
-    if path and not value:
-        value = _read_login_file(path)
-    if path is not None and not value:
+    is_secret = name in _LOGIN_SECRETS
+    if is_secret and not value:
         value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
     if name == "jwt" and settings.login == "kubernetes" and not value:
         value = _read_login_file(_KUBERNETES_TOKEN)
     if not value and (name != "role" or settings.login == "kubernetes"):
-        hint = f"set PAISSIVE_VAULT_{name.upper()}{'' if path is None else ', …_FILE or …_COMMAND'}"
-        raise Locked(f"no {name} to log in with", hint=hint)
+        sources = ", …_FILE or …_COMMAND" if is_secret else ""
+        raise Locked(f"no {name} to log in with", hint=f"set PAISSIVE_VAULT_{name.upper()}{sources}")
     return value
 
 
@@ -4108,8 +4107,6 @@ def _read_login_file(path: str) -> str:
 
 _FIELD = "value"
 _Text = Optional[str]
-# Settings that are secrets; a proxy may have a password in its address.
-_KEYS = ("token", "secret_id", "jwt", "password", "github_token", "proxy_addr")
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
 _MOUNTS_SECONDS = 1.0  # for which a write that reads nothing first trusts the mounts that are known
@@ -4163,14 +4160,10 @@ class VaultStore(Store):
         role: _Text = None,
         role_id: _Text = None,
         secret_id: _Text = None,
-        secret_id_file: _Text = None,
         jwt: _Text = None,
-        jwt_file: _Text = None,
         username: _Text = None,
         password: _Text = None,
-        password_file: _Text = None,
         github_token: _Text = None,
-        github_token_file: _Text = None,
         **unknown: NoReturn,
     ) -> None:
         keywords = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
@@ -4349,7 +4342,8 @@ class VaultStore(Store):
         return f"{path}#{field}{suffix}" if suffix else name
 
     def credentials(self) -> Iterator[str]:
-        yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in _KEYS)])
+        keys = ("token", "proxy_addr", *_LOGIN_SECRETS)  # a proxy may have a password in its address
+        yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in keys)])
         yield from COMMAND_OUTPUTS.values()
 
     def status(self) -> Iterator[tuple[str, str]]:
@@ -4425,12 +4419,11 @@ class VaultStore(Store):
         """Return where a secret is, and the secret; ask for the mounts again before it counts as absent."""
         place = self._kv_place(path, versions=version is not None)
         secret = self._fetch(place, version)
-        if not secret.version:
-            self._mounts = None  # there may be a new one, or one was upgraded
-            moved = self._kv_place(path, versions=version is not None)
-            if moved != place:
-                return moved, self._fetch(moved, version)
-        return place, secret
+        if secret.version:
+            return place, secret
+        self._mounts = None  # there may be a new one, or one was upgraded
+        again = self._kv_place(path, versions=version is not None)
+        return again, secret if again == place else self._fetch(again, version)
 
     def _read(self, name: str, path: str, version: int | None = None) -> _Json:
         if version is None:

@@ -4660,14 +4660,12 @@ BODIES_OF_LOGINS = [  # of those that the real server is not asked for
     ({"login": "github", "github_token": "g"}, "github/login", {"token": "g"}),
     ({"login": "cert"}, "cert/login", {"name": ""}),
     ({"login": "jwt", "jwt": "j", "login_mount": "team/ci"}, "team/ci/login", {"jwt": "j", "role": ""}),
-    ({"login": "kubernetes", "role": "r", "jwt_file": "file"}, "kubernetes/login", {"jwt": "j", "role": "r"}),
+    ({"login": "kubernetes", "role": "r", "jwt": "j"}, "kubernetes/login", {"jwt": "j", "role": "r"}),
 ]
 
 
 @pytest.mark.parametrize(("config", "path", "body"), BODIES_OF_LOGINS)
-def test_a_login_sends_what_its_method_needs(stub, config, path, body, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("file").write_text("j\n")
+def test_a_login_sends_what_its_method_needs(stub, config, path, body):
     server = stub(grants(100), http())
     assert server.store(**config).get("a") == "v"
     head, _, sent = server.requests[0].partition(b"\r\n\r\n")
@@ -4694,8 +4692,8 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     assert server.store(token="").get("a") == "v"
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == body
     Path("mounted").unlink()
-    hint = "the file 'mounted' can't be read; check path, owner and mode"
-    assert refusal(server.store(token="").get, "a") == f"Locked: {hint}"
+    said = f"Unavailable: can't read PAISSIVE_VAULT_{variable} from mounted: No such file or directory"
+    assert refusal(server.store(token="").get, "a") == said
 
 
 def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
@@ -4897,13 +4895,15 @@ def test_a_login_is_tried_again_like_a_read(stub, answer):
     assert server.store(**LDAP).get("a") == "v" and server.tries("/login/") == 2
 
 
-def test_a_refused_login_is_not_repeated_for_five_minutes_unless_its_secret_changes(stub, frozen, tmp_path):
+def test_a_refused_login_is_not_repeated_for_five_minutes_unless_its_secret_changes(
+    stub, frozen, tmp_path, monkeypatch
+):
     (tmp_path / "password").write_text("old")
+    monkeypatch.setenv("PAISSIVE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
     server = stub(
         lambda request: grants(999) if b"new" in request or b"/login" not in request else http(b"{}", 400)
     )
-    settings = {**LDAP, "password": "", "password_file": str(tmp_path / "password")}
-    store = server.store(**settings)
+    store = server.store(**{**LDAP, "password": ""})
     with ThreadPoolExecutor(50) as pool:
         said = set(pool.map(lambda _: refusal(store.get, "a"), range(50)))
     assert said == {"Locked: Vault refuses the ldap login; check the credentials, and the login mount ldap"}
@@ -12625,7 +12625,7 @@ WRONG_CALLS = [
         lambda: ps.VaultStore(token="t").get("a/#b"),
         "bad name 'a/#b'; use path#field, such as app/db#password",
     ),
-    (lambda: ps.VaultStore(token="t").set("a#", "[1"), "the value for all fields isn't JSON; use an object"),
+    (lambda: ps.VaultStore(token="t").set("a#", "[1"), "the value for all fields isn't a JSON object; use …"),
     (
         lambda: ps.SecretConfig("list.json").get("a"),
         'list.json is not a JSON object; it must look like {"key": "value"}',
