@@ -2806,7 +2806,7 @@ class FileStore(Store):
     def _keys(self, may_run: bool = True, *, cached: bool = False) -> tuple[Identity, ...]:
         """Return the identities that open the store, the one to seal to first.
 
-        `cached` spares reading all members' files again, for those who try once more if the keys are old.
+        `cached` spares reading all members' files, for those who try once more if nothing opens.
         """
         return self._select_pinned(self._unpinned_keys(may_run, cached))
 
@@ -2818,7 +2818,7 @@ class FileStore(Store):
             return own
         member = self._opened.member
         if member is None or member[0] is not own or not cached:
-            self._opened.member = member = (own, self._keys_by_member(own))
+            self._opened.member = member = (own, self._keys_by_member(own, stop_early=cached))
         return member[1]
 
     def _select_pinned(self, keys: tuple[Identity, ...]) -> tuple[Identity, ...]:
@@ -2829,16 +2829,20 @@ class FileStore(Store):
         hint = f"somebody may have replaced it; after a rekey, ask for the new one, and set {_PIN} to it"
         raise Unsafe(f"{self.folder} has the fingerprint {_fingerprint(keys[0])}, not {pin}", hint=hint)
 
-    def _keys_by_member(self, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
+    def _keys_by_member(self, own: tuple[Identity, ...], *, stop_early: bool) -> tuple[Identity, ...]:
         """Return the store's identities from the member's file that one of `own` opens.
 
         Never the member's own, to which nothing is sealed; `own` may be the store's as well.
         """
         names = self._member_names()
+        if stop_early and names and self._opens_recipient(names[0], own[0]):
+            return own[:1]
         opened = {}
         for name in names:
             with contextlib.suppress(SecretsError, OSError):
                 opened[name] = self._open_member(name, own)
+                if stop_early:
+                    break
         if opened:
             texts = {_write_identities(keys) for keys in opened.values()}
             if len(texts) > 1:  # somebody who knows the member's recipient put one there
