@@ -7017,6 +7017,35 @@ def test_rotate_schedule_refuses_what_is_no_interval(rotate):
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({}, "BadValue: the policy of 'A' has no valid time; schedule it again"),
+        ({"scheduled": "2026-01-01"}, "BadValue: the policy of 'A' has no valid time; schedule it again"),
+        (
+            {"scheduled": "2026-01-01T00:00:00Z", "every": "x"},
+            "BadValue: every in the policy of 'A' isn't a valid interval; write 30d, 12h, 90m or 2w",
+        ),
+    ],
+)
+def test_a_policy_that_can_not_be_right_says_what_is_wrong_and_what_to_do(policy, said, rotation):
+    policies = {"version": 1, "stores": {"MemoryStore": {"A": policy}}}
+    Path(rotation.path).write_text(json.dumps(policies))
+    Path(rotation.path).chmod(0o600)
+    assert refusal(rotation.due) == said
+
+
+@pytest.mark.parametrize(("ahead", "is_told"), [(290, False), (310, True)])
+def test_a_policy_from_a_clock_five_minutes_ahead_is_pointed_out(ahead, is_told, rotation, clock, capsys):
+    clock[0] += ahead
+    rotation.schedule("DB_PASSWORD", "1d")
+    clock[0] -= ahead
+    rotation.due()
+    said = capsys.readouterr().err
+    assert ("has a time in the future" in said) == is_told
+    assert said == "" or said.endswith("; once the clock is right: rotate now DB_PASSWORD\n")
+
+
 # === Import and export ======================================================================================
 
 
@@ -10875,7 +10904,8 @@ def test_an_audit_is_run_once(folder):
     leak(folder / "a.py")
     run = ps.Audit()
     assert len(list(run)) == run.summary.findings == 1
-    assert refusal(list, run).startswith("Conflict: this audit has already run; keep its findings, or")
+    hint = "keep its findings, or make another Audit"
+    assert refusal(list, run) == f"Conflict: this audit has already run; {hint}"
 
 
 def test_an_audit_takes_no_option_that_does_not_exist():
@@ -11275,21 +11305,37 @@ def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
     assert "5 findings" in say("audit", "--untrusted", "--baseline", ps.BASELINE)[1]  # one to be trusted
 
 
-def test_mistakes_in_the_settings_of_a_project_are_errors(folder):
-    for text, error in (
-        ("#" * 70_000, ".paissive-audit is larger than 64 KiB"),
-        ("a\n[exclude]", "line 1 of .paissive-audit: can't be understood; put it below one of [rules], ["),
-        ("[exclude]\na\n[excluded]\nb", "line 4 of .paissive-audit: can't be understood; put it below one"),
-        ("[disable]\n\nany", "line 3 of .paissive-audit: can't be understood; write the id of a rule; see: "),
-        ("[rules]\nx = acme_ {A32,5}", "line 2 of .paissive-audit: can't be understood; write a name, what"),
-        ("[rules]\nx = acme_ {Y32}", "line 2 of .paissive-audit"),
-        ("[rules]\nx = acme_ (A+)+", "line 2 of .paissive-audit: rule 'x' has no shape; write a name, what"),
-        ("[rules]\nx = {A32}", "line 2 of .paissive-audit: rule 'x' has no literal prefix; write a name"),
-        ("[allow]\ndocs", "line 2 of .paissive-audit: can't be understood; write a pattern and the ids of"),
-        ("[allow]\ndocs github-token any", "line 2 of .paissive-audit"),
-    ):
-        (folder / ".paissive-audit").write_text(text)
-        assert refusal(ps.Audit).startswith(f"BadValue: {error}")
+UNCLEAR = "can't be understood"
+RULE_HINT = "write a name, what it begins with and its shape: acme-key = acme_(live|test)_ {A32}"
+ID_HINT = "write the id of a rule; see: audit --list-rules"
+ALLOW_HINT = "write a pattern and the ids of rules; see: audit --list-rules"
+SECTION_HINT = "put it below one of [rules], [exclude], [disable], [allow]"
+MISTAKES = [  # the line, what is wrong with it, and what to do
+    ("a\n[exclude]", 1, UNCLEAR, SECTION_HINT),
+    ("[exclude]\na\n[excluded]\nb", 4, UNCLEAR, SECTION_HINT),
+    ("[disable]\n\nany", 3, UNCLEAR, ID_HINT),
+    ("[rules]\nx = acme_ {A32,5}", 2, UNCLEAR, RULE_HINT),
+    ("[rules]\nx = acme_ {Y32}", 2, UNCLEAR, RULE_HINT),
+    ("[rules]\nx = acme_ (A+)+", 2, "rule 'x' has no shape", RULE_HINT),
+    ("[rules]\nx = {A32}", 2, "rule 'x' has no literal prefix", RULE_HINT),
+    ("[allow]\ndocs", 2, UNCLEAR, ALLOW_HINT),
+    ("[allow]\ndocs github-token any", 2, UNCLEAR, ALLOW_HINT),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "problem", "hint"), MISTAKES)
+def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(
+    text, line, problem, hint, folder
+):
+    (folder / ".paissive-audit").write_text(text)
+    assert refusal(ps.Audit) == f"BadValue: line {line} of .paissive-audit: {problem}; {hint}"
+
+
+def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
+    (folder / ".paissive-audit").write_text("#" * (64 << 10))
+    ps.Audit()
+    (folder / ".paissive-audit").write_text("#" * (64 << 10) + "#")
+    assert refusal(ps.Audit) == "BadValue: .paissive-audit is larger than 64 KiB; shorten it"
 
 
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
