@@ -3164,7 +3164,7 @@ def _vault_address(source: str, text: str) -> str:
     # Messages would show a password before '@'; after '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} isn't an address", hint="use https://host:8200, or unix:///path/of/socket")
-    address: str = url.geturl().rstrip("/")  # with its scheme in lower case
+    address: str = url.geturl().rstrip("/")
     if address.endswith("/v1"):
         raise BadValue(f"{source} includes the API path", hint="leave out /v1")
     return address
@@ -3192,8 +3192,9 @@ def _timeout(source: str, text: str) -> float:
 
 
 # Anything else could end a header and begin another.
-_HEADER_PROBLEM = "has a character that isn't allowed"
-_header_value = _setting("[!-~]*", _HEADER_PROBLEM, "look for a space or a line break at its end", str)
+_header_value = _setting(
+    "[!-~]*", "has a character that isn't allowed", "look for a space or a line break at its end", str
+)
 # Those that `vault` and `bao` read, from BAO_X and VAULT_X; all others are our own, PAISSIVE_VAULT_X.
 _STANDARD = (
     "addr agent_addr namespace token token_path cacert cacert_bytes capath client_cert client_key"
@@ -3251,7 +3252,7 @@ class VaultSettings:
             values[name] = parse(source, text) if text else _DEFAULTS.get(name, "")
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
             values["addr"] = values["agent_addr"]
-        values["login_mount"] = values["login_mount"] or values["login"]  # its name by default
+        values["login_mount"] = values["login_mount"] or values["login"]
         vars(self).update(values)
 
     def __reduce__(self) -> str:
@@ -3265,12 +3266,11 @@ class VaultSettings:
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
-_PIECE = 1 << 14  # bytes to receive at once: a TLS record
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
-_Json = dict[str, Any]  # an object in a body
+_Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
 # A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
 # standby also answers 307 when it lost the active node's response.
@@ -3338,7 +3338,7 @@ class _Transport:
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.lock = threading.Lock()
-        self._idle: list[Any] = []  # connections
+        self._idle: list[Any] = []
         self._busy: set[Any] = set()
 
     def call(
@@ -3511,7 +3511,7 @@ class _Exchange:
             connection.stale_at = time.monotonic() + _MAX_IDLE_SECONDS
             if connection.sock is None:
                 connection.connect()
-            if self.transport.closed:  # meanwhile
+            if self.transport.closed:
                 raise ConnectionAbortedError
             self.sent = True
             connection.body = self._data
@@ -3564,7 +3564,7 @@ def _opener() -> Any:
             return fp
 
         def http_request(self, request: Any) -> Any:
-            return request  # without headers of the library's
+            return request
 
         https_open, https_request = http_open, http_request
         http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
@@ -3660,10 +3660,10 @@ class _Source(io.RawIOBase):
 
     def __init__(self, sock: Any, deadline: float) -> None:
         self._sock, self._deadline = sock, deadline
-        self._budget = _MAX_BODY  # bytes that may still come
+        self._budget = _MAX_BODY
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self, _PIECE)
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
@@ -4223,7 +4223,7 @@ class VaultStore(Store):
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
         if names:
             return super().get_stages(*names)
-        found: dict[str, str] = {}  # from each secret, read once
+        found: dict[str, str] = {}
         for name, value in self._walk():
             if isinstance(value, Denied):
                 raise value
@@ -4461,7 +4461,7 @@ class VaultStore(Store):
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         root, folders = self._root(), [""]
         with self._readers() as (reader, pool):
-            while folders:  # all of one depth at once
+            while folders:
                 keys = [*itertools.chain(*pool.map(functools.partial(reader._list, root), folders))]
                 secrets = [key for key in keys if not key.endswith("/")]
                 read = functools.partial(reader._fields_at, root)
@@ -4482,8 +4482,9 @@ class VaultStore(Store):
             path = f"{root.mount}/{root.path}{path}"
         for field, value in sorted(fields.items(), key=lambda row: row[0]):
             name = path if field == _FIELD else f"{path}#{field}"
-            base = base_of_stage(field)  # gone if all fields were rotated to others
-            if field not in _WHOLE and (not base or base in fields) and _is_name_of(name, path, field):
+            base = base_of_stage(field)
+            is_orphan = bool(base) and base not in fields  # since all fields were rotated to others
+            if field not in _WHOLE and not is_orphan and _is_name_of(name, path, field):
                 yield name, value
 
     def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> _Json:
