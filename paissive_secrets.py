@@ -180,7 +180,7 @@ StrPath = Union[str, os.PathLike[str]]
 
 
 class SecretsError(Exception):
-    """The base of all errors: `message` says what happened, `hint` what to do next."""
+    """The base of all errors: `message` is what happened, `hint` what to do."""
 
     exit_code = 2
 
@@ -964,10 +964,11 @@ _PASSWORD_CLASSES = {
 
 
 def generate(spec: str = "token:32") -> str:
-    """Return a new random value: token[:N], password[:N[:CLASSES]], hex[:N] or uuid.
+    """Return a new value: token[:N], password[:N[:CLASSES]], hex[:N] or uuid.
 
-    N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex, characters of a password, whose
-    CLASSES are some of l, u, d, s. A uuid is of version 4 (RFC 9562). Raise BadValue for any other text.
+    N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex,
+    characters of a password, whose CLASSES are some of l, u, d, s. A uuid
+    is of version 4 (RFC 9562). Raise BadValue for any other text.
     """
     import secrets
     import uuid
@@ -1019,7 +1020,7 @@ class StoreMethods(Protocol):
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret; the times are UTC, "" for never. `deleted` may be in the future."""
+    """A version of a KV 2 secret. Times are UTC, or ""; one may be yet to come."""
 
     number: int
     created: str
@@ -1028,7 +1029,7 @@ class SecretVersion(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Who can open sealed files with a key of their own: the recipient "age1…" is its public half."""
+    """Who can open sealed files with the private half of their `recipient`."""
 
     name: str
     recipient: str
@@ -1038,9 +1039,10 @@ class Member(NamedTuple):
 class Store:
     """A mapping from names to secrets, which are text.
 
-    Yours has to have `get`, `set`, `delete` and `names`; all else has a default. A store that is locked,
-    denied or unreachable must not look empty: it raises an error other than NotFound. BadName and BadValue
-    are for what a store can't hold.
+    Yours has to have `get`, `set`, `delete` and `names`; all else has a
+    default. A store that is locked, denied or unreachable must not look empty:
+    it raises an error other than NotFound. BadName and BadValue are for what a
+    store can't hold.
     """
 
     def get(self, name: str) -> str:
@@ -1079,7 +1081,7 @@ class Store:
                 raise
 
     def expand(self, name: str) -> dict[str, str]:
-        """Return values by name if `name` stands for several secrets, as `app/db#` in Vault; else {}."""
+        """Return {name: value} if `name` is several secrets, as `app/db#` is."""
         return {}
 
     def as_stored(self, name: str, value: str) -> str:
@@ -1110,15 +1112,15 @@ class Store:
         }
 
     def older_values(self, name: str) -> Iterator[str]:
-        """Yield the values before the current one; raise BadValue if the store keeps none."""
+        """Yield the values before the current one; BadValue if none are kept."""
         raise BadValue("this store keeps no older values")
 
     def policy_store(self) -> Optional[Store]:
-        """Return where the store itself keeps rotation policies, by the secret's name; None for a file."""
+        """Return the store's own rotation policies by name; None for a file."""
         return None
 
     def location(self) -> str:
-        """Return what tells this store from others: a policy for one must not rotate another."""
+        """Return what tells this store from others, so that policies don't mix."""
         return type(self).__name__
 
     # How long it lives, and how it opens.
@@ -1132,17 +1134,17 @@ class Store:
         return True
 
     def check_exists(self) -> None:
-        """Raise Unavailable if there is no store yet: nothing should start without its secrets."""
+        """Raise Unavailable if there is no store yet."""
 
     def unlock(self) -> None:
-        """Prompt for what opens the store, or fail: called before a value is typed."""
+        """Prompt for what opens the store, or fail, before a value is typed."""
 
     def renew(self) -> float:
-        """Renew what expires, such as leases; return in how many seconds to call this again."""
+        """Renew leases and the like; return the seconds until the next time."""
         return float("inf")
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Give back what the process holds; keep leases if what they are for was handed out."""
+        """Give back what the process holds but, with `keep_leases`, leases."""
 
     def credentials(self) -> Iterable[str]:
         """Return the values that open the store: output must not show them."""
@@ -1151,7 +1153,7 @@ class Store:
     # What to tell the user.
 
     def status(self) -> Iterator[tuple[str, str]]:
-        """Yield (label, text) pairs, no values; the label "problem" marks an error."""
+        """Yield (label, text) pairs, no values; "problem" marks an error."""
         yield "store", repr(self)
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
@@ -1159,7 +1161,7 @@ class Store:
         yield from ()
 
     def last_set(self, name: str) -> str:
-        """Return when a secret was last set, "2026-11-28T13:30:00" in UTC, or "" if that isn't known."""
+        """Return when a secret was set, "2026-11-28T13:30:00" in UTC, or ""."""
         raise BadValue("this store doesn't keep when a secret was set", hint="sealed files and KV 2 do")
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
@@ -1173,19 +1175,19 @@ class Store:
     # Configuration, which may refer to secrets, and be in plaintext.
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return those of these names whose values are references to follow, with the values."""
+        """Return {name: value} of those whose values are references."""
         return {}
 
     def overridden_by(self, name: str) -> str:
-        """Return what overrides the store's own value of `name`: "variable X", a path, or ""."""
+        """Return what hides the store's own value: "variable X", a path or ""."""
         return ""
 
     def plaintext_file(self) -> str:
-        """Return the path of the file in which the store keeps values in plaintext, or ""."""
+        """Return the path of the file that holds plaintext, or ""."""
         return ""
 
     def plain_settings(self) -> dict[str, str]:
-        """Return what the store holds beside secrets, by name, such as DB_HOST in a .env."""
+        """Return {name: text} of what is no secret, such as DB_HOST in a .env."""
         return {}
 
     def get_stored(self, name: str) -> str:
@@ -1207,7 +1209,7 @@ class Store:
         raise _only("file")
 
     def remove_member(self, name: str) -> str:
-        """Seal everything to a new identity, which this member doesn't get; return its fingerprint."""
+        """Seal everything to a new identity, without a member; return its pin."""
         raise _only("file")
 
     def change_password(self, password: str) -> None:
@@ -1219,7 +1221,7 @@ class Store:
         raise _only("file")
 
     def sealed_folder(self) -> str:
-        """Return the folder with a file for each secret, or ""; git may have older copies."""
+        """Return the folder with a file for each secret, or ""."""
         return ""
 
     def open_copy(self, name: str, sealed: bytes) -> str:
@@ -1229,7 +1231,7 @@ class Store:
     # Versions, and secrets with several fields.
 
     def name_of_fields(self, name: str) -> str:
-        """Return the name that stands for all fields of a secret, as a JSON object."""
+        """Return the name for all fields of a secret, as a JSON object."""
         raise _only("vault")
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -1249,7 +1251,7 @@ class Store:
         raise _only("vault")
 
     def delete_versions(self, name: str, version: Optional[int] = None) -> None:
-        """Delete a version of a whole secret or, without a number, all of it for good."""
+        """Delete one version of a whole secret or, without a number, all."""
         raise _only("vault")
 
 
@@ -1655,11 +1657,12 @@ SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, has_url
 
 
 class EnvironmentStore(Store):
-    """Variables of the process, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in this order.
+    """Variables, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in turn.
 
-    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names ("" for none), else .env in the
-    directory where the store was made, unless another user could have written it. In the last case, `set` and
-    `delete` affect only this process. `db/password` is the variable DB_PASSWORD.
+    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names (""
+    for none), else .env in the directory where the store was made, unless
+    another user could have written it. In the last case, `set` and `delete`
+    affect only this process. `db/password` is the variable DB_PASSWORD.
     """
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
@@ -1675,7 +1678,7 @@ class EnvironmentStore(Store):
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
     def get(self, name: str, *, mounted: bool = True) -> str:
-        """Return the value, or raise NotFound; without `mounted`, only of a variable or the dotenv file."""
+        """Return the value; without `mounted`, not of a file that is named."""
         variable = _checked_variable(name)
         try:
             return os.environ[variable]  # faster than get(); the errors below get no context from it
@@ -1720,7 +1723,7 @@ class EnvironmentStore(Store):
         self._deleted_here.difference_update(changes)
 
     def delete(self, name: str) -> None:
-        """Delete one secret, from the process or from the dotenv file; raise NotFound if there is none."""
+        """Delete a secret from the process or the dotenv file, or raise NotFound."""
         variable = _checked_variable(name)
         path, assigned = "", False
         if variable not in self._deleted_here:
@@ -1738,7 +1741,7 @@ class EnvironmentStore(Store):
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of secrets in the dotenv file, variables and mounted files."""
+        """Yield names in the dotenv file, in variables and of mounted files."""
         found = set(split_dotenv(self._load())[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
@@ -1759,7 +1762,7 @@ class EnvironmentStore(Store):
         return f"env {os.path.realpath(self.plaintext_file())}"
 
     def plain_settings(self) -> dict[str, str]:
-        """Return what the dotenv file sets that is no secret, unless a variable overrides it."""
+        """Return the dotenv file's settings that no variable overrides."""
         found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
         left_out = {*filter(_is_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
@@ -1798,7 +1801,7 @@ class EnvironmentStore(Store):
         return f"variable {variable}" if variable in os.environ else credential_path(name, variable)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return the names whose values are references, with those; mounted files hold none."""
+        """Return those whose values are references; mounted files have none."""
         found = {}
         for name in names:
             variable = _checked_variable(name)
@@ -1810,7 +1813,7 @@ class EnvironmentStore(Store):
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
-        """Say that the file is plaintext, which variable was set, and whether it was replaced."""
+        """Say that it is plaintext, under which variable, and what it replaced."""
         what, variable = f"{len(names)} secrets", _checked_variable(names[0])
         if len(names) == 1:
             what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
@@ -2155,10 +2158,11 @@ _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
 def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
-    """Return `plaintext` as a binary age v1 file (https://c2sp.org/age) that each recipient's key opens.
+    """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
-    The file does not authenticate its sender. Raises BadValue for a Passphrase that is not the only
-    recipient, Unavailable without the package cryptography.
+    The file does not authenticate its sender. Raises BadValue for a
+    Passphrase that is not the only recipient, Unavailable without the
+    package cryptography.
     """
     _require_cryptography()
     has_passphrase = any(isinstance(recipient, Passphrase) for recipient in recipients)
@@ -2174,9 +2178,10 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
 
 
 def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
-    """Return what was sealed; raise WrongKey if no identity opens it, Corrupt if it was changed since.
+    """Return what was sealed; raise WrongKey, or Corrupt if it was changed.
 
-    Raises BadValue for a file that demands too much work: scrypt over 2**20, or over 1000 recipients.
+    Raises BadValue for a file that demands too much work: scrypt over
+    2**20, or over 1000 recipients.
     """
     _require_cryptography()
     from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -2201,7 +2206,7 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
 
 
 class Recipient:
-    """A public key to seal to, "age1…" (X25519, in Bech32); BadValue for any other text."""
+    """A public key to seal to, "age1…" (X25519, in Bech32), or BadValue."""
 
     def __init__(self, text: str) -> None:
         self._text, self._point = text, _bech32_decode("age", text)
@@ -2213,7 +2218,7 @@ class Recipient:
         return f"Recipient({self._text!r})"
 
     def wrap(self, file_key: bytes) -> bytes:
-        """Return the stanza from which only this recipient's identity recovers the file key."""
+        """Return the stanza from which the identity recovers the file key."""
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
@@ -2224,7 +2229,7 @@ class Recipient:
 
 
 class Identity:
-    """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to its recipient."""
+    """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to it."""
 
     def __init__(self, text: str) -> None:
         _require_cryptography()
@@ -2260,7 +2265,7 @@ class Identity:
 
 
 class Passphrase:
-    """A passphrase to seal and open with; each use takes 2**log_n KiB of memory and time to match."""
+    """A passphrase to seal and open with; each use takes 2**log_n KiB of memory."""
 
     def __init__(self, text: str, log_n: int = 17) -> None:
         if not 1 <= log_n <= _MAX_LOG_N:
@@ -2458,11 +2463,13 @@ _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:c
 
 
 class FileStore(Store):
-    """age files in a folder that only its owner can write, opened by a master password or an identity.
+    """age files in a folder, opened by a master password or an identity.
 
-    The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive from the working directory
-    up; the first `set` makes it. Raises Locked without a password or an identity, WrongKey for a wrong one,
-    Corrupt for a damaged file, Unsafe if others can write to the folder. Threads may share a store.
+    The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest
+    .paissive from the working directory up; the first `set` makes it. Raises
+    Locked without a password or an identity, WrongKey for a wrong one, Corrupt
+    for a damaged file, Unsafe if others can write to the folder. Threads may
+    share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
@@ -2497,18 +2504,18 @@ class FileStore(Store):
             raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
-        """Store the value, replacing any previous one; on return it is on the disk."""
+        """Store the value; on return it is on the disk."""
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
-        """Store all of these; an error of the disk, or a kill, leaves each old or new."""
+        """Store all of these; each is old or new, even after a kill."""
         entries = [
             (name, self._path(name), _write_entry(self._title + name, values[name])) for name in values
         ]
         self._seal_all(entries)
 
     def delete(self, name: str) -> None:
-        """Delete `name`, even if it is damaged or sealed to another identity: no key is needed."""
+        """Delete `name`, even if it is damaged; no key is needed."""
         path = self._path(name)
         try:
             file_state(path, follow=False)
@@ -2547,7 +2554,7 @@ class FileStore(Store):
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def policy_store(self) -> FileStore:
-        """Return the policies, sealed like secrets, since they hold commands that others must not write."""
+        """Return the policies, which are sealed, since they hold commands."""
         return _SealedPolicies(self)
 
     def reveal_identity(self) -> str:
@@ -2556,7 +2563,7 @@ class FileStore(Store):
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
-        """Seal the identity to a new master password; with PAISSIVE_IDENTITY, the old one isn't needed."""
+        """Seal the identity to a new master password, with the old or a key."""
         self._check_folders()
         self._keys()  # don't prompt while holding the lock
         with self._write_lock():
@@ -2570,7 +2577,7 @@ class FileStore(Store):
         return [self._read_member(name, keys) for name in self._member_names()]
 
     def add_member(self, name: str, recipient: str) -> None:
-        """Let whoever has the private key to a recipient, "age1…" (X25519), open the store."""
+        """Let whoever has the key to a recipient, "age1…", open the store."""
         folder = os.path.join(self._members, _check_member(name))
         member = Member(name, str(Recipient(recipient)), utc_now())
         self._check_folders()
@@ -2588,11 +2595,11 @@ class FileStore(Store):
             self._replace(self._seal_identity(member, keys))
 
     def rekey(self) -> str:
-        """Seal everything to a new identity, and return its fingerprint; repeat it if it is killed."""
+        """Seal everything to a new identity; return its pin. It can be repeated."""
         return self._change_identity()
 
     def remove_member(self, name: str) -> str:
-        """Do what `rekey` does, and leave this member out; needs the master password."""
+        """Do what `rekey` does, without a member; needs the master password."""
         return self._change_identity(_check_member(name))
 
     def _change_identity(self, leaver: str = "") -> str:
@@ -2709,7 +2716,7 @@ class FileStore(Store):
         return None
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        """Yield the path of each file that the store's identity does not open, and why."""
+        """Yield the path of each file that doesn't open, and why."""
         keys = self._keys()
         for store in (self, self.policy_store()):
             for name in store.names():
@@ -2728,7 +2735,7 @@ class FileStore(Store):
         return _parse_texts(_open_file(path, self._keys(cached=True))[1], path).get("updated", "").rstrip("Z")
 
     def credentials(self) -> Iterator[str]:
-        """Yield the master password and the identities, if that takes neither a prompt nor a command."""
+        """Yield the password and identities, without a prompt or a command."""
         password = self._password(may_run=False)
         if password:
             yield password
@@ -4133,9 +4140,11 @@ class _Path(NamedTuple):
 class VaultStore(Store):
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2.
 
-    Each keyword takes precedence over its variable: BAO_X, VAULT_X or, from `mount` on, PAISSIVE_VAULT_X.
-    Readable paths other than KV work as well: `database/creds/app#password`. Many threads can share a store.
-    Errors: NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no login), Unavailable.
+    Each keyword takes precedence over its variable: BAO_X, VAULT_X or, from
+    `mount` on, PAISSIVE_VAULT_X. Readable paths other than KV work as well:
+    `database/creds/app#password`. Many threads can share a store. Errors:
+    NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no
+    login), Unavailable.
     """
 
     def __init__(
@@ -4194,7 +4203,7 @@ class VaultStore(Store):
         return self._own
 
     def get(self, name: str, version: Optional[int] = None) -> str:
-        """Return the value of a field, now or as it was in a version of a KV 2 secret."""
+        """Return the value of a field, now or in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
         fields = self._read(name, path, version)
         value = _value_in(fields, field)
@@ -4206,7 +4215,7 @@ class VaultStore(Store):
         return value
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the values of those that exist; each secret is read once for all its fields."""
+        """Return the values that exist; each secret is read once."""
         wanted: dict[str, list[tuple[str, str]]] = {}  # names and fields by path
         for name in names:
             with contextlib.suppress(BadName):
@@ -4232,11 +4241,11 @@ class VaultStore(Store):
         return self.group_by_stage(current, lambda _: found)
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
-        """Return all fields of a secret, text or other JSON, by one request, so that they are consistent."""
+        """Return all fields of a secret, which belong together, in one request."""
         return self._read(path, _secret_path(path), version)
 
     def set(self, name: str, value: str) -> None:
-        """Set one field and preserve the others, even if they are being written (KV 2)."""
+        """Set one field; others stay, even if they are being written (KV 2)."""
         _, field = _path_and_field(name)
         check_value(value)
         if field not in _WHOLE:
@@ -4248,7 +4257,8 @@ class VaultStore(Store):
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
 
-        With `cas`, raise Conflict unless the secret is at this version; 0 means absent.
+        With `cas`, raise Conflict unless the secret is at this version; 0 means
+        absent.
         """
         place = self._kv_place(_secret_path(path), versions=cas is not None, blind=True)
         for field, value in fields.items():
@@ -4262,7 +4272,7 @@ class VaultStore(Store):
         return version
 
     def delete(self, name: str) -> None:
-        """Remove one field; removing the last one deletes the secret, which KV 2 can undelete."""
+        """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
         fields = self._fields_of(self._find(path)[1], name)
         if field and _value_in(fields, field) is None:
@@ -4270,7 +4280,7 @@ class VaultStore(Store):
         self._change(name, lambda old: _without(old, field) if field else {})
 
     def names(self) -> Iterator[str]:
-        """Yield every field of every secret below the prefix that the token may list."""
+        """Yield the fields of all secrets that the token may list."""
         for name, _ in self._walk():
             yield name
 
@@ -4303,9 +4313,10 @@ class VaultStore(Store):
         return 10.0
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Revoke the leases and the tokens that this process acquired, and hang up; a failure only warns.
+        """Revoke what this process acquired, and hang up; a failure only warns.
 
-        With `keep_leases`, revoke tokens only if there are no leases, since these would end with them.
+        With `keep_leases`, revoke tokens only if there are no leases, since
+        these would end with them.
         """
         if keep_leases and self._session.leases:
             return
@@ -4340,7 +4351,7 @@ class VaultStore(Store):
             self._on_version("delete", path, version)
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return a field of the same secret, so that rotation needs no further permissions."""
+        """Return a field of the same secret: it needs no other permission."""
         path, field = _path_and_field(name)
         suffix = stage_suffix(stage)
         return f"{path}#{field}{suffix}" if suffix else name
@@ -4766,7 +4777,8 @@ _STORES: dict[str, Callable[[], Store]] = {
 class SecretsManager:
     """The functions of this module, with stores of its own.
 
-    The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND, else env. Thread-safe.
+    The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND,
+    else env. Thread-safe.
     """
 
     def __init__(self, default_backend: Backend = None) -> None:
@@ -4774,7 +4786,7 @@ class SecretsManager:
         self._stores: dict[str, Store] = {}
 
     def store(self, backend: Backend = None) -> Store:
-        """Return the store of a backend, the same one each time; raise BadValue for anything else."""
+        """Return the store of a backend, the same one each time, or BadValue."""
         chosen = self._default if backend is None else backend
         if chosen is None:
             # os.environ raises an exception for an absent variable; looking inside halves the time of a get.
@@ -4802,7 +4814,8 @@ class SecretsManager:
     ) -> Optional[str]:
         """Return the value of a secret, or `default` if there is none.
 
-        A store that is locked, denied or unreachable raises. `stage` may also be "pending" or "previous".
+        A store that is locked, denied or unreachable raises. `stage` may also
+        be "pending" or "previous".
         """
         store = self.store(backend)
         stored = name if stage == "current" else store.stage_name(name, stage)
@@ -4825,16 +4838,16 @@ class SecretsManager:
         return self._follow(value, stored, store)
 
     def renew(self) -> float:
-        """Renew what the stores that were opened here hold; return in how many seconds to call this again."""
+        """Renew what its stores hold; return the seconds until the next time."""
         return min((store.renew() for store in self._stores.values()), default=float("inf"))
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Close the stores that were opened here: Vault revokes leases and the tokens of its logins."""
+        """Close its stores: Vault revokes leases and the tokens of logins."""
         for store in self._stores.values():
             store.close(keep_leases=keep_leases)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
-        """Store `value` under `name`; in env for this process only, unless PAISSIVE_ENV_FILE names a file."""
+        """Store a value; in env, for this process unless PAISSIVE_ENV_FILE is set."""
         store = self.store(backend)
         check_settable(store, name)
         store.set(name, value)
@@ -4858,7 +4871,7 @@ class SecretsManager:
         return sorted(name for name in names if not is_stage(name, names))
 
     def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
-        """Return `text` with values in place of its references; `where` names the text in errors."""
+        """Return `text` with its references resolved; `where` is for errors."""
         return Resolver(self).text(text, self.store(backend), where)
 
     def _follow(self, value: str, name: str, store: Store) -> str:
@@ -5027,11 +5040,13 @@ _RESERVED_VARIABLES = (
 
 
 class SecretConfig:
-    """Settings under dotted keys, from the environment first, then from a JSON or TOML file.
+    """Settings under dotted keys: of variables, then of a JSON or TOML file.
 
-    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; one that doesn't exist is empty.
-    `backend` is as for get_secret, or a SecretsManager. `env_prefix`, else PAISSIVE_CONFIG_PREFIX, comes
-    before the names of variables; without one, those that POSIX reserves are left out. Thread-safe.
+    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; one
+    that doesn't exist is empty. `backend` is as for get_secret, or a
+    SecretsManager. `env_prefix`, else PAISSIVE_CONFIG_PREFIX, comes before the
+    names of variables; without one, those that POSIX reserves are left out.
+    Thread-safe.
     """
 
     def __init__(
@@ -5048,11 +5063,13 @@ class SecretConfig:
         self._prefix = os.environ.get("PAISSIVE_CONFIG_PREFIX", "") if env_prefix is None else env_prefix
 
     def get(self, key: str, default: Any = None, *, use_secret: bool = False) -> Any:
-        """Return the setting, or `default`; a reference is returned as text unless `use_secret` is true.
+        """Return the setting, or `default`; with `use_secret`, follow references.
 
-        `database.host` is the variable DATABASE_HOST of the process or the dotenv file (which give text), or
-        what the config file says. With `use_secret`, it may also be the file that DATABASE_HOST_FILE names,
-        a systemd credential or, if there is nothing else, the secret `database.host`.
+        `database.host` is the variable DATABASE_HOST of the process or the
+        dotenv file (which give text), or what the config file says. With
+        `use_secret`, it may also be the file that DATABASE_HOST_FILE names, a
+        systemd credential or, if there is nothing else, the secret
+        `database.host`.
         """
         found = self._get(_key_path(key), use_secret)
         if found is not _ABSENT:
@@ -5060,10 +5077,11 @@ class SecretConfig:
         return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
 
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
-        """Write one setting; with `use_secret` the value goes to the store and a reference to the file.
+        """Write a setting; with `use_secret`, its value goes to the store.
 
-        `value` is anything that JSON can hold. With `use_secret` it is a str, and outlives this process: the
-        env backend writes its .env file. BadValue if `key` leads through a setting that is not an object.
+        `value` is anything that JSON can hold. With `use_secret` it is a str,
+        and outlives this process: the env backend writes its .env file.
+        BadValue if `key` leads through a setting that is not an object.
         """
         path = _key_path(key)
         reference = _REFERENCE + key
@@ -5083,11 +5101,11 @@ class SecretConfig:
             raise
 
     def delete(self, key: str) -> bool:
-        """Remove one setting from the file and return whether it was there; a secret it refers to stays."""
+        """Remove a setting, not its secret; return whether it was there."""
         return self._write(_key_path(key), _ABSENT)
 
     def resolve(self) -> dict[str, Any]:
-        """Return the whole file as a dict, with all values in place; NotFound names every missing secret."""
+        """Return the whole file with its references resolved, or NotFound."""
         return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
@@ -5341,11 +5359,13 @@ Generator = Union[Callable[[], str], str, Sequence[str]]
 
 
 class SecretRotation:
-    """Rotate the secrets of one store, by policies: intervals and commands, no values.
+    """Rotate the secrets of one store by policies, which hold no values.
 
-    The policies are in `policy_file`, else in the file that PAISSIVE_ROTATION_FILE names, else sealed with
-    the secrets if those are, else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while a
-    name is rotated, or a command of a killed rotation still runs, another action on it raises Conflict.
+    The policies are in `policy_file`, else in the file that
+    PAISSIVE_ROTATION_FILE names, else sealed with the secrets if those are,
+    else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while
+    a name is rotated, or a command of a killed rotation still runs, another
+    action on it raises Conflict.
     """
 
     def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
@@ -5366,11 +5386,14 @@ class SecretRotation:
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
-        `generate` is a specification such as "token:32", a function, or a command that prints the value: a
-        list of arguments, or "command:" and a shell command line. `apply` and `verify` are functions of the
-        new value, or commands, with or without a shell, that get it on stdin. A status other than 0, False or
-        an exception is a failure; `timeout` is for each command. Functions live as long as this object. After
-        `keep_previous`, `rotate_due` deletes the previous value. NotFound if there is no such secret.
+        `generate` is a specification such as "token:32", a function, or a
+        command that prints the value: a list of arguments, or "command:" and a
+        shell command line. `apply` and `verify` are functions of the new value,
+        or commands, with or without a shell, that get it on stdin. A status
+        other than 0, False or an exception is a failure; `timeout` is for each
+        command. Functions live as long as this object. After `keep_previous`,
+        `rotate_due` deletes the previous value. NotFound if there is no such
+        secret.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
         _seconds(every, "every")
@@ -5389,7 +5412,7 @@ class SecretRotation:
         return self._policies().names()
 
     def unschedule(self, name: str) -> bool:
-        """Delete the policy of `name` and return whether there was one; the secret and its stages stay."""
+        """Delete a policy, not the secret; return whether there was one."""
         return self._policies().delete(name)
 
     @property
@@ -5398,12 +5421,12 @@ class SecretRotation:
         return self._policies().path
 
     def due(self) -> list[str]:
-        """Return the names that are due, or whose rotation was left unfinished, sorted."""
+        """Return the names that are due or were left unfinished, sorted."""
         now = _now()
         return [name for name, date in self.due_dates().items() if date <= now]
 
     def due_dates(self) -> dict[str, str]:
-        """Return by name when it is due next, or its unfinished rotation began, in UTC."""
+        """Return {name: when it is due, or its unfinished rotation began}, in UTC."""
         policies, dates = self._policies(), {}
         for name in policies.names():
             policy = policies.get(name)
@@ -5411,16 +5434,17 @@ class SecretRotation:
         return dates
 
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
-        """Replace the value of `name` by `new_value`, or by one that its policy generates.
+        """Replace the value by `new_value`, or by what its policy generates.
 
-        RotationFailed if a step fails, Conflict while another rotation is unfinished: current is unchanged,
-        and `resume` or `abort` ends it. BadValue if there is neither a value nor a policy.
+        RotationFailed if a step fails, Conflict while another rotation is
+        unfinished: current is unchanged, and `resume` or `abort` ends it.
+        BadValue if there is neither a value nor a policy.
         """
         with self._lock(name) as rotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate or resume what is due, even if one fails; drop old previous values; return the names."""
+        """Rotate or resume what is due, even if one fails; return the names."""
         done = []
         failed = []
         policies = self._policies()
@@ -5449,7 +5473,7 @@ class SecretRotation:
                 rotation.finish(pending)
 
     def rollback(self, name: str) -> None:
-        """Rotate to the previous value; the current one becomes previous. NotFound if there is none."""
+        """Exchange the previous value and the current one, or raise NotFound."""
         with self._lock(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
@@ -5464,9 +5488,11 @@ class SecretRotation:
     def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed; NotFound if there is none.
 
-        The old value is applied again, and a new one that was current already becomes the previous one. If
-        that fails, raise RotationFailed; abort can be repeated. With `force`, only give up the pending value:
-        `apply` is not called, nor is a running command waited for, which may yet write that value.
+        The old value is applied again, and a new one that was current already
+        becomes the previous one. If that fails, raise RotationFailed; abort can
+        be repeated. With `force`, only give up the pending value: `apply` is
+        not called, nor is a running command waited for, which may yet write
+        that value.
         """
         with self._lock(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
@@ -5477,7 +5503,7 @@ class SecretRotation:
             rotation.delete("pending")
 
     def drop(self, name: str) -> bool:
-        """Delete the previous value, so that nobody can roll back; return whether there was one."""
+        """Delete the previous value; return whether there was one."""
         with self._lock(name) as rotation:
             rotation.check_finished()  # abort may need the previous value
             rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
@@ -6493,11 +6519,12 @@ _MAX_EXAMINED = 10_000  # objects in a traceback's frames; one with more is repo
 
 
 def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
-    """Return text, bytes, or containers of them at any depth, with `***` in place of each value of `source`.
+    """Return text, or containers of it at any depth, with values as `***`.
 
-    `source` is a backend, a store, values, a mapping (whose values count) or, for many calls, a filter. Other
-    objects are returned as they are if neither str() nor repr() shows a value; otherwise, and if they can't
-    be examined, they become `***`.
+    `source` is a backend, a store, values, a mapping (whose values count)
+    or, for many calls, a filter. Other objects are returned as they are if
+    neither str() nor repr() shows a value; otherwise, and if they can't be
+    examined, they become `***`.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
     return cast("_T", redacting.redact(value))
@@ -6534,12 +6561,14 @@ def redact_file(
 
 
 def redact_logs(source: Redactable) -> RedactingFilter:
-    """Mask these values in all logging output and in reports of uncaught exceptions, from now on.
+    """Mask values in all logging and in reports of uncaught exceptions.
 
-    The source is as for `redact`. Call it again for new values, after a rotation for instance; earlier ones
-    stay masked. A warning names those that are too short. Tracebacks with local variables, as rich and cgitb
-    show them, become plain ones if any of these holds a value. Not covered: tracebacks that a program prints
-    itself, a `threading.excepthook` that is installed later, attributes of variables.
+    The source is as for `redact`. Call it again for new values, after a
+    rotation for instance; earlier ones stay masked. A warning names those
+    that are too short. Tracebacks with local variables, as rich and cgitb
+    show them, become plain ones if any of these holds a value. Not covered:
+    tracebacks that a program prints itself, a `threading.excepthook` that
+    is installed later, attributes of variables.
     """
     import logging
 
@@ -6608,7 +6637,7 @@ def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[.
 
 
 class RedactingFilter:
-    """A logging filter that lets every record pass, without the values in it; threads may share one."""
+    """A logging filter that masks values; threads may share one."""
 
     def __init__(self, source: Redactable = ()) -> None:
         import logging
@@ -6623,7 +6652,7 @@ class RedactingFilter:
         self.add(source)
 
     def add(self, source: Redactable) -> list[str]:
-        """Redact these values as well; return the names of those that are too short."""
+        """Redact these values as well; return the names of the too short ones."""
         manager, chosen = manager_and_backend(cast("Any", source))
         by_name = chosen is None or (isinstance(chosen, str) and chosen in _STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
@@ -6637,16 +6666,17 @@ class RedactingFilter:
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
     def redact(self, value: Any, *, examine: bool = True) -> Any:
-        """Return text, bytes and containers with values masked; what can't be examined becomes `***`.
+        """Return text and containers with `***` in place of values.
 
-        Other objects stay if their text has no value or, without `examine`, in any case.
+        Other objects stay if their text has no value or, without `examine`, in
+        any case.
         """
         if isinstance(value, str):
             return self._encodings.mask(value)
         return _Redaction(self._encodings, examine).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
-        """Yield what `read(size)` returns until it is b"", masked wherever a value is split."""
+        """Yield what `read(size)` returns, masked wherever a value is split."""
         masker = Masker(self._encodings)
         for data in iter(functools.partial(read, _PIPE_BYTES), b""):
             yield masker.feed(data)
@@ -6663,7 +6693,7 @@ class RedactingFilter:
         return True
 
     def redact_record(self, record: Any, *, variables: bool = True) -> Any:
-        """Redact what is in a record, and with `variables` what is in the frames of its traceback.
+        """Redact a record and, with `variables`, the frames of its traceback.
 
         Objects to put into its message are left to its formatters.
         """
@@ -6681,7 +6711,7 @@ class RedactingFilter:
         return record
 
     def is_revealing(self, error: Optional[BaseException], *context: object) -> bool:
-        """Return whether an exception, a variable in its frames or the context shows a value."""
+        """Return whether an exception, its frames or the context show a value."""
         import traceback
 
         shown: list[object] = [*context]
@@ -9730,7 +9760,7 @@ _OneOrMore = Union[StrPath, Iterable[StrPath]]
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Yield the secrets left in a file or folder, or in several; `options` and errors are those of Audit."""
+    """Yield the secrets left in files and folders; options are those of Audit."""
     return iter(Audit(paths, **options))
 
 
@@ -9740,16 +9770,20 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 
 
 class Audit:
-    """One audit: iterate over it, once, for its findings, then look at its `summary`.
+    """One audit: iterate over its findings, once, then look at its `summary`.
 
-    `exclude` holds patterns as in gitignore(5), `confidence` is the lowest to report, `disable` the ids of
-    rules to skip, `baseline` the accepted findings or their file. `staged` reads git's index instead of the
-    working tree, `history` what these revisions reach, or everything for []. `gitignore=False` also reads
-    ignored files, `archives=True` what is in zip, tar and gzip files. `untrusted=True` ignores the project's
-    `.paissive-audit` and comments that allow a finding. `known` are values to search for as well, `verdicts`
-    which of them to report. `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is called
-    for what can't be read, `on_progress(summary)` as files are read. Raises BadValue for a bad path or
-    option, Unavailable if git fails, Unsafe if it hangs, Conflict if iterated over twice.
+    `exclude` holds patterns as in gitignore(5), `confidence` is the lowest to
+    report, `disable` the ids of rules to skip, `baseline` the accepted findings
+    or their file. `staged` reads git's index instead of the working tree,
+    `history` what these revisions reach, or everything for [].
+    `gitignore=False` also reads ignored files, `archives=True` what is in zip,
+    tar and gzip files. `untrusted=True` ignores the project's `.paissive-audit`
+    and comments that allow a finding. `known` are values to search for as well,
+    `verdicts` which of them to report. `jobs` limits the processes; 0 is one
+    per core. `on_error(path, why)` is called for what can't be read,
+    `on_progress(summary)` as files are read. Raises BadValue for a bad path or
+    option, Unavailable if git fails, Unsafe if it hangs, Conflict if iterated
+    over twice.
     """
 
     def __init__(
@@ -9838,6 +9872,7 @@ class Audit:
                     self.summary.stale.append(entry)
 
     def finding(self, blob: Blob, match: Match) -> Finding:
+        """Return what is reported of a match."""
         import hashlib
 
         rule, path = match.rule, blob.path
@@ -9858,6 +9893,7 @@ class Audit:
         return f"set {name}, and write {reads.format(name)}" if reads else ""
 
     def accepts(self, finding: Finding) -> bool:
+        """Return whether the baseline accepts a finding."""
         return self.baseline is not None and self.baseline.accepts(finding, self.base)
 
     def silenced_by(self, path: str, match: Match) -> str:
@@ -9887,6 +9923,7 @@ class Audit:
             return AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
+        """Return whether an option or the project excludes a path."""
         return matches_path(self._patterns, path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
@@ -9923,7 +9960,7 @@ class Audit:
         yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Yield (path to open, path to show) once for each file at or below the PATHs."""
+        """Yield (path to open, path to show) for each file below the PATHs."""
         seen: set[str] = set()
         for start in self.paths:
             shown = shown_path(start, self.base)
@@ -10111,7 +10148,7 @@ _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)
 
 
 class KnownValues:
-    """The values in a store, to be found in any encoding; none is ever shown or written."""
+    """The values in a store, to be found in any encoding; none is shown."""
 
     def __init__(self, store: Backend) -> None:
         store = _manager.store(store)
@@ -10149,7 +10186,7 @@ class KnownValues:
         self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
 
     def find(self, text: bytes) -> list[Span]:
-        """Return the spans of values, longer ones before others that begin at the same place."""
+        """Return the spans of values, longer ones first."""
         matches, _ = self._encodings.find(text, last=True)
         found = sorted({(start, -end, encoding) for start, end, encoding in matches})
         return [Span(start, -negative, self._rules[encoding], "high") for start, negative, encoding in found]
@@ -10326,10 +10363,11 @@ class Entry(NamedTuple):
 
 
 class Baseline:
-    """Accepted findings, in a file of JSON lines: no values, line numbers or dates.
+    """Accepted findings, in a file of JSON lines: no values or line numbers.
 
-    The first line holds the version, every other an Entry, in any order, so that branches merge. A missing
-    file accepts nothing. Raises BadValue if the file isn't a baseline, Unavailable if it can't be read.
+    The first line holds the version, every other an Entry, in any order, so
+    that branches merge. A missing file accepts nothing. Raises BadValue if the
+    file isn't a baseline, Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -10363,7 +10401,7 @@ class Baseline:
             raise BadValue(f"{_show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, finding: Finding, base: str) -> bool:
-        """Return whether a finding was accepted before, even if its file has been renamed below `base`."""
+        """Return whether a finding was accepted, maybe under a file's old name."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             if self._gone is None:
@@ -10379,7 +10417,7 @@ class Baseline:
         return entry in self.entries or entry in self.moved
 
     def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
-        """Accept these findings too, drop what turned out to be stale, and write the file."""
+        """Accept these findings, drop what is stale, and write the file."""
         import json
 
         # The summary is complete after the last of them.

@@ -5915,6 +5915,17 @@ def test_everything_public_has_a_docstring_and_type_hints():
             typing.get_type_hints(found.__init__ if isinstance(found, type) else found)
 
 
+def test_the_help_of_everything_public_fits_into_80_columns():
+    assert max(map(len, ps.__doc__.split("\n"))) <= 76  # pydoc indents it by four
+    for name in ps.__all__:
+        owner = getattr(ps, name)
+        members = vars(owner) if isinstance(owner, type) else ()
+        methods = [getattr(owner, member) for member in members if not member.startswith("_")]
+        for found in (owner, *filter(callable, methods)):
+            lines = inspect.getdoc(found).split("\n")
+            assert max(map(len, lines)) <= (76 if isinstance(found, type) else 72), (name, found)
+
+
 def test_the_help_of_the_module_begins_with_an_example():
     example = doctest.DocTestParser().get_doctest(ps.__doc__, {}, "help", None, 0)
     assert doctest.DocTestRunner().run(example) == (0, 3) and ">>> from paissive_secrets" in ps.__doc__[:150]
