@@ -9191,6 +9191,14 @@ def _ask_git(folder: str, *args: str) -> str:
         return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
 
 
+def _ask_git_if_possible(folder: str, *args: str) -> str:
+    """Return "" if there is no git, no repository, or nothing of that name."""
+    try:
+        return _ask_git(folder, *args)
+    except SecretsError:
+        return ""
+
+
 def _split_records(out: IO[bytes]) -> Iterator[str]:
     rest = b""
     for chunk in iter(lambda: out.read(1 << 16), b""):
@@ -9328,20 +9336,13 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 
 def git_takes(path: str) -> bool:
     folder, name = os.path.split(os.path.realpath(path))
-    try:
-        return bool(_ask_git(folder, "ls-files", "-co", "--exclude-standard", "--", f":(literal){name}"))
-    except SecretsError:
-        return False  # there is no git or no repository
+    listed = ("ls-files", "-co", "--exclude-standard", "--", f":(literal){name}")
+    return bool(_ask_git_if_possible(folder, *listed))
 
 
 def unmerged_paths(folder: str) -> set[str]:
     """Return the real paths of the files in a folder that have a merge conflict."""
-    if not os.path.isdir(folder):
-        return set()
-    try:
-        listed = _ask_git(folder, "ls-files", "-uz")
-    except SecretsError:  # there is no git or no repository
-        return set()
+    listed = _ask_git_if_possible(folder, "ls-files", "-uz")
     paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
     return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
 
@@ -9349,10 +9350,8 @@ def unmerged_paths(folder: str) -> set[str]:
 def last_commit(path: str) -> str:
     """Return the id and the author of the last commit that changed a file, or ""."""
     folder, name = os.path.split(os.path.realpath(path))
-    try:
-        said = _ask_git(folder, "rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}")
-    except SecretsError:
-        return ""
+    last = ("rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}")
+    said = _ask_git_if_possible(folder, *last)
     return said.strip().rpartition("\n")[2]
 
 
@@ -9414,20 +9413,12 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         if not new.strip("0"):  # a deletion
             continue
         revisions.append(new)
-        if old.strip("0") and _has_commit(old):
+        if old.strip("0") and _ask_git_if_possible(".", "cat-file", "-t", f"{old}^{{commit}}"):
             revisions.append(f"^{old}")
         else:  # a new branch sends what no remote has, another one what this remote doesn't have
             where = f"refs/remotes/{remote}" if old.strip("0") else "refs/remotes"
             revisions += set(_ask_git(".", "for-each-ref", "--format=^%(objectname)", where).split())
     return revisions
-
-
-def _has_commit(oid: str) -> bool:
-    try:
-        _ask_git(".", "cat-file", "-e", f"{oid}^{{commit}}")
-    except Unavailable:
-        return False
-    return True
 
 
 def _set_merge_driver(path: str) -> None:
@@ -9911,9 +9902,7 @@ class Audit:
 
     def _read_settings(self) -> AuditSettings:
         if self.staged:
-            with contextlib.suppress(Unavailable):  # there is none
-                return AuditSettings(_ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
-            return AuditSettings()
+            return AuditSettings(_ask_git_if_possible(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
         start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         path = top + AUDIT_SETTINGS
@@ -10157,9 +10146,8 @@ class KnownValues:
         self.notes: list[str] = []
         self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
-        with contextlib.suppress(Unavailable):
-            if _ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
-                self.own_file = os.devnull  # what git tracks is a leak like any other
+        if _ask_git_if_possible(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
+            self.own_file = os.devnull  # what git tracks is a leak like any other
         scheduled: set[str] = set()
         with contextlib.suppress(SecretsError):
             scheduled.update(SecretRotation(store).scheduled())
@@ -10897,7 +10885,8 @@ def _parser(name: str, description: str) -> ArgumentParser:
     return Parser(
         prog=f"{_program()} {name}".rstrip(),
         description=description.replace("$ ", f"{_program()} "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Of a fixed width: to ask the terminal, argparse imports slow modules, even if it prints no help.
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
 
