@@ -8794,6 +8794,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 # Scans a stream of bytes in bounded windows. Values are masked and hashed here: the records that leave this
 # section say where a secret is, but never hold one.
 
+CONFIDENCES = ("low", "medium", "high")
 _READ_SIZE = 1 << 19  # bytes asked for in one read
 _CONTEXT = 100  # bytes on either side of a value that say which one it is
 # At the start of a line, or as a key in JSON: elsewhere, it may be a part of another value.
@@ -8845,9 +8846,10 @@ def scan(
     custom: tuple[Rule, ...] = (),
     skipped: Counter[str] | None = None,
     known: Callable[[bytes], list[Span]] | None = None,
+    levels: Container[str] = CONFIDENCES,
     explain: bool = False,
 ) -> Iterator[Match]:
-    """Yield the secrets in what `read(size)` returns until it is b"", in order.
+    """Yield the secrets of these confidences in what `read(size)` returns until it is b"", in order.
 
     `custom` are rules of the project; the spans that `known` finds take precedence. `skipped` counts, by
     kind, files that were not examined, except for known values: "binary" and "archive". With `explain`,
@@ -8859,7 +8861,7 @@ def scan(
     for window in _windows(text) if known or not kind else ():
         spans = [] if kind else list(detect(window.text, path, custom))
         spans += known(window.text) if known else []
-        yield from _matches(window, spans, explain)
+        yield from _matches(window, spans, levels, explain)
 
 
 def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("high",)) -> Iterator[bytes]:
@@ -8947,10 +8949,11 @@ def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
     return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
 
 
-def _matches(window: _Window, spans: list[Span], explain: bool) -> Iterator[Match]:
+def _matches(window: _Window, spans: list[Span], levels: Container[str], explain: bool) -> Iterator[Match]:
     text, at = window.text, 0
     line, column = window.line, window.column
     shown = _resolve_overlaps([span for span in spans if span.confidence])
+    shown = [span for span in shown if span.confidence in levels]
     if explain:
         chosen = {*shown}
         reason, rest = "a more certain finding overlaps it", (span for span in spans if span not in chosen)
@@ -8963,13 +8966,20 @@ def _matches(window: _Window, spans: list[Span], explain: bool) -> Iterator[Matc
         line, column = _place(text[at : span.start], span.start - at, line, column)
         at = span.start
         value = text[at : span.end]
-        place = line, column + 1, line + value.count(b"\n")
         name = _name_before(text, at)
-        mark = _mark(name, _rest_of_lines(bare, at, span.end), value)
-        silenced = _allow_comment(text, at, span.end)
-        why = tuple(_reasons(span)) if explain else ()
-        sample = _mask(span.rule, value)
-        yield Match(span.rule, span.confidence, *place, sample, hash(value), mark, silenced, name, why)
+        yield Match(
+            rule=span.rule,
+            confidence=span.confidence,
+            line=line,
+            column=column + 1,
+            end_line=line + value.count(b"\n"),
+            sample=_mask(span.rule, value),
+            identity=hash(value),
+            mark=_mark(name, _rest_of_lines(bare, at, span.end), value),
+            silenced=_allow_comment(text, at, span.end),
+            name=name,
+            why=tuple(_reasons(span)) if explain else (),
+        )
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
@@ -9701,7 +9711,6 @@ def _untar(read: Reader) -> Iterator[tuple[str, Reader]]:
 # baseline that can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses
 # and confirm none.
 
-CONFIDENCES = ("low", "medium", "high")
 _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
@@ -9802,11 +9811,16 @@ class Audit:
         if not self._verdicts.issubset(VERDICTS):
             raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.paths, self.staged, self.jobs, self.summary = _as_list(paths), staged, jobs or cores, Summary()
+        self.paths = _as_list(paths)
+        self.staged = staged
+        self.jobs = jobs or cores
+        self.summary = Summary()
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-        self._on_error, self._on_progress = on_error, on_progress
-        self._untrusted, self._unread = untrusted, set[str]()
+        self._on_error = on_error
+        self._on_progress = on_progress
+        self._untrusted = untrusted
+        self._unread = set[str]()
         self._in_git = staged or history is not None
         if self._in_git:
             self._folder, self.base = find_repository(self.paths)
@@ -9826,7 +9840,7 @@ class Audit:
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
-        self._scanner = _Scanner(self.settings.rules, known, archives)
+        self._archives = archives
         self._names: dict[str, dict[int, int]] = {}  # those in fixes, with the values that they are for
         self._begun = False
 
@@ -9834,13 +9848,15 @@ class Audit:
         if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
+        # The baseline is asked about all of them: what this run doesn't report must not become stale.
+        levels = CONFIDENCES if self.baseline else self._confidences
+        self._scanner = _Scanner(self.settings.rules, self._known, self._archives, levels)
         if self.history is not None:
             matches = self._scan_history(self.history)
         else:
             matches = self._scan_blobs(staged_blobs(self._folder)) if self.staged else self._scan_tree()
         for blob, match in matches:
             finding = self.finding(blob, match)
-            # Ask the baseline about all of them: what this run doesn't report must not become stale.
             accepted = self.accepts(finding)
             if match.confidence not in self._confidences:
                 continue
@@ -9857,9 +9873,8 @@ class Audit:
             # An accepted finding is stale if this audit has looked where it was and not found it.
             for entry in sorted(self.baseline.unseen - self.baseline.past):
                 seen = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
-                if "!" in entry.path and not self._scanner.archives:
-                    continue
-                if seen and not self.excludes(entry.path):
+                is_readable = self._archives or "!" not in entry.path
+                if seen and is_readable and not self.excludes(entry.path):
                     self.summary.stale.append(entry)
 
     def finding(self, blob: Blob, match: Match) -> Finding:
@@ -9868,10 +9883,24 @@ class Audit:
 
         rule, path = match.rule, blob.path
         secret, verdict, fix = self._about.get(rule) or ("", "", self._replacement(path, match))
-        place = path, match.line, match.end_line, match.column
-        kind = rule.id, rule.what, rule.severity, match.confidence, "…" if verdict else match.sample
         where = hashlib.sha256(os.fsencode(f"{path}\0{rule.id}")).hexdigest()[:10]
-        return Finding(*place, *kind, where + match.mark, fix, secret, verdict, blob.commit, blob.date)
+        return Finding(
+            path=path,
+            line=match.line,
+            end_line=match.end_line,
+            column=match.column,
+            rule=rule.id,
+            what=rule.what,
+            severity=rule.severity,
+            confidence=match.confidence,
+            sample="…" if verdict else match.sample,
+            fingerprint=where + match.mark,
+            fix=fix,
+            secret=secret,
+            verdict=verdict,
+            commit=blob.commit,
+            date=blob.date,
+        )
 
     def _replacement(self, path: str, match: Match) -> str:
         """Return how to store a secret under a name of its own, and what to write in its place."""
@@ -10241,6 +10270,7 @@ class _Scanner(NamedTuple):
     custom: tuple[Rule, ...] = ()  # the project's own rules
     known: KnownValues | None = None
     archives: bool = False  # whether to read what is in them
+    levels: Sequence[str] = CONFIDENCES  # confidences that are of interest
 
     def scan(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
         """Add what is found in a blob or, if it is an archive, in its files."""
@@ -10262,7 +10292,8 @@ class _Scanner(NamedTuple):
 
     def _scan_one(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
         known, path = self.known.find if self.known else None, blob.path
-        matches = scan(read, path, custom=self.custom, skipped=scanned.skipped, known=known)
+        options: dict[str, Any] = {"custom": self.custom, "known": known, "levels": self.levels}
+        matches = scan(read, path, skipped=scanned.skipped, **options)
         found = list(itertools.islice(matches, _MAX_FINDINGS))
         if len(found) == _MAX_FINDINGS and next(matches, None):
             why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
