@@ -7978,6 +7978,27 @@ def keeping(look):
 PLAIN = {"msg": "no", "levelno": logging.ERROR}
 CAUSED = RuntimeError()
 CAUSED.__cause__ = KeyError(SAFE)
+
+
+def test_a_report_of_an_uncaught_exception_keeps_what_caused_it(log, monkeypatch):
+    ps.redact_logs([SAFE])
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", printed)
+
+    def fail():
+        try:
+            raise KeyError("the first", SAFE)
+        except KeyError as error:
+            raise ValueError("the second") from error
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    shown = printed.getvalue()
+    assert (SAFE in shown, "***" in shown) == (False, True)
+    assert shown.index("the first") < shown.index("direct cause") < shown.index("ValueError: the second")
+
+
 LOGGED = {
     "message": lambda log: log.error(f"with {SAFE}"),
     "argument": lambda log: log.error("with %s", SAFE),
@@ -8555,8 +8576,28 @@ ngrok-token cr_{A27}; modal-token ak-{A22} as-{A22}; lob-key live_{h35}; beamer-
 """
 
 
+# The alternatives and the optional parts of what follows a prefix, and its more unusual characters.
+FORMS_WITH_ALL_PARTS = """
+checkout-com-key sk_sbox_{a20}*#$=x9q; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A30}%2F{A40};
+gitlab-token glpat-{W20}.{a9}; slack-token xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key
+sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA;
+pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
+A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; flutterwave-key FLWSECK_TEST-{h12}
+FLWSECK-{h32}-X; plaid-token access-sandbox-{u} access-development-{u} access-production-{u};
+databricks-token dapi{h32}-2; planetscale-token pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40}
+sgd_{h40} sgs_{h16}_{h40}; k3s-token K10{h64}::node:{h8}.{h8}; salesforce-session-id
+00D{A12}!AQ{A40}.{A30}_{A9}; mercury-token mercury_production_wma_{A20}; slack-session-cookie
+xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; tavily-key
+tvly-{A20} tvly-dev-{A32} tvly-prod-{A20}; klaviyo-key pk_{A6}_{h34}; typeform-token tfp_{A20}=.-_{A20};
+sentry-org-token sntrys_eyJ{B60}==_{B43}; yandex-token t1.{A20}==.{A86}==; adobe-secret p8e-{W32};
+dependency-track-key odt_{A8}_{A32}; baidu-key bce-v3/ALTAK-{A21}/{h40}; azure-sas
+sig={A30}%2B{A10}%2F{A3}%3D; google-hmac-id GOOG1E{U57} GOOG{U20}; svix-token sk_{A32}.eu testsk_{A32}.us;
+facebook-token EAAM{A60} EAAT{A60}
+"""
+
+
 def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
-    for entry in FORMS.split(";"):
+    for entry in f"{FORMS}; {FORMS_WITH_ALL_PARTS}".replace("\N{MIDDLE DOT}", "").split(";"):
         rule, *forms = entry.split()
         matches = scanned("".join(f" {ps.samples(form)} \n" for form in forms))
         lines = {match.line for match in matches if match.rule.id == rule}
@@ -8626,6 +8667,12 @@ WAYS_TO_GIVE_A_VALUE = (
     ("db_pw = V", "a.yml", "db_pw", "="),
     ("curl -d 'client_secret=V' https://x.example", "a.sh", "client_secret", "="),
     ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "a.yml", "db_password", "="),
+    (
+        'variable "db_password" {\n  description = "of the shop"\n  type = string\n  default = "V"\n}',
+        "a.yml",
+        "db_password",
+        "=",
+    ),
     ("CREATE LOGIN shop WITH PASSWORD = N'V';", "a.sql", "PASSWORD", "="),
     ("ALTER ROLE shop PASSWORD E'V';", "a.sql", "PASSWORD", "_"),
     ("SET PASSWORD = U&'V';", "a.sql", "PASSWORD", "="),
@@ -8734,6 +8781,14 @@ def test_no_value_of_source_is_passed_over_for_the_end_of_a_line():
 @pytest.mark.parametrize("line", ["DB_PASSWORD=secret:app/k3Xw9vQz", "x = 'secret:app/k3Xw9vQz'"])
 def test_a_reference_to_a_store_is_no_value(line):
     assert found(line, ".env") == []
+
+
+def test_a_bare_word_that_says_there_is_no_value_is_none():
+    for (
+        word
+    ) in "true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split():
+        for line in (f"password: {word}\n", f"password: {word.upper()}\n", f"password = {word}\n"):
+            assert assigned(line, "a.yml") == [], line
 
 
 def test_bare_words_of_source_are_no_values():
@@ -9565,6 +9620,14 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("mysql -u me -p$PASSWORD shop", None),
         (f"docker exec db /opt/bin/sqlcmd -U sa -P '{LOGIN}' -Q 'select 1'", "command-password"),
         ("sqlcmd -U sa -P <PASSWORD>", None),
+        (f"sqlcmd -S x.local -U sa -P{LOGIN} -Q 'select 1'", "command-password"),
+        (f"sshpass -p{LOGIN} ssh x.local", "command-password"),
+        (f"sshpass {LOGIN}", None),
+        (f"ldapsearch -x -D cn=me -w{LOGIN} -b dc=x", "command-password"),
+        (f"ldapmodify -x -w '{LOGIN}' -f a.ldif", "command-password"),
+        (f"docker login -u me --password={LOGIN} x.local", "command-password"),
+        (f"redis-cli -h x.local -a {LOGIN} ping", "command-password"),
+        (f"mariadb-dump -u me -p{LOGIN} shop", "command-password"),
         (f"sqlcmd -Q 'select 1' | tee -P {LOGIN}", None),
         (f"mysql -h x.local \\\n  -u root \\\n  -p{LOGIN}", "command-password"),
         (f'["CMD", "mysqladmin", "ping", "-p{LOGIN}"]', "command-password"),
