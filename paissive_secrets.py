@@ -11553,7 +11553,7 @@ def cmd_member_add(args: Namespace) -> None:
 
     $ member add ada age1…             # from: identity --new
 
-    Whoever can open them can add members. Commit the new files.
+    Commit the new files.
     """
     _sealed_store(args).add_member(args.name, args.recipient)
 
@@ -11569,8 +11569,8 @@ def cmd_member_remove(args: Namespace) -> None:
 
     $ member remove ada
 
-    Needs the master password. Lists what the member knew and could keep: each of
-    these secrets has to change. If it is killed, run it again.
+    Needs the master password. Lists what the member knew, and what changes it.
+    If it is killed, run it again.
     """
     store = _sealed_store(args)
     fingerprint = store.remove_member(args.name)
@@ -11578,8 +11578,6 @@ def cmd_member_remove(args: Namespace) -> None:
     for name in args.manager.list_secrets(backend=store):
         print(f"{name}: rotate now" if name in scheduled else f"{name}: set", flush=True)
     _warn_of_new_identity(store, fingerprint)
-    remaining = ", ".join(member.name for member in store.members())
-    _warn(f"members: {remaining or 'none'}")
     _warn(f"{_show(args.name)} knew the values above; if also the master password, change it next: password")
 
 

@@ -2970,10 +2970,12 @@ def test_a_member_sets_a_new_master_password_without_the_old_one(files, team, mo
 
 def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(files, team, say, monkeypatch):
     ps.SecretRotation(files).schedule("DB", "30d")
-    status, said = say("member", "remove", "bob")
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))  # which changes
+        status, said = say("member", "remove", "bob")
     shown = """DB: rotate now\napp/db: set
 sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
-its PAISSIVE_STORE_FINGERPRINT is …\nmembers: ada
+its PAISSIVE_STORE_FINGERPRINT is …
 'bob' knew the values above; if also the master password, change it next: password"""
     assert status == 0 and as_shown(said, shown)
     assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
@@ -3148,6 +3150,13 @@ def test_what_a_leaver_seals_to_the_old_identity_is_neither_accepted_nor_sealed_
         assert "does not open" in refusal(act)
     assert tree() == before
     assert "does not open" in refusal(opened_by(team["bob"], monkeypatch).get, "app/db")
+
+
+def test_a_store_that_has_members_and_lost_all_else_gets_no_new_identity(files, team):
+    for name in list(files.names()):
+        files.delete(name)
+    KEY_FILE.unlink()
+    assert "there is no" in refusal(ps.FileStore().set, "A", "1")
 
 
 def replace_store(team):
