@@ -1358,6 +1358,7 @@ class Policies:
         # Relative, so that a folder with the store and its policies can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
         self._location = store.location().replace(folder, "")
+        self._read: dict[str, Any] | None = None  # the file, until it may have changed
 
     def names(self) -> list[str]:
         return sorted(self._sealed.names() if self._sealed else self._load().get(self._location, ()))
@@ -1396,9 +1397,15 @@ class Policies:
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
 
-    def _lock(self) -> FileLock:
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
         folder = self._folder()
-        return FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path)
+        with FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path):
+            self._read = None
+            try:
+                yield
+            finally:
+                self._read = None
 
     def _folder(self) -> str:
         folder = os.path.dirname(self.path)
@@ -1423,7 +1430,12 @@ class Policies:
                 self._sealed.delete(name)
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the policies in the file by location and name; Unsafe if others can write it."""
+        """Return the policies in the file by location and name."""
+        if self._read is None:
+            self._read = self._read_file()
+        return self._read
+
+    def _read_file(self) -> dict[str, Any]:
         path = self.path
         try:
             with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
@@ -1438,7 +1450,7 @@ class Policies:
             raise BadValue(f"{path} has no policies of version 1", hint="use: rotate schedule")
         for name in itertools.chain.from_iterable(stores.values()):
             check_name(name)
-        return cast("dict[str, dict[str, dict[str, Any]]]", stores)
+        return cast("dict[str, Any]", stores)
 
 
 def _maps_to_dicts(found: Any) -> bool:
