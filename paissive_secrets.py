@@ -1826,16 +1826,17 @@ class EnvironmentStore(Store):
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Say that it is plaintext, under which variable, and what it replaced."""
-        what, variable = f"{len(names)} secrets", _checked_variable(names[0])
-        if len(names) == 1:
-            what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
-        what += " in plaintext" + (" (what it held before is gone)" if self._replaced else "")
         settings = self.plain_settings().keys() & set(names)
         if settings:
             shown = ", ".join(map(_show, sorted(settings)))
             yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
-        else:
-            yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
+            return
+        what = f"{len(names)} secrets"
+        if len(names) == 1:
+            variable = _checked_variable(names[0])
+            what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
+        gone = " (what it held before is gone)" if self._replaced else ""
+        yield f"note: {self.plaintext_file()} holds {what} in plaintext{gone}; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
         configured = self._configured_file()
@@ -6221,12 +6222,12 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _command_error(program: str, error: OSError) -> SecretsError:
-    """Return the error for a command that can't be executed."""
-    absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
-    what = f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}"
-    hint = "check that it exists, and the interpreter that its first line names" if absent else ""
-    failure = SecretsError(f"no command {_show(program)}" if absent else what, hint=hint)
-    failure.exit_code = 127 if absent else 126
+    failure = SecretsError(f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}")
+    failure.exit_code = 126
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        failure.message = f"no command {_show(program)}"
+        failure.hint = "check that it exists, and the interpreter that its first line names"
+        failure.exit_code = 127
     return failure
 
 

@@ -1531,6 +1531,15 @@ def test_any_function_can_be_a_step_and_its_name_is_all_that_is_stored(rotation)
         elsewhere.abort("DB_PASSWORD", force=True)
 
 
+def test_a_policy_file_is_read_once_for_all_its_policies(rotation, monkeypatch):
+    for name in ("DB_PASSWORD", "A_TOKEN"):
+        rotation._manager.store(rotation._backend).set(name, OLD)
+        rotation.schedule(name, "1d")
+    opened = unittest.mock.Mock(wraps=ps.open_regular)
+    monkeypatch.setattr(ps, "open_regular", opened)
+    assert list(rotation.due_dates()) == ["A_TOKEN", "DB_PASSWORD"] and opened.call_count == 1
+
+
 def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
     files.policy_store().set("DB", WRITTEN)
     secret, policy = DB.read_bytes(), POLICY_FILE.read_bytes()
