@@ -1835,8 +1835,8 @@ class EnvironmentStore(Store):
         if len(names) == 1:
             variable = _checked_variable(names[0])
             what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
-        gone = " (what it held before is gone)" if self._replaced else ""
-        yield f"note: {self.plaintext_file()} holds {what} in plaintext{gone}; --backend file would encrypt it"
+        what += " in plaintext" + (" (what it held before is gone)" if self._replaced else "")
+        yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
         configured = self._configured_file()
