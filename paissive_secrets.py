@@ -3337,6 +3337,31 @@ def _json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
+class _Index(NamedTuple):
+    """An X-Vault-Index: what to send back, and the cluster and number that OpenBao's consists of."""
+
+    text: str = ""
+    cluster: str = ""
+    number: int = 0
+
+    def is_older_than(self, other: _Index) -> bool:
+        return self.cluster == other.cluster and self.number < other.number
+
+
+_NO_INDEX = _Index()
+
+
+def _parse_index(text: str) -> _Index:
+    import base64
+
+    if not text or not (text.isascii() and text.isprintable()):
+        return _NO_INDEX  # absent, or impossible to send in a header
+    with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        found = _read_object(base64.b64decode(text))
+        return _Index(text, str(found["cluster"]), int(found["value"]))
+    return _Index(text)
+
+
 class _Transport:
     """Requests to one server, over connections that are kept; safe to use from many threads.
 
@@ -3349,12 +3374,11 @@ class _Transport:
     closed = False
     _context: Any = None
 
-    def __init__(self, settings: VaultSettings, newest: str = "") -> None:
+    def __init__(self, settings: VaultSettings, newest: _Index = _NO_INDEX) -> None:
         import threading
 
         self.settings = settings
-        self.newest = newest  # an X-Vault-Index, and its cluster and number
-        self._state = (newest, 0)
+        self.newest = newest
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.lock = threading.Lock()
@@ -3373,12 +3397,14 @@ class _Transport:
             raise BadValue("the value is too large for Vault")
         repeated = False
         for attempt in itertools.count():
-            known = self._state
+            known = self.newest
             exchange = _Exchange(self, data, token, repeat, deadline)
             response = exchange.send(method, f"{self._base}/v1/{path}")
             response.repeated = repeated or exchange.redirected
-            cluster, number = self._note_index(response.headers.get("X-Vault-Index", ""), method != "GET")
-            if repeat and method == "GET" and cluster == known[0] and number < known[1]:
+            index = _parse_index(response.headers.get("X-Vault-Index", ""))
+            if index.cluster or method != "GET":  # an unreadable index of a read may be an old one
+                self._note(index)
+            if repeat and method == "GET" and index.text and index.is_older_than(known):
                 response = _Response(412)  # this node was active, and doesn't know yet that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.closed or attempt >= self.settings.max_retries:
@@ -3394,20 +3420,10 @@ class _Transport:
             repeated = response.may_be_done
         return response
 
-    def _note_index(self, index: str, write: bool) -> tuple[str, int]:
-        """Keep the newest X-Vault-Index; return the cluster and number that OpenBao's consists of."""
-        import base64
-
-        if not index or not (index.isascii() and index.isprintable()):
-            return "", 0  # absent, or impossible to send in a header
-        state = index if write else "", 0
-        with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            found = _read_object(base64.b64decode(index))
-            state = str(found["cluster"]), int(found["value"])
+    def _note(self, index: _Index) -> None:
         with self.lock:
-            if state[0] and (self._state[0] != state[0] or self._state[1] < state[1]):
-                self._state, self.newest = state, index
-        return state
+            if index.text and not index.is_older_than(self.newest):
+                self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
         """Whether a redirect may take the token there: servers may lie."""
@@ -3486,7 +3502,7 @@ class _Exchange:
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
         fields = {"X-Vault-Request": "true", "Content-Type": "application/json" if data else ""}
         fields["X-Vault-Namespace"] = transport.settings.namespace
-        fields["X-Vault-Index"] = newest = transport.newest
+        fields["X-Vault-Index"] = newest = transport.newest.text
         fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
         fields["X-Vault-Token"] = token
         fields["Content-Length"] = str(len(data)) if data else ""
@@ -3954,7 +3970,7 @@ class _Session:
     held: str | None = None  # the token
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
-    def __init__(self, settings: VaultSettings, newest: str = "") -> None:
+    def __init__(self, settings: VaultSettings, newest: _Index = _NO_INDEX) -> None:
         import threading
 
         self.settings = settings
@@ -4315,10 +4331,10 @@ class VaultStore(Store):
                 yield self.get(name, version.number)
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
-        self._on_version("undelete", _path_and_field(name)[0], version)
+        self._on_version("undelete", name, version)
 
     def destroy(self, name: str, version: int) -> None:
-        self._on_version("destroy", _path_and_field(name)[0], version or 0)  # never the newest by mistake
+        self._on_version("destroy", name, version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
         with contextlib.suppress(SecretsError):
@@ -4357,11 +4373,11 @@ class VaultStore(Store):
         return self.get(name, version)
 
     def delete_versions(self, name: str, version: Optional[int] = None) -> None:
-        path = _path_and_field(name)[0]
-        if version is None:
-            self._call("DELETE", self._kv_place(path, versions=True, blind=True).at("metadata"))
-        else:
-            self._on_version("delete", path, version)
+        if version is not None:
+            self._on_version("delete", name, version)
+            return
+        place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
+        self._call("DELETE", place.at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return a field of the same secret: it needs no other permission."""
@@ -4611,11 +4627,11 @@ class VaultStore(Store):
             self._call("DELETE", place.at("data"), repeat=False)
         return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
-    def _on_version(self, kind: str, path: str, version: int | None) -> None:
-        place = self._kv_place(path, versions=True, blind=True)
+    def _on_version(self, kind: str, name: str, version: int | None) -> None:
+        place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
         secret = self._fetch(place, version)
         if not secret.version or secret.destroyed:
-            raise NotFound(f"no such version of {_show(path)}, or it is destroyed")
+            raise NotFound(f"no such version of {_show(name)}, or it is destroyed")
         self._call("POST", place.at(kind), {"versions": [secret.version]})
 
     def _call(
