@@ -9964,6 +9964,28 @@ def test_a_sample_shows_at_most_a_quarter_of_a_value_and_two_letters(size, lette
     assert match.sample == value[:letters] + "…"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "deploy_key := 'V'",
+        "deploy_key => 'V'",
+        "deploy_key = 'V'",
+        "deploy_key: str = 'V'",
+        "deploy_key: 'V'",
+        '{"deploy_key": "V"}',
+        "{a: 1, 'deploy_key': `V`}",
+        "self.deploy_key = 'V'",
+        "this.deploy_key = 'V'",
+        "$deploy_key = 'V'",
+        "    export const deploy_key = 'V'",
+        "  - deploy_key: V",
+    ],
+)
+def test_a_token_has_the_name_that_it_is_assigned_to(line):
+    (match,) = scanned(line.replace("V", token()), "a.py")
+    assert match.name == "deploy_key"
+
+
 # === Git ====================================================================================================
 
 # Tokens are put together, so that this file holds none.
@@ -10991,6 +11013,32 @@ def test_a_path_that_another_one_ignores_is_still_read(folder, paths):
     leak(folder / "build" / "a.py")
     (folder / ".gitignore").write_text("build")
     assert leaks(paths.split()) == {re.search(r"\w{4,}", paths)[0] + "/a.py"}
+
+
+def test_a_link_to_nowhere_is_unreadable_and_not_absent(folder, say):
+    (folder / "link").symlink_to("nowhere")
+    status, said = say("audit", "link")
+    assert (status, "no file or folder called" in said) == (2, False)
+    assert "it is neither a file nor a folder; pipe it in and audit -" in said
+    assert say("audit", "nowhere") == (2, "no file or folder called 'nowhere'\n")
+
+
+PLAIN_VALUES = (
+    "production Production PRODUCTION localhost:5432 db.internal db.internal:5432 2026-01-01 10.0.0.1:80"
+)
+
+
+def test_values_that_stand_everywhere_are_named_and_not_searched_for(folder):
+    store = ps.MemoryStore()
+    for n, value in enumerate(PLAIN_VALUES.split()):
+        store.set(f"PLAIN{n}", value)
+    for n, value in enumerate(("productioN", "db.Internal", "PRODUCTION7", "2026-01-01x", "correct horse")):
+        store.set(f"VALUE{n}", value)
+    (folder / "a.txt").write_text("\n".join(map(store.get, store.names())) + "\n")
+    known = ps.KnownValues(store)
+    names = ", ".join(sorted(name for name in store.names() if name.startswith("PLAIN")))
+    assert f"too short or too plain to search for: {names}" in known.notes
+    assert {finding.secret for finding in ps.Audit("a.txt", known=known)} >= {f"VALUE{n}" for n in range(5)}
 
 
 def test_an_audit_is_run_once(folder):
