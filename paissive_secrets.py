@@ -9743,7 +9743,6 @@ def _untar(read: Reader) -> Iterator[tuple[str, Reader]]:
 _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
-_MAX_ERRORS = 1000  # that a summary lists
 _GIT_BATCH = 4096  # versions that are read at a time
 _BATCH = 16  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
@@ -9781,7 +9780,7 @@ class Summary:
         self.silenced = Counter[str]()  # findings, by what silenced them
         self.skipped = Counter[str]()  # files that were not examined, by reason
         self.stale: list[Entry] = []
-        self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable, the first 1,000
+        self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
 
@@ -9975,8 +9974,7 @@ class Audit:
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
-        if len(self.summary.errors) < _MAX_ERRORS:
-            self.summary.errors.append((path or ".", why))
+        self.summary.errors.append((path or ".", why))
         self._unread.add(path)
         if self._on_error:
             self._on_error(path or ".", why)
@@ -10677,7 +10675,6 @@ class Check:
 
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
         self.files = self.unparsed = 0
-        self._own_file = os.path.realpath(store.plaintext_file() or os.devnull)
         names = [*list_secrets(backend=store), *store.plain_settings()]
         uses: dict[str, list[tuple[str, str]]] = {}  # how a name is asked for, and where
         for path, data in self._texts(paths):
@@ -10696,15 +10693,13 @@ class Check:
                 self.found["optional"][name] = places
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (path, content) of the text files at and below the paths, other than the store's own."""
+        """Yield (path, content) of the text files at and below the paths, other than this one."""
         for path, shown in Audit(paths, untrusted=True).files():
-            data = b"\0"
-            if os.path.realpath(path) != self._own_file:
-                with contextlib.suppress(*_VANISHED), open_regular(path, follow=False) as file:
-                    data = file.read(MAX_FILE_BYTES)
-            if b"\0" not in data and not data.startswith(_OWN_BEGIN):
-                self.files += 1
-                yield shown, data
+            with contextlib.suppress(*_VANISHED), open_regular(path, follow=False) as file:
+                data = file.read(MAX_FILE_BYTES)
+                if b"\0" not in data and not data.startswith(_OWN_BEGIN):
+                    self.files += 1
+                    yield shown, data
 
     def _uses(self, path: str, data: bytes) -> Iterable[_Use]:
         if not path.endswith(".py"):

@@ -12196,7 +12196,7 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     (repository / "inner" / "broken.py").write_text("def (:\n")
     (repository / ".env").write_text("API_TOKEN=red-fox\n")
     (repository / ".env").chmod(0o600)
-    assert say("check") == (0, "0 names in 1 file, 0 missing; 1 Python file can't be parsed\n")
+    assert say("check") == (0, "0 names in 2 files, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
 
 
