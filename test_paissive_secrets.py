@@ -13307,6 +13307,22 @@ def test_an_ssh_key_opens_the_store_as_readme_says(files, tmp_path):
     assert (got.stdout, got.stderr) == (b"db-value", b"")
 
 
+def test_the_hook_in_readme_rejects_pushes_that_add_a_secret(tmp_path):
+    hooks, here = tmp_path / "server.git/hooks", tmp_path / "here"
+    git(tmp_path, "init", "-q", "--bare", "server.git")
+    shutil.copy(MODULE, hooks)
+    hook = next(text for _, text in chapter("Recipes") if text.startswith("#!"))
+    (hooks / "pre-receive").write_text(hook.replace("python3", sys.executable))
+    (hooks / "pre-receive").chmod(0o755)
+    git(tmp_path, "init", "-q", "-b", "main", here)
+    push = ["git", "push", "../server.git", "main"]
+    for text, status in (("HOST = 'db'\n", 0), ("PASSWORD = '" + "kX9-vuQ2" + "#mLw'\n", 1)):
+        (here / "a.py").write_text(text)
+        commit(here)
+        pushed = subprocess.run(push, cwd=here, capture_output=True, text=True)
+        assert (pushed.returncode, "1 finding" in pushed.stderr) == (status, bool(status)), pushed.stderr
+
+
 def test_the_commands_that_readme_gives_to_services_are_valid():
     found = re.findall(r"paissive_secrets\.py(\W.*?\brun\b.*?--\W.*)$", README, re.M)
     for text in (text for text in found if "$" not in text):
