@@ -6098,7 +6098,7 @@ def _in_literals(text: str) -> Iterator[str]:
 
 
 def _in_quotes(text: str) -> Iterator[str]:
-    """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL, CSV and C."""
+    """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL and CSV."""
     import json
 
     for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
