@@ -2110,6 +2110,13 @@ def test_processes_that_write_one_dotenv_file_lose_nothing(here):
     assert (here / ".env").read_text().count("=v\n") == 40
 
 
+@pytest.mark.parametrize("text", ["A_TOKEN=v\n", "A_TOKEN='never closed\n", "A_TOKEN=secret:B\nB_TOKEN=v\n"])
+def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, here, say):
+    (here / ".env").write_text(text)
+    (here / ".env").chmod(0o644)
+    assert "others can read the file: chmod 600 .env" in say("status")[1]
+
+
 # === Store credentials ======================================================================================
 
 PASSWORD = "correct horse"
@@ -5984,6 +5991,13 @@ def test_a_dotenv_file_refers_to_any_store_and_a_mounted_file_to_none(here, monk
     assert (environment["URL"], {"tea", "x://tea"} <= values["URL"]) == ("x://tea", True)
     assert ps.SecretConfig("none.json").get("URL", use_secret=True) == "x://tea"
     assert ps.get_secret("MOUNTED_TOKEN") == "secret:T"
+
+
+@pytest.mark.parametrize(
+    "text", [" secret:A", "\tsecret:A", "Secret:A", "a secret:A", "${ secret:A}", "$secret:A"]
+)
+def test_what_only_resembles_a_reference_is_text(text):
+    assert ps.resolve_text(text, backend=holding(["A"])) == text
 
 
 DOTENV_OF_REFERENCES = """\
@@ -12009,6 +12023,14 @@ def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_a_new_one_heed
     assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
 
 
+@pytest.mark.parametrize("what", ["--staged", "--history"])
+def test_what_git_holds_is_examined_even_where_the_report_goes(what, repository, say):
+    leak(repository / "report")
+    git(repository, "add", ".") if what == "--staged" else commit(repository)
+    assert say("audit", what, "--output", "report")[0] == 1
+    assert "github-token" in (repository / "report").read_text()
+
+
 def test_a_report_that_can_not_be_written_is_an_error(folder, say):
     error = f"there is no folder {folder}/absent; make it first, or name another file\n"
     assert say("audit", "--output", "absent/report") == (2, error)
@@ -12250,6 +12272,8 @@ ASKED = [
     ("notes.md", "process.env.X_KEY", ""),
     *((name, "X_KEY=", "missing") for name in (".env.example", ".env.sample", ".env.template", ".env.dist")),
     ("env.example", "  export X_KEY = x", "missing"),
+    ("app/.env.example", "X_KEY=", "missing"),
+    ("app/compose.yml", "a: ${X_KEY}", "missing"),
     (".env.other", "X_KEY=", ""),
     *((f"a.{end}", "a: secret:X_KEY", "missing") for end in ("json", "toml", "yaml", "yml")),
     ("a.yml", "a: ${secret://env/X_KEY}", "missing"),
@@ -12264,6 +12288,7 @@ ASKED = [
 
 @pytest.mark.parametrize(("name", "line", "kind"), ASKED)
 def test_check_knows_how_each_kind_of_file_asks_for_a_name(name, line, kind, folder, say):
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(line + "\n")
     said = " ".join(say("check")[1].split("\n")[0].split())
     assert said.startswith(f"{kind} X_KEY {name}:1" if kind else "0 names in") or (
@@ -12580,6 +12605,11 @@ def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_fac
     (elsewhere / ".env").symlink_to(repository / "real")
     monkeypatch.chdir(elsewhere)
     assert warning in say("set", "A_TOKEN", stdin="v")[1]
+
+
+def test_config_set_says_what_set_says_of_a_secret_that_it_stores(say):
+    note = "note: .env holds 'app.key' as APP_KEY in plaintext; --backend file would encrypt it\n"
+    assert say("config", "set", "app.key", "--secret", stdin="v") == (0, note)
 
 
 def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
