@@ -6850,9 +6850,8 @@ _CLASSES = {
     "h": "a-f0-9",
 }
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
-# name in lower case, with dashes. If no sample can be made from the shape, add an input that must match; a
-# near miss may follow, by default the hit without its last character. The first matching row wins. To require
-# something before the prefix, use a lookbehind that includes the prefix.
+# name in lower case, with dashes. If no sample can be made from the shape, add an input that must match. The
+# first matching row wins. To require something before the prefix, use a lookbehind that includes the prefix.
 _PREFIXED = r"""
 = high critical
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
@@ -6881,7 +6880,7 @@ Paystack key  sk_(live|test)_  {h40}
 WorkOS key  sk_(live|test)_  [Ya]{B60,200}={0,2}
 Stripe key  (s|r)k_(live|prod)_  {A16,200}
 OpenAI project key  sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}
-OpenAI key  sk-  {W10,200}T3BlbkFJ{W10,200}  =  sk-{A20}T4BlbkFJ{A20}
+OpenAI key  sk-  {W10,200}T3BlbkFJ{W10,200}
 Anthropic key  sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA
 OpenRouter key  sk-or-v1-  {h64}
 Hugging Face token  hf_  {L34}
@@ -6983,7 +6982,7 @@ GitLab job token  glcbt-  {W20,99}
 GitLab trigger token  glptt-  {W40}
 GitLab agent token  glagent-  {W50,99}
 GitLab runner token  GR1348941  {W20,60}
-AWS Bedrock short key  bedrock-api-key-  (?:YmVkcm9jay5hbWF6b25hd3MuY29t){B0,2000}  =  bedrock-api-key-{A28}
+AWS Bedrock short key  bedrock-api-key-  (?:YmVkcm9jay5hbWF6b25hd3MuY29t){B0,2000}
 Google API key  AIza  {W35}
 Google OAuth token  ya29.  {W30,400}(?:\.{W10,400})?
 Slack legacy token  xox(a|r)-  (?:[0-9]-)?{A16,48}
@@ -7002,7 +7001,7 @@ Shippo token  shippo_(live|test)_  {h40}
 EasyPost key  EZAK|EZTK  {A54}
 Duffel token  duffel_(live|test)_  {X43}
 Xata key  xau_  {A36,50}
-Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}  {d5}:AA{W33}
+Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}
 Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
 Linear key  lin_api_|lin_oauth_  {A40,64}
 Notion token  ntn_  {d11}{A35}
@@ -7145,7 +7144,6 @@ ngrok token  cr_  {A27}
 Modal token  ak-|as-  {A22}
 = medium medium
 Lob key  live_  {h35}
-Beamer key  b_  {X44}
 """
 # To add a rule for values in a certain context, add its name below its confidence and severity, then its
 # forms, one per line: a keyword in lower case that every match contains (or /file name; or several, which
@@ -7181,11 +7179,11 @@ Teams webhook
         x.webhook.office.com/webhookb2/{u}@{u}/IncomingWebhook/{h32}/{u}
 = medium critical
 npmrc login
-    :_authtoken  (?<=[\w/]):_authToken\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_authToken={p}{p}
-    :_password  (?<=[\w/]):_password\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/:_password={p}{p}
+    :_authtoken|:_password  (?<=[\w/])(?i:{name})\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/{name}={p}{p}
 hex private key
-    private_key  (?i:private_key){hex}  PRIVATE_KEY=0x{h64}
-    privatekey  (?i:privatekey){hex}  privateKey: "{h64}"
+    private_key|privatekey
+        (?i:{name})(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
+        {name}=0x{h64}
 = medium high
 URL password
 Kubernetes Secret
@@ -7206,14 +7204,13 @@ bearer token
         Authorization: Token {h40}
 login arguments
     basicauth(|credential(|credentials(|authentication(|auth=(  (?i:{name}){login}  x.{name}"me", "{p}")
-    plainauth(|getconnection(|connect(|pdo(  (?i:{name})(?:&[\w.>-]{1,40}, ?)?{argument}{login}
-        x.{name}"x.local", "me", "{p}", "a")
 command password
     sshpass|docker login|az login|psexec
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
+    -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
+        ([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
     sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
-    ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
     htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
@@ -7223,16 +7220,11 @@ command password
         curl -u 'me':'{p}' https://x.local
     convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\[\n][^"'$\n]{3,100})["']
         ConvertTo-SecureString -String "{p}" -AsPlainText
-    psk=  psk=["']?([^\s"'$<{][^\s"'(\[]{7,63})(?=["'\s]|\Z)  psk="{p}"
 netrc password
     machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
         machine x.local login me password {p}
 pgpass password
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
-Firefox login
-    encryptedpassword
-        encryptedPassword\\?":\s?\\?"M[A-Za-z0-9+/]{2}EEPgA{19}EwFAYIKoZIhvcNAwcE(C[A-Za-z0-9+/]{20,400}={0,2})
-        "encryptedPassword":"MDoEEPgAAAAAAAAAAAAAAAAAAAEwFAYIKoZIhvcNAwcEC{B40}"
 Bundler login
     bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
         BUNDLE_GEMS__LOCAL__COM: me:{p}
@@ -7245,8 +7237,6 @@ Azure Function key
         x.azurewebsites.net/api/a?code={W54}==
 Mailchimp key
     -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
-SoftLayer key
-    /soap/v  softlayer\.com/soap/v[\d.]{1,4}/([a-z0-9]{64})  softlayer.com/soap/v3.1/{a64}
 Slack webhook
     hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9+/]{20,100})
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
@@ -7257,26 +7247,11 @@ unnamed value
 encrypted key
 Jenkins secret
     aqaaabaaa  (?<=[{ ])(AQAAABAAA[^{}<>\n]{16,600})\}  {AQAAABAAA{B32}}
-Zapier webhook
-    zapier.com/hooks/  zapier\.com/hooks/catch/(\d{5,9}/[a-z0-9]{5,10})(?!\w)
-        https://hooks.zapier.com/hooks/catch/{d7}/{a7}/
-IFTTT webhook
-    /with/key/  /with/key/((?=[A-Za-z_-]{0,40}\d)[\w-]{20,64})  maker.ifttt.com/trigger/a/with/key/{W22}
-Make webhook
-    .make.com/  hook\.[a-z]{2}\d\.make\.com/([a-z0-9]{32})(?!\w)  https://hook.eu1.make.com/{a32}
-chat webhook
-    /hooks/  /hooks/([A-Za-z0-9]{17}/[A-Za-z0-9]{40,48}|(?=[a-z]{0,20}\d)[a-z0-9]{26})(?![\w/.-])
-        https://x.local/hooks/{a26}
-    /v2/hook/  /v2/hook/([0-9a-f-]{36})(?!\w)  https://x.local/open-apis/bot/v2/hook/{u}
-WeCom webhook
-    /webhook/send?key=  /webhook/send\?key=([0-9a-f-]{36})(?!\w)  /cgi-bin/webhook/send?key={u}
 """
 _MACROS = {
     "{options}": r"""(?:\.exe)?["']?,?{space}(?:[^\s|;&]{1,99}{space}){0,30}?["']?""",
     "{space}": r"(?: |\\\n){1,9}",
     "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
-    "{hex}": r"""(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)""",
-    "{argument}": r"""\s{0,40}(?:@?["'][^"'\n]{0,200}["']|[\w.&$>-]{1,60})\s{0,9},""",
     "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
     r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
 }
@@ -7298,7 +7273,7 @@ class _Lazy:
 
 
 class Rule(NamedTuple):
-    """One kind of secret, with its proofs: an input that must match, and one that must not."""
+    """One kind of secret, with its proof: an input that must match."""
 
     id: str
     what: str
@@ -7307,7 +7282,6 @@ class Rule(NamedTuple):
     prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
     shape: str = ""  # what follows it
     hit: str = ""
-    miss: str = ""
 
 
 @functools.cache
@@ -7474,19 +7448,6 @@ def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
-def _is_nkey(seed: bytes) -> bool:
-    """Whether the Base32 ends with the CRC-16 of the rest."""
-    import base64
-    import binascii
-
-    raw = base64.b32decode(seed + b"=" * (-len(seed) % 8))
-    return binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little")
-
-
-# A valid checksum is proof; an invalid one doesn't lower confidence, as most samples fail.
-CHECKSUMS: dict[str, Callable[[bytes], bool]] = {"nkey-seed": _is_nkey}
-
-
 def decode64(encoded: bytes) -> bytes:
     """Decode Base64 of either alphabet, padded or not; b"" where it is malformed."""
     import binascii
@@ -7543,12 +7504,12 @@ _ASSIGNMENT = rb"""(?x)
         |\ [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  # an attribute of the element
       )?\]?\)?(?:\[\d{0,5}\])?
     )
-    (?:\ \{\ get;(?:\ (?:private|protected|internal))?(?:\ (?:set|init);)?\ \}(?=\ =)  # a property
+    (?:\ \{\ get;[\w\ ;]{1,20}\}(?=\ =)  # a property
       |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ =)(?!\w{0,20}(?:pass|secret|token)))
        (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>])  # a type, which holds no keyword
     )?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:{1,3}=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|%%3[dD]|&gt;
+    (?:(?P<separator>=>|:{1,3}=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|&gt;
           |(?<=\ )[iI][sS]|(?<=[ \t])%(or)s)
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
        (?:[\[{(]\s{0,40}(?=["'])  # a list
@@ -7558,12 +7519,10 @@ _ASSIGNMENT = rb"""(?x)
        )?
        (?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?  # a prefix of the string
        (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # or it closes a string
-      |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )|%%3[dD]
+      |(?P<bare>=>|:{1,3}=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
        %(begin)s
-      |(?P<list>:=|=>|[=:])\ ?(?:new\ )?(?:\[\d{0,3}\])?(?:[A-Za-z_][\w.]{0,20})?(?:\[\d{0,3}\])?\ ?\(?
-       [\[{]\s{0,40}(?=(?:(?:0x[0-9a-fA-F]{1,2}|\d{1,3}),\s{0,20}){8})  # of bytes
     )
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
 _LOOKS_RANDOM = rb"""(?=[A-Za-z]{16}|[A-Z]{12}|[A-Za-z+/]{2,40}==
@@ -7594,9 +7553,8 @@ _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?+|,({>%!])"
 # In source, a value begins before the line ends, or on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
-_READ = lazily(  # a call without its first letter, as in [g]etToken(; or a type
+_READ = lazily(  # a call without its first letter, as in [g]etToken(
     rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
-    rb"|\A(?:id|hash|name|type|cn|ou|uid)(?![\w.(])"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
@@ -7620,10 +7578,8 @@ _BARE_VALUES = {
     "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
-    "bytes": lazily(rb"(?:(?:0x[0-9a-fA-F]{1,2}|\d{1,3})(?:,[ ]?|(?=[\s\]})]))){8,60}"),
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
-_BEFORE_PROSE = (b"", b"is", b"Is", b"IS", b"iS", b"|")
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
@@ -7769,12 +7725,12 @@ def candidate_at(window: bytes, language: Language, match: re.Match[bytes]) -> C
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if bare in _BEFORE_PROSE and _is_prose(name, before, value):
+    if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value):
         return None
     if value.lower() in _NO_VALUES or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NO_VALUES):
         return None
     return Candidate(
-        *(start, end, kind, _text(name), _text((separator or bare or match["list"] or b"").strip()) or "_"),
+        *(start, end, kind, _text(name), _text((separator or bare or b"").strip()) or "_"),
         *(_text(quote or b""), _text(value), _text(before), _text(_rest_of_line(window, end)), language.kind),
     )
 
@@ -7793,13 +7749,12 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
     """An unquoted value, which ends as its place and its language say."""
-    start, bare = match.end(), match["bare"]
-    if bare is None:
-        return _BARE_VALUES["bytes"].match(window, start)
+    start = match.end()
+    bare = match["bare"]
     if match.end("outer") < start:  # a block of YAML
         return _BARE_VALUES["line"].match(window, start)
     if bare[:1] == b">":
-        return None if before[-1:] == b"/" else _BARE_VALUES["element"].match(window, start)
+        return _BARE_VALUES["element"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]
@@ -7846,7 +7801,6 @@ def _text(part: bytes) -> str:
 
 @functools.cache
 def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
-    """Matches what is between such quotes, on one line."""
     if quote.startswith(b"\\"):
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
     if quote.startswith(b"&"):
@@ -7888,7 +7842,6 @@ class Language(NamedTuple):
 
 @functools.cache
 def _languages() -> dict[str, Language]:
-    """{file extension: language}"""
     rows = map(str.split, re.split(r"\n(?! )", _LANGUAGES.strip()))
     return {ending: Language(kind, how) for kind, how, *endings in rows for ending in endings}
 
@@ -8328,8 +8281,6 @@ def verdict(span: Span, value: bytes) -> Span:
         reason = "it is a word for a password"
     if reason:
         return span._replace(confidence="low", reason=reason)
-    if span.rule.id in CHECKSUMS and CHECKSUMS[span.rule.id](value):
-        confidence = "high"
     return span._replace(confidence=confidence)
 
 
@@ -8408,9 +8359,9 @@ def _is_word(value: str, c: Candidate) -> bool:
 
 
 # === Detectors ==============================================================================================
-# What turns places in a window into spans: runs of token characters by their prefix or the provider before
-# them, keywords by the pattern around them, and the few kinds that need a parser. The detector of a keyword
-# gets the offset where that ends, and returns where to go on; each looks at a few thousand bytes.
+# What turns places in a window into spans: runs of token characters by their prefix, keywords by the pattern
+# around them, and the few kinds that need a parser. The detector of a keyword gets the offset where it ends,
+# and returns where to go on; each looks at a few thousand bytes.
 
 _AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _SAMPLE_PATH = lazily(
@@ -8518,11 +8469,13 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
     texts = known.texts
     leads = known.leads
     for start, end in runs:
-        at, last, span = start, text[start - 1] if start else 10, None
-        if last == 46 and end - start >= 32:  # maybe the dot is in a token of several parts
+        at = start
+        last = text[start - 1 : start]
+        span = None
+        if last == b"." and end - start >= 32:  # maybe the dot is in a token of several parts
             before = text[max(0, start - 60) : start]
             at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
-        elif last == 92 and text[start] in b"nrt":  # the first letter is part of an escape
+        elif last == b"\\" and text[start] in b"nrt":  # the first letter is part of an escape
             at += 1
         found = texts.get(text[at : at + 2])
         if found and text.startswith(found, at):
@@ -8656,7 +8609,6 @@ def keyword_detectors() -> dict[bytes, Detector]:
 
 
 def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """Match the patterns of a keyword that ends at `at`."""
     for pattern in of:
         begin = at - size - pattern.lead
         found = pattern.regex.match(text, begin) if begin >= 0 else None
@@ -8737,9 +8689,8 @@ def urls(text: bytes) -> Iterator[Span]:
     rule = pattern_rules()["url-password"]
     for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
-        alike = password.lower() == user.lower() and host.startswith((b"localhost", b"127.0.0.1", b"%"))
         plain = _PLAIN_USER.match(user) and wordness(_text(password)) > "3"
-        sample = alike or plain or b"example" in host or len(set(password.lower())) < 3
+        sample = plain or b"example" in host or len(set(password.lower())) < 3
         reason = "its user, its host or its password is an example" if sample else ""
         yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), password)
 
