@@ -6617,6 +6617,9 @@ def redact_logs(source: Redactable) -> RedactingFilter:
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
 
+    def wrap_call(call: Callable[..., None]) -> Callable[..., None]:
+        return lambda logger, record: call(logger, redacting.redact_record(record))
+
     def wrap_handle(handle: Callable[..., Any]) -> Callable[..., Any]:
         def redacted(handler: object, record: Any) -> Any:
             is_plain = type(handler).__module__.startswith("logging")  # which shows no variables
@@ -6627,6 +6630,8 @@ def _redact_logging(redacting: RedactingFilter) -> None:
     def wrap_output(make: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args: redacting.redact(make(*args))
 
+    # A handler may replace `handle`, or get its records from a queue.
+    _replace_function(logging.Logger, "callHandlers", wrap_call)
     _replace_function(logging.Handler, "handle", wrap_handle)
     _replace_function(logging.LogRecord, "getMessage", wrap_output)
     # Not always text: some formatters return a dict, or bytes.

@@ -8080,6 +8080,14 @@ def test_redact_covers_handlers_that_keep_records(log):
     assert (log.text(), seen) == ("in *** ***\n", [("in *** ***", "***")])
 
 
+def test_redact_covers_handlers_that_replace_handle(log):
+    seen = []
+    log.handlers[:] = [own(logging.Handler, "handle", lambda record: seen.append(vars(record)))]
+    ps.redact_logs([SAFE])
+    log.error("no", extra={"token": SAFE})
+    assert seen[0]["token"] == "***"
+
+
 def test_redact_covers_extra_fields_and_formatters_that_make_no_text(log):
     def fields(record):
         return {"token": record.token, "secretly": SAFE + '"', "level": record.levelno}
