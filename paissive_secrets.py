@@ -7216,6 +7216,7 @@ command password
     -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
         ([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
     sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
+    ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
     htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
@@ -7449,7 +7450,6 @@ def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
 
 
 # --- checks -------------------------------------------------------------------------------------------------
-# What a regular expression can't check.
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
@@ -8467,10 +8467,7 @@ def token_runs(text: bytes) -> list[tuple[int, int]]:
 
 
 def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> Iterator[Span]:
-    """Yield tokens with a known prefix.
-
-    This loop sees each run of 20 or more token characters, so every step counts.
-    """
+    """Yield tokens with a known prefix, in a loop that sees each run, so every step counts."""
     texts = known.texts
     leads = known.leads
     for start, end in runs:

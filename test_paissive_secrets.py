@@ -8587,7 +8587,7 @@ aws-appsync-key da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-
 fc-{h32}; voyage-key pa-{W43}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; statsig-key secret-{A38}
 secret-{A50} console-{A38}; scaleway-key SCW{U17}; volcengine-key AKLT{A40} AKLT{A60}; google-hmac-id
 GOOG{U20}; svix-token testsk_{A32}.eu sk_{A32}.eu; brave-search-key BSA{W28}; exoscale-key EXO{h26};
-ngrok-token cr_{A27}; modal-token ak-{A22} as-{A22}; lob-key live_{h35}; beamer-key b_{X44}
+ngrok-token cr_{A27}; modal-token ak-{A22} as-{A22}; lob-key live_{h35}
 """
 
 
