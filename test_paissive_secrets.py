@@ -10639,15 +10639,6 @@ def test_pre_commit_can_run_this_repository(repository):
         assert ps.main([*args[1:], *files]) == code
 
 
-def test_what_git_says_of_an_old_kind_of_file_does_not_hide_its_error(repository, say):
-    leak(repository / "a.py")
-    oid = commit(repository)
-    (repository / ".git/info").mkdir(exist_ok=True)
-    (repository / ".git/info/grafts").write_text(oid + "\n")
-    status, said = say("audit", "--history", "absent")
-    assert (status, said.split(":")[:2]) == (2, ["git says", " fatal"])
-
-
 # === Files ==================================================================================================
 
 
