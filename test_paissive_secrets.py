@@ -13154,8 +13154,8 @@ assert sys.version_info[:2] >= (3, 14)
 with open("a.py", "w") as file:
     file.write("API_KEY = '" + "Q7" * 3 + "xk29vLmPzR41'")
 ps.MemoryStore().set("B", "w")
-ps.SecretConfig().set("a", "secret:C")
-commands = "set C --generate", "config get a --secret", "ls", "audit", "status"
+ps.SecretConfig().set("a", "secret:C_TOKEN")
+commands = "set C_TOKEN --generate", "config get a --secret", "ls", "audit", "status"
 assert [ps.main(command.split()) for command in commands] == [0, 0, 0, 1, 0]
 """
 
@@ -13168,7 +13168,7 @@ def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_loc
     script += f"p.runPython({json.dumps(IN_NODE)})"
     asked = [tool("node"), "--input-type=module", "-e", script]
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, timeout=120)
-    note = "note: .env holds 'C' in plaintext; --backend file would encrypt it\n"
+    note = "note: .env holds 'C_TOKEN' in plaintext; --backend file would encrypt it\n"
     assert (done.returncode, err(done)[-500:]) == (0, note)
 
 
