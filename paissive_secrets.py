@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# paissive_secrets 1.0.0 (2026-11-26)
+# paissive_secrets 1.0.0.dev0 (2026-11-28)
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: 2026 the paissive_secrets maintainers
 # Home: the project's repository; README says how to verify a copy against it.
@@ -167,8 +167,8 @@ __all__ = [
     "set_secret",
     "unseal",
 ]
-__version__ = "1.0.0"
-__date__ = "2026-11-26"
+__version__ = "1.0.0.dev0"
+__date__ = "2026-11-28"
 
 # Public annotations avoid `X | Y`, so that typing.get_type_hints works on them in Python 3.9.
 StrPath = Union[str, os.PathLike[str]]
@@ -1690,7 +1690,7 @@ class EnvironmentStore(Store):
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
     def get(self, name: str, *, mounted: bool = True) -> str:
-        """Return the value; without `mounted`, not of a file that is named."""
+        """Return the value; without `mounted`, skip NAME_FILE and systemd's credentials."""
         variable = _checked_variable(name)
         try:
             return os.environ[variable]  # faster than get(); the errors below get no context from it
@@ -2109,11 +2109,15 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
 
     def use_pipe() -> None:
         nonlocal printed
+        # Only one of the two is a pipe.
         if child.stdout:
             with child.stdout as pipe:
                 printed = pipe.read(MAX_FILE_BYTES + 1)
         if child.stdin:
-            with contextlib.suppress(OSError), child.stdin as pipe:  # it may not read all, or anything
+            with (
+                contextlib.suppress(OSError),
+                child.stdin as pipe,
+            ):  # the command may not read all, or anything
                 pipe.write(text.encode())
 
     end = time.monotonic() + timeout
@@ -3134,7 +3138,7 @@ def _new_passphrase(password: str) -> Passphrase:
         raise BadValue("the master password has several lines", hint="use a single line")
     if len(password) < _MIN_PASSWORD:
         problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
-        warn_once(f"{problem}; choose several random words with: password")
+        warn_once(f"{problem}; change it to several random words with: password")
     return Passphrase(password, log_n)
 
 
@@ -6524,15 +6528,18 @@ def _wait_for(
 def _handle_signal(
     number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
 ) -> None:
+    """Pass a signal on; the end of a child only wakes the caller."""
     import signal
 
+    if number == signal.SIGCHLD:
+        return
     if number == signal.SIGWINCH:
         for output in outputs:
             _resize(output.source, output.target)
     elif number == signal.SIGCONT:  # by `fg`, maybe after `bg`
         if terminal:
             terminal.make_raw()
-    # Without a terminal of its own, the command is in our process group, which the keyboard interrupts.
+    # The keyboard has interrupted a command in our process group, one without a terminal of its own.
     elif terminal or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
         os.kill(process.pid, number)
 
@@ -6745,7 +6752,7 @@ class RedactingFilter:
         return record
 
     def is_revealing(self, error: Optional[BaseException], *context: object) -> bool:
-        """Return whether an exception, its frames or the context show a value."""
+        """Return whether an exception, its frames or the context show a value, or can't be examined."""
         import traceback
 
         shown: list[object] = [*context]
@@ -8052,7 +8059,7 @@ def _cross(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[
 
 
 def wordness(value: str) -> str:
-    """How common its pairs of letters are in words: "0" to "9", or "few" if it has hardly any."""
+    """How common a value's pairs of letters are in words: "0" to "9", or "few" if it has under three."""
     often = _letter_pairs()
     pairs = [often[pair] for pair in _PAIR.findall(value.lower())]
     return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
@@ -8360,7 +8367,7 @@ def _is_word(value: str, c: Candidate) -> bool:
         return True
     if len(word) > 2 and word in c.name.lower():
         return True
-    return bool(_WORDS.match(value)) and wordness(value) > "4"
+    return bool(_WORDS.match(value)) and wordness(value) not in "01234"
 
 
 # === Detectors ==============================================================================================
@@ -8502,10 +8509,10 @@ def token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield what is in text in Base64, which is decoded once, at its place in the Base64."""
+    """Yield secrets inside Base64, as spans of the Base64; what that holds in Base64 isn't decoded."""
     is_text = _ENCODED_TEXT.match
     begins = [start for start, _ in runs if is_text(text, start)]
-    if runs and runs[0][0] == 0 and begins[:1] != [0]:  # maybe a window that begins within a group
+    if runs and runs[0][0] == 0 and begins[:1] != [0]:  # the text may begin within a group of four
         aligned = _ENCODED_TEXT.search(text, *runs[0])
         begins = [aligned.start(), *begins] if aligned else begins
     done = 0
@@ -8691,7 +8698,7 @@ def urls(text: bytes) -> Iterator[Span]:
     rule = pattern_rules()["url-password"]
     for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
-        plain = _PLAIN_USER.match(user) and wordness(_text(password)) > "3"
+        plain = _PLAIN_USER.match(user) and wordness(_text(password)) in "456789"
         sample = plain or b"example" in host or len(set(password.lower())) < 3
         reason = "its user, its host or its password is an example" if sample else ""
         yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), password)
@@ -8710,7 +8717,10 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """Find the values of a Kubernetes Secret in YAML or JSON: `data` is in Base64, `stringData` plain."""
+    """Return the values of a Kubernetes Secret whose keyword ends at `at`, and where to go on.
+
+    It is YAML or JSON: `data` is in Base64, `stringData` plain.
+    """
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
@@ -10668,9 +10678,10 @@ def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
     for pattern in _patterns_for(path):
         for match in re.finditer(pattern, text, re.M):
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
-            optional = match[3] or (pattern != _REFERENCE_AT and not looks_secret(match[2]))
+            backend, name, default = match.groups()
+            optional = default or (pattern != _REFERENCE_AT and not looks_secret(name))
             how = "default" if optional else "requires"
-            yield match[2], text.count("\n", 0, match.start()) + 1, how, match[1] or ""
+            yield name, text.count("\n", 0, match.start()) + 1, how, backend or ""
 
 
 def _patterns_for(path: str) -> list[str]:
@@ -11408,7 +11419,10 @@ def _progress_line() -> Callable[[Summary], None]:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the values to search for; before a push, only if that takes no prompt."""
+    """Return the values to search for; before a push, go on without a store that doesn't open.
+
+    There, stdin is git's list, so a prompt is an error.
+    """
     try:
         known = KnownValues(args.manager.store())
     except SecretsError as error:
