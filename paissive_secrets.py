@@ -2114,10 +2114,8 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
             with child.stdout as pipe:
                 printed = pipe.read(MAX_FILE_BYTES + 1)
         if child.stdin:
-            with (
-                contextlib.suppress(OSError),
-                child.stdin as pipe,
-            ):  # the command may not read all, or anything
+            # The command may not read all, or anything.
+            with contextlib.suppress(OSError), child.stdin as pipe:
                 pipe.write(text.encode())
 
     end = time.monotonic() + timeout
