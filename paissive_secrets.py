@@ -1690,7 +1690,7 @@ class EnvironmentStore(Store):
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
     def get(self, name: str, *, mounted: bool = True) -> str:
-        """Return the value; without `mounted`, skip NAME_FILE and systemd's credentials."""
+        """Return the value; `mounted` includes NAME_FILE and credentials."""
         variable = _checked_variable(name)
         try:
             return os.environ[variable]  # faster than get(); the errors below get no context from it
@@ -6750,7 +6750,7 @@ class RedactingFilter:
         return record
 
     def is_revealing(self, error: Optional[BaseException], *context: object) -> bool:
-        """Return whether an exception, its frames or the context show a value, or can't be examined."""
+        """Return whether these show a value, or can't be examined."""
         import traceback
 
         shown: list[object] = [*context]
