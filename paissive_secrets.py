@@ -10863,7 +10863,9 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
     import argparse
 
     run, *arguments = _COMMANDS[name]
-    doc = re.sub("(?m)^    ", "", run.__doc__ or "")
+    doc = run.__doc__ or ""
+    if sys.version_info < (3, 13):  # which takes the indentation off itself
+        doc = re.sub("(?m)^    ", "", doc)
     if "$ " not in doc:
         example = " ".join([name, *(_EXAMPLES[word] for word, _ in arguments if word in _EXAMPLES)])
         doc = re.sub(r"\n|\Z", f"\n\n$ {example}\n", doc, count=1)

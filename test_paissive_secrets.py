@@ -552,7 +552,6 @@ constant: 'a?'
 constant: 'b?'
 constant: 'c?'
 constant: '^(one|two)?'
-default: ''
 except: (TypeError,)
 except: (ValueError,)
 expression: '(one|two)'

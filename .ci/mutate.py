@@ -3,7 +3,7 @@
 
     mutate.py [SECTION ...] [--sample N] [--seed N] [--jobs N] [--at-least N]
 
-A mutant changes one operator, constant, statement, default, `except` type, row of a table, or alternative or
+A mutant changes one operator, constant, statement, `except` type, row of a table, or alternative or
 anchor of a regular expression, anywhere in a section. It is killed if a quick test of that section, or of a
 section listed with it in ALSO_TESTED_BY, fails or hangs. All others survive, including those that no test
 could tell from the original. Left alone: the fitted weights, texts of errors and hints, annotations,
@@ -70,12 +70,13 @@ PAIRS = (  # operators to swap
     (ast.And, ast.Or),
 )
 SWAPS = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
+TYPE_MAKERS = {"TypeVar", "Union", "Optional", "Callable", "tuple", "dict"}  # `Name = Union[…]`
 ANCHORS = ("^", "$", r"\b", r"\A", r"\Z")
 
 
 class Mutant(NamedTuple):
     section: str
-    kind: str  # operator, constant, statement, default, except, row, expression
+    kind: str  # operator, constant, statement, except, row, expression
     node: ast.AST
     text: str  # its replacement
 
@@ -146,11 +147,7 @@ def without_docstring(node: ast.FunctionDef | ast.ClassDef) -> list[ast.stmt]:
 
 def replacements(node: ast.AST, lines: list[bytes]) -> Iterator[tuple[str, ast.AST, str]]:
     """(kind, node, replacement): the changes of the node itself."""
-    if isinstance(node, ast.FunctionDef):
-        for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
-            if isinstance(default, ast.Constant) and default.value is None:
-                yield "default", default, "''"
-    elif isinstance(node, ast.ExceptHandler) and node.type is not None:
+    if isinstance(node, ast.ExceptHandler) and node.type is not None:
         yield from (("except", node.type, text) for text in fewer_types(node.type))
     elif isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict)):
         yield from (("row", node, text) for text in without_each_row(node))
@@ -269,13 +266,15 @@ def is_hint(node: ast.AST) -> bool:
 
 
 def is_for_type_checkers(node: ast.AST) -> bool:
-    """Whether it is `if TYPE_CHECKING:`, a TypeVar or an overload."""
+    """Whether it is `if TYPE_CHECKING:`, a TypeVar, the name of a type, or an overload."""
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     if isinstance(node, ast.FunctionDef):
         return any(isinstance(one, ast.Name) and one.id == "overload" for one in node.decorator_list)
-    called = getattr(getattr(node, "value", None), "func", None)
-    return isinstance(node, ast.Assign) and isinstance(called, ast.Name) and called.id == "TypeVar"
+    if not isinstance(node, ast.Assign):
+        return False
+    made = getattr(node.value, "func", getattr(node.value, "value", None))
+    return isinstance(made, ast.Name) and made.id in TYPE_MAKERS
 
 
 def is_false(node: ast.AST) -> bool:
