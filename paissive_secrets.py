@@ -253,10 +253,10 @@ class Conflict(SecretsError, RuntimeError):
 # text without NUL. Also here: which names are a secret's, for every command, what a reference looks like, and
 # which variables open our stores.
 
-_BINARY_HINT = "encode binary values, with base64 for instance"
+BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
-_REFERENCE = "secret:"  # prefix of a text that is one reference
-_EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
+REFERENCE_PREFIX = "secret:"  # prefix of a text that is one reference
+EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
 # Variables that hold what opens a store or, with _FILE and _COMMAND, say where it is.
 _STORE_CREDENTIALS = (
     r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
@@ -310,14 +310,14 @@ _SHELL_VARIABLES = ("PWD", "OLDPWD")  # a directory, not a password
 
 def check_name(name: str) -> str:
     """Return `name`, or raise BadName saying what is wrong with it."""
-    problem = _name_problem(name)
+    problem = name_problem(name)
     if problem:
         hint = "use letters, digits, '_', '-', '.', and '/' between folders"
-        raise BadName(f"bad name {_show(name)}: {problem}", hint=hint)
+        raise BadName(f"bad name {show(name)}: {problem}", hint=hint)
     return name
 
 
-def _name_problem(name: object) -> str:
+def name_problem(name: object) -> str:
     if not isinstance(name, str):
         return "it is not text"
     if not name:
@@ -334,7 +334,7 @@ def _name_problem(name: object) -> str:
     return "it begins or ends with a space" if name != name.strip() else ""
 
 
-def _show(name: object) -> str:  # for a message: quoted, escaped and short
+def show(name: object) -> str:  # for a message: quoted, escaped and short
     text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -355,9 +355,9 @@ def check_value(value: str, what: str = "the value") -> str:
     if not isinstance(value, str):
         raise BadValue(f"{what} is not text, but {type(value).__name__}")
     if "\0" in value:
-        raise BadValue(f"{what} has a NUL character", hint=_BINARY_HINT)
-    if not _is_encodable(value):
-        raise BadValue(f"{what} is not UTF-8", hint=_BINARY_HINT)
+        raise BadValue(f"{what} has a NUL character", hint=BINARY_HINT)
+    if not is_encodable(value):
+        raise BadValue(f"{what} is not UTF-8", hint=BINARY_HINT)
     return value
 
 
@@ -366,7 +366,7 @@ def decode_value(data: bytes, what: str = "the value") -> str:
     return check_value(data.decode(errors="surrogateescape"), what)  # a strict error would hold the data
 
 
-def _is_encodable(text: str, encoding: str = "utf-8") -> bool:
+def is_encodable(text: str, encoding: str = "utf-8") -> bool:
     """Return whether the encoding has all of the text; no exception with the text in it escapes."""
     try:
         text.encode(encoding)
@@ -421,7 +421,9 @@ def _kind_of_word(word: str) -> str:
 
 def looks_like_reference(text: str) -> bool:
     """Return whether a text in configuration is or has a reference."""
-    return text.startswith(_REFERENCE) or ("${secret:" in text and bool(re.search(_EMBEDDED_REFERENCE, text)))
+    return text.startswith(REFERENCE_PREFIX) or (
+        "${secret:" in text and bool(re.search(EMBEDDED_REFERENCE, text))
+    )
 
 
 def check_not_followed(value: str, what: str, hint: str) -> None:
@@ -448,7 +450,7 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise BadValue(f"duplicate key {_show(name)}")
+        raise BadValue(f"duplicate key {show(name)}")
     return found
 
 
@@ -497,7 +499,7 @@ _LOCK_FILE = ".gitignore"
 _LOCK_TEXT = b"*\n# locked by process %-10d\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
@@ -548,15 +550,15 @@ class FileCache:
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
 
-    def load(self, path: str, parse: Callable[[bytes], _T], *, follow: bool = True) -> _T:
+    def load(self, path: str, parse: Callable[[bytes], T], *, follow: bool = True) -> T:
         """Return the file at `path`, parsed."""
         state = file_state(path, follow=follow)
         cached = self._files.get(path)
         if cached and cached.state == state and cached.is_settled:
-            return cast("_T", cached.parsed)
+            return cast("T", cached.parsed)
         # Read after its state: if the file changes in between, the next state differs.
         data = read_file(path, follow=follow)
-        parsed = cast("_T", cached.parsed) if cached and cached.data == data else parse(data)
+        parsed = cast("T", cached.parsed) if cached and cached.data == data else parse(data)
         self._files[path] = _CachedFile(state, data, parsed)
         return parsed
 
@@ -938,10 +940,10 @@ def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[Non
     except OSError as error:
         if isinstance(error, (SecretsError, but)):
             raise
-        raise _disk_error(doing, error) from None
+        raise disk_error(doing, error) from None
 
 
-def _disk_error(doing: str, error: OSError) -> SecretsError:
+def disk_error(doing: str, error: OSError) -> SecretsError:
     denied = isinstance(error, PermissionError)
     hint = "check its permissions, and its folder's" if denied else ""
     hint = "what was there is unchanged" if doing.startswith("write") else hint
@@ -954,7 +956,7 @@ def _disk_error(doing: str, error: OSError) -> SecretsError:
 
 _DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"], "uuid": []}
 _SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
-_SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"  # paissive: allow
+SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"  # paissive: allow
 _PASSWORD_CLASSES = {
     "l": "abcdefghijklmnopqrstuvwxyz",
     "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -976,13 +978,13 @@ def generate(spec: str = "token:32") -> str:
     word, *details = spec.split(":")
     defaults = _DEFAULT_DETAILS.get(word)
     if defaults is None or len(details) > len(defaults):
-        raise BadValue("no such generator", hint=_SPEC_HINT)
+        raise BadValue("no such generator", hint=SPEC_HINT)
     if word == "uuid":
         return str(uuid.uuid4())
     text, *classes = [*details, *defaults[len(details) :]]
     # int() would also accept signs, spaces, underscores and the digits of other scripts.
     if not re.fullmatch("[0-9]{1,4}", text) or int(text) not in _SIZES:
-        raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=_SPEC_HINT)
+        raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=SPEC_HINT)
     if word == "password":
         return _random_password(int(text), *classes)
     return secrets.token_hex(int(text)) if word == "hex" else secrets.token_urlsafe(int(text))
@@ -992,7 +994,7 @@ def _random_password(size: int, classes: str) -> str:
     import secrets
 
     if not classes or set(classes) - set(_PASSWORD_CLASSES):
-        raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=_SPEC_HINT)
+        raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=SPEC_HINT)
     needed = [_PASSWORD_CLASSES[c] for c in sorted(set(classes))]
     while True:  # drawing again until it has each class keeps all such passwords equally likely
         password = "".join(secrets.choice("".join(needed)) for _ in range(size))
@@ -1077,7 +1079,7 @@ class Store:
             try:
                 self.set(name, value)
             except SecretsError as error:
-                error.message = f"{done} of {len(values)} secrets are set, not {_show(name)}: {error.message}"
+                error.message = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
                 raise
 
     def expand(self, name: str) -> dict[str, str]:
@@ -1317,7 +1319,7 @@ class MemoryStore(Store):
 
 def stage_suffix(stage: str) -> str:
     if stage not in STAGES:
-        raise BadValue(f"no stage called {_show(stage)}", hint=f"use one of {', '.join(STAGES)}")
+        raise BadValue(f"no stage called {show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     return STAGES[stage]
 
 
@@ -1334,7 +1336,7 @@ def is_stage(name: str, names: Container[str]) -> bool:
 
 
 def not_found_error(name: str) -> NotFound:
-    return NotFound(f"no secret named {_show(name)}", hint="see: list")
+    return NotFound(f"no secret named {show(name)}", hint="see: list")
 
 
 # === Policies ===============================================================================================
@@ -1368,7 +1370,7 @@ class Policies:
         if not self._sealed:
             return self._load().get(self._location, {}).get(name, {})
         with contextlib.suppress(NotFound):
-            return parse_json(self._sealed.get(name), f"the policy of {_show(name)}")
+            return parse_json(self._sealed.get(name), f"the policy of {show(name)}")
         return {}
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
@@ -1395,7 +1397,7 @@ class Policies:
 
         # A name may hold '/', and be of a file name's full length.
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
-        return FileLock(path, wait=False, what=f"a rotation of {_show(name)}")
+        return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -1424,7 +1426,7 @@ class Policies:
             with disk_errors(f"write {self.path}"):
                 rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
-            self._sealed.set(name, dump_json(policy, f"the policy of {_show(name)}"))
+            self._sealed.set(name, dump_json(policy, f"the policy of {show(name)}"))
         else:
             with contextlib.suppress(NotFound):
                 self._sealed.delete(name)
@@ -1507,7 +1509,7 @@ class Dotenv:
             text = (found if name in found or is_store_credential(name.upper()) else environ).get(name, "")
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
-                problem = f"the values up to {_show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
+                problem = f"the values up to {show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
                 raise BadValue(problem, hint="look at its ${...}")
             return text
 
@@ -1638,7 +1640,7 @@ def dotenv_assignment(name: str, value: str, quote: str = "") -> str:
             written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
             return f"{name}={mark}{written}{mark}"
     hint = "use --backend file, or export with --format json"
-    raise BadValue(f"a .env file can't hold {_show(name)} so that every reader agrees", hint=hint)
+    raise BadValue(f"a .env file can't hold {show(name)} so that every reader agrees", hint=hint)
 
 
 def _fits(value: str, quote: str) -> bool:
@@ -1659,13 +1661,13 @@ _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
 _URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC 3986, 3.2.1; paissive: allow
 
 
-def has_url_password(value: str) -> bool:
+def _has_url_password(value: str) -> bool:
     """Return whether a URL in a value has a password before its host."""
     return "://" in value and bool(re.search(_URL_WITH_PASSWORD, value))
 
 
 # Which values are secrets under any name. The sections on tokens and private keys, further down, add theirs.
-SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, has_url_password]
+SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, _has_url_password]
 
 
 class EnvironmentStore(Store):
@@ -1691,7 +1693,7 @@ class EnvironmentStore(Store):
 
     def get(self, name: str, *, mounted: bool = True) -> str:
         """Return the value; `mounted` includes NAME_FILE and credentials."""
-        variable = _checked_variable(name)
+        variable = checked_variable(name)
         try:
             return os.environ[variable]  # faster than get(); the errors below get no context from it
         except KeyError:
@@ -1699,13 +1701,13 @@ class EnvironmentStore(Store):
         if variable not in self._deleted_here:
             path = credential_path(name, variable) if mounted else ""
             if path:
-                with disk_errors(f"read {path}, where {_show(name)} is stored"):
+                with disk_errors(f"read {path}, where {show(name)} is stored"):
                     value = read_credential(path)
             elif not _is_setting(variable):
                 path, value = self.plaintext_file(), self._get_from_file(name)
         if value is None:
             raise not_found_error(name)
-        return check_value(value, f"the value of {_show(name)} in {path}")
+        return check_value(value, f"the value of {show(name)} in {path}")
 
     def set(self, name: str, value: str) -> None:
         """Set one secret, in the process or in the dotenv file."""
@@ -1713,15 +1715,15 @@ class EnvironmentStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Set all of these or, after any error, none."""
-        changes = {_checked_variable(name): check_value(value) for name, value in values.items()}
+        changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names map to one variable", hint="import them into another store")
         writes_file = self._writes_file()
         for variable, value in changes.items():
             hint = "use another store, such as --backend file"
-            check_not_followed(value, f"the value of {_show(variable)}", hint)
-            if not _is_encodable(value, sys.getfilesystemencoding()):
-                raise BadValue(f"this locale can't encode the value of {_show(variable)}", hint="use UTF-8")
+            check_not_followed(value, f"the value of {show(variable)}", hint)
+            if not is_encodable(value, sys.getfilesystemencoding()):
+                raise BadValue(f"this locale can't encode the value of {show(variable)}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
                 problem = f"{variable} is a setting, which a dotenv file can't set"
                 raise BadName(problem, hint="export it instead")
@@ -1736,7 +1738,7 @@ class EnvironmentStore(Store):
 
     def delete(self, name: str) -> None:
         """Delete a secret from the process or the dotenv file, or raise NotFound."""
-        variable = _checked_variable(name)
+        variable = checked_variable(name)
         path, assigned = "", False
         if variable not in self._deleted_here:
             path = credential_path(name, variable)
@@ -1749,7 +1751,7 @@ class EnvironmentStore(Store):
             self._rewrite(lambda dotenv: dotenv.without(variable, name))
         elif path or self._persists:
             where = path or "the calling shell's environment"
-            raise Denied(f"{_show(name)} is in {where}, which `delete` can't change", hint="remove it there")
+            raise Denied(f"{show(name)} is in {where}, which `delete` can't change", hint="remove it there")
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
@@ -1768,7 +1770,7 @@ class EnvironmentStore(Store):
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
-        return iter(sorted(name for name in found if _has_variable(name) and not _name_problem(name)))
+        return iter(sorted(name for name in found if _has_variable(name) and not name_problem(name)))
 
     def location(self) -> str:
         return f"env {os.path.realpath(self.plaintext_file())}"
@@ -1787,7 +1789,7 @@ class EnvironmentStore(Store):
 
     def _get_from_file(self, name: str) -> str | None:
         dotenv = self._load()
-        variable = _checked_variable(name)
+        variable = checked_variable(name)
         # The file may have names that no variable can have.
         return dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
 
@@ -1809,14 +1811,14 @@ class EnvironmentStore(Store):
 
     def overridden_by(self, name: str) -> str:
         """Return what overrides the dotenv file: "variable X", a path, or ""."""
-        variable = _checked_variable(name)
+        variable = checked_variable(name)
         return f"variable {variable}" if variable in os.environ else credential_path(name, variable)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
         """Return those whose values are references; mounted files have none."""
         found = {}
         for name in names:
-            variable = _checked_variable(name)
+            variable = checked_variable(name)
             if variable not in os.environ and credential_path(name, variable):
                 continue
             with contextlib.suppress(NotFound, BadValue):  # what can't be read can't be followed
@@ -1828,13 +1830,13 @@ class EnvironmentStore(Store):
         """Say that it is plaintext, under which variable, and what it replaced."""
         settings = self.plain_settings().keys() & set(names)
         if settings:
-            shown = ", ".join(map(_show, sorted(settings)))
+            shown = ", ".join(map(show, sorted(settings)))
             yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
             return
         what = f"{len(names)} secrets"
         if len(names) == 1:
-            variable = _checked_variable(names[0])
-            what = _show(names[0]) + (f" as {variable}" if variable != names[0] else "")
+            variable = checked_variable(names[0])
+            what = show(names[0]) + (f" as {variable}" if variable != names[0] else "")
         what += " in plaintext" + (" (what it held before is gone)" if self._replaced else "")
         yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
@@ -1881,7 +1883,7 @@ class EnvironmentStore(Store):
                 warn_once(str(error))
             return _NO_DOTENV
         except OSError as error:
-            raise _disk_error(f"read {path}", error) from None
+            raise disk_error(f"read {path}", error) from None
 
     def _parse(self, data: bytes) -> Dotenv:
         path, ignored = self.plaintext_file(), self._why_ignored()
@@ -1926,10 +1928,10 @@ def environment_now() -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _checked_variable(name: str) -> str:
+def checked_variable(name: str) -> str:
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
-        raise BadName(f"bad name {_show(name)}: it has letters that variables can't have", hint=hint)
+        raise BadName(f"bad name {show(name)}: it has letters that variables can't have", hint=hint)
     return variable_name(name)
 
 
@@ -2168,7 +2170,7 @@ _HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
 _TAG = 16  # bytes that ChaCha20-Poly1305 adds
-_MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile file can demand
+MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile file can demand
 _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
@@ -2179,7 +2181,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     Passphrase that is not the only recipient, Unavailable without the
     package cryptography.
     """
-    _require_cryptography()
+    require_cryptography()
     has_passphrase = any(isinstance(recipient, Passphrase) for recipient in recipients)
     if not recipients or (has_passphrase and len(recipients) > 1):
         raise BadValue("seal to one passphrase, or to one or more recipients")
@@ -2198,7 +2200,7 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     Raises BadValue for a file that demands too much work: scrypt over
     2**20, or over 1000 recipients.
     """
-    _require_cryptography()
+    require_cryptography()
     from cryptography.exceptions import InvalidSignature, InvalidTag
 
     stanzas, header, mac, payload = _split_file(sealed)
@@ -2247,7 +2249,7 @@ class Identity:
     """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to it."""
 
     def __init__(self, text: str) -> None:
-        _require_cryptography()
+        require_cryptography()
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         self._text = text
@@ -2283,8 +2285,8 @@ class Passphrase:
     """A passphrase to seal and open with; each use takes 2**log_n KiB of memory."""
 
     def __init__(self, text: str, log_n: int = 17) -> None:
-        if not 1 <= log_n <= _MAX_LOG_N:
-            raise BadValue(f"scrypt's log N is 1 to {_MAX_LOG_N}, not {log_n}")
+        if not 1 <= log_n <= MAX_LOG_N:
+            raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
         self._log_n, self._text = log_n, b""
         with contextlib.suppress(UnicodeEncodeError):
             self._text = text.encode(errors="surrogateescape")  # the exact bytes of a variable
@@ -2305,8 +2307,8 @@ class Passphrase:
         if not match:
             raise _corrupt("a scrypt stanza needs a salt of 16 bytes and a work factor of 1 or 2 digits")
         salt, log_n = _unbase64(match[1]), int(match[2])
-        if log_n > _MAX_LOG_N:  # before any work is done
-            raise BadValue(f"the file asks for 2**{log_n} units of scrypt, more than 2**{_MAX_LOG_N}")
+        if log_n > MAX_LOG_N:  # before any work is done
+            raise BadValue(f"the file asks for 2**{log_n} units of scrypt, more than 2**{MAX_LOG_N}")
         return _open_box(self._scrypt(salt, log_n), body)
 
     def _scrypt(self, salt: bytes, log_n: int) -> bytes:
@@ -2392,7 +2394,7 @@ def _chacha(key: bytes) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(key)
 
 
-def _require_cryptography() -> None:
+def require_cryptography() -> None:
     usable = _can_import_cryptography()
     if not usable and _program_folder:
         sys.path.append(_program_folder)  # last, so that Python's own modules win
@@ -2543,7 +2545,7 @@ class FileStore(Store):
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name)
             os.unlink(path)
-            sync_folder(folder, f"{_show(name)} is deleted")
+            sync_folder(folder, f"{show(name)} is deleted")
             with contextlib.suppress(OSError):  # until one isn't empty
                 while folder != self._entries:
                     os.rmdir(folder)
@@ -2601,7 +2603,7 @@ class FileStore(Store):
             keys = self._own_keys()
             if all(os.path.lexists(os.path.join(folder, file)) for file in _MEMBER_FILES):
                 hint = "choose another name, or remove that one first: member remove"
-                raise Conflict(f"there is a member {_show(name)}", hint=hint)
+                raise Conflict(f"there is a member {show(name)}", hint=hint)
             self._write_attributes()
             for path in (self._members, folder):
                 make_folder(path)
@@ -2623,7 +2625,7 @@ class FileStore(Store):
         self._select_pinned(keys)
         # If the member is gone and both identities are there, a removal was killed.
         if leaver and len(keys) == 1 and leaver not in self._member_names():
-            raise NotFound(f"no member named {_show(leaver)}", hint="see: member list")
+            raise NotFound(f"no member named {show(leaver)}", hint="see: member list")
         try:
             with self._write_lock():
                 keys = self._keys_by_password()
@@ -2654,7 +2656,7 @@ class FileStore(Store):
                 os.unlink(os.path.join(folder, file))
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(folder)
-        sync_folder(self._members, f"the member {_show(name)} is removed")
+        sync_folder(self._members, f"the member {show(name)} is removed")
 
     def _seal_identity(self, member: Member, keys: tuple[Identity, ...]) -> tuple[str, bytes]:
         path = os.path.join(self._members, member.name, "identity.age")
@@ -2684,7 +2686,7 @@ class FileStore(Store):
             folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
         for folder in folders:
             check_folder(folder.path)
-        return sorted(folder.name for folder in folders if not _name_problem(folder.name))
+        return sorted(folder.name for folder in folders if not name_problem(folder.name))
 
     def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
         """Return who a member is, as far as somebody who could open the store wrote it."""
@@ -2692,7 +2694,7 @@ class FileStore(Store):
         with disk_errors(f"read {path}"):
             found = _parse_texts(_open_file(path, keys)[1], path, "member", "recipient", "updated")
         if found["member"] != name:
-            raise Corrupt(f"{path} is for the member {_show(found['member'])}", hint="move it back")
+            raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return Member(name, found["recipient"], found["updated"])
 
     def status(self) -> Iterator[tuple[str, str]]:
@@ -2767,7 +2769,7 @@ class FileStore(Store):
         if os.environ.get(_PIN):
             problem = f"there is no store in {self.folder}, and {_PIN} allows no new one"
             raise Unsafe(problem, hint="is it the right folder? see: status")
-        _require_cryptography()  # before creating anything
+        require_cryptography()  # before creating anything
         if not self._password():
             self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
         _new_passphrase(self._password())
@@ -2787,12 +2789,12 @@ class FileStore(Store):
         if isinstance(error, SecretsError):
             return error
         if not isinstance(error, FileNotFoundError):
-            return _disk_error(f"read {self._entries}", error)
+            return disk_error(f"read {self._entries}", error)
         if os.path.lexists(self.folder):
             return not_found_error(name)
         if self._configured:
             self.check_exists()
-        return NotFound(f"no secret named {_show(name)}: no .paissive folder here or above")
+        return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
         self._check_folders(name)
@@ -3010,7 +3012,7 @@ def _file_name(name: str) -> str:
     longest = MAX_NAME_BYTES - len(".age")
     impossible = _IMPOSSIBLE_ON_WINDOWS if os.name == "nt" else _IMPOSSIBLE
     if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
-        raise BadName(f"bad name {_show(name)}: a sealed file can't have that name")
+        raise BadName(f"bad name {show(name)}: a sealed file can't have that name")
     return name + ".age"
 
 
@@ -3043,7 +3045,7 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
         for entry in entries:
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
             name, end = prefix + entry.name[:-4], entry.name[-4:]
-            if end == ".age" and not _name_problem(name) and entry.is_file(follow_symlinks=False):
+            if end == ".age" and not name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name
             # No name leads into a folder called *.age, in upper or lower case.
             elif end.lower() != ".age" and len(name) < MAX_NAME_BYTES and entry.is_dir(follow_symlinks=False):
@@ -3053,7 +3055,7 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
 def _check_member(name: str) -> str:
     """Return the name of a member, which is one of a folder."""
     if "/" in name:
-        raise BadName(f"bad name {_show(name)}: a member's has no '/'")
+        raise BadName(f"bad name {show(name)}: a member's has no '/'")
     _file_name(name)
     return name
 
@@ -3079,7 +3081,7 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
     if entry["name"] == name:
         return check_value(entry["value"])  # which other tools may have written
     # Another secret's file was copied here, or the file system took DB for db.
-    raise Corrupt(f"{path} holds the secret {_show(entry['name'])}", hint="use that name, or move it back")
+    raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint="use that name, or move it back")
 
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
@@ -3125,8 +3127,8 @@ def _parse_identities(text: str) -> tuple[Identity, ...]:
 def _configured_log_n() -> int:
     text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(_LOG_N)
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
-    if text not in map(str, range(_MIN_LOG_N, _MAX_LOG_N + 1)):
-        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {_MAX_LOG_N}")
+    if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
+        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {MAX_LOG_N}")
     return int(text)
 
 
@@ -3148,7 +3150,7 @@ def _new_passphrase(password: str) -> Passphrase:
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
 # The body of each login's request: its members, and the settings that they come from.
-_LOGINS: dict[str, dict[str, str]] = {
+LOGINS: dict[str, dict[str, str]] = {
     "token": {},
     "approle": {"role_id": "role_id", "secret_id": "secret_id"},
     "kubernetes": {"role": "role", "jwt": "jwt"},
@@ -3160,8 +3162,8 @@ _LOGINS: dict[str, dict[str, str]] = {
 }
 
 
-def _setting(pattern: str, problem: str, hint: str, convert: Callable[[str], _T]) -> Callable[[str, str], _T]:
-    def parse(source: str, text: str) -> _T:
+def _setting(pattern: str, problem: str, hint: str, convert: Callable[[str], T]) -> Callable[[str, str], T]:
+    def parse(source: str, text: str) -> T:
         if not re.fullmatch(pattern, text):
             raise BadValue(f"{source} {problem}", hint=hint)
         return convert(text)
@@ -3179,7 +3181,7 @@ def _vault_address(source: str, text: str) -> str:
     if _printable(source, text).startswith("unix://"):
         return text
     try:
-        url = _split_url(text)
+        url = split_url(text)
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False
@@ -3192,7 +3194,7 @@ def _vault_address(source: str, text: str) -> str:
     return address
 
 
-def _split_url(url: str) -> Any:
+def split_url(url: str) -> Any:
     from urllib.parse import urlsplit
 
     return urlsplit(url)
@@ -3200,7 +3202,7 @@ def _split_url(url: str) -> Any:
 
 def _vault_folder(source: str, text: str) -> str:
     folder = text.strip("/")
-    if problem := _name_problem(folder):
+    if problem := name_problem(folder):
         raise BadValue(f"{source} isn't a path in Vault: {problem}", hint="write it as team/app")
     return folder
 
@@ -3214,7 +3216,7 @@ def _timeout(source: str, text: str) -> float:
 
 
 # Anything else could end a header and begin another.
-_header_value = _setting(
+header_value = _setting(
     "[!-~]*", "has a character that isn't allowed", "look for a space or a line break at its end", str
 )
 # Those that `vault` and `bao` read, from BAO_X and VAULT_X; all others are our own, PAISSIVE_VAULT_X.
@@ -3225,7 +3227,7 @@ _STANDARD = (
 # How each is read if it isn't just printable text, and its default if that isn't "".
 _PARSERS: dict[str, Callable[[str, str], object]] = {
     **dict.fromkeys(("addr", "agent_addr"), _vault_address),
-    **dict.fromkeys(("namespace", "token"), _header_value),
+    **dict.fromkeys(("namespace", "token"), header_value),
     **dict.fromkeys(("mount", "prefix", "login_mount"), _vault_folder),
     "cacert_bytes": _setting("[\0-\x7f]*", "isn't PEM", "use the text of a certificate", str),
     "skip_verify": _setting(
@@ -3234,7 +3236,7 @@ _PARSERS: dict[str, Callable[[str, str], object]] = {
     "client_timeout": _timeout,
     "max_retries": _setting("[0-9]{1,9}", "isn't a number", "use 0 or more", int),
     "hosts": _setting("(?s).*", "", "", lambda text: tuple(text.replace(",", " ").lower().split())),
-    "login": _setting("|".join(_LOGINS), "isn't a known login method", f"use {', '.join(_LOGINS)}", str),
+    "login": _setting("|".join(LOGINS), "isn't a known login method", f"use {', '.join(LOGINS)}", str),
 }
 _DEFAULTS = {
     "addr": "https://127.0.0.1:8200",
@@ -3292,7 +3294,7 @@ _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connectio
 _MAX_IDLE = 8  # connections kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
-_Json = dict[str, Any]
+Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
 # A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
 # standby also answers 307 when it lost the active node's response.
@@ -3301,7 +3303,7 @@ _ADDRESS_HINT = "check VAULT_ADDR and any proxy"
 _TOO_LARGE = "the response is too large to be Vault's"
 
 
-class _Response:
+class Response:
     """A response; a plain class, since the body may hold secrets."""
 
     broken = ""  # why there is no response
@@ -3310,7 +3312,7 @@ class _Response:
 
     def __init__(self, status: int, headers: Any = None) -> None:
         self.status, self.headers = status, {} if headers is None else headers
-        self.body: _Json = {}
+        self.body: Json = {}
 
     @property
     def may_pass(self) -> bool:
@@ -3323,48 +3325,48 @@ class _Response:
         return self.repeated or (self.sent and self.may_pass and self.status not in _NOT_DONE)
 
     @property
-    def data(self) -> _Json:
-        return _member(self.body, "data")
+    def data(self) -> Json:
+        return child_object(self.body, "data")
 
     def says(self, words: str) -> bool:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
 
-def _member(parent: _Json, name: str) -> _Json:
+def child_object(parent: Json, name: str) -> Json:
     value = parent.get(name)
     return value if isinstance(value, dict) else {}  # a server may send anything
 
 
-def _json_number(value: object) -> float:
+def json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
-class _Index(NamedTuple):
+class StateIndex(NamedTuple):
     """An X-Vault-Index: what to send back, and the cluster and number that OpenBao's consists of."""
 
     text: str = ""
     cluster: str = ""
     number: int = 0
 
-    def is_older_than(self, other: _Index) -> bool:
+    def is_older_than(self, other: StateIndex) -> bool:
         return self.cluster == other.cluster and self.number < other.number
 
 
-_NO_INDEX = _Index()
+NO_INDEX = StateIndex()
 
 
-def _parse_index(text: str) -> _Index:
+def _parse_index(text: str) -> StateIndex:
     import base64
 
     if not text or not (text.isascii() and text.isprintable()):
-        return _NO_INDEX  # absent, or impossible to send in a header
+        return NO_INDEX  # absent, or impossible to send in a header
     with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        found = _read_object(base64.b64decode(text))
-        return _Index(text, str(found["cluster"]), int(found["value"]))
-    return _Index(text)
+        found = parse_object(base64.b64decode(text))
+        return StateIndex(text, str(found["cluster"]), int(found["value"]))
+    return StateIndex(text)
 
 
-class _Transport:
+class Transport:
     """Requests to one server, over connections that are kept; safe to use from many threads.
 
     A standby node answers reads from its own copy, which may lag behind. So each request names the newest
@@ -3376,7 +3378,7 @@ class _Transport:
     closed = False
     _context: Any = None
 
-    def __init__(self, settings: VaultSettings, newest: _Index = _NO_INDEX) -> None:
+    def __init__(self, settings: VaultSettings, newest: StateIndex = NO_INDEX) -> None:
         import threading
 
         self.settings = settings
@@ -3388,8 +3390,8 @@ class _Transport:
         self._busy: set[Any] = set()
 
     def call(
-        self, method: str, path: str, body: _Json | None = None, *, token: str = "", repeat: bool = True
-    ) -> _Response:
+        self, method: str, path: str, body: Json | None = None, *, token: str = "", repeat: bool = True
+    ) -> Response:
         """Send a request for a quoted path; `repeat` says that sending it twice is harmless."""
         import json
 
@@ -3407,7 +3409,7 @@ class _Transport:
             if index.cluster or method != "GET":  # an unreadable index of a read may be an old one
                 self._note(index)
             if repeat and method == "GET" and index.text and index.is_older_than(known):
-                response = _Response(412)  # this node was active, and doesn't know yet that it isn't now
+                response = Response(412)  # this node was active, and doesn't know yet that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.closed or attempt >= self.settings.max_retries:
                 break
@@ -3422,14 +3424,14 @@ class _Transport:
             repeated = response.may_be_done
         return response
 
-    def _note(self, index: _Index) -> None:
+    def _note(self, index: StateIndex) -> None:
         with self.lock:
             if index.text and not index.is_older_than(self.newest):
                 self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
         """Whether a redirect may take the token there: servers may lie."""
-        old, new = _split_url(url), _split_url(target)
+        old, new = split_url(url), split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
             return False
         place = host, port = _host_and_port(new.scheme, new.netloc)
@@ -3498,7 +3500,7 @@ class _Exchange:
     redirected = False
     raw = b""  # the body of the response
 
-    def __init__(self, transport: _Transport, data: bytes, token: str, repeat: bool, deadline: float) -> None:
+    def __init__(self, transport: Transport, data: bytes, token: str, repeat: bool, deadline: float) -> None:
         self.transport, self._data = transport, data
         self._repeat, self._deadline = repeat, deadline
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
@@ -3510,7 +3512,7 @@ class _Exchange:
         fields["Content-Length"] = str(len(data)) if data else ""
         self._headers = {name: value for name, value in fields.items() if value}
 
-    def send(self, method: str, url: str) -> _Response:
+    def send(self, method: str, url: str) -> Response:
         from http.client import HTTPException
         from urllib.error import HTTPError
 
@@ -3518,13 +3520,13 @@ class _Exchange:
             answer = _opener().open(self._new_request(method, url))
             return _read_response(answer.status, answer.headers, self.raw, url)
         except HTTPError as error:  # a redirect to a third place, or to another scheme
-            return _Response(error.code)
+            return Response(error.code)
         except SecretsError:
             raise
         except MemoryError:  # for a chunk that claims to be huge
-            raise _not_vault(_TOO_LARGE) from None
+            raise not_vault_error(_TOO_LARGE) from None
         except (OSError, ValueError, HTTPException) as error:
-            response = _Response(0)
+            response = Response(0)
             response.sent, response.broken = self.sent, _describe(error)
             return response
 
@@ -3538,7 +3540,7 @@ class _Exchange:
 
     def perform(self, request: Any) -> Any:
         """Send urllib's request over a connection, read the response, and keep the connection."""
-        scheme, host = _split_url(request.full_url)[:2]
+        scheme, host = split_url(request.full_url)[:2]
         target, headers = request.selector, {"Host": host, **self._headers}
         proxy, login = self.transport.proxy
         if proxy and scheme == "http":  # otherwise it only opens a tunnel, and its login goes no further
@@ -3712,11 +3714,11 @@ class _Source(io.RawIOBase):
         # Each chunk begins with a line, whereas a body of Vault's is a single one.
         self._budget -= size + _LINE_COST * bytes(buffer[:size]).count(b"\n")
         if self._budget < 0:
-            raise _not_vault(_TOO_LARGE)
+            raise not_vault_error(_TOO_LARGE)
         return size
 
 
-def _url_path(path: str, safe: str = "/") -> str:
+def url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
     return quote(path, safe)
@@ -3726,7 +3728,7 @@ def _proxy_of_environment(address: str) -> str:
     """Return the proxy for an address; NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
     from urllib.request import getproxies_environment
 
-    url, proxies = _split_url(address), getproxies_environment()
+    url, proxies = split_url(address), getproxies_environment()
     host, port = _host_and_port(url.scheme, url.netloc)
     exceptions = proxies.get("no", "").lower().replace(" ", "").split(",")
     entries = ["localhost", "127.0.0.0/8", "::1", *exceptions]  # Go never asks a proxy for this machine
@@ -3753,7 +3755,7 @@ def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
     from urllib.parse import unquote
 
     with contextlib.suppress(ValueError):  # an invalid port, or bytes that aren't text
-        url = _split_url(proxy if "://" in proxy else f"http://{proxy}")
+        url = split_url(proxy if "://" in proxy else f"http://{proxy}")
         login, _, host = url.netloc.rpartition("@")
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A proxy that expects TLS or SOCKS would get the password in clear text.
@@ -3771,7 +3773,7 @@ def _time_left(deadline: float) -> float:
 
 
 def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
-    url, default = _split_url(f"//{host}"), _PORTS[scheme]
+    url, default = split_url(f"//{host}"), _PORTS[scheme]
     return url.hostname or "", url.port or default
 
 
@@ -3784,7 +3786,7 @@ def _check_framing(response: Any) -> None:
         raise ValueError
 
 
-def _not_vault(problem: str = "the response isn't Vault's") -> Unavailable:
+def not_vault_error(problem: str = "the response isn't Vault's") -> Unavailable:
     return Unavailable(problem, hint=_ADDRESS_HINT)
 
 
@@ -3825,21 +3827,21 @@ def _load_trusted(context: Any, settings: VaultSettings) -> None:
         context.load_default_certs()
 
 
-def _read_response(status: int, headers: Any, raw: bytes, url: str) -> _Response:
-    response = _Response(status, headers)
+def _read_response(status: int, headers: Any, raw: bytes, url: str) -> Response:
+    response = Response(status, headers)
     if status == 400 and url.startswith("http:") and b"https" in raw.lower() and raw[:1] != b"{":
         raise Unavailable("the server expects TLS", hint="use https:// in VAULT_ADDR")
     try:  # a proxy's errors aren't JSON
-        response.body = _read_object(raw if status == 200 else raw or b"{}")
+        response.body = parse_object(raw if status == 200 else raw or b"{}")
         if status == 404 and not response.body.keys() & {"data", "errors"}:
             raise ValueError
     except (ValueError, RecursionError):
         if status < 300 or status in (400, 404, 405):
-            raise _not_vault() from None
+            raise not_vault_error() from None
     return response
 
 
-def _read_object(raw: bytes, hook: Any = None) -> _Json:
+def parse_object(raw: bytes, hook: Any = None) -> Json:
     """Return a JSON object; raise ValueError for anything else."""
     import json
 
@@ -3897,7 +3899,7 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 )
 
 
-def _failure(address: str, response: _Response, capability: str, path: str) -> SecretsError:
+def vault_error(address: str, response: Response, capability: str, path: str) -> SecretsError:
     from http.client import responses
 
     if not response.status:
@@ -3912,7 +3914,7 @@ def _failure(address: str, response: _Response, capability: str, path: str) -> S
         if response.says(words):
             return kind(message, hint=hint)
     if response.status < 300:
-        return _not_vault()
+        return not_vault_error()
     answer = f"{response.status} {responses.get(response.status, '')}".strip()
     problem = f"Vault at {address} answers {answer} to: {capability} {path}"
     return Unavailable(problem, hint="try again later, or see the server's log")
@@ -3929,16 +3931,16 @@ _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a serv
 _LOOK_UP_AFTER = 1.0 if __name__ == "__main__" else 0.0
 _REFUSED_SECONDS = 300  # before credentials that were refused are sent again: some servers lock accounts
 _CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
-_LOGIN_SECRETS = ("secret_id", "jwt", "password", "github_token")
+LOGIN_SECRETS = ("secret_id", "jwt", "password", "github_token")
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 _MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
 
 
-class _Lease:
+class Lease:
     """How long a token or dynamic secrets last; a plain class, since the data is secret."""
 
-    def __init__(self, seconds: float, lease_id: str = "", data: _Json | None = None) -> None:
+    def __init__(self, seconds: float, lease_id: str = "", data: Json | None = None) -> None:
         self.id, self.data = lease_id, data or {}
         self.start(seconds)
 
@@ -3957,39 +3959,39 @@ class _Lease:
         """Leave it to other threads, and try again later if this fails."""
         self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
 
-    def extend(self, response: _Response, about: _Json) -> bool:
+    def extend(self, response: Response, about: Json) -> bool:
         """Start again if the lease was renewed for over half of its time: otherwise it nears its end."""
-        longer = _json_number(about.get("lease_duration"))
+        longer = json_number(about.get("lease_duration"))
         renewed = response.status == 200 and longer > self.seconds / 2
         if renewed:
             self.start(longer)
         return renewed
 
 
-class _Session:
+class Session:
     """Calls with a token that is kept alive."""
 
     held: str | None = None  # the token
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
-    def __init__(self, settings: VaultSettings, newest: _Index = _NO_INDEX) -> None:
+    def __init__(self, settings: VaultSettings, newest: StateIndex = NO_INDEX) -> None:
         import threading
 
         self.settings = settings
-        self.transport = _Transport(settings, newest)
+        self.transport = Transport(settings, newest)
         self._lock = threading.Lock()
-        self._lease = _Lease(0)  # the token's
+        self._lease = Lease(0)  # the token's
         self._own: list[str] = []  # tokens that this process got by logging in
-        self.leases: dict[str, _Lease] = {}  # by path
+        self.leases: dict[str, Lease] = {}  # by path
         self.lease_lock = threading.Lock()
 
-    def fork(self) -> _Session:
+    def fork(self) -> Session:
         """Return a session with the same login for a child process; the rest is its parent's."""
-        child = _Session(self.settings, self.transport.newest)
+        child = Session(self.settings, self.transport.newest)
         child.held, child._lease, child._refused = self.held, self._lease, self._refused
         return child
 
-    def call(self, *request: Any, repeat: bool = True, transport: _Transport | None = None) -> _Response:
+    def call(self, *request: Any, repeat: bool = True, transport: Transport | None = None) -> Response:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
         call = functools.partial((transport or self.transport).call, *request, repeat=repeat)
@@ -4020,9 +4022,9 @@ class _Session:
         due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
 
-    def close(self) -> list[_Response]:
+    def close(self) -> list[Response]:
         """Revoke all leases, and the tokens of our own logins; return the responses of what failed."""
-        old, self.transport = self.transport, _Transport(self.settings, self.transport.newest)
+        old, self.transport = self.transport, Transport(self.settings, self.transport.newest)
         old.deadline = time.monotonic() + _CLOSE_SECONDS
         tokens, self._own = self._own, []
         leases, self.leases = self.leases, {}
@@ -4052,16 +4054,16 @@ class _Session:
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        self.held = _header_value("the token", token)
+        self.held = header_value("the token", token)
         self.leases = {}  # they end with the token that acquired them
         self._own = [own for own in self._own if own != stale]
-        self._lease = _Lease(seconds)
+        self._lease = Lease(seconds)
         if logs_in:
             self._own.append(token)
         elif token:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
-    def _renew(self, token: str, lease: _Lease) -> None:
+    def _renew(self, token: str, lease: Lease) -> None:
         lease.put_off()
         with contextlib.suppress(SecretsError):  # it is good for another third of its lease
             if not lease.seconds:
@@ -4070,20 +4072,20 @@ class _Session:
                     return
                 lease.put_off()
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            renewed = lease.extend(response, _member(response.body, "auth"))
+            renewed = lease.extend(response, child_object(response.body, "auth"))
             if not renewed and self.settings.login != "token":
                 self._log_in()
 
-    def _look_up(self, token: str, lease: _Lease) -> None:
+    def _look_up(self, token: str, lease: Lease) -> None:
         response = self.transport.call("GET", "auth/token/lookup-self", token=token)
         if response.may_pass:
             return
         about = response.data
-        left = _json_number(about.get("renewable") and about.get("ttl"))
-        whole = max(left, *(_json_number(about.get(name)) for name in ("period", "creation_ttl")))
+        left = json_number(about.get("renewable") and about.get("ttl"))
+        whole = max(left, *(json_number(about.get(name)) for name in ("period", "creation_ttl")))
         lease.start(left and whole, left)
 
-    def _renew_lease(self, lease: _Lease) -> None:
+    def _renew_lease(self, lease: Lease) -> None:
         lease.put_off()
         body = {"lease_id": lease.id, "increment": int(lease.seconds)}
         response = self.call("POST", "sys/leases/renew", body)
@@ -4092,24 +4094,24 @@ class _Session:
 
     def _request_token(self) -> tuple[str, float]:
         settings, login = self.settings, self.settings.login
-        where = f"auth/{_url_path(settings.login_mount)}/login"
+        where = f"auth/{url_path(settings.login_mount)}/login"
         if login in ("userpass", "ldap"):
-            where += "/" + _url_path(_login_value(settings, "username"), safe="")
-        body = {member: _login_value(settings, name) for member, name in _LOGINS[login].items()}
+            where += "/" + url_path(_login_value(settings, "username"), safe="")
+        body = {member: _login_value(settings, name) for member, name in LOGINS[login].items()}
         refused, until = self._refused
         hint = f"check the credentials, and the login mount {settings.login_mount}"
         if body == refused and time.monotonic() < until:
             raise Locked(f"Vault refuses the {login} login", hint=hint)
         response = self.transport.call("POST", where, body)
-        auth = _member(response.body, "auth")
+        auth = child_object(response.body, "auth")
         if response.status in (400, 403):
             self._refused = body, time.monotonic() + _REFUSED_SECONDS
             raise Locked(f"Vault refuses the {login} login", hint=hint)
         if auth.get("mfa_requirement"):
             raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
         if not isinstance(auth.get("client_token"), str):
-            raise _failure(settings.addr, response, "update", where)
-        return auth["client_token"], _json_number(auth.get("lease_duration"))
+            raise vault_error(settings.addr, response, "update", where)
+        return auth["client_token"], json_number(auth.get("lease_duration"))
 
 
 def _read_token(settings: VaultSettings) -> str:
@@ -4122,7 +4124,7 @@ def _read_token(settings: VaultSettings) -> str:
 def _login_value(settings: VaultSettings, name: str) -> str:
     """Return a setting of the login; files and commands are read for each login."""
     value: str = getattr(settings, name)
-    is_secret = name in _LOGIN_SECRETS
+    is_secret = name in LOGIN_SECRETS
     if is_secret and not value:
         value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
     if name == "jwt" and settings.login == "kubernetes" and not value:
@@ -4137,7 +4139,7 @@ def _read_login_file(path: str) -> str:
     try:
         return check_value(read_credential(path).strip())
     except (OSError, ValueError):
-        raise Locked(f"the file {_show(path)} can't be read", hint="check path, owner and mode") from None
+        raise Locked(f"the file {show(path)} can't be read", hint="check path, owner and mode") from None
 
 
 # === Vault store ============================================================================================
@@ -4214,8 +4216,8 @@ class VaultStore(Store):
         if unknown:
             raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
         self.settings = VaultSettings(keywords)
-        self._own, self._pid = _Session(self.settings), os.getpid()
-        self._transport: _Transport | None = None  # instead of the session's
+        self._own, self._pid = Session(self.settings), os.getpid()
+        self._transport: Transport | None = None  # instead of the session's
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
 
@@ -4228,7 +4230,7 @@ class VaultStore(Store):
         return " ".join(["vault", *filter(None, parts)])
 
     @property
-    def _session(self) -> _Session:
+    def _session(self) -> Session:
         if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
             self._own, self._pid = self._own.fork(), os.getpid()
         return self._own
@@ -4295,11 +4297,11 @@ class VaultStore(Store):
         for field, value in fields.items():
             with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
                 value = value if isinstance(value, str) else _value_text(value)
-            check_value(value, f"the field {_show(field)}")
+            check_value(value, f"the field {show(field)}")
         version = self._write(place, dict(fields), cas)
         if version is None:
             hint = "read it again before you decide what to write"
-            raise Conflict(f"version {cas} of {_show(path)} did not match the current version", hint=hint)
+            raise Conflict(f"version {cas} of {show(path)} did not match the current version", hint=hint)
         return version
 
     def delete(self, name: str) -> None:
@@ -4320,9 +4322,9 @@ class VaultStore(Store):
         response = self._call("GET", place.at("metadata"), ok=(200, 404))
         if response.status == 404:
             raise not_found_error(name)
-        found = _member(response.data, "versions")
+        found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
-        return [_read_version(number, _member(found, str(number))) for number in numbers]
+        return [_read_version(number, child_object(found, str(number))) for number in numbers]
 
     def last_set(self, name: str) -> str:
         return self.versions(name)[-1].created[:19]
@@ -4388,7 +4390,7 @@ class VaultStore(Store):
         return f"{path}#{field}{suffix}" if suffix else name
 
     def credentials(self) -> Iterator[str]:
-        keys = ("token", "proxy_addr", *_LOGIN_SECRETS)  # a proxy may have a password in its address
+        keys = ("token", "proxy_addr", *LOGIN_SECRETS)  # a proxy may have a password in its address
         yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in keys)])
         yield from COMMAND_OUTPUTS.values()
 
@@ -4403,7 +4405,7 @@ class VaultStore(Store):
         yield "login", settings.login
         try:
             about = self._session.call("GET", "auth/token/lookup-self").data
-            ttl = int(_json_number(about.get("ttl")))
+            ttl = int(json_number(about.get("ttl")))
             yield "time left", f"{ttl} seconds" if ttl else "no end" if "ttl" in about else "unknown"
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
@@ -4434,14 +4436,14 @@ class VaultStore(Store):
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
         if mounts is None:
-            found = _member(self._call("GET", where).data, "secret")
+            found = child_object(self._call("GET", where).data, "secret")
             token, own = self._session.held, self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
-                self._session.call("GET", f"{where}/{_url_path(own)}")
+                self._session.call("GET", f"{where}/{url_path(own)}")
                 if self._session.held != token:
-                    found = _member(self._call("GET", where).data, "secret")
-            mounts = {name: _kv_version(_member(found, name)) for name in found if name.endswith("/")}
+                    found = child_object(self._call("GET", where).data, "secret")
+            mounts = {name: _kv_version(child_object(found, name)) for name in found if name.endswith("/")}
             self._mounts = mounts
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
@@ -4471,14 +4473,14 @@ class VaultStore(Store):
         again = self._kv_place(path, versions=version is not None)
         return again, secret if again == place else self._fetch(again, version)
 
-    def _read(self, name: str, path: str, version: int | None = None) -> _Json:
+    def _read(self, name: str, path: str, version: int | None = None) -> Json:
         if version is None:
             place = self._locate(path)
             if not place.kv:
                 return self._read_leased(place.at(""))
         return self._fields_of(self._find(path, version)[1], name, version)
 
-    def _read_if_there(self, path: str) -> _Json:
+    def _read_if_there(self, path: str) -> Json:
         with contextlib.suppress(NotFound):
             return self._read(path, path)
         return {}
@@ -4490,7 +4492,7 @@ class VaultStore(Store):
         # With connections of its own: closing them ends all requests at once, as an interrupt has to.
         reader = object.__new__(type(self))
         vars(reader).update(vars(self))
-        reader._transport = transport = _Transport(self.settings, self._session.transport.newest)
+        reader._transport = transport = Transport(self.settings, self._session.transport.newest)
         pool = ThreadPoolExecutor(_READERS)
         try:
             yield reader, pool
@@ -4510,15 +4512,15 @@ class VaultStore(Store):
                 for path, fields in zip(secrets, pool.map(read, secrets)):
                     yield from self._named_fields(root, path, fields)
                 # Names can't reach below some folders, and a server may send endless ones.
-                folders = [key for key in keys if key.endswith("/") and not _name_problem(key + "x")]
+                folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
 
-    def _fields_at(self, root: _Path, path: str) -> _Json:
+    def _fields_at(self, root: _Path, path: str) -> Json:
         try:
             return self._fetch(root._replace(path=root.path + path)).fields or {}
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
 
-    def _named_fields(self, root: _Path, path: str, fields: _Json) -> Iterator[tuple[str, object]]:
+    def _named_fields(self, root: _Path, path: str, fields: Json) -> Iterator[tuple[str, object]]:
         # A path that looks like another mount's is shown with its own mount.
         if any(map(path.startswith, self._visible_mounts())):
             path = f"{root.mount}/{root.path}{path}"
@@ -4529,16 +4531,16 @@ class VaultStore(Store):
             if field not in _WHOLE and not is_orphan and _is_name_of(name, path, field):
                 yield name, value
 
-    def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> _Json:
+    def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> Json:
         if secret.fields is not None:
             return secret.fields
         if secret.destroyed:
-            raise Deleted(f"{_show(name)} was destroyed", hint="older versions: get NAME --version N")
+            raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
         if secret.deleted:
             hint = f"bring it back with: undelete {name.partition('#')[0]}"
-            raise Deleted(f"{_show(name)} was deleted on {secret.deleted}", hint=hint)
+            raise Deleted(f"{show(name)} was deleted on {secret.deleted}", hint=hint)
         if version is not None:
-            raise NotFound(f"no version {version} of {_show(name)}")
+            raise NotFound(f"no version {version} of {show(name)}")
         raise not_found_error(name)
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
@@ -4557,7 +4559,7 @@ class VaultStore(Store):
             error.message += f"; {_UNKNOWN}"
             raise
 
-    def _read_leased(self, path: str) -> _Json:
+    def _read_leased(self, path: str) -> Json:
         """Return a path's data, cached for two thirds of its lease: user and password belong together."""
         session = self._session
         with session.lease_lock:
@@ -4569,16 +4571,16 @@ class VaultStore(Store):
             if response.status == 404:
                 raise not_found_error(path)
             if response.body.get("lease_id"):
-                seconds = _json_number(response.body.get("lease_duration"))
-                lease = session.leases[path] = _Lease(seconds, response.body["lease_id"], response.data)
+                seconds = json_number(response.body.get("lease_duration"))
+                lease = session.leases[path] = Lease(seconds, response.body["lease_id"], response.data)
                 if response.body.get("renewable") is not True:
                     lease.renew_at = float("inf")
             return response.data
 
-    def _change(self, name: str, edit: Callable[[_Json], _Json]) -> None:
+    def _change(self, name: str, edit: Callable[[Json], Json]) -> None:
         """Read, edit and write the fields of a secret; start over if others write it in between."""
         path = _path_and_field(name)[0]
-        gone: _Json = {}  # fields that others deleted
+        gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
             place, secret = self._find(path)
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
@@ -4594,9 +4596,9 @@ class VaultStore(Store):
             if done:
                 gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
-        raise Conflict(f"others keep writing {_show(name)}", hint="try again")
+        raise Conflict(f"others keep writing {show(name)}", hint="try again")
 
-    def _write(self, place: _Path, fields: _Json, cas: int | None) -> int | None:
+    def _write(self, place: _Path, fields: Json, cas: int | None) -> int | None:
         """Return the version that was written; None if KV 2 was at another than `cas`."""
         needs = "update" if cas else "create"
         if place.kv == 1:
@@ -4606,7 +4608,7 @@ class VaultStore(Store):
         path = place.at("data")
         response = self._call("POST", path, body, repeat=cas is not None, needs=needs, ok=(200, 400))
         if response.status == 200:
-            return int(_json_number(response.data.get("version")))
+            return int(json_number(response.data.get("version")))
         if not response.repeated:
             return None
         # An attempt whose response was lost may have written it.
@@ -4633,25 +4635,25 @@ class VaultStore(Store):
         place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
         secret = self._fetch(place, version)
         if not secret.version or secret.destroyed:
-            raise NotFound(f"no such version of {_show(name)}, or it is destroyed")
+            raise NotFound(f"no such version of {show(name)}, or it is destroyed")
         self._call("POST", place.at(kind), {"versions": [secret.version]})
 
     def _call(
         self,
         method: str,
         path: str,
-        body: _Json | None = None,
+        body: Json | None = None,
         *,
         query: str = "",
         repeat: bool = True,
         needs: str = "",
         ok: tuple[int, ...] = (200, 204),
-    ) -> _Response:
+    ) -> Response:
         """Return a response with a status in `ok`; a 404 or 400 only if it says what is expected."""
         writes = method != "GET"
         needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
-            url = _url_path(path) + query
+            url = url_path(path) + query
             response = self._session.call(method, url, body, repeat=repeat, transport=self._transport)
         except Unavailable as failed:
             if writes:  # what answered isn't Vault, and may have passed the request on
@@ -4659,12 +4661,12 @@ class VaultStore(Store):
             raise
         if response.status in ok and self._is_expected(response):
             return response
-        error = _failure(self.settings.addr, response, needs, path)
+        error = vault_error(self.settings.addr, response, needs, path)
         if writes and response.may_be_done:
             error.message += f"; {_UNKNOWN}"
         raise error
 
-    def _is_expected(self, response: _Response) -> bool:
+    def _is_expected(self, response: Response) -> bool:
         if response.status == 400:
             return response.says("check-and-set parameter did not match")
         complaint = response.body.get("errors") or response.body.get("warnings")
@@ -4679,34 +4681,34 @@ class VaultStore(Store):
         response = self._call("GET", place.at("metadata"), query="?list=true", needs="list", ok=ok)
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
-            raise _not_vault()
+            raise not_vault_error()
         return [folder + key for key in sorted(map(str, keys))]
 
 
-def _kv_version(mount: _Json) -> int:
+def _kv_version(mount: Json) -> int:
     if mount.get("type") not in ("kv", "generic"):
         return 0
-    return 2 if _member(mount, "options").get("version") == "2" else 1
+    return 2 if child_object(mount, "options").get("version") == "2" else 1
 
 
 class _Secret:
     """Fields of a KV secret, None if there are none, and its version: 0 if absent, 1 in KV 1."""
 
-    def __init__(self, response: _Response, kv: int) -> None:
+    def __init__(self, response: Response, kv: int) -> None:
         there, fields = response.status == 200, response.data
-        about: _Json = {"version": int(there)}
+        about: Json = {"version": int(there)}
         if kv == 2:
-            about, fields = _member(fields, "metadata"), _member(fields, "data")
+            about, fields = child_object(fields, "metadata"), child_object(fields, "data")
         self.fields = fields if there else None
-        self.version = int(_json_number(about.get("version")))
+        self.version = int(json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
         # If there are fields, it is a time in the future.
         self.deleted = "" if there else _read_version(self.version, about).deleted
         if there and (self.version < 1 or not response.data):
-            raise _not_vault()
+            raise not_vault_error()
 
 
-def _read_version(number: int, about: _Json) -> SecretVersion:
+def _read_version(number: int, about: Json) -> SecretVersion:
     # Nothing but a time, to the second, gets into a message.
     times = [str(about.get(key)) for key in ("created_time", "deletion_time")]
     created, deleted = ("".join(re.findall("^[0-9-]{10}T[0-9:]{8}", text)) for text in times)
@@ -4717,12 +4719,12 @@ def _value_text(value: object) -> str:
     import json
 
     text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
-    if not _is_encodable(text):
-        raise _not_vault()  # JSON can spell a lone surrogate, which Vault itself never does
+    if not is_encodable(text):
+        raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does
     return text
 
 
-def _value_in(fields: _Json, field: str) -> str | None:
+def _value_in(fields: Json, field: str) -> str | None:
     """Return the value of a field, or of all of them, or of a stage of all of them."""
     if field not in _WHOLE:
         return _value_text(fields[field]) if field in fields else None
@@ -4730,24 +4732,24 @@ def _value_in(fields: _Json, field: str) -> str | None:
     return _whole_text(whole) if whole else None
 
 
-def _whole_text(fields: _Json) -> str:
+def _whole_text(fields: Json) -> str:
     return _value_text(dict(sorted(fields.items())))
 
 
-def _in_stage(fields: _Json, suffix: str) -> list[str]:
+def _in_stage(fields: Json, suffix: str) -> list[str]:
     """Return the names of the fields that are in one stage: "" is the suffix of the current one."""
     return [key for key in fields if key.removeprefix(base_of_stage(key) or key) == suffix]
 
 
-def _without(fields: _Json, field: str) -> _Json:
+def _without(fields: Json, field: str) -> Json:
     removed = _in_stage(fields, field) if field in _WHOLE else [field]
     return {key: value for key, value in fields.items() if key not in removed}
 
 
-def _parse_fields(text: str) -> _Json:
-    fields: _Json = {}
+def _parse_fields(text: str) -> Json:
+    fields: Json = {}
     with contextlib.suppress(ValueError, RecursionError):
-        fields = _read_object(text.encode(), reject_duplicate_keys)
+        fields = parse_object(text.encode(), reject_duplicate_keys)
     if not fields:
         raise BadValue("the value for all fields isn't a JSON object", hint='use {"field": "value"}')
     return fields
@@ -4758,7 +4760,7 @@ def _path_and_field(name: str) -> tuple[str, str]:
     """Return the path and the field of a name; the field of `app/db#` is "", for all."""
     path, mark, field = check_name(name).partition("#")
     if not path or path != path.strip("/ "):
-        raise BadName(f"bad name {_show(name)}", hint="use path#field, such as app/db#password")
+        raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
     return path, field if mark else _FIELD
 
 
@@ -4771,7 +4773,7 @@ def _is_name_of(name: str, path: str, field: str) -> bool:
 def _secret_path(path: str) -> str:
     found, field = _path_and_field(path if "#" in path else path + "#")
     if field:
-        raise BadName(f"{_show(path)} is one field", hint=f"leave out the field: {_show(found)}")
+        raise BadName(f"{show(path)} is one field", hint=f"leave out the field: {show(found)}")
     return found
 
 
@@ -4797,7 +4799,7 @@ class SecretsBackend(str, enum.Enum):
 Backend = Union[str, Store, StoreMethods, None]
 Source = Union["SecretsManager", Backend]
 _BACKEND_KEY = "PAISSIVE_BACKEND" if os.name == "nt" else b"PAISSIVE_BACKEND"  # inside os.environ
-_STORES: dict[str, Callable[[], Store]] = {
+STORES: dict[str, Callable[[], Store]] = {
     "env": EnvironmentStore,
     "file": FileStore,
     "memory": MemoryStore,
@@ -4823,13 +4825,13 @@ class SecretsManager:
             # os.environ raises an exception for an absent variable; looking inside halves the time of a get.
             unset = _BACKEND_KEY not in getattr(os.environ, "_data", (_BACKEND_KEY,))
             chosen = "env" if unset else os.environ.get("PAISSIVE_BACKEND") or "env"
-        if isinstance(chosen, str) and chosen in _STORES:
+        if isinstance(chosen, str) and chosen in STORES:
             # setdefault: two threads that open a store at once get the same one.
-            return self._stores.get(chosen) or self._stores.setdefault(chosen, _STORES[chosen]())
+            return self._stores.get(chosen) or self._stores.setdefault(chosen, STORES[chosen]())
         store = as_store(chosen)
         if not store:
-            what = _show(chosen if isinstance(chosen, str) else type(chosen).__name__)
-            raise BadValue(f"no backend called {what}", hint=f"use one of {', '.join(_STORES)}, or a store")
+            what = show(chosen if isinstance(chosen, str) else type(chosen).__name__)
+            raise BadValue(f"no backend called {what}", hint=f"use one of {', '.join(STORES)}, or a store")
         return store
 
     @overload
@@ -4907,7 +4909,7 @@ class SecretsManager:
 
     def _follow(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
-        follow = _REFERENCE in value and store.references_to_follow(name)
+        follow = REFERENCE_PREFIX in value and store.references_to_follow(name)
         return Resolver(self).text(value, store, name) if follow else value
 
 
@@ -4924,11 +4926,11 @@ def check_settable(store: Store, *names: str) -> None:
     """Raise an error if a value must not be set under a name: it is a stage, or holds a reference."""
     for name in names:
         if base_of_stage(check_name(name)):
-            raise BadName(f"{_show(name)} ends like a stage of a rotation", hint="choose another name")
+            raise BadName(f"{show(name)} ends like a stage of a rotation", hint="choose another name")
     for name, value in store.references_to_follow(*names).items():
         targets = existing_targets(value, store)
         hint = "set that one, with its --backend" if targets else "change it where it is, or delete it first"
-        raise BadValue(f"{_show(name)} is a reference to {', '.join(targets) or 'no secret'}", hint=hint)
+        raise BadValue(f"{show(name)} is a reference to {', '.join(targets) or 'no secret'}", hint=hint)
 
 
 def existing_targets(value: str, store: Store) -> list[str]:
@@ -4939,22 +4941,22 @@ def existing_targets(value: str, store: Store) -> list[str]:
             backend, target = _parse_reference(reference)
             if not backend:
                 store.get(target)
-            if not backend or backend in _STORES:
+            if not backend or backend in STORES:
                 targets.append(reference)
     return targets
 
 
 def references_in(text: str) -> list[str]:
     """Return the references, `secret:…`, that `text` is or contains."""
-    if text.startswith(_REFERENCE):
+    if text.startswith(REFERENCE_PREFIX):
         return [text]
-    found = re.finditer(_EMBEDDED_REFERENCE, text)
+    found = re.finditer(EMBEDDED_REFERENCE, text)
     return [match[1] for match in found if not match[0].startswith("$$")]
 
 
 def _parse_reference(reference: str) -> tuple[str, str]:
     """Return the backend, or "" for the same store, and the name; raise BadName for an invalid one."""
-    target = reference[len(_REFERENCE) :]
+    target = reference[len(REFERENCE_PREFIX) :]
     backend, _, name = target[2:].partition("/") if target.startswith("//") else ("", "", target)
     return backend, check_name(name)
 
@@ -4981,14 +4983,14 @@ class Resolver:
     def text(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
         """Return `text` with values in place of its references; `where` names the text in errors."""
         trail = trail or ((0, where),)
-        if text.startswith(_REFERENCE):
+        if text.startswith(REFERENCE_PREFIX):
             return self._value(text, store, trail)
 
         def value(match: re.Match[str]) -> str:
             escaped = match[0].startswith("$$")
             return match[0][1:] if escaped else self._value(match[1], store, trail)
 
-        return re.sub(_EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
+        return re.sub(EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
         """Return a secret's values by stage."""
@@ -5033,26 +5035,26 @@ def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsEr
     where = trail[-1][1]
     # Don't repeat the text: it may be the value of a secret rather than a reference.
     if len(trail) > 1:
-        problem = f"the value of {_show(where)} looks like a reference, and leads to no secret"
+        problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
         return NotFound(problem, hint="set the secret that it names, or write $${secret: if it isn't one")
     if not isinstance(error, NotFound):
         return type(error)(f"{where}: {error.message}", hint=error.hint)
-    problem = f"no secret named {_show(name)}, which {where} refers to"
+    problem = f"no secret named {show(name)}, which {where} refers to"
     return NotFound(problem, hint=f"set it with: set {name}")
 
 
-_manager = SecretsManager()
-get_secret = _manager.get_secret
-require_secret = _manager.require_secret
-set_secret = _manager.set_secret
-delete_secret = _manager.delete_secret
-list_secrets = _manager.list_secrets
-resolve_text = _manager.resolve_text
+default_manager = SecretsManager()
+get_secret = default_manager.get_secret
+require_secret = default_manager.require_secret
+set_secret = default_manager.set_secret
+delete_secret = default_manager.delete_secret
+list_secrets = default_manager.list_secrets
+resolve_text = default_manager.resolve_text
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
     """Return a manager and a backend to ask it for; a backend alone gets the default manager."""
-    return (backend, None) if isinstance(backend, SecretsManager) else (_manager, backend)
+    return (backend, None) if isinstance(backend, SecretsManager) else (default_manager, backend)
 
 
 # === Config =================================================================================================
@@ -5103,7 +5105,7 @@ class SecretConfig:
         `database.host`.
         """
         found = self._get(_key_path(key), use_secret)
-        if found is not _ABSENT:
+        if found is not ABSENT:
             return found
         return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
 
@@ -5115,7 +5117,7 @@ class SecretConfig:
         BadValue if `key` leads through a setting that is not an object.
         """
         path = _key_path(key)
-        reference = _REFERENCE + key
+        reference = REFERENCE_PREFIX + key
         if not use_secret:
             self._write(path, value)
             return
@@ -5127,13 +5129,13 @@ class SecretConfig:
         try:
             self._write(path, reference)
         except SecretsError as error:
-            error.message = f"{_show(key)} is stored, but {self.path} doesn't refer to it: {error.message}"
+            error.message = f"{show(key)} is stored, but {self.path} doesn't refer to it: {error.message}"
             error.hint = "set it again when that is fixed"
             raise
 
     def delete(self, key: str) -> bool:
         """Remove a setting, not its secret; return whether it was there."""
-        return self._write(_key_path(key), _ABSENT)
+        return self._write(_key_path(key), ABSENT)
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file with its references resolved, or NotFound."""
@@ -5152,10 +5154,10 @@ class SecretConfig:
             if source == credential_path(variable, variable):
                 source += " (for use_secret)"
         try:
-            if value is _ABSENT:
+            if value is ABSENT:
                 source = f"nowhere: no variable {variable or 'replaces it'}, not in {self.path}"
                 self._store().get(key)
-                return f"{source}, but there is a secret {_show(key)} (for use_secret)"
+                return f"{source}, but there is a secret {show(key)} (for use_secret)"
             if isinstance(value, str) and (references := references_in(value)):
                 self._manager.resolve_text(value, self._store(), key)
                 source += f", which refers to {', '.join(references)}"
@@ -5235,7 +5237,7 @@ class SecretConfig:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
 
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
-        """Set or, if `value` is _ABSENT, remove a setting; return whether there was anything to do."""
+        """Set or, if `value` is ABSENT, remove a setting; return whether there was anything to do."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             text = self._changed_text(path, value)
             if text:
@@ -5249,14 +5251,14 @@ class SecretConfig:
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}\n"
         found = _look_up(parse_json(before, self.path), path, self.path)
-        if found is _ABSENT and value is _ABSENT:
+        if found is ABSENT and value is ABSENT:
             return ""
         text = _JSONText(before, self.path).with_member(path, value)
         parse_json(text, self.path)  # never write what can't be read again
         return text
 
 
-_ABSENT: Any = object()
+ABSENT: Any = object()
 
 
 def raise_missing(errors: list[NotFound]) -> None:
@@ -5271,7 +5273,7 @@ def check_replaceable(store: Store, name: str) -> None:
     check_settable(store, name)
     hidden = store.overridden_by(name)
     if hidden:
-        raise BadValue(f"{hidden} would hide the new value of {_show(name)}", hint="remove it there")
+        raise BadValue(f"{hidden} would hide the new value of {show(name)}", hint="remove it there")
 
 
 class _Member(NamedTuple):
@@ -5293,7 +5295,7 @@ class _JSONText:
         self._indent = self._line_break(members[0].start).lstrip("\r\n") if members else "  "
 
     def with_member(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the text with one member set or, if `value` is _ABSENT, removed."""
+        """Return the text with one member set or, if `value` is ABSENT, removed."""
         start, end, new = self._find_change(self._start, "\n", path, value)
         return self._text[:start] + new + self._text[end:]
 
@@ -5316,7 +5318,7 @@ class _JSONText:
         line_break = self._line_break(found.start)
         if path[1:]:
             return self._find_change(found.value, line_break, path[1:], value)
-        if value is not _ABSENT:
+        if value is not ABSENT:
             return found.value, found.end, self._dump(value, line_break)
         # With the comma before it or, if it is the first, after it.
         if n > 0:
@@ -5358,18 +5360,18 @@ class _JSONText:
 def _key_path(key: str) -> tuple[str, ...]:
     path = tuple(check_name(key).split("."))
     if "" in path:
-        raise BadName(f"bad key {_show(key)}: an empty part", hint="write keys as database.host")
+        raise BadName(f"bad key {show(key)}: an empty part", hint="write keys as database.host")
     return path
 
 
 def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
-    """Return what is at `path`, or _ABSENT; BadValue where the path leads through a leaf."""
+    """Return what is at `path`, or ABSENT; BadValue where the path leads through a leaf."""
     for depth, part in enumerate(path):
         if not isinstance(tree, dict):
-            problem = f"{where}: {_show('.'.join(path[:depth]))} is not an object"
+            problem = f"{where}: {show('.'.join(path[:depth]))} is not an object"
             raise BadValue(problem, hint="choose another key, or delete that one")
         if part not in tree:
-            return _ABSENT
+            return ABSENT
         tree = tree[part]
     return tree
 
@@ -5381,12 +5383,12 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 _CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
-_TIME_FOR_STEP = "60s"  # for a command, unless its policy says otherwise
+STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
 
-Interval = Union[str, float]
-Step = Union[Callable[[str], object], str, Sequence[str], None]
-Generator = Union[Callable[[], str], str, Sequence[str]]
+_Interval = Union[str, float]
+_Step = Union[Callable[[str], object], str, Sequence[str], None]
+_Generator = Union[Callable[[], str], str, Sequence[str]]
 
 
 class SecretRotation:
@@ -5407,13 +5409,13 @@ class SecretRotation:
     def schedule(
         self,
         name: str,
-        every: Interval,
+        every: _Interval,
         *,
-        generate: Generator = "token:32",
-        apply: Step = None,
-        verify: Step = None,
-        timeout: Interval = _TIME_FOR_STEP,
-        keep_previous: Optional[Interval] = None,
+        generate: _Generator = "token:32",
+        apply: _Step = None,
+        verify: _Step = None,
+        timeout: _Interval = STEP_TIMEOUT,
+        keep_previous: Optional[_Interval] = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
@@ -5490,7 +5492,7 @@ class SecretRotation:
             except SecretsError as error:
                 failed.append(error.message)
             except Exception as error:  # a user's own store may raise anything, with a value in it
-                failed.append(f"{_show(name)}: {type(error).__name__}")
+                failed.append(f"{show(name)}: {type(error).__name__}")
         if failed:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
@@ -5508,7 +5510,7 @@ class SecretRotation:
         with self._lock(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
-                raise NotFound(f"{_show(name)} has no previous value", hint="never rotated, or dropped")
+                raise NotFound(f"{show(name)} has no previous value", hint="never rotated, or dropped")
             rotation.start(previous)
 
     def resume(self, name: str) -> None:
@@ -5558,7 +5560,7 @@ class _Rotation:
 
     def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
-        self._name, self._shown = name, _show(name)
+        self._name, self._shown = name, show(name)
         self._store = policies.store
         self._functions = functions
         self._lock = lock
@@ -5665,9 +5667,7 @@ class _Rotation:
         problem = ""
         try:
             if isinstance(step, list):
-                timeout = _seconds(
-                    self.policy.get("timeout", _TIME_FOR_STEP), f"the timeout of {self._shown}"
-                )
+                timeout = _seconds(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
                 result = run_command(step, value, timeout, lock=self._lock)
             elif isinstance(step, dict):
                 result = self._call(kind, step, value)
@@ -5685,7 +5685,7 @@ class _Rotation:
     def _call(self, kind: str, step: dict[str, Any], value: str | None) -> Any:
         if kind not in self._functions:
             problem = f"{kind} of {self._shown} is a function of another program"
-            raise BadValue(f"{problem}: {_show(step.get('function'))}", hint="rotate it there")
+            raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
         try:
             function = self._functions[kind]
             result = function() if value is None else function(value)
@@ -5728,7 +5728,7 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
     """Return when an interval has passed since the last rotation, or since the policy was made."""
     import calendar
 
-    what = f"the policy of {_show(name)}"
+    what = f"the policy of {show(name)}"
     text = str(policy.get("rotated") or policy.get("scheduled"))
     try:
         start = calendar.timegm(time.strptime(text, _TIME))
@@ -5753,7 +5753,7 @@ def _is_same(a: str | None, b: str | None) -> bool:
 EXPORT_FORMS = ("env", "shell", "json")
 
 
-class Import(NamedTuple):
+class _Import(NamedTuple):
     """What a .env file, or a JSON object, holds: `references` are to secrets that are stored already."""
 
     secrets: dict[str, str]
@@ -5762,13 +5762,13 @@ class Import(NamedTuple):
     is_json: bool
 
 
-def parse_import(data: bytes, where: str) -> Import:
+def parse_import(data: bytes, where: str) -> _Import:
     """Return what is in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
-    found = Import({}, {}, {}, text.lstrip("\ufeff \t\r\n").startswith("{"))
+    found = _Import({}, {}, {}, text.lstrip("\ufeff \t\r\n").startswith("{"))
     if found.is_json:
         values = {
-            name: check_value(value, f"{where}: the value of {_show(name)}")
+            name: check_value(value, f"{where}: the value of {show(name)}")
             for name, value in parse_json(text, where).items()
         }
         found.secrets.update((name, value) for name, value in values.items() if is_secret(name, value))
@@ -5796,16 +5796,16 @@ def import_secrets(store: Store, values: Mapping[str, str]) -> None:
 def export_secrets(values: Mapping[str, str], form: str) -> str:
     """Return these as text in the form "env", "shell" or "json"; raise BadValue if it can't hold one."""
     for name in sorted(values):  # a variable may hold any bytes
-        check_value(values[name], f"the value of {_show(name)}")
+        check_value(values[name], f"the value of {show(name)}")
     if form == "json":
         import json
 
         return json.dumps(dict(sorted(values.items())), indent=2, ensure_ascii=False) + "\n"
     names: dict[str, str] = {}
     for name in sorted(values):
-        variable = _checked_variable(name)
+        variable = checked_variable(name)
         if names.setdefault(variable, name) != name:
-            raise BadName(f"{_show(names[variable])} and {_show(name)} are both variable {variable}")
+            raise BadName(f"{show(names[variable])} and {show(name)} are both variable {variable}")
     if form == "env":
         lines = [dotenv_assignment(variable, values[name]) for variable, name in names.items()]
     else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
@@ -5820,7 +5820,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
 # than one: an encoding longer than a step and a word contains such a word.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
-_MASK = b"***"
+MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
@@ -5952,7 +5952,7 @@ class Masker:
         for start, end, _ in sorted(match for match in matches if match[0] < cut):
             # One that overlaps what was masked last needs no mask of its own.
             if start >= self._done or not self._masked:
-                written += [data[self._done : start], _MASK]
+                written += [data[self._done : start], MASK]
             self._done = max(self._done, end)
             self._masked = True
         written.append(data[self._done : cut])
@@ -6124,7 +6124,7 @@ def _in_markup(text: str) -> Iterator[str]:
 
 # All but the last would end us and leave the command behind.
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH")
-_PIPE_BYTES = 1 << 16  # what a pipe holds
+PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
 
@@ -6152,12 +6152,12 @@ def environment_with_secrets(
     missing: list[NotFound] = []
     for variable, text in environment.items():
         if variable in plain:
-            values[variable] = {text, text[len(_REFERENCE) :]}
+            values[variable] = {text, text[len(REFERENCE_PREFIX) :]}
             continue
         where = variable
         if variable in references:
             where = "the command line" if names else "the store"
-        resolver = Resolver(manager or _manager, missing, loaded)
+        resolver = Resolver(manager or default_manager, missing, loaded)
         environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
     for name, value in itertools.chain.from_iterable(group.items() for group in groups.values()):
@@ -6187,7 +6187,7 @@ def _plain_variables(store: Store, names: Iterable[str]) -> Iterator[str]:
     """
     asked = set(map(variable_name, names))
     for variable, text in child_environment().items():
-        begins = text.startswith(_REFERENCE) and not text.startswith(_REFERENCE + "//")
+        begins = text.startswith(REFERENCE_PREFIX) and not text.startswith(REFERENCE_PREFIX + "//")
         if not begins or variable in asked or existing_targets(text, store):
             continue
         if not asked:
@@ -6205,9 +6205,9 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
         if is_store_credential(variable):
             continue
         if found.setdefault(variable, name) != name:
-            both = f"{_show(found[variable])} and {_show(name)}"
+            both = f"{show(found[variable])} and {show(name)}"
             raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
-    return {variable: _REFERENCE + name for variable, name in found.items()}
+    return {variable: REFERENCE_PREFIX + name for variable, name in found.items()}
 
 
 def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
@@ -6224,7 +6224,7 @@ def _check_passable(text: str, variable: str) -> None:
     with contextlib.suppress(UnicodeEncodeError):
         if b"\0" not in os.fsencode(text):
             return
-    raise BadValue(f"the value for {variable} can't be in an environment", hint=_BINARY_HINT)
+    raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
@@ -6240,10 +6240,10 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _command_error(program: str, error: OSError) -> SecretsError:
-    failure = SecretsError(f"can't run {_show(program)}: {(error.strerror or 'it failed').lower()}")
+    failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
     failure.exit_code = 126
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        failure.message = f"no command {_show(program)}"
+        failure.message = f"no command {show(program)}"
         failure.hint = "check that it exists, and the interpreter that its first line names"
         failure.exit_code = 127
     return failure
@@ -6417,7 +6417,7 @@ class _Relay:
                 time.sleep(_QUIET_SECONDS)
                 return not self.ending
             try:
-                data = os.read(self.source, _PIPE_BYTES)
+                data = os.read(self.source, PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
                 data = b""
             return bool(data) and self._write(self._masker.feed(data))
@@ -6518,7 +6518,7 @@ def _wait_for(
         elif signals is None:
             time.sleep(_QUIET_SECONDS)
         else:
-            for number in os.read(signals, _PIPE_BYTES):
+            for number in os.read(signals, PIPE_BYTES):
                 _handle_signal(number, process, outputs, terminal)
     return process.returncode
 
@@ -6547,12 +6547,12 @@ def _handle_signal(
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
 # and those that report uncaught exceptions. What can't be examined counts as a value.
 
-Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
-_HIDDEN = _MASK.decode()
+_Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
+_HIDDEN = MASK.decode()
 _MAX_EXAMINED = 10_000  # objects in a traceback's frames; one with more is reported without them
 
 
-def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
+def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
     """Return text, or containers of it at any depth, with values as `***`.
 
     `source` is a backend, a store, values, a mapping (whose values count)
@@ -6561,7 +6561,7 @@ def redact(value: _T, source: Union[Redactable, RedactingFilter]) -> _T:
     examined, they become `***`.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
-    return cast("_T", redacting.redact(value))
+    return cast("T", redacting.redact(value))
 
 
 def redact_file(
@@ -6594,7 +6594,7 @@ def redact_file(
     return True
 
 
-def redact_logs(source: Redactable) -> RedactingFilter:
+def redact_logs(source: _Redactable) -> RedactingFilter:
     """Mask values in all logging and in reports of uncaught exceptions.
 
     The source is as for `redact`. Call it again for new values, after a
@@ -6678,7 +6678,7 @@ def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[.
 class RedactingFilter:
     """A logging filter that masks values; threads may share one."""
 
-    def __init__(self, source: Redactable = ()) -> None:
+    def __init__(self, source: _Redactable = ()) -> None:
         import logging
         import threading
 
@@ -6690,10 +6690,10 @@ class RedactingFilter:
         self.files: set[str] = set()  # where stores keep values in plaintext
         self.add(source)
 
-    def add(self, source: Redactable) -> list[str]:
+    def add(self, source: _Redactable) -> list[str]:
         """Redact these values as well; return the names of the too short ones."""
         manager, chosen = manager_and_backend(cast("Any", source))
-        by_name = chosen is None or (isinstance(chosen, str) and chosen in _STORES)
+        by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
         values = _values_in(store, manager) if store else _values_of(chosen)
         with self._adding:
@@ -6717,7 +6717,7 @@ class RedactingFilter:
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns, masked wherever a value is split."""
         masker = Masker(self._encodings)
-        for data in iter(functools.partial(read, _PIPE_BYTES), b""):
+        for data in iter(functools.partial(read, PIPE_BYTES), b""):
             yield masker.feed(data)
         yield masker.feed(b"", last=True)
 
@@ -6822,7 +6822,7 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     for _, name in loaded:
         with contextlib.suppress(NotFound):  # deleted meanwhile
             found[name] = resolve_for_masking(
-                Resolver(manager, loaded=loaded), _REFERENCE + name, store, name
+                Resolver(manager, loaded=loaded), REFERENCE_PREFIX + name, store, name
             )[1]
     return found
 
@@ -7296,7 +7296,7 @@ class Rule(NamedTuple):
 
 
 @functools.cache
-def prefixed_rules() -> tuple[Rule, ...]:
+def _prefixed_rules() -> tuple[Rule, ...]:
     """The rules with a literal prefix, in order of precedence."""
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
@@ -7356,7 +7356,7 @@ def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
 
 def all_rules() -> list[Rule]:
     """Every rule, those with a prefix first."""
-    return [*prefixed_rules(), *pattern_rules().values()]
+    return [*_prefixed_rules(), *pattern_rules().values()]
 
 
 def custom_rule(name: str, pattern: str) -> Rule:
@@ -7366,10 +7366,10 @@ def custom_rule(name: str, pattern: str) -> Rule:
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
-        raise BadValue(f"rule {_show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
+        raise BadValue(f"rule {show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape):
-        raise BadValue(f"rule {_show(name)} has no shape", hint="write it like: acme_ {A32} or acme_ {h8,40}")
+        raise BadValue(f"rule {show(name)} has no shape", hint="write it like: acme_ {A32} or acme_ {h8,40}")
     return Rule(name, name, "high", "high", prefix, shape)
 
 
@@ -7405,7 +7405,7 @@ def rule_prefixes(prefix: str) -> list[str]:
 # --- prefixes -----------------------------------------------------------------------------------------------
 
 
-class Literal(NamedTuple):
+class _Literal(NamedTuple):
     """Literal text that the tokens of a rule begin with."""
 
     text: bytes
@@ -7418,8 +7418,8 @@ class Prefixes:
     """An index of the literals of some rules, by two bytes."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self.literals: dict[bytes, list[Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[Literal]] = {}  # by the two bytes before a run
+        self.literals: dict[bytes, list[_Literal]] = {}  # by their text
+        self.joints: dict[bytes, list[_Literal]] = {}  # by the two bytes before a run
         self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
@@ -7427,7 +7427,7 @@ class Prefixes:
                 behind = b"" if offset == 0 or text[:1] == b"." else rb"(?<![A-Za-z0-9])"
                 shape = expression(rule.shape).encode()
                 regex = lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(text), shape))
-                literal = Literal(text, offset, rule, regex)
+                literal = _Literal(text, offset, rule, regex)
                 self.literals.setdefault(text, []).append(literal)
                 if offset:
                     joint = text[:offset][-2:]
@@ -7437,7 +7437,7 @@ class Prefixes:
         for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
-    def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, Literal]]:
+    def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
         """(start, literal) of each literal that begins or continues at `start`."""
         head = text[start : start + 40]
         for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
@@ -7451,7 +7451,7 @@ class Prefixes:
 @functools.lru_cache(4)
 def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
     """The literals of all rules, those of a project first."""
-    return Prefixes((*custom, *prefixed_rules()))
+    return Prefixes((*custom, *_prefixed_rules()))
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -7468,7 +7468,7 @@ def decode64(encoded: bytes) -> bytes:
         return b""
 
 
-def is_web_token(token: bytes) -> bool:
+def _is_web_token(token: bytes) -> bool:
     """Whether the header of a JWT names an algorithm; without a signature, its payload must be an object."""
     header, payload, *signature = token.split(b".")
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
@@ -7483,7 +7483,7 @@ def is_login(encoded: bytes) -> bool:
 
 
 # Further checks on the matches of these rules.
-CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": is_web_token, "basic-auth": is_login}
+CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth": is_login}
 
 
 # === Candidates =============================================================================================
@@ -7496,7 +7496,7 @@ _FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of thes
 _FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
 _SECOND = frozenset(b"retaslhnyw")  # what follows a rare letter in most words
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
-_NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
+NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # From the end of a keyword to where its value begins. `(?=(?P<x>…))(?P=x)` is an atomic group, which `re`
 # has only from 3.11.
 _ASSIGNMENT = rb"""(?x)
@@ -7700,9 +7700,9 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     return b"k(?:%s)" % b"|".join(second + b"(?:%s)" % tail for second, tail in tails.items())
 
 
-def candidates_at(window: bytes, language: Language, match: re.Match[bytes]) -> list[Candidate]:
+def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
     """The values that follow a telltale fragment: one, or the items of a list."""
-    first = candidate_at(window, language, match)
+    first = _candidate_at(window, language, match)
     if not first or not first.quote:
         return [_take_default(first)] if first else []
     opener = window[match.end("separator") : match.start("quote")].strip()
@@ -7712,23 +7712,23 @@ def candidates_at(window: bytes, language: Language, match: re.Match[bytes]) -> 
         return []
     found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
     while found and len(candidates) <= MAX_ITEMS:
-        (start, end), after = found.span(2), _text(_rest_of_line(window, found.end(2)))
-        candidates.append(first._replace(start=start, end=end, value=_text(found[2]), after=after))
+        (start, end), after = found.span(2), latin1(rest_of_line(window, found.end(2)))
+        candidates.append(first._replace(start=start, end=end, value=latin1(found[2]), after=after))
         found = _NEXT_ITEM.match(window, end + 1)
     return candidates
 
 
-def candidate_at(window: bytes, language: Language, match: re.Match[bytes]) -> Candidate | None:
+def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
     """The value that follows a telltale fragment, if there is one."""
     at, (quote, bare, separator) = match.start(), match.group("quote", "bare", "separator")
     ahead = window[max(0, at - 40) : at]
-    begin = at - len(ahead) + len(ahead.rstrip(_NAME_LETTERS))
+    begin = at - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
     name = window[begin : match.end("name")]
     line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     before = window[line:begin]
     ending = language.ending if name[:1] != b"-" else "word"
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
-    kind = _kind_of(name)
+    kind = kind_of(name)
     if not found or not kind:
         return None
     if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
@@ -7740,8 +7740,14 @@ def candidate_at(window: bytes, language: Language, match: re.Match[bytes]) -> C
     if value.lower() in _NO_VALUES or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NO_VALUES):
         return None
     return Candidate(
-        *(start, end, kind, _text(name), _text((separator or bare or b"").strip()) or "_"),
-        *(_text(quote or b""), _text(value), _text(before), _text(_rest_of_line(window, end)), language.kind),
+        *(start, end, kind, latin1(name), latin1((separator or bare or b"").strip()) or "_"),
+        *(
+            latin1(quote or b""),
+            latin1(value),
+            latin1(before),
+            latin1(rest_of_line(window, end)),
+            language.kind,
+        ),
     )
 
 
@@ -7795,17 +7801,17 @@ def _take_default(c: Candidate) -> Candidate:
     return c._replace(start=c.start + start, end=c.start + end, value=c.value[start:end])
 
 
-def _rest_of_line(window: bytes, end: int) -> bytes:
+def rest_of_line(window: bytes, end: int) -> bytes:
     last = window.find(b"\n", end, end + 120)
     return window[end : last if last >= 0 else end + 120]
 
 
-def _kind_of(name: bytes) -> str:
+def kind_of(name: bytes) -> str:
     """Return what kind of secret the name is about; Oracle's IDENTIFIED BY is about a password."""
-    return "pass" if name.lower() == b"by" else kind_of_name(_text(name))
+    return "pass" if name.lower() == b"by" else kind_of_name(latin1(name))
 
 
-def _text(part: bytes) -> str:
+def latin1(part: bytes) -> str:
     return part.decode("latin-1")
 
 
@@ -7843,7 +7849,7 @@ _TRANSLATION = lazily(
 )
 
 
-class Language(NamedTuple):
+class _Language(NamedTuple):
     """What kind of file it is, and how a bare value ends in it: two columns of _LANGUAGES."""
 
     kind: str  # or "translation" or "none"
@@ -7851,18 +7857,18 @@ class Language(NamedTuple):
 
 
 @functools.cache
-def _languages() -> dict[str, Language]:
+def _languages() -> dict[str, _Language]:
     rows = map(str.split, re.split(r"\n(?! )", _LANGUAGES.strip()))
-    return {ending: Language(kind, how) for kind, how, *endings in rows for ending in endings}
+    return {ending: _Language(kind, how) for kind, how, *endings in rows for ending in endings}
 
 
-def language_of(path: str) -> Language:
+def language_of(path: str) -> _Language:
     """Return a file's language by its name."""
     if _TRANSLATION.search(path):
-        return Language("translation", "word")
+        return _Language("translation", "word")
     endings = os.path.basename(path).lower().split(".")
     known = (_languages().get(ending) for ending in reversed(endings[1:] or endings))
-    return next(filter(None, known), Language("none", "line"))
+    return next(filter(None, known), _Language("none", "line"))
 
 
 # === Judgement ==============================================================================================
@@ -8006,7 +8012,7 @@ def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
 
 @functools.lru_cache(4096)
 def _weigh(features: tuple[str, ...]) -> int:
-    weights = _weights()
+    weights = load_weights()
     return sum(weights.get(feature, 0) for feature in features)
 
 
@@ -8036,14 +8042,14 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
     """The facts shared by values that differ only in digits and have `distinct` different characters."""
     import bisect
 
-    value, classes = _text(folded), folded.translate(_CLASS_OF)
+    value, classes = latin1(folded), folded.translate(_CLASS_OF)
     size, shape, digits = len(value), _SHAPE.match(value), classes.count(b"0")
     return (
         (shape and shape.lastgroup) or "-",
         str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
         wordness(value),
         ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
-        _text(bytes(sorted(set(classes), reverse=True))),
+        latin1(bytes(sorted(set(classes), reverse=True))),
         str(min(len(_SYMBOLS.intersection(value)), 5)) + ("s" if " " in value else ""),
         str(10 * distinct // size),
     )
@@ -8078,16 +8084,16 @@ def _marks(c: Candidate) -> tuple[str, ...]:
         found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
     if not c.before.strip("\"'-{ \t"):
         found.append("begins line")
-    if is_setting(c):
+    if _sets_own_line(c):
         found.append(f"sets {c.kind}/{c.language}")
-    if looks_random(c.value):
+    if _looks_random(c.value):
         found.append(f"random {c.kind}")
     elif looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return tuple(found)
 
 
-def is_setting(c: Candidate) -> bool:
+def _sets_own_line(c: Candidate) -> bool:
     """Return whether a line of a configuration file sets just this: there, any word may be a password."""
     if c.language not in _SETTINGS or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
         return False
@@ -8100,7 +8106,7 @@ def _ends_telltale(name: str) -> bool:
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
-def looks_random(value: str) -> bool:
+def _looks_random(value: str) -> bool:
     """Return whether a value is drawn from so many kinds of characters that it can't be code or words."""
     symbols = _SYMBOLS.intersection(value)
     if not symbols:
@@ -8120,7 +8126,7 @@ def looks_drawn(value: str) -> bool:
 
 
 @functools.cache
-def _weights() -> dict[str, int]:
+def load_weights() -> dict[str, int]:
     """{feature: log odds in hundredths}"""
     weights: dict[str, int] = {}
     for row in re.split(r"\n(?! )", _WEIGHTS.strip()):
@@ -8225,7 +8231,7 @@ it is cut off
 """
 
 
-class Property(NamedTuple):
+class _Property(NamedTuple):
     """A row of the table of what no secret is or has."""
 
     reason: str  # as --explain prints it
@@ -8236,16 +8242,16 @@ class Property(NamedTuple):
 
 
 @functools.cache
-def properties() -> list[Property]:
+def properties() -> list[_Property]:
     """Return what no secret is or has, row by row."""
-    found: list[Property] = []
+    found: list[_Property] = []
     for part in _NO_SECRET.strip().split("\n= "):
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
         found += [_property(where, *row.split("\n    ")) for row in rows]
     return found
 
 
-def _property(where: str, reason: str, *lines: str) -> Property:
+def _property(where: str, reason: str, *lines: str) -> _Property:
     drops: list[str] = []
     keeps: list[str] = []
     pattern = ""
@@ -8256,7 +8262,7 @@ def _property(where: str, reason: str, *lines: str) -> Property:
             keeps += samples(line[2:]).split(" + ")
         else:
             pattern += line
-    return Property(reason, where, lazily(pattern), drops, keeps)
+    return _Property(reason, where, lazily(pattern), drops, keeps)
 
 
 # --- verdict ------------------------------------------------------------------------------------------------
@@ -8272,7 +8278,7 @@ _WEAK_WORD = (
 )
 _WEAK = lazily(rf"(?i){_WEAK_WORD}(?:[_-]?{_WEAK_WORD}){{0,3}}[_-]?\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
-_UUID = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(r"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 
@@ -8283,9 +8289,9 @@ def verdict(span: Span, value: bytes) -> Span:
     if not confidence:
         return span._replace(confidence="")
     public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
-    body = _text(value[public:])
+    body = latin1(value[public:])
     reason = span.reason or reason_against(body, span.candidate)
-    if not reason and not is_scored(span) and is_uniform(body):
+    if not reason and not is_scored(span) and _is_uniform(body):
         reason = "it is too uniform to be random"
     if not reason and span.candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
         reason = "it is a word for a password"
@@ -8307,7 +8313,7 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
 
 def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     """Return {where a row of the table looks: the text there}."""
-    texts = {"value": value, "plain value": "" if looks_random(value) else value}
+    texts = {"value": value, "plain value": "" if _looks_random(value) else value}
     if candidate:
         texts["before"] = candidate.before
         if not candidate.quote:
@@ -8318,14 +8324,14 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a setting's password is a word that anybody would try, or a word of its own name."""
     words = words_of(c.name)
-    if not words or kind_of_name(words[-1]) != "pass" or not is_setting(c):
+    if not words or kind_of_name(words[-1]) != "pass" or not _sets_own_line(c):
         return False
     if c.value.isalpha() and c.value.istitle():  # a label
         return False
     return bool(_WEAK.match(c.value)) or (len(c.value) > 2 and c.value in words)
 
 
-def is_uniform(body: str) -> bool:
+def _is_uniform(body: str) -> bool:
     """Return whether it has few different characters, or is one long word."""
     long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
     return long_word or len(set(body)) < max(2, min(6, len(body) // 3))
@@ -8339,7 +8345,7 @@ def _counts_up(value: str) -> bool:
 
 def _reason_in_context(value: str, c: Candidate) -> str:
     """Return what the name, the language and the syntax around a value say against it."""
-    if _UUID.match(value):
+    if UUID_VALUE.match(value):
         secret = is_secret_name(c.name) and c.separator != ","
         return "" if secret else "it is an identifier"
     if is_about_secret(c.name):
@@ -8373,7 +8379,7 @@ def _is_word(value: str, c: Candidate) -> bool:
 # around them, and the few kinds that need a parser. The detector of a keyword gets the offset where it ends,
 # and returns where to go on; each looks at a few thousand bytes.
 
-_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _SAMPLE_PATH = lazily(
     r"(?i)(?:\A|[/._-])(?:tests?|specs?|examples?|samples?|docs?|fixtures?|mocks?|dist)(?:[/._-]|\Z)"
 )
@@ -8381,19 +8387,19 @@ _SAMPLE_PATH = lazily(
 
 def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True) -> Iterator[Span]:
     """Yield what may be a secret in `text` and, if `encoded`, in Base64, judged."""
-    runs = token_runs(text)
+    runs = _token_runs(text)
     yield from _tokens(text, runs, prefixes(custom))
     if encoded:
         yield from _encoded(text, runs, custom)
         if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
             yield from _escaped(text, custom)
-    yield from urls(text)
+    yield from _urls(text)
     name = os.path.basename(path)
     of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
     for pattern in of_file:
         for found in pattern.regex.finditer(text):
-            yield apply_rule(pattern.rule, text, *found.span(1))
-    detectors, language = keyword_detectors(), language_of(path)
+            yield _apply_rule(pattern.rule, text, *found.span(1))
+    detectors, language = _keyword_detectors(), language_of(path)
     if language.kind == "config":
         yield from _unnamed(text, runs)
     resume_at = dict.fromkeys(detectors, 0)
@@ -8406,14 +8412,14 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
             yield from spans
     # The whole of a file such as master.key, unless it is JSON.
     value = text.strip() if len(text) < 2 * MAX_VALUE and not of_file else b""
-    kind = _kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
+    kind = kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
     if kind and len(value.split()) == 1 and value[:1] != b"{":
         start = text.find(value)
-        candidate = Candidate(start, start + len(value), kind, name, "=", "", _text(value), "", "", "config")
+        candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "", "", "config")
         yield _classify(text, candidate, path)
 
 
-def apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
+def _apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
     """Return the span of a match of a rule, with the verdict."""
     return verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
@@ -8425,7 +8431,7 @@ def _classify(text: bytes, candidate: Candidate, path: str = "") -> Span:
     reason = ""
     if candidate.kind in ("auth", "pass", "secret") and is_login(value):
         rule = pattern_rules()["registry-auth"]
-    elif _UUID.match(candidate.value):
+    elif UUID_VALUE.match(candidate.value):
         rule = pattern_rules()["uuid-key"]
     elif is_weak_password(candidate):
         rule = pattern_rules()["weak-password"]
@@ -8437,15 +8443,15 @@ def _classify(text: bytes, candidate: Candidate, path: str = "") -> Span:
 # --- tokens -------------------------------------------------------------------------------------------------
 
 
-def is_token(value: str) -> bool:
+def _is_token(value: str) -> bool:
     """Return whether a value begins as a provider's tokens do, or holds a private key."""
     if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
         return False
     data = value.encode(errors="replace")
-    return bool(_KEY_BEGIN.search(data) or token_at(data, 0, prefixes()))
+    return bool(_KEY_BEGIN.search(data) or _token_at(data, 0, prefixes()))
 
 
-SECRET_VALUE_TESTS.append(is_token)
+SECRET_VALUE_TESTS.append(_is_token)
 
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
@@ -8461,7 +8467,7 @@ _HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
-def token_runs(text: bytes) -> list[tuple[int, int]]:
+def _token_runs(text: bytes) -> list[tuple[int, int]]:
     """Return (start, end) of each run of 20 or more letters, digits, `_` and `-`, as in long tokens."""
     find, end = text.translate(_TWO_CLASSES).find, 0
     runs: list[tuple[int, int]] = []
@@ -8481,14 +8487,14 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
         span = None
         if last == b"." and end - start >= 32:  # maybe the dot is in a token of several parts
             before = text[max(0, start - 60) : start]
-            at = start - len(before) + len(before.rstrip(_NAME_LETTERS))
+            at = start - len(before) + len(before.rstrip(NAME_LETTERS))
         elif last == b"\\" and text[start] in b"nrt":  # the first letter is part of an escape
             at += 1
         found = texts.get(text[at : at + 2])
         if found and text.startswith(found, at):
-            span = token_at(text, at, known)
+            span = _token_at(text, at, known)
         elif (lead := leads.get(text[start - 2 : start])) and text.endswith(lead, 0, start):
-            span = token_at(text, start, known)
+            span = _token_at(text, start, known)
         value = text[span.start : span.end] if span else b""
         # Not in an image; `_` and `-` are not of Base64.
         if span and not (value.isalnum() and _BASE64_BEFORE.fullmatch(text, max(0, start - 60), start)):
@@ -8497,12 +8503,12 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
                 yield from _aws_secrets(text, span)
 
 
-def token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
+def _token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
     """Return the token whose prefix begins or continues at `start`."""
     for at, literal in known.literals_at(text, start):
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
-            return apply_rule(literal.rule, text, *found.span())
+            return _apply_rule(literal.rule, text, *found.span())
     return None
 
 
@@ -8559,7 +8565,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
             if not _HEX_ONLY.fullmatch(found[0]):
-                yield apply_rule(rule, text, *found.span())
+                yield _apply_rule(rule, text, *found.span())
 
 
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
@@ -8581,7 +8587,7 @@ def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
         if not found or _HASH_WORD.search(found[1]) or not _MIXED.match(found[2]):
             continue
         done = found.end()
-        name, value = map(_text, found.groups())
+        name, value = map(latin1, found.groups())
         if not kind_of_name(name) and not is_about_secret(name) and looks_drawn(re.sub("[+/=.~]", "", value)):
             yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), found[2])
 
@@ -8601,7 +8607,7 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 
 
 @functools.cache
-def keyword_detectors() -> dict[bytes, Detector]:
+def _keyword_detectors() -> dict[bytes, Detector]:
     """{keyword: its detector}"""
     detectors: dict[bytes, Detector] = {
         keyword: functools.partial(_match_patterns, of, len(keyword))
@@ -8620,7 +8626,7 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
         begin = at - size - pattern.lead
         found = pattern.regex.match(text, begin) if begin >= 0 else None
         if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
-            return [apply_rule(pattern.rule, text, *found.span(found.lastindex or 0))], found.end()
+            return [_apply_rule(pattern.rule, text, *found.span(found.lastindex or 0))], found.end()
     return (), at
 
 
@@ -8632,7 +8638,7 @@ def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 
 
 def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
-    dashes = text.find(b"-----", head.end(), head.end() + _AHEAD - 200)  # none are in a body
+    dashes = text.find(b"-----", head.end(), head.end() + MAX_AHEAD - 200)  # none are in a body
     tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
@@ -8652,7 +8658,7 @@ def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
         return (), at
     table, _, columns = columns.rpartition(b"(")
     names = [name.strip(b" \n\r\t\"'`[]") for name in columns[:-1].split(b",")]
-    if not _INSERT.search(table[-120:]) or not any(map(_kind_of, names)):
+    if not _INSERT.search(table[-120:]) or not any(map(kind_of, names)):
         return (), at
     spans: list[Span] = []
     row = _ROW_BEGIN.match(text, at)
@@ -8663,10 +8669,10 @@ def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
             if not item:
                 return spans, at
             at = item.end()
-            if item[1] and _kind_of(name):
-                place = "", _text(_rest_of_line(text, item.end(1))), "source"
-                named = _kind_of(name), _text(name), "=", "'"
-                spans.append(_classify(text, Candidate(*item.span(1), *named, _text(item[1]), *place)))
+            if item[1] and kind_of(name):
+                place = "", latin1(rest_of_line(text, item.end(1))), "source"
+                named = kind_of(name), latin1(name), "=", "'"
+                spans.append(_classify(text, Candidate(*item.span(1), *named, latin1(item[1]), *place)))
         row = _ROW_BEGIN.match(text, at)
     return spans, at
 
@@ -8680,7 +8686,7 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     if not 0 <= begin < end:
         return (), max(at, end)
     found, rule = _WEB_KEY_SECRET.search(text, begin, end), pattern_rules()["json-web-key"]
-    return [apply_rule(rule, text, *found.span(1))] if found else (), end
+    return [_apply_rule(rule, text, *found.span(1))] if found else (), end
 
 
 # --- URLs ---------------------------------------------------------------------------------------------------
@@ -8691,12 +8697,12 @@ _USERINFO = lazily(
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 
-def urls(text: bytes) -> Iterator[Span]:
+def _urls(text: bytes) -> Iterator[Span]:
     """Passwords in URLs and connection strings."""
     rule = pattern_rules()["url-password"]
     for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
-        plain = _PLAIN_USER.match(user) and wordness(_text(password)) in "456789"
+        plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         sample = plain or b"example" in host or len(set(password.lower())) < 3
         reason = "its user, its host or its password is an example" if sample else ""
         yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), password)
@@ -8704,7 +8710,7 @@ def urls(text: bytes) -> Iterator[Span]:
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------
 
-_KUBE_REACH = _AHEAD // 2  # bytes of an object before its kind, and after it
+_KUBE_REACH = MAX_AHEAD // 2  # bytes of an object before its kind, and after it
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
 _KUBE_DATA = lazily(
     rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
@@ -8775,7 +8781,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     # What is found in a file is reported instead of the file.
     if b"\n" in plain.strip() and any(span.confidence for span in detect(plain, "", encoded=False)):
         return
-    rule, name, shown = pattern_rules()["kubernetes-secret"], _text(entry[1]), _text(plain)
+    rule, name, shown = pattern_rules()["kubernetes-secret"], latin1(entry[1]), latin1(plain)
     candidate = Candidate(*entry.span(2), "secret", name, ":", "'", shown, "", "", "config")
     yield verdict(Span(*entry.span(2), rule, rule.confidence, candidate), plain if readable else value)
 
@@ -8785,7 +8791,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 # section say where a secret is, but never hold one.
 
 CONFIDENCES = ("low", "medium", "high")
-_READ_SIZE = 1 << 19  # bytes asked for in one read
+READ_SIZE = 1 << 19  # bytes asked for in one read
 _CONTEXT = 100  # bytes on either side of a value that say which one it is
 # At the start of a line, or as a key in JSON: elsewhere, it may be a part of another value.
 _ASSIGNED_NAME = lazily(
@@ -8872,7 +8878,7 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
 def _text_reader(read: Reader) -> tuple[Reader, str]:
     import codecs
 
-    first, kind = read(_READ_SIZE), ""
+    first, kind = read(READ_SIZE), ""
     encoding = _utf16(first[:400])
     if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if is_archive(first) else "binary"
@@ -8912,13 +8918,13 @@ def _utf16(first: bytes) -> str | None:
 
 
 def _windows(read: Reader) -> Iterator[_Window]:
-    text, begin, line, column = read(_READ_SIZE), 0, 1, 0
+    text, begin, line, column = read(READ_SIZE), 0, 1, 0
     while True:
-        more = read(_READ_SIZE) if text else b""
+        more = read(READ_SIZE) if text else b""
         text += more
-        if more and len(text) < 4 * _AHEAD:
+        if more and len(text) < 4 * MAX_AHEAD:
             continue
-        until = _line_start(text, len(text) - _AHEAD) if more else len(text)
+        until = _line_start(text, len(text) - MAX_AHEAD) if more else len(text)
         yield _Window(text, begin, until, line, column)
         if not more:
             return
@@ -9071,7 +9077,7 @@ def _reasons(span: Span) -> Iterator[str]:
     if span.reason:
         yield f"  {span.confidence + ' at most' if span.confidence else 'no finding'}: {span.reason}"
     if span.candidate and is_scored(span):
-        weights = _weights()
+        weights = load_weights()
         found = [(feature, weights[feature]) for feature in features(span.candidate) if feature in weights]
         found.sort(key=lambda item: (-abs(item[1]), item))
         limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
@@ -9140,7 +9146,7 @@ class _GitOutput(io.FileIO):
 
 
 @contextlib.contextmanager
-def _git(
+def run_git(
     folder: str,
     *args: str,
     feed: Iterable[str] = (),
@@ -9186,20 +9192,20 @@ def _scratch_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _ask_git(folder: str, *args: str) -> str:
-    with _git(folder, *args) as out:
+def ask_git(folder: str, *args: str) -> str:
+    with run_git(folder, *args) as out:
         return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
 
 
-def _ask_git_if_possible(folder: str, *args: str) -> str:
+def ask_git_if_possible(folder: str, *args: str) -> str:
     """Return "" if there is no git, no repository, or nothing of that name."""
     try:
-        return _ask_git(folder, *args)
+        return ask_git(folder, *args)
     except SecretsError:
         return ""
 
 
-def _split_records(out: IO[bytes]) -> Iterator[str]:
+def split_records(out: IO[bytes]) -> Iterator[str]:
     rest = b""
     for chunk in iter(lambda: out.read(1 << 16), b""):
         *records, rest = (rest + chunk).split(b"\0")
@@ -9208,17 +9214,17 @@ def _split_records(out: IO[bytes]) -> Iterator[str]:
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
     try:
-        with _git(folder, "diff-index", "--cached", *_RAW_DIFF, "HEAD", "--") as out:
+        with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, "HEAD", "--") as out:
             yield from _parse_changes(out)
     except Unavailable:  # there is no commit yet
-        tree = _ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-        with _git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
+        tree = ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+        with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
             yield from _parse_changes(out)
 
 
 def top_of_repository(folder: str) -> str:
     """Return the folder that paths in the repository are relative to."""
-    return real_path(os.path.join(folder, _ask_git(folder, "rev-parse", "--show-cdup")))
+    return real_path(os.path.join(folder, ask_git(folder, "rev-parse", "--show-cdup")))
 
 
 def real_path(path: str) -> str:
@@ -9230,7 +9236,7 @@ def real_path(path: str) -> str:
 def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
     """Read git's raw diffs (git-diff-tree(1)): a commit and its date, or a change and its path."""
     commit = date = ""
-    records = _split_records(out)
+    records = split_records(out)
     for record in records:
         record = record.lstrip("\n")  # a commit's line is ended by a newline or, in a merge, by a NUL
         sides = len(record) - len(record.lstrip(":"))  # one, or in a merge one for each parent
@@ -9248,7 +9254,7 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Reader]]:
     """Yield (id, size, read) of each object, size -1 if it is missing; read it before the next."""
-    with _git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
+    with run_git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(out.readline, b""):
             oid, _, *size = header.decode().split()
@@ -9266,27 +9272,27 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, R
             out.read(1 if size else 0)  # the newline that follows
 
 
-def rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
+def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
     """Yield the ids of what revisions reach, by default of everything that isn't dangling."""
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
-    with _git(folder, "rev-list", *options, *which, "--") as out:
+    with run_git(folder, "rev-list", *options, *which, "--") as out:
         yield from (line.decode().strip("?\n") for line in out)
 
 
 def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
     """Yield the ids of objects of some kinds, all or what revisions reach; broken ones are "missing"."""
-    reached = rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
+    reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
     check = "--batch-check=%(objectname) %(objecttype)"
     every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
     options = [check] if revisions else [check, *every]
-    with _git(folder, "cat-file", "--buffer", *options, feed=reached if revisions else ()) as out:
+    with run_git(folder, "cat-file", "--buffer", *options, feed=reached if revisions else ()) as out:
         yield from (oid for oid, kind in (line.decode().split() for line in out) if kind in kinds.split())
 
 
 def missing_history(folder: str) -> str:
     """Say why a clone lacks part of the history, and what to do; "" if it may have all of it."""
     query = "--is-shallow-repository", "--git-path", "objects/pack"
-    shallow, packs = _ask_git(folder, "rev-parse", *query).split("\n")
+    shallow, packs = ask_git(folder, "rev-parse", *query).split("\n")
     if shallow == "true":
         return "a shallow clone lacks older commits; get them with: git fetch --unshallow"
     packs = os.path.join(folder, packs)
@@ -9308,7 +9314,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         known.add(key)
         return fresh
 
-    reachable = rev_list(folder, revisions, "--reverse", "--topo-order")
+    reachable = _rev_list(folder, revisions, "--reverse", "--topo-order")
     for blob in changed_blobs(folder, filter(is_new, reachable)):
         for oid in blob.replaces:
             if is_new((oid, blob.path)):
@@ -9330,19 +9336,19 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
-    with contextlib.suppress(Unavailable), _git(folder, "diff-tree", *options, feed=commits) as out:
+    with contextlib.suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
         yield from _parse_changes(out)
 
 
 def git_takes(path: str) -> bool:
     folder, name = os.path.split(os.path.realpath(path))
     listed = ("ls-files", "-co", "--exclude-standard", "--", f":(literal){name}")
-    return bool(_ask_git_if_possible(folder, *listed))
+    return bool(ask_git_if_possible(folder, *listed))
 
 
 def unmerged_paths(folder: str) -> set[str]:
     """Return the real paths of the files in a folder that have a merge conflict."""
-    listed = _ask_git_if_possible(folder, "ls-files", "-uz")
+    listed = ask_git_if_possible(folder, "ls-files", "-uz")
     paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
     return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
 
@@ -9351,7 +9357,7 @@ def last_commit(path: str) -> str:
     """Return the id and the author of the last commit that changed a file, or ""."""
     folder, name = os.path.split(os.path.realpath(path))
     last = ("rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}")
-    said = _ask_git_if_possible(folder, *last)
+    said = ask_git_if_possible(folder, *last)
     return said.strip().rpartition("\n")[2]
 
 
@@ -9373,7 +9379,7 @@ _IMPORT_AND_RUN = (
 
 
 # What a hook runs; git passes the name of the remote, and what it pushes on stdin (githooks(5)).
-HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
+_HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
 
 def install_hook(name: str) -> str:
@@ -9383,15 +9389,15 @@ def install_hook(name: str) -> str:
     """
     import shlex
 
-    path = os.path.normpath(_ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
+    path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
     program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
-    command = f"{shlex.join(program)} {HOOKS[name]}"
+    command = f"{shlex.join(program)} {_HOOKS[name]}"
     text = _HOOK.replace("{verb}", name[4:])
     # An earlier hook of ours has another command if this file has moved.
     pattern = re.escape(text).replace(r"\{command\}", "[^\n]+")
     with contextlib.suppress(FileNotFoundError):
         if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
-            shorter = f"{shlex.join(program[:1] + program[3:])} {HOOKS[name]}"
+            shorter = f"{shlex.join(program[:1] + program[3:])} {_HOOKS[name]}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {shorter}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
@@ -9413,11 +9419,11 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         if not new.strip("0"):  # a deletion
             continue
         revisions.append(new)
-        if old.strip("0") and _ask_git_if_possible(".", "cat-file", "-t", f"{old}^{{commit}}"):
+        if old.strip("0") and ask_git_if_possible(".", "cat-file", "-t", f"{old}^{{commit}}"):
             revisions.append(f"^{old}")
         else:  # a new branch sends what no remote has, another one what this remote doesn't have
             where = f"refs/remotes/{remote}" if old.strip("0") else "refs/remotes"
-            revisions += set(_ask_git(".", "for-each-ref", "--format=^%(objectname)", where).split())
+            revisions += set(ask_git(".", "for-each-ref", "--format=^%(objectname)", where).split())
     return revisions
 
 
@@ -9437,16 +9443,16 @@ def _set_merge_driver(path: str) -> None:
 # symlink is followed, and only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
 _HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
-_VENDORED_FOLDERS = {  # third-party or generated
+VENDORED_FOLDERS = {  # third-party or generated
     *("node_modules", "bower_components", ".venv", "venv", ".eggs", "__pycache__", ".cache", ".mypy_cache"),
     *(".pytest_cache", ".ruff_cache", ".tox", ".nox", ".gradle", ".next"),
 }
-_MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
+MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
 _MAX_IGNORE_LINES = 1000  # of all .gitignore files above a path; further ones are not read
 
-_File = tuple[str, str]  # path to open, path to show
+ListedFile = tuple[str, str]  # path to open, path to show
 # Errors on opening a listed file that has since vanished, or become a link or a FIFO.
-_VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
+VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter(NamedTuple):
@@ -9462,7 +9468,7 @@ class FileFilter(NamedTuple):
         return False
 
 
-def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
+def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFile]:
     """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, has_git in pending:
@@ -9483,9 +9489,9 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[_File]:
 
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     report = functools.partial(accept.on_error, shown.rstrip("/"))
-    with _git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
+    with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times; "." is the folder, if a repository inside claims it too.
-        names = (name.rstrip("/") for name, _ in itertools.groupby(_split_records(out)))
+        names = (name.rstrip("/") for name, _ in itertools.groupby(split_records(out)))
         yield from (name for name in names if name != ".")
 
 
@@ -9497,7 +9503,7 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
         linked = any(map(is_link, itertools.accumulate(folders, "{}/{}".format)))
         if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
             continue
-        if not _VENDORED_FOLDERS.isdisjoint(folders):
+        if not VENDORED_FOLDERS.isdisjoint(folders):
             accept.skipped["vendored"] += len(list(group))
             continue
         yield from (name for name in group if accept.takes(shown + name))
@@ -9527,7 +9533,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         below = []
         for name, is_folder in found.items():
             path = folder + name
-            if is_folder and name in _VENDORED_FOLDERS:
+            if is_folder and name in VENDORED_FOLDERS:
                 accept.skipped["vendored"] += 1
                 continue
             if is_folder and name in _HISTORY_FOLDERS:
@@ -9556,10 +9562,10 @@ def _is_ignored(path: str, ignores: _Ignores) -> bool:
 def _read_gitignore(path: str) -> Patterns:
     text = b""
     with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
-        text = file.read(_MAX_IGNORE_BYTES)
+        text = file.read(MAX_IGNORE_BYTES)
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     # A truncated line could match anything.
-    return Patterns(lines[: -1 if len(text) == _MAX_IGNORE_BYTES else None])
+    return Patterns(lines[: -1 if len(text) == MAX_IGNORE_BYTES else None])
 
 
 def matches_path(patterns: Patterns, path: str) -> bool:
@@ -9796,7 +9802,7 @@ class Audit:
     ) -> None:
         self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
-            raise BadValue(f"bad confidence {_show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
+            raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         if not self._verdicts.issubset(VERDICTS):
             raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -9812,13 +9818,13 @@ class Audit:
         self._unread = set[str]()
         self._in_git = staged or history is not None
         if self._in_git:
-            self._folder, self.base = find_repository(self.paths)
+            self._folder, self.base = _find_repository(self.paths)
         else:
             self.base = shown_from(self.paths, self.baseline)
         self._check_paths()
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
-        self.settings = AuditSettings() if untrusted else self._read_settings()
+        self.settings = _AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
         self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self.summary.skipped)
@@ -9918,16 +9924,16 @@ class Audit:
             return "the store's own file"
         return "" if self._untrusted else match.silenced
 
-    def _read_settings(self) -> AuditSettings:
+    def _read_settings(self) -> _AuditSettings:
         if self.staged:
-            return AuditSettings(_ask_git_if_possible(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
+            return _AuditSettings(ask_git_if_possible(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
         start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         path = top + AUDIT_SETTINGS
         if not os.path.lexists(path):
-            return AuditSettings()
+            return _AuditSettings()
         with disk_errors(f"read {path}"):
-            return AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
+            return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def excludes(self, path: str) -> bool:
         """Return whether an option or the project excludes a path."""
@@ -9945,11 +9951,11 @@ class Audit:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
             if not self._in_git:
-                raise BadValue(f"no file or folder called {_show(path)}")
+                raise BadValue(f"no file or folder called {show(path)}")
             there = f":(top,literal){shown_path(path, self.base)}"
             queries = (("ls-files",), ("rev-list", "-1", "--all", "--reflog"))
-            if not any(_ask_git(self._folder, *query, "--", there) for query in queries):
-                raise BadValue(f"no file or folder called {_show(path)}, and none in git")
+            if not any(ask_git(self._folder, *query, "--", there) for query in queries):
+                raise BadValue(f"no file or folder called {show(path)}, and none in git")
 
     def _scan_tree(self) -> _Matches:
         for scanned in _scan_all(self.files(), self._scanner, self.jobs):
@@ -9970,7 +9976,7 @@ class Audit:
         seen: set[str] = set()
         for start in self.paths:
             shown = shown_path(start, self.base)
-            found: Iterable[_File] = ()
+            found: Iterable[ListedFile] = ()
             if os.path.isdir(start):
                 found = files_below(start, shown and shown + "/", self._accept)
             elif self._accept.takes(shown):  # a shell or a hook may list every file
@@ -10029,7 +10035,7 @@ class Audit:
     def _wants(self, blob: Blob) -> bool:
         if not _is_within(blob.path, self._roots):
             return False
-        if not _VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
+        if not VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
             self.summary.skipped["vendored"] += 1
             return False
         return self._accept.takes(blob.path)
@@ -10039,7 +10045,7 @@ def _is_within(path: str, roots: Container[str]) -> bool:
     return any(folder in roots for folder in ("", *itertools.accumulate(path.split("/"), "{}/{}".format)))
 
 
-def find_repository(paths: Sequence[str]) -> tuple[str, str]:
+def _find_repository(paths: Sequence[str]) -> tuple[str, str]:
     """Return the folder to run git in for these paths, and the top of the repository that they are in."""
     folders = set()
     for path in paths or ["."]:
@@ -10090,7 +10096,7 @@ _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
 }
 
 
-class AuditSettings:
+class _AuditSettings:
     """What `.paissive-audit` says: sections, one entry per line, patterns as in .gitignore.
 
     Paths are relative to `base`, patterns to `top`, the folder that the file is in. Raises BadValue, which
@@ -10104,7 +10110,7 @@ class AuditSettings:
         self.disabled: set[str] = set()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
-        if len(text) > _MAX_IGNORE_BYTES:  # matching so many patterns would take too long
+        if len(text) > MAX_IGNORE_BYTES:  # matching so many patterns would take too long
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section, entries = "", []
         for number, line in enumerate(map(str.strip, text.lstrip("\ufeff").split("\n")), 1):
@@ -10157,13 +10163,13 @@ class KnownValues:
     """The values in a store, to be found in any encoding; none is shown."""
 
     def __init__(self, store: Backend) -> None:
-        store = _manager.store(store)
+        store = default_manager.store(store)
         store.check_exists()
         self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
         self.notes: list[str] = []
         self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
-        if _ask_git_if_possible(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
+        if ask_git_if_possible(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
             self.own_file = os.devnull  # what git tracks is a leak like any other
         scheduled: set[str] = set()
         with contextlib.suppress(SecretsError):
@@ -10263,7 +10269,7 @@ class _Scanner(NamedTuple):
     def scan(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
         """Add what is found in a blob or, if it is an archive, in its files."""
         if self.archives:
-            first = read(_READ_SIZE)
+            first = read(READ_SIZE)
             read = read_again(first, read)
             if is_archive(first, UNPACKED):
                 self._scan_archive(blob, read, scanned)
@@ -10289,7 +10295,7 @@ class _Scanner(NamedTuple):
         scanned.matches.extend((blob, match) for match in found)
 
 
-def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
+def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     """Scan here at first and, after a while, the rest in `jobs` processes: a small tree starts none."""
     start = time.monotonic()
     for file in files:
@@ -10299,7 +10305,7 @@ def _scan_all(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[
             yield _scan_files([file], scanner)
 
 
-def _scan_in_processes(files: Iterator[_File], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
+def _scan_in_processes(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -10348,7 +10354,7 @@ def _start_helper(scanner: _Scanner) -> None:
     _helper = scanner
 
 
-def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned:
+def _scan_files(files: list[ListedFile], scanner: _Scanner | None = None) -> _Scanned:
     scanned = _Scanned([], [], [], Counter())
     for path, shown in files:
         try:
@@ -10356,7 +10362,7 @@ def _scan_files(files: list[_File], scanner: _Scanner | None = None) -> _Scanned
             with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
                 (scanner or _helper).scan(Blob("", shown), file.read, scanned)
                 scanned.sizes.append(os.fstat(file.fileno()).st_size)
-        except _VANISHED:
+        except VANISHED:
             continue
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
@@ -10405,7 +10411,7 @@ class Baseline:
                     self.past.update([entry] if "history" in row else [])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
-            raise BadValue(f"{_show(self.path)} is not a baseline of this version", hint=hint) from None
+            raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, finding: Finding, base: str) -> bool:
         """Return whether a finding was accepted, maybe under a file's old name."""
@@ -10456,7 +10462,7 @@ _NEXT_STEPS = (
 )
 
 
-def report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
+def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print one line per finding, what to do next, and what was examined, silenced and skipped."""
     colours = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -10478,12 +10484,12 @@ def report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
     if summary.findings:
         print(f"\n{_NEXT_STEPS}\n", file=out)
     counts = _list_counts(summary.by_confidence.items())
-    found = f"{_plural(summary.findings, 'finding')} ({counts})" if counts else "no findings"
+    found = f"{plural(summary.findings, 'finding')} ({counts})" if counts else "no findings"
     found = paint(found, "high" if counts else "good")
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
     silenced_text = _list_counts([*silenced, ("in the baseline", summary.baseline)], "; silenced: ")
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
-    size = f"{_plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
+    size = f"{plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     print(f"{found} in {size}{silenced_text}{_list_counts(skipped, '; not examined: ')}", file=out)
 
 
@@ -10492,11 +10498,11 @@ def _list_counts(counts: Iterable[tuple[str, int]], start: str = "") -> str:
     return text and start + text
 
 
-def _plural(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
+def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print version 1 of the JSON report: `findings` and `summary`."""
     import json
 
@@ -10504,14 +10510,14 @@ def report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> N
     print('{"version": 1, "findings": [', file=out)
     for number, finding in enumerate(findings):
         fields, optional = finding._asdict().items(), finding._field_defaults
-        row = {name: utf8_text(value) for name, value in fields if value or name not in optional}
+        row = {name: _utf8_text(value) for name, value in fields if value or name not in optional}
         print(("," if number else "") + json.dumps(row), file=out)
-    stale = [dict(zip(Entry._fields, map(utf8_text, entry))) for entry in summary.stale]
-    errors = [{"path": utf8_text(path), "why": why} for path, why in summary.errors]
+    stale = [dict(zip(Entry._fields, map(_utf8_text, entry))) for entry in summary.stale]
+    errors = [{"path": _utf8_text(path), "why": why} for path, why in summary.errors]
     print(f'], "summary": {json.dumps({**vars(summary), "stale": stale, "errors": errors})}}}', file=out)
 
 
-def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
+def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print SARIF 2.1.0 for code scanning, within the limits of GitHub."""
     import json
 
@@ -10527,7 +10533,7 @@ def report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
     notes: list[dict[str, Any]] = [_sarif_error(path, why) for path, why in summary.errors]
     left_out = summary.findings - _MAX_SARIF_RESULTS
     if left_out > 0:
-        text = f"{_plural(left_out, 'more finding')} than code scanning accepts"
+        text = f"{plural(left_out, 'more finding')} than code scanning accepts"
         notes.append({"level": "warning", "message": {"text": text}})
     read = bool(summary.files or not summary.unreadable)
     invocation = {"executionSuccessful": read, "toolExecutionNotifications": notes}
@@ -10566,7 +10572,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity].split()[0],
-        "message": {"text": f"{finding.what}: {utf8_text(finding.sample)}"},
+        "message": {"text": f"{finding.what}: {_utf8_text(finding.sample)}"},
         "locations": [
             {"physicalLocation": {"artifactLocation": _sarif_artifact(finding.path), "region": region}}
         ],
@@ -10579,13 +10585,13 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
 # To add a format: write a function with these three parameters and add a row. Its name becomes an option of
 # `audit`, except for "text", the default; the text beside it is the option's help.
 REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, TextIO], None], str]] = {
-    "text": (report_text, ""),
-    "json": (report_json, "print JSON"),
-    "sarif": (report_sarif, "print SARIF 2.1.0, for code scanning"),
+    "text": (_report_text, ""),
+    "json": (_report_json, "print JSON"),
+    "sarif": (_report_sarif, "print SARIF 2.1.0, for code scanning"),
 }
 
 
-def utf8_text(value: Any) -> Any:
+def _utf8_text(value: Any) -> Any:
     """Return a text as JSON may hold it: bytes of a name that is not UTF-8 are escaped."""
     if not isinstance(value, str):
         return value
@@ -10656,7 +10662,7 @@ class Check:
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files at and below the paths, other than this one."""
         for path, shown in Audit(paths, untrusted=True).files():
-            with contextlib.suppress(*_VANISHED), open_regular(path, follow=False) as file:
+            with contextlib.suppress(*VANISHED), open_regular(path, follow=False) as file:
                 data = file.read(MAX_FILE_BYTES)
                 if b"\0" not in data and not data.startswith(_OWN_BEGIN):
                     self.files += 1
@@ -11058,7 +11064,7 @@ def cmd_list(args: Namespace) -> None:
         print(name)
     if settings and not args.all:
         sys.stdout.flush()
-        _warn(f"and {_plural(len(settings), 'setting')}: --all")
+        _warn(f"and {plural(len(settings), 'setting')}: --all")
 
 
 def cmd_delete(args: Namespace) -> int:
@@ -11112,7 +11118,7 @@ def cmd_import(args: Namespace) -> None:
     left = [] if args.all else found.settings
     lost = sorted({*left, *found.references})
     if args.remove and lost:
-        problem = f"{path} also holds {', '.join(map(_show, lost))}, which --remove would lose"
+        problem = f"{path} also holds {', '.join(map(show, lost))}, which --remove would lose"
         raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
     if args.remove and not os.path.isfile(path):
         raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
@@ -11125,7 +11131,7 @@ def cmd_import(args: Namespace) -> None:
     _warn_after_set(store, *moved, shadow=", ".join(filter(None, map(store.overridden_by, moved))))
     for name, value in moved.items():
         if store.get_stored(name) != value:
-            raise Conflict(f"{path} is unchanged: the store returns another {_show(name)}", hint="try again")
+            raise Conflict(f"{path} is unchanged: the store returns another {show(name)}", hint="try again")
     if args.remove:
         _replace_by_references(path, data, {})
     elif gets_references:
@@ -11133,7 +11139,7 @@ def cmd_import(args: Namespace) -> None:
     elif path != "-":
         _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
     if left and found.is_json:
-        _warn(f"note: {_plural(len(left), 'setting')} left out; --all imports settings, too")
+        _warn(f"note: {plural(len(left), 'setting')} left out; --all imports settings, too")
 
 
 def _backend_name(args: Namespace) -> str:
@@ -11150,7 +11156,7 @@ def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -
             return
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
-    _warn(f"{path} refers to {_plural(len(references), 'secret')} now; its other lines are as they were")
+    _warn(f"{path} refers to {plural(len(references), 'secret')} now; its other lines are as they were")
 
 
 def cmd_export(args: Namespace) -> None:
@@ -11170,7 +11176,7 @@ def cmd_export(args: Namespace) -> None:
         values[name] = value
     for name, value in values.items():
         if args.format != "json":
-            check_not_followed(value, f"the value of {_show(name)}", "use --format json")
+            check_not_followed(value, f"the value of {show(name)}", "use --format json")
     print(export_secrets(values, args.format), end="")
 
 
@@ -11192,7 +11198,7 @@ def cmd_inject(args: Namespace) -> None:
         text: str = args.manager.resolve_text(match[1], where="stdin" if args.file == "-" else args.file)
         return text
 
-    data = re.sub(_EMBEDDED_REFERENCE, value, template).encode(errors="surrogateescape")
+    data = re.sub(EMBEDDED_REFERENCE, value, template).encode(errors="surrogateescape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return
@@ -11256,7 +11262,7 @@ def cmd_redact(args: Namespace) -> int:
             _warn(str(error))
             code = error.exit_code
     if args.in_place:
-        _warn(f"redacted {changed} of {_plural(len(args.files), 'file')}; git history keeps the old text")
+        _warn(f"redacted {changed} of {plural(len(args.files), 'file')}; git history keeps the old text")
     return code
 
 
@@ -11275,10 +11281,10 @@ def cmd_config_get(args: Namespace) -> None:
     $ config get database.password --secret   # its value
     """
     config = SecretConfig(args.file, args.manager)
-    value = config.get(args.key, _ABSENT, use_secret=args.secret)
-    if value is _ABSENT:
+    value = config.get(args.key, ABSENT, use_secret=args.secret)
+    if value is ABSENT:
         hint = f"see: config explain {args.key}"
-        raise NotFound(f"no setting {_show(args.key)} in {config.path}", hint=hint)
+        raise NotFound(f"no setting {show(args.key)} in {config.path}", hint=hint)
     _print_value(value)
 
 
@@ -11313,7 +11319,7 @@ def cmd_config_delete(args: Namespace) -> None:
     """Remove a setting; a secret it refers to stays."""
     config = SecretConfig(args.file, args.manager)
     if not config.delete(args.key):
-        raise NotFound(f"no setting {_show(args.key)} in {config.path}")
+        raise NotFound(f"no setting {show(args.key)} in {config.path}")
 
 
 def cmd_config_explain(args: Namespace) -> None:
@@ -11343,7 +11349,7 @@ def cmd_audit(args: Namespace) -> int:
         run = _audit_of(args)
         if args.update_baseline and run.baseline:
             run.baseline.update(run, run.summary, history=args.history is not None)
-            _warn(f"{run.baseline.path} now accepts {_plural(len(run.baseline.entries), 'finding')}")
+            _warn(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
         else:
             report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
             report(run, run.summary, out)
@@ -11409,13 +11415,13 @@ def _progress_line() -> Callable[[Summary], None]:
     """Return a function that shows how far an audit is once it has taken a second."""
     due = time.monotonic() + 1
 
-    def show(summary: Summary) -> None:
+    def print_progress(summary: Summary) -> None:
         nonlocal due
         if time.monotonic() > due:
             due = time.monotonic() + 0.5
-            print(_plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
+            print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
-    return show
+    return print_progress
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
@@ -11440,7 +11446,7 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
-        raise BadValue(f"no baseline {_show(path)}", hint="write one with --update-baseline")
+        raise BadValue(f"no baseline {show(path)}", hint="write one with --update-baseline")
     # With --untrusted, only --baseline may name one: it can come from outside the code.
     return Baseline(path) if exists and (args.baseline or not args.untrusted) else None
 
@@ -11479,8 +11485,8 @@ def cmd_check(args: Namespace) -> int:
             if how != "optional" or looks_secret(name):  # PORT, for instance, is no secret
                 print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
     missing = len(check.found["missing"])
-    unparsed = f"; {_plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
-    _warn(f"{_plural(check.names, 'name')} in {_plural(check.files, 'file')}, {missing} missing{unparsed}")
+    unparsed = f"; {plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
+    _warn(f"{plural(check.names, 'name')} in {plural(check.files, 'file')}, {missing} missing{unparsed}")
     return 1 if missing else 0
 
 
@@ -11516,7 +11522,7 @@ def cmd_rekey(args: Namespace) -> None:
 
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
-    sealed = _plural(len(list(store.names())), "secret")
+    sealed = plural(len(list(store.names())), "secret")
     _warn(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
     _warn(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
 
@@ -11569,7 +11575,7 @@ def cmd_member_remove(args: Namespace) -> None:
     for name in args.manager.list_secrets(backend=store):
         print(f"{name}: rotate now" if name in scheduled else f"{name}: set", flush=True)
     _warn_of_new_identity(store, fingerprint)
-    _warn(f"{_show(args.name)} knew the values above; if also the master password, change it next: password")
+    _warn(f"{show(args.name)} knew the values above; if also the master password, change it next: password")
 
 
 def cmd_versions(args: Namespace) -> None:
@@ -11659,7 +11665,7 @@ def cmd_rotate_schedule(args: Namespace) -> None:
 def cmd_rotate_unschedule(args: Namespace) -> None:
     """Forget the schedule of a secret."""
     if not _rotation(args).unschedule(args.name):
-        raise NotFound(f"{_show(args.name)} isn't scheduled", hint="see: rotate due")
+        raise NotFound(f"{show(args.name)} isn't scheduled", hint="see: rotate due")
 
 
 def cmd_rotate_due(args: Namespace) -> int:
@@ -11719,7 +11725,7 @@ def cmd_rotate_abort(args: Namespace) -> None:
 def cmd_rotate_drop(args: Namespace) -> None:
     """Delete the previous value of a secret."""
     if not _rotation(args).drop(args.name):
-        raise NotFound(f"{_show(args.name)} has no previous value", hint="nothing to do")
+        raise NotFound(f"{show(args.name)} has no previous value", hint="nothing to do")
 
 
 def _rotation(args: Namespace) -> SecretRotation:
@@ -11737,7 +11743,7 @@ def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
-_BACKEND = _arg("--backend", None, "where secrets are stored", choices=list(_STORES))
+_BACKEND = _arg("--backend", None, "where secrets are stored", choices=list(STORES))
 _NAME = _arg("name", "NAME", "the secret's name, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
@@ -11765,7 +11771,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _NAME,
         ("stray", {"nargs": "*", "default": []}),
         _arg("--from-file", "F", "store what this file holds, byte for byte"),
-        _arg("--generate", "SPEC", f"a new value; {_SPEC_HINT}", nargs="?", const="token:32"),
+        _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}", nargs="?", const="token:32"),
         _arg("--value", "V", "unsafe: ps and the shell's history show the value"),
         _flag("--json", "the value is a JSON object with all fields of a Vault secret"),
     ),
@@ -11835,10 +11841,10 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_rotate_schedule,
         _NAME,
         _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
-        _arg("--generate", "SPEC", f"{_SPEC_HINT}, or command:CMD", default="token:32"),
+        _arg("--generate", "SPEC", f"{SPEC_HINT}, or command:CMD", default="token:32"),
         _arg("--apply", "CMD", "puts the value, read from stdin, where it is used"),
         _arg("--verify", "CMD", "fails if the value, read from stdin, doesn't work"),
-        _arg("--timeout", "TIME", "for each of these; default: 60s", default=_TIME_FOR_STEP),
+        _arg("--timeout", "TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
         _arg("--keep-previous", "TIME", "when to delete the previous value; default: never"),
         _POLICIES,
     ),
@@ -11848,7 +11854,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_rotate_now,
         _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
         _flag("--stdin", "the new value comes from a prompt, or stdin"),
-        _arg("--generate", "SPEC", f"a new value; {_SPEC_HINT}"),
+        _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}"),
         _POLICIES,
     ),
     "rotate rollback": (cmd_rotate_rollback, _NAME, _POLICIES),

@@ -251,7 +251,7 @@ def _own_environment(monkeypatch):
     """No test sees this machine's settings, nor leaves any behind."""
     monkeypatch.setattr(sys, "argv", [MODULE.name])
     before = dict(os.environ)
-    ps._manager._stores.clear()
+    ps.default_manager._stores.clear()
     ps.warn_once.cache_clear()
     for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
         monkeypatch.delenv(name)
@@ -396,6 +396,18 @@ def test_structure_each_section_uses_only_sections_above_it():
     for n, tree in enumerate(trees):
         below = {name for later in trees[n + 1 :] for name in defined(later)}
         assert below & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} == set()
+
+
+def test_structure_an_underscore_means_used_only_in_its_own_section():
+    trees = dict(zip(SECTIONS[::2], map(ast.parse, SECTIONS[1::2])))
+    uses = {name: {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} for name, tree in trees.items()}
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".ci").glob("*.py"))
+    entries = {"main", "run_as_program", *(name for name in defined(trees["Commands"]) if name[:4] == "cmd_")}
+    for section, tree in trees.items():
+        shared = set().union(*(names for other, names in uses.items() if other != section))
+        shared |= entries | set(ps.__all__) | set(re.findall(r"\bps\.(\w+)", scripts))
+        names = {name for name in defined(tree) if name[:2] != "__"}
+        assert {name for name in names if name[0] != "_"} == names & shared
 
 
 @pytest.mark.parametrize("file", [MODULE, Path(__file__)], ids=["module", "tests"])
@@ -1335,7 +1347,7 @@ def test_store_refuses_values_that_are_not_text_and_shows_none(store):
 @pytest.fixture
 def shelf(say, monkeypatch):
     """The command line with `ShelveStore` as its store, in one more row of the table of backends."""
-    monkeypatch.setitem(ps._STORES, "shelf", ShelveStore)
+    monkeypatch.setitem(ps.STORES, "shelf", ShelveStore)
     monkeypatch.setenv("PAISSIVE_BACKEND", "shelf")
     return say
 
@@ -1437,7 +1449,7 @@ def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, m
 
 def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(say, monkeypatch):
     store = bao().store()
-    monkeypatch.setitem(ps._STORES, "vault", lambda: store)
+    monkeypatch.setitem(ps.STORES, "vault", lambda: store)
     rotation = ps.SecretRotation("vault")
     store.set_fields("app", {"a": OLD, "b": OLD})
     for name in ("app#a", "app#b"):
@@ -6215,7 +6227,7 @@ def test_config_sets_one_member_in_any_json_and_deletes_it_again(tree, indent, p
     changed = ps._JSONText(text, "config.json").with_member(tuple(path), value)
     assert json.loads(changed) == tree
     if parents == [] and not known:
-        assert ps._JSONText(changed, "config.json").with_member(tuple(path), ps._ABSENT) == text
+        assert ps._JSONText(changed, "config.json").with_member(tuple(path), ps.ABSENT) == text
 
 
 def test_config_writers_lose_nothing_to_each_other(config):
@@ -8390,7 +8402,7 @@ def proofs(rule):
 
 
 def test_each_rule_finds_its_own_and_leaves_the_near_miss():
-    for rule in ps.prefixed_rules():
+    for rule in ps._prefixed_rules():
         hit, miss = proofs(rule)
         assert (found(f" {hit} \n"), rule.id in found(f" {miss} \n")) == ([rule.id], False)
 
@@ -8814,7 +8826,7 @@ def test_what_is_no_secret_drops_its_proofs_and_keeps_secrets(row):
     # A place is the start or the end of a line, a value that looks random is not plain.
     def drops(text):
         text = text.encode().decode("latin-1")
-        return bool(row.regex.search(text)) and not (row.where == "plain value" and ps.looks_random(text))
+        return bool(row.regex.search(text)) and not (row.where == "plain value" and ps._looks_random(text))
 
     assert row.drops and all(map(drops, row.drops))
     assert row.keeps and not any(map(drops, row.keeps))
@@ -9313,9 +9325,9 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
 
 def test_few_characters_and_one_long_word_are_uniform():
     for body in ("abcdefghij" * 2, "ABCDEFGHIJ" * 2, "a1b2c" * 4, "a1b" * 4, "yyy"):
-        assert ps.is_uniform(body)
+        assert ps._is_uniform(body)
     for body in ("abcdefghijkabcdefgh", "abcdefghiJ" * 2, "abcdefghi1" * 2, "a1b2c3" * 4, "a1b2" * 3):
-        assert not ps.is_uniform(body)
+        assert not ps._is_uniform(body)
 
 
 def test_keys_and_passwords_that_only_show_a_form_are_low():
@@ -9343,16 +9355,16 @@ def test_the_table_of_weights_is_what_the_trainer_prints():
     needs("scikit-learn", importlib.util.find_spec("sklearn"))
     spec = importlib.util.spec_from_file_location("train", ROOT / ".ci" / "train.py")
     spec.loader.exec_module(trainer := importlib.util.module_from_spec(spec))
-    assert trainer.weight_table(ps._weights()) == ps._WEIGHTS.strip("\n")
+    assert trainer.weight_table(ps.load_weights()) == ps._WEIGHTS.strip("\n")
 
 
 def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
-    assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192 and all(ps._weights().values())
+    assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192 and all(ps.load_weights().values())
     assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
     lines = [b'password = "word"', b"  // foo_key: 'ab1 cdef' }", b'{"token": "uuid1",']
     known = set("name first last has echoes begins sets random drawn".split())
     known |= {f.split(" ")[0] for line in lines for c in candidates(line) for f in ps.features(c)}
-    assert {feature.split(" ")[0] for feature in ps._weights()} <= known
+    assert {feature.split(" ")[0] for feature in ps.load_weights()} <= known
 
 
 SCORES = """
@@ -9639,7 +9651,7 @@ def test_what_stands_around_a_value_tells_what_it_is(text, rule):
 
 
 def test_every_keyword_is_found_by_a_letter_that_is_folded():
-    for words in (tuple(ps.keyword_detectors()), (b"hello",), (b"42",), (b"_",)):
+    for words in (tuple(ps._keyword_detectors()), (b"hello",), (b"42",), (b"_",)):
         for word in words:
             assert dict(ps.keyword_hits(b"x " + word + b" y", "log", words))[word].end() == 2 + len(word)
 
@@ -9787,8 +9799,8 @@ def steps(data, path="a.py"):
     return count - 300 * len(matches)
 
 
-NEAR_MISSES = [proofs(rule)[1].encode() + b"\n" for rule in ps.prefixed_rules()]
-NEAR_MISSES += [ps.rule_prefixes(rule.prefix)[0].encode() + b" " for rule in ps.prefixed_rules()]
+NEAR_MISSES = [proofs(rule)[1].encode() + b"\n" for rule in ps._prefixed_rules()]
+NEAR_MISSES += [ps.rule_prefixes(rule.prefix)[0].encode() + b" " for rule in ps._prefixed_rules()]
 KEYWORDS = [bytes([n]) for n in range(32, 127)]
 KEYWORDS += (
     b"""values (|insert into a (pw) values ('a'),|sqlcmd -|"""
@@ -9853,7 +9865,7 @@ def test_a_large_file_costs_no_more_for_each_byte_than_a_small_one():
 @pytest.mark.slow
 def test_twenty_thousand_hostile_inputs_never_make_a_scan_raise():
     draw = random.Random(7)
-    pieces = [proofs(rule)[0].encode() for rule in ps.prefixed_rules()] + [PEM.encode(), GITHUB.encode()]
+    pieces = [proofs(rule)[0].encode() for rule in ps._prefixed_rules()] + [PEM.encode(), GITHUB.encode()]
     pieces += b'password = |://|@|Basic |\n|\r\n|\xff\xfe|\0|"|\\|\x27|='.split(b"|")
     for _ in range(20_000):
         parts = [draw.choice(pieces) for _ in range(draw.randrange(1, 5))]
@@ -11882,7 +11894,7 @@ def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder, monkeypatch):
     def report(is_terminal):
         out, run = io.StringIO(), ps.Audit()
         out.isatty = lambda: is_terminal
-        ps.report_text(run, run.summary, out)
+        ps._report_text(run, run.summary, out)
         return out.getvalue()
 
     monkeypatch.setenv("TERM", "xterm")
@@ -12054,7 +12066,7 @@ def test_sarif_stays_within_what_code_scanning_takes():
     finding = ps.Finding("a.py", 1, 1, 1, "token", "a secret", "high", "high", "ab…", "0" * 16)
     summary, out = ps.Summary(), io.StringIO()
     summary.findings = 25_007
-    ps.report_sarif(itertools.repeat(finding, summary.findings), summary, out)
+    ps._report_sarif(itertools.repeat(finding, summary.findings), summary, out)
     results, _, invocation = sarif_of(out.getvalue())
     (note,) = invocation["toolExecutionNotifications"]
     assert (len(results), note["message"]["text"]) == (25_000, "7 more findings than code scanning accepts")
@@ -12065,7 +12077,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
     store.set("A_KEY", "rE4l one+with")
     leak(folder / "a.txt").write_text("rE4l one+with")
     out, run = io.StringIO(), ps.Audit(known=ps.KnownValues(store))
-    ps.report_sarif(run, run.summary, out)
+    ps._report_sarif(run, run.summary, out)
     (result,) = sarif_of(out.getvalue())[0]
     assert result["properties"] == {"confidence": "high", "secret": "A_KEY", "verdict": "current"}
 
