@@ -7414,7 +7414,10 @@ def test_mask_base64_wherever_its_lines_are_broken_and_writes_end(value, line_br
         lines = line_break.join(encoded[at : at + width] for at in range(0, len(encoded), width))
         expected = masked([encoded], encodings=encodings)
         at = expected.index(b"***")
-        for pieces in ([lines], [lines[: at + 9], lines[at + 9 :]], [bytes([byte]) for byte in lines]):
+        writes = [[lines], [lines[: at + 9], lines[at + 9 :]]]
+        if before % 13 == 0:  # with each of the three alignments
+            writes.append([bytes([byte]) for byte in lines])
+        for pieces in writes:
             shown = masked(pieces, encodings=encodings)
             assert shown.replace(line_break, b"") == expected, (before, width, pieces)
 
@@ -10713,7 +10716,7 @@ def test_a_hostile_pattern_takes_no_time():
     assert not ps.matches_path(known, "a/" * 300 + "c")
     assert ps.matches_path(known, "a/" * 300 + "b") and ps.matches_path(known, "x" + "a" * 200 + "b/c")
     for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/[", "*a*"):
-        assert not ps.matches_path(patterns([piece * 5000 + "x"]), "a" * 255)
+        assert not ps.matches_path(patterns([piece * 1000 + "x"]), "a" * 255)
 
 
 def test_a_hostile_tree_of_gitignores_takes_no_time(folder):
