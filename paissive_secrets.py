@@ -10812,87 +10812,61 @@ def _set_up_process() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _parse(argv: list[str], group: str = "", backend: str | None = None) -> Namespace:
-    """Parse the options before the command's name, then the rest by the command's row in the table."""
+def _parse(words: list[str], group: str = "", backend: str | None = None) -> Namespace:
+    """Parse `[--backend B] COMMAND …`; in place of a command, a group and its command may follow."""
     import argparse
 
-    parser = _parser(group, _describe_group(group))
+    parser = _parser(group, _describe_commands(group))
     parser.usage = "%(prog)s [--backend B] COMMAND ..."
     parser.add_argument("--version", action="store_true", help="print the version, and git's id of this file")
-    parser.add_argument(_BACKEND[0], **_BACKEND[1])
+    _add_backend(parser, backend)
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    before = parser.parse_args(argv)
-    if before.version:
-        import hashlib
-
-        blob = "no blob id"
-        with contextlib.suppress(OSError), open(__file__, "rb") as file:  # in an archive there is none
-            code = file.read()
-            # Git's id of this file can be looked up in the project's repository.
-            blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
-        print(f"paissive_secrets {__version__} ({__date__}) {blob}")
+    args = parser.parse_args(words)
+    if args.version:
+        _print_version()
         raise SystemExit
-    backend = before.backend or backend
-    word, *rest = before.words or ["help"]
+    word, *rest = args.words or ["help"]
     if word == "help":
         return _parse([*rest, "--help"], group)
     name = f"{group} {_ALIASES.get(word, word)}".lstrip()
     if name in _COMMANDS:
-        return _parse_command(name, rest, backend)
+        return _parse_command(name, rest, args.backend)
     known = [row.removeprefix(group).split()[0] for row in _COMMANDS if row.startswith(group)]
     if word in known:
-        return _parse(rest, name, backend)
+        return _parse(rest, name, args.backend)
     raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help"))
 
 
-_OVERVIEW = """\
-$ set API_TOKEN            # prompts for the value
-$ run -- ./server          # with all secrets as variables
-$ audit                    # find secrets left in this folder
-$ help rotate schedule     # explain a command
-
-Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names
-another store. Exit codes: 0 done; 1 not found, or findings; 2 anything else,
-explained in one line.
-"""
-
-
-def _describe_group(group: str) -> str:
-    rows = {name: run.__doc__ or "" for name, (run, *_) in _COMMANDS.items() if name.startswith(group)}
-    commands = (f"  {name:<17} " + doc.partition("\n")[0] for name, doc in rows.items())
-    summary = (__doc__ or "").partition("\n")[0]
-    about = f"$ help {next(iter(rows))}\n" if group else f"{summary}\n\n{_OVERVIEW}"
-    return "\n".join([about, "commands:", *commands])
-
-
 def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
-    import argparse
-
+    """Parse what follows a command's name by its row in the table."""
     run, *arguments = _COMMANDS[name]
     doc = run.__doc__ or ""
     if sys.version_info < (3, 13):  # which takes the indentation off itself
         doc = re.sub("(?m)^    ", "", doc)
-    if "$ " not in doc:
-        example = " ".join([name, *(_EXAMPLES[word] for word, _ in arguments if word in _EXAMPLES)])
-        doc = re.sub(r"\n|\Z", f"\n\n$ {example}\n", doc, count=1)
     parser = _parser(name, doc)
-    for argument, settings in arguments:
-        parser.add_argument(argument, **{"help": argparse.SUPPRESS, **settings})
-    parser.set_defaults(backend=backend)
-    if name not in _WITHOUT_STORE:
-        parser.add_argument(_BACKEND[0], **_BACKEND[1])
-    elif backend:
-        parser.error("--backend doesn't apply to this command")
-    # What follows the dashes of `run` belongs to another program.
-    cut = words.index("--") if name == "run" and "--" in words else len(words)
+    for argument in arguments:
+        if isinstance(argument, list):
+            alternatives = parser.add_mutually_exclusive_group()
+            for option, settings in argument:
+                alternatives.add_argument(option, **settings)
+        else:
+            parser.add_argument(argument[0], **argument[1])
+    _add_backend(parser, backend)
+    command_line: list[str] = []
+    if name == "run" and "--" in words:  # what follows the dashes belongs to another program
+        dashes = words.index("--")
+        words, command_line = words[:dashes], words[dashes + 1 :]
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
-    args = (parser.parse_args if "--" in words[:cut] else parser.parse_intermixed_args)(words[:cut])
-    for pair in _CONFLICTS:
-        if all(getattr(args, option, None) not in (None, False) for option in pair):
-            options = " and ".join(f"--{option.replace('_', '-')}" for option in pair)
-            raise BadValue(f"{options} can't be combined", hint="use one of them")
-    args.run, args.command_line, args.manager = run, words[cut + 1 :], SecretsManager(args.backend)
+    parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
+    args = parse(words)
+    args.run = run
+    args.command_line = command_line
+    args.manager = SecretsManager(args.backend)
     return args
+
+
+def _add_backend(parser: ArgumentParser, default: str | None) -> None:
+    parser.add_argument("--backend", choices=list(STORES), default=default, help="where secrets are stored")
 
 
 def _parser(name: str, description: str) -> ArgumentParser:
@@ -10904,7 +10878,7 @@ def _parser(name: str, description: str) -> ArgumentParser:
             repeats = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
             said = re.sub(repeats, r"\1", message)
             typed = re.findall(r"[\w-]+", message[len(said) :])[:1]
-            known = re.findall(r"--[\w-]+|(?<=[{,])[\w-]+", self.format_usage())
+            known = re.findall(r"--[\w-]+|(?<=[{,])[\w-]+", self.format_usage())  # options and choices
             raise BadValue(said, hint=_suggest("".join(typed), known, f"see: {self.prog} --help"))
 
     return Parser(
@@ -10914,6 +10888,39 @@ def _parser(name: str, description: str) -> ArgumentParser:
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
+
+
+_OVERVIEW = """
+$ set API_TOKEN            # prompts for the value
+$ run -- ./server          # with all secrets as variables
+$ audit                    # find secrets left in this folder
+$ help rotate schedule     # explain a command
+
+Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names
+another store. Exit codes: 0 done; 1 not found, or findings; 2 anything else,
+explained in one line.
+
+"""
+
+
+def _describe_commands(group: str) -> str:
+    summary = (__doc__ or "").partition("\n")[0]
+    lines = ["commands:"] if group else [summary, _OVERVIEW + "commands:"]
+    for name, (run, *_) in _COMMANDS.items():
+        if name.startswith(group):
+            lines.append(f"  {name:<17} " + (run.__doc__ or "").partition("\n")[0])
+    return "\n".join(lines)
+
+
+def _print_version() -> None:
+    """Print the version, and the id by which git knows this file."""
+    import hashlib
+
+    blob = "no blob id"
+    with contextlib.suppress(OSError), open(__file__, "rb") as file:  # in an archive there is none
+        code = file.read()
+        blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
+    print(f"paissive_secrets {__version__} ({__date__}) {blob}")
 
 
 def _program() -> str:
@@ -11114,32 +11121,38 @@ def cmd_import(args: Namespace) -> None:
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
     found = parse_import(data, path)
-    moved = {**found.secrets, **(found.settings if args.all else {})}
-    left = [] if args.all else found.settings
-    lost = sorted({*left, *found.references})
-    if args.remove and lost:
-        problem = f"{path} also holds {', '.join(map(show, lost))}, which --remove would lose"
-        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
-    if args.remove and not os.path.isfile(path):
-        raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
-    if not moved:
-        return _warn(f"note: {path} holds no secrets" + ("; --all imports settings, too" if left else ""))
-    gets_references = os.path.isfile(path) and not found.is_json and not store.plaintext_file()
-    if (gets_references or args.remove) and os.stat(path).st_nlink > 1:
-        raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
-    import_secrets(store, moved)
-    _warn_after_set(store, *moved, shadow=", ".join(filter(None, map(store.overridden_by, moved))))
-    for name, value in moved.items():
-        if store.get_stored(name) != value:
-            raise Conflict(f"{path} is unchanged: the store returns another {show(name)}", hint="try again")
+    values = {**found.secrets, **(found.settings if args.all else {})}
+    if args.remove:
+        _check_removable(path, sorted({*found.secrets, *found.settings, *found.references} - values.keys()))
+    if found.settings and not args.all and (found.is_json or not values):
+        _warn(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
+    if not values:
+        return _warn(f"note: {path} holds no secrets")
+    _import_and_verify(store, values, path)
     if args.remove:
         _replace_by_references(path, data, {})
-    elif gets_references:
-        _replace_by_references(path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in moved})
+    elif os.path.isfile(path) and not found.is_json and not store.plaintext_file():
+        _replace_by_references(
+            path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in values}
+        )
     elif path != "-":
         _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
-    if left and found.is_json:
-        _warn(f"note: {plural(len(left), 'setting')} left out; --all imports settings, too")
+
+
+def _check_removable(path: str, names_left: Sequence[str]) -> None:
+    if names_left:
+        problem = f"{path} also holds {', '.join(map(show, names_left))}, which --remove would lose"
+        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
+    if not os.path.isfile(path):
+        raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
+
+
+def _import_and_verify(store: Store, values: dict[str, str], path: str) -> None:
+    import_secrets(store, values)
+    _warn_after_set(store, *values, shadow=", ".join(filter(None, map(store.overridden_by, values))))
+    for name, value in values.items():
+        if store.get_stored(name) != value:
+            raise Conflict(f"{path} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
 def _backend_name(args: Namespace) -> str:
@@ -11191,14 +11204,10 @@ def cmd_inject(args: Namespace) -> None:
     missing.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
-
-    def value(match: re.Match[str]) -> str:
-        if match[0].startswith("$$"):
-            return match[0][1:]
-        text: str = args.manager.resolve_text(match[1], where="stdin" if args.file == "-" else args.file)
-        return text
-
-    data = re.sub(EMBEDDED_REFERENCE, value, template).encode(errors="surrogateescape")
+    where = "stdin" if args.file == "-" else args.file
+    # After a newline, a template that begins with "secret:" isn't taken for a reference.
+    text: str = args.manager.resolve_text("\n" + template, where=where)[1:]
+    data = text.encode(errors="surrogateescape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return
@@ -11338,23 +11347,23 @@ def cmd_audit(args: Namespace) -> int:
     """
     if args.explain:
         return _explain_line(args)
-    with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
-        if args.list_rules:
-            report_rules(args.json, out)
+    if args.list_rules:
+        report_rules(args.json, sys.stdout)
+        return 0
+    if args.pushed is not None:
+        args.history = pushed_revisions(args.pushed, sys.stdin)
+        if not args.history:
             return 0
-        if args.pushed is not None:
-            args.history = pushed_revisions(args.pushed, sys.stdin)
-            if not args.history:
-                return 0
-        run = _audit_of(args)
-        if args.update_baseline and run.baseline:
-            run.baseline.update(run, run.summary, history=args.history is not None)
-            _warn(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
-        else:
-            report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
+    run = _audit_of(args)
+    if args.update_baseline and run.baseline:
+        run.baseline.update(run, run.summary, history=args.history is not None)
+        _warn(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
+    else:
+        report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
+        with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
             report(run, run.summary, out)
-    if run.summary.findings and not args.update_baseline:
-        return int(args.exit_code)
+        if run.summary.findings:
+            return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
 
 
@@ -11445,6 +11454,8 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
     path = os.path.relpath(args.baseline or default + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
+    if args.untrusted and args.update_baseline:
+        raise BadValue("--untrusted ignores baselines", hint="leave --update-baseline out")
     if args.baseline and not exists:
         raise BadValue(f"no baseline {show(path)}", hint="write one with --update-baseline")
     # With --untrusted, only --baseline may name one: it can come from outside the code.
@@ -11743,7 +11754,6 @@ def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
-_BACKEND = _arg("--backend", None, "where secrets are stored", choices=list(STORES))
 _NAME = _arg("name", "NAME", "the secret's name, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
@@ -11751,28 +11761,22 @@ _VERSION = _arg("--version", "N", "a version of a Vault secret; default: the new
 _KEY = _arg("key", "KEY", "the setting, such as database.host")
 _CONFIG = _arg("--file", "F", "the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
 _POLICIES = _arg("--file", "F", "the policies; default: PAISSIVE_ROTATION_FILE, else the store's")
-
-_CONFLICTS = (  # options that can't be combined, of any command
-    *itertools.combinations(("value", "from_file", "generate"), 2),
-    *(("stdin", "generate"), ("staged", "history"), ("untrusted", "update_baseline")),
-    *(("output", "update_baseline"), ("version", "metadata")),
-)
 _MEMBER = _arg("name", "NAME", "the member's name")
 _ALIASES = {"ls": "list", "rm": "delete"}
-_WITHOUT_STORE = ("config delete", "hook install")  # commands that take no --backend
-_EXAMPLES = {"name": "DB_PASSWORD", "key": "database.password"}  # where a docstring has none
 
-# One row per command, in the order of help: the function, then its arguments. --backend is added; it may also
-# precede the command. The docstring is its help: a summary under 60 characters, examples in which $ is this
-# program, details. "config get" is a command of the group "config".
+# One row per command, in the order of help: the function, then its arguments; a list holds options of which
+# one can be given. --backend is added. The docstring is its help: a summary under 60 characters, examples in
+# which $ is this program, details. "config get" is a command of the group "config".
 _COMMANDS: dict[str, tuple[Any, ...]] = {
     "set": (
         cmd_set,
         _NAME,
-        ("stray", {"nargs": "*", "default": []}),
-        _arg("--from-file", "F", "store what this file holds, byte for byte"),
-        _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}", nargs="?", const="token:32"),
-        _arg("--value", "V", "unsafe: ps and the shell's history show the value"),
+        _arg("stray", None, "==SUPPRESS==", nargs="*", default=[]),  # hidden: argparse.SUPPRESS
+        [
+            _arg("--from-file", "F", "store what this file holds, byte for byte"),
+            _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}", nargs="?", const="token:32"),
+            _arg("--value", "V", "unsafe: ps and the shell's history show the value"),
+        ],
         _flag("--json", "the value is a JSON object with all fields of a Vault secret"),
     ),
     "get": (
@@ -11793,8 +11797,10 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "delete": (
         cmd_delete,
         _arg("names", "NAME", "a secret's name", nargs="+"),
-        _arg("--version", "N", "delete this version of a Vault secret, all its fields", type=int),
-        _flag("--metadata", "remove a Vault secret with all its versions, for good"),
+        [
+            _arg("--version", "N", "delete this version of a Vault secret, all its fields", type=int),
+            _flag("--metadata", "remove a Vault secret with all its versions, for good"),
+        ],
     ),
     "run": (
         cmd_run,
@@ -11853,8 +11859,10 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "rotate now": (
         cmd_rotate_now,
         _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
-        _flag("--stdin", "the new value comes from a prompt, or stdin"),
-        _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}"),
+        [
+            _flag("--stdin", "the new value comes from a prompt, or stdin"),
+            _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}"),
+        ],
         _POLICIES,
     ),
     "rotate rollback": (cmd_rotate_rollback, _NAME, _POLICIES),
@@ -11872,12 +11880,16 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--exclude", "D", "names or globs to skip", nargs="+", action="extend", default=[]),
         _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
         *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
-        _arg("--output", "F", "write the report to a file"),
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
-        _flag("--update-baseline", "accept what is found now, and drop stale entries"),
-        _flag("--staged", "audit what git would commit instead of the working tree"),
-        _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
-        _arg("--pushed", "REMOTE", "what git pushes, as it tells a pre-push hook on stdin"),
+        [
+            _arg("--output", "F", "write the report to a file"),
+            _flag("--update-baseline", "accept what is found now, and drop stale entries"),
+        ],
+        [
+            _flag("--staged", "audit what git would commit instead of the working tree"),
+            _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
+            _arg("--pushed", "REMOTE", "what git pushes, as it tells a pre-push hook on stdin"),
+        ],
         _flag("--no-gitignore", "also read what .gitignore names"),
         _flag("--archives", "also read what is in zip, tar and gzip files"),
         _arg("--disable", "RULE", "rules to skip", nargs="+", action="extend", default=[]),
