@@ -7560,6 +7560,13 @@ _IN_SOURCE = {
 }  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.
 _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?+|,({>%!])"
+# Behind a name whose value has to look random: a short word, as in a query.
+_NO_WORD_AHEAD = rb"(?![\w.$-]{0,40}=[a-z]{0,15}[\s&])"
+# A key that is called no more than that, in a mapping or a query, is a secret only if it is long.
+_LONG_AHEAD = (
+    rb"(?:(?<=[\w.$-]key)|(?<=\w key)"
+    rb"|(?!\\?[\"']?\s?[=:]\s?(?:\\?[\"'][^\s\"'\\]{0,19}[\"'\\]|[\w.%+/-]{1,19}(?:[\s&]|\Z))))"
+)
 # In source, a value begins before the line ends, or on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
@@ -7671,10 +7678,14 @@ def _keyword_search(
             for part, match in fragments.items()
             if part in word
         ]
-    ahead = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
+    ahead = dict.fromkeys(keywords, b"")
+    for word in fragments:
+        ahead[word] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
+        if word in _FOR_RANDOM:
+            ahead[word] += _NO_WORD_AHEAD
+    ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
     pattern = _trie_regex(
-        (group, word.lower().translate(fold), b"" if word in keywords else ahead)
-        for group, word in zip(groups, words)
+        (group, word.lower().translate(fold), ahead[word]) for group, word in zip(groups, words)
     )
     return groups, fold, re.compile(pattern)
 
