@@ -6948,10 +6948,8 @@ Supabase token  sbp_|sbp_oauth_  {h40}
 Supabase secret  sb_secret_  {W31}
 Neon key  napi_  {A64}
 MongoDB Atlas key  mdb_sa_sk_  {W40}
-ClickHouse key  4b1d  {A38}
 Confluent key  cflt  {B60}
 Aiven token  AVNU_|AVNS_  {B40,900}={0,2}
-Onfido token  api_live(|_us|_eu|_ca).  {W11}\.{W32}
 Dynatrace token  dt0(c01|s01|s02|s16).  {A24}\.{A64}
 Vercel token  vc(p|i|a|r|k)_  {A24,60}
 Netlify token  nf(p|c|o|u|b)_  {A36,40}
@@ -6969,23 +6967,14 @@ BIP32 private key  xprv  {C107,108}
 Nostr key  nsec1  {a58}
 Infisical token  st.  {h24}\.{h32}\.{h32}|{u}\.{h32}\.{h32}
 Bitwarden token  0.  {u}\.{A30}:{B22}={0,2}
-Cashfree key  cfsk_ma_(prod|test)_  {h32}_{h8}
-Checkout.com key  sk_sbox_  [a-z0-9*#$=]{27}  sk_sbox_{a27}
-CockroachDB key  CCDB1_  {A22}_{A40}
-Kong token  kpat_  {A40,60}
-Mercury token  mercury_(production|sandbox)_  [a-z]{3}_{A20,80}  mercury_sandbox_wma_{A20}
-Midtrans key  Mid-server-  {W24}
 Paddle key  pdl_(live|sdbx)_apikey_  {a26}_{A22}_{A3}
-Persona key  persona_(production|sandbox)_  {u}
 Polar token  polar_(pat|oat)_  {A32,80}
 Salesforce session id  AQ  (?<=00D[A-Za-z0-9]{12}!AQ)[\w.]{60,110}  00D{A12}!AQ{A60}
 Mercado Pago token  APP_USR-|TEST-  {d13,17}-{d6}-{h32}-{d6,11}
 Deno token  ddp_|ddo_  {A36}
-Astra token  AstraCS:  {A24}:{h64}
 Bitbucket DC token  BBDC-  {B44}
 Elastic Cloud key  essu_  {B40,200}={0,2}
 Xendit key  xnd_(production|development)_  {A40,80}
-Omise key  skey_|skey_test_  {a19}
 Slack session cookie  xoxd-  [\w%+/-]{40,400}={0,2}
 = high high
 GitLab job token  glcbt-  {W20,99}
@@ -7006,11 +6995,9 @@ Weights & Biases key  wandb_v1_  {W40,99}
 LlamaCloud key  llx-  {A40,60}
 MailerSend token  mlsn.  {h64}
 Klaviyo key  pk_  (?:{h34}|[A-Za-z0-9]{6}_{h34})
-Shopify partner token  prtapi_|atkn_  {H32}
 Shippo token  shippo_(live|test)_  {h40}
 EasyPost key  EZAK|EZTK  {A54}
 Duffel token  duffel_(live|test)_  {X43}
-Xata key  xau_  {A36,50}
 Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}
 Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
 Linear key  lin_api_|lin_oauth_  {A40,64}
@@ -7035,18 +7022,14 @@ Buildkite token  bk(ua|aj|ar)_  {A36,40}
 Scalingo token  tk-us-  {W48}
 Prefect key  pnu_|pnb_  {A36}
 dbt Cloud token  dbt(c|u|s)_  {W40,60}
-Retool token  retool_  {A26,50}
 SonarQube token  sq(u|p|a)_  {A40}
 Contentful token  CFPAT-  {W43}
 HubSpot token  pat-(na1|na2|eu1|ap1)-  {u}
 Intercom token  dG9rO  [g-v]{B30,60}={0,2}
-Frame.io token  fio-u-  {X64}
 ClickUp token  pk_  [0-9]{5,9}_{U32}
 Zoho token  1000.  {h32}\.{h32}
 Instagram token  IGAA  {A80,250}
 Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
-Apple or Radar key  prj_(live|test)_sk_  {h40}
-Defined Networking key  dnkey-  {X26}-{X52}
 Octopus Deploy key  API-  {U26}
 Harness token  (p|s)at.  {W22}\.{A24}\.{A20}
 Yandex key  AQVN  {W35,38}
@@ -7055,78 +7038,31 @@ Yandex secret  YC  {W38}
 Yandex OAuth token  y(0|1|2|3)_  {W50,60}
 Alibaba key id  LTAI  {A16,20}
 Tencent Cloud id  AKID  {A32}
-SettleMint token  sm_(p|a|s)at_  {A16}
 Adobe secret  p8e-  {h32}|[A-Za-z0-9_-]{32}
 Salesforce refresh token  5Aep861  {W60,100}
-Telnyx key  KEY0  {A28}_{A22}
-Boundary token  at_|atr_  {A10}_{A40,300}
-Dependency-Track key  odt_  (?:{A8}_)?{A32}
-StackHawk key  hawk.  {A20}\.{A20}
-Baidu key  ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
-eBay certificate id  PRD-|SBX-  {h12}-{h4}-{h4}-{h4}-{h4}
-GitBook token  gb_api_  {A40}
-Inngest key  signkey-(prod|test)-  {h64}
-Ionic token  ion_  {a42}
-Nylas key  nyk_v0_  {A64}
 OneSignal key  os_v2_(app|org)_  {a100,110}
 Open VSX token  ovsxp_|ovsxat_  {u}
 Ory token  ory_(at|pat|rt|ac|st)_  {A30,80}
-Pinterest token  pina_  {A32,300}
-Porkbun key  sk1_|pk1_  {h64}
-Rootly key  rootly_  {h64}
 RunPod key  rpa_  {U40}{a6}
-Samsara token  samsara_api_  {A30}
-Siemens token  code_pat_  {W20,60}
 Trigger.dev key  tr_(dev|prod|stg|pat)_  {A20,40}
-Tinybird token  p.eyJ  {W50,300}\.{W40,50}
-Unkey key  unkey_  {A20,40}
-Val Town token  vtwn_  {A27}
-Voiceflow key  VF.DM.|VF.WS.  {h24}\.{A16}
-Zuplo key  zpka_  {h32}_{h8}
-Anyscale key  esecret_  {A26}
 E2B key  e2b_  {h40}
-Friendli token  flp_  {A46}
-Helicone key  sk-helicone-  {a7}-{a7}-{a7}-{a7}
-Runway key  key_  {h128}
-Coze token  pat_  {A64}
 n8n key  n8n_api_  {W36,400}
 Trello token  ATTA  {h64}{H0,8}
 WooCommerce key  ck_|cs_  {h40}
-CodeSandbox token  csb_v1_  {W43}
 Kaggle token  KGAT_  {h32}
-Daytona key  dtn_  {h64}
 Cal.com key  cal_live_|cal_  {h32}
 PubNub secret  sec-c-  {B44,60}={0,2}
-Twelve Labs key  tlk_  {U36}
-Cartesia key  sk_car_  {A20,60}
-Browserbase key  bb_live_  {W26,40}
-Plane key  plane_api_  {h32}
 Google auth key  AQ.Ab  {W45,80}
-Courier key  (p|d)k_prod_  {U28}
-GrowthBook secret  secret_(user|admin|readonly)_  {A30,60}
 = high medium
 GitLab mail token  glimt-  {W25}
 Stripe test key  (s|r)k_test_  {A16,200}
 Razorpay key  rzp_live_|rzp_test_  {A14}
-Postman collection key  PMAT-  {U26}
 New Relic ingest key  NR(II|IQ|RA)-  {W32,48}
-ConfigCat key  configcat-sdk-1/  {W22}/{W22}
 ReadMe key  rdme_  {a70}
 Infracost key  ico-  (?<![\w./]ico-){A32}
-Code Climate token  qltcp_|qltcw_  {A40,60}
 Adafruit IO key  aio_  {A28}
 42 client secret  s-s4t2ud-|s-s4t2af-  {h64}
-Contentstack token  cs  {h38}
 ScraperAPI or Apify token  apify_api_  {A36,40}
-Twitch chat token  oauth:  {a30}
-Honeybadger token  hbp_  {A36}
-Lichess token  lip_  {A20}
-Thunderstore token  tss_  {A38}
-Riot Games key  RGAPI-  {u}
-Context7 key  ctx7sk-  {u}
-Dub key  dub_  {A24}
-= high low
-WakaTime key  waka_  {u}
 = medium critical
 GoCardless token  live_|sandbox_  {X40}
 Bitcoin key  5(H|J|K)  {C49}
@@ -7143,13 +7079,9 @@ Firecrawl key  fc-  {h32}
 Voyage key  pa-  {W43}
 JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
     eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
-Statsig key  secret-|console-  {A38,50}
 Scaleway key  SCW  {U17}
-Volcengine key  AKLT  {A40,60}
 Google HMAC id  GOOG  (?:{U20}|1E{U57})(?![A-Z])
-Svix token  testsk_|sk_  {A32}\.(?:eu|us)
 Brave Search key  BSA  {W28}
-Exoscale key  EXO  {h26}
 ngrok token  cr_  {A27}
 Modal token  ak-|as-  {A22}
 = medium medium

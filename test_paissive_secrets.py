@@ -8413,55 +8413,49 @@ def test_the_key_ids_of_aws_are_in_base32():
 # What the best-known providers document of their tokens, written down without a look at the rules: the rule
 # that has to find them, and their forms.
 DOCUMENTED = """
-github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76};
-github-fine-grained-token github_pat_{A22}_{A59};
-gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20};
+github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76}; github-fine-grained-token
+github_pat_{A22}_{A59}; gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20};
 gitlab-trigger-token glptt-{h40}; gitlab-job-token glcbt-{h2}_{W20}; gitlab-oauth-secret gloas-{h64};
-aws-access-key AKIA{K16} ASIA{K16}; google-api-key AIza{W35}; google-oauth-secret GOCSPX-{W28};
-slack-token xoxb-{d12}-{d13}-{A24} xoxp-{d12}-{d12}-{d12}-{h32}; slack-app-token xapp-1-A{U10}-{d13}-{h64};
-slack-webhook https://hooks.slack.com/services/T{U8}/B{U10}/{A24};
-stripe-key sk_live_{A99} rk_live_{A99} sk_live_{A40}; stripe-webhook whsec_{A32};
-openai-project-key sk-proj-{W74}T3BlbkFJ{W74}; openai-key sk-{A20}T3BlbkFJ{A20};
-anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA; hugging-face-token hf_{L34}; groq-key gsk_{A52};
-replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80}; openrouter-key sk-or-v1-{h64};
-nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token npm_{A36};
-pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48};
-packagist-token packagist_ort_{h68} packagist_acs_{h36}; trello-token ATTA{h64}{H8};
-k3s-token K10{h64}::server:{h32}; cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
-crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token dckr_pat_{W27};
-docker-org-token dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140};
-terraform-token {A14}.atlasv1.{A67}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64};
-heroku-key HRKU-AA{W58}; doppler-token dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40};
-age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16};
-mailgun-key key-{h32}; mailchimp-key {h32}-us12;
-shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43};
-shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54};
-duffel-token duffel_live_{W43}; databricks-token dapi{h32};
+aws-access-key AKIA{K16} ASIA{K16}; google-api-key AIza{W35}; google-oauth-secret GOCSPX-{W28}; slack-token
+xoxb-{d12}-{d13}-{A24} xoxp-{d12}-{d12}-{d12}-{h32}; slack-app-token xapp-1-A{U10}-{d13}-{h64};
+slack-webhook https://hooks.slack.com/services/T{U8}/B{U10}/{A24}; stripe-key sk_live_{A99} rk_live_{A99}
+sk_live_{A40}; stripe-webhook whsec_{A32}; openai-project-key sk-proj-{W74}T3BlbkFJ{W74}; openai-key
+sk-{A20}T3BlbkFJ{A20}; anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA; hugging-face-token
+hf_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80};
+openrouter-key sk-or-v1-{h64}; nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token
+npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48}; packagist-token
+packagist_ort_{h68} packagist_acs_{h36}; trello-token ATTA{h64}{H8}; k3s-token K10{h64}::server:{h32};
+cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token
+CLOJARS_{h60}; docker-token dckr_pat_{W27}; docker-org-token dckr_oat_{A32}; vault-token hvs.{W92};
+vault-batch-token hvb.{W140}; terraform-token {A14}.atlasv1.{A67}; digitalocean-token dop_v1_{h64}
+doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; doppler-token dp.pt.{A43} dp.st.dev.{A43}; pulumi-token
+pul-{h40}; age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16};
+mailgun-key key-{h32}; mailchimp-key {h32}-us12; shopify-token shpat_{h32} shpca_{h32} shppa_{h32}
+shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43}; shippo-token shippo_live_{h40} shippo_test_{h40};
+easypost-key EZAK{A54} EZTK{A54}; duffel-token duffel_live_{W43}; databricks-token dapi{h32};
 planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
-supabase-secret sb_secret_{W31}; neon-key napi_{a64}; mongodb-atlas-key mdb_sa_sk_{W40};
-telegram-token {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40};
-notion-token ntn_{d11}{A35}; figma-token figd_{W40}; airtable-token pat{A14}.{h64};
-postman-key PMAK-{h24}-{h34}; typeform-token tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43};
-sentry-user-token sntryu_{h64}; new-relic-key NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64};
-posthog-key phx_{A43}; vercel-token vcp_{A56}; circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40};
-buildkite-token bkua_{h40}; tailscale-key tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32};
-sourcegraph-token sgp_{h16}_{h40}; grafana-service-token glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90};
-openshift-token sha256~{W43}; atlassian-token ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C;
-adafruit-io-key aio_{A28}; contentful-token CFPAT-{W43}; dropbox-token sl.u.{W140};
-flutterwave-key FLWSECK-{h32}-X; frame-io-token fio-u-{W64}; fly-io-token fo1_{W43};
-hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; lob-key live_{h35}; netlify-token nfp_{A36};
-prefect-key pnu_{A36}; readme-key rdme_{a70}; render-key rnd_{A32}; resend-key re_{A8}_{A24};
-scalingo-token tk-us-{W48}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key AQVN{W35};
-url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==;
-azure-client-secret {A3}8Q~{W34}; alibaba-key-id LTAI{A20}; tencent-cloud-id AKID{A32};
-elevenlabs-key sk_{h48}; together-key tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63}; fireworks-key fw_{A24};
-launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12} api-{h8}-{h4}-4{h3}-a{h3}-{h12}; ory-token ory_pat_{A32};
-1password-token ops_eyJ{A300}; 1password-key A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; infracost-key ico-{A32};
-harness-token pat.{W22}.{h24}.{A20}; trigger-dev-key tr_dev_{A20}; cal-com-key cal_live_{h32};
-polar-token polar_oat_{A43}; scraperapi-or-apify-token apify_api_{A36}; tavily-key tvly-dev-{A32};
-firecrawl-key fc-{h32}; e2b-key e2b_{h40}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12};
-paddle-key pdl_live_apikey_{a26}_{A22}_{A3}; razorpay-key rzp_live_{A14}; paystack-key sk_live_{h40};
-gocardless-token live_{W40}
+supabase-secret sb_secret_{W31}; neon-key napi_{a64}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
+{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40}; notion-token ntn_{d11}{A35};
+figma-token figd_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token
+tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key
+NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56};
+circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key
+tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32}; sourcegraph-token sgp_{h16}_{h40}; grafana-service-token
+glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90}; openshift-token sha256~{W43}; atlassian-token
+ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C; adafruit-io-key aio_{A28}; contentful-token
+CFPAT-{W43}; dropbox-token sl.u.{W140}; flutterwave-key FLWSECK-{h32}-X; fly-io-token fo1_{W43};
+hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; lob-key live_{h35}; netlify-token nfp_{A36}; prefect-key
+pnu_{A36}; readme-key rdme_{a70}; render-key rnd_{A32}; resend-key re_{A8}_{A24}; scalingo-token
+tk-us-{W48}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key AQVN{W35}; url-password
+cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==; azure-client-secret {A3}8Q~{W34};
+alibaba-key-id LTAI{A20}; tencent-cloud-id AKID{A32}; elevenlabs-key sk_{h48}; together-key tgp_v1_{W43};
+pinecone-key pcsk_{A6}_{A63}; fireworks-key fw_{A24}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12}
+api-{h8}-{h4}-4{h3}-a{h3}-{h12}; ory-token ory_pat_{A32}; 1password-token ops_eyJ{A300}; 1password-key
+A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; infracost-key ico-{A32}; harness-token pat.{W22}.{h24}.{A20};
+trigger-dev-key tr_dev_{A20}; cal-com-key cal_live_{h32}; polar-token polar_oat_{A43};
+scraperapi-or-apify-token apify_api_{A36}; tavily-key tvly-dev-{A32}; firecrawl-key fc-{h32}; e2b-key
+e2b_{h40}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3};
+razorpay-key rzp_live_{A14}; paystack-key sk_live_{h40}; gocardless-token live_{W40}
 """
 
 
@@ -8513,110 +8507,82 @@ sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60
 FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token access-sandbox-{u}; adyen-key AQEahm{B86} AQEahm{B300};
 databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32} pscale_tkn_{W64}
 pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40}; supabase-secret
-sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; clickhouse-key 4b1d{A38};
-confluent-key cflt{B60}; aiven-token AVNU_{B40} AVNU_{B300} AVNS_{B40}; onfido-token api_live.{W11}.{W32}
-api_live_us.{W11}.{W32} api_live_eu.{W11}.{W32} api_live_ca.{W11}.{W32}; dynatrace-token dt0c01.{A24}.{A64}
-dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24}
-vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36};
-circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20}
-tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token
-sha256~{W43}; render-key rnd_{A28} rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token
-EAAM{A60} EAAM{A300}; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; clerk-or-stytch-secret secret-test-{W36}
-secret-live-{W36}; bip32-private-key xprv{C107} xprv{C108}; nostr-key nsec1{a58}; infisical-token
-st.{h24}.{h32}.{h32}; bitwarden-token 0.{u}.{A30}:{B22}; cashfree-key cfsk_ma_prod_{h32}_{h8}
-cfsk_ma_test_{h32}_{h8}; checkout-com-key sk_sbox_{a27}; cockroachdb-key CCDB1_{A22}_{A40}; kong-token
-kpat_{A40} kpat_{A60}; mercury-token mercury_sandbox_wma_{A20}; midtrans-key Mid-server-{W24}; paddle-key
-pdl_live_apikey_{a26}_{A22}_{A3} pdl_sdbx_apikey_{a26}_{A22}_{A3}; persona-key persona_production_{u}
-persona_sandbox_{u}; polar-token polar_pat_{A32} polar_pat_{A80} polar_oat_{A32}; salesforce-session-id
-00D{A12}!AQ{A60}; mercado-pago-token APP_USR-{d13}-{d6}-{h32}-{d6} APP_USR-{d17}-{d6}-{h32}-{d11}
-TEST-{d13}-{d6}-{h32}-{d6}; deno-token ddp_{A36} ddo_{A36}; astra-token AstraCS:{A24}:{h64};
+sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; confluent-key cflt{B60};
+aiven-token AVNU_{B40} AVNU_{B300} AVNS_{B40}; dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64}
+dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24}
+vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token
+CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50};
+sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token sha256~{W43}; render-key rnd_{A28}
+rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300};
+x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; clerk-or-stytch-secret secret-test-{W36} secret-live-{W36};
+bip32-private-key xprv{C107} xprv{C108}; nostr-key nsec1{a58}; infisical-token st.{h24}.{h32}.{h32};
+bitwarden-token 0.{u}.{A30}:{B22}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3}
+pdl_sdbx_apikey_{a26}_{A22}_{A3}; polar-token polar_pat_{A32} polar_pat_{A80} polar_oat_{A32};
+salesforce-session-id 00D{A12}!AQ{A60}; mercado-pago-token APP_USR-{d13}-{d6}-{h32}-{d6}
+APP_USR-{d17}-{d6}-{h32}-{d11} TEST-{d13}-{d6}-{h32}-{d6}; deno-token ddp_{A36} ddo_{A36};
 bitbucket-dc-token BBDC-{B44}; elastic-cloud-key essu_{B40} essu_{B200}; xendit-key xnd_production_{A40}
-xnd_production_{A80} xnd_development_{A40}; omise-key skey_{a19} skey_test_{a19}; slack-session-cookie
-xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20} glcbt-{W99}; gitlab-trigger-token glptt-{W40};
-gitlab-agent-token glagent-{W50} glagent-{W99}; gitlab-runner-token GR1348941{W20} GR1348941{W60};
-google-api-key AIza{W35}; google-oauth-token ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16}
-xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10}
-lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48}; tavily-key tvly-{A20} tvly-{A40};
-jina-key jina_{h32}{W28} jina_{h32}{W40}; weights-biases-key wandb_v1_{W40} wandb_v1_{W99}; llamacloud-key
-llx-{A40} llx-{A60}; mailersend-token mlsn.{h64}; klaviyo-key pk_{h34}; shopify-partner-token prtapi_{H32}
-atkn_{H32}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; duffel-token
-duffel_live_{X43} duffel_test_{X43}; xata-key xau_{A36} xau_{A50}; telegram-token {d10}:AA{W33};
-discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
-Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
-Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
-notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token
-pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; segment-token sgp_{A64};
-sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64};
-new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key
-phx_{A40} phx_{A50} phc_{A40}; honeycomb-key hcaik_{A58} hcbik_{A58} hcamk_{A58}; datadog-app-key
-ddapp_{A34} ddapp_{A60} ddpat_{A34}; axiom-token xaat-{u} xapt-{u}; launchdarkly-key
-sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
-vercel-blob-token vercel_blob_rw_{A16}_{A30}; buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36};
-scalingo-token tk-us-{W48}; prefect-key pnu_{A36} pnb_{A36}; dbt-cloud-token dbtc_{W40} dbtc_{W60}
-dbtu_{W40} dbts_{W40}; retool-token retool_{A26} retool_{A50}; sonarqube-token squ_{A40} sqp_{A40}
-sqa_{A40}; contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u};
-intercom-token dG9rOg{B30} dG9rOg{B60}; frame-io-token fio-u-{X64}; clickup-token pk_{d5}_{U32}
-pk_{d9}_{U32}; zoho-token 1000.{h32}.{h32}; instagram-token IGAA{A80} IGAA{A250}; mapbox-token
-sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; apple-or-radar-key prj_live_sk_{h40} prj_test_sk_{h40};
-defined-networking-key dnkey-{X26}-{X52}; octopus-deploy-key API-{U26}; harness-token pat.{W22}.{A24}.{A20}
-sat.{W22}.{A24}.{A20}; yandex-key AQVN{W35} AQVN{W38}; yandex-token t1.{A20}.{W86}; yandex-secret YC{W38};
-yandex-oauth-token y0_{W50} y0_{W60} y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20};
-tencent-cloud-id AKID{A32}; settlemint-token sm_pat_{A16} sm_aat_{A16} sm_sat_{A16}; adobe-secret p8e-{h32};
-salesforce-refresh-token 5Aep861{W60} 5Aep861{W100}; telnyx-key KEY0{A28}_{A22}; boundary-token
-at_{A10}_{A40} at_{A10}_{A300} atr_{A10}_{A40}; dependency-track-key odt_{A32}; stackhawk-key
-hawk.{A20}.{A20}; baidu-key ALTAK{A21} bce-v3/ALTAK-{A21}; ebay-certificate-id PRD-{h12}-{h4}-{h4}-{h4}-{h4}
-SBX-{h12}-{h4}-{h4}-{h4}-{h4}; gitbook-token gb_api_{A40}; inngest-key signkey-prod-{h64}
-signkey-test-{h64}; ionic-token ion_{a42}; nylas-key nyk_v0_{A64}; onesignal-key os_v2_app_{a100}
+xnd_production_{A80} xnd_development_{A40}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token
+glcbt-{W20} glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
+gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token ya29.{W30}
+ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88};
+langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48};
+tavily-key tvly-{A20} tvly-{A40}; jina-key jina_{h32}{W28} jina_{h32}{W40}; weights-biases-key
+wandb_v1_{W40} wandb_v1_{W99}; llamacloud-key llx-{A40} llx-{A60}; mailersend-token mlsn.{h64}; klaviyo-key
+pk_{h34}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; duffel-token
+duffel_live_{X43} duffel_test_{X43}; telegram-token {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W27}
+MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27} Mj{W22}.{W6}.{W27}
+Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27} Nz{W22}.{W6}.{W27}; linear-key
+lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35}; notion-secret secret_{A43};
+figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token pat{A14}.{h64}; postman-key
+PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; segment-token sgp_{A64}; sentry-org-token
+sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64}; new-relic-key
+NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key phx_{A40}
+phx_{A50} phc_{A40}; honeycomb-key hcaik_{A58} hcbik_{A58} hcamk_{A58}; datadog-app-key ddapp_{A34}
+ddapp_{A60} ddpat_{A34}; axiom-token xaat-{u} xapt-{u}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-{h4}-{h12}
+api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12}; vercel-blob-token vercel_blob_rw_{A16}_{A30};
+buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; scalingo-token tk-us-{W48}; prefect-key
+pnu_{A36} pnb_{A36}; dbt-cloud-token dbtc_{W40} dbtc_{W60} dbtu_{W40} dbts_{W40}; sonarqube-token squ_{A40}
+sqp_{A40} sqa_{A40}; contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u}
+pat-ap1-{u}; intercom-token dG9rOg{B30} dG9rOg{B60}; clickup-token pk_{d5}_{U32} pk_{d9}_{U32}; zoho-token
+1000.{h32}.{h32}; instagram-token IGAA{A80} IGAA{A250}; mapbox-token sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30};
+octopus-deploy-key API-{U26}; harness-token pat.{W22}.{A24}.{A20} sat.{W22}.{A24}.{A20}; yandex-key
+AQVN{W35} AQVN{W38}; yandex-token t1.{A20}.{W86}; yandex-secret YC{W38}; yandex-oauth-token y0_{W50}
+y0_{W60} y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; tencent-cloud-id AKID{A32};
+adobe-secret p8e-{h32}; salesforce-refresh-token 5Aep861{W60} 5Aep861{W100}; onesignal-key os_v2_app_{a100}
 os_v2_app_{a110} os_v2_org_{a100}; open-vsx-token ovsxp_{u} ovsxat_{u}; ory-token ory_at_{A30} ory_at_{A80}
-ory_pat_{A30} ory_rt_{A30} ory_ac_{A30} ory_st_{A30}; pinterest-token pina_{A32} pina_{A300}; porkbun-key
-sk1_{h64} pk1_{h64}; rootly-key rootly_{h64}; runpod-key rpa_{U40}{a6}; samsara-token samsara_api_{A30};
-siemens-token code_pat_{W20} code_pat_{W60}; trigger-dev-key tr_dev_{A20} tr_dev_{A40} tr_prod_{A20}
-tr_stg_{A20} tr_pat_{A20}; tinybird-token p.eyJ{W50}.{W40} p.eyJ{W300}.{W50}; unkey-key unkey_{A20}
-unkey_{A40}; val-town-token vtwn_{A27}; voiceflow-key VF.DM.{h24}.{A16} VF.WS.{h24}.{A16}; zuplo-key
-zpka_{h32}_{h8}; anyscale-key esecret_{A26}; e2b-key e2b_{h40}; friendli-token flp_{A46}; helicone-key
-sk-helicone-{a7}-{a7}-{a7}-{a7}; runway-key key_{h128}; coze-token pat_{A64}; n8n-key n8n_api_{W36}
-n8n_api_{W300}; trello-token ATTA{h64}{H0} ATTA{h64}{H8}; woocommerce-key ck_{h40} cs_{h40};
-codesandbox-token csb_v1_{W43}; kaggle-token KGAT_{h32}; daytona-key dtn_{h64}; cal-com-key cal_live_{h32}
-cal_{h32}; pubnub-secret sec-c-{B44} sec-c-{B60}; twelve-labs-key tlk_{U36}; cartesia-key sk_car_{A20}
-sk_car_{A60}; browserbase-key bb_live_{W26} bb_live_{W40}; plane-key plane_api_{h32}; google-auth-key
-AQ.Ab{W45} AQ.Ab{W80}; courier-key pk_prod_{U28} dk_prod_{U28}; growthbook-secret secret_user_{A30}
-secret_user_{A60} secret_admin_{A30} secret_readonly_{A30}; gitlab-mail-token glimt-{W25}; stripe-test-key
-sk_test_{A16} sk_test_{A200} rk_test_{A16}; razorpay-key rzp_live_{A14} rzp_test_{A14};
-postman-collection-key PMAT-{U26}; new-relic-ingest-key NRII-{W32} NRII-{W48} NRIQ-{W32} NRRA-{W32};
-configcat-key configcat-sdk-1/{W22}/{W22}; readme-key rdme_{a70}; infracost-key ico-{A32};
-code-climate-token qltcp_{A40} qltcp_{A60} qltcw_{A40}; adafruit-io-key aio_{A28}; 42-client-secret
-s-s4t2ud-{h64} s-s4t2af-{h64}; contentstack-token cs{h38}; scraperapi-or-apify-token apify_api_{A36}
-apify_api_{A40}; twitch-chat-token oauth:{a30}; honeybadger-token hbp_{A36}; lichess-token lip_{A20};
-thunderstore-token tss_{A38}; riot-games-key RGAPI-{u}; context7-key ctx7sk-{u}; dub-key dub_{A24};
-wakatime-key waka_{u}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
-bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
-SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
-gitlab-session-cookie _gitlab_session={a32}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300};
-aws-appsync-key da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key
-fc-{h32}; voyage-key pa-{W43}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; statsig-key secret-{A38}
-secret-{A50} console-{A38}; scaleway-key SCW{U17}; volcengine-key AKLT{A40} AKLT{A60}; google-hmac-id
-GOOG{U20}; svix-token testsk_{A32}.eu sk_{A32}.eu; brave-search-key BSA{W28}; exoscale-key EXO{h26};
-ngrok-token cr_{A27}; modal-token ak-{A22} as-{A22}; lob-key live_{h35}
+ory_pat_{A30} ory_rt_{A30} ory_ac_{A30} ory_st_{A30}; runpod-key rpa_{U40}{a6}; trigger-dev-key tr_dev_{A20}
+tr_dev_{A40} tr_prod_{A20} tr_stg_{A20} tr_pat_{A20}; e2b-key e2b_{h40}; n8n-key n8n_api_{W36}
+n8n_api_{W300}; trello-token ATTA{h64}{H0} ATTA{h64}{H8}; woocommerce-key ck_{h40} cs_{h40}; kaggle-token
+KGAT_{h32}; cal-com-key cal_live_{h32} cal_{h32}; pubnub-secret sec-c-{B44} sec-c-{B60}; google-auth-key
+AQ.Ab{W45} AQ.Ab{W80}; gitlab-mail-token glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200}
+rk_test_{A16}; razorpay-key rzp_live_{A14} rzp_test_{A14}; new-relic-ingest-key NRII-{W32} NRII-{W48}
+NRIQ-{W32} NRRA-{W32}; readme-key rdme_{a70}; infracost-key ico-{A32}; adafruit-io-key aio_{A28};
+42-client-secret s-s4t2ud-{h64} s-s4t2af-{h64}; scraperapi-or-apify-token apify_api_{A36} apify_api_{A40};
+gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49}; bitcoin-compressed-key
+Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed SA{K54} SB{K54}
+SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56}; gitlab-session-cookie
+_gitlab_session={a32}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; aws-appsync-key
+da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key fc-{h32}; voyage-key
+pa-{W43}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; scaleway-key SCW{U17}; google-hmac-id GOOG{U20};
+brave-search-key BSA{W28}; ngrok-token cr_{A27}; modal-token ak-{A22} as-{A22}; lob-key live_{h35}
 """
 
 
 # The alternatives and the optional parts of what follows a prefix, and its more unusual characters.
 FORMS_WITH_ALL_PARTS = """
-checkout-com-key sk_sbox_{a20}*#$=x9q; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A30}%2F{A40};
-gitlab-token glpat-{W20}.{a9}; slack-token xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key
-sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA;
-pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
+x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A30}%2F{A40}; gitlab-token glpat-{W20}.{a9}; slack-token
+xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA
+sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA; pypi-token
+py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
 A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; flutterwave-key FLWSECK_TEST-{h12}
 FLWSECK-{h32}-X; plaid-token access-sandbox-{u} access-development-{u} access-production-{u};
 databricks-token dapi{h32}-2; planetscale-token pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40}
 sgd_{h40} sgs_{h16}_{h40}; k3s-token K10{h64}::node:{h8}.{h8}; salesforce-session-id
-00D{A12}!AQ{A40}.{A30}_{A9}; mercury-token mercury_production_wma_{A20}; slack-session-cookie
-xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; tavily-key
-tvly-{A20} tvly-dev-{A32} tvly-prod-{A20}; klaviyo-key pk_{A6}_{h34}; typeform-token tfp_{A20}=.-_{A20};
-sentry-org-token sntrys_eyJ{B60}==_{B43}; yandex-token t1.{A20}==.{A86}==; adobe-secret p8e-{W32};
-dependency-track-key odt_{A8}_{A32}; baidu-key bce-v3/ALTAK-{A21}/{h40}; azure-sas
-sig={A30}%2B{A10}%2F{A3}%3D; google-hmac-id GOOG1E{U57} GOOG{U20}; svix-token sk_{A32}.eu testsk_{A32}.us;
-facebook-token EAAM{A60} EAAT{A60}
+00D{A12}!AQ{A40}.{A30}_{A9}; slack-session-cookie xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token
+ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; tavily-key tvly-{A20} tvly-dev-{A32} tvly-prod-{A20};
+klaviyo-key pk_{A6}_{h34}; typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43};
+yandex-token t1.{A20}==.{A86}==; adobe-secret p8e-{W32}; azure-sas sig={A30}%2B{A10}%2F{A3}%3D;
+google-hmac-id GOOG1E{U57} GOOG{U20}; facebook-token EAAM{A60} EAAT{A60}
 """
 
 
@@ -9613,7 +9579,6 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ("curl -u $USER:$PASSWORD https://x.local", None),
         ("Authorization: Token request.headers.authorization", None),
         (f"robot_api_key = {ps.samples('{u}')}", "uuid-key"),
-        ("api_" + ps.samples("live_us.{A11}.{A32}"), "onfido-token"),
         (f"Public-Lines: 1\n{ps.samples('{B64}')}\n", None),
         (f"TX_HASH=0x{ps.samples('{h64}')}", None),
         (f"define( 'DB_PASSWORD', '{LOGIN}' );", "password"),
