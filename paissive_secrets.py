@@ -10903,14 +10903,11 @@ def cmd_set(args: Namespace) -> None:
     One newline at the end of piped input is dropped. An SSH key needs it: use
     --from-file, which changes nothing.
     """
-    if args.stray:
-        raise BadValue("the value is not an argument", hint="pipe it in, or leave it out to get a prompt")
-    store, name = _persistent_store(args), args.name
-    if args.json:
-        name = store.name_of_fields(name)
-    # Some stores allow such names, but the user probably means NAME=value, and messages show names.
-    if "=" in name:
-        raise BadName("NAME=value isn't a name", hint="give NAME alone, and pipe the value in")
+    # Some stores allow names with "=", but the user probably means NAME=value, and messages show names.
+    if args.stray or "=" in args.name:
+        raise BadValue("the value is not an argument", hint="give NAME alone; it prompts, or reads stdin")
+    store = _persistent_store(args)
+    name = store.name_of_fields(args.name) if args.json else args.name
     if args.generate is not None:
         value = generate(args.generate)
     elif args.from_file is not None:
@@ -10953,6 +10950,7 @@ def _read_argument(path: str) -> bytes:
 
 
 def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
+    """Say what to know about values that were set; `shadow` is what takes precedence over them."""
     for note in store.notes_on_set(*names):
         _warn(note)
     path = store.plaintext_file()
@@ -10976,8 +10974,7 @@ def cmd_get(args: Namespace) -> None:
     $ get DB_PASSWORD --stage previous
     $ get app/db --json --backend vault
 
-    A newline is added only on a terminal. OpenSSH rejects a key without its last
-    newline, which `set` drops from piped input: use `set KEY --from-file F`.
+    A newline is added only on a terminal.
     """
     store = args.manager.store()
     name = store.name_of_fields(args.name) if args.json else store.stage_name(args.name, args.stage)
@@ -10997,16 +10994,15 @@ def cmd_list(args: Namespace) -> None:
     $ list --all               # and settings such as DB_HOST
     $ list --old 90d --backend file    # not set for so long
     """
-    settings = args.manager.store().plain_settings()
-    names = args.manager.list_secrets()
-    names = sorted({*names, *settings}) if args.all else names
-    names = [name for name in names if name.startswith(args.prefix)]
+    store = args.manager.store()
+    settings = store.plain_settings()
+    found = {*args.manager.list_secrets(), *(settings if args.all else ())}
+    names = sorted(name for name in found if name.startswith(args.prefix))
     if args.old:
         seconds = parse_duration(args.old)
         if seconds is None:
             raise BadValue("--old takes a time", hint="write 30d, 12h, 90m or 2w")
         before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - seconds))
-        store = args.manager.store()
         names = [name for name in names if store.last_set(name) < before]
     if args.json:
         return _print_value(names)
@@ -11023,28 +11019,31 @@ def cmd_delete(args: Namespace) -> int:
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
     """
-    code, store = 0, args.manager.store().persistent_view()
+    code = 0
     for name in args.names:
         try:
-            shadow = store.overridden_by(name)
-            if args.metadata or args.version is not None:
-                _delete_versions(store, name, args)
-            elif not args.manager.delete_secret(name, backend=store):
-                raise not_found_error(name)
-            elif shadow:
-                _warn(f"warning: {shadow} is still there, so `get` returns its value")
-        except SecretsError as error:
+            _delete(name, args)
+        except SecretsError as error:  # the others are deleted all the same
             _warn(str(error))
             code = max(code, error.exit_code)
     return code
 
 
-def _delete_versions(store: Store, name: str, args: Namespace) -> None:
-    store.delete_versions(name, args.version)
-    path = name.partition("#")[0]
-    for scheduled in Policies(store).names():
-        if args.metadata and scheduled.partition("#")[0] == path:
-            Policies(store).delete(scheduled)
+def _delete(name: str, args: Namespace) -> None:
+    store = args.manager.store().persistent_view()
+    shadow = store.overridden_by(name)
+    if args.version is not None:
+        store.delete_versions(name, args.version)
+    elif args.metadata:
+        store.delete_versions(name)
+        policies = Policies(store)
+        for scheduled in policies.names():  # one for each field of the secret
+            if scheduled.partition("#")[0] == name.partition("#")[0]:
+                policies.delete(scheduled)
+    elif not args.manager.delete_secret(name, backend=store):
+        raise not_found_error(name)
+    elif shadow:
+        _warn(f"warning: {shadow} is still there, so `get` returns its value")
 
 
 def cmd_import(args: Namespace) -> None:
@@ -11054,9 +11053,8 @@ def cmd_import(args: Namespace) -> None:
     sops -d secrets.json | $ import - --backend file
 
     In the .env file, a reference takes the place of each secret once every value
-    was read back; settings such as DB_HOST and comments stay. JSON and stdin are
-    left as they are. Into .env, that is all or nothing; repeat any other import
-    after an error.
+    was read back; settings such as DB_HOST and comments stay. After an error,
+    repeat the import.
     """
     store, path = _persistent_store(args), args.file
     # The file would be replaced by references to itself.
@@ -11129,10 +11127,9 @@ def cmd_export(args: Namespace) -> None:
         value = stages.get(name, {}).get("current")
         if value is None or name in references:
             value = args.manager.require_secret(name, backend=store)
-        values[name] = value
-    for name, value in values.items():
         if args.format != "json":
             check_not_followed(value, f"the value of {show(name)}", "use --format json")
+        values[name] = value
     print(export_secrets(values, args.format), end="")
 
 
@@ -11143,8 +11140,7 @@ def cmd_inject(args: Namespace) -> None:
     $ inject app.conf.in | ssh web "cat > app.conf"
 
     ${secret://vault/app/db#password} names a backend; $${secret: stands for
-    itself. Nothing else is replaced, and nothing is written if a secret is
-    missing.
+    itself. If a secret is missing, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
     where = "stdin" if args.file == "-" else args.file
@@ -11162,8 +11158,8 @@ def cmd_inject(args: Namespace) -> None:
 def cmd_run(args: Namespace) -> int:
     """Run a command with secrets, masked in its output.
 
-    $ run -- ./server              # with all secrets
-    $ run DB_PASSWORD -- psql app  # with one
+    $ run -- ./server                     # with all secrets
+    $ run DB_PASSWORD -- psql app         # with one
     $ run app/db# --backend vault -- env  # APP_DB_USER, …
     """
     if not any(args.command_line[:1]):  # an unset "$COMMAND" is an empty word
@@ -11171,8 +11167,6 @@ def cmd_run(args: Namespace) -> int:
     environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
         _warn("note: the command gets no secrets; see which store is used with: status")
-    for name in filter(is_store_credential, map(variable_name, args.names)):
-        _warn(f"note: {name} opens a store, and the command can use it")
     # The process becomes the command, so signals, terminal and exit code need no relay.
     if args.no_mask:
         run_in_place(args.command_line, environment)
@@ -11330,11 +11324,12 @@ def _explain_line(args: Namespace) -> int:
 
 
 def _audit_of(args: Namespace) -> Audit:
-    paths, in_git = args.paths or ["."], args.staged or args.history is not None
-    exclude = args.exclude
-    if exclude:  # which may have swallowed a PATH
-        _warn(f"note: auditing {', '.join(paths)} without {', '.join(exclude)}")
+    paths = args.paths or ["."]
+    in_git = args.staged or args.history is not None
+    if args.exclude:  # which may have swallowed a PATH
+        _warn(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
+    exclude = args.exclude
     if args.output and not in_git:
         # Leave out an earlier report: its samples look like secrets.
         report, base = real_path(args.output), shown_from(paths, baseline)
@@ -11345,35 +11340,31 @@ def _audit_of(args: Namespace) -> Audit:
         known = _known_values(args)
     elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
-    same = ("confidence", "disable", "staged", "history", "untrusted", "archives")
     audit = Audit(
         paths,
-        **{option: getattr(args, option) for option in same},
         exclude=exclude,
+        confidence=args.confidence,
+        disable=args.disable,
         baseline=baseline,
+        staged=args.staged,
+        history=args.history,
         gitignore=not args.no_gitignore,
+        archives=args.archives,
+        untrusted=args.untrusted,
         known=known,
         verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
-        on_progress=_progress_line() if sys.stderr.isatty() else None,
+        on_progress=_print_progress if sys.stderr.isatty() else None,
     )
     if in_git:
         audit.baseline = _baseline_of(args, audit.base)
     return audit
 
 
-def _progress_line() -> Callable[[Summary], None]:
-    """Return a function that shows how far an audit is once it has taken a second."""
-    due = time.monotonic() + 1
-
-    def print_progress(summary: Summary) -> None:
-        nonlocal due
-        if time.monotonic() > due:
-            due = time.monotonic() + 0.5
-            print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
-
-    return print_progress
+def _print_progress(summary: Summary) -> None:
+    if summary.files % 100 == 0:  # seldom enough to cost nothing
+        print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
@@ -11388,8 +11379,9 @@ def _known_values(args: Namespace) -> KnownValues | None:
             raise
         _warn(f"note: the store's values are not searched for: {error}")
         return None
-    for note in known.notes if args.pushed is None else ():
-        _warn(f"note: {note}")
+    if args.pushed is None:
+        for note in known.notes:
+            _warn(f"note: {note}")
     return known
 
 
@@ -11415,10 +11407,11 @@ def _report_file(path: str) -> Iterator[TextIO]:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
             with open(path, "wb") as pipe:
                 pipe.write(data)
-            return
-        os.umask(umask := os.umask(0))
-        with FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
-            file.write(data)
+        else:
+            umask = os.umask(0)
+            os.umask(umask)
+            with FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
+                file.write(data)
 
 
 def cmd_check(args: Namespace) -> int:
@@ -11426,10 +11419,9 @@ def cmd_check(args: Namespace) -> int:
 
     $ check src --backend file --json
 
-    Names are literals in code, such as get_secret("X"), os.environ["X"] and
+    Looks for literals in code, such as get_secret("X"), os.environ["X"] and
     process.env.X, lines of .env.example, ${X} in Compose files, and references
-    in config files. Those with a default are optional; if another is missing,
-    the exit code is 1.
+    in config files. A name with a default is optional.
     """
     check = Check(args.paths or ["."], args.manager.store(), _backend_name(args))
     if args.json:
@@ -11451,8 +11443,8 @@ def cmd_hook_install(args: Namespace) -> None:
     $ hook install --pre-push          # before each push
     SKIP=paissive-audit git commit     # skip it once
 
-    Before a push, the values that the store holds are searched for too, if it
-    opens without a prompt. A line in .gitattributes lets git merge baselines.
+    Before a push, also searches for the store's values, if it opens without a
+    prompt. A line in .gitattributes lets git merge baselines.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
     _warn(f"installed {install_hook(name)}; skip it once with: SKIP=paissive-audit git {name[4:]}")
@@ -11538,8 +11530,9 @@ def cmd_versions(args: Namespace) -> None:
     $ versions app/db --backend vault
     """
     for version in args.manager.store().versions(args.name):
-        deleted = version.deleted and f"deleted {version.deleted}Z"
-        state = "destroyed" if version.destroyed else deleted or "there"
+        state = f"deleted {version.deleted}Z" if version.deleted else "there"
+        if version.destroyed:
+            state = "destroyed"
         print(f"{version.number:>4}  {version.created}Z  {state}")
 
 
@@ -11567,27 +11560,28 @@ def cmd_status(args: Namespace) -> int:
     store = args.manager.store()
     rows = list(store.status())
     conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))
-    rows += [("problem", _describe_conflict(path)) for path in sorted(conflicts)]
-    if any(label == "opens" and text.startswith("yes") for label, text in rows):
+    problems = [_describe_problem(path) for path in sorted(conflicts)]
+    if dict(rows).get("opens", "").startswith("yes"):
         for path, error in store.damaged_files():
             if os.path.realpath(path) not in conflicts:
-                rows.append(("problem", _describe_damage(path, error)))
+                problems.append(_describe_problem(path, error))
+    rows += (("problem", text) for text in problems)
     if args.json:
         _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
         print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
-    return 2 if any(label == "problem" for label, _ in rows) else 0
+    return 2 if "problem" in dict(rows) else 0
 
 
-def _describe_conflict(path: str) -> str:
-    path = _quote_path(path)
-    choice = f"git checkout --ours -- {path} (or --theirs)"
-    return f"{path} has a merge conflict; choose a side: {choice}, then: git add {path}"
+def _describe_problem(path: str, error: SecretsError | None = None) -> str:
+    """Say what is wrong with a sealed file, by default a merge conflict, and which commands resolve it."""
+    import shlex
 
-
-def _describe_damage(path: str, error: SecretsError) -> str:
-    """Say what is wrong with a sealed file, and which commands resolve it."""
-    commit, quoted = last_commit(path), _quote_path(path)
+    quoted = shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))
+    if not error:
+        choice = f"git checkout --ours -- {quoted} (or --theirs)"
+        return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
+    commit = last_commit(path)
     if isinstance(error, WrongKey):
         by = f" in commit {commit}" if commit else ""
         again = "set, schedule or add it again"
@@ -11595,12 +11589,6 @@ def _describe_damage(path: str, error: SecretsError) -> str:
     if isinstance(error, Corrupt) and commit:
         return f"{error.message}; git checkout HEAD -- {quoted} (or {commit.split()[0]}~) restores it"
     return str(error)
-
-
-def _quote_path(path: str) -> str:
-    import shlex
-
-    return shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))
 
 
 def cmd_rotate_schedule(args: Namespace) -> None:
@@ -11612,8 +11600,15 @@ def cmd_rotate_schedule(args: Namespace) -> None:
 
     Let cron run `rotate now`. A new schedule replaces the old one.
     """
-    options = ("generate", "apply", "verify", "timeout", "keep_previous")
-    _rotation(args).schedule(args.name, args.every, **{option: getattr(args, option) for option in options})
+    _rotation(args).schedule(
+        args.name,
+        args.every,
+        generate=args.generate,
+        apply=args.apply,
+        verify=args.verify,
+        timeout=args.timeout,
+        keep_previous=args.keep_previous,
+    )
 
 
 def cmd_rotate_unschedule(args: Namespace) -> None:
@@ -11623,10 +11618,7 @@ def cmd_rotate_unschedule(args: Namespace) -> None:
 
 
 def cmd_rotate_due(args: Namespace) -> int:
-    """List secrets that are due or half rotated; exit 1 if any.
-
-    A note says when the others are due.
-    """
+    """List secrets that are due or half rotated; exit 1 if any."""
     rotation = _rotation(args)
     due = rotation.due()
     later = {name: date for name, date in rotation.due_dates().items() if name not in due}
@@ -11650,14 +11642,17 @@ def cmd_rotate_now(args: Namespace) -> None:
     if (args.stdin or args.generate is not None) and len(args.names) != 1:
         raise BadValue("--stdin and --generate are for one secret", hint="name it")
     rotation = _rotation(args)
-    if not args.names and not rotation.scheduled():  # cron lacks our variables
+    value = None if args.generate is None else generate(args.generate)
+    if args.stdin:
+        value = _read_value(f"Value of {args.names[0]}", args.manager.store())
+    for name in args.names:
+        rotation.rotate(name, value)
+        print(f"rotated {name}")
+    if args.names:
+        return
+    if not rotation.scheduled():  # cron lacks our variables
         _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
-    for name in args.names or rotation.rotate_due():
-        if args.names:
-            value = None if args.generate is None else generate(args.generate)
-            if args.stdin:
-                value = _read_value(f"Value of {name}", args.manager.store())
-            rotation.rotate(name, value)
+    for name in rotation.rotate_due():
         print(f"rotated {name}")
 
 
