@@ -6120,10 +6120,21 @@ def _in_markup(text: str) -> Iterator[str]:
 
 # === Processes ==============================================================================================
 # A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
-# are as they would be without us. If we are on a terminal, the command gets one of its own.
+# are as they would be without us. On a terminal, the command gets one of its own: pagers, shells and editors
+# read keys from the terminal that they write to.
 
-# All but the last would end us and leave the command behind.
-_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH")
+_FORWARDED = (
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGTERM",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGALRM",
+    "SIGWINCH",
+    "SIGCONT",
+)
+_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # if not, signals and terminal are left alone
 PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
@@ -6147,7 +6158,7 @@ def environment_with_secrets(
     settings = {} if names else store.plain_settings()
     # Secrets come last, so that no other variable takes their place.
     environment = {**child_environment(), **settings, **references}
-    plain = set(_plain_variables(store, names))
+    plain = _plain_variables(store, names)
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
@@ -6179,22 +6190,25 @@ def _expand(store: Store, name: str) -> dict[str, str]:
     return store.expand(name)
 
 
-def _plain_variables(store: Store, names: Iterable[str]) -> Iterator[str]:
-    """Yield the variables, other than these names, that begin like a reference and name no secret.
+def _plain_variables(store: Store, names: Iterable[str]) -> set[str]:
+    """Return the variables, other than these names, that begin like a reference and name no secret.
 
     One may hold the login of a user called `secret`, so it is passed on as it is, with a note, but not to a
     command that gets everything: that may need the secret. No message shows the text.
     """
+    found = set()
     asked = set(map(variable_name, names))
     for variable, text in child_environment().items():
         begins = text.startswith(REFERENCE_PREFIX) and not text.startswith(REFERENCE_PREFIX + "//")
         if not begins or variable in asked or existing_targets(text, store):
             continue
+        problem = f"{variable} looks like a reference, and names no secret"
         if not asked:
             hint = "set that secret, or run with the NAMEs that the command needs, to pass it on as it is"
-            raise NotFound(f"{variable} looks like a reference, and names no secret", hint=hint)
-        warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
-        yield variable
+            raise NotFound(problem, hint=hint)
+        warn_once(f"{problem}: it is passed on as it is")
+        found.add(variable)
+    return found
 
 
 def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
@@ -6261,7 +6275,7 @@ def run_masked(
     """
     import threading
 
-    interactive = os.isatty(0) and os.isatty(1) and _in_foreground()
+    interactive = _IS_PROGRAM and os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Encodings(values), interactive)
     relays = list(outputs)
     with contextlib.ExitStack() as stack:
@@ -6272,14 +6286,14 @@ def run_masked(
             terminal.make_raw()
             stack.callback(terminal.restore)
             relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Encodings()), outputs[0]))
-        signals = _listen_for_signals()
+        signals = _listen_for_signals() if _IS_PROGRAM else None
         process = _start(command, environment, ends, interactive)
         for relay in relays:
             relay.thread.start()
         ended = threading.Event()
         stack.callback(ended.set)
         threading.Thread(target=_keep_alive, args=(renew, ended), daemon=True).start()
-        status = _wait_for(process, signals, outputs, terminal)
+        status = process.wait() if signals is None else _wait_for(process, signals, outputs, terminal)
         for relay in relays:
             relay.ending = True
         for output in outputs:
@@ -6354,6 +6368,10 @@ def _lead_session() -> None:
     """Return in a child, which becomes the command; without a parent in its session, ^Z couldn't stop it."""
     import signal
 
+    def forward(number: int, _: object) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(command, number)
+
     os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session's leader opens is its own
     command = os.fork()
     if not command:
@@ -6365,10 +6383,8 @@ def _lead_session() -> None:
     try:
         signal.set_wakeup_fd(-1)
         for number in _forwarded_signals():
-            signal.signal(number, lambda number, _: os.kill(command, number))
-        for fd in map(int, os.listdir("/dev/fd")):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+            signal.signal(number, forward)
+        os.closerange(0, 1 << 16)
         while os.WIFSTOPPED(status := os.waitpid(command, os.WUNTRACED)[1]):
             os.kill(os.getpid(), signal.SIGSTOP)
             os.killpg(command, signal.SIGCONT)
@@ -6461,22 +6477,13 @@ class _Terminal:
                 termios.tcsetattr(0, termios.TCSANOW, self._modes)
             self._modes = None
 
-    def suspend(self, command: subprocess.Popen[bytes]) -> None:
-        """Stop as the command has, so that the shell takes over, and go on together."""
-        import signal
-
-        self.restore()
-        os.killpg(0, signal.SIGTSTP)
-        self.make_raw()
-        os.kill(command.pid, signal.SIGCONT)
-
 
 def _in_foreground(*, if_closed: bool = False) -> bool:
     """Return whether keys such as ^C in our terminal reach us; `if_closed` where there is no terminal."""
     try:
         with open("/dev/tty", "rb", 0) as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except (OSError, AttributeError):  # Windows has neither function
+    except OSError:
         return if_closed
 
 
@@ -6489,37 +6496,36 @@ def _forwarded_signals() -> Iterator[int]:
             yield getattr(signal, name)
 
 
-def _listen_for_signals() -> int | None:
-    """Return a descriptor to read the numbers of signals from, as bytes; None where we leave them alone."""
+def _listen_for_signals() -> int:
+    """Return a descriptor to read the numbers of signals from, as bytes."""
     import signal
 
-    if __name__ != "__main__" or os.name == "nt":
-        return None
     signals, written = os.pipe()
     os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGCONT, *_forwarded_signals()):
+    for number in (signal.SIGCHLD, *_forwarded_signals()):
         signal.signal(number, lambda *_: None)
     return signals
 
 
 def _wait_for(
-    process: subprocess.Popen[bytes], signals: int | None, outputs: list[_Relay], terminal: _Terminal | None
+    process: subprocess.Popen[bytes], signals: int, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
-    """Return a process's status; meanwhile forward signals to it, and stop while it is stopped."""
-    if signals is None and not terminal:
-        return process.wait()
+    """Return a process's status; meanwhile forward signals to it, and stop when it is stopped."""
+    import signal
+
     while process.returncode is None:
         pid, status = os.waitpid(process.pid, os.WNOHANG | (os.WUNTRACED if terminal else 0))
-        if pid and terminal and os.WIFSTOPPED(status):
-            terminal.suspend(process)
-        elif pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-        elif signals is None:
-            time.sleep(_QUIET_SECONDS)
-        else:
+        if not pid:
             for number in os.read(signals, PIPE_BYTES):
                 _handle_signal(number, process, outputs, terminal)
+        elif terminal and os.WIFSTOPPED(status):
+            terminal.restore()
+            os.killpg(0, signal.SIGTSTP)  # the shell takes over, if there is one, until `fg` or `bg`
+            terminal.make_raw()
+            os.kill(process.pid, signal.SIGCONT)
+        else:
+            process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode
 
 
@@ -6529,16 +6535,14 @@ def _handle_signal(
     """Pass a signal on; the end of a child only wakes the caller."""
     import signal
 
-    if number == signal.SIGCHLD:
-        return
     if number == signal.SIGWINCH:
         for output in outputs:
             _resize(output.source, output.target)
-    elif number == signal.SIGCONT:  # by `fg`, maybe after `bg`
-        if terminal:
-            terminal.make_raw()
+    if number == signal.SIGCONT and terminal:  # by `fg` after `bg`
+        terminal.make_raw()
     # The keyboard has interrupted a command in our process group, one without a terminal of its own.
-    elif terminal or number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
+    by_key = number in (signal.SIGINT, signal.SIGQUIT) and not terminal and _in_foreground()
+    if number != signal.SIGCHLD and not by_key:
         os.kill(process.pid, number)
 
 

@@ -7818,10 +7818,12 @@ def run_on_a_terminal(script):
 
 
 def test_run_on_a_terminal_gives_the_command_one_of_its_own():
-    script = "tty -s && test -t 1 && test -t 2 && stty size && echo $APP_TOKEN; read x; echo got $x; "
+    script = "tty -s && test -t 1 && test -t 2 && stty size && echo $APP_TOKEN; read x <&2; echo got $x; "
     script += "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done"
     terminal = run_on_a_terminal(script)
     assert b"40 100\r\n***\r\n" in terminal.until(b"***\r\n")
+    terminal.type(b"\x1a")  # no shell is there to take over
+    terminal.until(b"^Z")
     terminal.type(b"typed\r")
     assert b"typed\r\ngot typed\r\n" in terminal.until(b"ready\r\n")
     fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
