@@ -10519,7 +10519,9 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity].split()[0],
-        "message": {"text": f"{finding.what}: {_utf8_text(finding.sample)}"},
+        "message": {
+            "text": f"{finding.what} {_utf8_text(finding.sample)}"
+        },  # a colon would make it a finding
         "locations": [
             {"physicalLocation": {"artifactLocation": _sarif_artifact(finding.path), "region": region}}
         ],
@@ -10711,11 +10713,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         _warn(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        return 130  # as in a shell: 128 and the number of the signal, here SIGINT
+        return 130  # SIGINT, as in a shell
     except BrokenPipeError:
-        return 141  # SIGPIPE, which is how `get X | head -c1` ends any other program
+        return 141  # SIGPIPE, as of any program in `get X | head -c1`
     except OSError as error:
-        # Without a file name, the error is about the output or a working directory that was removed.
+        # Without a file name, it is about the output, or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
         _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
     # No traceback: it would show arguments on the screen or in a CI log.
@@ -10921,10 +10923,9 @@ def cmd_set(args: Namespace) -> None:
         value = args.value
     else:
         value = _read_value(f"Value of {args.name}", store)
-    shadow = store.overridden_by(name)  # before `set`, which makes the variable
     check_settable(store, name)
     store.set(name, value)
-    _warn_after_set(store, name, shadow=shadow)
+    _warn_after_set(store, name)
 
 
 def _persistent_store(args: Namespace) -> Store:
@@ -10953,14 +10954,13 @@ def _read_argument(path: str) -> bytes:
         return read_bounded(file, path)
 
 
-def _warn_after_set(store: Store, *names: str, shadow: str = "") -> None:
-    """Say what to know about values that were set; `shadow` is what takes precedence over them."""
+def _warn_after_set(store: Store, *names: str) -> None:
     for note in store.notes_on_set(*names):
         _warn(note)
     path = store.plaintext_file()
     if path and git_takes(path):
         _warn(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
-    if shadow:
+    for shadow in filter(None, map(store.overridden_by, names)):
         _warn(f"warning: {shadow} comes before {path}, so `get` returns its value")
 
 
@@ -10973,12 +10973,11 @@ def _sealed_store(args: Namespace) -> Store:
 def cmd_get(args: Namespace) -> None:
     """Print the value of a secret.
 
-    $ get DB_PASSWORD
-    $ get app/db#password --backend vault
     $ get DB_PASSWORD --stage previous
+    $ get app/db#password --backend vault
     $ get app/db --json --backend vault
 
-    A newline is added only on a terminal.
+    Adds a newline only on a terminal.
     """
     store = args.manager.store()
     name = store.name_of_fields(args.name) if args.json else store.stage_name(args.name, args.stage)
@@ -11094,7 +11093,7 @@ def _check_removable(path: str, names_left: Sequence[str]) -> None:
 
 def _import_and_verify(store: Store, values: dict[str, str], path: str) -> None:
     import_secrets(store, values)
-    _warn_after_set(store, *values, shadow=", ".join(filter(None, map(store.overridden_by, values))))
+    _warn_after_set(store, *values)
     for name, value in values.items():
         if store.get_stored(name) != value:
             raise Conflict(f"{path} is unchanged: the store returns another {show(name)}", hint="try again")
@@ -11248,20 +11247,22 @@ def cmd_config_set(args: Namespace) -> None:
     import json
 
     config = SecretConfig(args.file, args.manager)
-    store = _persistent_store(args) if args.secret else None
-    if store:
+    prompt = f"Value of {args.key}"
+    if args.secret:
         if args.value is not None:
             raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
+        store = _persistent_store(args)
         check_replaceable(store, args.key)  # before the value is typed
-    value: Any = _read_value(f"Value of {args.key}", store) if args.value is None else args.value
-    try:
-        value = json.loads(value) if args.json else value
-    except (ValueError, RecursionError):
-        raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
-    config.set(args.key, value, use_secret=args.secret)
-    if store:
-        _warn_after_set(store, args.key)
-    elif config.get(args.key) != value:
+        config.set(args.key, _read_value(prompt, store), use_secret=True)
+        return _warn_after_set(store, args.key)
+    value: Any = _read_value(prompt) if args.value is None else args.value
+    if args.json:
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
+    config.set(args.key, value)
+    if config.get(args.key) != value:
         _warn(f"note: {config.explain(args.key)} comes before the file")
 
 
@@ -11333,12 +11334,6 @@ def _audit_of(args: Namespace) -> Audit:
     if args.exclude:  # which may have swallowed a PATH
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
-    exclude = args.exclude
-    if args.output and not in_git:
-        # Leave out an earlier report: its samples look like secrets.
-        report, base = real_path(args.output), shown_from(paths, baseline)
-        pattern = "/" + re.sub(r"([\\*?\[!# ])", r"\\\1", report[len(base) :])
-        exclude = [*exclude, pattern] if report.startswith(base) else exclude
     known = None
     if args.known or args.verdict or args.pushed is not None:
         known = _known_values(args)
@@ -11346,7 +11341,7 @@ def _audit_of(args: Namespace) -> Audit:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
     audit = Audit(
         paths,
-        exclude=exclude,
+        exclude=args.exclude,
         confidence=args.confidence,
         disable=args.disable,
         baseline=baseline,
@@ -11430,14 +11425,19 @@ def cmd_check(args: Namespace) -> int:
     check = Check(args.paths or ["."], args.manager.store(), _backend_name(args))
     if args.json:
         _print_value(check.found)
-    for how, names in check.found.items() if not args.json else ():
-        for name, places in names.items():
-            if how != "optional" or looks_secret(name):  # PORT, for instance, is no secret
-                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
+    else:
+        _print_names(check.found)
     missing = len(check.found["missing"])
     unparsed = f"; {plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
     _warn(f"{plural(check.names, 'name')} in {plural(check.files, 'file')}, {missing} missing{unparsed}")
     return 1 if missing else 0
+
+
+def _print_names(found: Mapping[str, Mapping[str, list[str]]]) -> None:
+    for how, names in found.items():
+        for name, places in names.items():
+            if how != "optional" or looks_secret(name):  # PORT, for instance, is no secret
+                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
 
 
 def cmd_hook_install(args: Namespace) -> None:
@@ -11483,7 +11483,7 @@ def cmd_identity(args: Namespace) -> None:
     $ identity | gh secret set PAISSIVE_IDENTITY
     $ identity --new           # your own, as age-keygen does
 
-    To become a member, write it to a file of mode 0600, which is named by
+    To become a member, write it to a file of mode 0600, name that in
     PAISSIVE_IDENTITY_FILE, and have somebody run `member add`.
     """
     if args.new:
@@ -11516,8 +11516,8 @@ def cmd_member_remove(args: Namespace) -> None:
 
     $ member remove ada
 
-    Needs the master password. Lists what the member knew, and what changes it.
-    If it is killed, run it again.
+    Needs the master password. Lists the secrets that the member knew, and how to
+    change each. If it is killed, run it again.
     """
     store = _sealed_store(args)
     fingerprint = store.remove_member(args.name)
@@ -11640,7 +11640,6 @@ def cmd_rotate_now(args: Namespace) -> None:
     """Rotate these secrets, or all that are due.
 
     $ rotate now                       # from cron
-    $ rotate now DB_PASSWORD
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
     if (args.stdin or args.generate is not None) and len(args.names) != 1:
@@ -11780,8 +11779,10 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _KEY,
         _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
         _CONFIG,
-        _flag("--json", "VALUE is JSON: a number, true, a list"),
-        _flag("--secret", "put the value into the store and a reference into the file"),
+        [
+            _flag("--json", "VALUE is JSON: a number, true, a list"),
+            _flag("--secret", "put the value into the store and a reference into the file"),
+        ],
     ),
     "config delete": (cmd_config_delete, _KEY, _CONFIG),
     "config explain": (cmd_config_explain, _KEY, _CONFIG),
