@@ -545,7 +545,8 @@ class FileCache:
     """Parsed files, each parsed again when it changes; copies and pickles of a cache are empty."""
 
     def __init__(self) -> None:
-        self._files: dict[str, _CachedFile] = {}
+        # By path: the file's state, or None while it may change unnoticed; its bytes; what they mean.
+        self._files: dict[str, tuple[tuple[int, ...] | None, bytes, object]] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         return FileCache, ()
@@ -553,27 +554,19 @@ class FileCache:
     def load(self, path: str, parse: Callable[[bytes], T], *, follow: bool = True) -> T:
         """Return the file at `path`, parsed."""
         state = file_state(path, follow=follow)
-        cached = self._files.get(path)
-        if cached and cached.state == state and cached.is_settled:
-            return cast("T", cached.parsed)
+        known_state, known_data, parsed = self._files.get(path, (None, None, None))
+        if known_state == state:
+            return cast("T", parsed)
         # Read after its state: if the file changes in between, the next state differs.
         data = read_file(path, follow=follow)
-        parsed = cast("T", cached.parsed) if cached and cached.data == data else parse(data)
-        self._files[path] = _CachedFile(state, data, parsed)
-        return parsed
-
-
-class _CachedFile:
-    """What a file held, and whether its state alone shows that it still does."""
-
-    def __init__(self, state: tuple[int, ...], data: bytes, parsed: object) -> None:
-        self.state = state
-        self.data = data
-        self.parsed = parsed
+        if data != known_data:
+            parsed = parse(data)
         # Two writes of the same size within a tick of the file system's clock look like one, so until the
         # file is older, its bytes are read again and compared.
         *_, modified, changed = state
-        self.is_settled = time.time_ns() - max(modified, changed) > _TICK_NS
+        is_settled = time.time_ns() - max(modified, changed) > _TICK_NS
+        self._files[path] = (state if is_settled else None), data, parsed
+        return cast("T", parsed)
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -689,14 +682,14 @@ class FileLock:
     """`with FileLock(path):` lets one writer in at a time, across threads and processes.
 
     Unfinished files are in a private folder that git ignores: PATH.paissive-tmp, removed at the end, or
-    .paissive-tmp in a folder PATH, which stays. Without `wait`, raise Conflict if it is locked already.
+    .paissive-tmp in a folder PATH, which stays. Without `wait`, raise Conflict if it is locked already. A
+    command that inherits the open file `fd` holds the lock as well.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
         self._path = path
         self._wait = wait
         self._what = what
-        self._is_lent = False
 
     def __enter__(self) -> FileLock:
         self._folder = work_folder(self._path)
@@ -705,33 +698,27 @@ class FileLock:
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
             while not self._lock_file():
                 pass  # its previous holder removed it
-            try:
-                self._write_holder(os.getpid())
-                self._remove_leftovers()
-            except BaseException:  # on a full disk, a lock that leaks would stop every other writer
-                self._release()
-                raise
+        # Neither fails, not even on a full disk: a lock that leaks would stop every other writer.
+        self.sign(os.getpid())
+        self._remove_leftovers()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._release()
+        # A failure changes nothing about what was written, so it is no error of the write.
+        try:
+            try:
+                self._unlock()
+            finally:
+                os.close(self.fd)
+        except OSError as failure:
+            then = "other writers may have to wait until this process ends"
+            warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
-    def lend(self, pid: int) -> None:
-        """Leave the lock to a child process if this one is interrupted before `take_back`."""
-        self._is_lent = True
-        with contextlib.suppress(OSError):  # then a message names this process instead
-            self._write_holder(pid)
-
-    def take_back(self) -> None:
-        """End a `lend`: the child has ended."""
-        self._is_lent = False
-        with contextlib.suppress(OSError):
-            self._write_holder(os.getpid())
-
-    def abandon(self) -> None:
-        """Leave the locked file to whatever process holds it: the next one to enter locks a new file."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
+    def sign(self, pid: int) -> None:
+        """Write which process holds the lock, for the messages of those that wait."""
+        with contextlib.suppress(OSError):  # on a full disk, they name none
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            os.write(self.fd, _LOCK_TEXT % pid)
 
     def _lock_file(self) -> bool:
         """Lock the file; return whether it is still at its path."""
@@ -739,7 +726,6 @@ class FileLock:
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as undo:
-            # A child process that inherits it holds the lock as well.
             self.fd = os.open(self._file, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             undo.callback(os.close, self.fd)
             self._wait_for_lock()
@@ -757,36 +743,17 @@ class FileLock:
             os.lseek(self.fd, 0, os.SEEK_SET)
             found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 100))
             holder = f" (process {found[1].decode()})" if found else ""
-            # A holder that isn't named yet may be about to release the lock of the one before it.
-            if found and not self._wait:
+            if not self._wait:
                 raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
             if time.monotonic() >= notice:
                 warn_once(f"waiting for another writer of {self._path}{holder}")
                 notice = float("inf")
             time.sleep(0.01)
 
-    def _write_holder(self, pid: int) -> None:
-        text = _LOCK_TEXT % pid
-        os.lseek(self.fd, 0, os.SEEK_SET)
-        if os.write(self.fd, text) < len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     def _remove_leftovers(self) -> None:  # of writers that were killed
-        for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:
                 os.unlink(os.path.join(self._folder, name))
-
-    def _release(self) -> None:
-        # A failure changes nothing about what was written, so it is no error of the write.
-        try:
-            try:
-                if not self._is_lent:
-                    self._unlock()
-            finally:
-                os.close(self.fd)
-        except OSError as error:
-            then = "other writers may have to wait until this process ends"
-            warn_once(f"can't unlock {self._path}: {error.strerror}; {then}")
 
     def _unlock(self) -> None:
         if not self._stays:
@@ -849,24 +816,34 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     """
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
-    file = _open_new(_temporary_path(work_folder(path)))
-    try:
-        with file:
+    with _replacing_unsynced(target, work_folder(path)) as file:
+        if os.name != "nt":
             # The owner first: changing it clears mode bits, and until then nobody else can read the file.
-            if before and os.name != "nt":
+            if before:
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
-            if os.name != "nt":
-                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) if before else mode)
+            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) if before else mode)
+        yield file
+    sync_folder(os.path.dirname(target), f"{path} is written")
+
+
+@contextlib.contextmanager
+def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
+    """Do what `replacing` does, with mode 0600, but leave the target's folder to be synced."""
+    # Unique, even if somebody removes the folder, and with it the lock, under several writers.
+    path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
+    try:
+        # Exclusive, so it never writes through a link that somebody puts there now.
+        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
             yield file
             # Sync, then rename: after a power cut the name must not lead to an empty file.
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, target)
+        os.replace(path, target)
     # Also after Ctrl-C: don't leave half a secret in plaintext behind.
     except BaseException:
-        _unlink(file.name)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
         raise
-    sync_folder(os.path.dirname(target), f"{path} is written")
 
 
 def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
@@ -874,46 +851,15 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
     changed: dict[str, str] = {}  # by folder: a file in it
     files = iter(files)
     while batch := list(itertools.islice(files, _SYNCED_TOGETHER)):
-        _replace_batch(batch, folder)
+        with contextlib.ExitStack() as written:
+            for path, data in batch:
+                _check_size(path, data)
+                file = written.enter_context(_replacing_unsynced(path, folder))
+                file.write(data)
+                file.flush()  # so that the first sync writes them all
         changed.update((os.path.dirname(path), path) for path, _ in batch)
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
-
-
-def _replace_batch(batch: list[tuple[str, bytes]], folder: str) -> None:
-    temporaries = [_temporary_path(folder) for _ in batch]
-    try:
-        with contextlib.ExitStack() as opened:
-            written = []
-            for (path, data), temporary in zip(batch, temporaries):
-                _check_size(path, data)
-                file = opened.enter_context(_open_new(temporary))
-                file.write(data)
-                file.flush()
-                written.append(file)
-            for file in written:
-                os.fsync(file.fileno())
-        for (path, _), temporary in zip(batch, temporaries):
-            os.replace(temporary, path)
-    except BaseException:
-        for temporary in temporaries:
-            _unlink(temporary)
-        raise
-
-
-def _temporary_path(folder: str) -> str:
-    # Unique, even if somebody removes the folder, and with it the lock, under several writers.
-    return os.path.join(folder, f"new-{os.urandom(8).hex()}")
-
-
-def _open_new(path: str) -> IO[bytes]:
-    # Exclusive, so it never writes through a link that somebody puts there now.
-    return open(path, "xb", opener=functools.partial(os.open, mode=0o600))
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -944,10 +890,14 @@ def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[Non
 
 
 def disk_error(doing: str, error: OSError) -> SecretsError:
-    denied = isinstance(error, PermissionError)
-    hint = "check its permissions, and its folder's" if denied else ""
-    hint = "what was there is unchanged" if doing.startswith("write") else hint
-    return (Denied if denied else Unavailable)(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
+    kind: type[SecretsError] = Unavailable
+    hint = ""
+    if isinstance(error, PermissionError):
+        kind = Denied
+        hint = "check its permissions, and its folder's"
+    if doing.startswith("write"):
+        hint = "what was there is unchanged"
+    return kind(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
 
 # === Generators =============================================================================================
@@ -2088,10 +2038,10 @@ def run_command(
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
     if lock:
-        lock.lend(child.pid)
+        lock.sign(child.pid)
     printed = _communicate(child, text or "", timeout, session)
     if lock:
-        lock.take_back()
+        lock.sign(os.getpid())
     if printed is None:
         raise Unavailable(f"it took longer than {timeout:g} s")
     if len(printed) > MAX_FILE_BYTES:
@@ -5524,10 +5474,9 @@ class SecretRotation:
         The old value is applied again, and a new one that was current already
         becomes the previous one. If that fails, raise RotationFailed; abort can
         be repeated. With `force`, only give up the pending value: `apply` is
-        not called, nor is a running command waited for, which may yet write
-        that value.
+        not called.
         """
-        with self._lock(name, force=force) as rotation:
+        with self._lock(name) as rotation:
             # A rotation that was killed before it had a value left only its record.
             pending = rotation.value("pending") if "started" in rotation.policy else rotation.unfinished()
             if pending is not None and not force:
@@ -5543,11 +5492,9 @@ class SecretRotation:
             return rotation.delete("previous")
 
     @contextlib.contextmanager
-    def _lock(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
+    def _lock(self, name: str) -> Iterator[_Rotation]:
         policies = self._policies()
         lock = policies.lock_rotation(check_name(name))
-        if force:
-            lock.abandon()
         with lock:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
@@ -11813,7 +11760,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "rotate abort": (
         cmd_rotate_abort,
         _NAME,
-        _flag("--force", "give up without --apply, even if it still runs"),
+        _flag("--force", "give up without --apply"),
         _POLICIES,
     ),
     "rotate drop": (cmd_rotate_drop, _NAME, _POLICIES),
