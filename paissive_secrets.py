@@ -1954,18 +1954,18 @@ COMMAND_OUTPUTS: dict[str, str] = {}  # by X_COMMAND: what it printed, since it 
 _running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
 
 
-def read_store_credential(variable: str, *, may_run: bool = True) -> str:
-    """Return what opens a store, or ""; without `may_run`, a command's output only if it ran already."""
+def read_store_credential(variable: str) -> str:
+    """Return what opens a store, or ""."""
     text = os.environ.get(variable, "")
     path = os.environ.get(variable + "_FILE", "")
     command = os.environ.get(variable + "_COMMAND", "")
     if text:
         return text
     if command and not path:
-        with _running if may_run else contextlib.nullcontext():
-            if may_run and command not in COMMAND_OUTPUTS:
+        with _running:
+            if command not in COMMAND_OUTPUTS:
                 COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
-            return COMMAND_OUTPUTS.get(command, "")
+            return COMMAND_OUTPUTS[command]
     path = path or credential_path(variable, variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
@@ -2421,6 +2421,8 @@ def _corrupt(what: str) -> Corrupt:
 _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _PIN = "PAISSIVE_STORE_FINGERPRINT"  # only this store is opened
+_MAX_PROMPTS = 3  # for a master password
+_SAMPLE = 5  # entries that show whether an identity is in use, so that a set costs the same in any store
 _MEMBER_FILES = ("identity.age", "recipient.age")  # removed in this order: who can open it, is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 # Secrets a.age/b and a would need a folder and a file at one path.
@@ -2464,6 +2466,12 @@ class FileStore(Store):
 
     def get(self, name: str) -> str:
         """Return the value of `name`; an unchanged file is unsealed only once."""
+        return self._load(name)["value"]
+
+    def last_set(self, name: str) -> str:
+        return str(self._load(name).get("updated", "")).rstrip("Z")
+
+    def _load(self, name: str) -> dict[str, str]:
         path = self._path(name)
         try:
             return self._cache.load(path, lambda sealed: self._open(name, path, sealed), follow=False)
@@ -2506,7 +2514,7 @@ class FileStore(Store):
 
     def open_copy(self, name: str, sealed: bytes) -> str:
         copy = f"a copy of {name}"
-        return _parse_entry(_open_file(copy, self._keys(cached=True), sealed)[1], name, copy)
+        return _parse_entry(_open_file(copy, self._keys(), sealed)[1], name, copy)["value"]
 
     def names(self) -> Iterator[str]:
         """Yield the names, which anybody who can read the folder sees."""
@@ -2534,7 +2542,7 @@ class FileStore(Store):
         self._check_folders()
         self._keys()  # don't prompt while holding the lock
         with self._write_lock():
-            self._replace_identity(self._own_keys(), password)
+            self._replace_identity(self._keys_in_use(self._keys(), sample=None), password)
             self._opened.password = password
 
     def members(self) -> list[Member]:
@@ -2550,7 +2558,7 @@ class FileStore(Store):
         self._check_folders()
         self._keys()  # don't prompt while holding the lock
         with self._write_lock():
-            keys = self._own_keys()
+            keys = self._keys_in_use(self._keys(), sample=None)
             if all(os.path.lexists(os.path.join(folder, file)) for file in _MEMBER_FILES):
                 hint = "choose another name, or remove that one first: member remove"
                 raise Conflict(f"there is a member {show(name)}", hint=hint)
@@ -2581,7 +2589,7 @@ class FileStore(Store):
                 keys = self._keys_by_password()
                 remaining = [name for name in self._member_names() if name != leaver]
                 members = [self._read_member(name, keys) for name in remaining]
-                self._key_in_use(keys)  # identity.age may be an old one that somebody restored
+                self._keys_in_use(keys)
                 # Keep both identities until all is sealed to the new one, so that all can be opened.
                 keys = (Identity.generate(), *keys)
                 self._replace_identity(keys, self._password())
@@ -2600,23 +2608,24 @@ class FileStore(Store):
         return _fingerprint(keys[0])
 
     def _delete_member(self, name: str) -> None:
-        folder = os.path.join(self._members, name)
-        for file in _MEMBER_FILES:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, file))
         with contextlib.suppress(FileNotFoundError):
-            os.rmdir(folder)
+            for file in _MEMBER_FILES:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._member_file(name, file))
+            os.rmdir(os.path.join(self._members, name))
         sync_folder(self._members, f"the member {show(name)} is removed")
 
+    def _member_file(self, name: str, file: str) -> str:
+        return os.path.join(self._members, name, file)
+
     def _seal_identity(self, member: Member, keys: tuple[Identity, ...]) -> tuple[str, bytes]:
-        path = os.path.join(self._members, member.name, "identity.age")
-        return path, seal(_write_identities(keys), Recipient(member.recipient))
+        sealed = seal(_write_identities(keys), Recipient(member.recipient))
+        return self._member_file(member.name, "identity.age"), sealed
 
     def _seal_recipient(self, member: Member, key: Identity) -> tuple[str, bytes]:
-        path = os.path.join(self._members, member.name, "recipient.age")
         # Other keys than an entry's, so that neither passes for the other.
         text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
-        return path, seal(text, key.recipient())
+        return self._member_file(member.name, "recipient.age"), seal(text, key.recipient())
 
     def _seal_again(self, keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
         """Yield the path of each file and its content, sealed to the first of these keys."""
@@ -2640,7 +2649,7 @@ class FileStore(Store):
 
     def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
         """Return who a member is, as far as somebody who could open the store wrote it."""
-        path = os.path.join(self._members, name, "recipient.age")
+        path = self._member_file(name, "recipient.age")
         with disk_errors(f"read {path}"):
             found = _parse_texts(_open_file(path, keys)[1], path, "member", "recipient", "updated")
         if found["member"] != name:
@@ -2657,15 +2666,14 @@ class FileStore(Store):
                 yield "opens", "no store yet: the first set creates it"
                 return
             keys = self._keys()
-            problems = (self._problem_with(name, keys) for name in names)
-            wrong = list(itertools.takewhile(lambda error: isinstance(error, WrongKey), problems))
-            if wrong and len(wrong) == len(names):
-                raise cast("WrongKey", wrong[0])
-            unfinished = len(keys) > 1 and not self._has_identity(keys)
+            if names and all(isinstance(self._problem_with(name, keys), WrongKey) for name in names):
+                hint = "is PAISSIVE_IDENTITY or identity.age an old one?"
+                raise WrongKey(f"the store's identity does not open {self._entries}", hint=hint)
             members = self._member_names()
             if members:
                 yield "members", ", ".join(members)
-            yield "opens", "yes, but a rekey was not finished: rekey again" if unfinished else "yes"
+            is_unfinished = len(keys) > 1 and not self._has_identity(keys)
+            yield "opens", "yes, but a rekey was not finished: rekey again" if is_unfinished else "yes"
             yield "pin", f"{_PIN}={_fingerprint(keys[0])}"
         except SecretsError as error:
             yield "opens", "no"
@@ -2677,7 +2685,7 @@ class FileStore(Store):
         try:
             self._check_folders(name)
             with disk_errors(f"read {path}"):
-                _key_of(self._title + name, path, keys)
+                _check_opens(self._title + name, path, keys)
         except SecretsError as error:
             return error
         return None
@@ -2694,22 +2702,10 @@ class FileStore(Store):
             try:
                 self._read_member(name, keys)
             except SecretsError as error:
-                yield os.path.join(self._members, name, "recipient.age"), error
+                yield self._member_file(name, "recipient.age"), error
 
-    def last_set(self, name: str) -> str:
-        self.get(name)
-        path = self._path(name)
-        return _parse_texts(_open_file(path, self._keys(cached=True))[1], path).get("updated", "").rstrip("Z")
-
-    def credentials(self) -> Iterator[str]:
-        """Yield the password and identities, without a prompt or a command."""
-        password = self._password(may_run=False)
-        if password:
-            yield password
-        if password or self._identity_text(may_run=False):
-            with contextlib.suppress(SecretsError):
-                keys = dict.fromkeys((*self._own_identities(False), *self._keys(may_run=False)))
-                yield from (key.reveal() for key in keys)
+    def credentials(self) -> Iterable[str]:
+        return tuple(self._opened.credentials)
 
     def unlock(self) -> None:
         self._check_folders()
@@ -2746,13 +2742,14 @@ class FileStore(Store):
             self.check_exists()
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
-    def _open(self, name: str, path: str, sealed: bytes | None = None) -> str:
+    def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
         self._check_folders(name)
-        keys = self._keys(cached=True)  # not in the try: a wrong password would be tried twice
+        keys = self._keys()  # not in the try: a wrong password would be tried twice
         try:
             plaintext = _open_file(path, keys, sealed)[1]
-        except WrongKey:
-            plaintext = _open_file(path, self._keys())[1]  # a rekey came between the two
+        except WrongKey:  # there may have been a rekey since then
+            self._opened.keys_of_member.clear()
+            plaintext = _open_file(path, self._keys())[1]
         return _parse_entry(plaintext, self._title + name, path)
 
     def _is_new(self) -> bool:
@@ -2763,37 +2760,32 @@ class FileStore(Store):
             or next(_names_under(self._secrets), "")
         )
 
-    def _identity_text(self, may_run: bool = True) -> str:
-        return read_store_credential("PAISSIVE_IDENTITY", may_run=may_run)
+    def _password(self) -> str:
+        return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
 
-    def _password(self, may_run: bool = True) -> str:
-        return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD", may_run=may_run)
+    def _identity_text(self) -> str:
+        return read_store_credential("PAISSIVE_IDENTITY")
 
-    def _own_identities(self, may_run: bool = True) -> tuple[Identity, ...]:
-        """Return what PAISSIVE_IDENTITY holds: identities of the store, or of a member."""
-        text = self._identity_text(may_run)
-        try:
-            return _parse_identities(text) if text else ()
-        except BadValue as error:
-            raise BadValue(f"PAISSIVE_IDENTITY: {error.message}", hint=error.hint) from None
-
-    def _keys(self, may_run: bool = True, *, cached: bool = False) -> tuple[Identity, ...]:
+    def _keys(self) -> tuple[Identity, ...]:
         """Return the identities that open the store, the one to seal to first.
 
-        `cached` spares reading all members' files, for those who try once more if nothing opens.
+        PAISSIVE_IDENTITY holds them, among others', or the key of a member; without it, the password counts.
         """
-        return self._select_pinned(self._unpinned_keys(may_run, cached))
-
-    def _unpinned_keys(self, may_run: bool = True, cached: bool = False) -> tuple[Identity, ...]:
-        own = self._own_identities(may_run)
+        own: tuple[Identity, ...] = ()
+        text = self._identity_text()
+        try:
+            own = _parse_identities(text) if text else ()
+        except BadValue as error:
+            raise BadValue(f"PAISSIVE_IDENTITY: {error.message}", hint=error.hint) from None
         if not own:
-            return self._keys_by_password()
-        if not os.path.lexists(self._members):
-            return own
-        member = self._opened.member
-        if member is None or member[0] is not own or not cached:
-            self._opened.member = member = (own, self._keys_by_member(own, stop_early=cached))
-        return member[1]
+            keys = self._keys_by_password()
+        elif not os.path.lexists(self._members):
+            keys = own
+        else:
+            found = self._opened.keys_of_member
+            keys = found.get(own) or found.setdefault(own, self._keys_by_member(own))
+        self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *keys)))
+        return self._select_pinned(keys)
 
     def _select_pinned(self, keys: tuple[Identity, ...]) -> tuple[Identity, ...]:
         pin = os.environ.get(_PIN)
@@ -2803,34 +2795,33 @@ class FileStore(Store):
         hint = f"somebody may have replaced it; after a rekey, ask for the new one, and set {_PIN} to it"
         raise Unsafe(f"{self.folder} has the fingerprint {_fingerprint(keys[0])}, not {pin}", hint=hint)
 
-    def _keys_by_member(self, own: tuple[Identity, ...], *, stop_early: bool) -> tuple[Identity, ...]:
-        """Return the store's identities from the member's file that one of `own` opens.
+    def _keys_by_member(self, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
+        """Return the store's identities, from the file of the member whose key is one of `own`.
 
-        Never the member's own, to which nothing is sealed; `own` may be the store's as well.
+        If one of `own` is the store's, return it first: nothing is ever sealed to a member's key.
         """
         names = self._member_names()
-        if stop_early and names and self._opens_recipient(names[0], own[0]):
-            return own[:1]
         opened = {}
         for name in names:
             with contextlib.suppress(SecretsError, OSError):
                 opened[name] = self._open_member(name, own)
-                if stop_early:
-                    break
+        if len(set(map(_write_identities, opened.values()))) > 1:
+            # Somebody who knows the member's recipient put one there.
+            problem = f"these members' files in {self._members} hold different identities"
+            raise Unsafe(f"{problem}: {', '.join(opened)}", hint="see who wrote them: git log")
         if opened:
-            texts = {_write_identities(keys) for keys in opened.values()}
-            if len(texts) > 1:  # somebody who knows the member's recipient put one there
-                problem = f"these members' files in {self._members} hold different identities"
-                raise Unsafe(f"{problem}: {', '.join(opened)}", hint="see who wrote them: git log")
             return next(iter(opened.values()))
-        found = [key for key in own if any(self._opens_recipient(name, key) for name in names)]
-        if names and not found:
+        for name in names:
+            with contextlib.suppress(SecretsError, OSError):
+                key = _open_file(self._member_file(name, "recipient.age"), own)[0]
+                return (key, *(other for other in own if other is not key))
+        if names:
             hint = "somebody who can open the store adds you: member add NAME age1…"
             raise WrongKey(f"PAISSIVE_IDENTITY opens no member's file in {self._members}", hint=hint)
-        return tuple(found) or own
+        return own
 
     def _open_member(self, name: str, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
-        path = os.path.join(self._members, name, "identity.age")
+        path = self._member_file(name, "identity.age")
         key, text = _open_file(path, own)
         keys = _parse_identities(decode_value(text, path))
         # Only somebody who could open the store can have written who the member is.
@@ -2838,43 +2829,57 @@ class FileStore(Store):
             raise Corrupt(f"{path} is for another member")
         return keys
 
-    def _opens_recipient(self, name: str, key: Identity) -> bool:
-        try:
-            return bool(self._read_member(name, (key,)))
-        except SecretsError:
-            return False
-
-    def _own_keys(self) -> tuple[Identity, ...]:
-        """Return the store's identities: PAISSIVE_IDENTITY may hold those of other stores, too."""
-        keys = self._unpinned_keys()
-        if not self._has_identity(keys):
-            return keys
-        opening = {_open_file(self._path(name), keys)[0] for name in self.names()} or keys[:1]
-        return tuple(key for key in keys if key in opening)
-
     def _has_identity(self, keys: tuple[Identity, ...]) -> bool:
         """Return whether PAISSIVE_IDENTITY holds the store's identity, not a member's."""
         return keys[0].reveal() in self._identity_text()
+
+    def _keys_in_use(
+        self, keys: tuple[Identity, ...], *, sample: int | None = _SAMPLE
+    ) -> tuple[Identity, ...]:
+        """Return these keys, the one to seal to first, without those of other stores.
+
+        Nothing may be sealed to an old identity that somebody restored, so WrongKey unless the keys open most
+        entries. Not all: whoever can write to the folder can add some, sealed to anything.
+        """
+        opened: Counter[Identity] = Counter()
+        problems = []
+        for name in itertools.islice(_names_under(self._secrets), sample):
+            try:
+                opened[_open_file(os.path.join(self._secrets, _file_name(name)), keys)[0]] += 1
+            except WrongKey as error:
+                problems.append(error)
+            except (SecretsError, OSError):  # what is damaged tells nothing
+                continue
+        if problems and len(problems) >= sum(opened.values()):
+            raise problems[0]
+        if not self._has_identity(keys):
+            return keys  # after a killed rekey, the new one is the first
+        return tuple(key for key, _ in opened.most_common()) or keys[:1]
 
     def _keys_by_password(self) -> tuple[Identity, ...]:
         # A store that lost its identity must not get a new one: what is in it would never open again.
         if not os.path.lexists(self._identity_file):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        for is_last in (False, False, True):
+        prompts = 0
+        while True:
             if not self._password():
+                prompts += 1
                 self._opened.password = ask(f"Master password of {self.folder}: ")
+            password = self._password()
             try:
-                return self._unseal_identity_file()
+                keys = self._unseal_identity_file(password)
             except WrongKey as error:
                 was_typed = bool(self._opened.password)
                 self._opened.password = ""  # it may have been right once
-                if is_last or not was_typed or not can_ask():
+                if prompts == _MAX_PROMPTS or not was_typed:
                     raise
                 print(f"{error.message}; type it again", file=sys.stderr)
-        raise AssertionError("the last try returns or raises")
+            else:
+                self._opened.credentials[password] = None
+                return keys
 
-    def _unseal_identity_file(self) -> tuple[Identity, ...]:
+    def _unseal_identity_file(self, password: str) -> tuple[Identity, ...]:
         try:
             with disk_errors(f"read {self._identity_file}"):
                 sealed = read_file(self._identity_file, follow=False)
@@ -2883,7 +2888,7 @@ class FileStore(Store):
             if asked and int(asked[1]) > _configured_log_n():
                 problem = f"{self._identity_file} asks for 2**{int(asked[1])} units of scrypt"
                 raise Locked(problem, hint=f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={int(asked[1])}")
-            return _unseal_identities(sealed, self._password())
+            return _unseal_identities(sealed, password)
         except WrongKey:
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
@@ -2895,6 +2900,7 @@ class FileStore(Store):
         with disk_errors(f"write to {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
+                self._opened.keys_of_member.clear()  # another process may have changed them
                 yield
 
     def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
@@ -2907,23 +2913,10 @@ class FileStore(Store):
             keys = self._keys()
             for name in {name.rpartition("/")[0]: name for name, _, _ in entries}.values():
                 self._check_folders(name, make=True)
-            by_identity, in_use = self._has_identity(keys), None
-            sealed = []
-            for name, path, plaintext in entries:
-                key = _key_of(self._title + name, path, keys)
-                if key is None:
-                    key = in_use = in_use or self._key_in_use(keys)
-                # After a killed rekey, the password opens two: the first is the new one.
-                recipient = (key if by_identity else keys[0]).recipient()
-                sealed.append((path, seal(plaintext, recipient)))
-            self._replace(*sealed)
-
-    def _key_in_use(self, keys: tuple[Identity, ...]) -> Identity:
-        """Return the key that opens the first undamaged secret: never seal to a restored old identity."""
-        for name in _names_under(self._secrets):
-            with contextlib.suppress(Corrupt):
-                return _open_file(os.path.join(self._secrets, _file_name(name)), keys)[0]
-        return keys[0]
+            for name, path, _ in entries:
+                _check_opens(self._title + name, path, keys)  # what can't be opened isn't overwritten
+            recipient = self._keys_in_use(keys)[0].recipient()
+            self._replace(*[(path, seal(plaintext, recipient)) for _, path, plaintext in entries])
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         self._replace((self._identity_file, seal(_write_identities(keys), _new_passphrase(password))))
@@ -2943,7 +2936,8 @@ class _Opened:
 
     def __init__(self) -> None:
         self.password = ""  # typed at a prompt
-        self.member: Optional[tuple[tuple[Identity, ...], tuple[Identity, ...]]] = None  # own, the store's
+        self.keys_of_member: dict[tuple[Identity, ...], tuple[Identity, ...]] = {}  # by the member's own
+        self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
 
 
 class _SealedPolicies(FileStore):
@@ -2979,14 +2973,10 @@ def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None)
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
 
 
-def _key_of(name: str, path: str, keys: tuple[Identity, ...]) -> Identity | None:
-    """Return the key that opens `name`'s file, None for a new one: what can't be opened isn't overwritten."""
-    try:
-        key, plaintext = _open_file(path, keys)
-    except FileNotFoundError:
-        return None
-    _parse_entry(plaintext, name, path)
-    return key
+def _check_opens(name: str, path: str, keys: Sequence[Identity]) -> None:
+    """Raise an error unless these keys open the file of `name`, or there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        _parse_entry(_open_file(path, keys)[1], name, path)
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
@@ -3025,13 +3015,15 @@ def _dump(**texts: str) -> bytes:
     return json.dumps(texts).encode() + b"\n"
 
 
-def _parse_entry(plaintext: bytes, name: str, path: str) -> str:
-    """Return the value in an entry, if it is `name`'s; no exception with the text in it escapes."""
+def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, str]:
+    """Return an entry, if it is `name`'s; no exception with the text in it escapes."""
     entry = _parse_texts(plaintext, path, "name", "value")
-    if entry["name"] == name:
-        return check_value(entry["value"])  # which other tools may have written
     # Another secret's file was copied here, or the file system took DB for db.
-    raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint="use that name, or move it back")
+    if entry["name"] != name:
+        hint = "use that name, or move it back"
+        raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
+    check_value(entry["value"])  # which other tools may have written
+    return entry
 
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:

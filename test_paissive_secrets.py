@@ -3332,6 +3332,7 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     ends += [f"git checkout HEAD -- {APP_DB} (or {git(tmp_path, 'rev-parse', 'HEAD~')[:7]}~) restores it"]
     assert all(any(problem.endswith(end) for problem in problems) for end in ends)
     (tmp_path / member / "recipient.age").unlink()
+    DB.unlink()
     files.add_member("bob", str(team["bob"].recipient()))
     assert [one.name for one in files.members()] == ["ada", "bob"]
 
@@ -3421,6 +3422,29 @@ def test_a_rekey_seals_no_entry_that_was_moved_and_says_how_to_go_on(files):
     assert [ps.unseal(entry.read_bytes(), ps.Identity(old)) for entry in (DB, APP_DB)]
     swap(DB, APP_DB)
     assert (len(files.rekey()), files.get("DB"), len(files.reveal_identity().split())) == (32, "db-value", 1)
+
+
+def test_a_planted_entry_neither_blocks_new_secrets_nor_chooses_what_they_are_sealed_to(files, monkeypatch):
+    files.set("API", "api-value")
+    own, theirs = files.reveal_identity(), ps.Identity.generate()
+    first = next(files.names())
+    (STORE / f"secrets/{first}.age").write_bytes(ps.seal(b"", theirs.recipient()))
+    files.set("NEW", "1")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
+    files.set("NEWER", "2")
+    assert [ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(own)) for name in ("NEW", "NEWER")]
+
+
+def test_a_planted_entry_does_not_make_a_restored_old_identity_the_one_to_seal_to(files):
+    leaked, old = KEY_FILE.read_bytes(), ps.Identity(files.reveal_identity())
+    files.rekey()
+    KEY_FILE.write_bytes(leaked)
+    first = next(files.names())
+    (STORE / f"secrets/{first}.age").write_bytes(ps.seal(b"", old.recipient()))
+    before = tree()
+    for act in (lambda: files.set("NEW", "1"), files.rekey, lambda: files.change_password("new words")):
+        assert "the store's identity does not open" in refusal(act)
+    assert tree() == before
 
 
 @pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
@@ -3540,10 +3564,10 @@ def test_a_set_does_the_same_work_in_a_large_store(store_folder):
         return [call for call in calls if call in vars(os)]
 
     store = ps.FileStore()
-    store.set("s/N0", "1")
+    store.set_all({f"s/N{n}": "1" for n in range(10)})
     few = calls_of_a_set()
-    for n in range(1000):
-        os.link(STORE / "secrets/s/N0.age", STORE / f"secrets/s/N{n + 1}.age")
+    for n in range(10, 1000):
+        os.link(STORE / "secrets/s/N0.age", STORE / f"secrets/s/N{n}.age")
     assert calls_of_a_set() == few and "scandir" in few
 
 
