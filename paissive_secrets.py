@@ -6565,22 +6565,15 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
 
-    def wrap_call(call: Callable[..., None]) -> Callable[..., None]:
-        return lambda logger, record: call(logger, redacting.redact_record(record))
-
-    def wrap_handle(handle: Callable[..., Any]) -> Callable[..., Any]:
-        def redacted(handler: object, record: Any) -> Any:
-            is_plain = type(handler).__module__.startswith("logging")  # which shows no variables
-            return handle(handler, redacting.redact_record(record, variables=not is_plain))
-
-        return redacted
+    def wrap_input(pass_on: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, record: pass_on(self, redacting.redact_record(record))
 
     def wrap_output(make: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args: redacting.redact(make(*args))
 
     # A handler may replace `handle`, or get its records from a queue.
-    _replace_function(logging.Logger, "callHandlers", wrap_call)
-    _replace_function(logging.Handler, "handle", wrap_handle)
+    _replace_function(logging.Logger, "callHandlers", wrap_input)
+    _replace_function(logging.Handler, "handle", wrap_input)
     _replace_function(logging.LogRecord, "getMessage", wrap_output)
     # Not always text: some formatters return a dict, or bytes.
     _replace_function(logging.Handler, "format", wrap_output)
@@ -6674,30 +6667,26 @@ class RedactingFilter:
                 record.msg, record.args = redacted, ()
         return True
 
-    def redact_record(self, record: Any, *, variables: bool = True) -> Any:
-        """Redact a record and, with `variables`, the frames of its traceback.
-
-        Objects to put into its message are left to its formatters.
-        """
+    def redact_record(self, record: Any) -> Any:
+        """Redact a record, but leave objects in its message to its formatters."""
         import logging
 
         for name in vars(record).keys() - self._usual:
             examine = name not in ("msg", "args")
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
-        if isinstance(record.exc_info, tuple):
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is not None and self.is_revealing(error):
             text = logging.Formatter().formatException(record.exc_info)
-            redacted = self.redact(text)
-            # Formatters use the text if there is one.
-            if redacted != text or (variables and self.is_revealing(record.exc_info[1])):
-                record.exc_text, record.exc_info = redacted, None
+            record.exc_text = self.redact(text)  # which formatters use
+            record.exc_info = None
         return record
 
-    def is_revealing(self, error: Optional[BaseException], *context: object) -> bool:
-        """Return whether these show a value, or can't be examined."""
+    def is_revealing(self, error: BaseException, *context: object) -> bool:
+        """Return whether an exception, its frames or the context show a value, or can't be examined."""
         import traceback
 
         shown: list[object] = [*context]
-        errors = [error] if error else []
+        errors = [error]
         for cause in errors:  # which grows meanwhile
             shown += traceback.format_exception(type(cause), cause, cause.__traceback__, chain=False)
             for frame, _ in traceback.walk_tb(cause.__traceback__):
