@@ -2484,10 +2484,18 @@ class FileStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; each is old or new, even after a kill."""
+        # All names and values are checked before anything is asked or made.
         entries = [
-            (name, self._path(name), _write_entry(self._title + name, values[name])) for name in values
+            (name, self._path(name), _write_entry(self._title + name, value))
+            for name, value in values.items()
         ]
-        self._seal_all(entries)
+        with self._open_to_write() as keys:
+            for name in {name.rpartition("/")[0]: name for name in values}.values():
+                self._check_folders(name, make=True)
+            for name, path, _ in entries:
+                _check_opens(self._title + name, path, keys)  # what can't be opened isn't overwritten
+            recipient = self._keys_in_use(keys)[0].recipient()
+            self._replace(*[(path, seal(plaintext, recipient)) for _, path, plaintext in entries])
 
     def delete(self, name: str) -> None:
         """Delete `name`, even if it is damaged; no key is needed."""
@@ -2519,7 +2527,7 @@ class FileStore(Store):
     def names(self) -> Iterator[str]:
         """Yield the names, which anybody who can read the folder sees."""
         self._check_folders()
-        if self._configured and not os.path.lexists(self.folder):
+        if self._configured:
             self.check_exists()
         yield from _names_under(self._entries)
 
@@ -2534,20 +2542,16 @@ class FileStore(Store):
 
     def reveal_identity(self) -> str:
         """Return the private keys, one a line; two only after a killed rekey."""
-        self._check_folders()
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
         """Seal the identity to a new master password, with the old or a key."""
-        self._check_folders()
-        self._keys()  # don't prompt while holding the lock
-        with self._write_lock():
-            self._replace_identity(self._keys_in_use(self._keys(), sample=None), password)
+        with self._open_to_write() as keys:
+            self._replace_identity(self._keys_in_use(keys, sample=None), password)
             self._opened.password = password
 
     def members(self) -> list[Member]:
         """Return who can open the store with a key of their own, by name."""
-        self._check_folders()
         keys = self._keys()
         return [self._read_member(name, keys) for name in self._member_names()]
 
@@ -2555,10 +2559,8 @@ class FileStore(Store):
         """Let whoever has the key to a recipient, "age1…", open the store."""
         folder = os.path.join(self._members, _check_member(name))
         member = Member(name, str(Recipient(recipient)), utc_now())
-        self._check_folders()
-        self._keys()  # don't prompt while holding the lock
-        with self._write_lock():
-            keys = self._keys_in_use(self._keys(), sample=None)
+        with self._open_to_write() as keys:
+            keys = self._keys_in_use(keys, sample=None)
             if all(os.path.lexists(os.path.join(folder, file)) for file in _MEMBER_FILES):
                 hint = "choose another name, or remove that one first: member remove"
                 raise Conflict(f"there is a member {show(name)}", hint=hint)
@@ -2736,10 +2738,10 @@ class FileStore(Store):
             return error
         if not isinstance(error, FileNotFoundError):
             return disk_error(f"read {self._entries}", error)
-        if os.path.lexists(self.folder):
-            return not_found_error(name)
         if self._configured:
             self.check_exists()
+        if os.path.lexists(self.folder):
+            return not_found_error(name)
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
@@ -2771,6 +2773,7 @@ class FileStore(Store):
 
         PAISSIVE_IDENTITY holds them, among others', or the key of a member; without it, the password counts.
         """
+        self._check_folders()
         own: tuple[Identity, ...] = ()
         text = self._identity_text()
         try:
@@ -2896,27 +2899,22 @@ class FileStore(Store):
             raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
 
     @contextlib.contextmanager
+    def _open_to_write(self) -> Iterator[tuple[Identity, ...]]:
+        """Lock and open the store, which is made if there is none, and yield its keys."""
+        self.unlock()  # don't prompt while holding the lock
+        with self._write_lock():
+            if self._is_new():
+                self._write_attributes()
+                self._replace_identity((Identity.generate(),), self._password())
+            yield self._keys()
+
+    @contextlib.contextmanager
     def _write_lock(self) -> Iterator[None]:
         with disk_errors(f"write to {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
                 self._opened.keys_of_member.clear()  # another process may have changed them
                 yield
-
-    def _seal_all(self, entries: list[tuple[str, str, bytes]]) -> None:
-        """Write all of these (name, path, plaintext); they are sealed before the first is written."""
-        self.unlock()  # don't prompt while holding the lock
-        with self._write_lock():
-            if self._is_new():
-                self._write_attributes()
-                self._replace_identity((Identity.generate(),), self._password())
-            keys = self._keys()
-            for name in {name.rpartition("/")[0]: name for name, _, _ in entries}.values():
-                self._check_folders(name, make=True)
-            for name, path, _ in entries:
-                _check_opens(self._title + name, path, keys)  # what can't be opened isn't overwritten
-            recipient = self._keys_in_use(keys)[0].recipient()
-            self._replace(*[(path, seal(plaintext, recipient)) for _, path, plaintext in entries])
 
     def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
         self._replace((self._identity_file, seal(_write_identities(keys), _new_passphrase(password))))
@@ -5195,7 +5193,13 @@ class SecretConfig:
         found = _look_up(parse_json(before, self.path), path, self.path)
         if found is ABSENT and value is ABSENT:
             return ""
-        text = _JSONText(before, self.path).with_member(path, value)
+        indent = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
+
+        def dump(value: Any, line_break: str) -> str:
+            indentation = indent[1] if indent else "  "
+            return dump_json(value, self.path, line_break and indentation).replace("\n", line_break)
+
+        text = _with_member(before, path, value, dump)
         parse_json(text, self.path)  # never write what can't be read again
         return text
 
@@ -5227,76 +5231,67 @@ class _Member(NamedTuple):
     end: int
 
 
-class _JSONText:
-    """A JSON object as text, of which one member can be changed while all others keep their bytes."""
+def _with_member(
+    text: str, path: tuple[str, ...], value: Any, dump: Callable[[Any, str], str], line_break: str = "\n"
+) -> str:
+    """Return a JSON object's text with a member set or, if `value` is ABSENT, removed; all else stays.
 
-    def __init__(self, text: str, where: str) -> None:
-        self._text, self._where = text, where
-        self._start = text.index("{")
-        members = self._members(self._start)
-        self._indent = self._line_break(members[0].start).lstrip("\r\n") if members else "  "
-
-    def with_member(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the text with one member set or, if `value` is ABSENT, removed."""
-        start, end, new = self._find_change(self._start, "\n", path, value)
-        return self._text[:start] + new + self._text[end:]
-
-    def _find_change(
-        self, start: int, line_break: str, path: tuple[str, ...], value: Any
-    ) -> tuple[int, int, str]:
-        """Return which span of the object at `start`, after `line_break`, changes, and its new text."""
-        members = self._members(start)
-        n = next((n for n, member in enumerate(members) if member.name == path[0]), None)
-        if n is None:
-            for name in reversed(path[1:]):
-                value = {name: value}
-            if not members:
-                end = self._text.index("}", start) + 1
-                return start, end, self._dump({path[0]: value}, line_break)
-            end = members[-1].end
-            line_break = self._line_break(members[-1].start)
-            return end, end, f",{line_break or ' '}{self._dump(path[0])}: {self._dump(value, line_break)}"
-        found = members[n]
-        line_break = self._line_break(found.start)
+    `dump` returns JSON whose lines begin with `line_break`, or one line if that is "".
+    """
+    members = _members_of(text)
+    found = next((member for member in members if member.name == path[0]), None)
+    if found:
+        line_break = _line_break_before(text, found.start)
         if path[1:]:
-            return self._find_change(found.value, line_break, path[1:], value)
-        if value is not ABSENT:
-            return found.value, found.end, self._dump(value, line_break)
-        # With the comma before it or, if it is the first, after it.
-        if n > 0:
-            return members[n - 1].end, found.end, ""
-        if len(members) > 1:
-            return found.start, members[1].start, ""
-        return start + 1, self._text.index("}", found.end), ""
+            new = _with_member(text[found.value : found.end], path[1:], value, dump, line_break)
+        elif value is not ABSENT:
+            new = dump(value, line_break)
+        else:
+            return _without_member(text, members, members.index(found))
+        return text[: found.value] + new + text[found.end :]
+    for name in reversed(path[1:]):
+        value = {name: value}
+    if not members:
+        return text[: text.index("{")] + dump({path[0]: value}, line_break) + text[text.rindex("}") + 1 :]
+    line_break = _line_break_before(text, members[-1].start)
+    new = f",{line_break or ' '}{dump(path[0], '')}: {dump(value, line_break)}"
+    return text[: members[-1].end] + new + text[members[-1].end :]
 
-    def _dump(self, value: Any, line_break: str = "") -> str:
-        indent = self._indent if line_break else ""
-        return dump_json(value, self._where, indent).replace("\n", line_break)
 
-    def _line_break(self, start: int) -> str:
-        """Return the line break and the indentation right before `start`, or "" within a line."""
-        found = re.search(r"\r?\n[ \t]*\Z", self._text[:start])
-        return found[0] if found else ""
+def _without_member(text: str, members: list[_Member], n: int) -> str:
+    # With the comma before it or, if it is the first, after it.
+    if n > 0:
+        return text[: members[n - 1].end] + text[members[n].end :]
+    if members[1:]:
+        return text[: members[0].start] + text[members[1].start :]
+    return text[: text.index("{") + 1] + text[text.rindex("}") :]
 
-    def _members(self, start: int) -> list[_Member]:
-        """Return the members of the object at `start`."""
-        import json
 
-        decode = json.JSONDecoder().raw_decode
-        members = []
-        start = self._skip(start + 1)
-        while self._text[start] == '"':
-            name, end = decode(self._text, start)
-            value = self._skip(end)
-            end = decode(self._text, value)[1]
-            members.append(_Member(name, start, value, end))
-            start = self._skip(end)
-        return members
+def _line_break_before(text: str, start: int) -> str:
+    """Return the line break and the indentation right before `start`, or "" within a line."""
+    found = re.search(r"\r?\n[ \t]*\Z", text[:start])
+    return found[0] if found else ""
 
-    def _skip(self, start: int) -> int:
-        while self._text[start] in " \t\r\n:,":
-            start += 1
-        return start
+
+def _members_of(text: str) -> list[_Member]:
+    import json
+
+    decode = json.JSONDecoder().raw_decode
+    members = []
+    start = _skip(text, text.index("{") + 1)
+    while text[start] == '"':
+        name, end = decode(text, start)
+        value = _skip(text, end)
+        end = decode(text, value)[1]
+        members.append(_Member(name, start, value, end))
+        start = _skip(text, end)
+    return members
+
+
+def _skip(text: str, start: int) -> int:
+    while text[start] in " \t\r\n:,":
+        start += 1
+    return start
 
 
 def _key_path(key: str) -> tuple[str, ...]:
