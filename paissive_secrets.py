@@ -593,14 +593,14 @@ def warn_if_exposed(path: str, status: os.stat_result) -> None:
     """Warn, once, about a file with secrets that this user could protect from others."""
     if os.name == "nt" or status.st_uid != os.getuid():
         return
-    access = next((access for access in _OTHERS if others_may(access, status)), "")
+    access = next((access for access in _OTHERS if _others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.abspath(path)))
     # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011:
         warn_once(f"others can {access} {path}; chmod 600 {path}")
 
 
-def others_may(access: str, status: os.stat_result) -> bool:
+def _others_may(access: str, status: os.stat_result) -> bool:
     """Return whether anyone but the owner, or the owner's own group, may "read" or "write"."""
     bits = status.st_mode & _OTHERS[access]
     return bool(bits & stat.S_IRWXO or (bits and not _is_private_group(status.st_uid, status.st_gid)))
@@ -611,7 +611,7 @@ def is_trusted(status: os.stat_result) -> bool:
     if os.name == "nt":
         return True
     link = stat.S_ISLNK(status.st_mode)  # a symlink's own mode means nothing
-    return status.st_uid in (0, os.getuid()) and (link or not others_may("write", status))
+    return status.st_uid in (0, os.getuid()) and (link or not _others_may("write", status))
 
 
 @functools.lru_cache(maxsize=64)
@@ -1023,6 +1023,10 @@ class Store:
                 found[name] = self.get(name)
         return found
 
+    def get_everything(self) -> dict[str, str]:
+        """Return all values by name, those of stages as well."""
+        return self.get_all(self.names())
+
     def set_all(self, values: Mapping[str, str]) -> None:
         """Set all of these; an error says how many are set."""
         for done, (name, value) in enumerate(values.items()):
@@ -1048,20 +1052,16 @@ class Store:
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
         """Return the values of these secrets, by default all, by name and stage."""
-        known = () if names else set(self.names())
-        names = names or tuple(sorted(name for name in known if not is_stage(name, known)))
-        return self.group_by_stage(names, self.get_all)
-
-    def group_by_stage(
-        self, names: Iterable[str], read: Callable[[Iterable[str]], Mapping[str, str]]
-    ) -> dict[str, dict[str, str]]:
-        """Do what `get_stages` does, with a function that reads values by name."""
-        stored = {name: {stage: self.stage_name(name, stage) for stage in STAGES} for name in names}
-        values = read(itertools.chain.from_iterable(stages.values() for stages in stored.values()))
-        return {
-            name: {stage: values[key] for stage, key in stages.items() if key in values}
-            for name, stages in stored.items()
-        }
+        if names:
+            values = self.get_all(self.stage_name(name, stage) for name in names for stage in STAGES)
+        else:
+            values = self.get_everything()
+            names = tuple(sorted(name for name in values if not is_stage(name, values)))
+        found = {}
+        for name in names:
+            stored = {stage: self.stage_name(name, stage) for stage in STAGES}
+            found[name] = {stage: values[key] for stage, key in stored.items() if key in values}
+        return found
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values before the current one; BadValue if none are kept."""
@@ -1645,16 +1645,17 @@ class EnvironmentStore(Store):
         """Return the value; `mounted` includes NAME_FILE and credentials."""
         variable = checked_variable(name)
         try:
-            return os.environ[variable]  # faster than get(); the errors below get no context from it
+            return os.environ[variable]  # faster than get()
         except KeyError:
-            value = None
+            value = None  # the errors below are no consequences of this one
         if variable not in self._deleted_here:
             path = credential_path(name, variable) if mounted else ""
             if path:
                 with disk_errors(f"read {path}, where {show(name)} is stored"):
                     value = read_credential(path)
             elif not _is_setting(variable):
-                path, value = self.plaintext_file(), self._get_from_file(name)
+                path = self.plaintext_file()
+                value = self._get_from_file(name)
         if value is None:
             raise not_found_error(name)
         return check_value(value, f"the value of {show(name)} in {path}")
@@ -1689,7 +1690,8 @@ class EnvironmentStore(Store):
     def delete(self, name: str) -> None:
         """Delete a secret from the process or the dotenv file, or raise NotFound."""
         variable = checked_variable(name)
-        path, assigned = "", False
+        path = ""
+        assigned = False
         if variable not in self._deleted_here:
             path = credential_path(name, variable)
             assigned = not self._load().assigned.keys().isdisjoint((variable, name))
@@ -1804,9 +1806,6 @@ class EnvironmentStore(Store):
         try:
             yield "secrets", str(len(list(self.names())))
             yield "settings", str(len(self.plain_settings()))
-            in_plaintext = os.path.isfile(path) and _holds_plaintext(self._load())
-            if in_plaintext and os.name != "nt" and others_may("read", os.stat(path)):
-                yield "note", f"others can read the file: chmod 600 {path}"
             problems = [self._why_ignored(), *map(str, self._load().problems())]
             yield from (("problem", problem) for problem in problems if problem)
         except SecretsError as error:
@@ -4202,16 +4201,13 @@ class VaultStore(Store):
                 found.update((name, value) for name, value in values.items() if value is not None)
         return found
 
-    def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
-        if names:
-            return super().get_stages(*names)
-        found: dict[str, str] = {}
+    def get_everything(self) -> dict[str, str]:
+        found = {}
         for name, value in self._walk():
             if isinstance(value, Denied):
                 raise value
             found[name] = _value_text(value)
-        current = [name for name in sorted(found) if not is_stage(name, found)]
-        return self.group_by_stage(current, lambda _: found)
+        return found
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, which belong together, in one request."""

@@ -1016,7 +1016,7 @@ def test_a_group_of_the_owner_alone_is_not_others(monkeypatch):
             may.update({0o640: [], 0o620: []})
         for mode in may:
             status = status_of(mode, uid, gid)
-            assert [access for access in ("read", "write") if ps.others_may(access, status)] == may[mode]
+            assert [access for access in ("read", "write") if ps._others_may(access, status)] == may[mode]
 
 
 def test_only_what_this_user_and_root_alone_can_write_is_trusted(monkeypatch):
@@ -2059,7 +2059,6 @@ def test_a_line_that_is_not_an_assignment_is_reported_once_and_by_status(here, s
     assert say("get", "A_TOKEN") == (0, "1")
     (here / ".env").chmod(0o644)
     found = f"dotenv     {here}/.env\nsecrets    1\nsettings   0\n"
-    found += "note       others can read the file: chmod 600 .env\n"
     found += f"problem    {problem}warning: others can read .env; chmod 600 .env\n"
     assert say("status") == (2, f"store      environment\n{found}")
 
@@ -2117,7 +2116,7 @@ def test_processes_that_write_one_dotenv_file_lose_nothing(here):
 def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, here, say):
     (here / ".env").write_text(text)
     (here / ".env").chmod(0o644)
-    assert "others can read the file: chmod 600 .env" in say("status")[1]
+    assert "warning: others can read .env; chmod 600 .env" in say("status")[1]
 
 
 # === Store credentials ======================================================================================
