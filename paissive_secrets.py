@@ -10803,6 +10803,8 @@ def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def _warn(message: str) -> None:
+    with contextlib.suppress(OSError):  # which main() reports
+        sys.stdout.flush()  # in a log, what was printed before comes first
     print_message(message, _program().removesuffix(".py"))
 
 
@@ -10931,7 +10933,6 @@ def cmd_list(args: Namespace) -> None:
     for name in names:
         print(name)
     if settings and not args.all:
-        sys.stdout.flush()
         _warn(f"and {plural(len(settings), 'setting')}: --all")
 
 
@@ -11442,7 +11443,7 @@ def cmd_member_remove(args: Namespace) -> None:
     fingerprint = store.remove_member(args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
-        print(f"{name}: rotate now" if name in scheduled else f"{name}: set", flush=True)
+        print(f"{name}: rotate now" if name in scheduled else f"{name}: set")
     _warn_of_new_identity(store, fingerprint)
     _warn(f"{show(args.name)} knew the values above; if also the master password, change it next: password")
 

@@ -13264,6 +13264,40 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path):
         assert (message in printed, "Traceback" in printed) == (True, False), (script, printed)
 
 
+# Commands below a prefix that the policy in README allows: the first three to those who only read, too.
+ALLOWED = """
+get db#password
+list
+run -- true
+set db#password
+versions db
+delete db --version 1
+destroy db --version 1
+rotate now db#password --generate uuid
+rotate rollback db#password
+delete db#
+undelete db
+delete db --metadata
+"""
+
+
+@pytest.mark.parametrize("half", ["reading", "all"])
+def test_the_policy_in_readme_is_what_the_commands_need(half, say, monkeypatch):
+    prefix = f"a{uuid.uuid4().hex}"
+    policy = next(text for language, text in chapter("Vault") if language == "hcl")
+    commands = ALLOWED.strip().splitlines()
+    if half == "reading":
+        data, metadata, *_ = policy.splitlines()
+        policy = re.sub(r"\[.*\]", '["read"]', data) + re.sub(r"\[.*\]", '["list"]', metadata)
+        commands = commands[:3]
+    bao().store(prefix=prefix).set("db#password", "blue-hill")
+    monkeypatch.setenv("VAULT_ADDR", bao().address)
+    monkeypatch.setenv("VAULT_TOKEN", bao().new_token(policy.replace("/app/", f"/{prefix}/")))
+    monkeypatch.setenv("PAISSIVE_VAULT_PREFIX", prefix)
+    said = {line: say(*line.split(), "--backend", "vault", stdin="red-fox") for line in commands}
+    assert {line: answer for line, answer in said.items() if answer[0]} == {}
+
+
 def test_an_ssh_key_opens_the_store_as_readme_says(files, tmp_path):
     block = next(text for language, text in chapter("A team") if language == "sh")
     for folder in (".ssh", ".config"):
