@@ -10975,9 +10975,8 @@ def cmd_import(args: Namespace) -> None:
     $ import .env --backend file
     sops -d secrets.json | $ import - --backend file
 
-    In the .env file, a reference takes the place of each secret once every value
-    was read back; settings such as DB_HOST and comments stay. After an error,
-    repeat the import.
+    In the .env file, a reference takes the place of each secret; settings such
+    as DB_HOST and comments stay. After an error, repeat the import.
     """
     store, path = _persistent_store(args), args.file
     # The file would be replaced by references to itself.
@@ -11368,7 +11367,7 @@ def cmd_hook_install(args: Namespace) -> None:
     SKIP=paissive-audit git commit     # skip it once
 
     Before a push, also searches for the store's values, if it opens without a
-    prompt. A line in .gitattributes lets git merge baselines.
+    prompt.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
     _warn(f"installed {install_hook(name)}; skip it once with: SKIP=paissive-audit git {name[4:]}")
@@ -11403,8 +11402,7 @@ def cmd_identity(args: Namespace) -> None:
     $ identity | gh secret set PAISSIVE_IDENTITY
     $ identity --new           # your own, as age-keygen does
 
-    To become a member, write it to a file of mode 0600, name that in
-    PAISSIVE_IDENTITY_FILE, and have somebody run `member add`.
+    To become a member, have somebody run `member add` with its public key.
     """
     if args.new:
         key = Identity.generate()
