@@ -5393,11 +5393,8 @@ class SecretRotation:
 
     def due_dates(self) -> dict[str, str]:
         """Return {name: when it is due, or its unfinished rotation began}, in UTC."""
-        policies, dates = self._policies(), {}
-        for name in policies.names():
-            policy = policies.get(name)
-            dates[name] = str(policy.get("started") or _end_of("every", name, policy))
-        return dates
+        policies = self._policies()
+        return {name: _due_date(name, policies.get(name)) for name in policies.names()}
 
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value by `new_value`, or by what its policy generates.
@@ -5417,7 +5414,7 @@ class SecretRotation:
         for name in policies.names():
             try:
                 policy = policies.get(name)
-                if "started" in policy or _end_of("every", name, policy) <= _now():
+                if _due_date(name, policy) <= _now():
                     self._rotate_or_resume(name)
                     done.append(name)
                 elif "keep_previous" in policy and _end_of("keep_previous", name, policy) <= _now():
@@ -5652,6 +5649,10 @@ def _seconds(interval: Any, what: str) -> float:
     if not seconds or seconds == MAX_DURATION:
         raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
     return seconds
+
+
+def _due_date(name: str, policy: dict[str, Any]) -> str:
+    return str(policy.get("started") or _end_of("every", name, policy))
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
@@ -6080,10 +6081,15 @@ def environment_with_secrets(
     """
     names = list(names)
     store.check_exists()
-    groups = {name: group for name in names if (group := _expand(store, name))}
-    wanted = [name for name in names if name not in groups]
-    stages = store.get_stages(*wanted) if wanted or not names else {}
-    references = _references_by_variable(wanted or stages)
+    expanded: dict[str, str] = {}
+    others = []
+    for name in names:
+        found = _expand(store, name)
+        expanded.update(found)
+        if not found:
+            others.append(name)
+    stages = store.get_stages(*others) if others or not names else {}
+    references = _references_by_variable(stages)
     loaded = {(id(store), name): values for name, values in stages.items()}
     settings = {} if names else store.plain_settings()
     # Secrets come last, so that no other variable takes their place.
@@ -6101,7 +6107,7 @@ def environment_with_secrets(
         resolver = Resolver(manager or default_manager, missing, loaded)
         environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
-    for name, value in itertools.chain.from_iterable(group.items() for group in groups.values()):
+    for name, value in expanded.items():
         variable = variable_name(name)
         values[variable] = {value, *filter(maskable, store.credentials())}
         if not base_of_stage(name):  # which are only masked
