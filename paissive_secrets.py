@@ -10493,18 +10493,25 @@ _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this fi
 _CONFIG_FILES = (".json", ".toml", ".yaml", ".yml")
 # Each has three groups: a backend or nothing, a name, and what shows that there is a default.
 _ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=()"
-_REFERENCE_AT = r"""(?<![\w$])(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)()"""
+_REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)()"""
 _COMPOSE_AT = r"(?<!\$)()\$\{([A-Za-z_]\w*)(:?[-+])?"
 _VARIABLE_AT = (  # to add a language, add how it reads a variable
     r"()(?:\bprocess\.env(?:\.|\[[\"'`])|\bENV(?:\.fetch\(|\[)[\"']"
     r"|(?:\b[gG]etenv|\bLookupEnv|\bGetEnvironmentVariable|\benv::var)\([\"'])"
     r"([A-Za-z_]\w*)[\"'`]?[\])]?(\s*(?:\|\||\?\?|,|=(?!=)))?"
 )
+_ENVIRON_METHODS = {"get": "reads", "pop": "reads", "setdefault": "provides"}
+_ENVIRON_FUNCTIONS = {"getenv": "reads", "setenv": "provides"}  # of `os`, and of pytest's monkeypatch
 
 
-# (name, line, how, backend) of a place that asks for a name. It "requires" it, "reads" it and gets None
-# without, has a "default", or "provides" it to the rest. The backend is "" for the store in use.
-_Use = tuple[str, int, str, str]
+class _Use(NamedTuple):
+    """A place that asks for a name."""
+
+    name: str
+    line: int
+    # It "requires" the name, "reads" it and gets None without, has a "default", or "provides" it to the rest.
+    how: str
+    backend: str = ""  # "" is the store in use
 
 
 class Check:
@@ -10515,23 +10522,25 @@ class Check:
     """
 
     def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
-        self.files = self.unparsed = 0
-        names = [*list_secrets(backend=store), *store.plain_settings()]
-        uses: dict[str, list[tuple[str, str]]] = {}  # how a name is asked for, and where
-        for path, data in self._texts(paths):
-            for name, line, how, chosen in self._uses(path, data):
-                if chosen in ("", backend):
-                    uses.setdefault(name, []).append((how, f"{path}:{line}"))
-        known = {*map(variable_name, names), *os.environ}
-        known.update(name.removesuffix("_FILE") for name in os.environ)
-        self.names = len(uses)
+        self.files = 0
+        self.unparsed = 0
         self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
-        for name in sorted(name for name in uses if variable_name(name) not in known):
-            hows, places = {how for how, _ in uses[name]}, [place for _, place in uses[name]]
-            if "requires" in hows and hows <= {"requires", "reads"}:
-                self.found["missing"][name] = places
-            elif "provides" not in hows:
-                self.found["optional"][name] = places
+        hows: dict[str, set[str]] = {}
+        places: dict[str, list[str]] = {}
+        for path, data in self._texts(paths):
+            for use in self._uses(path, data):
+                if use.backend in ("", backend):
+                    hows.setdefault(use.name, set()).add(use.how)
+                    places.setdefault(use.name, []).append(f"{path}:{use.line}")
+        self.names = len(hows)
+        known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
+        known.update(name.removesuffix("_FILE") for name in os.environ)
+        known.update(os.environ)
+        for name in sorted(hows):
+            if variable_name(name) in known or "provides" in hows[name]:
+                continue
+            is_missing = "requires" in hows[name] and "default" not in hows[name]
+            self.found["missing" if is_missing else "optional"][name] = places[name]
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (path, content) of the text files at and below the paths, other than this one."""
@@ -10542,24 +10551,24 @@ class Check:
                     self.files += 1
                     yield shown, data
 
-    def _uses(self, path: str, data: bytes) -> Iterable[_Use]:
+    def _uses(self, path: str, data: bytes) -> list[_Use]:
         if not path.endswith(".py"):
-            return _uses_in_text(path, data.decode("utf-8", "replace"))
+            return list(_uses_in_text(path, data.decode("utf-8", "replace")))
         try:
             return list(_uses_in_python(data))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             self.unparsed += 1
-            return ()
+            return []
 
 
 def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
     for pattern in _patterns_for(path):
         for match in re.finditer(pattern, text, re.M):
-            # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
             backend, name, default = match.groups()
-            optional = default or (pattern != _REFERENCE_AT and not looks_secret(name))
-            how = "default" if optional else "requires"
-            yield name, text.count("\n", 0, match.start()) + 1, how, backend or ""
+            # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
+            needed = not default and (pattern == _REFERENCE_AT or looks_secret(name))
+            line = text.count("\n", 0, match.start()) + 1
+            yield _Use(name, line, "requires" if needed else "default", backend or "")
 
 
 def _patterns_for(path: str) -> list[str]:
@@ -10581,30 +10590,35 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
     guarded = {id(node) for body in blocks for statement in body for node in ast.walk(statement)}
     imported = b"paissive_secrets" in data  # other libraries have a get_secret, too
     for node in ast.walk(tree):
-        name = how = backend = ""
+        use = None
         if isinstance(node, ast.Subscript) and _is_environ(node.value):
-            name, how = _literal(node.slice), "requires" if isinstance(node.ctx, ast.Load) else "provides"
+            how = "requires" if isinstance(node.ctx, ast.Load) else "provides"
+            use = _Use(_literal(node.slice), node.lineno, how)
         elif isinstance(node, ast.Compare) and _is_environ(node.comparators[0]):
-            name, how = _literal(node.left), "default"
+            use = _Use(_literal(node.left), node.lineno, "default")
         elif isinstance(node, ast.Call) and node.args:
-            name, how, backend = _use_in_call(node, imported)
-        if name and how:
-            line: int = getattr(node, "lineno", 0)
-            yield name, line, "default" if id(node) in guarded else how, backend
+            use = _use_in_call(node, imported)
+        if use and use.name:
+            yield use._replace(how="default") if id(node) in guarded else use
 
 
-def _use_in_call(call: ast.Call, imported: bool) -> tuple[str, str, str]:
+def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    name, on_environ = _literal(call.args[0]), _is_environ(getattr(call.func, "value", None))
+    name = _literal(call.args[0])
     options = {keyword.arg: keyword.value for keyword in call.keywords}
     has_default = len(call.args) > 1 or "default" in options
     if function in ("get_secret", "require_secret"):
+        if not imported:
+            return None
         backend = options.get("backend")  # "file", or SecretsBackend.FILE
         chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
-        return name if imported else "", "default" if has_default else "requires", chosen
-    on_environ_only = {"get": "reads", "pop": "reads", "setdefault": "provides"} if on_environ else {}
-    how = {"getenv": "reads", "setenv": "provides", **on_environ_only}.get(function, "")
-    return name, "default" if how == "reads" and has_default else how, ""
+        return _Use(name, call.lineno, "default" if has_default else "requires", chosen)
+    how = _ENVIRON_FUNCTIONS.get(function)
+    if _is_environ(getattr(call.func, "value", None)):
+        how = _ENVIRON_METHODS.get(function)
+    if not how:
+        return None
+    return _Use(name, call.lineno, "default" if how == "reads" and has_default else how)
 
 
 def _is_environ(node: object) -> bool:

@@ -12221,6 +12221,8 @@ ASKED = [
     ("a.yml", "a: ${secret://env/X_KEY}", "missing"),
     ("a.yml", "a: secret://vault/X_KEY", ""),
     ("a.yml", "a: ${X_KEY}", ""),
+    ("a.yml", "a: $${secret:X_KEY}", ""),  # Compose's and our own escape
+    ("a.yml", "a: x${secret:X_KEY}", "missing"),
     *((f"{name}.yml", "a: ${X_KEY}", "missing") for name in ("compose", "docker-compose", "compose.dev")),
     ("compose.yaml", "a: ${X_KEY-x}", "optional"),
     ("compose.yaml", "a: ${X_KEY:+x}", "optional"),
