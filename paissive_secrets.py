@@ -8677,8 +8677,6 @@ _ARCHIVES = (*UNPACKED, b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
-Reader = Callable[[int], bytes]  # returns at most so many bytes, and none at the end
-
 
 class Match(NamedTuple):
     """Where a secret is, never its value."""
@@ -8707,8 +8705,12 @@ class _Window(NamedTuple):
         return f"<window of {len(self.text)} bytes>"
 
 
+def chunks_of(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    return iter(lambda: read(READ_SIZE), b"")
+
+
 def scan(
-    read: Reader,
+    chunks: Iterator[bytes],
     path: str,
     *,
     custom: tuple[Rule, ...] = (),
@@ -8717,28 +8719,36 @@ def scan(
     levels: Container[str] = CONFIDENCES,
     explain: bool = False,
 ) -> Iterator[Match]:
-    """Yield the secrets of these confidences in what `read(size)` returns until it is b"", in order.
+    """Yield the secrets of these confidences in a file's content, in order.
 
     `custom` are rules of the project; the spans that `known` finds take precedence. `skipped` counts, by
     kind, files that were not examined, except for known values: "binary" and "archive". With `explain`,
     yield rejected matches too, and the reasons.
     """
-    text, kind = _text_reader(read)
-    if skipped is not None and kind:
-        skipped[kind] += 1
-    for window in _windows(text) if known or not kind else ():
+    first = next(chunks, b"")
+    encoding = _utf16(first[:400])
+    kind = ""
+    if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
+        kind = "archive" if is_archive(first) else "binary"
+        if skipped is not None:
+            skipped[kind] += 1
+        if not known:
+            return
+    chunks = itertools.chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)
+    for window in _windows(_as_utf8(chunks, encoding) if encoding else chunks):
         spans = [] if kind else list(detect(window.text, path, custom))
-        spans += known(window.text) if known else []
-        yield from _matches(window, spans, levels, explain)
+        if known:
+            spans += known(window.text)
+        if spans:
+            yield from _matches(window, spans, levels, explain)
 
 
 def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("high",)) -> Iterator[bytes]:
     """Yield a text with `***` in place of findings of these confidences that no comment allows."""
-    chunks, done = filter(None, pieces), 0  # leading bytes of a window that belong to a mask before it
-    for window in _windows(lambda size: next(chunks, b"")):
+    done = 0  # leading bytes of a window that belong to a mask before it
+    for window in _windows(filter(None, pieces)):
         text, at = window.text, window.begin + done
-        spans = [span for span in detect(text, path) if span.confidence]
-        for span in _resolve_overlaps(spans):
+        for span in _resolve_overlaps(detect(text, path)):
             wanted = span.confidence in levels and at <= span.start < window.until
             if wanted and not _allow_comment(text, span.start, span.end):
                 yield text[at : span.start] + b"***"
@@ -8747,38 +8757,14 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
         done = max(at - window.until, 0)
 
 
-def _text_reader(read: Reader) -> tuple[Reader, str]:
-    import codecs
-
-    first, kind = read(READ_SIZE), ""
-    encoding = _utf16(first[:400])
-    if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
-        kind = "archive" if is_archive(first) else "binary"
-    decode = codecs.getincrementaldecoder(encoding)("replace").decode if encoding else None
-    read_rest = read_again(first.removeprefix(b"\xef\xbb\xbf"), read)
-
-    def read_text(size: int) -> bytes:
-        data = read_rest(size)
-        if not data or not decode:
-            return data
-        return decode(data).encode("utf-8", "replace") or read_text(size)  # half a character
-
-    return read_text, kind
-
-
 def is_archive(first: bytes, formats: tuple[bytes, ...] = _ARCHIVES) -> bool:
     return first.startswith(formats) or first[257:262] == b"ustar"
 
 
-def read_again(first: bytes, read: Reader) -> Reader:
-    pending = [first]
-    return lambda size: pending.pop() if pending else read(size)
-
-
 def _utf16(first: bytes) -> str | None:
-    if first[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+    if first.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "utf-32"
-    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if b"\0" not in first:
         return None
@@ -8789,10 +8775,17 @@ def _utf16(first: bytes) -> str | None:
     return None
 
 
-def _windows(read: Reader) -> Iterator[_Window]:
-    text, begin, line, column = read(READ_SIZE), 0, 1, 0
+def _as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    import codecs
+
+    for text in codecs.iterdecode(chunks, encoding, "replace"):
+        yield text.encode("utf-8", "replace")
+
+
+def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
+    text, begin, line, column = next(chunks, b""), 0, 1, 0
     while True:
-        more = read(READ_SIZE) if text else b""
+        more = next(chunks, b"")
         text += more
         if more and len(text) < 4 * MAX_AHEAD:
             continue
@@ -8801,37 +8794,37 @@ def _windows(read: Reader) -> Iterator[_Window]:
         if not more:
             return
         keep = _line_start(text, until - _BEHIND)
-        line, column = _place(text, keep, line, column)
+        line, column = _place_after(text[:keep], line, column)
         text, begin = text[keep:], until - keep
 
 
 def _line_start(text: bytes, near: int) -> int:
     """Return the start of the last line at or before `near` or, if lines are long, of a character."""
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
-    return begin or next((at for at in range(near, near - 3, -1) if text[at] & 0xC0 != 0x80), near)
+    if begin:
+        return begin
+    return next((at for at in range(near, near - 3, -1) if text[at] & 0xC0 != 0x80), near)
 
 
-def _place(text: bytes, at: int, line: int, column: int) -> tuple[int, int]:
-    last = text.rfind(b"\n", 0, at) + 1
-    width = len(text[last:at].decode("utf-8", "replace"))
-    return (line + text.count(b"\n", 0, last), width) if last else (line, column + width)
+def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
+    """Return the line and the column behind a text that begins at this line and column."""
+    begin = text.rfind(b"\n") + 1
+    width = len(text[begin:].decode("utf-8", "replace"))
+    return (line + text.count(b"\n"), width) if begin else (line, column + width)
 
 
 def _matches(window: _Window, spans: list[Span], levels: Container[str], explain: bool) -> Iterator[Match]:
     text, at = window.text, 0
     line, column = window.line, window.column
-    shown = _resolve_overlaps([span for span in spans if span.confidence])
-    shown = [span for span in shown if span.confidence in levels]
+    shown = [span for span in _resolve_overlaps(spans) if span.confidence in levels]
     if explain:
-        chosen = {*shown}
-        reason, rest = "a more certain finding overlaps it", (span for span in spans if span not in chosen)
-        lost = [s._replace(confidence="", reason=reason) if s.confidence else s for s in rest]
-        shown = sorted(shown + lost, key=lambda span: span.start)
+        shown += _rejected(spans, {*shown})
+        shown.sort(key=lambda span: span.start)
     bare = _without_values(text, spans) if shown else text
     for span in shown:
         if not window.begin <= span.start < window.until:
             continue
-        line, column = _place(text[at : span.start], span.start - at, line, column)
+        line, column = _place_after(text[at : span.start], line, column)
         at = span.start
         value = text[at : span.end]
         name = _name_before(text, at)
@@ -8848,6 +8841,13 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
             name=name,
             why=tuple(_reasons(span)) if explain else (),
         )
+
+
+def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
+    for span in spans:
+        if span not in shown:
+            lost = "a more certain finding overlaps it"
+            yield span._replace(confidence="", reason=lost) if span.confidence else span
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
@@ -8876,7 +8876,8 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
     return place.hexdigest()[:4] + hashlib.sha256(value).hexdigest()[:2]
 
 
-def _resolve_overlaps(spans: list[Span]) -> list[Span]:
+def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
+    """Return those that have a confidence and overlap no better one, in the order of their places."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -8885,7 +8886,7 @@ def _resolve_overlaps(spans: list[Span]) -> list[Span]:
 
     chosen: list[Span] = []
     starts: list[int] = []
-    for span in sorted(spans, key=rank):
+    for span in sorted(filter(lambda span: span.confidence, spans), key=rank):
         after = bisect.bisect_left(starts, span.end)
         if not after or chosen[after - 1].end <= span.start:
             chosen.insert(after, span)
@@ -8923,25 +8924,26 @@ def _allow_comment(text: bytes, start: int, end: int) -> str:
 
 
 def explain(
-    file: IO[bytes],
+    chunks: Iterator[bytes],
     path: str,
     line: int,
     custom: tuple[Rule, ...],
     silenced_by: Callable[[str, Match], str],
 ) -> Iterator[str]:
     """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
-    nothing, skipped = True, Counter[str]()
-    for match in scan(file.read, path, custom=custom, skipped=skipped, explain=True):
+    is_empty, skipped = True, Counter[str]()
+    for match in scan(chunks, path, custom=custom, skipped=skipped, explain=True):
         if match.line <= line <= match.end_line:
-            nothing = False
-            why = match.confidence and silenced_by(path, match)
-            silenced = f", silenced by {why}" if why else ""
-            said = f"{match.confidence} confidence{silenced}" if match.confidence else "not reported"
+            is_empty = False
+            said = f"{match.confidence} confidence" if match.confidence else "not reported"
+            silenced = match.confidence and silenced_by(path, match)
+            if silenced:
+                said += f", silenced by {silenced}"
             yield f"column {match.column}: rule {match.rule.id}, {said}"
             yield from match.why
-    if not skipped.keys().isdisjoint(("binary", "archive")):
+    if skipped:
         yield "it is binary, so it is not read"
-    elif nothing:
+    elif is_empty:
         yield f"nothing on this line is assigned to a name that suggests a secret ({language_of(path).kind})"
 
 
@@ -8990,7 +8992,6 @@ _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNA
 # A renamed file counts as new: under its old name it may have been excluded.
 _RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
 _NO_FILES = ("120000", "160000")  # modes of a symlink and a submodule
-_MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
 class Blob(NamedTuple):
@@ -9004,19 +9005,6 @@ class Blob(NamedTuple):
     is_older: bool = False  # than what the audited commits added
 
 
-class _GitOutput(io.FileIO):
-    def readinto(self, buffer: Any) -> Any:
-        import select
-
-        if hasattr(select, "poll"):  # not on Windows, where files can't block
-            poll = select.poll()
-            poll.register(self, select.POLLIN)
-            if not poll.poll(_MAX_SILENT_SECONDS * 1000):
-                hint = "is there a FIFO in place of a .gitignore? --no-gitignore avoids git"
-                raise Unsafe("git does not answer", hint=hint)
-        return super().readinto(buffer)
-
-
 @contextlib.contextmanager
 def run_git(
     folder: str,
@@ -9024,7 +9012,7 @@ def run_git(
     feed: Iterable[str] = (),
     on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
-    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
+    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails.
 
     If git succeeds, `on_error` is called with each line of its stderr.
     """
@@ -9038,13 +9026,14 @@ def run_git(
         lines.seek(0)
         files: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors}
         try:
-            process = subprocess.Popen([*_GIT, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **files)
+            process = subprocess.Popen(
+                [*_GIT, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, bufsize=1 << 18, **files
+            )
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
             try:
-                stdout = cast("IO[bytes]", process.stdout).fileno()
-                yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
+                yield cast("IO[bytes]", process.stdout)
             except BaseException:
                 process.kill()
                 raise
@@ -9064,17 +9053,15 @@ def _scratch_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def ask_git(folder: str, *args: str) -> str:
-    with run_git(folder, *args) as out:
-        return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
-
-
-def ask_git_if_possible(folder: str, *args: str) -> str:
-    """Return "" if there is no git, no repository, or nothing of that name."""
+def ask_git(folder: str, *args: str, default: str | None = None) -> str:
+    """Return what git prints or, where there is no git, no repository or no such thing, the default."""
     try:
-        return ask_git(folder, *args)
+        with run_git(folder, *args) as out:
+            return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
     except SecretsError:
-        return ""
+        if default is None:
+            raise
+        return default
 
 
 def split_records(out: IO[bytes]) -> Iterator[str]:
@@ -9085,13 +9072,14 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
-    try:
-        with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, "HEAD", "--") as out:
-            yield from _parse_changes(out)
-    except Unavailable:  # there is no commit yet
-        tree = ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+    def changes_since(tree: str) -> Iterator[Blob]:
         with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
             yield from _parse_changes(out)
+
+    try:
+        yield from changes_since("HEAD")
+    except Unavailable:  # there is no commit yet
+        yield from changes_since(ask_git(folder, "hash-object", "-t", "tree", "--stdin"))
 
 
 def top_of_repository(folder: str) -> str:
@@ -9113,35 +9101,42 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
         record = record.lstrip("\n")  # a commit's line is ended by a newline or, in a merge, by a NUL
         sides = len(record) - len(record.lstrip(":"))  # one, or in a merge one for each parent
         if sides:
+            path = next(records, "")
             fields = record.lstrip(":").split()
-            path, oid = next(records, ""), fields[2 * sides + 1]
+            modes, oids = fields[: sides + 1], fields[sides + 1 :]
             # A symlink holds only a path; a submodule's id is another repository's; a removed file has none.
-            modes, oids = fields[:sides], fields[sides + 1 : 2 * sides + 1]
-            before = (old for mode, old in zip(modes, oids) if mode not in _NO_FILES and old.strip("0"))
-            if fields[sides] not in _NO_FILES and oid.strip("0"):
-                yield Blob(oid, path, commit, date, tuple(before))
+            *before, new = (
+                oid if oid.strip("0") and mode not in _NO_FILES else "" for mode, oid in zip(modes, oids)
+            )
+            if new:
+                yield Blob(new, path, commit, date, tuple(filter(None, before)))
         elif record:
             commit, _, date = record.partition(" ")
 
 
-def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Reader]]:
-    """Yield (id, size, read) of each object, size -1 if it is missing; read it before the next."""
+def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+    """Yield (id, size, chunks) of each object, size -1 if it is missing; read it before the next."""
     with run_git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(out.readline, b""):
             oid, _, *size = header.decode().split()
-            left = int(size[0]) if size else 0
-
-            def read(size: int) -> bytes:
-                nonlocal left
-                data = out.read(min(size, left))
-                left -= len(data)
-                return data
-
-            yield oid, left if size else -1, read
-            while read(1 << 18):
+            if not size:
+                yield oid, -1, iter(())
+                continue
+            chunks = _read_exactly(out, int(size[0]))
+            yield oid, int(size[0]), chunks
+            for _ in chunks:  # those that nobody wanted
                 pass
-            out.read(1 if size else 0)  # the newline that follows
+            out.read(1)  # the newline that follows
+
+
+def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
+    while size > 0:
+        chunk = file.read(min(size, READ_SIZE))
+        if not chunk:
+            return
+        size -= len(chunk)
+        yield chunk
 
 
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
@@ -9186,20 +9181,17 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         known.add(key)
         return fresh
 
-    reachable = _rev_list(folder, revisions, "--reverse", "--topo-order")
-    for blob in changed_blobs(folder, filter(is_new, reachable)):
-        for oid in blob.replaces:
+    commits = _rev_list(folder, revisions, "--reverse", "--topo-order")
+    if not revisions:
+        # Dangling ones come last: what an amended commit added is often in a reachable one as well.
+        commits = itertools.chain(commits, objects(folder, "commit"))
+    for blob in changed_blobs(folder, filter(is_new, commits)):
+        for oid in blob.replaces if revisions else ():
             if is_new((oid, blob.path)):
                 yield Blob(oid, blob.path, is_older=True)
         if is_new((blob.oid, blob.path)):
             known.add(hash(blob.oid))
             yield blob
-    if not revisions:
-        # These come last: what an amended commit added is often in a reachable one as well.
-        for blob in changed_blobs(folder, filter(is_new, objects(folder, "commit"))):
-            if is_new((blob.oid, blob.path)):
-                known.add(hash(blob.oid))
-                yield blob
     for oid in objects(folder, "blob missing", revisions):
         if is_new(oid):
             yield Blob(oid, f"blob {oid[:12]}")
@@ -9215,12 +9207,12 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 def git_takes(path: str) -> bool:
     folder, name = os.path.split(os.path.realpath(path))
     listed = ("ls-files", "-co", "--exclude-standard", "--", f":(literal){name}")
-    return bool(ask_git_if_possible(folder, *listed))
+    return bool(ask_git(folder, *listed, default=""))
 
 
 def unmerged_paths(folder: str) -> set[str]:
     """Return the real paths of the files in a folder that have a merge conflict."""
-    listed = ask_git_if_possible(folder, "ls-files", "-uz")
+    listed = ask_git(folder, "ls-files", "-uz", default="")
     paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
     return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
 
@@ -9229,17 +9221,15 @@ def last_commit(path: str) -> str:
     """Return the id and the author of the last commit that changed a file, or ""."""
     folder, name = os.path.split(os.path.realpath(path))
     last = ("rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}")
-    said = ask_git_if_possible(folder, *last)
-    return said.strip().rpartition("\n")[2]
+    return ask_git(folder, *last, default="").strip().rpartition("\n")[2]
 
 
 BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen
 # pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
-_HOOK = """#!/bin/sh
+_HOOK_BEGIN = """#!/bin/sh
 # written by: paissive_secrets.py hook install
 # SKIP=paissive-audit git {verb} … leaves it out once
 case ",$SKIP," in *[,\\ ]paissive-audit[,\\ ]*) exit 0 ;; esac
-{command} || exit 1
 """
 # Run as a script, this file would be compiled before each commit; imported, it is compiled once.
 _IMPORT_AND_RUN = (
@@ -9248,8 +9238,6 @@ _IMPORT_AND_RUN = (
     " sys.modules[spec.name] = module = util.module_from_spec(spec);"
     " spec.loader.exec_module(module); module.run_as_program()"
 )
-
-
 # What a hook runs; git passes the name of the remote, and what it pushes on stdin (githooks(5)).
 _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
@@ -9263,17 +9251,18 @@ def install_hook(name: str) -> str:
 
     path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
     program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
-    command = f"{shlex.join(program)} {_HOOKS[name]}"
-    text = _HOOK.replace("{verb}", name[4:])
-    # An earlier hook of ours has another command if this file has moved.
-    pattern = re.escape(text).replace(r"\{command\}", "[^\n]+")
+    begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
+    command = os.fsencode(f"{shlex.join(program)} {_HOOKS[name]} || exit 1\n")
     with contextlib.suppress(FileNotFoundError):
-        if os.path.islink(path) or not re.fullmatch(pattern, os.fsdecode(read_file(path))):
+        before = b"" if os.path.islink(path) else read_file(path)
+        # An earlier hook of ours has another command if this file has moved.
+        last_line = before.removeprefix(begin)
+        if last_line == before or not re.fullmatch(rb"[^\n]+ \|\| exit 1\n", last_line):
             shorter = f"{shlex.join(program[:1] + program[3:])} {_HOOKS[name]}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {shorter}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(os.fsencode(text.replace("{command}", command)))
+        file.write(begin + command)
     _set_merge_driver(top_of_repository(".") + ".gitattributes")
     return path
 
@@ -9291,7 +9280,7 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         if not new.strip("0"):  # a deletion
             continue
         revisions.append(new)
-        if old.strip("0") and ask_git_if_possible(".", "cat-file", "-t", f"{old}^{{commit}}"):
+        if old.strip("0") and ask_git(".", "cat-file", "-t", f"{old}^{{commit}}", default=""):
             revisions.append(f"^{old}")
         else:  # a new branch sends what no remote has, another one what this remote doesn't have
             where = f"refs/remotes/{remote}" if old.strip("0") else "refs/remotes"
@@ -9343,15 +9332,15 @@ class FileFilter(NamedTuple):
 def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFile]:
     """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
-    for root, shown, has_git in pending:
-        listed = _list_with_git(root, shown, accept) if accept.gitignore and has_git else iter(())
-        try:
-            first = next(listed, None)
-        except Unavailable:  # git is missing, or refuses a repository that someone else owns
-            first = None
-        # Git lists nothing in a PATH that it ignores.
-        whole = itertools.chain([first], listed) if first else ()
-        for name in _files_of_git(whole, root, shown, accept) if first else _walk(root, shown, accept):
+    for root, shown, in_git in pending:
+        names = _walk(root, shown, accept)
+        if accept.gitignore and in_git:
+            listed = _list_with_git(root, shown, accept)
+            # Git may be missing, or refuse a repository that someone else owns. It lists nothing in a PATH
+            # that it ignores.
+            with contextlib.suppress(Unavailable, StopIteration):
+                names = _files_of_git(itertools.chain([next(listed)], listed), root, shown, accept)
+        for name in names:
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
                 pending.append((path, f"{shown}{name}/", os.path.lexists(f"{path}/.git")))
@@ -9530,48 +9519,55 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
 _MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
 
 
-def unpack(read: Reader, name: str) -> Iterator[tuple[str, Reader]]:
-    """Yield the name and the reader of each file in a zip, tar, tar.gz or gzip file, one after the other."""
+class _Budget:
+    """How much may still be read of an archive and its files."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_UNPACKED
+
+    def spend(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise BadValue("what it unpacks to is too large to examine all of it")
+        return data
+
+    def chunks_of(self, file: IO[bytes]) -> Iterator[bytes]:
+        return map(self.spend, chunks_of(file.read))
+
+
+def unpack(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file, one after the other."""
     import gzip
     import zipfile
 
-    left = _MAX_UNPACKED
-
-    def limit(read: Reader) -> Reader:
-        def read_some(size: int) -> bytes:
-            nonlocal left
-            data = read(size)
-            left -= len(data)
-            if left < 0:
-                raise BadValue("what it unpacks to is too large to examine all of it")
-            return data
-
-        return read_some
-
-    read_packed = limit(read)
-    packed = io.BytesIO(b"".join(iter(lambda: read_packed(1 << 20), b"")))
+    budget = _Budget()
+    packed = io.BytesIO(b"".join(map(budget.spend, chunks)))
     magic = packed.getvalue()[:2]
     if magic == b"PK":
         archive = zipfile.ZipFile(packed)
-        yield from ((info.filename, limit(archive.open(info).read)) for info in archive.infolist())
+        for info in archive.infolist():
+            yield info.filename, budget.chunks_of(archive.open(info))
         return
     plain: Any = gzip.GzipFile(fileobj=packed) if magic == b"\x1f\x8b" else packed
     is_tar = plain.read(512)[257:262] == b"ustar"
     plain.seek(0)
-    read_plain = limit(plain.read)
-    yield from _untar(read_plain) if is_tar else [(name.removesuffix(".gz"), read_plain)]
+    if is_tar:
+        yield from _untar(plain, budget)
+    else:
+        yield name.removesuffix(".gz"), budget.chunks_of(plain)
 
 
-def _untar(read: Reader) -> Iterator[tuple[str, Reader]]:
+def _untar(file: IO[bytes], budget: _Budget) -> Iterator[tuple[str, Iterator[bytes]]]:
     import tarfile
     from types import SimpleNamespace
 
-    stream: Any = SimpleNamespace(read=read)
-    archive = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115
-    for member in archive:
-        content = archive.extractfile(member) if member.isfile() else None
-        if content:
-            yield member.name, content.read
+    # What is skipped counts, too.
+    stream: Any = SimpleNamespace(read=lambda size: budget.spend(file.read(size)))
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content:
+                yield member.name, chunks_of(content.read)
 
 
 # === Audit ==================================================================================================
@@ -9645,12 +9641,11 @@ class Audit:
     `history` what these revisions reach, or everything for [].
     `gitignore=False` also reads ignored files, `archives=True` what is in zip,
     tar and gzip files. `untrusted=True` ignores the project's `.paissive-audit`
-    and comments that allow a finding. `known` are values to search for as well,
-    `verdicts` which of them to report. `jobs` limits the processes; 0 is one
-    per core. `on_error(path, why)` is called for what can't be read,
-    `on_progress(summary)` as files are read. Raises BadValue for a bad path or
-    option, Unavailable if git fails, Unsafe if it hangs, Conflict if iterated
-    over twice.
+    and comments that allow a finding. `known` are values to search for as well.
+    `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is
+    called for what can't be read, `on_progress(summary)` as files are read.
+    Raises BadValue for a bad path or option, Unavailable if git fails, Conflict
+    if iterated over twice.
     """
 
     def __init__(
@@ -9667,16 +9662,12 @@ class Audit:
         archives: bool = False,
         untrusted: bool = False,
         known: Optional[KnownValues] = None,
-        verdicts: _OneOrMore = (),
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
         on_progress: Optional[Callable[[Summary], None]] = None,
     ) -> None:
-        self._verdicts = set(_as_list(verdicts)) or set(VERDICTS)
         if confidence not in CONFIDENCES:
             raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        if not self._verdicts.issubset(VERDICTS):
-            raise BadValue("no such verdict", hint=f"use some of {', '.join(VERDICTS)}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.paths = _as_list(paths)
         self.staged = staged
@@ -9700,7 +9691,7 @@ class Audit:
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
         self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self.summary.skipped)
-        self._known, self._about = known, known.about if known else {}
+        self._known = known
         if known and known.without_history:
             self.summary.skipped["secrets' older values"] = len(known.without_history)
         self._disabled = {*_as_list(disable), *self.settings.disabled}
@@ -9737,22 +9728,24 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self._in_git:
-            # An accepted finding is stale if this audit has looked where it was and not found it.
-            for entry in sorted(self.baseline.unseen - self.baseline.past):
-                seen = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
-                is_readable = self._archives or "!" not in entry.path
-                if seen and is_readable and not self.excludes(entry.path):
-                    self.summary.stale.append(entry)
+            self.summary.stale += filter(self._is_stale, sorted(self.baseline.unseen - self.baseline.past))
+
+    def _is_stale(self, entry: Entry) -> bool:
+        """Return whether this audit has looked where an accepted finding was that it hasn't found."""
+        if "!" in entry.path and not self._archives:
+            return False
+        is_read = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
+        return is_read and not self.excludes(entry.path)
 
     def finding(self, blob: Blob, match: Match) -> Finding:
         """Return what is reported of a match."""
         import hashlib
 
-        rule, path = match.rule, blob.path
-        secret, verdict, fix = self._about.get(rule) or ("", "", self._replacement(path, match))
-        where = hashlib.sha256(os.fsencode(f"{path}\0{rule.id}")).hexdigest()[:10]
+        rule = match.rule
+        known = self._known.about.get(rule) if self._known else None
+        where = hashlib.sha256(os.fsencode(f"{blob.path}\0{rule.id}")).hexdigest()[:10]
         return Finding(
-            path=path,
+            path=blob.path,
             line=match.line,
             end_line=match.end_line,
             column=match.column,
@@ -9760,11 +9753,11 @@ class Audit:
             what=rule.what,
             severity=rule.severity,
             confidence=match.confidence,
-            sample="…" if verdict else match.sample,
+            sample="…" if known else match.sample,
             fingerprint=where + match.mark,
-            fix=fix,
-            secret=secret,
-            verdict=verdict,
+            fix=known.fix if known else self._replacement(blob.path, match),
+            secret=known.secret if known else "",
+            verdict=known.verdict if known else "",
             commit=blob.commit,
             date=blob.date,
         )
@@ -9785,20 +9778,18 @@ class Audit:
 
     def silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
-        _, verdict, _ = self._about.get(match.rule, ("", "", ""))
         if match.rule.id in self._disabled:
             return "disabled rules"
         if self.settings.allows(path, match.rule.id):
             return AUDIT_SETTINGS
-        if verdict and verdict not in self._verdicts:
-            return "--verdict"
-        if verdict and self._known and not self._in_git and self.base + path == self._known.own_file:
+        known = self._known if self._known and match.rule in self._known.about else None
+        if known and self.base + path == known.own_file and not self._in_git:
             return "the store's own file"
         return "" if self._untrusted else match.silenced
 
     def _read_settings(self) -> _AuditSettings:
         if self.staged:
-            return _AuditSettings(ask_git_if_possible(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}"))
+            return _AuditSettings(ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}", default=""))
         start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         path = top + AUDIT_SETTINGS
@@ -9837,30 +9828,34 @@ class Audit:
         for path, why in scanned.errors:
             self._unreadable(path, why)
         self.summary.skipped.update(scanned.skipped)
-        self.summary.files += len(scanned.sizes)
-        self.summary.bytes += sum(scanned.sizes)
+        self.summary.files += scanned.files
+        self.summary.bytes += scanned.bytes
         if self._on_progress:
             self._on_progress(self.summary)
         yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield (path to open, path to show) for each file below the PATHs."""
-        seen: set[str] = set()
+        seen = set[str]()
         for start in self.paths:
-            shown = shown_path(start, self.base)
-            found: Iterable[ListedFile] = ()
-            if os.path.isdir(start):
-                found = files_below(start, shown and shown + "/", self._accept)
-            elif self._accept.takes(shown):  # a shell or a hook may list every file
-                if start == "-" or os.path.isfile(start):
-                    found = [(start if start == "-" else os.path.realpath(start), shown)]
-                else:
-                    self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
-            for path, shown in found:
+            for path, shown in self._files_at(start):
                 if shown not in seen:
                     yield path, shown
                 if len(self.paths) > 1:
                     seen.add(shown)
+
+    def _files_at(self, start: str) -> Iterable[ListedFile]:
+        shown = shown_path(start, self.base)
+        if os.path.isdir(start):
+            return files_below(start, shown and shown + "/", self._accept)
+        if not self._accept.takes(shown):  # a shell or a hook may list every file
+            return ()
+        if start == "-":
+            return [(start, shown)]
+        if os.path.isfile(start):
+            return [(os.path.realpath(start), shown)]
+        self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
+        return ()
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
@@ -9878,11 +9873,12 @@ class Audit:
             seen.add(spot)
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
-        for oid, size, read in read_objects(self._folder, objects(self._folder, "commit tag", revisions)):
-            text = read(max(size, 0))
+        messages = objects(self._folder, "commit tag", revisions)
+        for oid, size, chunks in read_objects(self._folder, messages):
+            text = b"".join(chunks)
             if known.find(text):
-                scanned = _Scanned([], [], [], Counter())
-                self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), io.BytesIO(text).read, scanned)
+                scanned = _Scanned()
+                self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), iter([text]), size, scanned)
                 yield from (found for found in scanned.matches if found[1].rule in known.about)
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
@@ -9892,10 +9888,10 @@ class Audit:
             # Versions of a file together: git stores them as differences.
             batch.sort(key=lambda blob: blob.path)
             contents = read_objects(self._folder, (blob.oid for blob in batch))
-            for blob, (_, size, read) in zip(batch, contents):
+            for blob, (_, size, chunks) in zip(batch, contents):
                 if size >= 0:
-                    scanned = _Scanned([], [size], [], Counter())
-                    self._scanner.scan(blob, read, scanned)
+                    scanned = _Scanned()
+                    self._scanner.scan(blob, chunks, size, scanned)
                     yield from self._matches_of(scanned)
                 elif self.staged:
                     self._unreadable(blob.path, "this clone lacks it")
@@ -9976,19 +9972,21 @@ class _AuditSettings:
     """
 
     def __init__(self, text: str = "", base: str = "", top: str = "") -> None:
-        self._base, self._top = base, top
+        self._base = base
+        self._top = top
         self.rules: tuple[Rule, ...] = ()
         self.rule_ids = {rule.id for rule in all_rules()}
-        self.disabled: set[str] = set()
+        self.disabled = set[str]()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
         if len(text) > MAX_IGNORE_BYTES:  # matching so many patterns would take too long
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
-        section, entries = "", []
+        section = ""
+        entries = []
         for number, line in enumerate(map(str.strip, text.lstrip("\ufeff").split("\n")), 1):
-            if line[:1] == "[" and line[-1] == "]":
+            if line.startswith("[") and line.endswith("]"):
                 section = line[1:-1]
-            elif line and line[0] != "#":
+            elif line and not line.startswith("#"):
                 entries.append((section != "rules", number, section, line))
         for _, number, section, line in sorted(entries):  # rules first, since others refer to them
             try:
@@ -10000,7 +9998,6 @@ class _AuditSettings:
         self._exclude = Patterns(self._excluded)
 
     def _add(self, section: str, line: str) -> None:
-        pattern, *rules = re.split(r"(?<!\\)\s+", line) if section == "allow" else [line, line]
         if section == "exclude":
             self._excluded.append(os.fsencode(line))
         elif section == "rules":
@@ -10009,11 +10006,12 @@ class _AuditSettings:
             re.compile(expression(rule.shape))
             self.rules += (rule,)
             self.rule_ids.add(rule.id)
-        elif section not in _SETTINGS_HINTS or not rules or not self.rule_ids.issuperset(rules):
-            raise KeyError
-        elif section == "disable":
-            self.disabled.update(rules)
+        elif section == "disable" and line in self.rule_ids:
+            self.disabled.add(line)
         else:
+            pattern, *rules = re.split(r"(?<!\\)\s+", line)
+            if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
+                raise BadValue("can't be understood")
             self._allowed.append((Patterns([os.fsencode(pattern)]), rules))
 
     def excludes(self, path: str) -> bool:
@@ -10026,9 +10024,16 @@ class _AuditSettings:
         return matches_path(patterns, (self._base + path).removeprefix(self._top))
 
 
-VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}  # with severities
+# The verdicts on values that a store holds or held, and how severe it is to find them.
+_VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}
 # Too common to search for: host names, words, numbers.
 _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
+
+
+class _KnownValue(NamedTuple):
+    secret: str
+    verdict: str
+    fix: str  # what to do next
 
 
 class KnownValues:
@@ -10037,36 +10042,44 @@ class KnownValues:
     def __init__(self, store: Backend) -> None:
         store = default_manager.store(store)
         store.check_exists()
-        self.about: dict[Rule, tuple[str, str, str]] = {}  # a secret's name, the verdict, what to do next
+        self.about: dict[Rule, _KnownValue] = {}
         self.notes: list[str] = []
         self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
-        if ask_git_if_possible(os.path.dirname(self.own_file), "ls-files", "--", self.own_file):
+        if ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file, default=""):
             self.own_file = os.devnull  # what git tracks is a leak like any other
-        scheduled: set[str] = set()
+        self._scheduled = set[str]()
         with contextlib.suppress(SecretsError):
-            scheduled.update(SecretRotation(store).scheduled())
+            self._scheduled.update(SecretRotation(store).scheduled())
         self._rules: dict[bytes, Rule] = {}
-        values: set[str] = set()
-        left_out: dict[str, set[str]] = {}
+        values, references, plain = set[str](), set[str](), set[str]()
         for name, verdict, value in self._collect(store):
             if looks_like_reference(value) and store.references_to_follow(name):
-                left_out.setdefault("references (audit their store with --backend)", set()).add(name)
+                references.add(name)
             elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
-                left_out.setdefault("too short or too plain to search for", set()).add(name)
+                plain.add(name)
             elif value not in values:
                 values.add(value)
-                what = f"value of {printable(name)}, {verdict}"
-                rule = Rule("known-value", what, "high", VERDICTS[verdict])
-                replace = "rotate now" if name in scheduled else "change it where used, and set"
-                steps = {"previous": f"rotate drop {name}", "retired": ""}
-                self.about[rule] = name, verdict, steps.get(verdict, f"{replace} {name}")
-                for encoding in encodings_of(value):
-                    self._rules.setdefault(encoding, rule)
+                self._add(name, verdict, value)
         self._encodings = Encodings(values)
-        if self.without_history:
-            left_out["older values are not kept, so they may have leaked"] = set(self.without_history)
-        self.notes += (f"{why}: {', '.join(map(printable, sorted(of)))}" for why, of in left_out.items())
+        self._note("references (audit their store with --backend)", references)
+        self._note("too short or too plain to search for", plain)
+        self._note("older values are not kept, so they may have leaked", self.without_history)
+
+    def _add(self, name: str, verdict: str, value: str) -> None:
+        rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", _VERDICTS[verdict])
+        fix = f"rotate now {name}" if name in self._scheduled else f"change it where used, and set {name}"
+        if verdict == "previous":
+            fix = f"rotate drop {name}"
+        elif verdict == "retired":
+            fix = ""
+        self.about[rule] = _KnownValue(name, verdict, fix)
+        for encoding in encodings_of(value):
+            self._rules.setdefault(encoding, rule)
+
+    def _note(self, why: str, names: Iterable[str]) -> None:
+        if names:
+            self.notes.append(f"{why}: {', '.join(map(printable, sorted(names)))}")
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
@@ -10088,21 +10101,25 @@ class KnownValues:
             self.without_history = names
 
     def _values_in_git(self, store: Store, names: list[str]) -> Iterator[tuple[str, str]]:
-        secrets, unopened = store.sealed_folder(), 0
+        secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
         try:
-            top = shown_path(secrets, top_of_repository(folder))
+            top = shown_path(secrets, top_of_repository(folder)) + "/"
         except Unavailable:
             self.without_history = names
             return
         changes = changed_blobs(folder, objects(folder, "commit"))
-        blobs = {blob.oid: blob for blob in changes if _is_within(blob.path, [top])}
-        in_git = {blob.path[len(top) + 1 :].removesuffix(".age") for blob in blobs.values()}
-        self.without_history = [name for name in names if name not in in_git]
-        for oid, size, read in read_objects(folder, blobs):
-            name = blobs[oid].path[len(top) + 1 :].removesuffix(".age")
+        sealed = {
+            blob.oid: blob.path[len(top) :].removesuffix(".age")
+            for blob in changes
+            if blob.path.startswith(top)
+        }
+        self.without_history = sorted({*names}.difference(sealed.values()))
+        unopened = 0
+        for oid, _, chunks in read_objects(folder, sealed):
+            name = sealed[oid]
             try:
-                yield base_of_stage(name) or name, store.open_copy(name, read(max(size, 0)))
+                yield base_of_stage(name) or name, store.open_copy(name, b"".join(chunks))
             except (WrongKey, Corrupt, NotFound):
                 unopened += 1
         if unopened:
@@ -10125,11 +10142,15 @@ _READS = {
 }
 
 
-class _Scanned(NamedTuple):
-    matches: list[tuple[Blob, Match]]
-    sizes: list[int]  # of the files that were read
-    errors: list[tuple[str, str]]
-    skipped: Counter[str]  # files that were not examined, by kind
+class _Scanned:
+    """What was found in some files."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.matches: list[tuple[Blob, Match]] = []
+        self.errors: list[tuple[str, str]] = []  # (path, why)
+        self.skipped = Counter[str]()  # files that were not examined, by kind
 
 
 class _Scanner(NamedTuple):
@@ -10138,33 +10159,39 @@ class _Scanner(NamedTuple):
     archives: bool = False  # whether to read what is in them
     levels: Sequence[str] = CONFIDENCES  # confidences that are of interest
 
-    def scan(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
+    def scan(self, blob: Blob, chunks: Iterator[bytes], size: int, scanned: _Scanned) -> None:
         """Add what is found in a blob or, if it is an archive, in its files."""
-        if self.archives:
-            first = read(READ_SIZE)
-            read = read_again(first, read)
-            if is_archive(first, UNPACKED):
-                self._scan_archive(blob, read, scanned)
-                return
-        self._scan_one(blob, read, scanned)
+        first = next(chunks, b"")
+        chunks = itertools.chain([first], chunks)
+        if self.archives and is_archive(first, UNPACKED):
+            self._scan_archive(blob, chunks, scanned)
+        else:
+            self._scan_one(blob, chunks, scanned)
+        scanned.files += 1
+        scanned.bytes += size
 
-    def _scan_archive(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
+    def _scan_archive(self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned) -> None:
         try:
-            for name, read_file in unpack(read, os.path.basename(blob.path)):
-                self._scan_one(blob._replace(path=f"{blob.path}!{name}"), read_file, scanned)
+            for name, content in unpack(chunks, os.path.basename(blob.path)):
+                self._scan_one(blob._replace(path=f"{blob.path}!{name}"), content, scanned)
         except Exception as error:  # of any kind: it may be hostile
             why = error.message if isinstance(error, SecretsError) else "it is damaged or encrypted"
             scanned.errors.append((blob.path, why))
 
-    def _scan_one(self, blob: Blob, read: Reader, scanned: _Scanned) -> None:
-        known, path = self.known.find if self.known else None, blob.path
-        options: dict[str, Any] = {"custom": self.custom, "known": known, "levels": self.levels}
-        matches = scan(read, path, skipped=scanned.skipped, **options)
+    def _scan_one(self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned) -> None:
+        matches = scan(
+            chunks,
+            blob.path,
+            custom=self.custom,
+            skipped=scanned.skipped,
+            known=self.known.find if self.known else None,
+            levels=self.levels,
+        )
         found = list(itertools.islice(matches, _MAX_FINDINGS))
         if len(found) == _MAX_FINDINGS and next(matches, None):
             why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
-            scanned.errors.append((path, why))
-        scanned.matches.extend((blob, match) for match in found)
+            scanned.errors.append((blob.path, why))
+        scanned.matches += ((blob, match) for match in found)
 
 
 def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
@@ -10227,13 +10254,12 @@ def _start_helper(scanner: _Scanner) -> None:
 
 
 def _scan_files(files: list[ListedFile], scanner: _Scanner | None = None) -> _Scanned:
-    scanned = _Scanned([], [], [], Counter())
+    scanned = _Scanned()
     for path, shown in files:
         try:
-            stdin = path == "-"
-            with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as file:
-                (scanner or _helper).scan(Blob("", shown), file.read, scanned)
-                scanned.sizes.append(os.fstat(file.fileno()).st_size)
+            with open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, follow=False) as file:
+                size = os.fstat(file.fileno()).st_size
+                (scanner or _helper).scan(Blob("", shown), chunks_of(file.read), size, scanned)
         except VANISHED:
             continue
         except OSError as error:
@@ -10264,7 +10290,9 @@ class Baseline:
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
         self.unseen = set(self.entries)  # those that no finding has matched yet
-        self._gone: set[Entry] | None = None  # those whose file is gone
+        self._gone: dict[tuple[str, str], list[Entry]] | None = (
+            None  # those whose file is gone, by what is alike
+        )
 
     def _load(self, data: bytes) -> None:
         import json
@@ -10289,17 +10317,22 @@ class Baseline:
         """Return whether a finding was accepted, maybe under a file's old name."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
-            if self._gone is None:
-                entries = self.entries if finding.commit else self.entries - self.past
-                self._gone = {old for old in entries if not os.path.lexists(base + old.path)}
-            same = (old for old in self._gone if old.rule == entry.rule)
-            mark = entry.fingerprint[10:]
-            old = next((old for old in same if old.fingerprint.endswith(mark)), None)
-            if old:
-                self._gone.remove(old)  # it accepts only one file
-                self.moved[entry] = old
+            old = self._take_gone(entry, base, in_history=bool(finding.commit))
+            if not old:
+                return False
+            self.moved[entry] = old
         self.unseen.discard(self.moved.get(entry, entry))
-        return entry in self.entries or entry in self.moved
+        return True
+
+    def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:
+        """Return an entry that is like a new one, and whose file is gone; each is returned once."""
+        if self._gone is None:
+            self._gone = {}
+            for old in self.entries if in_history else self.entries - self.past:
+                if not os.path.lexists(base + old.path):
+                    self._gone.setdefault((old.rule, old.fingerprint[10:]), []).append(old)
+        alike = self._gone.get((new.rule, new.fingerprint[10:]))
+        return alike.pop() if alike else None
 
     def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
         """Accept these findings, drop what is stale, and write the file."""
@@ -10326,7 +10359,6 @@ class Baseline:
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
 # SARIF's level and GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
 _LEVELS = {"critical": "error 9.5", "high": "error 8.0", "medium": "warning 5.5", "low": "note 3.0"}
-_MAX_SARIF_RESULTS = 25_000  # of a run: GitHub refuses the whole report otherwise
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -10398,17 +10430,13 @@ def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) ->
     # Without columnKind, a reader may count UTF-16 units and mark the wrong characters.
     print(f'{{{schema}, "runs": [{{\n"columnKind": "unicodeCodePoints", "results": [', file=out)
     for number, finding in enumerate(findings):
-        if number < _MAX_SARIF_RESULTS:
-            rules.setdefault(finding.rule, _sarif_rule(finding))
-            result = _sarif_result(finding, list(rules).index(finding.rule))
-            print(("," if number else "") + json.dumps(result), file=out)
-    notes: list[dict[str, Any]] = [_sarif_error(path, why) for path, why in summary.errors]
-    left_out = summary.findings - _MAX_SARIF_RESULTS
-    if left_out > 0:
-        text = f"{plural(left_out, 'more finding')} than code scanning accepts"
-        notes.append({"level": "warning", "message": {"text": text}})
-    read = bool(summary.files or not summary.unreadable)
-    invocation = {"executionSuccessful": read, "toolExecutionNotifications": notes}
+        rules.setdefault(finding.rule, _sarif_rule(finding))
+        result = _sarif_result(finding, list(rules).index(finding.rule))
+        print(("," if number else "") + json.dumps(result), file=out)
+    invocation = {
+        "executionSuccessful": bool(summary.files or not summary.errors),
+        "toolExecutionNotifications": [_sarif_error(path, why) for path, why in summary.errors],
+    }
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     end = f'"invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}'
     print(f"], {end}}}]}}", file=out)
@@ -11262,7 +11290,7 @@ def _explain_line(args: Namespace) -> int:
             accepted = "the baseline" if audit.accepts(audit.finding(Blob("", path), match)) else ""
             return audit.silenced_by(path, match) or accepted
 
-        for text in explain(file, shown, int(line), audit.settings.rules, why):
+        for text in explain(chunks_of(file.read), shown, int(line), audit.settings.rules, why):
             print(printable(text))
     return 0
 
@@ -11274,7 +11302,7 @@ def _audit_of(args: Namespace) -> Audit:
         _warn(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
     known = None
-    if args.known or args.verdict or args.pushed is not None:
+    if args.known or args.pushed is not None:
         known = _known_values(args)
     elif args.backend:
         raise BadValue("--backend chooses the store for --known", hint="add --known")
@@ -11290,7 +11318,6 @@ def _audit_of(args: Namespace) -> Audit:
         archives=args.archives,
         untrusted=args.untrusted,
         known=known,
-        verdicts=args.verdict.split(",") if args.verdict else (),
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
         on_progress=_print_progress if sys.stderr.isatty() else None,
@@ -11780,7 +11807,6 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--explain", "FILE:LINE", "why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the values that the store holds, in every encoding"),
-        _arg("--verdict", "V,…", f"report only these known values: {','.join(VERDICTS)}"),
     ),
     "check": (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
     "hook install": (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),

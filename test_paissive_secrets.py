@@ -8378,7 +8378,7 @@ def test_redact_while_other_threads_log(log):
 
 def scanned(text, path="notes.txt", **options):
     data = text if isinstance(text, bytes) else text.encode()
-    return list(ps.scan(io.BytesIO(data).read, path, **options))
+    return list(ps.scan(iter([data]), path, **options))
 
 
 def found(text, path="notes.txt", **options):
@@ -9184,7 +9184,7 @@ def test_lines_that_people_write_are_judged_rightly():
 @settings(max_examples=300)
 @given(st.sampled_from([b"", b"password="]), st.binary(max_size=200), st.integers(1, 40))
 def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
-    list(ps.scan(io.BytesIO((start + data) * times).read, "a.py"))
+    list(ps.scan(iter([(start + data) * times]), "a.py"))
     for path in ("a.py", "a.yml"):
         for span in ps.detect(start + data, path):
             assert 0 <= span.start < span.end <= len(start + data)
@@ -9721,7 +9721,7 @@ def test_text_is_read_in_any_unicode(encoding, mark):
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
 def test_short_reads_make_no_difference(size):
     data = io.BytesIO(("x" * 99 + "\n").encode() * 900 + GITHUB.encode() + b"\n" + PEM.encode())
-    matches = [(m.rule.id, m.line) for m in ps.scan(lambda n: data.read(min(n, size)), "a")]
+    matches = [(m.rule.id, m.line) for m in ps.scan(iter(lambda: data.read(size), b""), "a")]
     assert matches == [("github-token", 901), ("private-key", 902)]
 
 
@@ -9739,11 +9739,7 @@ def test_each_secret_is_found_once_wherever_windows_are_cut(line):
 def test_memory_stays_flat_whatever_the_size_and_the_length_of_lines():
     code = """if True:
         import paissive_secrets as ps
-        left = [160]
-        def read(n):
-            left[0] -= 1
-            return b"a b=c; " * (n // 7) if left[0] >= 0 else b""
-        list(ps.scan(read, "x.js"))
+        list(ps.scan((b"a b=c; " * (ps.READ_SIZE // 7) for _ in range(160)), "x.js"))
         print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True)
@@ -9865,7 +9861,7 @@ def test_twenty_thousand_hostile_inputs_never_make_a_scan_raise():
 
 def explained(text, line, path="settings.py"):
     data = text if isinstance(text, bytes) else text.encode()
-    reasons = ps.explain(io.BytesIO(data), path, line, (), lambda path, match: match.silenced)
+    reasons = ps.explain(iter([data]), path, line, (), lambda path, match: match.silenced)
     return "".join(f"{reason}\n" for reason in reasons)
 
 
@@ -10844,19 +10840,6 @@ def test_what_git_refuses_to_list_is_walked(repository, monkeypatch):
     assert leaks(on_error=pytest.fail) == {"a.py"}
 
 
-@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude", "an object"])
-def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
-    commit_leaks(repository, "a.py")
-    oid = git(repository, "rev-parse", "HEAD:a.py")
-    path = Path(f".git/objects/{oid[:2]}/{oid[2:]}" if name == "an object" else name)
-    path.unlink(missing_ok=True)
-    os.mkfifo(path)
-    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
-    said = refusal(leaks, history=[] if name == "an object" else None)
-    assert re.match("Unsafe: git does not answer; .* --no-gitignore avoids git", said)
-    assert leaks(gitignore=False) == {"a.py"}
-
-
 def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
     commit_leaks(repository, "old/a.py")
     shutil.rmtree(repository / "old")
@@ -11019,7 +11002,6 @@ def test_an_audit_is_run_once(folder):
 def test_an_audit_takes_no_option_that_does_not_exist():
     for options, error in (
         ({"confidence": "some"}, "bad confidence 'some'; use one of low, medium, high"),
-        ({"verdicts": "some"}, "no such verdict; use some of current, pending, previous, retired"),
         ({"disable": ["npm-token", "some"]}, "no such rule to disable; see: audit --list-rules"),
     ):
         assert f"BadValue: {error}" in refusal(ps.Audit, **options)
@@ -11679,14 +11661,13 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     git(repository, "add", ".")
     git(repository, "commit", "--allow-empty", "-qm", "x")
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
-    valid = ["--verdict", "current,pending,previous"]
     if backend == "env":
         assert audited()[1] == [] and ps.main(["audit", "--known"]) == 0
         printed = capsys.readouterr()
         assert printed.out.endswith("; not examined: 1 secrets' older values\n")
         assert "note: older values are not kept, so they may have leaked: DB_PASSWORD\n" in printed.err
     else:
-        assert audited() == (1, ["retired"], [""]) and audited(*valid)[:2] == (0, [])
+        assert audited() == (1, ["retired"], [""])
         assert audited("--history")[1] == ["retired"]
 
 
@@ -11785,8 +11766,6 @@ def test_a_value_is_only_taken_for_a_reference_where_the_store_has_some(folder):
     (folder / "a.txt").write_text(value)
     (finding,) = ps.audit(known=ps.KnownValues(store))
     assert (finding.secret, finding.verdict, finding.rule) == ("A_KEY", "current", "known-value")
-    other = ps.Audit(known=ps.KnownValues(store), verdicts=["previous", "retired"])
-    assert (list(other), other.summary.silenced) == ([], {"--verdict": 1})
 
 
 def test_the_replacement_is_in_the_language_of_the_file(folder):
@@ -12039,16 +12018,6 @@ def test_sarif_says_whether_anything_was_read(folder, capsys):
     assert note["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "pipe"
 
 
-def test_sarif_stays_within_what_code_scanning_takes():
-    finding = ps.Finding("a.py", 1, 1, 1, "token", "a secret", "high", "high", "ab…", "0" * 16)
-    summary, out = ps.Summary(), io.StringIO()
-    summary.findings = 25_007
-    ps._report_sarif(itertools.repeat(finding, summary.findings), summary, out)
-    results, _, invocation = sarif_of(out.getvalue())
-    (note,) = invocation["toolExecutionNotifications"]
-    assert (len(results), note["message"]["text"]) == (25_000, "7 more findings than code scanning accepts")
-
-
 def test_sarif_names_a_known_value_and_its_verdict(folder):
     store = ps.MemoryStore()
     store.set("A_KEY", "rE4l one+with")
@@ -12061,7 +12030,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
 
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
     names = [row["id"] for row in json.loads(say("audit", "--list-rules", "--json")[1])]
-    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 300
+    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 200
     assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
 
 
@@ -12974,7 +12943,6 @@ WRONG_COMMANDS = [
     ("audit --explain fifo:1", "fifo is not a file; name a file, or move it away"),
     ("audit --baseline fifo", "fifo is not a file; name a file, or move it away"),
     ("audit --baseline none", "no baseline 'none'; write one with --update-baseline"),
-    ("audit --known --verdict stale", "no such verdict; use some of current, pending, previous, retired"),
     ("audit --backend file", "--backend chooses the store for --known; add --known"),
     ("rotate now A B --generate uuid", "--stdin and --generate are for one secret; name it"),
 ]
