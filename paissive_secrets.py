@@ -30,41 +30,18 @@ command line has the same stores: see `python3 -m paissive_secrets help`.
 Threads may share functions, managers and stores; a file or a rotation has
 one writer at a time.
 
-Contents of the source; each section uses only the sections above it:
+Contents of the source; each section uses only the sections above it, and
+begins with what it provides:
 
-    Errors                  what can go wrong, and what to do next
-    Names                   valid names and values
-    Durable files           atomic writes, locks, bounded reads
-    Generators              random values: token:32, password:24
-    Stores                  the four methods of a store, MemoryStore
-    Policies                when and how secrets are rotated
-    Dotenv                  .env files, read and rewritten
-    Environment             variables, NAME_FILE, credentials, .env
-    Store credentials       what opens a store; commands run without it
-    Age format              seal and unseal
-    Sealed files            the .paissive folder
-    Vault settings          the variables of vault and bao
-    Vault transport         requests to one server
-    Vault logins            a token, kept alive
-    Vault store             HashiCorp Vault and OpenBao, KV 1 and 2
-    Manager and references  get_secret and its relatives, secret:NAME
-    Config                  SecretConfig
-    Rotation                pending, current, previous
-    Import and export       .env, JSON, shell
-    Masking                 values masked in a stream
-    Processes               commands with secrets in their environment
-    Redaction               values masked in text, files and logs
-    Rules                   what secrets look like
-    Candidates              values that are assigned to telltale names
-    Judgement               features, weights, and the one verdict
-    Detectors               places in a window that may hold a secret
-    Scan                    matches in a stream of bytes
-    Git                     what a repository lists, stages and remembers
-    Files                   which files of a tree are read
-    Audit                   findings, baselines, silence
-    Reports                 text, JSON, SARIF
-    Check                   names that a project asks for
-    Commands                the command line
+    Errors, Names, Durable files, Generators
+    Stores, Policies, Dotenv, Environment
+    Store credentials, Age format, Sealed files
+    Vault settings, Vault transport, Vault logins, Vault store
+    Manager and references, Config, Rotation, Import and export
+    Masking, Processes, Redaction
+    Rules, Candidates, Judgement, Detectors, Scan
+    Git, Files, Audit, Reports, Check
+    Commands
 """
 
 from __future__ import annotations
@@ -580,7 +557,7 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 def read_credential(path: str) -> str:
     """Return the text of the file that a NAME_FILE variable names, without one trailing newline."""
-    warn_if_exposed(path, os.stat(path))
+    warn_if_exposed(path)
     return without_newline(read_file(path).decode(errors="surrogateescape"))
 
 
@@ -589,8 +566,9 @@ def without_newline(text: str) -> str:
     return re.sub(r"\r?\n\Z", "", text)
 
 
-def warn_if_exposed(path: str, status: os.stat_result) -> None:
+def warn_if_exposed(path: str) -> None:
     """Warn, once, about a file with secrets that this user could protect from others."""
+    status = os.stat(path)
     if os.name == "nt" or status.st_uid != os.getuid():
         return
     access = next((access for access in _OTHERS if _others_may(access, status)), "")
@@ -904,9 +882,9 @@ def disk_error(doing: str, error: OSError) -> SecretsError:
 # A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
 # repeat it, since it may be a misplaced value.
 
-_DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"], "uuid": []}
+_DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"]}
 _SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
-SPEC_HINT = "use token:32, password:24, password:24:lud, hex:16 or uuid"  # paissive: allow
+SPEC_HINT = "use token:32, password:24, password:24:lud or hex:16"  # paissive: allow
 _PASSWORD_CLASSES = {
     "l": "abcdefghijklmnopqrstuvwxyz",
     "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -916,21 +894,18 @@ _PASSWORD_CLASSES = {
 
 
 def generate(spec: str = "token:32") -> str:
-    """Return a new value: token[:N], password[:N[:CLASSES]], hex[:N] or uuid.
+    """Return a new value: token[:N], password[:N[:CLASSES]] or hex[:N].
 
     N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex,
-    characters of a password, whose CLASSES are some of l, u, d, s. A uuid
-    is of version 4 (RFC 9562). Raise BadValue for any other text.
+    characters of a password, whose CLASSES are some of l, u, d, s. Raise
+    BadValue for any other text.
     """
     import secrets
-    import uuid
 
     word, *details = spec.split(":")
     defaults = _DEFAULT_DETAILS.get(word)
     if defaults is None or len(details) > len(defaults):
         raise BadValue("no such generator", hint=SPEC_HINT)
-    if word == "uuid":
-        return str(uuid.uuid4())
     text, *classes = [*details, *defaults[len(details) :]]
     # int() would also accept signs, spaces, underscores and the digits of other scripts.
     if not re.fullmatch("[0-9]{1,4}", text) or int(text) not in _SIZES:
@@ -1310,7 +1285,7 @@ class Policies:
         # Relative, so that a folder with the store and its policies can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
         self._location = store.location().replace(folder, "")
-        self._read: dict[str, Any] | None = None  # the file, until it may have changed
+        self._read: dict[str, Any] | None = None  # the file, once it was read
 
     def names(self) -> list[str]:
         return sorted(self._sealed.names() if self._sealed else self._load().get(self._location, ()))
@@ -1353,11 +1328,8 @@ class Policies:
     def _lock(self) -> Iterator[None]:
         folder = self._folder()
         with FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path):
-            self._read = None
-            try:
-                yield
-            finally:
-                self._read = None
+            self._read = None  # another process may have written it
+            yield
 
     def _folder(self) -> str:
         folder = os.path.dirname(self.path)
@@ -1370,9 +1342,10 @@ class Policies:
         if not self._sealed:
             stores = self._load()
             policies = stores.setdefault(self._location, {})
-            policies[name] = policy
-            if not policy:
-                del policies[name]
+            if policy:
+                policies[name] = policy
+            else:
+                policies.pop(name, None)
             with disk_errors(f"write {self.path}"):
                 rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
@@ -1416,7 +1389,7 @@ def _maps_to_dicts(found: Any) -> bool:
 
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
-_ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)('[^'\r\n]+'|[^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
+_ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 # Complete quotes and substitutions of bash in an unquoted value; then what would make it go on.
@@ -1532,7 +1505,7 @@ class _Piece:
         match = re.match(_ASSIGNED, line)
         if not match:
             return
-        self.head, self.name, rest = match[1], match[2].strip("'"), line[match.end() :]
+        self.head, self.name, rest = match[1], match[2], line[match.end() :]
         if rest[:1] in ("'", '"'):
             self._parse_quoted(text, at, at + match.end())
         else:
@@ -1641,24 +1614,27 @@ class EnvironmentStore(Store):
     def __repr__(self) -> str:
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
-    def get(self, name: str, *, mounted: bool = True) -> str:
-        """Return the value; `mounted` includes NAME_FILE and credentials."""
+    def get(self, name: str) -> str:
         variable = checked_variable(name)
         try:
             return os.environ[variable]  # faster than get()
         except KeyError:
-            value = None  # the errors below are no consequences of this one
-        if variable not in self._deleted_here:
-            path = credential_path(name, variable) if mounted else ""
-            if path:
-                with disk_errors(f"read {path}, where {show(name)} is stored"):
-                    value = read_credential(path)
-            elif not _is_setting(variable):
-                path = self.plaintext_file()
-                value = self._get_from_file(name)
+            path = credential_path(name, variable)
+        if not path or variable in self._deleted_here:
+            return self.get_stored(name)
+        with disk_errors(f"read {path}, where {show(name)} is stored"):
+            return check_value(read_credential(path), f"the value of {show(name)} in {path}")
+
+    def get_stored(self, name: str) -> str:
+        variable = checked_variable(name)
+        value = None
+        if variable not in self._deleted_here and not _is_setting(variable):
+            dotenv = self._load()
+            # The file may have names that no variable can have.
+            value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
         if value is None:
             raise not_found_error(name)
-        return check_value(value, f"the value of {show(name)} in {path}")
+        return check_value(value, f"the value of {show(name)} in {self.plaintext_file()}")
 
     def set(self, name: str, value: str) -> None:
         """Set one secret, in the process or in the dotenv file."""
@@ -1671,13 +1647,12 @@ class EnvironmentStore(Store):
             raise BadName("two of the names map to one variable", hint="import them into another store")
         writes_file = self._writes_file()
         for variable, value in changes.items():
-            hint = "use another store, such as --backend file"
-            check_not_followed(value, f"the value of {show(variable)}", hint)
+            what = f"the value of {show(variable)}"
+            check_not_followed(value, what, "use another store, such as --backend file")
             if not is_encodable(value, sys.getfilesystemencoding()):
-                raise BadValue(f"this locale can't encode the value of {show(variable)}", hint="use UTF-8")
+                raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
-                problem = f"{variable} is a setting, which a dotenv file can't set"
-                raise BadName(problem, hint="export it instead")
+                raise BadName(f"a dotenv file can't set {variable}, a setting", hint="export it instead")
         here = changes
         if writes_file:
             self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
@@ -1732,18 +1707,6 @@ class EnvironmentStore(Store):
         found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
         left_out = {*filter(_is_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
-
-    def get_stored(self, name: str) -> str:
-        value = self._get_from_file(name)
-        if value is None:
-            raise not_found_error(name)
-        return value
-
-    def _get_from_file(self, name: str) -> str | None:
-        dotenv = self._load()
-        variable = checked_variable(name)
-        # The file may have names that no variable can have.
-        return dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
 
     def persistent_view(self) -> EnvironmentStore:
         view = EnvironmentStore()
@@ -1842,7 +1805,7 @@ class EnvironmentStore(Store):
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         if _holds_plaintext(dotenv):
-            warn_if_exposed(path, os.stat(path))
+            warn_if_exposed(path)
         for problem in itertools.islice(dotenv.problems(), 1):
             warn_once(str(problem))
         return dotenv
@@ -5117,7 +5080,9 @@ class SecretConfig:
 
     def _get_variable(self, variable: str, mounted: bool) -> str | None:
         with contextlib.suppress(NotFound, BadName):
-            return self._environment.get(variable, mounted=mounted)
+            if mounted or variable in os.environ:
+                return self._environment.get(variable)
+            return self._environment.get_stored(variable)
         return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
