@@ -10929,7 +10929,7 @@ def cmd_list(args: Namespace) -> None:
 
     $ list app/ --json --backend file
     $ list --all               # and settings such as DB_HOST
-    $ list --old 90d --backend file    # not set for so long
+    $ list --old 90d --backend file
     """
     store = args.manager.store()
     settings = store.plain_settings()
@@ -11662,7 +11662,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_list,
         _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""),
         _flag("--all", "also settings of the .env file, such as DB_HOST"),
-        _arg("--old", "TIME", "only secrets that were not set for so long, such as 90d"),
+        _arg("--old", "TIME", "only secrets that were last set before that, such as 90d"),
         _JSON,
     ),
     "delete": (
@@ -11701,7 +11701,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
         _flag("--found", "also mask what an audit finds"),
-        _arg("--confidence", None, "of what --found masks; default: high", choices=CONFIDENCES),
+        _arg("--confidence", None, "what --found masks, and above; default: high", choices=CONFIDENCES),
     ),
     "config get": (cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references")),
     "config set": (

@@ -13145,12 +13145,13 @@ def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
     env = dict(CHAPTERS[title])
     if title == "Vault":
         env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex)
-    clone = tmp_path / "paissive-secrets"
+    clone, project = tmp_path / "paissive-secrets", tmp_path / "project"
+    project.mkdir()
     git(tmp_path, "init", "-q", clone)
     shutil.copy(MODULE, clone)
     commit(clone)
     bare = "-S" if title in ("Get it", "Find secrets", "Vault") else ""  # without any package
-    played = play(title, tmp_path, env, bare)
+    played = play(title, project, env, bare)
     assert played and [step for step in played if not as_shown(*step[1:])] == []
 
 
