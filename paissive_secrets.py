@@ -2194,12 +2194,18 @@ class Identity:
 
 
 class Passphrase:
-    """A passphrase to seal and open with; each use takes 2**log_n KiB of memory."""
+    """A passphrase to seal and open with.
 
-    def __init__(self, text: str, log_n: int = 17) -> None:
+    Sealing takes 2**log_n KiB of memory; what needs over 2**max_log_n is not
+    opened.
+    """
+
+    def __init__(self, text: str, log_n: int = 17, *, max_log_n: int = MAX_LOG_N) -> None:
         if not 1 <= log_n <= MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
-        self._log_n, self._text = log_n, b""
+        self._log_n = log_n
+        self._max_log_n = max_log_n
+        self._text = b""
         with contextlib.suppress(UnicodeEncodeError):
             self._text = text.encode(errors="surrogateescape")  # the exact bytes of a variable
         if not self._text:
@@ -2209,7 +2215,7 @@ class Passphrase:
         """Return the stanza from which only this passphrase recovers the file key."""
         salt = os.urandom(16)
         words = [b"scrypt", _base64(salt), str(self._log_n).encode()]
-        return _write_stanza(words, self._scrypt(salt, self._log_n), file_key)
+        return _write_stanza(words, _scrypt(self._text, salt, self._log_n), file_key)
 
     def unwrap(self, words: list[bytes], body: bytes) -> Optional[bytes]:
         """Return the file key, or None if it needs another passphrase."""
@@ -2219,15 +2225,20 @@ class Passphrase:
         if not match:
             raise _corrupt("a scrypt stanza needs a salt of 16 bytes and a work factor of 1 or 2 digits")
         salt, log_n = _unbase64(match[1]), int(match[2])
-        if log_n > MAX_LOG_N:  # before any work is done
-            raise BadValue(f"the file asks for 2**{log_n} units of scrypt, more than 2**{MAX_LOG_N}")
-        return _open_box(self._scrypt(salt, log_n), body)
+        if log_n > self._max_log_n:  # before any work is done: somebody may want each command to take long
+            problem = f"it asks for 2**{log_n} units of scrypt, more than 2**{self._max_log_n}"
+            hint = f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={log_n}" if log_n <= MAX_LOG_N else ""
+            raise BadValue(problem, hint=hint)
+        return _open_box(_scrypt(self._text, salt, log_n), body)
 
-    def _scrypt(self, salt: bytes, log_n: int) -> bytes:
-        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-        salt = b"age-encryption.org/v1/scrypt" + salt
-        return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(self._text)
+@functools.lru_cache(maxsize=4)
+def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
+    """Return the key that wraps a file key; cached, so that a password costs one scrypt a process."""
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    salt = b"age-encryption.org/v1/scrypt" + salt
+    return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(passphrase)
 
 
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
@@ -2387,6 +2398,7 @@ _MAX_PROMPTS = 3  # for a master password
 _SAMPLE = 5  # entries that show whether an identity is in use, so that a set costs the same in any store
 _MEMBER_FILES = ("identity.age", "recipient.age")  # removed in this order: who can open it, is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
+_Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
@@ -2736,12 +2748,8 @@ class FileStore(Store):
         PAISSIVE_IDENTITY holds them, among others', or the key of a member; without it, the password counts.
         """
         self._check_folders()
-        own: tuple[Identity, ...] = ()
         text = self._identity_text()
-        try:
-            own = _parse_identities(text) if text else ()
-        except BadValue as error:
-            raise BadValue(f"PAISSIVE_IDENTITY: {error.message}", hint=error.hint) from None
+        own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
         if not own:
             keys = self._keys_by_password()
         elif not os.path.lexists(self._members):
@@ -2788,7 +2796,7 @@ class FileStore(Store):
     def _open_member(self, name: str, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
         path = self._member_file(name, "identity.age")
         key, text = _open_file(path, own)
-        keys = _parse_identities(decode_value(text, path))
+        keys = _parse_identities(decode_value(text, path), path)
         # Only somebody who could open the store can have written who the member is.
         if self._read_member(name, keys).recipient != str(key.recipient()):
             raise Corrupt(f"{path} is for another member")
@@ -2845,20 +2853,17 @@ class FileStore(Store):
                 return keys
 
     def _unseal_identity_file(self, password: str) -> tuple[Identity, ...]:
+        path = self._identity_file
+        max_log_n = max(_LOG_N, _configured_log_n())
         try:
-            with disk_errors(f"read {self._identity_file}"):
-                sealed = read_file(self._identity_file, follow=False)
-            asked = re.match(rb"[^\n]*\n-> scrypt [^ \n]+ (1[89]|20)\n", sealed)
-            # Somebody else may have put it there, so that each command takes long.
-            if asked and int(asked[1]) > _configured_log_n():
-                problem = f"{self._identity_file} asks for 2**{int(asked[1])} units of scrypt"
-                raise Locked(problem, hint=f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={int(asked[1])}")
-            return _unseal_identities(sealed, password)
+            with disk_errors(f"read {path}"):
+                text = _open_file(path, [Passphrase(password, max_log_n=max_log_n)])[1]
+            return _parse_identities(decode_value(text, path), path)
         except WrongKey:
             hint = "check PAISSIVE_MASTER_PASSWORD, or type it again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
-        except (Corrupt, BadValue) as error:
-            raise Corrupt(f"{self._identity_file}: {error.message}", hint="restore it from a copy") from None
+        except BadValue as error:
+            raise Corrupt(error.message, hint="restore it from a copy") from None
 
     @contextlib.contextmanager
     def _open_to_write(self) -> Iterator[tuple[Identity, ...]]:
@@ -2920,7 +2925,8 @@ def _file_name(name: str) -> str:
     return name + ".age"
 
 
-def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None) -> tuple[Identity, bytes]:
+def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> tuple[_Key, bytes]:
+    """Return which key opens a file, or bytes of that file, and what was sealed."""
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:
@@ -2928,7 +2934,7 @@ def _open_file(path: str, keys: Sequence[Identity], sealed: bytes | None = None)
             with contextlib.suppress(WrongKey):
                 return key, unseal(sealed, key)
     except (Corrupt, BadValue) as error:
-        raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
+        raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
     hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
 
@@ -3011,18 +3017,15 @@ def _write_identities(keys: tuple[Identity, ...]) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def _unseal_identities(sealed: bytes, password: str) -> tuple[Identity, ...]:
-    """Return the identities in identity.age; cached, so that a password costs one scrypt per process."""
-    return _parse_identities(decode_value(unseal(sealed, Passphrase(password)), "its text"))
-
-
-@functools.lru_cache(maxsize=4)
-def _parse_identities(text: str) -> tuple[Identity, ...]:
+def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
     """Return the identities of an age identity file: one per line, comments after '#'."""
     lines = [line.strip() for line in text.splitlines()]
-    found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
+    try:
+        found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
+    except BadValue as error:
+        raise BadValue(f"{where}: {error.message}", hint=error.hint) from None
     if not found:
-        raise BadValue("it has no age identity")
+        raise BadValue(f"{where} has no age identity")
     return found
 
 
