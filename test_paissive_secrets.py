@@ -7828,7 +7828,7 @@ def test_run_on_a_terminal_gives_the_command_one_of_its_own():
     terminal.type(b"\x1a")  # no shell is there to take over
     terminal.until(b"^Z")
     terminal.type(b"typed\r")
-    assert b"typed\r\ngot typed\r\n" in terminal.until(b"ready\r\n")
+    assert b"\r\ngot typed\r\n" in terminal.until(b"ready\r\n")
     fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     terminal.until(b"33 77\r\n")
     terminal.type(b"\x03")
