@@ -11164,7 +11164,7 @@ def cmd_config_get(args: Namespace) -> None:
     $ config get database.password            # a reference
     $ config get database.password --secret   # its value
     """
-    config = SecretConfig(args.file, args.manager)
+    config = SecretConfig(backend=args.manager)
     value = config.get(args.key, ABSENT, use_secret=args.secret)
     if value is ABSENT:
         hint = f"see: config explain {args.key}"
@@ -11181,7 +11181,7 @@ def cmd_config_set(args: Namespace) -> None:
     """
     import json
 
-    config = SecretConfig(args.file, args.manager)
+    config = SecretConfig(backend=args.manager)
     prompt = f"Value of {args.key}"
     if args.secret:
         if args.value is not None:
@@ -11203,14 +11203,14 @@ def cmd_config_set(args: Namespace) -> None:
 
 def cmd_config_delete(args: Namespace) -> None:
     """Remove a setting; a secret it refers to stays."""
-    config = SecretConfig(args.file, args.manager)
+    config = SecretConfig(backend=args.manager)
     if not config.delete(args.key):
         raise NotFound(f"no setting {show(args.key)} in {config.path}")
 
 
 def cmd_config_explain(args: Namespace) -> None:
     """Say where a setting comes from, never its value."""
-    print(printable(SecretConfig(args.file, args.manager).explain(args.key)))
+    print(printable(SecretConfig(backend=args.manager).explain(args.key)))
 
 
 def cmd_audit(args: Namespace) -> int:
@@ -11587,7 +11587,7 @@ def cmd_rotate_now(args: Namespace) -> None:
     if args.names:
         return
     if not rotation.scheduled():  # cron lacks our variables
-        _warn(f"note: nothing is scheduled in {rotation.path}; for other policies add --backend or --file")
+        _warn(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
     for name in rotation.rotate_due():
         print(f"rotated {name}")
 
@@ -11614,7 +11614,7 @@ def cmd_rotate_drop(args: Namespace) -> None:
 
 
 def _rotation(args: Namespace) -> SecretRotation:
-    return SecretRotation(_persistent_store(args), args.file)
+    return SecretRotation(_persistent_store(args))
 
 
 _Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
@@ -11632,9 +11632,7 @@ _NAME = _arg("name", "NAME", "the secret's name, such as DB_PASSWORD or app/db#p
 _NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
 _VERSION = _arg("--version", "N", "a version of a Vault secret; default: the newest", type=int)
-_KEY = _arg("key", "KEY", "the setting, such as database.host")
-_CONFIG = _arg("--file", "F", "the config file; default: PAISSIVE_CONFIG_FILE, else config.json")
-_POLICIES = _arg("--file", "F", "the policies; default: PAISSIVE_ROTATION_FILE, else the store's")
+_KEY = _arg("key", "KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
 _MEMBER = _arg("name", "NAME", "the member's name")
 _ALIASES = {"ls": "list", "rm": "delete"}
 
@@ -11706,19 +11704,18 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--found", "also mask what an audit finds"),
         _arg("--confidence", None, "what --found masks, and above; default: high", choices=CONFIDENCES),
     ),
-    "config get": (cmd_config_get, _KEY, _CONFIG, _flag("--secret", "resolve references")),
+    "config get": (cmd_config_get, _KEY, _flag("--secret", "resolve references")),
     "config set": (
         cmd_config_set,
         _KEY,
         _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
-        _CONFIG,
         [
             _flag("--json", "VALUE is JSON: a number, true, a list"),
             _flag("--secret", "put the value into the store and a reference into the file"),
         ],
     ),
-    "config delete": (cmd_config_delete, _KEY, _CONFIG),
-    "config explain": (cmd_config_explain, _KEY, _CONFIG),
+    "config delete": (cmd_config_delete, _KEY),
+    "config explain": (cmd_config_explain, _KEY),
     "rotate schedule": (
         cmd_rotate_schedule,
         _NAME,
@@ -11728,10 +11725,9 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--verify", "CMD", "fails if the value, read from stdin, doesn't work"),
         _arg("--timeout", "TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
         _arg("--keep-previous", "TIME", "when to delete the previous value; default: never"),
-        _POLICIES,
     ),
-    "rotate unschedule": (cmd_rotate_unschedule, _NAME, _POLICIES),
-    "rotate due": (cmd_rotate_due, _POLICIES, _JSON),
+    "rotate unschedule": (cmd_rotate_unschedule, _NAME),
+    "rotate due": (cmd_rotate_due, _JSON),
     "rotate now": (
         cmd_rotate_now,
         _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
@@ -11739,17 +11735,15 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
             _flag("--stdin", "the new value comes from a prompt, or stdin"),
             _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}"),
         ],
-        _POLICIES,
     ),
-    "rotate rollback": (cmd_rotate_rollback, _NAME, _POLICIES),
-    "rotate resume": (cmd_rotate_resume, _NAME, _POLICIES),
+    "rotate rollback": (cmd_rotate_rollback, _NAME),
+    "rotate resume": (cmd_rotate_resume, _NAME),
     "rotate abort": (
         cmd_rotate_abort,
         _NAME,
         _flag("--force", "give up without --apply"),
-        _POLICIES,
     ),
-    "rotate drop": (cmd_rotate_drop, _NAME, _POLICIES),
+    "rotate drop": (cmd_rotate_drop, _NAME),
     "audit": (
         cmd_audit,
         _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),

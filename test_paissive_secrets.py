@@ -480,7 +480,7 @@ def test_structure_modules_beside_the_program_take_no_others_place(tmp_path):
     sealed = {"PAISSIVE_SECRETS_DIR": "store", "PAISSIVE_MASTER_PASSWORD": "a-password"}
     assert run_copy(tmp_path, "set", "A", "--generate", "--backend", "file", **sealed) == ("", 0)
     assert run_copy(tmp_path, "run", "A", "--backend", "file", "--", "true", **sealed) == ("", 0)
-    assert "planted" not in run_copy(tmp_path, "config", "get", "a", "--file", "c.toml")[0]
+    assert "planted" not in run_copy(tmp_path, "config", "get", "a", PAISSIVE_CONFIG_FILE="c.toml")[0]
 
 
 def test_structure_cryptography_is_found_beside_the_program(tmp_path):
@@ -6323,7 +6323,8 @@ def test_config_reads_and_shows_toml_but_does_not_write_it(say, monkeypatch):
         assert re.search(f"^BadValue: .*app.toml is not TOML: .*{problem}", refusal(toml.get, "a"))
     file.write_text("day = 2024-01-31\nall = {at = 07:32:00}\nmost = inf\n")
     wanted = {"day": '"2024-01-31"\n', "all": '{\n  "at": "07:32:00"\n}\n', "most": "Infinity\n"}
-    assert {key: say("config", "get", key, "--file", "app.toml")[1] for key in wanted} == wanted
+    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "app.toml")
+    assert {key: say("config", "get", key)[1] for key in wanted} == wanted
 
 
 def test_config_commands(say, monkeypatch):
@@ -6933,7 +6934,8 @@ def test_rotations_of_one_name_exclude_each_other_in_threads_and_processes(rotat
     def apply(value):
         with ThreadPoolExecutor() as pool:
             refused.append(str(pool.submit(rotation.rotate, "DB_PASSWORD").exception()))
-        refused.append(err(cli("rotate", "now", "DB_PASSWORD", "--file", rotation.path)).strip())
+        env = {"PAISSIVE_ROTATION_FILE": rotation.path}
+        refused.append(err(cli("rotate", "now", "DB_PASSWORD", env=env)).strip())
 
     rotation.schedule("DB_PASSWORD", "1d", generate=["printf", "12345678"], apply=apply)
     rotation.rotate("DB_PASSWORD")
@@ -6993,7 +6995,7 @@ def rotate(tmp_path, say, monkeypatch):
 
 
 def test_rotate_now_says_where_it_looked_if_nothing_is_scheduled(tmp_path, say):
-    nothing = f"note: nothing is scheduled in {tmp_path}/rotation.json; for other"
+    nothing = f"note: nothing is scheduled in {tmp_path}/rotation.json; for another"
     assert say("rotate", "now")[1].startswith(nothing)
 
 
@@ -12433,7 +12435,7 @@ def test_status_begins_with_the_store_whichever_it_is(say):
 
 STRAY_WORDS = (
     *("A", "db/password", "../x", "", "-x", "a\nb", "\33[2J", "кл", "l.0", "a.b.c", "PATH", "q" * 300),
-    *("--json", "--secret", "--stdin", "--raw", "--no-mask", "--generate", "--value", "--file"),
+    *("--json", "--secret", "--stdin", "--raw", "--no-mask", "--generate", "--value"),
     *("--from-file", "--every", "--apply", "--stage", "--format", "--timeout", "--backend", "file", "memory"),
     *(".env", "config.json", "none", ".", "/dev/full", "-", "1s", "nan", "uuid", "cat", "[[1]]", "secret:A"),
 )
@@ -12955,13 +12957,13 @@ WRONG_INPUT = [
     (b"c4nary\xff", "set X", "the value is not UTF-8; encode binary values, with base64 for instance"),
     ("c4nary", "set A__PREVIOUS", "'A__PREVIOUS' ends like a stage of a rotation; choose another name"),
     ('{"X": "c4nary",', "import -", "- can't be read as JSON: …; fix the file"),
-    (
-        "c4nary",
-        "config set --file no/x.json a --secret",
-        "there is no folder …/no; make it first, or name another file",
-    ),
 ]
 WRONG_VARIABLES = [
+    (
+        "PAISSIVE_CONFIG_FILE=no/x.json",
+        "config set a 1",
+        "there is no folder …/no; make it first, or name another file",
+    ),
     (
         "PAISSIVE_ENV_FILE=no/.env",
         "set X --generate",
@@ -12982,7 +12984,7 @@ WRONG_VARIABLES = [
         "--backend file set X --generate",
         "PAISSIVE_IDENTITY: not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
     ),
-    ("PAISSIVE_IDENTITY=#", "--backend file set X --generate", "PAISSIVE_IDENTITY: it has no age identity"),
+    ("PAISSIVE_IDENTITY=#", "--backend file set X --generate", "PAISSIVE_IDENTITY has no age identity"),
     (
         "PAISSIVE_SECRETS_DIR=file",
         "--backend file list",
@@ -13239,7 +13241,7 @@ set db#password
 versions db
 delete db --version 1
 destroy db --version 1
-rotate now db#password --generate uuid
+rotate now db#password --generate hex:16
 rotate rollback db#password
 delete db#
 undelete db
