@@ -1414,11 +1414,12 @@ class Dotenv:
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, or None; raise BadValue if it can't be read."""
-        if name not in self.assigned:
+        place = self.assigned.get(name)
+        if place is None:
             return None
-        piece = self._pieces[self.assigned[name]]
+        piece = self._pieces[place]
         if piece.problem:
-            raise self._error(self.assigned[name])
+            raise self._error(place)
         return self.values(environ)[name] if "${" in piece.raw else piece.value(str)
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -1428,8 +1429,11 @@ class Dotenv:
 
         def look_up(name: str) -> str:
             nonlocal room
+            text = found.get(name)
             # A stranger's file must not expose a key to our stores under another name.
-            text = (found if name in found or is_store_credential(name.upper()) else environ).get(name, "")
+            if text is None and not is_store_credential(name.upper()):
+                text = environ.get(name)
+            text = text or ""
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
                 problem = f"the values up to {show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
@@ -1453,29 +1457,32 @@ class Dotenv:
     def filled_in(self, name: str) -> set[str]:
         """Return the names that the value of `name` takes in with ${NAME}."""
         piece = self._pieces[self.assigned[name]]
-        found = re.finditer(_VARIABLE, piece.raw) if piece.quote != "'" else ()
-        return {match["name"] for match in found}
+        if piece.quote == "'":
+            return set()
+        return {match["name"] for match in re.finditer(_VARIABLE, piece.raw)}
 
     def with_values(self, values: Mapping[str, str], *, only: bool = False) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
 
         With `only`, earlier assignments of these names are dropped, which hold older values.
         """
-        pieces, texts = self._pieces, [piece.text for piece in self._pieces]
-        last = max(self.assigned.get(name, len(pieces)) for name in values) if values else 0
-        broken = next((n for n, piece in enumerate(pieces[:last]) if piece.problem or piece.goes_on()), last)
+        outdated = values if only else {}
+        texts = [
+            "" if piece.name in outdated and place < self.assigned[piece.name] else piece.text
+            for place, piece in enumerate(self._pieces)
+        ]
+        end = len(texts)
+        last_changed = max((self.assigned.get(name, end) for name in values), default=0)
+        for place, piece in enumerate(self._pieces[:last_changed]):
+            if piece.problem or piece.goes_on():  # a reader might take the new text for a part of that
+                raise self._error(place)
         for name, value in values.items():
-            place = self.assigned.get(name, len(pieces))
-            if broken < place:  # a reader might take the new text for a part of that
-                raise self._error(broken)
-            if only:
-                for piece in range(place):
-                    texts[piece] = "" if pieces[piece].name == name else texts[piece]
-            if name in self.assigned:
-                texts[place] = pieces[place].with_value(value)
+            place = self.assigned.get(name, end)
+            if place < end:
+                texts[place] = self._pieces[place].with_value(value)
             else:
-                before = "" if not texts or texts[-1].endswith("\n") else "\n"
-                texts.append(before + dotenv_assignment(name, value) + "\n")
+                line_end = "" if not texts or texts[-1].endswith("\n") else "\n"
+                texts.append(f"{line_end}{dotenv_assignment(name, value)}\n")
         return self._bom + "".join(texts)
 
     def without(self, *names: str) -> str:
@@ -1520,15 +1527,16 @@ class _Piece:
         # Step by step: one expression for the whole value would keep each step in memory.
         steps = re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1)
         end = next((step.start() for step in steps if step[0] == quote), -1)
-        tail = re.compile(_TAIL).match(text, end + 1) if end >= 0 else None
-        if tail:
-            self.text = text[at : tail.end()]
-            self.quote, self.raw, self.tail = quote, text[start + 1 : end], tail[0]
+        tail = re.compile(_TAIL).match(text, end + 1)
+        if end < 0:
+            self.problem = "has a quote that is never closed"
+        elif not tail:
+            self.problem = "has text after a closing quote"
         else:
-            self.problem = (
-                "has text after a closing quote" if end >= 0 else "has a quote that is never closed"
-            )
-            self.tail = self.text[len(self.text.rstrip("\r\n")) :]
+            self.text = text[at : tail.end()]
+            self.quote = quote
+            self.raw = text[start + 1 : end]
+            self.tail = tail[0]
 
     def goes_on(self) -> bool:
         """Return whether bash takes what follows for a part of this value."""
@@ -1608,7 +1616,7 @@ class EnvironmentStore(Store):
         self._persists = False
         self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()
-        self._replaced: set[str] = set()  # by the last write
+        self._replaced_values = False  # by the last write
         self._files = FileCache()
 
     def __repr__(self) -> str:
@@ -1619,7 +1627,7 @@ class EnvironmentStore(Store):
         try:
             return os.environ[variable]  # faster than get()
         except KeyError:
-            path = credential_path(name, variable)
+            path = credential_path(name)
         if not path or variable in self._deleted_here:
             return self.get_stored(name)
         with disk_errors(f"read {path}, where {show(name)} is stored"):
@@ -1655,7 +1663,8 @@ class EnvironmentStore(Store):
                 raise BadName(f"a dotenv file can't set {variable}, a setting", hint="export it instead")
         here = changes
         if writes_file:
-            self._rewrite(lambda dotenv: dotenv.with_values(changes), changes)
+            self._replaced_values = not self._load().assigned.keys().isdisjoint(changes)
+            self._rewrite(lambda dotenv: dotenv.with_values(changes))
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
         os.environ.update(here)
@@ -1668,7 +1677,7 @@ class EnvironmentStore(Store):
         path = ""
         assigned = False
         if variable not in self._deleted_here:
-            path = credential_path(name, variable)
+            path = credential_path(name)
             assigned = not self._load().assigned.keys().isdisjoint((variable, name))
         if not (variable in os.environ or path or assigned):
             raise not_found_error(name)
@@ -1727,14 +1736,14 @@ class EnvironmentStore(Store):
     def overridden_by(self, name: str) -> str:
         """Return what overrides the dotenv file: "variable X", a path, or ""."""
         variable = checked_variable(name)
-        return f"variable {variable}" if variable in os.environ else credential_path(name, variable)
+        return f"variable {variable}" if variable in os.environ else credential_path(name)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
         """Return those whose values are references; mounted files have none."""
         found = {}
         for name in names:
             variable = checked_variable(name)
-            if variable not in os.environ and credential_path(name, variable):
+            if variable not in os.environ and credential_path(name):
                 continue
             with contextlib.suppress(NotFound, BadValue):  # what can't be read can't be followed
                 if looks_like_reference(value := self.get(name)):
@@ -1752,7 +1761,7 @@ class EnvironmentStore(Store):
         if len(names) == 1:
             variable = checked_variable(names[0])
             what = show(names[0]) + (f" as {variable}" if variable != names[0] else "")
-        what += " in plaintext" + (" (what it held before is gone)" if self._replaced else "")
+        what += " in plaintext" + (" (what it held before is gone)" if self._replaced_values else "")
         yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
@@ -1798,7 +1807,8 @@ class EnvironmentStore(Store):
             raise disk_error(f"read {path}", error) from None
 
     def _parse(self, data: bytes) -> Dotenv:
-        path, ignored = self.plaintext_file(), self._why_ignored()
+        path = self.plaintext_file()
+        ignored = self._why_ignored()
         if ignored:
             raise Unsafe(ignored)
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
@@ -1806,7 +1816,8 @@ class EnvironmentStore(Store):
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         if _holds_plaintext(dotenv):
             warn_if_exposed(path)
-        for problem in itertools.islice(dotenv.problems(), 1):
+        problem = next(dotenv.problems(), None)
+        if problem:
             warn_once(str(problem))
         return dotenv
 
@@ -1818,17 +1829,16 @@ class EnvironmentStore(Store):
             return ""
         return f"others can write to {path}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
 
-    def _rewrite(self, change: Callable[[Dotenv], str], changes: Iterable[str] = ()) -> None:
-        path, ignored = self.plaintext_file(), self._why_ignored()
+    def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
+        path = self.plaintext_file()
         if not path or (os.path.exists(path) and not os.path.isfile(path)):
             problem = f"{path} is not a file" if path else "there is no dotenv file to write"
             raise BadValue(problem, hint="name a file in PAISSIVE_ENV_FILE, or use --backend file")
+        ignored = self._why_ignored()
         if ignored:
             raise Unsafe(ignored)
         with disk_errors(f"write {path}"), FileLock(path):
-            dotenv = self._load()
-            self._replaced = dotenv.assigned.keys() & set(changes)
-            rewrite(path, change(dotenv).encode(errors="surrogateescape"))
+            rewrite(path, change(self._load()).encode(errors="surrogateescape"))
 
 
 _NO_DOTENV = Dotenv("")
@@ -1898,8 +1908,9 @@ def _holds_plaintext(dotenv: Dotenv) -> bool:
     return True
 
 
-def credential_path(name: str, variable: str) -> str:
+def credential_path(name: str) -> str:
     """Return the path of the file that NAME_FILE names, or of the systemd credential, or ""."""
+    variable = variable_name(name)
     # The user chose this path, so it is an error if it can't be read; a credential may be absent.
     chosen = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -1928,7 +1939,7 @@ def read_store_credential(variable: str) -> str:
             if command not in COMMAND_OUTPUTS:
                 COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
             return COMMAND_OUTPUTS[command]
-    path = path or credential_path(variable, variable)
+    path = path or credential_path(variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
 
@@ -5053,7 +5064,7 @@ class SecretConfig:
         if text is not None and not isinstance(value, (dict, list)):
             value = text
             source = self._environment.overridden_by(variable) or self._environment.plaintext_file()
-            if source == credential_path(variable, variable):
+            if source == credential_path(variable):
                 source += " (for use_secret)"
         try:
             if value is ABSENT:
