@@ -8705,16 +8705,16 @@ def scan(
     yield rejected matches too, and the reasons.
     """
     first = next(chunks, b"")
-    encoding = _utf16(first[:400])
+    is_utf16 = first.startswith((b"\xff\xfe", b"\xfe\xff"))
     kind = ""
-    if encoding is None and b"\0" in first[:8000]:  # what git takes for binary
+    if not is_utf16 and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if is_archive(first) else "binary"
         if skipped is not None:
             skipped[kind] += 1
         if not known:
             return
     chunks = itertools.chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)
-    for window in _windows(_as_utf8(chunks, encoding) if encoding else chunks):
+    for window in _windows(_utf8_from_utf16(chunks) if is_utf16 else chunks):
         spans = [] if kind else list(detect(window.text, path, custom))
         if known:
             spans += known(window.text)
@@ -8740,24 +8740,10 @@ def is_archive(first: bytes, formats: tuple[bytes, ...] = _ARCHIVES) -> bool:
     return first.startswith(formats) or first[257:262] == b"ustar"
 
 
-def _utf16(first: bytes) -> str | None:
-    if first.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        return "utf-32"
-    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if b"\0" not in first:
-        return None
-    even, odd = first[::2], first[1::2]  # ASCII in one half, mostly zeros in the other
-    for encoding, letters, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        if b"\0" not in letters and 1 < len(zeros) * 0.9 <= zeros.count(0):
-            return encoding
-    return None
-
-
-def _as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+def _utf8_from_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
     import codecs
 
-    for text in codecs.iterdecode(chunks, encoding, "replace"):
+    for text in codecs.iterdecode(chunks, "utf-16", "replace"):
         yield text.encode("utf-8", "replace")
 
 
@@ -9136,14 +9122,9 @@ def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[
 
 
 def missing_history(folder: str) -> str:
-    """Say why a clone lacks part of the history, and what to do; "" if it may have all of it."""
-    query = "--is-shallow-repository", "--git-path", "objects/pack"
-    shallow, packs = ask_git(folder, "rev-parse", *query).split("\n")
-    if shallow == "true":
+    """Say that a clone lacks older commits, and what to do, or return ""."""
+    if ask_git(folder, "rev-parse", "--is-shallow-repository") == "true":
         return "a shallow clone lacks older commits; get them with: git fetch --unshallow"
-    packs = os.path.join(folder, packs)
-    if os.path.isdir(packs) and any(name.endswith(".promisor") for name in os.listdir(packs)):
-        return "a partial clone lacks some objects; get them with: git fetch --refetch --no-filter"
     return ""
 
 
@@ -9235,8 +9216,7 @@ def install_hook(name: str) -> str:
     with contextlib.suppress(FileNotFoundError):
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
-        last_line = before.removeprefix(begin)
-        if last_line == before or not re.fullmatch(rb"[^\n]+ \|\| exit 1\n", last_line):
+        if before.splitlines()[:-1] != begin.splitlines():
             shorter = f"{shlex.join(program[:1] + program[3:])} {_HOOKS[name]}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {shorter}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -9279,16 +9259,14 @@ def _set_merge_driver(path: str) -> None:
 
 
 # === Files ==================================================================================================
-# Which files to read: in a repository those that git lists, elsewhere those that no .gitignore excludes. No
-# symlink is followed, and only regular files are opened: a FIFO blocks, and opening a device can act on it.
+# Which files to read: in a repository those that git lists, elsewhere all. No symlink is followed, and only
+# regular files are opened: a FIFO blocks, and opening a device can act on it.
 
 _HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
 VENDORED_FOLDERS = {  # third-party or generated
     *("node_modules", "bower_components", ".venv", "venv", ".eggs", "__pycache__", ".cache", ".mypy_cache"),
     *(".pytest_cache", ".ruff_cache", ".tox", ".nox", ".gradle", ".next"),
 }
-MAX_IGNORE_BYTES = 1 << 16  # of one .gitignore
-_MAX_IGNORE_LINES = 1000  # of all .gitignore files above a path; further ones are not read
 
 ListedFile = tuple[str, str]  # path to open, path to show
 # Errors on opening a listed file that has since vanished, or become a link or a FIFO.
@@ -9297,7 +9275,7 @@ VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 class FileFilter(NamedTuple):
     excludes: Callable[[str], bool]  # whether to leave out a path, as shown
-    gitignore: bool
+    gitignore: bool  # whether to leave out what git ignores
     on_error: Callable[[str, str], None]
     skipped: Counter[str]  # what is left out, by kind
 
@@ -9350,62 +9328,34 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    """Yield the files and the repositories below a folder, sorted, but not what is ignored."""
-    pending: list[tuple[str, _Ignores]] = [("", [])]
+    """Yield the files and the repositories below a folder, sorted."""
+    pending = [""]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python allows.
-        path, ignores = pending.pop()
+        folder = pending.pop()
         try:
-            with os.scandir(os.path.join(root, path)) as entries:
+            with os.scandir(os.path.join(root, folder)) as entries:
                 # Links, FIFOs and devices are left out.
                 plain = (e for e in entries if not e.is_symlink() and (e.is_dir() or e.is_file()))
                 found = dict(sorted((e.name, e.is_dir()) for e in plain))
         except OSError as error:
-            accept.on_error(shown + path, str(error.strerror))
+            accept.on_error((shown + folder).rstrip("/"), str(error.strerror))
             continue
-        if accept.gitignore and path and ".git" in found:
-            yield path  # git will list it
+        if accept.gitignore and folder and ".git" in found:
+            yield folder.rstrip("/")  # git will list it
             continue
-        folder = path and f"{path}/"
-        has_room = sum(patterns.size for _, patterns in ignores) < _MAX_IGNORE_LINES
-        if accept.gitignore and ".gitignore" in found and has_room:
-            ignores = [(folder, _read_gitignore(os.path.join(root, folder, ".gitignore"))), *ignores]
         below = []
         for name, is_folder in found.items():
-            path = folder + name
+            path = f"{folder}{name}/" if is_folder else folder + name
             if is_folder and name in VENDORED_FOLDERS:
                 accept.skipped["vendored"] += 1
+            elif (is_folder and name in _HISTORY_FOLDERS) or not accept.takes(shown + path):
                 continue
-            if is_folder and name in _HISTORY_FOLDERS:
-                continue
-            path_in_git = f"{path}/" if is_folder else path
-            if _is_ignored(path_in_git, ignores) or not accept.takes(shown + path_in_git):
-                continue
-            if is_folder:
-                below.append((path, ignores))
+            elif is_folder:
+                below.append(path)
             else:
                 yield path
         pending += reversed(below)
-
-
-_Ignores = list[tuple[str, "Patterns"]]  # each .gitignore above a path and its folder, the nearest first
-
-
-def _is_ignored(path: str, ignores: _Ignores) -> bool:
-    for folder, patterns in ignores:
-        verdict = patterns.verdict(os.fsencode(path.removeprefix(folder)))
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _read_gitignore(path: str) -> Patterns:
-    text = b""
-    with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
-        text = file.read(MAX_IGNORE_BYTES)
-    lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    # A truncated line could match anything.
-    return Patterns(lines[: -1 if len(text) == MAX_IGNORE_BYTES else None])
 
 
 def matches_path(patterns: Patterns, path: str) -> bool:
@@ -9419,9 +9369,7 @@ class Patterns:
     """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5))."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        rules = [rule for rule in map(_parse_pattern, lines) if rule]
-        self._rules = rules[::-1]
-        self.size = len(rules)
+        self._rules = [rule for rule in map(_parse_pattern, lines) if rule]
 
     def verdict(self, path: bytes) -> bool | None:
         """Return whether the last pattern that matches a path leaves it out; None if none matches.
@@ -9429,7 +9377,7 @@ class Patterns:
         The path of a folder ends with "/".
         """
         name = path[path.rfind(b"/", 0, -1) + 1 :]
-        for is_negated, has_folders, expression in self._rules:
+        for is_negated, has_folders, expression in reversed(self._rules):
             if expression.match(path if has_folders else name):
                 return not is_negated
         return None
@@ -9458,39 +9406,23 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     atoms = list(_ATOM.finditer(line))
     if any(atom["wrong"] or atom["set"] == b"" for atom in atoms):  # git ignores it
         return None
-    return is_negated, has_folders, re.compile(rb"(?s)" + _translate(atoms, end))
+    return is_negated, has_folders, re.compile(rb"(?s)" + b"".join(map(_translate, atoms)) + end)
 
 
-def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
-    # What follows a star, up to the next one or a "/", is taken where it first fits, as is what follows
-    # "**/" up to the next one: later places can't be better. A group that is captured in a lookahead never
-    # tries others, so no pattern is slow.
-    expression = end_of_star = end_of_folders = b""
-    for number, atom in enumerate(atoms):
-        start_group, end_group = b"(?=(?P<g%d>" % number, b"))(?P=g%d)" % number
-        literal = atom["escaped"] or atom[0]
-        if atom["folders"]:
-            expression += end_of_folders + start_group + rb"(?:.*?/)??"
-            end_of_folders = end_group
-        elif atom["inside"]:
-            expression += rb"[^/].*"
-        elif atom["stars"]:
-            expression += end_of_star + start_group + rb"[^/]*?"
-            end_of_star = end_group
-        elif atom["any"]:
-            expression += rb"[^/]"
-        elif atom["set"]:
-            items = (
-                re.escape(low) + b"-" + re.escape(max(low, high))
-                for low, high in _SET_ITEM.findall(atom["set"])
-            )
-            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + b"".join(items) + b"]"
-        elif literal == b"/":
-            expression += b"/" + end_of_star
-            end_of_star = b""
-        else:
-            expression += re.escape(literal)
-    return expression + end + end_of_star + end_of_folders
+def _translate(atom: re.Match[bytes]) -> bytes:
+    if atom["folders"]:
+        return rb"(?:.*/)?"
+    if atom["inside"]:
+        return rb"[^/].*"
+    if atom["stars"]:
+        return rb"[^/]*"
+    if atom["any"]:
+        return rb"[^/]"
+    if atom["set"]:
+        ranges = _SET_ITEM.findall(atom["set"])
+        items = b"".join(re.escape(low) + b"-" + re.escape(max(low, high)) for low, high in ranges)
+        return rb"(?!/)[" + (b"^" if atom["not"] else b"") + items + b"]"
+    return re.escape(atom["escaped"] or atom[0])
 
 
 # --- archives -----------------------------------------------------------------------------------------------
@@ -9556,6 +9488,7 @@ def _untar(file: IO[bytes], budget: _Budget) -> Iterator[tuple[str, Iterator[byt
 
 _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
+_MAX_SETTINGS = 1 << 16  # characters
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _GIT_BATCH = 4096  # versions that are read at a time
 _BATCH = 16  # files that a process scans at a time
@@ -9894,19 +9827,19 @@ def _is_within(path: str, roots: Container[str]) -> bool:
 
 def _find_repository(paths: Sequence[str]) -> tuple[str, str]:
     """Return the folder to run git in for these paths, and the top of the repository that they are in."""
-    folders = set()
+    tops = {}
     for path in paths or ["."]:
         while path and not os.path.isdir(path):  # it may be gone from the working tree
             path = os.path.dirname(path)
-        folders.add(path or ".")
-    tops = {top_of_repository(folder): folder for folder in folders}
-    if len(tops) > 1:
+        tops[path or "."] = top_of_repository(path or ".")
+    top, *others = {*tops.values()}
+    if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
-    ((top, folder),) = tops.items()
     # In a hook, git finds the commit's index only from the working directory.
     with contextlib.suppress(Unavailable):
-        folder = "." if folder == "." or top_of_repository(".") == top else folder
-    return folder, top
+        if "." in tops or top_of_repository(".") == top:
+            return ".", top
+    return top, top
 
 
 def _common_folder(paths: Iterable[str]) -> str:
@@ -9958,7 +9891,7 @@ class _AuditSettings:
         self.disabled = set[str]()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
-        if len(text) > MAX_IGNORE_BYTES:  # matching so many patterns would take too long
+        if len(text) > _MAX_SETTINGS:  # matching so many patterns would take too long
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section = ""
         entries = []
@@ -10122,7 +10055,7 @@ _READS = {
 
 
 class _Scanned:
-    """What was found in some files."""
+    """What was found in a file, or in those of an archive."""
 
     def __init__(self) -> None:
         self.files = 0
@@ -10137,6 +10070,21 @@ class _Scanner(NamedTuple):
     known: KnownValues | None = None
     archives: bool = False  # whether to read what is in them
     levels: Sequence[str] = CONFIDENCES  # confidences that are of interest
+
+    def scan_file(self, file: ListedFile) -> _Scanned:
+        path, shown = file
+        scanned = _Scanned()
+        try:
+            with (
+                open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, follow=False) as opened
+            ):
+                size = os.fstat(opened.fileno()).st_size
+                self.scan(Blob("", shown), chunks_of(opened.read), size, scanned)
+        except VANISHED:
+            pass
+        except OSError as error:
+            scanned.errors.append((shown, str(error.strerror)))
+        return scanned
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int, scanned: _Scanned) -> None:
         """Add what is found in a blob or, if it is an archive, in its files."""
@@ -10178,30 +10126,26 @@ def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iter
     start = time.monotonic()
     for file in files:
         if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
-            yield from _scan_in_processes(itertools.chain([file], files), scanner, jobs)
+            yield from _scan_in_processes([file, *files], scanner, jobs)
         else:
-            yield _scan_files([file], scanner)
+            yield scanner.scan_file(file)
 
 
-def _scan_in_processes(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
+def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
-    from collections import deque
-    from concurrent.futures import Future, ProcessPoolExecutor
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
     # Forking is faster, but a lock that another thread holds stays locked. `threading` misses C's threads.
     threads = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
     context = multiprocessing.get_context("fork" if len(threads) == 1 else "spawn")
     # Windows can't wait for more than 61.
-    pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
-    running: deque[Future[_Scanned]] = deque()
+    pool = ProcessPoolExecutor(min(jobs, 61), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
-        for batch in iter(lambda: list(itertools.islice(files, _BATCH)), []):
-            with _block_interrupts():
-                running.append(pool.submit(_scan_files, batch))
-            if len(running) > 4 * jobs:  # so that neither paths nor results pile up
-                yield running.popleft().result()
-        yield from (future.result() for future in running)
+        with _block_interrupts():
+            results = pool.map(scanner.scan_file, files, chunksize=_BATCH)
+        yield from results
     except BrokenProcessPool:
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
     finally:
@@ -10219,31 +10163,6 @@ def _block_interrupts() -> Iterator[None]:
         yield
     finally:
         mask(signal.SIG_SETMASK, before)
-
-
-_helper = _Scanner()  # of a helper process
-
-
-def _start_helper(scanner: _Scanner) -> None:
-    import signal
-
-    global _helper
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _helper = scanner
-
-
-def _scan_files(files: list[ListedFile], scanner: _Scanner | None = None) -> _Scanned:
-    scanned = _Scanned()
-    for path, shown in files:
-        try:
-            with open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, follow=False) as file:
-                size = os.fstat(file.fileno()).st_size
-                (scanner or _helper).scan(Blob("", shown), chunks_of(file.read), size, scanned)
-        except VANISHED:
-            continue
-        except OSError as error:
-            scanned.errors.append((shown, str(error.strerror)))
-    return scanned
 
 
 class Entry(NamedTuple):

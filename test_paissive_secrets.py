@@ -9707,10 +9707,10 @@ def test_the_values_of_a_list_are_found_up_to_fifty():
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-def test_text_is_read_in_any_unicode(encoding, mark):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16(encoding, mark):
     text = mark + "# a note\r\n" * 5 + f"x = '{GITHUB}'\r\n"
-    expected = [("github-token", 6, 6, 6)] if mark or "32" not in encoding else []
+    expected = [("github-token", 6, 6, 6)] if mark or encoding == "utf-8" else []
     assert places(text.encode(encoding)) == expected
 
 
@@ -10333,8 +10333,7 @@ def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, c
     os.chdir(clone("--no-checkout", "--filter=blob:none"))
     assert leaks(history=[]) == set()
     assert ps.main(["audit", "--history", "HEAD"]) == 2
-    partial, lacks = capsys.readouterr().err.splitlines()
-    assert partial.endswith("lacks some objects; get them with: git fetch --refetch --no-filter")
+    (lacks,) = capsys.readouterr().err.splitlines()
     assert lacks.endswith("can't read .: missing or broken objects in its history: 1")
 
 
@@ -10634,9 +10633,10 @@ def test_pre_commit_can_run_this_repository(repository):
 # === Files ==================================================================================================
 
 
-def listing(folder):
-    """The files that an audit reads below a folder."""
-    everything = ps.FileFilter(lambda path: False, True, lambda path, why: None, Counter())
+def listing(folder, lines=()):
+    """The files that an audit reads below a folder, without those that match patterns."""
+    excludes = functools.partial(ps.matches_path, patterns(lines))
+    everything = ps.FileFilter(excludes, True, lambda path, why: None, Counter())
     return sorted(shown for _, shown in ps.files_below(str(folder), "", everything))
 
 
@@ -10665,17 +10665,14 @@ NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build
 
 
 @pytest.mark.parametrize("lines", IGNORES, ids=" ".join)
-def test_own_matching_of_gitignore_is_that_of_git(tmp_path, lines):
+def test_own_matching_of_patterns_is_that_of_git(tmp_path, lines):
     folders = {str(Path(name).parent) for name in NAMES}
-    git(tmp_path, "init", "-q")
     plant(tmp_path, *(name for name in NAMES if not {name} & folders))
-    for nested in ("", "!x.log\ntop\n/inner"):
-        (tmp_path / ".gitignore").write_text("\n".join(lines))
-        (tmp_path / "sub" / ".gitignore").write_text(nested)
-        listed = git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0")
-        (tmp_path / ".git").rename(tmp_path / ".svn")
-        assert (listing(tmp_path) or [""]) == sorted(name for name in listed if name[:4] != ".svn")
-        (tmp_path / ".svn").rename(tmp_path / ".git")
+    expected = listing(tmp_path, lines)
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".git/info/exclude").write_text("\n".join(lines))
+    listed = git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0")
+    assert (expected or [""]) == sorted(listed)
 
 
 ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
@@ -10685,39 +10682,6 @@ ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
 @given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
 def test_no_pattern_and_no_path_raises(lines, path):
     assert ps.matches_path(patterns(lines), path) in (True, False)
-
-
-def test_a_hostile_pattern_takes_no_time():
-    known = patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
-    assert not ps.matches_path(known, "a" * 255)
-    assert not ps.matches_path(known, "a/" * 300 + "c")
-    assert ps.matches_path(known, "a/" * 300 + "b") and ps.matches_path(known, "x" + "a" * 200 + "b/c")
-    for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/[", "*a*"):
-        assert not ps.matches_path(patterns([piece * 1000 + "x"]), "a" * 255)
-
-
-def test_a_hostile_tree_of_gitignores_takes_no_time(folder):
-    for _ in range(200):
-        Path(".gitignore").write_text("\n".join(f"**/a*{n}" for n in range(60)))
-        os.mkdir("d")
-        os.chdir("d")
-    os.chdir(folder)
-    assert len(listing(folder)) == 200  # in a minute, if each line were asked about each name below
-    subprocess.run(["rm", "-r", "d"], check=True)
-
-
-def test_a_gitignore_below_very_many_others_leaves_nothing_out(tmp_path):
-    for n in range(20):
-        plant(tmp_path, f"{'d/' * n}x{n}")
-        (tmp_path / ("d/" * n) / ".gitignore").write_text(f"x{n}\n" * 100)
-    left = sorted(int(path.rpartition("x")[2]) for path in listing(tmp_path) if "x" in path)
-    assert left == list(range(10, 20))
-
-
-def test_half_a_line_of_a_long_gitignore_is_ignored(tmp_path):
-    plant(tmp_path, "a.py", "b.log", "c")
-    (tmp_path / ".gitignore").write_text("b.log\n" + "#" * 65_528 + "\n*.c")  # 64 KiB end behind the star
-    assert listing(tmp_path) == [".gitignore", "a.py", "c"]
 
 
 def test_what_git_ignores_is_read_when_asked_for(repository):
@@ -10954,10 +10918,10 @@ def test_a_file_that_several_paths_lead_to_is_read_once(folder, paths, in_git):
 
 
 @pytest.mark.parametrize("paths", ["node_modules/a.py .", ". node_modules", ". build", "./build/../build ."])
-def test_a_path_that_another_one_ignores_is_still_read(folder, paths):
-    leak(folder / "node_modules" / "a.py")
-    leak(folder / "build" / "a.py")
-    (folder / ".gitignore").write_text("build")
+def test_a_path_that_another_one_ignores_is_still_read(repository, paths):
+    leak(repository / "node_modules" / "a.py")
+    leak(repository / "build" / "a.py")
+    (repository / ".gitignore").write_text("build")
     assert leaks(paths.split()) == {re.search(r"\w{4,}", paths)[0] + "/a.py"}
 
 
