@@ -6541,18 +6541,12 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
 
-    def wrap_input(pass_on: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, record: pass_on(self, redacting.redact_record(record))
-
-    def wrap_output(make: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args: redacting.redact(make(*args))
+    def wrap(pass_on: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, record: redacting.filter(record) and pass_on(self, record)
 
     # A handler may replace `handle`, or get its records from a queue.
-    _replace_function(logging.Logger, "callHandlers", wrap_input)
-    _replace_function(logging.Handler, "handle", wrap_input)
-    _replace_function(logging.LogRecord, "getMessage", wrap_output)
-    # Not always text: some formatters return a dict, or bytes.
-    _replace_function(logging.Handler, "format", wrap_output)
+    _replace_function(logging.Logger, "callHandlers", wrap)
+    _replace_function(logging.Handler, "handle", wrap)
     logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
 
 
@@ -6635,27 +6629,22 @@ class RedactingFilter:
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and extra fields."""
-        self.redact_record(record)
+        import logging
+
         with contextlib.suppress(Exception):  # logging reports a message that can't be made
             message = record.getMessage()
             redacted = self.redact(message)
             if redacted != message:
                 record.msg, record.args = redacted, ()
-        return True
-
-    def redact_record(self, record: Any) -> Any:
-        """Redact a record, but leave objects in its message to its formatters."""
-        import logging
-
         for name in vars(record).keys() - self._usual:
-            examine = name not in ("msg", "args")
+            examine = name not in ("msg", "args")  # whose objects show nothing else than the message does
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if error is not None and self.is_revealing(error):
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = self.redact(text)  # which formatters use
             record.exc_info = None
-        return record
+        return True
 
     def is_revealing(self, error: BaseException, *context: object) -> bool:
         """Return whether an exception, its frames or the context show a value, or can't be examined."""
