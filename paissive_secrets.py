@@ -481,17 +481,13 @@ T = TypeVar("T")
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     """Open a file to read; raise Unsafe for a folder, FIFO, device or, without `follow`, a symlink."""
+    file_state(path, follow=follow)
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
-    try:
-        file = open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
-        # Check the open file: the path may lead elsewhere a moment later.
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        file.close()
-    except OSError as error:
-        # For folders, symlinks and sockets.
-        if error.errno not in (errno.EISDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO):
-            raise
+    file = open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
+    # Check the open file as well: the path may lead elsewhere by now.
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
     raise _not_a_file_error(path)
 
 
@@ -501,7 +497,6 @@ def _not_a_file_error(path: str) -> Unsafe:
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
     """Return the bytes of a file, at most MAX_FILE_BYTES."""
-    file_state(path, follow=follow)  # rejects folders and links on Windows
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
@@ -659,9 +654,9 @@ def warn_once(message: str) -> None:
 class FileLock:
     """`with FileLock(path):` lets one writer in at a time, across threads and processes.
 
-    Unfinished files are in a private folder that git ignores: PATH.paissive-tmp, removed at the end, or
-    .paissive-tmp in a folder PATH, which stays. Without `wait`, raise Conflict if it is locked already. A
-    command that inherits the open file `fd` holds the lock as well.
+    Meanwhile, a private folder that git ignores has the unfinished files: PATH.paissive-tmp, or .paissive-tmp
+    in a folder PATH. Without `wait`, raise Conflict if it is locked already. A command that inherits the open
+    file `fd` holds the lock as well.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
@@ -672,7 +667,6 @@ class FileLock:
     def __enter__(self) -> FileLock:
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
-        self._stays = os.path.isdir(self._path)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
             while not self._lock_file():
                 pass  # its previous holder removed it
@@ -734,11 +728,10 @@ class FileLock:
                 os.unlink(os.path.join(self._folder, name))
 
     def _unlock(self) -> None:
-        if not self._stays:
-            with contextlib.suppress(OSError):  # Windows can't remove an open file: the folder stays
-                if self._is_in_place():  # if not, somebody removed it, and this is another writer's
-                    os.unlink(self._file)
-                    os.rmdir(self._folder)
+        with contextlib.suppress(OSError):  # Windows can't remove an open file: the folder stays
+            if self._is_in_place():  # if not, somebody removed it, and this is another writer's
+                os.unlink(self._file)
+                os.rmdir(self._folder)
         if sys.platform != "win32":
             import fcntl
 

@@ -819,7 +819,7 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path, name, monkeypatch, capsys):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [None] * 4
     assert len(holders) == 80
-    assert os.listdir(tmp_path) == ([] if name else [".paissive-tmp"])
+    assert os.listdir(tmp_path) == []
     assert left_open(before) == Counter()
     assert capsys.readouterr().err == ""  # nothing about a short wait
 
@@ -2506,10 +2506,9 @@ def type_answers(monkeypatch, *answers):
 def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files):
     DB.chmod(0o644)  # as git makes it
     files.set("DB", "new")
-    folders = [".", ".paissive-tmp", "secrets", "secrets/app"]
+    folders = [".", "secrets", "secrets/app"]
     sealed = [
         ".gitattributes",
-        ".paissive-tmp/.gitignore",
         "identity.age",
         "secrets/DB.age",
         "secrets/app/db.age",
@@ -2845,7 +2844,7 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_n
         DB.with_stem("NEW").unlink(missing_ok=True)
     assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 20
     assert len(files.reveal_identity().split()) == 1
-    assert os.listdir(STORE / ".paissive-tmp") == [".gitignore"]
+    assert not (STORE / ".paissive-tmp").exists()
 
 
 def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
@@ -2866,7 +2865,7 @@ def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, 
         assert found.pop("app/db", None) in ("app-value", WRITTEN if act == "set" else None)
         assert found == {"DB": "db-value"}
         ps.FileStore().set("app/db", "app-value")
-        assert sorted(os.listdir(STORE)) == [".gitattributes", ".paissive-tmp", "identity.age", "secrets"]
+        assert sorted(os.listdir(STORE)) == [".gitattributes", "identity.age", "secrets"]
 
 
 def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
@@ -3516,7 +3515,7 @@ def test_a_full_disk_is_reported_and_no_value_is_lost_or_shown(files, tmp_path, 
         error = failure(act, *more)
         assert "No space left on device" in str(error) and "c4nary" not in all_that_is_shown(error)
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
-    assert os.listdir(STORE / ".paissive-tmp") == [".gitignore"]
+    assert not (STORE / ".paissive-tmp").exists()
     assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
 
 
@@ -3604,9 +3603,10 @@ def test_a_write_of_a_dotenv_file_killed_at_any_step_leaves_a_whole_file_and_git
 
 def test_what_a_killed_writer_leaves_is_removed_by_the_next(files):
     left = Path(files.folder, ".paissive-tmp/new-1")
+    left.parent.mkdir(0o700)
     left.write_bytes(b"half")
     files.set("DB", "new")
-    assert os.listdir(left.parent) == [".gitignore"]
+    assert not left.parent.exists()
 
 
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
@@ -7272,7 +7272,7 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
     held = {name: store.get(name) for name in store.names()}
     assert importing.returncode == (-kill if kill == SIGKILL else 128 + kill) and len(held) < 900
     assert held.items() <= values.items()
-    assert os.listdir(tmp_path / ".paissive/.paissive-tmp") == [".gitignore"] or kill == SIGKILL
+    assert kill == SIGKILL or not (tmp_path / ".paissive/.paissive-tmp").exists()
     ps.import_secrets(store, values)
     assert {name: store.get(name) for name in store.names()} == values
 
