@@ -10057,11 +10057,10 @@ class _Scanner(NamedTuple):
         path, shown = file
         scanned = _Scanned()
         try:
-            with (
-                open(0, "rb", 0, closefd=False) if path == "-" else open_regular(path, follow=False) as opened
-            ):
-                size = os.fstat(opened.fileno()).st_size
-                self.scan(Blob("", shown), chunks_of(opened.read), size, scanned)
+            stdin = path == "-"
+            with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as data:
+                size = os.fstat(data.fileno()).st_size
+                self.scan(Blob("", shown), chunks_of(data.read), size, scanned)
         except VANISHED:
             pass
         except OSError as error:
