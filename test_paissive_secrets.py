@@ -2365,7 +2365,6 @@ def test_age_refuses_what_no_canonical_header_has(identity):
         (start, start.replace(b"1", b"2"), "it does not begin like an age v1 file; restore it from a copy"),
         (start, start + b"-> a\nAB\n", "it has base64 that is not canonical"),
         (start, start + b"-> a\n\n" * 999, "the header's MAC does not match"),
-        (start, start + b"-> a\n\n" * 1000, "the file has more than 1000 recipients"),
     ):
         assert problem in refusal(ps.unseal, sealed.replace(old, new, 1), identity)
 
@@ -2379,7 +2378,6 @@ def test_age_seals_to_one_passphrase_or_to_recipients(identity):
     for text, log_n in [("", 17), ("\ud800", 17), ("x", 0), ("x", 21)]:
         refused = ("BadValue: the passphrase is empty, or not valid", "BadValue: scrypt's log N is 1 to 20")
         assert refusal(ps.Passphrase, text, log_n).startswith(refused)
-    assert repr(recipient) == f"Recipient('{recipient}')"
 
 
 def test_age_compares_all_bytes_of_a_passphrase():
@@ -2607,8 +2605,8 @@ def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monke
     monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
     status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
-    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"one", b"two", b"three", b"four"])
-    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (3, 3)
+    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"wrong", b"again"])
+    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
 
 
 def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
@@ -2629,12 +2627,14 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
     assert prompts == [f"New master password for {store_folder}: ", "Again: "]
 
 
-def test_a_password_that_is_or_became_wrong_is_asked_for_again(files, store_folder, monkeypatch):
+def test_a_password_that_is_or_became_wrong_is_asked_for_next_time(files, store_folder, monkeypatch):
     prompts = type_answers(monkeypatch, "wrong", PASSWORD, "new words")
+    assert "WrongKey: the master password does not open" in refusal(files.get, "DB")
     assert files.get("DB") == "db-value"
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
         ps.FileStore().change_password("new words")
+    assert "WrongKey: the master password does not open" in refusal(files.get, "app/db")
     assert files.get("app/db") == "app-value"
     assert prompts == [f"Master password of {store_folder}: "] * 3
 
@@ -3409,8 +3409,8 @@ def test_the_advice_where_others_can_write_corrects_all_folders_at_once(files):
 def test_a_rekey_seals_no_entry_that_was_moved_and_says_how_to_go_on(files):
     old = files.reveal_identity()
     swap(DB, APP_DB)
-    again = "move it back; then rekey again: until then, the old identity still opens secrets"
-    assert refusal(files.rekey).endswith(again)
+    assert refusal(files.rekey).endswith("; use that name, or move it back")
+    assert dict(files.status())["opens"] == "yes, but a rekey was not finished: rekey again"
     assert [ps.unseal(entry.read_bytes(), ps.Identity(old)) for entry in (DB, APP_DB)]
     swap(DB, APP_DB)
     assert (len(files.rekey()), files.get("DB"), len(files.reveal_identity().split())) == (32, "db-value", 1)
@@ -3721,8 +3721,7 @@ def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, c
     )
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
     assert refusal(ps.FileStore().get, "DB") == (
-        f"WrongKey: the master password does not open {folder}; "
-        "check PAISSIVE_MASTER_PASSWORD, or type it again"
+        f"WrongKey: the master password does not open {folder}; check PAISSIVE_MASTER_PASSWORD, or try again"
     )
 
 
@@ -6003,7 +6002,7 @@ D=secret:NOPE
 @pytest.mark.parametrize(
     ("name", "said"),
     {
-        "A": "BadValue: references form a cycle: A -> B -> A…; let one of them hold a value",
+        "A": "BadValue: references form a cycle: A -> B -> A; let one of them hold a value",
         "C": "NotFound: the value of 'D' looks like a reference, and leads to no secret; "
         "set the secret that it names, or write $${secret: if it isn't one",
         "D": "NotFound: no secret named 'NOPE', which D refers to; set it with: set NOPE",
@@ -6155,13 +6154,6 @@ def test_config_stores_no_secret_that_a_variable_would_hide_or_in_place_of_a_ref
     assert (os.listdir(), Path(".env").read_text()) == ([".env"], "C_D=secret://file/C\n")
 
 
-def test_config_that_could_not_write_its_file_says_that_the_secret_is_stored(config, monkeypatch):
-    monkeypatch.setattr(os, "replace", unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "disk full")))
-    problem = "'a.b' is stored, but config.json doesn't refer to it: can't write config.json: disk full"
-    said = refusal(config.set, "a.b", "v", use_secret=True)
-    assert said == f"Unavailable: {problem}; set it again when that is fixed"
-
-
 def test_config_resolves_everything_at_once(config, monkeypatch):
     monkeypatch.setenv("DATABASE_HOST", "x://${secret:DB_PASSWORD}$${secret:DB_PASSWORD}")
     monkeypatch.setenv("ELSEWHERE_TOKEN", "from the environment")
@@ -6300,11 +6292,9 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
         "database.host": ".env",
         "database.password": "config.json, which refers to secret:DB_PASSWORD",
         "cache.url": "variable CACHE_URL, which refers to secret:DB_PASSWORD",
-        "lost": "config.json: no secret named 'ABSENT', which lost refers to",
-        "odd": "config.json: odd: bad name ' A': it begins or ends with a space",
-        "DB_PASSWORD": "nowhere: no variable DB_PASSWORD, not in config.json, "
-        "but there is a secret 'DB_PASSWORD' (for use_secret)",
-        "no": "nowhere: no variable NO, not in config.json: no secret named 'no'",
+        "lost": "config.json, which refers to no secret",
+        "odd": "config.json, which refers to no secret",
+        "no": "nowhere: no variable NO, not in config.json",
     }
     assert {key: config.explain(key) for key in explained} == explained
 
@@ -6816,7 +6806,6 @@ def test_a_generator_that_fails_changes_nothing(rotation):
         ("command:true", failed + "it returned nothing"),
         ("command:exit 1", failed + "it ended with status 1"),
         (["no-such-program"], failed + "no-such-program: No such file or directory"),
-        ("command:trap '' PIPE; yes; sleep 600", failed + "it printed more than 16 MiB"),
         (lambda: 5, "the new value of 'DB_PASSWORD' is not text, but int"),
         (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
         (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
@@ -12571,11 +12560,9 @@ def test_password_prompts_for_what_it_is(tmp_path):
     answers = [b"old-words", *[b"new-words"] * 2]
     code, shown = on_a_terminal(*words, "password", answers=answers, cwd=tmp_path, env=env)
     assert code == 0 and b"New master password: " in shown
-    answers = [b"wrong", b"old-words", b"new-words"]
-    code, shown = on_a_terminal(*words, "get", "A", answers=answers, cwd=tmp_path, env=env)
-    assert (code, shown.count(b"type it again"), shown.count(b"Master password")) == (0, 2, 3)
-    code, shown = on_a_terminal(*words, "get", "A", answers=[b"wrong"] * 4, cwd=tmp_path, env=env)
-    assert (code, shown.count(b"Master password")) == (2, 3)
+    for typed, status in ((b"old-words", 2), (b"new-words", 0)):
+        code, shown = on_a_terminal(*words, "get", "A", answers=[typed], cwd=tmp_path, env=env)
+        assert (code, b"the master password does not open" in shown) == (status, status == 2)
 
 
 def test_set_without_a_name_asks_for_one(say):
