@@ -557,7 +557,6 @@ def read_credential(path: str) -> str:
 
 
 def without_newline(text: str) -> str:
-    """Return the text without one trailing newline."""
     return re.sub(r"\r?\n\Z", "", text)
 
 
@@ -601,7 +600,6 @@ def _is_private_group(uid: int, gid: int) -> bool:
 
 
 def make_folder(path: str) -> None:
-    """Make a private folder, if there is none."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
         sync_folder(os.path.dirname(path), f"{path} is made")
@@ -611,7 +609,7 @@ def check_folder(path: str) -> None:
     """Raise Unsafe for a folder where others could put files; an absent one is safe."""
     try:
         status = os.lstat(path)
-    except OSError:  # absent; any other error will recur when the folder is used
+    except OSError:  # any error but its absence will recur when it is used
         return
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
@@ -875,8 +873,9 @@ def disk_error(doing: str, error: OSError) -> SecretsError:
 # A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
 # repeat it, since it may be a misplaced value.
 
-_DEFAULT_DETAILS = {"token": ["32"], "password": ["24", "luds"], "hex": ["16"]}
-_SIZES = range(8, 1025)  # bytes of token and hex, characters of a password
+_SPEC = "(token|password|hex)(?::([0-9]{1,9})(?::([luds]+))?)?"
+_DEFAULT_SIZES = {"token": 32, "password": 24, "hex": 16}  # bytes of token and hex, characters of a password
+_SIZES = range(8, 1025)
 SPEC_HINT = "use token:32, password:24, password:24:lud or hex:16"  # paissive: allow
 _PASSWORD_CLASSES = {
     "l": "abcdefghijklmnopqrstuvwxyz",
@@ -895,25 +894,18 @@ def generate(spec: str = "token:32") -> str:
     """
     import secrets
 
-    word, *details = spec.split(":")
-    defaults = _DEFAULT_DETAILS.get(word)
-    if defaults is None or len(details) > len(defaults):
+    match = re.fullmatch(_SPEC, spec)
+    if not match or (match[3] and match[1] != "password"):
         raise BadValue("no such generator", hint=SPEC_HINT)
-    text, *classes = [*details, *defaults[len(details) :]]
-    # int() would also accept signs, spaces, underscores and the digits of other scripts.
-    if not re.fullmatch("[0-9]{1,4}", text) or int(text) not in _SIZES:
+    kind = match[1]
+    size = int(match[2] or _DEFAULT_SIZES[kind])
+    if size not in _SIZES:
         raise BadValue(f"the size of a new value is {_SIZES[0]} to {_SIZES[-1]}", hint=SPEC_HINT)
-    if word == "password":
-        return _random_password(int(text), *classes)
-    return secrets.token_hex(int(text)) if word == "hex" else secrets.token_urlsafe(int(text))
-
-
-def _random_password(size: int, classes: str) -> str:
-    import secrets
-
-    if not classes or set(classes) - set(_PASSWORD_CLASSES):
-        raise BadValue("a password's classes are l(ower), u(pper), d(igits), s(ymbols)", hint=SPEC_HINT)
-    needed = [_PASSWORD_CLASSES[c] for c in sorted(set(classes))]
+    if kind == "token":
+        return secrets.token_urlsafe(size)
+    if kind == "hex":
+        return secrets.token_hex(size)
+    needed = [_PASSWORD_CLASSES[letter] for letter in sorted(set(match[3] or "luds"))]
     while True:  # drawing again until it has each class keeps all such passwords equally likely
         password = "".join(secrets.choice("".join(needed)) for _ in range(size))
         if all(set(password) & set(characters) for characters in needed):
@@ -1350,19 +1342,16 @@ class Policies:
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the policies in the file by location and name."""
         if self._read is None:
-            self._read = self._read_file()
+            self._read = self._read_file() if os.path.lexists(self.path) else {}
         return self._read
 
     def _read_file(self) -> dict[str, Any]:
         path = self.path
-        try:
-            with disk_errors(f"read {path}", but=FileNotFoundError), open_regular(path) as file:
-                if not is_trusted(os.fstat(file.fileno())):
-                    hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
-                    raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
-                found = parse_json(decode_value(read_bounded(file, path), path), path)
-        except FileNotFoundError:
-            return {}
+        with disk_errors(f"read {path}"), open_regular(path) as file:
+            if not is_trusted(os.fstat(file.fileno())):
+                hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+                raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
+            found = parse_json(decode_value(read_bounded(file, path), path), path)
         stores: Any = found.get("stores") if found.get("version") == 1 else None
         if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
             raise BadValue(f"{path} has no policies of version 1", hint="use: rotate schedule")
@@ -1536,7 +1525,6 @@ class _Piece:
         return not self.quote and bool(_UNFINISHED.search(_COMPLETE.sub("", self.raw)))
 
     def with_value(self, value: str) -> str:
-        """Return the text with another value."""
         assignment = self.head + dotenv_assignment(self.name, value, self.quote)
         blanks, mark, comment = self.tail.partition("#")
         if not mark:
@@ -1586,7 +1574,6 @@ _URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC
 
 
 def _has_url_password(value: str) -> bool:
-    """Return whether a URL in a value has a password before its host."""
     return "://" in value and bool(re.search(_URL_WITH_PASSWORD, value))
 
 
@@ -1638,7 +1625,6 @@ class EnvironmentStore(Store):
         return check_value(value, f"the value of {show(name)} in {self.plaintext_file()}")
 
     def set(self, name: str, value: str) -> None:
-        """Set one secret, in the process or in the dotenv file."""
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
@@ -1665,7 +1651,6 @@ class EnvironmentStore(Store):
         self._deleted_here.difference_update(changes)
 
     def delete(self, name: str) -> None:
-        """Delete a secret from the process or the dotenv file, or raise NotFound."""
         variable = checked_variable(name)
         path = ""
         assigned = False
@@ -1684,7 +1669,6 @@ class EnvironmentStore(Store):
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
-        """Yield names in the dotenv file, in variables and of mounted files."""
         found = set(split_dotenv(self._load())[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
@@ -1716,7 +1700,6 @@ class EnvironmentStore(Store):
         return view
 
     def outlives_process(self) -> bool:
-        """Return whether `set` writes a file."""
         return self._writes_file() and self._configured_file() != ""
 
     def plaintext_file(self) -> str:
@@ -1727,16 +1710,14 @@ class EnvironmentStore(Store):
         return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
 
     def overridden_by(self, name: str) -> str:
-        """Return what overrides the dotenv file: "variable X", a path, or ""."""
         variable = checked_variable(name)
         return f"variable {variable}" if variable in os.environ else credential_path(name)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return those whose values are references; mounted files have none."""
         found = {}
         for name in names:
             variable = checked_variable(name)
-            if variable not in os.environ and credential_path(name):
+            if variable not in os.environ and credential_path(name):  # mounted files have none
                 continue
             with contextlib.suppress(NotFound, BadValue):  # what can't be read can't be followed
                 if looks_like_reference(value := self.get(name)):
@@ -1761,8 +1742,9 @@ class EnvironmentStore(Store):
         configured = self._configured_file()
         if configured == "":
             return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
-        missing = configured and not os.path.exists(configured)
-        return f"the dotenv file {configured} does not exist" if missing else self._why_ignored()
+        if configured and not os.path.exists(configured):
+            return f"the dotenv file {configured} does not exist"
+        return ""
 
     def status(self) -> Iterator[tuple[str, str]]:
         path = self.plaintext_file()

@@ -12657,10 +12657,6 @@ WRONG_CALLS = [
         "the size of a new value is 8 to 1024; use token:32, password:24, password:24:lud or hex:16",
     ),
     (
-        lambda: ps.generate("password:8:xyz"),
-        "a password's classes are l(ower), u(pper), d(igits), s(ymbols); use token:32, …",
-    ),
-    (
         lambda: ps.EnvironmentStore("").persistent_view().set("A", "v"),
         "there is no dotenv file to write; name a file in PAISSIVE_ENV_FILE, or use --backend file",
     ),
