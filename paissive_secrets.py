@@ -7675,7 +7675,8 @@ def level(score: int) -> str:
 # --- features -----------------------------------------------------------------------------------------------
 
 _SHAPE = lazily(
-    r"(?P<lower>[a-z]+\Z)|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)"
+    r"(?P<words>[A-Za-z]{3,}(?:[-_. ][A-Za-z]{3,}){3,}\Z)|(?P<lower>[a-z]+\Z)"
+    r"|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)"
     r"|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)"
     r"|(?P<spaces>.*\s)|(?P<symbols>.*[^\w.:/+=~-])"
 )
@@ -7703,42 +7704,41 @@ _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers 
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: ; 52 end 38 word -114
-before: , 38 : -66
-begins: line 22
-bias: - -23
-classes: aA0- 149 A0 90 aA0 88 a 44 a0 42 0 -131 0- -159 - -182 A- -253
-digits: many 102 none -31 two -94
-distinct: 7 56 8 52 10 -4 0 -305
-drawn: token 217 pass 193 key 116 - -394
-echoes: key -99 name -135 pass -192
-ends: telltale 85 - -108
-first: access 204 x 130 mysql 129 pass 78 token -95 key -110
-has: token -201 test -203 admin -237 abc -272 foo -272 123 -303 secret -368 pass -429
-kind: key -85
-kind/classes: secret/a0 110 token/a0- 94 pass/a 50 key/a0 -62 secret/a- -86
-kind/digits: pass/two 80 pass/many 6 key/two -10 secret/none -68 auth/two -75 pass/some -104
-  pass/none -132
-kind/ends: nonce/- 179
-kind/language: key/source -20 pass/json -159
-kind/length: pass/7 230 pass/9 193 pass/5 148 secret/31 127 pass/16 119 pass/12 79 secret/5 -130
-  token/7 -143 pass/3 -154 pass/63 -171 pass/100 -262 pass/300 -394
-kind/letters: key/4 99 pass/6 66 key/5 -49 pass/2 -58 key/6 -93 pass/3 -124 auth/6 -142
-kind/quote: pass/double 3 pass/bare -37 secret/double -56
-kind/separator: pass/= 47 secret/= 22 pass/( -81 key/_ -324
-kind/shape: pass/lower 50 auth/- -42 pass/spaces -138
-language: config 4 source -41 markup -50
-last: base 140 password 76 key -37
-length: 39 108 31 63 16 60 12 55 9 -62 3 -131 7 -135 1 -189 5 -225
-letters: 3 211 2 171 1 130 4 78 5 -66 few -120 6 -190 7 -215
-name: private 154 set 154 api 119 secret 79 user -43 token -74 check -150 public -296
-named: quoted 11
-quote: double 14 bare -17
-separator: => 97 : 33 = 30 _ -60 ( -76 , -429
-sets: pass/config 70
-shape: marked 159 lower 44 base36 -12 spaces -68 symbols -71 - -91
-symbols: 1 33 0s -164
-words: 1 29 2 29 4 -82
+after: end 50 ; 40 word -127
+bias: - -7
+classes: aA0- 170 aA0 106 aA 46 A0 45 a0 29 0 -146 - -159 0- -200 A- -241
+digits: many 107 some 9 none -49 two -73
+distinct: 7 60 8 55 6 34 10 -9 2 -69 0 -250
+drawn: token 196 key 94 - -367
+echoes: name -84
+ends: telltale 86 - -93
+first: access 177 mysql 143 x 133 pass 66 token -118 key -129
+has: token -128 test -210 foo -223 admin -255 abc -260 123 -317 secret -339 pass -482
+kind: key -103
+kind/classes: secret/a0 102 pass/a 84
+kind/digits: pass/two 92 pass/many 59 pass/some -56 token/two -72 secret/none -80 pass/none -93
+  auth/two -125
+kind/ends: nonce/- 163
+kind/language: token/source -20 key/source -35 pass/json -111
+kind/length: pass/7 187 pass/16 131 pass/9 122 pass/5 121 pass/12 43 pass/63 -85 secret/5 -118
+  token/7 -153 pass/300 -353
+kind/letters: pass/6 47 pass/few 22 pass/2 -50 pass/3 -98 key/6 -136 auth/6 -142
+kind/quote: secret/single 28 pass/double 6 pass/bare -41
+kind/separator: pass/= 25 pass/( -76 key/_ -255
+kind/shape: pass/lower 84 pass/base36 17 pass/spaces -117
+language: config 1 json -11 source -24
+last: base 138 password 62
+length: 39 110 12 71 31 68 16 36 20 -6 7 -88 1 -162 5 -185 3 -236
+letters: 3 236 2 196 1 147 4 108 5 -88 few -184 6 -189 7 -229
+name: set 170 private 120 secret 55 token -6 user -48 check -167 public -242
+named: quoted 14
+quote: double 18 bare -5
+random: pass -109
+separator: : 8 = 6 _ -82 ( -113 , -523
+sets: pass/config 60
+shape: marked 127 symbols -57 spaces -69 - -137
+symbols: 1 57 0 32 0s -172 4 -182
+words: 1 42 2 22 4 -52
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -7857,8 +7857,9 @@ def _marks(c: Candidate) -> tuple[str, ...]:
     """Features that only some candidates have; a group may occur several times."""
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
-    if any(len(word) > 2 and word in value for word in words_of(c.name)):
-        found.append(f"echoes {c.kind if c.name.lower() not in value else 'name'}")
+    name = c.name.lower()
+    if name in value or name.replace("_", "") in value:
+        found.append("echoes name")
     if not c.before.strip("\"'-{ \t"):
         found.append("begins line")
     if _sets_own_line(c):
@@ -7955,6 +7956,10 @@ it is a path or a file
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - ../src/a - ~/.config/app - /run/secrets/db - keys/server.pem
     + /{B40} + k7/Q2x9v.Js3
+it is a pattern
+    \A\^.*\$\Z|\[\^?(?:a-z|A-Z|0-9)
+    - ^.{8,32}$ - [A-Za-z0-9]{5}
+    + ^k7[Qa-2x9Kv
 it is a version
     \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+(?:\.\d+)+[\w.-]*\Z
     |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
@@ -7991,9 +7996,9 @@ it is put in later
     [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|\A[$*&]\w+\Z
     - ${DB_PASS} - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7
     + k7$Q2{x + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
-it is a call, a template or a pattern
-    \A\^.*\$\Z|\[\^?(?:a-z|0-9)|\A[\w.]{2,40}\(.{0,200}\)\Z|\{(?!\")[\w.: \[\]()'\"]*\}
-    - getPassword() - {user.name} x - ^.{8,32}$ - [a-z0-9]+
+it is a call or a template
+    \A[\w.]{2,40}\(.{0,200}\)\Z|\{(?!\")[\w.: \[\]()'\"]*\}
+    - getPassword() - {user.name} x
     + k7(Q2)x9Kv! + (k7{Q2]x9Kv
 = before
 no name follows
@@ -8002,8 +8007,8 @@ no name follows
     + export
 = after a bare value
 it is cut off
-    \A(?:: |\.\.\.|\{\{| \{| = | \|>)
-    - ... - {{ x }} - : no such user
+    \A(?:: |\.\.\.|\{\{| \{| = | \|>|\[[\"'])
+    - ... - {{ x }} - : no such user - ['secret']
     + # comment
 """
 
@@ -8056,7 +8061,7 @@ _WEAK_WORD = (
 _WEAK = lazily(rf"(?i){_WEAK_WORD}(?:[_-]?{_WEAK_WORD}){{0,3}}[_-]?\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_WORDS = lazily(r"(?:[A-Za-z]{1,20}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
+_WORDS = lazily(r"(?:[A-Za-z]{1,40}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 
 

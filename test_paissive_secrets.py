@@ -9197,9 +9197,8 @@ a.py | f(pass·word, "V4x7q") | separator ,
 a.sql | CREATE USER x IDENTIFIED BY 'V4x7q'; | first by, quote single, separator =
 a.py | "{\"pass·word\": \"V4x7q\"}" | named quoted, quote escaped, before "
 a.yml | a_b_c_d_tok·en: ab$d+E7 | words 4, first a, name c, last token
-a.py | api_k·ey = "my-api-1" | echoes key
-a.py | ab_k·ey = "my-ab-1" | not echoes key
-a.py | k·ey = "my-key-1-of-them-all" | echoes name
+a.py | api_k·ey = "my-api-1" | not echoes name
+a.py | api_k·ey = "my-ApiKey-1" | echoes name
 a.py | api_k·ey = "q{k}x)r${m]1t#" | random key, symbols 5
 a.py | pass·word = "k8#v2p!x" | letters few, not random pass, shape symbols
 a.py | pass·word = "K8#v2p!x9Qz7" | random pass
@@ -9391,7 +9390,7 @@ def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path):
     command = [*train, str(tmp_path / "evaluate.py"), str(tmp_path / "dev")]
     first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "12")
     assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
-    assert re.search(r"(?m)^name: .* key -\d+$", first)
+    assert re.search(r"(?m)^kind/letters: key/6 -\d+$", first)
 
 
 # === Detectors ==============================================================================================
