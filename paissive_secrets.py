@@ -3014,7 +3014,7 @@ def _new_passphrase(password: str) -> Passphrase:
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
 # All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
-_GO_BOOL = "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False"
+_GO_BOOL = ("1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
 # The body of each login's request: its members, and the settings that they come from.
 LOGINS: dict[str, dict[str, str]] = {
     "token": {},
@@ -3026,15 +3026,6 @@ LOGINS: dict[str, dict[str, str]] = {
     "cert": {"name": "role"},
     "github": {"token": "github_token"},
 }
-
-
-def _setting(pattern: str, problem: str, hint: str, convert: Callable[[str], T]) -> Callable[[str, str], T]:
-    def parse(source: str, text: str) -> T:
-        if not re.fullmatch(pattern, text):
-            raise BadValue(f"{source} {problem}", hint=hint)
-        return convert(text)
-
-    return parse
 
 
 def _printable(source: str, text: str) -> str:
@@ -3074,45 +3065,52 @@ def _vault_folder(source: str, text: str) -> str:
 
 
 def _timeout(source: str, text: str) -> float:
-    # A bare number means seconds to Vault, though not to Go. Zero means the default, as in Go.
+    # A bare number means seconds to Vault, though not to Go. Zero means the default.
     seconds = parse_duration(text + "s" if text[-1:].isdigit() else text)
     if seconds is None:
         raise BadValue(f"{source} isn't a duration", hint="use seconds, or a duration such as 1m30s")
     return seconds or 60.0
 
 
-# Anything else could end a header and begin another.
-header_value = _setting(
-    "[!-~]*", "has a character that isn't allowed", "look for a space or a line break at its end", str
-)
-# Those that `vault` and `bao` read, from BAO_X and VAULT_X; all others are our own, PAISSIVE_VAULT_X.
-_STANDARD = (
-    "addr agent_addr namespace token token_path cacert cacert_bytes capath client_cert client_key"
-    " tls_server_name skip_verify client_timeout max_retries proxy_addr"
-)
-# How each is read if it isn't just printable text, and its default if that isn't "".
-_PARSERS: dict[str, Callable[[str, str], object]] = {
-    **dict.fromkeys(("addr", "agent_addr"), _vault_address),
-    **dict.fromkeys(("namespace", "token"), header_value),
-    **dict.fromkeys(("mount", "prefix", "login_mount"), _vault_folder),
-    "cacert_bytes": _setting("[\0-\x7f]*", "isn't PEM", "use the text of a certificate", str),
-    "skip_verify": _setting(
-        _GO_BOOL, "isn't true or false", "use 1, t, true, 0, f or false", lambda t: t[0] in "1tT"
-    ),
-    "client_timeout": _timeout,
-    "max_retries": _setting("[0-9]{1,9}", "isn't a number", "use 0 or more", int),
-    "hosts": _setting("(?s).*", "", "", lambda text: tuple(text.replace(",", " ").lower().split())),
-    "login": _setting("|".join(LOGINS), "isn't a known login method", f"use {', '.join(LOGINS)}", str),
-}
-_DEFAULTS = {
-    "addr": "https://127.0.0.1:8200",
-    "token_path": "~/.vault-token",
-    "skip_verify": False,
-    "client_timeout": 60.0,
-    "max_retries": 2,
-    "mount": "secret",
-    "hosts": (),
-    "login": "token",
+def header_value(source: str, text: str) -> str:
+    if not re.fullmatch("[!-~]*", text):  # anything else could end a header and begin another
+        hint = "look for a space or a line break at its end"
+        raise BadValue(f"{source} has a character that isn't allowed", hint=hint)
+    return text
+
+
+def _go_boolean(source: str, text: str) -> bool:
+    if text not in _GO_BOOL:
+        raise BadValue(f"{source} isn't true or false", hint="use 1, t, true, 0, f or false")
+    return text[0] in "1tT"
+
+
+def _retries(source: str, text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise BadValue(f"{source} isn't a number", hint="use 0 or more")
+    return int(text)
+
+
+def _login_method(source: str, text: str) -> str:
+    if text not in LOGINS:
+        raise BadValue(f"{source} isn't a known login method", hint=f"use {', '.join(LOGINS)}")
+    return text
+
+
+# The parsers and the defaults of settings that aren't just printable text, empty by default.
+_PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
+    "addr": (_vault_address, "https://127.0.0.1:8200"),
+    "agent_addr": (_vault_address, ""),
+    "namespace": (header_value, ""),
+    "token": (header_value, ""),
+    "token_path": (_printable, "~/.vault-token"),
+    "skip_verify": (_go_boolean, "false"),
+    "client_timeout": (_timeout, "60"),
+    "max_retries": (_retries, "2"),
+    "mount": (_vault_folder, "secret"),
+    "prefix": (_vault_folder, ""),
+    "login": (_login_method, "token"),
+    "login_mount": (_vault_folder, ""),
 }
 
 
@@ -3130,16 +3128,18 @@ class VaultSettings:
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
+        brands = ["BAO_", "VAULT_"]
         for name, value in keywords.items():
+            if name == "mount":  # this and all that follow are our own
+                brands = ["PAISSIVE_VAULT_"]
             source = name
             if value is None:
-                brands = ("BAO_", "VAULT_") if name in _STANDARD.split() else ("PAISSIVE_VAULT_",)
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
-            text = " ".join(value) if isinstance(value, (list, tuple)) else str(value)
-            parse = _PARSERS.get(name, _printable)
-            values[name] = parse(source, text) if text else _DEFAULTS.get(name, "")
+            parse, default = _PARSERS.get(name, (_printable, ""))
+            text = str(value) or default
+            values[name] = parse(source, text) if text else ""
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
             values["addr"] = values["agent_addr"]
         values["login_mount"] = values["login_mount"] or values["login"]
@@ -3157,7 +3157,7 @@ class VaultSettings:
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
 _MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
-_MAX_IDLE = 8  # connections kept for later
+_MAX_IDLE = 8  # connections to each place kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
 Json = dict[str, Any]
@@ -3165,8 +3165,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 # A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
 # standby also answers 307 when it lost the active node's response.
 _NOT_DONE = {412, 429}
-_ADDRESS_HINT = "check VAULT_ADDR and any proxy"
-_TOO_LARGE = "the response is too large to be Vault's"
+_ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
 
 
 class Response:
@@ -3252,7 +3251,7 @@ class Transport:
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.lock = threading.Lock()
-        self._idle: list[Any] = []
+        self._idle: dict[tuple[str, str], list[Any]] = {}  # connections by scheme and host
         self._busy: set[Any] = set()
 
     def call(
@@ -3263,8 +3262,6 @@ class Transport:
 
         deadline = min(self.deadline, time.monotonic() + self.settings.client_timeout)
         data = b"" if body is None else json.dumps(body).encode()
-        if len(data) > _MAX_BODY:
-            raise BadValue("the value is too large for Vault")
         repeated = False
         for attempt in itertools.count():
             known = self.newest
@@ -3302,8 +3299,9 @@ class Transport:
             return False
         place = host, port = _host_and_port(new.scheme, new.netloc)
         spelled = f"[{host}]" if ":" in host else host
-        hosts = {host, spelled, f"{spelled}:{port}"}
-        return place == _host_and_port(old.scheme, old.netloc) or not hosts.isdisjoint(self.settings.hosts)
+        names = {host, spelled, f"{spelled}:{port}"}
+        trusted = self.settings.hosts.lower().replace(",", " ").split()
+        return place == _host_and_port(old.scheme, old.netloc) or not names.isdisjoint(trusted)
 
     @functools.cached_property
     def proxy(self) -> tuple[str, dict[str, str]]:
@@ -3316,15 +3314,15 @@ class Transport:
     def take(self, scheme: str, host: str) -> Any:
         if self.closed:
             raise ConnectionAbortedError
-        place = scheme, host
-        connection = None
         with self.lock:
-            while connection := next((idle for idle in reversed(self._idle) if idle.place == place), None):
-                self._idle.remove(connection)
+            idle = self._idle.setdefault((scheme, host), [])
+            while idle:
+                connection = idle.pop()
                 if not _is_stale(connection):
                     break
-        connection = connection or self._new_connection(scheme, host)
-        self._busy.add(connection)
+            else:
+                connection = self._new_connection(scheme, host)
+            self._busy.add(connection)
         return connection
 
     def _new_connection(self, scheme: str, host: str) -> Any:
@@ -3340,10 +3338,11 @@ class Transport:
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool) -> None:
-        self._busy.discard(connection)
         with self.lock:
-            if reusable and len(self._idle) < _MAX_IDLE and not self.closed:
-                self._idle.append(connection)
+            self._busy.discard(connection)
+            idle = self._idle.setdefault(connection.place, [])
+            if reusable and len(idle) < _MAX_IDLE and not self.closed:
+                idle.append(connection)
                 return
         connection.hang_up()
 
@@ -3351,12 +3350,13 @@ class Transport:
         """Close all connections; threads that wait for a response get an error at once."""
         import socket
 
-        self.closed = True
-        sockets = [connection.sock for connection in [*self._busy, *self._idle]]
-        for sock in filter(None, sockets):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
-        self._idle = []
+        with self.lock:
+            self.closed = True
+            self._idle = {}
+            for connection in self._busy:
+                with contextlib.suppress(AttributeError, OSError):  # it isn't connected
+                    # SSLSocket's shutdown would go on in plain text.
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 class _Exchange:
@@ -3384,14 +3384,13 @@ class _Exchange:
 
         try:
             answer = _opener().open(self._new_request(method, url))
-            return _read_response(answer.status, answer.headers, self.raw, url)
+            return _read_response(answer.status, answer.headers, self.raw)
         except HTTPError as error:  # a redirect to a third place, or to another scheme
             return Response(error.code)
         except SecretsError:
             raise
-        except MemoryError:  # for a chunk that claims to be huge
-            raise not_vault_error(_TOO_LARGE) from None
-        except (OSError, ValueError, HTTPException) as error:
+        # The last two are for a chunk that claims to be huge.
+        except (OSError, ValueError, HTTPException, MemoryError, OverflowError) as error:
             response = Response(0)
             response.sent, response.broken = self.sent, _describe(error)
             return response
@@ -3580,7 +3579,7 @@ class _Source(io.RawIOBase):
         # Each chunk begins with a line, whereas a body of Vault's is a single one.
         self._budget -= size + _LINE_COST * bytes(buffer[:size]).count(b"\n")
         if self._budget < 0:
-            raise not_vault_error(_TOO_LARGE)
+            raise not_vault_error("the response is too large to be Vault's")
         return size
 
 
@@ -3647,8 +3646,7 @@ def _check_framing(response: Any) -> None:
     """Raise ValueError if the end of a response is in doubt: the next one would be misread."""
     names = map(str.lower, response.headers.keys())
     framing = [name for name in names if name in ("content-length", "transfer-encoding")]
-    is_understood = response.chunked or response.length is not None or not framing
-    if response.headers.defects or len(framing) > 1 or not is_understood:
+    if response.headers.defects or len(framing) > 1:
         raise ValueError
 
 
@@ -3680,11 +3678,9 @@ def _tls_context(settings: VaultSettings) -> Any:
 def _load_trusted(context: Any, settings: VaultSettings) -> None:
     import ssl
 
-    # As in Vault, a file precedes text, and text a folder, of which it takes all files at any depth.
-    if settings.cacert or settings.cacert_bytes:
-        text = "" if settings.cacert else settings.cacert_bytes
-        context.load_verify_locations(settings.cacert or None, cadata=text or None)
-    elif settings.capath:
+    if settings.cacert:
+        context.load_verify_locations(settings.cacert)
+    elif settings.capath:  # all files at any depth, as in Vault; OpenSSL would only look for hashed names
         files = [os.path.join(place, name) for place, _, names in os.walk(settings.capath) for name in names]
         for file in files:
             with contextlib.suppress(ssl.SSLError):  # a key, for instance
@@ -3693,10 +3689,8 @@ def _load_trusted(context: Any, settings: VaultSettings) -> None:
         context.load_default_certs()
 
 
-def _read_response(status: int, headers: Any, raw: bytes, url: str) -> Response:
+def _read_response(status: int, headers: Any, raw: bytes) -> Response:
     response = Response(status, headers)
-    if status == 400 and url.startswith("http:") and b"https" in raw.lower() and raw[:1] != b"{":
-        raise Unavailable("the server expects TLS", hint="use https:// in VAULT_ADDR")
     try:  # a proxy's errors aren't JSON
         response.body = parse_object(raw if status == 200 else raw or b"{}")
         if status == 404 and not response.body.keys() & {"data", "errors"}:
@@ -3718,15 +3712,6 @@ def parse_object(raw: bytes, hook: Any = None) -> Json:
     return found
 
 
-_TRUST_HINT = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-# Patterns for OpenSSL's names of errors; the first row that matches counts.
-_TLS_PROBLEMS = (
-    ("CERTIFICATE_VERIFY_FAILED", "the server's certificate isn't trusted: ", _TRUST_HINT),
-    ("WRONG_VERSION_NUMBER", "the server doesn't speak TLS", "use http:// in VAULT_ADDR if that is right"),
-    ("ALERT", "the server refuses the TLS handshake", "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
-)
-
-
 def _describe(error: Exception) -> str:
     """Return why there is no response; raise an error if no retry can fix it.
 
@@ -3736,20 +3721,21 @@ def _describe(error: Exception) -> str:
     import ssl
     from http.client import HTTPException, IncompleteRead
 
-    if isinstance(error, ssl.SSLError):
-        for reason, message, hint in _TLS_PROBLEMS:
-            if re.search(reason, error.reason or ""):
-                raise Unavailable(message + getattr(error, "verify_message", ""), hint=hint) from None
-        return "the TLS connection broke"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
+        problem = f"the server's certificate isn't trusted: {error.verify_message}"
+        raise Unavailable(problem, hint=hint) from None
+    if isinstance(error, ssl.SSLError):  # OpenSSL's name of the problem is a constant
+        return f"the TLS connection failed ({error.reason})"
     if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter if DNS can't spell it
         return "no such host"
     if isinstance(error, (TimeoutError, socket.timeout)):
         return "it didn't answer in time"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    if type(error) is OSError:  # what http.client raises then
-        raise Unavailable("the proxy refuses to connect to Vault", hint=_ADDRESS_HINT) from None
-    if isinstance(error, (ValueError, HTTPException)) and not isinstance(error, (OSError, IncompleteRead)):
+    if type(error) is OSError and not error.errno:  # what http.client raises then
+        return "the proxy refuses to connect to it"
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno else "the connection broke"
+    if isinstance(error, (ValueError, HTTPException)) and not isinstance(error, IncompleteRead):
         return "what answers there doesn't speak HTTP"
     return "the connection broke"
 
@@ -3800,7 +3786,6 @@ _CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the serve
 LOGIN_SECRETS = ("secret_id", "jwt", "password", "github_token")
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
-_MFA_HINT = "log in with `vault login` or `bao login`, which asks for it and writes the token file"
 
 
 class Lease:
@@ -3857,10 +3842,10 @@ class Session:
         child.held, child._lease, child._refused = self.held, self._lease, self._refused
         return child
 
-    def call(self, *request: Any, repeat: bool = True, transport: Transport | None = None) -> Response:
+    def call(self, *request: Any, repeat: bool = True) -> Response:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
-        call = functools.partial((transport or self.transport).call, *request, repeat=repeat)
+        call = functools.partial(self.transport.call, *request, repeat=repeat)
         response = call(token=token)
         # A policy's refusal and an unknown token have the same status. A refused call isn't carried out.
         if response.status == 403 and self._replace_token(token):
@@ -3889,18 +3874,25 @@ class Session:
         return max(1.0, min(due) - time.monotonic())
 
     def close(self) -> list[Response]:
-        """Revoke all leases, and the tokens of our own logins; return the responses of what failed."""
-        old, self.transport = self.transport, Transport(self.settings, self.transport.newest)
-        old.deadline = time.monotonic() + _CLOSE_SECONDS
+        """Hang up, and revoke all leases and our own logins; return the responses of what failed."""
+        self.hang_up()
+        last = Transport(self.settings)
+        last.deadline = time.monotonic() + _CLOSE_SECONDS
         tokens, self._own = self._own, []
         leases, self.leases = self.leases, {}
         if self.held in tokens:  # leases end with the token that acquired them
             self.held, leases = None, {}
-        answers = [old.call("POST", "auth/token/revoke-self", {}, token=token) for token in tokens]
+        answers = [last.call("POST", "auth/token/revoke-self", {}, token=token) for token in tokens]
         for lease in leases.values():
             body = {"lease_id": lease.id}
-            answers.append(old.call("POST", "sys/leases/revoke", body, token=self.held or ""))
+            answers.append(last.call("POST", "sys/leases/revoke", body, token=self.held or ""))
         return [response for response in answers if response.status not in (200, 204)]
+
+    def hang_up(self) -> None:
+        """End all requests at once; later ones get connections of their own."""
+        old = self.transport
+        self.transport = Transport(self.settings, old.newest)
+        old.close()
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
@@ -3974,7 +3966,7 @@ class Session:
             self._refused = body, time.monotonic() + _REFUSED_SECONDS
             raise Locked(f"Vault refuses the {login} login", hint=hint)
         if auth.get("mfa_requirement"):
-            raise Locked(f"the {login} login needs a second factor", hint=_MFA_HINT)
+            raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
         if not isinstance(auth.get("client_token"), str):
             raise vault_error(settings.addr, response, "update", where)
         return auth["client_token"], json_number(auth.get("lease_duration"))
@@ -4055,7 +4047,6 @@ class VaultStore(Store):
         token: _Text = None,
         token_path: _Text = None,
         cacert: _Text = None,
-        cacert_bytes: _Text = None,
         capath: _Text = None,
         client_cert: _Text = None,
         client_key: _Text = None,
@@ -4066,7 +4057,7 @@ class VaultStore(Store):
         proxy_addr: _Text = None,
         mount: _Text = None,
         prefix: _Text = None,
-        hosts: Union[Sequence[str], _Text] = None,
+        hosts: _Text = None,
         login: _Text = None,
         login_mount: _Text = None,
         role: _Text = None,
@@ -4083,7 +4074,6 @@ class VaultStore(Store):
             raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
         self.settings = VaultSettings(keywords)
         self._own, self._pid = Session(self.settings), os.getpid()
-        self._transport: Transport | None = None  # instead of the session's
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
 
@@ -4122,8 +4112,8 @@ class VaultStore(Store):
                 wanted.setdefault(path, []).append((name, field))
         self._visible_mounts()
         found: dict[str, str] = {}
-        with self._readers() as (reader, pool):
-            for rows, fields in zip(wanted.values(), pool.map(reader._read_if_there, wanted)):
+        with self._readers() as pool:
+            for rows, fields in zip(wanted.values(), pool.map(self._read_if_there, wanted)):
                 values = {name: _value_in(fields, field) for name, field in rows}
                 found.update((name, value) for name, value in values.items() if value is not None)
         return found
@@ -4349,29 +4339,27 @@ class VaultStore(Store):
         return {}
 
     @contextlib.contextmanager
-    def _readers(self) -> Iterator[tuple[VaultStore, Any]]:
+    def _readers(self) -> Iterator[Any]:
         from concurrent.futures import ThreadPoolExecutor
 
-        # With connections of its own: closing them ends all requests at once, as an interrupt has to.
-        reader = object.__new__(type(self))
-        vars(reader).update(vars(self))
-        reader._transport = transport = Transport(self.settings, self._session.transport.newest)
         pool = ThreadPoolExecutor(_READERS)
         try:
-            yield reader, pool
-            pool.shutdown()
+            yield pool
+        except (KeyboardInterrupt, SystemExit):
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._session.hang_up()  # the end of the process would wait for the requests
+            raise
         finally:
-            transport.close()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         root, folders = self._root(), [""]
-        with self._readers() as (reader, pool):
+        with self._readers() as pool:
             while folders:
-                keys = [*itertools.chain(*pool.map(functools.partial(reader._list, root), folders))]
+                keys = [*itertools.chain(*pool.map(functools.partial(self._list, root), folders))]
                 secrets = [key for key in keys if not key.endswith("/")]
-                read = functools.partial(reader._fields_at, root)
+                read = functools.partial(self._fields_at, root)
                 for path, fields in zip(secrets, pool.map(read, secrets)):
                     yield from self._named_fields(root, path, fields)
                 # Names can't reach below some folders, and a server may send endless ones.
@@ -4517,7 +4505,7 @@ class VaultStore(Store):
         needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
             url = url_path(path) + query
-            response = self._session.call(method, url, body, repeat=repeat, transport=self._transport)
+            response = self._session.call(method, url, body, repeat=repeat)
         except Unavailable as failed:
             if writes:  # what answered isn't Vault, and may have passed the request on
                 failed.message += f"; {_UNKNOWN}"

@@ -3924,7 +3924,6 @@ TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e
         ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": ""}, "addr", "https://127.0.0.1:8200"),
         ({"VAULT_ADDR": "http://a:1", "BAO_AGENT_ADDR": ""}, "addr", "http://a:1"),
         *(({f"BAO_{name}": "/a"}, setting, "/a") for name, setting in zip(TEXT_VARIABLES, TEXT_SETTINGS)),
-        ({"VAULT_CACERT_BYTES": "-\n-"}, "cacert_bytes", "-\n-"),
         ({"VAULT_SKIP_VERIFY": "T"}, "skip_verify", True),
         ({"VAULT_SKIP_VERIFY": "False"}, "skip_verify", False),
         *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
@@ -3932,7 +3931,7 @@ TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e
         ({}, "max_retries", 2),
         ({"VAULT_PROXY_ADDR": "http://q:1"}, "proxy_addr", "http://q:1"),
         ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
-        ({"PAISSIVE_VAULT_HOSTS": "A:1, b"}, "hosts", ("a:1", "b")),
+        ({"PAISSIVE_VAULT_HOSTS": "a:1, b"}, "hosts", "a:1, b"),
     ],
 )
 def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch, variables, setting, value):
@@ -3962,7 +3961,6 @@ def test_a_keyword_takes_precedence_over_its_variable_and_an_unknown_one_is_an_e
     store = ps.VaultStore(addr="http://b:1")
     monkeypatch.setenv("VAULT_ADDR", "http://a:1")  # read when a store is made
     assert (store.settings.addr, ps.VaultStore().settings.addr) == ("http://b:1", "http://a:1")
-    assert ps.VaultStore(hosts=["a:1", "b"]).settings.hosts == ("a:1", "b")
     with pytest.raises(TypeError, match="no keyword adress; there are addr, agent_addr, namespace, token, "):
         ps.VaultStore(adress="http://b:1")
 
@@ -4206,17 +4204,6 @@ def test_a_write_that_reached_no_server_is_not_said_to_be_of_unknown_outcome(stu
     assert "can't be reached" in said and "unknown" not in said
 
 
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        (http(b"Client sent an HTTP request to an HTTPS server.", 400), "the server expects TLS; use https:"),
-        (http(b'{"errors": ["use https in redirect_uri"]}', 400), "answers 400 Bad Request to: read secret"),
-    ],
-)
-def test_only_what_is_not_vaults_own_answer_says_that_a_server_expects_tls(stub, answer, problem):
-    assert problem in str(failure(stub(answer).store().get, "a"))
-
-
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_no_write_follows_a_redirect_that_asks_for_a_get(stub, status):
     redirect = http(b"", status, "Location: /v1/secret/data/elsewhere")
@@ -4287,8 +4274,6 @@ HEADS = [
 ]
 LINES = ["A : b", ": b", "A", "A: b\0\r\nA", "A: " + "x" * 200_000, "Content-Length: 1\r\nContent-Length: 2"]
 LINES += ["Content-Length: 1\r\nContent-Length: 1", "Content-Length: 1\r\nTransfer-Encoding: chunked"]
-LINES += [f"Content-Length: {n}" for n in ("", "-1", "0x1", "1 1")]
-LINES += [f"Transfer-Encoding: {n}" for n in ("", "gzip, chunked", "identity", "xchunked")]
 HEADS += [f"HTTP/1.1 200 OK\r\n{line}" for line in LINES]
 BAD_RESPONSES = {
     "the response isn't Vault's; check VAULT_ADDR": [
@@ -4301,11 +4286,10 @@ BAD_RESPONSES = {
         f"{head}\r\n\r\n".encode() + b"1\r\nx\r\n0\r\n\r\n" for head in HEADS
     ],
     "the connection broke; check VAULT_ADDR": [
-        CHUNKED + chunk + b"\r\nx\r\n0\r\n\r\n" for chunk in (b"", b"1 x", b"g", b"1\r\nxx")
+        CHUNKED + chunk + b"\r\nx\r\n0\r\n\r\n" for chunk in (b"", b"1 x", b"g", b"f" * 12, b"f" * 16)
     ],
     "the response is too large to be Vault's": [
         CHUNKED + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n",
-        *[CHUNKED + b"f" * 12 + b"\r\n"] * (sys.version_info >= (3, 10)),  # 3.9 reads it piece by piece
     ],
 }
 
@@ -4394,14 +4378,14 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
     encrypted = {**bao().client, "client_key": str(tmp_path / "key")}
     plain, tls, mutual, nobody = bao().address, bao().tls, bao().mutual, f"http://127.0.0.1:{free_port()}"
     proxy = {"proxy_addr": nobody.replace("//", f"//user:{TELLTALE}@")}
-    no_proxy = "Connection refused; check VAULT_ADDR and any proxy"
+    no_proxy = "Connection refused; check VAULT_ADDR, http or https, and any proxy"
     for address, more, problem in (
         (tls, {"cacert": ""}, "server's certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
         (tls, {"tls_server_name": "elsewhere"}, "certificate isn't trusted: [Hh]ostname mismatch"),
         (tls, {"cacert": "", "capath": str(tmp_path)}, "isn't trusted: .*VAULT_CACERT"),
-        (tls, {"cacert": "", "cacert_bytes": "e"}, "certificates can't be loaded: .*; check"),
-        (plain.replace("http:", "https:"), {}, "the server doesn't speak TLS; use http:// in VAULT_ADDR"),
-        (tls.replace("https:", "http:"), {}, "the server expects TLS; use https:// in VAULT_ADDR"),
+        (tls, {"cacert": str(tmp_path / "key")}, "certificates can't be loaded: not PEM; check"),
+        (plain.replace("http:", "https:"), {}, "the TLS connection failed (.*); check VAULT_ADDR, http or"),
+        (tls.replace("https:", "http:"), {}, "the response isn't Vault's; check VAULT_ADDR, http or https"),
         (mutual, {}, "VAULT_CLIENT_CERT|connection"),
         (mutual, {"client_cert": "/nowhere.pem"}, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
         (mutual, encrypted, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
@@ -4417,14 +4401,14 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
         assert re.search(problem, error) and TELLTALE not in error
 
 
-def test_a_server_is_trusted_by_file_text_folder_or_blindly(tmp_path):
+def test_a_server_is_trusted_by_file_folder_or_blindly(tmp_path):
     (tmp_path / "..version").mkdir()  # as Kubernetes mounts a secret, beside what is no certificate
     shutil.copy(bao().ca, tmp_path / "..version" / "ca.crt")
     (tmp_path / "ca.crt").symlink_to("..version/ca.crt")
     shutil.copy(bao().client["client_key"], tmp_path)
     for trust in (
         {"cacert": bao().ca, "tls_server_name": "server"},
-        {"cacert_bytes": "# ours\n" + Path(bao().ca).read_text(), "capath": "/nowhere"},
+        {"cacert": bao().ca, "capath": "/nowhere"},
         {"capath": str(tmp_path)},
         {"skip_verify": True},
     ):
@@ -4460,9 +4444,9 @@ def test_a_certificate_needs_an_alternative_name_whatever_its_common_name(tmp_pa
 
 
 HANDSHAKES = {
-    b"": "the TLS connection broke; check VAULT_ADDR",
-    b"\x16\x03\x03\x00\x05hello": "the TLS connection broke; check VAULT_ADDR",
-    b"\x15\x03\x03\x00\x02\x02\x28": "the server refuses the TLS handshake; set VAULT_CLIENT_CERT and",
+    b"": "the TLS connection failed (",
+    b"\x16\x03\x03\x00\x05hello": "the TLS connection failed (",
+    b"\x15\x03\x03\x00\x02\x02\x28": "_ALERT_HANDSHAKE_FAILURE); check VAULT_ADDR",
 }
 
 
@@ -4489,7 +4473,7 @@ def test_audit_hooks_and_debug_output_show_neither_token_nor_value(stub):
 def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub):
     proxy = stub(http(b"", 403))
     store = bao().tls_store(proxy_addr=f"http://user:pass@127.0.0.1:{proxy.port}")
-    assert "proxy refuses to connect to Vault; check VAULT_ADDR and any proxy" in str(failure(store.get, "a"))
+    assert "the proxy refuses to connect to it; check VAULT_ADDR" in str(failure(store.get, "a"))
     assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
     assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"user:pass") in proxy.requests[0]
     assert bao().root.encode() not in b"".join(proxy.requests)
@@ -4723,8 +4707,8 @@ SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_i
 NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 400): "Vault refuses the ldap login; … the login mount ldap",
     http_json({"errors": [TELLTALE]}, 403): "Vault refuses the ldap login; … the login mount ldap",
-    http_json(SECOND_FACTOR): "the ldap login needs a second factor; log in with `vault login` …",
-    grants(9, token=5): "the response isn't Vault's; check VAULT_ADDR and any proxy",
+    http_json(SECOND_FACTOR): "the ldap login needs a second factor; set VAULT_TOKEN, …",
+    grants(9, token=5): "the response isn't Vault's; check VAULT_ADDR, http or https, and any proxy",
     grants(9, token="t\n"): "the token has a character that isn't allowed; look for a space …",
 }
 
@@ -5371,6 +5355,16 @@ def test_a_secret_that_has_only_other_fields_says_how_to_get_them(vault_env):
     assert vault_env.get("csv") == "a,b" * 400_000
 
 
+def test_closing_a_store_ends_the_requests_of_other_threads(stub):
+    asked = threading.Event()
+    store = stub(lambda _: asked.set() or time.sleep(30)).store()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(refusal, store.get, "a")
+        assert asked.wait(10)
+        store.close()
+        assert "the connection broke" in reading.result(10)
+
+
 def test_closing_without_a_server_takes_two_seconds_and_only_warns(stub, capsys):
     server = stub(lambda request: time.sleep(9) if b"/revoke" in request else dynamic(request))
     store = server.store()
@@ -5551,10 +5545,8 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, value):
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
 
 
-def test_a_value_that_is_too_large_is_refused_before_and_by_the_server(monkeypatch):
-    for limit in (ps._MAX_BODY, 40 << 20):
-        monkeypatch.setattr(ps, "_MAX_BODY", limit)
-        assert "the value is too large for Vault" in str(failure(bao().store().set, "a", "x" * (33 << 20)))
+def test_a_value_that_is_too_large_for_the_server_is_refused():
+    assert "the value is too large for Vault" in refusal(bao().store().set, "a", "x" * (33 << 20))
 
 
 def test_user_and_password_belong_together_for_two_thirds_of_their_lease_or_until_a_login(stub, frozen):
