@@ -2613,9 +2613,6 @@ class FileStore(Store):
             if names and all(isinstance(self._problem_with(name, keys), WrongKey) for name in names):
                 hint = "is PAISSIVE_IDENTITY or identity.age an old one?"
                 raise WrongKey(f"the store's identity does not open {self._entries}", hint=hint)
-            members = self._member_names()
-            if members:
-                yield "members", ", ".join(members)
             is_unfinished = len(keys) > 1 and not self._has_identity(keys)
             yield "opens", "yes, but a rekey was not finished: rekey again" if is_unfinished else "yes"
             yield "pin", f"{_PIN}={_fingerprint(keys[0])}"
@@ -5147,7 +5144,7 @@ def _with_member(
         elif value is not ABSENT:
             new = dump(value, line_break)
         else:
-            return _without_member(text, members, members.index(found))
+            return _without_member(text, found)
         return text[: found.value] + new + text[found.end :]
     for name in reversed(path[1:]):
         value = {name: value}
@@ -5158,13 +5155,16 @@ def _with_member(
     return text[: members[-1].end] + new + text[members[-1].end :]
 
 
-def _without_member(text: str, members: list[_Member], n: int) -> str:
-    # With the comma before it or, if it is the first, after it.
-    if n > 0:
-        return text[: members[n - 1].end] + text[members[n].end :]
-    if members[1:]:
-        return text[: members[0].start] + text[members[1].start :]
-    return text[: text.index("{") + 1] + text[text.rindex("}") :]
+def _without_member(text: str, found: _Member) -> str:
+    before = text[: found.start]
+    after = text[found.end :]
+    comma = re.match(r"\s*,\s*", after)
+    if comma:
+        return before + after[comma.end() :]
+    before = before.rstrip()
+    if before.endswith(","):
+        return before[:-1] + after
+    return before + after.lstrip()  # it was the only one
 
 
 def _line_break_before(text: str, start: int) -> str:
