@@ -9040,13 +9040,6 @@ def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[
         yield from (oid for oid, kind in (line.decode().split() for line in out) if kind in kinds.split())
 
 
-def missing_history(folder: str) -> str:
-    """Say that a clone lacks older commits, and what to do, or return ""."""
-    if ask_git(folder, "rev-parse", "--is-shallow-repository") == "true":
-        return "a shallow clone lacks older commits; get them with: git fetch --unshallow"
-    return ""
-
-
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     """Yield each version of each file with the commit that added it, oldest first; dangling ones have none.
 
@@ -9499,10 +9492,9 @@ class Audit:
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.paths = _as_list(paths)
         self.staged = staged
-        self.jobs = jobs or cores
+        self.jobs = jobs or os.cpu_count() or 1
         self.summary = Summary()
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
@@ -9644,12 +9636,12 @@ class Audit:
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
-            if not self._in_git:
-                raise BadValue(f"no file or folder called {show(path)}")
-            there = f":(top,literal){shown_path(path, self.base)}"
-            queries = (("ls-files",), ("rev-list", "-1", "--all", "--reflog"))
-            if not any(ask_git(self._folder, *query, "--", there) for query in queries):
-                raise BadValue(f"no file or folder called {show(path)}, and none in git")
+            if self._in_git:
+                there = f":(top,literal){shown_path(path, self.base)}"
+                queries = (("ls-files",), ("rev-list", "-1", "--all", "--reflog"))
+                if any(ask_git(self._folder, *query, "--", there) for query in queries):
+                    continue
+            raise BadValue(f"no file or folder called {show(path)}")
 
     def _scan_tree(self) -> _Matches:
         for scanned in _scan_all(self.files(), self._scanner, self.jobs):
@@ -9690,8 +9682,9 @@ class Audit:
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
-        why = "" if is_range else missing_history(self._folder)  # which it doesn't reach
-        if why:
+        # A range doesn't reach what a shallow clone lacks.
+        if not is_range and ask_git(self._folder, "rev-parse", "--is-shallow-repository") == "true":
+            why = "a shallow clone lacks older commits; get them with: git fetch --unshallow"
             self._unreadable(self._folder, why)
         if self._known:
             yield from self._scan_messages(self._known, revisions)
@@ -10052,12 +10045,12 @@ def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iter
 def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     import multiprocessing
     import signal
+    import threading
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    # Forking is faster, but a lock that another thread holds stays locked. `threading` misses C's threads.
-    threads = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
-    context = multiprocessing.get_context("fork" if len(threads) == 1 else "spawn")
+    # Forking is faster, but a lock that another thread holds stays locked.
+    context = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
     # Windows can't wait for more than 61.
     pool = ProcessPoolExecutor(min(jobs, 61), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
@@ -10106,9 +10099,8 @@ class Baseline:
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
         self.unseen = set(self.entries)  # those that no finding has matched yet
-        self._gone: dict[tuple[str, str], list[Entry]] | None = (
-            None  # those whose file is gone, by what is alike
-        )
+        # Those whose file is gone, by rule and the part of the fingerprint that doesn't depend on the path.
+        self._gone: dict[tuple[str, str], list[Entry]] | None = None
 
     def _load(self, data: bytes) -> None:
         import json
@@ -10172,7 +10164,7 @@ class Baseline:
 # One writer per format, which streams the findings, so that a report takes no memory. Text from files, above
 # all paths, is escaped for its destination.
 
-_COLOURS = {"high": "31;1", "medium": "33", "low": "36", "path": "1", "good": "32"}
+_COLOURS = {"high": "31;1", "medium": "33", "low": "36"}
 # SARIF's level and GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
 _LEVELS = {"critical": "error 9.5", "high": "error 8.0", "medium": "warning 5.5", "low": "note 3.0"}
 _NEXT_STEPS = (
@@ -10184,18 +10176,20 @@ _NEXT_STEPS = (
 
 def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     """Print one line per finding, what to do next, and what was examined, silenced and skipped."""
-    colours = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-    def paint(text: str, colour: str) -> str:
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colours else text
-
+    is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in findings:
-        place = paint(f"{printable(finding.path)}:{finding.line}:{finding.column}:", "path")
-        what = f"{paint(finding.confidence, finding.confidence)}: {finding.what} [{finding.rule}]"
-        origin = f" from {finding.commit[:12]}" if finding.commit else ""
-        origin += f" of {finding.date}" if finding.date else ""
-        fix = f"; next: {printable(finding.fix)}" if finding.fix else ""
-        print(f"{place} {what} {printable(finding.sample)}{origin}{fix}", file=out)
+        confidence = finding.confidence
+        if is_colourful:
+            confidence = f"\x1b[{_COLOURS[confidence]}m{confidence}\x1b[0m"
+        line = f"{printable(finding.path)}:{finding.line}:{finding.column}: {confidence}: {finding.what}"
+        line += f" [{finding.rule}] {printable(finding.sample)}"
+        if finding.commit:
+            line += f" from {finding.commit[:12]}"
+        if finding.date:
+            line += f" of {finding.date}"
+        if finding.fix:
+            line += f"; next: {printable(finding.fix)}"
+        print(line, file=out)
     for entry in summary.stale:
         accepted = f"{entry.path} no longer has the accepted {entry.rule} {entry.fingerprint}"
         print("stale:", printable(accepted), file=out)
@@ -10203,19 +10197,22 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
         print("       drop these from the baseline with --update-baseline", file=out)
     if summary.findings:
         print(f"\n{_NEXT_STEPS}\n", file=out)
-    counts = _list_counts(summary.by_confidence.items())
-    found = f"{plural(summary.findings, 'finding')} ({counts})" if counts else "no findings"
-    found = paint(found, "high" if counts else "good")
+    found = _list_counts(summary.by_confidence.items(), f"{plural(summary.findings, 'finding')} (")
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
-    silenced_text = _list_counts([*silenced, ("in the baseline", summary.baseline)], "; silenced: ")
+    silenced.append(("in the baseline", summary.baseline))
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
-    size = f"{plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
-    print(f"{found} in {size}{silenced_text}{_list_counts(skipped, '; not examined: ')}", file=out)
+    print(
+        f"{found + ')' if found else 'no findings'} in {plural(summary.files, 'file')},",
+        f"{summary.bytes / 1e6:.1f} MB{_list_counts(silenced, '; silenced: ')}"
+        f"{_list_counts(skipped, '; not examined: ')}",
+        file=out,
+    )
 
 
-def _list_counts(counts: Iterable[tuple[str, int]], start: str = "") -> str:
+def _list_counts(counts: Iterable[tuple[str, int]], start: str) -> str:
+    """Return those that aren't zero, after `start`, or ""."""
     text = ", ".join(f"{count} {what}" for what, count in counts if count)
-    return text and start + text
+    return start + text if text else ""
 
 
 def plural(count: int, what: str) -> str:
