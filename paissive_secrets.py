@@ -690,6 +690,11 @@ class FileLock:
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT % pid)
 
+    def abandon(self) -> None:
+        """Leave the locked file to whatever process holds it: the next one to enter locks a new file."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
+
     def _lock_file(self) -> bool:
         """Lock the file; return whether it is still at its path."""
         with contextlib.suppress(FileExistsError):
@@ -5358,9 +5363,9 @@ class SecretRotation:
         The old value is applied again, and a new one that was current already
         becomes the previous one. If that fails, raise RotationFailed; abort can
         be repeated. With `force`, only give up the pending value: `apply` is
-        not called.
+        not called, and no command that still runs is waited for.
         """
-        with self._lock(name) as rotation:
+        with self._lock(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
             pending = rotation.value("pending") if "started" in rotation.policy else rotation.unfinished()
             if pending is not None and not force:
@@ -5376,9 +5381,11 @@ class SecretRotation:
             return rotation.delete("previous")
 
     @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[_Rotation]:
+    def _lock(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
         lock = policies.lock_rotation(check_name(name))
+        if force:
+            lock.abandon()
         with lock:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
@@ -6572,7 +6579,7 @@ class RedactingFilter:
         return True
 
     def is_revealing(self, error: BaseException, *context: object) -> bool:
-        """Return whether an exception, its frames or the context show a value, or can't be examined."""
+        """Return whether these, or the frames, show a value or can't be examined."""
         import traceback
 
         shown: list[object] = [*context]
@@ -11586,7 +11593,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "rotate abort": (
         cmd_rotate_abort,
         _NAME,
-        _flag("--force", "give up without --apply"),
+        _flag("--force", "give up without --apply, even while it runs"),
     ),
     "rotate drop": (cmd_rotate_drop, _NAME),
     "audit": (

@@ -6949,6 +6949,15 @@ def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
     assert ((tmp_path / "target").read_text().splitlines()[-1], stages(rotation)[1]) == (OLD, OLD)
 
 
+def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
+    pid, rotation = kill_rotation(tmp_path, "[ -e pid ] || { echo $$ > pid; exec sleep 60; }", SIGKILL)
+    assert refusal(rotation.abort, "DB_PASSWORD").startswith("Conflict: ")
+    rotation.abort("DB_PASSWORD", force=True)
+    os.kill(pid, signal.SIGKILL)
+    assert stages(rotation) == (None, OLD, None)
+    rotation.rotate("DB_PASSWORD", NEW)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path, at_once):
     class Raced(ps.MemoryStore):
