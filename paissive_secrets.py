@@ -6417,8 +6417,8 @@ def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
 
 def redact_file(
     path: str, secrets: RedactingFilter, then: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
-) -> bool:
-    """Mask values in a text file, atomically, and what `then` masks; return whether there were any."""
+) -> None:
+    """Mask values in a text file, atomically, and what `then` masks."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
     state, size = file_state(path, follow=False), 0
@@ -6436,13 +6436,12 @@ def redact_file(
             if b"\0" in piece:
                 raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
         if size == state[1]:  # a mask is shorter than any value
-            return False
+            return
         with FileLock(path), replacing(path, 0o600, keep=True) as target:
             file.seek(0)
             target.writelines(then(secrets.redact_stream(file.read)))
             if file_state(path, follow=False) != state:
                 raise Conflict(f"{path} changed meanwhile", hint="try again when nothing writes to it")
-    return True
 
 
 def redact_logs(source: _Redactable) -> RedactingFilter:
@@ -9474,7 +9473,7 @@ class Audit:
     tar and gzip files. `untrusted=True` ignores the project's `.paissive-audit`
     and comments that allow a finding. `known` are values to search for as well.
     `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is
-    called for what can't be read, `on_progress(summary)` as files are read.
+    called for what can't be read.
     Raises BadValue for a bad path or option, Unavailable if git fails, Conflict
     if iterated over twice.
     """
@@ -9495,7 +9494,6 @@ class Audit:
         known: Optional[KnownValues] = None,
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
-        on_progress: Optional[Callable[[Summary], None]] = None,
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
@@ -9506,7 +9504,6 @@ class Audit:
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._on_error = on_error
-        self._on_progress = on_progress
         self._untrusted = untrusted
         self._unread = set[str]()
         self._in_git = staged or history is not None
@@ -9660,8 +9657,6 @@ class Audit:
         self.summary.skipped.update(scanned.skipped)
         self.summary.files += scanned.files
         self.summary.bytes += scanned.bytes
-        if self._on_progress:
-            self._on_progress(self.summary)
         yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
@@ -10576,10 +10571,7 @@ def _parse(words: list[str], group: str = "", backend: str | None = None) -> Nam
 def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
     """Parse what follows a command's name by its row in the table."""
     run, *arguments = _COMMANDS[name]
-    doc = run.__doc__ or ""
-    if sys.version_info < (3, 13):  # which takes the indentation off itself
-        doc = re.sub("(?m)^    ", "", doc)
-    parser = _parser(name, doc)
+    parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""))
     for argument in arguments:
         if isinstance(argument, list):
             alternatives = parser.add_mutually_exclusive_group()
@@ -10695,8 +10687,7 @@ def cmd_set(args: Namespace) -> None:
     $ set DEPLOY_KEY --from-file id_ed25519 --backend file
     $ set app/db --json --backend vault < fields.json
 
-    One newline at the end of piped input is dropped. An SSH key needs it: use
-    --from-file, which changes nothing.
+    Drops one newline at the end of piped input. --from-file changes nothing.
     """
     # Some stores allow names with "=", but the user probably means NAME=value, and messages show names.
     if args.stray or "=" in args.name:
@@ -10900,7 +10891,7 @@ def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -
             return
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
-    _warn(f"{path} refers to {plural(len(references), 'secret')} now; its other lines are as they were")
+    _warn(f"{path} now refers to {plural(len(references), 'secret')}")
 
 
 def cmd_export(args: Namespace) -> None:
@@ -10979,35 +10970,29 @@ def cmd_redact(args: Namespace) -> int:
 
     Masks all stages of all secrets, in every encoding that `run` masks.
     """
-    if args.in_place and not args.files:
-        raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
-    if args.confidence and not args.found:
-        raise BadValue("--confidence is for what --found masks", hint="add --found")
-    levels = CONFIDENCES[CONFIDENCES.index(args.confidence or "high") :]
     args.manager.store().check_exists()
     secrets = RedactingFilter()
     _warn_unmasked(secrets.add(args.manager))
+    levels = CONFIDENCES[CONFIDENCES.index(args.confidence or "high") :]
     redact_one = redact_file if args.in_place else _redact_to_stdout
-    changed = code = 0
+    code = 0
     for path in args.files or ["-"]:
-        then = functools.partial(mask_found, path=path, levels=levels) if args.found else iter
+        masks_findings = args.found or args.confidence
+        then = functools.partial(mask_found, path=path, levels=levels) if masks_findings else iter
         try:
             with disk_errors(f"redact {path}", BrokenPipeError):
-                changed += redact_one(path, secrets, then)
+                redact_one(path, secrets, then)
         except SecretsError as error:  # the others are redacted all the same
             _warn(str(error))
             code = error.exit_code
-    if args.in_place:
-        _warn(f"redacted {changed} of {plural(len(args.files), 'file')}; git history keeps the old text")
     return code
 
 
-def _redact_to_stdout(path: str, secrets: RedactingFilter, then: Callable[..., Iterable[bytes]]) -> bool:
+def _redact_to_stdout(path: str, secrets: RedactingFilter, then: Callable[..., Iterable[bytes]]) -> None:
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
         for piece in then(secrets.redact_stream(file.read)):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
-    return True
 
 
 def cmd_config_get(args: Namespace) -> None:
@@ -11070,7 +11055,7 @@ def cmd_audit(args: Namespace) -> int:
 
     $ audit src --exclude fixtures '*.min.js'
     $ audit --staged                   # what git would commit
-    $ audit --history                  # whatever was
+    $ audit --history
     $ audit --update-baseline          # accept what is found now
     $ audit --explain settings.py:12   # why or why not
     """
@@ -11118,8 +11103,6 @@ def _explain_line(args: Namespace) -> int:
 def _audit_of(args: Namespace) -> Audit:
     paths = args.paths or ["."]
     in_git = args.staged or args.history is not None
-    if args.exclude:  # which may have swallowed a PATH
-        _warn(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
     known = None
     if args.known or args.pushed is not None:
@@ -11140,16 +11123,10 @@ def _audit_of(args: Namespace) -> Audit:
         known=known,
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
-        on_progress=_print_progress if sys.stderr.isatty() else None,
     )
     if in_git:
         audit.baseline = _baseline_of(args, audit.base)
     return audit
-
-
-def _print_progress(summary: Summary) -> None:
-    if summary.files % 100 == 0:  # seldom enough to cost nothing
-        print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
@@ -11174,12 +11151,11 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
     path = os.path.relpath(args.baseline or default + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
-    if args.untrusted and args.update_baseline:
-        raise BadValue("--untrusted ignores baselines", hint="leave --update-baseline out")
     if args.baseline and not exists:
         raise BadValue(f"no baseline {show(path)}", hint="write one with --update-baseline")
-    # With --untrusted, only --baseline may name one: it can come from outside the code.
-    return Baseline(path) if exists and (args.baseline or not args.untrusted) else None
+    # With --untrusted, one that the code brings along doesn't count.
+    trusted = args.baseline or args.update_baseline or not args.untrusted
+    return Baseline(path) if exists and trusted else None
 
 
 @contextlib.contextmanager
@@ -11204,9 +11180,8 @@ def cmd_check(args: Namespace) -> int:
 
     $ check src --backend file --json
 
-    Looks for literals in code, such as get_secret("X"), os.environ["X"] and
-    process.env.X, lines of .env.example, ${X} in Compose files, and references
-    in config files. A name with a default is optional.
+    Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
+    Compose files, and references in config files.
     """
     check = Check(args.paths or ["."], args.manager.store(), _backend_name(args))
     if args.json:
@@ -11237,7 +11212,7 @@ def cmd_hook_install(args: Namespace) -> None:
     prompt.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
-    _warn(f"installed {install_hook(name)}; skip it once with: SKIP=paissive-audit git {name[4:]}")
+    _warn(f"installed {install_hook(name)}")
 
 
 def cmd_password(args: Namespace) -> None:
@@ -11275,9 +11250,7 @@ def cmd_identity(args: Namespace) -> None:
         key = Identity.generate()
         print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
         return _warn(f"public key: {key.recipient()}")
-    identity = _sealed_store(args).reveal_identity()
-    _warn("this opens all secrets: keep it where PAISSIVE_IDENTITY is read from, and nowhere else")
-    print(identity)
+    print(_sealed_store(args).reveal_identity())
 
 
 def cmd_member_add(args: Namespace) -> None:
@@ -11302,7 +11275,7 @@ def cmd_member_remove(args: Namespace) -> None:
     $ member remove ada
 
     Needs the master password. Lists the secrets that the member knew, and how to
-    change each. If it is killed, run it again.
+    change each.
     """
     store = _sealed_store(args)
     fingerprint = store.remove_member(args.name)
@@ -11384,8 +11357,7 @@ def cmd_rotate_schedule(args: Namespace) -> None:
     """Rotate a secret regularly.
 
     $ rotate schedule API_TOKEN --every 30d
-    $ rotate schedule DB_PASSWORD --generate password:24 \\
-        --apply ./set-password --verify ./log-in
+    $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
 
     Let cron run `rotate now`. A new schedule replaces the old one.
     """
@@ -11553,8 +11525,8 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_redact,
         _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
-        _flag("--found", "also mask what an audit finds"),
-        _arg("--confidence", None, "what --found masks, and above; default: high", choices=CONFIDENCES),
+        _flag("--found", "also mask what an audit finds with high confidence"),
+        _arg("--confidence", None, "also mask what it finds with this and above", choices=CONFIDENCES),
     ),
     "config get": (cmd_config_get, _KEY, _flag("--secret", "resolve references")),
     "config set": (
