@@ -7698,41 +7698,39 @@ _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers 
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: end 50 ; 40 word -127
-bias: - -7
-classes: aA0- 170 aA0 106 aA 46 A0 45 a0 29 0 -146 - -159 0- -200 A- -241
-digits: many 107 some 9 none -49 two -73
-distinct: 7 60 8 55 6 34 10 -9 2 -69 0 -250
-drawn: token 196 key 94 - -367
+after: end 48 ; 38 word -127
+bias: - -4
+classes: aA0- 165 aA0 103 aA 46 A0 43 a0 26 0 -147 - -156 0- -197 A- -238
+digits: many 106 some 12 none -52 two -70
+distinct: 7 60 8 54 6 33 10 -9 2 -68 0 -248
+drawn: token 197 key 91 - -369
 echoes: name -84
-ends: telltale 86 - -93
-first: access 177 mysql 143 x 133 pass 66 token -118 key -129
-has: token -128 test -210 foo -223 admin -255 abc -260 123 -317 secret -339 pass -482
-kind: key -103
-kind/classes: secret/a0 102 pass/a 84
-kind/digits: pass/two 92 pass/many 59 pass/some -56 token/two -72 secret/none -80 pass/none -93
-  auth/two -125
+ends: telltale 87 - -91
+first: access 179 x 138 mysql 82 pass 65 token -122 key -132
+has: token -127 test -209 foo -224 admin -256 abc -262 123 -317 secret -339 pass -484
+kind: key -102
+kind/classes: secret/a0 98 pass/a 81
+kind/digits: pass/two 84 pass/many 57 pass/some -67 token/two -73 secret/none -79 pass/none -92
+  auth/two -124
 kind/ends: nonce/- 163
-kind/language: token/source -20 key/source -35 pass/json -111
-kind/length: pass/7 187 pass/16 131 pass/9 122 pass/5 121 pass/12 43 pass/63 -85 secret/5 -118
-  token/7 -153 pass/300 -353
-kind/letters: pass/6 47 pass/few 22 pass/2 -50 pass/3 -98 key/6 -136 auth/6 -142
-kind/quote: secret/single 28 pass/double 6 pass/bare -41
-kind/separator: pass/= 25 pass/( -76 key/_ -255
-kind/shape: pass/lower 84 pass/base36 17 pass/spaces -117
-language: config 1 json -11 source -24
-last: base 138 password 62
-length: 39 110 12 71 31 68 16 36 20 -6 7 -88 1 -162 5 -185 3 -236
-letters: 3 236 2 196 1 147 4 108 5 -88 few -184 6 -189 7 -229
-name: set 170 private 120 secret 55 token -6 user -48 check -167 public -242
-named: quoted 14
-quote: double 18 bare -5
-random: pass -109
-separator: : 8 = 6 _ -82 ( -113 , -523
-sets: pass/config 60
-shape: marked 127 symbols -57 spaces -69 - -137
-symbols: 1 57 0 32 0s -172 4 -182
-words: 1 42 2 22 4 -52
+kind/language: token/source -20 key/source -34 pass/json -111
+kind/length: pass/7 192 pass/16 128 pass/5 125 pass/9 125 pass/12 47 pass/63 -83 secret/5 -120
+  token/7 -153 pass/300 -340
+kind/letters: pass/6 50 pass/few 17 pass/2 -58 pass/3 -109 key/6 -136 auth/6 -141
+kind/quote: secret/single 29 pass/double 5 pass/bare -40
+kind/separator: pass/= 23 pass/( -77 key/_ -255
+kind/shape: pass/lower 81 pass/base36 21 pass/spaces -115
+language: config -1 json -5 source -25
+last: base 138 password 61
+length: 39 108 12 69 31 65 16 39 20 -8 7 -89 1 -158 5 -186 3 -232
+letters: 3 236 2 196 1 144 4 110 5 -86 few -183 6 -190 7 -229
+name: set 171 private 120 mysql 81 secret 56 token -4 user -47 check -162 public -242
+quote: double 20 bare -7
+separator: : 8 = 6 _ -83 ( -118 , -514
+sets: pass/config 59
+shape: marked 131 symbols -57 spaces -63 - -137
+symbols: 1 59 0 40 0s -170 4 -196
+words: 1 39 2 18 3 -6 4 -56
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -7766,16 +7764,16 @@ _PAIRS = r"""
 
 
 def features(c: Candidate) -> list[str]:
-    """What speaks for or against the candidate, each as "group value"."""
+    """Return what speaks for or against the candidate, each as "group value"."""
     return [feature for group in _feature_groups(c) for feature in group]
 
 
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     """The features of the place, of the value (both of which many share), and rare ones."""
-    before, after = c.before.rstrip()[-1:], c.after[len(c.quote) :].lstrip()[:1]
+    after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
-    separator = "=" if called or c.name.lower() == "by" else c.separator.replace(" ", "_")
-    place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, before, after)
+    separator = "=" if called or c.name.lower() == "by" else c.separator
+    place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, after)
     value = c.value.encode("latin-1")
     facts = _facts_of_value(value.translate(_DIGITS_TO_0), len(set(value)))
     return place, _cross(c.kind, _FACTS_OF_VALUE, facts), _marks(c)
@@ -7789,20 +7787,18 @@ def _weigh(features: tuple[str, ...]) -> int:
 
 @functools.lru_cache(4096)
 def _features_of_place(
-    kind: str, name: str, separator: str, quote: str, language: str, before: str, after: str
+    kind: str, name: str, separator: str, quote: str, language: str, after: str
 ) -> tuple[str, ...]:
+    words = words_of(name)
     facts = {
         "kind": kind,
         "language": language,
         "quote": _QUOTES.get(quote, "escaped"),
         "separator": separator,
-        "named": "quoted" if before and before in "\"'`" else "bare",
-        "before": "word" if before.isalnum() else before or "start",
         "after": "word" if after.isalnum() else after or "end",
-        "words": str(min(len(words_of(name)), 4)),
+        "words": str(min(len(words), 4)),
         "ends": "telltale" if _ends_telltale(name) else "-",
     }
-    words = words_of(name)
     named = [f"name {word}" for word in sorted(set(words))]
     ends = [f"first {words[0]}", f"last {words[-1]}"] if words else []
     return "bias -", *_cross(kind, tuple(facts), tuple(facts.values())), *named, *ends
@@ -7854,13 +7850,9 @@ def _marks(c: Candidate) -> tuple[str, ...]:
     name = c.name.lower()
     if name in value or name.replace("_", "") in value:
         found.append("echoes name")
-    if not c.before.strip("\"'-{ \t"):
-        found.append("begins line")
     if _sets_own_line(c):
         found.append(f"sets {c.kind}/{c.language}")
-    if _looks_random(c.value):
-        found.append(f"random {c.kind}")
-    elif looks_drawn(c.value):
+    if not _looks_random(c.value) and looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return tuple(found)
 

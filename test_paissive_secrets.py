@@ -9174,9 +9174,9 @@ def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
 
 def test_the_features_of_a_value_say_what_it_is_and_what_stands_around_it():
     (candidate,) = candidates("password" + ' = "tulip-Harbor-19"')
-    facts = """after end, before start, begins line, bias -, classes aA0-, digits two, distinct 8,
+    facts = """after end, bias -, classes aA0-, digits two, distinct 8,
     ends telltale, first password, kind pass, language source, last password, length 16, letters 6,
-    name password, named bare, quote double, separator =, shape -, symbols 0, words 1"""
+    name password, quote double, separator =, shape -, symbols 0, words 1"""
     crossed = "language quote separator shape length letters digits classes ends".split()
     expected = dict(fact.split() for fact in re.split(r",\s+", facts))
     expected.update({f"kind/{group}": f"pass/{expected[group]}" for group in crossed})
@@ -9185,20 +9185,19 @@ def test_the_features_of_a_value_say_what_it_is_and_what_stands_around_it():
 
 # A file, a line, and some of its features, or "not" and one that it lacks.
 FEATURES = r"""
-a.py | x; pass·word = "V7 k", # x | before ;, digits two, symbols 0s, after ,
-a.py | the pass·word_of_the_day is = "V47x"[0] | before word, ends -, after [
-a.yml | ? tok·en : a1b2c3d4e5f6g7h8i9 word | before ?, not begins line, quote bare, after word
+a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s, after ,
+a.py | the pass·word_of_the_day is = "V47x"[0] | ends -, after [
+a.yml | ? tok·en : a1b2c3d4e5f6g7h8i9 word | quote bare, after word
 a.js | pass·word: `abc1`; | quote back, has abc, separator :, after ;
 a.py | os.environ.get("DB_PASS·WORD", "V4x7q") | separator =
 a.py | f(pass·word, "V4x7q") | separator ,
 a.sql | CREATE USER x IDENTIFIED BY 'V4x7q'; | first by, quote single, separator =
-a.py | "{\"pass·word\": \"V4x7q\"}" | named quoted, quote escaped, before "
+a.py | "{\"pass·word\": \"V4x7q\"}" | quote escaped
 a.yml | a_b_c_d_tok·en: ab$d+E7 | words 4, first a, name c, last token
 a.py | api_k·ey = "my-api-1" | not echoes name
 a.py | api_k·ey = "my-ApiKey-1" | echoes name
-a.py | api_k·ey = "q{k}x)r${m]1t#" | random key, symbols 5
-a.py | pass·word = "k8#v2p!x" | letters few, not random pass, shape symbols
-a.py | pass·word = "K8#v2p!x9Qz7" | random pass
+a.py | api_k·ey = "q{k}x)r${m]1t#" | symbols 5
+a.py | pass·word = "k8#v2p!x" | letters few, shape symbols
 a.py | api_k·ey = "{A24}" | drawn key
 a.py | robot_i·d_key = "x-administration-1" | not drawn key
 a.ini | PASS·WORD=welcome | sets pass/config
@@ -9331,7 +9330,7 @@ def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192 and all(ps.load_weights().values())
     assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
     lines = [b'password = "word"', b"  // foo_key: 'ab1 cdef' }", b'{"token": "uuid1",']
-    known = set("name first last has echoes begins sets random drawn".split())
+    known = set("name first last has echoes sets drawn".split())
     known |= {f.split(" ")[0] for line in lines for c in candidates(line) for f in ps.features(c)}
     assert {feature.split(" ")[0] for feature in ps.load_weights()} <= known
 
@@ -9387,7 +9386,7 @@ def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path):
     command = [*train, str(tmp_path / "evaluate.py"), str(tmp_path / "dev")]
     first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "12")
     assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
-    assert re.search(r"(?m)^kind/letters: key/6 -\d+$", first)
+    assert re.search(r"(?m)^kind/\w+: pass/\w+ \d+", first)
 
 
 # === Detectors ==============================================================================================
