@@ -769,6 +769,16 @@ def test_rewriting_keeps_symlink_mode_and_owner_and_shows_nothing_before(mode, t
     assert (kept(), link.is_symlink(), file.read_bytes(), modes) == (before, True, b"new", [0o600])
 
 
+def test_a_file_that_is_replaced_whole_takes_the_place_of_a_link_to_another(tmp_path):
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    link = tmp_path / "link"
+    link.symlink_to("theirs")
+    with ps.FileLock(link), ps.replacing(str(link), 0o600, keep=False) as file:
+        file.write(b"new")
+    assert (link.is_symlink(), link.read_bytes(), link.stat().st_mode & 0o777) == (False, b"new", 0o600)
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+
+
 def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", lambda fd: signal.raise_signal(signal.SIGINT))
@@ -1090,6 +1100,14 @@ def test_what_is_not_a_file_is_refused_at_once_and_closed(make, tmp_path, monkey
         ps.open_regular("gone")
 
 
+def test_a_file_that_becomes_a_fifo_before_it_is_opened_is_refused(tmp_path, monkeypatch):
+    make_fifo(tmp_path / "it")
+    monkeypatch.setattr(ps, "file_state", lambda path, follow: None)
+    before = open_files()
+    assert "it is not a file" in refusal(ps.read_file, str(tmp_path / "it"))
+    assert left_open(before) == Counter()
+
+
 def test_a_file_too_long_to_be_read_is_not_written_either(tmp_path, monkeypatch):
     file, longest = tmp_path / "file", bytes(1 << 20)
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", len(longest))
@@ -1399,6 +1417,17 @@ def test_a_policy_rotates_no_other_store_with_such_a_secret(here, clock, monkeyp
     assert ps.SecretRotation("env").rotate_due() == ["A_TOKEN"]
 
 
+def test_stores_that_share_a_policy_file_keep_the_policies_of_each_other(here):
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", OLD)
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    for_env, for_memory = ps.SecretRotation("env"), ps.SecretRotation(memory)
+    for rotation in (for_env, for_memory):
+        rotation.schedule("A_TOKEN", "1d")
+    assert (for_memory.unschedule("A_TOKEN"), for_memory.scheduled()) == (True, [])
+    assert for_env.scheduled() == ["A_TOKEN"]
+
+
 def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
     own = {"mount": "kv1", "prefix": uuid.uuid4().hex}
     bao().store(**own).set("app/db#password", OLD)
@@ -1684,6 +1713,12 @@ def test_dotenv_refuses_only_what_some_reader_takes_for_something_else():
     assert refused == ["${X:-d}", "tail\\", "it's $5", "\\", "a\r\nb"]
 
 
+def test_dotenv_quotes_a_value_as_every_reader_reads_it():
+    values = {"plain": "A=plain", "two words": "A='two words'", "it's a\\b": 'A="it\'s a\\\\b"', "": "A=''"}
+    values['it\'s "x"'] = 'A="it\'s \\"x\\""'
+    assert {value: ps.dotenv_assignment("A", value) for value in values} == values
+
+
 def some_values(count):
     """Random texts of any characters, and of those that some reader of .env treats as special."""
     rng = new_random()
@@ -1797,6 +1832,12 @@ def test_dotenv_writes_what_bash_reads_among_other_lines(end, tmp_path):
     assert {name: read_by_us(changed)[name] for name in "BCD"} == {"B": "x y", "C": "c", "D": "$d"}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_dotenv_counts_lines_whatever_ends_them(end):
+    problem = next(ps.Dotenv(f"A='x{end}y'{end}{end}odd{end}").problems())
+    assert str(problem).startswith("line 4 of .env is not NAME=value")
+
+
 def test_dotenv_of_empty_lines_costs_no_more_than_its_length():
     dotenv = ps.Dotenv("\n" * 1_000_000 + "A=1\nodd line\n")
     assert dotenv.get("A", {}) == "1" and len(dotenv._pieces) == 3
@@ -1865,6 +1906,13 @@ def test_a_mounted_file_is_text_without_one_newline_at_its_end(tmp_path, monkeyp
     for data, problem in [(b"\xff", "is not UTF-8"), (b"\0", "has a NUL character")]:
         mounted.write_bytes(data)
         assert f"the value of 'A_TOKEN' in {mounted} {problem}" in refusal(ps.get_secret, "A_TOKEN")
+
+
+def test_the_text_of_a_mounted_file_is_no_reference(tmp_path, monkeypatch):
+    (tmp_path / "mounted").write_text("secret:B_TOKEN")
+    monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "mounted"))
+    monkeypatch.setenv("B_TOKEN", "v")
+    assert ps.get_secret("A_TOKEN") == "secret:B_TOKEN"
 
 
 def test_a_credential_has_the_name_of_the_secret_or_of_its_variable(env, tmp_path, monkeypatch):
@@ -1973,6 +2021,27 @@ def test_a_program_sets_and_deletes_for_itself_alone(here):
     assert (here / ".env").read_text() == "A_TOKEN=1\nB_TOKEN=2\n"
     ps.set_secret("B_TOKEN", "again")
     assert ps.get_secret("B_TOKEN") == "again"
+
+
+def test_a_program_deletes_a_mounted_secret_for_itself(here, monkeypatch):
+    (here / "mounted").write_text("v")
+    monkeypatch.setenv("A_TOKEN_FILE", "mounted")
+    assert (ps.delete_secret("A_TOKEN"), ps.get_secret("A_TOKEN")) == (True, None)
+    assert (here / "mounted").read_text() == "v"
+
+
+def test_a_setting_that_takes_in_a_secret_is_one_unless_in_single_quotes(env, tmp_path):
+    lines = """A_TOKEN=v\nTAKEN="a ${A_TOKEN}"\nQUOTED='a ${A_TOKEN}'\n"""
+    (tmp_path / ".env").write_text(lines)
+    assert {"A_TOKEN", "TAKEN"} <= set(env.names())
+    assert env.plain_settings() == {"QUOTED": "a ${A_TOKEN}"}
+
+
+def test_a_variable_comes_before_a_setting_of_the_dotenv_file(env, tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("DB_HOST=written\nDB_PORT=1\n")
+    monkeypatch.setenv("DB_HOST", "exported")
+    assert env.plain_settings() == {"DB_PORT": "1"}
+    assert ps.environment_with_secrets(env)[0]["DB_HOST"] == "exported"
 
 
 def test_a_process_reads_what_it_wrote_to_the_dotenv_file(here, monkeypatch):
