@@ -3117,7 +3117,7 @@ _PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
 
 
 class VaultSettings:
-    """How to reach a server and log in to it; some of it is secret, so neither repr nor pickle shows it.
+    """How to reach a server and log in to it; some of it is secret, so the repr shows nothing.
 
     The attributes are the keywords of VaultStore, read as its signature says.
     """
@@ -3147,9 +3147,6 @@ class VaultSettings:
         values["login_mount"] = values["login_mount"] or values["login"]
         vars(self).update(values)
 
-    def __reduce__(self) -> str:
-        raise TypeError("Vault settings may hold secrets, so they can't be pickled")
-
 
 # === Vault transport ========================================================================================
 # Requests to one server by urllib.request, whose opener gets handlers of ours: they keep connections, follow
@@ -3163,6 +3160,7 @@ _MAX_IDLE = 8  # connections to each place kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
 Json = dict[str, Any]
+_FRAMING = {"content-length", "transfer-encoding"}
 _REDIRECTS = {301, 302, 303, 307, 308}
 # A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
 # standby also answers 307 when it lost the active node's response.
@@ -3208,29 +3206,24 @@ def json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
-class StateIndex(NamedTuple):
+class _StateIndex(NamedTuple):
     """An X-Vault-Index: what to send back, and the cluster and number that OpenBao's consists of."""
 
     text: str = ""
     cluster: str = ""
     number: int = 0
 
-    def is_older_than(self, other: StateIndex) -> bool:
+    def is_older_than(self, other: _StateIndex) -> bool:
         return self.cluster == other.cluster and self.number < other.number
 
 
-NO_INDEX = StateIndex()
-
-
-def _parse_index(text: str) -> StateIndex:
+def _parse_index(text: str) -> _StateIndex:
     import base64
 
-    if not text or not (text.isascii() and text.isprintable()):
-        return NO_INDEX  # absent, or impossible to send in a header
     with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
         found = parse_object(base64.b64decode(text))
-        return StateIndex(text, str(found["cluster"]), int(found["value"]))
-    return StateIndex(text)
+        return _StateIndex(text, str(found["cluster"]), int(found["value"]))
+    return _StateIndex(text)
 
 
 class Transport:
@@ -3241,15 +3234,15 @@ class Transport:
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
+    newest = _StateIndex()
     deadline = float("inf")  # for all requests
     closed = False
     _context: Any = None
 
-    def __init__(self, settings: VaultSettings, newest: StateIndex = NO_INDEX) -> None:
+    def __init__(self, settings: VaultSettings) -> None:
         import threading
 
         self.settings = settings
-        self.newest = newest
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.lock = threading.Lock()
@@ -3271,9 +3264,12 @@ class Transport:
             response = exchange.send(method, f"{self._base}/v1/{path}")
             response.repeated = repeated or exchange.redirected
             index = _parse_index(response.headers.get("X-Vault-Index", ""))
-            if index.cluster or method != "GET":  # an unreadable index of a read may be an old one
-                self._note(index)
-            if repeat and method == "GET" and index.text and index.is_older_than(known):
+            with self.lock:
+                # An unreadable index of a read may be an old one.
+                counts = index.cluster or (index.text and method != "GET")
+                if counts and not index.is_older_than(self.newest):
+                    self.newest = index
+            if repeat and method == "GET" and index.is_older_than(known):
                 response = Response(412)  # this node was active, and doesn't know yet that it isn't now
             final = not response.may_pass or (response.may_be_done and not repeat)
             if final or self.closed or attempt >= self.settings.max_retries:
@@ -3288,11 +3284,6 @@ class Transport:
             time.sleep(wait)
             repeated = response.may_be_done
         return response
-
-    def _note(self, index: StateIndex) -> None:
-        with self.lock:
-            if index.text and not index.is_older_than(self.newest):
-                self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
         """Whether a redirect may take the token there: servers may lie."""
@@ -3331,7 +3322,8 @@ class Transport:
         address = name, port = _host_and_port(scheme, host)
         proxy, login = self.proxy
         connection = _connection_class()(*(_host_and_port("http", proxy) if proxy else address))
-        connection.place, connection.socket_path = (scheme, host), self.socket_path
+        connection.place = scheme, host
+        connection.socket_path = self.socket_path
         if scheme == "https":
             connection.context = self._context = self._context or _tls_context(self.settings)
             connection.server_name = self.settings.tls_server_name or name
@@ -3424,7 +3416,9 @@ class _Exchange:
             connection.body = self._data
             connection.request(request.get_method(), target, headers=headers)
             with connection.getresponse() as response:
-                _check_framing(response)
+                framing = [name for name in response.headers if name.lower() in _FRAMING]
+                if response.headers.defects or len(framing) > 1:
+                    raise ValueError  # where it ends is in doubt, and the next one would be misread
                 self.raw = response.read()
             reusable = not response.will_close
         finally:
@@ -3450,16 +3444,8 @@ def _opener() -> Any:
     """Return urllib's opener with our connections and redirects, and no exception for a status."""
     from urllib import request as urllib_request
 
-    class Handler(
-        urllib_request.HTTPRedirectHandler,
-        urllib_request.HTTPDefaultErrorHandler,
-        urllib_request.HTTPHandler,
-        urllib_request.HTTPSHandler,
-    ):
+    class Handler(urllib_request.HTTPRedirectHandler, urllib_request.HTTPErrorProcessor):
         max_redirections = 1
-
-        def __init__(self) -> None:
-            """Load no certificates, as HTTPSHandler does."""
 
         def http_open(self, req: Any) -> Any:
             return req.exchange.perform(req)
@@ -3470,15 +3456,12 @@ def _opener() -> Any:
         def http_error_default(self, req: Any, fp: Any, code: int, msg: str, hdrs: Any) -> Any:
             return fp
 
-        def http_request(self, request: Any) -> Any:
-            return request
-
-        https_open, https_request = http_open, http_request
+        https_open = http_open
         http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
 
-    # It would give a SOCKS or TLS proxy the password in clear text, and heed NO_PROXY in its own way.
-    no_proxy = urllib_request.ProxyHandler({})
-    return urllib_request.build_opener(Handler(), no_proxy)
+    opener = urllib_request.OpenerDirector()
+    opener.add_handler(Handler())
+    return opener
 
 
 @functools.cache
@@ -3644,14 +3627,6 @@ def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
     return url.hostname or "", url.port or default
 
 
-def _check_framing(response: Any) -> None:
-    """Raise ValueError if the end of a response is in doubt: the next one would be misread."""
-    names = map(str.lower, response.headers.keys())
-    framing = [name for name in names if name in ("content-length", "transfer-encoding")]
-    if response.headers.defects or len(framing) > 1:
-        raise ValueError
-
-
 def not_vault_error(problem: str = "the response isn't Vault's") -> Unavailable:
     return Unavailable(problem, hint=_ADDRESS_HINT)
 
@@ -3747,15 +3722,12 @@ def _describe(error: Exception) -> str:
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
-    ("no handler for route", BadValue, "there is no such mount", "check PAISSIVE_VAULT_MOUNT"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
     ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, the current version"),
 )
 
 
 def vault_error(address: str, response: Response, capability: str, path: str) -> SecretsError:
-    from http.client import responses
-
     if not response.status:
         return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
     if response.status in _REDIRECTS:
@@ -3769,8 +3741,7 @@ def vault_error(address: str, response: Response, capability: str, path: str) ->
             return kind(message, hint=hint)
     if response.status < 300:
         return not_vault_error()
-    answer = f"{response.status} {responses.get(response.status, '')}".strip()
-    problem = f"Vault at {address} answers {answer} to: {capability} {path}"
+    problem = f"Vault at {address} answers {response.status} to: {capability} {path}"
     return Unavailable(problem, hint="try again later, or see the server's log")
 
 
@@ -3827,11 +3798,11 @@ class Session:
     held: str | None = None  # the token
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
-    def __init__(self, settings: VaultSettings, newest: StateIndex = NO_INDEX) -> None:
+    def __init__(self, settings: VaultSettings) -> None:
         import threading
 
         self.settings = settings
-        self.transport = Transport(settings, newest)
+        self.transport = Transport(settings)
         self._lock = threading.Lock()
         self._lease = Lease(0)  # the token's
         self._own: list[str] = []  # tokens that this process got by logging in
@@ -3840,7 +3811,8 @@ class Session:
 
     def fork(self) -> Session:
         """Return a session with the same login for a child process; the rest is its parent's."""
-        child = Session(self.settings, self.transport.newest)
+        child = Session(self.settings)
+        child.transport.newest = self.transport.newest
         child.held, child._lease, child._refused = self.held, self._lease, self._refused
         return child
 
@@ -3893,7 +3865,8 @@ class Session:
     def hang_up(self) -> None:
         """End all requests at once; later ones get connections of their own."""
         old = self.transport
-        self.transport = Transport(self.settings, old.newest)
+        self.transport = Transport(self.settings)
+        self.transport.newest = old.newest
         old.close()
 
     def _replace_token(self, stale: str) -> bool:
@@ -3959,14 +3932,16 @@ class Session:
             where += "/" + url_path(_login_value(settings, "username"), safe="")
         body = {member: _login_value(settings, name) for member, name in LOGINS[login].items()}
         refused, until = self._refused
-        hint = f"check the credentials, and the login mount {settings.login_mount}"
-        if body == refused and time.monotonic() < until:
+        is_refused = body == refused and time.monotonic() < until
+        if not is_refused:
+            response = self.transport.call("POST", where, body)
+            is_refused = response.status in (400, 403)
+            if is_refused:
+                self._refused = body, time.monotonic() + _REFUSED_SECONDS
+        if is_refused:
+            hint = f"check the credentials, and the login mount {settings.login_mount}"
             raise Locked(f"Vault refuses the {login} login", hint=hint)
-        response = self.transport.call("POST", where, body)
         auth = child_object(response.body, "auth")
-        if response.status in (400, 403):
-            self._refused = body, time.monotonic() + _REFUSED_SECONDS
-            raise Locked(f"Vault refuses the {login} login", hint=hint)
         if auth.get("mfa_requirement"):
             raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
         if not isinstance(auth.get("client_token"), str):
@@ -4080,7 +4055,7 @@ class VaultStore(Store):
         self._mounts_until = 0.0
 
     def __repr__(self) -> str:
-        return f"<VaultStore at {self.settings.addr}, mount {self.settings.mount}>"
+        return f"<{self.location()}>"
 
     def location(self) -> str:
         settings = self.settings
@@ -4310,10 +4285,9 @@ class VaultStore(Store):
         """
         if blind and self._mounts_until <= time.monotonic():
             self._mounts = None
-        place, own = self._locate(path), self.settings.mount
+        place = self._locate(path)
         if not place.kv:
-            hint = f"in {own}/ it would be {own}/{path}"
-            raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read", hint=hint)
+            raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
         if versions and place.kv == 1:
             raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
         return place
@@ -4356,7 +4330,8 @@ class VaultStore(Store):
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
-        root, folders = self._root(), [""]
+        root = self._root()
+        folders = [""]
         with self._readers() as pool:
             while folders:
                 keys = [*itertools.chain(*pool.map(functools.partial(self._list, root), folders))]
@@ -4377,12 +4352,12 @@ class VaultStore(Store):
         # A path that looks like another mount's is shown with its own mount.
         if any(map(path.startswith, self._visible_mounts())):
             path = f"{root.mount}/{root.path}{path}"
-        for field, value in sorted(fields.items(), key=lambda row: row[0]):
+        for field in sorted(fields):
             name = path if field == _FIELD else f"{path}#{field}"
             base = base_of_stage(field)
             is_orphan = bool(base) and base not in fields  # since all fields were rotated to others
             if field not in _WHOLE and not is_orphan and _is_name_of(name, path, field):
-                yield name, value
+                yield name, fields[field]
 
     def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> Json:
         if secret.fields is not None:
