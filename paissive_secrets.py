@@ -8542,9 +8542,6 @@ _ASSIGNED_NAME = lazily(
     rb"[\"']?([A-Za-z_][\w.-]*)[\"']?(?:: ?[A-Za-z]\w*)?[ \t]*(?::=|=>|[:=])[ \t]*[\"'`]?\Z"
 )
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
-# The first bytes of zip and gzip, which are unpacked on request, and of bzip2, xz, 7z, zstd.
-UNPACKED = (b"PK\3\4", b"\x1f\x8b")
-_ARCHIVES = (*UNPACKED, b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
@@ -8628,8 +8625,9 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
         done = max(at - window.until, 0)
 
 
-def is_archive(first: bytes, formats: tuple[bytes, ...] = _ARCHIVES) -> bool:
-    return first.startswith(formats) or first[257:262] == b"ustar"
+def is_archive(first: bytes) -> bool:
+    """Return whether a zip, gzip or tar file begins like this."""
+    return first.startswith((b"PK\3\4", b"\x1f\x8b")) or first[257:262] == b"ustar"
 
 
 def _utf8_from_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -9373,7 +9371,6 @@ def _untar(file: IO[bytes], budget: _Budget) -> Iterator[tuple[str, Iterator[byt
 
 _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
-_MAX_SETTINGS = 1 << 16  # characters
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _GIT_BATCH = 4096  # versions that are read at a time
 _BATCH = 16  # files that a process scans at a time
@@ -9772,8 +9769,6 @@ class _AuditSettings:
         self.disabled = set[str]()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
-        if len(text) > _MAX_SETTINGS:  # matching so many patterns would take too long
-            raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section = ""
         entries = []
         for number, line in enumerate(map(str.strip, text.lstrip("\ufeff").split("\n")), 1):
@@ -9841,9 +9836,6 @@ class KnownValues:
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file, default=""):
             self.own_file = os.devnull  # what git tracks is a leak like any other
-        self._scheduled = set[str]()
-        with contextlib.suppress(SecretsError):
-            self._scheduled.update(SecretRotation(store).scheduled())
         self._rules: dict[bytes, Rule] = {}
         values, references, plain = set[str](), set[str](), set[str]()
         for name, verdict, value in self._collect(store):
@@ -9861,11 +9853,8 @@ class KnownValues:
 
     def _add(self, name: str, verdict: str, value: str) -> None:
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", _VERDICTS[verdict])
-        fix = f"rotate now {name}" if name in self._scheduled else f"change it where used, and set {name}"
-        if verdict == "previous":
-            fix = f"rotate drop {name}"
-        elif verdict == "retired":
-            fix = ""
+        fixes = {"previous": f"rotate drop {name}", "retired": ""}
+        fix = fixes.get(verdict, f"rotate now {name}, or change it where used, and set {name}")
         self.about[rule] = _KnownValue(name, verdict, fix)
         for encoding in encodings_of(value):
             self._rules.setdefault(encoding, rule)
@@ -9970,7 +9959,7 @@ class _Scanner(NamedTuple):
         """Add what is found in a blob or, if it is an archive, in its files."""
         first = next(chunks, b"")
         chunks = itertools.chain([first], chunks)
-        if self.archives and is_archive(first, UNPACKED):
+        if self.archives and is_archive(first):
             self._scan_archive(blob, chunks, scanned)
         else:
             self._scan_one(blob, chunks, scanned)
@@ -10023,26 +10012,11 @@ def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) ->
     # Windows can't wait for more than 61.
     pool = ProcessPoolExecutor(min(jobs, 61), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
-        with _block_interrupts():
-            results = pool.map(scanner.scan_file, files, chunksize=_BATCH)
-        yield from results
+        yield from pool.map(scanner.scan_file, files, chunksize=_BATCH)
     except BrokenProcessPool:
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _block_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back while processes start: a half-started pool would never end."""
-    import signal
-
-    mask = getattr(signal, "pthread_sigmask", lambda how, signals: signals)  # not on Windows
-    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        mask(signal.SIG_SETMASK, before)
 
 
 class Entry(NamedTuple):
@@ -10195,8 +10169,7 @@ def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
     # json.dumps takes no iterator, and a list of all findings could be huge.
     print('{"version": 1, "findings": [', file=out)
     for number, finding in enumerate(findings):
-        fields, optional = finding._asdict().items(), finding._field_defaults
-        row = {name: _utf8_text(value) for name, value in fields if value or name not in optional}
+        row = {name: _utf8_text(value) for name, value in finding._asdict().items() if value}
         print(("," if number else "") + json.dumps(row), file=out)
     stale = [dict(zip(Entry._fields, map(_utf8_text, entry))) for entry in summary.stale]
     errors = [{"path": _utf8_text(path), "why": why} for path, why in summary.errors]

@@ -11428,13 +11428,6 @@ def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(
     assert refusal(ps.Audit) == f"BadValue: line {line} of .paissive-audit: {problem}; {hint}"
 
 
-def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
-    (folder / ".paissive-audit").write_text("#" * (64 << 10))
-    ps.Audit()
-    (folder / ".paissive-audit").write_text("#" * (64 << 10) + "#")
-    assert refusal(ps.Audit) == "BadValue: .paissive-audit is larger than 64 KiB; shorten it"
-
-
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
 def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comment):
     leak(folder / "a.py", comment=f"  # {comment}")
@@ -11474,7 +11467,6 @@ def test_no_process_is_started_at_first_or_for_one_job(folder, monkeypatch, fork
     monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
     assert len(leaks(jobs=1)) == 3 and forks == []
     assert len(leaks(jobs=2)) == 3 and forks != []
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back while they start
 
 
 def test_a_process_that_is_killed_is_an_error(folder, monkeypatch):
@@ -11659,9 +11651,9 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
     (repository / "leak.md").write_text(f"it is {secret} I think")
     commit(repository)
-    assert audited() == (1, ["current"], ["change it where used, and set DB_PASSWORD"])
+    fix = "rotate now DB_PASSWORD, or change it where used, and set DB_PASSWORD"
+    assert audited() == (1, ["current"], [fix])
     assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
-    assert audited() == (1, ["current"], ["rotate now DB_PASSWORD"])
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
     assert audited() == (1, ["previous"], ["rotate drop DB_PASSWORD"])
     git(repository, "add", ".")
