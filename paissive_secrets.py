@@ -2417,7 +2417,6 @@ class FileStore(Store):
         return {**vars(self), "_opened": _Opened()}
 
     def get(self, name: str) -> str:
-        """Return the value of `name`; an unchanged file is unsealed only once."""
         return self._load(name)["value"]
 
     def last_set(self, name: str) -> str:
@@ -2431,7 +2430,6 @@ class FileStore(Store):
             raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
-        """Store the value; on return it is on the disk."""
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
@@ -2489,26 +2487,21 @@ class FileStore(Store):
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def policy_store(self) -> FileStore:
-        """Return the policies, which are sealed, since they hold commands."""
         return _SealedPolicies(self)
 
     def reveal_identity(self) -> str:
-        """Return the private keys, one a line; two only after a killed rekey."""
         return "\n".join(key.reveal() for key in self._keys())
 
     def change_password(self, password: str) -> None:
-        """Seal the identity to a new master password, with the old or a key."""
         with self._open_to_write() as keys:
             self._replace_identity(self._keys_in_use(keys, sample=None), password)
             self._opened.password = password
 
     def members(self) -> list[Member]:
-        """Return who can open the store with a key of their own, by name."""
         keys = self._keys()
         return [self._read_member(name, keys) for name in self._member_names()]
 
     def add_member(self, name: str, recipient: str) -> None:
-        """Let whoever has the key to a recipient, "age1…", open the store."""
         folder = os.path.join(self._members, _check_member(name))
         member = Member(name, str(Recipient(recipient)), utc_now())
         with self._open_to_write() as keys:
@@ -2524,11 +2517,9 @@ class FileStore(Store):
             self._replace(self._seal_identity(member, keys))
 
     def rekey(self) -> str:
-        """Seal everything to a new identity; return its pin. It can be repeated."""
         return self._change_identity()
 
     def remove_member(self, name: str) -> str:
-        """Do what `rekey` does, without a member; needs the master password."""
         return self._change_identity(_check_member(name))
 
     def _change_identity(self, leaver: str = "") -> str:
