@@ -2094,7 +2094,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
 def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     """Return what was sealed; raise WrongKey, or Corrupt if it was changed.
 
-    Raises BadValue for a file that demands too much work: scrypt over 2**20.
+    Raises BadValue for a file that demands more work than scrypt's 2**20.
     """
     require_cryptography()
     from cryptography.exceptions import InvalidSignature, InvalidTag
