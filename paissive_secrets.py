@@ -3006,8 +3006,8 @@ def _new_passphrase(password: str) -> Passphrase:
 # ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
-# All that Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
-_GO_BOOL = ("1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
+# What Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
+_FLAGS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 # The body of each login's request: its members, and the settings that they come from.
 LOGINS: dict[str, dict[str, str]] = {
     "token": {},
@@ -3072,13 +3072,13 @@ def header_value(source: str, text: str) -> str:
     return text
 
 
-def _go_boolean(source: str, text: str) -> bool:
-    if text not in _GO_BOOL:
+def _parse_flag(source: str, text: str) -> bool:
+    if text.lower() not in _FLAGS:
         raise BadValue(f"{source} isn't true or false", hint="use 1, t, true, 0, f or false")
-    return text[0] in "1tT"
+    return _FLAGS[text.lower()]
 
 
-def _retries(source: str, text: str) -> int:
+def _parse_retries(source: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise BadValue(f"{source} isn't a number", hint="use 0 or more")
     return int(text)
@@ -3097,9 +3097,9 @@ _PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
     "namespace": (header_value, ""),
     "token": (header_value, ""),
     "token_path": (_printable, "~/.vault-token"),
-    "skip_verify": (_go_boolean, "false"),
+    "skip_verify": (_parse_flag, "false"),
     "client_timeout": (_timeout, "60"),
-    "max_retries": (_retries, "2"),
+    "max_retries": (_parse_retries, "2"),
     "mount": (_vault_folder, "secret"),
     "prefix": (_vault_folder, ""),
     "login": (_login_method, "token"),
@@ -4050,8 +4050,8 @@ class VaultStore(Store):
 
     def location(self) -> str:
         settings = self.settings
-        parts = (settings.addr, settings.namespace, settings.mount, settings.prefix)
-        return " ".join(["vault", *filter(None, parts)])
+        parts = ("vault", settings.addr, settings.namespace, settings.mount, settings.prefix)
+        return " ".join(filter(None, parts))
 
     @property
     def _session(self) -> Session:
@@ -4189,7 +4189,9 @@ class VaultStore(Store):
         return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
 
     def as_stored(self, name: str, value: str) -> str:
-        return _whole_text(_parse_fields(value)) if _path_and_field(name)[1] in _WHOLE else value
+        if _path_and_field(name)[1] not in _WHOLE:
+            return value
+        return _value_text(dict(sorted(_parse_fields(value).items())))
 
     def name_of_fields(self, name: str) -> str:
         return name.rstrip("#") + "#"
@@ -4226,8 +4228,9 @@ class VaultStore(Store):
         yield "login", settings.login
         try:
             about = self._session.call("GET", "auth/token/lookup-self").data
-            ttl = int(json_number(about.get("ttl")))
-            yield "time left", f"{ttl} seconds" if ttl else "no end" if "ttl" in about else "unknown"
+            if "ttl" in about:
+                ttl = int(json_number(about["ttl"]))
+                yield "time left", f"{ttl} seconds" if ttl else "no end"
             root = self._root()
             yield "mount", f"{root.mount}/, KV version {root.kv}"
         except SecretsError as error:
@@ -4345,8 +4348,8 @@ class VaultStore(Store):
             path = f"{root.mount}/{root.path}{path}"
         for field in sorted(fields):
             name = path if field == _FIELD else f"{path}#{field}"
-            base = base_of_stage(field)
-            is_orphan = bool(base) and base not in fields  # since all fields were rotated to others
+            # Rotating all fields may leave a stage of one that is no more.
+            is_orphan = base_of_stage(field) not in ("", *fields)
             if field not in _WHOLE and not is_orphan and _is_name_of(name, path, field):
                 yield name, fields[field]
 
@@ -4547,22 +4550,20 @@ def _value_in(fields: Json, field: str) -> str | None:
     """Return the value of a field, or of all of them, or of a stage of all of them."""
     if field not in _WHOLE:
         return _value_text(fields[field]) if field in fields else None
-    whole = {key[: len(key) - len(field)]: fields[key] for key in _in_stage(fields, field)}
-    return _whole_text(whole) if whole else None
+    whole = {key.removesuffix(field): fields[key] for key in sorted(fields) if _suffix_of(key) == field}
+    return _value_text(whole) if whole else None
 
 
-def _whole_text(fields: Json) -> str:
-    return _value_text(dict(sorted(fields.items())))
-
-
-def _in_stage(fields: Json, suffix: str) -> list[str]:
-    """Return the names of the fields that are in one stage: "" is the suffix of the current one."""
-    return [key for key in fields if key.removeprefix(base_of_stage(key) or key) == suffix]
+def _suffix_of(field: str) -> str:
+    """Return the suffix of a field that is a stage of another, or ""."""
+    base = base_of_stage(field)
+    return field[len(base) :] if base else ""
 
 
 def _without(fields: Json, field: str) -> Json:
-    removed = _in_stage(fields, field) if field in _WHOLE else [field]
-    return {key: value for key, value in fields.items() if key not in removed}
+    if field in _WHOLE:
+        return {key: value for key, value in fields.items() if _suffix_of(key) != field}
+    return {key: value for key, value in fields.items() if key != field}
 
 
 def _parse_fields(text: str) -> Json:

@@ -4009,7 +4009,7 @@ def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch, 
 
 
 BAD_SETTINGS = (
-    "VAULT_SKIP_VERIFY=yes|VAULT_SKIP_VERIFY=tRUE|VAULT_CLIENT_TIMEOUT=5_s|VAULT_CLIENT_TIMEOUT=-1s"
+    "VAULT_SKIP_VERIFY=yes|VAULT_SKIP_VERIFY=si|VAULT_CLIENT_TIMEOUT=5_s|VAULT_CLIENT_TIMEOUT=-1s"
     "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
     "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
     "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
@@ -4861,7 +4861,7 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
     assert seen.count(("POST", "auth/userpass/login/ada")) == 1
     store = limited(bao().store(), "data b read", no_default_policy=True)  # may not look itself up either
     assert "Denied: the token may not read secret/data/" in refusal(store.get, "a")
-    assert dict(store.status())["time left"] == "unknown"
+    assert "time left" not in dict(store.status())
     denied = stub(http(b"{}", 403))  # and knows the token that an agent adds
     assert type(failure(denied.store(**AGENT).get, "a")) is ps.Denied
 
