@@ -10616,12 +10616,12 @@ def cmd_set(args: Namespace) -> None:
     $ set DB_PASSWORD                  # prompts, twice
     $ set API_TOKEN --generate         # nobody sees it
     gh auth token | $ set GH_TOKEN
-    $ set DEPLOY_KEY --from-file id_ed25519 --backend file
+    $ set DEPLOY_KEY --from-file id_ed25519
     $ set app/db --json --backend vault < fields.json
 
     Drops one newline at the end of piped input. --from-file changes nothing.
     """
-    # Some stores allow names with "=", but the user probably means NAME=value, and messages show names.
+    # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
         raise BadValue("the value is not an argument", hint="give NAME alone; it prompts, or reads stdin")
     store = _persistent_store(args)
@@ -10687,7 +10687,6 @@ def cmd_get(args: Namespace) -> None:
 
     $ get DB_PASSWORD --stage previous
     $ get app/db#password --backend vault
-    $ get app/db --json --backend vault
 
     Adds a newline only on a terminal.
     """
@@ -10770,20 +10769,21 @@ def cmd_import(args: Namespace) -> None:
     as DB_HOST and comments stay. After an error, repeat the import.
     """
     store, path = _persistent_store(args), args.file
-    # The file would be replaced by references to itself.
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
     found = parse_import(data, path)
     values = {**found.secrets, **(found.settings if args.all else {})}
-    if args.remove:
-        _check_removable(path, sorted({*found.secrets, *found.settings, *found.references} - values.keys()))
+    left = sorted({*found.secrets, *found.settings, *found.references} - values.keys())
+    if args.remove and left:
+        problem = f"{path} also holds {', '.join(map(show, left))}, which --remove would lose"
+        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
     if found.settings and not args.all and (found.is_json or not values):
         _warn(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not values:
         return _warn(f"note: {path} holds no secrets")
     _import_and_verify(store, values, path)
-    if args.remove:
+    if args.remove and os.path.isfile(path):  # not stdin, or a pipe
         _replace_by_references(path, data, {})
     elif os.path.isfile(path) and not found.is_json and not store.plaintext_file():
         _replace_by_references(
@@ -10791,14 +10791,6 @@ def cmd_import(args: Namespace) -> None:
         )
     elif path != "-":
         _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
-
-
-def _check_removable(path: str, names_left: Sequence[str]) -> None:
-    if names_left:
-        problem = f"{path} also holds {', '.join(map(show, names_left))}, which --remove would lose"
-        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
-    if not os.path.isfile(path):
-        raise BadValue(f"{path} is not a file to remove", hint="leave --remove out")
 
 
 def _import_and_verify(store: Store, values: dict[str, str], path: str) -> None:
@@ -10830,7 +10822,6 @@ def cmd_export(args: Namespace) -> None:
     """Print secrets for another program to read.
 
     $ export DB_PASSWORD --format json
-    $ export --format shell
     """
     store = args.manager.store()
     stages = store.get_stages(*args.names)
@@ -10875,7 +10866,7 @@ def cmd_run(args: Namespace) -> int:
     $ run DB_PASSWORD -- psql app         # with one
     $ run app/db# --backend vault -- env  # APP_DB_USER, …
     """
-    if not any(args.command_line[:1]):  # an unset "$COMMAND" is an empty word
+    if not args.command_line:
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
@@ -11036,11 +11027,7 @@ def _audit_of(args: Namespace) -> Audit:
     paths = args.paths or ["."]
     in_git = args.staged or args.history is not None
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
-    known = None
-    if args.known or args.pushed is not None:
-        known = _known_values(args)
-    elif args.backend:
-        raise BadValue("--backend chooses the store for --known", hint="add --known")
+    wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
         paths,
         exclude=args.exclude,
@@ -11052,7 +11039,7 @@ def _audit_of(args: Namespace) -> Audit:
         gitignore=not args.no_gitignore,
         archives=args.archives,
         untrusted=args.untrusted,
-        known=known,
+        known=_known_values(args) if wants_known else None,
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
     )
@@ -11384,7 +11371,7 @@ def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
-_NAME = _arg("name", "NAME", "the secret's name, such as DB_PASSWORD or app/db#password")
+_NAME = _arg("name", "NAME", "a secret, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
 _VERSION = _arg("--version", "N", "a version of a Vault secret; default: the newest", type=int)
@@ -11403,9 +11390,9 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         [
             _arg("--from-file", "F", "store what this file holds, byte for byte"),
             _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}", nargs="?", const="token:32"),
-            _arg("--value", "V", "unsafe: ps and the shell's history show the value"),
+            _arg("--value", "V", "unsafe: others can see it in ps and history"),
         ],
-        _flag("--json", "the value is a JSON object with all fields of a Vault secret"),
+        _flag("--json", "all fields of a Vault secret, as a JSON object"),
     ),
     "get": (
         cmd_get,
@@ -11424,9 +11411,9 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     ),
     "delete": (
         cmd_delete,
-        _arg("names", "NAME", "a secret's name", nargs="+"),
+        _arg("names", "NAME", "secrets", nargs="+"),
         [
-            _arg("--version", "N", "delete this version of a Vault secret, all its fields", type=int),
+            _arg("--version", "N", "delete a version of a Vault secret", type=int),
             _flag("--metadata", "remove a Vault secret with all its versions, for good"),
         ],
     ),
@@ -11467,7 +11454,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
         [
             _flag("--json", "VALUE is JSON: a number, true, a list"),
-            _flag("--secret", "put the value into the store and a reference into the file"),
+            _flag("--secret", "store the value, and a reference in the file"),
         ],
     ),
     "config delete": (cmd_config_delete, _KEY),
@@ -11509,12 +11496,12 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
         [
             _arg("--output", "F", "write the report to a file"),
-            _flag("--update-baseline", "accept what is found now, and drop stale entries"),
+            _flag("--update-baseline", "accept what is found now, and nothing else"),
         ],
         [
-            _flag("--staged", "audit what git would commit instead of the working tree"),
+            _flag("--staged", "what git would commit"),
             _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
-            _arg("--pushed", "REMOTE", "what git pushes, as it tells a pre-push hook on stdin"),
+            _arg("--pushed", "REMOTE", "what git tells a pre-push hook on stdin"),
         ],
         _flag("--no-gitignore", "also read what .gitignore names"),
         _flag("--archives", "also read what is in zip, tar and gzip files"),
@@ -11524,14 +11511,14 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int, default=0),
         _arg("--explain", "FILE:LINE", "why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
-        _flag("--known", "also search for the values that the store holds, in every encoding"),
+        _flag("--known", "also search for the store's values"),
     ),
     "check": (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
     "hook install": (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),
     "status": (cmd_status, _JSON),
     "password": (cmd_password,),
     "rekey": (cmd_rekey,),
-    "identity": (cmd_identity, _flag("--new", "a new key of your own, to become a member with")),
+    "identity": (cmd_identity, _flag("--new", "a new key of your own")),
     "member add": (cmd_member_add, _MEMBER, _arg("recipient", "AGE1…", "the public half of their key")),
     "member list": (cmd_member_list,),
     "member remove": (cmd_member_remove, _MEMBER),

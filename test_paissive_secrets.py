@@ -7660,7 +7660,7 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
         (["APP_TOKEN", *sh("kill -INT $$")], (b"", "", 130)),
     ):
         assert run(*argv, URL="x://a:${secret:APP_TOKEN}@db", ODD=odd) == expected
-    for argv in (["APP_TOKEN", "env"], ["APP_TOKEN", "--", ""], ["--no-mask", "--", ""]):
+    for argv in (["APP_TOKEN", "env"], ["--no-mask", "--"]):
         assert run(*argv) == (b"", "no command to run; put it after two dashes: run NAME -- CMD\n", 2)
 
 
@@ -12498,6 +12498,18 @@ def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_fac
     assert warning in say("set", "A_TOKEN", stdin="v")[1]
 
 
+def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
+    Path("a.py").write_text("import os\n" + "os.environ['A_TOKEN']\n" * 4)
+    assert say("check")[1].startswith("missing   A_TOKEN  a.py:2, a.py:3, a.py:4\n")
+
+
+def test_import_says_which_variables_come_before_what_it_stored(say, monkeypatch):
+    for name in ("B_TOKEN", "C_TOKEN"):
+        monkeypatch.setenv(name, "other")
+    said = say("import", "-", stdin="A_TOKEN=1\nB_TOKEN=2\nC_TOKEN=3\n")[1]
+    assert re.findall("warning: variable (.*) comes before .env", said) == ["B_TOKEN", "C_TOKEN"]
+
+
 def test_config_set_says_what_set_says_of_a_secret_that_it_stores(say):
     note = "note: .env holds 'app.key' as APP_KEY in plaintext; --backend file would encrypt it\n"
     assert say("config", "set", "app.key", "--secret", stdin="v") == (0, note)
@@ -12545,6 +12557,7 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
     assert say("import", ".env")[0] == 0
     assert say("import", "copy")[0] == 0
     assert Path("copy").read_text() == Path(".env").read_text()
+    assert Path("copy").read_text().splitlines()[0] == "A_TOKEN=secret://file/A_TOKEN"
     assert say("export") == (0, "A_TOKEN=1\nDB_PASSWORD='x y'\n")
     assert say("import", "-", stdin=say("export", "--format", "json")[1])[0] == 0
     assert say("export", "A_TOKEN", "--format", "shell") == (0, "export A_TOKEN='1'\n")
@@ -12916,7 +12929,6 @@ WRONG_COMMANDS = [
     ("audit --explain fifo:1", "fifo is not a file; name a file, or move it away"),
     ("audit --baseline fifo", "fifo is not a file; name a file, or move it away"),
     ("audit --baseline none", "no baseline 'none'; write one with --update-baseline"),
-    ("audit --backend file", "--backend chooses the store for --known; add --known"),
     ("rotate now A B --generate hex", "--stdin and --generate are for one secret; name it"),
 ]
 COMMANDS_WITH_THEIR_STATUS = [
