@@ -2084,7 +2084,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     if not recipients or (has_passphrase and len(recipients) > 1):
         raise BadValue("seal to one passphrase, or to one or more recipients")
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
-    header = _AGE_VERSION + b"".join(recipient.wrap(file_key) for recipient in recipients) + b"---"
+    header = _AGE_VERSION + b"".join(recipient._wrap(file_key) for recipient in recipients) + b"---"
     mac = _base64(_header_mac(file_key, header).finalize())
     aead = _chacha(_hkdf(file_key, nonce, b"payload"))
     payload = (aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
@@ -2100,7 +2100,7 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     from cryptography.exceptions import InvalidSignature, InvalidTag
 
     stanzas, header, mac, payload = _split_file(sealed)
-    unwrapped = (identity.unwrap(*stanza) for identity in identities for stanza in stanzas)
+    unwrapped = (identity._unwrap(*stanza) for identity in identities for stanza in stanzas)
     file_key = next(filter(None, unwrapped), None)
     if file_key is None:
         raise WrongKey("none of the keys opens this")
@@ -2127,8 +2127,7 @@ class Recipient:
     def __str__(self) -> str:
         return self._text
 
-    def wrap(self, file_key: bytes) -> bytes:
-        """Return the stanza from which the identity recovers the file key."""
+    def _wrap(self, file_key: bytes) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
@@ -2162,8 +2161,8 @@ class Identity:
         """Return the private key as text."""
         return self._text
 
-    def unwrap(self, words: list[bytes], body: bytes) -> Optional[bytes]:
-        """Return the file key, or None if the stanza is for another identity."""
+    def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
+        """Return the file key in a stanza, or None if the stanza is for another identity."""
         if words[0] != b"X25519":
             return None
         try:
@@ -2192,14 +2191,12 @@ class Passphrase:
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
 
-    def wrap(self, file_key: bytes) -> bytes:
-        """Return the stanza from which only this passphrase recovers the file key."""
+    def _wrap(self, file_key: bytes) -> bytes:
         salt = os.urandom(16)
         words = [b"scrypt", _base64(salt), str(self._log_n).encode()]
         return _write_stanza(words, _scrypt(self._text, salt, self._log_n), file_key)
 
-    def unwrap(self, words: list[bytes], body: bytes) -> Optional[bytes]:
-        """Return the file key, or None if it needs another passphrase."""
+    def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
         if words[0] != b"scrypt":
             return None
         match = re.fullmatch(_SCRYPT_WORDS, b" ".join(words))
@@ -2797,27 +2794,20 @@ class FileStore(Store):
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         if not self._password():
             self._opened.password = ask(f"Master password of {self.folder}: ")
-        password = self._password()
-        try:
-            keys = self._unseal_identity_file(password)
-        except WrongKey:
-            self._opened.password = ""  # what was typed may have been right once
-            raise
-        self._opened.credentials[password] = None
-        return keys
-
-    def _unseal_identity_file(self, password: str) -> tuple[Identity, ...]:
-        path = self._identity_file
-        max_log_n = max(_LOG_N, _configured_log_n())
+        path, password = self._identity_file, self._password()
+        passphrase = Passphrase(password, max_log_n=max(_LOG_N, _configured_log_n()))
         try:
             with disk_errors(f"read {path}"):
-                text = _open_file(path, [Passphrase(password, max_log_n=max_log_n)])[1]
-            return _parse_identities(decode_value(text, path), path)
+                text = _open_file(path, [passphrase])[1]
+            keys = _parse_identities(decode_value(text, path), path)
         except WrongKey:
+            self._opened.password = ""  # what was typed may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
+        self._opened.credentials[password] = None
+        return keys
 
     @contextlib.contextmanager
     def _open_to_write(self) -> Iterator[tuple[Identity, ...]]:
@@ -5576,12 +5566,9 @@ def parse_import(data: bytes, where: str) -> _Import:
     text = decode_value(data, where)
     found = _Import({}, {}, {}, text.lstrip("\ufeff \t\r\n").startswith("{"))
     if found.is_json:
-        values = {
-            name: check_value(value, f"{where}: the value of {show(name)}")
-            for name, value in parse_json(text, where).items()
-        }
-        found.secrets.update((name, value) for name, value in values.items() if is_secret(name, value))
-        found.settings.update((name, value) for name, value in values.items() if name not in found.secrets)
+        for name, value in parse_json(text, where).items():
+            check_value(value, f"{where}: the value of {show(name)}")
+            (found.secrets if is_secret(name, value) else found.settings)[name] = value
     else:
         dotenv = Dotenv(text, where)
         for problem in dotenv.problems():  # skipped lines would be lost with the file

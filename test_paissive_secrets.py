@@ -2405,9 +2405,9 @@ def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(iden
 
 def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity):
     class Spy(ps.Recipient):
-        def wrap(self, file_key):
+        def _wrap(self, file_key):
             file_keys.append(file_key)
-            return super().wrap(file_key)
+            return super()._wrap(file_key)
 
     def fields(sealed):
         """The words and body of the one stanza, the MAC, and nonce and chunks of the payload."""
@@ -3457,7 +3457,6 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
     sealing('{"name": "OLD", "value": "1", "updated": "2001-01-01T00:00:00Z"}', ours)(DB.with_stem("OLD"))
     sealing('{"name": "ALIEN", "value": "1"}', ours)(DB.with_stem("ALIEN"))  # made with the age tool
     assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
-    assert say("list", "--old", "0s", "--backend", "file") == (0, "ALIEN\nOLD\n")
     assert say("list", "--old", "soon", "--backend", "file")[1] == (
         "--old takes a time; write 30d, 12h, 90m or 2w\n"
     )
