@@ -9220,29 +9220,26 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         pending += reversed(below)
 
 
-def matches_path(patterns: Patterns, path: str) -> bool:
-    """Return whether `path`, or a folder that it is in, matches one of the patterns."""
-    name = os.fsencode(path)
-    folders = (name[: slash.end()] for slash in re.finditer(b"/", name))
-    return any(map(patterns.verdict, (*folders, name)))
-
-
 class Patterns:
     """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5))."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._rules = [rule for rule in map(_parse_pattern, lines) if rule]
 
-    def verdict(self, path: bytes) -> bool | None:
-        """Return whether the last pattern that matches a path leaves it out; None if none matches.
+    def match(self, path: str) -> bool:
+        """Return whether a path, or a folder that it is in, is left out. A folder's path ends with "/"."""
+        if not self._rules:
+            return False
+        name = os.fsencode(path)
+        folders = (name[: slash.end()] for slash in re.finditer(b"/", name))
+        return any(map(self._leaves_out, (*folders, name)))
 
-        The path of a folder ends with "/".
-        """
+    def _leaves_out(self, path: bytes) -> bool:
         name = path[path.rfind(b"/", 0, -1) + 1 :]
         for is_negated, has_folders, expression in reversed(self._rules):
             if expression.match(path if has_folders else name):
                 return not is_negated
-        return None
+        return False
 
 
 _ATOM = lazily(
@@ -9570,7 +9567,7 @@ class Audit:
 
     def excludes(self, path: str) -> bool:
         """Return whether an option or the project excludes a path."""
-        return matches_path(self._patterns, path) or self.settings.excludes(path)
+        return self._patterns.match(path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
@@ -9788,7 +9785,7 @@ class _AuditSettings:
         return any(rule in rules and self._matches(patterns, path) for patterns, rules in self._allowed)
 
     def _matches(self, patterns: Patterns, path: str) -> bool:
-        return matches_path(patterns, (self._base + path).removeprefix(self._top))
+        return patterns.match((self._base + path).removeprefix(self._top))
 
 
 # The verdicts on values that a store holds or held, and how severe it is to find them.
