@@ -1113,8 +1113,8 @@ class Store:
 
     # Sealed files.
 
-    def rekey(self) -> str:
-        """Seal everything to a new identity, and return its fingerprint."""
+    def rekey(self, *, without: Optional[str] = None) -> str:
+        """Seal everything to a new identity, `without` a member; return its pin."""
         raise _only("file")
 
     def members(self) -> list[Member]:
@@ -1123,10 +1123,6 @@ class Store:
 
     def add_member(self, name: str, recipient: str) -> None:
         """Let whoever has the private key to a recipient, "age1…", open the store."""
-        raise _only("file")
-
-    def remove_member(self, name: str) -> str:
-        """Seal everything to a new identity, without a member; return its pin."""
         raise _only("file")
 
     def change_password(self, password: str) -> None:
@@ -2513,13 +2509,8 @@ class FileStore(Store):
             self._replace(self._seal_recipient(member, keys[0]))
             self._replace(self._seal_identity(member, keys))
 
-    def rekey(self) -> str:
-        return self._change_identity()
-
-    def remove_member(self, name: str) -> str:
-        return self._change_identity(_check_member(name))
-
-    def _change_identity(self, leaver: str = "") -> str:
+    def rekey(self, *, without: Optional[str] = None) -> str:
+        leaver = "" if without is None else _check_member(without)
         self._check_folders()
         keys = self._keys_by_password()
         self._select_pinned(keys)
@@ -11181,7 +11172,7 @@ def cmd_member_remove(args: Namespace) -> None:
     change each.
     """
     store = _sealed_store(args)
-    fingerprint = store.remove_member(args.name)
+    fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
         print(f"{name}: rotate now" if name in scheduled else f"{name}: set")

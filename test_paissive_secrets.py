@@ -3085,12 +3085,12 @@ def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(fi
 
 def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monkeypatch):
     before, whole = read_sealed(), shutil.copytree(STORE, "whole")
-    for _ in at_every_step(lambda: ps.FileStore().remove_member("bob")):
+    for _ in at_every_step(lambda: ps.FileStore().rekey(without="bob")):
         with monkeypatch.context() as patched:
             as_ada = opened_by(team["ada"], patched)
             assert {name: as_ada.get(name) for name in as_ada.names()} == before
         with contextlib.suppress(ps.NotFound):  # it was done
-            ps.FileStore().remove_member("bob")
+            ps.FileStore().rekey(without="bob")
         assert read_sealed() == before and [member.name for member in files.members()] == ["ada"]
         for path in (KEY_FILE, ADA[0]):
             opened = ps.unseal(
@@ -3181,7 +3181,7 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
             act
         ) and "members/eve/recipient.age" in refusal(act)
     assert tree() == before
-    files.remove_member("eve")
+    files.rekey(without="eve")
     assert [member.name for member in files.members()] == ["ada", "bob"]
 
 
@@ -3204,10 +3204,16 @@ def test_two_files_for_a_member_that_hold_different_identities_are_refused(files
 def test_nothing_is_ever_sealed_to_a_members_own_key(files, team, monkeypatch):
     for name in list(files.names()):
         files.delete(name)
-    files.remove_member("bob")
+    files.rekey(without="bob")
     before = tree()
     assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).set, "NEW", "1")
     assert tree() == before
+
+
+def test_no_member_is_removed_without_a_name(files, say):
+    before = files.reveal_identity()
+    assert "it is empty" in say("member", "remove", "")[1]
+    assert ps.FileStore().reveal_identity() == before
 
 
 def test_what_a_leaver_seals_to_the_old_identity_is_neither_accepted_nor_sealed_again(
@@ -3215,7 +3221,7 @@ def test_what_a_leaver_seals_to_the_old_identity_is_neither_accepted_nor_sealed_
 ):
     files.policy_store().set("DB", "{}")
     old = ps.Identity(files.reveal_identity())
-    files.remove_member("bob")
+    files.rekey(without="bob")
     for path, value in ((DB, "theirs"), (POLICY_FILE, '{"apply": ["theirs"]}')):
         name = {DB: "DB"}.get(path, "/rotation/DB")
         path.write_bytes(ps.seal(json.dumps({"name": name, "value": value}).encode(), old.recipient()))
@@ -3278,7 +3284,7 @@ def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_i
 
 def test_an_older_state_of_the_whole_store_is_noticed_by_its_fingerprint(files, team, monkeypatch):
     shutil.copytree(STORE, "old")
-    files.remove_member("bob")
+    files.rekey(without="bob")
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
     shutil.rmtree(STORE)
@@ -3373,7 +3379,7 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
 def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_path):
     files.policy_store().set("DB", "{}")
     old = ps.Identity(files.reveal_identity())
-    files.remove_member("bob")
+    files.rekey(without="bob")
     committed(tmp_path)
     sealing('{"name": "DB", "value": "VALUE"}', old.recipient)(DB)
     POLICY_FILE.write_bytes(DB.read_bytes())
