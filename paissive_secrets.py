@@ -3668,7 +3668,7 @@ def _describe(error: Exception) -> str:
     """
     import socket
     import ssl
-    from http.client import HTTPException, IncompleteRead
+    from http.client import IncompleteRead
 
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
@@ -3680,13 +3680,13 @@ def _describe(error: Exception) -> str:
         return "no such host"
     if isinstance(error, (TimeoutError, socket.timeout)):
         return "it didn't answer in time"
-    if type(error) is OSError and not error.errno:  # what http.client raises then
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if type(error) is OSError:  # what http.client raises then
         return "the proxy refuses to connect to it"
-    if isinstance(error, OSError):
-        return os.strerror(error.errno) if error.errno else "the connection broke"
-    if isinstance(error, (ValueError, HTTPException)) and not isinstance(error, IncompleteRead):
-        return "what answers there doesn't speak HTTP"
-    return "the connection broke"
+    if isinstance(error, (OSError, IncompleteRead, MemoryError, OverflowError)):
+        return "the connection broke"
+    return "what answers there doesn't speak HTTP"
 
 
 # What the server says, and what that means to a user; the first row that matches counts. Its words are never
@@ -3960,7 +3960,7 @@ _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
-_MOUNTS_SECONDS = 1.0  # for which a write that reads nothing first trusts the mounts that are known
+_MOUNTS_SECONDS = 1.0  # for which known mounts are trusted: others may add or upgrade one
 _WHOLE = frozenset(STAGES.values())  # instead of a field: all fields, or a stage of all of them
 _UNKNOWN = "whether the write was carried out is unknown"
 
@@ -4083,10 +4083,9 @@ class VaultStore(Store):
         """Set one field; others stay, even if they are being written (KV 2)."""
         _, field = _path_and_field(name)
         check_value(value)
-        if field not in _WHOLE:
-            self._change(name, lambda old: {**old, field: value})
-            return
-        fields = {key + field: part for key, part in _parse_fields(value).items()}
+        fields: Json = {field: value}
+        if field in _WHOLE:
+            fields = {key + field: part for key, part in _parse_fields(value).items()}
         self._change(name, lambda old: {**_without(old, field), **fields})
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
@@ -4095,7 +4094,7 @@ class VaultStore(Store):
         With `cas`, raise Conflict unless the secret is at this version; 0 means
         absent.
         """
-        place = self._kv_place(_secret_path(path), versions=cas is not None, blind=True)
+        place = self._kv_place(_secret_path(path), versions=cas is not None)
         for field, value in fields.items():
             with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
                 value = value if isinstance(value, str) else _value_text(value)
@@ -4120,7 +4119,7 @@ class VaultStore(Store):
             yield name
 
     def versions(self, name: str) -> list[SecretVersion]:
-        place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
+        place = self._kv_place(_path_and_field(name)[0], versions=True)
         response = self._call("GET", place.at("metadata"), ok=(200, 404))
         if response.status == 404:
             raise not_found_error(name)
@@ -4184,7 +4183,7 @@ class VaultStore(Store):
         if version is not None:
             self._on_version("delete", name, version)
             return
-        place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
+        place = self._kv_place(_path_and_field(name)[0], versions=True)
         self._call("DELETE", place.at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
@@ -4237,10 +4236,10 @@ class VaultStore(Store):
         return _Path(self.settings.mount, mounts[own], self.settings.prefix and self.settings.prefix + "/")
 
     def _visible_mounts(self) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see, read once."""
+        """Return the KV versions of the mounts that the token may see."""
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
-        if mounts is None:
+        if mounts is None or self._mounts_until <= time.monotonic():
             found = child_object(self._call("GET", where).data, "secret")
             token, own = self._session.held, self.settings.mount
             if own + "/" not in found:
@@ -4253,13 +4252,8 @@ class VaultStore(Store):
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
 
-    def _kv_place(self, path: str, *, versions: bool = False, blind: bool = False) -> _Path:
-        """Return where a secret is; BadValue unless it can be written, and has `versions`.
-
-        `blind` says that nothing is read first that would show whether the mounts have changed.
-        """
-        if blind and self._mounts_until <= time.monotonic():
-            self._mounts = None
+    def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
+        """Return where a secret is; BadValue unless it can be written, and has `versions`."""
         place = self._locate(path)
         if not place.kv:
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
@@ -4435,7 +4429,7 @@ class VaultStore(Store):
         return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
-        place = self._kv_place(_path_and_field(name)[0], versions=True, blind=True)
+        place = self._kv_place(_path_and_field(name)[0], versions=True)
         secret = self._fetch(place, version)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")

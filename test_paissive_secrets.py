@@ -4018,7 +4018,7 @@ BAD_SETTINGS = (
     "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
     "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
     "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
-    "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
+    "|VAULT_ADDR=http://a/v1|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
 ).split("|")
 
 
@@ -4952,11 +4952,11 @@ def test_one_of_the_threads_that_see_a_lease_end_renews_it_and_later_ones_go_on(
     looked.add(threading.get_ident())
     monkeypatch.setattr(time, "monotonic", look_at_the_clock)
     with ThreadPoolExecutor(4) as pool:
-        first = [pool.submit(store.get, "a") for _ in range(4)]
+        first = [pool.submit(store._session.token) for _ in range(4)]
         assert renewing.wait(10) and store.get("a") == "v"
         assert not any(get.done() for get in first)
         go_on.set()
-        assert [get.result() for get in first] == ["v"] * 4
+        assert [get.result() for get in first] == ["t"] * 4
     assert server.tries("renew-self") == 1
 
 
@@ -5182,6 +5182,13 @@ def test_a_token_that_may_not_revoke_leases_is_told_which_policy_is_missing(stub
     assert 'need: path "sys/leases/revoke" { capabilities = ["update"] }' in capsys.readouterr().err
 
 
+def test_a_token_takes_precedence_over_the_token_file(stub, tmp_path):
+    server = stub(http())
+    (tmp_path / "token").write_text("from-the-file")
+    store = server.store(token_path=str(tmp_path / "token"))
+    assert (store.get("a"), b"from-the-file" in server.requests[-1]) == ("v", False)
+
+
 def test_a_token_file_that_is_gone_with_its_token_is_reported_as_such(tmp_path):
     token, path = bao().new_token(READ_ALL), tmp_path / "token"
     path.write_text(token), path.chmod(0o600)
@@ -5365,7 +5372,7 @@ def test_a_store_notices_mounts_that_come_later_or_are_upgraded():
     assert store.get(f"{old}/db#p") == "before" and store.get_all([f"{old}/db#p"]) != {}
 
 
-def test_a_blind_write_asks_for_the_mounts_once_a_second(stub, frozen):
+def test_known_mounts_are_trusted_for_a_second(stub, frozen):
     written, mounts = http_json({"data": {"version": 2}}), []
     server = stub(
         lambda request: mounts.append(1) or http_json(MOUNTS) if b"/ui/mounts" in request else written
