@@ -7234,10 +7234,14 @@ _ASSIGNMENT = rb"""(?x)
        %(begin)s
     )
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
-_LOOKS_RANDOM = rb"""(?=[A-Za-z]{16}|[A-Z]{12}|[A-Za-z+/]{2,40}==
+# What the value of a weaker word must look like.
+_LOOKS_RANDOM = lazily(
+    rb"""(?x)[A-Za-z]{16}|[A-Z]{12}|[A-Za-z+/]{2,40}==
     |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
-    |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}  # or it has a digit, or a letter behind a bracket
-    (?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))(?P=plain)[0-9\])}])"""
+    # Or it has a digit, or a bracket that no letter follows.
+    |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}(?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))
+     (?P=plain)[0-9\])}]"""
+)
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # Where a value has its line or its element to itself, it begins with any character. In YAML, it may begin on
 # the next line.
@@ -7280,7 +7284,6 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 _NO_VALUES = frozenset(
     b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
-_Match = Callable[[bytes, int], "re.Match[bytes] | None"]
 # Takes a window and where a keyword ends; returns what it found and where to go on.
 Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
 MAX_ITEMS = 50  # of one list
@@ -7342,51 +7345,63 @@ def keyword_hits(
 ) -> Iterator[tuple[bytes, re.Match[bytes]]]:
     """Yield (fragment, match up to the value) for each assignment to a name with a telltale fragment,
     and (keyword, match) for `keywords`, which may match other words, since the text is folded."""
-    words, fold, pattern = _keyword_search(language == "source", keywords)
-    folded = window.translate(fold)
-    hit = pattern.search(folded)
+    search = _keyword_search(language == "source", keywords)
+    assigned = _assignment(language == "source").match
+    looks_random = _LOOKS_RANDOM.match
+    folded = window.translate(search.fold)
+    hit = search.regex.search(folded)
     while hit:
         resume_at = hit.end()
-        for word, assigned, after in words[hit.lastgroup or ""]:
+        word = search.words[hit.lastgroup or ""]
+        if word in keywords:
+            yield word, hit
+            resume_at = hit.start() + 1  # another may begin in a keyword
+        for fragment, after in search.fragments[word]:
             end = hit.end() - after
-            found = assigned(window, end) if assigned else hit
-            # Compare the word last: few have a value.
-            if found and (not assigned or window[end - len(word) : end].lower() == word):
-                yield word, found
-                resume_at = found.end() if assigned else hit.start() + 1  # another may begin in a keyword
-        hit = pattern.search(folded, resume_at)
+            found = assigned(window, end)
+            if found and fragment in _FOR_RANDOM and not looks_random(window, found.end()):
+                continue
+            # Compare the fragment last: few have a value.
+            if found and window[end - len(fragment) : end].lower() == fragment:
+                yield fragment, found
+                resume_at = found.end()
+        hit = search.regex.search(folded, resume_at)
+
+
+class _KeywordSearch(NamedTuple):
+    """One expression for all words, in text whose rare letters are folded."""
+
+    fold: bytes  # table for bytes.translate
+    regex: re.Pattern[bytes]  # matches a word in such text, as a group
+    words: dict[str, bytes]  # by their group
+    fragments: dict[bytes, list[tuple[bytes, int]]]  # (fragment of names, bytes after it) of each word
 
 
 @functools.cache
-def _keyword_search(
-    source: bool, keywords: tuple[bytes, ...]
-) -> tuple[dict[str, list[tuple[bytes, _Match | None, int]]], bytes, re.Pattern[bytes]]:
-    """({group: (word, matcher of what follows, its distance from the end)}, fold, expression)"""
-    assigned = _ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE)
-    strong, weak = re.compile(assigned).match, re.compile(assigned + _LOOKS_RANDOM).match
-    fragments: dict[bytes, _Match] = {**dict.fromkeys(_FOR_WORDS, strong), **dict.fromkeys(_FOR_RANDOM, weak)}
-    words = sorted((*keywords, *fragments), key=len, reverse=True)  # the longest wins
+def _assignment(source: bool) -> re.Pattern[bytes]:
+    return re.compile(_ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE))
+
+
+@functools.cache
+def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch:
+    fragments = (*_FOR_WORDS, *_FOR_RANDOM)
+    words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
     rare = set(_RARE + b"k")
     rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
     fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
-    groups: dict[str, list[tuple[bytes, _Match | None, int]]] = {}
-    for number, word in enumerate(words):
-        groups[f"w{number}"] = [(word, None, 0)] if word in keywords else []
-        groups[f"w{number}"] += [
-            (part, match, len(word) - word.find(part) - len(part))
-            for part, match in fragments.items()
-            if part in word
-        ]
     ahead = dict.fromkeys(keywords, b"")
-    for word in fragments:
-        ahead[word] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
-        if word in _FOR_RANDOM:
-            ahead[word] += _NO_WORD_AHEAD
+    for fragment in fragments:
+        ahead[fragment] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
+        if fragment in _FOR_RANDOM:
+            ahead[fragment] += _NO_WORD_AHEAD
     ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
-    pattern = _trie_regex(
-        (group, word.lower().translate(fold), ahead[word]) for group, word in zip(groups, words)
-    )
-    return groups, fold, re.compile(pattern)
+    groups = {f"w{number}": word for number, word in enumerate(words)}
+    regex = _trie_regex((group, word.lower().translate(fold), ahead[word]) for group, word in groups.items())
+    parts = {
+        word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
+        for word in words
+    }
+    return _KeywordSearch(fold, re.compile(regex), groups, parts)
 
 
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
@@ -7983,7 +7998,7 @@ _WEAK_WORD = (
     r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
     r"|change-?it|let-?me-?in|welcome|qwerty|hello|key|access|api|token|super|strong|secure|s3cr3t|p[a4@]ssw[o0]rd)"
 )
-_WEAK = lazily(rf"(?i){_WEAK_WORD}(?:[_-]?{_WEAK_WORD}){{0,3}}[_-]?\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
+_WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?){{1,4}}\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(r"(?:[A-Za-z]{1,40}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")

@@ -8889,7 +8889,6 @@ SECRET=`cat file7 | cut -c 1-9`
 === it is cut off, a.log
 token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
-val credential: X509Credential = {
 === no name follows, a.log
 url="socks5h://<username>:<password>@proxy-host", badge.svg?style=a&token={a20}, [type=password]:focus2
 === its name isn't that of a secret, a.py
