@@ -9398,7 +9398,7 @@ class Audit:
     tar and gzip files. `untrusted=True` ignores the project's `.paissive-audit`
     and comments that allow a finding. `known` are values to search for as well.
     `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is
-    called for what can't be read.
+    called for what can't be read, `on_progress(summary)` as files are read.
     Raises BadValue for a bad path or option, Unavailable if git fails, Conflict
     if iterated over twice.
     """
@@ -9419,6 +9419,7 @@ class Audit:
         known: Optional[KnownValues] = None,
         jobs: int = 1,
         on_error: Optional[Callable[[str, str], None]] = None,
+        on_progress: Optional[Callable[[Summary], None]] = None,
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
@@ -9429,6 +9430,7 @@ class Audit:
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._on_error = on_error
+        self._on_progress = on_progress
         self._untrusted = untrusted
         self._unread = set[str]()
         self._in_git = staged or history is not None
@@ -9582,6 +9584,8 @@ class Audit:
         self.summary.skipped.update(scanned.skipped)
         self.summary.files += scanned.files
         self.summary.bytes += scanned.bytes
+        if self._on_progress:
+            self._on_progress(self.summary)
         yield from scanned.matches
 
     def files(self) -> Iterator[tuple[str, str]]:
@@ -9707,6 +9711,7 @@ def shown_path(path: str, base: str) -> str:
     return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
 
 
+_MAX_SETTINGS = 1 << 16  # characters: a stranger's tree must not make each path take long
 _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
     "rules": "write a name, what it begins with and its shape: acme-key = acme_(live|test)_ {A32}",
     "exclude": "write a pattern, as in .gitignore",
@@ -9730,6 +9735,8 @@ class _AuditSettings:
         self.disabled = set[str]()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[Patterns, list[str]]] = []
+        if len(text) > _MAX_SETTINGS:
+            raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section = ""
         entries = []
         for number, line in enumerate(map(str.strip, text.lstrip("\ufeff").split("\n")), 1):
@@ -9971,13 +9978,35 @@ def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) ->
     # Forking is faster, but a lock that another thread holds stays locked.
     context = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
     # Windows can't wait for more than 61.
-    pool = ProcessPoolExecutor(min(jobs, 61), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
     try:
-        yield from pool.map(scanner.scan_file, files, chunksize=_BATCH)
+        # Hold Ctrl-C back meanwhile: a half-started pool would never end.
+        mask = getattr(signal, "pthread_sigmask", lambda how, signals: signals)  # not on Windows
+        before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            results = pool.map(_scan_in_helper, files, chunksize=_BATCH)
+        finally:
+            mask(signal.SIG_SETMASK, before)
+        yield from results
     except BrokenProcessPool:
         raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+_helper = _Scanner()  # of a helper process, which gets it once: known values take long to send
+
+
+def _start_helper(scanner: _Scanner) -> None:
+    import signal
+
+    global _helper
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _helper = scanner
+
+
+def _scan_in_helper(file: ListedFile) -> _Scanned:
+    return _helper.scan_file(file)
 
 
 class Entry(NamedTuple):
@@ -10865,6 +10894,8 @@ def cmd_redact(args: Namespace) -> int:
     args.manager.store().check_exists()
     secrets = RedactingFilter()
     _warn_unmasked(secrets.add(args.manager))
+    if args.in_place and not args.files:
+        raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
     levels = CONFIDENCES[CONFIDENCES.index(args.confidence or "high") :]
     redact_one = redact_file if args.in_place else _redact_to_stdout
     code = 0
@@ -10995,6 +11026,8 @@ def _explain_line(args: Namespace) -> int:
 def _audit_of(args: Namespace) -> Audit:
     paths = args.paths or ["."]
     in_git = args.staged or args.history is not None
+    if args.exclude:  # which may have swallowed a PATH
+        _warn(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
     wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
@@ -11011,10 +11044,16 @@ def _audit_of(args: Namespace) -> Audit:
         known=_known_values(args) if wants_known else None,
         jobs=max(args.jobs, 0),
         on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
+        on_progress=_print_progress if sys.stderr.isatty() else None,
     )
     if in_git:
         audit.baseline = _baseline_of(args, audit.base)
     return audit
+
+
+def _print_progress(summary: Summary) -> None:
+    if summary.files % 100 == 0:  # seldom enough to cost nothing
+        print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
 
 def _known_values(args: Namespace) -> KnownValues | None:

@@ -11428,6 +11428,13 @@ def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(
     assert refusal(ps.Audit) == f"BadValue: line {line} of .paissive-audit: {problem}; {hint}"
 
 
+def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
+    (folder / ".paissive-audit").write_text("#" * (64 << 10))
+    ps.Audit()
+    (folder / ".paissive-audit").write_text("#" * (64 << 10) + "#")
+    assert refusal(ps.Audit) == "BadValue: .paissive-audit is larger than 64 KiB; shorten it"
+
+
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
 def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comment):
     leak(folder / "a.py", comment=f"  # {comment}")
@@ -11467,6 +11474,7 @@ def test_no_process_is_started_at_first_or_for_one_job(folder, monkeypatch, fork
     monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
     assert len(leaks(jobs=1)) == 3 and forks == []
     assert len(leaks(jobs=2)) == 3 and forks != []
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back while they start
 
 
 def test_a_process_that_is_killed_is_an_error(folder, monkeypatch):
@@ -11816,12 +11824,13 @@ def test_text_has_a_line_for_each_finding_and_ends_with_what_was_left_out(folder
     (folder / "d.bin").write_bytes(b"\0" + token().encode())
     (finding, _) = ps.audit()
     status, said = say("audit", "--exclude", "./c.py", "absent")
-    first, empty, *steps, blank, total = said.splitlines()
+    first, empty, *steps, blank, total, note = said.splitlines()
     assert first == f"a.py:1:6: high: {finding.what} [{finding.rule}] {finding.sample}; next: {finding.fix}"
     assert finding.fix == 'set GITHUB_TOKEN, and write os.environ["GITHUB_TOKEN"]'
     assert (empty, blank) == ("", "") and steps[0].startswith("next: revoke each secret")
     found = "1 finding (1 high) in 3 files, 0.0 MB; silenced: 1 by `gitleaks:allow`"
     assert (status, total) == (1, found + "; not examined: 1 binary, 1 excluded")
+    assert note == "note: auditing . without ./c.py, absent"
 
 
 def test_a_path_that_is_hostile_to_terminals_is_escaped(folder, say):
@@ -11889,6 +11898,17 @@ def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, caps
     assert set(stale) == {"path", "rule", "fingerprint"} and stale["path"] == r"\xff.py"
     why = "it is neither a file nor a folder; pipe it in and audit -"
     assert summary["errors"] == [{"path": r"\xfe", "why": why}]
+
+
+def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, monkeypatch, say):
+    for n in range(250):
+        (folder / f"{n}").touch()
+    assert "read" not in say("audit", "--jobs", "1")[1]
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert ps.main(["audit", "--jobs", "1"]) == 0
+    assert terminal.getvalue() == "100 files read\r200 files read\r"
 
 
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
@@ -12922,7 +12942,7 @@ WRONG_COMMANDS = [
     ("rekey --backend env", "only the file backend can do that; use --backend file"),
     ("import .env", ".env is the env store's own file; import it elsewhere: --backend file"),
     ("redact nope", "can't redact nope: No such file or directory"),
-    ("redact --in-place", "can't redact -: No such file or directory"),
+    ("redact --in-place", "--in-place needs files; name them, or leave it out to redact stdin"),
     ("config set a c4nary --json", "VALUE is not JSON; leave --json out for plain text"),
     ("audit --explain x", "--explain takes FILE:LINE; for example: audit --explain settings.py:12"),
     (
