@@ -6853,18 +6853,11 @@ PuTTY key
 OpenVPN key
     static key v1  BEGIN OpenVPN Static key V1-----((?:\s+[0-9a-f]{32}){4,16})
         BEGIN OpenVPN Static key V1----- {h32} {h32} {h32} {h32}
-Braintree token
-    access_token$  access_token\$(?:production|sandbox)\$([a-z0-9]{16}\$[0-9a-f]{32})(?!\w)
-        access_token$production${a16}${h32}
 = high high
 Stripe webhook secret
     whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
 Discord webhook
     /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
-Teams webhook
-    .webhook.office.com/
-        \.webhook\.office\.com/webhookb2/([\w@-]{36,80}/IncomingWebhook/[\w-]{20,40}/[\w-]{30,40})
-        x.webhook.office.com/webhookb2/{u}@{u}/IncomingWebhook/{h32}/{u}
 = medium critical
 npmrc login
     :_authtoken|:_password  (?<=[\w/])(?i:{name})\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/{name}={p}{p}
@@ -6914,9 +6907,6 @@ netrc password
         machine x.local login me password {p}
 pgpass password
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
-Bundler login
-    bundle_  BUNDLE_[A-Z0-9_]{3,80}__[A-Z]{2,12}["']? ?[:=] ?["']?([\w.-]{1,60}:[^\s"';,&{}$]{3,100})
-        BUNDLE_GEMS__LOCAL__COM: me:{p}
 Azure signature
     sp=  (?<!\w)sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
         ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
@@ -6934,8 +6924,6 @@ weak password
 unnamed value
 = medium medium
 encrypted key
-Jenkins secret
-    aqaaabaaa  (?<=[{ ])(AQAAABAAA[^{}<>\n]{16,600})\}  {AQAAABAAA{B32}}
 """
 _MACROS = {
     "{options}": r"""(?:\.exe)?["']?,?{space}(?:[^\s|;&]{1,99}{space}){0,30}?["']?""",
@@ -6947,7 +6935,7 @@ _MACROS = {
 
 
 def lazily(pattern: AnyStr) -> re.Pattern[AnyStr]:
-    """Compiled on first use, so importing the module does not pay for the auditor."""
+    """Return an expression that is compiled on first use, so that an import doesn't pay for the auditor."""
     return cast("re.Pattern[AnyStr]", _Lazy(pattern))
 
 
@@ -6975,7 +6963,6 @@ class Rule(NamedTuple):
 
 @functools.cache
 def _prefixed_rules() -> tuple[Rule, ...]:
-    """The rules with a literal prefix, in order of precedence."""
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
 
@@ -6999,7 +6986,7 @@ class Pattern:
 
 @functools.cache
 def patterns() -> dict[bytes, list[Pattern]]:
-    """{keyword: the forms that contain it}"""
+    """Return {keyword: the forms that contain it}."""
     found: dict[bytes, list[Pattern]] = {}
     for rule, forms in _table_rows(_PATTERNS):
         for form in re.split(r"\n {4}(?! )", forms) if forms else ():
@@ -7017,12 +7004,11 @@ def patterns() -> dict[bytes, list[Pattern]]:
 
 @functools.cache
 def pattern_rules() -> dict[str, Rule]:
-    """The rules of the table of patterns, by id."""
     return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    """The rule of each row, and what follows its name."""
+    """Yield the rule of each row, and what follows its name."""
     levels = ""
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
@@ -7052,7 +7038,7 @@ def custom_rule(name: str, pattern: str) -> Rule:
 
 
 def samples(text: str) -> str:
-    """`text` with each {A36} replaced by 36 characters of class A, always the same ones."""
+    """Return `text` with 36 characters of class A for each {A36}, always the same ones."""
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}")
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
 
@@ -7066,13 +7052,12 @@ def _sample(letter: str) -> str:
 
 @functools.cache
 def expression(shape: str) -> str:
-    """`shape` as a regular expression."""
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
 
 
 def rule_prefixes(prefix: str) -> list[str]:
-    """Every literal that the prefix of a rule stands for."""
+    """Return the literals that the prefix of a rule stands for: a(b|c) for ab and ac."""
     found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix)
     if found is None:
         return prefix.split("|")
@@ -7116,7 +7101,7 @@ class Prefixes:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
-        """(start, literal) of each literal that begins or continues at `start`."""
+        """Yield (its start, literal) for each literal that begins or continues at `start`."""
         head = text[start : start + 40]
         for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
             for literal in self.literals.get(prefix, ()):
@@ -7128,7 +7113,6 @@ class Prefixes:
 
 @functools.lru_cache(4)
 def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
-    """The literals of all rules, those of a project first."""
     return Prefixes((*custom, *_prefixed_rules()))
 
 
@@ -7147,17 +7131,18 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def _is_web_token(token: bytes) -> bool:
-    """Whether the header of a JWT names an algorithm; without a signature, its payload must be an object."""
+    """Return whether a JWT names an algorithm and has a signature, or an object as its payload."""
     header, payload, *signature = token.split(b".")
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
 @functools.lru_cache(1024)
 def is_login(encoded: bytes) -> bool:
-    """Whether this is the Base64 of user:password."""
-    user, colon, password = decode64(encoded).decode("utf-8", "replace").partition(":")
-    foreign = password.count("\ufffd") + 9 * user.count("\ufffd")
-    return bool(colon) and len(password) > 2 + 9 * foreign and (user + password).isprintable()
+    """Return whether this is the Base64 of user:password, in which few characters aren't text."""
+    user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
+    if "\ufffd" in user or not (user + password).isprintable():
+        return False
+    return len(password) > 2 + 9 * password.count("\ufffd")
 
 
 # Further checks on the matches of these rules.
@@ -7384,7 +7369,7 @@ def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch
 
 
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
-    """An expression that finds (group, folded word, what follows it) in folded text.
+    """Return an expression that finds (group, folded word, what follows it) in folded text.
 
     Few k's belong to a word, so it branches on the next two letters before it compares a whole word. Each
     branch costs time at every k, so words share them.
@@ -7405,7 +7390,7 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
 
 
 def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
-    """The values that follow a telltale fragment: one, or the items of a list."""
+    """Return the values that follow a telltale fragment: one, or the items of a list."""
     first = _candidate_at(window, language, match)
     if not first or not first.quote:
         return [_take_default(first)] if first else []
@@ -7423,7 +7408,6 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
-    """The value that follows a telltale fragment, if there is one."""
     at = match.start()
     quote, bare, separator = match.group("quote", "bare", "separator")
     ahead = window[max(0, at - 40) : at]
@@ -7459,7 +7443,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
-    """A string, or the second argument of a call whose first one names what is read."""
+    """Match a string, or the second argument of a call whose first one names what is read."""
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
     if not value or not (match["type"] or match["call"]):
         return value
@@ -7471,7 +7455,7 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
-    """An unquoted value, which ends as its place and its language say."""
+    """Match an unquoted value, which ends as its place and its language say."""
     start = match.end()
     bare = match["bare"]
     if match.end("outer") < start:  # a block of YAML
@@ -7492,7 +7476,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
-    """Whether a value that follows its name after a space doesn't look random; options are no prose."""
+    """Return whether a value that follows its name after a space doesn't look random."""
     if name[:1] == b"-" and b"$" not in name:
         return False
     command = name.lower() == b"by" or _SETTING.search(before[-20:])  # Oracle's IDENTIFIED BY
@@ -7500,7 +7484,7 @@ def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
 
 
 def _take_default(c: Candidate) -> Candidate:
-    """The value that an expression falls back on, in place of the expression."""
+    """Return the value that an expression falls back on, in place of the expression."""
     default = _DEFAULT.match(c.value) if c.value[:2] in ("${", "{{") else None
     if not default:
         return c
@@ -7570,7 +7554,6 @@ def _languages() -> dict[str, _Language]:
 
 
 def language_of(path: str) -> _Language:
-    """Return a file's language by its name."""
     if _TRANSLATION.search(path):
         return _Language("translation", "word")
     endings = os.path.basename(path).lower().split(".")
@@ -7827,7 +7810,7 @@ def looks_drawn(value: str) -> bool:
 
 @functools.cache
 def load_weights() -> dict[str, int]:
-    """{feature: log odds in hundredths}"""
+    """Return {feature: log odds in hundredths}."""
     weights: dict[str, int] = {}
     for row in re.split(r"\n(?! )", _WEIGHTS.strip()):
         group, *items = row.split()
@@ -8264,7 +8247,7 @@ def _unescape(escape: bytes) -> bytes:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """The secret beside its id, under any name: in a line of CSV, in a tuple, on the next line."""
+    """Yield the secret beside its id, under any name: in CSV, in a tuple, on the next line."""
     rule = pattern_rules()["aws-secret-key"]
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
@@ -8312,7 +8295,6 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 
 @functools.cache
 def _keyword_detectors() -> dict[bytes, Detector]:
-    """{keyword: its detector}"""
     detectors: dict[bytes, Detector] = {
         keyword: functools.partial(_match_patterns, of, len(keyword))
         for keyword, of in patterns().items()
@@ -8335,7 +8317,7 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
 
 
 def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """A PEM or PGP private key with a body, also in JSON or in a string with escapes."""
+    """Find a PEM or PGP private key with a body, also in JSON or in a string with escapes."""
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
     return _key_body(text, head) if head else (), at
@@ -8356,7 +8338,7 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
 
 
 def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """The values that SQL inserts into columns such as password."""
+    """Find the values that SQL inserts into columns such as password."""
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at
@@ -8382,7 +8364,7 @@ def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
 
 
 def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """A JSON web key with a private or a symmetric part (RFC 7518)."""
+    """Find the private or symmetric part of a JSON web key (RFC 7518)."""
     if not text.endswith(b"kty", 0, at - 1):
         return (), at
     begin = text.rfind(b"{", max(0, at - 4000), at)
@@ -8402,7 +8384,6 @@ _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z
 
 
 def _urls(text: bytes) -> Iterator[Span]:
-    """Passwords in URLs and connection strings."""
     rule = pattern_rules()["url-password"]
     for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
@@ -8471,7 +8452,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """One value of a Secret, unless it is a template, or should be Base64 and isn't."""
+    """Yield one value of a Secret, unless it is a template, or should be Base64 and isn't."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return

@@ -9100,7 +9100,6 @@ EXAM = r"""
 - values.yaml   pass·word: ""
 - values.yaml   pass·word: {{ .Values.auth.password | quote }}
 + values.yaml   adminPass·word: Cinn4mon-Bay
-+ tokens.txt <secret>{widget AQAA·ABAAA {A32}}</secret>
 + tokens.txt WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
 + tokens.txt AK·IA{K16}
 + tokens.txt https:·//ada:W1llow-Creek@git.corp.dev/team/app.git
@@ -9631,7 +9630,6 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"https://${{USER}}:${{PASSWORD}}@host/{LOGIN}", None),
         (f"postgres://{LOGIN}:{LOGIN}@db.internal/shop", "url-password"),
         (f"Authorization: Basic {base64_of('nothing of the kind')}", None),
-        ("BUNDLE_GEMS__LOCAL__COM: true", None),
         ("curl -u $USER:$PASSWORD https://x.local", None),
         ("Authorization: Token request.headers.authorization", None),
         (f"robot_api_key = {ps.samples('{u}')}", "uuid-key"),
