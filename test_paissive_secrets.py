@@ -12501,6 +12501,17 @@ def test_a_schedule_has_the_defaults_that_help_states(say):
     assert policy == {"every": "30d", "generate": "token:32", "timeout": "60s"}
 
 
+def test_each_option_of_a_schedule_is_in_its_policy(say):
+    Path(".env").write_text("A_TOKEN=1\n")
+    given = "--every 1d --generate hex:16 --apply a --verify b --timeout 5s --keep-previous 7d"
+    assert say("rotate", "schedule", "A_TOKEN", *given.split()) == (0, "")
+    (policy,) = json.loads(Path("rotation.json").read_text())["stores"]["env .env"].values()
+    del policy["scheduled"]
+    steps = {"apply": ["sh", "-c", "a"], "verify": ["sh", "-c", "b"]}
+    times = {"every": "1d", "timeout": "5s", "keep_previous": "7d"}
+    assert policy == {"generate": "hex:16", **steps, **times}
+
+
 @pytest.mark.parametrize(("stage", "value"), [("current", "1"), ("previous", "0"), ("pending", "2")])
 def test_every_stage_can_be_asked_for(stage, value, say):
     Path(".env").write_text("A=1\nA__PREVIOUS=0\nA__PENDING=2\n")
@@ -12522,6 +12533,13 @@ def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_fac
 def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
     Path("a.py").write_text("import os\n" + "os.environ['A_TOKEN']\n" * 4)
     assert say("check")[1].startswith("missing   A_TOKEN  a.py:2, a.py:3, a.py:4\n")
+
+
+def test_import_removes_what_holds_the_plaintext_and_not_a_link_to_it(say):
+    Path("old").write_text("A_TOKEN=1\n")
+    Path("link").symlink_to("old")
+    assert say("import", "link", "--remove")[0] == 0
+    assert not Path("old").exists()
 
 
 def test_import_says_which_variables_come_before_what_it_stored(say, monkeypatch):
