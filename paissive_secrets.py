@@ -2066,6 +2066,7 @@ _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
 _TAG = 16  # bytes that ChaCha20-Poly1305 adds
 MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile file can demand
+_MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
 def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
@@ -2090,7 +2091,8 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
 def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     """Return what was sealed; raise WrongKey, or Corrupt if it was changed.
 
-    Raises BadValue for a file that demands more work than scrypt's 2**20.
+    Raises BadValue for a file that demands too much work: scrypt over
+    2**20, or over 1000 recipients.
     """
     require_cryptography()
     from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -2223,6 +2225,8 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
     while stanza := re.compile(_STANZA).match(sealed, pos):
         words, pos = stanza[1].split(b" "), stanza.end()
         stanzas.append((words, _unbase64(stanza[2].replace(b"\n", b""))))
+        if len(stanzas) > _MAX_STANZAS:
+            raise BadValue(f"the file has more than {_MAX_STANZAS} recipients")
     end = re.compile(_HEADER_END).match(sealed, pos)
     if not stanzas or not end or len(sealed) < end.end() + _NONCE:
         raise _corrupt("the header is damaged or cut off")

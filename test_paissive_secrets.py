@@ -2434,6 +2434,7 @@ def test_age_refuses_what_no_canonical_header_has(identity):
         (start, start.replace(b"1", b"2"), "it does not begin like an age v1 file; restore it from a copy"),
         (start, start + b"-> a\nAB\n", "it has base64 that is not canonical"),
         (start, start + b"-> a\n\n" * 999, "the header's MAC does not match"),
+        (start, start + b"-> a\n\n" * 1000, "the file has more than 1000 recipients"),
     ):
         assert problem in refusal(ps.unseal, sealed.replace(old, new, 1), identity)
 
