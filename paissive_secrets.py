@@ -5377,18 +5377,13 @@ class _Rotation:
         self._run("apply", pending)
         self._run("verify", pending)
         self._check_pending(pending)
-        try:
-            current = self.value("current")
-            if not _is_same(pending, current):
-                # Previous before current: after a kill in between, the old value is there twice.
-                self.set("previous", current)
-                self.set("current", pending)
-            self.policies.change(self._name, {"rotated": _now(), "started": None})
-            self.delete("pending")
-        except SecretsError as error:  # which mentions only its own write
-            error.message = f"rotation of {self._shown} failed after apply, {self._state()}: {error.message}"
-            error.hint = f"then {self._hint}"
-            raise
+        current = self.value("current")
+        if not _is_same(pending, current):
+            # Previous before current: after a kill in between, the old value is there twice.
+            self.set("previous", current)
+            self.set("current", pending)
+        self.policies.change(self._name, {"rotated": _now(), "started": None})
+        self.delete("pending")
 
     def undo(self, pending: str) -> None:
         current, previous = self.value("current"), self.value("previous")
@@ -5420,10 +5415,6 @@ class _Rotation:
     def _check_pending(self, value: str) -> None:
         if not _is_same(value, self.value("pending")):
             raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
-
-    def _state(self) -> str:
-        promoted = _is_same(self.value("pending"), self.value("current"))
-        return "the new value is current" if promoted else "current is unchanged"
 
     def value(self, stage: str) -> str | None:
         try:
@@ -5459,7 +5450,7 @@ class _Rotation:
         except (RotationFailed, Unavailable) as error:
             problem = error.message
         if problem:
-            message = f"{kind} of {self._shown} failed, {self._state()}: {problem}"
+            message = f"{kind} of {self._shown} failed: {problem}"
             raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
         return result
 
@@ -5779,7 +5770,7 @@ def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
 
 def encodings_of(value: str) -> set[bytes]:
     """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
-    parts = _parts_to_mask(value)
+    parts = {value, value.strip()}
     whole = set(parts)
     lines: list[str] = []
     for text in parts:
@@ -5796,23 +5787,6 @@ def encodings_of(value: str) -> set[bytes]:
         for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
     return {encoding for encoding in found if len(encoding) >= MIN_MASKED}
-
-
-def _parts_to_mask(value: str) -> set[str]:
-    return {value, value.strip(), *filter(maskable, _secret_leaves(value))}
-
-
-def _secret_leaves(value: str) -> Iterator[str]:
-    """Yield the texts in a JSON document whose own key looks secret: programs re-serialise documents."""
-    import json
-
-    found: list[tuple[str, Any]] = []
-    if value.lstrip().startswith(("{", "[")):
-        with contextlib.suppress(ValueError, RecursionError):
-            json.loads(value, object_pairs_hook=found.extend)
-    for key, text in found:
-        if isinstance(text, str) and is_secret_name(key):
-            yield text
 
 
 def _to_bytes(text: str) -> bytes:
@@ -5846,7 +5820,7 @@ def _base64_alone(raw: bytes) -> tuple[bytes, bytes]:
 
 def _wrappable(value: str) -> Iterator[bytes]:
     """Yield the encodings that may have line breaks anywhere, as the output of `base64` and `xxd -p` has."""
-    for text in _parts_to_mask(value):
+    for text in {value, value.strip()}:
         raw = _to_bytes(text[:_MAX_ENCODED])
         alone = (*_base64_alone(raw), raw.hex().encode(), raw.hex().upper().encode())
         yield from (encoding for encoding in _base64_within(raw) if len(encoding) >= MIN_MASKED)
@@ -5895,15 +5869,17 @@ def _in_quotes(text: str) -> Iterator[str]:
 
 def _in_markup(text: str) -> Iterator[str]:
     """Yield the text in HTML and XML, with quotes escaped in various ways."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    import html
+
+    plain = html.escape(text, quote=False)
     quoted = plain.replace('"', "&quot;")
     yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
 
 
 # === Processes ==============================================================================================
 # A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
-# are as they would be without us. On a terminal, the command gets one of its own: pagers, shells and editors
-# read keys from the terminal that they write to.
+# are as they would be without us. On a terminal, the command gets one of its own, since pagers, shells and
+# editors read keys from the terminal that they write to; else, its outputs are pipes.
 
 _FORWARDED = (
     "SIGHUP",
@@ -5945,7 +5921,7 @@ def environment_with_secrets(
     settings = {} if names else store.plain_settings()
     # Secrets come last, so that no other variable takes their place.
     environment = {**child_environment(), **settings, **references}
-    plain = _plain_variables(store, names)
+    plain = _plain_variables(store, set(map(variable_name, names)))
     values: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for variable, text in environment.items():
@@ -5977,24 +5953,17 @@ def _expand(store: Store, name: str) -> dict[str, str]:
     return store.expand(name)
 
 
-def _plain_variables(store: Store, names: Iterable[str]) -> set[str]:
-    """Return the variables, other than these names, that begin like a reference and name no secret.
+def _plain_variables(store: Store, asked: Container[str]) -> set[str]:
+    """Return the variables, other than those asked for, that begin like a reference and name no secret.
 
-    One may hold the login of a user called `secret`, so it is passed on as it is, with a note, but not to a
-    command that gets everything: that may need the secret. No message shows the text.
+    One may hold the login of a user called `secret`, so it is passed on as it is. No message shows the text.
     """
     found = set()
-    asked = set(map(variable_name, names))
     for variable, text in child_environment().items():
         begins = text.startswith(REFERENCE_PREFIX) and not text.startswith(REFERENCE_PREFIX + "//")
-        if not begins or variable in asked or existing_targets(text, store):
-            continue
-        problem = f"{variable} looks like a reference, and names no secret"
-        if not asked:
-            hint = "set that secret, or run with the NAMEs that the command needs, to pass it on as it is"
-            raise NotFound(problem, hint=hint)
-        warn_once(f"{problem}: it is passed on as it is")
-        found.add(variable)
+        if begins and variable not in asked and not existing_targets(text, store):
+            warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
+            found.add(variable)
     return found
 
 
@@ -6104,14 +6073,11 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
     same = os.fstat(1).st_ino and os.path.sameopenfile(1, 2)
     relays, ends = [], []
     for fd in (1,) if same else (1, 2):
-        if os.isatty(fd) and hasattr(os, "openpty"):
+        if interactive and os.isatty(fd):
             import termios
 
             source, end = os.openpty()
-            modes = termios.tcgetattr(fd)
-            if not interactive:  # our own terminal still converts line ends
-                modes[1] &= ~termios.OPOST
-            termios.tcsetattr(end, termios.TCSANOW, modes)
+            termios.tcsetattr(end, termios.TCSANOW, termios.tcgetattr(fd))
             _resize(source, fd)
         else:
             source, end = os.pipe()
@@ -6344,7 +6310,7 @@ _MAX_EXAMINED = 10_000  # objects in a traceback's frames; one with more is repo
 
 
 def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
-    """Return text, or containers of it at any depth, with values as `***`.
+    """Return text, or built-in containers of it, with values as `***`.
 
     `source` is a backend, a store, values, a mapping (whose values count)
     or, for many calls, a filter. Other objects are returned as they are if
@@ -6364,8 +6330,6 @@ def redact_file(
     state, size = file_state(path, follow=False), 0
     with open_regular(path, follow=False) as file:
         status = os.fstat(file.fileno())
-        if status.st_nlink > 1:
-            raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
         # Settings such as DB_PASSWORD_FILE name files to read values from.
         named = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
         sources = filter(os.path.isfile, [*named, *secrets.files])
@@ -6521,10 +6485,9 @@ class RedactingFilter:
         """Return whether these, or the frames, show a value or can't be examined."""
         import traceback
 
-        shown: list[object] = [*context]
+        shown = [*context, *traceback.format_exception(type(error), error, error.__traceback__)]
         errors = [error]
         for cause in errors:  # which grows meanwhile
-            shown += traceback.format_exception(type(cause), cause, cause.__traceback__, chain=False)
             for frame, _ in traceback.walk_tb(cause.__traceback__):
                 shown += frame.f_locals.values()
             group = getattr(cause, "exceptions", ())
@@ -6554,22 +6517,20 @@ class _Redaction:
         return self._done[id(value)][0]
 
     def _redact_object(self, value: Any) -> Any:
-        if not isinstance(value, _CONTAINERS):
-            return _HIDDEN if self._shows_value(value) else value
-        if len(value) + len(self._done) > self._most:
-            return _HIDDEN
-        parts = list(value.items() if isinstance(value, Mapping) else value)
+        parts: list[Any] = []
+        if isinstance(value, (Mapping, *_CONTAINERS)):
+            if len(value) + len(self._done) > self._most:
+                return _HIDDEN
+            parts += value.items() if isinstance(value, Mapping) else value
         redacted = [self.redact(part) for part in parts]
+        kind = type(value)
         is_same = all(new is old for new, old in zip(redacted, parts))
-        if is_same and (type(value) in _PLAIN_CONTAINERS or not self._shows_value(value)):
+        if is_same and (kind in _CONTAINERS or not self._shows_value(value)):
             return value
-        if isinstance(value, Mapping):
-            mapping = dict(redacted)
-            return mapping if len(mapping) == len(parts) else _HIDDEN  # keys that became the same
-        if isinstance(value, tuple):
-            return value._make(redacted) if hasattr(value, "_make") else tuple(redacted)  # a named tuple
-        kinds = (list, frozenset, set)
-        return next(kind(redacted) for kind in kinds if isinstance(value, kind))
+        if kind not in _CONTAINERS:
+            return _HIDDEN
+        copy = kind(redacted)
+        return _HIDDEN if kind is dict and len(copy) < len(parts) else copy  # keys that became the same
 
     def _shows_value(self, item: Any) -> bool:
         if not self._examine:
@@ -6579,8 +6540,7 @@ class _Redaction:
         return any(self._mask(text) != text for text in (str(item), repr(item)))
 
 
-_PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset)
-_CONTAINERS = (Mapping, *_PLAIN_CONTAINERS)
+_CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclass becomes `***`
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
@@ -6597,10 +6557,10 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
 
 def _values_of(source: Any) -> dict[str, set[str]]:
     """Return values to mask, by the keys of a mapping, or numbered."""
-    if isinstance(source, str):  # it may be a value, which must not be in the error
+    # No message shows the source: it may be a value.
+    if isinstance(source, str) or not isinstance(source, Iterable):
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
-    values = source if isinstance(source, Iterable) else [source]
-    by_name = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(values, 1)}
+    by_name = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(source, 1)}
     if not all(isinstance(value, str) for value in by_name.values()):  # it would break each later call
         raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
     return {str(name): {value} for name, value in by_name.items()}
