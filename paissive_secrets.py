@@ -308,10 +308,13 @@ def name_problem(name: object) -> str:
         return "an empty, '.' or '..' part"
     if "\\" in name:  # which separates folders on Windows
         return "it has a backslash"
-    return "it begins or ends with a space" if name != name.strip() else ""
+    if name != name.strip():
+        return "it begins or ends with a space"
+    return ""
 
 
-def show(name: object) -> str:  # for a message: quoted, escaped and short
+def show(name: object) -> str:
+    """Return a name for a message: quoted, escaped and short."""
     text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -340,7 +343,8 @@ def check_value(value: str, what: str = "the value") -> str:
 
 def decode_value(data: bytes, what: str = "the value") -> str:
     """Return the text that a file or a pipe holds, or raise BadValue."""
-    return check_value(data.decode(errors="surrogateescape"), what)  # a strict error would hold the data
+    # The error of a strict decoder would hold the data.
+    return check_value(data.decode(errors="surrogateescape"), what)
 
 
 def is_encodable(text: str, encoding: str = "utf-8") -> bool:
@@ -432,7 +436,7 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
-    """Return a JSON object; BadValue for anything else, a duplicate key, or too deep nesting."""
+    """Return a JSON object, or raise BadValue, also for duplicate keys and too deep nesting."""
     import json
 
     tree = problem = None
@@ -802,7 +806,7 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
-    """Do what `replacing` does, with mode 0600, but leave the target's folder to be synced."""
+    """Do what `replacing` does, with mode 0600; the caller syncs the target's folder."""
     # Unique, even if somebody removes the folder, and with it the lock, under several writers.
     path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
     try:
@@ -1114,7 +1118,7 @@ class Store:
     # Sealed files.
 
     def rekey(self, *, without: Optional[str] = None) -> str:
-        """Seal everything to a new identity, `without` a member; return its pin."""
+        """Seal all to a new identity, `without` a member; return its fingerprint."""
         raise _only("file")
 
     def members(self) -> list[Member]:
@@ -1229,6 +1233,7 @@ class MemoryStore(Store):
 
 
 def stage_suffix(stage: str) -> str:
+    """Return what comes after a secret's name, or raise BadValue."""
     if stage not in STAGES:
         raise BadValue(f"no stage called {show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     return STAGES[stage]
@@ -1676,10 +1681,12 @@ class EnvironmentStore(Store):
             credentials = os.listdir(folder) if folder else []
         found.update(name for name in credentials if not re.match(_STORE_SETTING + r"|\.", name))
         for variable, value in environment_now().items():
-            # NAME_FILE stands for the secret NAME if its file can be read.
             base = variable.removesuffix("_FILE")
-            readable = base != variable and looks_secret(base) and os.access(value, os.R_OK)
-            if readable or (base == variable and is_secret(variable, value)):
+            if base == variable:
+                names_secret = is_secret(variable, value)
+            else:  # NAME_FILE stands for the secret NAME if its file can be read
+                names_secret = looks_secret(base) and os.access(value, os.R_OK)
+            if names_secret:
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
