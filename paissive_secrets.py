@@ -282,7 +282,6 @@ _NO_SECRET_PHRASE = (
     r"|\b(?:csrf|xsrf|page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
     r"|max|min|num|total) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
 )
-_SHELL_VARIABLES = ("PWD", "OLDPWD")  # a directory, not a password
 
 
 def check_name(name: str) -> str:
@@ -325,7 +324,7 @@ def printable(text: str) -> str:
 
 
 def print_message(message: str, program: str = "paissive_secrets") -> None:
-    """Print a line to stderr; the names of a stranger's files in it may hold terminal escapes."""
+    """Print a line to stderr, with terminal escapes made harmless."""
     if sys.stderr is not None:
         print(f"{program}: {printable(message)}", file=sys.stderr)
 
@@ -348,7 +347,7 @@ def decode_value(data: bytes, what: str = "the value") -> str:
 
 
 def is_encodable(text: str, encoding: str = "utf-8") -> bool:
-    """Return whether the encoding has all of the text; no exception with the text in it escapes."""
+    """Return whether an encoding has all of the text, without an exception that holds the text."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -369,7 +368,9 @@ def is_secret_name(name: str) -> bool:
     """Return whether a name is a secret's, as DB_PASSWORD and apiKey are, by its words alone."""
     if re.search(_SECRET_PHRASE, " ".join(words_of(name))):
         return True
-    return bool(kind_of_name(name)) and name not in _SHELL_VARIABLES and not is_about_secret(name)
+    if name in ("PWD", "OLDPWD"):  # directories of the shell
+        return False
+    return bool(kind_of_name(name)) and not is_about_secret(name)
 
 
 @functools.lru_cache(1024)
@@ -414,7 +415,7 @@ def check_not_followed(value: str, what: str, hint: str) -> None:
 
 
 def is_store_credential(variable: str) -> bool:
-    """Return whether a variable is a key to our stores, which the commands that we start must not get."""
+    """Return whether a variable opens our stores: the commands that we start must not get it."""
     return bool(re.fullmatch(_STORE_CREDENTIALS, variable))
 
 
@@ -511,9 +512,7 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
     if len(data) == _SMALL:
         data += file.read(MAX_FILE_BYTES + 1 - _SMALL)
     if len(data) > MAX_FILE_BYTES:
-        raise BadValue(
-            f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right one"
-        )
+        raise BadValue(f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="is it the right one?")
     return data
 
 
@@ -521,7 +520,7 @@ class FileCache:
     """Parsed files, each parsed again when it changes; copies and pickles of a cache are empty."""
 
     def __init__(self) -> None:
-        # By path: the file's state, or None while it may change unnoticed; its bytes; what they mean.
+        # By path: the state, None while it may change unnoticed; the bytes; what they mean.
         self._files: dict[str, tuple[tuple[int, ...] | None, bytes, object]] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
@@ -592,7 +591,7 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
-    """Return whether a group has one user only, like those that Linux distributions make for each user."""
+    """Return whether only this user is in the group, as in those that Linux makes for each user."""
     import grp
     import pwd
 
@@ -1233,7 +1232,6 @@ class MemoryStore(Store):
 
 
 def stage_suffix(stage: str) -> str:
-    """Return what comes after a secret's name, or raise BadValue."""
     if stage not in STAGES:
         raise BadValue(f"no stage called {show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     return STAGES[stage]
@@ -1273,7 +1271,7 @@ class Policies:
         self.path = absolute_path(path or "rotation.json")
         if self._sealed:
             self.path = self._sealed.sealed_folder()
-        # Relative, so that a folder with the store and its policies can be moved.
+        # Relative, so that a folder with both can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
         self._location = store.location().replace(folder, "")
         self._read: dict[str, Any] | None = None  # the file, once it was read
@@ -1333,10 +1331,9 @@ class Policies:
         if not self._sealed:
             stores = self._load()
             policies = stores.setdefault(self._location, {})
+            policies.pop(name, None)
             if policy:
                 policies[name] = policy
-            else:
-                policies.pop(name, None)
             with disk_errors(f"write {self.path}"):
                 rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
@@ -1885,10 +1882,11 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _holds_plaintext(dotenv: Dotenv) -> bool:
-    """Return whether a dotenv file holds a secret itself, rather than only references to some."""
-    with contextlib.suppress(BadValue):  # whoever asks for a value is told
+    """Return whether a dotenv file holds a secret itself, not only references."""
+    try:
         return not all(map(looks_like_reference, split_dotenv(dotenv)[0].values()))
-    return True
+    except BadValue:
+        return True
 
 
 def credential_path(name: str) -> str:

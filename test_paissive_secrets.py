@@ -1115,7 +1115,7 @@ def test_a_file_too_long_to_be_read_is_not_written_either(tmp_path, monkeypatch)
     assert "file would be larger than 1 MiB; it is unchanged" in refusal(rewrite, file, longest + b"x")
     assert ps.read_file(str(file)) == longest
     os.truncate(file, len(longest) + 1)
-    assert "larger than 1 MiB; check that it is the right one" in refusal(ps.read_file, str(file))
+    assert "larger than 1 MiB; is it the right one?" in refusal(ps.read_file, str(file))
 
 
 def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
