@@ -4347,6 +4347,7 @@ HEADS = [
 LINES = ["A : b", ": b", "A", "A: b\0\r\nA", "A: " + "x" * 200_000, "Content-Length: 1\r\nContent-Length: 2"]
 LINES += ["Content-Length: 1\r\nContent-Length: 1", "Content-Length: 1\r\nTransfer-Encoding: chunked"]
 HEADS += [f"HTTP/1.1 200 OK\r\n{line}" for line in LINES]
+HUGE_CHUNKS = [b"f" * 12, b"f" * 16] if sys.version_info >= (3, 10) else []  # 3.9 reads them piece by piece
 BAD_RESPONSES = {
     "the response isn't Vault's; check VAULT_ADDR": [
         *map(http, [*NOT_JSON, *NO_SECRETS]),
@@ -4358,7 +4359,7 @@ BAD_RESPONSES = {
         f"{head}\r\n\r\n".encode() + b"1\r\nx\r\n0\r\n\r\n" for head in HEADS
     ],
     "the connection broke; check VAULT_ADDR": [
-        CHUNKED + chunk + b"\r\nx\r\n0\r\n\r\n" for chunk in (b"", b"1 x", b"g", b"f" * 12, b"f" * 16)
+        CHUNKED + chunk + b"\r\nx\r\n0\r\n\r\n" for chunk in (b"", b"1 x", b"g", b"1\r\nxx", *HUGE_CHUNKS)
     ],
     "the response is too large to be Vault's": [
         CHUNKED + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n",
@@ -5361,16 +5362,17 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     assert store.get_all(wanted) == {"app#a": "1", "app#b": "2", "app#": '{"a": "1", "b": "2"}'}
 
 
-def test_a_store_notices_mounts_that_come_later_or_are_upgraded():
+def test_a_store_notices_mounts_that_come_later_or_are_upgraded(monkeypatch):
+    monkeypatch.setattr(ps, "_MOUNTS_SECONDS", 1000)
     store, late, old = bao().store(prefix=""), uuid.uuid4().hex, uuid.uuid4().hex
     bao().mount(old, version="1")
     store.set(f"{old}/db#p", "before")
     bao().mount(late), bao().ask("POST", f"sys/mounts/{old}/tune", {"options": {"version": "2"}})
     eventually(lambda: bao().ask("POST", f"{late}/data/ready", {"data": {}}))
     eventually(lambda: bao().ask("GET", f"{old}/data/db"))
+    assert store.get(f"{old}/db#p") == "before"
     store.set(f"{late}/db#p", "v")
     assert bao().ask("GET", f"{late}/data/db")["data"]["data"] == {"p": "v"} == store.get_fields(f"{late}/db")
-    assert store.get(f"{old}/db#p") == "before" and store.get_all([f"{old}/db#p"]) != {}
 
 
 def test_known_mounts_are_trusted_for_a_second(stub, frozen):
