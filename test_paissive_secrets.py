@@ -12934,7 +12934,7 @@ WRONG_COMMANDS = [
         "set X --value c4nary --generate",
         "argument --generate: not allowed with argument --value; see: paissive_secrets.py set --help",
     ),
-    ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; check that it is the right one"),
+    ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; is it the right one?"),
     (
         "get ../x",
         "bad name '../x': an empty, '.' or …; use letters, digits, '_', '-', '.', and '/' between folders",
