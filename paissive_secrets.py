@@ -5272,7 +5272,8 @@ class SecretRotation:
             try:
                 policy = policies.get(name)
                 if _due_date(name, policy) <= _now():
-                    self._rotate_or_resume(name)
+                    with self._lock(name) as rotation:
+                        rotation.start_or_finish()
                     done.append(name)
                 elif "keep_previous" in policy and _end_of("keep_previous", name, policy) <= _now():
                     self.drop(name)
@@ -5283,14 +5284,6 @@ class SecretRotation:
         if failed:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
-
-    def _rotate_or_resume(self, name: str) -> None:
-        with self._lock(name) as rotation:
-            pending = rotation.value("pending") if "started" in rotation.policy else None
-            if pending is None:
-                rotation.start(None)
-            else:
-                rotation.finish(pending)
 
     def rollback(self, name: str) -> None:
         """Exchange the previous value and the current one, or raise NotFound."""
@@ -5352,6 +5345,13 @@ class _Rotation:
         self._lock = lock
         self.policies, self.policy = policies, policies.get(name)
         self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
+
+    def start_or_finish(self) -> None:
+        pending = self.value("pending") if "started" in self.policy else None
+        if pending is None:
+            self.start(None)
+        else:
+            self.finish(pending)
 
     def start(self, value: str | None) -> None:
         self.check_finished()
@@ -5698,9 +5698,7 @@ class Encodings:
                 continue
             rest = data[start:]
             joined = rest.translate(None, b"\r\n")
-            if _is_beginning(rest, self._sorted) or (
-                joined != rest and _is_beginning(joined, self._sorted_wrapped)
-            ):
+            if _is_beginning(rest, self._sorted) or _is_beginning(joined, self._sorted_wrapped):
                 return start
         return len(data)
 
@@ -5916,7 +5914,9 @@ def environment_with_secrets(
     expanded: dict[str, str] = {}
     others = []
     for name in names:
-        found = _expand(store, name)
+        # No reference leads to what opens a store, but the user may name it.
+        opens_store = is_store_credential(variable_name(name))
+        found = {name: store.get(name)} if opens_store else store.expand(name)
         expanded.update(found)
         if not found:
             others.append(name)
@@ -5948,14 +5948,6 @@ def environment_with_secrets(
     for variable in environment.keys() - plain:
         _check_passable(environment[variable], variable)
     return environment, values
-
-
-def _expand(store: Store, name: str) -> dict[str, str]:
-    """Return the values that `name` stands for if they can't be reached by references, else {}."""
-    # No reference leads to what opens a store, but the user may name it.
-    if is_store_credential(variable_name(name)):
-        return {name: store.get(name)}
-    return store.expand(name)
 
 
 def _plain_variables(store: Store, asked: Container[str]) -> set[str]:
