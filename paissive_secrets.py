@@ -3385,7 +3385,8 @@ class _Exchange:
         proxy, login = self.transport.proxy
         if proxy and scheme == "http":  # otherwise it only opens a tunnel, and its login goes no further
             target, headers = request.full_url, {**headers, **login}
-        connection, reusable = self.transport.take(scheme, host), False
+        connection = self.transport.take(scheme, host)
+        reusable = False
         try:
             connection.deadline = self._deadline
             connection.stale_at = time.monotonic() + _MAX_IDLE_SECONDS
@@ -3830,7 +3831,9 @@ class Session:
 
     def close(self) -> list[Response]:
         """Hang up, and revoke all leases and our own logins; return the responses of what failed."""
-        self.hang_up()
+        old, self.transport = self.transport, Transport(self.settings)
+        self.transport.newest = old.newest
+        old.close()
         last = Transport(self.settings)
         last.deadline = time.monotonic() + _CLOSE_SECONDS
         tokens, self._own = self._own, []
@@ -3842,13 +3845,6 @@ class Session:
             body = {"lease_id": lease.id}
             answers.append(last.call("POST", "sys/leases/revoke", body, token=self.held or ""))
         return [response for response in answers if response.status not in (200, 204)]
-
-    def hang_up(self) -> None:
-        """End all requests at once; later ones get connections of their own."""
-        old = self.transport
-        self.transport = Transport(self.settings)
-        self.transport.newest = old.newest
-        old.close()
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
@@ -4070,7 +4066,7 @@ class VaultStore(Store):
                 wanted.setdefault(path, []).append((name, field))
         self._visible_mounts()
         found: dict[str, str] = {}
-        with self._readers() as pool:
+        with _reader_pool() as pool:
             for rows, fields in zip(wanted.values(), pool.map(self._read_if_there, wanted)):
                 values = {name: _value_in(fields, field) for name, field in rows}
                 found.update((name, value) for name, value in values.items() if value is not None)
@@ -4292,25 +4288,11 @@ class VaultStore(Store):
             return self._read(path, path)
         return {}
 
-    @contextlib.contextmanager
-    def _readers(self) -> Iterator[Any]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        pool = ThreadPoolExecutor(_READERS)
-        try:
-            yield pool
-        except (KeyboardInterrupt, SystemExit):
-            pool.shutdown(wait=False, cancel_futures=True)
-            self._session.hang_up()  # the end of the process would wait for the requests
-            raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         root = self._root()
         folders = [""]
-        with self._readers() as pool:
+        with _reader_pool() as pool:
             while folders:
                 keys = [*itertools.chain(*pool.map(functools.partial(self._list, root), folders))]
                 secrets = [key for key in keys if not key.endswith("/")]
@@ -4486,6 +4468,17 @@ class VaultStore(Store):
         if not isinstance(keys, list):
             raise not_vault_error()
         return [folder + key for key in sorted(map(str, keys))]
+
+
+@contextlib.contextmanager
+def _reader_pool() -> Iterator[Any]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(_READERS)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # don't delay an error or an interrupt
 
 
 def _kv_version(mount: Json) -> int:

@@ -3867,7 +3867,9 @@ def eventually(act, seconds=30, raised=(OSError, ValueError)):
             if found is not False:
                 return found
         if time.monotonic() > end:
-            return act()
+            found = act()
+            assert found is not False
+            return found
         time.sleep(0.02)
 
 
