@@ -3011,14 +3011,14 @@ LOGINS: dict[str, dict[str, str]] = {
 }
 
 
-def _printable(source: str, text: str) -> str:
+def _check_printable(source: str, text: str) -> str:
     if not text.isprintable():
         raise BadValue(f"{source} has a control character")
     return text
 
 
-def _vault_address(source: str, text: str) -> str:
-    if _printable(source, text).startswith("unix://"):
+def _parse_address(source: str, text: str) -> str:
+    if _check_printable(source, text).startswith("unix://"):
         return text
     try:
         url = split_url(text)
@@ -3028,10 +3028,7 @@ def _vault_address(source: str, text: str) -> str:
     # Messages would show a password before '@'; after '?' or '#' the path of a request would be lost.
     if not good or not text.isascii() or set(text) & set("@?# "):
         raise BadValue(f"{source} isn't an address", hint="use https://host:8200, or unix:///path/of/socket")
-    address: str = url.geturl().rstrip("/")
-    if address.endswith("/v1"):
-        raise BadValue(f"{source} includes the API path", hint="leave out /v1")
-    return address
+    return str(url.geturl().rstrip("/"))
 
 
 def split_url(url: str) -> Any:
@@ -3040,14 +3037,14 @@ def split_url(url: str) -> Any:
     return urlsplit(url)
 
 
-def _vault_folder(source: str, text: str) -> str:
+def _parse_folder(source: str, text: str) -> str:
     folder = text.strip("/")
     if problem := name_problem(folder):
         raise BadValue(f"{source} isn't a path in Vault: {problem}", hint="write it as team/app")
     return folder
 
 
-def _timeout(source: str, text: str) -> float:
+def _parse_timeout(source: str, text: str) -> float:
     # A bare number means seconds to Vault, though not to Go. Zero means the default.
     seconds = parse_duration(text + "s" if text[-1:].isdigit() else text)
     if seconds is None:
@@ -3055,7 +3052,7 @@ def _timeout(source: str, text: str) -> float:
     return seconds or 60.0
 
 
-def header_value(source: str, text: str) -> str:
+def check_header(source: str, text: str) -> str:
     if not re.fullmatch("[!-~]*", text):  # anything else could end a header and begin another
         hint = "look for a space or a line break at its end"
         raise BadValue(f"{source} has a character that isn't allowed", hint=hint)
@@ -3074,7 +3071,7 @@ def _parse_retries(source: str, text: str) -> int:
     return int(text)
 
 
-def _login_method(source: str, text: str) -> str:
+def _parse_login(source: str, text: str) -> str:
     if text not in LOGINS:
         raise BadValue(f"{source} isn't a known login method", hint=f"use {', '.join(LOGINS)}")
     return text
@@ -3082,18 +3079,18 @@ def _login_method(source: str, text: str) -> str:
 
 # The parsers and the defaults of settings that aren't just printable text, empty by default.
 _PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
-    "addr": (_vault_address, "https://127.0.0.1:8200"),
-    "agent_addr": (_vault_address, ""),
-    "namespace": (header_value, ""),
-    "token": (header_value, ""),
-    "token_path": (_printable, "~/.vault-token"),
+    "addr": (_parse_address, "https://127.0.0.1:8200"),
+    "agent_addr": (_parse_address, ""),
+    "namespace": (check_header, ""),
+    "token": (check_header, ""),
+    "token_path": (_check_printable, "~/.vault-token"),
     "skip_verify": (_parse_flag, "false"),
-    "client_timeout": (_timeout, "60"),
+    "client_timeout": (_parse_timeout, "60"),
     "max_retries": (_parse_retries, "2"),
-    "mount": (_vault_folder, "secret"),
-    "prefix": (_vault_folder, ""),
-    "login": (_login_method, "token"),
-    "login_mount": (_vault_folder, ""),
+    "mount": (_parse_folder, "secret"),
+    "prefix": (_parse_folder, ""),
+    "login": (_parse_login, "token"),
+    "login_mount": (_parse_folder, ""),
 }
 
 
@@ -3120,7 +3117,7 @@ class VaultSettings:
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
-            parse, default = _PARSERS.get(name, (_printable, ""))
+            parse, default = _PARSERS.get(name, (_check_printable, ""))
             text = str(value) or default
             values[name] = parse(source, text) if text else ""
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
@@ -3198,6 +3195,7 @@ class _StateIndex(NamedTuple):
         return self.cluster == other.cluster and self.number < other.number
 
 
+@functools.lru_cache(8)  # it only changes with a write
 def _parse_index(text: str) -> _StateIndex:
     import base64
 
@@ -3864,7 +3862,7 @@ class Session:
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        self.held = header_value("the token", token)
+        self.held = check_header("the token", token)
         self.leases = {}  # they end with the token that acquired them
         self._own = [own for own in self._own if own != stale]
         self._lease = Lease(seconds)
@@ -4565,7 +4563,7 @@ def _is_name_of(name: str, path: str, field: str) -> bool:
 
 
 def _secret_path(path: str) -> str:
-    found, field = _path_and_field(path if "#" in path else path + "#")
+    found, field = _path_and_field(path.rstrip("#") + "#")
     if field:
         raise BadName(f"{show(path)} is one field", hint=f"leave out the field: {show(found)}")
     return found

@@ -4018,7 +4018,7 @@ BAD_SETTINGS = (
     "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
     "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
     "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
-    "|VAULT_ADDR=http://a/v1|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
+    "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
 ).split("|")
 
 
