@@ -7671,6 +7671,7 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
     for argv, expected in (
         (["APP_TOKEN", *sh("echo $APP_TOKEN; echo $APP_TOKEN >&2; exit 7")], (b"***\n", "***\n", 7)),
         (["APP_TOKEN", *sh("printf ${APP_TOKEN%battery}; sleep 0.1; echo battery")], (b"***\n", "", 0)),
+        (["APP_TOKEN", *sh("printf ${APP_TOKEN%battery}")], (b"correct-horse-", "", 0)),
         (["APP_TOKEN", *sh("head -c 300000 /dev/zero; echo $APP_TOKEN")], (bytes(300_000) + b"***\n", "", 0)),
         (["APP_TOKEN", "--", "printf", "%s.", "--", "--no-mask", "--"], (b"--.--no-mask.--.", "", 0)),
         (["APP_TOKEN", *sh("echo $URL; test $URL = x://a:$APP_TOKEN@db")], (b"x://a:***@db\n", "", 0)),
