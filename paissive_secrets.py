@@ -5420,7 +5420,7 @@ class _Rotation:
             return None
 
     def set(self, stage: str, value: str | None) -> None:
-        if value is not None:  # there is no current value before the first rotation
+        if value is not None:
             self._store.set(self._store.stage_name(self._name, stage), value)
 
     def delete(self, stage: str) -> bool:

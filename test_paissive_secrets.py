@@ -7546,6 +7546,7 @@ def test_mask_what_belongs_to_a_value():
         ("\udcff pässwörd-lang", ["pässwörd-lang"], "\udcff ***"),
         ("\ud800 correct-horse", ["correct-horse"], "\udced\udca0\udc80 ***"),
         ("<first-a", ["first-and"], "<first-a"),
+        ("31323334353637", ["1234567"], "31323334353637"),
     ):
         assert ps.Encodings(values).mask(text) == expected
 
@@ -7706,6 +7707,17 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
     store.set("DB_PASSWORD", "other")
     assert "and 'db/password' would both be DB_PASSWORD" in refusal(ps.environment_with_secrets, store)
     assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
+
+
+@pytest.mark.parametrize(
+    "value, problem", [("secret:OTHER", "would be followed as a"), ("a\0b", "can't be in an environment")]
+)
+def test_run_refuses_a_value_that_a_command_would_not_get_as_it_is(value, problem):
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", value)
+    assert refusal(ps.environment_with_secrets, store).startswith(
+        f"BadValue: the value for A_TOKEN {problem}"
+    )
 
 
 def test_run_says_what_refers_to_nothing(run):
@@ -8415,6 +8427,19 @@ def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold()
 
     assert shown(SAFE[:3])
     assert not shown("harmless" * 9)
+
+
+def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
+    def fail(token):
+        try:
+            raise ValueError("no")
+        except ValueError as error:
+            return error
+
+    group = ValueError("several")
+    for value in ("harmless", SAFE):
+        group.exceptions = (fail(value),)
+        assert ps.RedactingFilter([SAFE]).is_revealing(group) == (value == SAFE)
 
 
 def test_redact_while_other_threads_log(log):
