@@ -2438,7 +2438,11 @@ class FileStore(Store):
         """Store all of these; each is old or new, even after a kill."""
         # All names and values are checked before anything is asked or made.
         entries = [
-            (name, self._path(name), _write_entry(self._title + name, value))
+            (
+                name,
+                self._path(name),
+                _dump(name=self._title + name, value=check_value(value), updated=utc_now()),
+            )
             for name, value in values.items()
         ]
         with self._open_to_write() as keys:
@@ -2477,7 +2481,6 @@ class FileStore(Store):
         return _parse_entry(_open_file(copy, self._keys(), sealed)[1], name, copy)["value"]
 
     def names(self) -> Iterator[str]:
-        """Yield the names, which anybody who can read the folder sees."""
         self._check_folders()
         if self._configured:
             self.check_exists()
@@ -2560,7 +2563,6 @@ class FileStore(Store):
         return self._member_file(member.name, "identity.age"), sealed
 
     def _seal_recipient(self, member: Member, key: Identity) -> tuple[str, bytes]:
-        # Other keys than an entry's, so that neither passes for the other.
         text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
         return self._member_file(member.name, "recipient.age"), seal(text, key.recipient())
 
@@ -2625,7 +2627,6 @@ class FileStore(Store):
         return None
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        """Yield the path of each file that doesn't open, and why."""
         keys = self._keys()
         for store in (self, self.policy_store()):
             for name in store.names():
@@ -2914,12 +2915,8 @@ def utc_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _write_entry(name: str, value: str) -> bytes:
-    """Return the text to seal, with the name, so that no entry passes for another."""
-    return _dump(name=name, value=check_value(value), updated=utc_now())
-
-
 def _dump(**texts: str) -> bytes:
+    """Return the text to seal, which names what it is, so that no file passes for another."""
     import json
 
     return json.dumps(texts).encode() + b"\n"
@@ -4631,7 +4628,7 @@ class SecretsManager:
 
     @overload
     def get_secret(
-        self, name: str, default: None = None, *, backend: Backend = None, stage: str = "current"
+        self, name: str, default: None = ..., *, backend: Backend = ..., stage: str = ...
     ) -> Optional[str]: ...
 
     def get_secret(

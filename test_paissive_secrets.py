@@ -2287,6 +2287,16 @@ def test_a_command_that_fails_is_one_error_without_its_output(by_command, monkey
     assert said == f"Locked: PAISSIVE_MASTER_PASSWORD_COMMAND {problem}"
 
 
+def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
+    make_fifo(tmp_path / "fifo")
+    fifo = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    script = f"(exec 3>{tmp_path}/fifo; sleep 3; echo late >&3) &"
+    assert "it took longer than 0.5 s" in refusal(ps.run_command, ["sh", "-c", script], None, 0.5)
+    os.set_blocking(fifo, True)
+    assert os.read(fifo, 9) == b""  # once nobody has it open
+    os.close(fifo)
+
+
 def test_what_is_no_command_is_not_shown(monkeypatch):
     for text in (WRITTEN, f"'{WRITTEN}", "''", " "):
         monkeypatch.setenv("X_COMMAND", text)
@@ -3029,6 +3039,16 @@ def test_of_a_members_several_keys_the_one_that_opens_the_store_is_used(files, t
     monkeypatch.setenv("PAISSIVE_IDENTITY", f"{ps.Identity.generate().reveal()}\n{team['bob'].reveal()}")
     ps.FileStore().set("DB", "new")
     assert ps.FileStore().get("DB") == "new"
+
+
+def test_a_member_goes_on_reading_and_writing_after_a_rekey_by_somebody_else(files, team, monkeypatch):
+    reader, writer = opened_by(team["ada"], monkeypatch), ps.FileStore()
+    assert reader.get("DB") == writer.get("DB") == "db-value"
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+        files.rekey()
+    writer.set("NEW", "1")
+    assert (reader.get("app/db"), reader.get("NEW")) == ("app-value", "1")
 
 
 def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files, team, say, monkeypatch):
@@ -6262,6 +6282,8 @@ def test_config_keeps_order_and_indent(config):
     assert file.read_bytes().decode() == text
     ps.SecretConfig("fresh.json").set("a.b", 1)
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
+    ps.SecretConfig("fresh.json").delete("a")
+    assert Path("fresh.json").read_text() == "{}\n"
 
 
 def test_config_set_and_delete_change_no_byte_of_any_other_setting(config):
