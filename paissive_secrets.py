@@ -3323,10 +3323,10 @@ class Transport:
         with self.lock:
             self.closed = True
             self._idle = {}
-            for connection in self._busy:
-                with contextlib.suppress(AttributeError, OSError):  # it isn't connected
-                    # SSLSocket's shutdown would go on in plain text.
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            connected = [connection.sock for connection in self._busy if connection.sock]
+        for sock in connected:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
 
 
 class _Exchange:

@@ -5469,6 +5469,18 @@ def test_closing_a_store_ends_the_requests_of_other_threads(stub):
         assert "the connection broke" in reading.result(10)
 
 
+def test_a_store_can_be_closed_while_a_thread_connects(stub, monkeypatch):
+    looking, go_on, real = threading.Event(), threading.Event(), socket.getaddrinfo
+    store = stub(http()).store(max_retries=0)
+    look_up = lambda *args, **more: looking.set() or (go_on.wait(10) and real(*args, **more))  # noqa: E731
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(refusal, store.get, "a")
+        assert looking.wait(10)
+        store.close(), go_on.set()
+        assert "the connection broke" in reading.result(10)
+
+
 def test_closing_without_a_server_takes_two_seconds_and_only_warns(stub, capsys):
     server = stub(lambda request: time.sleep(9) if b"/revoke" in request else dynamic(request))
     store = server.store()
